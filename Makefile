@@ -1,0 +1,77 @@
+# The commands of the project; `make help` lists them. Each environment is made from a lock with hashes
+# and made anew when its lock changes.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+AIRFLOW_VERSION ?= 3.3.2
+export WINDSOCK_HOME ?= $(CURDIR)/.windsock
+ENVS := $(WINDSOCK_HOME)/env
+UV := $(ENVS)/uv/bin/uv
+AIRFLOW_ENV := $(ENVS)/airflow-$(AIRFLOW_VERSION)
+AIRFLOW_TEST_ENV := $(ENVS)/airflow-$(AIRFLOW_VERSION)-test
+MONITOR_ENV := $(ENVS)/monitor
+DEV_ENV := $(ENVS)/dev
+# uv reads no pip configuration: hand it the index that this machine's pip would ask.
+export UV_DEFAULT_INDEX ?= $(shell $(PYTHON) -m pip config get global.index-url 2>/dev/null)
+export UV_NO_PROGRESS ?= $(if $(CI),1,)
+export UV_PYTHON_DOWNLOADS := never
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+ifeq ($(UV_DEFAULT_INDEX),)
+unexport UV_DEFAULT_INDEX
+endif
+
+# sync NAME LOCK SENTENCE: an environment that holds what the lock names and nothing else.
+define sync
+	@echo "windsock: $(3)"
+	@$(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(1)
+	@VIRTUAL_ENV=$(1) $(UV) pip sync --quiet --require-hashes $(2)
+endef
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(UV): requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "windsock: Python 3.10 or newer is needed, and $(PYTHON) is $$($(PYTHON) -V). Give another: make PYTHON=python3.12 …"; exit 1; }
+	@echo "windsock: making $(ENVS) with $$($(PYTHON) -V)"
+	@$(PYTHON) -m venv --clear $(ENVS)/uv || \
+	  { echo "windsock: this Python cannot make environments. On Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+	@$(ENVS)/uv/bin/pip install --quiet --require-hashes -r requirements/uv.txt
+	@touch $@
+
+$(AIRFLOW_ENV)/.made: requirements/airflow-$(AIRFLOW_VERSION).txt | $(UV)
+	$(call sync,$(AIRFLOW_ENV),$<,installing Airflow $(AIRFLOW_VERSION) (about 180 packages; a minute or two the first time))
+	@touch $@
+
+$(AIRFLOW_TEST_ENV)/.made: requirements/airflow-$(AIRFLOW_VERSION)-test.txt | $(UV)
+	$(call sync,$(AIRFLOW_TEST_ENV),$<,installing Airflow $(AIRFLOW_VERSION) for tests)
+	@touch $@
+
+$(MONITOR_ENV)/.made: requirements/monitor.txt pyproject.toml | $(UV)
+	$(call sync,$(MONITOR_ENV),$<,installing the monitor)
+	@VIRTUAL_ENV=$(MONITOR_ENV) $(UV) pip install --quiet --no-deps --editable .
+	@touch $@
+
+$(DEV_ENV)/.made: requirements/dev.txt pyproject.toml | $(UV)
+	$(call sync,$(DEV_ENV),$<,installing the monitor and what checks it)
+	@VIRTUAL_ENV=$(DEV_ENV) $(UV) pip install --quiet --no-deps --editable .
+	@touch $@
+
+.PHONY: envs
+envs: $(AIRFLOW_ENV)/.made $(AIRFLOW_TEST_ENV)/.made $(MONITOR_ENV)/.made $(DEV_ENV)/.made ## every environment
+
+.PHONY: run
+run: $(AIRFLOW_ENV)/.made $(MONITOR_ENV)/.made ## Airflow, the DAGs and the monitor on this machine (ARGS=--once: ends by itself)
+	@exec $(MONITOR_ENV)/bin/windsock up --airflow $(AIRFLOW_ENV) $(ARGS)
+
+.PHONY: lock
+lock: ## write requirements/*.txt anew (needs uv on the PATH)
+	requirements/lock.sh
+
+.PHONY: clean
+clean: ## remove what make made: environments, data, logs
+	rm -rf $(WINDSOCK_HOME)
