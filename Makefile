@@ -16,7 +16,7 @@ MONITOR_ENV := $(ENVS)/monitor
 DEV_ENV := $(ENVS)/dev
 # uv reads no pip configuration: hand it the index that this machine's pip would ask.
 export UV_DEFAULT_INDEX ?= $(shell $(PYTHON) -m pip config get global.index-url 2>/dev/null)
-export UV_NO_PROGRESS ?= $(if $(CI),1,)
+export UV_NO_PROGRESS ?= $(if $(CI),true,false)
 export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 ifeq ($(UV_DEFAULT_INDEX),)
