@@ -1,0 +1,1 @@
+"""Windsock's monitor: a durable log of what happens in Airflow, the mail about it, and a live feed of it."""

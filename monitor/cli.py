@@ -1,0 +1,93 @@
+"""The command `windsock`. Only here is the environment read."""
+
+import logging
+import secrets
+import sys
+from base64 import b64encode
+from typing import NoReturn
+
+import typer
+import uvicorn
+
+from monitor.app import create_app
+from monitor.database import Database
+from monitor.database.migrate import migrate as migrate_database
+from monitor.database.migrate import versions
+from monitor.errors import SettingsError
+from monitor.settings import Settings, load_settings
+
+SECRET_BYTES = 32
+SHUTDOWN_SECONDS = 5  # for open feeds to be told and closed
+EXIT_FAILED = 1
+EXIT_SETTINGS = 2
+
+cli = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Event-driven notifications for Apache Airflow."
+)
+
+
+def main() -> None:
+    """The entry point."""
+    cli()
+
+
+def _settings() -> Settings:
+    try:
+        return load_settings()
+    except SettingsError as error:
+        _refuse(str(error))
+
+
+def _refuse(message: str) -> NoReturn:
+    typer.secho("windsock: these settings do not fit:", err=True, fg="red")
+    for line in message.splitlines():
+        typer.echo(f"  {line}", err=True)
+    raise typer.Exit(EXIT_SETTINGS)
+
+
+@cli.command()
+def serve() -> None:
+    """Run the monitor until it is told to stop."""
+    settings = _settings()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a request to Airflow, and nothing to learn
+    fatal: list[str] = []
+
+    def on_fatal(message: str) -> None:
+        fatal.append(message)
+        server.should_exit = True
+
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings, on_fatal=on_fatal),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+    )
+    server.run()
+    if fatal or not server.started:
+        typer.secho(f"windsock: {'; '.join(fatal) or 'the server did not start'}", err=True, fg="red")
+        sys.exit(EXIT_FAILED)
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database to this release's schema."""
+    database = Database(_settings().database)
+    try:
+        migrate_database(database)
+        typer.echo(f"schema {versions(database)[0]}: {database.url.render_as_string(hide_password=True)}")
+    except SettingsError as error:
+        _refuse(str(error))
+    finally:
+        database.close()
+
+
+@cli.command()
+def secret() -> None:
+    """Print a fresh ingest secret, for WINDSOCK_INGEST_SECRET and AIRFLOW__WINDSOCK__INGEST_SECRET."""
+    typer.echo("whsec_" + b64encode(secrets.token_bytes(SECRET_BYTES)).decode())

@@ -1,0 +1,11 @@
+"""Time as a value that is handed in, so that tests of waits, back-off and leases never sleep."""
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+
+Clock = Callable[[], datetime]
+"""Answers the present moment, in UTC, with its zone."""
+
+
+def utc_now() -> datetime:
+    return datetime.now(timezone.utc)

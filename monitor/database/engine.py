@@ -1,0 +1,79 @@
+"""Connections: blocking SQLAlchemy Core, run in threads of its own so that the event loop never waits.
+
+Odd on purpose: SQLite has one writer at a time, so writes queue for one thread here instead of for SQLite's
+lock, and `BEGIN IMMEDIATE` takes the lock at the start, where waiting is safe, not in the middle.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+
+READERS = 4  # threads; pages and feeds read, and two cores are the smallest machine
+BUSY_TIMEOUT_MS = 10_000  # a migration or a backup may hold SQLite's lock for a while
+
+T = TypeVar("T")
+
+
+class Database:
+    """Runs functions of a Connection, each in one transaction, off the event loop."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self.engine = _create_engine(url)
+        self._writing = self.engine.execution_options(windsock_write=True)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="db-write")
+
+    async def read(self, function: Callable[[Connection], T]) -> T:
+        """Run the function in a transaction that only reads."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_now, function)
+
+    async def write(self, function: Callable[[Connection], T]) -> T:
+        """Run the function in a transaction that is committed when it returns, rolled back when it raises."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self.write_now, function)
+
+    def read_now(self, function: Callable[[Connection], T]) -> T:
+        """The same, blocking: for the command line and tests."""
+        with self.engine.connect() as connection, connection.begin():
+            return function(connection)
+
+    def write_now(self, function: Callable[[Connection], T]) -> T:
+        """The same, blocking: for the command line and tests."""
+        with self._writing.begin() as connection:
+            return function(connection)
+
+    def close(self) -> None:
+        """End the threads, after what they are doing, and every connection."""
+        self._writer.shutdown()
+        self._readers.shutdown()
+        self.engine.dispose()
+
+
+def _create_engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(parsed, pool_pre_ping=True)
+    engine = create_engine(parsed)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions by itself
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",  # a 202 to the plugin means: it survives a power cut
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "foreign_keys=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writing = connection.get_execution_options().get("windsock_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

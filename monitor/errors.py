@@ -1,0 +1,33 @@
+"""The errors that cross modules. Each message names the field, the value and the remedy."""
+
+
+class WindsockError(Exception):
+    """The root of everything that the monitor raises on purpose."""
+
+
+class SettingsError(WindsockError):
+    """A setting is missing or wrong; the service does not start."""
+
+
+class EventError(WindsockError):
+    """An event cannot be taken, now or later."""
+
+
+class CursorError(WindsockError):
+    """A feed or page cursor is malformed. (One that has only expired is answered with a reset.)"""
+
+
+class AirflowError(WindsockError):
+    """Airflow could not be asked, or answered with an error."""
+
+
+class AirflowUnreachable(AirflowError):
+    """No answer, or one that says "later": try again."""
+
+
+class AirflowRefused(AirflowError):
+    """The credentials were refused, or the user may not see this."""
+
+
+class AirflowNotFound(AirflowError):
+    """Airflow does not know this run, task or DAG."""

@@ -1,0 +1,237 @@
+"""The log of events: append once, read after a cursor, forget by age. Only this module names its tables."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, delete, false, func, insert, or_, select, update
+
+from monitor.database.schema import events, log_state
+from monitor.errors import CursorError
+from monitor.events import Event
+
+IDS_A_QUERY = 500  # bound parameters in one statement; SQLite's limit was 999 for long
+PRUNE_BATCH = 5_000  # rows a transaction, so that ingest never waits long behind retention
+FILTERS = ("deployment", "type", "dag_id", "run_id", "task_id", "state", "asset")
+_CURSOR = re.compile(r"([0-9a-f]{1,32})-(\d{1,18})")
+
+Visible = frozenset[tuple[str, str]] | None
+"""The (deployment, dag_id) pairs that a user may read; None: everything."""
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """A place in one log: everything up to and including seq has been read."""
+
+    epoch: str
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.seq}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Cursor":
+        """Read `epoch-seq`. Raises CursorError."""
+        match = _CURSOR.fullmatch(text.strip())
+        if not match:
+            raise CursorError(f"cursor: {text[:60]!r} is not of the form epoch-seq, such as 1a2b3c4d-42")
+        return cls(match[1], int(match[2]))
+
+
+@dataclass(frozen=True)
+class LogState:
+    epoch: str
+    last_seq: int
+    pruned_seq: int
+
+    def expired(self, cursor: Cursor) -> str | None:
+        """Why one cannot go on from this cursor, or None where one can."""
+        if cursor.epoch != self.epoch:
+            return "the cursor is of another log (epoch)"
+        if cursor.seq < self.pruned_seq:
+            return "the cursor is older than what the log keeps"
+        if cursor.seq > self.last_seq:
+            return "the cursor is ahead of the log"
+        return None
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Globs by attribute: one value of each given attribute must match. An empty filter takes all."""
+
+    globs: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @classmethod
+    def of(cls, **values: Sequence[str]) -> "Filter":
+        return cls(tuple((name, tuple(globs)) for name, globs in values.items() if globs))
+
+
+@dataclass(frozen=True)
+class Logged:
+    """One event as it stands in the log; body is its JSON, encoded once."""
+
+    seq: int
+    type: str
+    body: str
+    received_at: datetime
+
+
+@dataclass(frozen=True)
+class Page:
+    """Events after a cursor, and up to where the log has been looked through for them."""
+
+    events: list[Logged]
+    upto: int
+
+
+def state(connection: Connection) -> LogState:
+    row = connection.execute(select(log_state.c.epoch, log_state.c.last_seq, log_state.c.pruned_seq)).one()
+    return LogState(row.epoch, row.last_seq, row.pruned_seq)
+
+
+def append(connection: Connection, batch: Sequence[Event], received_at: datetime) -> list[int | None]:
+    """Log what is new. Answers, in the batch's order, the seq of each event, or None for a duplicate."""
+    # The update comes first: its row lock makes this transaction the only one that appends.
+    first = connection.execute(
+        update(log_state).values(last_seq=log_state.c.last_seq).returning(log_state.c.last_seq)
+    ).scalar_one()
+    known = _known(connection, batch)
+    seqs: list[int | None] = []
+    rows: list[dict[str, Any]] = []
+    for event in batch:
+        key = (event.source, event.id)
+        if key in known:
+            seqs.append(None)
+            continue
+        known.add(key)
+        seqs.append(first + len(rows) + 1)
+        rows.append(_row(event, first + len(rows) + 1, received_at))
+    if rows:
+        connection.execute(insert(events), rows)
+        connection.execute(update(log_state).values(last_seq=first + len(rows)))
+    return seqs
+
+
+def _known(connection: Connection, batch: Sequence[Event]) -> set[tuple[str, str]]:
+    ids = list({event.id for event in batch})
+    found: set[tuple[str, str]] = set()
+    for start in range(0, len(ids), IDS_A_QUERY):
+        some = ids[start : start + IDS_A_QUERY]
+        query = select(events.c.source, events.c.id).where(
+            events.c.source.in_({event.source for event in batch}), events.c.id.in_(some)
+        )
+        found.update((row.source, row.id) for row in connection.execute(query))
+    return found
+
+
+def missing(connection: Connection, source: str, ids: Iterable[str]) -> set[str]:
+    """Which of these ids the log lacks: the reconciler's question."""
+    wanted = list(set(ids))
+    lacking = set(wanted)
+    for start in range(0, len(wanted), IDS_A_QUERY):
+        some = wanted[start : start + IDS_A_QUERY]
+        query = select(events.c.id).where(events.c.source == source, events.c.id.in_(some))
+        lacking.difference_update(connection.execute(query).scalars())
+    return lacking
+
+
+def _row(event: Event, seq: int, received_at: datetime) -> dict[str, Any]:
+    return {
+        "seq": seq,
+        "source": event.source,
+        "id": event.id,
+        "type": event.type,
+        "subject": event.subject,
+        "time": event.time,
+        "received_at": received_at,
+        "deployment": event.deployment,
+        # An asset's update belongs to the DAG that made it: who may read the one may read the other.
+        "dag_id": event.get("dag_id") or event.get("source_dag_id"),
+        "run_id": event.get("run_id") or event.get("source_run_id"),
+        "task_id": event.get("task_id") or event.get("source_task_id"),
+        "state": event.get("state"),
+        "asset_uri": event.asset_uri,
+        "body": event.body,
+    }
+
+
+def read_after(
+    connection: Connection, after: int, limit: int, wanted: Filter | None = None, visible: Visible = None
+) -> Page:
+    """The next events after a seq, oldest first."""
+    last = state(connection).last_seq
+    query = (
+        select(events.c.seq, events.c.type, events.c.body, events.c.received_at)
+        .where(events.c.seq > after, *conditions(connection, wanted or Filter(), visible))
+        .order_by(events.c.seq)
+        .limit(limit)
+    )
+    found = [Logged(*row) for row in connection.execute(query)]
+    return Page(found, found[-1].seq if len(found) == limit else last)
+
+
+def read_before(
+    connection: Connection, before: int | None, limit: int, wanted: Filter, visible: Visible = None
+) -> list[Logged]:
+    """The latest events before a seq (None: from the end), newest first: what pages show."""
+    query = select(events.c.seq, events.c.type, events.c.body, events.c.received_at).where(
+        *conditions(connection, wanted, visible)
+    )
+    if before is not None:
+        query = query.where(events.c.seq < before)
+    return [Logged(*row) for row in connection.execute(query.order_by(events.c.seq.desc()).limit(limit))]
+
+
+def seq_at(connection: Connection, moment: datetime) -> int:
+    """The seq of the last event received before a moment: where `?since=` begins."""
+    seq = connection.execute(
+        select(func.max(events.c.seq)).where(events.c.received_at < moment)
+    ).scalar_one_or_none()
+    return seq if seq is not None else state(connection).pruned_seq
+
+
+def prune(connection: Connection, before: datetime) -> int:
+    """Forget up to PRUNE_BATCH of the oldest events received before a moment; answers how many."""
+    upto = connection.execute(
+        select(func.max(events.c.seq)).where(
+            events.c.received_at < before,
+            events.c.seq <= state(connection).pruned_seq + PRUNE_BATCH,
+        )
+    ).scalar_one_or_none()
+    if upto is None:
+        return 0
+    connection.execute(update(log_state).values(pruned_seq=upto))
+    return connection.execute(delete(events).where(events.c.seq <= upto)).rowcount
+
+
+def conditions(connection: Connection, wanted: Filter, visible: Visible) -> list[ColumnElement[bool]]:
+    """The filter and the reader's rights as SQL."""
+    clauses = [
+        or_(*(_like(connection, events.c["asset_uri" if name == "asset" else name], glob) for glob in globs))
+        for name, globs in wanted.globs
+    ]
+    return [*clauses, *readable(events.c.deployment, events.c.dag_id, visible)]
+
+
+def readable(
+    deployment: ColumnElement[str], dag_id: ColumnElement[Any], visible: Visible
+) -> list[ColumnElement[bool]]:
+    """The reader's rights as SQL, over any table's columns."""
+    if visible is None:
+        return []
+    allowed: dict[str, list[str]] = {}
+    for name, dag in sorted(visible):
+        allowed.setdefault(name, []).append(dag)
+    return [or_(false(), *((deployment == name) & dag_id.in_(dags) for name, dags in allowed.items()))]
+
+
+def _like(connection: Connection, column: ColumnElement[Any], glob: str) -> ColumnElement[bool]:
+    """A glob with * and ? only, matched by case, in the database's own words."""
+    if not set(glob) & {"*", "?"}:
+        return column == glob
+    if connection.dialect.name == "sqlite":
+        return column.op("GLOB", is_comparison=True)(glob.replace("[", "[[]"))
+    pattern = re.escape(glob).replace(r"\*", ".*").replace(r"\?", ".")
+    return column.op("~", is_comparison=True)(f"^{pattern}$")

@@ -1,0 +1,141 @@
+"""The only door for events: log, board and outbox in one transaction, shared by what arrives together.
+
+Dual writes do not exist: a mail that is called for is in the database, or its event is not.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from monitor import board, event_log, outbox
+from monitor.clock import Clock
+from monitor.database import Database
+from monitor.events import NUDGE, Event
+from monitor.metrics import Metrics
+from monitor.rules import Rules
+from monitor.wake import Wake
+
+MAX_COMMIT = 2_000  # events in one transaction: keeps the writer's turn, and a reader's wait, short
+MAX_WAITING = 200  # requests in the queue; beyond it a sender is told to come back (429), nothing is lost
+
+logger = logging.getLogger(__name__)
+
+
+class IngestBusy(Exception):
+    """More is waiting to be written than is sensible: try again later."""
+
+
+@dataclass
+class Wakes:
+    """Who is woken by what is taken in."""
+
+    feed: Wake
+    delivery: Wake
+    reconciler: Wake
+
+
+@dataclass
+class _Waiting:
+    events: Sequence[Event]
+    taken: "asyncio.Future[list[bool]]"
+
+
+class Ingest:
+    """Takes events. `run()` is its one background task: the writer."""
+
+    def __init__(
+        self, database: Database, rules: Rules, wakes: Wakes, metrics: Metrics, clock: Clock, mail_host: str
+    ) -> None:
+        self._database = database
+        self._rules = rules
+        self._wakes = wakes
+        self._metrics = metrics
+        self._clock = clock
+        self._mail_host = mail_host
+        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(MAX_WAITING)
+
+    async def take(self, events: Sequence[Event]) -> list[bool]:
+        """Make events durable. Answers for each, in order, whether it was new.
+
+        Raises IngestBusy where too much is waiting already.
+        """
+        nudged = any(event.type == NUDGE for event in events)
+        if nudged:
+            self._wakes.reconciler.set()
+        waiting = _Waiting(events, asyncio.get_running_loop().create_future())
+        try:
+            self._queue.put_nowait(waiting)
+        except asyncio.QueueFull:
+            raise IngestBusy(f"{MAX_WAITING} requests are waiting to be written") from None
+        return await waiting.taken
+
+    async def run(self) -> None:
+        """Write what waits, as much as fits at once, until cancelled."""
+        while True:
+            together = [await self._queue.get()]
+            size = len(together[0].events)
+            while size < MAX_COMMIT and not self._queue.empty():
+                together.append(self._queue.get_nowait())
+                size += len(together[-1].events)
+            await self._commit(together)
+
+    async def _commit(self, together: list[_Waiting]) -> None:
+        events = [event for waiting in together for event in waiting.events]
+        try:
+            taken, called_for = await self._database.write(lambda connection: self._write(connection, events))
+        except asyncio.CancelledError:
+            _fail(together, IngestBusy("the monitor is stopping"))
+            raise
+        except Exception as error:
+            # The senders keep their events and come again; the database may be full, locked or gone.
+            logger.exception("could not write %d events", len(events))
+            _fail(together, error)
+            return
+        self._count(events, taken)
+        self._wakes.feed.set()
+        if called_for:
+            self._wakes.delivery.set()
+        results = iter(taken)
+        for waiting in together:
+            answer = [next(results) for _ in waiting.events]
+            if (
+                not waiting.taken.done()
+            ):  # the request may have been cut off: its events are kept all the same
+                waiting.taken.set_result(answer)
+
+    def _write(self, connection: Connection, events: Sequence[Event]) -> tuple[list[bool], int]:
+        now = self._clock()
+        lasting = [event for event in events if event.type != NUDGE]
+        logged = iter(event_log.append(connection, lasting, now))
+        taken, called_for = [], 0
+        for event in events:
+            if event.type == NUDGE:
+                taken.append(True)
+                continue
+            seq = next(logged)
+            taken.append(seq is not None)
+            if seq is not None:
+                board.apply(connection, seq, event)
+                decisions = self._rules.decide(event)
+                outbox.put(connection, seq, event, decisions, now, self._mail_host)
+                called_for += len(decisions)
+        return taken, called_for
+
+    def _count(self, events: Sequence[Event], taken: Sequence[bool]) -> None:
+        now = self._clock()
+        for event, new in zip(events, taken, strict=True):
+            reporter = event.data.reported_by
+            self._metrics.events.labels("accepted" if new else "duplicate", reporter).inc()
+            if new:
+                self._metrics.event_delay.labels(reporter).observe(
+                    max(0.0, (now - event.time).total_seconds())
+                )
+
+
+def _fail(together: list[_Waiting], error: Exception) -> None:
+    for waiting in together:
+        if not waiting.taken.done():
+            waiting.taken.set_exception(error)

@@ -1,0 +1,64 @@
+"""Every metric of the monitor, on a registry of its own, so that two apps in one process never mix."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+
+class Metrics:
+    """What /metrics tells. One instance an app; handed to whoever counts."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.events = Counter(
+            "windsock_events",
+            "Events that arrived, by what became of them",
+            ["result", "reported_by"],  # accepted, duplicate, rejected
+            registry=self.registry,
+        )
+        self.ingest_refused = Counter(
+            "windsock_ingest_requests_refused",
+            "Requests to the ingest endpoint that were refused whole",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.event_delay = Histogram(
+            "windsock_event_delay_seconds",
+            "From the state change in Airflow to its place in the log",
+            ["reported_by"],
+            buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+            registry=self.registry,
+        )
+        self.log_seq = Gauge("windsock_log_last_seq", "The last event's seq", registry=self.registry)
+        self.deliveries = Counter(
+            "windsock_delivery_outcomes",
+            "Delivery attempts, by what came of them",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.deliveries_waiting = Gauge(
+            "windsock_deliveries_waiting", "Deliveries neither sent nor given up", registry=self.registry
+        )
+        self.delivery_delay = Histogram(
+            "windsock_delivery_delay_seconds",
+            "From the event's place in the log to the SMTP server's 250",
+            buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600),
+            registry=self.registry,
+        )
+        self.feed_readers = Gauge("windsock_feed_readers", "Open event feeds", registry=self.registry)
+        self.reconcile_polls = Counter(
+            "windsock_reconcile_polls",
+            "Comparisons of Airflow with the log",
+            ["deployment", "result"],  # ok, unreachable, refused, error
+            registry=self.registry,
+        )
+        self.reconcile_filled = Counter(
+            "windsock_reconcile_filled",
+            "Events that only the reconciler found",
+            ["deployment", "type"],
+            registry=self.registry,
+        )
+        self.reconcile_lag = Gauge(
+            "windsock_reconcile_lag_seconds",
+            "Age of the moment up to which Airflow has been compared with the log",
+            ["deployment"],
+            registry=self.registry,
+        )

@@ -1,0 +1,56 @@
+"""The outbox and ledger: one row a mail, from the decision to its end. Only this module names its tables."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import Enum
+
+from sqlalchemy import Connection, insert
+
+from monitor.database.schema import deliveries
+from monitor.events import Event
+from monitor.events.identity import digest
+from monitor.rules import Decision
+
+
+class State(str, Enum):
+    """Where a delivery stands (DESIGN: `claim → confirm → render → send → settle`)."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    SENT = "sent"
+    PARKED = "parked"
+    DEAD = "dead"
+    UNCERTAIN = "uncertain"
+    SUPPRESSED = "suppressed"
+    SUPERSEDED = "superseded"
+
+
+def put(
+    connection: Connection, seq: int, event: Event, decisions: Sequence[Decision], now: datetime, host: str
+) -> None:
+    """Write the mails that an event calls for, in the transaction that logs the event.
+
+    `host` is the right side of the Message-ID, which is made here once and kept for every attempt
+    (RFC 5322 section 3.6.4).
+    """
+    if decisions:
+        connection.execute(insert(deliveries), [_row(seq, event, d, now, host) for d in decisions])
+
+
+def _row(seq: int, event: Event, decision: Decision, now: datetime, host: str) -> dict[str, object]:
+    return {
+        "event_seq": seq,
+        "event_id": event.id,
+        "deployment": event.deployment,
+        "dag_id": event.get("dag_id"),
+        "run_id": event.get("run_id"),
+        "rule": decision.rule,
+        "template": decision.template,
+        "recipients": list(decision.recipients),
+        "state": State.PENDING.value,
+        "reason": decision.reason,
+        "message_id": f"<windsock.{event.deployment}.{seq}.{digest(event.id, decision.rule)}@{host}>",
+        "attempts": 0,
+        "created_at": now,
+        "next_attempt_at": now,
+    }

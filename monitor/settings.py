@@ -1,0 +1,168 @@
+"""The settings, resolved once at the edge: only the command line's entry builds them from the environment."""
+
+import base64
+import binascii
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from monitor.errors import SettingsError
+from monitor.events.model import DEPLOYMENT
+
+SECRET_BYTES = range(24, 65)  # what Standard Webhooks asks of a symmetric secret
+WORDS = Annotated[tuple[str, ...], NoDecode]
+"""Several values in one variable, separated by commas or white space."""
+
+
+class Settings(BaseSettings):
+    """`WINDSOCK_<NAME>` in the environment or in `.env`; the environment wins."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WINDSOCK_", extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    home: Path = Path(".windsock")
+    host: str = "127.0.0.1"
+    port: int = Field(8090, ge=0, le=65535)
+    public_url: str | None = None
+    """How people reach the monitor; for links in mail. Default: http://host:port."""
+    database_url: str = ""
+    """Default: SQLite in the home folder."""
+    deployment: str = Field("local", pattern=rf"^{DEPLOYMENT}$")
+    ingest_secret: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """`whsec_` secrets that requests may be signed with; several while one is being replaced."""
+    auth: Literal["airflow", "none"] = "airflow"
+    session_secret: SecretStr | None = None
+    """Signs session cookies. Unset: a new one at each start, which signs everybody out."""
+    retention_days: float = Field(30, gt=0)
+
+    airflow_url: str | None = None
+    airflow_public_url: str | None = None
+    """How people reach Airflow; for links in mail. Default: airflow_url."""
+    airflow_username: str | None = None
+    airflow_password: SecretStr | None = None
+    airflow_timeout: float = Field(10, gt=0)
+    reconcile_interval: float = Field(15, gt=0)
+    """Seconds between two comparisons of Airflow with the log."""
+    confirm_grace: float = Field(300, ge=0)
+    """Seconds that a mail waits for Airflow to confirm its event; then it goes out marked unconfirmed."""
+
+    smtp_host: str | None = None
+    """Unset: mail goes to the embedded mailbox."""
+    smtp_port: int = Field(587, ge=1, le=65535)
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_username: str | None = None
+    smtp_password: SecretStr | None = None
+    smtp_timeout: float = Field(20, gt=0)
+    smtp_ca_file: Path | None = None
+    """A CA certificate to trust beside the system's, for a mail server of one's own."""
+    mail_from: str | None = None
+    """Default: smtp_username where it is an address, else windsock@localhost."""
+    notification_email_to: WORDS = Field(
+        (), validation_alias=AliasChoices("NOTIFICATION_EMAIL_TO", "WINDSOCK_NOTIFICATION_EMAIL_TO")
+    )
+    notify_success: WORDS = ("Airflow_Lab2",)
+    """Globs of the DAGs whose every success is mailed."""
+    mailbox_smtp_port: int | None = Field(None, ge=0, le=65535)
+    """Where set: an SMTP server on the loopback address that files what it gets in the embedded mailbox."""
+
+    @field_validator("notification_email_to", "notify_success", "ingest_secret", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("airflow_url", "airflow_public_url", "public_url")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("is not an address such as http://localhost:8080")
+        return value.rstrip("/")
+
+    @field_validator("ingest_secret")
+    @classmethod
+    def _is_secret(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for secret in value:
+            _check_secret(secret.get_secret_value())
+        return value
+
+    @field_validator("notification_email_to")
+    @classmethod
+    def _is_address(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for address in value:
+            if address.count("@") != 1 or address.startswith("@") or address.endswith("@"):
+                raise ValueError(f"{address!r} is not a mail address")
+        return value
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> "Settings":
+        if self.airflow_url and not (self.airflow_username and self.airflow_password):
+            raise ValueError(
+                "airflow_url: needs airflow_username and airflow_password too (a user that may read DAGs)"
+            )
+        if self.auth == "none" and not _is_loopback(self.host):
+            raise ValueError(
+                f"host: {self.host!r} is reachable from other machines and auth is 'none'. "
+                "Bind to 127.0.0.1, or set auth to 'airflow'"
+            )
+        if self.auth == "airflow" and not self.airflow_url:
+            raise ValueError("auth: 'airflow' signs people in through Airflow, so airflow_url is needed")
+        if bool(self.smtp_username) != bool(self.smtp_password):
+            raise ValueError("smtp_username and smtp_password: set both, or neither")
+        return self
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{(self.home / 'windsock.db').absolute()}"
+
+    @property
+    def url(self) -> str:
+        return self.public_url or f"http://{self.host}:{self.port}"
+
+    @property
+    def sender(self) -> str:
+        if self.mail_from:
+            return self.mail_from
+        return (
+            self.smtp_username if self.smtp_username and "@" in self.smtp_username else "windsock@localhost"
+        )
+
+
+def _check_secret(secret: str) -> None:
+    remedy = "write whsec_ and base64 of 24 to 64 random bytes; `windsock secret` prints one"
+    if not secret.startswith("whsec_"):
+        raise ValueError(f"a secret does not begin with whsec_: {remedy}")
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except binascii.Error:
+        raise ValueError(f"a secret is not base64 behind whsec_: {remedy}") from None
+    if len(key) not in SECRET_BYTES:
+        raise ValueError(f"a secret holds {len(key)} bytes: {remedy}")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:
+    """Read the environment and `.env`. Raises SettingsError that names each wrong variable."""
+    try:
+        return Settings(_env_file=env_file, **overrides)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_mistake(mistake) for mistake in error.errors())) from None
+
+
+def _mistake(mistake: Any) -> str:
+    name = str(mistake["loc"][0]) if mistake["loc"] else ""
+    variable = f"WINDSOCK_{name.upper()}: " if name and not name.isupper() else f"{name}: " if name else ""
+    message = mistake["msg"].removeprefix("Value error, ")
+    secret = any(word in name for word in ("secret", "password"))
+    shown = f" (got {str(mistake['input'])[:80]!r})" if variable and not secret else ""
+    return f"{variable}{message}{shown}"

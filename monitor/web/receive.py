@@ -1,0 +1,154 @@
+"""`POST /api/v1/events`: signed batches of events from the plugin (docs/events.md, "Ingest")."""
+
+import json
+import logging
+from collections import Counter
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from standardwebhooks import Webhook, WebhookVerificationError
+from starlette.concurrency import run_in_threadpool
+
+from monitor.errors import EventError
+from monitor.events import Event, parse_event
+from monitor.events.model import MAX_ID
+from monitor.ingest import IngestBusy
+from monitor.settings import Settings
+from monitor.web.problem import problem
+from monitor.web.services import Here, Services
+
+MAX_BODY = 4 * 1024 * 1024  # bytes: a full batch of long tracebacks; more is a mistake or an attack
+MAX_BATCH = 500  # events: keeps one write transaction short
+BATCH = "application/cloudevents-batch+json"
+SINGLE = "application/cloudevents+json"
+BUSY_SECONDS = 2  # what Retry-After asks of a sender while the queue is full
+
+STATUSES = ("accepted", "duplicate", "rejected")
+
+router = APIRouter()
+logger = logging.getLogger(__name__)
+
+
+class Refusal(Exception):
+    """The request is refused as a whole."""
+
+    def __init__(self, status: int, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.reason = reason
+        self.detail = detail
+
+
+@router.post("/api/v1/events", status_code=202, tags=["events"])
+async def receive(request: Request, here: Here) -> JSONResponse:
+    """Take a batch of CloudEvents, signed as Standard Webhooks says.
+
+    Answers 202 once everything accepted is durable, with a result for each event, in order.
+    """
+    try:
+        kind = _content_type(request)
+        body = await _read(request)
+        headers = dict(request.headers)
+        # In a thread: a signature over 4 MiB and 500 events to check would hold every feed for a while.
+        raws, parsed = await run_in_threadpool(_open, here.settings, kind, headers, body)
+        return await _take(here, raws, parsed)
+    except Refusal as refusal:
+        here.metrics.ingest_refused.labels(refusal.reason).inc()
+        retry = {"Retry-After": str(BUSY_SECONDS)} if refusal.status == 429 else None
+        return problem(refusal.status, refusal.detail, retry)
+
+
+def _content_type(request: Request) -> str:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in (BATCH, SINGLE):
+        raise Refusal(415, "content_type", f"Content-Type: {kind[:80]!r} is not {BATCH} or {SINGLE}")
+    return kind
+
+
+async def _read(request: Request) -> bytes:
+    """The body, given up on as soon as it is too long, whatever Content-Length claimed."""
+    too_long = Refusal(413, "too_large", f"the body is longer than {MAX_BODY} bytes; send fewer events")
+    claimed = request.headers.get("content-length", "")
+    if claimed.isdigit() and int(claimed) > MAX_BODY:
+        raise too_long
+    parts = bytearray()
+    async for part in request.stream():
+        parts += part
+        if len(parts) > MAX_BODY:
+            raise too_long
+    return bytes(parts)
+
+
+def _open(
+    settings: Settings, kind: str, headers: dict[str, str], body: bytes
+) -> tuple[list[Any], list[Event | str]]:
+    """Verify, decode and check: the raw values, and for each the event or why it is none."""
+    _verify(settings, headers, body)
+    raws = _decode(kind, body)
+    return raws, [_parse(raw) for raw in raws]
+
+
+def _verify(settings: Settings, headers: dict[str, str], body: bytes) -> None:
+    """Check the signature against each secret in force (compared in constant time by the library)."""
+    if not settings.ingest_secret:
+        raise Refusal(401, "signature", "no ingest secret is set on the monitor: set WINDSOCK_INGEST_SECRET")
+    detail = ""
+    for secret in settings.ingest_secret:
+        try:
+            Webhook(secret.get_secret_value()).verify(body, headers, json_parse=False)
+            return
+        except WebhookVerificationError as error:
+            detail = str(error)
+        except ValueError:  # the library lets a body that is no UTF-8 and a malformed header through to here
+            detail = "the headers or the body are malformed"
+    raise Refusal(
+        401,
+        "signature",
+        f"signature: {detail}. Compare AIRFLOW__WINDSOCK__INGEST_SECRET with WINDSOCK_INGEST_SECRET, "
+        "and the clocks of both machines (5 minutes' tolerance)",
+    )
+
+
+def _decode(kind: str, body: bytes) -> list[Any]:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, "malformed", f"the body is not JSON: {error}") from None
+    batch = [value] if kind == SINGLE else value
+    if not isinstance(batch, list):
+        raise Refusal(400, "malformed", f"a batch is a JSON array, this is {type(batch).__name__}")
+    if len(batch) > MAX_BATCH:
+        raise Refusal(413, "too_large", f"{len(batch)} events in one batch; at most {MAX_BATCH}")
+    return batch
+
+
+def _parse(raw: object) -> Event | str:
+    try:
+        return parse_event(raw)
+    except EventError as error:
+        return str(error)
+
+
+async def _take(here: Services, raws: list[Any], parsed: list[Event | str]) -> JSONResponse:
+    events = [event for event in parsed if isinstance(event, Event)]
+    try:
+        taken = iter(await here.ingest.take(events) if events else [])
+    except IngestBusy as busy:
+        raise Refusal(429, "busy", f"{busy}; send again in {BUSY_SECONDS} s") from None
+    results = []
+    for raw, event in zip(raws, parsed, strict=True):
+        if isinstance(event, Event):
+            results.append({"id": event.id, "status": "accepted" if next(taken) else "duplicate"})
+        else:
+            results.append({"id": _id_of(raw), "status": "rejected", "reason": event})
+            here.metrics.events.labels("rejected", "unknown").inc()
+            logger.warning("rejected event %r: %s", _id_of(raw), event)
+    counts = Counter(result["status"] for result in results)
+    return JSONResponse({**{status: counts[status] for status in STATUSES}, "results": results}, 202)
+
+
+def _id_of(raw: object) -> str | None:
+    """The id that the sender gave, for its own sake; the event was refused, so it may be anything."""
+    given = raw.get("id") if isinstance(raw, dict) else None
+    return given[:MAX_ID] if isinstance(given, str) else None
