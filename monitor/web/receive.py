@@ -136,7 +136,7 @@ async def _take(here: Services, raws: list[Any], parsed: list[Event | str]) -> J
         taken = iter(await here.ingest.take(events) if events else [])
     except IngestBusy as busy:
         raise Refusal(429, "busy", f"{busy}; send again in {BUSY_SECONDS} s") from None
-    results = []
+    results: list[dict[str, str | None]] = []
     for raw, event in zip(raws, parsed, strict=True):
         if isinstance(event, Event):
             results.append({"id": event.id, "status": "accepted" if next(taken) else "duplicate"})
@@ -144,8 +144,9 @@ async def _take(here: Services, raws: list[Any], parsed: list[Event | str]) -> J
             results.append({"id": _id_of(raw), "status": "rejected", "reason": event})
             here.metrics.events.labels("rejected", "unknown").inc()
             logger.warning("rejected event %r: %s", _id_of(raw), event)
-    counts = Counter(result["status"] for result in results)
-    return JSONResponse({**{status: counts[status] for status in STATUSES}, "results": results}, 202)
+    counts = Counter(str(result["status"]) for result in results)
+    answer: dict[str, Any] = {status: counts[status] for status in STATUSES}
+    return JSONResponse(answer | {"results": results}, 202)
 
 
 def _id_of(raw: object) -> str | None:
