@@ -1,0 +1,25 @@
+"""The DAGs' settings: their names in the environment, and their defaults. The DAG files hand it in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+BUNDLED_CSV = Path(__file__).parents[1] / "data" / "breast_cancer.csv"
+NOBODY = "airflow@example.com"  # a domain that is reserved: no mail reaches anyone by mistake
+
+
+def models_dir(environ: Mapping[str, str]) -> Path:
+    """Where models are kept: `WINDSOCK_MODELS_DIR`, or `models` in Airflow's home."""
+    home = environ.get("AIRFLOW_HOME") or "~/airflow"
+    return Path(environ.get("WINDSOCK_MODELS_DIR") or f"{home}/models").expanduser().absolute()
+
+
+def training_csv(environ: Mapping[str, str]) -> Path:
+    """What is trained on: `WINDSOCK_TRAINING_CSV`, or the file beside the DAGs."""
+    return Path(environ.get("WINDSOCK_TRAINING_CSV") or BUNDLED_CSV).expanduser().absolute()
+
+
+def notification_email_to(environ: Mapping[str, str]) -> str:
+    """Who gets the model report: `NOTIFICATION_EMAIL_TO`, several separated by commas."""
+    return environ.get("NOTIFICATION_EMAIL_TO") or NOBODY

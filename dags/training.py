@@ -1,0 +1,153 @@
+"""The training DAG. scikit-learn is imported inside the tasks: this file is parsed again and again."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.smtp.operators.smtp import EmailOperator
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.providers.standard.operators.python import PythonOperator
+from airflow.sdk import DAG
+
+from assets import MODEL, OWNER, SCALER, SPLIT_TASK_ID, TRAINING_DAG_ID, TRAINING_TASK_ID
+from ml import settings
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import OutletEventAccessorsProtocol, RuntimeTaskInstanceProtocol
+
+    from ml.schema import RawTable, Table
+    from ml.split import Split
+
+DOC = """
+### Train the breast cancer classifier
+
+Reads the CSV (`WINDSOCK_TRAINING_CSV`, or the one beside this file), holds out a fifth of its rows, trains a
+logistic regression on the others and writes `model.pkl` and `scaler.pkl` into the run's own folder under
+`WINDSOCK_MODELS_DIR`. Both are assets: each event carries the scores on the held-out rows, the file's path
+and its sha256. `release` starts from them.
+
+A failure anywhere leaves the models of earlier runs as they are, and updates no asset.
+
+The report goes to `NOTIFICATION_EMAIL_TO` through the connection `smtp_default`, whose extra must give a
+`from_email`. What became of the run is the monitor's to tell.
+"""
+TASK_LIMIT = timedelta(minutes=10)  # each takes seconds; a hung disk or mail server must not hold a slot
+MAIL_RETRIES = 2  # a mail server's hiccup does not fail a good training run
+MAIL_RETRY_DELAY = timedelta(seconds=30)
+
+# Whoever reads this mail reads HTML: what comes out of a task is escaped.
+SUBJECT = (
+    "{{ dag.dag_id }}: model report, accuracy {{ '%.3f' % ti.xcom_pull(task_ids='load_model').accuracy }}"
+)
+REPORT = """\
+{% set result = ti.xcom_pull(task_ids='load_model') %}
+<h2>{{ dag.dag_id | e }}: model report</h2>
+<p>Run {{ run_id | e }}, on {{ result.held_out_rows }} held-out rows: accuracy {{ '%.4f' % result.accuracy }},
+ROC AUC {{ '%.4f' % result.roc_auc }}, F1 {{ '%.4f' % result.f1 }}.</p>
+<pre>{{ result.report | e }}</pre>
+<p>{{ result.path | e }}<br>sha256 {{ result.sha256 | e }}</p>
+"""
+
+
+def load_data() -> RawTable:
+    """The CSV's rows as text."""
+    from ml.load import load
+
+    return load(settings.training_csv(os.environ))
+
+
+def data_preprocessing(ti: RuntimeTaskInstanceProtocol) -> Table:
+    """The rows as numbers, the target apart from the features."""
+    from ml.preprocess import preprocess
+
+    return preprocess(ti.xcom_pull(task_ids="load_data"))
+
+
+def separate_data_outputs(ti: RuntimeTaskInstanceProtocol) -> Split:
+    """Training rows, held-out rows, and the scale that the training rows have."""
+    from ml.split import split
+
+    return split(ti.xcom_pull(task_ids="data_preprocessing"))
+
+
+def build_model(
+    ti: RuntimeTaskInstanceProtocol, outlet_events: OutletEventAccessorsProtocol
+) -> dict[str, Any]:
+    """Train, write both files, and say of each what it is."""
+    from ml import artefact
+    from ml.evaluate import Pair, scores
+    from ml.run_folder import run_folder
+    from ml.scale import scaler_of
+    from ml.train import train
+
+    parts: Split = ti.xcom_pull(task_ids=SPLIT_TASK_ID)
+    scaler = scaler_of(parts["scale"])
+    pair = Pair(train(parts["train"], scaler), scaler)
+    training_rows, held_out_rows = (len(parts[part]["target"]) for part in ("train", "held_out"))
+    facts: dict[str, Any] = {
+        **scores(pair, parts["held_out"]),
+        "rows": training_rows + held_out_rows,
+        "training_rows": training_rows,
+        "held_out_rows": held_out_rows,
+    }
+    folder = run_folder(settings.models_dir(os.environ), ti.dag_id, ti.run_id)
+    artefacts = artefact.write(folder, pair)
+    built: dict[str, Any] = {**facts, **artefacts}
+    outlet_events[MODEL].extra = {**facts, **built["model"]}
+    outlet_events[SCALER].extra = {**facts, **built["scaler"]}
+    return built
+
+
+def load_model(ti: RuntimeTaskInstanceProtocol) -> dict[str, Any]:
+    """Read the files back as a consumer would, and report on the held-out rows."""
+    from ml import artefact
+    from ml.evaluate import report, scores
+
+    built = ti.xcom_pull(task_ids=TRAINING_TASK_ID)
+    held_out = ti.xcom_pull(task_ids=SPLIT_TASK_ID)["held_out"]
+    pair = artefact.read(built, within=settings.models_dir(os.environ))
+    return {
+        **built["model"],
+        **scores(pair, held_out),
+        "held_out_rows": len(held_out["target"]),
+        "report": report(pair, held_out),
+    }
+
+
+with DAG(
+    dag_id=TRAINING_DAG_ID,
+    description="Train the breast cancer classifier and emit its model and scaler as assets",
+    doc_md=DOC,
+    schedule=None,
+    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    catchup=False,
+    max_active_runs=2,  # runs share nothing, and each holds the rows in memory
+    default_args={"owner": OWNER, "retries": 0, "execution_timeout": TASK_LIMIT},
+    tags=["windsock", "training"],
+):
+    owner_task = BashOperator(
+        task_id="owner_task",
+        # As variables: what stands in a run's id is never read by the shell.
+        bash_command='echo "$OWNER owns run $RUN_ID of $DAG_ID"',
+        env={"OWNER": OWNER, "RUN_ID": "{{ run_id }}", "DAG_ID": "{{ dag.dag_id }}"},
+        append_env=True,
+    )
+    # The rows are no reading for a log.
+    load, preprocess, separate = (
+        PythonOperator(task_id=step.__name__, python_callable=step, show_return_value_in_logs=False)
+        for step in (load_data, data_preprocessing, separate_data_outputs)
+    )
+    build = PythonOperator(task_id=TRAINING_TASK_ID, python_callable=build_model, outlets=[MODEL, SCALER])
+    check = PythonOperator(task_id="load_model", python_callable=load_model)
+    send_email = EmailOperator(
+        task_id="send_email",
+        conn_id="smtp_default",
+        to=settings.notification_email_to(os.environ),
+        subject=SUBJECT,
+        html_content=REPORT,
+        retries=MAIL_RETRIES,
+        retry_delay=MAIL_RETRY_DELAY,
+    )
+    owner_task >> load >> preprocess >> separate >> build >> check >> send_email
