@@ -1,0 +1,149 @@
+"""What the monitor's tests stand on: a clock that is set by hand, a real database, a real server."""
+
+import asyncio
+import secrets
+import socket
+import threading
+import uuid
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from pydantic import SecretStr
+from sqlalchemy import create_engine, text
+from standardwebhooks import Webhook
+
+from monitor.app import create_app
+from monitor.clock import utc_now
+from monitor.database import Database
+from monitor.database.migrate import migrate
+from monitor.settings import Settings, load_settings
+from tests import wait
+from tests.postgres_server import PostgresServer
+
+NOW = datetime(2026, 11, 22, 10, 0, 0, tzinfo=timezone.utc)
+
+
+class FakeClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, now: datetime = NOW) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+def make_secret() -> str:
+    return "whsec_" + b64encode(secrets.token_bytes(32)).decode()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """The settings of a monitor on its own: no sign-in, no Airflow, the embedded mailbox."""
+    return load_settings(
+        env_file=None,
+        home=tmp_path,
+        port=0,
+        auth="none",
+        ingest_secret=(SecretStr(make_secret()),),
+        notification_email_to=("ops@example.com",),
+    )
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    server = PostgresServer().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> str:
+    """The address of an empty database."""
+    name = f"windsock_{uuid.uuid4().hex}"
+    admin = create_engine(postgres.url(), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    admin.dispose()
+    return postgres.url(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A migrated database, of each kind in turn."""
+    sqlite = f"sqlite:///{tmp_path / 'windsock.db'}"
+    database = Database(sqlite if request.param == "sqlite" else request.getfixturevalue("postgres_url"))
+    migrate(database)
+    yield database
+    database.close()
+
+
+def sign(secret: str, body: str, at: datetime | None = None) -> dict[str, str]:
+    """The headers of a signed request, made by the Standard Webhooks library."""
+    moment = at or utc_now()
+    message = f"msg_{uuid.uuid4().hex}"
+    return {
+        "Content-Type": "application/cloudevents-batch+json",
+        "webhook-id": message,
+        "webhook-timestamp": str(int(moment.timestamp())),
+        "webhook-signature": Webhook(secret).sign(message, moment.replace(tzinfo=timezone.utc), body),
+    }
+
+
+class Live:
+    """A monitor on a real server in a thread; `post` signs as the plugin does."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.fatal: list[str] = []
+        self.app = create_app(settings, on_fatal=self.fatal.append)
+        self._socket = socket.create_server(("127.0.0.1", settings.port))
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._server = uvicorn.Server(
+            uvicorn.Config(self.app, log_config=None, timeout_graceful_shutdown=2, access_log=False)
+        )
+        self._thread = threading.Thread(target=self._run, name="monitor")
+        self.client = httpx.Client(base_url=self.url, timeout=10)
+
+    def _run(self) -> None:
+        asyncio.run(self._server.serve(sockets=[self._socket]))
+
+    def start(self) -> "Live":
+        self._thread.start()
+        wait.until(lambda: self._server.started or not self._thread.is_alive(), "the monitor to start")
+        assert self._server.started
+        return self
+
+    def stop(self) -> None:
+        self.client.close()
+        self._server.should_exit = True
+        self._thread.join(20)
+        assert not self._thread.is_alive(), "the monitor did not stop"
+        self._socket.close()
+
+    def post(self, events: Sequence[dict[str, Any]]) -> httpx.Response:
+        body = httpx.Request("POST", self.url, json=list(events)).content.decode()
+        secret = self.settings.ingest_secret[0].get_secret_value()
+        return self.client.post("/api/v1/events", content=body, headers=sign(secret, body))
+
+
+@pytest.fixture
+def live(settings: Settings) -> Iterator[Live]:
+    monitor = Live(settings).start()
+    yield monitor
+    monitor.stop()
