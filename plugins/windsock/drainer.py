@@ -1,0 +1,161 @@
+"""Empties the spool, oldest first: as a daemon thread of a long-lived Airflow process, or as the forwarder.
+
+Every such process of a host may have one. For each pass a lock on a file decides who drains, so the process
+that has just put an event mostly sends it at once, and the death of any of them frees the lock. Polling finds
+what other processes put; waking is for speed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from windsock.backoff import Backoff
+from windsock.courier import Courier, Later, batches
+from windsock.log_limit import LogLimit
+from windsock.spool import Letter, Spool
+
+log = logging.getLogger("windsock.drainer")
+
+POLL_EVERY = 1.0  # seconds: what other processes put waits no longer; one empty listing costs microseconds
+BUSY_AGAIN = 0.05  # seconds: another process drains just now, and may have listed before our event was put
+BROKEN_AGAIN = 5.0  # seconds, after an error of the disk or of our own
+REQUEST_SECONDS = 10.0  # for one request; the monitor answers in milliseconds, or is in trouble
+PASS = 5_000  # events; then the spool is listed, and counted, anew
+THREAD_BATCH = 100  # events a request from a thread: it shares the GIL with the scheduler's loop
+
+
+class Drainer:
+    """`wake` starts the thread where there is none; a forked child has none and starts its own."""
+
+    def __init__(self, spool: Spool, courier: Courier, backoff: Backoff, batch: int = THREAD_BATCH) -> None:
+        self._spool, self._courier, self._backoff = spool, courier, backoff
+        self._batch = batch
+        self._limit = LogLimit()
+        self._lock_file: int | None = None
+        self._thread: threading.Thread | None = None
+        self._forget_parent()
+        reference = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _in_child(reference))
+
+    def wake(self) -> None:
+        """Called in hooks: no I/O, and at most once the start of a thread."""
+        if self._thread is None or not self._thread.is_alive():
+            with self._starting:
+                self._start()
+        self._woken.set()
+
+    def run(self) -> None:
+        """Drains until `stop`."""
+        while not self._stopped:
+            pause = self._guarded_pass()
+            self._woken.wait(pause)
+            self._woken.clear()
+
+    def stop(self) -> None:
+        """Makes `run` return after the request that is on its way."""
+        self._stopped = True
+        self._woken.set()
+
+    def drain_once(self) -> bool:
+        """Sends what is there, whatever the back-off says. True if nothing is left. Raises Later, OSError."""
+        self._spool.recover()
+        more = bool(self._spool.names())
+        while more and not self._stopped:
+            with self._turn() as mine:
+                more = not mine or self._send_oldest() > PASS
+            if not mine:
+                self._woken.wait(BUSY_AGAIN)
+        return not self._spool.names()
+
+    def _guarded_pass(self) -> float:
+        """One pass; gives the seconds until the next. No error ends the loop; it is said once a minute."""
+        try:
+            return self._backoff.wait() or self._pass_or_back_off()
+        except Exception:
+            if self._limit.allows("pass"):
+                log.exception("windsock: the spool cannot be drained; trying again in %s s", BROKEN_AGAIN)
+            return BROKEN_AGAIN
+
+    def _pass_or_back_off(self) -> float:
+        try:
+            return self._pass()
+        except Later as later:
+            if self._limit.allows(str(later)[:40]):
+                say = log.error if later.misconfigured else log.warning
+                say("windsock: events stay in the spool: %s", later)
+            return self._backoff.failed(later.wait)
+
+    def _pass(self) -> float:
+        self._spool.recover()
+        if not self._spool.names():
+            return POLL_EVERY
+        with self._turn() as mine:
+            return BUSY_AGAIN if not mine or self._send_oldest() > PASS else POLL_EVERY
+
+    def _send_oldest(self) -> int:
+        """Sends the oldest PASS events; gives how many waited."""
+        names = self._spool.names()
+        for batch in batches(self._letters(names[:PASS]), self._batch):
+            self._courier.carry(batch, lambda: REQUEST_SECONDS)
+            self._backoff.succeeded()
+            if self._stopped:
+                break
+        return len(names)
+
+    def _letters(self, names: list[str]) -> Iterator[Letter]:
+        for name in names:
+            try:
+                letter = self._spool.read(name)
+            except OSError:  # neither to be read nor to be moved away: it must not hold up the others
+                if self._limit.allows("stuck"):
+                    log.exception("windsock: %s stays in %s; remove it by hand", name, self._spool.root)
+                continue
+            if letter is not None:
+                yield letter
+
+    @contextmanager
+    def _turn(self) -> Iterator[bool]:
+        """Whether it is this process's turn; frees the lock afterwards."""
+        if self._lock_file is None:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            self._lock_file = os.open(self._spool.root / "drainer.lock", flags, 0o600)
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+
+    def _start(self) -> None:
+        if self._thread is not None and self._thread.is_alive():  # another thread of this process was faster
+            return
+        self._thread = threading.Thread(target=self.run, name="windsock-drainer", daemon=True)
+        self._thread.start()
+        atexit.register(self.stop)
+
+    def _forget_parent(self) -> None:
+        """A child has its parent's memory, not its threads: nothing that a thread might hold may stay. The
+        lock belongs to the open file, which parent and child share: closing leaves the parent's lock."""
+        self._thread = None
+        self._starting = threading.Lock()
+        self._woken = threading.Event()
+        self._stopped = False
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+
+
+def _in_child(reference: weakref.ref[Drainer]) -> None:
+    drainer = reference()
+    if drainer is not None:
+        drainer._forget_parent()

@@ -1,0 +1,76 @@
+"""`python -m windsock.forwarder`: the drain as a process of its own, beside Airflow or in a sidecar.
+
+It reads the settings that Airflow would read (from Airflow if it is installed, else AIRFLOW__WINDSOCK__* of
+the environment) and needs the spool directory that the plugin writes, under the same user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+
+from windsock import settings as configuration
+from windsock.backoff import Backoff
+from windsock.courier import MAX_BATCH, Courier, Later
+from windsock.drainer import Drainer
+from windsock.settings import Settings
+from windsock.spool import Spool
+
+log = logging.getLogger("windsock.forwarder")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 stopped by SIGTERM or SIGINT, or --once and the spool is empty; 1 --once and something
+    is left; 2 the settings do not allow to send."""
+    parser = argparse.ArgumentParser(
+        prog="python -m windsock.forwarder", description="Sends what waits in the spool to the monitor."
+    )
+    parser.add_argument(
+        "--once", action="store_true", help="send what is there and exit: 0 if nothing is left"
+    )
+    once = parser.parse_args(arguments).once
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    settings = _settings()
+    if settings is None or settings.endpoint is None or not settings.sends:
+        log.error("windsock: nothing can be sent: set [windsock] monitor_url and ingest_secret")
+        return 2
+    spool = Spool(settings.spool_dir, settings.max_events, settings.max_bytes)
+    courier = Courier(settings, settings.endpoint, spool)
+    drainer = Drainer(spool, courier, Backoff(settings.spool_dir / "backoff"), MAX_BATCH)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: drainer.stop())
+    return _once(drainer) if once else _forever(drainer, settings)
+
+
+def _settings() -> Settings | None:
+    try:
+        settings, problems = configuration.from_airflow()
+    except ImportError:
+        settings, problems = configuration.from_environment()
+    for problem in problems:
+        log.error("windsock: %s", problem)
+    return settings
+
+
+def _once(drainer: Drainer) -> int:
+    try:
+        empty = drainer.drain_once()
+    except (Later, OSError) as error:
+        log.error("windsock: events stay in the spool: %s", error)  # noqa: TRY400 (a sentence is enough)
+        return 1
+    log.info("windsock: %s", "nothing is left in the spool" if empty else "events are left in the spool")
+    return 0 if empty else 1
+
+
+def _forever(drainer: Drainer, settings: Settings) -> int:
+    log.info("windsock: sending from %s", settings.spool_dir)
+    drainer.run()
+    log.info("windsock: stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

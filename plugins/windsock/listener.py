@@ -1,0 +1,167 @@
+"""The listener: each hook builds an event, puts it into the spool and returns.
+
+Hooks may fire before Airflow commits, more than once and out of order; an event is a report, and the monitor
+confirms what it tells. No hook touches Airflow's database, Connections or Variables, and none in a long-lived
+process touches the network: the scheduler's loop, a request or a parse would stand still meanwhile.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+import re
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from airflow.listeners import hookimpl
+
+from windsock import settings as configuration
+from windsock.backoff import Backoff
+from windsock.courier import Courier
+from windsock.drainer import Drainer
+from windsock.events import BUILDERS, serialize
+from windsock.log_limit import LogLimit
+from windsock.settings import Settings
+from windsock.spool import Full, Spool
+from windsock.tally import Tally
+from windsock.task_sender import TaskSender
+
+log = logging.getLogger("windsock.listener")
+
+TASK_RUNNER = "airflow.sdk.execution_time.task_runner"
+
+
+@lru_cache(maxsize=1)
+def listeners() -> list[object]:
+    """What Airflow shall register: nothing where no monitor is named. Once a process, whoever loads it."""
+    settings, problems = configuration.from_airflow()
+    for problem in problems:
+        log.error("windsock: %s", problem)
+    return [] if settings is None else [Listener(settings)]
+
+
+class Listener:
+    """One for a process and those forked from it. No exception leaves a hook."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._source = settings.source
+        self._include = [re.compile(fnmatch.translate(glob)) for glob in settings.include]
+        self._exclude = [re.compile(fnmatch.translate(glob)) for glob in settings.exclude]
+        self._spool = Spool(settings.spool_dir, settings.max_events, settings.max_bytes)
+        self.failed = Tally(settings.spool_dir / "failed_hooks")
+        self._limit = LogLimit()
+        self._thread = threading.local()
+        self._drainer: Drainer | None = None
+        self._task_sender: TaskSender | None = None
+        if settings.sends and settings.endpoint is not None:
+            courier = Courier(settings, settings.endpoint, self._spool)
+            backoff = Backoff(settings.spool_dir / "backoff")
+            self._drainer = Drainer(self._spool, courier, backoff)
+            self._task_sender = TaskSender(self._spool, courier, backoff, settings.task_send_budget)
+
+    @hookimpl
+    def on_starting(self, component: object) -> None:
+        """A scheduler, dag-processor or triggerer sends what its predecessor left. The api-server has no such
+        hook, and starts its thread with its first event; a task's process never does."""
+        if self._drainer is not None and type(component).__name__ != "TaskRunnerMarker":
+            self._safely(self._drainer.wake)
+
+    @hookimpl
+    def on_dag_run_running(self, dag_run: Any, msg: str) -> None:
+        self._safely(self._report, "on_dag_run_running", dag_run, msg)
+
+    @hookimpl
+    def on_dag_run_success(self, dag_run: Any, msg: str) -> None:
+        self._safely(self._report, "on_dag_run_success", dag_run, msg)
+
+    @hookimpl
+    def on_dag_run_failed(self, dag_run: Any, msg: str) -> None:
+        self._safely(self._report, "on_dag_run_failed", dag_run, msg)
+
+    @hookimpl
+    def on_task_instance_running(self, previous_state: object, task_instance: Any) -> None:
+        self._safely(self._report, "on_task_instance_running", previous_state, task_instance)
+
+    @hookimpl
+    def on_task_instance_success(self, previous_state: object, task_instance: Any) -> None:
+        self._safely(self._report, "on_task_instance_success", previous_state, task_instance)
+
+    @hookimpl
+    def on_task_instance_failed(self, previous_state: object, task_instance: Any, error: object) -> None:
+        self._safely(self._report, "on_task_instance_failed", previous_state, task_instance, error)
+
+    @hookimpl
+    def on_task_instance_skipped(self, previous_state: object, task_instance: Any) -> None:
+        self._safely(self._report, "on_task_instance_skipped", previous_state, task_instance)
+
+    @hookimpl
+    def on_asset_created(self, asset: Any) -> None:
+        self._safely(self._report, "on_asset_created", asset)
+
+    @hookimpl
+    def on_asset_alias_created(self, asset_alias: Any) -> None:
+        self._safely(self._report, "on_asset_alias_created", asset_alias)
+
+    @hookimpl
+    def on_asset_changed(self, asset: Any) -> None:
+        self._safely(self._changed, asset)
+
+    @hookimpl
+    def on_asset_event_emitted(self, asset_event: Any) -> None:
+        self._safely(self._emitted, asset_event)
+
+    @hookimpl
+    def on_new_dag_import_error(self, filename: str, stacktrace: str) -> None:
+        self._safely(self._report, "on_new_dag_import_error", filename, stacktrace)
+
+    @hookimpl
+    def on_existing_dag_import_error(self, filename: str, stacktrace: str) -> None:
+        self._safely(self._report, "on_existing_dag_import_error", filename, stacktrace)
+
+    def _safely(self, action: Callable[..., None], *objects: Any) -> None:
+        """Never raises. SystemExit and the like pass: they are a signal's, meant for Airflow, not ours."""
+        try:
+            action(*objects)
+        except Full as full:
+            if self._limit.allows("full"):
+                log.warning("windsock: %s; refused so far: %d", full, int(self._spool.refused))
+        except Exception as error:
+            self.failed.add()
+            if self._limit.allows(type(error).__name__):
+                log.exception("windsock: this was not reported; the monitor will ask Airflow for it")
+
+    def _changed(self, asset: Any) -> None:
+        self._report("on_asset_changed", asset)
+        self._thread.nudged = asset.uri
+
+    def _emitted(self, asset_event: Any) -> None:
+        """From 3.2 Airflow calls on_asset_event_emitted right after on_asset_changed for the same change, in
+        the same thread: one nudge is enough."""
+        nudged, self._thread.nudged = getattr(self._thread, "nudged", None), None
+        if nudged != asset_event.asset.uri:
+            self._report("on_asset_changed", asset_event.asset)
+
+    def _report(self, hook: str, *objects: Any) -> None:
+        subject = next((item for item in objects if hasattr(item, "dag_id")), None)
+        if subject is not None and not self._wanted(subject.dag_id):
+            return
+        event = BUILDERS[hook](self._source, *objects)
+        name = self._spool.put(serialize(event))
+        if self._drainer is None or self._task_sender is None:
+            return
+        if subject is not None and in_task_process(subject):
+            self._task_sender.send(event["data"]["ti_id"], name)
+        else:
+            self._drainer.wake()
+
+    def _wanted(self, dag_id: str) -> bool:
+        if self._include and not any(glob.match(dag_id) for glob in self._include):
+            return False
+        return not any(glob.match(dag_id) for glob in self._exclude)
+
+
+def in_task_process(subject: object) -> bool:
+    """The Task SDK's own task instance exists in the process that runs the task, and nowhere else."""
+    return any(base.__module__ == TASK_RUNNER for base in type(subject).__mro__)

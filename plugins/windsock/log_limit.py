@@ -1,0 +1,21 @@
+"""The same complaint once a minute, not once an event: a monitor that is down must not fill the logs."""
+
+from __future__ import annotations
+
+import time
+
+SAY_EVERY = 60.0  # seconds
+
+
+class LogLimit:
+    """Asks for a key: may it be said now?"""
+
+    def __init__(self) -> None:
+        self._said: dict[str, float] = {}
+
+    def allows(self, key: str) -> bool:
+        now = time.monotonic()
+        if now - self._said.get(key, float("-inf")) < SAY_EVERY:
+            return False
+        self._said[key] = now
+        return True

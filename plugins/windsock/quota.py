@@ -1,0 +1,67 @@
+"""The spool's bound, without a scan of the directory for each put.
+
+What the spool holds is written into a small file by whoever has just listed the directory: the drainer, at
+every pass. A put goes by that file and by what its own process has put since. Only where nobody drains on
+this host, and the file is old, does a put count for itself. So the bound is soft: it can be passed by what
+other processes put within STALE_AFTER.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+LOOK_EVERY = 1.0  # seconds: a put looks at the file no oftener
+WRITE_EVERY = 5.0  # seconds: a drainer writes it no oftener
+STALE_AFTER = 30.0  # seconds; longer than a drainer is ever held up by one request
+
+
+class Quota:
+    """Counts events and bytes; numbers are of the whole spool, of all processes."""
+
+    def __init__(
+        self, path: Path, max_events: int, max_bytes: int, measure: Callable[[], tuple[int, int]]
+    ) -> None:
+        self._path = path
+        self._max_events, self._max_bytes = max_events, max_bytes
+        self._measure = measure
+        self._events = self._bytes = 0
+        self._looked = self._written = float("-inf")
+        self._seen = 0
+
+    def admits(self, size: int) -> bool:
+        """Whether an event of `size` bytes may still be put."""
+        if time.monotonic() - self._looked > LOOK_EVERY:
+            self._look()
+        return self._events < self._max_events and self._bytes + size <= self._max_bytes
+
+    def added(self, size: int) -> None:
+        self._events += 1
+        self._bytes += size
+
+    def measured(self, events: int, total: int) -> None:
+        """Tells every process what the spool holds, as somebody has just counted it."""
+        self._events, self._bytes = events, total
+        if time.monotonic() - self._written < WRITE_EVERY:
+            return
+        self._written = time.monotonic()
+        draft = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        try:
+            draft.write_text(f"{events} {total}")
+            draft.replace(self._path)
+        except FileNotFoundError:  # there is no spool yet: nothing was ever put
+            return
+
+    def _look(self) -> None:
+        self._looked = time.monotonic()
+        try:
+            status = self._path.stat()
+            if time.time() - status.st_mtime > STALE_AFTER:
+                self.measured(*self._measure())
+            elif status.st_mtime_ns != self._seen:
+                self._seen = status.st_mtime_ns
+                self._events, self._bytes = map(int, self._path.read_text().split())
+        except (FileNotFoundError, ValueError):
+            self.measured(*self._measure())

@@ -1,0 +1,191 @@
+"""The spool: a directory that holds each event in a file of its own until the monitor has taken it.
+
+    tmp/   being written        new/   waiting to be sent       bad/   will never be taken, with the reason
+
+A file is written in tmp/ and renamed into new/, so new/ holds whole events only and any number of processes
+put and take without a lock. Names sort by the time of the put, and end in the size, as Maildir++ has it, so
+that counting bytes needs no stat.
+
+Nothing is flushed to the disk (fsync): an event survives the death of any process. After a power loss the
+last seconds' files may be empty or gone; empty ones end in bad/, and the monitor's reconciler fills in.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from windsock.quota import Quota
+from windsock.tally import Tally
+
+log = logging.getLogger("windsock.spool")
+
+NAME = re.compile(r"\d{20}-\d+-\d+-(\d+)\.json")
+MAX_EVENT_BYTES = 1024 * 1024  # far above what the builders' bounds allow, far below a request's 4 MiB
+MAX_BAD = 1_000  # files kept in bad/: enough to see what is wrong, not enough to fill a disk
+ABANDONED_AFTER = 60.0  # seconds in tmp/: whoever wrote it is dead
+
+
+class Full(Exception):
+    """The spool is at its bound; the event was refused and counted."""
+
+
+@dataclass(frozen=True)
+class Letter:
+    """An event that was read back: its file's name, its id and its JSON."""
+
+    name: str
+    event_id: str
+    body: bytes
+
+
+class Spool:
+    """Raises OSError where the directory cannot be used; `put` also raises Full."""
+
+    def __init__(self, root: Path, max_events: int, max_bytes: int) -> None:
+        self.root = root
+        self._tmp, self._new, self._bad = (root / name for name in ("tmp", "new", "bad"))
+        self._quota = Quota(root / "usage", max_events, max_bytes, self._measure)
+        self.refused = Tally(root / "refused")
+        self._serial = itertools.count()
+        self._last = 0
+        self._ready = False
+
+    def put(self, body: bytes) -> str:
+        """Keeps one event and gives the name of its file."""
+        self._prepare()
+        if len(body) > MAX_EVENT_BYTES or not self._quota.admits(len(body)):
+            self.refused.add()
+            raise Full(f"{self.root} is full: see [windsock] spool_max_events and spool_max_bytes")
+        # Monotone in this process even if the clock is set back; the serial tells threads apart.
+        self._last = moment = max(time.time_ns(), self._last + 1)
+        name = f"{moment:020d}-{os.getpid()}-{next(self._serial)}-{len(body)}.json"
+        draft = self._tmp / name
+        try:
+            _write(draft, body)
+            draft.rename(self._new / name)
+        except OSError:
+            self.refused.add()
+            draft.unlink(missing_ok=True)
+            raise
+        self._quota.added(len(body))
+        return name
+
+    def names(self) -> list[str]:
+        """What waits, oldest first. Hidden files (NFS makes them) are nobody's event."""
+        if not self._new.is_dir():
+            return []
+        names = _list(self._new)
+        self._quota.measured(*_total(names))
+        return sorted(names)
+
+    def read(self, name: str) -> Letter | None:
+        """The event in that file; None if another took it meanwhile, or if it is none and was set aside."""
+        try:
+            body = _read(self._new / name)
+            event = json.loads(body)
+            return Letter(name, _event_id(event), body)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, RecursionError) as error:
+            self.set_aside(name, f"cannot be read as an event: {error}")
+            return None
+
+    def remove(self, name: str) -> None:
+        (self._new / name).unlink(missing_ok=True)
+
+    def set_aside(self, name: str, reason: str) -> None:
+        """Moves a file into bad/ and writes the reason beside it. Raises OSError if it cannot be moved."""
+        self._prepare()
+        try:
+            (self._new / name).rename(self._bad / name)
+        except FileNotFoundError:
+            return
+        log.warning("windsock: %s is set aside in %s: %s", name, self._bad, reason)
+        with suppress(OSError):  # a full disk: the file is out of the way, and the reason is logged
+            (self._bad / f"{name}.reason").write_text(reason + "\n", "utf-8", "replace")
+        self._prune()
+
+    def recover(self) -> None:
+        """Gives the drafts of writers that died to the readers, who tell whole events from broken ones."""
+        if not self._tmp.is_dir():
+            return
+        for draft in self._tmp.iterdir():
+            try:
+                if time.time() - draft.stat().st_mtime > ABANDONED_AFTER:
+                    draft.rename(self._new / draft.name)
+            except FileNotFoundError:  # its writer lives, or another recovers too
+                continue
+
+    def _prepare(self) -> None:
+        """Makes the directories once a process; only this user may put events into them: what lies there is
+        signed with our secret."""
+        if self._ready:
+            return
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for directory in (self._tmp, self._new, self._bad):
+            directory.mkdir(mode=0o700, exist_ok=True)
+            if directory.stat().st_uid != os.geteuid():
+                raise PermissionError(
+                    f"{directory} belongs to another user; give [windsock] spool_dir a path of this user's"
+                )
+            directory.chmod(0o700)
+        self._ready = True
+
+    def _measure(self) -> tuple[int, int]:
+        return _total(_list(self._new))
+
+    def _prune(self) -> None:
+        kept = sorted(path for path in self._bad.iterdir() if path.suffix != ".reason")
+        for path in kept[:-MAX_BAD]:
+            path.unlink(missing_ok=True)
+            path.with_name(path.name + ".reason").unlink(missing_ok=True)
+
+
+def _write(path: Path, body: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        if os.write(descriptor, body) != len(body):
+            raise OSError(f"{path} took only a part of the event")
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path) -> bytes:
+    """Raises OSError or ValueError for what no Spool has put there: links, folders, pipes, huge files."""
+    match = NAME.fullmatch(path.name)
+    if match is None or int(match[1]) > MAX_EVENT_BYTES:
+        raise ValueError("the file's name is not one that the spool gives")
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        body = os.read(descriptor, int(match[1]) + 1)
+    finally:
+        os.close(descriptor)
+    if len(body) != int(match[1]):
+        raise ValueError(f"{len(body)} bytes, not the {match[1]} that its name says")
+    return body
+
+
+def _event_id(event: object) -> str:
+    event_id = event.get("id") if isinstance(event, dict) else None
+    if isinstance(event_id, str):
+        return event_id
+    raise ValueError("not a JSON object with an id")
+
+
+def _list(directory: Path) -> list[str]:
+    with os.scandir(directory) as entries:  # a Path for each of 50,000 files would hold the GIL for long
+        return [entry.name for entry in entries if not entry.name.startswith(".")]
+
+
+def _total(names: Iterable[str]) -> tuple[int, int]:
+    sizes = [int(match[1]) for name in names if (match := NAME.fullmatch(name))]
+    return len(sizes), sum(sizes)
