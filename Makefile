@@ -68,6 +68,26 @@ envs: $(AIRFLOW_ENV)/.made $(AIRFLOW_TEST_ENV)/.made $(MONITOR_ENV)/.made $(DEV_
 run: $(AIRFLOW_ENV)/.made $(MONITOR_ENV)/.made ## Airflow, the DAGs and the monitor on this machine (ARGS=--once: ends by itself)
 	@exec $(MONITOR_ENV)/bin/windsock up --airflow $(AIRFLOW_ENV) $(ARGS)
 
+.PHONY: check
+check: $(DEV_ENV)/.made $(AIRFLOW_TEST_ENV)/.made ## format, lint, types, import ranks
+	$(DEV_ENV)/bin/ruff format --check .
+	$(DEV_ENV)/bin/ruff check .
+	$(DEV_ENV)/bin/mypy monitor bench/latency tests/*.py tests/monitor tests/up tests/browser tests/e2e tests/compose
+	MYPYPATH=plugins $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python plugins tests/plugin bench/hooks
+	MYPYPATH=dags $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python dags tests/dags
+	PYTHONPATH=plugins $(DEV_ENV)/bin/lint-imports
+
+.PHONY: test
+test: check $(AIRFLOW_ENV)/.made $(MONITOR_ENV)/.made ## everything that needs no Docker (installs what it needs)
+	tests/debian-packages
+	$(AIRFLOW_TEST_ENV)/bin/python -m pytest tests/plugin tests/dags
+	$(DEV_ENV)/bin/python -m pytest tests/monitor tests/up tests/browser tests/e2e
+
+.PHONY: format
+format: $(DEV_ENV)/.made ## format and mend what ruff can mend
+	$(DEV_ENV)/bin/ruff format .
+	$(DEV_ENV)/bin/ruff check --fix .
+
 .PHONY: lock
 lock: ## write requirements/*.txt anew (needs uv on the PATH)
 	requirements/lock.sh

@@ -41,7 +41,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(migrate, services.database)
-        tasks = [_start(name, run, on_fatal) for name, run in work.items()]
+        tasks = [start_background(name, run, on_fatal) for name, run in work.items()]
         try:
             yield
         finally:
@@ -74,16 +74,16 @@ def _background(services: Services) -> dict[str, Work]:
     return {"ingest": services.ingest.run}
 
 
-def _start(name: str, run: Work, on_fatal: Callable[[str], None]) -> "asyncio.Task[None]":
+def start_background(name: str, run: Work, on_fatal: Callable[[str], None]) -> "asyncio.Task[None]":
+    """Run background work as a named task; `on_fatal` is told when it ends before it is cancelled."""
+
     async def guarded() -> None:
         try:
             await run()
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
+        except Exception as error:
             logger.exception("background task %s died", name)
             on_fatal(f"background task {name} died: {error!r}")
-            raise
-        on_fatal(f"background task {name} ended by itself")
+        else:
+            on_fatal(f"background task {name} ended by itself")
 
     return asyncio.create_task(guarded(), name=name)

@@ -1,0 +1,89 @@
+"""The wiring: the death of a background task is told; the schema is brought up to date, never back."""
+
+import asyncio
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from monitor.app import Work, start_background
+from monitor.database import Database, metadata
+from monitor.database.migrate import migrate, versions
+from monitor.errors import SettingsError
+from monitor.settings import Settings
+from tests.monitor.conftest import Live
+from tests.sample import run_event
+
+
+async def dies() -> None:
+    raise RuntimeError("no more")
+
+
+async def ends() -> None:
+    return
+
+
+@pytest.mark.parametrize(("work", "words"), [(dies, "mailer died: RuntimeError"), (ends, "ended by itself")])
+def test_the_end_of_a_background_task_is_fatal(work: Work, words: str) -> None:
+    async def story() -> list[str]:
+        told: list[str] = []
+        await start_background("mailer", work, told.append)
+        return told
+
+    (message,) = asyncio.run(story())
+    assert words in message
+
+
+def test_a_cancelled_background_task_is_not() -> None:
+    async def story() -> list[str]:
+        told: list[str] = []
+        task = start_background("mailer", asyncio.Event().wait, told.append)  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return told
+
+    assert asyncio.run(story()) == []
+
+
+def test_events_outlive_a_restart(settings: Settings) -> None:
+    first = Live(settings).start()
+    first.post([run_event()])
+    first.stop()
+    second = Live(settings).start()
+    assert second.post([run_event()]).json()["duplicate"] == 1
+    second.stop()
+    assert first.fatal == second.fatal == []
+
+
+def test_the_migrations_make_the_tables_of_the_schema(database: Database) -> None:
+    def differences(connection: object) -> list[object]:
+        context = MigrationContext.configure(connection, opts={"compare_type": False})  # type: ignore[arg-type]
+        return list(compare_metadata(context, metadata))
+
+    assert database.read_now(differences) == []
+
+
+def test_migrating_again_changes_nothing(database: Database) -> None:
+    before = database.read_now(lambda c: c.execute(text("SELECT epoch FROM log_state")).scalar())
+    migrate(database)
+    assert database.read_now(lambda c: c.execute(text("SELECT epoch FROM log_state")).scalar()) == before
+    assert versions(database)[0] == versions(database)[1]
+
+
+def test_a_newer_schema_is_refused(database: Database) -> None:
+    database.write_now(lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+    with pytest.raises(SettingsError, match="newer Windsock"):
+        migrate(database)
+
+
+def test_a_second_monitor_on_the_same_file_shares_it(settings: Settings) -> None:
+    one = Live(settings).start()
+    two = Live(settings).start()
+    try:
+        assert one.post([run_event()]).json()["accepted"] == 1
+        assert two.post([run_event()]).json()["duplicate"] == 1
+    finally:
+        one.stop()
+        two.stop()

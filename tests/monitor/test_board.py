@@ -1,0 +1,98 @@
+"""The board shows the latest of each run, task and asset, in whatever order the reports come."""
+
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from monitor import board
+from monitor.board import RunName
+from monitor.database import Database
+from monitor.event_log import append
+from monitor.events import parse_event
+from tests.monitor.conftest import NOW
+from tests.sample import asset_event, run_event, task_event
+
+ETL = RunName("local", "etl", "manual__1")
+TI = ["00000000-0000-7000-8000-000000000001", "00000000-0000-7000-8000-000000000002"]
+
+
+def tell(database: Database, *raws: dict[str, Any]) -> None:
+    for raw in raws:
+        event = parse_event(raw)
+
+        def write(connection: Any, event: Any = event) -> None:
+            seq = append(connection, [event], NOW)[0]
+            assert seq is not None
+            board.apply(connection, seq, event)
+
+        database.write_now(write)
+
+
+def run(database: Database) -> dict[str, Any]:
+    row = database.read_now(lambda c: board.run(c, ETL))
+    assert row is not None
+    return row
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+def test_a_cleared_run_ends_as_its_last_occurrence(database: Database, order: tuple[int, ...]) -> None:
+    told = [
+        run_event("running"),
+        run_event("failed", message="task_failure"),
+        run_event("running", start=100),
+        run_event("success", start=100),
+    ]
+    tell(database, *(told[number] for number in order))
+    assert run(database)["state"] == "success"
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+def test_a_retried_task_ends_as_its_last_try(database: Database, order: tuple[int, ...]) -> None:
+    told = [
+        task_event("running", ti_id=TI[0]),
+        task_event("up_for_retry", ti_id=TI[0], error={"type": "OSError", "message": "reset"}),
+        task_event("running", ti_id=TI[1], try_number=2),
+        task_event("success", ti_id=TI[1], try_number=2),
+    ]
+    tell(database, *(told[number] for number in order))
+    (task,) = database.read_now(lambda c: board.tasks(c, ETL))
+    assert (task["state"], task["try_number"], task["error"]) == ("success", 2, None)
+
+
+def test_a_state_set_by_hand_is_shown(database: Database) -> None:
+    tell(database, run_event("failed"), run_event("success"))
+    assert run(database)["state"] == "success"
+
+
+def test_mapped_tasks_stand_side_by_side(database: Database) -> None:
+    tell(database, *(task_event("success", map_index=index) for index in range(3)))
+    tasks = database.read_now(lambda c: board.tasks(c, ETL))
+    assert [task["map_index"] for task in tasks] == [0, 1, 2]
+
+
+def test_the_error_of_a_failed_task_is_kept(database: Database) -> None:
+    error = {"type": "ValueError", "message": "größe <b>", "traceback": None}
+    tell(database, task_event("failed", error=error))
+    assert database.read_now(lambda c: board.tasks(c, ETL))[0]["error"] == error
+
+
+def test_an_asset_counts_its_updates_and_keeps_the_latest(database: Database) -> None:
+    later = asset_event(2, timestamp="2026-11-22T12:00:00.000000Z", extra={"accuracy": 0.99})
+    created = asset_event(3)
+    created["type"], created["id"] = "airflow.asset.created", "asset:1:created"
+    tell(database, created, later, asset_event(1))
+    (asset,) = database.read_now(lambda c: board.asset_list(c, 10))
+    assert (asset["updates"], asset["extra"], asset["name"]) == (2, {"accuracy": 0.99}, "model.pkl")
+
+
+def test_lists_page_and_show_only_what_may_be_seen(database: Database) -> None:
+    tell(database, *(run_event(dag_id=dag, run_id=str(n)) for n in range(3) for dag in ("mine", "theirs")))
+    tell(database, asset_event(1, source_dag_id="theirs"))
+    mine = frozenset({("local", "mine")})
+    first = database.read_now(lambda c: board.runs(c, 2, visible=mine))
+    rest = database.read_now(lambda c: board.runs(c, 2, before=first[-1]["last_seq"], visible=mine))
+    assert [row["run_id"] for row in first + rest] == ["2", "1", "0"]
+    assert {row["dag_id"] for row in first + rest} == {"mine"}
+    assert database.read_now(lambda c: board.asset_list(c, 10, visible=mine)) == []
+    assert len(database.read_now(lambda c: board.runs(c, 10, dag_id="theirs", state="success"))) == 3

@@ -1,0 +1,176 @@
+"""One transaction for log, board and outbox, shared by what arrives together."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from prometheus_client import generate_latest
+from sqlalchemy import func, select, text
+
+from monitor import board, event_log
+from monitor.database import Database
+from monitor.database.schema import deliveries
+from monitor.events import parse_event
+from monitor.ingest import MAX_WAITING, Ingest, IngestBusy, Wakes
+from monitor.metrics import Metrics
+from monitor.rules import default_rules
+from monitor.wake import Wake
+from tests.monitor.conftest import FakeClock
+from tests.sample import event, moment, run_event, task_event
+
+NUDGE = event(
+    "windsock.asset.nudge", "nudge:1", "file:///m", moment(), {"asset": {"name": "m", "uri": "file:///m"}}
+)
+
+
+class Door:
+    def __init__(self, database: Database, clock: FakeClock) -> None:
+        self.wakes = Wakes(Wake(), Wake(), Wake())
+        self.metrics = Metrics()
+        rules = default_rules(["ops@example.com"], ["trained"])
+        self.ingest = Ingest(database, rules, self.wakes, self.metrics, clock, "example.com")
+
+    async def take(self, *raws: dict[str, Any]) -> list[bool]:
+        return await self.ingest.take([parse_event(raw) for raw in raws])
+
+
+@asynccontextmanager
+async def opened(database: Database, clock: FakeClock) -> AsyncIterator[Door]:
+    door = Door(database, clock)
+    writer = asyncio.create_task(door.ingest.run())
+    try:
+        yield door
+    finally:
+        writer.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await writer
+
+
+def rows(database: Database) -> list[Any]:
+    return list(database.read_now(lambda c: c.execute(select(deliveries).order_by(deliveries.c.id)).all()))
+
+
+def test_a_failed_run_calls_for_one_mail_however_often_it_is_told(
+    database: Database, clock: FakeClock
+) -> None:
+    async def story() -> None:
+        async with opened(database, clock) as door:
+            assert (
+                await door.take(run_event("running"), task_event("failed"), run_event("failed")) == [True] * 3
+            )
+            assert await door.take(run_event("failed")) == [False]
+            assert await door.take(run_event("success"), run_event("success", dag_id="trained")) == [
+                True,
+                True,
+            ]
+
+    asyncio.run(story())
+    told = [(row.rule, row.dag_id, row.template, row.state) for row in rows(database)]
+    assert told == [
+        ("failures", "etl", "run_failed", "pending"),
+        ("successes", "trained", "run_success", "pending"),
+    ]
+    assert rows(database)[0].message_id.endswith("@example.com>")
+
+
+def test_nobody_to_tell_means_no_mail(database: Database, clock: FakeClock) -> None:
+    ingest = Ingest(database, default_rules([], ["*"]), Wakes(Wake(), Wake(), Wake()), Metrics(), clock, "x")
+
+    async def story() -> None:
+        writer = asyncio.create_task(ingest.run())
+        await ingest.take([parse_event(run_event("failed"))])
+        writer.cancel()
+
+    asyncio.run(story())
+    assert rows(database) == []
+
+
+def test_a_nudge_wakes_the_reconciler_and_is_not_logged(database: Database, clock: FakeClock) -> None:
+    async def story() -> None:
+        async with opened(database, clock) as door:
+            assert await door.take(NUDGE, run_event()) == [True, True]
+            assert await door.take(NUDGE) == [True]
+            assert door.wakes.reconciler.count == 2
+
+    asyncio.run(story())
+    assert database.read_now(event_log.state).last_seq == 1
+
+
+def test_requests_that_arrive_together_share_commits(database: Database, clock: FakeClock) -> None:
+    async def story() -> int:
+        async with opened(database, clock) as door:
+            before = door.wakes.feed.count
+            together = (door.take(run_event(run_id=str(n))) for n in range(100))
+            assert await asyncio.gather(*together) == [[True]] * 100
+            return door.wakes.feed.count - before
+
+    assert asyncio.run(story()) < 10
+    assert database.read_now(event_log.state).last_seq == 100
+
+
+def test_too_many_waiting_requests_are_sent_away(database: Database, clock: FakeClock) -> None:
+    async def story() -> None:
+        door = Door(database, clock)  # nobody writes
+        waiting = [asyncio.create_task(door.take(run_event(run_id=str(n)))) for n in range(MAX_WAITING)]
+        await asyncio.sleep(0)
+        with pytest.raises(IngestBusy):
+            await door.take(run_event())
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    asyncio.run(story())
+
+
+def test_a_failing_write_is_told_to_the_sender_and_the_next_one_works(
+    database: Database, clock: FakeClock
+) -> None:
+    async def story() -> None:
+        async with opened(database, clock) as door:
+            database.write_now(lambda c: c.execute(text("ALTER TABLE dag_runs RENAME TO away")))
+            with pytest.raises(Exception, match="dag_runs"):
+                await door.take(run_event("failed"))
+            database.write_now(lambda c: c.execute(text("ALTER TABLE away RENAME TO dag_runs")))
+            assert (
+                database.read_now(event_log.state).last_seq == 0
+            )  # all or nothing: no event without its mail
+            assert await door.take(run_event("failed")) == [True]
+
+    asyncio.run(story())
+    assert len(rows(database)) == 1
+
+
+def test_a_request_that_was_cut_off_keeps_its_events(database: Database, clock: FakeClock) -> None:
+    async def story() -> None:
+        async with opened(database, clock) as door:
+            cut = asyncio.create_task(door.take(run_event(run_id="cut")))
+            await asyncio.sleep(0)
+            cut.cancel()
+            await door.take(run_event(run_id="next"))
+
+    asyncio.run(story())
+    assert database.read_now(event_log.state).last_seq == 2
+
+
+def test_what_is_taken_is_counted(database: Database, clock: FakeClock) -> None:
+    async def story() -> str:
+        async with opened(database, clock) as door:
+            await door.take(run_event(), run_event())
+            return generate_latest(door.metrics.registry).decode()
+
+    told = asyncio.run(story())
+    assert 'windsock_events_total{reported_by="listener",result="accepted"} 1.0' in told
+    assert 'windsock_events_total{reported_by="listener",result="duplicate"} 1.0' in told
+
+
+def test_the_board_is_written_with_the_log(database: Database, clock: FakeClock) -> None:
+    async def story() -> None:
+        async with opened(database, clock) as door:
+            await door.take(run_event("running"), run_event("failed"))
+
+    asyncio.run(story())
+    assert [row["state"] for row in database.read_now(lambda c: board.runs(c, 10))] == ["failed"]
+    assert database.read_now(lambda c: c.execute(select(func.count()).select_from(deliveries)).scalar()) == 1

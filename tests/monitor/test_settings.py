@@ -1,0 +1,78 @@
+"""Each wrong setting is named with its value and its remedy; secrets are never shown."""
+
+from pathlib import Path
+
+import pytest
+
+from monitor.errors import SettingsError
+from monitor.settings import Settings, load_settings
+from tests.monitor.conftest import make_secret
+
+
+def load(**values: object) -> Settings:
+    return load_settings(env_file=None, **{"auth": "none", **values})
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"port": "eighty"}, ["WINDSOCK_PORT", "'eighty'"]),
+        ({"port": 70_000}, ["WINDSOCK_PORT", "65535"]),
+        ({"host": "0.0.0.0"}, ["0.0.0.0", "auth is 'none'", "127.0.0.1"]),  # noqa: S104
+        ({"auth": "airflow"}, ["auth", "airflow_url"]),
+        ({"auth": "maybe"}, ["WINDSOCK_AUTH", "'maybe'"]),
+        ({"airflow_url": "localhost:8080"}, ["WINDSOCK_AIRFLOW_URL", "http://localhost:8080"]),
+        ({"airflow_url": "http://localhost:8080"}, ["airflow_username", "airflow_password"]),
+        ({"deployment": "a b"}, ["WINDSOCK_DEPLOYMENT", "'a b'"]),
+        ({"smtp_username": "me@example.com"}, ["smtp_password"]),
+        ({"smtp_security": "ssl"}, ["WINDSOCK_SMTP_SECURITY", "starttls"]),
+        ({"notification_email_to": "nobody"}, ["NOTIFICATION_EMAIL_TO", "'nobody'"]),
+    ],
+)
+def test_a_wrong_setting_is_named(values: dict[str, object], words: list[str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(**values)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("secret", ["hunter2", "whsec_!!", "whsec_c2hvcnQ="])
+def test_a_wrong_secret_is_not_shown(secret: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(ingest_secret=secret)
+    assert "windsock secret" in str(caught.value)
+    assert secret not in str(caught.value)
+
+
+def test_lists_are_separated_by_commas_or_spaces() -> None:
+    settings = load(notification_email_to="a@x.org, b@y.org c@z.org", notify_success="one,two_*")
+    assert settings.notification_email_to == ("a@x.org", "b@y.org", "c@z.org")
+    assert settings.notify_success == ("one", "two_*")
+
+
+def test_several_secrets_while_one_is_replaced() -> None:
+    assert len(load(ingest_secret=f"{make_secret()} {make_secret()}").ingest_secret) == 2
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / ".env"
+    file.write_text(
+        "NOTIFICATION_EMAIL_TO=file@example.com\nWINDSOCK_PORT=1111\nWINDSOCK_AUTH=none\nAIRFLOW_UID=50000\n"
+    )
+    monkeypatch.setenv("WINDSOCK_PORT", "2222")
+    settings = load_settings(env_file=file)
+    assert (settings.port, settings.notification_email_to) == (2222, ("file@example.com",))
+
+
+def test_the_sender_is_the_account_unless_told_otherwise() -> None:
+    account = {"smtp_username": "me@gmail.com", "smtp_password": "x"}
+    assert load(**account).sender == "me@gmail.com"
+    assert load(**account, mail_from="Ops <ops@example.com>").sender == "Ops <ops@example.com>"
+    assert load().sender == "windsock@localhost"
+
+
+def test_secrets_are_not_in_the_repr() -> None:
+    secret = make_secret()
+    settings = load(ingest_secret=secret, smtp_username="me", smtp_password="hunter2")
+    assert secret not in repr(settings)
+    assert "hunter2" not in repr(settings)
