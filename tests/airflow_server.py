@@ -1,36 +1,26 @@
 """A real Airflow for tests: api-server, scheduler and dag-processor (triggerer on demand) on SQLite.
 
-Every component listens on 127.0.0.1 only, leads a session of its own, and is ended with all that it forked:
-by stop(), or by a watchdog process if the test run itself is killed.
+Every component listens on 127.0.0.1 only and is ended with all that it forked (tests/sessions.py).
 """
 
-import fcntl
 import json
-import os
 import secrets
 import shutil
-import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
-import psutil  # type: ignore[import-untyped]
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-ENVIRONMENT = Path(
-    os.environ.get("WINDSOCK_TEST_AIRFLOW_ENV", REPOSITORY / ".windsock" / "env" / "airflow-3.3.2")
-)
-"""The Python environment that holds Airflow."""
+from tests.airflow_environment import AIRFLOW, empty_database, variables
+from tests.sessions import Sessions
 
 START_SECONDS = 120.0  # three cold imports of Airflow side by side on a busy machine
 STOP_SECONDS = 15.0  # a component's own shutdown; then it is killed
@@ -67,15 +57,20 @@ class AirflowServer:
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.database = self.home / "airflow.db"
-        self.environment = self._environment(plugins_folder, processes) | dict(env or {})
+        self.environment = {
+            **variables(self.home, self.url, processes),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins_folder or self.home / "plugins"),
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{self.username}:admin,{self.viewer}:viewer",
+            **(env or {}),
+        }
         self.commands = {
             "api-server": ["api-server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"],
             "scheduler": ["scheduler", "--skip-serve-logs"],
             "dag-processor": ["dag-processor"],
             **({"triggerer": ["triggerer", "--skip-serve-logs"]} if triggerer else {}),
         }
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._watchdog: subprocess.Popen[bytes] | None = None
+        self._sessions = Sessions()
         self._client: httpx.Client | None = None
 
     def __enter__(self) -> "AirflowServer":
@@ -93,7 +88,7 @@ class AirflowServer:
 
     def start(self) -> None:
         """Start every component and wait until all of them say that they are healthy."""
-        _template_database(self.database)
+        empty_database(self.database)
         passwords = {self.username: self.password, self.viewer: self.viewer_password}
         (self.home / "passwords.json").write_text(json.dumps(passwords))
         (self.home / "plugins").mkdir()
@@ -103,67 +98,51 @@ class AirflowServer:
 
     def stop(self) -> None:
         """End every process of this Airflow and remove its home. Safe to call twice."""
-        for process in self._running.values():
-            process.send_signal(signal.SIGTERM)
-        for component in list(self._running):
-            self._end(component, STOP_SECONDS)
+        self._sessions.stop(STOP_SECONDS)
         if self._client:
             self._client.close()
-        if self._watchdog and self._watchdog.stdin:
-            self._watchdog.kill()
-            self._watchdog.stdin.close()
-            self._watchdog.wait()
-            self._watchdog = None
         shutil.rmtree(self.home, ignore_errors=True)
 
     def start_component(self, component: str) -> None:
-        """Start one component, in a session of its own; its output goes to its log file."""
-        with self.log_file(component).open("ab") as log:
-            process = subprocess.Popen(
-                [ENVIRONMENT / "bin" / "airflow", *self.commands[component]],
-                cwd=self.home,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        self._running[component] = process
-        self._guard(process.pid)
+        """Start one component that does not run; its output goes to its log file."""
+        command: list[str | Path] = [AIRFLOW, *self.commands[component]]
+        self._sessions.start(component, command, self.environment, self.home, self.log_file(component))
 
     def kill(self, component: str, with_children: bool = True) -> None:
         """SIGKILL one component: with all that it forked (a container lost), or it alone (out of memory)."""
-        if with_children:
-            self._end(component, 0)
-        else:
-            self._running[component].kill()
-            self._running[component].wait()
+        self._sessions.kill(component, with_children)
 
     def restart(self, component: str) -> None:
-        """Start a component again, after a kill or in place of the one that runs, and wait until it is healthy."""
-        if component in self._running:
-            self._end(component, 0)
-        before = time.time()
+        """Start a component anew, killing what still runs of it, and wait until it is healthy."""
+        if component in self._sessions.names():
+            self._sessions.kill(component)
+        before = datetime.now(timezone.utc)
         self.start_component(component)
-        self.wait_until(lambda: self.healthy(since=before), START_SECONDS, f"a healthy {component}")
+        seen = {component: before}
+        self.wait_until(lambda: self.healthy(seen), START_SECONDS, f"a healthy {component}")
 
     def pid(self, component: str) -> int:
-        return self._running[component].pid
+        return self._sessions.pid(component)
 
     def log_file(self, component: str) -> Path:
         return self.home / f"{component}.log"
 
-    def healthy(self, since: float = 0.0) -> bool:
-        """Whether every component that was started runs and has shown a heartbeat (after `since`, Unix time)."""
-        for component, process in self._running.items():
-            if process.poll() is not None:
-                raise RuntimeError(f"{component} ended with {process.returncode}:\n{self._log_tail(component)}")
+    def healthy(self, since: Mapping[str, datetime] | None = None) -> bool:
+        """Whether every component that was started says so; `since`: by a heartbeat after this moment.
+
+        Raises RuntimeError with its last words where one has ended.
+        """
+        for component, code in self._sessions.ended().items():
+            raise RuntimeError(f"{component} ended with {code}:\n{self._log_tail(component)}")
         try:
             health = httpx.get(f"{self.url}/api/v2/monitor/health", timeout=5, trust_env=False).json()
         except (httpx.TransportError, ValueError):
             return False
-        jobs = [health[SIGN_OF_LIFE[name]] for name in self._running if name in SIGN_OF_LIFE]
-        return all(job["status"] == "healthy" for job in jobs)
+        return all(
+            _is_healthy(health[key], f"latest_{key}_heartbeat", (since or {}).get(name))
+            for name, key in SIGN_OF_LIFE.items()
+            if name in self._sessions.names()
+        )
 
     def api(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
         """Ask Airflow's REST API as the admin. `path` begins behind /api/v2. Raises httpx.HTTPStatusError."""
@@ -227,55 +206,9 @@ class AirflowServer:
         finally:
             connection.close()
 
-    def _end(self, component: str, grace: float) -> None:
-        process = self._running.pop(component)
-        try:
-            process.wait(grace or None if grace else 0.001)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        _kill_session(process.pid)
-        process.wait()
-
-    def _guard(self, session: int) -> None:
-        """Tell the watchdog of one more session to end, should this process be gone before it could."""
-        if self._watchdog is None:
-            self._watchdog = subprocess.Popen(
-                [sys.executable, __file__], stdin=subprocess.PIPE, bufsize=0, start_new_session=True
-            )
-        assert self._watchdog.stdin is not None
-        self._watchdog.stdin.write(f"{session}\n".encode())
-
     def _log_tail(self, component: str, lines: int = 30) -> str:
         path = self.log_file(component)
         return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
-
-    def _environment(self, plugins_folder: Path | None, processes: int) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ") if name in os.environ}
-        return kept | {
-            "AIRFLOW_HOME": str(self.home),
-            "PYTHONUNBUFFERED": "1",
-            "NO_PROXY": "127.0.0.1,localhost",
-            "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags_folder),
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins_folder or self.home / "plugins"),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-            "AIRFLOW__CORE__PARALLELISM": str(processes),
-            "AIRFLOW__CORE__FERNET_KEY": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{self.username}:admin,{self.viewer}:viewer",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "passwords.json"),
-            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}",
-            "AIRFLOW__API__BASE_URL": self.url,
-            "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(32),
-            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
-            "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
-            "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",  # it would listen on a port of its own
-            "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
-            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",  # tests add files while it runs
-            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
-            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-        }
 
 
 def _free_port() -> int:
@@ -285,53 +218,6 @@ def _free_port() -> int:
         return port
 
 
-def _kill_session(session: int) -> None:
-    """SIGKILL every process of a session: children that changed their group, orphans, everything."""
-    for pid in psutil.pids():
-        try:
-            if os.getsid(pid) == session:
-                os.kill(pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            continue
-
-
-def _template_database(target: Path) -> None:
-    """Copy a migrated, empty database to `target`; migrate once an environment, as it takes long."""
-    version = (ENVIRONMENT / ".made").stat().st_mtime_ns if (ENVIRONMENT / ".made").exists() else 0
-    cache = REPOSITORY / ".windsock" / "cache"
-    cache.mkdir(parents=True, exist_ok=True)
-    template = cache / f"{ENVIRONMENT.name}-{version}.db"
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not template.exists():
-            _migrate(template)
-    shutil.copyfile(template, target)
-
-
-def _migrate(template: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="windsock-airflow-") as home:
-        fresh = Path(home) / "airflow.db"
-        subprocess.run(
-            [ENVIRONMENT / "bin" / "airflow", "db", "migrate"],
-            env={
-                "PATH": os.environ["PATH"],
-                "AIRFLOW_HOME": home,
-                "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{fresh}",
-            },
-            check=True,
-            capture_output=True,
-        )
-        partial = template.with_suffix(".partial")
-        shutil.copyfile(fresh, partial)
-        partial.rename(template)
-
-
-def _watch() -> None:
-    """The watchdog: reads sessions, one a line, until the test run closes the pipe by its death; ends them."""
-    for session in sys.stdin.read().split():
-        _kill_session(int(session))
-
-
-if __name__ == "__main__":
-    _watch()
+def _is_healthy(job: Mapping[str, Any], heartbeat: str, since: datetime | None) -> bool:
+    alive = job["status"] == "healthy"
+    return alive and (since is None or datetime.fromisoformat(job[heartbeat]) > since)
