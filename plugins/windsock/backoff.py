@@ -4,10 +4,11 @@ that starts while the monitor is down must not find that out for itself, at the 
 from __future__ import annotations
 
 import json
-import os
 import random
 import time
 from pathlib import Path
+
+from windsock import small_file
 
 FIRST_WAIT = 1.0  # seconds; also the shortest, so that a failure always spares the next tasks
 LONGEST_WAIT = 30.0  # seconds; how late, at most, a monitor that is back again hears the news
@@ -30,9 +31,7 @@ class Backoff:
         longest = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures, 16))
         drawn = random.uniform(FIRST_WAIT, longest)  # noqa: S311 (spreads load, keeps no secret)
         wait = min(max(drawn, at_least), LONGEST_WAIT)
-        draft = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        draft.write_text(json.dumps({"failures": failures, "until": time.time() + wait}))
-        draft.replace(self._path)
+        small_file.write(self._path, json.dumps({"failures": failures, "until": time.time() + wait}))
         return wait
 
     def succeeded(self) -> None:

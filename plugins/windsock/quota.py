@@ -8,10 +8,11 @@ other processes put within STALE_AFTER.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from windsock import small_file
 
 LOOK_EVERY = 1.0  # seconds: a put looks at the file no oftener
 WRITE_EVERY = 5.0  # seconds: a drainer writes it no oftener
@@ -47,10 +48,8 @@ class Quota:
         if time.monotonic() - self._written < WRITE_EVERY:
             return
         self._written = time.monotonic()
-        draft = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         try:
-            draft.write_text(f"{events} {total}")
-            draft.replace(self._path)
+            small_file.write(self._path, f"{events} {total}")
         except FileNotFoundError:  # there is no spool yet: nothing was ever put
             return
 

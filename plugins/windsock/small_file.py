@@ -1,0 +1,18 @@
+"""A small text that processes share: written whole or not at all, readable by this user only."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+
+def write(path: Path, text: str) -> None:
+    """Replaces the file. Raises OSError."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+    draft.replace(path)
