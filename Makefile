@@ -74,7 +74,7 @@ check: $(DEV_ENV)/.made $(AIRFLOW_TEST_ENV)/.made ## format, lint, types, import
 	$(DEV_ENV)/bin/ruff check .
 	$(DEV_ENV)/bin/mypy monitor bench/latency tests/*.py tests/monitor tests/up tests/browser tests/e2e tests/compose
 	MYPYPATH=plugins $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python plugins tests/plugin bench/hooks
-	MYPYPATH=dags $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python dags tests/dags
+	MYPYPATH=dags $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python dags tests/dags tests/e2e/dags/stories.py bench/latency/dags/short.py
 	PYTHONPATH=plugins $(DEV_ENV)/bin/lint-imports
 
 .PHONY: test
@@ -82,6 +82,14 @@ test: check $(AIRFLOW_ENV)/.made $(MONITOR_ENV)/.made ## everything that needs n
 	tests/debian-packages
 	$(AIRFLOW_TEST_ENV)/bin/python -m pytest tests/plugin tests/dags
 	$(DEV_ENV)/bin/python -m pytest tests/monitor tests/up tests/browser tests/e2e
+
+.PHONY: bench-hooks
+bench-hooks: $(AIRFLOW_ENV)/.made ## the time that each hook adds, with the monitor up, down and silent
+	$(AIRFLOW_ENV)/bin/python -m bench.hooks $(ARGS)
+
+.PHONY: bench-latency
+bench-latency: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## event in Airflow to SSE client
+	$(DEV_ENV)/bin/python -m bench.latency $(ARGS)
 
 .PHONY: format
 format: $(DEV_ENV)/.made ## format and mend what ruff can mend

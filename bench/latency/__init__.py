@@ -1,0 +1,1 @@
+"""How long from a state change in Airflow to a reader of the feed."""

@@ -1,0 +1,101 @@
+"""`windsock serve` as a process of its own, as its users run it: to be stopped, killed and started again."""
+
+import secrets
+import signal
+import subprocess
+import sys
+from base64 import b64encode
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests import wait
+from tests.ports import free_port
+
+START_SECONDS = 30.0
+STOP_SECONDS = 20.0
+WINDSOCK = Path(sys.executable).parent / "windsock"
+
+
+class MonitorProcess:
+    """One monitor with a home of its own; `env` adds to or overrides its settings."""
+
+    def __init__(self, home: Path, env: Mapping[str, str] | None = None) -> None:
+        self.home = home
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.secret = "whsec_" + b64encode(secrets.token_bytes(32)).decode()
+        self.log = home / "monitor.log"
+        self.env = {
+            "PATH": "/usr/bin:/bin",
+            "WINDSOCK_HOME": str(home / "windsock"),
+            "WINDSOCK_PORT": str(self.port),
+            "WINDSOCK_AUTH": "none",
+            "WINDSOCK_INGEST_SECRET": self.secret,
+            **(env or {}),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "MonitorProcess":
+        """Start it and wait until it is ready."""
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [WINDSOCK, "serve"], cwd=self.home, env=self.env, stdout=output, stderr=subprocess.STDOUT
+            )
+        wait.until(self._ready, "the monitor to be ready", START_SECONDS)
+        return self
+
+    def _ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, f"the monitor ended:\n{self.log.read_text()}"
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=2, trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """End it; answers its exit status. Safe to call when it does not run."""
+        if self._process is None:
+            return 0
+        self._process.send_signal(how)
+        try:
+            status = self._process.wait(STOP_SECONDS)
+        finally:
+            self._process.kill()
+            self._process = None
+        return status
+
+    def get(self, path: str, **query: Any) -> Any:
+        """JSON of the monitor's API. Raises httpx.HTTPStatusError."""
+        answer = httpx.get(f"{self.url}{path}", params=query, timeout=10, trust_env=False)
+        return answer.raise_for_status().json()
+
+    def events(self) -> list[dict[str, Any]]:
+        """The whole log, oldest first, read page by page."""
+        found: list[dict[str, Any]] = []
+        query: dict[str, Any] = {"limit": 200}
+        while True:
+            page = self.get("/api/v1/events", **query)
+            found += page["items"]
+            if not page.get("next"):
+                return found[::-1]
+            query["cursor"] = page["next"]
+
+    def plugin_env(self, spool: Path) -> dict[str, str]:
+        """What an Airflow needs to report to this monitor."""
+        return {
+            "AIRFLOW__WINDSOCK__MONITOR_URL": self.url,
+            "AIRFLOW__WINDSOCK__INGEST_SECRET": self.secret,
+            "AIRFLOW__WINDSOCK__SPOOL_DIR": str(spool),
+        }
+
+
+def airflow_env(url: str, username: str, password: str) -> dict[str, str]:
+    """What a monitor needs to ask an Airflow."""
+    return {
+        "WINDSOCK_AIRFLOW_URL": url,
+        "WINDSOCK_AIRFLOW_USERNAME": username,
+        "WINDSOCK_AIRFLOW_PASSWORD": password,
+    }
