@@ -155,6 +155,7 @@ deliveries = Table(
     Column("rule", String(200), nullable=False),
     Column("template", String(100), nullable=False),
     Column("recipients", JSON, nullable=False),  # list of addresses
+    Column("remaining", JSON),  # those whom no server has accepted it for yet; null: all of them
     Column("state", String(20), nullable=False),
     Column("reason", Text, nullable=False),  # why it is in this state, for people
     Column("subject", Text),  # once rendered
@@ -163,6 +164,7 @@ deliveries = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("next_attempt_at", UtcDateTime, nullable=False),
     Column("lease_until", UtcDateTime),
+    Column("handed_at", UtcDateTime),  # committed just before the mail server is spoken to (outbox/queue.py)
     Column("settled_at", UtcDateTime),
     Index(None, "state", "next_attempt_at"),
     Index(None, "dag_id", "run_id"),

@@ -1,28 +1,15 @@
-"""The outbox and ledger: one row a mail, from the decision to its end. Only this module names its tables."""
+"""The door into the outbox: written in the transaction that logs the event."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from enum import Enum
 
 from sqlalchemy import Connection, insert
 
 from monitor.database.schema import deliveries
 from monitor.events import Event
 from monitor.events.identity import digest
+from monitor.outbox.state import State
 from monitor.rules import Decision
-
-
-class State(str, Enum):
-    """Where a delivery stands (DESIGN: `claim → confirm → render → send → settle`)."""
-
-    PENDING = "pending"
-    SENDING = "sending"
-    SENT = "sent"
-    PARKED = "parked"
-    DEAD = "dead"
-    UNCERTAIN = "uncertain"
-    SUPPRESSED = "suppressed"
-    SUPERSEDED = "superseded"
 
 
 def put(

@@ -1,0 +1,23 @@
+"""Mail on its way out: one small interface, an SMTP server or the embedded mailbox behind it."""
+
+from monitor.mailer.contract import (
+    Mailer,
+    OverLimit,
+    Receipt,
+    Refused,
+    SendError,
+    TryLater,
+    Unavailable,
+    Uncertain,
+)
+
+__all__ = [
+    "Mailer",
+    "OverLimit",
+    "Receipt",
+    "Refused",
+    "SendError",
+    "TryLater",
+    "Unavailable",
+    "Uncertain",
+]

@@ -1,0 +1,54 @@
+"""What sending a mail can come to. Whether to try again is decided where the protocol is known, as a class
+of error, never by a caller that reads texts.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from typing import Protocol
+
+from monitor.errors import WindsockError
+
+
+class SendError(WindsockError):
+    """The mail was not taken, or nobody can say; the text is the server's own words."""
+
+
+class TryLater(SendError):
+    """Temporary: this mail, to these people, may be taken later."""
+
+
+class Unavailable(TryLater):
+    """Temporary, and of the server as a whole: no connection, no TLS, a refused login. No mail would pass."""
+
+
+class Refused(SendError):
+    """Permanent: the same mail will never be taken."""
+
+
+class OverLimit(SendError):
+    """The account has sent all that it may for today: wait until tomorrow."""
+
+
+class Uncertain(SendError):
+    """The connection broke between the message and the server's answer: it may have been taken."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The server took the mail, for some of its recipients at least."""
+
+    answer: str
+    accepted: tuple[str, ...]
+    refused: Mapping[str, SendError] = field(default_factory=dict)
+    """Who was refused while others were accepted, each with TryLater, OverLimit or Refused."""
+
+
+class Mailer(Protocol):
+    """Sends mails, one at a time."""
+
+    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> Receipt:
+        """Hand a mail over. Returns once it has been taken; raises SendError."""
+
+    async def close(self) -> None:
+        """Let go of what is held open."""

@@ -1,0 +1,161 @@
+"""A delivery's way through the outbox: claimed under a lease, handed over, settled.
+
+Two marks tell, after a crash, what may be done again. `lease_until` says how long a claim holds; `handed_at`
+is committed just before the mail server is spoken to. A lease that ended without a settle was before the
+hand-over (no server has heard of the mail: send it) or after it (a server may have taken it: uncertain, and
+never sent again by itself).
+
+A lease is also the fence: a claimer that was slower than its lease finds another one, or none, in the row,
+and changes nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, insert, select, update
+
+from monitor.database.schema import deliveries, delivery_attempts
+from monitor.errors import WindsockError
+from monitor.outbox.record import Delivery, Outcome
+from monitor.outbox.state import WAITING, State, check
+
+REQUEUED = "requeued"
+_WAITING = [state.value for state in WAITING]
+CRASHED = "the monitor ended between handing the mail to the server and noting the server's answer"
+
+
+class LeaseLost(WindsockError):
+    """The delivery is no longer this claimer's: its lease ended and another took it up, or settled it."""
+
+
+def claim(connection: Connection, now: datetime, lease: timedelta) -> Delivery | None:
+    """Take the delivery that has been due longest, or None. SKIP LOCKED: two monitors never take the same."""
+    due = (
+        select(deliveries)
+        .where(deliveries.c.state.in_(_WAITING), deliveries.c.next_attempt_at <= now)
+        .order_by(deliveries.c.next_attempt_at, deliveries.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    delivery = _one(connection, due)
+    if delivery is None:
+        return None
+    check(delivery.state, State.SENDING)
+    claimed = replace(delivery, state=State.SENDING, lease_until=now + lease, handed_at=None)
+    _write(connection, delivery, state=State.SENDING, lease_until=claimed.lease_until, handed_at=None)
+    return claimed
+
+
+def hand_over(
+    connection: Connection, delivery: Delivery, now: datetime, lease: timedelta, subject: str
+) -> Delivery:
+    """Note that from now on a mail server may have it. Commit this before speaking to the server.
+
+    Raises LeaseLost.
+    """
+    handed = replace(
+        delivery, attempts=delivery.attempts + 1, handed_at=now, lease_until=now + lease, subject=subject
+    )
+    changed = ("attempts", "handed_at", "lease_until", "subject")
+    _write(connection, delivery, **{name: getattr(handed, name) for name in changed})
+    return handed
+
+
+def settle(connection: Connection, delivery: Delivery, outcome: Outcome, now: datetime) -> None:
+    """Write what a claimed delivery came to. Raises LeaseLost and TransitionError."""
+    check(delivery.state, outcome.state)
+    remaining = delivery.remaining if outcome.remaining is None else outcome.remaining
+    _write(
+        connection,
+        delivery,
+        state=outcome.state,
+        reason=outcome.reason,
+        next_attempt_at=outcome.next_attempt_at or delivery.next_attempt_at,
+        remaining=list(remaining),
+        lease_until=None,
+        handed_at=None,
+        settled_at=None if outcome.state in WAITING else now,
+    )
+    if outcome.answer is not None:
+        _note(connection, delivery.id, now, outcome.state.value, outcome.answer)
+
+
+def reap(connection: Connection, now: datetime) -> list[Delivery]:
+    """Settle what a monitor that is gone had claimed. Answers those deliveries, as they now stand."""
+    ended = (
+        select(deliveries)
+        .where(deliveries.c.state == State.SENDING.value, deliveries.c.lease_until < now)
+        .with_for_update(skip_locked=True)
+    )
+    lost = [Delivery.of(row) for row in connection.execute(ended).mappings().all()]
+    for delivery in lost:
+        settle(connection, delivery, _what_is_known(delivery, now), now)
+    return [found for found in (_one(connection, _by_id(d.id)) for d in lost) if found]
+
+
+def _what_is_known(delivery: Delivery, now: datetime) -> Outcome:
+    if delivery.handed_at is None:
+        return Outcome(State.PENDING, "taken up again: the monitor ended before it was sent", now)
+    return Outcome(State.UNCERTAIN, f"uncertain: {CRASHED}", answer=CRASHED)
+
+
+def requeue(connection: Connection, delivery_id: int, now: datetime) -> Delivery | None:
+    """Send again at once, because a person asks: to those who lack it, or to all where nobody does.
+
+    The ledger keeps what was before. None where there is no such delivery; raises TransitionError where it
+    is being sent at this moment.
+    """
+    delivery = _one(connection, _by_id(delivery_id).with_for_update())
+    if delivery is None:
+        return None
+    check(delivery.state, State.PENDING)
+    _write(
+        connection,
+        delivery,
+        state=State.PENDING,
+        reason=f"asked for again (it was {delivery.state.value})",
+        next_attempt_at=now,
+        remaining=list(delivery.remaining or delivery.recipients),
+        settled_at=None,
+    )
+    _note(connection, delivery_id, now, REQUEUED, f"was {delivery.state.value}: {delivery.reason}")
+    return _one(connection, _by_id(delivery_id))
+
+
+def next_due(connection: Connection) -> datetime | None:
+    """The earliest moment at which there is something to do, or None where nothing waits."""
+    attempt = select(func.min(deliveries.c.next_attempt_at)).where(deliveries.c.state.in_(_WAITING))
+    lease = select(func.min(deliveries.c.lease_until)).where(deliveries.c.state == State.SENDING.value)
+    moments = [connection.execute(query).scalar_one() for query in (attempt, lease)]
+    return min((moment for moment in moments if moment), default=None)
+
+
+def _by_id(delivery_id: int) -> Select[Any]:
+    return select(deliveries).where(deliveries.c.id == delivery_id)
+
+
+def _one(connection: Connection, query: Select[Any]) -> Delivery | None:
+    row = connection.execute(query).mappings().one_or_none()
+    return Delivery.of(row) if row else None
+
+
+def _write(connection: Connection, delivery: Delivery, **values: Any) -> None:
+    same_lease = (
+        deliveries.c.lease_until.is_(None)
+        if delivery.lease_until is None
+        else deliveries.c.lease_until == delivery.lease_until
+    )
+    fence = (deliveries.c.id == delivery.id, deliveries.c.state == delivery.state.value, same_lease)
+    if not connection.execute(update(deliveries).where(*fence).values(_plain(values))).rowcount:
+        raise LeaseLost(f"delivery {delivery.id} was taken up by another, or settled, in the meantime")
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.value if isinstance(value, State) else value for name, value in values.items()}
+
+
+def _note(connection: Connection, delivery_id: int, at: datetime, outcome: str, answer: str) -> None:
+    row = {"delivery_id": delivery_id, "at": at, "outcome": outcome, "answer": answer}
+    connection.execute(insert(delivery_attempts).values(row))
