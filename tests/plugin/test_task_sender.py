@@ -1,0 +1,122 @@
+"""Sending from a task's process: at once or never late."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+
+import pytest
+
+from tests.plugin import receiver as scripted
+from tests.plugin.conftest import WAIT
+from tests.plugin.receiver import Answer, Receiver, status
+from windsock.backoff import Backoff
+from windsock.courier import Courier
+from windsock.settings import Settings
+from windsock.spool import Spool
+from windsock.task_sender import TaskSender
+
+BUDGET = 0.3  # seconds
+
+
+@pytest.fixture
+def spool(settings: Settings) -> Spool:
+    return Spool(settings.spool_dir, 1_000, 10_000_000)
+
+
+def make(settings: Settings, spool: Spool, budget: float = WAIT) -> TaskSender:
+    assert settings.endpoint is not None
+    backoff = Backoff(settings.spool_dir / "backoff")
+    return TaskSender(spool, Courier(settings, settings.endpoint, spool), backoff, budget)
+
+
+def put(spool: Spool, number: int) -> str:
+    return spool.put(json.dumps({"id": f"event:{number}"}).encode())
+
+
+def test_its_own_events_go_out_at_once_and_nobody_else_s(
+    settings: Settings, spool: Spool, receiver: Receiver
+) -> None:
+    foreign = put(spool, 0)
+    sender = make(settings, spool)
+    sender.send("task", put(spool, 1))
+    sender.send("task", put(spool, 2))
+    assert receiver.ids == ["event:1", "event:2"]
+    assert spool.names() == [foreign]
+
+
+@pytest.mark.parametrize("answer", [scripted.hang, scripted.drip])
+def test_the_budget_is_for_the_whole_task(
+    settings: Settings, spool: Spool, receiver: Receiver, answer: Answer
+) -> None:
+    receiver.script.extend([answer] * 10)
+    sender = make(settings, spool, BUDGET)
+
+    def hooks() -> None:
+        for number in range(5):
+            sender.send("task", put(spool, number))
+            Backoff(settings.spool_dir / "backoff").succeeded()  # so that only the budget holds it back
+
+    thread = threading.Thread(target=hooks, daemon=True)
+    thread.start()
+    thread.join(WAIT)
+    assert not thread.is_alive()
+    assert receiver.seen == 1, "the first attempt used the budget up"
+    assert len(spool.names()) == 5
+
+
+def test_after_a_failure_other_tasks_do_not_even_try(
+    settings: Settings, spool: Spool, receiver: Receiver
+) -> None:
+    receiver.script.append(status(503))
+    make(settings, spool).send("first", put(spool, 1))
+    for number in range(2, 6):
+        make(settings, spool).send(f"task {number}", put(spool, number))
+    assert receiver.seen == 1
+    assert len(spool.names()) == 5
+
+
+def test_what_did_not_go_out_goes_with_the_task_s_next_event(
+    settings: Settings, spool: Spool, receiver: Receiver
+) -> None:
+    receiver.script.append(status(503))
+    sender = make(settings, spool)
+    sender.send("task", put(spool, 1))
+    Backoff(settings.spool_dir / "backoff").succeeded()
+    sender.send("task", put(spool, 2))
+    assert [event["id"] for event in receiver.batches[-1]] == ["event:1", "event:2"]
+    assert spool.names() == []
+
+
+def test_each_task_of_one_process_has_a_budget_of_its_own(
+    settings: Settings, spool: Spool, receiver: Receiver
+) -> None:
+    """`dag.test()` runs many tasks in one process."""
+    receiver.script.append(scripted.hang)
+    sender = make(settings, spool, BUDGET)
+    sender.send("first", put(spool, 1))
+    Backoff(settings.spool_dir / "backoff").succeeded()
+    sender.send("second", put(spool, 2))
+    assert receiver.ids == ["event:2"]
+
+
+def test_no_budget_no_attempt(settings: Settings, spool: Spool, receiver: Receiver) -> None:
+    make(settings, spool, 0.0).send("task", put(spool, 1))
+    assert receiver.seen == 0
+    assert len(spool.names()) == 1
+
+
+def test_a_closed_port_costs_nothing_but_disk(settings: Settings, spool: Spool, receiver: Receiver) -> None:
+    assert settings.endpoint is not None
+    away = replace(settings, endpoint=replace(settings.endpoint, port=1))
+    make(away, spool).send("task", put(spool, 1))
+    assert Backoff(settings.spool_dir / "backoff").wait() > 0
+    assert len(spool.names()) == 1
+
+
+def test_another_drainer_took_the_file(settings: Settings, spool: Spool, receiver: Receiver) -> None:
+    name = put(spool, 1)
+    spool.remove(name)
+    make(settings, spool).send("task", name)
+    assert receiver.seen == 0
