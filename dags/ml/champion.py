@@ -20,6 +20,8 @@ from ml.run_folder import folder_name
 LINK = "champion"
 FOLDER = "champions"
 RECORD = "champion.json"
+_PARTS = ("model", "scaler")
+_REMEDY = f"lead the link {LINK!r} to an earlier champion, or remove it and the next release makes one"
 
 
 def current(models_dir: Path) -> Artefacts | None:
@@ -55,10 +57,7 @@ def _record(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise ArtefactError(
-            f"{path} cannot be read ({error}): lead the link {LINK!r} to an earlier champion, or remove it "
-            "and the next release makes one"
-        ) from error
-    if not isinstance(record, dict):
-        raise ArtefactError(f"{path} is {type(record).__name__} and should be a JSON object: remove the link")
+        raise ArtefactError(f"{path} cannot be read ({error}): {_REMEDY}") from error
+    if not isinstance(record, dict) or not all(isinstance(record.get(name), dict) for name in _PARTS):
+        raise ArtefactError(f"{path} does not tell of a model and its scaler: {_REMEDY}")
     return record

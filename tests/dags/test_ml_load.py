@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sklearn.datasets import load_breast_cancer  # type: ignore[import-untyped]
+
+from ml.errors import DataError
+from ml.load import MAX_BYTES, load
+from ml.preprocess import MIN_ROWS_PER_CLASS, preprocess
+from ml.schema import COLUMNS, FEATURES, Table
+from ml.settings import BUNDLED_CSV
+from tests.dags.csv_files import Lines, changed_csv, drop_column, keep_class, set_cell
+
+
+def test_the_bundled_csv_is_the_data_set_to_the_last_digit(table: Table) -> None:
+    original = load_breast_cancer()
+
+    assert list(FEATURES) == original.feature_names.tolist()
+    assert table["rows"] == original.data.tolist()
+    assert table["target"] == original.target.tolist()
+
+
+def test_columns_are_found_by_name(tmp_path: Path, table: Table) -> None:
+    def reverse(lines: Lines) -> None:
+        for number, line in enumerate(lines):
+            line.reverse()
+            line.insert(0, "note" if number == 0 else "")
+
+    assert preprocess(load(changed_csv(tmp_path / "reversed.csv", reverse))) == table
+
+
+def test_what_a_spreadsheet_writes_is_read(tmp_path: Path, table: Table) -> None:
+    """A byte order mark, CRLF and quotes."""
+    path = tmp_path / "exported.csv"
+    with BUNDLED_CSV.open(newline="") as source, path.open("w", newline="", encoding="utf-8-sig") as target:
+        csv.writer(target, quoting=csv.QUOTE_ALL).writerows(csv.reader(source))
+
+    assert preprocess(load(path)) == table
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "value"),
+    [
+        (drop_column("worst area"), "number of columns named 'worst area'", 0),
+        (set_cell(1, "worst area", "mean area"), "number of columns named 'mean area'", 2),
+        (set_cell(569, "mean area", " "), "line 569, column 'mean area'", ""),
+        (lambda lines: lines[3].pop(), "line 4's number of cells", 30),
+        (lambda lines: lines[3].append("1"), "line 4's number of cells", 32),
+        (lambda lines: lines.insert(2, []), "line 3's number of cells", 0),
+        (lambda lines: lines.__delitem__(slice(1, None)), "number of rows", 0),
+        (lambda lines: lines.clear(), "number of columns named 'mean radius'", 0),
+    ],
+)
+def test_a_table_that_is_not_whole(
+    tmp_path: Path, change: Callable[[Lines], object], field: str, value: object
+) -> None:
+    path = changed_csv(tmp_path / "broken.csv", change)
+
+    with pytest.raises(DataError) as caught:
+        load(path)
+
+    assert (caught.value.source, caught.value.field, caught.value.value) == (str(path), field, value)
+    assert str(caught.value) == f"{path}: {field} is {value!r}: {caught.value.remedy}"
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        (b"mean radius\xff", "byte 11"),
+        (b'mean radius,"\n', "content"),
+        (b"x" * (MAX_BYTES + 1), "size"),
+    ],
+    ids=["not UTF-8", "an open quote", "too large"],
+)
+def test_a_file_that_is_no_csv(tmp_path: Path, content: bytes, field: str) -> None:
+    path = tmp_path / "broken.csv"
+    path.write_bytes(content)
+
+    with pytest.raises(DataError) as caught:
+        load(path)
+
+    assert caught.value.field == field
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere\.csv: file is 'No such file.*WINDSOCK_TRAINING_CSV"):
+        load(tmp_path / "nowhere.csv")
+    with pytest.raises(DataError, match="Is a directory"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "value"),
+    [
+        (set_cell(7, "mean area", "n/a"), "line 7, column 'mean area'", "n/a"),
+        (set_cell(7, "mean area", "inf"), "line 7, column 'mean area'", "inf"),
+        (set_cell(7, "mean area", "nan"), "line 7, column 'mean area'", "nan"),
+        (set_cell(7, "target", "2"), "line 7, column 'target'", 2.0),
+        (set_cell(7, "target", "0.5"), "line 7, column 'target'", 0.5),
+        (keep_class("0"), "number of rows with target 1 (benign)", 0),
+        (keep_class("1"), "number of rows with target 0 (malignant)", 0),
+    ],
+)
+def test_cells_that_are_no_data(
+    tmp_path: Path, change: Callable[[Lines], object], field: str, value: object
+) -> None:
+    path = changed_csv(tmp_path / "broken.csv", change)
+
+    with pytest.raises(DataError) as caught:
+        preprocess(load(path))
+
+    assert (caught.value.source, caught.value.field, caught.value.value) == (str(path), field, value)
+
+
+def test_the_smallest_table_has_both_classes_on_both_sides() -> None:
+    from ml.split import split
+
+    rows = [["1"] * len(FEATURES) + [target] for target in ("0", "1") for _ in range(MIN_ROWS_PER_CLASS)]
+    parts = split(preprocess({"source": "smallest.csv", "rows": rows}))
+
+    assert len(rows[0]) == len(COLUMNS)
+    assert sorted(parts["held_out"]["target"]) == [0, 1]
+    with pytest.raises(DataError, match=f"give at least {MIN_ROWS_PER_CLASS} rows of each class"):
+        preprocess({"source": "too_small.csv", "rows": rows[1:]})

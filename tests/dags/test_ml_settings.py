@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ml import settings
+
+
+@pytest.mark.parametrize(
+    ("environ", "folder"),
+    [
+        ({"WINDSOCK_MODELS_DIR": "/models", "AIRFLOW_HOME": "/home"}, Path("/models")),
+        ({"WINDSOCK_MODELS_DIR": "", "AIRFLOW_HOME": "/home"}, Path("/home/models")),
+        ({}, Path("~/airflow/models").expanduser()),
+    ],
+)
+def test_models_dir(environ: dict[str, str], folder: Path) -> None:
+    assert settings.models_dir(environ) == folder
+
+
+def test_training_csv() -> None:
+    assert settings.training_csv({"WINDSOCK_TRAINING_CSV": "/data.csv"}) == Path("/data.csv")
+    assert settings.training_csv({}) == settings.BUNDLED_CSV
+    assert settings.BUNDLED_CSV.is_file()
+
+
+def test_notification_email_to() -> None:
+    assert settings.notification_email_to({"NOTIFICATION_EMAIL_TO": "a@b.org"}) == "a@b.org"
+    assert settings.notification_email_to({"NOTIFICATION_EMAIL_TO": ""}) == "airflow@example.com"
