@@ -14,6 +14,7 @@ from monitor.database import Database
 from monitor.database.migrate import migrate
 from monitor.ingest import Ingest, Wakes
 from monitor.metrics import Metrics
+from monitor.retention import Retention
 from monitor.rules import default_rules
 from monitor.settings import Settings
 from monitor.wake import Wake
@@ -71,7 +72,8 @@ def _make_services(settings: Settings, clock: Clock) -> Services:
 
 def _background(services: Services) -> dict[str, Work]:
     """Every background task by its name, in the order of starting; they stop in the other order."""
-    return {"ingest": services.ingest.run}
+    retention = Retention(services.database, services.settings.retention_days, services.clock)
+    return {"ingest": services.ingest.run, "retention": retention.run}
 
 
 def start_background(name: str, run: Work, on_fatal: Callable[[str], None]) -> "asyncio.Task[None]":
