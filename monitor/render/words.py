@@ -1,0 +1,56 @@
+"""Values as people read them, and texts as mail programs and terminals can bear them."""
+
+import re
+from datetime import datetime, timedelta, timezone
+
+from markupsafe import Markup
+
+# Controls (ESC would command a terminal, CR and LF would begin a header), the signs that reorder text for the
+# eye, and Unicode's own line ends.
+_UNSHOWN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
+SPACES = re.compile(r"\s+")
+
+
+def line(text: str) -> str:
+    """The text as one line that shows what it holds; leading spaces stay, they are a traceback's shape."""
+    readable = text.encode("utf-8", "replace").decode()
+    return _UNSHOWN.sub(" ", readable.replace("\t", "    "))
+
+
+def finalize(value: object) -> object:
+    """Jinja's last look at each value: text is one safe line, and None is nothing."""
+    if value is None:
+        return ""
+    return line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def header(text: str, limit: int) -> str:
+    """The text as a header's value: one line, single spaces, bounded."""
+    return shortened(SPACES.sub(" ", line(text)).strip(), limit)
+
+
+def when(moment: datetime | None) -> str:
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC") if moment else "–"
+
+
+def span(duration: timedelta | None) -> str:
+    """6.5 s · 2 min 5 s · 1 h 3 min · 2 d 4 h"""
+    if duration is None:
+        return "–"
+    seconds = max(duration.total_seconds(), 0.0)
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+FILTERS = {"when": when, "span": span, "shortened": shortened}
