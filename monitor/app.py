@@ -6,20 +6,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
 
 from monitor.clock import Clock, utc_now
 from monitor.database import Database
 from monitor.database.migrate import migrate
+from monitor.feed import Feeds
 from monitor.ingest import Ingest, Wakes
 from monitor.metrics import Metrics
 from monitor.retention import Retention
 from monitor.rules import default_rules
 from monitor.settings import Settings
 from monitor.wake import Wake
-from monitor.web import receive
-from monitor.web.problem import on_http_error, on_invalid_request
+from monitor.web.gate import Gate
+from monitor.web.routes import mount
 from monitor.web.services import Services
 
 logger = logging.getLogger(__name__)
@@ -51,11 +50,9 @@ def create_app(
             await asyncio.gather(*tasks, return_exceptions=True)
             services.database.close()
 
-    app = FastAPI(title="Windsock", version="0.1.0", lifespan=lifespan)
+    app = FastAPI(title="Windsock", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.services = services
-    app.add_exception_handler(HTTPException, on_http_error)
-    app.add_exception_handler(RequestValidationError, on_invalid_request)
-    app.include_router(receive.router)
+    mount(app, settings)
     return app
 
 
@@ -65,9 +62,10 @@ def _make_services(settings: Settings, clock: Clock) -> Services:
     metrics = Metrics()
     wakes = Wakes(feed=Wake(), delivery=Wake(), reconciler=Wake())
     rules = default_rules(settings.notification_email_to, settings.notify_success)
-    mail_host = settings.sender.rpartition("@")[2]
-    ingest = Ingest(database, rules, wakes, metrics, clock, mail_host)
-    return Services(settings, database, ingest, wakes, metrics, clock)
+    ingest = Ingest(database, rules, wakes, metrics, clock, settings.mail_host)
+    feeds = Feeds(database, wakes.feed, metrics)
+    gate = Gate(settings, None, clock)
+    return Services(settings, database, ingest, wakes, metrics, clock, feeds, gate)
 
 
 def _background(services: Services) -> dict[str, Work]:

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import ipaddress
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -88,6 +89,13 @@ class Settings(BaseSettings):
     def _is_secret(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         for secret in value:
             _check_secret(secret.get_secret_value())
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _is_sender(cls, value: str | None) -> str | None:
+        if value is not None and "@" not in parseaddr(value)[1]:
+            raise ValueError("is not a mail address such as Windsock <windsock@example.com>")
         return value
 
     @field_validator("notification_email_to")

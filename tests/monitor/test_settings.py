@@ -26,6 +26,7 @@ def load(**values: object) -> Settings:
         ({"deployment": "a b"}, ["WINDSOCK_DEPLOYMENT", "'a b'"]),
         ({"smtp_username": "me@example.com"}, ["smtp_password"]),
         ({"smtp_security": "ssl"}, ["WINDSOCK_SMTP_SECURITY", "starttls"]),
+        ({"mail_from": "Windsock"}, ["WINDSOCK_MAIL_FROM", "'Windsock'"]),
         ({"notification_email_to": "nobody"}, ["NOTIFICATION_EMAIL_TO", "'nobody'"]),
     ],
 )
@@ -68,6 +69,7 @@ def test_the_sender_is_the_account_unless_told_otherwise() -> None:
     account = {"smtp_username": "me@gmail.com", "smtp_password": "x"}
     assert load(**account).sender == "me@gmail.com"
     assert load(**account, mail_from="Ops <ops@example.com>").sender == "Ops <ops@example.com>"
+    assert load(mail_from="Ops <ops@example.com>").mail_host == "example.com"
     assert load().sender == "windsock@localhost"
 
 
