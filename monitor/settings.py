@@ -135,9 +135,13 @@ class Settings(BaseSettings):
     def sender(self) -> str:
         if self.mail_from:
             return self.mail_from
-        return (
-            self.smtp_username if self.smtp_username and "@" in self.smtp_username else "windsock@localhost"
-        )
+        account = self.smtp_username or ""
+        return account if "@" in account else "windsock@localhost"
+
+    @property
+    def mail_host(self) -> str:
+        """The right side of Message-IDs: the sender's domain."""
+        return parseaddr(self.sender)[1].rpartition("@")[2]
 
 
 def _check_secret(secret: str) -> None:
