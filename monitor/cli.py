@@ -1,10 +1,12 @@
 """The command `windsock`. Only here is the environment read."""
 
 import logging
+import os
 import secrets
 import sys
 from base64 import b64encode
-from typing import NoReturn
+from pathlib import Path
+from typing import Annotated, NoReturn
 
 import typer
 import uvicorn
@@ -15,9 +17,13 @@ from monitor.database.migrate import migrate as migrate_database
 from monitor.database.migrate import versions
 from monitor.errors import SettingsError
 from monitor.settings import Settings, load_settings
+from monitor.up.run import up as run_up
+from monitor.up.setup import Options
 
 SECRET_BYTES = 32
 SHUTDOWN_SECONDS = 5  # for open feeds to be told and closed
+UP_SECONDS = 240.0  # ten times what it takes on two cores that have nothing else to do
+AIRFLOW_PORT = 8080
 EXIT_FAILED = 1
 EXIT_SETTINGS = 2
 
@@ -72,6 +78,22 @@ def serve() -> None:
     if fatal or not server.started:
         typer.secho(f"windsock: {'; '.join(fatal) or 'the server did not start'}", err=True, fg="red")
         sys.exit(EXIT_FAILED)
+
+
+@cli.command()
+def up(
+    airflow: Annotated[Path, typer.Option(help="The virtual environment that holds Airflow.")],
+    home: Annotated[
+        Path, typer.Option(envvar="WINDSOCK_HOME", help="Where data, logs and secrets are kept.")
+    ] = Path(".windsock"),
+    once: Annotated[bool, typer.Option("--once", help="End when everything is through: 0 if it is.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds until everything must be through.")] = UP_SECONDS,
+    airflow_port: Annotated[
+        int, typer.Option(help="Airflow's port, another if it is taken. The monitor's: WINDSOCK_PORT.")
+    ] = AIRFLOW_PORT,
+) -> None:
+    """Run Airflow with the plugin and the DAGs, and the monitor, on this machine."""
+    raise typer.Exit(run_up(Options(airflow, once, timeout, airflow_port, dict(os.environ)), home))
 
 
 @cli.command()

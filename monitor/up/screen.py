@@ -1,0 +1,54 @@
+"""What `windsock up` prints: steps with a spinner in a terminal, plain lines where there is none."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from rich.console import Console, RenderableType
+from rich.markup import escape
+
+
+class Screen:
+    """Prints; a terminal that has gone away stops nothing."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._doing: list[str] = []
+        self._spinner = self._console.status("")
+
+    def show(self, what: RenderableType = "") -> None:
+        """Print something that rich can draw, or text with rich's markup."""
+        with contextlib.suppress(
+            OSError
+        ):  # the terminal is gone: what is being stopped is stopped all the same
+            self._console.print(what)
+
+    def say(self, text: str) -> None:
+        """Print a line, as it is."""
+        self.show(f"[bold]windsock[/bold]  {escape(text)}")
+
+    def refuse(self, text: str) -> None:
+        """Print what went wrong."""
+        self.show(f"[bold red]windsock[/bold red]  {escape(text)}")
+
+    @contextlib.contextmanager
+    def step(self, doing: str) -> Iterator[None]:
+        """Say what is being done while it is, and how long it took."""
+        began = time.monotonic()
+        self._doing.append(doing)
+        self._spin()
+        try:
+            yield
+            self.say(f"{doing} … {time.monotonic() - began:.1f} s")
+        finally:
+            self._doing.remove(doing)
+            self._spin()
+
+    def _spin(self) -> None:
+        """One spinner for all that is being done; only where somebody sees it turn."""
+        with contextlib.suppress(OSError):
+            if self._doing and self._console.is_terminal:
+                self._spinner.update(escape(", ".join(self._doing)))
+                self._spinner.start()
+            else:
+                self._spinner.stop()

@@ -1,0 +1,52 @@
+"""What starting and playing work with: made once for each `windsock up`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+import httpx
+
+from monitor.up.airflow_client import AirflowClient
+from monitor.up.processes import Processes
+from monitor.up.screen import Screen
+from monitor.up.setup import Setup
+
+POLL_SECONDS = 0.2  # Airflow takes some 10 ms to answer: a twentieth of a core while we wait
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The processes, the ways to talk to them, and the moment by which all must be through."""
+
+    setup: Setup
+    processes: Processes
+    screen: Screen
+    airflow: AirflowClient
+    monitor: httpx.AsyncClient
+    deadline: float
+    """On the monotonic clock."""
+
+    async def in_time(self, work: Awaitable[Any]) -> Any:
+        """Do it before the deadline. Raises asyncio.TimeoutError."""
+        return await asyncio.wait_for(work, max(0, self.deadline - monotonic()))
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Ask again and again: another process knows, and it cannot wake us."""
+    while not await condition():  # noqa: ASYNC110 (no event can be waited for)
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def first_of(*works: Awaitable[Any]) -> None:
+    """Do them side by side until one ends, then cut the others off; its error is raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
