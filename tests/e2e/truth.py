@@ -1,5 +1,7 @@
 """What Airflow's own database holds, as the ids that the log must hold: the two are compared whole."""
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -9,25 +11,50 @@ from tests.airflow_server import AirflowServer
 RUN_ENDS = ("success", "failed")
 TASK_ENDS = ("success", "failed", "skipped", "upstream_failed", "removed")
 
-
-def terminal_ids(airflow: AirflowServer) -> dict[str, str]:
-    """The id of each terminal state in Airflow's database, and in words whose it is."""
-    return _runs(airflow) | _tasks(airflow, "task_instance", "id")
+Alternatives = tuple[str, ...]
+"""The ids under which one terminal state may have been told: one of them, once."""
 
 
-def _runs(airflow: AirflowServer) -> dict[str, str]:
+def terminal_states(airflow: AirflowServer) -> dict[str, Alternatives]:
+    """Each terminal state in Airflow's database, in words, and how it may be told."""
+    return {**_runs(airflow), **_tasks(airflow), **_earlier_tries(airflow)}
+
+
+def untold(airflow: AirflowServer, told: Sequence[str]) -> list[str]:
+    """The terminal states that are not told exactly once, in words."""
+    times = Counter(told)
+    counted = {what: sum(times[i] for i in ids) for what, ids in terminal_states(airflow).items()}
+    return [f"{what}: told {count} times" for what, count in sorted(counted.items()) if count != 1]
+
+
+def _runs(airflow: AirflowServer) -> dict[str, Alternatives]:
     rows = airflow.query("SELECT dag_id, run_id, start_date, queued_at, state FROM dag_run")
     return {
-        run_id_of(dag, run, _moment(start), _moment(queued), state): f"{dag}/{run} {state}"
+        f"{dag}/{run} {state}": (run_id_of(dag, run, _moment(start), _moment(queued), state),)
         for dag, run, start, queued, state in rows
         if state in RUN_ENDS
     }
 
 
-def _tasks(airflow: AirflowServer, table: str, key: str) -> dict[str, str]:
-    rows = airflow.query(f"SELECT {key}, state, dag_id, run_id, task_id, try_number FROM {table}")  # noqa: S608
+def _tasks(airflow: AirflowServer) -> dict[str, Alternatives]:
+    rows = airflow.query("SELECT id, state, dag_id, run_id, task_id, map_index FROM task_instance")
     return {
-        task_id_of(_uuid(ti), state): f"{dag}/{run}/{task} try {number} {state}"
+        f"{dag}/{run}/{task}[{index}] {state}": (task_id_of(_uuid(ti), state),)
+        for ti, state, dag, run, task, index in rows
+        if state in TASK_ENDS
+    }
+
+
+def _earlier_tries(airflow: AirflowServer) -> dict[str, Alternatives]:
+    """Airflow files a try that was retried as `failed`; while it was the latest, it was up_for_retry."""
+    rows = airflow.query(
+        "SELECT task_instance_id, state, dag_id, run_id, task_id, try_number FROM task_instance_history"
+    )
+    return {
+        f"{dag}/{run}/{task} try {number} {state}": (
+            task_id_of(_uuid(ti), state),
+            task_id_of(_uuid(ti), "up_for_retry"),
+        )
         for ti, state, dag, run, task, number in rows
         if state in TASK_ENDS
     }
