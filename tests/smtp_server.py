@@ -1,5 +1,6 @@
 """A real SMTP server for tests: aiosmtpd with STARTTLS, a certificate of its own and a login."""
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -67,12 +68,12 @@ class SmtpServer:
         return AuthResult(success=good, handled=False)
 
     async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        login = session.auth_data.login.decode() if session.auth_data else None
+        login: Any = session.auth_data
         mail = Received(
             envelope.mail_from or "",
             list(envelope.rcpt_tos),
             session.ssl is not None,
-            login,
+            login.login.decode() if login else None,
             envelope.original_content or b"",
         )
         answer = self.reply(mail)
@@ -89,7 +90,9 @@ class SmtpServer:
 
     @property
     def port(self) -> int:
-        port: int = self._controller.server.sockets[0].getsockname()[1]
+        server = self._controller.server
+        assert isinstance(server, asyncio.Server)
+        port: int = server.sockets[0].getsockname()[1]
         return port
 
     def monitor_env(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A real Airflow with the plugin, the monitor as a process, a real SMTP server: everything but the network."""
+"""A real Airflow with the plugin, the monitor as a process, a real SMTP server: all but the network."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
