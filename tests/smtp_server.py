@@ -1,6 +1,5 @@
 """A real SMTP server for tests: aiosmtpd with STARTTLS, a certificate of its own and a login."""
 
-import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +11,8 @@ from typing import Any
 import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+from tests.ports import free_port
 
 USERNAME = "windsock@example.com"
 PASSWORD = "an app password"
@@ -41,6 +42,7 @@ class SmtpServer:
     reply: Callable[[Received], str] = lambda _mail: "250 OK"
 
     def __post_init__(self) -> None:
+        self.port = free_port()  # the controller cannot tell which one it was given
         authority = trustme.CA()
         certificate = authority.issue_cert("127.0.0.1", "localhost")
         self.ca_file = self.folder / "ca.pem"
@@ -50,7 +52,7 @@ class SmtpServer:
         self._controller = Controller(
             self,
             hostname="127.0.0.1",
-            port=0,
+            port=self.port,
             tls_context=context,
             require_starttls=True,
             auth_required=True,
@@ -87,13 +89,6 @@ class SmtpServer:
 
     def stop(self) -> None:
         self._controller.stop()
-
-    @property
-    def port(self) -> int:
-        server = self._controller.server
-        assert isinstance(server, asyncio.Server)
-        port: int = server.sockets[0].getsockname()[1]
-        return port
 
     def monitor_env(self) -> dict[str, str]:
         """What a monitor needs to send through this server."""
