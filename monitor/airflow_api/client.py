@@ -1,0 +1,128 @@
+"""What the monitor asks Airflow."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from monitor.airflow_api.connection import MAX_TIMEOUTS, Connection, Params
+from monitor.airflow_api.failures import no_answer
+from monitor.airflow_api.logs import LogTail
+from monitor.airflow_api.paging import Page, pages
+from monitor.clock import Clock
+from monitor.events import stamp
+
+NDJSON = "application/x-ndjson"
+
+
+class AirflowApi:
+    """One Airflow. Every method raises AirflowUnreachable (try again), AirflowRefused, AirflowNotFound or,
+    where the answer makes no sense, AirflowError.
+    """
+
+    def __init__(
+        self, deployment: str, url: str, username: str, password: str, timeout: float, clock: Clock
+    ) -> None:
+        self.deployment = deployment
+        self._timeout = timeout
+        self._connection = Connection(url, username, password, timeout, clock)
+
+    @property
+    def url(self) -> str:
+        return self._connection.url
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    async def version(self) -> str:
+        """Airflow's version. Needs no sign-in."""
+        return str((await self._connection.get_public("/version")).get("version", ""))
+
+    async def health(self) -> dict[str, Any]:
+        """The state of Airflow's own components. Needs no sign-in."""
+        return await self._connection.get_public("/monitor/health")
+
+    async def sign_in(self, username: str, password: str) -> str:
+        """A token for a user of Airflow. Raises AirflowRefused where name or password are wrong."""
+        return await self._connection.sign_in(username, password)
+
+    async def readable_dags(self, token: str) -> set[str]:
+        """The dag_ids that the owner of this token may read. Raises AirflowRefused where it has ended."""
+        params: Params = {"order_by": "dag_id", "exclude_stale": False}
+        listing = pages(self._connection, "/dags", "dags", params, token)
+        return {str(dag["dag_id"]) async for page in listing for dag in page.rows}
+
+    async def may_read(self) -> int:
+        """How many DAGs the monitor's own user may read."""
+        answer, _ = await self._connection.get("/dags", {"limit": 1})
+        return int(answer.get("total_entries", 0))
+
+    async def dag_run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """The run as Airflow has it (its DAGRunResponse)."""
+        answer, _ = await self._connection.get(_run_path(dag_id, run_id))
+        return answer
+
+    async def task_instances(
+        self, dag_id: str, run_id: str, state: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
+        """The task instances of a run, all or those in one of these states."""
+        params = {"cursor": "", "order_by": "id", "state": list(state)}
+        path = f"{_run_path(dag_id, run_id)}/taskInstances"
+        return [row async for page in self._pages(path, "task_instances", params) for row in page.rows]
+
+    async def log_tail(
+        self, dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int, lines: int
+    ) -> list[str]:
+        """The last lines of a try's log, as text, an error's traceback included."""
+        path = f"{_run_path(dag_id, run_id)}/taskInstances/{_quoted(task_id)}/logs/{try_number}"
+        tail = LogTail(lines)
+        try:
+            # A log may be long: it is read once, as it comes, and only its end is kept.
+            await asyncio.wait_for(self._read_log(path, map_index, tail), self._timeout * MAX_TIMEOUTS)
+        except asyncio.TimeoutError as error:
+            raise no_answer(self.url, f"GET {path}", error) from error
+        return tail.text()
+
+    def runs_updated(
+        self, since: datetime, until: datetime | None = None, state: Sequence[str] = ()
+    ) -> AsyncGenerator[Page, None]:
+        """The runs, of every DAG, that Airflow updated in this time."""
+        params = {"cursor": "", "order_by": "id", "state": list(state), **_range("updated_at", since, until)}
+        return self._pages("/dags/~/dagRuns", "dag_runs", params)
+
+    def task_instances_updated(
+        self, since: datetime, until: datetime | None = None, state: Sequence[str] = ()
+    ) -> AsyncGenerator[Page, None]:
+        """The task instances, of every run, that Airflow updated in this time."""
+        params = {"cursor": "", "order_by": "id", "state": list(state), **_range("updated_at", since, until)}
+        return self._pages("/dags/~/dagRuns/~/taskInstances", "task_instances", params)
+
+    def asset_events(self, since: datetime, until: datetime | None = None) -> AsyncGenerator[Page, None]:
+        """The asset events of this time, oldest first."""
+        params = {"order_by": "timestamp", **_range("timestamp", since, until)}
+        return self._pages("/assets/events", "asset_events", params)
+
+    def _pages(self, path: str, key: str, params: Params) -> AsyncGenerator[Page, None]:
+        return pages(self._connection, path, key, params)
+
+    async def _read_log(self, path: str, map_index: int, tail: LogTail) -> None:
+        async with self._connection.stream(path, {"map_index": map_index}, NDJSON) as pieces:
+            async for piece in pieces:
+                tail.take(piece)
+                if tail.full:
+                    return
+
+
+def _run_path(dag_id: str, run_id: str) -> str:
+    return f"/dags/{_quoted(dag_id)}/dagRuns/{_quoted(run_id)}"
+
+
+def _quoted(name: str) -> str:
+    """A name as one part of a path: run ids hold `:` and `+`, and may hold `/`."""
+    return quote(name, safe="")
+
+
+def _range(column: str, since: datetime, until: datetime | None) -> Params:
+    upper = {f"{column}_lte": stamp(until)} if until else {}
+    return {f"{column}_gte": stamp(since), **upper}

@@ -1,0 +1,194 @@
+"""Requests to one Airflow: signed in, bounded in size and time, their failures in the monitor's own words."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+import httpx
+
+from monitor.airflow_api.failures import TokenRefused, no_answer, refusal, unreadable
+from monitor.airflow_api.token import Token
+from monitor.clock import Clock
+from monitor.errors import AirflowRefused
+
+MAX_ANSWER = (
+    32 * 1024 * 1024
+)  # bytes, unpacked; a hundred task instances with long rendered fields are about 2 MB
+MAX_TIMEOUTS = 6  # a whole answer may take so many times what each of its parts may
+REFUSED_PAUSE = timedelta(seconds=30)  # a refused password is not tried again at once: accounts get locked
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+TOKEN_PATH = "/auth/token"  # noqa: S105 (a path)
+JSON = "application/json"
+
+Params = dict[str, Any]
+T = TypeVar("T")
+
+
+class Connection:
+    """The kept connections to Airflow and the monitor's own token. One token request at a time."""
+
+    def __init__(self, url: str, username: str, password: str, timeout: float, clock: Clock) -> None:
+        self.url = url.rstrip("/")
+        self._username = username
+        self._password = password
+        self._timeout = timeout
+        self._clock = clock
+        # A proxy named in the environment is for what lies beyond this machine.
+        trust_env = httpx.URL(self.url).host not in LOOPBACK
+        self._http = httpx.AsyncClient(timeout=timeout, trust_env=trust_env)
+        self._signing_in = asyncio.Lock()
+        self._token: Token | None = None
+        self._refused: tuple[datetime, AirflowRefused] | None = None
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def sign_in(self, username: str, password: str) -> str:
+        """A token for this user. Raises AirflowRefused where name or password are wrong."""
+        login = {"username": username, "password": password}
+        request = self._http.build_request("POST", self.url + TOKEN_PATH, json=login)
+        answer, _ = await self._in_time(self._decoded(request), "POST " + TOKEN_PATH)
+        token = answer.get("access_token")
+        if not isinstance(token, str):
+            raise unreadable(self.url, "POST " + TOKEN_PATH, "it has no access_token")
+        return token
+
+    async def get(
+        self, path: str, params: Params | None = None, token: str | None = None
+    ) -> tuple[dict[str, Any], datetime]:
+        """The decoded answer, and the moment at which Airflow gave it by its own clock (in whole seconds).
+
+        `path` begins behind /api/v2. `token` unset: as the monitor's own user. Raises AirflowError and what
+        is derived from it.
+        """
+        return await self._in_time(self._get(path, params, token), f"GET {path}")
+
+    async def get_public(self, path: str) -> dict[str, Any]:
+        """The same for what Airflow tells everybody."""
+        request = self._http.build_request("GET", f"{self.url}/api/v2{path}")
+        answer, _ = await self._in_time(self._decoded(request), f"GET {path}")
+        return answer
+
+    @asynccontextmanager
+    async def stream(self, path: str, params: Params, accept: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """An answer in pieces, as they come. Their number is the caller's to bound."""
+        response = await self._open_signed(path, params, None, accept)
+        try:
+            yield response.aiter_bytes()
+        except httpx.HTTPError as error:
+            raise no_answer(self.url, f"GET {path}", error) from error
+        finally:
+            await response.aclose()
+
+    async def _get(
+        self, path: str, params: Params | None, token: str | None
+    ) -> tuple[dict[str, Any], datetime]:
+        return await self._decode(await self._open_signed(path, params, token, JSON))
+
+    async def _open_signed(
+        self, path: str, params: Params | None, token: str | None, accept: str
+    ) -> httpx.Response:
+        """Ask with a token: somebody's, or the monitor's own, which is renewed once where it is refused."""
+        bearer = token or await self._own_token()
+        try:
+            return await self._open(self._signed(path, params, bearer, accept))
+        except TokenRefused:
+            if token:
+                raise
+            renewed = await self._own_token(refused=bearer)
+            return await self._open(self._signed(path, params, renewed, accept))
+
+    def _signed(self, path: str, params: Params | None, bearer: str, accept: str) -> httpx.Request:
+        headers = {"Authorization": f"Bearer {bearer}", "Accept": accept}
+        return self._http.build_request("GET", f"{self.url}/api/v2{path}", params=params, headers=headers)
+
+    async def _own_token(self, refused: str | None = None) -> str:
+        """The monitor's token; a new one where it ends soon or is the one that was refused."""
+        async with self._signing_in:
+            now = self._clock()
+            if self._token and self._token.text != refused and self._token.lasts(now):
+                return self._token.text
+            if self._refused and now - self._refused[0] < REFUSED_PAUSE:
+                raise self._refused[1]
+            try:
+                self._token = Token.read(await self.sign_in(self._username, self._password), now)
+            except AirflowRefused as error:
+                named = AirflowRefused(
+                    f"{error}. Check WINDSOCK_AIRFLOW_USERNAME and WINDSOCK_AIRFLOW_PASSWORD"
+                )
+                self._refused = (now, named)
+                raise named from error
+            self._refused = None
+            return self._token.text
+
+    async def _open(self, request: httpx.Request) -> httpx.Response:
+        """Send; answers a success that is yet to be read."""
+        asked = _named(request)
+        try:
+            response = await self._http.send(request, stream=True)
+        except httpx.HTTPError as error:
+            raise no_answer(self.url, asked, error) from error
+        if response.is_success:
+            return response
+        detail = _detail(await self._read(response))
+        raise refusal(self.url, asked, response.status_code, detail, request.url.path.endswith(TOKEN_PATH))
+
+    async def _decoded(self, request: httpx.Request) -> tuple[dict[str, Any], datetime]:
+        return await self._decode(await self._open(request))
+
+    async def _decode(self, response: httpx.Response) -> tuple[dict[str, Any], datetime]:
+        asked = _named(response.request)
+        try:
+            answer = json.loads(await self._read(response))
+        except (ValueError, RecursionError) as error:
+            raise unreadable(self.url, asked, "it is not JSON") from error
+        if not isinstance(answer, dict):
+            raise unreadable(self.url, asked, "it is not a JSON object")
+        return answer, self._moment(response)
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        """The whole body, given up on where it is too long."""
+        body = bytearray()
+        try:
+            async for part in response.aiter_bytes():
+                body += part
+                if len(body) > MAX_ANSWER:
+                    raise unreadable(
+                        self.url, _named(response.request), f"it is longer than {MAX_ANSWER} bytes"
+                    )
+        except httpx.HTTPError as error:
+            raise no_answer(self.url, _named(response.request), error) from error
+        finally:
+            await response.aclose()
+        return bytes(body)
+
+    def _moment(self, response: httpx.Response) -> datetime:
+        """When Airflow answered by its own clock: what its `updated_at` is to be compared with."""
+        try:
+            return parsedate_to_datetime(response.headers["Date"]).astimezone(timezone.utc)
+        except (KeyError, ValueError):
+            return self._clock()
+
+    async def _in_time(self, asking: Coroutine[Any, Any, T], asked: str) -> T:
+        try:
+            return await asyncio.wait_for(asking, self._timeout * MAX_TIMEOUTS)
+        except asyncio.TimeoutError as error:
+            raise no_answer(self.url, asked, error) from error
+
+
+def _named(request: httpx.Request) -> str:
+    return f"{request.method} {request.url.path}"
+
+
+def _detail(body: bytes) -> str:
+    """Airflow's own word for why."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return ""
+    detail = answer.get("detail") if isinstance(answer, dict) else None
+    return detail if isinstance(detail, str) else json.dumps(detail) if detail else ""

@@ -1,0 +1,55 @@
+"""What went wrong between the monitor and Airflow: the error's class says whether to try again, its message
+what to mend. No message holds a secret: URLs are shown without user and query.
+"""
+
+import httpx
+
+from monitor.errors import AirflowError, AirflowNotFound, AirflowRefused, AirflowUnreachable
+
+SHOWN_DETAIL = 200  # characters of Airflow's own word; a proxy's answer may be a whole page
+
+
+class TokenRefused(AirflowRefused):
+    """A 401 to a request that carried a token: it may only have ended."""
+
+
+def shown(url: str) -> str:
+    """The address without what could be secret in it."""
+    bare = httpx.URL(url)
+    return str(bare.copy_with(username=None, password=None, query=None, fragment=None))
+
+
+def refusal(url: str, request: str, status: int, detail: str, signing_in: bool) -> AirflowError:
+    """The error for an answer that is not a success."""
+    where = f"Airflow at {shown(url)} answered {request} with {status}"
+    where += f" ({detail[:SHOWN_DETAIL]})" if detail else ""
+    if status == httpx.codes.UNAUTHORIZED and signing_in:
+        return AirflowRefused(f"{where}: name or password are wrong")
+    if status == httpx.codes.UNAUTHORIZED:
+        return TokenRefused(f"{where}: the token is not valid. If it is new, the servers' JWT secrets differ")
+    if status == httpx.codes.FORBIDDEN:
+        return AirflowRefused(f"{where}: give this user a role that may read it, such as Viewer")
+    if status == httpx.codes.NOT_FOUND:
+        return AirflowNotFound(where)
+    if status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        return AirflowUnreachable(f"{where}: trying again later")
+    if 300 <= status < 400:
+        return AirflowError(f"{where}: set WINDSOCK_AIRFLOW_URL to the address that it redirects to")
+    return AirflowError(where)
+
+
+def no_answer(url: str, request: str, error: Exception) -> AirflowUnreachable:
+    """The error for a connection that failed or took too long."""
+    reason = str(error) or type(error).__name__
+    return AirflowUnreachable(
+        f"no answer from Airflow at {shown(url)} to {request}: {reason[:SHOWN_DETAIL]}. "
+        "Is its api-server up, and WINDSOCK_AIRFLOW_URL right?"
+    )
+
+
+def unreadable(url: str, request: str, reason: str) -> AirflowError:
+    """The error for an answer that is not Airflow's."""
+    return AirflowError(
+        f"the answer of {shown(url)} to {request} cannot be read: {reason}. "
+        "Is WINDSOCK_AIRFLOW_URL the address of an Airflow?"
+    )

@@ -1,0 +1,5 @@
+"""Compares Airflow with the log and fills in what no listener reported."""
+
+from monitor.reconciler.reconciler import Reconciler, ReconcilerStatus
+
+__all__ = ["Reconciler", "ReconcilerStatus"]

@@ -1,0 +1,101 @@
+"""The reconciler's builders against the golden files that the listener's builders are held to."""
+
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitor.errors import EventError
+from monitor.events import rest
+
+CONTRACT = Path(__file__).parent.parent / "contract"
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
+BUILDERS: dict[str, rest.Builder] = {
+    "airflow.dag_run": rest.run_event,
+    "airflow.task_instance": rest.task_event,
+    "airflow.asset": rest.asset_event,
+}
+
+GOLDEN = {
+    path.stem: golden
+    for path in sorted(CONTRACT.glob("*.json"))
+    if (golden := json.loads(path.read_text()))["rest"] is not None
+}
+
+
+def build(golden: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    builder = BUILDERS[golden["event"]["type"].rpartition(".")[0]]
+    event = builder("local", row, NOW)
+    assert event is not None
+    body: dict[str, Any] = json.loads(event.body)
+    return body
+
+
+def test_there_are_golden_files_for_every_kind() -> None:
+    assert {golden["event"]["type"].rpartition(".")[0] for golden in GOLDEN.values()} == set(BUILDERS)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_event_equals_the_listeners_but_for_what_rest_does_not_know(name: str) -> None:
+    golden = GOLDEN[name]
+    expected = {**golden["event"], "data": {**golden["event"]["data"], **golden["rest_data"]}}
+    expected["time"] = expected["time"] or "2026-11-22T12:00:00.000000Z"
+
+    assert build(golden, golden["rest"]) == expected
+
+
+@pytest.mark.parametrize(
+    "state", ["queued", "scheduled", "deferred", "up_for_reschedule", "restarting", None]
+)
+def test_states_that_are_no_event_give_none(state: str | None) -> None:
+    run, task = GOLDEN["dag_run.running"]["rest"], GOLDEN["task_instance.running"]["rest"]
+
+    assert rest.run_event("local", {**run, "state": state}, NOW) is None
+    assert rest.task_event("local", {**task, "state": state}, NOW) is None
+
+
+def test_times_are_written_with_six_digits_as_identity_needs_them() -> None:
+    golden = GOLDEN["dag_run.running"]
+    row = {**golden["rest"], "start_date": "2026-11-22T10:00:01Z"}  # Airflow leaves out microseconds of zero
+
+    assert build(golden, row)["id"] == golden["event"]["id"]
+
+
+def test_a_change_without_a_time_is_dated_by_the_moment_of_building() -> None:
+    golden = GOLDEN["task_instance.upstream_failed"]
+
+    event = build(golden, {**golden["rest"], "start_date": None, "end_date": None})
+
+    assert event["time"] == "2026-11-22T12:00:00.000000Z"
+    assert event["data"]["end_date"] is None
+
+
+@pytest.mark.parametrize(
+    ("golden", "change", "named"),
+    [
+        ("dag_run.failed", {"dag_id": None}, "dag_id"),
+        ("dag_run.failed", {"end_date": "yesterday"}, "end_date: 'yesterday'"),
+        ("dag_run.failed", {"end_date": "2026-11-22T10:00:01"}, "no time zone"),
+        ("task_instance.failed", {"id": 5}, "id: 5"),
+        ("task_instance.failed", {"try_number": None}, "data.try_number"),
+        ("asset.updated", {"id": "42"}, "id: '42'"),
+        ("asset.updated", {"created_dagruns": "release"}, "created_dagruns"),
+        ("asset.updated", {"uri": ""}, "uri"),
+    ],
+)
+def test_a_row_that_makes_no_sense_is_refused_with_the_field(
+    golden: str, change: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(EventError, match=named):
+        build(GOLDEN[golden], {**GOLDEN[golden]["rest"], **change})
+
+
+def test_an_asset_event_without_extra_or_source_is_one() -> None:
+    golden = GOLDEN["asset.updated"]
+    row = {**golden["rest"], "extra": None, "source_dag_id": None, "created_dagruns": []}
+
+    data = build(golden, row)["data"]
+
+    assert (data["extra"], data["source_dag_id"], data["created_dagruns"]) == ({}, None, [])
