@@ -1,0 +1,53 @@
+# Two images: `monitor`, which has no Airflow in it, and `airflow`, which is Airflow with the plugin, the DAGs
+# and what those need. Only instructions that every builder knows: BuildKit is not needed.
+
+FROM python:3.11-slim AS monitor-build
+RUN python -m venv --without-pip /opt/windsock
+COPY requirements/monitor.txt /src/requirements/
+RUN pip --python /opt/windsock/bin/python install --no-cache-dir --require-hashes \
+    -r /src/requirements/monitor.txt
+COPY LICENSE README.md pyproject.toml /src/
+COPY templates /src/templates
+COPY monitor /src/monitor
+RUN pip --python /opt/windsock/bin/python install --no-cache-dir --no-deps /src
+
+
+FROM python:3.11-slim AS monitor
+# A fixed uid: it owns the files in the volume, whatever later images hold.
+RUN groupadd --gid 10001 windsock \
+ && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/windsock --shell /usr/sbin/nologin windsock \
+ && install -d -o windsock -g windsock -m 0700 /var/lib/windsock
+COPY --from=monitor-build /opt/windsock /opt/windsock
+ENV PATH=/opt/windsock/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    WINDSOCK_HOME=/var/lib/windsock \
+    WINDSOCK_HOST=0.0.0.0 \
+    WINDSOCK_PORT=8090
+USER 10001:10001
+WORKDIR /var/lib/windsock
+EXPOSE 8090
+# Slim images have no curl. An answer other than 2xx raises.
+HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 \
+  CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['WINDSOCK_PORT'] + '/readyz', timeout=5)"]
+ENTRYPOINT ["windsock"]
+CMD ["serve"]
+
+
+FROM apache/airflow:3.3.2-python3.11 AS airflow
+COPY --chown=airflow:root requirements/airflow-3.3.2.txt /home/airflow/windsock-lock.txt
+# What the DAGs need and this image lacks, with the lock's versions and hashes. What the image has, it keeps:
+# its providers were tested with that.
+RUN needs= \
+ && for name in cloudpickle joblib narwhals numpy scikit-learn scipy threadpoolctl; do \
+      pip show --quiet $name 2>/dev/null || needs="$needs $name"; \
+    done \
+ && awk -v needs="$needs " '/^[a-z]/ { name = $1; sub("==.*", "", name); keep = index(needs, " " name " ") } keep' \
+      /home/airflow/windsock-lock.txt >/home/airflow/windsock-needs.txt \
+ && pip install --no-cache-dir --no-deps --require-hashes -r /home/airflow/windsock-needs.txt \
+ && python -c 'import sklearn.linear_model, airflow.providers.fab, airflow.providers.smtp, psycopg2, asyncpg'
+# Mounted volumes take their owner from here. The empty configuration file keeps Airflow from writing one:
+# every setting comes from the environment, and the root file system can be read-only.
+RUN mkdir -p /opt/airflow/models /opt/airflow/spool && touch /opt/airflow/airflow.cfg
+COPY --chown=airflow:root compose/airflow /opt/windsock
+COPY --chown=airflow:root plugins /opt/airflow/plugins
+COPY --chown=airflow:root dags /opt/airflow/dags
