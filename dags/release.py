@@ -29,6 +29,9 @@ Starts when a training run has updated `model.pkl` and `scaler.pkl`. Checks both
 their asset events before unpickling them, scores candidate and champion on the candidate's held-out rows, and
 promotes the candidate unless its ROC AUC is lower. Then `promote` is skipped and the champion stays.
 
+Training runs that end before the scheduler has looked queue one release between them, for the first of them:
+Airflow hands the events of the others to the next release, which takes the newest.
+
 Triggered by hand it fails: a release needs the asset events of a training run.
 """
 TASK_LIMIT = timedelta(minutes=10)  # each takes seconds; a hung disk must not hold the only run's slot
