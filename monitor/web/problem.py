@@ -1,13 +1,16 @@
-"""Errors as `application/problem+json` (RFC 9457): stable to read for programs and for people."""
+"""Errors as `application/problem+json` (RFC 9457) for programs, as a page for people."""
 
 from http import HTTPStatus
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from monitor.web.rendering import render
+
 CONTENT_TYPE = "application/problem+json"
+FOR_PROGRAMS = ("/api", "/events")
 
 
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
@@ -16,14 +19,22 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
     return JSONResponse(body, status, headers, media_type=CONTENT_TYPE)
 
 
-async def on_http_error(_request: Request, error: Exception) -> JSONResponse:
+async def on_http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    return problem(error.status_code, str(error.detail), dict(error.headers or {}))
+    return _answer(request, error.status_code, str(error.detail), dict(error.headers or {}))
 
 
-async def on_invalid_request(_request: Request, error: Exception) -> JSONResponse:
+async def on_invalid_request(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     wrong = (f"{'.'.join(str(p) for p in e['loc'][1:])}: {e['msg']}" for e in error.errors())
-    return problem(422, "; ".join(wrong))
+    return _answer(request, 422, "; ".join(wrong), {})
+
+
+def _answer(request: Request, status: int, detail: str, headers: dict[str, str]) -> Response:
+    for_people = "text/html" in request.headers.get("accept", "")
+    if for_people and not request.url.path.startswith(FOR_PROGRAMS):
+        title = HTTPStatus(status).phrase
+        return render(request, "error.html", None, status, headers, title=title, code=status, detail=detail)
+    return problem(status, detail, headers)

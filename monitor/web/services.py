@@ -1,15 +1,34 @@
 """What request handlers work with: made once by create_app, found at `request.app.state.services`."""
 
-from dataclasses import dataclass
-from typing import Annotated, cast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Literal, cast
 
 from fastapi import Depends, Request
 
 from monitor.clock import Clock
 from monitor.database import Database
+from monitor.feed import Feeds
 from monitor.ingest import Ingest, Wakes
+from monitor.mailer.mailbox import Mailbox
 from monitor.metrics import Metrics
 from monitor.settings import Settings
+from monitor.web.gate import Gate
+
+
+@dataclass(frozen=True)
+class PartHealth:
+    """How one part of the service is, for /health and the dashboard."""
+
+    status: Literal["ok", "down", "unknown"]
+    detail: str
+    at: datetime | None = None
+    """When it was last known to be well."""
+
+
+Report = Callable[[], Mapping[str, PartHealth]]
+"""Asked for the health of parts by name, such as `airflow/local`; answers at once, from memory."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +39,12 @@ class Services:
     wakes: Wakes
     metrics: Metrics
     clock: Clock
+    feeds: Feeds
+    gate: Gate
+    mailbox: Mailbox | None = None
+    """None where mail goes to an SMTP server."""
+    reports: Sequence[Report] = field(default=())
+    """The reconciler's and the mailer's word on how they are."""
 
 
 def _services(request: Request) -> Services:

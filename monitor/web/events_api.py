@@ -1,0 +1,82 @@
+"""`GET /events`, the live feed, and `GET /api/v1/events`, the log in pages."""
+
+import json
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
+from sse_starlette import EventSourceResponse
+from starlette.exceptions import HTTPException
+
+from monitor import event_log
+from monitor.errors import AirflowUnreachable, CursorError
+from monitor.event_log import Cursor, Visible
+from monitor.feed import FeedEnded, FeedFull, Rights, Start, after, from_now, since
+from monitor.web.gate import NotSignedIn, Reader
+from monitor.web.models import PROBLEMS, EventPage, LoggedEvent
+from monitor.web.querying import EventsQuery, FeedQuery
+from monitor.web.reader import ApiReader
+from monitor.web.services import Here
+
+FULL_RETRY = 30  # seconds, in Retry-After
+
+router = APIRouter(tags=["events"], responses=PROBLEMS)
+_MOMENT: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
+
+
+@router.get("/events", response_class=EventSourceResponse)
+async def feed(
+    here: Here,
+    reader: ApiReader,
+    query: Annotated[FeedQuery, Query()],
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> EventSourceResponse:
+    """Every event as it is logged, as Server-Sent Events; it resumes where `Last-Event-ID` or `after` says.
+
+    `event:` is the event's type, `data:` the CloudEvent, `id:` the cursor. `event: reset` says that the
+    cursor is gone and from where the feed goes on. A heartbeat carries an `id:` alone.
+    """
+    start = _start(last_event_id or query.after, query.since)
+    try:
+        here.feeds.require_room()
+    except FeedFull as full:
+        raise HTTPException(503, str(full), {"Retry-After": str(FULL_RETRY)}) from None
+    chunks = here.feeds.follow(start, query.filter(), _for_feed(reader))
+    return EventSourceResponse(chunks, ping=0)  # the feed sends its own heartbeats, in order with the events
+
+
+def _start(cursor: str | None, moment: str | None) -> Start:
+    try:
+        if cursor is not None:
+            return after(Cursor.parse(cursor))
+        return since(_MOMENT.validate_strings(moment)) if moment is not None else from_now
+    except CursorError as error:
+        raise HTTPException(400, str(error)) from None
+    except ValidationError:
+        raise HTTPException(
+            400,
+            f"since: {str(moment)[:60]!r} is not RFC 3339 with a zone, such as 2026-11-22T10:00:00Z",
+        ) from None
+
+
+def _for_feed(reader: Reader) -> Rights:
+    async def rights() -> Visible:
+        try:
+            return await reader.rights()
+        except (NotSignedIn, AirflowUnreachable) as error:
+            raise FeedEnded(str(error)) from None
+
+    return rights
+
+
+@router.get("/api/v1/events", response_model=EventPage)
+async def events(here: Here, reader: ApiReader, query: Annotated[EventsQuery, Query()]) -> EventPage:
+    """The log, newest first."""
+    found = await here.database.read(
+        lambda connection: event_log.read_before(
+            connection, query.cursor, query.limit, query.filter(), reader.visible
+        )
+    )
+    rows = [LoggedEvent(seq=e.seq, received_at=e.received_at, event=json.loads(e.body)) for e in found]
+    return EventPage(events=rows, next=rows[-1].seq if len(rows) == query.limit else None)

@@ -1,0 +1,120 @@
+"""The gate: how someone who asks is known, and what that one may read.
+
+`auth=none` (loopback only): everybody reads everything. `auth=airflow`: a session cookie for people, an
+Airflow JWT as bearer token for programs, and each sees the DAGs that Airflow lets that user read.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from monitor.clock import Clock
+from monitor.errors import AirflowRefused
+from monitor.event_log import Visible
+from monitor.settings import Settings
+from monitor.web.rights import ReadableDags, SignInApi
+from monitor.web.sessions import Session, Sessions
+from monitor.web.throttle import Throttle
+
+
+class NotSignedIn(Exception):
+    """Nobody who may read has been named, or no more: the message says why."""
+
+
+class TooManyFailures(Exception):
+    """Too many wrong passwords or tokens: wait this many seconds."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"too many failed attempts; try again in {seconds} s")
+        self.seconds = seconds
+
+
+async def _everything() -> Visible:
+    return None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Someone who asks, and what that one may read at this moment."""
+
+    visible: Visible = None
+    rights: Callable[[], Awaitable[Visible]] = field(default=_everything, repr=False)
+    """Asks again: for whoever stays. Raises NotSignedIn, AirflowUnreachable."""
+    user: str | None = None
+    """Known for sessions only."""
+    csrf: str | None = field(default=None, repr=False)
+    """What a form must send back: sessions only, for browsers alone send cookies unasked."""
+
+
+class Gate:
+    """Knows who asks. `airflow` signs people in; it is not used where sign-in is off."""
+
+    def __init__(self, settings: Settings, airflow: SignInApi | None, clock: Clock) -> None:
+        self.open = settings.auth == "none"
+        self.secure_cookie = settings.url.startswith("https://")
+        self._sessions = Sessions(clock, settings.session_secret)
+        self._throttle = Throttle(clock)
+        self._airflow = airflow
+        self._dags = ReadableDags(settings.deployment, airflow, clock) if airflow else None
+
+    async def sign_in(self, user: str, password: str, address: str) -> str:
+        """Check a name and password at Airflow; answers the session cookie's value.
+
+        Raises AirflowRefused, AirflowUnreachable, TooManyFailures.
+        """
+        names = (f"user {user.casefold()}", f"address {address}")
+        self._brake(*names)
+        if self._airflow is None:
+            raise AirflowRefused("no Airflow is configured: set WINDSOCK_AIRFLOW_URL")
+        try:
+            return self._sessions.begin(user, await self._airflow.sign_in(user, password))
+        except AirflowRefused:
+            self._throttle.fail(*names)
+            raise
+
+    def sign_out(self, cookie: str | None) -> None:
+        if session := self._sessions.find(cookie or ""):
+            self._sessions.end(session)
+
+    async def session_reader(self, cookie: str) -> Reader:
+        """Who a cookie stands for. Raises NotSignedIn, AirflowUnreachable."""
+        session = self._live(cookie)
+
+        async def rights() -> Visible:
+            return await self._readable(self._live(cookie))
+
+        return Reader(await self._readable(session), rights, session.user, session.csrf)
+
+    async def bearer_reader(self, token: str, address: str) -> Reader:
+        """Who a bearer token stands for. Raises NotSignedIn, AirflowUnreachable, TooManyFailures."""
+        name = f"tokens from {address}"
+        self._brake(name)
+
+        async def rights() -> Visible:
+            if self._dags is None:
+                raise NotSignedIn("no Airflow is configured to check tokens at")
+            try:
+                return await self._dags.of(token)
+            except AirflowRefused as refused:
+                self._throttle.fail(name)
+                raise NotSignedIn(f"Airflow refuses this bearer token: {refused}") from None
+
+        return Reader(await rights(), rights)
+
+    def _brake(self, *names: str) -> None:
+        if seconds := self._throttle.wait(*names):
+            raise TooManyFailures(seconds)
+
+    def _live(self, cookie: str) -> Session:
+        session = self._sessions.find(cookie)
+        if session is None:
+            raise NotSignedIn("the session has ended; sign in again")
+        return session
+
+    async def _readable(self, session: Session) -> Visible:
+        if self._dags is None:
+            raise NotSignedIn("no Airflow is configured to sign in at")
+        try:
+            return await self._dags.of(session.token)
+        except AirflowRefused:
+            self._sessions.end(session)
+            raise NotSignedIn("Airflow no longer accepts this session; sign in again") from None

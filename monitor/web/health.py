@@ -1,0 +1,86 @@
+"""`/health` for people and alerts, `/livez` and `/readyz` for what restarts and routes, `/metrics`.
+
+Without sign-in a caller learns from /health only whether all is well. /metrics is open: it holds numbers,
+and no name of a DAG, a run or a person; scrapers have no Airflow token.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+
+from monitor import event_log, outbox
+from monitor.web.reader import MaybeReader
+from monitor.web.services import Here, PartHealth, Services
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/livez")
+async def livez() -> dict[str, str]:
+    """The process answers. (It ends by itself when a background task dies.)"""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", responses={503: {"description": "The database cannot be read"}})
+async def readyz(here: Here) -> JSONResponse:
+    """The database can be read, so requests can be served."""
+    part = (await _database(here))["database"]
+    return JSONResponse({"status": part.status}, 200 if part.status == "ok" else 503)
+
+
+@router.get("/health", responses={503: {"description": "Some part does not work"}})
+async def health(here: Here, reader: MaybeReader) -> JSONResponse:
+    """Every part, and 503 where one does not work. Details are for those who are signed in."""
+    parts = await check(here)
+    down = any(part.status == "down" for part in parts.values())
+    answer: dict[str, Any] = {"status": "down" if down else "ok"}
+    if reader is not None:
+        answer["parts"] = {name: _told(part) for name, part in parts.items()}
+    return JSONResponse(answer, 503 if down else 200)
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(here: Here) -> Response:
+    """Prometheus' text format."""
+    text = await run_in_threadpool(generate_latest, here.metrics.registry)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+async def check(here: Services) -> dict[str, PartHealth]:
+    """How every part is."""
+    parts = await _database(here)
+    for report in here.reports:
+        parts |= report()
+    return parts | {
+        "spool": PartHealth(
+            "unknown", "lies with Airflow's processes; what it lacks, the reconciler fills in"
+        )
+    }
+
+
+async def _database(here: Services) -> dict[str, PartHealth]:
+    try:
+        return await here.database.read(_look)
+    except SQLAlchemyError as error:
+        return {"database": PartHealth("down", f"cannot be read: {type(error).__name__}")}
+
+
+def _look(connection: Connection) -> dict[str, PartHealth]:
+    log = event_log.state(connection)
+    counts = outbox.counts(connection)
+    told = ", ".join(f"{number} {state.value}" for state, number in counts.items() if number)
+    return {
+        "database": PartHealth("ok", connection.dialect.name),
+        "log": PartHealth("ok", f"{log.last_seq} events logged, {log.pruned_seq} of them past retention"),
+        "outbox": PartHealth("ok", told or "no mail was called for yet"),
+    }
+
+
+def _told(part: PartHealth) -> Mapping[str, Any]:
+    return {"status": part.status, "detail": part.detail, "at": part.at.isoformat() if part.at else None}

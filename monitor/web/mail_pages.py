@@ -1,0 +1,118 @@
+"""Mail: what was called for, and, where no SMTP server is set, the embedded mailbox.
+
+A letter may hold anything. Its HTML part is a document of its own that may run nothing, load nothing and
+send nothing, shown in a frame without an origin.
+"""
+
+import asyncio
+from collections.abc import Callable
+from email.message import EmailMessage
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+
+from monitor import outbox
+from monitor.mailer.mailbox import Mailbox, Summary, header
+from monitor.web.gate import Reader
+from monitor.web.pages import live
+from monitor.web.querying import MAX_PAGE
+from monitor.web.reader import PageReader
+from monitor.web.rendering import render
+from monitor.web.services import Here, Services
+
+SHOWN = 50  # deliveries, and letters, in the list
+
+LETTER_POLICY = "; ".join(
+    ("sandbox", "default-src 'none'", "style-src 'unsafe-inline'", "img-src data:", "frame-ancestors 'self'")
+)
+
+router = APIRouter(include_in_schema=False)
+Allowed = Callable[[EmailMessage], bool]
+
+
+@router.get("/mail")
+async def mails(request: Request, here: Here, reader: PageReader) -> HTMLResponse:
+    """What was mailed and what was not, and the embedded mailbox."""
+
+    def look(connection: Connection) -> dict[str, Any]:
+        return live(connection) | {"deliveries": outbox.deliveries(connection, SHOWN, visible=reader.visible)}
+
+    shown = await here.database.read(look)
+    letters = await _letters(here, reader)
+    return render(request, "mail.html", reader, letters=letters, smtp=here.settings.smtp_host, **shown)
+
+
+async def _letters(here: Services, reader: Reader) -> list[Summary]:
+    box = here.mailbox
+    if box is None:
+        return []
+    allowed = await _allowed(here, reader)
+    return await asyncio.to_thread(_list, box, allowed)
+
+
+def _list(box: Mailbox, allowed: Allowed | None) -> list[Summary]:
+    found = box.mails(SHOWN)
+    if allowed is None:
+        return found
+    return [one for one in found if (letter := box.get(one.id)) and allowed(letter)]
+
+
+async def _allowed(here: Services, reader: Reader) -> Allowed | None:
+    """Which letters the reader may see; None: all. A letter belongs to the DAG of its delivery, and one that
+    Windsock did not write (a task's own mail, filed by the mailbox's SMTP door) to none, so it is hidden.
+    """
+    if reader.visible is None:
+        return None
+    seen = await here.database.read(
+        lambda connection: outbox.deliveries(connection, MAX_PAGE, visible=reader.visible)
+    )
+    own = {delivery.message_id for delivery in seen}
+    return lambda letter: header(letter, "Message-ID") in own
+
+
+async def _letter(here: Services, reader: Reader, letter_id: str) -> EmailMessage:
+    if here.mailbox is not None:
+        letter = await asyncio.to_thread(here.mailbox.get, letter_id)
+        allowed = await _allowed(here, reader)
+        if letter is not None and (allowed is None or allowed(letter)):
+            return letter
+    raise HTTPException(404, f"No letter {letter_id!r} is in the mailbox.")
+
+
+def _part(letter: EmailMessage, kind: str) -> str | None:
+    """The text of a part, however badly it was encoded."""
+    body = letter.get_body((kind,))
+    if body is None:
+        return None
+    try:
+        content = body.get_content()
+    except (LookupError, ValueError):  # a charset that does not exist, or text that is not of it
+        content = body.get_payload(decode=True)
+    return content.decode("utf-8", "replace") if isinstance(content, bytes) else str(content)
+
+
+@router.get("/mail/{letter_id}")
+async def letter(request: Request, here: Here, reader: PageReader, letter_id: str) -> HTMLResponse:
+    """One letter: its headers, its text, its HTML in a frame."""
+    found = await _letter(here, reader, letter_id)
+    fields = {name: header(found, name) for name in ("Subject", "From", "To", "Date", "Message-ID")}
+    text, html = _part(found, "plain"), _part(found, "html")
+    shown: dict[str, Any] = {"fields": fields, "text": text, "has_html": html is not None, "id": letter_id}
+    return render(request, "letter.html", reader, **shown)
+
+
+@router.get("/mail/{letter_id}/html")
+async def letter_html(here: Here, reader: PageReader, letter_id: str) -> HTMLResponse:
+    """A letter's HTML part alone: what the frame shows."""
+    html = _part(await _letter(here, reader, letter_id), "html")
+    if html is None:
+        raise HTTPException(404, "This letter has no HTML part.")
+    headers = {
+        "Content-Security-Policy": LETTER_POLICY,
+        "X-Frame-Options": "SAMEORIGIN",
+        "Cache-Control": "no-store",
+    }
+    return HTMLResponse(html, headers=headers)

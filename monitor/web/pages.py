@@ -1,0 +1,126 @@
+"""The dashboard, the events, a run, a delivery: one read of the database each, then a template."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+
+from monitor import board, event_log, outbox
+from monitor.board import RunName
+from monitor.event_log import Cursor, Filter, Logged, Visible
+from monitor.events.model import DATA
+from monitor.web import deliveries_api, health
+from monitor.web.deliveries_api import DeliveryId
+from monitor.web.event_line import EventLine
+from monitor.web.querying import EventsQuery
+from monitor.web.reader import PageReader
+from monitor.web.rendering import render
+from monitor.web.runs_api import InPath, run_detail
+from monitor.web.services import Here, Services
+
+SHOWN = 12  # rows of each list on the dashboard: what fits on a screen
+SHOWN_EVENTS = 25
+RUN_EVENTS = 200  # of a run's events, the latest
+
+TYPES = " ".join(sorted(DATA))
+"""An EventSource has to ask for each type by its name."""
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/")
+async def dashboard(request: Request, here: Here, reader: PageReader) -> HTMLResponse:
+    """Runs, events, assets, mails and health, live."""
+    shown = await here.database.read(lambda connection: _dashboard(connection, reader.visible))
+    parts = await health.check(here)
+    return render(request, "dashboard.html", reader, parts_health=parts, **shown)
+
+
+def _dashboard(connection: Connection, visible: Visible) -> dict[str, Any]:
+    runs = board.runs(connection, SHOWN, visible=visible)
+    return live(connection) | {
+        "runs": [(run, board.tasks(connection, _name(run))) for run in runs],
+        "events": lines(event_log.read_before(connection, None, SHOWN_EVENTS, Filter(), visible)),
+        "assets": board.asset_list(connection, SHOWN, visible=visible),
+        "deliveries": outbox.deliveries(connection, SHOWN, visible=visible),
+    }
+
+
+def _name(run: board.Row) -> RunName:
+    return RunName(run["deployment"], run["dag_id"], run["run_id"])
+
+
+def live(connection: Connection) -> dict[str, Any]:
+    """What a page that updates itself needs: the place in the log that it shows, and what to listen for."""
+    state = event_log.state(connection)
+    return {"cursor": Cursor(state.epoch, state.last_seq), "types": TYPES}
+
+
+def lines(events: list[Logged]) -> list[EventLine]:
+    return [EventLine.of(event) for event in events]
+
+
+@router.get("/events/list")
+async def events(
+    request: Request, here: Here, reader: PageReader, query: Annotated[EventsQuery, Query()]
+) -> HTMLResponse:
+    """The log, page by page."""
+
+    def look(connection: Connection) -> dict[str, Any]:
+        found = event_log.read_before(connection, query.cursor, query.limit, query.filter(), reader.visible)
+        following = found[-1].seq if len(found) == query.limit else None
+        return live(connection) | {"events": lines(found), "next": following}
+
+    shown = await here.database.read(look)
+    given = query.model_dump(exclude={"cursor", "limit"}, exclude_defaults=True)
+    return render(request, "events.html", reader, given=given, **shown)
+
+
+@router.get("/runs/{deployment}/{dag_id}/{run_id:path}")
+async def run(
+    request: Request, here: Here, reader: PageReader, deployment: InPath, dag_id: InPath, run_id: InPath
+) -> HTMLResponse:
+    """One run: its tasks with their errors, its mails, its events."""
+    name = RunName(deployment, dag_id, run_id)
+
+    def look(connection: Connection) -> dict[str, Any] | None:
+        detail = run_detail(connection, name, reader.visible)
+        if detail is None:
+            return None
+        wanted = Filter.of(deployment=[deployment], dag_id=[dag_id], run_id=[run_id])
+        events = event_log.read_before(connection, None, RUN_EVENTS, wanted, reader.visible)
+        return live(connection) | {"run": detail, "events": lines(events)}
+
+    shown = await here.database.read(look)
+    if shown is None:
+        raise HTTPException(404, f"No run {run_id!r} of the DAG {dag_id!r} is known here.")
+    return render(request, "run.html", reader, airflow=airflow_url(here, deployment), **shown)
+
+
+def airflow_url(here: Services, deployment: str) -> str | None:
+    """Where people find this deployment's Airflow, or None where that is not known."""
+    settings = here.settings
+    known = settings.airflow_public_url or settings.airflow_url
+    return known if deployment == settings.deployment else None
+
+
+@router.get("/deliveries/{delivery_id}")
+async def delivery(request: Request, here: Here, reader: PageReader, delivery_id: DeliveryId) -> HTMLResponse:
+    """One mail: its state and why, and each attempt."""
+    found = await here.database.read(
+        lambda connection: deliveries_api.detail(connection, delivery_id, reader.visible)
+    )
+    if found is None:
+        raise HTTPException(404, f"No delivery {delivery_id} is known here.")
+    return render(request, "delivery.html", reader, delivery=found)
+
+
+@router.post("/deliveries/{delivery_id}/resend")
+async def resend(
+    request: Request, here: Here, reader: PageReader, delivery_id: DeliveryId
+) -> RedirectResponse:
+    """The button on that page."""
+    await deliveries_api.resend(request, here, reader, delivery_id)
+    return RedirectResponse(f"/deliveries/{delivery_id}", 303)

@@ -1,0 +1,73 @@
+"""The query parameters that the feed, the API and the pages share. One that is not known is refused: a
+filter that was misspelt would otherwise match everything.
+"""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from monitor.event_log import FILTERS, Filter
+from monitor.outbox import State
+
+PAGE = 50  # rows, where nothing is asked for
+MAX_PAGE = 500  # rows; keeps an answer below a few MB
+MAX_GLOBS = 20  # values of one filter: keeps the SQL, and what it costs, small
+MAX_NAME = 1_500  # characters: as long as an asset's URI
+MAX_SEQ = 2**63 - 1  # what a BIGINT holds
+
+
+def _no_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("holds a NUL character, which no name does (and PostgreSQL refuses)")
+    return value
+
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), AfterValidator(_no_nul)]
+Globs = Annotated[list[Name], Field(max_length=MAX_GLOBS)]
+
+
+class Filters(BaseModel):
+    """Any of the values given for an attribute; `*` and `?` are globs; every given attribute must match."""
+
+    model_config = ConfigDict(extra="forbid")
+    deployment: Globs = []
+    type: Globs = []
+    dag_id: Globs = []
+    run_id: Globs = []
+    task_id: Globs = []
+    state: Globs = []
+    asset: Globs = []
+
+    def filter(self) -> Filter:
+        return Filter.of(**{name: getattr(self, name) for name in FILTERS})
+
+
+class Paged(BaseModel):
+    """A page, newest first."""
+
+    model_config = ConfigDict(extra="forbid")
+    limit: int = Field(PAGE, ge=1, le=MAX_PAGE)
+    cursor: int | None = Field(
+        None, ge=1, le=MAX_SEQ, description="`next` of the page before; none: the newest"
+    )
+
+
+class FeedQuery(Filters):
+    after: str | None = Field(
+        None, description="`epoch-seq`: what follows it. The header Last-Event-ID goes before it"
+    )
+    since: str | None = Field(None, description="RFC 3339: what was received then and later")
+
+
+class EventsQuery(Filters, Paged):
+    pass
+
+
+class RunsQuery(Paged):
+    dag_id: Name | None = None
+    state: Name | None = None
+
+
+class DeliveriesQuery(Paged):
+    dag_id: Name | None = None
+    state: State | None = None

@@ -1,0 +1,83 @@
+"""The parameter types by which a handler says that it wants to know who asks."""
+
+import hmac
+from typing import Annotated
+
+from fastapi import Depends, Request
+from starlette.exceptions import HTTPException
+
+from monitor.errors import AirflowUnreachable
+from monitor.web.gate import NotSignedIn, Reader, TooManyFailures
+from monitor.web.services import Here
+
+COOKIE = "windsock_session"
+CSRF_HEADER = "x-csrf-token"
+CSRF_FIELD = "csrf"
+BEARER = "bearer "
+UNREACHABLE_RETRY = 10  # seconds, in Retry-After: Airflow may only be restarting
+
+
+class SignInNeeded(Exception):
+    """A page was asked for by someone who is not signed in."""
+
+
+def address_of(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
+
+
+async def identify(request: Request, here: Here) -> Reader:
+    """Who asks. Raises NotSignedIn; 429 and 503 as HTTP errors."""
+    gate = here.gate
+    if gate.open:
+        return Reader()
+    try:
+        authorization = request.headers.get("authorization", "")
+        if authorization.lower().startswith(BEARER):
+            return await gate.bearer_reader(authorization[len(BEARER) :].strip(), address_of(request))
+        return await gate.session_reader(request.cookies.get(COOKIE, ""))
+    except TooManyFailures as many:
+        raise HTTPException(429, str(many), {"Retry-After": str(many.seconds)}) from None
+    except AirflowUnreachable as error:
+        detail = f"Airflow cannot be asked what you may read: {error}"
+        raise HTTPException(503, detail, {"Retry-After": str(UNREACHABLE_RETRY)}) from None
+
+
+async def _api_reader(request: Request, here: Here) -> Reader:
+    try:
+        return await identify(request, here)
+    except NotSignedIn as reason:
+        raise HTTPException(401, f"sign in: {reason}", {"WWW-Authenticate": "Bearer"}) from None
+
+
+async def _page_reader(request: Request, here: Here) -> Reader:
+    try:
+        return await identify(request, here)
+    except NotSignedIn:
+        raise SignInNeeded from None
+
+
+async def _anyone(request: Request, here: Here) -> Reader | None:
+    try:
+        return await identify(request, here)
+    except (NotSignedIn, HTTPException):
+        return None
+
+
+ApiReader = Annotated[Reader, Depends(_api_reader)]
+"""Someone who may read, or a 401 problem."""
+PageReader = Annotated[Reader, Depends(_page_reader)]
+"""Someone who may read, or a redirect to the sign-in page."""
+MaybeReader = Annotated[Reader | None, Depends(_anyone)]
+"""Someone who may read, or None."""
+
+
+async def require_csrf(request: Request, reader: Reader) -> None:
+    """Refuse an effect that a foreign page may have asked for (403).
+
+    A bearer token is never sent unasked; a cookie is, so a session has to send its token back too.
+    """
+    if reader.csrf is None:
+        return
+    given = request.headers.get(CSRF_HEADER) or str((await request.form()).get(CSRF_FIELD, ""))
+    if not hmac.compare_digest(given.encode(), reader.csrf.encode()):
+        raise HTTPException(403, f"the {CSRF_HEADER} header or the {CSRF_FIELD} field is missing or wrong")

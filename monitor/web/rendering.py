@@ -1,0 +1,99 @@
+"""Pages from templates: everything is escaped, and a name that a template lacks is an error."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from monitor.render import templates_folder
+from monitor.render.words import finalize, line, span
+from monitor.web.event_line import number
+from monitor.web.gate import Reader
+
+TEMPLATES = templates_folder() / "web"
+STATIC = TEMPLATES / "static"
+NONE = Markup('<span class="none">–</span>')
+
+
+def render(
+    request: Request,
+    template: str,
+    reader: Reader | None,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    **context: Any,
+) -> HTMLResponse:
+    """A page for this reader; None: someone who has not signed in."""
+    text = _environment().get_template(template).render(path=request.url.path, reader=reader, **context)
+    return HTMLResponse(text, status, {"Cache-Control": "no-store", **(headers or {})})
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters = (moment, took, pretty, lines, number, query)
+    environment.filters.update({function.__name__: function for function in filters})
+    environment.globals["run_url"] = run_url
+    environment.globals["airflow_run_url"] = airflow_run_url
+    return environment
+
+
+def run_url(run: Any) -> str:
+    """The address of a run's page, from a row or a record that names one; the ids may hold any sign."""
+    named = run if isinstance(run, Mapping) else vars(run)
+    return "/runs/" + "/".join(quote(named[key], safe="") for key in ("deployment", "dag_id", "run_id"))
+
+
+def airflow_run_url(airflow: str, run: Mapping[str, Any]) -> str:
+    """The address of a run in Airflow's own pages."""
+    return f"{airflow}/dags/{quote(run['dag_id'], safe='')}/runs/{quote(run['run_id'], safe='')}"
+
+
+def query(values: Mapping[str, Any], **more: Any) -> str:
+    """A query string."""
+    return urlencode({**values, **more}, doseq=True)
+
+
+def moment(value: datetime | str | None) -> Markup:
+    """A moment in UTC, which the page's script turns into the reader's own time."""
+    if value is None:
+        return NONE
+    when = datetime.fromisoformat(value.replace("Z", "+00:00")) if isinstance(value, str) else value
+    return Markup('<time datetime="{}">{}</time>').format(_iso(when), f"{when:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def took(start: datetime | None, end: datetime | None) -> Markup:
+    """How long something took; what is still going on is counted on by the page's script."""
+    if start is None:
+        return NONE
+    if end is None:
+        return Markup('<time class="elapsed" datetime="{}">under way</time>').format(_iso(start))
+    return Markup("{}").format(span(end - start))
+
+
+def pretty(value: Any) -> Markup:
+    """JSON over several lines."""
+    return lines(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def lines(text: str) -> Markup:
+    """Text that keeps its lines, each made safe to show."""
+    return Markup("\n").join(line(one) for one in text.splitlines())
+
+
+def _iso(when: datetime) -> str:
+    return when.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")

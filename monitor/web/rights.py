@@ -1,0 +1,77 @@
+"""What each signed-in user may read, as Airflow last said; asked anew every minute."""
+
+import hashlib
+from asyncio import Lock
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from monitor.clock import Clock
+from monitor.errors import AirflowRefused, AirflowUnreachable
+
+RIGHTS_SECONDS = 60  # how long what Airflow said of a user's DAGs is taken as said
+STALE_SECONDS = 600  # how long it still counts while Airflow cannot be reached
+MAX_TOKENS = 2_000  # tokens whose rights are remembered: sessions and programs
+
+Dags = frozenset[tuple[str, str]]
+"""(deployment, dag_id) pairs, as event_log.Visible has them."""
+
+
+class SignInApi(Protocol):
+    """What sign-in needs of Airflow. Both raise AirflowRefused and AirflowUnreachable."""
+
+    async def sign_in(self, username: str, password: str) -> str:
+        """The user's token."""
+        ...
+
+    async def readable_dags(self, token: str) -> set[str]:
+        """The DAGs that the token's user may read."""
+        ...
+
+
+@dataclass
+class _Known:
+    asking: Lock = field(default_factory=Lock)
+    dags: Dags | None = None
+    asked: datetime | None = None
+    answered: datetime | None = None
+
+
+class ReadableDags:
+    """The DAGs behind each token."""
+
+    def __init__(self, deployment: str, airflow: SignInApi, clock: Clock) -> None:
+        self._deployment = deployment
+        self._airflow = airflow
+        self._clock = clock
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+
+    async def of(self, token: str) -> Dags:
+        """What the token's user may read. Raises AirflowRefused, AirflowUnreachable."""
+        key = hashlib.sha256(token.encode()).hexdigest()
+        known = self._known.setdefault(key, _Known())
+        self._known.move_to_end(key)
+        if len(self._known) > MAX_TOKENS:
+            self._known.popitem(last=False)
+        async with known.asking:  # one question at a time for a token, however many feeds it has open
+            if known.dags is None or self._age(known.asked) >= RIGHTS_SECONDS:
+                known.dags = await self._ask(key, token, known)
+            return known.dags
+
+    async def _ask(self, key: str, token: str, known: _Known) -> Dags:
+        try:
+            dags = await self._airflow.readable_dags(token)
+        except AirflowRefused:
+            self._known.pop(key, None)
+            raise
+        except AirflowUnreachable:
+            if known.dags is None or self._age(known.answered) >= STALE_SECONDS:
+                raise
+            known.asked = self._clock()  # the next one does not wait for Airflow's silence again
+            return known.dags
+        known.asked = known.answered = self._clock()
+        return frozenset((self._deployment, dag) for dag in dags)
+
+    def _age(self, moment: datetime | None) -> float:
+        return (self._clock() - moment).total_seconds() if moment else float("inf")

@@ -1,0 +1,48 @@
+"""Everything that is served, mounted on the app in one place."""
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from monitor.settings import Settings
+from monitor.web import (
+    deliveries_api,
+    docs_page,
+    events_api,
+    health,
+    mail_pages,
+    pages,
+    receive,
+    runs_api,
+    sign_in,
+    status,
+)
+from monitor.web.problem import on_http_error, on_invalid_request
+from monitor.web.reader import SignInNeeded
+from monitor.web.rendering import STATIC
+from monitor.web.security import Security
+
+ROUTERS = (
+    receive.router,
+    events_api.router,
+    runs_api.router,
+    deliveries_api.router,
+    health.router,
+    sign_in.router,
+    status.router,
+    pages.router,
+    mail_pages.router,
+    docs_page.router,
+)
+
+
+def mount(app: FastAPI, settings: Settings) -> None:
+    """Give the app its routes, its error answers and its security."""
+    for router in ROUTERS:
+        app.include_router(router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_exception_handler(HTTPException, on_http_error)
+    app.add_exception_handler(RequestValidationError, on_invalid_request)
+    app.add_exception_handler(SignInNeeded, sign_in.on_sign_in_needed)
+    app.add_middleware(Security, settings=settings)

@@ -1,0 +1,65 @@
+"""Runs with their tasks and mails, and assets."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+
+from monitor import board, outbox
+from monitor.board import RunName
+from monitor.event_log import Visible
+from monitor.web.models import PROBLEMS, AssetPage, RunDetail, RunPage
+from monitor.web.querying import MAX_PAGE, Name, Paged, RunsQuery
+from monitor.web.reader import ApiReader
+from monitor.web.services import Here
+
+router = APIRouter(prefix="/api/v1", responses=PROBLEMS)
+InPath = Annotated[Name, Path()]
+
+
+@router.get("/runs", response_model=RunPage, tags=["runs"])
+async def runs(here: Here, reader: ApiReader, query: Annotated[RunsQuery, Query()]) -> dict[str, Any]:
+    """Runs, the last to change first."""
+    rows = await here.database.read(
+        lambda connection: board.runs(
+            connection, query.limit, query.cursor, query.dag_id, query.state, reader.visible
+        )
+    )
+    return {"runs": rows, "next": _next(rows, query.limit)}
+
+
+@router.get("/runs/{dag_id}/{run_id:path}", response_model=RunDetail, tags=["runs"])
+async def run(
+    here: Here, reader: ApiReader, dag_id: InPath, run_id: InPath, deployment: Name | None = None
+) -> dict[str, Any]:
+    """One run with the latest try of each task and its mails. A run id may hold any sign, `/` too."""
+    name = RunName(deployment or here.settings.deployment, dag_id, run_id)
+    detail = await here.database.read(lambda connection: run_detail(connection, name, reader.visible))
+    if detail is None:
+        raise HTTPException(404, f"no run {run_id!r} of the DAG {dag_id!r} in {name.deployment!r} is known")
+    return detail
+
+
+def run_detail(connection: Connection, name: RunName, visible: Visible) -> dict[str, Any] | None:
+    """A run's row with its tasks and deliveries, or None where there is none that the reader may see."""
+    if visible is not None and (name.deployment, name.dag_id) not in visible:
+        return None
+    row = board.run(connection, name)
+    if row is None:
+        return None
+    mails = outbox.deliveries(connection, MAX_PAGE, run=name, visible=visible)
+    return row | {"tasks": board.tasks(connection, name), "deliveries": mails}
+
+
+@router.get("/assets", response_model=AssetPage, tags=["assets"])
+async def assets(here: Here, reader: ApiReader, query: Annotated[Paged, Query()]) -> dict[str, Any]:
+    """Assets with what their last update told, the last to change first."""
+    rows = await here.database.read(
+        lambda connection: board.asset_list(connection, query.limit, query.cursor, reader.visible)
+    )
+    return {"assets": rows, "next": _next(rows, query.limit)}
+
+
+def _next(rows: list[dict[str, Any]], limit: int) -> int | None:
+    return rows[-1]["last_seq"] if len(rows) == limit else None

@@ -1,0 +1,7 @@
+// What every page starts: times in the reader's own zone, and, where the page names a feed, its updates.
+import { follow } from "./live.js";
+import { showTimes, tick } from "./times.js";
+
+if (document.body.dataset.feed) follow(document.body);
+showTimes(document);
+setInterval(tick, 1000);
