@@ -50,7 +50,6 @@ def kill_descendants() -> bool:
             return False
         for process in alive:
             _signal(process, signal.SIGKILL)
-        _reap()
         time.sleep(POLL_SECONDS / 10)
     return True
 
@@ -111,6 +110,7 @@ def _end_the_rest(deadline: float) -> None:
         _reap()
         time.sleep(POLL_SECONDS)
     kill_descendants()
+    _reap()
 
 
 def _reap() -> dict[int, int]:

@@ -22,6 +22,8 @@ class Feed:
     def __init__(self, monitor: httpx.AsyncClient, screen: Screen) -> None:
         self.connected = asyncio.Event()
         self.heard: Heard = set()
+        self.trouble = "it has not answered"
+        """Why the last connection ended."""
         self._monitor = monitor
         self._screen = screen
         self._last = ""
@@ -31,7 +33,8 @@ class Feed:
         while True:
             try:
                 await self._read()
-            except httpx.HTTPError:
+            except httpx.HTTPError as error:
+                self.trouble = str(error) or type(error).__name__
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _read(self) -> None:

@@ -128,11 +128,8 @@ def _memory(process: psutil.Process) -> int:
 
 
 def _obituary(part: Part, status: int) -> str:
-    how = (
-        f"was ended by signal {signal.Signals(status - 128).name}"
-        if status > 128
-        else f"ended with status {status}"
-    )
+    number = -status if status < 0 else status - 128  # of the wrapper itself, or as the wrapper tells it
+    how = f"was ended by {signal.Signals(number).name}" if number > 0 else f"ended with status {status}"
     return f"{part.name} {how}. The end of {part.log}:\n{tail(part.log)}"
 
 

@@ -7,7 +7,7 @@ from time import monotonic
 
 from monitor.errors import WindsockError
 from monitor.up import report, story
-from monitor.up.airflow_client import AirflowClient, SignIn, open_client
+from monitor.up.airflow_client import AirflowClient, Run, SignIn, open_client
 from monitor.up.errors import CannotStart, NotAllHappened
 from monitor.up.feed import Feed
 from monitor.up.home import ADMIN, Home, open_home
@@ -47,7 +47,7 @@ def up(options: Options, home: Path) -> int:
 async def _supervise(options: Options, home: Home, lock: int, screen: Screen) -> None:
     """Do the work until it ends, a component dies or a signal comes; then end every process."""
     processes = Processes(home.logs, held_open=[lock])
-    interrupted = _on_signals(processes)
+    interrupted = on_signals(processes)
     setup = prepare(options, home)
     for name, port in setup.ports.items():
         if port.instead_of:
@@ -61,7 +61,7 @@ async def _supervise(options: Options, home: Home, lock: int, screen: Screen) ->
             await processes.stop()
 
 
-def _on_signals(processes: Processes) -> "asyncio.Future[None]":
+def on_signals(processes: Processes) -> "asyncio.Future[None]":
     """Raises Interrupted at the first signal; the second one waits for nobody."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
@@ -114,13 +114,8 @@ async def _play(stage: Stage, feed: Feed, once: bool) -> None:
 
 async def _tell(stage: Stage, feed: Feed) -> None:
     """Raises NotAllHappened, which says what is missing."""
-    await stage.in_time(feed.connected.wait())
-    try:
-        begun = await stage.in_time(story.begin(stage.airflow))
-    except asyncio.TimeoutError:
-        raise NotAllHappened(f"{await story.unread(stage.airflow)}") from None
-    stage.screen.say(f"triggered {begun.dag_id}, run {begun.run_id}")
-    told = story.Story(begun, feed.heard, story.mailbox_of(stage.setup))
+    run = await _trigger(stage, feed)
+    told = story.Story(run, feed.heard, story.mailbox_of(stage.setup))
     try:
         await stage.in_time(story.play(told, stage.airflow, stage.monitor))
     except (asyncio.TimeoutError, NotAllHappened) as error:
@@ -131,3 +126,17 @@ async def _tell(stage: Stage, feed: Feed) -> None:
         ) from None
     finally:
         stage.screen.show(report.summary(told, stage.processes.peak))
+
+
+async def _trigger(stage: Stage, feed: Feed) -> Run:
+    """Start the training run once the feed is being read and the DAGs are known."""
+    try:
+        await stage.in_time(feed.connected.wait())
+    except asyncio.TimeoutError:
+        raise NotAllHappened(f"the monitor's feed cannot be read: {feed.trouble}") from None
+    try:
+        run = await stage.in_time(story.begin(stage.airflow))
+    except asyncio.TimeoutError:
+        raise NotAllHappened(await story.unread(stage.airflow)) from None
+    stage.screen.say(f"triggered {run.dag_id}, run {run.run_id}")
+    return run
