@@ -163,6 +163,7 @@ deliveries = Table(
     Column("attempts", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("next_attempt_at", UtcDateTime, nullable=False),
+    Column("claim", String(32)),  # who holds the lease: another token for each claim
     Column("lease_until", UtcDateTime),
     Column("handed_at", UtcDateTime),  # committed just before the mail server is spoken to (outbox/queue.py)
     Column("settled_at", UtcDateTime),

@@ -45,7 +45,10 @@ class Receipt:
 
 
 class Mailer(Protocol):
-    """Sends mails, one at a time."""
+    """Sends mails, one at a time: `open`, then `send`."""
+
+    async def open(self) -> None:
+        """Make sure that a server is there and lets us in, before it has the mail. Raises Unavailable."""
 
     async def send(self, message: EmailMessage, recipients: Sequence[str]) -> Receipt:
         """Hand a mail over. Returns once it has been taken; raises SendError."""

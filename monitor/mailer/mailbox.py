@@ -52,6 +52,9 @@ class Mailbox:
         self._clock = clock
         self._kept = kept
 
+    async def open(self) -> None:
+        """There is nobody to reach."""
+
     async def send(self, message: EmailMessage, recipients: Sequence[str]) -> Receipt:
         """File a mail. Raises TryLater where the disk does not take it."""
         content = message.as_bytes(policy=policy.SMTP)

@@ -10,11 +10,11 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import aiosmtplib
 from aiosmtplib import SMTPException, SMTPRecipientsRefused, SMTPResponse, SMTPResponseException
@@ -27,6 +27,8 @@ from monitor.settings import Settings
 DATA_SECONDS = 60.0  # servers scan a mail before they answer it (RFC 5321 4.5.3.2.6 grants them far more);
 # giving up earlier makes a mail uncertain that was only slow
 QUIT_SECONDS = 2.0  # a polite end is tried, not waited for
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -95,17 +97,15 @@ class SmtpMailer:
         if server.username and server.security == "none":
             logger.warning("WINDSOCK_SMTP_SECURITY is none: the mail password goes out unencrypted")
 
+    async def open(self) -> None:
+        """Connect and log in, unless the server still answers. Raises Unavailable."""
+        async with self._turn:
+            await self._guarded(self._connection())
+
     async def send(self, message: EmailMessage, recipients: Sequence[str]) -> Receipt:
         """Hand a mail over. Raises SendError, its text the server's words and never a password."""
         async with self._turn:
-            try:
-                return await self._send(message, recipients)
-            except BaseException as error:
-                # Whatever went wrong, the next mail starts on a connection whose state is known.
-                self._cut()
-                if isinstance(error, SendError):
-                    raise type(error)(self._clean(str(error))) from None
-                raise
+            return await self._guarded(self._send(message, recipients))
 
     async def close(self) -> None:
         async with self._turn:
@@ -114,8 +114,18 @@ class SmtpMailer:
                     await self._open.quit(timeout=QUIT_SECONDS)
             self._cut()
 
+    async def _guarded(self, conversation: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await conversation
+        except BaseException as error:
+            # Whatever went wrong, the next mail starts on a connection whose state is known.
+            self._cut()
+            if isinstance(error, SendError):
+                raise type(error)(self._clean(str(error))) from None
+            raise
+
     async def _send(self, message: EmailMessage, recipients: Sequence[str]) -> Receipt:
-        smtp = await self._connection()
+        smtp = self._open if self._open and self._open.is_connected else await self._connection()
         smtp.in_doubt = False
         try:
             refused, answer = await smtp.send_message(

@@ -62,3 +62,10 @@ def counts(connection: Connection) -> dict[State, int]:
         )
     }
     return {state: found.get(state, 0) for state in State}
+
+
+def waiting(connection: Connection) -> int:
+    """How many deliveries are neither sent nor given up."""
+    states = [State.PENDING.value, State.SENDING.value, State.PARKED.value]
+    query = select(func.count()).select_from(table).where(table.c.state.in_(states))
+    return connection.execute(query).scalar_one()

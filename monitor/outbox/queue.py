@@ -5,10 +5,11 @@ is committed just before the mail server is spoken to. A lease that ended withou
 hand-over (no server has heard of the mail: send it) or after it (a server may have taken it: uncertain, and
 never sent again by itself).
 
-A lease is also the fence: a claimer that was slower than its lease finds another one, or none, in the row,
-and changes nothing.
+The claim's token is the fence: a claimer whose lease ended meanwhile finds another token, or none, in the
+row, and changes nothing.
 """
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -43,24 +44,22 @@ def claim(connection: Connection, now: datetime, lease: timedelta) -> Delivery |
     if delivery is None:
         return None
     check(delivery.state, State.SENDING)
-    claimed = replace(delivery, state=State.SENDING, lease_until=now + lease, handed_at=None)
-    _write(connection, delivery, state=State.SENDING, lease_until=claimed.lease_until, handed_at=None)
-    return claimed
+    marks: dict[str, Any] = {"claim": secrets.token_hex(16), "lease_until": now + lease, "handed_at": None}
+    _write(connection, delivery, state=State.SENDING, **marks)
+    return replace(delivery, state=State.SENDING, **marks)
 
 
-def hand_over(
-    connection: Connection, delivery: Delivery, now: datetime, lease: timedelta, subject: str
-) -> Delivery:
-    """Note that from now on a mail server may have it. Commit this before speaking to the server.
+def renew(connection: Connection, delivery: Delivery, until: datetime) -> None:
+    """Hold a claim for longer. Raises LeaseLost."""
+    _write(connection, delivery, lease_until=until)
+
+
+def hand_over(connection: Connection, delivery: Delivery, now: datetime, subject: str) -> None:
+    """Note that from now on a mail server may have it. Commit this before giving it to the server.
 
     Raises LeaseLost.
     """
-    handed = replace(
-        delivery, attempts=delivery.attempts + 1, handed_at=now, lease_until=now + lease, subject=subject
-    )
-    changed = ("attempts", "handed_at", "lease_until", "subject")
-    _write(connection, delivery, **{name: getattr(handed, name) for name in changed})
-    return handed
+    _write(connection, delivery, handed_at=now, subject=subject)
 
 
 def settle(connection: Connection, delivery: Delivery, outcome: Outcome, now: datetime) -> None:
@@ -74,6 +73,8 @@ def settle(connection: Connection, delivery: Delivery, outcome: Outcome, now: da
         reason=outcome.reason,
         next_attempt_at=outcome.next_attempt_at or delivery.next_attempt_at,
         remaining=list(remaining),
+        attempts=delivery.attempts + (outcome.answer is not None),
+        claim=None,
         lease_until=None,
         handed_at=None,
         settled_at=None if outcome.state in WAITING else now,
@@ -142,12 +143,8 @@ def _one(connection: Connection, query: Select[Any]) -> Delivery | None:
 
 
 def _write(connection: Connection, delivery: Delivery, **values: Any) -> None:
-    same_lease = (
-        deliveries.c.lease_until.is_(None)
-        if delivery.lease_until is None
-        else deliveries.c.lease_until == delivery.lease_until
-    )
-    fence = (deliveries.c.id == delivery.id, deliveries.c.state == delivery.state.value, same_lease)
+    mine = deliveries.c.claim.is_not_distinct_from(delivery.claim)
+    fence = (deliveries.c.id == delivery.id, deliveries.c.state == delivery.state.value, mine)
     if not connection.execute(update(deliveries).where(*fence).values(_plain(values))).rowcount:
         raise LeaseLost(f"delivery {delivery.id} was taken up by another, or settled, in the meantime")
 

@@ -30,6 +30,7 @@ class Delivery:
     attempts: int
     created_at: datetime
     next_attempt_at: datetime
+    claim: str | None
     lease_until: datetime | None
     handed_at: datetime | None
     settled_at: datetime | None

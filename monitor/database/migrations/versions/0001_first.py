@@ -70,6 +70,7 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.Column("next_attempt_at", UtcDateTime(), nullable=False),
+        sa.Column("claim", sa.String(length=32), nullable=True),
         sa.Column("lease_until", UtcDateTime(), nullable=True),
         sa.Column("handed_at", UtcDateTime(), nullable=True),
         sa.Column("settled_at", UtcDateTime(), nullable=True),

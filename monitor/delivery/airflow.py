@@ -1,0 +1,28 @@
+"""What delivery asks of an Airflow; monitor.airflow_api.AirflowApi is one."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+
+class Rows(Protocol):
+    """One page of a listing."""
+
+    @property
+    def rows(self) -> list[dict[str, Any]]: ...
+
+
+class Airflow(Protocol):
+    """Each method raises AirflowError; AirflowNotFound where Airflow does not know the run."""
+
+    async def dag_run(self, dag_id: str, run_id: str) -> dict[str, Any]: ...
+
+    async def task_instances(
+        self, dag_id: str, run_id: str, state: Sequence[str] = ()
+    ) -> list[dict[str, Any]]: ...
+
+    async def log_tail(
+        self, dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int, lines: int
+    ) -> list[str]: ...
+
+    def asset_events(self, since: datetime, until: datetime | None = None) -> AsyncIterator[Rows]: ...
