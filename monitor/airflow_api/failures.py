@@ -10,7 +10,7 @@ SHOWN_DETAIL = 200  # characters of Airflow's own word; a proxy's answer may be 
 
 
 class TokenRefused(AirflowRefused):
-    """A 401 to a request that carried a token: it may only have ended."""
+    """The token itself was refused: it may only have ended."""
 
 
 def shown(url: str) -> str:
@@ -25,7 +25,8 @@ def refusal(url: str, request: str, status: int, detail: str, signing_in: bool) 
     where += f" ({detail[:SHOWN_DETAIL]})" if detail else ""
     if status == httpx.codes.UNAUTHORIZED and signing_in:
         return AirflowRefused(f"{where}: name or password are wrong")
-    if status == httpx.codes.UNAUTHORIZED:
+    # A token signed with another secret, as after a change of it, is a 403 to Airflow: "Invalid JWT token".
+    if status == httpx.codes.UNAUTHORIZED or (status == httpx.codes.FORBIDDEN and "JWT" in detail):
         return TokenRefused(f"{where}: the token is not valid. If it is new, the servers' JWT secrets differ")
     if status == httpx.codes.FORBIDDEN:
         return AirflowRefused(f"{where}: give this user a role that may read it, such as Viewer")

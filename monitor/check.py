@@ -1,0 +1,207 @@
+"""`windsock check`: prove each connection, say what to mend where one fails, send and change nothing."""
+
+import asyncio
+import socket
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from sqlalchemy.exc import SQLAlchemyError
+from standardwebhooks import Webhook
+
+from monitor.airflow_api import AirflowApi
+from monitor.clock import utc_now
+from monitor.database import Database
+from monitor.database.migrate import versions
+from monitor.errors import AirflowError, AirflowRefused, SettingsError
+from monitor.mailer import Unavailable
+from monitor.mailer.smtp import Server, SmtpMailer
+from monitor.settings import Settings
+
+REQUEST_SECONDS = (
+    5.0  # a monitor on its own machine answers in milliseconds; behind a proxy in a second or two
+)
+BATCH = "application/cloudevents-batch+json"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was proved, or why not. `remedy` is empty where all is well."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+Probe = Callable[[Settings], Awaitable[Finding]]
+
+
+async def check(settings: Settings) -> list[Finding]:
+    """Try every connection, side by side; the findings in the order of PROBES."""
+    return list(await asyncio.gather(*(probe(settings) for probe in PROBES)))
+
+
+async def _database(settings: Settings) -> Finding:
+    return await asyncio.to_thread(_look_at_database, settings)
+
+
+def _look_at_database(settings: Settings) -> Finding:
+    database = Database(settings.database)
+    shown = database.url.render_as_string(hide_password=True)
+    file = database.url.database if database.url.get_backend_name() == "sqlite" else None
+    try:
+        if file and not Path(file).exists():
+            return Finding("database", True, f"{shown} is made at the first start")
+        found, wanted = versions(database)
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        return Finding(
+            "database", False, f"{shown}: {reason}", "Check WINDSOCK_DATABASE_URL and WINDSOCK_HOME."
+        )
+    finally:
+        database.close()
+    if found != wanted:
+        detail = f"{shown} has schema {found or 'none'}; this release has {wanted}"
+        return Finding("database", False, detail, "Run `windsock migrate`, or start the monitor.")
+    return Finding("database", True, f"{shown}, schema {found}")
+
+
+async def _airflow(settings: Settings) -> Finding:
+    if not (settings.airflow_url and settings.airflow_username and settings.airflow_password):
+        return Finding("airflow", True, "not set: nothing is confirmed, enriched or filled in from Airflow")
+    password = settings.airflow_password.get_secret_value()
+    api = AirflowApi(
+        settings.deployment,
+        settings.airflow_url,
+        settings.airflow_username,
+        password,
+        settings.airflow_timeout,
+        utc_now,
+    )
+    try:
+        version = await api.version()
+        dags = await api.may_read()
+    except AirflowRefused as error:
+        return Finding("airflow", False, str(error), "Give a user that may read DAGs, such as a Viewer.")
+    except AirflowError as error:
+        return Finding(
+            "airflow", False, str(error), "Start Airflow's api-server, or set WINDSOCK_AIRFLOW_URL."
+        )
+    finally:
+        await api.close()
+    where = f"Airflow {version} at {settings.airflow_url}"
+    if dags == 0:
+        remedy = f"Let {settings.airflow_username!r} read DAGs; or Airflow has parsed none yet."
+        return Finding("airflow", False, f"{where}: signed in, and no DAG is to be seen", remedy)
+    return Finding(
+        "airflow", True, f"{where}: signed in as {settings.airflow_username!r}, {dags} DAGs to read"
+    )
+
+
+async def _mail(settings: Settings) -> Finding:
+    if not settings.smtp_host:
+        return Finding("mail", True, "no SMTP server is set: mail goes to the embedded mailbox")
+    where = f"{settings.smtp_host}:{settings.smtp_port} ({settings.smtp_security})"
+    try:
+        mailer = SmtpMailer(Server.of(settings))
+    except SettingsError as error:
+        return Finding(
+            "mail", False, str(error), "Set WINDSOCK_SMTP_CA_FILE to a readable PEM file, or unset it."
+        )
+    try:
+        await mailer.open()
+    except Unavailable as error:
+        return Finding("mail", False, str(error), _mail_remedy(settings))
+    finally:
+        await mailer.close()
+    login = f"signed in as {settings.smtp_username!r}" if settings.smtp_username else "without a login"
+    return Finding("mail", True, f"{where}: {login}")
+
+
+def _mail_remedy(settings: Settings) -> str:
+    if (settings.smtp_host or "").endswith((".gmail.com", ".googlemail.com")):
+        return (
+            "Gmail takes an app password (16 letters, https://myaccount.google.com/apppasswords), "
+            "never the account's own: set WINDSOCK_SMTP_PASSWORD to one."
+        )
+    return (
+        "Check WINDSOCK_SMTP_HOST, WINDSOCK_SMTP_PORT, WINDSOCK_SMTP_SECURITY (587 is starttls, 465 tls), "
+        "and the user's name and password."
+    )
+
+
+async def _port(settings: Settings) -> Finding:
+    where = f"{settings.host}:{settings.port}"
+    if await _is_running(settings):
+        return Finding("port", True, f"the monitor answers at {settings.url}")
+    try:
+        await asyncio.to_thread(_try_port, settings.host, settings.port)
+    except OSError as error:
+        remedy = "End what listens there, or set WINDSOCK_PORT and WINDSOCK_HOST to others."
+        return Finding(
+            "port", False, f"{where} cannot be listened on, and no monitor is there: {error}", remedy
+        )
+    return Finding("port", True, f"{where} is free; no monitor runs")
+
+
+async def _ingest(settings: Settings) -> Finding:
+    """A signed batch of no events to the monitor itself, with the first secret, as a plugin signs."""
+    if not settings.ingest_secret:
+        return Finding(
+            "ingest",
+            False,
+            "no secret is set: no event is taken in",
+            "Run `windsock secret`; set WINDSOCK_INGEST_SECRET and AIRFLOW__WINDSOCK__INGEST_SECRET to it.",
+        )
+    if not await _is_running(settings):
+        return Finding("ingest", True, "not tried: no monitor runs; the secret is well-formed")
+    try:
+        status, text = await _post_nothing(settings)
+    except httpx.HTTPError as error:
+        return Finding("ingest", False, f"{settings.url}: {error!r}", "Check WINDSOCK_PUBLIC_URL.")
+    if status != httpx.codes.ACCEPTED:
+        remedy = (
+            "The monitor runs with another WINDSOCK_INGEST_SECRET: restart it, and give the plugin the same."
+        )
+        return Finding("ingest", False, f"{settings.url} answered {status}: {text}", remedy)
+    return Finding("ingest", True, f"{settings.url} takes what is signed with this secret")
+
+
+async def _post_nothing(settings: Settings) -> tuple[int, str]:
+    body, message, now = "[]", f"msg_{uuid.uuid4().hex}", utc_now()
+    signature = Webhook(settings.ingest_secret[0].get_secret_value()).sign(message, now, body)
+    headers = {
+        "Content-Type": BATCH,
+        "webhook-id": message,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": signature,
+    }
+    async with _client() as client:
+        answer = await client.post(f"{settings.url}/api/v1/events", content=body, headers=headers)
+    return answer.status_code, answer.text[:200]
+
+
+async def _is_running(settings: Settings) -> bool:
+    """Whether a monitor answers at the address that people use."""
+    try:
+        async with _client() as client:
+            answer = await client.get(f"{settings.url}/livez")
+            return answer.is_success and answer.json() == {"status": "ok"}
+    except (httpx.HTTPError, ValueError):
+        return False
+
+
+def _client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(timeout=REQUEST_SECONDS, trust_env=False)
+
+
+def _try_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family):
+        pass
+
+
+PROBES: tuple[Probe, ...] = (_database, _airflow, _mail, _port, _ingest)
