@@ -4,6 +4,7 @@ the plugins folder may both hold it."""
 from __future__ import annotations
 
 from airflow.plugins_manager import AirflowPlugin
+
 from windsock.listener import listeners
 
 

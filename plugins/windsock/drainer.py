@@ -12,6 +12,7 @@ import fcntl
 import logging
 import os
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ log = logging.getLogger("windsock.drainer")
 
 POLL_EVERY = 1.0  # seconds: what other processes put waits no longer; one empty listing costs microseconds
 BUSY_AGAIN = 0.05  # seconds: another process drains just now, and may have listed before our event was put
+GAP = 0.02  # seconds between passes: events that come in a burst go out in one request
+RECOVER_EVERY = 60.0  # seconds: drafts of dead writers are rare
 BROKEN_AGAIN = 5.0  # seconds, after an error of the disk or of our own
 REQUEST_SECONDS = 10.0  # for one request; the monitor answers in milliseconds, or is in trouble
 PASS = 5_000  # events; then the spool is listed, and counted, anew
@@ -40,6 +43,7 @@ class Drainer:
         self._limit = LogLimit()
         self._lock_file: int | None = None
         self._thread: threading.Thread | None = None
+        self._recovered = float("-inf")
         self._forget_parent()
         reference = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _in_child(reference))
@@ -53,21 +57,22 @@ class Drainer:
 
     def run(self) -> None:
         """Drains until `stop`."""
-        while not self._stopped:
+        while not self._stopping.is_set():
             pause = self._guarded_pass()
+            self._stopping.wait(GAP)
             self._woken.wait(pause)
             self._woken.clear()
 
     def stop(self) -> None:
         """Makes `run` return after the request that is on its way."""
-        self._stopped = True
+        self._stopping.set()
         self._woken.set()
 
     def drain_once(self) -> bool:
         """Sends what is there, whatever the back-off says. True if nothing is left. Raises Later, OSError."""
         self._spool.recover()
         more = bool(self._spool.names())
-        while more and not self._stopped:
+        while more and not self._stopping.is_set():
             with self._turn() as mine:
                 more = not mine or self._send_oldest() > PASS
             if not mine:
@@ -77,6 +82,8 @@ class Drainer:
     def _guarded_pass(self) -> float:
         """One pass; gives the seconds until the next. No error ends the loop; it is said once a minute."""
         try:
+            if self._thread is not None:
+                self._spool.stock()
             return self._backoff.wait() or self._pass_or_back_off()
         except Exception:
             if self._limit.allows("pass"):
@@ -93,7 +100,9 @@ class Drainer:
             return self._backoff.failed(later.wait)
 
     def _pass(self) -> float:
-        self._spool.recover()
+        if time.monotonic() - self._recovered > RECOVER_EVERY:
+            self._recovered = time.monotonic()
+            self._spool.recover()
         if not self._spool.names():
             return POLL_EVERY
         with self._turn() as mine:
@@ -105,7 +114,7 @@ class Drainer:
         for batch in batches(self._letters(names[:PASS]), self._batch):
             self._courier.carry(batch, lambda: REQUEST_SECONDS)
             self._backoff.succeeded()
-            if self._stopped:
+            if self._stopping.is_set():
                 break
         return len(names)
 
@@ -149,7 +158,8 @@ class Drainer:
         self._thread = None
         self._starting = threading.Lock()
         self._woken = threading.Event()
-        self._stopped = False
+        self._stopping = threading.Event()
+        self._spool.drafts.forget()
         if self._lock_file is not None:
             os.close(self._lock_file)
             self._lock_file = None

@@ -167,8 +167,8 @@ def _secret(number: int, word: str, problems: list[str]) -> bytes:
     if word.startswith(SECRET_PREFIX) and len(key) in SECRET_BYTES:
         return key
     problems.append(
-        f"[windsock] ingest_secret: secret {number} is not whsec_ and the base64 of 24 to 64 bytes, and is not "
-        "used. Make one with: python -c \"import base64, os; print('whsec_' + "
+        f"[windsock] ingest_secret: secret {number} is not whsec_ and the base64 of 24 to 64 bytes; it is "
+        "not used. Make one with: python -c \"import base64, os; print('whsec_' + "
         'base64.b64encode(os.urandom(32)).decode())"'
     )
     return b""

@@ -23,6 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from windsock.drafts import Draft, Drafts
 from windsock.quota import Quota
 from windsock.tally import Tally
 
@@ -31,7 +32,7 @@ log = logging.getLogger("windsock.spool")
 NAME = re.compile(r"\d{20}-\d+-\d+-(\d+)\.json")
 MAX_EVENT_BYTES = 1024 * 1024  # far above what the builders' bounds allow, far below a request's 4 MiB
 MAX_BAD = 1_000  # files kept in bad/: enough to see what is wrong, not enough to fill a disk
-ABANDONED_AFTER = 60.0  # seconds in tmp/: whoever wrote it is dead
+ABANDONED_AFTER = 3600.0  # seconds in tmp/: its writer is dead, or has made it ready and never needed it
 
 
 class Full(Exception):
@@ -53,6 +54,7 @@ class Spool:
     def __init__(self, root: Path, max_events: int, max_bytes: int) -> None:
         self.root = root
         self._tmp, self._new, self._bad = (root / name for name in ("tmp", "new", "bad"))
+        self.drafts = Drafts(self._tmp)
         self._quota = Quota(root / "usage", max_events, max_bytes, self._measure)
         self.refused = Tally(root / "refused")
         self._serial = itertools.count()
@@ -65,19 +67,31 @@ class Spool:
         if len(body) > MAX_EVENT_BYTES or not self._quota.admits(len(body)):
             self.refused.add()
             raise Full(f"{self.root} is full: see [windsock] spool_max_events and spool_max_bytes")
-        # Monotone in this process even if the clock is set back; the serial tells threads apart.
-        self._last = moment = max(time.time_ns(), self._last + 1)
-        name = f"{moment:020d}-{os.getpid()}-{next(self._serial)}-{len(body)}.json"
-        draft = self._tmp / name
+        name = self._name(len(body))
         try:
-            _write(draft, body)
-            draft.rename(self._new / name)
+            self._deliver(name, body)
         except OSError:
             self.refused.add()
-            draft.unlink(missing_ok=True)
             raise
         self._quota.added(len(body))
         return name
+
+    def _deliver(self, name: str, body: bytes) -> None:
+        try:
+            _fill(self.drafts.take(), self._new / name, body)
+        except FileNotFoundError:  # the drafts that were ready are so old that they were swept away
+            self.drafts.forget()
+            _fill(self.drafts.make(), self._new / name, body)
+
+    def _name(self, size: int) -> str:
+        # Monotone in this process even if the clock is set back; the serial tells threads apart.
+        self._last = moment = max(time.time_ns(), self._last + 1)
+        return f"{moment:020d}-{os.getpid()}-{next(self._serial)}-{size}.json"
+
+    def stock(self) -> None:
+        """Makes files ready for the next puts of this process; for a thread, between hooks."""
+        self._prepare()
+        self.drafts.stock()
 
     def names(self) -> list[str]:
         """What waits, oldest first. Hidden files (NFS makes them) are nobody's event."""
@@ -115,15 +129,23 @@ class Spool:
         self._prune()
 
     def recover(self) -> None:
-        """Gives the drafts of writers that died to the readers, who tell whole events from broken ones."""
+        """Clears tmp/ of writers that died: a whole event is sent after all, the rest is swept away."""
         if not self._tmp.is_dir():
             return
         for draft in self._tmp.iterdir():
-            try:
-                if time.time() - draft.stat().st_mtime > ABANDONED_AFTER:
-                    draft.rename(self._new / draft.name)
-            except FileNotFoundError:  # its writer lives, or another recovers too
-                continue
+            with suppress(FileNotFoundError):  # its writer lives, or another recovers too
+                status = draft.stat()
+                if time.time() - status.st_mtime > ABANDONED_AFTER:
+                    self._recover(draft, status.st_size)
+
+    def _recover(self, draft: Path, size: int) -> None:
+        body = draft.read_bytes() if 0 < size <= MAX_EVENT_BYTES else b""
+        try:
+            _event_id(json.loads(body))
+        except ValueError:
+            draft.unlink()
+            return
+        draft.rename(self._new / self._name(len(body)))
 
     def _prepare(self) -> None:
         """Makes the directories once a process; only this user may put events into them: what lies there is
@@ -150,13 +172,16 @@ class Spool:
             path.with_name(path.name + ".reason").unlink(missing_ok=True)
 
 
-def _write(path: Path, body: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+def _fill(draft: Draft, target: Path, body: bytes) -> None:
+    descriptor, path = draft
     try:
-        if os.write(descriptor, body) != len(body):
-            raise OSError(f"{path} took only a part of the event")
+        written = os.write(descriptor, body)
     finally:
         os.close(descriptor)
+    if written != len(body):
+        path.unlink(missing_ok=True)
+        raise OSError(f"{path} took only a part of the event")
+    path.rename(target)
 
 
 def _read(path: Path) -> bytes:

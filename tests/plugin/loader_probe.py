@@ -18,17 +18,14 @@ def main() -> None:
     from airflow.sdk.listener import get_listener_manager as get_task_listener_manager
 
     loaded, errors = plugins_manager._get_plugins()
-    print(
-        json.dumps(
-            {
-                "plugins": [str(plugin.source) for plugin in loaded if plugin.name == "windsock"],
-                "errors": errors,
-                "core": listeners_in(get_listener_manager()),
-                "task": listeners_in(get_task_listener_manager()),
-                "from": str(Path(str(sys.modules["windsock"].__file__)).parents[1]),
-            }
-        )
-    )
+    found = {
+        "plugins": [str(plugin.source) for plugin in loaded if plugin.name == "windsock"],
+        "errors": errors,
+        "core": listeners_in(get_listener_manager()),
+        "task": listeners_in(get_task_listener_manager()),
+        "from": str(Path(str(sys.modules["windsock"].__file__)).parents[1]),
+    }
+    sys.stdout.write(json.dumps(found) + "\n")
 
 
 main()

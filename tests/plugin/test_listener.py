@@ -162,7 +162,8 @@ def test_a_task_runner_starts_no_thread_and_a_hook_of_the_sdk_is_sent_at_once(
     hook = hooks_of(Listener(settings))
     hook.on_starting(component=TaskRunnerMarker())
     values: dict[str, Any] = {"id": uuid.uuid4(), "dag_id": "etl", "run_id": "r", "task_id": "t"}
-    ti = RuntimeTaskInstance.model_construct(**values, try_number=1, map_index=None, state="failed")
+    values |= {"try_number": 1, "map_index": None, "state": "failed"}
+    ti = RuntimeTaskInstance.model_construct(**values)
     assert in_task_process(ti)
     hook.on_task_instance_running(previous_state="queued", task_instance=ti)
     hook.on_task_instance_failed(previous_state="running", task_instance=ti, error=ValueError("no"))

@@ -14,6 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from windsock.backoff import Backoff
+from windsock.courier import Courier
+from windsock.drafts import READY
+from windsock.drainer import Drainer
+from windsock.settings import Settings
 from windsock.spool import MAX_BAD, MAX_EVENT_BYTES, Full, Spool
 
 
@@ -81,7 +86,7 @@ def test_a_writer_killed_before_the_rename_leaves_nothing_to_send(spool: Spool) 
         os.write(writer, b".")
         signal.pause()
 
-    draft = "01795352657924511380-1-0-25.json"
+    draft = ".ready-1-0"
     child = in_child(killed_between_write_and_rename)
     assert os.read(reader, 1) == b"."
     os.kill(child, signal.SIGKILL)
@@ -94,7 +99,7 @@ def test_a_writer_killed_before_the_rename_leaves_nothing_to_send(spool: Spool) 
     os.utime(spool.root / "tmp" / draft, (0, 0))
     spool.recover()
     assert ids(spool) == ["event:1"]
-    assert "7 bytes, not the 25" in (spool.root / "bad" / f"{draft}.reason").read_text()
+    assert list((spool.root / "tmp").iterdir()) == [], "what is not whole is swept away"
 
 
 def test_a_whole_draft_of_a_dead_writer_is_sent(spool: Spool) -> None:
@@ -103,6 +108,33 @@ def test_a_whole_draft_of_a_dead_writer_is_sent(spool: Spool) -> None:
     os.utime(spool.root / "tmp" / name, (0, 0))
     spool.recover()
     assert ids(spool) == ["event:1"]
+
+
+def test_drafts_that_are_ready_are_used_and_an_event_never_depends_on_them(spool: Spool) -> None:
+    spool.stock()
+    ready = set((spool.root / "tmp").iterdir())
+    assert len(ready) == READY
+    for number in range(READY + 3):
+        spool.put(event(number))
+    assert list((spool.root / "tmp").iterdir()) == []
+    spool.stock()
+    for draft in (spool.root / "tmp").iterdir():
+        draft.unlink()  # swept: this process put nothing for an hour
+    spool.put(event(READY + 3))
+    assert ids(spool) == [f"event:{number}" for number in range(READY + 4)]
+
+
+def test_a_child_never_writes_into_its_parent_s_drafts(settings: Settings) -> None:
+    assert settings.endpoint is not None
+    spool = Spool(settings.spool_dir, 1_000, 10_000_000)
+    drainer = Drainer(spool, Courier(settings, settings.endpoint, spool), Backoff(spool.root / "backoff"))
+    spool.stock()
+    children = [in_child(lambda number=number: spool.put(event(number))) for number in range(5)]
+    for child in children:
+        os.waitpid(child, 0)
+    spool.put(event(5))
+    assert sorted(ids(spool)) == [f"event:{number}" for number in range(6)]
+    drainer.stop()
 
 
 def foreign(new: Path) -> None:
@@ -209,7 +241,7 @@ def test_a_spool_that_was_never_used_is_empty(spool: Spool) -> None:
 def test_no_bytes_in_new_can_stop_a_reader(body: bytes, size: int) -> None:
     import tempfile
 
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # noqa: S108 (hypothesis wants one for each example)
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         spool = Spool(Path(folder), 10, 10_000)
         spool.put(event(1))
         (spool.root / "new" / f"01795352657924511380-1-0-{size}.json").write_bytes(body)
@@ -217,13 +249,13 @@ def test_no_bytes_in_new_can_stop_a_reader(body: bytes, size: int) -> None:
 
 
 class Account(RuleBasedStateMachine):
-    """Whatever is put, taken and set aside, in whatever order: nothing is lost, nothing doubled, all in order."""
+    """Whatever is put, taken and set aside: nothing is lost, nothing doubled, all in order."""
 
     def __init__(self) -> None:
         super().__init__()
         import tempfile
 
-        self.folder = tempfile.TemporaryDirectory(dir="/tmp")  # noqa: S108
+        self.folder = tempfile.TemporaryDirectory(dir="/tmp")
         self.spool = Spool(Path(self.folder.name), 1_000, 1_000_000)
         self.waiting: list[tuple[str, str]] = []
         self.count = 0
