@@ -67,7 +67,7 @@ class SmtpServer:
             USERNAME.encode(),
             PASSWORD.encode(),
         )
-        return AuthResult(success=good, handled=False)
+        return AuthResult(success=good, handled=False, auth_data=given)
 
     async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         login: Any = session.auth_data
