@@ -29,11 +29,15 @@ class EventLine:
 
     @classmethod
     def of(cls, event: Logged) -> "EventLine":
-        body = json.loads(event.body)
+        return cls.read(event.seq, json.loads(event.body))
+
+    @classmethod
+    def read(cls, seq: int, body: Mapping[str, Any]) -> "EventLine":
+        """From an event as it is told (docs/events.md)."""
         data = body["data"]
         parts = str(body["type"]).split(".")
         return cls(
-            seq=event.seq,
+            seq=seq,
             time=body["time"],
             deployment=body["source"].removeprefix("/airflow/"),
             subject=body["subject"],

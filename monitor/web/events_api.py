@@ -10,7 +10,7 @@ from sse_starlette import EventSourceResponse
 from starlette.exceptions import HTTPException
 
 from monitor import event_log
-from monitor.errors import AirflowUnreachable, CursorError
+from monitor.errors import AirflowError, CursorError
 from monitor.event_log import Cursor, Visible
 from monitor.feed import FeedEnded, FeedFull, Rights, Start, after, from_now, since
 from monitor.web.gate import NotSignedIn, Reader
@@ -64,7 +64,7 @@ def _for_feed(reader: Reader) -> Rights:
     async def rights() -> Visible:
         try:
             return await reader.rights()
-        except (NotSignedIn, AirflowUnreachable) as error:
+        except (NotSignedIn, AirflowError) as error:
             raise FeedEnded(str(error)) from None
 
     return rights

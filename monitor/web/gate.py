@@ -38,7 +38,7 @@ class Reader:
 
     visible: Visible = None
     rights: Callable[[], Awaitable[Visible]] = field(default=_everything, repr=False)
-    """Asks again: for whoever stays. Raises NotSignedIn, AirflowUnreachable."""
+    """Asks again: for whoever stays. Raises NotSignedIn, AirflowError."""
     user: str | None = None
     """Known for sessions only."""
     csrf: str | None = field(default=None, repr=False)
@@ -59,7 +59,7 @@ class Gate:
     async def sign_in(self, user: str, password: str, address: str) -> str:
         """Check a name and password at Airflow; answers the session cookie's value.
 
-        Raises AirflowRefused, AirflowUnreachable, TooManyFailures.
+        Raises AirflowRefused, AirflowError, TooManyFailures.
         """
         names = (f"user {user.casefold()}", f"address {address}")
         self._brake(*names)
@@ -76,7 +76,7 @@ class Gate:
             self._sessions.end(session)
 
     async def session_reader(self, cookie: str) -> Reader:
-        """Who a cookie stands for. Raises NotSignedIn, AirflowUnreachable."""
+        """Who a cookie stands for. Raises NotSignedIn, AirflowError."""
         session = self._live(cookie)
 
         async def rights() -> Visible:
@@ -85,7 +85,7 @@ class Gate:
         return Reader(await self._readable(session), rights, session.user, session.csrf)
 
     async def bearer_reader(self, token: str, address: str) -> Reader:
-        """Who a bearer token stands for. Raises NotSignedIn, AirflowUnreachable, TooManyFailures."""
+        """Who a bearer token stands for. Raises NotSignedIn, AirflowError, TooManyFailures."""
         name = f"tokens from {address}"
         self._brake(name)
 

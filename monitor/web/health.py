@@ -15,8 +15,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from monitor import event_log, outbox
+from monitor.outbox import State
+from monitor.reconciler import Reconciler
+from monitor.web.querying import MAX_PAGE
 from monitor.web.reader import MaybeReader
-from monitor.web.services import Here, PartHealth, Services
+from monitor.web.services import Here, PartHealth, Report, Services
+
+AIRFLOW = "airflow"
+SPOOL = PartHealth("unknown", "lies with Airflow's processes; what it lacks, the reconciler fills in")
 
 router = APIRouter(tags=["health"])
 
@@ -57,29 +63,52 @@ async def check(here: Services) -> dict[str, PartHealth]:
     parts = await _database(here)
     for report in here.reports:
         parts |= report()
-    return parts | {
-        "spool": PartHealth(
-            "unknown", "lies with Airflow's processes; what it lacks, the reconciler fills in"
-        )
-    }
+    if not any(name.startswith(AIRFLOW) for name in parts):
+        parts[AIRFLOW] = PartHealth("unknown", "not asked: WINDSOCK_AIRFLOW_URL is not set")
+    return parts | {"spool": SPOOL}
 
 
 async def _database(here: Services) -> dict[str, PartHealth]:
     try:
-        return await here.database.read(_look)
+        return await here.database.read(lambda connection: _look(connection, here.settings.smtp_host))
     except SQLAlchemyError as error:
         return {"database": PartHealth("down", f"cannot be read: {type(error).__name__}")}
 
 
-def _look(connection: Connection) -> dict[str, PartHealth]:
+def _look(connection: Connection, smtp_host: str | None) -> dict[str, PartHealth]:
     log = event_log.state(connection)
-    counts = outbox.counts(connection)
-    told = ", ".join(f"{number} {state.value}" for state, number in counts.items() if number)
     return {
         "database": PartHealth("ok", connection.dialect.name),
-        "log": PartHealth("ok", f"{log.last_seq} events logged, {log.pruned_seq} of them past retention"),
-        "outbox": PartHealth("ok", told or "no mail was called for yet"),
+        "log": PartHealth("ok", f"{log.last_seq - log.pruned_seq} events kept of {log.last_seq}"),
+        "mail": _mail(connection, smtp_host),
     }
+
+
+def _mail(connection: Connection, smtp_host: str | None) -> PartHealth:
+    """Mail is down while a mail waits because its last attempt failed."""
+    counts = outbox.counts(connection)
+    told = ", ".join(f"{number} {state.value}" for state, number in counts.items() if number)
+    where = smtp_host or "embedded mailbox"
+    waiting = outbox.deliveries(connection, MAX_PAGE, state=State.PENDING)
+    tried = next((delivery for delivery in waiting if delivery.attempts), None)
+    if tried is not None:
+        return PartHealth("down", f"{where}: {tried.reason} ({told})")
+    return PartHealth("ok", f"{where}: {told or 'none was called for yet'}")
+
+
+def of_reconciler(reconciler: Reconciler) -> Report:
+    """The report on one Airflow."""
+
+    def report() -> dict[str, PartHealth]:
+        status = reconciler.status
+        name = f"{AIRFLOW} {status.deployment}"
+        if status.last_error is not None:
+            return {name: PartHealth("down", status.last_error, status.last_good)}
+        if status.last_good is None:
+            return {name: PartHealth("unknown", "not compared with the log yet")}
+        return {name: PartHealth("ok", "compared with the log", status.last_good)}
+
+    return report
 
 
 def _told(part: PartHealth) -> Mapping[str, Any]:

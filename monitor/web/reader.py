@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
-from monitor.errors import AirflowUnreachable
+from monitor.errors import AirflowError
 from monitor.web.gate import NotSignedIn, Reader, TooManyFailures
 from monitor.web.services import Here
 
@@ -37,7 +37,7 @@ async def identify(request: Request, here: Here) -> Reader:
         return await gate.session_reader(request.cookies.get(COOKIE, ""))
     except TooManyFailures as many:
         raise HTTPException(429, str(many), {"Retry-After": str(many.seconds)}) from None
-    except AirflowUnreachable as error:
+    except AirflowError as error:
         detail = f"Airflow cannot be asked what you may read: {error}"
         raise HTTPException(503, detail, {"Retry-After": str(UNREACHABLE_RETRY)}) from None
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from monitor.clock import Clock
-from monitor.errors import AirflowRefused, AirflowUnreachable
+from monitor.errors import AirflowError, AirflowRefused
 
 RIGHTS_SECONDS = 60  # how long what Airflow said of a user's DAGs is taken as said
 STALE_SECONDS = 600  # how long it still counts while Airflow cannot be reached
@@ -19,7 +19,7 @@ Dags = frozenset[tuple[str, str]]
 
 
 class SignInApi(Protocol):
-    """What sign-in needs of Airflow. Both raise AirflowRefused and AirflowUnreachable."""
+    """What sign-in needs of Airflow. Both raise AirflowRefused, or AirflowError where it cannot be asked."""
 
     async def sign_in(self, username: str, password: str) -> str:
         """The user's token."""
@@ -48,7 +48,7 @@ class ReadableDags:
         self._known: OrderedDict[str, _Known] = OrderedDict()
 
     async def of(self, token: str) -> Dags:
-        """What the token's user may read. Raises AirflowRefused, AirflowUnreachable."""
+        """What the token's user may read. Raises AirflowRefused, or another AirflowError."""
         key = hashlib.sha256(token.encode()).hexdigest()
         known = self._known.setdefault(key, _Known())
         self._known.move_to_end(key)
@@ -65,7 +65,7 @@ class ReadableDags:
         except AirflowRefused:
             self._known.pop(key, None)
             raise
-        except AirflowUnreachable:
+        except AirflowError:
             if known.dags is None or self._age(known.answered) >= STALE_SECONDS:
                 raise
             known.asked = self._clock()  # the next one does not wait for Airflow's silence again

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import StringConstraints
 
-from monitor.errors import AirflowRefused, AirflowUnreachable
+from monitor.errors import AirflowError, AirflowRefused
 from monitor.web.gate import TooManyFailures
 from monitor.web.reader import COOKIE, PageReader, SignInNeeded, address_of, require_csrf
 from monitor.web.rendering import render
@@ -63,7 +63,7 @@ async def login(
         cookie = await here.gate.sign_in(username, password, address_of(request))
     except AirflowRefused:
         return _form(request, here, target, 401, "Airflow does not accept this name and password.")
-    except AirflowUnreachable:
+    except AirflowError:
         return _form(
             request, here, target, 503, "Airflow cannot be reached, so nobody can sign in. Try again soon."
         )
