@@ -1,8 +1,8 @@
 """What `windsock up` tells at the end."""
 
-from rich.console import RenderableType
+from collections.abc import Mapping, Sequence
+
 from rich.markup import escape
-from rich.table import Table
 
 from monitor.up.home import ADMIN
 from monitor.up.setup import Setup
@@ -12,32 +12,38 @@ METRICS = ("accuracy", "roc_auc", "f1")
 COLOURS = {"success": "green", "sent": "green", "failed": "red", "dead": "red"}
 
 
-def summary(story: Story, memory: float) -> RenderableType:
-    """What happened: runs, metrics, assets, mails, memory."""
-    table = Table.grid(padding=(0, 2))
-    for heading, lines in (
-        ("runs", _runs(story)),
-        ("metrics", _metrics(story)),
-        ("assets", _assets(story)),
-        ("mails", _mails(story)),
-        ("memory", [f"{memory:.0f} MB at the most, all processes together"]),
-    ):
-        for number, line in enumerate(lines or ["none"]):
-            table.add_row("" if number else f"[bold]{heading}[/bold]", line)
-    return table
+def summary(story: Story, memory: float) -> str:
+    """What happened: runs, metrics, assets, mails, memory. With rich's markup."""
+    return _columns(
+        {
+            "runs": _runs(story),
+            "metrics": _metrics(story),
+            "assets": _assets(story),
+            "mails": _mails(story),
+            "memory": [f"{memory:.0f} MB at the most, all processes together"],
+        }
+    )
 
 
-def addresses(setup: Setup) -> RenderableType:
-    """Where to look, and the login."""
-    table = Table.grid(padding=(0, 2))
-    for name, value in (
-        ("Windsock", setup.settings.url),
-        ("Airflow", str(setup.settings.airflow_url)),
-        ("login", f"{ADMIN} / {setup.secrets.airflow_password}  (both)"),
-        ("logs", f"{setup.home.logs} and {setup.home.airflow / 'logs'}"),
-    ):
-        table.add_row(f"[bold]{name}[/bold]", escape(value))
-    return table
+def addresses(setup: Setup) -> str:
+    """Where to look, and the login. With rich's markup."""
+    return _columns(
+        {
+            "Windsock": [escape(setup.settings.url)],
+            "Airflow": [escape(str(setup.settings.airflow_url))],
+            "login": [escape(f"{ADMIN} / {setup.secrets.airflow_password}  (for both)")],
+            "logs": [escape(str(folder)) for folder in (setup.home.logs, setup.home.airflow / "logs")],
+        }
+    )
+
+
+def _columns(parts: Mapping[str, Sequence[str]]) -> str:
+    """Headings at the left, their lines beside them, never folded: a terminal's copy keeps them whole."""
+    return "\n".join(
+        f"[bold]{'' if number else heading:<10}[/bold]{line}"
+        for heading, lines in parts.items()
+        for number, line in enumerate(lines or ["none"])
+    )
 
 
 def where_to_look(setup: Setup) -> str:

@@ -114,7 +114,7 @@ async def _play(stage: Stage, feed: Feed, once: bool) -> None:
 
 async def _tell(stage: Stage, feed: Feed) -> None:
     """Raises NotAllHappened, which says what is missing."""
-    run = await _trigger(stage, feed)
+    run = await _trigger(stage)
     told = story.Story(run, feed.heard, story.mailbox_of(stage.setup))
     try:
         await stage.in_time(story.play(told, stage.airflow, stage.monitor))
@@ -128,12 +128,8 @@ async def _tell(stage: Stage, feed: Feed) -> None:
         stage.screen.show(report.summary(told, stage.processes.peak))
 
 
-async def _trigger(stage: Stage, feed: Feed) -> Run:
-    """Start the training run once the feed is being read and the DAGs are known."""
-    try:
-        await stage.in_time(feed.connected.wait())
-    except asyncio.TimeoutError:
-        raise NotAllHappened(f"the monitor's feed cannot be read: {feed.trouble}") from None
+async def _trigger(stage: Stage) -> Run:
+    """Start the training run once the DAGs are known."""
     try:
         run = await stage.in_time(story.begin(stage.airflow))
     except asyncio.TimeoutError:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -13,6 +13,7 @@ from monitor.up.processes import Processes
 from monitor.up.screen import Screen
 from monitor.up.setup import Setup
 
+T = TypeVar("T")
 POLL_SECONDS = 0.2  # Airflow takes some 10 ms to answer: a twentieth of a core while we wait
 
 
@@ -28,7 +29,7 @@ class Stage:
     deadline: float
     """On the monotonic clock."""
 
-    async def in_time(self, work: Awaitable[Any]) -> Any:
+    async def in_time(self, work: Awaitable[T]) -> T:
         """Do it before the deadline. Raises asyncio.TimeoutError."""
         return await asyncio.wait_for(work, max(0, self.deadline - monotonic()))
 

@@ -142,11 +142,12 @@ async def _began_by(events: list[AssetEvent], dag_id: str, airflow: AirflowClien
 
 
 async def _look_at_mails(story: Story, monitor: httpx.AsyncClient) -> None:
-    query = {"dag_id": TRAINING, "run_id": story.training.run_id}
-    answer = await monitor.get("/api/v1/deliveries", params=query)
+    answer = await monitor.get("/api/v1/deliveries", params={"dag_id": TRAINING})
     if answer.is_success:
         story.mails = [
-            Mail(row["subject"] or "", row["state"], row["reason"]) for row in answer.json()["deliveries"]
+            Mail(row["subject"] or "", row["state"], row["reason"])
+            for row in answer.json()["deliveries"]
+            if row["run_id"] == story.training.run_id
         ]
     if story.mailbox:
         story.reports = await asyncio.to_thread(_reports, story.mailbox, story.training.run_id)

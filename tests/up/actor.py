@@ -56,12 +56,14 @@ def _crash(folder: Path) -> None:
         _deaf(folder)
     while not list(folder.iterdir()):
         signal.sigtimedwait([], 0.01)
-    print("the last words", flush=True)
+    sys.stdout.write("the last words\n")
+    sys.stdout.flush()
     os._exit(3)
 
 
 def _segfault(folder: Path) -> None:
-    print("about to fall", flush=True)
+    sys.stdout.write("about to fall\n")
+    sys.stdout.flush()
     os.kill(os.getpid(), signal.SIGSEGV)
 
 

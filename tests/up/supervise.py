@@ -36,7 +36,7 @@ def main() -> int:
         with open_home(home) as (opened, lock):
             asyncio.run(_supervise(opened.logs, lock, home / "pids", grace, behaviours))
     except (PartDied, CannotStart) as error:
-        print(error, flush=True)
+        sys.stdout.write(f"{error}\n")
         return 1
     except Interrupted as interrupted:
         return 128 + interrupted.number

@@ -22,7 +22,7 @@ HOW_MANY = {"sleep": 1, "deaf": 1, "listen": 1, "family": 3, "crash": 1, "segfau
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
-@pytest.fixture()
+@pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Starts supervise.py with the given actors, and waits until they are all there."""
     started = []
