@@ -4,20 +4,32 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 
 from fastapi import FastAPI
 
+from monitor import __version__
+from monitor.airflow_api import AirflowApi
 from monitor.clock import Clock, utc_now
 from monitor.database import Database
 from monitor.database.migrate import migrate
+from monitor.delivery import Deliverer, Desk
 from monitor.feed import Feeds
 from monitor.ingest import Ingest, Wakes
+from monitor.mailer import Mailer
+from monitor.mailer.door import Door
+from monitor.mailer.mailbox import Mailbox
+from monitor.mailer.smtp import Server, SmtpMailer
 from monitor.metrics import Metrics
+from monitor.reconciler import Reconciler
+from monitor.render import Renderer
 from monitor.retention import Retention
 from monitor.rules import default_rules
 from monitor.settings import Settings
 from monitor.wake import Wake
 from monitor.web.gate import Gate
+from monitor.web.health import of_reconciler
 from monitor.web.routes import mount
 from monitor.web.services import Services
 
@@ -35,43 +47,95 @@ def create_app(
     `on_fatal` is told when a background task has died: the process must then end, because a monitor that
     serves pages and sends no mail looks healthy and is not.
     """
-    services = _make_services(settings, clock)
-    work = _background(services)
+    parts = _assemble(settings, clock)
+    services = parts.services
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(migrate, services.database)
-        tasks = [start_background(name, run, on_fatal) for name, run in work.items()]
+        tasks = [start_background(name, run, on_fatal) for name, run in parts.work.items()]
         try:
             yield
         finally:
             for task in reversed(tasks):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*(api.close() for api in parts.airflows))
             services.database.close()
 
-    app = FastAPI(title="Windsock", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="Windsock", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.services = services
     mount(app, settings)
     return app
 
 
-def _make_services(settings: Settings, clock: Clock) -> Services:
+@dataclass(frozen=True)
+class Parts:
+    """The service, taken apart: what handlers use, what runs in the background, what is closed at the end."""
+
+    services: Services
+    work: dict[str, Work]
+    """In the order of starting; they stop in the other order, the writer of the log last."""
+    airflows: list[AirflowApi]
+
+
+def _assemble(settings: Settings, clock: Clock) -> Parts:
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     database = Database(settings.database)
     metrics = Metrics()
     wakes = Wakes(feed=Wake(), delivery=Wake(), reconciler=Wake())
     rules = default_rules(settings.notification_email_to, settings.notify_success)
     ingest = Ingest(database, rules, wakes, metrics, clock, settings.mail_host)
-    feeds = Feeds(database, wakes.feed, metrics)
-    gate = Gate(settings, None, clock)
-    return Services(settings, database, ingest, wakes, metrics, clock, feeds, gate)
+    airflow = _airflow(settings, clock)
+    apis = {airflow.deployment: airflow} if airflow else {}
+    reconcilers = [
+        Reconciler(api, database, ingest, wakes.reconciler, metrics, clock, settings.reconcile_interval)
+        for api in apis.values()
+    ]
+    mailbox = None if settings.smtp_host else Mailbox(settings.home / "mailbox", clock)
+    mailer: Mailer = mailbox or SmtpMailer(Server.of(settings))
+    renderer = Renderer(settings.sender, settings.url, _airflow_urls(settings), clock)
+    desk = Desk(database, apis, renderer, timedelta(seconds=settings.confirm_grace))
+    deliverer = Deliverer(database, desk, mailer, wakes.delivery, metrics, clock)
+    work: dict[str, Work] = {
+        "ingest": ingest.run,
+        "retention": Retention(database, settings.retention_days, clock).run,
+        "delivery": deliverer.run,
+        **{f"reconciler {each.status.deployment}": each.run for each in reconcilers},
+    }
+    if mailbox and settings.mailbox_smtp_port is not None:
+        work["mailbox"] = Door(mailbox, settings.mailbox_smtp_port).run
+    services = Services(
+        settings=settings,
+        database=database,
+        ingest=ingest,
+        wakes=wakes,
+        metrics=metrics,
+        clock=clock,
+        feeds=Feeds(database, wakes.feed, metrics),
+        gate=Gate(settings, airflow, clock),
+        mailbox=mailbox,
+        reports=[of_reconciler(each) for each in reconcilers],
+    )
+    return Parts(services, work, list(apis.values()))
 
 
-def _background(services: Services) -> dict[str, Work]:
-    """Every background task by its name, in the order of starting; they stop in the other order."""
-    retention = Retention(services.database, services.settings.retention_days, services.clock)
-    return {"ingest": services.ingest.run, "retention": retention.run}
+def _airflow(settings: Settings, clock: Clock) -> AirflowApi | None:
+    if not (settings.airflow_url and settings.airflow_username and settings.airflow_password):
+        return None
+    return AirflowApi(
+        settings.deployment,
+        settings.airflow_url,
+        settings.airflow_username,
+        settings.airflow_password.get_secret_value(),
+        settings.airflow_timeout,
+        clock,
+    )
+
+
+def _airflow_urls(settings: Settings) -> dict[str, str]:
+    url = settings.airflow_public_url or settings.airflow_url
+    return {settings.deployment: url} if url else {}
 
 
 def start_background(name: str, run: Work, on_fatal: Callable[[str], None]) -> "asyncio.Task[None]":
