@@ -27,6 +27,15 @@ class EventLine:
     try_number: int
     detail: str
 
+    @property
+    def label(self) -> str:
+        """What stands below the name: which asset, which try, what was said, or else which run."""
+        kind = "" if self.task else self.kind.removeprefix("dag ")
+        told = [f"try {self.try_number}" if self.try_number > 1 else "", self.detail or self.run_id or ""]
+        if self.kind == "asset" and self.dag_id:
+            told.insert(0, self.subject)
+        return " · ".join(part for part in (kind, *told) if part)
+
     @classmethod
     def of(cls, event: Logged) -> "EventLine":
         return cls.read(event.seq, json.loads(event.body))

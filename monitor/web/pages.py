@@ -4,12 +4,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import field_validator
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
 from monitor import board, event_log, outbox
 from monitor.board import RunName
-from monitor.event_log import Cursor, Filter, Logged, Visible
+from monitor.event_log import FILTERS, Cursor, Filter, Logged, Visible
 from monitor.events.model import DATA
 from monitor.web import deliveries_api, health
 from monitor.web.deliveries_api import DeliveryId
@@ -21,13 +22,22 @@ from monitor.web.runs_api import InPath, run_detail
 from monitor.web.services import Here, Services
 
 SHOWN = 12  # rows of each list on the dashboard: what fits on a screen
-SHOWN_EVENTS = 25
+SHOWN_EVENTS = 20
 RUN_EVENTS = 200  # of a run's events, the latest
 
 TYPES = " ".join(sorted(DATA))
 """An EventSource has to ask for each type by its name."""
 
 router = APIRouter(include_in_schema=False)
+
+
+class EventsForm(EventsQuery):
+    """The same as a form sends it, with fields that were left empty."""
+
+    @field_validator(*FILTERS, mode="before")
+    @classmethod
+    def _filled(cls, values: Any) -> Any:
+        return [value for value in values if value] if isinstance(values, list) else values
 
 
 @router.get("/")
@@ -64,7 +74,7 @@ def lines(events: list[Logged]) -> list[EventLine]:
 
 @router.get("/events/list")
 async def events(
-    request: Request, here: Here, reader: PageReader, query: Annotated[EventsQuery, Query()]
+    request: Request, here: Here, reader: PageReader, query: Annotated[EventsForm, Query()]
 ) -> HTMLResponse:
     """The log, page by page."""
 
