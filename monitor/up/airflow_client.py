@@ -5,14 +5,16 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
-from monitor.up.errors import NotAllHappened
+from monitor.errors import AirflowError, AirflowUnreachable
 
 REQUEST_SECONDS = 20.0  # an api-server that starts while the machine is busy answers late, and it does answer
 COMPONENTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 ENDED = frozenset({"success", "failed"})
+SHOWN = 300  # characters of an answer that is no success
 PAGE = 100  # the most that Airflow gives at once
 
 
@@ -62,7 +64,7 @@ class SignIn(httpx.Auth):
 
 
 class AirflowClient:
-    """Reads and triggers runs."""
+    """Reads and triggers runs. Raises AirflowUnreachable (ask again) or AirflowError."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
@@ -95,21 +97,24 @@ class AirflowClient:
 
     async def trigger(self, dag_id: str) -> Run:
         """Start a run now."""
-        answer = await self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None})
-        return _run(_checked(answer))
+        path = f"/api/v2/dags/{dag_id}/dagRuns"
+        return _run(await self._ask("POST", path, json={"logical_date": None}))
 
     async def run(self, dag_id: str, run_id: str) -> Run:
         """The run as it is now."""
-        return _run(await self._get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"))
+        return _run(await self._get(_run_path(dag_id, run_id)))
 
     async def failed_tasks(self, run: Run) -> list[str]:
         """The tasks that failed in this run."""
-        path = f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances"
+        path = _run_path(run.dag_id, run.run_id) + "/taskInstances"
         found = await self._get(path, limit=PAGE, state="failed")
         return [task["task_id"] for task in found["task_instances"]]
 
     async def asset_events(self, run: Run) -> list[AssetEvent]:
-        """The asset updates that this run made."""
+        """The asset updates that this run made.
+
+        Airflow 3.3.2 answers 500 while a run that one of them began has not started; that is over soon.
+        """
         path = "/api/v2/assets/events"
         found = await self._get(
             path, limit=PAGE, source_dag_id=run.dag_id, source_run_id=run.run_id, order_by="timestamp"
@@ -124,7 +129,14 @@ class AirflowClient:
         ]
 
     async def _get(self, path: str, **query: Any) -> dict[str, Any]:
-        return _checked(await self._http.get(path, params=query))
+        return await self._ask("GET", path, params=query)
+
+    async def _ask(self, method: str, path: str, **content: Any) -> dict[str, Any]:
+        try:
+            return _checked(await self._http.request(method, path, **content))
+        except httpx.TransportError as error:
+            reason = str(error) or type(error).__name__
+            raise AirflowUnreachable(f"no answer from Airflow to {method} {path}: {reason}") from error
 
 
 @asynccontextmanager
@@ -136,12 +148,16 @@ async def open_client(url: str, sign_in: SignIn) -> AsyncIterator[httpx.AsyncCli
         yield client
 
 
+def _run_path(dag_id: str, run_id: str) -> str:
+    return f"/api/v2/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}"
+
+
 def _checked(answer: httpx.Response) -> dict[str, Any]:
+    said = f"Airflow answered {answer.request.method} {answer.request.url.path} with {answer.status_code}"
+    if answer.is_server_error:
+        raise AirflowUnreachable(said)
     if not answer.is_success:
-        raise NotAllHappened(
-            f"Airflow answered {answer.status_code} to {answer.request.method} {answer.request.url.path}: "
-            f"{answer.text[:300]}"
-        )
+        raise AirflowError(f"{said}: {answer.text[:SHOWN]}")
     body: dict[str, Any] = answer.json()
     return body
 

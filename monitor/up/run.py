@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 from time import monotonic
 
-from monitor.errors import WindsockError
+from monitor.errors import AirflowError, WindsockError
 from monitor.up import report, story
 from monitor.up.airflow_client import AirflowClient, Run, SignIn, open_client
 from monitor.up.errors import CannotStart, NotAllHappened
@@ -118,8 +118,8 @@ async def _tell(stage: Stage, feed: Feed) -> None:
     told = story.Story(run, feed.heard, story.mailbox_of(stage.setup))
     try:
         await stage.in_time(story.play(told, stage.airflow, stage.monitor))
-    except (asyncio.TimeoutError, NotAllHappened) as error:
-        reasons = [str(error)] if isinstance(error, NotAllHappened) else []
+    except (asyncio.TimeoutError, NotAllHappened, AirflowError) as error:
+        reasons = [str(error)] if isinstance(error, WindsockError) else []
         raise NotAllHappened(
             f"not everything happened: {'; '.join([*reasons, *told.missing()])}. "
             f"{report.where_to_look(stage.setup)}"

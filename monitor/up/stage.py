@@ -1,6 +1,7 @@
 """What starting and playing work with: made once for each `windsock up`."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
@@ -8,6 +9,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from monitor.errors import AirflowUnreachable
 from monitor.up.airflow_client import AirflowClient
 from monitor.up.processes import Processes
 from monitor.up.screen import Screen
@@ -35,8 +37,11 @@ class Stage:
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Ask again and again: another process knows, and it cannot wake us."""
-    while not await condition():  # noqa: ASYNC110 (no event can be waited for)
+    """Ask again and again, a server that is not ready too: another process knows, and it cannot wake us."""
+    while True:
+        with contextlib.suppress(AirflowUnreachable):
+            if await condition():
+                return
         await asyncio.sleep(POLL_SECONDS)
 
 

@@ -16,7 +16,6 @@ from monitor.up.stage import until
 TRAINING, RELEASE, SCORING = "Airflow_Lab2", "release", "scoring"
 DAGS = frozenset({TRAINING, RELEASE, SCORING})
 MODEL_ASSETS = ("model.pkl", "scaler.pkl")
-POLL_SECONDS = 0.5
 LOOKED_THROUGH = 20  # the latest mails: the report is among them, however many runs there are
 
 
@@ -111,15 +110,16 @@ async def unread(airflow: AirflowClient) -> str:
 
 async def play(story: Story, airflow: AirflowClient, monitor: httpx.AsyncClient) -> None:
     """Until nothing is missing. Raises NotAllHappened as soon as a run has failed."""
-    while True:
+
+    async def through() -> bool:
         await _look_at_runs(story, airflow)
         await _look_at_mails(story, monitor)
-        if not story.missing():
-            return
         if failed := story.failure():
             tasks = ", ".join(await airflow.failed_tasks(failed)) or "no task"
             raise NotAllHappened(f"{failed.dag_id} failed (in {tasks})")
-        await asyncio.sleep(POLL_SECONDS)
+        return not story.missing()
+
+    await until(through)
 
 
 async def _look_at_runs(story: Story, airflow: AirflowClient) -> None:
