@@ -78,7 +78,7 @@ class MonitorProcess:
         query: dict[str, Any] = {"limit": 200}
         while True:
             page = self.get("/api/v1/events", **query)
-            found += page["items"]
+            found += [row["event"] for row in page["events"]]
             if not page.get("next"):
                 return found[::-1]
             query["cursor"] = page["next"]

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from monitor.errors import EventError
 
@@ -18,8 +26,13 @@ NUDGE = "windsock.asset.nudge"
 DEPLOYMENT = r"[A-Za-z0-9._-]{1,100}"
 SOURCE = re.compile(rf"/airflow/({DEPLOYMENT})")
 MAX_ID = 200  # ids are digests and UUIDs behind a short prefix
-MAX_NAME = 2000  # Airflow's own names end at 250 characters, asset URIs at 1,500
+MAX_NAME = 2000  # subjects: three names
+MAX_KEY = 250  # characters, as Airflow's own columns
+MAX_URI = 1500  # characters, as Airflow's own column
+MAX_TI_ID = 36  # a UUID
+MAX_WORD = 50  # characters of a run type
 MAX_REASONS = 3  # of a rejected event: enough to mend it, short enough to log
+YEARS = range(1900, 9999)  # what every database and zone conversion can carry
 SHOWN_VALUE = 80  # characters of a wrong value that its message repeats
 
 RUN_STATES = ("running", "success", "failed")
@@ -28,13 +41,39 @@ TASK_STATES = ("running", "success", "failed", "skipped", "up_for_retry", "upstr
 
 def _need_zone(value: Any) -> Any:
     """Refuse a time without a zone: guessing one would change the event's identity."""
-    if isinstance(value, str) and not re.search(r"(Z|[+-]\d\d:?\d\d)$", value):
+    if not isinstance(value, str):
+        raise ValueError("is not a text such as 2026-11-22T10:00:00.000000Z")  # noqa: TRY004 (pydantic's way)
+    if not re.search(r"(Z|[+-]\d\d:?\d\d)$", value):
         raise ValueError("has no time zone; write UTC with a Z")
     return value
 
 
-Moment = Annotated[datetime, BeforeValidator(_need_zone)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
+def _storable(value: datetime) -> datetime:
+    if value.year not in YEARS:
+        raise ValueError(f"is not within the years {YEARS.start} to {YEARS.stop - 1}")
+    return value
+
+
+def _no_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("holds a NUL character")
+    return value
+
+
+def _without_nul(value: str) -> str:
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+Moment = Annotated[datetime, BeforeValidator(_need_zone), AfterValidator(_storable)]
+_NoNul = AfterValidator(_no_nul)
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), _NoNul]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=MAX_KEY), _NoNul]
+"""What names a DAG, a run or a task."""
+Uri = Annotated[str, StringConstraints(min_length=1, max_length=MAX_URI), _NoNul]
+Text = Annotated[str, AfterValidator(_without_nul)]
+"""Text for people; PostgreSQL keeps no NUL, and an error's text is worth more than its NUL."""
+Count = Annotated[int, Field(ge=-1, le=2**31 - 1)]
+"""What an INTEGER column holds; -1 is Airflow's "not mapped"."""
 
 
 class _Data(BaseModel):
@@ -43,10 +82,10 @@ class _Data(BaseModel):
 
 
 class DagRunData(_Data):
-    dag_id: Name
-    run_id: Name
+    dag_id: Key
+    run_id: Key
     state: Literal["running", "success", "failed"]
-    run_type: str | None = None
+    run_type: Annotated[Text, StringConstraints(max_length=MAX_WORD)] | None = None
     logical_date: Moment | None = None
     data_interval_start: Moment | None = None
     data_interval_end: Moment | None = None
@@ -54,43 +93,43 @@ class DagRunData(_Data):
     queued_at: Moment | None = None
     start_date: Moment | None = None
     end_date: Moment | None = None
-    message: str | None = None
+    message: Text | None = None
 
 
 class TaskError(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
-    type: str | None = None
-    message: str
-    traceback: str | None = None
+    type: Text | None = None
+    message: Text
+    traceback: Text | None = None
 
 
 class TaskInstanceData(_Data):
-    dag_id: Name
-    run_id: Name
-    task_id: Name
-    ti_id: Name
-    map_index: int = -1
-    try_number: int
-    max_tries: int = 0
+    dag_id: Key
+    run_id: Key
+    task_id: Key
+    ti_id: Annotated[str, StringConstraints(min_length=1, max_length=MAX_TI_ID), _NoNul]
+    map_index: Count = -1
+    try_number: Count
+    max_tries: Count = 0
     state: Literal["running", "success", "failed", "skipped", "up_for_retry", "upstream_failed", "removed"]
     start_date: Moment | None = None
     end_date: Moment | None = None
-    operator: str | None = None
-    hostname: str | None = None
+    operator: Text | None = None
+    hostname: Text | None = None
     error: TaskError | None = None
 
 
 class AssetRef(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
     name: Name
-    uri: Name
-    group: str | None = None
+    uri: Uri
+    group: Text | None = None
 
 
 class AliasRef(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
     name: Name
-    group: str | None = None
+    group: Text | None = None
 
 
 class AssetData(_Data):
@@ -101,10 +140,10 @@ class AssetUpdatedData(AssetData):
     asset_event_id: int
     timestamp: Moment
     extra: dict[str, Any] = Field(default_factory=dict)
-    source_dag_id: str | None = None
-    source_run_id: str | None = None
-    source_task_id: str | None = None
-    source_map_index: int | None = None
+    source_dag_id: Key | None = None
+    source_run_id: Key | None = None
+    source_task_id: Key | None = None
+    source_map_index: Count | None = None
     created_dagruns: list[dict[str, Any]] = Field(default_factory=list)
 
 
@@ -133,7 +172,7 @@ DATA: dict[str, type[_Data]] = {
 class _Envelope(BaseModel):
     model_config = ConfigDict(extra="allow")
     specversion: Literal["1.0"]
-    id: Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID)]
+    id: Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID), _NoNul]
     source: Annotated[str, StringConstraints(pattern=rf"^/airflow/{DEPLOYMENT}$")]
     type: str
     subject: Name
@@ -189,8 +228,23 @@ def parse_event(raw: object) -> Event:
         subject=envelope.subject,
         time=envelope.time,
         data=data,
-        body=json.dumps(raw, ensure_ascii=False, separators=(",", ":")),
+        body=_encode(raw),
     )
+
+
+def _encode(raw: dict[str, Any]) -> str:
+    """The JSON that is kept and told. What JSON parsers let in beyond the standard is refused here, before
+    it can stop a transaction or a reader's parser."""
+    try:
+        body = json.dumps(raw, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        body.encode()
+    except UnicodeEncodeError:
+        raise EventError("the event holds half of a surrogate pair, which is no character") from None
+    except ValueError:
+        raise EventError("the event holds NaN or Infinity, which JSON has no numbers for") from None
+    except RecursionError:
+        raise EventError("the event is nested too deeply") from None
+    return body
 
 
 def _shape_of(event_type: str) -> type[_Data]:

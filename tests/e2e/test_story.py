@@ -33,7 +33,7 @@ def all_is_told(stage: Stage) -> None:
 
 def waiting(stage: Stage) -> list[Any]:
     page = stage.monitor.get("/api/v1/deliveries", limit=200)
-    return [row for row in page["items"] if row["state"] in ("pending", "sending", "parked")]
+    return [row for row in page["deliveries"] if row["state"] in ("pending", "sending", "parked")]
 
 
 def mails_about(stage: Stage, run_id: str) -> list[EmailMessage]:
