@@ -41,35 +41,44 @@ class _Window:
     def halved(self, now: datetime) -> "_Window":
         return _Window(self.since, self.since + ((self.until or now) - self.since) / 2)
 
-    def holds_too_much(self, page: Page) -> bool:
-        return page.total > MAX_ROWS and (self.until or page.moment) - self.since > SMALLEST_WINDOW
+    def holds_too_much(self, page: Page, most: int) -> bool:
+        return page.total > most and (self.until or page.moment) - self.since > SMALLEST_WINDOW
 
 
 class Comparison:
     """The watermarks of one Airflow, and the step that moves them."""
 
     def __init__(
-        self, api: AirflowApi, database: Database, ingest: Ingest, metrics: Metrics, clock: Clock
+        self,
+        api: AirflowApi,
+        database: Database,
+        ingest: Ingest,
+        metrics: Metrics,
+        clock: Clock,
+        max_rows: int = MAX_ROWS,
     ) -> None:
         self._api = api
         self._database = database
         self._ingest = ingest
         self._metrics = metrics
         self._clock = clock
+        self._max_rows = max_rows
         self._source = f"/airflow/{api.deployment}"
         self._deep: dict[str, datetime] = {}
         self._behind: set[str] = set()
         self.marks: dict[str, datetime] = {}
 
     async def load(self) -> None:
-        """Take up the watermarks where the last process left them; at a first start, set the origin."""
+        """Take up the watermarks where the last process left them; at a first start, set the origin. Once."""
+        if self.marks:
+            return
         deployment = self._api.deployment
         self.marks = await self._database.read(lambda connection: watermarks.load(connection, deployment))
         if ORIGIN not in self.marks:
             await self._save({ORIGIN: self._clock() - FIRST_WINDOW})
 
     async def catch_up(self, listing: Listing) -> bool:
-        """Compare what changed since the watermark, up to MAX_ROWS. True: there is more, go on at once.
+        """Compare what changed since the watermark, up to about `max_rows`. True: there is more, go on at once.
 
         The watermark moves only once everything up to it is in the log. Raises AirflowError, IngestBusy.
         """
@@ -91,7 +100,7 @@ class Comparison:
         async with aclosing(listing.pages(self._api, window.since, window.until)) as pages:
             first = True
             async for page in pages:
-                if first and window.holds_too_much(page):
+                if first and window.holds_too_much(page, self._max_rows):
                     return window.halved(page.moment)
                 waiting = await self._fill(listing, page)
                 mark = min([mark, page.moment, *waiting])

@@ -20,7 +20,7 @@ from monitor.database import Database
 from monitor.errors import AirflowError, AirflowRefused, AirflowUnreachable
 from monitor.ingest import Ingest, IngestBusy
 from monitor.metrics import Metrics
-from monitor.reconciler.comparison import ORIGIN, Comparison
+from monitor.reconciler.comparison import MAX_ROWS, ORIGIN, Comparison
 from monitor.reconciler.listings import ASSETS, LISTINGS
 from monitor.wake import Wake
 
@@ -59,10 +59,13 @@ class Reconciler:
         metrics: Metrics,
         clock: Clock,
         interval: float,
+        max_rows: int = MAX_ROWS,
     ) -> None:
+        """`interval` in seconds; `max_rows` of a listing are compared in one step."""
         self._api = api
-        self._comparison = Comparison(api, database, ingest, metrics, clock)
+        self._comparison = Comparison(api, database, ingest, metrics, clock, max_rows)
         self._wake = wake
+        self._seen = wake.count
         self._metrics = metrics
         self._clock = clock
         self._interval = interval
@@ -86,17 +89,17 @@ class Reconciler:
     async def run(self) -> None:
         """Compare until cancelled."""
         now = asyncio.get_running_loop().time
-        await self._comparison.load()
         # Not at once: after a stop, what the listeners have kept comes first, and it holds the errors' text.
         next_poll = now() + self._interval
         looks: list[float] = []
         while True:
-            seen = self._wake.count
             if now() >= next_poll:
                 next_poll = now() + await self.poll()
             elif looks and now() >= looks[0]:
                 looks = looks[1:] if await self.look_at_assets() else []
-            if await self._wake.wait(seen, max(0.0, min([next_poll, *looks]) - now())):
+            nudged = await self._wake.wait(self._seen, max(0.0, min([next_poll, *looks]) - now()))
+            self._seen = self._wake.count
+            if nudged:
                 looks = sorted({*looks[:1], *(now() + after for after in NUDGE_LOOKS)})
 
     async def poll(self) -> float:
@@ -133,6 +136,7 @@ class Reconciler:
         deployment = self._api.deployment
         result = "ok"
         try:
+            await self._comparison.load()
             await work()
         except Recoverable as error:
             result = next((name for kind, name in RESULTS.items() if isinstance(error, kind)), "error")

@@ -1,0 +1,210 @@
+"""A small HTTP server that answers as Airflow does, with failures by script: what no real one gives."""
+
+import json
+import threading
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from tests import wait
+from tests.monitor.conftest import FakeClock
+
+USERNAME = "monitor"
+PASSWORD = "Airflow's own secret"
+UPDATED = "_updated_at"
+"""The row's updated_at: Airflow filters on it, and does not tell it."""
+
+Row = dict[str, Any]
+
+
+@dataclass
+class FakeAirflow:
+    """Lists what the tests put into it, and keeps what it was asked."""
+
+    clock: FakeClock
+    runs: list[Row] = field(default_factory=list)
+    tasks: list[Row] = field(default_factory=list)
+    assets: list[Row] = field(default_factory=list)
+    dags: list[str] = field(default_factory=list)
+    log: str = ""
+    cursors: bool = True
+    token_life: float = 3600
+    failures: list[tuple[str, Response]] = field(default_factory=list)
+    """Answered once, in this order, to requests whose path holds the text."""
+    before_answer: Callable[[Request], None] = lambda _request: None
+    logins: int = 0
+    tokens: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
+    url: str = ""
+
+    def app(self) -> Starlette:
+        routes = [
+            Route("/auth/token", self._sign_in, methods=["POST"]),
+            Route("/api/v2/version", self._version),
+            Route("/api/v2/{path:path}", self._answer),
+        ]
+        return Starlette(routes=routes)
+
+    def requests(self, part: str) -> list[str]:
+        return [path for path in self.asked if part in path]
+
+    async def _version(self, _request: Request) -> Response:
+        return JSONResponse({"version": "3.3.2"})
+
+    async def _sign_in(self, request: Request) -> Response:
+        self.logins += 1
+        login = await request.json()
+        if login != {"username": USERNAME, "password": PASSWORD}:
+            return JSONResponse({"detail": "Invalid credentials"}, 401)
+        token = self._token()
+        self.tokens.add(token)
+        return JSONResponse({"access_token": token}, 201)
+
+    def _token(self) -> str:
+        issued = (
+            self.clock().timestamp() - 7200
+        )  # two hours behind the monitor's clock: no life may depend on it
+        claims = {"sub": USERNAME, "iat": issued, "exp": issued + self.token_life, "n": self.logins}
+        middle = urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+        return f"e30.{middle}.c2ln"
+
+    def _answer(self, request: Request) -> Response:
+        raw = request.scope["raw_path"].decode()
+        self.asked.append(f"{raw}?{request.url.query}")
+        self.before_answer(request)
+        for number, (part, failure) in enumerate(self.failures):
+            if part in raw:
+                del self.failures[number]
+                return failure
+        if request.headers.get("authorization", "").removeprefix("Bearer ") not in self.tokens:
+            return JSONResponse({"detail": "Token Expired"}, 401)
+        response = self._listing(request, raw)
+        response.headers["Date"] = format_datetime(self.clock(), usegmt=True)
+        return response
+
+    def _listing(self, request: Request, path: str) -> Response:
+        if "/logs/" in path:
+            return PlainTextResponse(self.log, media_type="application/x-ndjson")
+        if path.endswith("/taskInstances"):
+            return self._page(request, "task_instances", self.tasks, "updated_at")
+        if path.endswith("/dagRuns"):
+            return self._page(request, "dag_runs", self.runs, "updated_at")
+        if path.endswith("/assets/events"):
+            return self._page(request, "asset_events", self.assets, "timestamp")
+        if path.endswith("/dags"):
+            return self._page(request, "dags", [{"dag_id": dag} for dag in self.dags], "")
+        for run in self.runs:
+            if path.endswith(f"/dagRuns/{run['dag_run_id']}"):
+                return JSONResponse(_told(run))
+        return JSONResponse({"detail": f"nothing at {path}"}, 404)
+
+    def _page(self, request: Request, key: str, rows: list[Row], column: str) -> Response:
+        query = request.query_params
+        states = query.getlist("state")
+        since, until = query.get(f"{column}_gte"), query.get(f"{column}_lte")
+        found = [
+            row
+            for row in rows
+            if (not states or row["state"] in states)
+            and (not since or _when(row) >= datetime.fromisoformat(since.replace("Z", "+00:00")))
+            and (not until or _when(row) <= datetime.fromisoformat(until.replace("Z", "+00:00")))
+        ]
+        limit = min(int(query["limit"]), 100)
+        cursor = query.get("cursor") if self.cursors else None
+        start = int(cursor) if cursor else int(query.get("offset", 0))
+        page = found[start : start + limit]
+        answer: dict[str, Any] = {key: [_told(row) for row in page], "total_entries": len(found)}
+        if self.cursors and "cursor" in query:
+            answer["next_cursor"] = str(start + limit) if start + limit < len(found) else None
+        return JSONResponse(answer)
+
+
+def _when(row: Row) -> datetime:
+    moment = row.get(UPDATED) or datetime.fromisoformat(row["timestamp"].replace("Z", "+00:00"))
+    assert isinstance(moment, datetime)
+    return moment
+
+
+def _told(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name != UPDATED}
+
+
+@contextmanager
+def serving(fake: FakeAirflow) -> Iterator[FakeAirflow]:
+    """The fake on a real socket of the loopback address."""
+    config = uvicorn.Config(
+        fake.app(), host="127.0.0.1", port=0, log_config=None, access_log=False, date_header=False
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, name="fake-airflow")
+    thread.start()
+    try:
+        wait.until(lambda: server.started or not thread.is_alive(), "the fake Airflow to start")
+        fake.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        yield fake
+    finally:
+        server.should_exit = True
+        thread.join(20)
+
+
+def moment(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def run_row(run_id: str, ended: datetime, state: str = "success", updated: datetime | None = None) -> Row:
+    start = ended - timedelta(seconds=10)
+    return {
+        "dag_run_id": run_id,
+        "dag_id": "etl",
+        "state": state,
+        "run_type": "manual",
+        "queued_at": moment(start),
+        "run_after": moment(start),
+        "start_date": moment(start),
+        "end_date": None if state == "running" else moment(ended),
+        UPDATED: updated or ended,
+    }
+
+
+def task_row(number: int, ended: datetime, state: str = "success", updated: datetime | None = None) -> Row:
+    return {
+        "id": f"01936a5e-0000-7000-8000-{number:012d}",
+        "dag_run_id": "manual__1",
+        "dag_id": "etl",
+        "task_id": f"task_{number}",
+        "map_index": -1,
+        "try_number": 1,
+        "max_tries": 0,
+        "state": state,
+        "start_date": moment(ended - timedelta(seconds=1)),
+        "end_date": None if state == "running" else moment(ended),
+        "operator": "PythonOperator",
+        "hostname": "worker-1",
+        UPDATED: updated or ended,
+    }
+
+
+def asset_row(number: int, made: datetime, created: list[str] | None = None) -> Row:
+    return {
+        "id": number,
+        "uri": f"file:///models/{number}.pkl",
+        "name": f"{number}.pkl",
+        "group": "asset",
+        "extra": {},
+        "source_dag_id": "etl",
+        "source_run_id": "manual__1",
+        "source_task_id": "task_1",
+        "source_map_index": -1,
+        "created_dagruns": [{"dag_id": "release", "run_id": run} for run in created or ()],
+        "timestamp": moment(made),
+    }

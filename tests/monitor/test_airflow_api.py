@@ -1,0 +1,282 @@
+"""The REST client against a scripted server: tokens, pages, failures, logs."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+
+from monitor.airflow_api import AirflowApi
+from monitor.airflow_api.connection import MAX_ANSWER
+from monitor.airflow_api.paging import PAGE_SIZE
+from monitor.errors import AirflowError, AirflowNotFound, AirflowRefused, AirflowUnreachable
+from tests.monitor.airflow_api_fake import PASSWORD, USERNAME, FakeAirflow, run_row, serving, task_row
+from tests.monitor.conftest import NOW, FakeClock
+from tests.ports import free_port
+
+T = TypeVar("T")
+
+
+@pytest.fixture
+def fake(clock: FakeClock) -> Iterator[FakeAirflow]:
+    with serving(FakeAirflow(clock)) as fake:
+        yield fake
+
+
+def ask(
+    fake: FakeAirflow,
+    question: Callable[[AirflowApi], Awaitable[T]],
+    password: str = PASSWORD,
+    timeout: float = 10,
+    url: str | None = None,
+) -> T:
+    async def story() -> T:
+        api = AirflowApi("local", url or fake.url, USERNAME, password, timeout, fake.clock)
+        try:
+            return await question(api)
+        finally:
+            await api.close()
+
+    return asyncio.run(story())
+
+
+def test_one_token_serves_many_questions_at_once(fake: FakeAirflow) -> None:
+    fake.dags = ["a", "b"]
+
+    async def question(api: AirflowApi) -> list[int]:
+        return await asyncio.gather(*(api.may_read() for _ in range(8)))
+
+    assert ask(fake, question) == [2] * 8
+    assert fake.logins == 1
+
+
+def test_the_token_is_renewed_before_it_ends_whatever_airflows_clock_says(fake: FakeAirflow) -> None:
+    async def question(api: AirflowApi) -> list[int]:
+        logins = []
+        for seconds in (0, 3000, 500):  # of a life of 3600; the tokens are dated two hours ago
+            fake.clock.forward(seconds)
+            await api.may_read()
+            logins.append(fake.logins)
+        return logins
+
+    assert ask(fake, question) == [1, 1, 2]
+
+
+def test_a_token_that_is_refused_is_renewed_once_and_the_question_asked_again(fake: FakeAirflow) -> None:
+    fake.dags = ["a"]
+
+    async def question(api: AirflowApi) -> list[int]:
+        await api.may_read()
+        fake.tokens.clear()  # the JWT secret was changed
+        return await asyncio.gather(*(api.may_read() for _ in range(4)))
+
+    assert ask(fake, question) == [1] * 4
+    assert fake.logins == 2
+
+
+def test_a_token_that_was_signed_with_another_secret_is_renewed_too(fake: FakeAirflow) -> None:
+    fake.failures = [("/dags", JSONResponse({"detail": "Invalid JWT token"}, 403))]
+
+    assert ask(fake, lambda api: api.may_read()) == 0
+    assert fake.logins == 2
+
+
+def test_a_new_token_that_is_refused_is_an_error(fake: FakeAirflow) -> None:
+    fake.failures = [("/dags", JSONResponse({"detail": "Not authenticated"}, 401)) for _ in range(2)]
+
+    with pytest.raises(AirflowRefused, match="JWT secrets differ"):
+        ask(fake, lambda api: api.may_read())
+    assert fake.logins == 2
+
+
+def test_a_wrong_password_is_named_without_it_and_not_tried_again_at_once(fake: FakeAirflow) -> None:
+    async def question(api: AirflowApi) -> list[str]:
+        told = []
+        for seconds in (0, 5, 60):
+            fake.clock.forward(seconds)
+            with pytest.raises(AirflowRefused) as refused:
+                await api.may_read()
+            told.append(str(refused.value))
+        return told
+
+    told = ask(fake, question, password="wr0ng-password")
+    assert fake.logins == 2
+    assert all("WINDSOCK_AIRFLOW_PASSWORD" in text and "wr0ng-password" not in text for text in told)
+
+
+def test_another_users_sign_in_and_what_that_one_may_read(fake: FakeAirflow) -> None:
+    fake.dags = [f"dag_{number:03d}" for number in range(250)]
+
+    async def question(api: AirflowApi) -> set[str]:
+        return await api.readable_dags(await api.sign_in(USERNAME, PASSWORD))
+
+    assert ask(fake, question, password="not needed") == set(fake.dags)
+    assert fake.logins == 1
+    assert "exclude_stale=false" in fake.asked[0]
+
+
+def test_another_users_token_that_has_ended_is_refused_and_not_renewed(fake: FakeAirflow) -> None:
+    with pytest.raises(AirflowRefused):
+        ask(fake, lambda api: api.readable_dags("ended"))
+    assert fake.logins == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "told"),
+    [
+        (JSONResponse({"detail": "Forbidden"}, 403), AirflowRefused, "Viewer"),
+        (JSONResponse({"detail": "The DagRun was not found"}, 404), AirflowNotFound, "was not found"),
+        (PlainTextResponse("slow down", 429), AirflowUnreachable, "again later"),
+        (PlainTextResponse("<html>oops", 500), AirflowUnreachable, "500"),
+        (JSONResponse({"detail": [{"loc": "limit"}]}, 422), AirflowError, "limit"),
+        (RedirectResponse("https://elsewhere"), AirflowError, "WINDSOCK_AIRFLOW_URL"),
+        (PlainTextResponse("<html>a proxy's page"), AirflowError, "not JSON"),
+        (JSONResponse([1]), AirflowError, "not a JSON object"),
+        (PlainTextResponse(b" " * (MAX_ANSWER + 1)), AirflowError, "longer than"),
+    ],
+)
+def test_each_failure_says_whether_to_try_again_and_what_to_mend(
+    fake: FakeAirflow, answer: Response, error: type[AirflowError], told: str
+) -> None:
+    fake.failures = [("/dagRuns/", answer)]
+
+    with pytest.raises(AirflowError, match=told) as failed:
+        ask(fake, lambda api: api.dag_run("etl", "manual__1"))
+    assert type(failed.value) is error
+
+
+def test_no_answer_is_told_without_what_is_secret_in_the_url(fake: FakeAirflow) -> None:
+    url = f"http://someone:s3cret@127.0.0.1:{free_port()}"
+
+    with pytest.raises(AirflowUnreachable, match=r"127\.0\.0\.1") as failed:
+        ask(fake, lambda api: api.version(), url=url)
+    assert "s3cret" not in str(failed.value)
+
+
+def test_a_server_that_never_answers_is_given_up_on(fake: FakeAirflow) -> None:
+    release = threading.Event()
+
+    def hold(_request: Request) -> None:
+        release.wait(20)
+
+    fake.before_answer = hold
+    try:
+        with pytest.raises(AirflowUnreachable, match="no answer"):
+            ask(fake, lambda api: api.may_read(), timeout=0.2)
+    finally:
+        release.set()
+
+
+@pytest.mark.parametrize("cursors", [True, False])
+def test_every_page_is_read(fake: FakeAirflow, cursors: bool) -> None:
+    fake.cursors = cursors
+    fake.tasks = [task_row(number, NOW) for number in range(2 * PAGE_SIZE + 50)]
+    fake.tasks[7]["state"] = "failed"
+
+    async def question(api: AirflowApi) -> tuple[int, int]:
+        every = await api.task_instances("etl", "manual__1")
+        return len({row["id"] for row in every}), len(
+            await api.task_instances("etl", "manual__1", ["failed"])
+        )
+
+    assert ask(fake, question) == (len(fake.tasks), 1)
+
+
+def test_what_was_updated_in_a_time_and_when_airflow_said_so(fake: FakeAirflow) -> None:
+    fake.runs = [run_row(str(number), NOW + timedelta(seconds=number)) for number in range(5)]
+    fake.clock.forward(3600)
+
+    async def question(api: AirflowApi) -> list[Any]:
+        since, until = NOW + timedelta(seconds=1), NOW + timedelta(seconds=3)
+        return [page async for page in api.runs_updated(since, until, ["success"])]
+
+    (page,) = ask(fake, question)
+    assert [row["dag_run_id"] for row in page.rows] == ["1", "2", "3"]
+    assert (page.total, page.moment) == (3, fake.clock())
+
+
+@pytest.mark.parametrize("answer", [{"dag_runs": None}, {"dag_runs": ["no object"]}, {}])
+def test_a_listing_that_is_none_is_an_error(fake: FakeAirflow, answer: dict[str, Any]) -> None:
+    fake.failures = [("/dagRuns", JSONResponse(answer))]
+
+    async def question(api: AirflowApi) -> list[Any]:
+        return [page async for page in api.runs_updated(NOW)]
+
+    with pytest.raises(AirflowError, match="dag_runs"):
+        ask(fake, question)
+
+
+def test_names_are_quoted_in_paths(fake: FakeAirflow) -> None:
+    with pytest.raises(AirflowNotFound):
+        ask(fake, lambda api: api.dag_run("données/été?", "manual__2026-11-22T10:00:00+00:00/../x"))
+    (path,) = fake.requests("/dags/")
+    assert path.startswith("/api/v2/dags/donn%C3%A9es%2F%C3%A9t%C3%A9%3F/dagRuns/manual__2026-11-22T10%3A00")
+    assert "%2B00%3A00%2F..%2Fx" in path
+
+
+def records(*events: dict[str, Any]) -> str:
+    return "".join(json.dumps(event) + "\n" for event in events)
+
+
+def tail(fake: FakeAirflow, lines: int) -> list[str]:
+    return ask(fake, lambda api: api.log_tail("etl", "manual__1", "load", 3, 2, lines))
+
+
+def test_a_logs_end_as_text_with_the_chain_of_errors(fake: FakeAirflow) -> None:
+    cause = {
+        "exc_type": "KeyError",
+        "exc_value": "'x'",
+        "frames": [{"filename": "/d.py", "lineno": 1, "name": "f"}],
+    }
+    error = {"exc_type": "ValueError", "exc_value": "no good\nat all", "frames": []}
+    fake.log = records(
+        {"timestamp": None, "event": "::group::Log message source details"},
+        {"timestamp": "2026-11-22T10:00:01.123456Z", "event": "two\nlines", "level": "info"},
+        {
+            "timestamp": "2026-11-22T10:00:02Z",
+            "event": "Task failed",
+            "level": "error",
+            "error_detail": [error, cause],
+        },
+        {"timestamp": "2026-11-22T10:00:03Z", "event": "::endgroup::"},
+    )
+
+    assert tail(fake, 100) == [
+        "2026-11-22 10:00:01 INFO two",
+        "lines",
+        "2026-11-22 10:00:02 ERROR Task failed",
+        '  File "/d.py", line 1, in f',
+        "KeyError: 'x'",
+        "The error above led to:",
+        "ValueError: no good",
+        "at all",
+    ]
+    assert fake.requests("/logs/2")[0].endswith("/taskInstances/load/logs/2?map_index=3")
+
+
+def test_only_the_last_lines_are_kept_and_long_ones_cut(fake: FakeAirflow) -> None:
+    fake.log = records(*({"event": f"line {number}"} for number in range(5000)), {"event": "x" * 300_000})
+
+    *before, last = tail(fake, 3)
+
+    assert before == ["line 4998", "line 4999"]
+    assert len(last) == 2000
+
+
+@pytest.mark.parametrize("log", ["", "\n\n", "plain text\n", '"a string"\n', "plain text"])
+def test_a_log_that_is_not_structured_is_taken_as_it_is(fake: FakeAirflow, log: str) -> None:
+    fake.log = log
+
+    assert tail(fake, 5) == [line for line in log.splitlines() if line]
+
+
+def test_a_log_that_is_not_there_is_not_found(fake: FakeAirflow) -> None:
+    fake.failures = [("/logs/", JSONResponse({"detail": "TaskInstance not found"}, 404))]
+
+    with pytest.raises(AirflowNotFound):
+        tail(fake, 5)
