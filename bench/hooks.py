@@ -33,7 +33,7 @@ from typing import Any
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 SECRET = "whsec_" + base64.b64encode(b"bench" * 8).decode()
-PACE = 0.005  # seconds between two hooks of the scheduler: 200 state changes a second
+PACE = 0.01  # seconds between two hooks of the scheduler: 100 state changes a second
 CASES = ("up", "down", "hanging")
 TASK_TOTAL = "task: all hooks together"
 Samples = dict[str, list[float]]  # seconds, by hook
@@ -41,7 +41,7 @@ Samples = dict[str, list[float]]  # seconds, by hook
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hooks", type=int, default=2000, help="calls of each scheduler hook")
+    parser.add_argument("--hooks", type=int, default=300, help="calls of each scheduler hook")
     parser.add_argument("--tasks", type=int, default=200, help="forked task processes")
     parser.add_argument("--worker", choices=["scheduler", "tasks"], help=argparse.SUPPRESS)
     parser.add_argument("--count", type=int, help=argparse.SUPPRESS)

@@ -25,6 +25,10 @@ class Backoff:
         until = self._state()[1]
         return min(max(until - time.time(), 0.0), LONGEST_WAIT)
 
+    def failing(self) -> bool:
+        """Whether the last attempt of any process failed."""
+        return self._state()[0] > 0
+
     def failed(self, at_least: float = 0.0) -> float:
         """Notes a failure and gives the seconds to wait; `at_least` as the monitor's Retry-After has it."""
         failures = self._state()[0] + 1

@@ -5,14 +5,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from contextlib import suppress
 from pathlib import Path
 
-READY = 32  # files a process: a burst of state changes; what is more is made by the hook itself
-PREFIX = ".ready-"  # hidden: no draft of a dead writer, and no event
-
-Draft = tuple[int, Path]
-"""An open, empty file and its path."""
+READY = 128  # files a process: a busy second's state changes; what is more is made by the hook itself
+PREFIX = ".ready-"  # hidden: no event
 
 
 class Drafts:
@@ -20,19 +16,20 @@ class Drafts:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._ready: deque[Draft] = deque()
+        self._ready: deque[Path] = deque()
 
-    def take(self) -> Draft:
-        """A draft that nobody else has. Raises OSError."""
+    def take(self) -> Path:
+        """An empty file that nobody else has. Raises OSError."""
         try:
             return self._ready.popleft()
         except IndexError:
             return self.make()
 
-    def make(self) -> Draft:
+    def make(self) -> Path:
         """A new one, whatever is ready. Raises OSError."""
         path = self._directory / f"{PREFIX}{os.getpid()}-{os.urandom(8).hex()}"
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), path
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        return path
 
     def stock(self) -> None:
         """Called by a thread, between hooks. Raises OSError."""
@@ -40,7 +37,5 @@ class Drafts:
             self._ready.append(self.make())
 
     def forget(self) -> None:
-        """Gives up what is ready, and leaves the files to whoever owns them or sweeps them."""
-        while self._ready:
-            with suppress(IndexError, OSError):
-                os.close(self._ready.popleft()[0])
+        """Leaves what is ready to whoever owns it, or sweeps it away."""
+        self._ready.clear()

@@ -16,6 +16,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 
 from windsock.backoff import Backoff
 from windsock.courier import Courier, Later, batches
@@ -30,6 +31,8 @@ GAP = 0.02  # seconds between passes: events that come in a burst go out in one 
 RECOVER_EVERY = 60.0  # seconds: drafts of dead writers are rare
 BROKEN_AGAIN = 5.0  # seconds, after an error of the disk or of our own
 REQUEST_SECONDS = 10.0  # for one request; the monitor answers in milliseconds, or is in trouble
+PROBE_SECONDS = 3.0  # for the first request after a failure,
+PROBE = 10  # of so many events: whether the monitor is back is soon told
 PASS = 5_000  # events; then the spool is listed, and counted, anew
 THREAD_BATCH = 100  # events a request from a thread: it shares the GIL with the scheduler's loop
 
@@ -74,7 +77,7 @@ class Drainer:
         more = bool(self._spool.names())
         while more and not self._stopping.is_set():
             with self._turn() as mine:
-                more = not mine or self._send_oldest() > PASS
+                more = not mine or self._send_oldest()
             if not mine:
                 self._woken.wait(BUSY_AGAIN)
         return not self._spool.names()
@@ -106,17 +109,18 @@ class Drainer:
         if not self._spool.names():
             return POLL_EVERY
         with self._turn() as mine:
-            return BUSY_AGAIN if not mine or self._send_oldest() > PASS else POLL_EVERY
+            return BUSY_AGAIN if not mine or self._send_oldest() else POLL_EVERY
 
-    def _send_oldest(self) -> int:
-        """Sends the oldest PASS events; gives how many waited."""
+    def _send_oldest(self) -> bool:
+        """Sends the oldest events; gives whether more wait."""
+        most, seconds = (PROBE, PROBE_SECONDS) if self._backoff.failing() else (PASS, REQUEST_SECONDS)
         names = self._spool.names()
-        for batch in batches(self._letters(names[:PASS]), self._batch):
-            self._courier.carry(batch, lambda: REQUEST_SECONDS)
+        for batch in batches(islice(self._letters(names), most), self._batch):
+            self._courier.carry(batch, lambda: seconds)
             self._backoff.succeeded()
             if self._stopping.is_set():
                 break
-        return len(names)
+        return len(names) > most
 
     def _letters(self, names: list[str]) -> Iterator[Letter]:
         for name in names:

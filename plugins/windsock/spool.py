@@ -23,7 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from windsock.drafts import Draft, Drafts
+from windsock.drafts import Drafts
 from windsock.quota import Quota
 from windsock.tally import Tally
 
@@ -155,11 +155,13 @@ class Spool:
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for directory in (self._tmp, self._new, self._bad):
             directory.mkdir(mode=0o700, exist_ok=True)
-            if directory.stat().st_uid != os.geteuid():
+            status = directory.stat()
+            if status.st_uid != os.geteuid():
                 raise PermissionError(
                     f"{directory} belongs to another user; give [windsock] spool_dir a path of this user's"
                 )
-            directory.chmod(0o700)
+            if status.st_mode & 0o077:
+                directory.chmod(0o700)
         self._ready = True
 
     def _measure(self) -> tuple[int, int]:
@@ -172,16 +174,16 @@ class Spool:
             path.with_name(path.name + ".reason").unlink(missing_ok=True)
 
 
-def _fill(draft: Draft, target: Path, body: bytes) -> None:
-    descriptor, path = draft
+def _fill(draft: Path, target: Path, body: bytes) -> None:
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CLOEXEC)
     try:
         written = os.write(descriptor, body)
     finally:
         os.close(descriptor)
     if written != len(body):
-        path.unlink(missing_ok=True)
-        raise OSError(f"{path} took only a part of the event")
-    path.rename(target)
+        draft.unlink(missing_ok=True)
+        raise OSError(f"{draft} took only a part of the event")
+    draft.rename(target)
 
 
 def _read(path: Path) -> bytes:
