@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import signal
 import sys
 from base64 import b64encode
 from pathlib import Path
@@ -74,6 +75,9 @@ def serve() -> None:
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
     )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal once more after its graceful end: to be told to stop is no failure.
+        signal.signal(number, lambda *_: None)
     server.run()
     if fatal or not server.started:
         typer.secho(f"windsock: {'; '.join(fatal) or 'the server did not start'}", err=True, fg="red")
