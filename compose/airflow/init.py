@@ -36,7 +36,9 @@ def main(environ: Mapping[str, str]) -> None:
     smtp = smtp_connection(environ)  # a mistake in .env is told before a minute of work
     admin = environ["AIRFLOW_USERNAME"]
     if admin == VIEWER:
-        raise SystemExit(f"AIRFLOW_USERNAME is {VIEWER!r}, which is the monitor's own user; take another name")
+        raise SystemExit(
+            f"AIRFLOW_USERNAME is {VIEWER!r}, which is the monitor's own user; take another name"
+        )
     migrate()
     set_user(User(admin, environ["AIRFLOW_PASSWORD"], "Admin", "admin@localhost"))
     set_user(User(VIEWER, environ["AIRFLOW_VIEWER_PASSWORD"], "Viewer", "windsock@localhost"))
@@ -70,7 +72,7 @@ def set_user(user: User) -> None:
             done = security.reset_password(found.id, user.password)
         if not done:
             raise RuntimeError(f"Airflow did not take the user {user.name!r}; the log above says why")
-        print(f"user {user.name}: {user.role}")
+        print(f"user {user.name}: {user.role}")  # noqa: T201 (the container's log)
 
 
 def smtp_connection(environ: Mapping[str, str]) -> dict[str, object]:
@@ -101,7 +103,7 @@ def set_connection(name: str, fields: dict[str, object]) -> None:
     with create_session() as session:
         session.execute(delete(Connection).where(Connection.conn_id == name))
         session.add(Connection.from_json(json.dumps(fields), conn_id=name))
-    print(f"connection {name}: {fields['host']}:{fields['port']}")
+    print(f"connection {name}: {fields['host']}:{fields['port']}")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -1,0 +1,97 @@
+"""The scripts' own manners: the .env they write, and what they say where they cannot go on."""
+
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.compose.stack import read_env
+
+ROOT = Path(__file__).parents[2]
+SECRETS = {
+    "AIRFLOW_PASSWORD",
+    "AIRFLOW_VIEWER_PASSWORD",
+    "POSTGRES_PASSWORD",
+    "AIRFLOW_FERNET_KEY",
+    "AIRFLOW_JWT_SECRET",
+    "AIRFLOW_API_SECRET",
+    "WINDSOCK_INGEST_SECRET",
+    "WINDSOCK_SESSION_SECRET",
+}
+MISTAKE, NO_DOCKER = 2, 3
+
+
+def script(name: str, env_file: Path, **env: str) -> "subprocess.CompletedProcess[str]":
+    """Run one as a user would, with a project of its own that has nothing running."""
+    own = {"ENV_FILE": str(env_file), "COMPOSE_PROJECT_NAME": "windsock-test-scripts"}
+    return subprocess.run(
+        [ROOT / "compose" / name], env=os.environ | own | env, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_env_is_written_with_fresh_secrets_for_this_user_only(tmp_path: Path) -> None:
+    first, second = (tmp_path / name for name in ("first", "second"))
+    for path in (first, second):
+        assert script("env", path).returncode == 0
+        assert path.stat().st_mode & 0o777 == 0o600
+    made = [read_env(path)[name] for path in (first, second) for name in sorted(SECRETS)]
+    assert len(set(made)) == 2 * len(SECRETS)
+    assert min(map(len, made)) >= 20
+
+
+def test_env_that_is_there_keeps_its_values_and_gets_what_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text("AIRFLOW_PASSWORD=mine\nPOSTGRES_PASSWORD=\nAIRFLOW_PORT=9999")
+    told = script("env", path).stdout
+    settings = read_env(path)
+    assert settings["AIRFLOW_PASSWORD"] == "mine"
+    assert settings["AIRFLOW_PORT"] == "9999"
+    assert set(settings) == SECRETS | {"AIRFLOW_PORT"}
+    assert all(settings.values())
+    assert not any(settings[name] in told for name in SECRETS)
+    before = path.read_bytes()
+    assert script("env", path).stdout == ""
+    assert path.read_bytes() == before
+
+
+def test_port_that_is_taken_is_named_with_its_variable(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = script("up", tmp_path / ".env", MONITOR_PORT=port, AIRFLOW_PORT="1", MAILPIT_PORT="2")
+    assert done.returncode == MISTAKE
+    assert f"port {port} is taken" in done.stderr
+    assert "MONITOR_PORT" in done.stderr
+
+
+def test_daemon_that_does_not_answer_is_told(tmp_path: Path) -> None:
+    done = script("up", tmp_path / ".env", DOCKER_HOST=f"unix://{tmp_path}/none.sock")
+    assert done.returncode == NO_DOCKER
+    assert "daemon does not answer" in done.stderr
+    assert not (tmp_path / ".env").exists()
+
+
+def test_machine_without_docker_is_told(tmp_path: Path) -> None:
+    for tool in ("bash", "dirname"):
+        where = shutil.which(tool)
+        assert where is not None
+        (tmp_path / tool).symlink_to(where)
+    done = script("up", tmp_path / ".env", PATH=str(tmp_path))
+    assert done.returncode == NO_DOCKER
+    assert "Docker is not installed" in done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(SECRETS))
+def test_compose_itself_refuses_to_start_without_a_secret(tmp_path: Path, name: str) -> None:
+    path = tmp_path / ".env"
+    script("env", path)
+    kept = [line for line in path.read_text().splitlines() if not line.startswith(f"{name}=")]
+    path.write_text("\n".join(kept))
+    probe = f'source "{ROOT}/compose/engine.sh"; need_docker; compose config'
+    done = subprocess.run(
+        ["bash", "-c", probe], env=os.environ | {"ENV_FILE": str(path)}, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert "make compose" in done.stderr
