@@ -18,6 +18,8 @@ def stack() -> Iterator[Stack]:
     """The stack, with its DAGs read."""
     if "COMPOSE_PROJECT_NAME" not in os.environ:
         pytest.fail("no stack is up for these tests: start them with tests/compose/run", pytrace=False)
-    up = Stack(os.environ)
-    wait.until(lambda: all(up.airflow(f"dags/{dag}").is_success for dag in DAGS), "all DAGs", PARSE_SECONDS)
-    return up
+    with closing(Stack(os.environ)) as up:
+        wait.until(
+            lambda: all(up.airflow(f"dags/{dag}").is_success for dag in DAGS), "all DAGs", PARSE_SECONDS
+        )
+        yield up
