@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Select, func, insert, select, update
 from monitor.database.schema import deliveries, delivery_attempts
 from monitor.errors import WindsockError
 from monitor.outbox.record import Delivery, Outcome
-from monitor.outbox.state import WAITING, State, check
+from monitor.outbox.state import WAITING, State, TransitionError, check
 
 REQUEUED = "requeued"
 _WAITING = [state.value for state in WAITING]
@@ -111,6 +111,8 @@ def requeue(connection: Connection, delivery_id: int, now: datetime) -> Delivery
     delivery = _one(connection, _by_id(delivery_id).with_for_update())
     if delivery is None:
         return None
+    if delivery.state is State.SENDING:
+        raise TransitionError(f"delivery {delivery_id} is sending at this moment; wait for what comes of it")
     check(delivery.state, State.PENDING)
     _write(
         connection,

@@ -1,0 +1,268 @@
+"""The outbox: its states, its leases, and what is known after a crash."""
+
+from dataclasses import replace
+from datetime import timedelta
+from threading import Barrier, Thread
+
+import pytest
+
+from monitor import event_log, outbox
+from monitor.board import RunName
+from monitor.database import Database
+from monitor.events import parse_event
+from monitor.outbox import ALLOWED, Delivery, LeaseLost, Outcome, State, TransitionError
+from monitor.rules import Decision
+from tests.monitor.conftest import NOW, FakeClock
+from tests.sample import run_event
+
+LEASE = timedelta(seconds=45)
+TO = ("a@example.com", "b@example.com")
+
+
+def put(database: Database, dag_id: str = "etl", run_id: str = "manual__1", seconds: float = 0) -> int:
+    """One delivery; answers its id."""
+    event = parse_event(run_event("failed", dag_id=dag_id, run_id=run_id))
+    now = NOW + timedelta(seconds=seconds)
+
+    def write(connection: object) -> None:
+        [seq] = event_log.append(connection, [event], now)  # type: ignore[arg-type]
+        assert seq is not None
+        decision = Decision("failures", "run_failed", TO, "rule 'failures'")
+        outbox.put(connection, seq, event, [decision], now, "example.com")  # type: ignore[arg-type]
+
+    database.write_now(write)
+    return max(delivery.id for delivery in listed(database))
+
+
+def listed(database: Database) -> list[Delivery]:
+    return database.read_now(lambda connection: outbox.deliveries(connection, 100))
+
+
+def claimed(database: Database, clock: FakeClock) -> Delivery:
+    delivery = database.write_now(lambda connection: outbox.claim(connection, clock(), LEASE))
+    assert delivery is not None
+    return delivery
+
+
+def settle(database: Database, delivery: Delivery, outcome: Outcome, clock: FakeClock) -> Delivery:
+    database.write_now(lambda connection: outbox.settle(connection, delivery, outcome, clock()))
+    return found(database, delivery.id)
+
+
+def found(database: Database, delivery_id: int) -> Delivery:
+    delivery = database.read_now(lambda connection: outbox.find(connection, delivery_id))
+    assert delivery is not None
+    return delivery
+
+
+def ledger(database: Database, delivery_id: int) -> list[tuple[str, str]]:
+    lines = database.read_now(lambda connection: outbox.attempts(connection, delivery_id))
+    return [(line.outcome, line.answer) for line in lines]
+
+
+def hand_over(database: Database, delivery: Delivery, clock: FakeClock) -> None:
+    database.write_now(lambda connection: outbox.hand_over(connection, delivery, clock(), "subject"))
+
+
+def reap(database: Database, clock: FakeClock) -> list[Delivery]:
+    return database.write_now(lambda connection: outbox.reap(connection, clock()))
+
+
+def test_every_state_has_its_table_and_ends_can_be_taken_up_again_only() -> None:
+    assert set(ALLOWED) == set(State)
+    for end in (State.SENT, State.DEAD, State.UNCERTAIN, State.SUPPRESSED, State.SUPERSEDED):
+        assert ALLOWED[end] == {State.PENDING}
+
+
+def test_a_delivery_goes_from_put_to_sent(database: Database, clock: FakeClock) -> None:
+    delivery_id = put(database)
+    fresh = found(database, delivery_id)
+    assert (fresh.state, fresh.recipients, fresh.remaining) == (State.PENDING, TO, TO)
+    delivery = claimed(database, clock)
+    assert found(database, delivery_id) == delivery
+    hand_over(database, delivery, clock)
+    done = settle(database, delivery, Outcome(State.SENT, "sent", answer="250 OK", remaining=()), clock)
+    assert (done.state, done.remaining, done.subject, done.attempts) == (State.SENT, (), "subject", 1)
+    assert (done.claim, done.lease_until, done.handed_at, done.settled_at) == (None, None, None, NOW)
+    assert ledger(database, delivery_id) == [("sent", "250 OK")]
+
+
+def test_what_is_due_longest_is_claimed_first_and_nothing_before_its_time(
+    database: Database, clock: FakeClock
+) -> None:
+    later, earlier = put(database, "later", seconds=10), put(database, "earlier", seconds=5)
+    assert database.write_now(lambda connection: outbox.claim(connection, clock(), LEASE)) is None
+    assert database.read_now(outbox.next_due) == NOW + timedelta(seconds=5)
+    clock.forward(10)
+    assert [claimed(database, clock).id, claimed(database, clock).id] == [earlier, later]
+    assert database.write_now(lambda connection: outbox.claim(connection, clock(), LEASE)) is None
+    assert database.read_now(outbox.next_due) == clock() + LEASE
+
+
+@pytest.mark.parametrize("state", [State.PENDING, State.PARKED])
+def test_what_waits_is_claimed_again(database: Database, clock: FakeClock, state: State) -> None:
+    put(database)
+    settle(database, claimed(database, clock), Outcome(state, "later", NOW + timedelta(hours=1)), clock)
+    assert database.write_now(lambda connection: outbox.claim(connection, clock(), LEASE)) is None
+    clock.forward(3600)
+    assert claimed(database, clock).state is State.SENDING
+
+
+def test_many_claimers_never_take_the_same(database: Database, clock: FakeClock) -> None:
+    for number in range(40):
+        put(database, run_id=f"run {number}")
+    taken: list[int] = []
+    start = Barrier(4)
+
+    def take() -> None:
+        start.wait()
+        while delivery := database.write_now(lambda connection: outbox.claim(connection, clock(), LEASE)):
+            taken.append(delivery.id)
+
+    threads = [Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == sorted(delivery.id for delivery in listed(database))
+
+
+def test_a_row_that_another_claimer_holds_is_stepped_over(database: Database, clock: FakeClock) -> None:
+    if database.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    first, second = put(database, "first"), put(database, "second")
+    with database.engine.begin() as one:
+        held = outbox.claim(one, clock(), LEASE)
+        assert held is not None
+        assert (held.id, claimed(database, clock).id) == (first, second)
+
+
+def test_a_crash_before_the_hand_over_sends_it_again(database: Database, clock: FakeClock) -> None:
+    delivery_id = put(database)
+    claimed(database, clock)
+    assert reap(database, clock) == []
+    clock.forward(46)
+    assert [delivery.state for delivery in reap(database, clock)] == [State.PENDING]
+    assert claimed(database, clock).id == delivery_id
+    assert ledger(database, delivery_id) == []
+
+
+def test_a_crash_after_the_hand_over_is_uncertain_and_not_sent_again(
+    database: Database, clock: FakeClock
+) -> None:
+    delivery_id = put(database)
+    hand_over(database, claimed(database, clock), clock)
+    clock.forward(46)
+    assert [delivery.state for delivery in reap(database, clock)] == [State.UNCERTAIN]
+    assert database.write_now(lambda connection: outbox.claim(connection, clock(), LEASE)) is None
+    [(outcome, _)] = ledger(database, delivery_id)
+    assert outcome == "uncertain"
+
+
+def test_a_renewed_lease_is_not_reaped(database: Database, clock: FakeClock) -> None:
+    put(database)
+    delivery = claimed(database, clock)
+    clock.forward(30)
+    database.write_now(lambda connection: outbox.renew(connection, delivery, clock() + LEASE))
+    clock.forward(30)
+    assert reap(database, clock) == []
+
+
+def test_who_has_lost_the_lease_changes_nothing(database: Database, clock: FakeClock) -> None:
+    put(database)
+    slow = claimed(database, clock)
+    clock.forward(46)
+    reap(database, clock)
+    quick = claimed(database, clock)
+    for late in (
+        lambda: settle(database, slow, Outcome(State.SENT, "sent", answer="250"), clock),
+        lambda: hand_over(database, slow, clock),
+        lambda: database.write_now(lambda connection: outbox.renew(connection, slow, clock() + LEASE)),
+    ):
+        with pytest.raises(LeaseLost):
+            late()
+    assert found(database, quick.id) == quick
+    assert ledger(database, quick.id) == []
+
+
+def test_what_is_settled_twice_is_settled_once(database: Database, clock: FakeClock) -> None:
+    put(database)
+    delivery = claimed(database, clock)
+    settle(database, delivery, Outcome(State.SENT, "sent", answer="250"), clock)
+    with pytest.raises(LeaseLost):
+        settle(database, delivery, Outcome(State.DEAD, "no"), clock)
+    with pytest.raises(TransitionError, match="sent cannot become dead"):
+        settle(database, replace(delivery, state=State.SENT), Outcome(State.DEAD, "no"), clock)
+
+
+@pytest.mark.parametrize("end", [State.DEAD, State.UNCERTAIN, State.SENT, State.SUPERSEDED, State.PARKED])
+def test_a_person_can_have_it_sent_again_and_the_ledger_stays(
+    database: Database, clock: FakeClock, end: State
+) -> None:
+    delivery_id = put(database)
+    settle(database, claimed(database, clock), Outcome(end, "because", NOW, answer="the words"), clock)
+    clock.forward(60)
+    again = database.write_now(lambda connection: outbox.requeue(connection, delivery_id, clock()))
+    assert again is not None
+    assert (again.state, again.next_attempt_at, again.settled_at) == (State.PENDING, clock(), None)
+    assert again.message_id == found(database, delivery_id).message_id
+    assert ledger(database, delivery_id) == [
+        (end.value, "the words"),
+        ("requeued", f"was {end.value}: because"),
+    ]
+    assert claimed(database, clock).id == delivery_id
+
+
+@pytest.mark.parametrize(("lacking", "told"), [((), TO), (("b@example.com",), ("b@example.com",))])
+def test_it_is_sent_again_to_those_who_lack_it_or_to_all(
+    database: Database, clock: FakeClock, lacking: tuple[str, ...], told: tuple[str, ...]
+) -> None:
+    delivery_id = put(database)
+    settle(database, claimed(database, clock), Outcome(State.SENT, "sent", remaining=lacking), clock)
+    database.write_now(lambda connection: outbox.requeue(connection, delivery_id, clock()))
+    assert claimed(database, clock).remaining == told
+
+
+def test_what_is_being_sent_or_does_not_exist_is_not_requeued(database: Database, clock: FakeClock) -> None:
+    delivery_id = put(database)
+    claimed(database, clock)
+    with pytest.raises(TransitionError, match="sending"):
+        database.write_now(lambda connection: outbox.requeue(connection, delivery_id, clock()))
+    assert database.write_now(lambda connection: outbox.requeue(connection, 999, clock())) is None
+
+
+def test_pages_filter_and_keep_to_the_readers_rights(database: Database, clock: FakeClock) -> None:
+    ids = [put(database, dag, run) for dag, run in (("etl", "1"), ("etl", "2"), ("secret", "1"))]
+
+    def ids_of(**filters: object) -> list[int]:
+        return [
+            delivery.id
+            for delivery in database.read_now(
+                lambda connection: outbox.deliveries(connection, 10, **filters)  # type: ignore[arg-type]
+            )
+        ]
+
+    assert ids_of() == ids[::-1]
+    assert ids_of(before=ids[2]) == [ids[1], ids[0]]
+    assert ids_of(dag_id="secret") == [ids[2]]
+    assert ids_of(run=RunName("local", "etl", "2")) == [ids[1]]
+    assert ids_of(state=State.SENT) == []
+    rights = frozenset({("local", "etl")})
+    assert ids_of(visible=rights) == [ids[1], ids[0]]
+    assert database.read_now(lambda connection: outbox.find(connection, ids[2], rights)) is None
+    assert database.read_now(lambda connection: outbox.find(connection, ids[0], rights)) is not None
+
+
+def test_each_state_is_counted(database: Database, clock: FakeClock) -> None:
+    for number in range(3):
+        put(database, run_id=str(number))
+    settle(database, claimed(database, clock), Outcome(State.SENT, "sent"), clock)
+    claimed(database, clock)
+    counts = database.read_now(outbox.counts)
+    assert set(counts) == set(State)
+    assert {state: number for state, number in counts.items() if number} == {
+        State.PENDING: 1,
+        State.SENDING: 1,
+        State.SENT: 1,
+    }
+    assert database.read_now(outbox.waiting) == 2
