@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from monitor.up.errors import CannotStart
 
 LOOPBACK = "127.0.0.1"
+PORTS = range(65536)
 CAN_HOLD = sys.platform == "linux"
 
 
@@ -34,8 +35,10 @@ class Port:
 def hold(wanted: int) -> Port:
     """`wanted`, or a free one if that is taken (0: any free one).
 
-    Raises CannotStart if this user may not open it.
+    Raises CannotStart if it is no port, or this user may not open it.
     """
+    if wanted not in PORTS:
+        raise CannotStart(f"port {wanted} is none: choose one from 1024 to {PORTS[-1]}, or 0 for any")
     try:
         return _hold(wanted, None)
     except OSError as error:

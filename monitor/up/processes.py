@@ -14,7 +14,7 @@ import psutil  # type: ignore[import-untyped]
 from monitor.up.child import KILL_SECONDS, adopt_orphans, descendants, kill_descendants
 from monitor.up.errors import PartDied
 
-GRACE_SECONDS = 8.0  # Airflow's scheduler and api-server end within 3 s when idle; a running task is cut
+GRACE_SECONDS = 5.0  # Airflow's components end within 3 s when idle; a task that runs longer is cut off
 WRAPPER_SECONDS = GRACE_SECONDS + KILL_SECONDS + 2
 MEASURE_SECONDS = 3.0  # reading some twenty processes takes some 20 ms
 TAIL_LINES = 15

@@ -1,9 +1,11 @@
 """What `windsock up` tells at the end."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.markup import escape
 
+from monitor.up.airflow_client import AssetEvent
 from monitor.up.home import ADMIN
 from monitor.up.setup import Setup
 from monitor.up.story import MODEL_ASSETS, Story
@@ -70,10 +72,17 @@ def _metrics(story: Story) -> list[str]:
 
 def _assets(story: Story) -> list[str]:
     return [
-        f"{escape(event.asset)}  sha256 {escape(str(event.extra.get('sha256', '?'))[:12])}…"
-        f"  began {escape(', '.join(dag_id for dag_id, _ in event.began) or 'nothing yet')}"
+        f"{escape(event.asset)}  {_digest(event.extra)}began {escape(_began(event))}"
         for event in (*story.assets, *story.promoted)
     ]
+
+
+def _began(event: AssetEvent) -> str:
+    return ", ".join(dag_id for dag_id, _ in event.began) or "nothing yet"
+
+
+def _digest(extra: Mapping[str, Any]) -> str:
+    return f"sha256 {escape(str(extra['sha256'])[:12])}…  " if extra.get("sha256") else ""
 
 
 def _mails(story: Story) -> list[str]:

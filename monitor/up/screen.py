@@ -1,6 +1,8 @@
 """What `windsock up` prints: steps with a spinner in a terminal, plain lines where there is none."""
 
 import contextlib
+import os
+import sys
 import time
 from collections.abc import Iterator
 
@@ -8,11 +10,19 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Print to nobody from now on. (Rich would end the process, and what was started with it.)"""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
 class Screen:
-    """Prints; a terminal that has gone away stops nothing."""
+    """Prints; a reader that has gone away stops nothing."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._console = console or _Console(highlight=False, soft_wrap=True)
         self._doing: list[str] = []
         self._spinner = self._console.status("")
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import psutil  # type: ignore[import-untyped]
 import pytest
@@ -50,8 +51,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def _end_of(process: "subprocess.Popen[bytes]") -> str:
     """Wait for it; what it said."""
     process.wait(DEADLINE)
-    _, _, home, _, *behaviours = process.args  # type: ignore[misc]
-    return (Path(str(home)) / f"said by {'-'.join(map(str, behaviours))}").read_text()
+    _, _, home, _, *behaviours = map(str, cast("list[object]", process.args))
+    return Path(home, f"said by {'-'.join(behaviours)}").read_text()
 
 
 def _pids(home: Path, behaviour: str) -> list[int]:
@@ -75,7 +76,7 @@ def _status(pid: int) -> str:
     try:
         return str(psutil.Process(pid).status())
     except psutil.NoSuchProcess:
-        return psutil.STATUS_ZOMBIE
+        return str(psutil.STATUS_ZOMBIE)
 
 
 def _of(home: Path) -> list[int]:
