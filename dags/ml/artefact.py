@@ -103,7 +103,7 @@ def _describe(path: Path, content: bytes) -> Artefact:
 
 def parse(value: Mapping[str, Any], what: str) -> Artefact:
     """An artefact out of an asset event's extra or a file; raises `ArtefactError` naming what is missing."""
-    for field in Artefact.__required_keys__:
+    for field in Artefact.__annotations__:
         if not isinstance(value.get(field), str):
             raise ArtefactError(f"{what}: {field} is {value.get(field)!r} and should be text: train again")
-    return {key: value[key] for key in Artefact.__required_keys__}  # type: ignore[return-value]
+    return {key: value[key] for key in Artefact.__annotations__}  # type: ignore[return-value]

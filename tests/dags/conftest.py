@@ -6,6 +6,7 @@ tests that ask for `lab` or `bag` import it: the functions in `dags/ml` are test
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -98,13 +99,16 @@ def mailbox(mail_server: SmtpSink, monkeypatch: pytest.MonkeyPatch) -> SmtpSink:
 
 
 @pytest.fixture
-def lab(bag: BundleDagBag, mailbox: SmtpSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+def lab(
+    bag: BundleDagBag, mailbox: SmtpSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Lab]:
     """The DAGs with no past: no runs, no asset events, no models."""
     from tests.dags.lab import Lab, forget_all
 
     forget_all()
     monkeypatch.setenv("WINDSOCK_MODELS_DIR", str(tmp_path / "models"))
-    return Lab(bag, tmp_path / "models")
+    yield Lab(bag, tmp_path / "models")
+    gc.collect()  # BashOperator's pipes: here the filter above holds, at the session's end it does not
 
 
 @pytest.fixture(scope="session")
