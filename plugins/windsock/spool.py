@@ -32,6 +32,7 @@ log = logging.getLogger("windsock.spool")
 NAME = re.compile(r"\d{20}-\d+-\d+-(\d+)\.json")
 MAX_EVENT_BYTES = 1024 * 1024  # far above what the builders' bounds allow, far below a request's 4 MiB
 MAX_BAD = 1_000  # files kept in bad/: enough to see what is wrong, not enough to fill a disk
+STRANDED_AFTER = 60  # seconds in new/; a drainer comes by every second, and backs off for half a minute
 ABANDONED_AFTER = 3600.0  # seconds in tmp/: its writer is dead, or has made it ready and never needed it
 
 
@@ -100,6 +101,11 @@ class Spool:
         names = _list(self._new)
         self._quota.measured(*_total(names))
         return sorted(names)
+
+    def stranded(self, most: int) -> list[str]:
+        """The oldest events that have waited so long that nobody seems to drain on this host."""
+        before = f"{time.time_ns() - STRANDED_AFTER * 10**9:020d}"
+        return [name for name in self.names()[:most] if name < before and NAME.fullmatch(name)]
 
     def read(self, name: str) -> Letter | None:
         """The event in that file; None if another took it meanwhile, or if it is none and was set aside."""

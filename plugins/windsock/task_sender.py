@@ -2,6 +2,7 @@
 
 The process is forked for one task and ended with `os._exit`, and Airflow commits a final failure only after
 its hook has returned. So: try, and what does not go out within the budget goes out with whoever drains next.
+On a worker's host that may be another task: nothing else there lives long enough.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from windsock.spool import Spool
 log = logging.getLogger("windsock.task")
 
 LEAST_USEFUL = 0.02  # seconds: with less, an attempt would fail for want of time and blame the monitor
+CATCH_UP = 50  # events of others that a hook takes along: a request that takes milliseconds
 
 
 class TaskSender:
@@ -42,13 +44,18 @@ class TaskSender:
             self._left = ends - time.monotonic()
 
     def _try(self, ends: float) -> None:
-        letters = [letter for name in self._unsent if (letter := self._spool.read(name))]
         try:
-            if letters:
-                self._courier.carry(letters, lambda: ends - time.monotonic())
-                self._backoff.succeeded()
+            self._carry(self._unsent, ends)
             self._unsent = []
+            self._carry(self._spool.stranded(CATCH_UP), ends)
         except Later as later:
             self._backoff.failed(later.wait)
-            # This is a line in the task's own log: whoever drains says it loudly.
-            log.debug("windsock: the event waits in the spool: %s", later)
+            # This is a line in the task's own log: a monitor that is down does not belong there.
+            level = logging.WARNING if later.misconfigured else logging.DEBUG
+            log.log(level, "windsock: the event waits in the spool: %s", later)
+
+    def _carry(self, names: list[str], ends: float) -> None:
+        letters = [letter for name in names if (letter := self._spool.read(name))]
+        if letters:
+            self._courier.carry(letters, lambda: ends - time.monotonic())
+            self._backoff.succeeded()

@@ -120,3 +120,25 @@ def test_another_drainer_took_the_file(settings: Settings, spool: Spool, receive
     spool.remove(name)
     make(settings, spool).send("task", name)
     assert receiver.seen == 0
+
+
+def test_where_nobody_drains_a_task_takes_old_events_along(
+    settings: Settings, spool: Spool, receiver: Receiver
+) -> None:
+    """A Celery worker's host: no process with a drain lives there."""
+    fresh = put(spool, 1)
+    for number in (2, 3):
+        name = put(spool, number)
+        hour_old = f"{int(name[:20]) - 3600 * 10**9:020d}{name[20:]}"
+        (spool.root / "new" / name).rename(spool.root / "new" / hour_old)
+    make(settings, spool).send("task", put(spool, 4))
+    assert receiver.ids == ["event:4", "event:2", "event:3"]
+    assert spool.names() == [fresh]
+
+
+def test_a_wrong_secret_is_said_in_the_task_s_log(
+    settings: Settings, spool: Spool, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver.script.append(status(401))
+    make(settings, spool).send("task", put(spool, 1))
+    assert "mend ingest_secret" in caplog.text
