@@ -10,7 +10,7 @@ import pytest
 from airflow.providers.smtp.operators.smtp import EmailOperator
 
 from assets import CHAMPION, MODEL, SCALER
-from tests.dags.conftest import DAGS_FOLDER
+from tests.dags.conftest import DAGS_FOLDER, SUBPROCESS_SECONDS
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import BundleDagBag
@@ -113,7 +113,11 @@ def test_parsing_imports_nothing_heavy() -> None:
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )
     done = subprocess.run(
-        (sys.executable, "-c", program), cwd=DAGS_FOLDER, capture_output=True, text=True, timeout=60
+        (sys.executable, "-c", program),
+        cwd=DAGS_FOLDER,
+        capture_output=True,
+        text=True,
+        timeout=SUBPROCESS_SECONDS,
     )
 
     assert done.returncode == 0, done.stderr

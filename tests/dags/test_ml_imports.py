@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.dags.conftest import DAGS_FOLDER
+from tests.dags.conftest import DAGS_FOLDER, SUBPROCESS_SECONDS
 
 
 def test_no_module_imports_airflow() -> None:
@@ -17,7 +17,7 @@ def test_no_module_imports_airflow() -> None:
         cwd=DAGS_FOLDER,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=SUBPROCESS_SECONDS,
     )
 
     assert done.returncode == 0, done.stderr
