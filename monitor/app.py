@@ -86,7 +86,7 @@ def _assemble(settings: Settings, clock: Clock) -> Parts:
     wakes = Wakes(feed=Wake(), delivery=Wake(), reconciler=Wake())
     rules = default_rules(settings.notification_email_to, settings.notify_success)
     ingest = Ingest(database, rules, wakes, metrics, clock, settings.mail_host)
-    airflow = _airflow(settings, clock)
+    airflow = airflow_api(settings, clock)
     apis = {airflow.deployment: airflow} if airflow else {}
     reconcilers = [
         Reconciler(api, database, ingest, wakes.reconciler, metrics, clock, settings.reconcile_interval)
@@ -120,7 +120,8 @@ def _assemble(settings: Settings, clock: Clock) -> Parts:
     return Parts(services, work, list(apis.values()))
 
 
-def _airflow(settings: Settings, clock: Clock) -> AirflowApi | None:
+def airflow_api(settings: Settings, clock: Clock) -> AirflowApi | None:
+    """The client of the Airflow that the settings name, or None where they name none."""
     if not (settings.airflow_url and settings.airflow_username and settings.airflow_password):
         return None
     return AirflowApi(

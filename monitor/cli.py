@@ -1,23 +1,28 @@
 """The command `windsock`. Only here is the environment read."""
 
+import asyncio
 import logging
 import os
 import secrets
 import signal
-import sys
 from base64 import b64encode
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 import uvicorn
+from rich.console import Console
 
-from monitor.app import create_app
+from monitor import outbox
+from monitor.app import airflow_api, create_app
+from monitor.check import check as run_check
+from monitor.clock import utc_now
 from monitor.database import Database
 from monitor.database.migrate import migrate as migrate_database
 from monitor.database.migrate import versions
-from monitor.errors import SettingsError
+from monitor.errors import SettingsError, WindsockError
 from monitor.settings import Settings, load_settings
+from monitor.tail import show
 from monitor.up.run import up as run_up
 from monitor.up.setup import Options
 
@@ -27,6 +32,8 @@ UP_SECONDS = 240.0  # ten times what it takes on two cores that have nothing els
 AIRFLOW_PORT = 8080
 EXIT_FAILED = 1
 EXIT_SETTINGS = 2
+
+Filters = dict[str, list[str]]
 
 cli = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Event-driven notifications for Apache Airflow."
@@ -50,6 +57,11 @@ def _refuse(message: str) -> NoReturn:
     for line in message.splitlines():
         typer.echo(f"  {line}", err=True)
     raise typer.Exit(EXIT_SETTINGS)
+
+
+def _fail(message: str) -> NoReturn:
+    typer.secho(f"windsock: {message}", err=True, fg="red")
+    raise typer.Exit(EXIT_FAILED)
 
 
 @cli.command()
@@ -80,8 +92,7 @@ def serve() -> None:
         signal.signal(number, lambda *_: None)
     server.run()
     if fatal or not server.started:
-        typer.secho(f"windsock: {'; '.join(fatal) or 'the server did not start'}", err=True, fg="red")
-        sys.exit(EXIT_FAILED)
+        _fail("; ".join(fatal) or "the server did not start")
 
 
 @cli.command()
@@ -98,6 +109,78 @@ def up(
 ) -> None:
     """Run Airflow with the plugin and the DAGs, and the monitor, on this machine."""
     raise typer.Exit(run_up(Options(airflow, once, timeout, airflow_port, dict(os.environ)), home))
+
+
+@cli.command()
+def tail(
+    url: Annotated[str, typer.Option(help="The monitor; default: this machine's.")] = "",
+    event_type: Annotated[list[str], typer.Option("--type", help="Globs, such as 'airflow.dag_run.*'.")] = [],  # noqa: B006
+    dag_id: Annotated[list[str], typer.Option(help="Globs.")] = [],  # noqa: B006
+    state: Annotated[list[str], typer.Option(help="Globs.")] = [],  # noqa: B006
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    token: Annotated[
+        str,
+        typer.Option(
+            envvar="WINDSOCK_TOKEN", help="An Airflow JWT; default: signs in as the monitor's user."
+        ),
+    ] = "",
+) -> None:
+    """Follow the live feed in the terminal; it resumes by itself."""
+    settings = _settings()
+    filters = {"type": event_type, "dag_id": dag_id, "state": state}
+    follow = _tail(settings, url or settings.url, filters, as_json, token)
+    try:
+        asyncio.run(follow)
+    except KeyboardInterrupt:
+        return
+    except WindsockError as error:
+        _fail(str(error))
+
+
+async def _tail(settings: Settings, url: str, filters: Filters, as_json: bool, token: str) -> None:
+    if not token and settings.auth == "airflow":
+        token = await _own_token(settings)
+    await show(url, filters, token or None, as_json, Console())
+
+
+async def _own_token(settings: Settings) -> str:
+    api = airflow_api(settings, utc_now)
+    if api is None or settings.airflow_username is None or settings.airflow_password is None:
+        raise WindsockError("no token: set WINDSOCK_TOKEN, or WINDSOCK_AIRFLOW_URL with a user and password")
+    try:
+        return await api.sign_in(settings.airflow_username, settings.airflow_password.get_secret_value())
+    finally:
+        await api.close()
+
+
+@cli.command()
+def check() -> None:
+    """Prove each connection (database, Airflow, mail, ingest) and say what to mend."""
+    findings = asyncio.run(run_check(_settings()))
+    for finding in findings:
+        sign, colour = ("ok    ", "green") if finding.ok else ("broken", "red")
+        typer.echo(f"{typer.style(sign, fg=colour)}  {finding.name}: {finding.detail}")
+        if finding.remedy:
+            typer.echo(f"        {finding.remedy}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(EXIT_FAILED)
+
+
+@cli.command()
+def requeue(
+    delivery: Annotated[int, typer.Argument(help="The delivery's number, as the ledger shows it.")],
+) -> None:
+    """Send a mail again: one that is dead, uncertain, parked or sent. The ledger keeps what was before."""
+    database = Database(_settings().database)
+    try:
+        found = database.write_now(lambda connection: outbox.requeue(connection, delivery, utc_now()))
+    except WindsockError as error:
+        _fail(str(error))
+    finally:
+        database.close()
+    if found is None:
+        _fail(f"there is no delivery {delivery}")
+    typer.echo(f"delivery {delivery} to {', '.join(found.remaining)}: {found.reason}")
 
 
 @cli.command()
