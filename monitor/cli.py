@@ -32,6 +32,8 @@ UP_SECONDS = 240.0  # ten times what it takes on two cores that have nothing els
 AIRFLOW_PORT = 8080
 EXIT_FAILED = 1
 EXIT_SETTINGS = 2
+CHATTY = ("httpx", "mail.log", "alembic.runtime.migration")
+"""Loggers that write a line a request, a line a command, and nothing to learn from."""
 
 Filters = dict[str, list[str]]
 
@@ -69,7 +71,8 @@ def serve() -> None:
     """Run the monitor until it is told to stop."""
     settings = _settings()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a request to Airflow, and nothing to learn
+    for chatty in CHATTY:
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     fatal: list[str] = []
 
     def on_fatal(message: str) -> None:
