@@ -78,7 +78,7 @@ class Comparison:
             await self._save({ORIGIN: self._clock() - FIRST_WINDOW})
 
     async def catch_up(self, listing: Listing) -> bool:
-        """Compare what changed since the watermark, up to about `max_rows`. True: there is more, go on at once.
+        """Compare what changed since the watermark, up to about `max_rows`. True: go on at once.
 
         The watermark moves only once everything up to it is in the log. Raises AirflowError, IngestBusy.
         """
