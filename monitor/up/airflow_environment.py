@@ -21,6 +21,7 @@ EXECUTOR_PROCESSES = 3  # a DAG's tasks one after the other, and one beside them
 SQLITE_BUSY_SECONDS = 30  # four processes write; the driver's own 5 s are short on a busy machine
 REPOSITORY = Path(__file__).parents[2]
 CONNECT_SECONDS = 20
+ORPHANS_SECONDS = 10  # tasks that the last stop cut off run again soon; by default after five minutes
 
 
 def clean_base(environ: Mapping[str, str]) -> dict[str, str]:
@@ -80,7 +81,11 @@ def airflow_environment(
             "secret_key": secrets.api_secret_key,
         },
         "api_auth": {"jwt_secret": secrets.jwt_secret},
-        "scheduler": {"scheduler_idle_sleep_time": 0.5, "enable_health_check": False},
+        "scheduler": {
+            "scheduler_idle_sleep_time": 0.5,
+            "orphaned_tasks_check_interval": ORPHANS_SECONDS,
+            "enable_health_check": False,  # a port of its own, on all addresses
+        },
         "dag_processor": {"refresh_interval": 30, "parsing_processes": 1},
         "logging": {"colored_console_log": False},
         "usage_data_collection": {"enabled": False},

@@ -126,6 +126,7 @@ async def _tell(stage: Stage, feed: Feed) -> None:
         ) from None
     finally:
         stage.screen.show(report.summary(told, stage.processes.peak))
+        stage.screen.show(report.addresses(stage.setup))
 
 
 async def _trigger(stage: Stage) -> Run:

@@ -16,7 +16,7 @@ from monitor.up.screen import Screen
 from monitor.up.setup import Setup
 
 T = TypeVar("T")
-POLL_SECONDS = 0.2  # Airflow takes some 10 ms to answer: a twentieth of a core while we wait
+POLL_SECONDS = 0.8  # a look at the runs costs the api-server some 60 ms of a core that the tasks need too
 
 
 @dataclass(frozen=True)
