@@ -19,6 +19,7 @@ class Sessions:
 
     def __init__(self) -> None:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._orphaned: list[int] = []
         self._watchdog: subprocess.Popen[bytes] | None = None
 
     def start(
@@ -50,13 +51,14 @@ class Sessions:
         return {name: code for name, code in codes.items() if code is not None}
 
     def kill(self, name: str, whole_session: bool = True) -> None:
-        """SIGKILL a process and all that it started, or it alone (its children are then ended by stop())."""
-        process = self._running[name]
+        """SIGKILL a process and all that it started, or it alone: its children live on, until stop()."""
+        process = self._running.pop(name)
         process.kill()
         process.wait()
         if whole_session:
             kill_session(process.pid)
-            del self._running[name]
+        else:
+            self._orphaned.append(process.pid)
 
     def stop(self, grace: float) -> None:
         """Ask all to end, wait up to `grace` seconds for each, and kill what is left of every session."""
@@ -70,6 +72,8 @@ class Sessions:
                 process.wait()
             kill_session(process.pid)
             del self._running[name]
+        while self._orphaned:
+            kill_session(self._orphaned.pop())
         self._dismiss()
 
     def _guard(self, session: int) -> None:
