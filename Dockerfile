@@ -48,6 +48,8 @@ RUN needs= \
 # Mounted volumes take their owner from here. The empty configuration file keeps Airflow from writing one:
 # every setting comes from the environment, and the root file system can be read-only.
 RUN mkdir -p /opt/airflow/models /opt/airflow/spool && touch /opt/airflow/airflow.cfg
+# Some libraries write into the home when they are imported, and it may be read-only.
+ENV XDG_CACHE_HOME=/tmp/.cache XDG_CONFIG_HOME=/tmp/.config XDG_DATA_HOME=/tmp/.data
 COPY --chown=airflow:root compose/airflow /opt/windsock
 COPY --chown=airflow:root plugins /opt/airflow/plugins
 COPY --chown=airflow:root dags /opt/airflow/dags

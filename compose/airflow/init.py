@@ -39,10 +39,24 @@ def main(environ: Mapping[str, str]) -> None:
         raise SystemExit(
             f"AIRFLOW_USERNAME is {VIEWER!r}, which is the monitor's own user; take another name"
         )
+    check_database(environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
     migrate()
     set_user(User(admin, environ["AIRFLOW_PASSWORD"], "Admin", "admin@localhost"))
     set_user(User(VIEWER, environ["AIRFLOW_VIEWER_PASSWORD"], "Viewer", "windsock@localhost"))
     set_connection("smtp_default", smtp)
+
+
+def check_database(url: str) -> None:
+    """Raises SystemExit with the remedy where PostgreSQL refuses; Airflow would show pages of traceback."""
+    import psycopg2
+
+    try:
+        psycopg2.connect(url.replace("+psycopg2", "", 1)).close()
+    except psycopg2.OperationalError as error:
+        raise SystemExit(
+            f"{error}\nIf it is the password: PostgreSQL keeps the one that its volume was made with. Put "
+            "that one back into .env as POSTGRES_PASSWORD, or remove all data: compose/down --volumes"
+        ) from None
 
 
 def migrate() -> None:

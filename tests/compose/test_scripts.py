@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.compose.engine import docker
 from tests.compose.stack import read_env
 
 ROOT = Path(__file__).parents[2]
@@ -22,11 +23,12 @@ SECRETS = {
     "WINDSOCK_SESSION_SECRET",
 }
 MISTAKE, NO_DOCKER = 2, 3
+PROJECT = "windsock-test-scripts"  # in which nothing runs
 
 
 def script(name: str, env_file: Path, **env: str) -> "subprocess.CompletedProcess[str]":
     """Run one as a user would, with a project of its own that has nothing running."""
-    own = {"ENV_FILE": str(env_file), "COMPOSE_PROJECT_NAME": "windsock-test-scripts"}
+    own = {"ENV_FILE": str(env_file), "COMPOSE_PROJECT_NAME": PROJECT}
     return subprocess.run(
         [ROOT / "compose" / name], env=os.environ | own | env, capture_output=True, text=True, timeout=60
     )
@@ -64,6 +66,17 @@ def test_port_that_is_taken_is_named_with_its_variable(tmp_path: Path) -> None:
     assert done.returncode == MISTAKE
     assert f"port {port} is taken" in done.stderr
     assert "MONITOR_PORT" in done.stderr
+
+
+def test_lost_env_is_not_replaced_while_its_database_is_there(tmp_path: Path) -> None:
+    volume = docker("volume", "create", f"{PROJECT}_postgres").strip()
+    try:
+        done = script("up", tmp_path / ".env")
+    finally:
+        docker("volume", "rm", volume)
+    assert done.returncode == MISTAKE
+    assert volume in done.stderr
+    assert not (tmp_path / ".env").exists()
 
 
 def test_daemon_that_does_not_answer_is_told(tmp_path: Path) -> None:
