@@ -1,6 +1,7 @@
 """Starting the components: the monitor first, so that nothing waits in the spool, then Airflow's four."""
 
 import asyncio
+from pathlib import Path
 
 import httpx
 
@@ -16,7 +17,11 @@ COMPONENTS: dict[str, tuple[str, ...]] = {
     "dag-processor": (),
     "triggerer": ("--skip-serve-logs",),
 }
-TRIGGERER_GRACE_SECONDS = 1.0  # told to end, it waits 10 s for a child that waits for nothing
+GRACE = {
+    "api-server": 2.0,  # its server ends in 0.1 s; then the process waits for a thread that never ends
+    "triggerer": 1.0,  # waits 10 s for a child that waits for nothing
+}
+"""Seconds that a component gets to end, where Airflow 3.3.2 would take them all for nothing."""
 
 
 async def start_all(stage: Stage) -> None:
@@ -26,8 +31,8 @@ async def start_all(stage: Stage) -> None:
     await asyncio.gather(_wait_until_ready(stage), _migrate(stage))
     with stage.screen.step(f"Airflow {setup.airflow_version} starts: {', '.join(COMPONENTS)}"):
         for name, arguments in COMPONENTS.items():
-            grace = TRIGGERER_GRACE_SECONDS if name == "triggerer" else GRACE_SECONDS
-            await processes.start(name, [setup.airflow_command, name, *arguments], setup.airflow_env, grace)
+            command: list[str | Path] = [setup.airflow_command, name, *arguments]
+            await processes.start(name, command, setup.airflow_env, GRACE.get(name, GRACE_SECONDS))
         await until(stage.airflow.healthy)
 
 
