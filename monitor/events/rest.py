@@ -22,6 +22,8 @@ RUN_TIMES = (
     *("logical_date", "data_interval_start", "data_interval_end"),
     *("run_after", "queued_at", "start_date", "end_date"),
 )
+# A row in up_for_retry has the id of the *next* try already, and that of the one that failed is in no answer.
+TASK_STATES_SHOWN = tuple(state for state in TASK_STATES if state != "up_for_retry")
 _MOMENT: TypeAdapter[datetime | None] = TypeAdapter(datetime | None)
 
 
@@ -51,13 +53,9 @@ def run_event(deployment: str, row: Row, now: datetime) -> Event | None:
 
 
 def task_event(deployment: str, row: Row, now: datetime) -> Event | None:
-    """A row of /taskInstances.
-
-    Hazard: a row that is up_for_retry has the id of the *next* try already, and the id of the one that
-    failed is in no answer; so the reconciler does not ask for that state.
-    """
+    """A row of /taskInstances."""
     state = row.get("state")
-    if state not in TASK_STATES:
+    if state not in TASK_STATES_SHOWN:
         return None
     dag_id, run_id, task_id = (_text(row, name) for name in ("dag_id", "dag_run_id", "task_id"))
     ti_id, map_index = _text(row, "id"), row.get("map_index", -1)

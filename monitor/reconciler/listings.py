@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from monitor.airflow_api import AirflowApi, Page
 from monitor.events import rest
-from monitor.events.model import RUN_STATES, TASK_STATES
+from monitor.events.model import RUN_STATES
 
 HEAD_START = timedelta(seconds=5)
 """What a change must have of age. The listener's report, which holds the error and Airflow's reason, comes
@@ -15,9 +15,6 @@ first then; the reconciler fills in what is still lacking."""
 CREATED_RUNS_WAIT = timedelta(seconds=3)
 """How long an asset event waits for the runs that it creates: the scheduler makes them a loop or two later,
 and the event is told only once."""
-
-# A row in up_for_retry has the next try's id already (events/rest.py), so it would be told as another event.
-TASK_STATES_ASKED = tuple(state for state in TASK_STATES if state != "up_for_retry")
 
 Pages = Callable[[AirflowApi, datetime, datetime | None], AsyncGenerator[Page, None]]
 
@@ -55,7 +52,7 @@ def _made_alone(row: rest.Row) -> datetime | None:
 
 TASKS = Listing(
     "task_instances",
-    lambda api, since, until: api.task_instances_updated(since, until, TASK_STATES_ASKED),
+    lambda api, since, until: api.task_instances_updated(since, until, rest.TASK_STATES_SHOWN),
     rest.task_event,
     _changed,
     HEAD_START,
