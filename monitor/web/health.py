@@ -85,14 +85,13 @@ def _look(connection: Connection, smtp_host: str | None) -> dict[str, PartHealth
 
 
 def _mail(connection: Connection, smtp_host: str | None) -> PartHealth:
-    """Mail is down while a mail waits because its last attempt failed."""
+    """Mail is down while one waits because its last attempt failed; why stands on that mail's own page."""
     counts = outbox.counts(connection)
     told = ", ".join(f"{number} {state.value}" for state, number in counts.items() if number)
     where = smtp_host or "embedded mailbox"
     waiting = outbox.deliveries(connection, MAX_PAGE, state=State.PENDING)
-    tried = next((delivery for delivery in waiting if delivery.attempts), None)
-    if tried is not None:
-        return PartHealth("down", f"{where}: {tried.reason} ({told})")
+    if any(delivery.attempts for delivery in waiting):
+        return PartHealth("down", f"{where} did not take the last mail, it is tried again; {told}")
     return PartHealth("ok", f"{where}: {told or 'none was called for yet'}")
 
 

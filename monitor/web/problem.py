@@ -10,7 +10,6 @@ from starlette.exceptions import HTTPException
 from monitor.web.rendering import render
 
 CONTENT_TYPE = "application/problem+json"
-FOR_PROGRAMS = ("/api", "/events")
 
 
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
@@ -33,8 +32,8 @@ async def on_invalid_request(request: Request, error: Exception) -> Response:
 
 
 def _answer(request: Request, status: int, detail: str, headers: dict[str, str]) -> Response:
-    for_people = "text/html" in request.headers.get("accept", "")
-    if for_people and not request.url.path.startswith(FOR_PROGRAMS):
+    for_programs = request.url.path == "/events" or request.url.path.startswith("/api")
+    if "text/html" in request.headers.get("accept", "") and not for_programs:
         title = HTTPStatus(status).phrase
         return render(request, "error.html", None, status, headers, title=title, code=status, detail=detail)
     return problem(status, detail, headers)

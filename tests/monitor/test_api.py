@@ -1,0 +1,196 @@
+"""The JSON API against a real server: pages, one run, deliveries, problems, and its description."""
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from openapi_spec_validator import validate
+
+from monitor.settings import Settings
+from tests import wait
+from tests.monitor.conftest import sign
+from tests.monitor.web_support import Served, serving
+from tests.sample import asset_event, run_event, task_event
+
+
+@pytest.fixture
+def monitor(settings: Settings) -> Iterator[Served]:
+    with serving(settings) as monitor:
+        yield monitor
+
+
+def get(monitor: Served, path: str) -> Any:
+    answer = monitor.client.get(path)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def every_page(monitor: Served, path: str, key: str) -> list[Any]:
+    """Follow `next` to the end, two rows a page."""
+    rows, cursor = [], ""
+    while True:
+        page = get(monitor, f"{path}?limit=2{cursor}")
+        rows += page[key]
+        if page["next"] is None:
+            return rows
+        cursor = f"&cursor={page['next']}"
+
+
+def test_pages_are_newest_first_and_hold_each_row_once(monitor: Served) -> None:
+    names = [f"run_{number}" for number in range(5)]
+    monitor.post([run_event(run_id=name) for name in names])
+    monitor.post([asset_event(number, f"file:///{number}") for number in range(5)])
+    newest_first = list(reversed(names))
+    assert [row["run_id"] for row in every_page(monitor, "/api/v1/runs", "runs")] == newest_first
+    events = every_page(monitor, "/api/v1/events", "events")
+    assert [row["seq"] for row in events] == list(range(10, 0, -1))
+    assert [row["event"]["data"]["run_id"] for row in events[5:]] == newest_first
+    assets = every_page(monitor, "/api/v1/assets", "assets")
+    assert [row["uri"] for row in assets] == [f"file:///{number}" for number in range(4, -1, -1)]
+
+
+def test_deliveries_are_paged_too(monitor: Served) -> None:
+    monitor.post([run_event("failed", run_id=f"run_{number}") for number in range(5)])
+    rows = every_page(monitor, "/api/v1/deliveries", "deliveries")
+    assert [row["run_id"] for row in rows] == [f"run_{number}" for number in range(4, -1, -1)]
+    assert get(monitor, "/api/v1/deliveries?dag_id=other")["deliveries"] == []
+
+
+@pytest.mark.parametrize(
+    "run_id",
+    ["manual__2026-11-22T10:00:00+00:00", "with/slash", "a b&c?d#e%f", "ünï", "..", "a//b", "x/y/../z"],
+)
+def test_a_run_whatever_its_id(monitor: Served, run_id: str) -> None:
+    monitor.post([task_event("failed", run_id=run_id, error={"message": "no"})])
+    monitor.post([run_event("failed", run_id=run_id)])
+    path = f"/api/v1/runs/etl/{quote(run_id, safe='').replace('.', '%2E')}"
+    found = get(monitor, path)
+    assert (found["run_id"], found["state"]) == (run_id, "failed")
+    assert [(task["task_id"], task["error"]["message"]) for task in found["tasks"]] == [("load", "no")]
+    assert [delivery["run_id"] for delivery in found["deliveries"]] == [run_id]
+    assert found["tasks"] == get(monitor, f"{path}?deployment=local")["tasks"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/api/v1/runs/etl/unknown", 404, "'unknown'"),
+        ("/api/v1/runs/etl/manual__1?deployment=other", 404, "'other'"),
+        ("/api/v1/runs/etl/%00", 422, "NUL"),
+        ("/api/v1/deliveries/9", 404, "9"),
+        ("/api/v1/deliveries/x", 422, "delivery_id"),
+        ("/api/v1/deliveries/99999999999999999999", 422, "delivery_id"),
+        ("/api/v1/deliveries?state=lost", 422, "state"),
+        ("/api/v1/runs?limit=501", 422, "limit"),
+        ("/api/v1/runs?limit=0", 422, "limit"),
+        ("/api/v1/runs?cursor=abc", 422, "cursor"),
+        ("/api/v1/runs?stat=failed", 422, "stat"),
+        ("/api/v1/assets?dag_id=etl", 422, "dag_id"),
+        ("/api?dag=etl", 422, "dag"),
+        ("/api/v1/nothing", 404, "Not Found"),
+    ],
+)
+def test_problems_name_what_is_wrong(monitor: Served, path: str, status: int, words: str) -> None:
+    monitor.post([run_event()])
+    answer = monitor.client.get(path, headers={"Accept": "text/html,*/*"})
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert set(problem) == {"type", "title", "status", "detail"}
+    assert problem["status"] == status
+    assert words in problem["detail"]
+
+
+def test_a_wrong_method_is_a_problem_too(monitor: Served) -> None:
+    answer = monitor.client.delete("/api/v1/runs")
+    assert (answer.status_code, answer.json()["status"]) == (405, 405)
+
+
+def sent(monitor: Served) -> Any:
+    (row,) = get(monitor, "/api/v1/deliveries")["deliveries"]
+    return row if row["state"] == "sent" else None
+
+
+def test_sending_again(monitor: Served) -> None:
+    monitor.post([run_event("failed")])
+    first = wait.until(lambda: sent(monitor), "the mail to be sent")
+    answer = monitor.client.post(f"/api/v1/deliveries/{first['id']}/resend")
+    assert answer.status_code == 202
+    mailbox = monitor.app.state.services.mailbox
+    wait.until(lambda: len(mailbox.mails(10)) == 2, "the second mail")
+    wait.until(lambda: sent(monitor), "the mail to be sent again")
+    detail = get(monitor, f"/api/v1/deliveries/{first['id']}")
+    assert detail["message_id"] == first["message_id"]
+    assert len(detail["ledger"]) >= 3
+    assert monitor.client.post("/api/v1/deliveries/99/resend").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+def test_a_foreign_page_can_cause_nothing(monitor: Served, headers: dict[str, str]) -> None:
+    monitor.post([run_event("failed")])
+    wait.until(lambda: sent(monitor), "the mail to be sent")
+    assert monitor.client.post("/api/v1/deliveries/1/resend", headers=headers).status_code == 403
+    assert sent(monitor)
+
+
+def test_a_foreign_name_for_the_loopback_address_is_refused(monitor: Served) -> None:
+    """DNS rebinding: without sign-in the Host is what tells our pages from a stranger's."""
+    for path in ("/", "/api/v1/runs", "/events", "/openapi.json"):
+        answer = monitor.client.get(path, headers={"Host": "evil.example:80"})
+        assert answer.status_code == 421
+        assert "WINDSOCK_PUBLIC_URL" in answer.json()["detail"]
+    assert monitor.client.get("/livez", headers={"Host": "10.0.0.7"}).status_code == 200
+    assert (
+        monitor.client.get("/api/v1/runs", headers={"Host": f"localhost:{monitor.port}"}).status_code == 200
+    )
+
+
+def test_the_status_as_json(monitor: Served) -> None:
+    assert get(monitor, "/api") == {"dag_id": "Airflow_Lab2", "run": None, "metrics": {}, "running": None}
+    monitor.post([asset_event(1, source_dag_id="Airflow_Lab2"), run_event("success", "Airflow_Lab2")])
+    monitor.post([run_event("running", "Airflow_Lab2", run_id="next", start=100)])
+    told = get(monitor, "/api")
+    assert (told["run"]["run_id"], told["run"]["state"], told["running"]) == ("manual__1", "success", "next")
+    assert told["metrics"] == {"model.pkl": {"accuracy": 0.97}}
+    assert get(monitor, "/api?dag_id=etl")["run"] is None
+
+
+def test_openapi_is_valid_and_tells_of_every_endpoint(monitor: Served) -> None:
+    openapi = get(monitor, "/openapi.json")
+    validate(openapi)
+    paths = {
+        "/events",
+        "/health",
+        "/livez",
+        "/readyz",
+        "/metrics",
+        "/api",
+        "/api/v1/events",
+        "/api/v1/runs",
+        "/api/v1/runs/{dag_id}/{run_id}",
+        "/api/v1/assets",
+        "/api/v1/deliveries",
+        "/api/v1/deliveries/{delivery_id}",
+        "/api/v1/deliveries/{delivery_id}/resend",
+    }
+    assert paths <= set(openapi["paths"])
+    assert {"get", "post"} <= set(openapi["paths"]["/api/v1/events"])
+    page = monitor.client.get("/docs").text
+    assert all(path in page for path in paths)
+
+
+def test_the_ingest_needs_no_session_but_its_signature(monitor: Served) -> None:
+    body = "[]"
+    headers = sign(monitor.settings.ingest_secret[0].get_secret_value(), body)
+    assert monitor.client.post("/api/v1/events", content=body, headers=headers).status_code == 202
+    headers["webhook-signature"] = "v1,bm8="
+    assert monitor.client.post("/api/v1/events", content=body, headers=headers).status_code == 401

@@ -1,0 +1,91 @@
+"""Health: each part named, 503 where one does not work, probes and metrics."""
+
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from monitor.settings import Settings
+from tests import wait
+from tests.monitor.web_support import SignInAirflow, serving, with_sign_in
+from tests.sample import run_event
+
+
+def test_a_monitor_on_its_own_is_well(settings: Settings) -> None:
+    with serving(settings) as monitor:
+        monitor.post([run_event("failed")])
+        mailbox = monitor.app.state.services.mailbox
+        wait.until(lambda: len(mailbox.mails(10)) == 1, "the mail")
+        answer = monitor.client.get("/health")
+        assert answer.status_code == 200
+        assert answer.json()["status"] == "ok"
+        parts = answer.json()["parts"]
+        assert {name: part["status"] for name, part in parts.items()} == {
+            "database": "ok",
+            "log": "ok",
+            "mail": "ok",
+            "airflow": "unknown",
+            "spool": "unknown",
+        }
+        assert "1 events" in parts["log"]["detail"]
+        assert "WINDSOCK_AIRFLOW_URL" in parts["airflow"]["detail"]
+
+
+def test_an_airflow_that_is_away_is_down(settings: Settings) -> None:
+    with SignInAirflow().serving() as airflow:
+        with_airflow = with_sign_in(settings, airflow).model_copy(
+            update={"auth": "none", "reconcile_interval": 0.05}
+        )
+        with serving(with_airflow) as monitor:
+
+            def status() -> str:
+                part = monitor.client.get("/health").json()["parts"]["airflow local"]
+                return str(part["status"])
+
+            wait.until(lambda: status() == "ok", "Airflow to be compared")
+            assert monitor.client.get("/health").json()["parts"]["airflow local"]["at"]
+            airflow.away = True
+            wait.until(lambda: status() == "down", "the failure to be seen")
+            assert monitor.client.get("/health").status_code == 503
+            assert monitor.client.get("/readyz").status_code == 200
+            page = monitor.client.get("/").text
+            assert "airflow local" in page
+
+
+@pytest.mark.parametrize("path", ["/health", "/readyz"])
+def test_a_database_that_is_gone_is_down(settings: Settings, path: str) -> None:
+    with serving(settings) as monitor:
+        database = monitor.app.state.services.database
+        database.write_now(lambda connection: connection.exec_driver_sql("ALTER TABLE log_state RENAME TO x"))
+        try:
+            answer = monitor.client.get(path)
+            assert (answer.status_code, answer.json()["status"]) == (503, "down")
+            assert monitor.client.get("/livez").status_code == 200
+        finally:
+            database.write_now(
+                lambda connection: connection.exec_driver_sql("ALTER TABLE x RENAME TO log_state")
+            )
+
+
+def test_a_mail_server_that_refuses_is_down(settings: Settings, tmp_path: Path) -> None:
+    """The mailbox's folder is a file, so no mail can be filed."""
+    (tmp_path / "mailbox").write_text("in the way")
+    with serving(settings) as monitor:
+        monitor.post([run_event("failed")])
+        wait.until(lambda: monitor.client.get("/health").status_code == 503, "the failure to be seen")
+        assert monitor.client.get("/health").json()["parts"]["mail"]["status"] == "down"
+
+
+def test_metrics_are_prometheus_text(settings: Settings) -> None:
+    with serving(settings) as monitor:
+        monitor.post([run_event(), run_event()])
+        answer = monitor.client.get("/metrics")
+        assert answer.headers["content-type"].startswith("text/plain")
+        found = {
+            (sample.name, sample.labels.get("result")): sample.value
+            for family in text_string_to_metric_families(answer.text)
+            for sample in family.samples
+        }
+        assert found["windsock_events_total", "accepted"] == 1
+        assert found["windsock_events_total", "duplicate"] == 1
+        assert ("windsock_feed_readers", None) in found

@@ -1,0 +1,184 @@
+"""What the tests of the web stand on: a monitor on its own server, an Airflow that signs people in, and a
+reader of the feed.
+"""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import uvicorn
+from httpx_sse import ServerSentEvent, connect_sse
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from monitor.app import create_app
+from monitor.clock import Clock, utc_now
+from monitor.settings import Settings
+from monitor.web.server import Server
+from tests import wait
+from tests.monitor.conftest import Live
+
+MONITOR_USER = ("monitor", "the monitor's own secret")
+
+
+class Served(Live):
+    """A monitor on the server that `windsock serve` runs, by a clock of the test's choice."""
+
+    def __init__(self, settings: Settings, clock: Clock = utc_now) -> None:
+        super().__init__(settings)
+        self.app = create_app(settings, clock, on_fatal=self.fatal.append)
+        self._server = Server(self.app, "127.0.0.1", self.port)
+
+
+@contextmanager
+def serving(settings: Settings, clock: Clock = utc_now) -> Iterator[Served]:
+    monitor = Served(settings, clock)
+    monitor.start()
+    try:
+        yield monitor
+    finally:
+        monitor.stop()
+
+
+@dataclass
+class SignInAirflow:
+    """A small server that answers as Airflow does: tokens for passwords, DAGs for tokens."""
+
+    passwords: dict[str, str] = field(default_factory=lambda: dict([MONITOR_USER]))
+    dags: dict[str, list[str]] = field(default_factory=dict)
+    """What each user may read."""
+    away: bool = False
+    logins: int = 0
+    asked: int = 0
+    """How often somebody's DAGs were asked for."""
+    tokens: dict[str, str] = field(default_factory=dict)
+    url: str = ""
+
+    def add(self, user: str, password: str, dags: list[str]) -> None:
+        self.passwords[user] = password
+        self.dags[user] = dags
+
+    def token(self, user: str) -> str:
+        """A token as a program gets it, from Airflow itself."""
+        token = f"token-{len(self.tokens)}-of-{user}"
+        self.tokens[token] = user
+        return token
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/auth/token", self._sign_in, methods=["POST"]),
+                Route("/api/v2/dags", self._list_dags),
+                Route("/api/v2/{path:path}", self._nothing),
+            ]
+        )
+
+    async def _sign_in(self, request: Request) -> Response:
+        self.logins += 1
+        login = await request.json()
+        if self.away:
+            return JSONResponse({"detail": "away"}, 503)
+        if self.passwords.get(login["username"]) != login["password"]:
+            return JSONResponse({"detail": "Invalid credentials"}, 401)
+        return JSONResponse({"access_token": self.token(login["username"])}, 201)
+
+    def _list_dags(self, request: Request) -> Response:
+        self.asked += 1
+        user = self.tokens.get(request.headers["authorization"].removeprefix("Bearer "))
+        if self.away:
+            return JSONResponse({"detail": "away"}, 503)
+        if user is None:
+            return JSONResponse({"detail": "Token Expired"}, 401)
+        start, limit = int(request.query_params.get("offset", 0)), int(request.query_params["limit"])
+        dags = self.dags.get(user, [])
+        page = [{"dag_id": dag} for dag in dags[start : start + limit]]
+        return JSONResponse({"dags": page, "total_entries": len(dags)})
+
+    def _nothing(self, request: Request) -> Response:
+        if self.away:
+            return JSONResponse({"detail": "away"}, 503)
+        key = {"dagRuns": "dag_runs", "taskInstances": "task_instances", "events": "asset_events"}
+        return JSONResponse({key.get(request.url.path.rpartition("/")[2], "rows"): [], "total_entries": 0})
+
+    @contextmanager
+    def serving(self) -> Iterator["SignInAirflow"]:
+        server = uvicorn.Server(
+            uvicorn.Config(self.app(), host="127.0.0.1", port=0, log_config=None, access_log=False)
+        )
+        thread = threading.Thread(target=server.run, name="airflow")
+        thread.start()
+        try:
+            wait.until(lambda: server.started or not thread.is_alive(), "the small Airflow to start")
+            self.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+            yield self
+        finally:
+            server.should_exit = True
+            thread.join(20)
+
+
+def with_sign_in(settings: Settings, airflow: SignInAirflow) -> Settings:
+    """The settings of a monitor that signs people in at this Airflow."""
+    user, password = MONITOR_USER
+    changes = {"auth": "airflow", "airflow_url": airflow.url, "airflow_username": user}
+    return settings.model_copy(update={**changes, "airflow_password": SecretStr(password)})
+
+
+class FeedReader:
+    """Reads a feed in a thread, by a library that is not ours."""
+
+    def __init__(self, url: str, path: str = "/events", headers: dict[str, str] | None = None) -> None:
+        self.messages: list[ServerSentEvent] = []
+        self.ended = threading.Event()
+        self.error: Exception | None = None
+        self.status = 0
+        self._socket: socket.socket
+        self._client = httpx.Client(base_url=url, timeout=20, headers=headers)
+        self._path = path
+        self._open = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="feed reader")
+
+    def __enter__(self) -> "FeedReader":
+        self._thread.start()
+        wait.until(lambda: self._open.is_set() or self.ended.is_set(), "the feed to open")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.ended.is_set():
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads
+        self._thread.join(20)
+        self._client.close()
+        assert not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            with connect_sse(self._client, "GET", self._path) as source:
+                self.status = source.response.status_code
+                source.response.raise_for_status()
+                self._socket = source.response.extensions["network_stream"].get_extra_info("socket")
+                self._open.set()
+                for message in source.iter_sse():
+                    self._take(message)
+        except Exception as error:  # noqa: BLE001 (the test looks at it)
+            self.error = error
+        finally:
+            self.ended.set()
+
+    def _take(self, message: ServerSentEvent) -> None:
+        self.messages.append(message)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(message.data) for message in self.messages if message.event != "message"]
+
+    def wait_for(self, count: int) -> list[dict[str, Any]]:
+        wait.until(lambda: len(self.events) >= count, f"{count} events in the feed")
+        return self.events
