@@ -32,6 +32,7 @@ UP_SECONDS = 240.0  # ten times what it takes on two cores that have nothing els
 AIRFLOW_PORT = 8080
 EXIT_FAILED = 1
 EXIT_SETTINGS = 2
+PRIVATE = 0o077  # the log, the mailbox and the secrets are nobody else's to read on this machine
 CHATTY = ("httpx", "mail.log", "alembic.runtime.migration")
 """Loggers that write a line a request, a line a command, and nothing to learn from."""
 
@@ -44,6 +45,7 @@ cli = typer.Typer(
 
 def main() -> None:
     """The entry point."""
+    os.umask(PRIVATE)
     cli()
 
 
