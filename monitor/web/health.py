@@ -79,7 +79,7 @@ def _look(connection: Connection, smtp_host: str | None) -> dict[str, PartHealth
     log = event_log.state(connection)
     return {
         "database": PartHealth("ok", connection.dialect.name),
-        "log": PartHealth("ok", f"{log.last_seq - log.pruned_seq} events kept of {log.last_seq}"),
+        "log": PartHealth("ok", f"{log.last_seq - log.pruned_seq} of {log.last_seq} events kept"),
         "mail": _mail(connection, smtp_host),
     }
 

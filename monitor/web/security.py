@@ -33,6 +33,8 @@ HEADERS = {
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OWN_SITES = frozenset({"same-origin", "none"})  # Sec-Fetch-Site: this page itself, or typed by the user
+MAX_FORM = 65_536  # bytes; the longest is a name, a password and an address to go back to
+INGEST = "/api/v1/events"  # has a limit of its own (receive.py)
 PROBES = frozenset({"/livez", "/readyz"})
 
 
@@ -73,9 +75,11 @@ class Security:
                 421,
                 f"Host: {host[:80]!r} is not this monitor's; set WINDSOCK_PUBLIC_URL to how you reach it",
             )
-        if scope["method"] not in SAFE_METHODS and _is_foreign(headers, host):
+        if scope["method"] in SAFE_METHODS:
+            return None
+        if _is_foreign(headers, host):
             return 403, "this request was sent by a page of another site"
-        return None
+        return None if scope["path"] == INGEST else _oversized(headers)
 
 
 def _hostname(host: str) -> str | None:
@@ -83,6 +87,16 @@ def _hostname(host: str) -> str | None:
         return urlsplit(f"//{host}").hostname
     except ValueError:
         return None
+
+
+def _oversized(headers: Headers) -> tuple[int, str] | None:
+    """Forms are read into memory whole, before anybody has signed in, so their length is asked for first."""
+    if "transfer-encoding" in headers:
+        return 411, "send a Content-Length"
+    length = headers.get("content-length", "0")
+    if not length.isdecimal() or int(length) > MAX_FORM:
+        return 413, f"a form has at most {MAX_FORM} bytes"
+    return None
 
 
 def _is_foreign(headers: Headers, host: str) -> bool:

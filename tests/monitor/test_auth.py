@@ -13,6 +13,7 @@ from monitor import outbox
 from monitor.settings import Settings
 from monitor.web import throttle
 from monitor.web.rights import RIGHTS_SECONDS, STALE_SECONDS
+from monitor.web.security import MAX_FORM
 from monitor.web.sessions import SESSION_SECONDS
 from monitor.web.sign_in import own_path
 from tests import wait
@@ -196,6 +197,11 @@ def test_the_form_of_another_site_signs_nobody_in(browser: httpx.Client) -> None
     assert foreign.status_code == 403
     browser.cookies.clear()
     assert browser.post("/login", data={**form, "csrf": token}).status_code == 403
+
+
+def test_a_form_is_not_read_without_end(browser: httpx.Client) -> None:
+    assert browser.post("/login", data={"username": "x" * MAX_FORM}).status_code == 413
+    assert browser.post("/login", content=iter([b"username=", b"x"])).status_code == 411
 
 
 def test_effects_need_the_token_of_the_session(alice: httpx.Client, monitor: Served) -> None:

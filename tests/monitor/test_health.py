@@ -27,7 +27,7 @@ def test_a_monitor_on_its_own_is_well(settings: Settings) -> None:
             "airflow": "unknown",
             "spool": "unknown",
         }
-        assert "1 events" in parts["log"]["detail"]
+        assert "1 of 1 events" in parts["log"]["detail"]
         assert "WINDSOCK_AIRFLOW_URL" in parts["airflow"]["detail"]
 
 

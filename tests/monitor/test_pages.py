@@ -190,14 +190,14 @@ def test_the_status_page_of_each_result(monitor: Served) -> None:
     assert "No run yet" in monitor.client.get("/status").text
     monitor.post([asset_event(1, source_dag_id="Airflow_Lab2"), run_event("success", "Airflow_Lab2")])
     page = monitor.client.get("/status").text
-    assert "The last training run succeeded" in page
+    assert "The last run of Airflow_Lab2 succeeded" in page
     assert "0.97" in page
     error = {"type": "ValueError", "message": "column missing"}
     monitor.post([task_event("failed", dag_id="Airflow_Lab2", run_id="second", error=error)])
     monitor.post([run_event("failed", "Airflow_Lab2", run_id="second", start=60)])
     monitor.post([run_event("running", "Airflow_Lab2", run_id="third", start=120)])
     page = monitor.client.get("/status").text
-    assert "The last training run failed" in page
+    assert "The last run of Airflow_Lab2 failed" in page
     assert "column missing" in page
     assert "third" in page
 

@@ -1,0 +1,80 @@
+"""A real browser on a real monitor. Screenshots go to WINDSOCK_ARTEFACTS (default: .windsock/artefacts)."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.monitor.conftest import clock, live, settings
+
+__all__ = ["clock", "live", "settings"]
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARTEFACTS = Path(os.environ.get("WINDSOCK_ARTEFACTS", ".windsock/artefacts")) / "browser"
+QUIET = (
+    "--no-sandbox",  # tests may run as root
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-sync",
+    "--no-first-run",
+)
+DEADLINE_MS = 20_000
+
+Shot = Callable[[Page, str], None]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        if os.environ.get("CI"):
+            pytest.fail(f"{CHROMIUM} is missing; CI has to have it: apt-get install chromium")
+        pytest.skip(f"{CHROMIUM} is missing: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    context.set_default_timeout(DEADLINE_MS)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A page whose errors, those of the content security policy too, fail the test."""
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on(
+        "console", lambda told: errors.append(told.text) if "Content Security Policy" in told.text else None
+    )
+    yield page
+    assert errors == []
+
+
+@pytest.fixture
+def shot() -> Shot:
+    """Saves what a page looks like: light, dark, and on a phone."""
+
+    def save(page: Page, name: str) -> None:
+        ARTEFACTS.mkdir(parents=True, exist_ok=True)
+        for look, scheme, width in (
+            ("light", "light", 1280),
+            ("dark", "dark", 1280),
+            ("phone", "light", 390),
+        ):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.set_viewport_size({"width": width, "height": 900})
+            page.screenshot(path=ARTEFACTS / f"{name}-{look}.png", full_page=True, animations="disabled")
+        page.emulate_media(color_scheme="light")
+        page.set_viewport_size({"width": 1280, "height": 900})
+
+    return save
