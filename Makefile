@@ -68,12 +68,20 @@ envs: $(AIRFLOW_ENV)/.made $(AIRFLOW_TEST_ENV)/.made $(MONITOR_ENV)/.made $(DEV_
 run: $(AIRFLOW_ENV)/.made $(MONITOR_ENV)/.made ## Airflow, the DAGs and the monitor on this machine (ARGS=--once: ends by itself)
 	@exec $(MONITOR_ENV)/bin/windsock up --airflow $(AIRFLOW_ENV) $(ARGS)
 
+.PHONY: compose
+compose: ## the stack in containers, healthy; writes .env with fresh secrets if there is none
+	@compose/up
+
+.PHONY: compose-down
+compose-down: ## stop it; the data stay (ARGS=--volumes removes them)
+	@compose/down $(ARGS)
+
 .PHONY: check
 check: $(DEV_ENV)/.made $(AIRFLOW_TEST_ENV)/.made ## format, lint, types, import ranks
 	$(DEV_ENV)/bin/ruff format --check .
 	$(DEV_ENV)/bin/ruff check .
 	$(DEV_ENV)/bin/mypy monitor bench/latency tests/*.py tests/monitor tests/up tests/browser tests/e2e tests/compose
-	MYPYPATH=plugins $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python plugins tests/plugin bench/hooks
+	MYPYPATH=plugins $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python plugins tests/plugin bench/hooks.py compose
 	MYPYPATH=dags $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python dags tests/dags tests/e2e/dags/stories.py bench/latency/dags/short.py
 	PYTHONPATH=plugins $(DEV_ENV)/bin/lint-imports
 
@@ -82,6 +90,10 @@ test: check $(AIRFLOW_ENV)/.made $(MONITOR_ENV)/.made ## everything that needs n
 	tests/debian-packages
 	$(AIRFLOW_TEST_ENV)/bin/python -m pytest tests/plugin tests/dags
 	$(DEV_ENV)/bin/python -m pytest tests/monitor tests/up tests/browser tests/e2e
+
+.PHONY: test-compose
+test-compose: $(DEV_ENV)/.made ## the compose stack, for real (needs Docker)
+	@PYTHON=$(DEV_ENV)/bin/python tests/compose/run $(ARGS)
 
 .PHONY: bench-hooks
 bench-hooks: $(AIRFLOW_ENV)/.made ## the time that each hook adds, with the monitor up, down and silent

@@ -31,7 +31,7 @@ def api() -> None:
 
 
 def heartbeat(job_type: str) -> None:
-    import psycopg2
+    import psycopg2  # type: ignore[import-untyped]
 
     url = os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].replace("+psycopg2", "", 1)
     connection = psycopg2.connect(url, connect_timeout=TIMEOUT)

@@ -48,7 +48,7 @@ def main(environ: Mapping[str, str]) -> None:
 
 def check_database(url: str) -> None:
     """Raises SystemExit with the remedy where PostgreSQL refuses; Airflow would show pages of traceback."""
-    import psycopg2
+    import psycopg2  # type: ignore[import-untyped]
 
     try:
         psycopg2.connect(url.replace("+psycopg2", "", 1)).close()
