@@ -17,6 +17,7 @@ from monitor.web.gate import NotSignedIn, Reader
 from monitor.web.models import PROBLEMS, EventPage, LoggedEvent
 from monitor.web.querying import EventsQuery, FeedQuery
 from monitor.web.reader import ApiReader
+from monitor.web.server import SHUTDOWN_SECONDS
 from monitor.web.services import Here
 
 FULL_RETRY = 30  # seconds, in Retry-After
@@ -43,7 +44,8 @@ async def feed(
     except FeedFull as full:
         raise HTTPException(503, str(full), {"Retry-After": str(FULL_RETRY)}) from None
     chunks = here.feeds.follow(start, query.filter(), _for_feed(reader))
-    return EventSourceResponse(chunks, ping=0)  # the feed sends its own heartbeats, in order with the events
+    # The feed sends its own heartbeats, in order with the events, and ends by itself (web/server.py).
+    return EventSourceResponse(chunks, ping=0, shutdown_grace_period=SHUTDOWN_SECONDS)
 
 
 def _start(cursor: str | None, moment: str | None) -> Start:
