@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-import uvicorn
 from rich.console import Console
 
 from monitor import outbox
@@ -25,9 +24,9 @@ from monitor.settings import Settings, load_settings
 from monitor.tail import show
 from monitor.up.run import up as run_up
 from monitor.up.setup import Options
+from monitor.web.server import Server
 
 SECRET_BYTES = 32
-SHUTDOWN_SECONDS = 5  # for open feeds to be told and closed
 UP_SECONDS = 240.0  # ten times what it takes on two cores that have nothing else to do
 AIRFLOW_PORT = 8080
 EXIT_FAILED = 1
@@ -81,17 +80,7 @@ def serve() -> None:
         fatal.append(message)
         server.should_exit = True
 
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(settings, on_fatal=on_fatal),
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        )
-    )
+    server = Server(create_app(settings, on_fatal=on_fatal), settings.host, settings.port)
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal once more after its graceful end: to be told to stop is no failure.
         signal.signal(number, lambda *_: None)

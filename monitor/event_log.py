@@ -169,7 +169,10 @@ def read_after(
         .limit(limit)
     )
     found = [Logged(*row) for row in connection.execute(query)]
-    return Page(found, found[-1].seq if len(found) == limit else last)
+    if not found:
+        return Page(found, last)
+    # On PostgreSQL each statement sees what is committed by then: the second may see more than `last`.
+    return Page(found, found[-1].seq if len(found) == limit else max(last, found[-1].seq))
 
 
 def read_before(

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.airflow_server import AirflowServer
+from tests.browser.conftest import browser, context, page, shot
 from tests.monitor_process import MonitorProcess, airflow_env
 from tests.smtp_server import SmtpServer
+
+__all__ = ["browser", "context", "page", "shot"]
 
 HERE = Path(__file__).parent
 PLUGINS = HERE.parent.parent / "plugins"
@@ -26,7 +29,7 @@ class Stage:
     spool: Path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("e2e")
     smtp = SmtpServer(folder).start()

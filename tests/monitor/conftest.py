@@ -13,7 +13,6 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from pydantic import SecretStr
 from sqlalchemy import create_engine, text
 from standardwebhooks import Webhook
@@ -23,6 +22,7 @@ from monitor.clock import utc_now
 from monitor.database import Database
 from monitor.database.migrate import migrate
 from monitor.settings import Settings, load_settings
+from monitor.web.server import Server
 from tests import wait
 from tests.postgres_server import PostgresServer
 
@@ -114,9 +114,7 @@ class Live:
         self._socket = socket.create_server(("127.0.0.1", settings.port))
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self._server = uvicorn.Server(
-            uvicorn.Config(self.app, log_config=None, timeout_graceful_shutdown=2, access_log=False)
-        )
+        self._server = Server(self.app, "127.0.0.1", self.port)
         self._thread = threading.Thread(target=self._run, name="monitor")
         self.client = httpx.Client(base_url=self.url, timeout=10)
 
