@@ -1,8 +1,9 @@
 """Empties the spool, oldest first: as a daemon thread of a long-lived Airflow process, or as the forwarder.
 
-Every such process of a host may have one. For each pass a lock on a file decides who drains, so the process
-that has just put an event mostly sends it at once, and the death of any of them frees the lock. Polling finds
-what other processes put; waking is for speed.
+A hook appends its event to the process's own journal and wakes the thread, which puts what it finds there
+into the spool before it sends. Every such process of a host may have one. For each pass a lock on a file
+decides who drains, so the process that has just kept an event mostly sends it at once, and the death of any
+of them frees the lock. Polling finds what other processes put; waking is for speed.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 
 from windsock.backoff import Backoff
 from windsock.courier import Courier, Later, batches
+from windsock.journal import Journal, recover
 from windsock.log_limit import LogLimit
 from windsock.spool import Letter, Spool
 
@@ -27,8 +29,9 @@ log = logging.getLogger("windsock.drainer")
 
 POLL_EVERY = 1.0  # seconds: what other processes put waits no longer; one empty listing costs microseconds
 BUSY_AGAIN = 0.05  # seconds: another process drains just now, and may have listed before our event was put
-GAP = 0.02  # seconds between passes: events that come in a burst go out in one request
-RECOVER_EVERY = 60.0  # seconds: drafts of dead writers are rare
+GAP = 0.02  # seconds from being woken to the pass: a burst's hooks go first, and its events in one request
+RECOVER_EVERY = 10.0  # seconds: how late, at most, the events of a process that died are taken up
+LAST_TURN = 0.25  # seconds: handing over takes milliseconds; a request that hangs must not hold up an exit
 BROKEN_AGAIN = 5.0  # seconds, after an error of the disk or of our own
 REQUEST_SECONDS = 10.0  # for one request; the monitor answers in milliseconds, or is in trouble
 PROBE_SECONDS = 3.0  # for the first request after a failure,
@@ -42,6 +45,7 @@ class Drainer:
 
     def __init__(self, spool: Spool, courier: Courier, backoff: Backoff, batch: int = THREAD_BATCH) -> None:
         self._spool, self._courier, self._backoff = spool, courier, backoff
+        self._journal = Journal(spool)
         self._batch = batch
         self._limit = LogLimit()
         self._lock_file: int | None = None
@@ -50,6 +54,11 @@ class Drainer:
         self._forget_parent()
         reference = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _in_child(reference))
+
+    def put(self, body: bytes) -> None:
+        """Called in hooks: keeps one event, for the thread to send. Raises as Spool.put does."""
+        self._journal.append(body)
+        self.wake()
 
     def wake(self) -> None:
         """Called in hooks: no I/O, and at most once the start of a thread."""
@@ -62,8 +71,8 @@ class Drainer:
         """Drains until `stop`."""
         while not self._stopping.is_set():
             pause = self._guarded_pass()
-            self._stopping.wait(GAP)
             self._woken.wait(pause)
+            self._stopping.wait(GAP)
             self._woken.clear()
 
     def stop(self) -> None:
@@ -73,7 +82,7 @@ class Drainer:
 
     def drain_once(self) -> bool:
         """Sends what is there, whatever the back-off says. True if nothing is left. Raises Later, OSError."""
-        self._spool.recover()
+        self._recover()
         more = bool(self._spool.names())
         while more and not self._stopping.is_set():
             with self._turn() as mine:
@@ -84,14 +93,32 @@ class Drainer:
 
     def _guarded_pass(self) -> float:
         """One pass; gives the seconds until the next. No error ends the loop; it is said once a minute."""
+        self._on_disk(self._gather)
         try:
-            if self._thread is not None:
-                self._spool.stock()
             return self._backoff.wait() or self._pass_or_back_off()
         except Exception:
             if self._limit.allows("pass"):
                 log.exception("windsock: the spool cannot be drained; trying again in %s s", BROKEN_AGAIN)
             return BROKEN_AGAIN
+
+    def _on_disk(self, action: Callable[[], None]) -> None:
+        """An error here must not stop the sending: that is what makes room on a full disk."""
+        try:
+            action()
+        except Exception:
+            if self._limit.allows("disk"):
+                log.exception("windsock: events stay in the journals; trying again")
+
+    def _gather(self) -> None:
+        """Into the spool with what hooks have appended, and now and then with what the dead have left."""
+        self._journal.hand_over()
+        if time.monotonic() - self._recovered > RECOVER_EVERY:
+            self._recovered = time.monotonic()
+            self._recover()
+
+    def _recover(self) -> None:
+        self._spool.recover()
+        recover(self._spool)
 
     def _pass_or_back_off(self) -> float:
         try:
@@ -103,9 +130,6 @@ class Drainer:
             return self._backoff.failed(later.wait)
 
     def _pass(self) -> float:
-        if time.monotonic() - self._recovered > RECOVER_EVERY:
-            self._recovered = time.monotonic()
-            self._spool.recover()
         if not self._spool.names():
             return POLL_EVERY
         with self._turn() as mine:
@@ -152,9 +176,20 @@ class Drainer:
     def _start(self) -> None:
         if self._thread is not None and self._thread.is_alive():  # another thread of this process was faster
             return
-        self._thread = threading.Thread(target=self.run, name="windsock-drainer", daemon=True)
+        self._thread = threading.Thread(target=self._live, name="windsock-drainer", daemon=True)
         self._thread.start()
-        atexit.register(self.stop)
+        atexit.register(self._end)
+
+    def _live(self) -> None:
+        """The thread's life; its process has a journal."""
+        self._on_disk(self._journal.prepare)
+        self.run()
+        self._on_disk(self._journal.close)
+
+    def _end(self) -> None:
+        self.stop()
+        if self._thread is not None:
+            self._thread.join(LAST_TURN)
 
     def _forget_parent(self) -> None:
         """A child has its parent's memory, not its threads: nothing that a thread might hold may stay. The
@@ -163,7 +198,7 @@ class Drainer:
         self._starting = threading.Lock()
         self._woken = threading.Event()
         self._stopping = threading.Event()
-        self._spool.drafts.forget()
+        self._journal.forget()
         if self._lock_file is not None:
             os.close(self._lock_file)
             self._lock_file = None

@@ -1,4 +1,4 @@
-"""The listener: each hook builds an event, puts it into the spool and returns.
+"""The listener: each hook builds an event, keeps it on this host's disk and returns.
 
 Hooks may fire before Airflow commits, more than once and out of order; an event is a report, and the monitor
 confirms what it tells. No hook touches Airflow's database, Connections or Variables, and none in a long-lived
@@ -148,13 +148,13 @@ class Listener:
         if subject is not None and not self._wanted(subject.dag_id):
             return
         event = BUILDERS[hook](self._source, *objects)
-        name = self._spool.put(serialize(event))
+        body = serialize(event)
         if self._drainer is None or self._task_sender is None:
-            return
-        if subject is not None and in_task_process(subject):
-            self._task_sender.send(event["data"]["ti_id"], name)
+            self._spool.put(body)
+        elif subject is not None and in_task_process(subject):
+            self._task_sender.send(event["data"]["ti_id"], self._spool.put(body))
         else:
-            self._drainer.wake()
+            self._drainer.put(body)
 
     def _wanted(self, dag_id: str) -> bool:
         if self._include and not any(glob.match(dag_id) for glob in self._include):

@@ -32,11 +32,9 @@ class Quota:
         self._looked = self._written = float("-inf")
         self._seen = 0
 
-    def admits(self, size: int) -> bool:
-        """Whether an event of `size` bytes may still be put."""
-        if time.monotonic() - self._looked > LOOK_EVERY:
-            self._look()
-        return self._events < self._max_events and self._bytes + size <= self._max_bytes
+    def admits(self, events: int, size: int) -> bool:
+        """Whether so many events of `size` bytes together may still be put, by what is known."""
+        return self._events + events <= self._max_events and self._bytes + size <= self._max_bytes
 
     def added(self, size: int) -> None:
         self._events += 1
@@ -53,7 +51,10 @@ class Quota:
         except FileNotFoundError:  # there is no spool yet: nothing was ever put
             return
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Takes over what another process has counted, or counts where nobody else does."""
+        if time.monotonic() - self._looked < LOOK_EVERY:
+            return
         self._looked = time.monotonic()
         try:
             status = self._path.stat()

@@ -12,6 +12,7 @@ last seconds' files may be empty or gone; empty ones end in bad/, and the monito
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import logging
@@ -23,7 +24,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from windsock.drafts import Drafts
 from windsock.quota import Quota
 from windsock.tally import Tally
 
@@ -33,7 +33,7 @@ NAME = re.compile(r"\d{20}-\d+-\d+-(\d+)\.json")
 MAX_EVENT_BYTES = 1024 * 1024  # far above what the builders' bounds allow, far below a request's 4 MiB
 MAX_BAD = 1_000  # files kept in bad/: enough to see what is wrong, not enough to fill a disk
 STRANDED_AFTER = 60  # seconds in new/; a drainer comes by every second, and backs off for half a minute
-ABANDONED_AFTER = 3600.0  # seconds in tmp/: its writer is dead, or has made it ready and never needed it
+ABANDONED_AFTER = 3600.0  # seconds in tmp/: its writer is dead, who needed milliseconds
 
 
 class Full(Exception):
@@ -55,7 +55,6 @@ class Spool:
     def __init__(self, root: Path, max_events: int, max_bytes: int) -> None:
         self.root = root
         self._tmp, self._new, self._bad = (root / name for name in ("tmp", "new", "bad"))
-        self.drafts = Drafts(self._tmp)
         self._quota = Quota(root / "usage", max_events, max_bytes, self._measure)
         self.refused = Tally(root / "refused")
         self._serial = itertools.count()
@@ -64,35 +63,41 @@ class Spool:
 
     def put(self, body: bytes) -> str:
         """Keeps one event and gives the name of its file."""
-        self._prepare()
-        if len(body) > MAX_EVENT_BYTES or not self._quota.admits(len(body)):
-            self.refused.add()
-            raise Full(f"{self.root} is full: see [windsock] spool_max_events and spool_max_bytes")
-        name = self._name(len(body))
+        self.prepare()
+        self.look()
+        self.admit(len(body))
         try:
-            self._deliver(name, body)
+            return self.store(body, self.moment())
         except OSError:
             self.refused.add()
             raise
+
+    def look(self) -> None:
+        """Learns now and then what the spool holds, of all processes."""
+        self._quota.look()
+
+    def admit(self, size: int, waiting: int = 0, waiting_bytes: int = 0) -> None:
+        """Raises Full if there is no room for an event of `size` bytes, beside what waits in a journal."""
+        if size > MAX_EVENT_BYTES or not self._quota.admits(1 + waiting, size + waiting_bytes):
+            self.refused.add()
+            raise Full(f"{self.root} is full: see [windsock] spool_max_events and spool_max_bytes")
+
+    def store(self, body: bytes, moment: int) -> str:
+        """Keeps one event whatever the bound; gives the name of its file, which sorts by `moment`."""
+        name = self._name(len(body), moment)
+        _write(self._tmp / name, body).rename(self._new / name)
         self._quota.added(len(body))
         return name
 
-    def _deliver(self, name: str, body: bytes) -> None:
-        try:
-            _fill(self.drafts.take(), self._new / name, body)
-        except FileNotFoundError:  # the drafts that were ready are so old that they were swept away
-            self.drafts.forget()
-            _fill(self.drafts.make(), self._new / name, body)
+    def _name(self, size: int, moment: int) -> str:
+        return (
+            f"{moment:020d}-{os.getpid()}-{next(self._serial)}-{size}.json"  # the serial tells threads apart
+        )
 
-    def _name(self, size: int) -> str:
-        # Monotone in this process even if the clock is set back; the serial tells threads apart.
+    def moment(self) -> int:
+        """Now, in nanoseconds; grows in this process even if the clock is set back."""
         self._last = moment = max(time.time_ns(), self._last + 1)
-        return f"{moment:020d}-{os.getpid()}-{next(self._serial)}-{size}.json"
-
-    def stock(self) -> None:
-        """Makes files ready for the next puts of this process; for a thread, between hooks."""
-        self._prepare()
-        self.drafts.stock()
+        return moment
 
     def names(self) -> list[str]:
         """What waits, oldest first. Hidden files (NFS makes them) are nobody's event."""
@@ -124,7 +129,7 @@ class Spool:
 
     def set_aside(self, name: str, reason: str) -> None:
         """Moves a file into bad/ and writes the reason beside it. Raises OSError if it cannot be moved."""
-        self._prepare()
+        self.prepare()
         try:
             (self._new / name).rename(self._bad / name)
         except FileNotFoundError:
@@ -151,23 +156,15 @@ class Spool:
         except ValueError:
             draft.unlink()
             return
-        draft.rename(self._new / self._name(len(body)))
+        draft.rename(self._new / self._name(len(body), self.moment()))
 
-    def _prepare(self) -> None:
-        """Makes the directories once a process; only this user may put events into them: what lies there is
-        signed with our secret."""
+    def prepare(self) -> None:
+        """Makes the directories once a process. Raises OSError."""
         if self._ready:
             return
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for directory in (self._tmp, self._new, self._bad):
-            directory.mkdir(mode=0o700, exist_ok=True)
-            status = directory.stat()
-            if status.st_uid != os.geteuid():
-                raise PermissionError(
-                    f"{directory} belongs to another user; give [windsock] spool_dir a path of this user's"
-                )
-            if status.st_mode & 0o077:
-                directory.chmod(0o700)
+            own_directory(directory)
         self._ready = True
 
     def _measure(self) -> tuple[int, int]:
@@ -180,16 +177,30 @@ class Spool:
             path.with_name(path.name + ".reason").unlink(missing_ok=True)
 
 
-def _fill(draft: Path, target: Path, body: bytes) -> None:
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CLOEXEC)
+def own_directory(path: Path) -> None:
+    """Makes it if need be. Only this user may put events there: what lies there is signed with our secret."""
+    path.mkdir(mode=0o700, exist_ok=True)
+    status = path.stat()
+    if status.st_uid != os.geteuid():
+        raise PermissionError(
+            f"{path} belongs to another user; give [windsock] spool_dir a path of this user's"
+        )
+    if status.st_mode & 0o077:
+        path.chmod(0o700)
+
+
+def _write(path: Path, body: bytes) -> Path:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         written = os.write(descriptor, body)
+        if written != len(body):
+            raise OSError(errno.ENOSPC, f"{path} took {written} of {len(body)} bytes")  # noqa: TRY301
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
     finally:
         os.close(descriptor)
-    if written != len(body):
-        draft.unlink(missing_ok=True)
-        raise OSError(f"{draft} took only a part of the event")
-    draft.rename(target)
+    return path
 
 
 def _read(path: Path) -> bytes:

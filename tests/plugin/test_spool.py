@@ -14,11 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from windsock.backoff import Backoff
-from windsock.courier import Courier
-from windsock.drafts import READY
-from windsock.drainer import Drainer
-from windsock.settings import Settings
 from windsock.spool import MAX_BAD, MAX_EVENT_BYTES, Full, Spool
 
 
@@ -86,7 +81,7 @@ def test_a_writer_killed_before_the_rename_leaves_nothing_to_send(spool: Spool) 
         os.write(writer, b".")
         signal.pause()
 
-    draft = ".ready-1-0"
+    draft = "00000000000000000001-1-0-20.json"
     child = in_child(killed_between_write_and_rename)
     assert os.read(reader, 1) == b"."
     os.kill(child, signal.SIGKILL)
@@ -108,33 +103,6 @@ def test_a_whole_draft_of_a_dead_writer_is_sent(spool: Spool) -> None:
     os.utime(spool.root / "tmp" / name, (0, 0))
     spool.recover()
     assert ids(spool) == ["event:1"]
-
-
-def test_drafts_that_are_ready_are_used_and_an_event_never_depends_on_them(spool: Spool) -> None:
-    spool.stock()
-    ready = set((spool.root / "tmp").iterdir())
-    assert len(ready) == READY
-    for number in range(READY + 3):
-        spool.put(event(number))
-    assert list((spool.root / "tmp").iterdir()) == []
-    spool.stock()
-    for draft in (spool.root / "tmp").iterdir():
-        draft.unlink()  # swept: this process put nothing for an hour
-    spool.put(event(READY + 3))
-    assert ids(spool) == [f"event:{number}" for number in range(READY + 4)]
-
-
-def test_a_child_never_writes_into_its_parent_s_drafts(settings: Settings) -> None:
-    assert settings.endpoint is not None
-    spool = Spool(settings.spool_dir, 1_000, 10_000_000)
-    drainer = Drainer(spool, Courier(settings, settings.endpoint, spool), Backoff(spool.root / "backoff"))
-    spool.stock()
-    children = [in_child(lambda number=number: spool.put(event(number))) for number in range(5)]
-    for child in children:
-        os.waitpid(child, 0)
-    spool.put(event(5))
-    assert sorted(ids(spool)) == [f"event:{number}" for number in range(6)]
-    drainer.stop()
 
 
 def foreign(new: Path) -> None:

@@ -1,0 +1,214 @@
+"""A long-lived process's own file of events on their way into the spool: appending a line to a file that is
+open costs a hook some ten microseconds, making a file of its own up to a millisecond and more.
+
+Hooks append; the drain thread puts each line into the spool, under the line's own moment. The first line says
+how far that has come. The writer holds the file's lock as long as it lives, and the lock's end is the sign
+for whoever recovers. A death between put and note makes an event told twice, and the monitor knows it by its
+id. As in the spool, nothing is flushed to the disk.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from windsock.log_limit import LogLimit
+from windsock.spool import MAX_EVENT_BYTES, Spool, own_directory
+
+log = logging.getLogger("windsock.journal")
+
+FOLDER = "journals"
+HEAD = 21  # bytes of the first line: the position, twenty digits, of the first line that the spool lacks
+PREFIX = 21  # bytes before each event: its moment, twenty digits of nanoseconds, and a space
+READ = 2 * MAX_EVENT_BYTES  # bytes at once: room for one line at least, whatever its length
+SHRINK_ABOVE = 4 * 1024 * 1024  # bytes; an idle journal is emptied anyway, this bounds one that never rests
+LOCK_WAIT = 0.05  # seconds; others hold the lock for one write, so longer means a disk in trouble
+
+
+class Journal:
+    """One a process, made with its first event or by its thread. `append` is for any thread; all else is for
+    the one that drains, and in a forked child for `forget`."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._limit = LogLimit()
+        self._descriptor: int | None = None
+        self.forget()
+
+    def append(self, body: bytes) -> None:
+        """Keeps one event; in a file of its own where there can be no journal. Raises as Spool.put does."""
+        with self._held(LOCK_WAIT) as mine:
+            descriptor = self._opened() if mine else None
+            if descriptor is not None:
+                self._spool.admit(len(body), self._appended - self._handed, self._size - self._taken)
+                self._write(descriptor, b"%020d %b\n" % (self._spool.moment(), body))
+                return
+        self._spool.put(body)
+
+    def prepare(self) -> None:
+        """Makes the file, so that no hook has to."""
+        with self._lock:
+            self._opened()
+
+    def hand_over(self) -> None:
+        """Puts what was appended into the spool. Raises OSError; what is not yet there stays here."""
+        if self._descriptor is None:
+            return
+        self._spool.look()
+        if self._taken == self._size:
+            self._shrink()
+        while self._taken < self._size:
+            for position in _moved(self._spool, self._descriptor, self._taken, self._size):
+                self._taken = position
+                self._handed += 1
+        if self._size > SHRINK_ABOVE:
+            self._shrink()
+
+    def close(self) -> None:
+        """Leaves nothing behind: the process ends. Raises OSError, and then another process recovers."""
+        self.hand_over()
+        with self._lock:
+            if self._descriptor is not None and self._taken == self._size:
+                self._path.unlink(missing_ok=True)
+                self._drop()
+
+    def forget(self) -> None:
+        """As if there had never been a journal. A child has its parent's memory and descriptors, not its
+        threads: whatever lock a thread held is made anew, and closing leaves the parent its file's lock."""
+        self._lock = threading.Lock()
+        self._drop()
+
+    def _drop(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor = None
+        self._size = self._taken = HEAD
+        self._appended = self._handed = 0
+
+    @contextmanager
+    def _held(self, seconds: float) -> Iterator[bool]:
+        lock = self._lock
+        mine = lock.acquire(timeout=seconds)
+        try:
+            yield mine
+        finally:
+            if mine:
+                lock.release()
+
+    def _opened(self) -> int | None:
+        if self._descriptor is None:
+            try:
+                self._path, self._descriptor = _make(self._spool)
+            except OSError as error:
+                if self._limit.allows("journal"):
+                    log.warning(
+                        "windsock: each event takes a file of its own, for want of a journal: %s", error
+                    )
+        return self._descriptor
+
+    def _write(self, descriptor: int, line: bytes) -> None:
+        """Only a whole line moves the end, so the next is written over one that failed half-way."""
+        try:
+            written = os.pwrite(descriptor, line, self._size)
+            if written != len(line):
+                raise OSError(errno.ENOSPC, f"the journal took {written} of {len(line)} bytes")  # noqa: TRY301
+        except OSError:
+            self._spool.refused.add()
+            with suppress(OSError):  # tidy, and not needed: see above
+                os.ftruncate(descriptor, self._size)
+            raise
+        self._appended += 1
+        self._size += len(line)
+
+    def _shrink(self) -> None:
+        if self._taken == HEAD:
+            return
+        with self._lock:
+            if self._descriptor is not None and self._taken == self._size:
+                os.ftruncate(self._descriptor, HEAD)
+                self._size = self._taken = HEAD
+                _note(self._descriptor, HEAD)
+
+
+def recover(spool: Spool) -> None:
+    """Puts what dead writers have left into the spool, a line that is not whole too: its reader sets it aside
+    with the reason. Raises OSError."""
+    folder = spool.root / FOLDER
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir()):
+        with suppress(FileNotFoundError, BlockingIOError):  # another recovers too; its writer lives
+            _recover(spool, path)
+
+
+def _recover(spool: Spool, path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        status = os.fstat(descriptor)
+        if status.st_nlink == 0:  # another was faster
+            return
+        head = os.pread(descriptor, HEAD - 1, 0)
+        start = int(head) if head.isdigit() else 0
+        count = sum(1 for _ in _moved(spool, descriptor, start, status.st_size))
+        path.unlink()
+    finally:
+        os.close(descriptor)
+    if count:
+        log.info("windsock: the spool has %d events of a process that died", count)
+
+
+def _make(spool: Spool) -> tuple[Path, int]:
+    """A journal with its lock held from the moment that others can see it. Raises OSError."""
+    spool.prepare()
+    own_directory(spool.root / FOLDER)
+    name = f"{time.time_ns():020d}-{os.getpid()}-{os.urandom(4).hex()}.journal"
+    draft = spool.root / "tmp" / name
+    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _note(descriptor, HEAD)
+        return draft.rename(spool.root / FOLDER / name), descriptor
+    except OSError:
+        os.close(descriptor)
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _note(descriptor: int, position: int) -> None:
+    os.pwrite(descriptor, b"%020d\n" % position, 0)
+
+
+def _moved(spool: Spool, descriptor: int, start: int, end: int) -> Iterator[int]:
+    """Puts the lines from `start` to `end` into the spool, gives the position behind each, and notes the last
+    one. Raises OSError."""
+    position = start
+    try:
+        while position < end:
+            data = os.pread(descriptor, min(READ, end - position), position)
+            if not data:
+                raise OSError(errno.EIO, "the journal is shorter than what was written to it")
+            whole = data[: data.rfind(b"\n") + 1]
+            for line in whole.splitlines(keepends=True) or [data]:  # the last one may be torn
+                _put(spool, line)
+                position += len(line)
+                yield position
+    finally:
+        _note(descriptor, position)
+
+
+def _put(spool: Spool, line: bytes) -> None:
+    """What has no moment is put with this one, and its reader sets it aside."""
+    line = line.removesuffix(b"\n")
+    moment = line[: PREFIX - 1]
+    if len(moment) == PREFIX - 1 and moment.isdigit() and line[PREFIX - 1 : PREFIX] == b" ":
+        spool.store(line[PREFIX:], int(moment))
+    else:
+        spool.store(line, spool.moment())
