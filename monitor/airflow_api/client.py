@@ -55,7 +55,7 @@ class AirflowApi:
 
     async def may_read(self) -> int:
         """How many DAGs the monitor's own user may read."""
-        answer, _ = await self._connection.get("/dags", {"limit": 1})
+        answer, _ = await self._connection.get("/dags", {"limit": 1, "exclude_stale": False})
         return int(answer.get("total_entries", 0))
 
     async def dag_run(self, dag_id: str, run_id: str) -> dict[str, Any]:

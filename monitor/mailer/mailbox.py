@@ -21,6 +21,7 @@ from monitor.clock import Clock
 from monitor.mailer.contract import Receipt, TryLater
 from monitor.mailer.replies import plain
 
+FILED = "filed in the embedded mailbox as "
 KEPT = 5_000  # mails; the oldest go first: an unattended monitor must not fill the disk
 HEADER_BYTES = 64 * 1024  # read of a file for the list; the headers of a mail end long before
 _ID = re.compile(r"\d{20}-[0-9a-f]{12}")
@@ -28,6 +29,11 @@ _SUFFIX = ".eml"
 _HEADERS = BytesParser(policy=policy.default)
 
 logger = logging.getLogger(__name__)
+
+
+def filed_as(answer: str) -> str | None:
+    """The id of the mail that an attempt's answer says was filed, or None where it says something else."""
+    return answer.removeprefix(FILED) if answer.startswith(FILED) else None
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Mailbox:
             mail_id = await asyncio.to_thread(self.file, content, recipients)
         except OSError as error:
             raise TryLater(f"the mailbox cannot be written: {error}") from None
-        return Receipt(f"filed in the embedded mailbox as {mail_id}", tuple(recipients))
+        return Receipt(f"{FILED}{mail_id}", tuple(recipients))
 
     async def close(self) -> None:
         """Nothing is held open."""

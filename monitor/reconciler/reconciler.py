@@ -10,7 +10,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -26,6 +26,9 @@ from monitor.wake import Wake
 
 NUDGE_LOOKS = (0.1, 0.4, 1.0, 2.0, 4.0, 7.0)  # seconds after a nudge; the last is past CREATED_RUNS_WAIT
 MAX_BACK_OFF = 120.0  # seconds: an Airflow that is back after a night is looked at within two minutes
+TOLERATED = timedelta(minutes=1)
+"""How long one listing may fail beside others that do not, before it is trouble. Airflow 3.3 answers the
+listing of asset events with 500 while a run that one of them began is still queued."""
 JITTER = 0.5  # of the wait, so that several monitors do not come back together
 
 Recoverable = (AirflowError, IngestBusy, SQLAlchemyError)
@@ -74,10 +77,17 @@ class Reconciler:
         self._behind = False
         self._last_good: datetime | None = None
         self._last_error: str | None = None
+        self._failing_since: datetime | None = None
+        self._passing = False
 
     @property
     def status(self) -> ReconcilerStatus:
-        return ReconcilerStatus(self._api.deployment, self._last_good, self._last_error, self._watermark)
+        error = None if self._tolerated() else self._last_error
+        return ReconcilerStatus(self._api.deployment, self._last_good, error, self._watermark)
+
+    def _tolerated(self) -> bool:
+        since = self._failing_since
+        return self._passing and since is not None and self._clock() - since < TOLERATED
 
     @property
     def _watermark(self) -> datetime | None:
@@ -115,18 +125,18 @@ class Reconciler:
         return await self._attempt(self._compare_assets)
 
     async def _compare_all(self) -> None:
-        refused: AirflowError | None = None
+        trouble: AirflowError | None = None
         self._behind = False
         for listing in LISTINGS:
             try:
                 self._behind |= await self._comparison.catch_up(listing)
                 self._useful = True
-            except AirflowUnreachable:
-                raise
             except AirflowError as error:
-                refused = refused or error  # this user may not read assets, say; the others are compared
-        if refused:
-            raise refused
+                if isinstance(error, AirflowUnreachable) and not self._useful:
+                    raise  # nobody is there: do not wait for that three times
+                trouble = trouble or error  # this user may not read assets, say; the others are compared
+        if trouble:
+            raise trouble
         self._last_good = self._clock()
 
     async def _compare_assets(self) -> None:
@@ -140,6 +150,7 @@ class Reconciler:
             await work()
         except Recoverable as error:
             result = next((name for kind, name in RESULTS.items() if isinstance(error, kind)), "error")
+            self._passing = self._useful and isinstance(error, AirflowUnreachable)
             self._failed(str(error) or type(error).__name__)
         else:
             self._succeeded()
@@ -152,14 +163,15 @@ class Reconciler:
     def _failed(self, reason: str) -> None:
         self._failures += 1
         if self._last_error is None:  # once a change, not once a look
-            logger.warning("%s is not compared with the log: %s", self._api.deployment, reason)
+            logger.warning("%s is not compared with the log in full: %s", self._api.deployment, reason)
+            self._failing_since = self._clock()
         self._last_error = reason
 
     def _succeeded(self) -> None:
         if self._last_error is not None:
             logger.info("%s is compared with the log again", self._api.deployment)
         self._failures = 0
-        self._last_error = None
+        self._last_error = self._failing_since = None
 
     def _back_off(self) -> float:
         wait = min(MAX_BACK_OFF, self._interval * 2.0 ** (self._failures - 1))

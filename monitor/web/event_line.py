@@ -71,7 +71,9 @@ def _detail(data: Mapping[str, Any]) -> str:
         return ": ".join(part for part in (error.get("type"), error["message"]) if part)
     if extra := data.get("extra"):
         return metrics(extra)
-    return str(data.get("message") or str(data.get("stacktrace", "")).strip().rpartition("\n")[2])
+    if (message := data.get("message")) and data.get("state") == "failed":
+        return str(message)  # of other states Airflow only says the state again
+    return str(data.get("stacktrace", "")).strip().rpartition("\n")[2]
 
 
 def metrics(extra: Mapping[str, Any]) -> str:

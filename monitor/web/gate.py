@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from monitor.clock import Clock
-from monitor.errors import AirflowRefused
+from monitor.errors import AirflowError, AirflowRefused
 from monitor.event_log import Visible
 from monitor.settings import Settings
 from monitor.web.rights import ReadableDags, SignInApi
@@ -70,6 +70,16 @@ class Gate:
         except AirflowRefused:
             self._throttle.fail(*names)
             raise
+
+    async def reads_every_dag(self, reader: Reader) -> bool:
+        """Whether the reader may read all that the monitor's own user may. No, where nobody can say."""
+        if reader.visible is None:
+            return True
+        try:
+            every = await self._airflow.may_read() if self._airflow else 0
+        except AirflowError:
+            return False
+        return 0 < every <= len(reader.visible)
 
     def sign_out(self, cookie: str | None) -> None:
         if session := self._sessions.find(cookie or ""):

@@ -12,6 +12,7 @@ from monitor import board, event_log, outbox
 from monitor.board import RunName
 from monitor.event_log import FILTERS, Cursor, Filter, Logged, Visible
 from monitor.events.model import DATA
+from monitor.mailer.mailbox import filed_as
 from monitor.web import deliveries_api, health
 from monitor.web.deliveries_api import DeliveryId
 from monitor.web.event_line import EventLine
@@ -124,7 +125,9 @@ async def delivery(request: Request, here: Here, reader: PageReader, delivery_id
     )
     if found is None:
         raise HTTPException(404, f"No delivery {delivery_id} is known here.")
-    return render(request, "delivery.html", reader, delivery=found)
+    filed = (filed_as(attempt.answer) for attempt in reversed(found["ledger"])) if here.mailbox else ()
+    letter_id = next((mail_id for mail_id in filed if mail_id), None)
+    return render(request, "delivery.html", reader, delivery=found, letter_id=letter_id)
 
 
 @router.post("/deliveries/{delivery_id}/resend")

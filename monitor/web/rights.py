@@ -29,6 +29,10 @@ class SignInApi(Protocol):
         """The DAGs that the token's user may read."""
         ...
 
+    async def may_read(self) -> int:
+        """How many DAGs the monitor's own user may read."""
+        ...
+
 
 @dataclass
 class _Known:

@@ -22,7 +22,7 @@ from monitor.ingest import Ingest, Wakes
 from monitor.metrics import Metrics
 from monitor.reconciler import Reconciler
 from monitor.reconciler.comparison import OVERLAP
-from monitor.reconciler.reconciler import MAX_BACK_OFF
+from monitor.reconciler.reconciler import MAX_BACK_OFF, TOLERATED
 from monitor.rules import default_rules
 from monitor.wake import Wake
 from tests import wait
@@ -167,6 +167,7 @@ def test_a_failure_in_the_middle_loses_nothing(fake: FakeAirflow, database: Data
     async def act(on: Scene) -> None:
         await on.reconciler.poll()
         assert 0 < len(on.logged()) < 450
+        fake.clock.forward(TOLERATED.total_seconds())
         assert "503" in str(on.reconciler.status.last_error)
         fake.clock.forward(3600)
         await on.reconciler.poll()
