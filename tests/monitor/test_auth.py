@@ -18,7 +18,7 @@ from monitor.web.sessions import SESSION_SECONDS
 from monitor.web.sign_in import own_path
 from tests import wait
 from tests.monitor.conftest import FakeClock
-from tests.monitor.web_support import FeedReader, Served, SignInAirflow, serving, with_sign_in
+from tests.monitor.web_support import MONITOR_USER, FeedReader, Served, SignInAirflow, serving, with_sign_in
 from tests.sample import asset_event, run_event, task_event
 
 ALICE = ("alice", "alice's secret")
@@ -283,6 +283,19 @@ def test_each_sees_the_own_dags_alone(alice: httpx.Client, monitor: Served, path
     assert "etl" in text
     assert "payroll" not in text
     assert "nobodys" not in text
+
+
+def test_the_mail_that_tasks_wrote_is_for_those_who_read_every_dag(
+    browser: httpx.Client, monitor: Served, airflow: SignInAirflow
+) -> None:
+    every = ["etl", "payroll", "nobodys"]
+    airflow.dags[MONITOR_USER[0]] = every
+    airflow.add("chief", "chief's secret", every)
+    airflow.add("clerk", "clerk's secret", every[:2])
+    fill(monitor)
+    for user, seen in (("chief", 4), ("clerk", 2)):
+        try_to_sign_in(browser, user, f"{user}'s secret")
+        assert len(set(re.findall(r"/mail/[0-9a-f-]+", browser.get("/mail").text))) == seen
 
 
 def test_single_things_of_others_are_not_found(alice: httpx.Client, monitor: Served) -> None:
