@@ -18,6 +18,8 @@ from windsock import error_text
 
 Event = dict[str, Any]
 
+JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # json.dumps makes one a call
+
 MAX_NOTE = 2_000  # characters of Airflow's word for why a run ended
 RUN_TIMES = (
     *("logical_date", "data_interval_start", "data_interval_end"),
@@ -27,8 +29,7 @@ RUN_TIMES = (
 
 def digest(*parts: str) -> str:
     """Short and the same wherever it is built, whatever the names hold."""
-    text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
+    return hashlib.sha256(JSON(parts).encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def timestamp(moment: datetime | None) -> str | None:
@@ -36,12 +37,12 @@ def timestamp(moment: datetime | None) -> str | None:
     if moment is None:
         return None
     aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-    return aware.astimezone(timezone.utc).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return aware.astimezone(timezone.utc).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def serialize(event: Event) -> bytes:
     """UTF-8 JSON. Lone surrogates, which a file name or an error's text can hold, become question marks."""
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return JSON(event).encode("utf-8", "replace")
 
 
 def dag_run(source: str, run: Any, msg: str | None = None, *, state: str) -> Event:

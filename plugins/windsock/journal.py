@@ -16,7 +16,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from windsock.log_limit import LogLimit
@@ -39,18 +39,28 @@ class Journal:
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
         self._limit = LogLimit()
+        self._path = spool.root
+        self._lock = threading.Lock()
         self._descriptor: int | None = None
-        self.forget()
+        self._size = self._taken = HEAD  # bytes written, and of these the ones that the spool has
+        self._appended = self._handed = 0  # events; each number is written by one side only
 
     def append(self, body: bytes) -> None:
         """Keeps one event; in a file of its own where there can be no journal. Raises as Spool.put does."""
-        with self._held(LOCK_WAIT) as mine:
-            descriptor = self._opened() if mine else None
-            if descriptor is not None:
-                self._spool.admit(len(body), self._appended - self._handed, self._size - self._taken)
-                self._write(descriptor, b"%020d %b\n" % (self._spool.moment(), body))
-                return
-        self._spool.put(body)
+        lock = self._lock
+        if not (lock.acquire(timeout=LOCK_WAIT) and self._appended_under(lock, body)):
+            self._spool.put(body)
+
+    def _appended_under(self, lock: threading.Lock, body: bytes) -> bool:
+        try:
+            descriptor = self._opened()
+            if descriptor is None:
+                return False
+            self._spool.admit(len(body), self._appended - self._handed, self._size - self._taken)
+            self._write(descriptor, b"%020d %b\n" % (self._spool.moment(), body))
+            return True
+        finally:
+            lock.release()
 
     def prepare(self) -> None:
         """Makes the file, so that no hook has to."""
@@ -83,6 +93,7 @@ class Journal:
         """As if there had never been a journal. A child has its parent's memory and descriptors, not its
         threads: whatever lock a thread held is made anew, and closing leaves the parent its file's lock."""
         self._lock = threading.Lock()
+        self._appended = self._handed = 0
         self._drop()
 
     def _drop(self) -> None:
@@ -90,17 +101,6 @@ class Journal:
             os.close(self._descriptor)
         self._descriptor = None
         self._size = self._taken = HEAD
-        self._appended = self._handed = 0
-
-    @contextmanager
-    def _held(self, seconds: float) -> Iterator[bool]:
-        lock = self._lock
-        mine = lock.acquire(timeout=seconds)
-        try:
-            yield mine
-        finally:
-            if mine:
-                lock.release()
 
     def _opened(self) -> int | None:
         if self._descriptor is None:

@@ -19,7 +19,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +52,11 @@ class Letter:
 class Spool:
     """Raises OSError where the directory cannot be used; `put` also raises Full."""
 
-    def __init__(self, root: Path, max_events: int, max_bytes: int) -> None:
+    def __init__(
+        self, root: Path, max_events: int, max_bytes: int, clock: Callable[[], int] = time.time_ns
+    ) -> None:
         self.root = root
+        self._clock = clock
         self._tmp, self._new, self._bad = (root / name for name in ("tmp", "new", "bad"))
         self._quota = Quota(root / "usage", max_events, max_bytes, self._measure)
         self.refused = Tally(root / "refused")
@@ -96,7 +99,7 @@ class Spool:
 
     def moment(self) -> int:
         """Now, in nanoseconds; grows in this process even if the clock is set back."""
-        self._last = moment = max(time.time_ns(), self._last + 1)
+        self._last = moment = max(self._clock(), self._last + 1)
         return moment
 
     def names(self) -> list[str]:
