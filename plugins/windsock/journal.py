@@ -139,26 +139,31 @@ class Journal:
 
 def recover(spool: Spool) -> None:
     """Puts what dead writers have left into the spool, a line that is not whole too: its reader sets it aside
-    with the reason. Raises OSError."""
+    with the reason. Raises the last OSError, when all the others are through."""
     folder = spool.root / FOLDER
-    if not folder.is_dir():
-        return
-    for path in sorted(folder.iterdir()):
-        with suppress(FileNotFoundError, BlockingIOError):  # another recovers too; its writer lives
+    failed: OSError | None = None
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        try:
             _recover(spool, path)
+        except OSError as error:
+            failed = error
+    if failed is not None:
+        raise failed
 
 
 def _recover(spool: Spool, path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:  # another recovers too, and was faster
+        return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        status = os.fstat(descriptor)
-        if status.st_nlink == 0:  # another was faster
-            return
         head = os.pread(descriptor, HEAD - 1, 0)
         start = int(head) if head.isdigit() else 0
-        count = sum(1 for _ in _moved(spool, descriptor, start, status.st_size))
-        path.unlink()
+        count = sum(1 for _ in _moved(spool, descriptor, start, os.fstat(descriptor).st_size))
+        path.unlink(missing_ok=True)
+    except BlockingIOError:  # its writer lives, or another recovers it
+        return
     finally:
         os.close(descriptor)
     if count:

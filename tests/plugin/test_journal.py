@@ -249,7 +249,7 @@ def test_a_fork_while_another_thread_appends(settings: Settings, spool: Spool) -
 
     def busy() -> None:
         number = 0
-        while not stopping.is_set():
+        while not stopping.wait(0.0005):
             drainer._journal.append(event(number := number + 1))
 
     thread = threading.Thread(target=busy)
@@ -303,6 +303,15 @@ def test_what_is_no_journal_holds_up_nothing(spool: Spool, content: bytes) -> No
     recover(spool)
     assert waiting(spool) == named(1)
     assert journals(spool) == []
+
+
+def test_what_cannot_be_opened_holds_up_nothing_and_is_said(spool: Spool) -> None:
+    dead_writer(lambda: append(spool, 1))
+    (spool.root / FOLDER / "0").mkdir()
+    (spool.root / FOLDER / "1").symlink_to("/etc/passwd")
+    with pytest.raises(OSError, match="symbolic"):
+        recover(spool)
+    assert waiting(spool) == named(1)
 
 
 def test_a_disk_that_is_full_half_way_through_a_line(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
