@@ -58,7 +58,10 @@ def _positions(source: str, header: list[str]) -> list[int]:
     for column in COLUMNS:
         if names.count(column) != 1:
             raise DataError(
-                source, f"number of columns named {column!r}", names.count(column), "give exactly one"
+                source,
+                f"column {column!r}",
+                "repeated" if column in names else "missing",
+                "the header needs it exactly once",
             )
     return [names.index(column) for column in COLUMNS]
 

@@ -44,14 +44,14 @@ def test_what_a_spreadsheet_writes_is_read(tmp_path: Path, table: Table) -> None
 @pytest.mark.parametrize(
     ("change", "field", "value"),
     [
-        (drop_column("worst area"), "number of columns named 'worst area'", 0),
-        (set_cell(1, "worst area", "mean area"), "number of columns named 'mean area'", 2),
+        (drop_column("worst area"), "column 'worst area'", "missing"),
+        (set_cell(1, "worst area", "mean area"), "column 'mean area'", "repeated"),
         (set_cell(569, "mean area", " "), "line 569, column 'mean area'", ""),
         (lambda lines: lines[3].pop(), "line 4's number of cells", 30),
         (lambda lines: lines[3].append("1"), "line 4's number of cells", 32),
         (lambda lines: lines.insert(2, []), "line 3's number of cells", 0),
         (lambda lines: lines.__delitem__(slice(1, None)), "number of rows", 0),
-        (lambda lines: lines.clear(), "number of columns named 'mean radius'", 0),
+        (lambda lines: lines.clear(), "column 'mean radius'", "missing"),
     ],
 )
 def test_a_table_that_is_not_whole(

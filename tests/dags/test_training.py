@@ -62,7 +62,7 @@ def test_the_report_is_mailed(lab: Lab, mailbox: SmtpSink) -> None:
 
 # What is done to the CSV, the task that ends over it, and what it says.
 WRONG_CSVS: list[tuple[Callable[[Lines], object], str, str]] = [
-    (drop_column("mean radius"), "load_data", "number of columns named 'mean radius' is 0"),
+    (drop_column("mean radius"), "load_data", "column 'mean radius' is 'missing'"),
     (keep_class("1"), "data_preprocessing", "number of rows with target 0 (malignant) is 0"),
 ]
 
