@@ -83,13 +83,13 @@ class Drainer:
     def drain_once(self) -> bool:
         """Sends what is there, whatever the back-off says. True if nothing is left. Raises Later, OSError."""
         self._recover()
-        more = bool(self._spool.names())
-        while more and not self._stopping.is_set():
+        while (names := self._spool.names(PASS + 1)) and not self._stopping.is_set():
             with self._turn() as mine:
-                more = not mine or self._send_oldest()
+                if mine and not self._send(names):
+                    break
             if not mine:
                 self._woken.wait(BUSY_AGAIN)
-        return not self._spool.names()
+        return not self._spool.names(1)
 
     def _guarded_pass(self) -> float:
         """One pass; gives the seconds until the next. No error ends the loop; it is said once a minute."""
@@ -130,15 +130,15 @@ class Drainer:
             return self._backoff.failed(later.wait)
 
     def _pass(self) -> float:
-        if not self._spool.names():
+        names = self._spool.names(PASS + 1)
+        if not names:
             return POLL_EVERY
         with self._turn() as mine:
-            return BUSY_AGAIN if not mine or self._send_oldest() else POLL_EVERY
+            return BUSY_AGAIN if not mine or self._send(names) else POLL_EVERY
 
-    def _send_oldest(self) -> bool:
-        """Sends the oldest events; gives whether more wait."""
+    def _send(self, names: list[str]) -> bool:
+        """Sends the first of them; gives whether more wait."""
         most, seconds = (PROBE, PROBE_SECONDS) if self._backoff.failing() else (PASS, REQUEST_SECONDS)
-        names = self._spool.names()
         for batch in batches(islice(self._letters(names), most), self._batch):
             self._courier.carry(batch, lambda: seconds)
             self._backoff.succeeded()

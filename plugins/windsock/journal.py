@@ -20,7 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from windsock.log_limit import LogLimit
-from windsock.spool import MAX_EVENT_BYTES, Spool, own_directory
+from windsock.own_directory import own_directory
+from windsock.spool import MAX_EVENT_BYTES, Spool
 
 log = logging.getLogger("windsock.journal")
 

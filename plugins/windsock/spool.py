@@ -18,12 +18,15 @@ import json
 import logging
 import os
 import re
+import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+from windsock.own_directory import own_directory
 from windsock.quota import Quota
 from windsock.tally import Tally
 
@@ -32,6 +35,8 @@ log = logging.getLogger("windsock.spool")
 NAME = re.compile(r"\d{20}-\d+-\d+-(\d+)\.json")
 MAX_EVENT_BYTES = 1024 * 1024  # far above what the builders' bounds allow, far below a request's 4 MiB
 MAX_BAD = 1_000  # files kept in bad/: enough to see what is wrong, not enough to fill a disk
+PIECE = 500  # names that are looked at without a pause: some tenths of a millisecond
+BREATH = 0.0001  # seconds: long enough for a thread that waits for the GIL to get it
 STRANDED_AFTER = 60  # seconds in new/; a drainer comes by every second, and backs off for half a minute
 ABANDONED_AFTER = 3600.0  # seconds in tmp/: its writer is dead, who needed milliseconds
 
@@ -102,18 +107,23 @@ class Spool:
         self._last = moment = max(self._clock(), self._last + 1)
         return moment
 
-    def names(self) -> list[str]:
-        """What waits, oldest first. Hidden files (NFS makes them) are nobody's event."""
+    def names(self, most: int = sys.maxsize) -> list[str]:
+        """The oldest of what waits, in order. Hidden files (NFS makes them) are nobody's event."""
         if not self._new.is_dir():
             return []
-        names = _list(self._new)
-        self._quota.measured(*_total(names))
-        return sorted(names)
+        oldest: list[str] = []
+        count = total = 0
+        for piece in _pieces(self._new):
+            oldest = sorted(oldest + piece)[:most]
+            events, size = _total(piece)
+            count, total = count + events, total + size
+        self._quota.measured(count, total)
+        return oldest
 
     def stranded(self, most: int) -> list[str]:
         """The oldest events that have waited so long that nobody seems to drain on this host."""
         before = f"{time.time_ns() - STRANDED_AFTER * 10**9:020d}"
-        return [name for name in self.names()[:most] if name < before and NAME.fullmatch(name)]
+        return [name for name in self.names(most) if name < before and NAME.fullmatch(name)]
 
     def read(self, name: str) -> Letter | None:
         """The event in that file; None if another took it meanwhile, or if it is none and was set aside."""
@@ -171,25 +181,13 @@ class Spool:
         self._ready = True
 
     def _measure(self) -> tuple[int, int]:
-        return _total(_list(self._new))
+        return _total(name for piece in _pieces(self._new) for name in piece)
 
     def _prune(self) -> None:
         kept = sorted(path for path in self._bad.iterdir() if path.suffix != ".reason")
         for path in kept[:-MAX_BAD]:
             path.unlink(missing_ok=True)
             path.with_name(path.name + ".reason").unlink(missing_ok=True)
-
-
-def own_directory(path: Path) -> None:
-    """Makes it if need be. Only this user may put events there: what lies there is signed with our secret."""
-    path.mkdir(mode=0o700, exist_ok=True)
-    status = path.stat()
-    if status.st_uid != os.geteuid():
-        raise PermissionError(
-            f"{path} belongs to another user; give [windsock] spool_dir a path of this user's"
-        )
-    if status.st_mode & 0o077:
-        path.chmod(0o700)
 
 
 def _write(path: Path, body: bytes) -> Path:
@@ -228,9 +226,14 @@ def _event_id(event: object) -> str:
     raise ValueError("not a JSON object with an id")
 
 
-def _list(directory: Path) -> list[str]:
-    with os.scandir(directory) as entries:  # a Path for each of 50,000 files would hold the GIL for long
-        return [entry.name for entry in entries if not entry.name.startswith(".")]
+def _pieces(directory: Path) -> Iterator[list[str]]:
+    """The names in it, some at a time: whoever lists 50,000 lets the scheduler's loop run meanwhile."""
+    with os.scandir(directory) as entries:
+        names = (entry.name for entry in entries if not entry.name.startswith("."))
+        while piece := list(islice(names, PIECE)):
+            yield piece
+            if len(piece) == PIECE:
+                time.sleep(BREATH)
 
 
 def _total(names: Iterable[str]) -> tuple[int, int]:

@@ -1,0 +1,175 @@
+"""The calls that bench/hooks.py times, in a process of their own: `python -m bench.hooks_calls KIND COUNT`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+PACE = 0.01  # seconds between two hooks of the scheduler: 100 state changes a second
+TASK_TOTAL = "task: all hooks together"
+FOR_SCALE = ("raw", "append")
+Samples = dict[str, list[float]]  # seconds, by hook
+
+
+def main() -> None:
+    kind, count = sys.argv[1:]
+    print(json.dumps({"scheduler": scheduler, "tasks": tasks}[kind](int(count))))
+
+
+def timed(call: Callable[..., object], **arguments: object) -> float:
+    started = time.perf_counter()
+    call(**arguments)
+    return time.perf_counter() - started
+
+
+def scheduler(count: int) -> Samples:
+    """The scheduler's hooks, at a steady pace, and the api-server's and dag-processor's beside them."""
+    from airflow.listeners.listener import get_listener_manager
+    from airflow.sdk import Asset
+
+    hook = get_listener_manager().hook
+    hook.on_starting(component=object())
+    folder = Path(tempfile.mkdtemp(dir=os.environ["AIRFLOW_HOME"]))
+    opened = os.open(folder / "opened", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    asset = Asset(name="model", uri="file:///model")
+    samples: Samples = {}
+    for number in range(count):
+        run, ti = dag_run(number), orm_task(number)
+        calls: list[tuple[str, dict[str, object]]] = [
+            ("on_dag_run_running", {"dag_run": run, "msg": ""}),
+            ("on_dag_run_success", {"dag_run": run, "msg": "success"}),
+            ("on_dag_run_failed", {"dag_run": run, "msg": "task_failure"}),
+            (
+                "on_task_instance_failed",
+                {"previous_state": "running", "task_instance": ti, "error": "killed"},
+            ),
+            ("on_asset_changed", {"asset": asset}),
+            ("on_existing_dag_import_error", {"filename": "f.py", "stacktrace": "Traceback\n" * 40}),
+        ]
+        for name, arguments in calls:
+            time.sleep(PACE)
+            samples.setdefault(name, []).append(timed(getattr(hook, name), **arguments))
+        time.sleep(PACE)
+        samples.setdefault("raw", []).append(timed(one_file, folder=folder, name=str(number)))
+        time.sleep(PACE)
+        samples.setdefault("append", []).append(timed(one_line, descriptor=opened))
+    return samples
+
+
+def one_file(folder: Path, name: str) -> None:
+    descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    os.write(descriptor, b"x" * 600)
+    os.close(descriptor)
+    (folder / name).rename(folder / f"{name}.json")
+
+
+def one_line(descriptor: int) -> None:
+    os.write(descriptor, b"x" * 600)
+
+
+def dag_run(number: int) -> Any:
+    import airflow.models
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.state import DagRunState
+    from airflow.utils.types import DagRunType
+
+    airflow.models.import_all_models()  # type: ignore[no-untyped-call]
+    now = datetime.now(timezone.utc)
+    return DagRun(
+        dag_id="etl",
+        run_id=f"manual__{number}",
+        run_type=DagRunType.MANUAL,
+        state=DagRunState.RUNNING,
+        logical_date=now,
+        run_after=now,
+        queued_at=now,
+        start_date=now,
+    )
+
+
+def orm_task(number: int) -> Any:
+    """Airflow's model as the scheduler holds it; without the database's rest, which no hook reads."""
+    from airflow.models.taskinstance import TaskInstance
+    from sqlalchemy.orm import attributes, configure_mappers
+
+    configure_mappers()
+    ti = TaskInstance.__new__(TaskInstance)
+    attributes.manager_of_class(TaskInstance).setup_instance(ti)
+    values = {"id": uuid.uuid4(), "dag_id": "etl", "run_id": f"manual__{number}", "task_id": "load"}
+    for name, value in {
+        **values,
+        "try_number": 1,
+        "max_tries": 0,
+        "map_index": -1,
+        "state": "failed",
+    }.items():
+        attributes.set_committed_value(ti, name, value)
+    return ti
+
+
+def tasks(count: int) -> Samples:
+    """Each task in a fork of its own, as the supervisor makes it; half of them fail."""
+    from airflow.sdk.execution_time import supervisor  # noqa: F401 (what a worker has imported before it forks)
+    from airflow.sdk.listener import get_listener_manager
+
+    get_listener_manager()
+    samples: Samples = {}
+    for number in range(count):
+        if os.environ["BENCH_FORGET_BACKOFF"]:
+            (Path(os.environ["AIRFLOW_HOME"]) / "windsock-spool" / "backoff").unlink(missing_ok=True)
+        for hook, seconds in in_fork(partial(task, number)).items():
+            samples.setdefault(hook, []).append(seconds)
+    return samples
+
+
+def task(number: int) -> dict[str, float]:
+    from airflow.sdk import BaseOperator
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance, TaskRunnerMarker
+    from airflow.sdk.listener import get_listener_manager
+
+    values: dict[str, Any] = {"id": uuid.uuid4(), "dag_id": "etl", "run_id": f"manual__{number}"}
+    values |= {"task_id": "load", "task": BaseOperator(task_id="load"), "map_index": -1, "try_number": 1}
+    values |= {"start_date": datetime.now(timezone.utc), "state": "failed"}
+    ti = RuntimeTaskInstance.model_construct(**values)
+    hook = get_listener_manager().hook
+    told = {"previous_state": "running", "task_instance": ti}
+    seconds = {
+        "on_starting": timed(hook.on_starting, component=TaskRunnerMarker()),
+        "on_task_instance_running": timed(hook.on_task_instance_running, **told),
+        "on_task_instance_failed (in the task)": timed(hook.on_task_instance_failed, **told, error=failure()),
+        "before_stopping": timed(hook.before_stopping, component=TaskRunnerMarker()),
+    }
+    return {**seconds, TASK_TOTAL: sum(seconds.values())}
+
+
+def failure() -> Exception:
+    try:
+        return Exception(json.loads("no JSON"))
+    except ValueError as error:
+        return error
+
+
+def in_fork(action: Callable[[], dict[str, float]]) -> dict[str, float]:
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(writer, json.dumps(action()).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as answer:
+        result: dict[str, float] = json.loads(answer.read())
+    os.waitpid(pid, 0)
+    return result
+
+
+if __name__ == "__main__":
+    main()
