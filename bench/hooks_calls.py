@@ -1,4 +1,4 @@
-"""The calls that bench/hooks.py times, in a process of their own: `python -m bench.hooks_calls KIND COUNT`."""
+"""What bench/hooks.py times, in a process of its own: `python -m bench.hooks_calls KIND COUNT`."""
 
 from __future__ import annotations
 
