@@ -85,11 +85,22 @@ check: $(DEV_ENV)/.made $(AIRFLOW_TEST_ENV)/.made ## format, lint, types, import
 	MYPYPATH=dags $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python dags tests/dags tests/e2e/dags/stories.py bench/latency/dags/short.py
 	PYTHONPATH=plugins $(DEV_ENV)/bin/lint-imports
 
+# Side by side, as far as they mostly wait; those that start a whole Airflow come after, alone.
 .PHONY: test
 test: check $(AIRFLOW_ENV)/.made $(MONITOR_ENV)/.made ## everything that needs no Docker (installs what it needs)
 	tests/debian-packages
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-airflow-side test-monitor-side
+	$(MAKE) --no-print-directory test-together
+
+.PHONY: test-airflow-side test-monitor-side test-together
+test-airflow-side: $(AIRFLOW_TEST_ENV)/.made
 	$(AIRFLOW_TEST_ENV)/bin/python -m pytest tests/plugin tests/dags
-	$(DEV_ENV)/bin/python -m pytest tests/monitor tests/up tests/browser tests/e2e
+
+test-monitor-side: $(DEV_ENV)/.made
+	$(DEV_ENV)/bin/python -m pytest tests/monitor tests/up
+
+test-together: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made
+	$(DEV_ENV)/bin/python -m pytest tests/browser tests/e2e
 
 .PHONY: test-compose
 test-compose: $(DEV_ENV)/.made ## the compose stack, for real (needs Docker)
