@@ -29,7 +29,7 @@ log = logging.getLogger("windsock.drainer")
 
 POLL_EVERY = 1.0  # seconds: what other processes put waits no longer; one empty listing costs microseconds
 BUSY_AGAIN = 0.05  # seconds: another process drains just now, and may have listed before our event was put
-GAP = 0.02  # seconds from being woken to the pass: a burst's hooks go first, and its events in one request
+GAP = 0.04  # seconds from being woken to the pass: hooks go first, and a burst goes out in one request
 RECOVER_EVERY = 10.0  # seconds: how late, at most, the events of a process that died are taken up
 LAST_TURN = 0.25  # seconds: handing over takes milliseconds; a request that hangs must not hold up an exit
 BROKEN_AGAIN = 5.0  # seconds, after an error of the disk or of our own
