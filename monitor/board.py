@@ -13,8 +13,8 @@ from sqlalchemy import Connection, RowMapping, Table, and_, insert, select, upda
 from monitor.database.schema import assets, dag_runs, task_instances
 from monitor.event_log import Visible, readable
 from monitor.events import Event
+from monitor.events.data import AssetData, AssetUpdatedData, DagRunData, TaskInstanceData
 from monitor.events.identity import run_key
-from monitor.events.model import AssetData, AssetUpdatedData, DagRunData, TaskInstanceData
 
 RUNNING = "running"
 RUN_ENDS = ("success", "failed")

@@ -19,8 +19,8 @@ from pydantic import AwareDatetime, TypeAdapter
 from monitor.delivery.airflow import Airflow
 from monitor.delivery.retry import look_again
 from monitor.errors import AirflowError, AirflowNotFound
+from monitor.events.data import DagRunData
 from monitor.events.identity import run_key
-from monitor.events.model import DagRunData
 from monitor.outbox import Delivery, Outcome, State
 
 SETTLE_FOR = timedelta(days=1)  # longer than any restart of Airflow; then a report was of nothing

@@ -13,7 +13,7 @@ from monitor.delivery.airflow import Airflow
 from monitor.delivery.confirm import Confirmed, confirm
 from monitor.delivery.storyteller import tell
 from monitor.events import Event, parse_event
-from monitor.events.model import DagRunData
+from monitor.events.data import DagRunData
 from monitor.outbox import Delivery, Outcome, State
 from monitor.render import Letter, Rendered, Renderer
 

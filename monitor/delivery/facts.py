@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from monitor.delivery.confirm import MOMENT
-from monitor.events.model import AssetUpdatedData, DagRunData
+from monitor.events.data import AssetUpdatedData, DagRunData
 from monitor.render import Asset, Error, Fact, Run, Task
 
 MESSAGE_LENGTH = 600  # characters of an error's message

@@ -21,7 +21,7 @@ from monitor.delivery.facts import asset_of, last_lines, metrics_of, run_of, tas
 from monitor.errors import AirflowError
 from monitor.event_log import Filter
 from monitor.events import Event, parse_event
-from monitor.events.model import AssetUpdatedData, DagRunData
+from monitor.events.data import AssetUpdatedData, DagRunData
 from monitor.render import Error, Story, Task
 
 ASK_SECONDS = 20.0  # for each of the few questions to Airflow: far within the lease

@@ -3,176 +3,25 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-)
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from monitor.errors import EventError
-
-NUDGE = "windsock.asset.nudge"
-"""A hook's word that an asset was updated: it wakes the reconciler and is not logged."""
+from monitor.events.data import DATA, AssetRef, Data
+from monitor.events.values import Id, Moment, Name
 
 DEPLOYMENT = r"[A-Za-z0-9._-]{1,100}"
-SOURCE = re.compile(rf"/airflow/({DEPLOYMENT})")
-MAX_ID = 200  # ids are digests and UUIDs behind a short prefix
-MAX_NAME = 2000  # subjects: three names
-MAX_KEY = 250  # characters, as Airflow's own columns
-MAX_URI = 1500  # characters, as Airflow's own column
-MAX_TI_ID = 36  # a UUID
-MAX_WORD = 50  # characters of a run type
 MAX_REASONS = 3  # of a rejected event: enough to mend it, short enough to log
-YEARS = range(1900, 9999)  # what every database and zone conversion can carry
 SHOWN_VALUE = 80  # characters of a wrong value that its message repeats
-
-RUN_STATES = ("running", "success", "failed")
-TASK_STATES = ("running", "success", "failed", "skipped", "up_for_retry", "upstream_failed", "removed")
-
-
-def _need_zone(value: Any) -> Any:
-    """Refuse a time without a zone: guessing one would change the event's identity."""
-    if not isinstance(value, str):
-        raise ValueError("is not a text such as 2026-11-22T10:00:00.000000Z")  # noqa: TRY004 (pydantic's way)
-    if not re.search(r"(Z|[+-]\d\d:?\d\d)$", value):
-        raise ValueError("has no time zone; write UTC with a Z")
-    return value
-
-
-def _storable(value: datetime) -> datetime:
-    if value.year not in YEARS:
-        raise ValueError(f"is not within the years {YEARS.start} to {YEARS.stop - 1}")
-    return value
-
-
-def _no_nul(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("holds a NUL character")
-    return value
-
-
-def _without_nul(value: str) -> str:
-    return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
-
-
-Moment = Annotated[datetime, BeforeValidator(_need_zone), AfterValidator(_storable)]
-_NoNul = AfterValidator(_no_nul)
-Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), _NoNul]
-Key = Annotated[str, StringConstraints(min_length=1, max_length=MAX_KEY), _NoNul]
-"""What names a DAG, a run or a task."""
-Uri = Annotated[str, StringConstraints(min_length=1, max_length=MAX_URI), _NoNul]
-Text = Annotated[str, AfterValidator(_without_nul)]
-"""Text for people; PostgreSQL keeps no NUL, and an error's text is worth more than its NUL."""
-Count = Annotated[int, Field(ge=-1, le=2**31 - 1)]
-"""What an INTEGER column holds; -1 is Airflow's "not mapped"."""
-
-
-class _Data(BaseModel):
-    model_config = ConfigDict(extra="allow", frozen=True)  # fields are only ever added
-    reported_by: Literal["listener", "reconciler", "monitor"]
-
-
-class DagRunData(_Data):
-    dag_id: Key
-    run_id: Key
-    state: Literal["running", "success", "failed"]
-    run_type: Annotated[Text, StringConstraints(max_length=MAX_WORD)] | None = None
-    logical_date: Moment | None = None
-    data_interval_start: Moment | None = None
-    data_interval_end: Moment | None = None
-    run_after: Moment | None = None
-    queued_at: Moment | None = None
-    start_date: Moment | None = None
-    end_date: Moment | None = None
-    message: Text | None = None
-
-
-class TaskError(BaseModel):
-    model_config = ConfigDict(extra="allow", frozen=True)
-    type: Text | None = None
-    message: Text
-    traceback: Text | None = None
-
-
-class TaskInstanceData(_Data):
-    dag_id: Key
-    run_id: Key
-    task_id: Key
-    ti_id: Annotated[str, StringConstraints(min_length=1, max_length=MAX_TI_ID), _NoNul]
-    map_index: Count = -1
-    try_number: Count
-    max_tries: Count = 0
-    state: Literal["running", "success", "failed", "skipped", "up_for_retry", "upstream_failed", "removed"]
-    start_date: Moment | None = None
-    end_date: Moment | None = None
-    operator: Text | None = None
-    hostname: Text | None = None
-    error: TaskError | None = None
-
-
-class AssetRef(BaseModel):
-    model_config = ConfigDict(extra="allow", frozen=True)
-    name: Name
-    uri: Uri
-    group: Text | None = None
-
-
-class AliasRef(BaseModel):
-    model_config = ConfigDict(extra="allow", frozen=True)
-    name: Name
-    group: Text | None = None
-
-
-class AssetData(_Data):
-    asset: AssetRef
-
-
-class AssetUpdatedData(AssetData):
-    asset_event_id: int
-    timestamp: Moment
-    extra: dict[str, Any] = Field(default_factory=dict)
-    source_dag_id: Key | None = None
-    source_run_id: Key | None = None
-    source_task_id: Key | None = None
-    source_map_index: Count | None = None
-    created_dagruns: list[dict[str, Any]] = Field(default_factory=list)
-
-
-class AliasData(_Data):
-    alias: AliasRef
-
-
-class ImportErrorData(_Data):
-    filename: Name
-    bundle_name: str | None = None
-    stacktrace: str
-
-
-DATA: dict[str, type[_Data]] = {
-    **{f"airflow.dag_run.{state}": DagRunData for state in RUN_STATES},
-    **{f"airflow.task_instance.{state}": TaskInstanceData for state in TASK_STATES},
-    "airflow.asset.updated": AssetUpdatedData,
-    "airflow.asset.created": AssetData,
-    "airflow.asset_alias.created": AliasData,
-    "airflow.dag.import_error": ImportErrorData,
-    NUDGE: AssetData,
-}
-"""Every type that the monitor takes, and the shape of its data."""
 
 
 class _Envelope(BaseModel):
     model_config = ConfigDict(extra="allow")
     specversion: Literal["1.0"]
-    id: Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID), _NoNul]
+    id: Id
     source: Annotated[str, StringConstraints(pattern=rf"^/airflow/{DEPLOYMENT}$")]
     type: str
     subject: Name
@@ -190,7 +39,7 @@ class Event:
     type: str
     subject: str
     time: datetime
-    data: _Data
+    data: Data
     body: str
 
     @property
@@ -247,7 +96,7 @@ def _encode(raw: dict[str, Any]) -> str:
     return body
 
 
-def _shape_of(event_type: str) -> type[_Data]:
+def _shape_of(event_type: str) -> type[Data]:
     try:
         return DATA[event_type]
     except KeyError:
@@ -257,7 +106,7 @@ def _shape_of(event_type: str) -> type[_Data]:
         ) from None
 
 
-def _check_state(event_type: str, data: _Data) -> None:
+def _check_state(event_type: str, data: Data) -> None:
     """The state stands twice, in the type and in the data: a sender that says two things is refused."""
     state = getattr(data, "state", None)
     if state is not None and not event_type.endswith(f".{state}"):

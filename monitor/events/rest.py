@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from monitor.errors import EventError
+from monitor.events.data import RUN_STATES, TASK_STATES
 from monitor.events.identity import asset_event_id_of, run_id_of, stamp, task_id_of
-from monitor.events.model import RUN_STATES, TASK_STATES, Event, parse_event
+from monitor.events.model import Event, parse_event
 
 Row = dict[str, Any]
 Builder = Callable[[str, Row, datetime], Event | None]

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from monitor.airflow_api import AirflowApi, Page
 from monitor.events import rest
-from monitor.events.model import RUN_STATES
+from monitor.events.data import RUN_STATES
 
 HEAD_START = timedelta(seconds=5)
 """What a change must have of age. The listener's report, which holds the error and Airflow's reason, comes

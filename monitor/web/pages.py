@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from monitor import board, event_log, outbox
 from monitor.board import RunName
 from monitor.event_log import FILTERS, Cursor, Filter, Logged, Visible
-from monitor.events.model import DATA
+from monitor.events.data import DATA
 from monitor.mailer.mailbox import filed_as
 from monitor.web import deliveries_api, health
 from monitor.web.deliveries_api import DeliveryId

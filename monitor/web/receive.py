@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from monitor.errors import EventError
 from monitor.events import Event, parse_event
-from monitor.events.model import MAX_ID
+from monitor.events.values import MAX_ID
 from monitor.ingest import IngestBusy
 from monitor.settings import Settings
 from monitor.web.problem import problem

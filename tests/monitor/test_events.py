@@ -15,8 +15,8 @@ from monitor.database import Database
 from monitor.errors import EventError
 from monitor.event_log import append
 from monitor.events import parse_event, run_id_of, stamp
+from monitor.events.data import DATA, DagRunData, TaskInstanceData
 from monitor.events.identity import digest, import_error_id, task_id_of
-from monitor.events.model import DATA, DagRunData, TaskInstanceData
 from tests.monitor.conftest import NOW
 from tests.sample import asset_event, moment, run_event, task_event
 

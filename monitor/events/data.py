@@ -1,0 +1,106 @@
+"""The typed data of each event type (docs/events.md, "Types and data")."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from monitor.events.values import Count, Key, Moment, Name, Text, TiId, Uri, Word
+
+NUDGE = "windsock.asset.nudge"
+"""A hook's word that an asset was updated: it wakes the reconciler and is not logged."""
+
+RUN_STATES = ("running", "success", "failed")
+TASK_STATES = ("running", "success", "failed", "skipped", "up_for_retry", "upstream_failed", "removed")
+
+
+class Data(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)  # fields are only ever added
+    reported_by: Literal["listener", "reconciler", "monitor"]
+
+
+class DagRunData(Data):
+    dag_id: Key
+    run_id: Key
+    state: Literal["running", "success", "failed"]
+    run_type: Word | None = None
+    logical_date: Moment | None = None
+    data_interval_start: Moment | None = None
+    data_interval_end: Moment | None = None
+    run_after: Moment | None = None
+    queued_at: Moment | None = None
+    start_date: Moment | None = None
+    end_date: Moment | None = None
+    message: Text | None = None
+
+
+class TaskError(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+    type: Text | None = None
+    message: Text
+    traceback: Text | None = None
+
+
+class TaskInstanceData(Data):
+    dag_id: Key
+    run_id: Key
+    task_id: Key
+    ti_id: TiId
+    map_index: Count = -1
+    try_number: Count
+    max_tries: Count = 0
+    state: Literal["running", "success", "failed", "skipped", "up_for_retry", "upstream_failed", "removed"]
+    start_date: Moment | None = None
+    end_date: Moment | None = None
+    operator: Text | None = None
+    hostname: Text | None = None
+    error: TaskError | None = None
+
+
+class AssetRef(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: Name
+    uri: Uri
+    group: Text | None = None
+
+
+class AliasRef(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: Name
+    group: Text | None = None
+
+
+class AssetData(Data):
+    asset: AssetRef
+
+
+class AssetUpdatedData(AssetData):
+    asset_event_id: int
+    timestamp: Moment
+    extra: dict[str, Any] = Field(default_factory=dict)
+    source_dag_id: Key | None = None
+    source_run_id: Key | None = None
+    source_task_id: Key | None = None
+    source_map_index: Count | None = None
+    created_dagruns: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class AliasData(Data):
+    alias: AliasRef
+
+
+class ImportErrorData(Data):
+    filename: Name
+    bundle_name: str | None = None
+    stacktrace: str
+
+
+DATA: dict[str, type[Data]] = {
+    **{f"airflow.dag_run.{state}": DagRunData for state in RUN_STATES},
+    **{f"airflow.task_instance.{state}": TaskInstanceData for state in TASK_STATES},
+    "airflow.asset.updated": AssetUpdatedData,
+    "airflow.asset.created": AssetData,
+    "airflow.asset_alias.created": AliasData,
+    "airflow.dag.import_error": ImportErrorData,
+    NUDGE: AssetData,
+}
+"""Every type that the monitor takes, and the shape of its data."""

@@ -1,0 +1,57 @@
+"""The kinds of values that events hold, each bounded by what every database can keep: one that is let in here
+never stops a transaction later.
+"""
+
+import re
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+
+MAX_ID = 200  # ids are digests and UUIDs behind a short prefix
+MAX_NAME = 2000  # subjects: three names
+MAX_KEY = 250  # characters, as Airflow's own columns
+MAX_URI = 1500  # characters, as Airflow's own column
+MAX_TI_ID = 36  # a UUID
+MAX_WORD = 50  # characters of a run type
+YEARS = range(1900, 9999)  # what every database and zone conversion can carry
+
+
+def _need_zone(value: Any) -> Any:
+    """Refuse a time without a zone: guessing one would change the event's identity."""
+    if not isinstance(value, str):
+        raise ValueError("is not a text such as 2026-11-22T10:00:00.000000Z")  # noqa: TRY004 (pydantic's way)
+    if not re.search(r"(Z|[+-]\d\d:?\d\d)$", value):
+        raise ValueError("has no time zone; write UTC with a Z")
+    return value
+
+
+def _storable(value: datetime) -> datetime:
+    if value.year not in YEARS:
+        raise ValueError(f"is not within the years {YEARS.start} to {YEARS.stop - 1}")
+    return value
+
+
+def _no_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("holds a NUL character")
+    return value
+
+
+def _without_nul(value: str) -> str:
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+Moment = Annotated[datetime, BeforeValidator(_need_zone), AfterValidator(_storable)]
+_NoNul = AfterValidator(_no_nul)
+Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID), _NoNul]
+TiId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TI_ID), _NoNul]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), _NoNul]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=MAX_KEY), _NoNul]
+"""What names a DAG, a run or a task."""
+Uri = Annotated[str, StringConstraints(min_length=1, max_length=MAX_URI), _NoNul]
+Text = Annotated[str, AfterValidator(_without_nul)]
+"""Text for people; PostgreSQL keeps no NUL, and an error's text is worth more than its NUL."""
+Count = Annotated[int, Field(ge=-1, le=2**31 - 1)]
+"""What an INTEGER column holds; -1 is Airflow's "not mapped"."""
+Word = Annotated[Text, StringConstraints(max_length=MAX_WORD)]
