@@ -27,7 +27,9 @@ DEADLINE_MS = 20_000
 Shot = Callable[[Page, str], None]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(
+    scope="module"
+)  # not for the session: two folders have one, and Playwright runs one at a time
 def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         if os.environ.get("CI"):
