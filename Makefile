@@ -120,8 +120,8 @@ format: $(DEV_ENV)/.made ## format and mend what ruff can mend
 	$(DEV_ENV)/bin/ruff check --fix .
 
 .PHONY: lock
-lock: ## write requirements/*.txt anew (needs uv on the PATH)
-	requirements/lock.sh
+lock: | $(UV) ## write requirements/*.txt anew
+	PATH=$(dir $(UV)):$$PATH requirements/lock.sh
 
 .PHONY: clean
 clean: ## remove what make made: environments, data, logs
