@@ -38,7 +38,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     spool = folder / "spool"
     plugin = monitor.plugin_env(spool)
     try:
-        with AirflowServer(HERE / "dags", plugins_folder=PLUGINS, env=plugin) as airflow:
+        with AirflowServer(HERE / "dags", plugins_folder=PLUGINS, env=plugin, triggerer=True) as airflow:
             monitor.env |= airflow_env(airflow.url, airflow.username, airflow.password)
             monitor.start()
             yield Stage(airflow, monitor, smtp, spool)
