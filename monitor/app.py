@@ -86,7 +86,7 @@ def _assemble(settings: Settings, clock: Clock) -> Parts:
     wakes = Wakes(feed=Wake(), delivery=Wake(), reconciler=Wake())
     rules = default_rules(settings.notification_email_to, settings.notify_success)
     ingest = Ingest(database, rules, wakes, metrics, clock, settings.mail_host)
-    airflow = airflow_api(settings, clock)
+    airflow = AirflowApi.of(settings, clock)
     apis = {airflow.deployment: airflow} if airflow else {}
     reconcilers = [
         Reconciler(api, database, ingest, wakes.reconciler, metrics, clock, settings.reconcile_interval)
@@ -118,20 +118,6 @@ def _assemble(settings: Settings, clock: Clock) -> Parts:
         reports=[of_reconciler(each) for each in reconcilers],
     )
     return Parts(services, work, list(apis.values()))
-
-
-def airflow_api(settings: Settings, clock: Clock) -> AirflowApi | None:
-    """The client of the Airflow that the settings name, or None where they name none."""
-    if not (settings.airflow_url and settings.airflow_username and settings.airflow_password):
-        return None
-    return AirflowApi(
-        settings.deployment,
-        settings.airflow_url,
-        settings.airflow_username,
-        settings.airflow_password.get_secret_value(),
-        settings.airflow_timeout,
-        clock,
-    )
 
 
 def _airflow_urls(settings: Settings) -> dict[str, str]:

@@ -70,17 +70,9 @@ def _look_at_database(settings: Settings) -> Finding:
 
 
 async def _airflow(settings: Settings) -> Finding:
-    if not (settings.airflow_url and settings.airflow_username and settings.airflow_password):
+    api = AirflowApi.of(settings, utc_now)
+    if api is None:
         return Finding("airflow", True, "not set: nothing is confirmed, enriched or filled in from Airflow")
-    password = settings.airflow_password.get_secret_value()
-    api = AirflowApi(
-        settings.deployment,
-        settings.airflow_url,
-        settings.airflow_username,
-        password,
-        settings.airflow_timeout,
-        utc_now,
-    )
     try:
         version = await api.version()
         dags = await api.may_read()

@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 
 from monitor import outbox
-from monitor.app import airflow_api, create_app
+from monitor.airflow_api import AirflowApi
+from monitor.app import create_app
 from monitor.check import check as run_check
 from monitor.clock import utc_now
 from monitor.database import Database
@@ -138,7 +139,7 @@ async def _tail(settings: Settings, url: str, filters: Filters, as_json: bool, t
 
 
 async def _own_token(settings: Settings) -> str:
-    api = airflow_api(settings, utc_now)
+    api = AirflowApi.of(settings, utc_now)
     if api is None or settings.airflow_username is None or settings.airflow_password is None:
         raise WindsockError("no token: set WINDSOCK_TOKEN, or WINDSOCK_AIRFLOW_URL with a user and password")
     try:

@@ -6,7 +6,6 @@ Every component listens on 127.0.0.1 only and is ended with all that it forked (
 import json
 import secrets
 import shutil
-import socket
 import sqlite3
 import tempfile
 import time
@@ -20,6 +19,7 @@ from urllib.parse import quote
 import httpx
 
 from tests.airflow_environment import AIRFLOW, empty_database, variables
+from tests.ports import free_port
 from tests.sessions import Sessions
 
 START_SECONDS = 120.0  # three cold imports of Airflow side by side on a busy machine
@@ -54,7 +54,7 @@ class AirflowServer:
         self.home = Path(tempfile.mkdtemp(prefix="windsock-airflow-"))
         self.password = secrets.token_urlsafe(12)
         self.viewer_password = secrets.token_urlsafe(12)
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.database = self.home / "airflow.db"
         self.environment = {
@@ -209,13 +209,6 @@ class AirflowServer:
     def _log_tail(self, component: str, lines: int = 30) -> str:
         path = self.log_file(component)
         return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _is_healthy(job: Mapping[str, Any], heartbeat: str, since: datetime | None) -> bool:

@@ -12,6 +12,7 @@ from monitor.airflow_api.logs import LogTail
 from monitor.airflow_api.paging import Page, pages
 from monitor.clock import Clock
 from monitor.events import stamp
+from monitor.settings import Settings
 
 NDJSON = "application/x-ndjson"
 
@@ -27,6 +28,21 @@ class AirflowApi:
         self.deployment = deployment
         self._timeout = timeout
         self._connection = Connection(url, username, password, timeout, clock)
+
+    @classmethod
+    def of(cls, settings: Settings, clock: Clock) -> "AirflowApi | None":
+        """The Airflow that the settings name, or None where they name none."""
+        if not (settings.airflow_url and settings.airflow_username and settings.airflow_password):
+            return None
+        password = settings.airflow_password.get_secret_value()
+        return cls(
+            settings.deployment,
+            settings.airflow_url,
+            settings.airflow_username,
+            password,
+            settings.airflow_timeout,
+            clock,
+        )
 
     @property
     def url(self) -> str:

@@ -57,8 +57,27 @@ def airflow_environment(
     base: Mapping[str, str], home: Home, secrets: Secrets, settings: Settings, airflow_port: int
 ) -> dict[str, str]:
     """The environment of every Airflow process. `settings` are the monitor's."""
+    options = {
+        f"AIRFLOW__{section}__{option}".upper(): str(value)
+        for section, values in _configuration(home, secrets, settings, airflow_port).items()
+        for option, value in values.items()
+    }
+    return {
+        **base,
+        **options,
+        "AIRFLOW_HOME": str(home.airflow),
+        "AIRFLOW_CONN_SMTP_DEFAULT": json.dumps(smtp_connection(settings)),
+        "NOTIFICATION_EMAIL_TO": ",".join(settings.notification_email_to),
+        "WINDSOCK_MODELS_DIR": str(home.models),
+    }
+
+
+def _configuration(
+    home: Home, secrets: Secrets, settings: Settings, airflow_port: int
+) -> dict[str, dict[str, object]]:
+    """What differs from Airflow's defaults, by section."""
     url = f"http://{LOOPBACK}:{airflow_port}"
-    sections: dict[str, dict[str, object]] = {
+    return {
         "core": {
             "executor": "LocalExecutor",
             "parallelism": EXECUTOR_PROCESSES,
@@ -96,19 +115,6 @@ def airflow_environment(
             "deployment": settings.deployment,
             "spool_dir": home.spool,
         },
-    }
-    options = {
-        f"AIRFLOW__{section}__{option}".upper(): str(value)
-        for section, values in sections.items()
-        for option, value in values.items()
-    }
-    return {
-        **base,
-        **options,
-        "AIRFLOW_HOME": str(home.airflow),
-        "AIRFLOW_CONN_SMTP_DEFAULT": json.dumps(smtp_connection(settings)),
-        "NOTIFICATION_EMAIL_TO": ",".join(settings.notification_email_to),
-        "WINDSOCK_MODELS_DIR": str(home.models),
     }
 
 

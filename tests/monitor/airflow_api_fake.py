@@ -1,7 +1,6 @@
 """A small HTTP server that answers as Airflow does, with failures by script: what no real one gives."""
 
 import json
-import threading
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,14 +9,13 @@ from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from tests import wait
 from tests.monitor.conftest import FakeClock
+from tests.served import served
 
 USERNAME = "monitor"
 PASSWORD = "Airflow's own secret"
@@ -142,19 +140,9 @@ def _told(row: Row) -> Row:
 @contextmanager
 def serving(fake: FakeAirflow) -> Iterator[FakeAirflow]:
     """The fake on a real socket of the loopback address."""
-    config = uvicorn.Config(
-        fake.app(), host="127.0.0.1", port=0, log_config=None, access_log=False, date_header=False
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, name="fake-airflow")
-    thread.start()
-    try:
-        wait.until(lambda: server.started or not thread.is_alive(), "the fake Airflow to start")
-        fake.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    with served(fake.app(), date_header=False) as url:
+        fake.url = url
         yield fake
-    finally:
-        server.should_exit = True
-        thread.join(20)
 
 
 def moment(at: datetime) -> str:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-import uvicorn
 from httpx_sse import ServerSentEvent, connect_sse
 from pydantic import SecretStr
 from starlette.applications import Starlette
@@ -25,6 +24,7 @@ from monitor.settings import Settings
 from monitor.web.server import Server
 from tests import wait
 from tests.monitor.conftest import Live
+from tests.served import served
 
 MONITOR_USER = ("monitor", "the monitor's own secret")
 
@@ -110,18 +110,9 @@ class SignInAirflow:
 
     @contextmanager
     def serving(self) -> Iterator["SignInAirflow"]:
-        server = uvicorn.Server(
-            uvicorn.Config(self.app(), host="127.0.0.1", port=0, log_config=None, access_log=False)
-        )
-        thread = threading.Thread(target=server.run, name="airflow")
-        thread.start()
-        try:
-            wait.until(lambda: server.started or not thread.is_alive(), "the small Airflow to start")
-            self.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        with served(self.app()) as url:
+            self.url = url
             yield self
-        finally:
-            server.should_exit = True
-            thread.join(20)
 
 
 def with_sign_in(settings: Settings, airflow: SignInAirflow) -> Settings:
