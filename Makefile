@@ -7,6 +7,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 AIRFLOW_VERSION ?= 3.3.2
+AIRFLOW_VERSIONS := 3.0.2 3.1.8 3.2.2 3.3.2
 export WINDSOCK_HOME ?= $(CURDIR)/.windsock
 ENVS := $(WINDSOCK_HOME)/env
 UV := $(ENVS)/uv/bin/uv
@@ -14,6 +15,7 @@ AIRFLOW_ENV := $(ENVS)/airflow-$(AIRFLOW_VERSION)
 AIRFLOW_TEST_ENV := $(ENVS)/airflow-$(AIRFLOW_VERSION)-test
 MONITOR_ENV := $(ENVS)/monitor
 DEV_ENV := $(ENVS)/dev
+BENCH_ENV := $(ENVS)/bench-hooks
 # uv reads no pip configuration: hand it the index that this machine's pip would ask.
 export UV_DEFAULT_INDEX ?= $(shell $(PYTHON) -m pip config get global.index-url 2>/dev/null)
 export UV_NO_PROGRESS ?= $(if $(CI),true,false)
@@ -43,12 +45,16 @@ $(UV): requirements/uv.txt
 	@$(ENVS)/uv/bin/pip install --quiet --require-hashes -r requirements/uv.txt
 	@touch $@
 
-$(AIRFLOW_ENV)/.made: requirements/airflow-$(AIRFLOW_VERSION).txt | $(UV)
-	$(call sync,$(AIRFLOW_ENV),$<,installing Airflow $(AIRFLOW_VERSION) (about 180 packages; a minute or two the first time))
-	@touch $@
-
 $(AIRFLOW_TEST_ENV)/.made: requirements/airflow-$(AIRFLOW_VERSION)-test.txt | $(UV)
 	$(call sync,$(AIRFLOW_TEST_ENV),$<,installing Airflow $(AIRFLOW_VERSION) for tests)
+	@touch $@
+
+$(ENVS)/airflow-%/.made: requirements/airflow-%.txt | $(UV)
+	$(call sync,$(@D),$<,installing Airflow $* (about 180 packages; a minute or two the first time))
+	@touch $@
+
+$(BENCH_ENV)/.made: requirements/bench-hooks.txt | $(UV)
+	$(call sync,$(BENCH_ENV),$<,installing Airflow with the peer that bench/hooks.py compares with)
 	@touch $@
 
 $(MONITOR_ENV)/.made: requirements/monitor.txt pyproject.toml | $(UV)

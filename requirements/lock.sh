@@ -4,7 +4,8 @@
 # never tried with it (measured: 3.0.2 and 3.2.2 break with today's newest).
 set -euo pipefail
 cd "$(dirname "$0")"
-AIRFLOW_3_3_2_PUBLISHED=2026-09-17
+declare -A PUBLISHED=([3.0.2]=2025-06-10 [3.1.8]=2026-03-11 [3.2.2]=2026-05-29 [3.3.2]=2026-09-17)
+NEWEST=3.3.2
 
 lock() { # lock NAME [uv option...]
   local name=$1; shift
@@ -12,8 +13,15 @@ lock() { # lock NAME [uv option...]
     --no-header --no-annotate "$@" "$name.in" --output-file "$name.txt"
 }
 lock uv
-lock airflow-3.3.2 --exclude-newer "$(date -d "$AIRFLOW_3_3_2_PUBLISHED 2 days" +%F)"
-lock airflow-3.3.2-test
+with_release() { date -d "${PUBLISHED[$1]} 2 days" +%F; }
+
+for version in "${!PUBLISHED[@]}"; do
+  sed "s/$NEWEST/$version/" "airflow-$NEWEST.in" > "airflow-$version.in.tmp"
+  mv "airflow-$version.in.tmp" "airflow-$version.in"
+  lock "airflow-$version" --exclude-newer "$(with_release "$version")"
+done
+lock "airflow-$NEWEST-test"
+lock bench-hooks --exclude-newer "$(with_release $NEWEST)"
 ( cd .. && uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
     --no-header --no-annotate --extra postgresql pyproject.toml --output-file requirements/monitor.txt )
 lock dev
