@@ -65,9 +65,7 @@ class AirflowApi:
 
     async def readable_dags(self, token: str) -> set[str]:
         """The dag_ids that the owner of this token may read. Raises AirflowRefused where it has ended."""
-        params: Params = {"order_by": "dag_id", "exclude_stale": False}
-        listing = pages(self._connection, "/dags", "dags", params, token)
-        return {str(dag["dag_id"]) async for page in listing for dag in page.rows}
+        return {str(dag["dag_id"]) async for page in self.dags(token) for dag in page.rows}
 
     async def may_read(self) -> int:
         """How many DAGs the monitor's own user may read."""
@@ -118,6 +116,15 @@ class AirflowApi:
         """The asset events of this time, oldest first."""
         params = {"order_by": "timestamp", **_range("timestamp", since, until)}
         return self._pages("/assets/events", "asset_events", params)
+
+    def import_errors(self) -> AsyncGenerator[Page, None]:
+        """What Airflow could not import, as it stands at the moment."""
+        return self._pages("/importErrors", "import_errors", {"order_by": "id"})
+
+    def dags(self, token: str | None = None) -> AsyncGenerator[Page, None]:
+        """The DAGs that the owner of the token may read (unset: the monitor's own user), stale ones too."""
+        params: Params = {"order_by": "dag_id", "exclude_stale": False}
+        return pages(self._connection, "/dags", "dags", params, token)
 
     def _pages(self, path: str, key: str, params: Params) -> AsyncGenerator[Page, None]:
         return pages(self._connection, path, key, params)

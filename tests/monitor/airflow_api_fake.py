@@ -34,6 +34,9 @@ class FakeAirflow:
     tasks: list[Row] = field(default_factory=list)
     assets: list[Row] = field(default_factory=list)
     dags: list[str] = field(default_factory=list)
+    dag_rows: list[Row] = field(default_factory=list)
+    """DAGs of which more than the name matters."""
+    import_errors: list[Row] = field(default_factory=list)
     log: str = ""
     cursors: bool = True
     token_life: float = 3600
@@ -100,7 +103,10 @@ class FakeAirflow:
         if path.endswith("/assets/events"):
             return self._page(request, "asset_events", self.assets, "timestamp")
         if path.endswith("/dags"):
-            return self._page(request, "dags", [{"dag_id": dag} for dag in self.dags], "")
+            named = [{"dag_id": dag} for dag in self.dags]
+            return self._page(request, "dags", [*named, *self.dag_rows], "")
+        if path.endswith("/importErrors"):
+            return self._page(request, "import_errors", self.import_errors, "")
         for run in self.runs:
             if path.endswith(f"/dagRuns/{run['dag_run_id']}"):
                 return JSONResponse(_told(run))

@@ -200,6 +200,20 @@ def test_what_was_updated_in_a_time_and_when_airflow_said_so(fake: FakeAirflow) 
     assert (page.total, page.moment) == (3, fake.clock())
 
 
+def test_the_dags_and_the_import_errors_in_full(fake: FakeAirflow) -> None:
+    fake.dag_rows = [
+        {"dag_id": f"dag_{n:03d}", "is_paused": n % 2 == 0, "is_stale": n == 7} for n in range(150)
+    ]
+    fake.import_errors = [{"import_error_id": n, "filename": f"{n}.py"} for n in range(150)]
+
+    async def question(api: AirflowApi) -> tuple[list[Any], list[Any]]:
+        dags = [row async for page in api.dags() for row in page.rows]
+        return dags, [row async for page in api.import_errors() for row in page.rows]
+
+    assert ask(fake, question) == (fake.dag_rows, fake.import_errors)
+    assert "exclude_stale=false" in fake.requests("/dags")[0]
+
+
 @pytest.mark.parametrize("answer", [{"dag_runs": None}, {"dag_runs": ["no object"]}, {}])
 def test_a_listing_that_is_none_is_an_error(fake: FakeAirflow, answer: dict[str, Any]) -> None:
     fake.failures = [("/dagRuns", JSONResponse(answer))]
