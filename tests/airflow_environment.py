@@ -1,11 +1,7 @@
-"""Where tests find Airflow, and what they tell it: variables for each component, an empty database."""
+"""Where tests find Airflow, and what they tell it: the variables of each component."""
 
-import fcntl
 import os
 import secrets
-import shutil
-import subprocess
-import tempfile
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
@@ -17,7 +13,7 @@ ENVIRONMENT = Path(
 AIRFLOW = ENVIRONMENT / "bin" / "airflow"
 
 
-def variables(home: Path, url: str, processes: int) -> dict[str, str]:
+def variables(home: Path, url: str, database: str, processes: int) -> dict[str, str]:
     """What every component needs to be told, the same for all: secrets made anew, nothing on a fixed port."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ") if name in os.environ}
     return kept | {
@@ -31,7 +27,7 @@ def variables(home: Path, url: str, processes: int) -> dict[str, str]:
         "AIRFLOW__CORE__FERNET_KEY": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(32),
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
@@ -44,33 +40,11 @@ def variables(home: Path, url: str, processes: int) -> dict[str, str]:
     }
 
 
-def empty_database(target: Path) -> None:
-    """Copy a migrated, empty database to `target`; migrate once an environment, as it takes long."""
-    version = (ENVIRONMENT / ".made").stat().st_mtime_ns if (ENVIRONMENT / ".made").exists() else 0
-    cache = REPOSITORY / ".windsock" / "cache"
-    cache.mkdir(parents=True, exist_ok=True)
-    template = cache / f"{ENVIRONMENT.name}-{version}.db"
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not template.exists():
-            _migrate(template)
-    shutil.copyfile(template, target)
-
-
-def _migrate(template: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="windsock-airflow-") as home:
-        fresh = Path(home) / "airflow.db"
-        subprocess.run(
-            [AIRFLOW, "db", "migrate"],
-            env={
-                "PATH": os.environ["PATH"],
-                "AIRFLOW_HOME": home,
-                "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{fresh}",
-            },
-            check=True,
-            capture_output=True,
-        )
-        partial = template.with_suffix(".partial")
-        shutil.copyfile(fresh, partial)
-        partial.rename(template)
+def migration_variables(home: Path, database: str) -> dict[str, str]:
+    """What `airflow db migrate` needs to be told."""
+    return {
+        "PATH": os.environ["PATH"],
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
+    }

@@ -1,12 +1,12 @@
-"""A real Airflow for tests: api-server, scheduler and dag-processor (triggerer on demand) on SQLite.
+"""A real Airflow for tests: api-server, scheduler and dag-processor (triggerer on demand).
 
+Its metadata are kept in SQLite, or in PostgreSQL where a test says so.
 Every component listens on 127.0.0.1 only and is ended with all that it forked (tests/sessions.py).
 """
 
 import json
 import secrets
 import shutil
-import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -18,7 +18,8 @@ from urllib.parse import quote
 
 import httpx
 
-from tests.airflow_environment import AIRFLOW, empty_database, variables
+from tests.airflow_database import AirflowDatabase, PostgresDatabase, Rows, SqliteDatabase
+from tests.airflow_environment import AIRFLOW, variables
 from tests.ports import free_port
 from tests.sessions import Sessions
 
@@ -36,6 +37,7 @@ class AirflowServer:
     """`with AirflowServer(dags_folder) as airflow: …`: started once, stopped for sure.
 
     `plugins_folder` unset: Airflow without any plugin. `env` overrides any variable of the components.
+    `postgres_url`: an empty database of the caller's for Airflow's metadata, instead of an SQLite file.
     """
 
     username = "admin"
@@ -49,6 +51,7 @@ class AirflowServer:
         env: Mapping[str, str] | None = None,
         triggerer: bool = False,
         processes: int = 2,
+        postgres_url: str | None = None,
     ) -> None:
         self.dags_folder = dags_folder
         self.home = Path(tempfile.mkdtemp(prefix="windsock-airflow-"))
@@ -56,9 +59,11 @@ class AirflowServer:
         self.viewer_password = secrets.token_urlsafe(12)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.database = self.home / "airflow.db"
+        self.database: AirflowDatabase = (
+            PostgresDatabase(postgres_url) if postgres_url else SqliteDatabase(self.home / "airflow.db")
+        )
         self.environment = {
-            **variables(self.home, self.url, processes),
+            **variables(self.home, self.url, self.database.url, processes),
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins_folder or self.home / "plugins"),
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{self.username}:admin,{self.viewer}:viewer",
@@ -88,7 +93,7 @@ class AirflowServer:
 
     def start(self) -> None:
         """Start every component and wait until all of them say that they are healthy."""
-        empty_database(self.database)
+        self.database.create()
         passwords = {self.username: self.password, self.viewer: self.viewer_password}
         (self.home / "passwords.json").write_text(json.dumps(passwords))
         (self.home / "plugins").mkdir()
@@ -198,13 +203,9 @@ class AirflowServer:
             time.sleep(POLL_SECONDS)
         return seen
 
-    def query(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Read Airflow's own database: the truth that tests compare with."""
-        connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=30)
-        try:
-            return connection.execute(sql, parameters).fetchall()
-        finally:
-            connection.close()
+    def query(self, sql: str, *parameters: Any) -> Rows:
+        """Read Airflow's own database, the truth that tests compare with. Placeholders are question marks."""
+        return self.database.query(sql, *parameters)
 
     def _log_tail(self, component: str, lines: int = 30) -> str:
         path = self.log_file(component)

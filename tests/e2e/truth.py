@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
+from uuid import UUID
 
 from monitor.events import run_id_of, task_id_of
 from tests.airflow_server import AirflowServer
@@ -60,11 +61,13 @@ def _earlier_tries(airflow: AirflowServer) -> dict[str, Alternatives]:
     }
 
 
-def _moment(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc) if text else None
+def _moment(stored: Any) -> datetime | None:
+    """SQLite keeps moments as text without a zone; PostgreSQL answers in the session's zone."""
+    if isinstance(stored, datetime):
+        return stored.astimezone(timezone.utc)
+    return datetime.fromisoformat(stored).replace(tzinfo=timezone.utc) if stored else None
 
 
-def _uuid(text: Any) -> str:
-    """SQLite keeps UUIDs without their hyphens."""
-    digits = str(text).replace("-", "")
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+def _uuid(stored: Any) -> str:
+    """SQLite keeps UUIDs as text without their hyphens; PostgreSQL answers a UUID."""
+    return str(UUID(str(stored)))
