@@ -4,11 +4,12 @@ Reports come out of order and from several reporters, so a row gives way only to
 occurrence or try, or in the same one a state that does not fall back from an end to `running`.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, and_, insert, select, update
+from sqlalchemy import Connection, RowMapping, Table, and_, insert, select, tuple_, update
 
 from monitor.database.schema import assets, dag_runs, task_instances
 from monitor.event_log import Visible, readable
@@ -18,6 +19,7 @@ from monitor.events.identity import run_key
 
 RUNNING = "running"
 RUN_ENDS = ("success", "failed")
+NO_ENDS = (RUNNING, "up_for_retry")
 BEGINNING = datetime.min.replace(tzinfo=timezone.utc)
 
 Row = dict[str, Any]
@@ -30,6 +32,14 @@ class RunName:
     deployment: str
     dag_id: str
     run_id: str
+
+
+@dataclass(frozen=True)
+class LastWord:
+    """What the log said last of one occurrence of a run, or of one try of a task."""
+
+    state: str
+    seq: int
 
 
 def apply(connection: Connection, seq: int, event: Event) -> None:
@@ -46,7 +56,7 @@ def apply(connection: Connection, seq: int, event: Event) -> None:
 def _apply_run(connection: Connection, seq: int, event: Event, data: DagRunData) -> None:
     key = {"deployment": event.deployment, "dag_id": data.dag_id, "run_id": data.run_id}
     row = {
-        "run_key": run_key(data.dag_id, data.run_id, data.start_date, data.queued_at),
+        "run_key": _run_key(data),
         "state": data.state,
         "run_type": data.run_type,
         "logical_date": data.logical_date,
@@ -124,6 +134,51 @@ def _apply_asset(connection: Connection, seq: int, event: Event, data: AssetData
     elif old is None:
         row["updates"] = 0
     _put(connection, assets, key, row, old)
+
+
+def is_end(event: Event) -> bool:
+    """Whether it tells of a run or a task that has ended."""
+    return isinstance(event.data, DagRunData | TaskInstanceData) and event.data.state not in NO_ENDS
+
+
+def last_words(connection: Connection, events: Sequence[Event]) -> dict[str, LastWord]:
+    """By the event's id, what was said last of the very run or try that it is about, where that has not begun
+    anew since. One statement for runs and one for tasks."""
+    by_table: dict[Table, list[Event]] = {dag_runs: [], task_instances: []}
+    for event in events:
+        by_table[dag_runs if isinstance(event.data, DagRunData) else task_instances].append(event)
+    return {
+        event.id: LastWord(row["state"], row["last_seq"])
+        for table, some in by_table.items()
+        for event, row in _rows_of(connection, table, some)
+        if row["run_key" if table is dag_runs else "ti_id"] == _occurrence(event)
+    }
+
+
+def _rows_of(
+    connection: Connection, table: Table, events: Sequence[Event]
+) -> Iterator[tuple[Event, RowMapping]]:
+    """Each event of a run or a task with its row, where there is one."""
+    names = [column.name for column in table.primary_key]
+    keys = {event.id: (event.deployment, *(event.get(name) for name in names[1:])) for event in events}
+    if not keys:
+        return
+    place = tuple_(*table.primary_key)
+    rows = connection.execute(select(table).where(place.in_(list(keys.values())))).mappings()
+    found = {tuple(row[name] for name in names): row for row in rows}
+    for event in events:
+        if row := found.get(keys[event.id]):
+            yield event, row
+
+
+def _run_key(data: DagRunData) -> str:
+    return run_key(data.dag_id, data.run_id, data.start_date, data.queued_at)
+
+
+def _occurrence(event: Event) -> str:
+    if isinstance(event.data, DagRunData):
+        return _run_key(event.data)
+    return str(event.get("ti_id"))
 
 
 def _at(table: Table, key: Row) -> Any:

@@ -137,6 +137,12 @@ def missing(connection: Connection, source: str, ids: Iterable[str]) -> set[str]
     return lacking
 
 
+def received(connection: Connection, seqs: Iterable[int]) -> dict[int, datetime]:
+    """When each of these events was logged; those that are forgotten are left out."""
+    query = select(events.c.seq, events.c.received_at).where(events.c.seq.in_(list(seqs)))
+    return {row.seq: row.received_at for row in connection.execute(query)}
+
+
 def _row(event: Event, seq: int, received_at: datetime) -> dict[str, Any]:
     return {
         "seq": seq,

@@ -12,7 +12,7 @@ DIGEST_DIGITS = 32  # 128 bits: no two names meet by chance, and the id stays sh
 def digest(*parts: str) -> str:
     """Shorten natural-key parts to 32 hexadecimal digits, unambiguously (a JSON array keeps them apart)."""
     text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_DIGITS]
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:DIGEST_DIGITS]
 
 
 def stamp(moment: datetime) -> str:
@@ -36,6 +36,11 @@ def run_id_of(
 def task_id_of(ti_id: str, state: str) -> str:
     """The id of a task instance's state change; Airflow makes a new UUID for each try."""
     return f"task:{ti_id}:{state}"
+
+
+def nth(plain: str, number: int) -> str:
+    """The id of a state that the same thing is in for the second, third, … time: set by hand and set back."""
+    return plain if number == 1 else f"{plain}:{number}"
 
 
 def asset_event_id_of(asset_event_id: int) -> str:

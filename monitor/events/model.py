@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -54,6 +54,10 @@ class Event:
     def asset_uri(self) -> str | None:
         asset = self.get("asset")
         return asset.uri if isinstance(asset, AssetRef) else None
+
+    def renamed(self, event_id: str) -> Event:
+        """The same under another id."""
+        return replace(self, id=event_id, body=_encode({**json.loads(self.body), "id": event_id}))
 
 
 def parse_event(raw: object) -> Event:
