@@ -27,6 +27,7 @@ from monitor.render import Renderer
 from monitor.retention import Retention
 from monitor.rules import default_rules
 from monitor.settings import Settings
+from monitor.telling import Telling
 from monitor.wake import Wake
 from monitor.web.gate import Gate
 from monitor.web.health import of_reconciler
@@ -85,16 +86,16 @@ def _assemble(settings: Settings, clock: Clock) -> Parts:
     metrics = Metrics()
     wakes = Wakes(feed=Wake(), delivery=Wake(), reconciler=Wake())
     rules = default_rules(settings.notification_email_to, settings.notify_success)
-    ingest = Ingest(database, rules, wakes, metrics, clock, settings.mail_host)
-    airflow = AirflowApi.of(settings, clock)
-    apis = {airflow.deployment: airflow} if airflow else {}
+    telling = Telling(timedelta(hours=settings.tell_within_hours))
+    ingest = Ingest(database, rules, telling, wakes, metrics, clock, settings.mail_host)
+    apis = AirflowApi.all_of(settings, clock)
     reconcilers = [
         Reconciler(api, database, ingest, wakes.reconciler, metrics, clock, settings.reconcile_interval)
         for api in apis.values()
     ]
     mailbox = None if settings.smtp_host else Mailbox(settings.home / "mailbox", clock)
     mailer: Mailer = mailbox or SmtpMailer(Server.of(settings))
-    renderer = Renderer(settings.sender, settings.url, _airflow_urls(settings), clock)
+    renderer = Renderer(settings.sender, settings.url, settings.airflow_pages, clock)
     desk = Desk(database, apis, renderer, timedelta(seconds=settings.confirm_grace))
     deliverer = Deliverer(database, desk, mailer, wakes.delivery, metrics, clock)
     work: dict[str, Work] = {
@@ -113,16 +114,11 @@ def _assemble(settings: Settings, clock: Clock) -> Parts:
         metrics=metrics,
         clock=clock,
         feeds=Feeds(database, wakes.feed, metrics),
-        gate=Gate(settings, airflow, clock),
+        gate=Gate(settings, apis, clock),
         mailbox=mailbox,
         reports=[of_reconciler(each) for each in reconcilers],
     )
     return Parts(services, work, list(apis.values()))
-
-
-def _airflow_urls(settings: Settings) -> dict[str, str]:
-    url = settings.airflow_public_url or settings.airflow_url
-    return {settings.deployment: url} if url else {}
 
 
 def start_background(name: str, run: Work, on_fatal: Callable[[str], None]) -> "asyncio.Task[None]":

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from monitor.database.migrate import versions
 from monitor.errors import AirflowError, AirflowRefused, SettingsError
 from monitor.mailer import Unavailable
 from monitor.mailer.smtp import Server, SmtpMailer
-from monitor.settings import Settings
+from monitor.settings import AirflowSettings, Settings
 
 REQUEST_SECONDS = (
     5.0  # a monitor on its own machine answers in milliseconds; behind a proxy in a second or two
@@ -36,12 +36,10 @@ class Finding:
     remedy: str = ""
 
 
-Probe = Callable[[Settings], Awaitable[Finding]]
-
-
 async def check(settings: Settings) -> list[Finding]:
-    """Try every connection, side by side; the findings in the order of PROBES."""
-    return list(await asyncio.gather(*(probe(settings) for probe in PROBES)))
+    """Try every connection, side by side."""
+    probes = (_database(settings), *_airflows(settings), _mail(settings), _port(settings), _ingest(settings))
+    return list(await asyncio.gather(*probes))
 
 
 async def _database(settings: Settings) -> Finding:
@@ -69,28 +67,32 @@ def _look_at_database(settings: Settings) -> Finding:
     return Finding("database", True, f"{shown}, schema {found}")
 
 
-async def _airflow(settings: Settings) -> Finding:
-    api = AirflowApi.of(settings, utc_now)
-    if api is None:
-        return Finding("airflow", True, "not set: nothing is confirmed, enriched or filled in from Airflow")
+def _airflows(settings: Settings) -> list[Awaitable[Finding]]:
+    known = settings.every_airflow.items()
+    return [_airflow(name, each, settings.airflow_timeout) for name, each in known] or [_no_airflow()]
+
+
+async def _no_airflow() -> Finding:
+    return Finding("airflow", True, "not set: nothing is confirmed, enriched or filled in from Airflow")
+
+
+async def _airflow(deployment: str, known: AirflowSettings, timeout: float) -> Finding:
+    name = f"airflow {deployment}"
+    api = AirflowApi.of(deployment, known, timeout, utc_now)
     try:
         version = await api.version()
         dags = await api.may_read()
     except AirflowRefused as error:
-        return Finding("airflow", False, str(error), "Give a user that may read DAGs, such as a Viewer.")
+        return Finding(name, False, str(error), "Give a user that may read DAGs, such as a Viewer.")
     except AirflowError as error:
-        return Finding(
-            "airflow", False, str(error), "Start Airflow's api-server, or set WINDSOCK_AIRFLOW_URL."
-        )
+        return Finding(name, False, str(error), "Start Airflow's api-server, or set WINDSOCK_AIRFLOW_URL.")
     finally:
         await api.close()
-    where = f"Airflow {version} at {settings.airflow_url}"
+    where = f"Airflow {version} at {known.url}"
     if dags == 0:
-        remedy = f"Let {settings.airflow_username!r} read DAGs; or Airflow has parsed none yet."
-        return Finding("airflow", False, f"{where}: signed in, and no DAG is to be seen", remedy)
-    return Finding(
-        "airflow", True, f"{where}: signed in as {settings.airflow_username!r}, {dags} DAGs to read"
-    )
+        remedy = f"Let {known.username!r} read DAGs; or Airflow has parsed none yet."
+        return Finding(name, False, f"{where}: signed in, and no DAG is to be seen", remedy)
+    return Finding(name, True, f"{where}: signed in as {known.username!r}, {dags} DAGs to read")
 
 
 async def _mail(settings: Settings) -> Finding:
@@ -194,6 +196,3 @@ def _try_port(host: str, port: int) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family):
         pass
-
-
-PROBES: tuple[Probe, ...] = (_database, _airflow, _mail, _port, _ingest)

@@ -139,11 +139,12 @@ async def _tail(settings: Settings, url: str, filters: Filters, as_json: bool, t
 
 
 async def _own_token(settings: Settings) -> str:
-    api = AirflowApi.of(settings, utc_now)
-    if api is None or settings.airflow_username is None or settings.airflow_password is None:
+    first = settings.every_airflow.get(settings.deployment)
+    if first is None:
         raise WindsockError("no token: set WINDSOCK_TOKEN, or WINDSOCK_AIRFLOW_URL with a user and password")
+    api = AirflowApi.of(settings.deployment, first, settings.airflow_timeout, utc_now)
     try:
-        return await api.sign_in(settings.airflow_username, settings.airflow_password.get_secret_value())
+        return await api.sign_in(first.username, first.password.get_secret_value())
     finally:
         await api.close()
 

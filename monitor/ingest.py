@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection
 
@@ -16,6 +17,7 @@ from monitor.database import Database
 from monitor.events import NUDGE, Event
 from monitor.metrics import Metrics
 from monitor.rules import Rules
+from monitor.telling import Telling
 from monitor.wake import Wake
 
 MAX_COMMIT = 2_000  # events in one transaction: keeps the writer's turn, and a reader's wait, short
@@ -47,10 +49,18 @@ class Ingest:
     """Takes events. `run()` is its one background task: the writer."""
 
     def __init__(
-        self, database: Database, rules: Rules, wakes: Wakes, metrics: Metrics, clock: Clock, mail_host: str
+        self,
+        database: Database,
+        rules: Rules,
+        telling: Telling,
+        wakes: Wakes,
+        metrics: Metrics,
+        clock: Clock,
+        mail_host: str,
     ) -> None:
         self._database = database
         self._rules = rules
+        self._telling = telling
         self._wakes = wakes
         self._metrics = metrics
         self._clock = clock
@@ -119,10 +129,15 @@ class Ingest:
             taken.append(seq is not None)
             if seq is not None:
                 board.apply(connection, seq, event)
-                decisions = self._rules.decide(event)
-                outbox.put(connection, seq, event, decisions, now, self._mail_host)
-                called_for += len(decisions)
+                called_for += self._call_for(connection, seq, event, now)
         return taken, called_for
+
+    def _call_for(self, connection: Connection, seq: int, event: Event, now: datetime) -> int:
+        """Write the mails that an event calls for; answers how many are to go out."""
+        decisions = self._rules.decide(event)
+        why_not = self._telling.why_not(connection, event, now) if decisions else None
+        outbox.put(connection, seq, event, decisions, now, self._mail_host, why_not)
+        return 0 if why_not else len(decisions)
 
     def _count(self, events: Sequence[Event], taken: Sequence[bool]) -> None:
         now = self._clock()

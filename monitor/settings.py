@@ -3,11 +3,22 @@
 import base64
 import binascii
 import ipaddress
+import json
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from monitor.errors import SettingsError
@@ -16,6 +27,23 @@ from monitor.events.model import DEPLOYMENT
 SECRET_BYTES = range(24, 65)  # what Standard Webhooks asks of a symmetric secret
 WORDS = Annotated[tuple[str, ...], NoDecode]
 """Several values in one variable, separated by commas or white space."""
+
+
+class AirflowSettings(BaseModel):
+    """Where one Airflow is, and who asks it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str
+    public_url: str | None = None
+    """How people reach it; for links. Default: url."""
+    username: str
+    password: SecretStr
+
+    @field_validator("url", "public_url")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        return _without_slash(value)
 
 
 class Settings(BaseSettings):
@@ -46,8 +74,16 @@ class Settings(BaseSettings):
     airflow_username: str | None = None
     airflow_password: SecretStr | None = None
     airflow_timeout: float = Field(10, gt=0)
+    airflows: Annotated[
+        dict[Annotated[str, StringConstraints(pattern=rf"^{DEPLOYMENT}$")], AirflowSettings], NoDecode
+    ] = {}
+    """Further Airflows by their deployments' names, as JSON."""
     reconcile_interval: float = Field(15, gt=0)
     """Seconds between two comparisons of Airflow with the log."""
+    first_look_back_hours: float = Field(24, ge=0)
+    """How far back the first comparison with an Airflow looks. What it finds is logged and not told."""
+    tell_within_hours: float = Field(24, gt=0)
+    """Nobody is mailed about what comes to be known later than this; the log and the feed have it."""
     confirm_grace: float = Field(300, ge=0)
     """Seconds that a mail waits for Airflow to confirm its event; then it goes out marked unconfirmed."""
 
@@ -75,14 +111,21 @@ class Settings(BaseSettings):
     def _split(cls, value: Any) -> Any:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
+    @field_validator("airflows", mode="before")
+    @classmethod
+    def _from_json(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            example = '{"emea": {"url": "http://…", "username": "…", "password": "…"}}'
+            raise ValueError(f"is not JSON ({error}); write {example}") from None
+
     @field_validator("airflow_url", "airflow_public_url", "public_url")
     @classmethod
     def _is_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        if not value.startswith(("http://", "https://")):
-            raise ValueError("is not an address such as http://localhost:8080")
-        return value.rstrip("/")
+        return _without_slash(value)
 
     @field_validator("ingest_secret")
     @classmethod
@@ -112,6 +155,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 "airflow_url: needs airflow_username and airflow_password too (a user that may read DAGs)"
             )
+        if self.deployment in self.airflows:
+            raise ValueError(
+                f"airflows: {self.deployment!r} is the first Airflow's own name (deployment); give it another"
+            )
+        if self.airflows and not self.airflow_url:
+            raise ValueError("airflows: names further Airflows; set airflow_url to the first")
         if self.auth == "none" and not _is_loopback(self.host):
             raise ValueError(
                 f"host: {self.host!r} is reachable from other machines and auth is 'none'. "
@@ -122,6 +171,24 @@ class Settings(BaseSettings):
         if bool(self.smtp_username) != bool(self.smtp_password):
             raise ValueError("smtp_username and smtp_password: set both, or neither")
         return self
+
+    @property
+    def every_airflow(self) -> "dict[str, AirflowSettings]":
+        """Every Airflow by its deployment's name, the first one first."""
+        if not (self.airflow_url and self.airflow_username and self.airflow_password):
+            return {}
+        first = AirflowSettings(
+            url=self.airflow_url,
+            public_url=self.airflow_public_url,
+            username=self.airflow_username,
+            password=self.airflow_password,
+        )
+        return {self.deployment: first, **self.airflows}
+
+    @property
+    def airflow_pages(self) -> dict[str, str]:
+        """How people reach each Airflow; for links."""
+        return {name: each.public_url or each.url for name, each in self.every_airflow.items()}
 
     @property
     def database(self) -> str:
@@ -142,6 +209,15 @@ class Settings(BaseSettings):
     def mail_host(self) -> str:
         """The right side of Message-IDs: the sender's domain."""
         return parseaddr(self.sender)[1].rpartition("@")[2]
+
+
+def _without_slash(address: str | None) -> str | None:
+    """Raises ValueError where it is no address."""
+    if address is None:
+        return None
+    if not address.startswith(("http://", "https://")):
+        raise ValueError("is not an address such as http://localhost:8080")
+    return address.rstrip("/")
 
 
 def _check_secret(secret: str) -> None:
@@ -173,8 +249,11 @@ def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Set
 
 def _mistake(mistake: Any) -> str:
     name = str(mistake["loc"][0]) if mistake["loc"] else ""
-    variable = f"WINDSOCK_{name.upper()}: " if name and not name.isupper() else f"{name}: " if name else ""
+    inner = ".".join(str(part) for part in mistake["loc"][1:] if part != "[key]")
+    variable = f"WINDSOCK_{name.upper()}" if name and not name.isupper() else name
+    where = f"{variable} {inner}".strip()
     message = mistake["msg"].removeprefix("Value error, ")
-    secret = any(word in name for word in ("secret", "password"))
-    shown = f" (got {str(mistake['input'])[:80]!r})" if variable and not secret else ""
-    return f"{variable}{message}{shown}"
+    # "airflows" as a whole, or an object in it, holds passwords
+    secret = any(word in f"{name} {inner}" for word in ("secret", "password")) or name == "airflows"
+    shown = f" (got {str(mistake['input'])[:80]!r})" if where and not secret else ""
+    return f"{where}: {message}{shown}" if where else message

@@ -12,7 +12,7 @@ from monitor.airflow_api.logs import LogTail
 from monitor.airflow_api.paging import Page, pages
 from monitor.clock import Clock
 from monitor.events import stamp
-from monitor.settings import Settings
+from monitor.settings import AirflowSettings, Settings
 
 NDJSON = "application/x-ndjson"
 
@@ -30,19 +30,17 @@ class AirflowApi:
         self._connection = Connection(url, username, password, timeout, clock)
 
     @classmethod
-    def of(cls, settings: Settings, clock: Clock) -> "AirflowApi | None":
-        """The Airflow that the settings name, or None where they name none."""
-        if not (settings.airflow_url and settings.airflow_username and settings.airflow_password):
-            return None
-        password = settings.airflow_password.get_secret_value()
-        return cls(
-            settings.deployment,
-            settings.airflow_url,
-            settings.airflow_username,
-            password,
-            settings.airflow_timeout,
-            clock,
-        )
+    def of(cls, deployment: str, known: AirflowSettings, timeout: float, clock: Clock) -> "AirflowApi":
+        """The Airflow that settings describe."""
+        return cls(deployment, known.url, known.username, known.password.get_secret_value(), timeout, clock)
+
+    @classmethod
+    def all_of(cls, settings: Settings, clock: Clock) -> "dict[str, AirflowApi]":
+        """Every Airflow that the settings name, by its deployment's name, the first one first."""
+        return {
+            name: cls.of(name, known, settings.airflow_timeout, clock)
+            for name, known in settings.every_airflow.items()
+        }
 
     @property
     def url(self) -> str:

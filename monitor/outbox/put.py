@@ -13,15 +13,30 @@ from monitor.rules import Decision
 
 
 def put(
-    connection: Connection, seq: int, event: Event, decisions: Sequence[Decision], now: datetime, host: str
+    connection: Connection,
+    seq: int,
+    event: Event,
+    decisions: Sequence[Decision],
+    now: datetime,
+    host: str,
+    suppressed: str | None = None,
 ) -> None:
     """Write the mails that an event calls for, in the transaction that logs the event.
 
     `host` is the right side of the Message-ID, which is made here once and kept for every attempt
-    (RFC 5322 section 3.6.4).
+    (RFC 5322 section 3.6.4). `suppressed` says why none of them is to go out; the ledger keeps them all.
     """
     if decisions:
-        connection.execute(insert(deliveries), [_row(seq, event, d, now, host) for d in decisions])
+        rows = [
+            _row(seq, event, decision, now, host) | _suppressed(suppressed, now) for decision in decisions
+        ]
+        connection.execute(insert(deliveries), rows)
+
+
+def _suppressed(reason: str | None, now: datetime) -> dict[str, object]:
+    if reason is None:
+        return {"state": State.PENDING.value, "settled_at": None}
+    return {"state": State.SUPPRESSED.value, "reason": reason, "settled_at": now}
 
 
 def _row(seq: int, event: Event, decision: Decision, now: datetime, host: str) -> dict[str, object]:
@@ -34,7 +49,6 @@ def _row(seq: int, event: Event, decision: Decision, now: datetime, host: str) -
         "rule": decision.rule,
         "template": decision.template,
         "recipients": list(decision.recipients),
-        "state": State.PENDING.value,
         "reason": decision.reason,
         "message_id": f"<windsock.{event.deployment}.{seq}.{digest(event.id, decision.rule)}@{host}>",
         "attempts": 0,

@@ -1,17 +1,19 @@
 """The gate: how someone who asks is known, and what that one may read.
 
 `auth=none` (loopback only): everybody reads everything. `auth=airflow`: a session cookie for people, an
-Airflow JWT as bearer token for programs, and each sees the DAGs that Airflow lets that user read.
+Airflow JWT as bearer token for programs, and each sees the DAGs that Airflow lets that user read. Where there
+are several Airflows, a person sees what those show that know this name and password; a bearer token is the
+first one's and is shown to no other.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from monitor.clock import Clock
 from monitor.errors import AirflowError, AirflowRefused
 from monitor.event_log import Visible
 from monitor.settings import Settings
-from monitor.web.rights import ReadableDags, SignInApi
+from monitor.web.rights import Rights, SignInApi
 from monitor.web.sessions import Session, Sessions
 from monitor.web.throttle import Throttle
 
@@ -46,15 +48,15 @@ class Reader:
 
 
 class Gate:
-    """Knows who asks. `airflow` signs people in; it is not used where sign-in is off."""
+    """Knows who asks. `airflows` sign people in; they are not asked where sign-in is off."""
 
-    def __init__(self, settings: Settings, airflow: SignInApi | None, clock: Clock) -> None:
+    def __init__(self, settings: Settings, airflows: Mapping[str, SignInApi], clock: Clock) -> None:
         self.open = settings.auth == "none"
         self.secure_cookie = settings.url.startswith("https://")
         self._sessions = Sessions(clock, settings.session_secret)
         self._throttle = Throttle(clock)
-        self._airflow = airflow
-        self._dags = ReadableDags(settings.deployment, airflow, clock) if airflow else None
+        self._first = settings.deployment
+        self._rights = Rights(airflows, clock) if airflows else None
 
     async def sign_in(self, user: str, password: str, address: str) -> str:
         """Check a name and password at Airflow; answers the session cookie's value.
@@ -63,10 +65,10 @@ class Gate:
         """
         names = (f"user {user.casefold()}", f"address {address}")
         self._brake(*names)
-        if self._airflow is None:
+        if self._rights is None:
             raise AirflowRefused("no Airflow is configured: set WINDSOCK_AIRFLOW_URL")
         try:
-            return self._sessions.begin(user, await self._airflow.sign_in(user, password))
+            return self._sessions.begin(user, await self._rights.sign_in(user, password))
         except AirflowRefused:
             self._throttle.fail(*names)
             raise
@@ -76,7 +78,7 @@ class Gate:
         if reader.visible is None:
             return True
         try:
-            every = await self._airflow.may_read() if self._airflow else 0
+            every = await self._rights.every() if self._rights else 0
         except AirflowError:
             return False
         return 0 < every <= len(reader.visible)
@@ -100,10 +102,10 @@ class Gate:
         self._brake(name)
 
         async def rights() -> Visible:
-            if self._dags is None:
+            if self._rights is None:
                 raise NotSignedIn("no Airflow is configured to check tokens at")
             try:
-                return await self._dags.of(token)
+                return await self._rights.of({self._first: token})
             except AirflowRefused as refused:
                 self._throttle.fail(name)
                 raise NotSignedIn(f"Airflow refuses this bearer token: {refused}") from None
@@ -121,10 +123,10 @@ class Gate:
         return session
 
     async def _readable(self, session: Session) -> Visible:
-        if self._dags is None:
+        if self._rights is None:
             raise NotSignedIn("no Airflow is configured to sign in at")
         try:
-            return await self._dags.of(session.token)
+            return await self._rights.of(session.tokens)
         except AirflowRefused:
             self._sessions.end(session)
             raise NotSignedIn("Airflow no longer accepts this session; sign in again") from None

@@ -112,9 +112,7 @@ async def run(
 
 def airflow_url(here: Services, deployment: str) -> str | None:
     """Where people find this deployment's Airflow, or None where that is not known."""
-    settings = here.settings
-    known = settings.airflow_public_url or settings.airflow_url
-    return known if deployment == settings.deployment else None
+    return here.settings.airflow_pages.get(deployment)
 
 
 @router.get("/deliveries/{delivery_id}")

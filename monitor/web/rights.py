@@ -1,11 +1,12 @@
 """What each signed-in user may read, as Airflow last said; asked anew every minute."""
 
 import hashlib
-from asyncio import Lock
+from asyncio import Lock, gather
 from collections import OrderedDict
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from monitor.clock import Clock
 from monitor.errors import AirflowError, AirflowRefused
@@ -13,6 +14,8 @@ from monitor.errors import AirflowError, AirflowRefused
 RIGHTS_SECONDS = 60  # how long what Airflow said of a user's DAGs is taken as said
 STALE_SECONDS = 600  # how long it still counts while Airflow cannot be reached
 MAX_TOKENS = 2_000  # tokens whose rights are remembered: sessions and programs
+
+T = TypeVar("T")
 
 Dags = frozenset[tuple[str, str]]
 """(deployment, dag_id) pairs, as event_log.Visible has them."""
@@ -79,3 +82,47 @@ class ReadableDags:
 
     def _age(self, moment: datetime | None) -> float:
         return (self._clock() - moment).total_seconds() if moment else float("inf")
+
+
+class Rights:
+    """Every deployment's word on a user: what one lets the user read, no other can take away or add to."""
+
+    def __init__(self, airflows: Mapping[str, SignInApi], clock: Clock) -> None:
+        self._airflows = airflows
+        self._dags = {name: ReadableDags(name, api, clock) for name, api in airflows.items()}
+
+    async def sign_in(self, user: str, password: str) -> dict[str, str]:
+        """The user's tokens, by deployment: of each Airflow that knows this name and password.
+
+        Raises AirflowRefused where none does, AirflowError where none could be asked.
+        """
+        return await _those_that_answer(
+            {name: api.sign_in(user, password) for name, api in self._airflows.items()}
+        )
+
+    async def of(self, tokens: Mapping[str, str]) -> Dags:
+        """What the owner of these tokens may read. Raises AirflowRefused where every one has ended, another
+        AirflowError where nobody could be asked."""
+        asked = {name: self._dags[name].of(token) for name, token in tokens.items()}
+        return frozenset[tuple[str, str]]().union(*(await _those_that_answer(asked)).values())
+
+    async def every(self) -> int:
+        """How many DAGs the monitor's own users may read. Raises AirflowError where one cannot be asked."""
+        return sum(await gather(*(api.may_read() for api in self._airflows.values())))
+
+
+async def _those_that_answer(asked: Mapping[str, Awaitable[T]]) -> dict[str, T]:
+    """Ask side by side. Raises AirflowRefused where nobody answered and one refused, else the first error."""
+    answers = await gather(*asked.values(), return_exceptions=True)
+    given: dict[str, T] = {}
+    errors: list[AirflowError] = []
+    for name, answer in zip(asked, answers, strict=True):
+        if isinstance(answer, AirflowError):
+            errors.append(answer)
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            given[name] = answer
+    if errors and not given:
+        raise next((error for error in errors if isinstance(error, AirflowRefused)), errors[0])
+    return given

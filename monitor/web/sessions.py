@@ -6,6 +6,7 @@ They end with the process, on purpose: the Airflow tokens in them are never writ
 import hashlib
 import secrets
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -22,7 +23,8 @@ MAX_SESSIONS = 1_000  # the oldest gives way: memory stays bounded whoever signs
 class Session:
     id: str = field(repr=False)
     user: str
-    token: str = field(repr=False)
+    tokens: Mapping[str, str] = field(repr=False)
+    """The user's Airflow tokens, by deployment."""
     csrf: str = field(repr=False)
     expires: datetime
 
@@ -36,10 +38,10 @@ class Sessions:
         self._signer = Signer(key, salt="windsock-session", digest_method=hashlib.sha256)
         self._sessions: OrderedDict[str, Session] = OrderedDict()
 
-    def begin(self, user: str, token: str) -> str:
+    def begin(self, user: str, tokens: Mapping[str, str]) -> str:
         """Sign a user in; answers the cookie's value."""
         expires = self._clock() + timedelta(seconds=SESSION_SECONDS)
-        session = Session(secrets.token_urlsafe(), user, token, secrets.token_urlsafe(), expires)
+        session = Session(secrets.token_urlsafe(), user, tokens, secrets.token_urlsafe(), expires)
         self._sessions[session.id] = session
         if len(self._sessions) > MAX_SESSIONS:
             self._sessions.popitem(last=False)

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from starlette.responses import JSONResponse
 
-from monitor.check import PROBES, Finding, check
+from monitor.check import Finding, check
 from monitor.database import Database
 from monitor.settings import Settings, load_settings
 from tests import smtp_server
@@ -67,7 +67,7 @@ def mail_settings(mail: smtp_server.SmtpServer, password: str = smtp_server.PASS
 def test_before_the_first_start_nothing_is_wrong_and_nothing_is_made(free: Settings) -> None:
     findings = look(free)
 
-    assert len(findings) == len(PROBES)
+    assert list(findings) == ["database", "airflow", "mail", "port", "ingest"]
     assert all(finding.ok and not finding.remedy for finding in findings.values()), findings
     assert "first start" in findings["database"].detail
     assert "free" in findings["port"].detail
@@ -81,8 +81,8 @@ def test_every_connection_of_a_running_monitor_is_proved(
     findings = look(live.settings, port=live.port, **airflow_settings(fake), **mail_settings(mail))
 
     assert all(finding.ok for finding in findings.values()), findings
-    assert "2 DAGs" in findings["airflow"].detail
-    assert "Airflow 3.3.2" in findings["airflow"].detail
+    assert "2 DAGs" in findings["airflow local"].detail
+    assert "Airflow 3.3.2" in findings["airflow local"].detail
     assert smtp_server.USERNAME in findings["mail"].detail
     assert "answers" in findings["port"].detail
     assert "takes what is signed" in findings["ingest"].detail
@@ -115,7 +115,7 @@ def test_a_port_that_something_else_has(free: Settings) -> None:
 
 
 def test_a_wrong_airflow_password_is_named_and_not_shown(free: Settings, fake: FakeAirflow) -> None:
-    finding = look(free, **airflow_settings(fake, "not-it"))["airflow"]
+    finding = look(free, **airflow_settings(fake, "not-it"))["airflow local"]
 
     assert not finding.ok
     assert "WINDSOCK_AIRFLOW_PASSWORD" in finding.detail
@@ -125,7 +125,7 @@ def test_a_wrong_airflow_password_is_named_and_not_shown(free: Settings, fake: F
 def test_an_airflow_whose_secrets_differ(free: Settings, fake: FakeAirflow) -> None:
     fake.failures = [("/dags", JSONResponse({"detail": "Invalid JWT token"}, 403)) for _ in range(2)]
 
-    finding = look(free, **airflow_settings(fake))["airflow"]
+    finding = look(free, **airflow_settings(fake))["airflow local"]
 
     assert not finding.ok
     assert "JWT secrets differ" in finding.detail
@@ -134,7 +134,7 @@ def test_an_airflow_whose_secrets_differ(free: Settings, fake: FakeAirflow) -> N
 def test_a_user_that_sees_no_dag(free: Settings, fake: FakeAirflow) -> None:
     fake.dags = []
 
-    finding = look(free, **airflow_settings(fake))["airflow"]
+    finding = look(free, **airflow_settings(fake))["airflow local"]
 
     assert not finding.ok
     assert USERNAME in finding.remedy
@@ -143,7 +143,7 @@ def test_a_user_that_sees_no_dag(free: Settings, fake: FakeAirflow) -> None:
 def test_an_airflow_that_is_not_there(free: Settings, fake: FakeAirflow) -> None:
     url = f"http://127.0.0.1:{free_port()}"
 
-    finding = look(free, **airflow_settings(fake) | {"airflow_url": url})["airflow"]
+    finding = look(free, **airflow_settings(fake) | {"airflow_url": url})["airflow local"]
 
     assert not finding.ok
     assert url in finding.detail

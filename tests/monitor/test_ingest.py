@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from monitor.events import parse_event
 from monitor.ingest import MAX_WAITING, Ingest, IngestBusy, Wakes
 from monitor.metrics import Metrics
 from monitor.rules import default_rules
+from monitor.telling import Telling
 from monitor.wake import Wake
 from tests.monitor.conftest import FakeClock
 from tests.sample import event, moment, run_event, task_event
@@ -25,13 +27,17 @@ NUDGE = event(
     "windsock.asset.nudge", "nudge:1", "file:///m", moment(), {"asset": {"name": "m", "uri": "file:///m"}}
 )
 
+TELL_WITHIN = timedelta(hours=24)
+
 
 class Door:
     def __init__(self, database: Database, clock: FakeClock) -> None:
         self.wakes = Wakes(Wake(), Wake(), Wake())
         self.metrics = Metrics()
         rules = default_rules(["ops@example.com"], ["trained"])
-        self.ingest = Ingest(database, rules, self.wakes, self.metrics, clock, "example.com")
+        self.ingest = Ingest(
+            database, rules, Telling(TELL_WITHIN), self.wakes, self.metrics, clock, "example.com"
+        )
 
     async def take(self, *raws: dict[str, Any]) -> list[bool]:
         return await self.ingest.take([parse_event(raw) for raw in raws])
@@ -77,7 +83,15 @@ def test_a_failed_run_calls_for_one_mail_however_often_it_is_told(
 
 
 def test_nobody_to_tell_means_no_mail(database: Database, clock: FakeClock) -> None:
-    ingest = Ingest(database, default_rules([], ["*"]), Wakes(Wake(), Wake(), Wake()), Metrics(), clock, "x")
+    ingest = Ingest(
+        database,
+        default_rules([], ["*"]),
+        Telling(TELL_WITHIN),
+        Wakes(Wake(), Wake(), Wake()),
+        Metrics(),
+        clock,
+        "x",
+    )
 
     async def story() -> None:
         writer = asyncio.create_task(ingest.run())

@@ -24,6 +24,7 @@ from monitor.reconciler import Reconciler
 from monitor.reconciler.comparison import OVERLAP
 from monitor.reconciler.reconciler import MAX_BACK_OFF, TOLERATED
 from monitor.rules import default_rules
+from monitor.telling import Telling
 from monitor.wake import Wake
 from tests import wait
 from tests.monitor.airflow_api_fake import (
@@ -73,7 +74,9 @@ class Scene:
 @asynccontextmanager
 async def scene(fake: FakeAirflow, database: Database, interval: float = INTERVAL) -> AsyncIterator[Scene]:
     wakes, metrics = Wakes(Wake(), Wake(), Wake()), Metrics()
-    ingest = Ingest(database, default_rules((), ()), wakes, metrics, fake.clock, "example.com")
+    ingest = Ingest(
+        database, default_rules((), ()), Telling(timedelta(days=1)), wakes, metrics, fake.clock, "example.com"
+    )
     api = AirflowApi("local", fake.url, USERNAME, PASSWORD, 10, fake.clock)
     reconciler = Reconciler(api, database, ingest, wakes.reconciler, metrics, fake.clock, interval, STEP)
     writer = asyncio.create_task(ingest.run())

@@ -27,6 +27,7 @@ from monitor.metrics import Metrics
 from monitor.reconciler import Reconciler, watermarks
 from monitor.reconciler.comparison import ORIGIN
 from monitor.rules import default_rules
+from monitor.telling import Telling
 from monitor.wake import Wake
 from tests import wait
 from tests.airflow_environment import REPOSITORY
@@ -107,7 +108,9 @@ async def reconciling(
     airflow: AirflowServer, database: Database, since: datetime
 ) -> AsyncIterator[Reconciler]:
     wakes, metrics = Wakes(Wake(), Wake(), Wake()), Metrics()
-    ingest = Ingest(database, default_rules((), ()), wakes, metrics, utc_now, "example.com")
+    ingest = Ingest(
+        database, default_rules((), ()), Telling(timedelta(days=1)), wakes, metrics, utc_now, "example.com"
+    )
     api = api_of(airflow)
     await database.write(lambda c: watermarks.save(c, "local", {ORIGIN: since}, utc_now()))
     writer = asyncio.create_task(ingest.run())

@@ -8,6 +8,9 @@ from monitor.errors import SettingsError
 from monitor.settings import Settings, load_settings
 from tests.monitor.conftest import make_secret
 
+FIRST = {"airflow_url": "http://localhost:8080", "airflow_username": "w", "airflow_password": "p"}
+OTHER = {"url": "http://emea:8080", "username": "w", "password": "p"}
+
 
 def load(**values: object) -> Settings:
     return load_settings(env_file=None, **{"auth": "none", **values})
@@ -28,6 +31,11 @@ def load(**values: object) -> Settings:
         ({"smtp_security": "ssl"}, ["WINDSOCK_SMTP_SECURITY", "starttls"]),
         ({"mail_from": "Windsock"}, ["WINDSOCK_MAIL_FROM", "'Windsock'"]),
         ({"notification_email_to": "nobody"}, ["NOTIFICATION_EMAIL_TO", "'nobody'"]),
+        ({"airflows": "{"}, ["WINDSOCK_AIRFLOWS", "is not JSON", '{"emea": {"url"']),
+        ({"airflows": {"emea": {"url": "emea", "username": "w"}}}, ["emea.url", "emea.password", "required"]),
+        ({"airflows": {"a b": OTHER}}, ["WINDSOCK_AIRFLOWS a b"]),
+        ({"airflows": {"emea": OTHER}}, ["airflows", "set airflow_url"]),
+        ({**FIRST, "airflows": {"local": OTHER}}, ["airflows", "'local'", "deployment"]),
     ],
 )
 def test_a_wrong_setting_is_named(values: dict[str, object], words: list[str]) -> None:
@@ -35,6 +43,19 @@ def test_a_wrong_setting_is_named(values: dict[str, object], words: list[str]) -
         load(**values)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_a_further_airflows_password_is_not_shown() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(airflows={"emea": {"password": "hunter2", "username": "w"}})
+    assert "emea.url" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_every_airflow_has_its_name_and_its_pages() -> None:
+    settings = load(**FIRST, airflows={"emea": OTHER | {"public_url": "https://airflow.example"}})
+    assert list(settings.every_airflow) == ["local", "emea"]
+    assert settings.airflow_pages == {"local": "http://localhost:8080", "emea": "https://airflow.example"}
 
 
 @pytest.mark.parametrize("secret", ["hunter2", "whsec_!!", "whsec_c2hvcnQ="])
