@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, and_, insert, select, tuple_, update
+from sqlalchemy import Connection, RowMapping, Table, and_, insert, or_, select, update
 
 from monitor.database.schema import assets, dag_runs, task_instances
 from monitor.event_log import Visible, readable
@@ -20,6 +20,7 @@ from monitor.events.identity import run_key
 RUNNING = "running"
 RUN_ENDS = ("success", "failed")
 NO_ENDS = (RUNNING, "up_for_retry")
+KEYS_A_QUERY = 100  # a page of Airflow's; SQLite bounds an expression's depth at 1,000
 BEGINNING = datetime.min.replace(tzinfo=timezone.utc)
 
 Row = dict[str, Any]
@@ -160,15 +161,14 @@ def _rows_of(
 ) -> Iterator[tuple[Event, RowMapping]]:
     """Each event of a run or a task with its row, where there is one."""
     names = [column.name for column in table.primary_key]
-    keys = {event.id: (event.deployment, *(event.get(name) for name in names[1:])) for event in events}
-    if not keys:
-        return
-    place = tuple_(*table.primary_key)
-    rows = connection.execute(select(table).where(place.in_(list(keys.values())))).mappings()
-    found = {tuple(row[name] for name in names): row for row in rows}
-    for event in events:
-        if row := found.get(keys[event.id]):
-            yield event, row
+    for start in range(0, len(events), KEYS_A_QUERY):
+        some = events[start : start + KEYS_A_QUERY]
+        keys = [(event.deployment, *(event.get(name) for name in names[1:])) for event in some]
+        # Not `(a, b) IN (…)`, for which SQLite reads the whole table; each of these is a look-up.
+        place = or_(*(_at(table, dict(zip(names, key, strict=True))) for key in keys))
+        rows = connection.execute(select(table).where(place)).mappings()
+        found = {tuple(row[name] for name in names): row for row in rows}
+        yield from ((event, found[key]) for event, key in zip(some, keys, strict=True) if key in found)
 
 
 def _run_key(data: DagRunData) -> str:
