@@ -106,15 +106,30 @@ test-monitor-side: $(DEV_ENV)/.made
 	$(DEV_ENV)/bin/python -m pytest tests/monitor tests/up
 
 test-together: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made
-	$(DEV_ENV)/bin/python -m pytest tests/browser tests/e2e
+	$(DEV_ENV)/bin/python -m pytest tests/browser tests/e2e tests/scenarios tests/faults
+
+.PHONY: test-matrix
+test-matrix: $(AIRFLOW_VERSIONS:%=$(ENVS)/airflow-%/.made) $(DEV_ENV)/.made ## every scenario on every supported Airflow; writes docs/scenarios.md
+	tests/debian-packages
+	PYTHON=$(DEV_ENV)/bin/python tests/scenarios/matrix $(AIRFLOW_VERSIONS)
+
+.PHONY: test-faults
+test-faults: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## processes killed, requests cut, answers lost (ARGS="--kills 200 --seed 1")
+	tests/debian-packages
+	$(DEV_ENV)/bin/python -m tests.faults $(ARGS)
 
 .PHONY: test-compose
 test-compose: $(DEV_ENV)/.made ## the compose stack, for real (needs Docker)
 	@PYTHON=$(DEV_ENV)/bin/python tests/compose/run $(ARGS)
 
 .PHONY: bench-hooks
-bench-hooks: $(AIRFLOW_ENV)/.made ## the time that each hook adds, with the monitor up, down and silent
-	$(AIRFLOW_ENV)/bin/python -m bench.hooks $(ARGS)
+bench-hooks: $(BENCH_ENV)/.made ## the time that each hook adds, with the monitor up, down and silent, beside other listeners
+	$(BENCH_ENV)/bin/python -m bench.hooks $(ARGS)
+
+.PHONY: bench-reconcile
+bench-reconcile: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## what one comparison costs, with little history and with much
+	tests/debian-packages
+	$(DEV_ENV)/bin/python -m bench.reconcile $(ARGS)
 
 .PHONY: bench-latency
 bench-latency: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## event in Airflow to SSE client
