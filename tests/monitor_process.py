@@ -17,6 +17,7 @@ from tests.ports import free_port
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 WINDSOCK = Path(sys.executable).parent / "windsock"
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 class MonitorProcess:
@@ -30,6 +31,7 @@ class MonitorProcess:
         self.log = home / "monitor.log"
         self.env = {
             "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": str(REPOSITORY),  # this checkout's monitor, whichever one is installed
             "WINDSOCK_HOME": str(home / "windsock"),
             "WINDSOCK_PORT": str(self.port),
             "WINDSOCK_AUTH": "none",
@@ -40,12 +42,23 @@ class MonitorProcess:
 
     def start(self) -> "MonitorProcess":
         """Start it and wait until it is ready."""
+        self.launch()
+        self.wait_until_ready()
+        return self
+
+    def launch(self) -> None:
+        """Start it, and look no further."""
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
                 [WINDSOCK, "serve"], cwd=self.home, env=self.env, stdout=output, stderr=subprocess.STDOUT
             )
+
+    def wait_until_ready(self) -> None:
         wait.until(self._ready, "the monitor to be ready", START_SECONDS)
-        return self
+
+    def exit_status(self) -> int | None:
+        """What it ended with by itself; None where it runs, or was stopped."""
+        return None if self._process is None else self._process.poll()
 
     def _ready(self) -> bool:
         assert self._process is not None
@@ -67,6 +80,10 @@ class MonitorProcess:
             self._process = None
         return status
 
+    def kill(self) -> None:
+        """SIGKILL. Safe to call when it does not run."""
+        self.stop(signal.SIGKILL)
+
     def get(self, path: str, **query: Any) -> Any:
         """JSON of the monitor's API. Raises httpx.HTTPStatusError."""
         answer = httpx.get(f"{self.url}{path}", params=query, timeout=10, trust_env=False)
@@ -83,10 +100,10 @@ class MonitorProcess:
                 return found[::-1]
             query["cursor"] = page["next"]
 
-    def plugin_env(self, spool: Path) -> dict[str, str]:
-        """What an Airflow needs to report to this monitor."""
+    def plugin_env(self, spool: Path, url: str | None = None) -> dict[str, str]:
+        """What an Airflow needs to report to this monitor; `url` where it is not reached directly."""
         return {
-            "AIRFLOW__WINDSOCK__MONITOR_URL": self.url,
+            "AIRFLOW__WINDSOCK__MONITOR_URL": url or self.url,
             "AIRFLOW__WINDSOCK__INGEST_SECRET": self.secret,
             "AIRFLOW__WINDSOCK__SPOOL_DIR": str(spool),
         }

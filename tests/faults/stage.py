@@ -1,0 +1,106 @@
+"""All that the faults meet: Airflow on PostgreSQL, the monitor, an SMTP server, and a bad network between.
+
+PostgreSQL, because SIGKILL under SQLite makes "database is locked" the subject.
+"""
+
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+from tests.airflow_server import AirflowServer
+from tests.faults.proxy import FaultyProxy
+from tests.faults.schedule import Replies, cuts
+from tests.monitor_process import MonitorProcess, airflow_env
+from tests.postgres_server import PostgresServer
+from tests.smtp_server import SmtpServer
+
+HERE = Path(__file__).parent
+PLUGINS = HERE.parent.parent / "plugins"
+DAGS = HERE / "dags"
+MAILED_SUCCESS = "succeeds"
+RECIPIENTS = ("ops@example.com", "oncall@example.com", "lead@example.com")
+PROCESSES = 4  # tasks at once: runs overlap, and two cores can still carry them
+
+MONITOR = {
+    "NOTIFICATION_EMAIL_TO": ",".join(RECIPIENTS),
+    "WINDSOCK_NOTIFY_SUCCESS": MAILED_SUCCESS,
+    "WINDSOCK_RECONCILE_INTERVAL": "2",
+    "WINDSOCK_AIRFLOW_TIMEOUT": "5",
+}
+AIRFLOW = {
+    # What died is found within half a minute, not within Airflow's five.
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "2",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "25",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "40",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "10",
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "3",
+    # An api-server is back within about ten seconds.
+    "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "8",
+    "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "4",
+}
+
+
+class Stage:
+    """`with Stage(folder, seed) as stage: …`: everything runs and is healthy; at the end all is gone."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder = folder
+        self.spool = folder / "spool"
+        self.replies = Replies(seed)
+        self.smtp = SmtpServer(folder, script=self.replies)
+        self.monitor = MonitorProcess(folder, self.smtp.monitor_env() | MONITOR)
+        self.to_monitor = FaultyProxy(self.monitor.port, cuts(seed, "plugin to monitor"))
+        self._seed = seed
+        self._ends = ExitStack()
+
+    def __enter__(self) -> "Stage":
+        try:
+            self._start()
+        except BaseException:
+            self._ends.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._keep_logs()
+        self._ends.close()
+
+    def _start(self) -> None:
+        postgres = PostgresServer().start()
+        self._ends.callback(postgres.stop)
+        self.smtp.start()
+        self._ends.callback(self.smtp.stop)
+        self.to_monitor.start()
+        self._ends.callback(self.to_monitor.stop)
+        self.airflow = AirflowServer(
+            DAGS,
+            plugins_folder=PLUGINS,
+            env=self.monitor.plugin_env(self.spool, self.to_monitor.url) | AIRFLOW,
+            processes=PROCESSES,
+            postgres_url=postgres.url(),
+        )
+        self.to_airflow = FaultyProxy(self.airflow.port, cuts(self._seed, "monitor to Airflow")).start()
+        self._ends.callback(self.to_airflow.stop)
+        self._ends.enter_context(self.airflow)
+        self.monitor.env |= airflow_env(self.to_airflow.url, self.airflow.username, self.airflow.password)
+        self._ends.callback(self.monitor.stop)
+        self.monitor.start()
+
+    def heal(self) -> None:
+        """From now on the network and the mail server do what they should."""
+        self.replies.healed = self.to_monitor.healed = self.to_airflow.healed = True
+
+    def _keep_logs(self) -> None:
+        """Airflow's own, before its home is removed."""
+        for log in self.airflow.home.glob("*.log"):
+            shutil.copy(log, self.folder)
+
+    @property
+    def edges(self) -> dict[str, FaultyProxy]:
+        return {"plugin to monitor": self.to_monitor, "monitor to Airflow": self.to_airflow}
