@@ -139,8 +139,12 @@ def missing(connection: Connection, source: str, ids: Iterable[str]) -> set[str]
 
 def received(connection: Connection, seqs: Iterable[int]) -> dict[int, datetime]:
     """When each of these events was logged; those that are forgotten are left out."""
-    query = select(events.c.seq, events.c.received_at).where(events.c.seq.in_(list(seqs)))
-    return {row.seq: row.received_at for row in connection.execute(query)}
+    wanted, found = list(seqs), {}
+    for start in range(0, len(wanted), IDS_A_QUERY):
+        some = wanted[start : start + IDS_A_QUERY]
+        query = select(events.c.seq, events.c.received_at).where(events.c.seq.in_(some))
+        found.update({row.seq: row.received_at for row in connection.execute(query)})
+    return found
 
 
 def _row(event: Event, seq: int, received_at: datetime) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -83,7 +84,7 @@ events = Table(
     Index(None, "received_at"),
 )
 
-# board.py: what the dashboard reads, always a function of the log
+# board/states.py: what the dashboard reads, always a function of the log
 dag_runs = Table(
     "dag_runs",
     metadata,
@@ -103,7 +104,7 @@ dag_runs = Table(
     Index(None, "dag_id", "last_seq"),
 )
 
-# board.py
+# board/states.py
 task_instances = Table(
     "task_instances",
     metadata,
@@ -124,7 +125,7 @@ task_instances = Table(
     Column("last_seq", BigInteger, nullable=False),
 )
 
-# board.py
+# board/states.py
 assets = Table(
     "assets",
     metadata,
@@ -140,6 +141,31 @@ assets = Table(
     Column("source_task_id", Text),
     Column("last_seq", BigInteger, nullable=False),
     Index(None, "last_seq"),
+)
+
+# board/dags.py: import errors, each by the id under which it was told first
+import_errors = Table(
+    "import_errors",
+    metadata,
+    Column("deployment", String(100), primary_key=True),
+    Column("error_id", String(200), primary_key=True),
+    Column("filename", Text, nullable=False),
+    Column("bundle_name", Text),
+    Column("open", Boolean, nullable=False),  # false: mended
+    Column("times", Integer, nullable=False),  # how often it was told: mended and broken again
+    Column("last_seq", BigInteger, nullable=False),
+)
+
+# board/dags.py: whether each DAG is paused
+dags = Table(
+    "dags",
+    metadata,
+    Column("deployment", String(100), primary_key=True),
+    Column("dag_id", String(250), primary_key=True),
+    Column("is_paused", Boolean, nullable=False),
+    Column("times_paused", Integer, nullable=False),  # how often that was told
+    Column("times_unpaused", Integer, nullable=False),
+    Column("last_seq", BigInteger),  # null: as it was first seen, of which nobody is told
 )
 
 # outbox.py: one row a mail to be sent, written in the transaction that logs its event

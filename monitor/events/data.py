@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from monitor.events.values import Count, Key, Moment, Name, Text, TiId, Uri, Word
+from monitor.events.values import Count, Id, Key, Moment, Name, Text, TiId, Uri, Word
 
 NUDGE = "windsock.asset.nudge"
 """A hook's word that an asset was updated: it wakes the reconciler and is not logged."""
@@ -92,6 +92,21 @@ class ImportErrorData(Data):
     filename: Name
     bundle_name: str | None = None
     stacktrace: str
+    error_id: Id | None = None
+    """The id of this error when it was told first; None of a plugin that is older than this field."""
+
+
+class ImportErrorMendedData(Data):
+    filename: Name
+    bundle_name: str | None = None
+    error_id: Id
+    replaced_by: Id | None = None
+    """The error that the file has now instead."""
+
+
+class DagPauseData(Data):
+    dag_id: Key
+    state: Literal["paused", "unpaused"]
 
 
 DATA: dict[str, type[Data]] = {
@@ -101,6 +116,9 @@ DATA: dict[str, type[Data]] = {
     "airflow.asset.created": AssetData,
     "airflow.asset_alias.created": AliasData,
     "airflow.dag.import_error": ImportErrorData,
+    "airflow.dag.import_error_mended": ImportErrorMendedData,
+    "airflow.dag.paused": DagPauseData,
+    "airflow.dag.unpaused": DagPauseData,
     NUDGE: AssetData,
 }
 """Every type that the monitor takes, and the shape of its data."""

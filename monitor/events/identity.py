@@ -4,9 +4,14 @@ tests/contract hold both to it.
 
 import hashlib
 import json
+import re
 from datetime import datetime, timezone
 
 DIGEST_DIGITS = 32  # 128 bits: no two names meet by chance, and the id stays short whatever the names
+
+CHANGING = re.compile(r"0x[0-9a-fA-F]+|(?<=PID: )[0-9]+")
+"""What differs from parse to parse in the trace of one and the same error: addresses of objects, and the
+process that Airflow names where an import takes too long."""
 
 
 def digest(*parts: str) -> str:
@@ -49,5 +54,16 @@ def asset_event_id_of(asset_event_id: int) -> str:
 
 
 def import_error_id(filename: str, stacktrace: str) -> str:
-    """The id of an import error: the same trace in the same file is the same error."""
-    return f"import_error:{digest(filename, stacktrace)}"
+    """The id of an import error: the same trace in a file of the same name is the same error, wherever the
+    file lies (a hook knows its whole path, REST the path inside its bundle)."""
+    return f"import_error:{digest(filename.rpartition('/')[2], CHANGING.sub('*', stacktrace))}"
+
+
+def mended_id(error_id: str) -> str:
+    """The id of an import error's end."""
+    return f"{error_id}:mended"
+
+
+def pause_id(dag_id: str, state: str) -> str:
+    """The id of a DAG being paused or unpaused, for the first time."""
+    return f"dag:{digest(dag_id)}:{state}"

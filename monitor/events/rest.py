@@ -33,7 +33,7 @@ def run_event(deployment: str, row: Row, now: datetime) -> Event | None:
     state = row.get("state")
     if state not in RUN_STATES:
         return None
-    dag_id, run_id = _text(row, "dag_id"), _text(row, "dag_run_id")
+    dag_id, run_id = text_of(row, "dag_id"), text_of(row, "dag_run_id")
     times = {name: moment_of(row, name) for name in RUN_TIMES}
     data = {
         "dag_id": dag_id,
@@ -43,7 +43,7 @@ def run_event(deployment: str, row: Row, now: datetime) -> Event | None:
         **{name: stamp(moment) if moment else None for name, moment in times.items()},
         "message": None,
     }
-    return _event(
+    return reconciled(
         deployment,
         run_id_of(dag_id, run_id, times["start_date"], times["queued_at"], state),
         f"airflow.dag_run.{state}",
@@ -58,8 +58,8 @@ def task_event(deployment: str, row: Row, now: datetime) -> Event | None:
     state = row.get("state")
     if state not in TASK_STATES_SHOWN:
         return None
-    dag_id, run_id, task_id = (_text(row, name) for name in ("dag_id", "dag_run_id", "task_id"))
-    ti_id, map_index = _text(row, "id"), row.get("map_index", -1)
+    dag_id, run_id, task_id = (text_of(row, name) for name in ("dag_id", "dag_run_id", "task_id"))
+    ti_id, map_index = text_of(row, "id"), row.get("map_index", -1)
     start, end = moment_of(row, "start_date"), moment_of(row, "end_date")
     end = None if state == "running" else end
     data = {
@@ -77,7 +77,7 @@ def task_event(deployment: str, row: Row, now: datetime) -> Event | None:
         "hostname": row.get("hostname") or None,
         "error": None,
     }
-    return _event(
+    return reconciled(
         deployment,
         task_id_of(ti_id, state),
         f"airflow.task_instance.{state}",
@@ -106,7 +106,7 @@ def asset_event(deployment: str, row: Row, now: datetime) -> Event | None:
         ],
     }
     event_id = asset_event_id_of(number)
-    return _event(deployment, event_id, "airflow.asset.updated", _text(row, "uri"), moment or now, data)
+    return reconciled(deployment, event_id, "airflow.asset.updated", text_of(row, "uri"), moment or now, data)
 
 
 def moment_of(row: Row, name: str) -> datetime | None:
@@ -127,14 +127,16 @@ def _objects(row: Row, name: str) -> list[Row]:
     return value
 
 
-def _text(row: Row, name: str) -> str:
+def text_of(row: Row, name: str) -> str:
+    """A name in a row. Raises EventError where there is none."""
     value = row.get(name)
     if not isinstance(value, str) or not value:
         raise EventError(f"{name}: {value!r} is not a name; is this the answer of an Airflow?")
     return value
 
 
-def _event(deployment: str, event_id: str, kind: str, subject: str, time: datetime, data: Row) -> Event:
+def reconciled(deployment: str, event_id: str, kind: str, subject: str, time: datetime, data: Row) -> Event:
+    """An event as the reconciler reports it. Raises EventError."""
     return parse_event(
         {
             "specversion": "1.0",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -116,12 +117,16 @@ def asset_nudge(source: str, asset: Any) -> Event:
 
 
 def import_error(source: str, filename: str, stacktrace: str) -> Event:
+    # The reconciler's is the same: REST has the file's path inside its bundle only, and what differs from
+    # parse to parse (addresses, the process that took too long) would make each parse an error of its own.
+    same = re.sub(r"0x[0-9a-fA-F]+|(?<=PID: )[0-9]+", "*", stacktrace)
+    event_id = f"import_error:{digest(filename.rpartition('/')[2], same)}"
     data = {
         "filename": filename,
         "bundle_name": None,
         "stacktrace": error_text.tail(stacktrace, error_text.MAX_TRACE),
+        "error_id": event_id,
     }
-    event_id = f"import_error:{digest(filename, stacktrace)}"
     return _event(source, event_id, "airflow.dag.import_error", filename, data)
 
 

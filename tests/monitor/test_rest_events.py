@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from monitor.errors import EventError
-from monitor.events import rest
+from monitor.events import rest, rest_dags
+from monitor.events.identity import nth
 
 CONTRACT = Path(__file__).parent.parent / "contract"
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
@@ -16,6 +17,9 @@ BUILDERS: dict[str, rest.Builder] = {
     "airflow.dag_run": rest.run_event,
     "airflow.task_instance": rest.task_event,
     "airflow.asset": rest.asset_event,
+    "airflow.dag.import_error": rest_dags.import_error_event,
+    "airflow.dag.paused": rest_dags.pause_event,
+    "airflow.dag.unpaused": rest_dags.pause_event,
 }
 
 GOLDEN = {
@@ -25,25 +29,32 @@ GOLDEN = {
 }
 
 
+def builder_of(golden: dict[str, Any]) -> rest.Builder:
+    kind = golden["event"]["type"]
+    return BUILDERS[kind if kind in BUILDERS else kind.rpartition(".")[0]]
+
+
 def build(golden: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
-    builder = BUILDERS[golden["event"]["type"].rpartition(".")[0]]
-    event = builder("local", row, NOW)
+    event = builder_of(golden)("local", row, NOW)
     assert event is not None
     body: dict[str, Any] = json.loads(event.body)
     return body
 
 
 def test_there_are_golden_files_for_every_kind() -> None:
-    assert {golden["event"]["type"].rpartition(".")[0] for golden in GOLDEN.values()} == set(BUILDERS)
+    assert {builder_of(golden) for golden in GOLDEN.values()} == set(BUILDERS.values())
 
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_event_equals_the_listeners_but_for_what_rest_does_not_know(name: str) -> None:
     golden = GOLDEN[name]
     expected = {**golden["event"], "data": {**golden["event"]["data"], **golden["rest_data"]}}
-    expected["time"] = expected["time"] or "2026-11-22T12:00:00.000000Z"
+    made = build(golden, golden["rest"])
+    expected["time"] = expected["time"] or golden["rest"].get("timestamp", "2026-11-22T12:00:00.000000Z")
+    if golden["event"]["type"] == "airflow.dag.import_error":  # the file, as REST has it
+        expected["subject"] = golden["rest"]["filename"]
 
-    assert build(golden, golden["rest"]) == expected
+    assert made == expected
 
 
 @pytest.mark.parametrize(
@@ -83,6 +94,11 @@ def test_a_change_without_a_time_is_dated_by_the_moment_of_building() -> None:
         ("asset.updated", {"id": "42"}, "id: '42'"),
         ("asset.updated", {"created_dagruns": "release"}, "created_dagruns"),
         ("asset.updated", {"uri": ""}, "uri"),
+        ("dag.import_error.new", {"stack_trace": None}, "stack_trace: None"),
+        ("dag.import_error.new", {"filename": ""}, "filename"),
+        ("dag.import_error.new", {"bundle_name": 5}, "data.bundle_name"),
+        ("dag.paused", {"is_paused": "yes"}, "is_paused: 'yes'"),
+        ("dag.paused", {"dag_id": None}, "dag_id"),
     ],
 )
 def test_a_row_that_makes_no_sense_is_refused_with_the_field(
@@ -99,3 +115,46 @@ def test_an_asset_event_without_extra_or_source_is_one() -> None:
     data = build(golden, row)["data"]
 
     assert (data["extra"], data["source_dag_id"], data["created_dagruns"]) == ({}, None, [])
+
+
+def test_the_end_of_an_import_error_is_the_golden_event() -> None:
+    golden = json.loads((CONTRACT / "dag.import_error_mended.json").read_text())
+    board = golden["board"]
+
+    event = rest_dags.mended_event("local", board["error_id"], board, None, NOW)
+
+    assert json.loads(event.body) == {**golden["event"], "time": "2026-11-22T12:00:00.000000Z"}
+
+
+def test_what_comes_again_has_the_next_number_and_is_else_the_same() -> None:
+    error, pause = GOLDEN["dag.import_error.new"], GOLDEN["dag.paused"]
+    again = rest_dags.import_error_event("local", error["rest"], NOW, 2)
+    paused = rest_dags.pause_event("local", pause["rest"], NOW, 3)
+    board = {"filename": "a.py", "bundle_name": None}
+
+    mended = rest_dags.mended_event("local", error["event"]["id"], board, None, NOW, 2)
+
+    assert (again.id, again.get("error_id")) == (nth(error["event"]["id"], 2), error["event"]["id"])
+    assert json.loads(again.body) == build(error, error["rest"]) | {"id": again.id}
+    assert mended.id == error["event"]["id"] + ":mended:2"
+    assert paused.id == pause["event"]["id"] + ":3"
+
+
+def test_a_long_trace_is_told_by_its_end_and_known_by_the_whole() -> None:
+    row = {**GOLDEN["dag.import_error.new"]["rest"], "stack_trace": "x" * rest_dags.MAX_TRACE + "1"}
+
+    one, other = (
+        rest_dags.import_error_event("local", {**row, "stack_trace": first + row["stack_trace"]}, NOW)
+        for first in "ab"
+    )
+
+    assert one.get("stacktrace") == other.get("stacktrace") == "…" + "x" * (rest_dags.MAX_TRACE - 2) + "1"
+    assert one.id != other.id
+
+
+def test_a_hidden_trace_is_told_apart() -> None:
+    row = GOLDEN["dag.import_error.new"]["rest"]
+    hidden = "REDACTED - you do not have read permission on all Dags in the file"
+
+    assert not rest_dags.is_redacted(row)
+    assert rest_dags.is_redacted({**row, "stack_trace": hidden})

@@ -1,0 +1,63 @@
+"""What the dashboard reads: runs, tasks, assets, DAGs and their files, always a function of the log.
+
+One exception: of a DAG that is seen for the first time, whether it is paused is kept and told to nobody.
+"""
+
+from sqlalchemy import Connection
+
+from monitor.board.dags import (
+    apply_import_error,
+    apply_mended,
+    apply_pause,
+    known_dags,
+    known_import_errors,
+    see_dags,
+)
+from monitor.board.last_words import LastWord, is_end, last_words
+from monitor.board.lists import RunName, asset_list, run, runs, tasks
+from monitor.board.rows import Row
+from monitor.board.states import RUN_ENDS, RUNNING, apply_asset, apply_run, apply_task
+from monitor.events import Event
+from monitor.events.data import (
+    AssetData,
+    DagPauseData,
+    DagRunData,
+    ImportErrorData,
+    ImportErrorMendedData,
+    TaskInstanceData,
+)
+
+__all__ = [
+    "RUNNING",
+    "RUN_ENDS",
+    "LastWord",
+    "Row",
+    "RunName",
+    "apply",
+    "asset_list",
+    "is_end",
+    "known_dags",
+    "known_import_errors",
+    "last_words",
+    "run",
+    "runs",
+    "see_dags",
+    "tasks",
+]
+
+
+def apply(connection: Connection, seq: int, event: Event) -> None:
+    """Bring the board up to this event, which has just been logged under this seq."""
+    match event.data:
+        case DagRunData():
+            apply_run(connection, seq, event, event.data)
+        case TaskInstanceData():
+            apply_task(connection, seq, event, event.data)
+        case AssetData():
+            apply_asset(connection, seq, event, event.data)
+        case ImportErrorData():
+            apply_import_error(connection, seq, event, event.data)
+        case ImportErrorMendedData():
+            apply_mended(connection, seq, event, event.data)
+        case DagPauseData():
+            apply_pause(connection, seq, event, event.data)

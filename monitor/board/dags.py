@@ -1,0 +1,75 @@
+"""What is known of DAGs and of their files: which are paused, which cannot be imported."""
+
+from collections.abc import Collection
+
+from sqlalchemy import ColumnElement, Connection, insert, select
+
+from monitor.board.rows import Row, find, put
+from monitor.database.schema import dags, import_errors
+from monitor.event_log import IDS_A_QUERY
+from monitor.events import Event
+from monitor.events.data import DagPauseData, ImportErrorData, ImportErrorMendedData
+
+
+def apply_import_error(connection: Connection, seq: int, event: Event, data: ImportErrorData) -> None:
+    key = {"deployment": event.deployment, "error_id": data.error_id or event.id}
+    old = find(connection, import_errors, key)
+    row: Row = {
+        "filename": data.filename,
+        "bundle_name": data.bundle_name,
+        "open": True,
+        "times": (old["times"] if old else 0) + 1,
+        "last_seq": seq,
+    }
+    put(connection, import_errors, key, row, old)
+
+
+def apply_mended(connection: Connection, seq: int, event: Event, data: ImportErrorMendedData) -> None:
+    key = {"deployment": event.deployment, "error_id": data.error_id}
+    old = find(connection, import_errors, key)
+    row: Row = {"open": False, "last_seq": seq}
+    if old is None:
+        row |= {"filename": data.filename, "bundle_name": data.bundle_name, "times": 1}
+    put(connection, import_errors, key, row, old)
+
+
+def apply_pause(connection: Connection, seq: int, event: Event, data: DagPauseData) -> None:
+    key = {"deployment": event.deployment, "dag_id": data.dag_id}
+    old = find(connection, dags, key)
+    counted = f"times_{data.state}"
+    row: Row = {"is_paused": data.state == "paused", "last_seq": seq}
+    row |= {} if old else {"times_paused": 0, "times_unpaused": 0}
+    put(connection, dags, key, row | {counted: (old[counted] if old else 0) + 1}, old)
+
+
+def known_import_errors(
+    connection: Connection, deployment: str, error_ids: Collection[str]
+) -> dict[str, Row]:
+    """Every import error that is open, and these, by the id under which each was told first."""
+    ids = list(error_ids)
+    wanted: list[ColumnElement[bool]] = [
+        import_errors.c.open,
+        *(
+            import_errors.c.error_id.in_(ids[start : start + IDS_A_QUERY])
+            for start in range(0, len(ids), IDS_A_QUERY)
+        ),
+    ]
+    found: dict[str, Row] = {}
+    for which in wanted:
+        query = select(import_errors).where(import_errors.c.deployment == deployment, which)
+        found.update({row["error_id"]: dict(row) for row in connection.execute(query).mappings()})
+    return found
+
+
+def known_dags(connection: Connection, deployment: str) -> dict[str, Row]:
+    """Every DAG that was ever seen, by its dag_id."""
+    query = select(dags).where(dags.c.deployment == deployment)
+    return {row["dag_id"]: dict(row) for row in connection.execute(query).mappings()}
+
+
+def see_dags(connection: Connection, deployment: str, paused: dict[str, bool]) -> None:
+    """Keep what DAGs are like that were not seen before: the one thing on the board that is no event."""
+    row: Row = {"deployment": deployment, "times_paused": 0, "times_unpaused": 0, "last_seq": None}
+    new = [{**row, "dag_id": dag_id, "is_paused": is_paused} for dag_id, is_paused in paused.items()]
+    if new:
+        connection.execute(insert(dags), new)

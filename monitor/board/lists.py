@@ -1,0 +1,67 @@
+"""What pages and the API show of the board."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from monitor.board.rows import Row, at, find
+from monitor.database.schema import assets, dag_runs, task_instances
+from monitor.event_log import Visible, readable
+
+
+@dataclass(frozen=True)
+class RunName:
+    """Which run, of which Airflow."""
+
+    deployment: str
+    dag_id: str
+    run_id: str
+
+
+def runs(
+    connection: Connection,
+    limit: int,
+    before: int | None = None,
+    dag_id: str | None = None,
+    state: str | None = None,
+    visible: Visible = None,
+) -> list[Row]:
+    """The runs that changed last, newest first; `before` is the last_seq of the page before."""
+    query = select(dag_runs).where(*readable(dag_runs.c.deployment, dag_runs.c.dag_id, visible))
+    if before is not None:
+        query = query.where(dag_runs.c.last_seq < before)
+    if dag_id is not None:
+        query = query.where(dag_runs.c.dag_id == dag_id)
+    if state is not None:
+        query = query.where(dag_runs.c.state == state)
+    query = query.order_by(dag_runs.c.last_seq.desc()).limit(limit)
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def run(connection: Connection, name: RunName) -> Row | None:
+    """One run, or None where the board does not know it."""
+    row = find(connection, dag_runs, vars(name))
+    return dict(row) if row else None
+
+
+def tasks(connection: Connection, name: RunName) -> list[Row]:
+    """The latest try of each task of a run, in the order in which they began."""
+    query = (
+        select(task_instances)
+        .where(at(task_instances, vars(name)))
+        .order_by(task_instances.c.start_date, task_instances.c.task_id, task_instances.c.map_index)
+    )
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def asset_list(
+    connection: Connection, limit: int, before: int | None = None, visible: Visible = None
+) -> list[Row]:
+    """The assets that changed last, newest first; one belongs to the DAG that last updated it."""
+    query = select(assets).where(*readable(assets.c.deployment, assets.c.source_dag_id, visible))
+    if before is not None:
+        query = query.where(assets.c.last_seq < before)
+    return [
+        dict(row)
+        for row in connection.execute(query.order_by(assets.c.last_seq.desc()).limit(limit)).mappings()
+    ]
