@@ -8,6 +8,7 @@ from typing import Any
 from monitor.event_log import Logged
 from monitor.render.words import shortened
 
+WORDS = {"import_error_mended": "mended"}  # where a type's last part is too long for a word
 SHOWN = 200  # characters of an error or a message in a list; its run's page has the whole
 
 
@@ -20,7 +21,7 @@ class EventLine:
     kind: str
     """`dag run`, `task instance`, `asset`, …"""
     word: str
-    """The state, or what happened: `failed`, `updated`, `import_error`."""
+    """The state, or what happened: `failed`, `updated`, `import_error`, `mended`."""
     dag_id: str | None
     run_id: str | None
     task: str | None
@@ -51,7 +52,7 @@ class EventLine:
             deployment=body["source"].removeprefix("/airflow/"),
             subject=body["subject"],
             kind=" ".join(parts[1:-1]).replace("_", " "),
-            word=parts[-1],
+            word=WORDS.get(parts[-1], parts[-1]),
             dag_id=data.get("dag_id") or data.get("source_dag_id"),
             run_id=data.get("run_id") or data.get("source_run_id"),
             task=_task(data),
@@ -73,6 +74,8 @@ def _detail(data: Mapping[str, Any]) -> str:
         return metrics(extra)
     if (message := data.get("message")) and data.get("state") == "failed":
         return str(message)  # of other states Airflow only says the state again
+    if "replaced_by" in data:
+        return "the file has another import error now" if data["replaced_by"] else "no import error any more"
     return str(data.get("stacktrace", "")).strip().rpartition("\n")[2]
 
 

@@ -103,6 +103,26 @@ LINES = [
         ),
         ["✖ import_error", "bad.py", "ImportError: [bold]no"],
     ),
+    (
+        event(
+            "airflow.dag.import_error_mended",
+            "import_error:1:mended",
+            "bad.py",
+            "2026-11-22T10:00:00.000000Z",
+            {"filename": "bad.py", "error_id": "import_error:1", "replaced_by": None},
+        ),
+        ["✔ mended", "bad.py", "no import error any more"],
+    ),
+    (
+        event(
+            "airflow.dag.paused",
+            "dag:1:paused",
+            "etl",
+            "2026-11-22T10:00:00.000000Z",
+            {"dag_id": "etl", "state": "paused"},
+        ),
+        ["‖ paused", "etl"],
+    ),
 ]
 
 

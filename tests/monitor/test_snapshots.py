@@ -1,0 +1,318 @@
+"""Import errors and pauses, of which Airflow dates no change: told when they come, go and come again."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from starlette.responses import JSONResponse
+
+from monitor import event_log
+from monitor.airflow_api import AirflowApi
+from monitor.database import Database
+from monitor.errors import AirflowUnreachable
+from monitor.events import import_error_id, parse_event
+from monitor.ingest import Ingest, Wakes
+from monitor.metrics import Metrics
+from monitor.reconciler.import_errors import ImportErrors
+from monitor.reconciler.pauses import Pauses
+from monitor.reconciler.snapshots import Snapshot, snapshots
+from monitor.reconciler.teller import COMMIT_WAIT
+from monitor.rules import default_rules
+from monitor.telling import Telling
+from monitor.wake import Wake
+from tests.monitor.airflow_api_fake import PASSWORD, USERNAME, FakeAirflow, serving
+from tests.monitor.conftest import FakeClock
+from tests.sample import event, moment
+
+TRACE = 'File "/dags/etl/broken.py"\nModuleNotFoundError: nothing_here\n'
+ERROR = import_error_id("broken.py", TRACE)
+WAIT = COMMIT_WAIT.total_seconds()
+Told = list[dict[str, Any]]
+
+
+@dataclass
+class Scene:
+    """The snapshots at work, each comparison long after the one before."""
+
+    errors: Snapshot
+    pauses: Snapshot
+    ingest: Ingest
+    metrics: Metrics
+    clock: FakeClock
+    database: Database
+    seen: int = 0
+
+    async def told(self, snapshot: Snapshot, after: float = 2 * WAIT) -> Told:
+        """What a comparison adds to the log."""
+        self.clock.forward(after)
+        await snapshot.compare()
+        return self.news()
+
+    def news(self) -> Told:
+        page = self.database.read_now(lambda c: event_log.read_after(c, self.seen, 10_000))
+        self.seen = page.upto
+        return [json.loads(one.body) for one in page.events]
+
+    async def report(self, filename: str = "/dags/etl/broken.py", trace: str = TRACE) -> list[bool]:
+        """What the listener says of a file."""
+        error_id = import_error_id(filename, trace)
+        data = {"filename": filename, "bundle_name": None, "stacktrace": trace, "error_id": error_id}
+        raw = event("airflow.dag.import_error", error_id, filename, moment(), data)
+        taken = await self.ingest.take([parse_event(raw)])
+        self.news()
+        return taken
+
+    def rejected(self) -> float:
+        labels = {"result": "rejected", "reported_by": "reconciler"}
+        return self.metrics.registry.get_sample_value("windsock_events_total", labels) or 0.0
+
+
+@pytest.fixture
+def fake(clock: FakeClock) -> Iterator[FakeAirflow]:
+    with serving(FakeAirflow(clock)) as fake:
+        yield fake
+
+
+@asynccontextmanager
+async def scene(fake: FakeAirflow, database: Database) -> AsyncIterator[Scene]:
+    metrics, clock = Metrics(), fake.clock
+    telling, wakes = Telling(timedelta(days=1)), Wakes(Wake(), Wake(), Wake())
+    ingest = Ingest(database, default_rules((), ()), telling, wakes, metrics, clock, "example.com")
+    api = AirflowApi("local", fake.url, USERNAME, PASSWORD, 10, clock)
+    errors, pauses = snapshots(api, database, ingest, metrics, clock)
+    writer = asyncio.create_task(ingest.run())
+    try:
+        yield Scene(errors, pauses, ingest, metrics, clock, database)
+    finally:
+        writer.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await writer
+        await api.close()
+
+
+def play(fake: FakeAirflow, database: Database, act: Callable[[Scene], Awaitable[None]]) -> None:
+    async def story() -> None:
+        async with scene(fake, database) as on:
+            await act(on)
+
+    asyncio.run(story())
+
+
+def listed(filename: str | None = "etl/broken.py", trace: str = TRACE, **more: Any) -> dict[str, Any]:
+    row = {"import_error_id": 1, "timestamp": moment(), "filename": filename, "bundle_name": "dags"}
+    return {**row, "stack_trace": trace, **more}
+
+
+def dag(dag_id: str, paused: bool, stale: bool = False) -> dict[str, Any]:
+    return {"dag_id": dag_id, "is_paused": paused, "is_stale": stale}
+
+
+def ids(told: Sequence[dict[str, Any]]) -> list[str]:
+    return [one["id"] for one in told]
+
+
+def test_an_error_comes_goes_and_comes_again(fake: FakeAirflow, database: Database) -> None:
+    async def act(on: Scene) -> None:
+        for again in ("", ":2", ":3"):
+            fake.import_errors = [listed()]
+            (broken,) = await on.told(on.errors)
+            assert (broken["id"], broken["type"]) == (ERROR + again, "airflow.dag.import_error")
+            assert (broken["data"]["error_id"], broken["data"]["filename"]) == (ERROR, "etl/broken.py")
+            assert await on.told(on.errors) == []
+            fake.import_errors = []
+            (mended,) = await on.told(on.errors)
+            assert (mended["id"], mended["data"]["error_id"]) == (f"{ERROR}:mended{again}", ERROR)
+            assert mended["type"] == "airflow.dag.import_error_mended"
+            assert await on.told(on.errors) == []
+
+    play(fake, database, act)
+
+
+def test_what_the_listener_told_is_not_told_again(fake: FakeAirflow, database: Database) -> None:
+    async def act(on: Scene) -> None:
+        assert await on.report() == [True]
+        assert await on.report() == [False]  # each parse of the file
+        fake.import_errors = [listed()]
+        assert await on.told(on.errors) == []
+        fake.import_errors = []
+        (mended,) = await on.told(on.errors)
+        assert mended["data"] == {
+            "filename": "/dags/etl/broken.py",
+            "bundle_name": None,
+            "error_id": ERROR,
+            "replaced_by": None,
+            "reported_by": "reconciler",
+        }
+        assert await on.report() == [False]  # its id is known …
+        fake.import_errors = [listed()]
+        assert ids(await on.told(on.errors)) == [f"{ERROR}:2"]  # … so only the list can tell
+
+    play(fake, database, act)
+
+
+def test_a_report_before_the_commit_is_not_taken_for_mended(fake: FakeAirflow, database: Database) -> None:
+    async def act(on: Scene) -> None:
+        await on.report()
+        assert await on.told(on.errors, after=WAIT - 1) == []
+        assert ids(await on.told(on.errors, after=1)) == [f"{ERROR}:mended"]
+
+    play(fake, database, act)
+
+
+def test_an_answer_older_than_the_logs_last_word_brings_nothing_back(
+    fake: FakeAirflow, database: Database
+) -> None:
+    async def act(on: Scene) -> None:
+        fake.import_errors = [listed()]
+        await on.told(on.errors)
+        fake.import_errors = []
+        assert ids(await on.told(on.errors)) == [f"{ERROR}:mended"]
+        fake.import_errors = [listed()]  # as another monitor, that asked before, would still have it
+        assert await on.told(on.errors, after=0) == []
+
+    play(fake, database, act)
+
+
+def test_another_error_in_the_same_file(fake: FakeAirflow, database: Database) -> None:
+    async def act(on: Scene) -> None:
+        await on.report()
+        other = import_error_id("broken.py", "SyntaxError")
+        fake.import_errors = [listed(trace="SyntaxError"), listed("other/broken.py", "NameError")]
+        mended, broken, apart = await on.told(on.errors)
+        assert (mended["data"]["error_id"], mended["data"]["replaced_by"]) == (ERROR, other)
+        assert (broken["id"], apart["subject"]) == (other, "other/broken.py")
+        fake.import_errors = [listed("other/broken.py", "NameError")]
+        (mended,) = await on.told(on.errors)
+        assert (mended["data"]["error_id"], mended["data"]["replaced_by"]) == (other, None)
+
+    play(fake, database, act)
+
+
+def test_a_hidden_trace_makes_no_event_and_mends_nothing(
+    fake: FakeAirflow, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    hidden = "REDACTED - you do not have read permission on all DAGs in the file"
+
+    async def act(on: Scene) -> None:
+        await on.report()
+        fake.import_errors = [listed(trace=hidden), listed("never/seen.py", hidden)]
+        assert await on.told(on.errors) == []
+        assert await on.told(on.errors) == []
+        assert on.rejected() == 2
+        assert len([one for one in caplog.messages if "may not read every DAG" in one]) == 2
+        fake.import_errors = []
+        assert ids(await on.told(on.errors)) == [f"{ERROR}:mended"]
+
+    play(fake, database, act)
+
+
+def test_a_row_that_makes_no_sense_holds_up_no_other(fake: FakeAirflow, database: Database) -> None:
+    async def act(on: Scene) -> None:
+        fake.import_errors = [listed(filename=None), listed("b.py", timestamp="soon"), listed()]
+        assert ids(await on.told(on.errors)) == [ERROR]
+        fake.dag_rows = [dag("a", False), {"dag_id": "b", "is_paused": None}]
+        await on.told(on.pauses)
+        fake.dag_rows = [dag("a", True), {"dag_id": "b", "is_paused": True}]
+        assert [one["subject"] for one in await on.told(on.pauses)] == ["a"]
+        assert on.rejected() == 3
+
+    play(fake, database, act)
+
+
+def test_who_may_not_list_import_errors_is_told_so_once(
+    fake: FakeAirflow, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def act(on: Scene) -> None:
+        await on.report()
+        fake.failures = [("importErrors", JSONResponse({"detail": "Forbidden"}, 403)) for _ in range(3)]
+        for _ in range(3):
+            assert await on.told(on.errors) == []
+        assert len([one for one in caplog.messages if "give this user a role" in one]) == 1
+        fake.import_errors = [listed()]
+        assert await on.told(on.errors) == []
+
+    play(fake, database, act)
+
+
+def test_half_a_listing_mends_nothing(fake: FakeAirflow, database: Database) -> None:
+    many = [listed(f"{number}.py") for number in range(150)]
+
+    async def act(on: Scene) -> None:
+        fake.import_errors = many
+        assert len(await on.told(on.errors)) == 150
+        fake.before_answer = lambda request: fake.failures.extend(
+            [("importErrors", JSONResponse({}, 500))] if "offset=100" in str(request.url) else []
+        )
+        with pytest.raises(AirflowUnreachable):
+            await on.told(on.errors)
+        assert on.news() == []
+        fake.before_answer = lambda _request: None
+        fake.failures.clear()
+        fake.import_errors = many[1:]
+        assert len(await on.told(on.errors)) == 1
+
+    play(fake, database, act)
+
+
+def test_pauses_are_told_each_time_but_for_the_first_sight(fake: FakeAirflow, database: Database) -> None:
+    async def act(on: Scene) -> None:
+        fake.dag_rows = [dag("etl", False), dag("off", True)]
+        assert await on.told(on.pauses) == []
+        for again in ("", ":2", ":3"):
+            for state in ("paused", "unpaused"):
+                fake.dag_rows = [dag("etl", state == "paused"), dag("off", True), dag(f"new{again}", True)]
+                (told,) = await on.told(on.pauses)
+                assert (told["type"], told["subject"]) == (f"airflow.dag.{state}", "etl")
+                assert told["id"].endswith(f":{state}{again}")
+                assert told["data"] == {"dag_id": "etl", "state": state, "reported_by": "reconciler"}
+                assert await on.told(on.pauses) == []
+
+    play(fake, database, act)
+
+
+def test_a_dag_that_disappears_is_no_pause(fake: FakeAirflow, database: Database) -> None:
+    async def act(on: Scene) -> None:
+        fake.dag_rows = [dag("etl", False), dag("gone", False)]
+        await on.told(on.pauses)
+        fake.dag_rows = [dag("etl", True, stale=True)]
+        assert await on.told(on.pauses) == []
+        fake.dag_rows = [dag("etl", True), dag("gone", False)]
+        assert [one["subject"] for one in await on.told(on.pauses)] == ["etl"]
+
+    play(fake, database, act)
+
+
+def test_a_pause_is_filtered_by_its_dag_an_import_error_is_for_those_who_read_all(
+    fake: FakeAirflow, database: Database
+) -> None:
+    async def act(on: Scene) -> None:
+        fake.dag_rows, fake.import_errors = [dag("etl", False)], [listed()]
+        await on.told(on.pauses)
+        fake.dag_rows = [dag("etl", True)]
+        await on.told(on.pauses)
+        await on.told(on.errors)
+
+        def visible(*dags: str) -> list[str]:
+            rights = frozenset(("local", one) for one in dags)
+            page = database.read_now(lambda c: event_log.read_after(c, 0, 10, visible=rights))
+            return [one.type for one in page.events]
+
+        assert (visible("etl"), visible("other")) == (["airflow.dag.paused"], [])
+
+    play(fake, database, act)
+
+
+def test_each_listing_costs_a_request_a_hundred_rows(fake: FakeAirflow, database: Database) -> None:
+    async def act(on: Scene) -> None:
+        fake.dag_rows = [dag(str(number), False) for number in range(250)]
+        await on.told(on.pauses)
+        assert len(fake.requests("/dags")) == 3
+        assert ImportErrors.every < Pauses.every
+
+    play(fake, database, act)
