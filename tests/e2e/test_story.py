@@ -8,7 +8,7 @@ from typing import Any
 from tests import wait
 from tests.e2e.conftest import RECIPIENT, Stage
 from tests.e2e.feed_reader import FeedReader
-from tests.e2e.truth import terminal_states, untold
+from tests.e2e.truth import endings, terminal_states, untold
 from tests.smtp_server import USERNAME
 
 SETTLE_SECONDS = 60.0  # the reconciler's interval, twice, and the mails after it
@@ -27,7 +27,7 @@ def play(stage: Stage, *dag_ids: str) -> dict[str, str]:
 
 
 def all_is_told(stage: Stage) -> None:
-    wait.until(lambda: not untold(stage.airflow, told_ids(stage)), "all to be told", SETTLE_SECONDS)
+    wait.until(lambda: not untold(endings(stage.airflow), told_ids(stage)), "all to be told", SETTLE_SECONDS)
     wait.until(lambda: not waiting(stage), "the mails to go out", SETTLE_SECONDS)
 
 
@@ -72,7 +72,7 @@ def test_success_failure_and_retry(stage: Stage) -> None:
     runs = play(stage, "succeeds", "fails", "retries")
     all_is_told(stage)
 
-    assert untold(stage.airflow, told_ids(stage)) == []
+    assert untold(endings(stage.airflow), told_ids(stage)) == []
     assert len(terminal_states(stage.airflow)) >= 3 + 6 + 1  # runs, tasks, the first try of the shaky one
     assert set(Counter(told_ids(stage)).values()) == {1}
     wait.until(lambda: set(feed.ids()) >= set(told_ids(stage)) - known, "the feed to have it all")
@@ -113,7 +113,7 @@ def test_a_monitor_that_was_away_misses_nothing_and_repeats_nothing(stage: Stage
     stage.monitor.start()
     all_is_told(stage)
 
-    assert untold(stage.airflow, told_ids(stage)) == []
+    assert untold(endings(stage.airflow), told_ids(stage)) == []
     assert len(stage.smtp.mails) == before + 2
     assert len(mails_about(stage, runs["fails"])) == 1
     assert len(mails_about(stage, runs["succeeds"])) == 1
@@ -132,5 +132,5 @@ def test_a_monitor_that_was_killed_goes_on_where_it_was(stage: Stage) -> None:
     stage.airflow.wait_for_run("fails", run_id)
     stage.monitor.start()
     all_is_told(stage)
-    assert untold(stage.airflow, told_ids(stage)) == []
+    assert untold(endings(stage.airflow), told_ids(stage)) == []
     assert len(stage.smtp.mails) == before + 1

@@ -1,64 +1,170 @@
-"""What Airflow's own database holds, as the ids that the log must hold: the two are compared whole."""
+"""What Airflow's own database holds, as the ids that the log must hold: the two are compared whole.
 
-from collections import Counter
-from collections.abc import Sequence
+A state is known by the thing that is in it (a run's occurrence, a try, an asset event, an import error) and
+its name. The same thing may be told in several states, one after the other, and in one state twice, where it
+was in another between (set by hand and set back); what it was told to be last must be what it is.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from monitor.events import run_id_of, task_id_of
+from monitor.events.identity import asset_event_id_of, import_error_id, run_id_of, task_id_of
 from tests.airflow_server import AirflowServer
 
 RUN_ENDS = ("success", "failed")
 TASK_ENDS = ("success", "failed", "skipped", "upstream_failed", "removed")
+IN_BETWEEN = ("running", "queued")
+"""States that end nothing: whether and when they are told is no matter here."""
 
 Alternatives = tuple[str, ...]
 """The ids under which one terminal state may have been told: one of them, once."""
 
+_ID = re.compile(
+    r"(?P<thing>(?:asset_event|asset|asset_alias|import_error|run|task):[^:]+)(?::(?P<state>[a-z_]+))?(?::\d+)?"
+)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """One terminal state in Airflow's database."""
+
+    origin: str
+    """The DAG it is of; an asset's name for what no DAG did; a file's name for an import error."""
+    what: str
+    """In words."""
+    ids: Alternatives
+    moment: datetime | None
+    """When it was reached; None where the database does not say."""
+
+
+def endings(airflow: AirflowServer) -> list[Ending]:
+    """Each terminal state in Airflow's database, asset events and import errors among them."""
+    sources = (_runs, _tasks, _earlier_tries, _asset_events, _import_errors)
+    return [ending for source in sources for ending in source(airflow)]
+
 
 def terminal_states(airflow: AirflowServer) -> dict[str, Alternatives]:
-    """Each terminal state in Airflow's database, in words, and how it may be told."""
-    return {**_runs(airflow), **_tasks(airflow), **_earlier_tries(airflow)}
-
-
-def untold(airflow: AirflowServer, told: Sequence[str]) -> list[str]:
-    """The terminal states that are not told exactly once, in words."""
-    times = Counter(told)
-    counted = {what: sum(times[i] for i in ids) for what, ids in terminal_states(airflow).items()}
-    return [f"{what}: told {count} times" for what, count in sorted(counted.items()) if count != 1]
-
-
-def _runs(airflow: AirflowServer) -> dict[str, Alternatives]:
-    rows = airflow.query("SELECT dag_id, run_id, start_date, queued_at, state FROM dag_run")
+    """Each terminal state of a run or a task, in words, and how it may be told."""
     return {
-        f"{dag}/{run} {state}": (run_id_of(dag, run, _moment(start), _moment(queued), state),)
-        for dag, run, start, queued, state in rows
+        ending.what: ending.ids for source in (_runs, _tasks, _earlier_tries) for ending in source(airflow)
+    }
+
+
+def untold(expected: Iterable[Ending], told: Sequence[str]) -> list[str]:
+    """Those that are not told exactly once, in words. `told`: the log's ids, oldest first."""
+    return lacking(expected, told) + doubled(expected, told)
+
+
+def lacking(expected: Iterable[Ending], told: Iterable[str]) -> list[str]:
+    """Those that the log lacks, in words."""
+    last = {thing: states[-1] for thing, states in _histories(told).items()}
+    return sorted(
+        f"{ending.what}: told last of it: {last.get(_thing(ending), 'nothing')}"
+        for ending in expected
+        if last.get(_thing(ending), "nothing") not in {_parts(event_id)[1] for event_id in ending.ids}
+    )
+
+
+def doubled(expected: Iterable[Ending], told: Iterable[str]) -> list[str]:
+    """Those of which something was told twice with nothing else between, in words."""
+    histories = _histories(told)
+    said = {ending.what: histories.get(_thing(ending), []) for ending in expected}
+    return sorted(
+        f"{what}: told in this order: {', '.join(states)}"
+        for what, states in said.items()
+        if any(one == following for one, following in pairwise(states))
+    )
+
+
+def _histories(told: Iterable[str]) -> dict[str, list[str]]:
+    """What each thing was told to be, oldest first."""
+    found: dict[str, list[str]] = {}
+    for event_id in told:
+        thing, state = _parts(event_id)
+        if thing and state not in IN_BETWEEN:
+            found.setdefault(thing, []).append(state)
+    return found
+
+
+def _thing(ending: Ending) -> str:
+    return _parts(ending.ids[0])[0]
+
+
+def _parts(event_id: str) -> tuple[str, str]:
+    """The thing and its state; both empty for what is neither run, task, asset nor import error."""
+    match = _ID.fullmatch(event_id)
+    return (match["thing"], match["state"] or "") if match else ("", "")
+
+
+def _runs(airflow: AirflowServer) -> list[Ending]:
+    rows = airflow.query("SELECT dag_id, run_id, start_date, queued_at, end_date, state FROM dag_run")
+    return [
+        Ending(
+            dag,
+            f"{dag}/{run} {state}",
+            (run_id_of(dag, run, _moment(start), _moment(queued), state),),
+            _moment(end),
+        )
+        for dag, run, start, queued, end, state in rows
         if state in RUN_ENDS
-    }
+    ]
 
 
-def _tasks(airflow: AirflowServer) -> dict[str, Alternatives]:
-    rows = airflow.query("SELECT id, state, dag_id, run_id, task_id, map_index FROM task_instance")
-    return {
-        f"{dag}/{run}/{task}[{index}] {state}": (task_id_of(_uuid(ti), state),)
-        for ti, state, dag, run, task, index in rows
+def _tasks(airflow: AirflowServer) -> list[Ending]:
+    rows = airflow.query("SELECT id, state, dag_id, run_id, task_id, map_index, end_date FROM task_instance")
+    return [
+        Ending(dag, f"{dag}/{run}/{task}[{index}] {state}", (task_id_of(_uuid(ti), state),), _moment(end))
+        for ti, state, dag, run, task, index, end in rows
         if state in TASK_ENDS
-    }
+    ]
 
 
-def _earlier_tries(airflow: AirflowServer) -> dict[str, Alternatives]:
+def _earlier_tries(airflow: AirflowServer) -> list[Ending]:
     """Airflow files a try that was retried as `failed`; while it was the latest, it was up_for_retry."""
     rows = airflow.query(
-        "SELECT task_instance_id, state, dag_id, run_id, task_id, try_number FROM task_instance_history"
+        "SELECT task_instance_id, state, dag_id, run_id, task_id, map_index, try_number, end_date"
+        " FROM task_instance_history"
     )
-    return {
-        f"{dag}/{run}/{task} try {number} {state}": (
-            task_id_of(_uuid(ti), state),
-            task_id_of(_uuid(ti), "up_for_retry"),
+    return [
+        Ending(
+            dag,
+            f"{dag}/{run}/{task}[{index}] try {number} {state}",
+            tuple(task_id_of(_uuid(ti), told) for told in {state, _while_latest(state)}),
+            _moment(end),
         )
-        for ti, state, dag, run, task, number in rows
+        for ti, state, dag, run, task, index, number, end in rows
         if state in TASK_ENDS
-    }
+    ]
+
+
+def _while_latest(state: str) -> str:
+    return "up_for_retry" if state == "failed" else state
+
+
+def _asset_events(airflow: AirflowServer) -> list[Ending]:
+    rows = airflow.query(
+        "SELECT event.id, asset.name, event.source_dag_id, event.timestamp"
+        " FROM asset_event AS event JOIN asset ON asset.id = event.asset_id"
+    )
+    return [
+        Ending(dag or asset, f"asset event {number} of {asset}", (asset_event_id_of(number),), _moment(at))
+        for number, asset, dag, at in rows
+    ]
+
+
+def _import_errors(airflow: AirflowServer) -> list[Ending]:
+    """Airflow dates an import error anew at every reparse: when it came about is not known."""
+    rows = airflow.query("SELECT filename, stacktrace FROM import_error")
+    return [
+        Ending(name, f"import error of {name}", (import_error_id(name, trace),), None)
+        for name, trace in ((Path(filename).name, stacktrace) for filename, stacktrace in rows)
+    ]
 
 
 def _moment(stored: Any) -> datetime | None:
