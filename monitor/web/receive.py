@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from standardwebhooks import Webhook, WebhookVerificationError
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from monitor.errors import EventError
 from monitor.events import Event, parse_event
@@ -73,10 +74,13 @@ async def _read(request: Request) -> bytes:
     if claimed.isdigit() and int(claimed) > MAX_BODY:
         raise too_long
     parts = bytearray()
-    async for part in request.stream():
-        parts += part
-        if len(parts) > MAX_BODY:
-            raise too_long
+    try:
+        async for part in request.stream():
+            parts += part
+            if len(parts) > MAX_BODY:
+                raise too_long
+    except ClientDisconnect:  # nobody reads this answer: the sender keeps its events and comes again
+        raise Refusal(400, "cut", "the connection ended before the body did") from None
     return bytes(parts)
 
 

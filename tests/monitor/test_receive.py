@@ -2,6 +2,7 @@
 
 import json
 import math
+import socket
 from datetime import timedelta
 
 import httpx
@@ -12,7 +13,8 @@ from pydantic import SecretStr
 from monitor import event_log
 from monitor.clock import utc_now
 from monitor.settings import Settings
-from monitor.web.receive import MAX_BATCH, MAX_BODY
+from monitor.web.receive import BATCH, MAX_BATCH, MAX_BODY
+from tests import wait
 from tests.monitor.conftest import Live, make_secret, sign
 from tests.sample import asset_event, run_event, task_event
 
@@ -183,3 +185,19 @@ def test_unknown_fields_are_kept(live: Live) -> None:
 
 def metrics(live: Live) -> str:
     return generate_latest(live.app.state.services.metrics.registry).decode()
+
+
+def test_a_request_that_is_cut_off_takes_nothing_and_is_no_error(
+    live: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = f"POST /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {BATCH}\r\nContent-Length: 100\r\n\r\n[{{"
+    with socket.create_connection(("127.0.0.1", live.port)) as sender:
+        sender.sendall(head.encode())
+
+    def counted() -> bool:
+        told = generate_latest(live.app.state.services.metrics.registry).decode()
+        return 'windsock_ingest_requests_refused_total{reason="cut"} 1.0' in told
+
+    wait.until(counted, "the request to be counted")
+    assert logged(live) == []
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
