@@ -17,6 +17,7 @@ def main() -> int:
     options = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     options.add_argument("--kills", type=int, default=KILLS, help="processes to kill (default: %(default)s)")
     options.add_argument("--seed", type=int, help="of all faults; any other is chosen and printed")
+    options.add_argument("--postgresql", action="store_true", help="for the monitor too, instead of SQLite")
     options.add_argument("--keep", action="store_true", help="keep logs and databases of a run without fault")
     given = options.parse_args()
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
@@ -25,7 +26,7 @@ def main() -> int:
     logging.getLogger("mail.log").setLevel(logging.CRITICAL)  # aiosmtpd's, of the connections cut here
     folder = Path(tempfile.mkdtemp(prefix="windsock-faults-"))
     print(f"seed {seed}; logs in {folder}", flush=True)  # noqa: T201
-    verdict = experiment(folder, seed, given.kills)
+    verdict = experiment(folder, seed, given.kills, given.postgresql)
     print(verdict)  # noqa: T201
     if verdict.wrong or given.keep:
         print(f"kept: {folder}")  # noqa: T201

@@ -5,10 +5,13 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from tests.e2e.truth import terminal_states
 from tests.faults import ledger, mails, states
 from tests.faults.chaos import Chaos
 from tests.faults.load import UNFINISHED, Load
+from tests.faults.resets import reset_tries
 from tests.faults.stage import Stage
 from tests.faults.verdict import Verdict
 
@@ -21,18 +24,17 @@ WAITING = ("pending", "sending", "parked")
 logger = logging.getLogger(__name__)
 
 
-def experiment(folder: Path, seed: int, number: int) -> Verdict:
+def experiment(folder: Path, seed: int, number: int, on_postgres: bool = False) -> Verdict:
     """Load, so many kills among the other faults, a deadline to come to rest, and the comparison.
 
-    Logs and what was compared stay in `folder`.
+    Logs and what was compared stay in `folder`. `on_postgres`: the monitor's database too, not SQLite.
     """
     began = time.monotonic()
-    with Stage(folder, seed) as stage:
+    with Stage(folder, seed, on_postgres) as stage:
         load = Load(stage.airflow, seed)
-        load.start()
         chaos = Chaos(stage, load, seed)
-        chaos.run(number)
-        load.stop()
+        with load:
+            chaos.run(number)
         chaos.put_right()
         _wait(chaos, lambda: not load.unfinished(), RUNS_SECONDS)
         hanging = [f"{dag}/{run}" for dag, run in stage.airflow.query(_HANGING)]
@@ -63,15 +65,20 @@ def _settle(stage: Stage, chaos: Chaos) -> list[str]:
         now, seen = time.monotonic(), (len(events), len(stage.smtp.mails), tuple(_waiting(stage)))
         if seen != last[0][0]:
             last[0] = (seen, now)
-        complete = not states.compare(stage.airflow, events).lost and not _waiting(stage)
+        complete = not _states(stage, events).lost and not _waiting(stage)
         return complete and now - last[0][1] >= STILL_SECONDS
 
     return [] if _wait(chaos, at_rest, SETTLE_SECONDS) else _waiting(stage) or ["the log"]
 
 
+def _states(stage: Stage, events: list[dict[str, Any]]) -> states.States:
+    held = terminal_states(stage.airflow)
+    return states.compare(held, reset_tries(stage.airflow.log_file("scheduler")), events)
+
+
 def _waiting(stage: Stage) -> list[str]:
     """What is still on its way: deliveries and events in the spool."""
-    rows = [entry.delivery for entry in ledger.read(stage.monitor.home / "windsock")]
+    rows = [entry.delivery for entry in ledger.read(stage.database)]
     mails_waiting = [f"delivery {row.id}: {row.reason}" for row in rows if row.state.value in WAITING]
     return mails_waiting + [f"spool: {path.name}" for path in sorted((stage.spool / "new").iterdir())]
 
@@ -86,7 +93,7 @@ def _verdict(
     unsettled: list[str],
 ) -> Verdict:
     events = stage.monitor.events()
-    entries = ledger.read(stage.monitor.home / "windsock")
+    entries = ledger.read(stage.database)
     (stage.folder / "events.json").write_text(json.dumps(events, indent=1))
     return Verdict(
         seed=seed,
@@ -97,7 +104,7 @@ def _verdict(
         oddities=chaos.oddities,
         cuts={edge: proxy.counts for edge, proxy in stage.edges.items()},
         replies=stage.replies.counts,
-        states=states.compare(stage.airflow, events),
+        states=_states(stage, events),
         mails=mails.compare(mails.called_for(stage.airflow), entries, stage.smtp.mails),
         unsettled=unsettled,
     )

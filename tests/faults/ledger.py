@@ -1,9 +1,8 @@
 """What the monitor's own ledger says of each mail, read from its database."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from sqlalchemy import create_engine
+from sqlalchemy import NullPool, create_engine
 
 from monitor import outbox
 from monitor.outbox import Delivery, State
@@ -31,9 +30,9 @@ class Entry:
         return bool(words) and words[-1].partition(f"{recipient}: ")[2].startswith("55")
 
 
-def read(home: Path) -> list[Entry]:
-    """Every delivery of the monitor whose home this is, oldest first."""
-    engine = create_engine(f"sqlite:///{home / 'windsock.db'}")
+def read(database_url: str) -> list[Entry]:
+    """Every delivery in a monitor's database, oldest first."""
+    engine = create_engine(database_url, poolclass=NullPool)
     try:
         with engine.connect() as connection:
             return [

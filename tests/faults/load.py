@@ -2,15 +2,17 @@
 
 import logging
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import cycle
 from random import Random
+from types import TracebackType
 
 import httpx
 
 from tests.airflow_server import AirflowServer
 
 DAGS = ("succeeds", "fails", "retries", "skips", "maps", "fragile")
-IN_FLIGHT = 6  # runs: the executor always has something to do
+IN_FLIGHT = 12  # runs: some wait for Airflow to find what died, and the executor still has something to do
 LOOK_SECONDS = 0.5
 STOP_SECONDS = 60.0  # a request that hangs on a dying api-server ends by its own timeout
 ENDED = "SELECT count(*) FROM dag_run WHERE state IN ('success', 'failed')"
@@ -20,7 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 class Load:
-    """Triggers runs from a thread of its own. A trigger that fails is no matter: the next one comes."""
+    """`with Load(airflow, seed): …` triggers runs from a thread of its own.
+
+    A trigger that fails is no matter: the next one comes.
+    """
 
     def __init__(self, airflow: AirflowServer, seed: int) -> None:
         order = list(DAGS)
@@ -28,17 +33,23 @@ class Load:
         self._dags = cycle(order)
         self._airflow = airflow
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
+        self._thread = ThreadPoolExecutor(1, "load")
+        self._work: Future[None] | None = None
 
-    def start(self) -> None:
+    def __enter__(self) -> "Load":
         """Wait until every DAG is known, then begin."""
         for dag_id in DAGS:
             self._airflow.wait_for_dag(dag_id)
-        self._thread.start()
+        self._work = self._thread.submit(self._run)
+        return self
 
-    def stop(self) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Trigger no more. Raises what the thread died of."""
         self._stop.set()
-        self._thread.join(STOP_SECONDS)
+        assert self._work is not None
+        self._work.result(STOP_SECONDS)
 
     def unfinished(self) -> int:
         """How many runs have not ended."""

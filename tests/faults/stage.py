@@ -8,6 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
+import psycopg
+from psycopg.sql import SQL, Identifier
+
 from tests.airflow_server import AirflowServer
 from tests.faults.proxy import FaultyProxy
 from tests.faults.schedule import Replies, cuts
@@ -33,7 +36,7 @@ AIRFLOW = {
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "2",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "25",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "40",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "10",
@@ -47,14 +50,17 @@ AIRFLOW = {
 class Stage:
     """`with Stage(folder, seed) as stage: …`: everything runs and is healthy; at the end all is gone."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, on_postgres: bool = False) -> None:
         self.folder = folder
+        self.database = f"sqlite:///{folder / 'windsock.db'}"
+        """The monitor's."""
         self.spool = folder / "spool"
         self.replies = Replies(seed)
         self.smtp = SmtpServer(folder, script=self.replies)
         self.monitor = MonitorProcess(folder, self.smtp.monitor_env() | MONITOR)
         self.to_monitor = FaultyProxy(self.monitor.port, cuts(seed, "plugin to monitor"))
         self._seed = seed
+        self._on_postgres = on_postgres
         self._ends = ExitStack()
 
     def __enter__(self) -> "Stage":
@@ -88,7 +94,10 @@ class Stage:
         self.to_airflow = FaultyProxy(self.airflow.port, cuts(self._seed, "monitor to Airflow")).start()
         self._ends.callback(self.to_airflow.stop)
         self._ends.enter_context(self.airflow)
+        if self._on_postgres:
+            self.database = _new_database(postgres, "windsock")
         self.monitor.env |= airflow_env(self.to_airflow.url, self.airflow.username, self.airflow.password)
+        self.monitor.env["WINDSOCK_DATABASE_URL"] = self.database
         self._ends.callback(self.monitor.stop)
         self.monitor.start()
 
@@ -104,3 +113,10 @@ class Stage:
     @property
     def edges(self) -> dict[str, FaultyProxy]:
         return {"plugin to monitor": self.to_monitor, "monitor to Airflow": self.to_airflow}
+
+
+def _new_database(postgres: PostgresServer, name: str) -> str:
+    """Make an empty database beside Airflow's; answers SQLAlchemy's address of it."""
+    with psycopg.connect(postgres.url().replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+    return postgres.url(name)

@@ -6,13 +6,12 @@ the same end after another one is a correction, and the last word must be what t
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from tests.airflow_server import AirflowServer
-from tests.e2e.truth import RUN_ENDS, TASK_ENDS, terminal_states
+from tests.e2e.truth import RUN_ENDS, TASK_ENDS, Alternatives
 
 WORDS = {*RUN_ENDS, *TASK_ENDS, "up_for_retry"}
 """The ends of runs and tasks; of a try that failed, up_for_retry is one."""
@@ -30,6 +29,8 @@ class States:
     """Told, but the log's last word on them is another."""
     by: Counter[str] = field(default_factory=Counter)
     """Who told them: listener or reconciler."""
+    reset: Counter[str] = field(default_factory=Counter)
+    """Tries that Airflow reset (resets.py), by whether anybody told them: `told`, `untold`."""
     taken_back: list[str] = field(default_factory=list)
     """Ends that a hook reported and Airflow did not commit. The log tells them: they are reports."""
 
@@ -60,15 +61,24 @@ def _thing(event_id: str) -> str:
     return event_id.rpartition(":")[0]
 
 
-def compare(airflow: AirflowServer, events: Iterable[Mapping[str, Any]]) -> States:
-    """Weigh what the log tells, oldest first, against what the database holds."""
+def compare(
+    held: Mapping[str, Alternatives], reset: Collection[str], events: Iterable[Mapping[str, Any]]
+) -> States:
+    """Weigh what the log tells, oldest first, against what the database holds (tests/e2e/truth.py).
+
+    `reset`: the UUIDs of the tries that Airflow reset.
+    """
     words: dict[str, list[_Word]] = {}
     for word in (_Word.of(event) for event in events if event["data"].get("state") in WORDS):
         words.setdefault(word.thing, []).append(word)
     account, known = States(), set[str]()
-    for what, ids in terminal_states(airflow).items():
+    for what, ids in held.items():
         known |= set(ids)
-        _weigh(account, what, ids, words.get(_thing(ids[0]), []))
+        said = words.get(_thing(ids[0]), [])
+        if _thing(ids[0]).removeprefix("task:") in reset:
+            account.reset["told" if any(word.event_id in ids for word in said) else "untold"] += 1
+        else:
+            _weigh(account, what, ids, said)
     account.taken_back = [
         f"{word.text} ({word.by})" for said in words.values() for word in said if word.event_id not in known
     ]

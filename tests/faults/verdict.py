@@ -50,7 +50,7 @@ class Verdict:
         return "\n".join(rows + self.wrong[:SHOWN])
 
     def _rows(self) -> Iterator[tuple[str, str]]:
-        states, mails = self.states, self.mails
+        states = self.states
         yield "seed", f"{self.seed}"
         yield "load", f"{self.runs} runs in {self.seconds:.0f} s, {len(self.hanging)} left hanging by Airflow"
         yield f"kills: {self.kills.total()}", _listed({kill.value: n for kill, n in self.kills.items()})
@@ -58,23 +58,24 @@ class Verdict:
         for edge, counts in self.cuts.items():
             yield edge, _listed({cut.value: n for cut, n in counts.items()})
         yield "SMTP answers", _listed(self.replies)
-        yield (
-            "terminal states",
-            (
-                f"{states.held}: told {states.told} (by hook {states.by['listener']}, by reconciler "
-                f"{states.by['reconciler']}), lost {len(states.lost)}, doubled {len(states.doubled)}, "
-                f"contradicted {len(states.contradicted)}; "
-                f"reports that Airflow took back {len(states.taken_back)}"
-            ),
+        yield "terminal states", self._states()
+        yield "tries Airflow reset", f"{states.reset.total()}: told {states.reset['told']}"
+        yield "mails", self._mails()
+
+    def _states(self) -> str:
+        states = self.states
+        return (
+            f"{states.held}: told {states.told} (by hook {states.by['listener']}, by reconciler "
+            f"{states.by['reconciler']}), lost {len(states.lost)}, doubled {len(states.doubled)}, "
+            f"contradicted {len(states.contradicted)}; taken back by Airflow {len(states.taken_back)}"
         )
-        yield (
-            "mails",
-            (
-                f"expected {mails.expected}, accepted {mails.accepted}, lost {len(mails.lost)}, doubled "
-                f"{len(mails.doubled)}, uncertain {mails.uncertain.total()} "
-                f"({mails.uncertain['taken']} of them taken), refused for good {mails.dead}, "
-                f"false {len(mails.false)}; superseded {mails.superseded}"
-            ),
+
+    def _mails(self) -> str:
+        mails = self.mails
+        return (
+            f"expected {mails.expected}, accepted {mails.accepted}, lost {len(mails.lost)}, doubled "
+            f"{len(mails.doubled)}, uncertain {mails.uncertain.total()} ({mails.uncertain['taken']} taken), "
+            f"refused for good {mails.dead}, false {len(mails.false)}; superseded {mails.superseded}"
         )
 
 

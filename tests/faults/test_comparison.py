@@ -1,0 +1,116 @@
+"""The comparison finds what is lost and doubled: a harness that cannot fail proves nothing."""
+
+from datetime import datetime, timezone
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitor.outbox import Delivery, State
+from tests.faults import mails, states
+from tests.faults.ledger import Entry
+from tests.faults.resets import reset_tries
+from tests.faults.schedule import Replies, cuts, kills
+from tests.faults.stage import RECIPIENTS
+from tests.smtp_server import Received
+
+NOW = datetime(2026, 11, 22, tzinfo=timezone.utc)
+RUN = "run:ab:failed"
+EXPECTED = {RUN: "etl/one failed"}
+FIRST, *OTHERS = RECIPIENTS
+
+
+def told(event_id: str, by: str = "listener") -> dict[str, Any]:
+    state = event_id.split(":")[2]
+    return {"id": event_id, "subject": "etl/one", "data": {"state": state, "reported_by": by}}
+
+
+def weighed(*ids: str) -> states.States:
+    return states.compare({"etl/one failed": (RUN,)}, (), [told(event_id) for event_id in ids])
+
+
+def entry(state: State, remaining: tuple[str, ...] = (), *answers: str) -> Entry:
+    delivery = Delivery(
+        1, 1, RUN, "local", "etl", "one", "failures", "run_failed", RECIPIENTS, remaining, state, "", None,
+        "<1@example.com>", 1, NOW, NOW, None, None, None, None,
+    )  # fmt: skip
+    return Entry(delivery, answers)
+
+
+def letter(*recipients: str) -> Received:
+    return Received("", list(recipients), True, None, f"X-Windsock-Event: {RUN}\r\n\r\n".encode())
+
+
+def test_a_state_that_is_told_once_is_in_order() -> None:
+    account = weighed("run:ab:running", RUN)
+    assert (account.held, account.told, account.by["listener"]) == (1, 1, 1)
+    assert not account.lost + account.doubled + account.contradicted + account.taken_back
+
+
+def test_a_state_that_nobody_tells_is_lost() -> None:
+    assert weighed("run:ab:running", "run:cd:failed").lost == ["etl/one failed"]
+
+
+def test_the_same_end_twice_in_a_row_is_doubled() -> None:
+    assert len(weighed(RUN, f"{RUN}:2").doubled) == 1
+
+
+def test_an_end_after_another_one_is_a_correction() -> None:
+    account = weighed(RUN, "run:ab:success", f"{RUN}:2")
+    assert account.taken_back == ["etl/one success (listener)"]
+    assert not account.doubled + account.contradicted
+
+
+def test_a_last_word_that_the_database_does_not_hold_contradicts_it() -> None:
+    assert len(weighed(RUN, "run:ab:success").contradicted) == 1
+
+
+@pytest.mark.parametrize(
+    ("ledger", "received", "lost", "doubled"),
+    [
+        ([], [], 3, 0),
+        ([entry(State.SENT)], [letter(*RECIPIENTS)], 0, 0),
+        ([entry(State.SENT)], [letter(*OTHERS)], 1, 0),
+        ([entry(State.SENT)], [letter(*RECIPIENTS), letter(FIRST)], 0, 1),
+        ([entry(State.SENT, (FIRST,), f"250 OK; {FIRST}: 550 5.1.1 No")], [letter(*OTHERS)], 0, 0),
+        ([entry(State.UNCERTAIN, RECIPIENTS)], [], 0, 0),
+        ([entry(State.DEAD, RECIPIENTS)], [], 0, 0),
+        ([entry(State.SUPERSEDED, RECIPIENTS)], [], 3, 0),
+        ([entry(State.PENDING, RECIPIENTS)], [], 3, 0),
+    ],
+)
+def test_mails_that_the_ledger_does_not_excuse(
+    ledger: list[Entry], received: list[Received], lost: int, doubled: int
+) -> None:
+    account = mails.compare(EXPECTED, ledger, received)
+    assert (len(account.lost), len(account.doubled)) == (lost, doubled)
+
+
+def test_mails_that_nothing_calls_for_are_false() -> None:
+    assert len(mails.compare({}, [entry(State.SENT)], [letter(*RECIPIENTS)]).false) == 3
+
+
+def test_tries_that_airflow_reset(tmp_path: Path) -> None:
+    log = tmp_path / "scheduler.log"
+    uuids = [f"01a2040b-1ebf-75f7-b5de-2a6d0088b8b{digit}" for digit in "012"]
+    task = "<TaskInstance: etl.one manual__1 map_index=0 [{}] ti_id={}>"
+    log.write_text(
+        "2026 [info] Reset the following 2 orphaned TaskInstances:\n"
+        f"\t{task.format('queued', uuids[0])}\n\t{task.format('running', uuids[1])} [loc]\n"
+        f"2026 [info] 1 tasks up for execution:\n\t{task.format('scheduled', uuids[2])}\n"
+    )
+    assert reset_tries(log) == set(uuids[:2])
+
+
+def test_a_seed_makes_the_same_faults() -> None:
+    def plan(seed: int) -> tuple[Any, ...]:
+        choose, reply = cuts(seed, "edge"), Replies(seed)
+        return (
+            list(islice(kills(seed), 50)),
+            [choose() for _ in range(50)],
+            [reply("RCPT", FIRST) for _ in range(50)],
+        )
+
+    assert plan(7) == plan(7)
+    assert plan(7) != plan(8)
