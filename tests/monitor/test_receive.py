@@ -190,9 +190,10 @@ def metrics(live: Live) -> str:
 def test_a_request_that_is_cut_off_takes_nothing_and_is_no_error(
     live: Live, caplog: pytest.LogCaptureFixture
 ) -> None:
-    head = f"POST /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {BATCH}\r\nContent-Length: 100\r\n\r\n[{{"
+    headers = ("Host: 127.0.0.1", f"Content-Type: {BATCH}", "Content-Length: 100")
+    half = "\r\n".join(("POST /api/v1/events HTTP/1.1", *headers, "", "[{"))
     with socket.create_connection(("127.0.0.1", live.port)) as sender:
-        sender.sendall(head.encode())
+        sender.sendall(half.encode())
 
     def counted() -> bool:
         told = generate_latest(live.app.state.services.metrics.registry).decode()
