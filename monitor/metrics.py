@@ -56,9 +56,41 @@ class Metrics:
             ["deployment", "type"],
             registry=self.registry,
         )
+        self.reconcile_rows = Counter(
+            "windsock_reconcile_rows",
+            "Rows of Airflow's that were looked at",
+            ["deployment", "listing"],
+            registry=self.registry,
+        )
+        self.reconcile_passed_over = Counter(
+            "windsock_reconcile_passed_over",
+            "Looks at rows that make no event any more",
+            ["deployment", "reason"],  # forgotten: older than what the log keeps
+            registry=self.registry,
+        )
+        self.reconcile_poll = Histogram(
+            "windsock_reconcile_poll_seconds",
+            "What a comparison took in all",
+            ["deployment"],
+            buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+            registry=self.registry,
+        )
+        self.reconcile_asking = Histogram(
+            "windsock_reconcile_asking_seconds",
+            "What Airflow took to answer, a step of a listing",
+            ["deployment", "listing"],
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+            registry=self.registry,
+        )
+        self.reconcile_interval = Gauge(
+            "windsock_reconcile_interval_seconds",
+            "From one look at a listing to the next, as its cost allows",
+            ["deployment", "listing"],
+            registry=self.registry,
+        )
         self.reconcile_lag = Gauge(
             "windsock_reconcile_lag_seconds",
-            "Age of the moment up to which Airflow has been compared with the log",
-            ["deployment"],
+            "Age of the moment up to which a listing has been compared with the log",
+            ["deployment", "listing"],
             registry=self.registry,
         )

@@ -16,6 +16,10 @@ from monitor.settings import AirflowSettings, Settings
 
 NDJSON = "application/x-ndjson"
 
+Between = tuple[datetime | None, datetime | None]
+"""From and to, both included; None: without end."""
+ANY_TIME: Between = (None, None)
+
 
 class AirflowApi:
     """One Airflow. Every method raises AirflowUnreachable (try again), AirflowRefused, AirflowNotFound or,
@@ -97,18 +101,25 @@ class AirflowApi:
         return tail.text()
 
     def runs_updated(
-        self, since: datetime, until: datetime | None = None, state: Sequence[str] = ()
+        self,
+        since: datetime,
+        until: datetime | None = None,
+        state: Sequence[str] = (),
+        run_after: Between = ANY_TIME,
     ) -> AsyncGenerator[Page, None]:
-        """The runs, of every DAG, that Airflow updated in this time."""
-        params = {"cursor": "", "order_by": "id", "state": list(state), **_range("updated_at", since, until)}
-        return self._pages("/dags/~/dagRuns", "dag_runs", params)
+        """The runs, of every DAG, that Airflow updated in this time and that were due in that."""
+        return self._pages("/dags/~/dagRuns", "dag_runs", _updated(since, until, state, run_after))
 
     def task_instances_updated(
-        self, since: datetime, until: datetime | None = None, state: Sequence[str] = ()
+        self,
+        since: datetime,
+        until: datetime | None = None,
+        state: Sequence[str] = (),
+        run_after: Between = ANY_TIME,
     ) -> AsyncGenerator[Page, None]:
-        """The task instances, of every run, that Airflow updated in this time."""
-        params = {"cursor": "", "order_by": "id", "state": list(state), **_range("updated_at", since, until)}
-        return self._pages("/dags/~/dagRuns/~/taskInstances", "task_instances", params)
+        """The task instances that Airflow updated in this time, of every run that was due in that."""
+        path = "/dags/~/dagRuns/~/taskInstances"
+        return self._pages(path, "task_instances", _updated(since, until, state, run_after))
 
     def asset_events(self, since: datetime, until: datetime | None = None) -> AsyncGenerator[Page, None]:
         """The asset events of this time, oldest first."""
@@ -144,6 +155,11 @@ def _quoted(name: str) -> str:
     return quote(name, safe="")
 
 
-def _range(column: str, since: datetime, until: datetime | None) -> Params:
-    upper = {f"{column}_lte": stamp(until)} if until else {}
-    return {f"{column}_gte": stamp(since), **upper}
+def _updated(since: datetime, until: datetime | None, state: Sequence[str], run_after: Between) -> Params:
+    asked: Params = {"cursor": "", "order_by": "id", "state": list(state)}
+    return asked | _range("updated_at", since, until) | _range("run_after", *run_after)
+
+
+def _range(column: str, since: datetime | None, until: datetime | None) -> Params:
+    bounds = {f"{column}_gte": since, f"{column}_lte": until}
+    return {name: stamp(bound) for name, bound in bounds.items() if bound}

@@ -36,7 +36,7 @@ class Connection:
         self._username = username
         self._password = password
         self._timeout = timeout
-        self._clock = clock
+        self.clock = clock
         # A proxy named in the environment is for what lies beyond this machine.
         trust_env = httpx.URL(self.url).host not in LOOPBACK
         self._http = httpx.AsyncClient(timeout=timeout, trust_env=trust_env)
@@ -109,7 +109,7 @@ class Connection:
     async def _own_token(self, refused: str | None = None) -> str:
         """The monitor's token; a new one where it ends soon or is the one that was refused."""
         async with self._signing_in:
-            now = self._clock()
+            now = self.clock()
             if self._token and self._token.text != refused and self._token.lasts(now):
                 return self._token.text
             if self._refused and now - self._refused[0] < REFUSED_PAUSE:
@@ -171,7 +171,7 @@ class Connection:
         try:
             return parsedate_to_datetime(response.headers["Date"]).astimezone(timezone.utc)
         except (KeyError, ValueError):
-            return self._clock()
+            return self.clock()
 
     async def _in_time(self, asking: Coroutine[Any, Any, T], asked: str) -> T:
         try:

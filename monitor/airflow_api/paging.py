@@ -1,7 +1,8 @@
-"""All pages of a listing, one after the other.
+"""All pages of a listing, one after the other, each row once.
 
-Rows change while they are read: paging by cursor (Airflow 3.3) goes on behind the last row whatever happened
-before it; paging by offset steps over a row where an earlier one has left the listing.
+Rows change while they are read: paging by cursor (Airflow 3.2 and up) goes on behind the last row whatever
+happened before it. Paging by offset would step over a row where an earlier one has left the listing: so each
+page begins with the last rows of the one before, and one that does not is read again from further back.
 """
 
 from collections.abc import AsyncGenerator
@@ -12,43 +13,70 @@ from typing import Any
 from monitor.airflow_api.connection import Connection, Params
 from monitor.airflow_api.failures import unreadable
 
-PAGE_SIZE = 100  # what Airflow 3.3 gives at most
+PAGE_SIZE = 100  # what Airflow 3.1 and up gives at most
 MAX_PAGES = 2_000  # a listing that never ends is a broken server
+SHARED_ROWS = 5  # of two pages by offset: so many rows may leave between them without another request
+NAMES = ("id", "import_error_id", "dag_id", "dag_run_id")
+"""What tells one row of a listing from another, in whichever it has them."""
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Page:
-    rows: list[dict[str, Any]]
+    rows: list[Row]
     total: int
-    """Of all pages, as counted for this one; Airflow stops counting at 50,000."""
+    """Of all pages, as counted for this one; with a cursor Airflow stops counting at 50,000."""
     moment: datetime
     """When Airflow answered, by its own clock, in whole seconds."""
+    asked: datetime
+    """When it was asked, by the monitor's clock."""
+    seconds: float
+    """What the answer took."""
 
 
 async def pages(
     connection: Connection, path: str, key: str, params: Params, token: str | None = None
 ) -> AsyncGenerator[Page, None]:
     """The pages of the listing that stands under `key`. Raises AirflowError and what is derived from it."""
-    asked = {**params, "limit": PAGE_SIZE}
-    seen = 0
+    place: Params = {"offset": 0}
+    seen: set[tuple[str, ...]] = set()
     for _ in range(MAX_PAGES):
-        answer, moment = await connection.get(path, asked, token)
-        rows = answer.get(key)
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise unreadable(connection.url, f"GET {path}", f"it has no list of objects {key!r}")
-        seen += len(rows)
+        asked = connection.clock()
+        answer, moment = await connection.get(path, {**params, "limit": PAGE_SIZE, **place}, token)
+        seconds = max(0.0, (connection.clock() - asked).total_seconds())
+        rows = _rows(answer, key, f"GET {path}", connection.url)
+        fresh = [row for row in rows if _name(row) not in seen]
+        if place.get("offset") and len(fresh) == len(rows):
+            place = {"offset": max(0, place["offset"] - PAGE_SIZE)}  # rows before it have left
+            continue
+        seen.update(map(_name, fresh))
         counted = answer.get("total_entries")
-        total = counted if isinstance(counted, int) else seen
-        yield Page(rows, total, moment)
-        following = _following(asked, answer, seen, total)
-        if not rows or following is None:
+        total = counted if isinstance(counted, int) else len(seen)
+        yield Page(fresh, total, moment, asked, seconds)
+        following = _following(params | place, answer, len(rows), total)
+        if following is None:
             return
-        asked |= following
+        place = following
     raise unreadable(connection.url, f"GET {path}", f"it has more than {MAX_PAGES} pages")
 
 
-def _following(asked: Params, answer: dict[str, Any], seen: int, total: int) -> Params | None:
-    """What the next page is asked with, or None where this was the last."""
+def _rows(answer: dict[str, Any], key: str, request: str, url: str) -> list[Row]:
+    rows = answer.get(key)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise unreadable(url, request, f"it has no list of objects {key!r}")
+    return rows
+
+
+def _following(asked: Params, answer: dict[str, Any], rows: int, total: int) -> Params | None:
+    """Where the next page begins, or None where this was the last."""
     if "cursor" in asked and "next_cursor" in answer:
         return {"cursor": answer["next_cursor"]} if answer["next_cursor"] else None
-    return {"offset": seen} if seen < total else None
+    read = asked["offset"] + rows
+    if not rows or read >= total:
+        return None
+    return {"offset": max(asked["offset"] + 1, read - SHARED_ROWS)}
+
+
+def _name(row: Row) -> tuple[str, ...]:
+    return tuple(str(row.get(name)) for name in NAMES)

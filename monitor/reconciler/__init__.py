@@ -1,5 +1,6 @@
 """Compares Airflow with the log and fills in what no listener reported."""
 
-from monitor.reconciler.reconciler import Reconciler, ReconcilerStatus
+from monitor.reconciler.reconciler import Reconciler
+from monitor.reconciler.standing import ReconcilerStatus
 
 __all__ = ["Reconciler", "ReconcilerStatus"]

@@ -1,10 +1,17 @@
-"""What the reconciler reads of Airflow: a table of listings, each with the events that its rows become."""
+"""What the reconciler reads of Airflow: a table of listings, each with the events that its rows become.
+
+`updated_at` has no index in any version of Airflow, `run_after` has one in all. So runs and their tasks are
+listed twice: those of recent runs, which costs the same however long the history is and is asked at every
+poll, and those of old runs, which reads the whole table and is asked as seldom as its cost demands
+(pace.py). The two halves meet: see `_due_recently` and `_due_long_ago`.
+"""
 
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from monitor.airflow_api import AirflowApi, Page
+from monitor.airflow_api.client import Between
 from monitor.events import rest
 from monitor.events.data import RUN_STATES
 
@@ -16,11 +23,27 @@ CREATED_RUNS_WAIT = timedelta(seconds=3)
 """How long an asset event waits for the runs that it creates: the scheduler makes them a loop or two later,
 and the event is told only once."""
 
-Pages = Callable[[AirflowApi, datetime, datetime | None], AsyncGenerator[Page, None]]
-
-
 CLOCK_SLACK = timedelta(seconds=2)
 """What is younger than nothing by more than this was dated by another clock: it waits for nothing."""
+
+RECENT = timedelta(hours=2)
+"""A run is recent for so long after it was due: longer than most runs take, and short enough that a busy
+Airflow has some thousands of task instances in it."""
+
+SHARED = timedelta(minutes=30)
+"""What both halves list, so that clocks may differ by so much without anything falling between them."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """The changes of a time. `now` ends it where `until` does not."""
+
+    since: datetime
+    until: datetime | None
+    now: datetime
+
+
+Pages = Callable[[AirflowApi, Window], AsyncGenerator[Page, None]]
 
 
 @dataclass(frozen=True)
@@ -50,25 +73,41 @@ def _made_alone(row: rest.Row) -> datetime | None:
     return None if row.get("created_dagruns") else rest.moment_of(row, "timestamp")
 
 
-TASKS = Listing(
-    "task_instances",
-    lambda api, since, until: api.task_instances_updated(since, until, rest.TASK_STATES_SHOWN),
-    rest.task_event,
-    _changed,
-    HEAD_START,
-)
-RUNS = Listing(
-    "dag_runs",
-    lambda api, since, until: api.runs_updated(since, until, RUN_STATES),
-    rest.run_event,
-    _changed,
-    HEAD_START,
-)
+def _due_recently(window: Window) -> Between:
+    """Runs to come too. It goes by the window, not by now: after an outage, what was recent then counts."""
+    return window.since - RECENT, None
+
+
+def _due_long_ago(window: Window) -> Between:
+    """What _due_recently leaves out of any window that begins within this one, and SHARED more."""
+    return None, (window.until or window.now) - RECENT + SHARED
+
+
+def _tasks(name: str, due: Callable[[Window], Between]) -> Listing:
+    def pages(api: AirflowApi, window: Window) -> AsyncGenerator[Page, None]:
+        return api.task_instances_updated(window.since, window.until, rest.TASK_STATES_SHOWN, due(window))
+
+    return Listing(name, pages, rest.task_event, _changed, HEAD_START)
+
+
+def _runs(name: str, due: Callable[[Window], Between]) -> Listing:
+    def pages(api: AirflowApi, window: Window) -> AsyncGenerator[Page, None]:
+        return api.runs_updated(window.since, window.until, RUN_STATES, due(window))
+
+    return Listing(name, pages, rest.run_event, _changed, HEAD_START)
+
+
 ASSETS = Listing(
     "asset_events",
-    lambda api, since, until: api.asset_events(since, until),
+    lambda api, window: api.asset_events(window.since, window.until),
     rest.asset_event,
     _made_alone,
     CREATED_RUNS_WAIT,
 )
-LISTINGS = (TASKS, RUNS, ASSETS)  # a run's end is told after the ends of its tasks
+LISTINGS = (  # a run's end is told after the ends of its tasks
+    _tasks("task_instances", _due_recently),
+    _runs("dag_runs", _due_recently),
+    ASSETS,
+    _tasks("old_task_instances", _due_long_ago),
+    _runs("old_dag_runs", _due_long_ago),
+)

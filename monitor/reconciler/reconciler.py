@@ -6,48 +6,33 @@ assets.
 """
 
 import asyncio
-import logging
-import random
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.airflow_api import AirflowApi
 from monitor.clock import Clock
 from monitor.database import Database
-from monitor.errors import AirflowError, AirflowRefused, AirflowUnreachable
+from monitor.errors import AirflowError, AirflowUnreachable
 from monitor.ingest import Ingest, IngestBusy
 from monitor.metrics import Metrics
-from monitor.reconciler.comparison import MAX_ROWS, ORIGIN, Comparison
+from monitor.reconciler.comparison import MAX_ROWS, PAST, Comparison
+from monitor.reconciler.filling import Filling
 from monitor.reconciler.listings import ASSETS, LISTINGS
+from monitor.reconciler.snapshots import Snapshot
+from monitor.reconciler.standing import ReconcilerStatus, Standing
 from monitor.wake import Wake
 
 NUDGE_LOOKS = (0.1, 0.4, 1.0, 2.0, 4.0, 7.0)  # seconds after a nudge; the last is past CREATED_RUNS_WAIT
-MAX_BACK_OFF = 120.0  # seconds: an Airflow that is back after a night is looked at within two minutes
-TOLERATED = timedelta(minutes=1)
-"""How long one listing may fail beside others that do not, before it is trouble. Airflow 3.3 answers the
-listing of asset events with 500 while a run that one of them began is still queued."""
-JITTER = 0.5  # of the wait, so that several monitors do not come back together
+NUDGED_SHARE = 0.1  # of Airflow's time that looks after nudges may take: somebody waits for what they find
+GIVEN_UP_AFTER = 2  # parts without an answer: nobody is there. One alone may be a row that Airflow fails at
+FIRST_LOOK_BACK = timedelta(hours=24)
 
 Recoverable = (AirflowError, IngestBusy, SQLAlchemyError)
-RESULTS: dict[type[Exception], str] = {AirflowUnreachable: "unreachable", AirflowRefused: "refused"}
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ReconcilerStatus:
-    """How the comparison goes, for /health and the dashboard."""
-
-    deployment: str
-    last_good: datetime | None
-    """When Airflow was last compared with the log in full."""
-    last_error: str | None
-    """Why it is not at the moment; None while it is."""
-    watermark: datetime | None
-    """Everything that Airflow changed before this moment is in the log."""
+Step = Callable[[], Awaitable[bool]]
+"""A part of a comparison. True: go on at once."""
 
 
 class Reconciler:
@@ -62,39 +47,36 @@ class Reconciler:
         metrics: Metrics,
         clock: Clock,
         interval: float,
+        *,
+        first_look_back: timedelta = FIRST_LOOK_BACK,
+        retention: timedelta | None = None,
+        snapshots: Sequence[Snapshot] = (),
         max_rows: int = MAX_ROWS,
     ) -> None:
-        """`interval` in seconds; `max_rows` of a listing are compared in one step."""
-        self._api = api
-        self._comparison = Comparison(api, database, ingest, metrics, clock, max_rows)
+        """`interval` in seconds. `wake` is for this deployment's nudges. `first_look_back`: how much of the
+        past a first start logs. `retention`: what is older is not told; None: the log keeps everything.
+        `max_rows` of a listing are compared in one step.
+        """
+        filling = Filling(api.deployment, database, ingest, metrics, clock, retention)
+        compared = partial(Comparison, api, database, filling, metrics, clock, max_rows)
+        self._present: Comparison = compared()
+        self._past: Comparison = compared(first_look_back)
+        self._snapshots = snapshots
+        self._snapped: dict[str, datetime] = {}
         self._wake = wake
         self._seen = wake.count
         self._metrics = metrics
         self._clock = clock
         self._interval = interval
-        self._failures = 0
+        self._deployment = api.deployment
+        self._standing = Standing(api.deployment, clock)
         self._useful = False
         self._behind = False
-        self._last_good: datetime | None = None
-        self._last_error: str | None = None
-        self._failing_since: datetime | None = None
-        self._passing = False
 
     @property
     def status(self) -> ReconcilerStatus:
-        error = None if self._tolerated() else self._last_error
-        return ReconcilerStatus(self._api.deployment, self._last_good, error, self._watermark)
-
-    def _tolerated(self) -> bool:
-        since = self._failing_since
-        return self._passing and since is not None and self._clock() - since < TOLERATED
-
-    @property
-    def _watermark(self) -> datetime | None:
-        marks = self._comparison.marks
-        if ORIGIN not in marks:
-            return None
-        return min(marks.get(listing.name, marks[ORIGIN]) for listing in LISTINGS)
+        marks = [self._present.watermark(listing) for listing in LISTINGS]
+        return self._standing.status(min([mark for mark in marks if mark], default=None))
 
     async def run(self) -> None:
         """Compare until cancelled."""
@@ -106,18 +88,23 @@ class Reconciler:
             if now() >= next_poll:
                 next_poll = now() + await self.poll()
             elif looks and now() >= looks[0]:
-                looks = looks[1:] if await self.look_at_assets() else []
+                looked = await self.look_at_assets()
+                free = now() + self._present.pace(ASSETS).cost.total_seconds() / NUDGED_SHARE
+                looks = sorted({max(free, look) for look in looks[1:]}) if looked else []
             nudged = await self._wake.wait(self._seen, max(0.0, min([next_poll, *looks]) - now()))
             self._seen = self._wake.count
             if nudged:
                 looks = sorted({*looks[:1], *(now() + after for after in NUDGE_LOOKS)})
 
     async def poll(self) -> float:
-        """Compare everything once; answers after how many seconds to do it again."""
+        """Compare everything that is due; answers after how many seconds to do it again."""
+        began = asyncio.get_running_loop().time()
         self._useful = False
         await self._attempt(self._compare_all)
+        spent = asyncio.get_running_loop().time() - began
+        self._metrics.reconcile_poll.labels(self._deployment).observe(spent)
         if not self._useful:
-            return self._back_off()
+            return self._standing.back_off(self._interval)
         return 0.0 if self._behind else self._interval
 
     async def look_at_assets(self) -> bool:
@@ -125,54 +112,72 @@ class Reconciler:
         return await self._attempt(self._compare_assets)
 
     async def _compare_all(self) -> None:
-        trouble: AirflowError | None = None
         self._behind = False
-        for listing in LISTINGS:
+        parts, unanswered = self._standing.parts, 0
+        for name, step in self._steps():
             try:
-                self._behind |= await self._comparison.catch_up(listing)
-                self._useful = True
+                self._behind |= await step()
             except AirflowError as error:
-                if isinstance(error, AirflowUnreachable) and not self._useful:
-                    raise  # nobody is there: do not wait for that three times
-                trouble = trouble or error  # this user may not read assets, say; the others are compared
-        if trouble:
-            raise trouble
-        self._last_good = self._clock()
+                parts[name] = error  # this user may not read assets, say; the others are compared
+                unanswered += isinstance(error, AirflowUnreachable)
+                if unanswered == GIVEN_UP_AFTER and not self._useful:
+                    raise
+            else:
+                parts.pop(name, None)
+                self._useful = True
+        self._useful |= not parts
+        if parts:
+            raise next(iter(parts.values()))
+        self._standing.complete()
+
+    def _steps(self) -> Iterator[tuple[str, Step]]:
+        """What is due: the present first, then what else there is, and some of the past."""
+        for listing in LISTINGS:
+            if self._present.is_due(listing):
+                yield listing.name, partial(self._present.catch_up, listing)
+        for snapshot in self._snapshots:
+            if self._is_due(snapshot):
+                yield snapshot.name, partial(self._compare_snapshot, snapshot)
+        for listing in LISTINGS:
+            if self._past.is_due(listing):
+                yield PAST + listing.name, partial(self._go_into_the_past, listing.name)
+
+    def _is_due(self, snapshot: Snapshot) -> bool:
+        last = self._snapped.get(snapshot.name)
+        return last is None or not last <= self._clock() < last + snapshot.every
+
+    async def _compare_snapshot(self, snapshot: Snapshot) -> bool:
+        self._snapped[snapshot.name] = self._clock()
+        await snapshot.compare()
+        return False
+
+    async def _go_into_the_past(self, name: str) -> bool:
+        """A step a poll, never at once: the present waits for nothing that is over."""
+        await self._past.catch_up(next(listing for listing in LISTINGS if listing.name == name))
+        return False
 
     async def _compare_assets(self) -> None:
-        await self._comparison.catch_up(ASSETS)
+        await self._present.catch_up(ASSETS)
 
     async def _attempt(self, work: Callable[[], Awaitable[None]]) -> bool:
-        deployment = self._api.deployment
         result = "ok"
         try:
-            await self._comparison.load()
+            await self._present.load()
+            await self._past.load()
             await work()
         except Recoverable as error:
-            result = next((name for kind, name in RESULTS.items() if isinstance(error, kind)), "error")
-            self._passing = self._useful and isinstance(error, AirflowUnreachable)
-            self._failed(str(error) or type(error).__name__)
+            result = self._standing.failed(error, self._useful)
         else:
-            self._succeeded()
-        self._metrics.reconcile_polls.labels(deployment, result).inc()
-        if self._watermark:
-            lag = (self._clock() - self._watermark).total_seconds()
-            self._metrics.reconcile_lag.labels(deployment).set(max(0.0, lag))
+            self._standing.succeeded()
+        self._metrics.reconcile_polls.labels(self._deployment, result).inc()
+        self._show_progress()
         return result == "ok"
 
-    def _failed(self, reason: str) -> None:
-        self._failures += 1
-        if self._last_error is None:  # once a change, not once a look
-            logger.warning("%s is not compared with the log in full: %s", self._api.deployment, reason)
-            self._failing_since = self._clock()
-        self._last_error = reason
-
-    def _succeeded(self) -> None:
-        if self._last_error is not None:
-            logger.info("%s is compared with the log again", self._api.deployment)
-        self._failures = 0
-        self._last_error = self._failing_since = None
-
-    def _back_off(self) -> float:
-        wait = min(MAX_BACK_OFF, self._interval * 2.0 ** (self._failures - 1))
-        return wait * random.uniform(1 - JITTER, 1)  # noqa: S311 (spreads load, keeps no secret)
+    def _show_progress(self) -> None:
+        for listing in LISTINGS:
+            mark = self._present.watermark(listing)
+            if mark:
+                lag = (self._clock() - mark).total_seconds()
+                self._metrics.reconcile_lag.labels(self._deployment, listing.name).set(max(0.0, lag))
+            pause = max(self._interval, self._present.pace(listing).pause.total_seconds())
+            self._metrics.reconcile_interval.labels(self._deployment, listing.name).set(pause)

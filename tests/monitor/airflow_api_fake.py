@@ -96,17 +96,17 @@ class FakeAirflow:
     def _listing(self, request: Request, path: str) -> Response:
         if "/logs/" in path:
             return PlainTextResponse(self.log, media_type="application/x-ndjson")
-        if path.endswith("/taskInstances"):
-            return self._page(request, "task_instances", self.tasks, "updated_at")
-        if path.endswith("/dagRuns"):
-            return self._page(request, "dag_runs", self.runs, "updated_at")
-        if path.endswith("/assets/events"):
-            return self._page(request, "asset_events", self.assets, "timestamp")
-        if path.endswith("/dags"):
-            named = [{"dag_id": dag} for dag in self.dags]
-            return self._page(request, "dags", [*named, *self.dag_rows], "")
-        if path.endswith("/importErrors"):
-            return self._page(request, "import_errors", self.import_errors, "")
+        dags = [*({"dag_id": dag} for dag in self.dags), *self.dag_rows]
+        listings = {
+            "/taskInstances": ("task_instances", self.tasks, "updated_at"),
+            "/dagRuns": ("dag_runs", self.runs, "updated_at"),
+            "/assets/events": ("asset_events", self.assets, "timestamp"),
+            "/dags": ("dags", dags, ""),
+            "/importErrors": ("import_errors", self.import_errors, ""),
+        }
+        for end, listing in listings.items():
+            if path.endswith(end):
+                return self._page(request, *listing)
         for run in self.runs:
             if path.endswith(f"/dagRuns/{run['dag_run_id']}"):
                 return JSONResponse(_told(run))
@@ -122,6 +122,7 @@ class FakeAirflow:
             if (not states or row["state"] in states)
             and (not since or _when(row) >= datetime.fromisoformat(since.replace("Z", "+00:00")))
             and (not until or _when(row) <= datetime.fromisoformat(until.replace("Z", "+00:00")))
+            and _is_due_within(row, query.get("run_after_gte"), query.get("run_after_lte"))
         ]
         limit = min(int(query["limit"]), 100)
         cursor = query.get("cursor") if self.cursors else None
@@ -137,6 +138,11 @@ def _when(row: Row) -> datetime:
     moment = row.get(UPDATED) or datetime.fromisoformat(row["timestamp"].replace("Z", "+00:00"))
     assert isinstance(moment, datetime)
     return moment
+
+
+def _is_due_within(row: Row, since: str | None, until: str | None) -> bool:
+    due = row.get("run_after", "")
+    return not (since and due < since) and not (until and due > until)
 
 
 def _told(row: Row) -> Row:
@@ -155,7 +161,13 @@ def moment(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def run_row(run_id: str, ended: datetime, state: str = "success", updated: datetime | None = None) -> Row:
+def run_row(
+    run_id: str,
+    ended: datetime,
+    state: str = "success",
+    updated: datetime | None = None,
+    due: datetime | None = None,
+) -> Row:
     start = ended - timedelta(seconds=10)
     return {
         "dag_run_id": run_id,
@@ -163,18 +175,25 @@ def run_row(run_id: str, ended: datetime, state: str = "success", updated: datet
         "state": state,
         "run_type": "manual",
         "queued_at": moment(start),
-        "run_after": moment(start),
+        "run_after": moment(due or start),
         "start_date": moment(start),
         "end_date": None if state == "running" else moment(ended),
         UPDATED: updated or ended,
     }
 
 
-def task_row(number: int, ended: datetime, state: str = "success", updated: datetime | None = None) -> Row:
+def task_row(
+    number: int,
+    ended: datetime,
+    state: str = "success",
+    updated: datetime | None = None,
+    due: datetime | None = None,
+) -> Row:
     return {
         "id": f"01936a5e-0000-7000-8000-{number:012d}",
         "dag_run_id": "manual__1",
         "dag_id": "etl",
+        "run_after": moment(due or ended),
         "task_id": f"task_{number}",
         "map_index": -1,
         "try_number": 1,

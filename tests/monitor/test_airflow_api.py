@@ -187,6 +187,31 @@ def test_every_page_is_read(fake: FakeAirflow, cursors: bool) -> None:
     assert ask(fake, question) == (len(fake.tasks), 1)
 
 
+@pytest.mark.parametrize("leaving", [1, 30, 250])
+def test_rows_that_leave_a_listing_while_it_is_paged_by_offset_hide_no_other(
+    fake: FakeAirflow, leaving: int
+) -> None:
+    fake.cursors = False
+    fake.tasks = [task_row(number, NOW) for number in range(6 * PAGE_SIZE)]
+    staying = {row["id"] for row in fake.tasks[leaving:]}
+    answers = 0
+
+    def leave(_request: Request) -> None:
+        nonlocal answers
+        answers += 1
+        if answers == 4:
+            del fake.tasks[:leaving]
+
+    fake.before_answer = leave
+
+    async def question(api: AirflowApi) -> list[str]:
+        return [row["id"] async for page in api.task_instances_updated(NOW) for row in page.rows]
+
+    read = ask(fake, question)
+    assert staying <= set(read)
+    assert len(read) == len(set(read))
+
+
 def test_what_was_updated_in_a_time_and_when_airflow_said_so(fake: FakeAirflow) -> None:
     fake.runs = [run_row(str(number), NOW + timedelta(seconds=number)) for number in range(5)]
     fake.clock.forward(3600)

@@ -24,8 +24,8 @@ from monitor.database import Database
 from monitor.errors import AirflowNotFound, AirflowRefused
 from monitor.ingest import Ingest, Wakes
 from monitor.metrics import Metrics
+from monitor.origins import ORIGIN
 from monitor.reconciler import Reconciler, watermarks
-from monitor.reconciler.comparison import ORIGIN
 from monitor.rules import default_rules
 from monitor.telling import Telling
 from monitor.wake import Wake
