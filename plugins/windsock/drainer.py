@@ -61,11 +61,13 @@ class Drainer:
         self.wake()
 
     def wake(self) -> None:
-        """Called in hooks: no I/O, and at most once the start of a thread."""
+        """Called in hooks: no I/O, at most once the start of a thread, and nothing while it is awake and
+        will look again."""
         if self._thread is None or not self._thread.is_alive():
             with self._starting:
                 self._start()
-        self._woken.set()
+        if not self._woken.is_set():
+            self._woken.set()
 
     def run(self) -> None:
         """Drains until `stop`."""

@@ -1,7 +1,7 @@
-"""Hook objects to events: pure functions, one table. docs/events.md is the contract.
+"""Facts to events: pure functions, one table. docs/events.md is the contract.
 
-Every attribute is read with a default: the objects differ between Airflow's versions and between its
-processes, and an event with a null in it is worth more than none.
+A hook leaves a *report*: its kind, the source and the facts (facts.py), in a list that JSON can hold. `event`
+makes the event of it, in another thread or, after a death, in another process, and the same whoever makes it.
 """
 
 from __future__ import annotations
@@ -13,19 +13,17 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import partial
+from time import time_ns
 from typing import Any
 
-from windsock import error_text
+from windsock import error_text, facts
+from windsock.facts import RUN_TIMES, TASK_TIMES, Facts
 
 Event = dict[str, Any]
+Report = tuple[str, str, Facts]
+"""Kind, source and facts: what is kept of a hook's call."""
 
 JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # json.dumps makes one a call
-
-MAX_NOTE = 2_000  # characters of Airflow's word for why a run ended
-RUN_TIMES = (
-    *("logical_date", "data_interval_start", "data_interval_end"),
-    *("run_after", "queued_at", "start_date", "end_date"),
-)
 
 
 def digest(*parts: str) -> str:
@@ -41,79 +39,68 @@ def timestamp(moment: datetime | None) -> str | None:
     return aware.astimezone(timezone.utc).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
-def serialize(event: Event) -> bytes:
+def serialize(document: Event | Report) -> bytes:
     """UTF-8 JSON. Lone surrogates, which a file name or an error's text can hold, become question marks."""
-    return JSON(event).encode("utf-8", "replace")
+    return JSON(document).encode("utf-8", "replace")
 
 
-def dag_run(source: str, run: Any, msg: str | None = None, *, state: str) -> Event:
-    times = {name: timestamp(getattr(run, name, None)) for name in RUN_TIMES}
-    anchor = times["start_date"] or times["queued_at"] or ""
-    data = {
-        "dag_id": run.dag_id,
-        "run_id": run.run_id,
-        "state": state,
-        "run_type": _value(getattr(run, "run_type", None)),
-        **times,
-        "message": error_text.head(msg, MAX_NOTE) or None if msg else None,
-    }
+def event(report: Report, nanoseconds: int) -> Event:
+    """The event of what a hook reported at that moment."""
+    kind, source, known = report
+    told = KINDS[kind](source, known)
+    return told if told["time"] else {**told, "time": _at(nanoseconds)}
+
+
+def completed(kept: bytes, nanoseconds: int) -> bytes:
+    """The event's JSON for what was kept of a hook's call at that moment; what is neither report nor event
+    stays as it is, and whoever reads it as an event sets it aside with the reason."""
+    if not kept.startswith(b"["):
+        return kept
+    try:
+        return serialize(event(json.loads(kept), nanoseconds))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return kept
+
+
+def dag_run(source: str, run: Facts) -> Event:
+    data = {**run, **_times(run, RUN_TIMES)}
+    state, anchor = run["state"], data["start_date"] or data["queued_at"] or ""
     return _event(
         source,
-        id=f"run:{digest(run.dag_id, run.run_id, anchor)}:{state}",
+        id=f"run:{digest(run['dag_id'], run['run_id'], anchor)}:{state}",
         type=f"airflow.dag_run.{state}",
-        subject=f"{run.dag_id}/{run.run_id}",
-        time=times["start_date"] if state == "running" else times["end_date"],
+        subject=f"{run['dag_id']}/{run['run_id']}",
+        time=data["start_date"] if state == "running" else data["end_date"],
         data=data,
     )
 
 
-def task_instance(source: str, previous_state: object, ti: Any, error: object = None, *, state: str) -> Event:
-    # The hook says *failed* for every try that failed; its object says whether another try follows. A state
-    # set by hand has no previous state, and its object may still hold the old one.
-    if state == "failed" and previous_state is not None:
-        state = _failed_or_retried(ti)
-    map_index = -1 if getattr(ti, "map_index", None) is None else ti.map_index
-    ti_id = _try_id(ti, state)
-    start, end = (timestamp(getattr(ti, name, None)) for name in ("start_date", "end_date"))
-    data = {
-        "dag_id": ti.dag_id,
-        "run_id": ti.run_id,
-        "task_id": ti.task_id,
-        "map_index": map_index,
-        "ti_id": ti_id,
-        "try_number": ti.try_number,
-        "max_tries": getattr(ti, "max_tries", 0),
-        "state": state,
-        "start_date": start,
-        "end_date": None if state == "running" else end,
-        "operator": getattr(ti, "operator", None) or getattr(getattr(ti, "task", None), "task_type", None),
-        "hostname": getattr(ti, "hostname", None) or None,
-        "error": error_text.describe(error),
-    }
+def task_instance(source: str, ti: Facts) -> Event:
+    data = {**ti, **_times(ti, TASK_TIMES)}
+    state, index = ti["state"], f"[{ti['map_index']}]" if ti["map_index"] >= 0 else ""
     return _event(
         source,
-        id=f"task:{ti_id}:{state}",
+        id=f"task:{ti['ti_id']}:{state}",
         type=f"airflow.task_instance.{state}",
-        subject=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}" + (f"[{map_index}]" if map_index >= 0 else ""),
-        time=start if state == "running" else end,
+        subject=f"{ti['dag_id']}/{ti['run_id']}/{ti['task_id']}{index}",
+        time=data["start_date"] if state == "running" else data["end_date"],
         data=data,
     )
 
 
-def asset_created(source: str, asset: Any) -> Event:
-    event_id = f"asset:{digest(asset.name, asset.uri)}:created"
-    return _event(source, event_id, "airflow.asset.created", asset.uri, {"asset": _asset(asset)})
+def asset_created(source: str, data: Facts) -> Event:
+    asset = data["asset"]
+    event_id = f"asset:{digest(asset['name'], asset['uri'])}:created"
+    return _event(source, event_id, "airflow.asset.created", asset["uri"], data)
 
 
-def asset_alias_created(source: str, asset_alias: Any) -> Event:
-    alias = {"name": asset_alias.name, "group": getattr(asset_alias, "group", None)}
-    event_id = f"asset_alias:{digest(asset_alias.name)}:created"
-    return _event(source, event_id, "airflow.asset_alias.created", asset_alias.name, {"alias": alias})
+def asset_alias_created(source: str, data: Facts) -> Event:
+    name = data["alias"]["name"]
+    return _event(source, f"asset_alias:{digest(name)}:created", "airflow.asset_alias.created", name, data)
 
 
-def asset_nudge(source: str, asset: Any) -> Event:
-    event_id = f"nudge:{uuid.uuid4()}"
-    return _event(source, event_id, "windsock.asset.nudge", asset.uri, {"asset": _asset(asset)})
+def asset_nudge(source: str, data: Facts) -> Event:
+    return _event(source, f"nudge:{uuid.uuid4()}", "windsock.asset.nudge", data["asset"]["uri"], data)
 
 
 def import_error(source: str, filename: str, stacktrace: str) -> Event:
@@ -130,56 +117,56 @@ def import_error(source: str, filename: str, stacktrace: str) -> Event:
     return _event(source, event_id, "airflow.dag.import_error", filename, data)
 
 
-BUILDERS: dict[str, Callable[..., Event]] = {
-    "on_dag_run_running": partial(dag_run, state="running"),
-    "on_dag_run_success": partial(dag_run, state="success"),
-    "on_dag_run_failed": partial(dag_run, state="failed"),
-    "on_task_instance_running": partial(task_instance, state="running"),
-    "on_task_instance_success": partial(task_instance, state="success"),
-    "on_task_instance_failed": partial(task_instance, state="failed"),
-    "on_task_instance_skipped": partial(task_instance, state="skipped"),
-    "on_asset_created": asset_created,
-    "on_asset_changed": asset_nudge,
-    "on_asset_alias_created": asset_alias_created,
-    "on_new_dag_import_error": import_error,
-    "on_existing_dag_import_error": import_error,
+KINDS: dict[str, Callable[[str, Facts], Event]] = {
+    "run": dag_run,
+    "task": task_instance,
+    "asset": asset_created,
+    "alias": asset_alias_created,
+    "nudge": asset_nudge,
 }
+READERS: dict[str, tuple[str, Callable[..., Facts]]] = {
+    "on_dag_run_running": ("run", partial(facts.of_run, state="running")),
+    "on_dag_run_success": ("run", partial(facts.of_run, state="success")),
+    "on_dag_run_failed": ("run", partial(facts.of_run, state="failed")),
+    "on_task_instance_running": ("task", partial(facts.of_task, state="running")),
+    "on_task_instance_success": ("task", partial(facts.of_task, state="success")),
+    "on_task_instance_failed": ("task", partial(facts.of_task, state="failed")),
+    "on_task_instance_skipped": ("task", partial(facts.of_task, state="skipped")),
+    "on_asset_created": ("asset", facts.of_asset),
+    "on_asset_changed": ("nudge", facts.of_asset),
+    "on_asset_alias_created": ("alias", facts.of_alias),
+}
+IMPORT_ERRORS = ("on_new_dag_import_error", "on_existing_dag_import_error")
+HOOKS = (*READERS, *IMPORT_ERRORS)
 
 
-def _failed_or_retried(ti: Any) -> str:
-    """Raises ValueError where the object says neither: `failed` is never guessed, the reconciler knows."""
-    state = _value(getattr(ti, "state", None))
-    if state not in ("failed", "up_for_retry"):
-        raise ValueError(
-            f"a failed try of {ti.dag_id}.{ti.task_id} is in state {state!r}, not failed or up_for_retry"
-        )
-    return state
+def report(hook: str, source: str, *objects: Any) -> Report | Event:
+    """What is to be kept of a call of that hook. An import error is an event at once: its identity is that of
+    a text too long to keep."""
+    if hook in IMPORT_ERRORS:
+        return {**import_error(source, *objects), "time": _at(time_ns())}
+    kind, read = READERS[hook]
+    return kind, source, read(*objects)
 
 
-def _try_id(ti: Any, state: str) -> str:
-    """The id of the try that the event is about. The scheduler, where it handles a killed task with a retry
-    left, gives the object the next try's id before it calls the hook; SQLAlchemy remembers the loaded one."""
-    loaded = getattr(getattr(ti, "_sa_instance_state", None), "committed_state", {}).get("id")
-    value = loaded if state == "up_for_retry" and isinstance(loaded, (str, uuid.UUID)) else ti.id
-    return str(uuid.UUID(str(value)))
+def _times(known: Facts, names: tuple[str, ...]) -> Facts:
+    return {name: timestamp(datetime.fromisoformat(known[name])) if known[name] else None for name in names}
 
 
-def _asset(asset: Any) -> dict[str, Any]:
-    return {"name": asset.name, "uri": asset.uri, "group": getattr(asset, "group", None)}
+def _at(nanoseconds: int) -> str | None:
+    seconds, rest = divmod(nanoseconds, 10**9)
+    return timestamp(datetime.fromtimestamp(seconds, timezone.utc).replace(microsecond=rest // 1000))
 
 
-def _value(state: object) -> str | None:
-    return None if state is None else str(getattr(state, "value", state))
-
-
-def _event(source: str, id: str, type: str, subject: str, data: Event, time: str | None = None) -> Event:  # noqa: A002 (CloudEvents' own names)
+def _event(source: str, id: str, type: str, subject: str, data: Facts, time: str | None = None) -> Event:  # noqa: A002 (CloudEvents' own names)
+    """`time` None: the moment of the report, which `event` knows."""
     return {
         "specversion": "1.0",
         "id": id,
         "source": source,
         "type": type,
         "subject": subject,
-        "time": time or timestamp(datetime.now(timezone.utc)),
+        "time": time,
         "datacontenttype": "application/json",
         "data": {**data, "reported_by": "listener"},
     }

@@ -1,7 +1,8 @@
-"""A long-lived process's own file of events on their way into the spool: appending a line to a file that is
-open costs a hook some ten microseconds, making a file of its own up to a millisecond and more.
+"""A long-lived process's own file of what its hooks report, on its way into the spool: appending a line to a
+file that is open costs a hook some ten microseconds, making a file of its own up to a millisecond and more.
 
-Hooks append; the drain thread puts each line into the spool, under the line's own moment. The first line says
+Hooks append; the drain thread makes the event of each line and puts it into the spool, under the line's own
+moment. The first line says
 how far that has come. The writer holds the file's lock as long as it lives, and the lock's end is the sign
 for whoever recovers. A death between put and note makes an event told twice, and the monitor knows it by its
 id. As in the spool, nothing is flushed to the disk.
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from windsock.events import completed
 from windsock.log_limit import LogLimit
 from windsock.own_directory import own_directory
 from windsock.spool import MAX_EVENT_BYTES, Spool
@@ -46,19 +48,20 @@ class Journal:
         self._size = self._taken = HEAD  # bytes written, and of these the ones that the spool has
         self._appended = self._handed = 0  # events; each number is written by one side only
 
-    def append(self, body: bytes) -> None:
-        """Keeps one event; in a file of its own where there can be no journal. Raises as Spool.put does."""
+    def append(self, report: bytes) -> None:
+        """Keeps one report, or event; in a file of its own where there can be no journal. Raises as Spool.put
+        does."""
         lock = self._lock
-        if not (lock.acquire(timeout=LOCK_WAIT) and self._appended_under(lock, body)):
-            self._spool.put(body)
+        if not (lock.acquire(timeout=LOCK_WAIT) and self._appended_under(lock, report)):
+            self._spool.put(completed(report, time.time_ns()))
 
-    def _appended_under(self, lock: threading.Lock, body: bytes) -> bool:
+    def _appended_under(self, lock: threading.Lock, report: bytes) -> bool:
         try:
-            descriptor = self._opened()
+            descriptor = self._descriptor or self._opened()
             if descriptor is None:
                 return False
-            self._spool.admit(len(body), self._appended - self._handed, self._size - self._taken)
-            self._write(descriptor, b"%020d %b\n" % (self._spool.moment(), body))
+            self._spool.admit(len(report), self._appended - self._handed, self._size - self._taken)
+            self._write(descriptor, b"%020d %b\n" % (self._spool.moment(), report))
             return True
         finally:
             lock.release()
@@ -215,6 +218,6 @@ def _put(spool: Spool, line: bytes) -> None:
     line = line.removesuffix(b"\n")
     moment = line[: PREFIX - 1]
     if len(moment) == PREFIX - 1 and moment.isdigit() and line[PREFIX - 1 : PREFIX] == b" ":
-        spool.store(line[PREFIX:], int(moment))
+        spool.store(completed(line[PREFIX:], int(moment)), int(moment))
     else:
         spool.store(line, spool.moment())

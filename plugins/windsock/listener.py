@@ -1,4 +1,4 @@
-"""The listener: each hook builds an event, keeps it on this host's disk and returns.
+"""The listener: each hook builds a report, keeps it on this host's disk and returns.
 
 Hooks may fire before Airflow commits, more than once and out of order; an event is a report, and the monitor
 confirms what it tells. No hook touches Airflow's database, Connections or Variables, and none in a long-lived
@@ -11,6 +11,7 @@ import fnmatch
 import logging
 import re
 import threading
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -21,7 +22,7 @@ from windsock import settings as configuration
 from windsock.backoff import Backoff
 from windsock.courier import Courier
 from windsock.drainer import Drainer
-from windsock.events import BUILDERS, serialize
+from windsock.events import Event, Report, completed, report, serialize
 from windsock.log_limit import LogLimit
 from windsock.settings import Settings
 from windsock.spool import Full, Spool
@@ -70,31 +71,31 @@ class Listener:
 
     @hookimpl
     def on_dag_run_running(self, dag_run: Any, msg: str) -> None:
-        self._safely(self._report, "on_dag_run_running", dag_run, msg)
+        self._safely(self._run, "on_dag_run_running", dag_run, msg)
 
     @hookimpl
     def on_dag_run_success(self, dag_run: Any, msg: str) -> None:
-        self._safely(self._report, "on_dag_run_success", dag_run, msg)
+        self._safely(self._run, "on_dag_run_success", dag_run, msg)
 
     @hookimpl
     def on_dag_run_failed(self, dag_run: Any, msg: str) -> None:
-        self._safely(self._report, "on_dag_run_failed", dag_run, msg)
+        self._safely(self._run, "on_dag_run_failed", dag_run, msg)
 
     @hookimpl
     def on_task_instance_running(self, previous_state: object, task_instance: Any) -> None:
-        self._safely(self._report, "on_task_instance_running", previous_state, task_instance)
+        self._safely(self._task, "on_task_instance_running", previous_state, task_instance)
 
     @hookimpl
     def on_task_instance_success(self, previous_state: object, task_instance: Any) -> None:
-        self._safely(self._report, "on_task_instance_success", previous_state, task_instance)
+        self._safely(self._task, "on_task_instance_success", previous_state, task_instance)
 
     @hookimpl
     def on_task_instance_failed(self, previous_state: object, task_instance: Any, error: object) -> None:
-        self._safely(self._report, "on_task_instance_failed", previous_state, task_instance, error)
+        self._safely(self._task, "on_task_instance_failed", previous_state, task_instance, error)
 
     @hookimpl
     def on_task_instance_skipped(self, previous_state: object, task_instance: Any) -> None:
-        self._safely(self._report, "on_task_instance_skipped", previous_state, task_instance)
+        self._safely(self._task, "on_task_instance_skipped", previous_state, task_instance)
 
     @hookimpl
     def on_asset_created(self, asset: Any) -> None:
@@ -144,24 +145,37 @@ class Listener:
             self._report("on_asset_changed", asset_event.asset)
 
     def _report(self, hook: str, *objects: Any) -> None:
-        subject = next((item for item in objects if hasattr(item, "dag_id")), None)
-        if subject is not None and not self._wanted(subject.dag_id):
+        self._keep(report(hook, self._source, *objects))
+
+    def _run(self, hook: str, dag_run: Any, msg: str) -> None:
+        if self._wanted(dag_run.dag_id):
+            self._keep(report(hook, self._source, dag_run, msg))
+
+    def _task(self, hook: str, previous_state: object, ti: Any, error: object = None) -> None:
+        if not self._wanted(ti.dag_id):
             return
-        event = BUILDERS[hook](self._source, *objects)
-        body = serialize(event)
-        if self._drainer is None or self._task_sender is None:
-            self._spool.put(body)
-        elif subject is not None and in_task_process(subject):
-            self._task_sender.send(event["data"]["ti_id"], self._spool.put(body))
+        told = report(hook, self._source, previous_state, ti, error)
+        if self._task_sender is not None and in_task_process(ti.__class__):
+            self._task_sender.send(str(ti.id), self._put(told))
         else:
-            self._drainer.put(body)
+            self._keep(told)
+
+    def _keep(self, told: Report | Event) -> None:
+        if self._drainer is None:
+            self._put(told)
+        else:
+            self._drainer.put(serialize(told))
+
+    def _put(self, told: Report | Event) -> str:
+        return self._spool.put(completed(serialize(told), time.time_ns()))
 
     def _wanted(self, dag_id: str) -> bool:
         if self._include and not any(glob.match(dag_id) for glob in self._include):
             return False
-        return not any(glob.match(dag_id) for glob in self._exclude)
+        return not self._exclude or not any(glob.match(dag_id) for glob in self._exclude)
 
 
-def in_task_process(subject: object) -> bool:
+@lru_cache(maxsize=64)
+def in_task_process(kind: type) -> bool:
     """The Task SDK's own task instance exists in the process that runs the task, and nowhere else."""
-    return any(base.__module__ == TASK_RUNNER for base in type(subject).__mro__)
+    return any(base.__module__ == TASK_RUNNER for base in kind.__mro__)

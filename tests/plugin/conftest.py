@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -21,6 +23,7 @@ os.environ.update(
 )
 
 from tests.plugin.receiver import Receiver  # noqa: E402 (after the environment is set)
+from windsock.events import Event, completed, report, serialize  # noqa: E402
 from windsock.settings import Endpoint, Settings  # noqa: E402
 
 WAIT = 20.0  # seconds: a deadline for what takes milliseconds, on a machine that is busy
@@ -32,6 +35,12 @@ def wait_until(condition: Callable[[], object]) -> None:
         if time.monotonic() > deadline:
             pytest.fail("the condition did not come true")
         time.sleep(0.005)
+
+
+def built(hook: str, source: str, *objects: object) -> Event:
+    """The event of a hook's call, by way of what is kept of it."""
+    kept = serialize(report(hook, source, *objects))
+    return cast("Event", json.loads(completed(kept, time.time_ns())))
 
 
 @pytest.fixture

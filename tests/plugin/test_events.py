@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.plugin.conftest import built
 from windsock import error_text
-from windsock.events import BUILDERS, digest, serialize, timestamp
+from windsock.events import digest, serialize, timestamp
 
 SOURCE = "/airflow/local"
 NOW = datetime(2026, 11, 22, 10, tzinfo=timezone.utc)
@@ -38,7 +39,7 @@ def task(**more: Any) -> SimpleNamespace:
 
 
 def failed(ti: Any, error: object = None, previous: object = "running") -> Any:
-    return BUILDERS["on_task_instance_failed"](SOURCE, previous, ti, error)
+    return built("on_task_instance_failed", SOURCE, previous, ti, error)
 
 
 @pytest.mark.parametrize("state", [State.UP_FOR_RETRY, "up_for_retry"])
@@ -87,7 +88,7 @@ def failed_id(ti: Any, state: str) -> str:
 
 
 def test_what_an_old_version_lacks_is_null() -> None:
-    data = BUILDERS["on_task_instance_success"](SOURCE, "running", task())["data"]
+    data = built("on_task_instance_success", SOURCE, "running", task())["data"]
     assert (data["start_date"], data["end_date"], data["hostname"], data["map_index"]) == (
         None,
         None,
@@ -148,7 +149,7 @@ def test_secrets_are_masked_as_airflow_masks_them_before_the_text_is_cut(masker:
         padding = "x" * (error_text.MAX_MESSAGE - 10)
         described = error_text.describe(raised(ValueError(f"{padding}{secret} tail")))
         told = json.dumps([described, error_text.describe(f"killed with {secret}")])
-        stacktrace = BUILDERS["on_new_dag_import_error"](SOURCE, "f.py", f"password={secret}")["data"][
+        stacktrace = built("on_new_dag_import_error", SOURCE, "f.py", f"password={secret}")["data"][
             "stacktrace"
         ]
     finally:
@@ -164,7 +165,6 @@ def test_nul_cannot_reach_a_database() -> None:
 
 def test_import_errors_differ_by_the_whole_trace() -> None:
     ids = {
-        BUILDERS["on_new_dag_import_error"](SOURCE, "f.py", first + "x" * 100_000)["id"]
-        for first in ("a", "b")
+        built("on_new_dag_import_error", SOURCE, "f.py", first + "x" * 100_000)["id"] for first in ("a", "b")
     }
     assert len(ids) == 2

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from windsock.events import BUILDERS, serialize
+from tests.plugin.conftest import built
+from windsock.events import HOOKS
 
 CONTRACT = Path(__file__).parents[1] / "contract"
 GOLDEN = {path.stem: json.loads(path.read_text()) for path in sorted(CONTRACT.glob("*.json"))}
@@ -46,14 +47,13 @@ def arguments(hook: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_there_are_golden_events_for_every_builder() -> None:
-    assert {GOLDEN[name]["hook"]["name"] for name in WITH_HOOK} == set(BUILDERS)
+    assert {GOLDEN[name]["hook"]["name"] for name in WITH_HOOK} == set(HOOKS)
 
 
 @pytest.mark.parametrize("name", WITH_HOOK)
 def test_hook_becomes_the_golden_event(name: str) -> None:
     golden = GOLDEN[name]
-    built = BUILDERS[golden["hook"]["name"]]("/airflow/local", *arguments(golden["hook"]).values())
-    event = json.loads(serialize(built))
+    event = built(golden["hook"]["name"], "/airflow/local", *arguments(golden["hook"]).values())
     for free in ("id", "time"):
         if golden["event"][free] is None:
             assert event.pop(free)
