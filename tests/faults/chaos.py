@@ -15,7 +15,7 @@ from tests.wait import until
 LOOK_SECONDS = 0.05
 VICTIM_SECONDS = 20.0  # to wait for one: a task to run, a component to come back
 ORPHANS_SECONDS = 20.0  # the tasks of a dead scheduler end by then; its idle workers never would
-STALL_SECONDS = 75.0  # without any run's end: longer than each of Airflow's timeouts (stage.py)
+STALL_SECONDS = 60.0  # without any run's end: longer than each of Airflow's timeouts (stage.py)
 STALL_LOOK_SECONDS = 2.0
 STOPPED_SECONDS = 10.0
 

@@ -27,6 +27,9 @@ class States:
     doubled: list[str] = field(default_factory=list)
     contradicted: list[str] = field(default_factory=list)
     """Told, but the log's last word on them is another."""
+    overtaken: list[str] = field(default_factory=list)
+    """The same of an earlier try: its task found itself replaced, and its hook fired all the same. Airflow
+    shows nobody a replaced try under its UUID, so nobody can set this right."""
     by: Counter[str] = field(default_factory=Counter)
     """Who told them: listener or reconciler."""
     reset: Counter[str] = field(default_factory=Counter)
@@ -80,7 +83,10 @@ def compare(
         else:
             _weigh(account, what, ids, said)
     account.taken_back = [
-        f"{word.text} ({word.by})" for said in words.values() for word in said if word.event_id not in known
+        f"{word.text} ({word.by})"
+        for said in words.values()
+        for word in said
+        if word.event_id not in known and not word.event_id.endswith(":up_for_retry")  # no end of a task
     ]
     return account
 
@@ -96,4 +102,5 @@ def _weigh(account: States, what: str, ids: Sequence[str], said: Sequence[_Word]
     if any(one and other for one, other in pairwise(telling)):
         account.doubled.append(f"{what}: the log says {[word.event_id for word in said]}")
     if not telling[-1]:
-        account.contradicted.append(f"{what}: the log's last word is {said[-1].event_id}")
+        last = account.contradicted if len(ids) == 1 else account.overtaken  # only earlier tries have several
+        last.append(f"{what}: the log's last word is {said[-1].event_id}")

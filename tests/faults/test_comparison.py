@@ -66,6 +66,18 @@ def test_a_last_word_that_the_database_does_not_hold_contradicts_it() -> None:
     assert len(weighed(RUN, "run:ab:success").contradicted) == 1
 
 
+def test_a_try_that_was_replaced_reports_late() -> None:
+    ids = ("task:uuid:failed", "task:uuid:up_for_retry")
+    account = states.compare({"a try": ids}, (), [told(ids[1]), told("task:uuid:success")])
+    assert len(account.overtaken) == 1
+    assert not account.contradicted + account.doubled
+
+
+def test_a_try_that_is_told_under_both_of_its_ids_is_doubled() -> None:
+    ids = ("task:uuid:failed", "task:uuid:up_for_retry")
+    assert len(states.compare({"a try": ids}, (), [told(each) for each in ids]).doubled) == 1
+
+
 @pytest.mark.parametrize(
     ("ledger", "received", "lost", "doubled"),
     [

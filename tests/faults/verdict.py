@@ -67,7 +67,8 @@ class Verdict:
         return (
             f"{states.held}: told {states.told} (by hook {states.by['listener']}, by reconciler "
             f"{states.by['reconciler']}), lost {len(states.lost)}, doubled {len(states.doubled)}, "
-            f"contradicted {len(states.contradicted)}; taken back by Airflow {len(states.taken_back)}"
+            f"contradicted {len(states.contradicted)}; earlier tries reported late "
+            f"{len(states.overtaken)}, taken back by Airflow {len(states.taken_back)}"
         )
 
     def _mails(self) -> str:
