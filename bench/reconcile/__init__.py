@@ -1,0 +1,1 @@
+"""What a comparison costs Airflow, and that it does not grow with Airflow's history."""
