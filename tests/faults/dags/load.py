@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.python import PythonOperator, ShortCircuitOperator
@@ -11,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 WORK_SECONDS = 0.8  # a task lives long enough to be met by a kill
-RETRY = {"retries": 2, "retry_delay": timedelta(seconds=1)}
+RETRY: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(seconds=1)}
 
 
 def dag(dag_id: str) -> DAG:
@@ -41,7 +42,7 @@ def stop_here() -> bool:
     return False
 
 
-def task(task_id: str, work: Callable[..., object], **options: object) -> PythonOperator:
+def task(task_id: str, work: Callable[..., object], **options: Any) -> PythonOperator:
     return PythonOperator(task_id=task_id, python_callable=work, **options)
 
 
