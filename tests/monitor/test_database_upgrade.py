@@ -1,0 +1,85 @@
+"""A database of an earlier release is brought to this one's schema, with all that is in it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+
+from monitor import board, event_log
+from monitor.database import Database
+from monitor.database.migrate import SCRIPTS, migrate, versions
+from monitor.database.schema import metadata
+from monitor.events import parse_event
+from tests.monitor.conftest import NOW
+from tests.sample import asset_event, run_event, task_event
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    sqlite = f"sqlite:///{tmp_path / 'windsock.db'}"
+    database = Database(sqlite if request.param == "sqlite" else request.getfixturevalue("postgres_url"))
+    yield database
+    database.close()
+
+
+def bring_to(database: Database, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+
+    def upgrade(connection: Connection) -> None:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+    database.write_now(upgrade)
+
+
+def contents(connection: Connection) -> dict[str, list[Any]]:
+    tables = inspect(connection).get_table_names()
+    return {name: sorted(map(str, connection.execute(text(f"SELECT * FROM {name}")))) for name in tables}  # noqa: S608 (its own names)
+
+
+def columns(connection: Connection) -> dict[str, set[str]]:
+    inspector = inspect(connection)
+    return {
+        name: {column["name"] for column in inspector.get_columns(name)}
+        for name in inspector.get_table_names()
+        if name != "alembic_version"
+    }
+
+
+def test_the_first_release_with_all_it_held(empty: Database) -> None:
+    bring_to(empty, "0001")
+    events = [parse_event(raw) for raw in (run_event("failed"), task_event("failed"), asset_event(1))]
+
+    def fill(connection: Connection) -> None:
+        for seq, event in zip(event_log.append(connection, events, NOW), events, strict=True):
+            assert seq is not None
+            board.apply(connection, seq, event)
+
+    empty.write_now(fill)
+    before = empty.read_now(contents)
+    migrate(empty)
+    after = empty.read_now(contents)
+    assert {name: after[name] for name in before if name != "alembic_version"} == {
+        name: rows for name, rows in before.items() if name != "alembic_version"
+    }
+    assert after["import_errors"] == after["dags"] == []
+    assert empty.read_now(versions_of) == versions(empty)[1]
+    migrate(empty)
+    assert empty.read_now(contents) == after
+
+
+def test_the_migrations_make_what_the_schema_says(empty: Database) -> None:
+    migrate(empty)
+    assert empty.read_now(columns) == {
+        table.name: {column.name for column in table.columns} for table in metadata.sorted_tables
+    }
+
+
+def versions_of(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
