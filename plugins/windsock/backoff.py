@@ -11,7 +11,9 @@ from pathlib import Path
 from windsock import small_file
 
 FIRST_WAIT = 1.0  # seconds; also the shortest, so that a failure always spares the next tasks
-LONGEST_WAIT = 30.0  # seconds; how late, at most, a monitor that is back again hears the news
+LONGEST_WAIT = 8.0  # seconds; how late, at most, a monitor that is back again hears the news. An attempt
+# costs a connection, of one process a host: cheap enough for an outage of any length
+LONGEST_ASKED = 30.0  # seconds; more of a pause than this the monitor's Retry-After is not given
 
 
 class Backoff:
@@ -21,9 +23,9 @@ class Backoff:
         self._path = path
 
     def wait(self) -> float:
-        """Seconds for which nothing shall be sent. Never more than LONGEST_WAIT, should the clock be set."""
+        """Seconds for which nothing shall be sent. Never more than LONGEST_ASKED, should the clock be set."""
         until = self._state()[1]
-        return min(max(until - time.time(), 0.0), LONGEST_WAIT)
+        return min(max(until - time.time(), 0.0), LONGEST_ASKED)
 
     def failing(self) -> bool:
         """Whether the last attempt of any process failed."""
@@ -34,7 +36,7 @@ class Backoff:
         failures = self._state()[0] + 1
         longest = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures, 16))
         drawn = random.uniform(FIRST_WAIT, longest)  # noqa: S311 (spreads load, keeps no secret)
-        wait = min(max(drawn, at_least), LONGEST_WAIT)
+        wait = max(drawn, min(at_least, LONGEST_ASKED))
         small_file.write(self._path, json.dumps({"failures": failures, "until": time.time() + wait}))
         return wait
 

@@ -9,21 +9,21 @@ of them frees the lock. Polling finds what other processes put; waking is for sp
 from __future__ import annotations
 
 import atexit
-import fcntl
 import logging
 import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 
 from windsock.backoff import Backoff
 from windsock.courier import Courier, Later, batches
+from windsock.horizon import horizon
 from windsock.journal import Journal, recover
 from windsock.log_limit import LogLimit
 from windsock.spool import Letter, Spool
+from windsock.turn import TURN, Turn
 
 log = logging.getLogger("windsock.drainer")
 
@@ -48,7 +48,7 @@ class Drainer:
         self._journal = Journal(spool)
         self._batch = batch
         self._limit = LogLimit()
-        self._lock_file: int | None = None
+        self._turn = Turn(spool.root / TURN)
         self._thread: threading.Thread | None = None
         self._recovered = float("-inf")
         self._forget_parent()
@@ -85,12 +85,14 @@ class Drainer:
     def drain_once(self) -> bool:
         """Sends what is there, whatever the back-off says. True if nothing is left. Raises Later, OSError."""
         self._recover()
-        while (names := self._spool.names(PASS + 1)) and not self._stopping.is_set():
-            with self._turn() as mine:
-                if mine and not self._send(names):
-                    break
-            if not mine:
+        while self._spool.names(1) and not self._stopping.is_set():
+            with self._turn.taken() as mine:
+                names, held = self._sendable() if mine else ([], True)
+                more = self._send(names)
+            if held:
                 self._woken.wait(BUSY_AGAIN)
+            elif not more:
+                break
         return not self._spool.names(1)
 
     def _guarded_pass(self) -> float:
@@ -132,11 +134,23 @@ class Drainer:
             return self._backoff.failed(later.wait)
 
     def _pass(self) -> float:
-        names = self._spool.names(PASS + 1)
-        if not names:
+        """Looks again soon after anything was sent: a task leaves its event to whoever has the turn."""
+        if not self._spool.names(1):
             return POLL_EVERY
-        with self._turn() as mine:
-            return BUSY_AGAIN if not mine or self._send(names) else POLL_EVERY
+        with self._turn.taken() as mine:
+            if not mine:
+                return BUSY_AGAIN
+            names, held = self._sendable()
+            more = self._send(names)
+        return 0.0 if more else BUSY_AGAIN if names or held else POLL_EVERY
+
+    def _sendable(self) -> tuple[list[str], bool]:
+        """What may go out in this order, oldest first, and whether something must wait for its elders."""
+        before = horizon(self._spool.root)  # before the listing: what leaves a journal is in it
+        names = self._spool.names(PASS + 1)
+        if before is None or not names or names[-1] < before:
+            return names, False
+        return [name for name in names if name < before], True
 
     def _send(self, names: list[str]) -> bool:
         """Sends the first of them; gives whether more wait."""
@@ -159,22 +173,6 @@ class Drainer:
             if letter is not None:
                 yield letter
 
-    @contextmanager
-    def _turn(self) -> Iterator[bool]:
-        """Whether it is this process's turn; frees the lock afterwards."""
-        if self._lock_file is None:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            self._lock_file = os.open(self._spool.root / "drainer.lock", flags, 0o600)
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            fcntl.flock(self._lock_file, fcntl.LOCK_UN)
-
     def _start(self) -> None:
         if self._thread is not None and self._thread.is_alive():  # another thread of this process was faster
             return
@@ -194,16 +192,13 @@ class Drainer:
             self._thread.join(LAST_TURN)
 
     def _forget_parent(self) -> None:
-        """A child has its parent's memory, not its threads: nothing that a thread might hold may stay. The
-        lock belongs to the open file, which parent and child share: closing leaves the parent's lock."""
+        """A child has its parent's memory, not its threads: nothing that a thread might hold may stay."""
         self._thread = None
         self._starting = threading.Lock()
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._journal.forget()
-        if self._lock_file is not None:
-            os.close(self._lock_file)
-            self._lock_file = None
+        self._turn.forget()
 
 
 def _in_child(reference: weakref.ref[Drainer]) -> None:

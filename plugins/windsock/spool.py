@@ -37,7 +37,6 @@ MAX_EVENT_BYTES = 1024 * 1024  # far above what the builders' bounds allow, far 
 MAX_BAD = 1_000  # files kept in bad/: enough to see what is wrong, not enough to fill a disk
 PIECE = 500  # names that are looked at without a pause: some tenths of a millisecond
 BREATH = 0.0001  # seconds: long enough for a thread that waits for the GIL to get it
-STRANDED_AFTER = 60  # seconds in new/; a drainer comes by every second, and backs off for half a minute
 ABANDONED_AFTER = 3600.0  # seconds in tmp/: its writer is dead, who needed milliseconds
 
 
@@ -119,11 +118,6 @@ class Spool:
             count, total = count + events, total + size
         self._quota.measured(count, total)
         return oldest
-
-    def stranded(self, most: int) -> list[str]:
-        """The oldest events that have waited so long that nobody seems to drain on this host."""
-        before = f"{time.time_ns() - STRANDED_AFTER * 10**9:020d}"
-        return [name for name in self.names(most) if name < before and NAME.fullmatch(name)]
 
     def read(self, name: str) -> Letter | None:
         """The event in that file; None if another took it meanwhile, or if it is none and was set aside."""

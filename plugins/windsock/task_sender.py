@@ -2,7 +2,8 @@
 
 The process is forked for one task and ended with `os._exit`, and Airflow commits a final failure only after
 its hook has returned. So: try, and what does not go out within the budget goes out with whoever drains next.
-On a worker's host that may be another task: nothing else there lives long enough.
+On a worker's host that may be another task: nothing else there lives long enough. What is older goes first:
+events of one run stay in order, whoever sends them.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ import time
 
 from windsock.backoff import Backoff
 from windsock.courier import Courier, Later
+from windsock.horizon import horizon
 from windsock.spool import Spool
+from windsock.turn import TURN, Turn
 
 log = logging.getLogger("windsock.task")
 
 LEAST_USEFUL = 0.02  # seconds: with less, an attempt would fail for want of time and blame the monitor
-CATCH_UP = 50  # events of others that a hook takes along: a request that takes milliseconds
+PROBE_SECONDS = 0.25  # for the first attempt after a failure: a monitor that is back answers in milliseconds
+TURN_WAIT = 0.05  # seconds; another's request takes milliseconds, or is in trouble
+CATCH_UP = 50  # events: a request that takes milliseconds
 
 
 class TaskSender:
@@ -25,34 +30,43 @@ class TaskSender:
 
     def __init__(self, spool: Spool, courier: Courier, backoff: Backoff, budget: float) -> None:
         self._spool, self._courier, self._backoff = spool, courier, backoff
+        self._turn = Turn(spool.root / TURN)
         self._budget = budget
         self._task = ""
         self._left = 0.0
-        self._unsent: list[str] = []
 
     def send(self, task: str, name: str) -> None:
-        """Tries to send file `name`, and what this task has put before; `task` is the task instance's id."""
+        """Tries to send file `name`, and what is older; `task` is the task instance's id."""
         if task != self._task:
-            self._task, self._left, self._unsent = task, self._budget, []
-        self._unsent.append(name)
+            self._task, self._left = task, self._budget
         if self._left < LEAST_USEFUL or self._backoff.wait() > 0:
             return
-        ends = time.monotonic() + self._left
+        started = time.monotonic()
+        most = min(self._left, PROBE_SECONDS) if self._backoff.failing() else self._left
         try:
-            self._try(ends)
+            self._try(name, started + most)
         finally:
-            self._left = ends - time.monotonic()
+            self._left -= time.monotonic() - started
 
-    def _try(self, ends: float) -> None:
-        try:
-            self._carry(self._unsent, ends)
-            self._unsent = []
-            self._carry(self._spool.stranded(CATCH_UP), ends)
-        except Later as later:
-            self._backoff.failed(later.wait)
-            # This is a line in the task's own log: a monitor that is down does not belong there.
-            level = logging.WARNING if later.misconfigured else logging.DEBUG
-            log.log(level, "windsock: the event waits in the spool: %s", later)
+    def _try(self, name: str, ends: float) -> None:
+        with self._turn.taken(min(TURN_WAIT, ends - time.monotonic())) as mine:
+            if not mine:  # whoever has it looks again, and finds this event too
+                return
+            try:
+                self._carry(self._due(name), ends)
+            except Later as later:
+                self._backoff.failed(later.wait)
+                # This is a line in the task's own log: a monitor that is down does not belong there.
+                level = logging.WARNING if later.misconfigured else logging.DEBUG
+                log.log(level, "windsock: the event waits in the spool: %s", later)
+
+    def _due(self, name: str) -> list[str]:
+        """Oldest first, up to `name`: what is younger is its own writer's business. Nothing where a living
+        process holds an older event: it sends both in a moment."""
+        before = horizon(self._spool.root)
+        if before is not None and before < name:
+            return []
+        return [other for other in self._spool.names(CATCH_UP) if other <= name]
 
     def _carry(self, names: list[str], ends: float) -> None:
         letters = [letter for name in names if (letter := self._spool.read(name))]

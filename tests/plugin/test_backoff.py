@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from windsock.backoff import FIRST_WAIT, LONGEST_WAIT, Backoff
+from windsock.backoff import FIRST_WAIT, LONGEST_ASKED, LONGEST_WAIT, Backoff
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_it_grows_and_is_capped_with_jitter(path: Path) -> None:
 
 def test_the_monitor_s_own_wish_counts_within_the_cap(path: Path) -> None:
     assert Backoff(path).failed(at_least=12.0) >= 12.0
-    assert Backoff(path).failed(at_least=86_400.0) == LONGEST_WAIT
+    assert Backoff(path).failed(at_least=86_400.0) == LONGEST_ASKED
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{}", '{"failures": "x", "until": 1}', "\xff"])
@@ -48,4 +48,4 @@ def test_a_broken_file_is_as_none(path: Path, text: str) -> None:
 
 def test_a_clock_that_was_set_back_does_not_silence_us_for_long(path: Path) -> None:
     path.write_text(json.dumps({"failures": 1, "until": time.time() + 86_400}))
-    assert Backoff(path).wait() == LONGEST_WAIT
+    assert Backoff(path).wait() == LONGEST_ASKED

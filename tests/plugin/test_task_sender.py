@@ -13,9 +13,11 @@ from tests.plugin.conftest import WAIT
 from tests.plugin.receiver import Answer, Receiver, status
 from windsock.backoff import Backoff
 from windsock.courier import Courier
+from windsock.journal import Journal
 from windsock.settings import Settings
 from windsock.spool import Spool
-from windsock.task_sender import TaskSender
+from windsock.task_sender import CATCH_UP, TaskSender
+from windsock.turn import TURN, Turn
 
 BUDGET = 0.3  # seconds
 
@@ -35,15 +37,52 @@ def put(spool: Spool, number: int) -> str:
     return spool.put(json.dumps({"id": f"event:{number}"}).encode())
 
 
-def test_its_own_events_go_out_at_once_and_nobody_else_s(
+def test_its_events_go_out_at_once_after_what_is_older_and_before_what_is_younger(
     settings: Settings, spool: Spool, receiver: Receiver
 ) -> None:
-    foreign = put(spool, 0)
+    put(spool, 0)
     sender = make(settings, spool)
-    sender.send("task", put(spool, 1))
+    own = put(spool, 1)
+    younger = put(spool, 9)
+    sender.send("task", own)
+    assert receiver.ids == ["event:0", "event:1"]
+    assert spool.names() == [younger]
+
+
+def test_it_leaves_its_event_to_whoever_sends_just_now(
+    settings: Settings, spool: Spool, receiver: Receiver
+) -> None:
+    sender = make(settings, spool)
+    name = put(spool, 1)
+    with Turn(spool.root / TURN).taken() as mine:
+        sender.send("task", name)
+        assert mine
+    assert receiver.seen == 0
+    assert Backoff(settings.spool_dir / "backoff").wait() == 0, "the monitor is not to blame"
     sender.send("task", put(spool, 2))
     assert receiver.ids == ["event:1", "event:2"]
-    assert spool.names() == [foreign]
+
+
+def test_it_never_overtakes_what_a_living_process_has_in_its_journal(
+    settings: Settings, spool: Spool, receiver: Receiver
+) -> None:
+    journal = Journal(spool)
+    journal.append(b'{"id": "event:0"}')
+    make(settings, spool).send("task", put(spool, 1))
+    assert receiver.seen == 0
+    journal.hand_over()
+    make(settings, spool).send("task", put(spool, 2))
+    assert receiver.ids == ["event:0", "event:1", "event:2"]
+    journal.forget()
+
+
+def test_of_a_long_backlog_a_task_carries_the_oldest_part(
+    settings: Settings, spool: Spool, receiver: Receiver
+) -> None:
+    for number in range(CATCH_UP + 10):
+        name = put(spool, number)
+    make(settings, spool).send("task", name)
+    assert receiver.ids == [f"event:{number}" for number in range(CATCH_UP)]
 
 
 @pytest.mark.parametrize("answer", [scripted.hang, scripted.drip])
@@ -98,7 +137,7 @@ def test_each_task_of_one_process_has_a_budget_of_its_own(
     sender.send("first", put(spool, 1))
     Backoff(settings.spool_dir / "backoff").succeeded()
     sender.send("second", put(spool, 2))
-    assert receiver.ids == ["event:2"]
+    assert receiver.ids == ["event:1", "event:2"]
 
 
 def test_no_budget_no_attempt(settings: Settings, spool: Spool, receiver: Receiver) -> None:
@@ -120,20 +159,6 @@ def test_another_drainer_took_the_file(settings: Settings, spool: Spool, receive
     spool.remove(name)
     make(settings, spool).send("task", name)
     assert receiver.seen == 0
-
-
-def test_where_nobody_drains_a_task_takes_old_events_along(
-    settings: Settings, spool: Spool, receiver: Receiver
-) -> None:
-    """A Celery worker's host: no process with a drain lives there."""
-    fresh = put(spool, 1)
-    for number in (2, 3):
-        name = put(spool, number)
-        hour_old = f"{int(name[:20]) - 3600 * 10**9:020d}{name[20:]}"
-        (spool.root / "new" / name).rename(spool.root / "new" / hour_old)
-    make(settings, spool).send("task", put(spool, 4))
-    assert receiver.ids == ["event:4", "event:2", "event:3"]
-    assert spool.names() == [fresh]
 
 
 def test_a_wrong_secret_is_said_in_the_task_s_log(

@@ -1,0 +1,52 @@
+"""Whose turn it is to send: one process of a host at a time, so that what waits goes out in one order. The
+death of its holder frees it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+TURN = "drainer.lock"  # in the spool directory
+LOOK_AGAIN = 0.002  # seconds: a task's hook that waits looks so often
+
+
+class Turn:
+    """A lock on a file, for one thread of each process. A forked child calls `forget`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+
+    @contextmanager
+    def taken(self, within: float = 0.0) -> Iterator[bool]:
+        """Whether it is this process's turn, at the latest after so many seconds. Raises OSError."""
+        if self._file is None:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not self._locked(self._file, time.monotonic() + within):
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            if self._file is not None:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _locked(self, file: int, until: float) -> bool:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    return False
+            time.sleep(LOOK_AGAIN)
+
+    def forget(self) -> None:
+        """The lock belongs to the open file, which parent and child share: closing leaves the parent's."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
