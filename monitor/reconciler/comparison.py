@@ -116,7 +116,7 @@ class Comparison:
                 if not spent:
                     self.pace(listing).took(page.asked, page.seconds)
                     if self._holds_too_much(window, page):
-                        return _halved(window)
+                        return _halved(window, page.moment)
                 spent.append(page.seconds)
                 waiting = await self._filling.fill(listing, page)
                 mark = min([mark, page.moment, *waiting])
@@ -138,5 +138,6 @@ class Comparison:
         self._marks |= marks
 
 
-def _halved(window: Window) -> Window:
-    return Window(window.since, window.since + ((window.until or window.now) - window.since) / 2, window.now)
+def _halved(window: Window, moment: datetime) -> Window:
+    """`moment` is Airflow's present, as `since` is."""
+    return Window(window.since, window.since + ((window.until or moment) - window.since) / 2, window.now)

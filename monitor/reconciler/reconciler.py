@@ -148,7 +148,11 @@ class Reconciler:
 
     async def _compare_snapshot(self, snapshot: Snapshot) -> bool:
         self._snapped[snapshot.name] = self._clock()
-        await snapshot.compare()
+        try:
+            await snapshot.compare()
+        except AirflowUnreachable:
+            del self._snapped[snapshot.name]  # there was no answer: it is due again at the next poll
+            raise
         return False
 
     async def _go_into_the_past(self, name: str) -> bool:
@@ -158,6 +162,7 @@ class Reconciler:
 
     async def _compare_assets(self) -> None:
         await self._present.catch_up(ASSETS)
+        self._standing.parts.pop(ASSETS.name, None)
 
     async def _attempt(self, work: Callable[[], Awaitable[None]]) -> bool:
         result = "ok"

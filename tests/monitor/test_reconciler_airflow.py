@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
+from uuid import UUID
 
 import pytest
 
@@ -233,3 +235,42 @@ def test_an_airflow_that_was_away_is_caught_up_with(
 
     asyncio.run(story())
     assert settled(spooled(airflow)) <= set(logged(database))
+
+
+def test_the_runs_of_another_time_and_what_is_set_by_hand_in_them(
+    airflow: AirflowServer, past: Past, database: Database
+) -> None:
+    """Airflow's own queries at both sides of what is recent: a run due a year ago, and its task later."""
+    began = utc_now()
+    due = {"logical_date": None, "run_after": (began - timedelta(days=400)).isoformat()}
+    run_id = airflow.api("POST", "/dags/broken/dagRuns", due)["dag_run_id"]
+    airflow.wait_for_run("broken", run_id)
+    ((ti_id,),) = airflow.query(
+        "SELECT id FROM task_instance WHERE run_id = ? AND task_id = 'train'", run_id
+    )  # upstream_failed
+    task = f"task:{UUID(str(ti_id))}"
+
+    async def story() -> None:
+        async with reconciling(airflow, database, began) as reconciler:
+            complete = partial(_tells, database, f"broken/{run_id}", f"{task}:upstream_failed")
+            await _poll_until(reconciler, complete)
+            path = f"/dags/broken/dagRuns/{quote(run_id, safe='')}/taskInstances/train"
+            await asyncio.to_thread(airflow.api, "PATCH", path, {"new_state": "success"})
+            await _poll_until(reconciler, partial(_tells, database, f"{task}:success"))
+
+    asyncio.run(story())
+
+
+def _tells(database: Database, *wanted: str) -> bool:
+    """Whether the log has an event of each of these ids or subjects."""
+    told = logged(database)
+    return set(wanted) <= {*told, *(event["subject"] for event in told.values())}
+
+
+async def _poll_until(reconciler: Reconciler, complete: Callable[[], bool]) -> None:
+    running = asyncio.create_task(reconciler.run())
+    try:
+        await asyncio.to_thread(wait.until, complete, "the reconciler to have told it", 30)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

@@ -1,0 +1,101 @@
+"""A reconciler at work against a scripted Airflow and a real database."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from monitor import event_log
+from monitor.airflow_api import AirflowApi
+from monitor.database import Database
+from monitor.events import rest
+from monitor.ingest import Ingest, Wakes
+from monitor.metrics import Metrics
+from monitor.reconciler import Reconciler
+from monitor.reconciler.snapshots import Snapshot
+from monitor.rules import default_rules
+from monitor.telling import Telling
+from monitor.wake import Wake
+from tests.monitor.airflow_api_fake import (
+    PASSWORD,
+    USERNAME,
+    FakeAirflow,
+)
+from tests.monitor.conftest import NOW
+
+INTERVAL = 15.0
+STEP = 300  # rows of a listing in one comparison
+RETENTION = timedelta(days=90)
+
+
+def ago(**units: float) -> Any:
+    return NOW - timedelta(**units)
+
+
+@dataclass
+class Scene:
+    """A reconciler at work, and the log that it fills."""
+
+    reconciler: Reconciler
+    ingest: Ingest
+    wakes: Wakes
+    metrics: Metrics
+    database: Database
+
+    def logged(self) -> list[str]:
+        page = self.database.read_now(lambda connection: event_log.read_after(connection, 0, 20_000))
+        return [json.loads(event.body)["id"] for event in page.events]
+
+    def trouble(self) -> str | None:
+        return self.reconciler.status.last_error
+
+    def count(self, name: str, **labels: str) -> float:
+        registry: CollectorRegistry = self.metrics.registry
+        return registry.get_sample_value(name, {"deployment": "local", **labels}) or 0.0
+
+
+@asynccontextmanager
+async def scene(
+    fake: FakeAirflow, database: Database, interval: float = INTERVAL, snapshots: Sequence[Snapshot] = ()
+) -> AsyncIterator[Scene]:
+    wakes, metrics = Wakes(Wake(), Wake(), Wake()), Metrics()
+    ingest = Ingest(
+        database, default_rules((), ()), Telling(timedelta(days=1)), wakes, metrics, fake.clock, "example.com"
+    )
+    api = AirflowApi("local", fake.url, USERNAME, PASSWORD, 10, fake.clock)
+    reconciler = Reconciler(
+        *(api, database, ingest, wakes.reconciler, metrics, fake.clock, interval),
+        retention=RETENTION,
+        snapshots=snapshots,
+        max_rows=STEP,
+    )
+    writer = asyncio.create_task(ingest.run())
+    try:
+        yield Scene(reconciler, ingest, wakes, metrics, database)
+    finally:
+        writer.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await writer
+        await api.close()
+
+
+def play(
+    fake: FakeAirflow, database: Database, act: Callable[[Scene], Awaitable[None]], interval: float = INTERVAL
+) -> None:
+    async def story() -> None:
+        async with scene(fake, database, interval) as on:
+            await act(on)
+
+    asyncio.run(story())
+
+
+def run_ids(fake: FakeAirflow, *runs: str) -> set[str]:
+    """The ids under which these runs stand in the log."""
+    built = [rest.run_event("local", row, NOW) for row in fake.runs if row["dag_run_id"] in runs]
+    return {event.id for event in built if event}
