@@ -23,6 +23,7 @@ from monitor.mailer.mailbox import Mailbox
 from monitor.mailer.smtp import Server, SmtpMailer
 from monitor.metrics import Metrics
 from monitor.reconciler import Reconciler
+from monitor.reconciler.snapshots import snapshots
 from monitor.render import Renderer
 from monitor.retention import Retention
 from monitor.rules import default_rules
@@ -90,7 +91,10 @@ def _assemble(settings: Settings, clock: Clock) -> Parts:
     ingest = Ingest(database, rules, telling, wakes, metrics, clock, settings.mail_host)
     apis = AirflowApi.all_of(settings, clock)
     reconcilers = [
-        Reconciler(api, database, ingest, wakes.reconciler, metrics, clock, settings.reconcile_interval)
+        Reconciler(
+            *(api, database, ingest, wakes.reconciler, metrics, clock, settings.reconcile_interval),
+            snapshots=snapshots(api, database, ingest, metrics, clock),
+        )
         for api in apis.values()
     ]
     mailbox = None if settings.smtp_host else Mailbox(settings.home / "mailbox", clock)

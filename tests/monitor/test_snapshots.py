@@ -183,11 +183,14 @@ def test_another_error_in_the_same_file(fake: FakeAirflow, database: Database) -
     async def act(on: Scene) -> None:
         await on.report()
         other = import_error_id("broken.py", "SyntaxError")
-        fake.import_errors = [listed(trace="SyntaxError"), listed("other/broken.py", "NameError")]
+        fake.import_errors = [
+            listed(trace="SyntaxError"),
+            listed("other/broken.py", "NameError", import_error_id=2),
+        ]
         mended, broken, apart = await on.told(on.errors)
         assert (mended["data"]["error_id"], mended["data"]["replaced_by"]) == (ERROR, other)
         assert (broken["id"], apart["subject"]) == (other, "other/broken.py")
-        fake.import_errors = [listed("other/broken.py", "NameError")]
+        fake.import_errors = [listed("other/broken.py", "NameError", import_error_id=2)]
         (mended,) = await on.told(on.errors)
         assert (mended["data"]["error_id"], mended["data"]["replaced_by"]) == (other, None)
 
@@ -201,7 +204,7 @@ def test_a_hidden_trace_makes_no_event_and_mends_nothing(
 
     async def act(on: Scene) -> None:
         await on.report()
-        fake.import_errors = [listed(trace=hidden), listed("never/seen.py", hidden)]
+        fake.import_errors = [listed(trace=hidden), listed("never/seen.py", hidden, import_error_id=2)]
         assert await on.told(on.errors) == []
         assert await on.told(on.errors) == []
         assert on.rejected() == 2
@@ -214,7 +217,9 @@ def test_a_hidden_trace_makes_no_event_and_mends_nothing(
 
 def test_a_row_that_makes_no_sense_holds_up_no_other(fake: FakeAirflow, database: Database) -> None:
     async def act(on: Scene) -> None:
-        fake.import_errors = [listed(filename=None), listed("b.py", timestamp="soon"), listed()]
+        fake.import_errors = [listed(None), listed("b.py", timestamp="soon"), listed()]
+        for number, row in enumerate(fake.import_errors):
+            row["import_error_id"] = number
         assert ids(await on.told(on.errors)) == [ERROR]
         fake.dag_rows = [dag("a", False), {"dag_id": "b", "is_paused": None}]
         await on.told(on.pauses)
@@ -241,13 +246,13 @@ def test_who_may_not_list_import_errors_is_told_so_once(
 
 
 def test_half_a_listing_mends_nothing(fake: FakeAirflow, database: Database) -> None:
-    many = [listed(f"{number}.py") for number in range(150)]
+    many = [listed(f"{number}.py", import_error_id=number) for number in range(150)]
 
     async def act(on: Scene) -> None:
         fake.import_errors = many
         assert len(await on.told(on.errors)) == 150
         fake.before_answer = lambda request: fake.failures.extend(
-            [("importErrors", JSONResponse({}, 500))] if "offset=100" in str(request.url) else []
+            [("importErrors", JSONResponse({}, 500))] if "offset=0" not in str(request.url) else []
         )
         with pytest.raises(AirflowUnreachable):
             await on.told(on.errors)
