@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
@@ -75,7 +76,11 @@ class Handler(BaseHTTPRequestHandler):
         return found
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        length = int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if len(body) < length:  # its sender died: a monitor takes no half requests
+            self.close_connection = True
+            return
         self.receiver.seen += 1
         if not self._signed(body):
             self.receiver.wrong.append(f"signature: {dict(self.headers)}")
@@ -102,7 +107,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name.replace("_", "-"), value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        with suppress(BrokenPipeError, ConnectionResetError):  # its sender died meanwhile
+            self.wfile.write(body)
 
     def log_message(self, *_arguments: object) -> None:
         """Quiet."""
