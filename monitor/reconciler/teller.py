@@ -12,7 +12,7 @@ from monitor.events import Event
 from monitor.ingest import Ingest
 from monitor.metrics import Metrics
 
-COMMIT_WAIT = timedelta(seconds=30)
+COMMIT_WAIT = timedelta(seconds=15)
 """How old the log's last word must have been when Airflow was asked. Hooks fire before the commit, and the
 dag-processor commits once it has stored all that a file holds; another monitor may have told of an answer
 later than this one's."""
