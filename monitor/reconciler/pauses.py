@@ -26,8 +26,8 @@ class Pauses:
 
     name = "dags"
     every = timedelta(seconds=60)
-    """A page of 100 DAGs takes Airflow 20 to 50 ms (3.3.2, 3.0.2; SQLite): a thousand DAGs cost it less than a
-    hundredth of its time so, and people pause DAGs some times a day."""
+    """A page of 100 DAGs takes Airflow 20 to 50 ms (3.3.2, 3.0.2; SQLite): a thousand DAGs cost it less than
+    a hundredth of its time so, and people pause DAGs some times a day."""
 
     def __init__(
         self, api: AirflowApi, database: Database, ingest: Ingest, metrics: Metrics, clock: Clock

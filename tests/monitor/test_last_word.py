@@ -59,6 +59,13 @@ def test_a_task_set_back_is_told_again(database: Database) -> None:
     assert [event.id for event in told_again(database, failed, success)] == [f"task:{TI}:failed:2"]
 
 
+def test_reporters_who_count_tries_otherwise_do_not_go_on_for_ever(database: Database) -> None:
+    tell(database, *(task_event(state, ti_id=TI, try_number=2) for state in ("failed", "success")))
+    row = task_event("failed", ti_id=TI, try_number=1)
+    tell(database, *told_again(database, row))
+    assert told_again(database, row) == []
+
+
 def test_set_back_more_often_than_is_looked_up_at_once(database: Database) -> None:
     failed, success = run_event("failed"), run_event("success")
     times = TRIED_AT_ONCE + 3
