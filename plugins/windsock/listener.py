@@ -18,6 +18,7 @@ from typing import Any
 
 from airflow.listeners import hookimpl
 
+from windsock import error_text
 from windsock import settings as configuration
 from windsock.backoff import Backoff
 from windsock.courier import Courier
@@ -66,7 +67,12 @@ class Listener:
     def on_starting(self, component: object) -> None:
         """A scheduler, dag-processor or triggerer sends what its predecessor left. The api-server has no such
         hook, and starts its thread with its first event; a task's process never does."""
-        if self._drainer is not None and type(component).__name__ != "TaskRunnerMarker":
+        if type(component).__name__ == "TaskRunnerMarker":
+            return
+        self._safely(
+            error_text.mask, ""
+        )  # importing Airflow's masker takes up to a second: not in a hook later
+        if self._drainer is not None:
             self._safely(self._drainer.wake)
 
     @hookimpl
@@ -121,7 +127,7 @@ class Listener:
     def on_existing_dag_import_error(self, filename: str, stacktrace: str) -> None:
         self._safely(self._report, "on_existing_dag_import_error", filename, stacktrace)
 
-    def _safely(self, action: Callable[..., None], *objects: Any) -> None:
+    def _safely(self, action: Callable[..., object], *objects: Any) -> None:
         """Never raises. SystemExit and the like pass: they are a signal's, meant for Airflow, not ours."""
         try:
             action(*objects)
