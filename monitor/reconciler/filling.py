@@ -24,6 +24,8 @@ SETTLED = timedelta(seconds=15)
 """How old the log's last word must have been when Airflow was asked, before Airflow's answer contradicts it:
 hooks fire before the commit."""
 
+MAX_REJECTED = 1_000  # rows that make no sense whose names are remembered; then they are said once more
+
 logger = logging.getLogger(__name__)
 
 
@@ -46,6 +48,7 @@ class Filling:
         self._clock = clock
         self._retention = retention
         self._said = False
+        self._rejected: set[tuple[str, str]] = set()
 
     async def fill(self, listing: Listing, page: Page) -> list[datetime]:
         """Tell what is to be told of a page; answers since when those wait that are too young.
@@ -113,7 +116,12 @@ class Filling:
             )
 
     def _reject(self, listing: Listing, row: Row, error: EventError) -> None:
-        """One row that makes no sense holds up no other; it is the same at the next look, so it is passed."""
+        """One row that makes no sense holds up no other; it is the same at the next look, and said once."""
         name = "/".join(str(row.get(key)) for key in ("dag_id", "dag_run_id", "task_id", "id") if key in row)
+        if (name, str(error)) in self._rejected:
+            return
+        if len(self._rejected) >= MAX_REJECTED:
+            self._rejected.clear()
+        self._rejected.add((name, str(error)))
         logger.warning("%s: %s of %s makes no event: %s", self._deployment, name, listing.name, error)
         self._metrics.events.labels("rejected", "reconciler").inc()
