@@ -29,15 +29,12 @@ TASK_TIMES = ("start_date", "end_date")
 
 
 def of_run(run: Any, msg: str | None = None, *, state: str) -> Facts:
-    get = _reader(run)
-    facts = {
-        "dag_id": run.dag_id,
-        "run_id": run.run_id,
-        "state": state,
-        "run_type": value(get("run_type")),
-    }
+    held = run.__dict__
+    facts = {"dag_id": run.dag_id, "run_id": run.run_id, "state": state}
+    facts["run_type"] = value(held["run_type"] if "run_type" in held else getattr(run, "run_type", None))
     for name in RUN_TIMES:
-        facts[name] = _text(get(name))
+        moment = held[name] if name in held else getattr(run, name, None)
+        facts[name] = None if moment is None else moment.isoformat()
     facts["message"] = msg if msg in AIRFLOW_S_WORDS else _masked(msg)
     return facts
 

@@ -168,3 +168,15 @@ def test_import_errors_differ_by_the_whole_trace() -> None:
         built("on_new_dag_import_error", SOURCE, "f.py", first + "x" * 100_000)["id"] for first in ("a", "b")
     }
     assert len(ids) == 2
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(VALUES)
+def test_it_is_json_as_the_standard_library_writes_it(document: Any) -> None:
+    plain = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    assert serialize(document) == plain.encode("utf-8", "replace")

@@ -3,6 +3,7 @@ live in the same processes, and a run of one follows a run of another: what dist
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import time
@@ -10,8 +11,6 @@ from typing import Any
 
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
-
-STARTED = time.perf_counter()
 
 
 class Plain:
@@ -36,9 +35,9 @@ class Plain:
 
 
 def openlineage() -> Any:
-    from airflow.providers.openlineage.plugins.listener import get_openlineage_listener
-
-    return get_openlineage_listener()
+    return importlib.import_module(
+        "airflow.providers.openlineage.plugins.listener"
+    ).get_openlineage_listener()
 
 
 def windsock() -> Any:
