@@ -94,6 +94,8 @@ def _assemble(settings: Settings, clock: Clock) -> Parts:
         Reconciler(
             *(api, database, ingest, wakes.reconciler, metrics, clock, settings.reconcile_interval),
             snapshots=snapshots(api, database, ingest, metrics, clock),
+            first_look_back=timedelta(hours=settings.first_look_back_hours),
+            retention=timedelta(days=settings.retention_days),
         )
         for api in apis.values()
     ]
