@@ -21,7 +21,7 @@ from monitor.airflow_api import AirflowApi, Page
 from monitor.clock import utc_now
 from monitor.reconciler.comparison import OVERLAP
 from monitor.reconciler.listings import LISTINGS, Listing, Window
-from monitor.reconciler.pace import Pace
+from monitor.reconciler.pace import ANSWERS, Pace
 
 ENVIRONMENTS = Path(__file__).resolve().parents[2] / ".windsock" / "env"
 INTERVAL = timedelta(seconds=15)  # WINDSOCK_RECONCILE_INTERVAL's default
@@ -132,8 +132,9 @@ def _line(name: str, seconds: list[float]) -> None:
 
 def _every(listing: Listing, cost: Costs) -> float:
     """Seconds from one question to the next."""
-    pace = Pace()
-    pace.took(utc_now(), cost[listing.name])
+    pace = Pace(listing.longest)
+    for _ in range(ANSWERS):
+        pace.took(utc_now(), cost[listing.name])
     return max(INTERVAL, pace.pause).total_seconds()
 
 

@@ -30,6 +30,11 @@ RECENT = timedelta(hours=2)
 """A run is recent for so long after it was due: longer than most runs take, and short enough that a busy
 Airflow has some thousands of task instances in it."""
 
+LONGEST_FRESH = timedelta(minutes=1)
+"""What happens just now is asked for so often whatever it costs,"""
+LONGEST_OLD = timedelta(hours=1)
+"""and a state that was set by hand in an old run waits no longer than this."""
+
 SHARED = timedelta(minutes=30)
 """What both halves list, so that clocks may differ by so much without anything falling between them."""
 
@@ -48,13 +53,16 @@ Pages = Callable[[AirflowApi, Window], AsyncGenerator[Page, None]]
 
 @dataclass(frozen=True)
 class Listing:
-    """One listing. A row may be told once it is `wait` old; `age_from` is None where it may at once."""
+    """One listing. A row may be told once it is `wait` old; `age_from` is None where it may at once.
+    `longest`: from one question to the next, at the most (pace.py).
+    """
 
     name: str
     pages: Pages
     build: rest.Builder
     age_from: Callable[[rest.Row], datetime | None]
     wait: timedelta
+    longest: timedelta
 
     def waiting_since(self, row: rest.Row, now: datetime) -> datetime | None:
         """When the change of a row that is still to wait was made; None where it may be told.
@@ -83,18 +91,18 @@ def _due_long_ago(window: Window) -> Between:
     return None, (window.until or window.now) - RECENT + SHARED
 
 
-def _tasks(name: str, due: Callable[[Window], Between]) -> Listing:
+def _tasks(name: str, due: Callable[[Window], Between], longest: timedelta) -> Listing:
     def pages(api: AirflowApi, window: Window) -> AsyncGenerator[Page, None]:
         return api.task_instances_updated(window.since, window.until, rest.TASK_STATES_SHOWN, due(window))
 
-    return Listing(name, pages, rest.task_event, _changed, HEAD_START)
+    return Listing(name, pages, rest.task_event, _changed, HEAD_START, longest)
 
 
-def _runs(name: str, due: Callable[[Window], Between]) -> Listing:
+def _runs(name: str, due: Callable[[Window], Between], longest: timedelta) -> Listing:
     def pages(api: AirflowApi, window: Window) -> AsyncGenerator[Page, None]:
         return api.runs_updated(window.since, window.until, RUN_STATES, due(window))
 
-    return Listing(name, pages, rest.run_event, _changed, HEAD_START)
+    return Listing(name, pages, rest.run_event, _changed, HEAD_START, longest)
 
 
 ASSETS = Listing(
@@ -103,11 +111,12 @@ ASSETS = Listing(
     rest.asset_event,
     _made_alone,
     CREATED_RUNS_WAIT,
+    LONGEST_FRESH,
 )
 LISTINGS = (  # a run's end is told after the ends of its tasks
-    _tasks("task_instances", _due_recently),
-    _runs("dag_runs", _due_recently),
+    _tasks("task_instances", _due_recently, LONGEST_FRESH),
+    _runs("dag_runs", _due_recently, LONGEST_FRESH),
     ASSETS,
-    _tasks("old_task_instances", _due_long_ago),
-    _runs("old_dag_runs", _due_long_ago),
+    _tasks("old_task_instances", _due_long_ago, LONGEST_OLD),
+    _runs("old_dag_runs", _due_long_ago, LONGEST_OLD),
 )
