@@ -101,7 +101,8 @@ def report(times: Times) -> None:
             taken = sorted(times[peer, hook])
             middle, p99 = statistics.median(taken), taken[min(len(taken) - 1, len(taken) * 99 // 100)]
             shown = " ".join(f"{1000 * seconds:9.3f}" for seconds in (middle, p99, taken[-1]))
-            print(f"{hook:28} {peer:12} {len(taken):6} {shown}       {other / middle:8.1f}")
+            ratio = "" if peer == "none" else f"{other / middle:8.1f}"
+            print(f"{hook:28} {peer:12} {len(taken):6} {shown}       {ratio}")
 
 
 if __name__ == "__main__":
