@@ -21,7 +21,7 @@ def horizon(root: Path) -> str | None:
 
 
 def _first_held(path: Path) -> str | None:
-    """The moment of the first line that the spool lacks. None for what is no journal of ours: whoever recovers
+    """The moment of the first line that the spool lacks. None for what is no journal: whoever recovers
     journals says what is wrong with it."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
