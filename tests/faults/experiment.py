@@ -95,6 +95,10 @@ def _verdict(
     events = stage.monitor.events()
     entries = ledger.read(stage.database)
     (stage.folder / "events.json").write_text(json.dumps(events, indent=1))
+    letters = [
+        {"event": mail.message["X-Windsock-Event"], "to": mail.recipients} for mail in stage.smtp.mails
+    ]
+    (stage.folder / "mails.json").write_text(json.dumps(letters, indent=1))
     return Verdict(
         seed=seed,
         seconds=seconds,

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 from monitor.events import run_id_of
 from tests.airflow_server import AirflowServer
-from tests.faults.ledger import Entry
+from tests.faults.ledger import REFUSED, Entry
 from tests.faults.stage import MAILED_SUCCESS, RECIPIENTS
 from tests.faults.states import base
 from tests.smtp_server import Received
 
-EXCUSED = ("uncertain", "dead")
+EXCUSED = ("uncertain", REFUSED)
 """What the ledger may say of a mail that its recipient lacks."""
 
 
@@ -23,11 +23,11 @@ class Mails:
     accepted: int = 0
     uncertain: Counter[str] = field(default_factory=Counter)
     """What the ledger calls uncertain, by whether the server had taken it."""
-    dead: int = 0
+    refused: int = 0
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     false: list[str] = field(default_factory=list)
-    """Mails about what Airflow's database does not hold."""
+    """Mails about what Airflow's database does not hold, or that the ledger denies."""
     superseded: int = 0
     """Deliveries that were rightly not sent: Airflow took the report back."""
 
@@ -54,7 +54,7 @@ def compare(expected: Mapping[str, str], ledger: Sequence[Entry], received: Iter
     for event_id, what in expected.items():
         for who in RECIPIENTS:
             _weigh(account, f"{what} to {who}", who, inbox[event_id, who], entries.get(event_id, []))
-    account.false = [f"{event_id} to {who}" for event_id, who in inbox if event_id not in expected]
+    account.false += [f"{event_id} to {who}" for event_id, who in inbox if event_id not in expected]
     account.superseded = sum(
         entry.delivery.state.value == "superseded" and base(entry.delivery.event_id) not in expected
         for entry in ledger
@@ -65,10 +65,10 @@ def compare(expected: Mapping[str, str], ledger: Sequence[Entry], received: Iter
 def _weigh(account: Mails, what: str, who: str, accepted: int, entries: Sequence[Entry]) -> None:
     verdicts = [entry.verdict(who) for entry in entries]
     account.uncertain["taken" if accepted else "not taken"] += "uncertain" in verdicts
-    account.dead += "dead" in verdicts
+    account.refused += REFUSED in verdicts
     if accepted == 0 and not any(verdict in EXCUSED for verdict in verdicts):
         account.lost.append(f"{what}: the ledger says {verdicts or 'nothing'}")
-    elif accepted == 1 and "dead" in verdicts:
-        account.false.append(f"{what}: accepted, though the ledger calls it dead")
+    elif accepted == 1 and REFUSED in verdicts:
+        account.false.append(f"{what}: accepted, though the ledger calls it refused")
     elif accepted > 1 and "uncertain" not in verdicts:
         account.doubled.append(f"{what}: accepted {accepted} times, the ledger says {verdicts}")

@@ -1,5 +1,6 @@
 """The comparison finds what is lost and doubled: a harness that cannot fail proves nothing."""
 
+from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
@@ -36,6 +37,10 @@ def entry(state: State, remaining: tuple[str, ...] = (), *answers: str) -> Entry
         "<1@example.com>", 1, NOW, NOW, None, None, None, None,
     )  # fmt: skip
     return Entry(delivery, answers)
+
+
+def because(found: Entry, reason: str) -> Entry:
+    return Entry(replace(found.delivery, reason=reason), found.answers)
 
 
 def letter(*recipients: str) -> Received:
@@ -87,7 +92,9 @@ def test_a_try_that_is_told_under_both_of_its_ids_is_doubled() -> None:
         ([entry(State.SENT)], [letter(*RECIPIENTS), letter(FIRST)], 0, 1),
         ([entry(State.SENT, (FIRST,), f"250 OK; {FIRST}: 550 5.1.1 No")], [letter(*OTHERS)], 0, 0),
         ([entry(State.UNCERTAIN, RECIPIENTS)], [], 0, 0),
-        ([entry(State.DEAD, RECIPIENTS)], [], 0, 0),
+        ([entry(State.DEAD, RECIPIENTS)], [], 3, 0),
+        ([because(entry(State.DEAD, RECIPIENTS), "refused: 550 5.7.1 No")], [], 0, 0),
+        ([because(entry(State.DEAD, (FIRST,)), "refused: 550 5.1.1 No")], [letter(*OTHERS)], 0, 0),
         ([entry(State.SUPERSEDED, RECIPIENTS)], [], 3, 0),
         ([entry(State.PENDING, RECIPIENTS)], [], 3, 0),
     ],
@@ -101,6 +108,12 @@ def test_mails_that_the_ledger_does_not_excuse(
 
 def test_mails_that_nothing_calls_for_are_false() -> None:
     assert len(mails.compare({}, [entry(State.SENT)], [letter(*RECIPIENTS)]).false) == 3
+
+
+def test_a_mail_that_was_taken_and_is_called_refused_is_false() -> None:
+    refused = because(entry(State.DEAD, RECIPIENTS), "refused: 550 5.7.1 No")
+    account = mails.compare(EXPECTED, [refused], [letter(FIRST)])
+    assert account.false == [f"etl/one failed to {FIRST}: accepted, though the ledger calls it refused"]
 
 
 def test_tries_that_airflow_reset(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ class Verdict:
         return (
             f"expected {mails.expected}, accepted {mails.accepted}, lost {len(mails.lost)}, doubled "
             f"{len(mails.doubled)}, uncertain {mails.uncertain.total()} ({mails.uncertain['taken']} taken), "
-            f"refused for good {mails.dead}, false {len(mails.false)}; superseded {mails.superseded}"
+            f"refused for good {mails.refused}, false {len(mails.false)}; superseded {mails.superseded}"
         )
 
 
