@@ -96,6 +96,11 @@ def _thing(ending: Ending) -> str:
     return _parts(ending.ids[0])[0]
 
 
+def plain(event_id: str) -> str:
+    """The id without the number of its telling: `run:…:failed:2` is `run:…:failed` once more."""
+    return ":".join(part for part in _parts(event_id) if part)
+
+
 def _parts(event_id: str) -> tuple[str, str]:
     """The thing and its state; both empty for what is neither run, task, asset nor import error."""
     match = _ID.fullmatch(event_id)

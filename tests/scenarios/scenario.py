@@ -39,7 +39,8 @@ def ran(stage: Stage, dag_id: str, *, state: str, tries: Tries) -> str:
 def ended(stage: Stage, dag_id: str, *, states: Sequence[str], tries: Tries) -> None:
     """Wait for the ends of a DAG's runs, which must be these, and until they are told."""
     stage.until_ended(dag_id, len(states))
-    assert (stage.runs(dag_id), stage.tries(dag_id)) == (list(states), tries)
+    found, expected = (stage.runs(dag_id), stage.tries(dag_id)), (list(states), dict(tries))
+    assert found == expected, f"{dag_id} became {found}, not {expected}"
     stage.until_told(dag_id)
 
 

@@ -14,16 +14,17 @@ from typing import Any, TypeVar
 
 import psycopg
 
+from tests.airflow_database import Rows, SqliteDatabase
 from tests.airflow_environment import REPOSITORY
 from tests.airflow_server import AirflowServer
-from tests.e2e.truth import RUN_ENDS, endings, untold
+from tests.e2e.truth import IN_BETWEEN, RUN_ENDS, endings, untold
 from tests.monitor_process import MonitorProcess, airflow_env
 from tests.postgres_server import PostgresServer
 from tests.scenarios.log import Log
 
 HERE = Path(__file__).parent
-PROCESSES = 10
-"""Tasks at once: most of them wait, and each supervisor that is killed takes one with it."""
+PROCESSES = 6
+"""Tasks at once: some only hold, and each supervisor that is killed takes one place with it."""
 RECONCILE_SECONDS = 2
 TOLD_SECONDS = 60.0  # a reconciler's head start, its interval and what else an idle machine does in a tenth
 
@@ -35,16 +36,20 @@ T = TypeVar("T")
 
 QUICK = {
     # An Airflow that notices within seconds what it otherwise notices within minutes.
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+    "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "1",
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
     "AIRFLOW__WORKERS__MISSING_DAG_RETRIES": "1",
     "AIRFLOW__WORKERS__MISSING_DAG_RETRY_DELAY": "1",
     "AIRFLOW__CORE__KILLED_TASK_CLEANUP_TIME": "2",
-    "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "1",
+    "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "2",
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "8",
+}
+QUICK_TO_TAKE_OVER = {
+    # How soon a scheduler is taken for dead. On a busy machine so short a time hits the living, too.
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
-    "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "2",
 }
 
 
@@ -136,14 +141,27 @@ class Stage:
             f"{dag_id} to end",
         )
 
-    def told(self, event_type: str, **data: Any) -> list[str]:
-        """The ids of the events of a type whose data say this, oldest first."""
+    def told_states(self, event_types: str, **data: Any) -> list[str]:
+        """The ends that were told, oldest first, in events of such a type whose data say this."""
+        events = [telling.event for telling in self.log.read()]
         return [
-            telling.event["id"]
-            for telling in self.log.read()
-            if telling.event["type"] == event_type
-            and all(telling.event["data"].get(name) == value for name, value in data.items())
+            event["data"]["state"]
+            for event in events
+            if event["type"].startswith(event_types)
+            and event["data"]["state"] not in IN_BETWEEN
+            and all(event["data"].get(name) == value for name, value in data.items())
         ]
+
+    def remembered(self, sql: str, *parameters: Any) -> Rows:
+        """Read the monitor's own database: to know that it has seen what is about to change."""
+        return SqliteDatabase(self.monitor.home / "windsock" / "windsock.db").query(sql, *parameters)
+
+    def write(self, name: str, text: str) -> None:
+        """Write a DAG file anew, in one step: the dag-processor never sees half of it."""
+        file = self.airflow.dags_folder / name
+        partial = file.with_suffix(".partial")
+        partial.write_text(text)
+        partial.rename(file)
 
 
 @contextmanager
