@@ -91,12 +91,17 @@ def state(connection: Connection) -> LogState:
     return LogState(row.epoch, row.last_seq, row.pruned_seq)
 
 
-def append(connection: Connection, batch: Sequence[Event], received_at: datetime) -> list[int | None]:
-    """Log what is new. Answers, in the batch's order, the seq of each event, or None for a duplicate."""
-    # The update comes first: its row lock makes this transaction the only one that appends.
-    first = connection.execute(
+def lock(connection: Connection) -> int:
+    """Be the only transaction that appends, until its end; answers the last seq."""
+    taken: int = connection.execute(
         update(log_state).values(last_seq=log_state.c.last_seq).returning(log_state.c.last_seq)
     ).scalar_one()
+    return taken
+
+
+def append(connection: Connection, batch: Sequence[Event], received_at: datetime) -> list[int | None]:
+    """Log what is new. Answers, in the batch's order, the seq of each event, or None for a duplicate."""
+    first = lock(connection)  # before anything is read
     known = _known(connection, batch)
     seqs: list[int | None] = []
     rows: list[dict[str, Any]] = []

@@ -118,12 +118,14 @@ class Ingest:
 
     def _write(self, connection: Connection, events: Sequence[Event]) -> tuple[list[bool], int]:
         now = self._clock()
-        lasting = [event for event in events if event.type != NUDGE]
+        event_log.lock(connection)
+        late = board.told_already(connection, events)
+        lasting = [event for event, known in zip(events, late, strict=True) if _lasts(event) and not known]
         logged = iter(event_log.append(connection, lasting, now))
         taken, called_for = [], 0
-        for event in events:
-            if event.type == NUDGE:
-                taken.append(True)
+        for event, known in zip(events, late, strict=True):
+            if known or not _lasts(event):
+                taken.append(not known)
                 continue
             seq = next(logged)
             taken.append(seq is not None)
@@ -148,6 +150,10 @@ class Ingest:
                 self._metrics.event_delay.labels(reporter).observe(
                     max(0.0, (now - event.time).total_seconds())
                 )
+
+
+def _lasts(event: Event) -> bool:
+    return event.type != NUDGE
 
 
 def _fail(together: list[_Waiting], error: Exception) -> None:

@@ -87,6 +87,13 @@ class AirflowApi:
         path = f"{_run_path(dag_id, run_id)}/taskInstances"
         return [row async for page in self._pages(path, "task_instances", params) for row in page.rows]
 
+    async def tries(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> Page:
+        """Every try of a task, those that are filed and the latest, without their UUIDs. Airflow does not
+        page them, and leaves out a latest one that is up_for_retry."""
+        path = f"{_run_path(dag_id, run_id)}/taskInstances/{_quoted(task_id)}/{map_index}/tries"
+        (page,) = [page async for page in self._pages(path, "task_instances", {})]
+        return page
+
     async def log_tail(
         self, dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int, lines: int
     ) -> list[str]:

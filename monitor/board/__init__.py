@@ -17,6 +17,7 @@ from monitor.board.last_words import LastWord, is_end, last_words
 from monitor.board.lists import RunName, asset_list, run, runs, tasks
 from monitor.board.rows import Row
 from monitor.board.states import RUN_ENDS, RUNNING, apply_asset, apply_run, apply_task
+from monitor.board.tries import TaskName, Try, apply_try, told_already, tries_of
 from monitor.events import Event
 from monitor.events.data import (
     AssetData,
@@ -33,6 +34,8 @@ __all__ = [
     "LastWord",
     "Row",
     "RunName",
+    "TaskName",
+    "Try",
     "apply",
     "asset_list",
     "is_end",
@@ -43,6 +46,8 @@ __all__ = [
     "runs",
     "see_dags",
     "tasks",
+    "told_already",
+    "tries_of",
 ]
 
 
@@ -53,6 +58,7 @@ def apply(connection: Connection, seq: int, event: Event) -> None:
             apply_run(connection, seq, event, event.data)
         case TaskInstanceData():
             apply_task(connection, seq, event, event.data)
+            apply_try(connection, seq, event, event.data)
         case AssetData():
             apply_asset(connection, seq, event, event.data)
         case ImportErrorData():

@@ -55,6 +55,8 @@ def _began(row: Row | RowMapping) -> datetime:
 
 
 def apply_task(connection: Connection, seq: int, event: Event, data: TaskInstanceData) -> None:
+    if data.ti_id is None:  # a later try is behind it: the board shows that one
+        return
     key = {
         "deployment": event.deployment,
         "dag_id": data.dag_id,

@@ -125,6 +125,22 @@ task_instances = Table(
     Column("last_seq", BigInteger, nullable=False),
 )
 
+# board/tries.py: what was told of each try, the earlier ones too
+tries = Table(
+    "tries",
+    metadata,
+    Column("deployment", String(100), primary_key=True),
+    Column("dag_id", String(250), primary_key=True),
+    Column("run_id", String(250), primary_key=True),
+    Column("task_id", String(250), primary_key=True),
+    Column("map_index", Integer, primary_key=True, autoincrement=False),
+    Column("try_number", Integer, primary_key=True, autoincrement=False),
+    Column("ti_id", String(36)),  # null: told without it
+    Column("state", String(20), nullable=False),
+    Column("filed", Boolean, nullable=False),  # true: as Airflow has filed it, and so for good
+    Column("last_seq", BigInteger, nullable=False),
+)
+
 # board/states.py
 assets = Table(
     "assets",

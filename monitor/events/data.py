@@ -44,7 +44,8 @@ class TaskInstanceData(Data):
     dag_id: Key
     run_id: Key
     task_id: Key
-    ti_id: TiId
+    ti_id: TiId | None
+    """None: an earlier try that Airflow has filed, whose UUID REST does not show."""
     map_index: Count = -1
     try_number: Count
     max_tries: Count = 0

@@ -9,6 +9,9 @@ from datetime import datetime, timezone
 
 DIGEST_DIGITS = 32  # 128 bits: no two names meet by chance, and the id stays short whatever the names
 
+TRY = "try:"
+"""Before the ids of tries that are told without their UUID."""
+
 CHANGING = re.compile(r"0x[0-9a-fA-F]+|(?<=PID: )[0-9]+")
 """What differs from parse to parse in the trace of one and the same error: addresses of objects, and the
 process that Airflow names where an import takes too long."""
@@ -41,6 +44,13 @@ def run_id_of(
 def task_id_of(ti_id: str, state: str) -> str:
     """The id of a task instance's state change; Airflow makes a new UUID for each try."""
     return f"task:{ti_id}:{state}"
+
+
+def earlier_try_id_of(
+    dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int, state: str
+) -> str:
+    """The id of an end that Airflow has filed of a try whose UUID was never told: REST does not show it."""
+    return f"{TRY}{digest(dag_id, run_id, task_id, str(map_index), str(try_number))}:{state}"
 
 
 def nth(plain: str, number: int) -> str:

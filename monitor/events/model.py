@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from monitor.errors import EventError
-from monitor.events.data import DATA, AssetRef, Data
+from monitor.events.data import DATA, AssetRef, Data, TaskInstanceData
+from monitor.events.identity import TRY
 from monitor.events.values import Id, Moment, Name
 
 DEPLOYMENT = r"[A-Za-z0-9._-]{1,100}"
@@ -74,6 +75,7 @@ def parse_event(raw: object) -> Event:
     except ValidationError as error:
         raise EventError(_reasons(error)) from None
     _check_state(envelope.type, data)
+    _check_try(envelope.id, data)
     return Event(
         id=envelope.id,
         source=envelope.source,
@@ -115,6 +117,15 @@ def _check_state(event_type: str, data: Data) -> None:
     state = getattr(data, "state", None)
     if state is not None and not event_type.endswith(f".{state}"):
         raise EventError(f"data.state: {state!r} does not fit the type {event_type!r}")
+
+
+def _check_try(event_id: str, data: Data) -> None:
+    """A try is named by its UUID; only one that is told without it has an id made of other names."""
+    if isinstance(data, TaskInstanceData) and (data.ti_id is None) != event_id.startswith(TRY):
+        raise EventError(
+            f"data.ti_id: {data.ti_id!r} does not fit the id {event_id[:SHOWN_VALUE]!r}; "
+            f"null belongs to ids that begin with {TRY!r}, a UUID to all others"
+        )
 
 
 def _reasons(error: ValidationError) -> str:

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from monitor.errors import EventError
 from monitor.events.data import RUN_STATES, TASK_STATES
-from monitor.events.identity import asset_event_id_of, run_id_of, stamp, task_id_of
+from monitor.events.identity import asset_event_id_of, earlier_try_id_of, run_id_of, stamp, task_id_of
 from monitor.events.model import Event, parse_event
 
 Row = dict[str, Any]
@@ -25,6 +25,8 @@ RUN_TIMES = (
 )
 # A row in up_for_retry has the id of the *next* try already, and that of the one that failed is in no answer.
 TASK_STATES_SHOWN = tuple(state for state in TASK_STATES if state != "up_for_retry")
+WHILE_LATEST = {"failed": "up_for_retry"}
+"""What a hook says of a try that is then filed under another state."""
 _MOMENT: TypeAdapter[datetime | None] = TypeAdapter(datetime | None)
 
 
@@ -58,8 +60,31 @@ def task_event(deployment: str, row: Row, now: datetime) -> Event | None:
     state = row.get("state")
     if state not in TASK_STATES_SHOWN:
         return None
+    ti_id = text_of(row, "id")
+    return _task_event(deployment, row, now, state, ti_id, task_id_of(ti_id, state))
+
+
+def filed_try_event(deployment: str, row: Row, now: datetime, ti_id: str | None) -> Event | None:
+    """A row of …/tries behind which a later try exists; `ti_id` where the log knows it, as REST shows none.
+
+    None where it has not ended: Airflow files what it takes from a dead scheduler as failed.
+    """
+    state = WHILE_LATEST.get(str(row.get("state")), row.get("state"))
+    if state not in TASK_STATES or state == "running":
+        return None
+    if ti_id is not None:
+        return _task_event(deployment, row, now, state, ti_id, task_id_of(ti_id, state))
     dag_id, run_id, task_id = (text_of(row, name) for name in ("dag_id", "dag_run_id", "task_id"))
-    ti_id, map_index = text_of(row, "id"), row.get("map_index", -1)
+    map_index, try_number = (number_of(row, name) for name in ("map_index", "try_number"))
+    event_id = earlier_try_id_of(dag_id, run_id, task_id, map_index, try_number, state)
+    return _task_event(deployment, row, now, state, None, event_id)
+
+
+def _task_event(
+    deployment: str, row: Row, now: datetime, state: str, ti_id: str | None, event_id: str
+) -> Event:
+    dag_id, run_id, task_id = (text_of(row, name) for name in ("dag_id", "dag_run_id", "task_id"))
+    map_index = row.get("map_index", -1)
     start, end = moment_of(row, "start_date"), moment_of(row, "end_date")
     end = None if state == "running" else end
     data = {
@@ -79,7 +104,7 @@ def task_event(deployment: str, row: Row, now: datetime) -> Event | None:
     }
     return reconciled(
         deployment,
-        task_id_of(ti_id, state),
+        event_id,
         f"airflow.task_instance.{state}",
         f"{dag_id}/{run_id}/{task_id}"
         + (f"[{map_index}]" if isinstance(map_index, int) and map_index >= 0 else ""),
@@ -132,6 +157,14 @@ def text_of(row: Row, name: str) -> str:
     value = row.get(name)
     if not isinstance(value, str) or not value:
         raise EventError(f"{name}: {value!r} is not a name; is this the answer of an Airflow?")
+    return value
+
+
+def number_of(row: Row, name: str) -> int:
+    """A whole number in a row. Raises EventError where there is none."""
+    value = row.get(name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise EventError(f"{name}: {value!r} is not a whole number")
     return value
 
 

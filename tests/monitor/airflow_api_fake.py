@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
+from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -37,6 +38,8 @@ class FakeAirflow:
     dag_rows: list[Row] = field(default_factory=list)
     """DAGs of which more than the name matters."""
     import_errors: list[Row] = field(default_factory=list)
+    filed: list[Row] = field(default_factory=list)
+    """Earlier tries, as `…/tries` shows them."""
     log: str = ""
     cursors: bool = True
     token_life: float = 3600
@@ -96,6 +99,8 @@ class FakeAirflow:
     def _listing(self, request: Request, path: str) -> Response:
         if "/logs/" in path:
             return PlainTextResponse(self.log, media_type="application/x-ndjson")
+        if path.endswith("/tries"):
+            return self._tries(path)
         dags = [*({"dag_id": dag} for dag in self.dags), *self.dag_rows]
         listings = {
             "/taskInstances": ("task_instances", self.tasks, "updated_at"),
@@ -111,6 +116,20 @@ class FakeAirflow:
             if path.endswith(f"/dagRuns/{run['dag_run_id']}"):
                 return JSONResponse(_told(run))
         return JSONResponse({"detail": f"nothing at {path}"}, 404)
+
+    def _tries(self, path: str) -> Response:
+        """What is filed, then the latest one unless it is up_for_retry; none of them with its id."""
+        *_, dag_id, _, run_id, _, task_id, map_index, _ = map(unquote, path.split("/"))
+        wanted = (dag_id, run_id, task_id, int(map_index))
+        latest = [row for row in self.tasks if row["state"] != "up_for_retry"]
+        found = [
+            {name: value for name, value in _told(row).items() if name != "id"}
+            for row in [*self.filed, *latest]
+            if tuple(row[name] for name in ("dag_id", "dag_run_id", "task_id", "map_index")) == wanted
+        ]
+        if not found:
+            return JSONResponse({"detail": f"nothing at {path}"}, 404)
+        return JSONResponse({"task_instances": found, "total_entries": len(found)})
 
     def _page(self, request: Request, key: str, rows: list[Row], column: str) -> Response:
         query = request.query_params

@@ -8,13 +8,15 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, delete, inspect, text
 
 from monitor import board, event_log
+from monitor.board.states import apply_asset, apply_run, apply_task
 from monitor.database import Database
 from monitor.database.migrate import SCRIPTS, migrate, versions
-from monitor.database.schema import metadata
+from monitor.database.schema import metadata, tries
 from monitor.events import parse_event
+from monitor.events.data import AssetData, DagRunData, TaskInstanceData
 from tests.monitor.conftest import NOW
 from tests.sample import asset_event, run_event, task_event
 
@@ -52,16 +54,37 @@ def columns(connection: Connection) -> dict[str, set[str]]:
     }
 
 
+TI = [f"00000000-0000-7000-8000-{number:012d}" for number in range(4)]
+TOLD = [
+    run_event("failed"),
+    asset_event(1),
+    task_event("running", ti_id=TI[0]),
+    task_event("up_for_retry", ti_id=TI[0]),
+    task_event("failed", ti_id=TI[1], try_number=2),
+    task_event("running", ti_id=TI[1], try_number=2),  # the hook's report came late
+    task_event("success", ti_id=TI[1], try_number=2),  # by hand
+    task_event("running", ti_id=TI[2], map_index=3),
+]
+"""What a first release may hold."""
+
+
+def hold(connection: Connection) -> None:
+    """Log it, as the first release did."""
+    events = [parse_event(raw) for raw in TOLD]
+    for seq, event in zip(event_log.append(connection, events, NOW), events, strict=True):
+        assert seq is not None
+        match event.data:
+            case DagRunData() as run:
+                apply_run(connection, seq, event, run)
+            case TaskInstanceData() as task:
+                apply_task(connection, seq, event, task)
+            case AssetData() as asset:
+                apply_asset(connection, seq, event, asset)
+
+
 def test_the_first_release_with_all_it_held(empty: Database) -> None:
     bring_to(empty, "0001")
-    events = [parse_event(raw) for raw in (run_event("failed"), task_event("failed"), asset_event(1))]
-
-    def fill(connection: Connection) -> None:
-        for seq, event in zip(event_log.append(connection, events, NOW), events, strict=True):
-            assert seq is not None
-            board.apply(connection, seq, event)
-
-    empty.write_now(fill)
+    empty.write_now(hold)
     before = empty.read_now(contents)
     migrate(empty)
     after = empty.read_now(contents)
@@ -72,6 +95,22 @@ def test_the_first_release_with_all_it_held(empty: Database) -> None:
     assert empty.read_now(versions_of) == versions(empty)[1]
     migrate(empty)
     assert empty.read_now(contents) == after
+
+
+def test_the_tries_are_those_that_the_log_tells_of(empty: Database) -> None:
+    bring_to(empty, "0001")
+    empty.write_now(hold)
+    migrate(empty)
+    filled = empty.read_now(contents)["tries"]
+
+    def tell_it_anew(connection: Connection) -> None:
+        connection.execute(delete(tries))
+        for seq, raw in enumerate(TOLD, 1):
+            board.apply(connection, seq, parse_event(raw))
+
+    empty.write_now(tell_it_anew)
+    assert filled == empty.read_now(contents)["tries"]
+    assert len(filled) == 3
 
 
 def test_the_migrations_make_what_the_schema_says(empty: Database) -> None:

@@ -16,7 +16,7 @@ from monitor.errors import EventError
 from monitor.event_log import append
 from monitor.events import parse_event, run_id_of, stamp
 from monitor.events.data import DATA, DagRunData, TaskInstanceData
-from monitor.events.identity import digest, import_error_id, task_id_of
+from monitor.events.identity import digest, earlier_try_id_of, import_error_id, task_id_of
 from tests.monitor.conftest import NOW
 from tests.sample import asset_event, moment, run_event, task_event
 
@@ -49,9 +49,21 @@ def test_golden_ids_follow_the_recipe(event: dict[str, Any]) -> None:
         case DagRunData() as run:
             assert parsed.id == run_id_of(run.dag_id, run.run_id, run.start_date, run.queued_at, run.state)
         case TaskInstanceData() as task:
-            assert parsed.id == task_id_of(task.ti_id, task.state)
+            names = (task.dag_id, task.run_id, task.task_id, task.map_index, task.try_number, task.state)
+            named = task_id_of(task.ti_id, task.state) if task.ti_id else earlier_try_id_of(*names)
+            assert parsed.id == named
     if parsed.type == "airflow.dag.import_error":
         assert parsed.id == import_error_id(data["filename"], data["stacktrace"])
+
+
+@pytest.mark.parametrize(
+    ("event_id", "ti_id"), [("task:1:failed", None), ("try:ab:failed", "1"), ("ab:failed", None)]
+)
+def test_a_try_without_its_uuid_has_an_id_of_its_own_kind(event_id: str, ti_id: str | None) -> None:
+    event = task_event("failed")
+    event["id"], event["data"]["ti_id"] = event_id, ti_id
+    with pytest.raises(EventError, match=r"data\.ti_id: .* does not fit the id"):
+        parse_event(event)
 
 
 @given(NAMES, NAMES, MOMENTS, st.sampled_from(["success", "failed"]))

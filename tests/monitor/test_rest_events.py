@@ -57,6 +57,19 @@ def test_event_equals_the_listeners_but_for_what_rest_does_not_know(name: str) -
     assert made == expected
 
 
+def test_a_try_that_airflow_has_filed() -> None:
+    golden = json.loads((CONTRACT / "task_instance.up_for_retry.without_id.json").read_text())
+    event = rest.filed_try_event("local", golden["tries"], NOW, None)
+    assert event is not None
+    assert json.loads(event.body) == golden["event"]
+    known = rest.filed_try_event("local", golden["tries"], NOW, "01936a5e-0000-7000-8000-000000000004")
+    assert known is not None
+    assert known.id == "task:01936a5e-0000-7000-8000-000000000004:up_for_retry"
+    assert rest.filed_try_event("local", {**golden["tries"], "state": "running"}, NOW, None) is None
+    with pytest.raises(EventError, match="try_number: '1' is not a whole number"):
+        rest.filed_try_event("local", {**golden["tries"], "try_number": "1"}, NOW, None)
+
+
 @pytest.mark.parametrize(
     "state", ["queued", "scheduled", "deferred", "up_for_reschedule", "restarting", None]
 )

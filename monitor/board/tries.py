@@ -1,0 +1,125 @@
+"""Each try of each task: what was told of it. Airflow files the tries that are over, and its REST API shows
+what is filed without the UUID that makes a try's id; so the log's ids alone do not say what is told.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sqlalchemy import Connection, RowMapping, or_, select
+
+from monitor.board.last_words import KEYS_A_QUERY
+from monitor.board.rows import Row, at, find, put
+from monitor.board.states import RUNNING
+from monitor.database.schema import tries
+from monitor.events import Event
+from monitor.events.data import TaskInstanceData
+
+
+class TaskName(NamedTuple):
+    """Which task, mapped index by mapped index, of which run of which Airflow."""
+
+    deployment: str
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+
+
+class TryName(NamedTuple):
+    """Which try of it."""
+
+    deployment: str
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    try_number: int
+
+
+@dataclass(frozen=True)
+class Try:
+    """What was told of one try."""
+
+    ti_id: str | None
+    """None: it was told without its UUID, which nobody knew."""
+    state: str
+    filed: bool
+    """Told of what Airflow has filed, which nobody changes any more: every other report of it comes late."""
+
+    @property
+    def is_over(self) -> bool:
+        return self.state != RUNNING  # `up_for_retry` is no end of the task, but one of this try
+
+
+def apply_try(connection: Connection, seq: int, event: Event, data: TaskInstanceData) -> None:
+    key, new = _name(event, data)._asdict(), _told(data)
+    old = find(connection, tries, key)
+    if old is None or not _falls_back(new, _try(old)):
+        put(connection, tries, key, {**vars(new), "last_seq": seq}, old)
+
+
+def tries_of(connection: Connection, tasks: Sequence[TaskName]) -> dict[TaskName, dict[int, Try]]:
+    """What was told of each try of these tasks, by its number."""
+    found: dict[TaskName, dict[int, Try]] = defaultdict(dict)
+    for row in _rows(connection, tasks):
+        found[TaskName(*(row[name] for name in TaskName._fields))][row["try_number"]] = _try(row)
+    return found
+
+
+def told_already(connection: Connection, events: Sequence[Event]) -> list[bool]:
+    """Which of these events, in their order, tell of a try whose end was told under another id.
+
+    It was filed without its UUID and its hook reports late, or the other way round. To be asked where
+    nobody else appends to the log.
+    """
+    told = [
+        (number, _name(event, event.data), _told(event.data))
+        for number, event in enumerate(events)
+        if isinstance(event.data, TaskInstanceData)
+    ]
+    wanted = list(dict.fromkeys(name for _, name, _ in told))
+    known = {
+        TryName(*(row[name] for name in TryName._fields)): _try(row) for row in _rows(connection, wanted)
+    }
+    answers = [False] * len(events)
+    for number, name, new in told:
+        old = known.get(name)
+        answers[number] = old is not None and _is_known(new, old)
+        if old is None or not (answers[number] or _falls_back(new, old)):
+            known[name] = new
+    return answers
+
+
+def _is_known(new: Try, old: Try) -> bool:
+    if new.filed:
+        return old.is_over
+    return old.filed and old.ti_id in (None, new.ti_id)
+
+
+def _falls_back(new: Try, old: Try) -> bool:
+    return old.is_over and not new.is_over
+
+
+def _told(data: TaskInstanceData) -> Try:
+    # A row of Airflow's that is up_for_retry has the next try's UUID: the reconciler tells that state only of
+    # tries that are filed.
+    filed = data.ti_id is None or (data.state == "up_for_retry" and data.reported_by == "reconciler")
+    return Try(data.ti_id, data.state, filed)
+
+
+def _name(event: Event, data: TaskInstanceData) -> TryName:
+    return TryName(event.deployment, data.dag_id, data.run_id, data.task_id, data.map_index, data.try_number)
+
+
+def _try(row: RowMapping) -> Try:
+    return Try(row["ti_id"], row["state"], row["filed"])
+
+
+def _rows(connection: Connection, names: Sequence[TaskName] | Sequence[TryName]) -> Iterator[RowMapping]:
+    """The rows at these primary keys, or behind these beginnings of them."""
+    for start in range(0, len(names), KEYS_A_QUERY):
+        some: list[Row] = [name._asdict() for name in names[start : start + KEYS_A_QUERY]]
+        # Not `(a, b) IN (…)`, for which SQLite reads the whole table (last_words.py).
+        yield from connection.execute(select(tries).where(or_(*(at(tries, key) for key in some)))).mappings()

@@ -1,0 +1,207 @@
+"""Tries that are over and behind which another one stands: no listing shows them any more.
+
+Most were told by their hooks, or by a poll while they were the latest. What is left is what no hook tells:
+above all the tries that Airflow takes from a dead scheduler, files as failed and begins anew. Airflow shows
+what it has filed task by task only, so it is asked for a task of which a try is lacking, and once.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from monitor import board
+from monitor.airflow_api import AirflowApi, Page
+from monitor.board import TaskName, Try
+from monitor.clock import Clock
+from monitor.database import Database
+from monitor.errors import AirflowError, AirflowNotFound, AirflowUnreachable, EventError
+from monitor.events import Event
+from monitor.events.rest import Row, filed_try_event, moment_of, number_of, text_of
+from monitor.ingest import Ingest
+from monitor.metrics import Metrics
+from monitor.reconciler.listings import CLOCK_SLACK
+from monitor.reconciler.teller import Teller
+
+HOOKS_FIRST = timedelta(seconds=30)
+"""How old a try's end must be. A hook's report holds the error and comes first; one that comes later still
+is taken for what it is, a second word on the same end."""
+
+MAX_ASKED = 3  # times that a task is asked for whose tries Airflow fails to show: the watermark waits for it
+MAX_REMEMBERED = 10_000  # tasks, so that overlapping windows ask for none of them again: about 1 MiB
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Task:
+    """One row of a listing that has earlier tries."""
+
+    row: Row
+    name: TaskName
+    try_number: int
+    ti_id: str
+    told: dict[int, Try] = field(default_factory=dict)
+    """What the log has of its tries."""
+
+    @classmethod
+    def of(cls, deployment: str, row: Row) -> "_Task":
+        dag_id, run_id, task_id = (text_of(row, name) for name in ("dag_id", "dag_run_id", "task_id"))
+        name = TaskName(deployment, dag_id, run_id, task_id, number_of(row, "map_index"))
+        return cls(row, name, number_of(row, "try_number"), text_of(row, "id"))
+
+    @property
+    def lacking(self) -> set[int]:
+        """The earlier tries whose ends are not told."""
+        return {number for number in range(1, self.try_number) if not self.is_told(number)}
+
+    def is_told(self, number: int) -> bool:
+        return number in self.told and self.told[number].is_over
+
+
+class EarlierTries:
+    """Of one deployment. `retention`: how long the log keeps events; None: for ever."""
+
+    def __init__(
+        self,
+        api: AirflowApi,
+        database: Database,
+        ingest: Ingest,
+        metrics: Metrics,
+        clock: Clock,
+        retention: timedelta | None,
+    ) -> None:
+        self._api = api
+        self._database = database
+        self._metrics = metrics
+        self._clock = clock
+        self._retention = retention
+        self._teller = Teller("earlier tries", api.deployment, ingest, metrics)
+        self._settled: OrderedDict[str, None] = OrderedDict()
+        self._failed: OrderedDict[str, int] = OrderedDict()
+
+    async def fill(self, page: Page) -> list[datetime]:
+        """Tell what is lacking of the tasks on a page; answers since when those wait that are too young.
+
+        Raises IngestBusy, SQLAlchemyError. An Airflow that does not answer is asked again at the next look.
+        """
+        events: list[Event] = []
+        waiting: list[datetime] = []
+        settled: list[_Task] = []
+        unreachable = False
+        for task in await self._incomplete(page.rows):
+            young = _within(moment_of(task.row, "scheduled_when"), page.moment)
+            if young or unreachable:
+                waiting.append(young or _moment(task, page))
+                continue
+            try:
+                filed = await self._ask(task)
+            except AirflowError as error:
+                unreachable = isinstance(error, AirflowUnreachable)
+                if not self._give_up(task, error):
+                    waiting.append(_moment(task, page))
+                continue
+            ended, too_young = self._ended(task, filed)
+            events += ended
+            waiting += too_young
+            if not too_young:
+                settled.append(task)
+        await self._teller.tell(events)
+        for task in settled:
+            self._settle(task)
+        return waiting
+
+    async def _incomplete(self, rows: Sequence[Row]) -> list[_Task]:
+        """The tasks that have earlier tries of which an end is not told."""
+        tasks = []
+        for row in rows:
+            try:
+                task = _Task.of(self._api.deployment, row)
+            except EventError:  # filling.py has said so
+                continue
+            if task.try_number > 1 and task.ti_id not in self._settled:
+                tasks.append(task)
+        if not tasks:
+            return []
+        names = [task.name for task in tasks]
+        told = await self._database.read(lambda connection: board.tries_of(connection, names))
+        for task in tasks:
+            task.told = told.get(task.name, {})
+            if not task.lacking:
+                self._settle(task)
+        return [task for task in tasks if task.lacking]
+
+    async def _ask(self, task: _Task) -> Page | None:
+        """What Airflow has filed; None where it knows no such task any more."""
+        try:
+            return await self._api.tries(*task.name[1:])
+        except AirflowNotFound:
+            return None
+
+    def _ended(self, task: _Task, filed: Page | None) -> tuple[list[Event], list[datetime]]:
+        """The ends that are to be told, and those that are too young for it."""
+        events, waiting, found, passed = [], [], set(), {}
+        for row in filed.rows if filed else ():
+            try:
+                number = number_of(row, "try_number")
+                if number >= task.try_number or task.is_told(number):
+                    continue
+                found.add(number)
+                ti_id = task.told[number].ti_id if number in task.told else None
+                event = filed_try_event(self._api.deployment, row, self._clock(), ti_id)
+                young = _within(moment_of(row, "end_date"), filed.moment) if filed else None
+            except EventError as error:
+                passed["/".join(map(str, task.name[1:]))] = str(error)
+                continue
+            if young:
+                waiting.append(young)
+            elif event and not self._is_forgotten(event):
+                events.append(event)
+        self._teller.pass_over(passed)
+        if filed and task.lacking - found:
+            self._pass_over("not_filed", len(task.lacking - found))
+        return events, waiting
+
+    def _is_forgotten(self, event: Event) -> bool:
+        """As filling.py has it: what is older than what the log keeps was told, or is no news."""
+        if self._retention is None or event.time >= self._clock() - self._retention:
+            return False
+        self._pass_over("forgotten", 1)
+        return True
+
+    def _give_up(self, task: _Task, error: AirflowError) -> bool:
+        """Whether a task was asked for often enough. It holds up the watermark until then."""
+        times = self._failed.pop(task.ti_id, 0) + 1
+        if times < MAX_ASKED:
+            self._failed[task.ti_id] = times
+            _bound(self._failed)
+            return False
+        logger.warning("%s: the earlier tries of %s are left: %s", *(task.name[0], task.name[1:], error))
+        self._pass_over("no_answer", len(task.lacking))
+        self._settle(task)
+        return True
+
+    def _settle(self, task: _Task) -> None:
+        self._settled[task.ti_id] = None
+        self._failed.pop(task.ti_id, None)
+        _bound(self._settled)
+
+    def _pass_over(self, reason: str, number: int) -> None:
+        self._metrics.reconcile_passed_over.labels(self._api.deployment, reason).inc(number)
+
+
+def _within(moment: datetime | None, now: datetime) -> datetime | None:
+    """The moment, where hooks' reports of what was then may still be on their way."""
+    return moment if moment and -CLOCK_SLACK <= now - moment < HOOKS_FIRST else None
+
+
+def _moment(task: _Task, page: Page) -> datetime:
+    """When Airflow changed the row, or earlier: a watermark that stands there does not pass it."""
+    name = "start_date" if task.row.get("state") == "running" else "end_date"
+    return min(moment_of(task.row, name) or page.moment, page.moment)
+
+
+def _bound(remembered: "OrderedDict[str, None] | OrderedDict[str, int]") -> None:
+    while len(remembered) > MAX_REMEMBERED:
+        remembered.popitem(last=False)
