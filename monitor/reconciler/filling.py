@@ -15,9 +15,10 @@ from monitor.clock import Clock
 from monitor.database import Database
 from monitor.errors import EventError
 from monitor.events import Event
-from monitor.events.rest import Row
+from monitor.events.rest import Row, task_event
 from monitor.ingest import Ingest
 from monitor.metrics import Metrics
+from monitor.reconciler.earlier_tries import EarlierTries
 from monitor.reconciler.listings import Listing
 
 SETTLED = timedelta(seconds=15)
@@ -40,6 +41,7 @@ class Filling:
         metrics: Metrics,
         clock: Clock,
         retention: timedelta | None,
+        earlier_tries: EarlierTries,
     ) -> None:
         self._deployment = deployment
         self._database = database
@@ -47,6 +49,7 @@ class Filling:
         self._metrics = metrics
         self._clock = clock
         self._retention = retention
+        self._earlier_tries = earlier_tries
         self._said = False
         self._rejected: set[tuple[str, str]] = set()
 
@@ -70,6 +73,8 @@ class Filling:
             elif event:
                 events[event.id] = event
         await self._tell(events, page.asked - SETTLED)
+        if listing.build is task_event:
+            waiting += await self._earlier_tries.fill(page)
         return waiting
 
     async def _tell(self, events: Mapping[str, Event], settled_before: datetime) -> None:

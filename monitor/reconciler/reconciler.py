@@ -19,6 +19,7 @@ from monitor.errors import AirflowError, AirflowUnreachable
 from monitor.ingest import Ingest, IngestBusy
 from monitor.metrics import Metrics
 from monitor.reconciler.comparison import MAX_ROWS, PAST, Comparison
+from monitor.reconciler.earlier_tries import EarlierTries
 from monitor.reconciler.filling import Filling
 from monitor.reconciler.listings import ASSETS, LISTINGS
 from monitor.reconciler.snapshots import Snapshot
@@ -57,7 +58,8 @@ class Reconciler:
         past a first start logs. `retention`: what is older is not told; None: the log keeps everything.
         `max_rows` of a listing are compared in one step.
         """
-        filling = Filling(api.deployment, database, ingest, metrics, clock, retention)
+        earlier_tries = EarlierTries(api, database, ingest, metrics, clock, retention)
+        filling = Filling(api.deployment, database, ingest, metrics, clock, retention, earlier_tries)
         compared = partial(Comparison, api, database, filling, metrics, clock, max_rows)
         self._present: Comparison = compared()
         self._past: Comparison = compared(first_look_back)
