@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from monitor.events.identity import asset_event_id_of, import_error_id, run_id_of, task_id_of
+from monitor.events.identity import (
+    asset_event_id_of,
+    earlier_try_id_of,
+    import_error_id,
+    run_id_of,
+    task_id_of,
+)
 from tests.airflow_server import AirflowServer
 
 RUN_ENDS = ("success", "failed")
@@ -26,7 +32,7 @@ Alternatives = tuple[str, ...]
 """The ids under which one terminal state may have been told: one of them, once."""
 
 _ID = re.compile(
-    r"(?P<thing>(?:asset_event|asset|asset_alias|import_error|run|task):[^:]+)(?::(?P<state>[a-z_]+))?(?::\d+)?"
+    r"(?P<thing>(?:asset_event|asset|asset_alias|import_error|run|task|try):[^:]+)(?::(?P<state>[a-z_]+))?(?::\d+)?"
 )
 
 
@@ -41,6 +47,16 @@ class Ending:
     ids: Alternatives
     moment: datetime | None
     """When it was reached; None where the database does not say."""
+
+    @property
+    def thing(self) -> str:
+        """What is in this state."""
+        return _parts(self.ids[0])[0]
+
+    @property
+    def states(self) -> set[str]:
+        """What it may have been told to be."""
+        return {_parts(event_id)[1] for event_id in self.ids}
 
 
 def endings(airflow: AirflowServer) -> list[Ending]:
@@ -63,37 +79,36 @@ def untold(expected: Iterable[Ending], told: Sequence[str]) -> list[str]:
 
 def lacking(expected: Iterable[Ending], told: Iterable[str]) -> list[str]:
     """Those that the log lacks, in words."""
-    last = {thing: states[-1] for thing, states in _histories(told).items()}
+    wanted = list(expected)
+    last = {thing: states[-1] for thing, states in histories(told, wanted).items()}
     return sorted(
-        f"{ending.what}: told last of it: {last.get(_thing(ending), 'nothing')}"
-        for ending in expected
-        if last.get(_thing(ending), "nothing") not in {_parts(event_id)[1] for event_id in ending.ids}
+        f"{ending.what}: told last of it: {last.get(ending.thing, 'nothing')}"
+        for ending in wanted
+        if last.get(ending.thing, "nothing") not in ending.states
     )
 
 
 def doubled(expected: Iterable[Ending], told: Iterable[str]) -> list[str]:
     """Those of which something was told twice with nothing else between, in words."""
-    histories = _histories(told)
-    said = {ending.what: histories.get(_thing(ending), []) for ending in expected}
+    wanted = list(expected)
+    said = histories(told, wanted)
+    orders = [(ending, said.get(ending.thing, [])) for ending in wanted]
     return sorted(
-        f"{what}: told in this order: {', '.join(states)}"
-        for what, states in said.items()
-        if any(one == following for one, following in pairwise(states))
+        f"{ending.what}: told in this order: {', '.join(states)}"
+        for ending, states in orders
+        if any(one == following or {one, following} <= ending.states for one, following in pairwise(states))
     )
 
 
-def _histories(told: Iterable[str]) -> dict[str, list[str]]:
-    """What each thing was told to be, oldest first."""
+def histories(told: Iterable[str], expected: Iterable[Ending] = ()) -> dict[str, list[str]]:
+    """What each thing was told to be, oldest first; what is expected under whichever of its names."""
+    names = {_parts(event_id)[0]: ending.thing for ending in expected for event_id in ending.ids}
     found: dict[str, list[str]] = {}
     for event_id in told:
         thing, state = _parts(event_id)
         if thing and state not in IN_BETWEEN:
-            found.setdefault(thing, []).append(state)
+            found.setdefault(names.get(thing, thing), []).append(state)
     return found
-
-
-def _thing(ending: Ending) -> str:
-    return _parts(ending.ids[0])[0]
 
 
 def plain(event_id: str) -> str:
@@ -131,7 +146,8 @@ def _tasks(airflow: AirflowServer) -> list[Ending]:
 
 
 def _earlier_tries(airflow: AirflowServer) -> list[Ending]:
-    """Airflow files a try that was retried as `failed`; while it was the latest, it was up_for_retry."""
+    """Airflow files a try that was retried as `failed`; while it was the latest, it was up_for_retry. REST
+    shows what is filed without its UUID: where no hook told that, the try is named by its number."""
     rows = airflow.query(
         "SELECT task_instance_id, state, dag_id, run_id, task_id, map_index, try_number, end_date"
         " FROM task_instance_history"
@@ -140,7 +156,10 @@ def _earlier_tries(airflow: AirflowServer) -> list[Ending]:
         Ending(
             dag,
             f"{dag}/{run}/{task}[{index}] try {number} {state}",
-            tuple(task_id_of(_uuid(ti), told) for told in {state, _while_latest(state)}),
+            (
+                *(task_id_of(_uuid(ti), told) for told in {state, _while_latest(state)}),
+                earlier_try_id_of(dag, run, task, index, number, _while_latest(state)),
+            ),
             _moment(end),
         )
         for ti, state, dag, run, task, index, number, end in rows
