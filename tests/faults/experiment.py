@@ -11,7 +11,6 @@ from tests.e2e.truth import terminal_states
 from tests.faults import ledger, mails, states
 from tests.faults.chaos import Chaos
 from tests.faults.load import UNFINISHED, Load
-from tests.faults.resets import reset_tries
 from tests.faults.stage import Stage
 from tests.faults.verdict import Verdict
 
@@ -73,7 +72,7 @@ def _settle(stage: Stage, chaos: Chaos) -> list[str]:
 
 def _states(stage: Stage, events: list[dict[str, Any]]) -> states.States:
     held = terminal_states(stage.airflow)
-    return states.compare(held, reset_tries(stage.airflow.log_file("scheduler")), events)
+    return states.compare(held, events)
 
 
 def _waiting(stage: Stage) -> list[str]:

@@ -6,7 +6,7 @@ the same end after another one is a correction, and the last word must be what t
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -28,12 +28,10 @@ class States:
     contradicted: list[str] = field(default_factory=list)
     """Told, but the log's last word on them is another."""
     overtaken: list[str] = field(default_factory=list)
-    """The same of an earlier try: its task found itself replaced, and its hook fired all the same. Airflow
-    shows nobody a replaced try under its UUID, so nobody can set this right."""
+    """The same of an earlier try: its task found itself replaced, and its hook fired all the same, before
+    anybody told what Airflow had filed."""
     by: Counter[str] = field(default_factory=Counter)
     """Who told them: listener or reconciler."""
-    reset: Counter[str] = field(default_factory=Counter)
-    """Tries that Airflow reset (resets.py), by whether anybody told them: `told`, `untold`."""
     taken_back: list[str] = field(default_factory=list)
     """Ends that a hook reported and Airflow did not commit. The log tells them: they are reports."""
 
@@ -64,24 +62,16 @@ def _thing(event_id: str) -> str:
     return event_id.rpartition(":")[0]
 
 
-def compare(
-    held: Mapping[str, Alternatives], reset: Collection[str], events: Iterable[Mapping[str, Any]]
-) -> States:
-    """Weigh what the log tells, oldest first, against what the database holds (tests/e2e/truth.py).
-
-    `reset`: the UUIDs of the tries that Airflow reset.
-    """
+def compare(held: Mapping[str, Alternatives], events: Iterable[Mapping[str, Any]]) -> States:
+    """Weigh what the log tells, oldest first, against what the database holds (tests/e2e/truth.py)."""
+    names = {_thing(event_id): _thing(ids[0]) for ids in held.values() for event_id in ids}
     words: dict[str, list[_Word]] = {}
     for word in (_Word.of(event) for event in events if event["data"].get("state") in WORDS):
-        words.setdefault(word.thing, []).append(word)
+        words.setdefault(names.get(word.thing, word.thing), []).append(word)
     account, known = States(), set[str]()
     for what, ids in held.items():
         known |= set(ids)
-        said = words.get(_thing(ids[0]), [])
-        if _thing(ids[0]).removeprefix("task:") in reset:
-            account.reset["told" if any(word.event_id in ids for word in said) else "untold"] += 1
-        else:
-            _weigh(account, what, ids, said)
+        _weigh(account, what, ids, words.get(_thing(ids[0]), []))
     account.taken_back = [
         f"{word.text} ({word.by})"
         for said in words.values()

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ import pytest
 from monitor.outbox import Delivery, State
 from tests.faults import mails, states
 from tests.faults.ledger import Entry
-from tests.faults.resets import reset_tries
 from tests.faults.schedule import Replies, cuts, kills
 from tests.faults.stage import RECIPIENTS
 from tests.smtp_server import Received
@@ -28,7 +26,7 @@ def told(event_id: str, by: str = "listener") -> dict[str, Any]:
 
 
 def weighed(*ids: str) -> states.States:
-    return states.compare({"etl/one failed": (RUN,)}, (), [told(event_id) for event_id in ids])
+    return states.compare({"etl/one failed": (RUN,)}, [told(event_id) for event_id in ids])
 
 
 def entry(state: State, remaining: tuple[str, ...] = (), *answers: str) -> Entry:
@@ -73,14 +71,23 @@ def test_a_last_word_that_the_database_does_not_hold_contradicts_it() -> None:
 
 def test_a_try_that_was_replaced_reports_late() -> None:
     ids = ("task:uuid:failed", "task:uuid:up_for_retry")
-    account = states.compare({"a try": ids}, (), [told(ids[1]), told("task:uuid:success")])
+    account = states.compare({"a try": ids}, [told(ids[1]), told("task:uuid:success")])
     assert len(account.overtaken) == 1
     assert not account.contradicted + account.doubled
 
 
 def test_a_try_that_is_told_under_both_of_its_ids_is_doubled() -> None:
     ids = ("task:uuid:failed", "task:uuid:up_for_retry")
-    assert len(states.compare({"a try": ids}, (), [told(each) for each in ids]).doubled) == 1
+    assert len(states.compare({"a try": ids}, [told(each) for each in ids]).doubled) == 1
+
+
+def test_a_try_that_is_told_with_its_uuid_or_without() -> None:
+    ids = ("task:uuid:failed", "task:uuid:up_for_retry", "try:ab:up_for_retry")
+    for told_as in ids:
+        account = states.compare({"a try": ids}, [told(told_as, "reconciler")])
+        assert (account.told, account.lost, account.taken_back) == (1, [], [])
+    assert states.compare({"a try": ids}, [told("try:cd:up_for_retry")]).lost == ["a try"]
+    assert len(states.compare({"a try": ids}, [told(ids[0]), told(ids[2])]).doubled) == 1
 
 
 @pytest.mark.parametrize(
@@ -114,18 +121,6 @@ def test_a_mail_that_was_taken_and_is_called_refused_is_false() -> None:
     refused = because(entry(State.DEAD, RECIPIENTS), "refused: 550 5.7.1 No")
     account = mails.compare(EXPECTED, [refused], [letter(FIRST)])
     assert account.false == [f"etl/one failed to {FIRST}: accepted, though the ledger calls it refused"]
-
-
-def test_tries_that_airflow_reset(tmp_path: Path) -> None:
-    log = tmp_path / "scheduler.log"
-    uuids = [f"01a2040b-1ebf-75f7-b5de-2a6d0088b8b{digit}" for digit in "012"]
-    task = "<TaskInstance: etl.one manual__1 map_index=0 [{}] ti_id={}>"
-    log.write_text(
-        "2026 [info] Reset the following 2 orphaned TaskInstances:\n"
-        f"\t{task.format('queued', uuids[0])}\n\t{task.format('running', uuids[1])} [loc]\n"
-        f"2026 [info] 1 tasks up for execution:\n\t{task.format('scheduled', uuids[2])}\n"
-    )
-    assert reset_tries(log) == set(uuids[:2])
 
 
 def test_a_seed_makes_the_same_faults() -> None:

@@ -59,7 +59,6 @@ class Verdict:
             yield edge, _listed({cut.value: n for cut, n in counts.items()})
         yield "SMTP answers", _listed(self.replies)
         yield "terminal states", self._states()
-        yield "tries Airflow reset", f"{states.reset.total()}: told {states.reset['told']}"
         yield "mails", self._mails()
 
     def _states(self) -> str:
