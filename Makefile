@@ -86,9 +86,11 @@ compose-down: ## stop it; the data stay (ARGS=--volumes removes them)
 check: $(DEV_ENV)/.made $(AIRFLOW_TEST_ENV)/.made ## format, lint, types, import ranks
 	$(DEV_ENV)/bin/ruff format --check .
 	$(DEV_ENV)/bin/ruff check .
-	$(DEV_ENV)/bin/mypy monitor bench/latency tests/*.py tests/monitor tests/up tests/browser tests/e2e tests/compose
-	MYPYPATH=plugins $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python plugins tests/plugin bench/hooks.py compose
-	MYPYPATH=dags $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python dags tests/dags tests/e2e/dags/stories.py bench/latency/dags/short.py
+	MYPYPATH=plugins $(DEV_ENV)/bin/mypy monitor bench/latency bench/reconcile tests/*.py \
+	  tests/monitor tests/identity tests/up tests/browser tests/e2e tests/compose tests/scenarios tests/faults
+	MYPYPATH=plugins $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python plugins tests/plugin bench/hooks.py bench/peers compose
+	MYPYPATH=dags $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python dags tests/dags
+	MYPYPATH=tests/scenarios/dags $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python tests/*/dags/*.py bench/*/dags/*.py
 	PYTHONPATH=plugins $(DEV_ENV)/bin/lint-imports
 
 # Side by side, as far as they mostly wait; those that start a whole Airflow come after, alone.
@@ -103,7 +105,7 @@ test-airflow-side: $(AIRFLOW_TEST_ENV)/.made
 	$(AIRFLOW_TEST_ENV)/bin/python -m pytest tests/plugin tests/dags
 
 test-monitor-side: $(DEV_ENV)/.made
-	$(DEV_ENV)/bin/python -m pytest tests/monitor tests/up
+	$(DEV_ENV)/bin/python -m pytest tests/monitor tests/identity tests/up
 
 test-together: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made
 	$(DEV_ENV)/bin/python -m pytest tests/browser tests/e2e tests/scenarios tests/faults
@@ -130,6 +132,10 @@ bench-hooks: $(BENCH_ENV)/.made ## the time that each hook adds, with the monito
 bench-reconcile: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## what one comparison costs, with little history and with much
 	tests/debian-packages
 	$(DEV_ENV)/bin/python -m bench.reconcile $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: $(BENCH_ENV)/.made ## what listeners cost a task and the scheduler: none, Windsock, OpenLineage, a plain one
+	$(BENCH_ENV)/bin/python -m bench.peers $(ARGS)
 
 .PHONY: bench-latency
 bench-latency: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## event in Airflow to SSE client

@@ -34,7 +34,7 @@ def events(run: str, steps: range) -> list[tuple[str, bytes]]:
         data |= {"dag_id": "etl", "run_id": run, "task_id": "load", "map_index": -1}
         data |= {"ti_id": ti_id, "try_number": step, "max_tries": 99, "state": state}
         data |= {"start_date": MOMENT, "reported_by": "listener"}
-        event = {
+        event: dict[str, Any] = {
             "specversion": "1.0",
             "id": f"task:{ti_id}:{state}",
             "source": "/airflow/local",
