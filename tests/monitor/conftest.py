@@ -21,12 +21,15 @@ from monitor.app import create_app
 from monitor.clock import utc_now
 from monitor.database import Database
 from monitor.database.migrate import migrate
+from monitor.origins import origin_of
 from monitor.settings import Settings, load_settings
 from monitor.web.server import Server
 from tests import wait
 from tests.postgres_server import PostgresServer
+from tests.sample import START
 
 NOW = datetime(2026, 11, 22, 10, 0, 0, tzinfo=timezone.utc)
+LONG_AFTER = 10.0 * 365 * 24  # hours: monitors by the machine's clock are told of the samples' time
 
 
 class FakeClock:
@@ -61,6 +64,7 @@ def settings(tmp_path: Path) -> Settings:
         auth="none",
         ingest_secret=(SecretStr(make_secret()),),
         notification_email_to=("ops@example.com",),
+        tell_within_hours=LONG_AFTER,
     )
 
 
@@ -125,6 +129,8 @@ class Live:
         self._thread.start()
         wait.until(lambda: self._server.started or not self._thread.is_alive(), "the monitor to start")
         assert self._server.started
+        # It has known this Airflow since before the samples' time, or their mails would be of the past.
+        self.app.state.services.database.write_now(lambda connection: origin_of(connection, "local", START))
         return self
 
     def stop(self) -> None:
