@@ -50,7 +50,6 @@ class Verdict:
         return "\n".join(rows + self.wrong[:SHOWN])
 
     def _rows(self) -> Iterator[tuple[str, str]]:
-        states = self.states
         yield "seed", f"{self.seed}"
         yield "load", f"{self.runs} runs in {self.seconds:.0f} s, {len(self.hanging)} left hanging by Airflow"
         yield f"kills: {self.kills.total()}", _listed({kill.value: n for kill, n in self.kills.items()})
