@@ -13,8 +13,9 @@ from prometheus_client import CollectorRegistry
 
 from monitor import event_log
 from monitor.airflow_api import AirflowApi
+from monitor.clock import utc_now
 from monitor.database import Database
-from monitor.events import rest
+from monitor.events import Event, rest
 from monitor.ingest import Ingest, Wakes
 from monitor.metrics import Metrics
 from monitor.reconciler import Reconciler
@@ -93,6 +94,20 @@ def play(
             await act(on)
 
     asyncio.run(story())
+
+
+async def report(database: Database, events: Sequence[Event]) -> list[str]:
+    """Take in what hooks say; answers the ids of what was new."""
+    wakes = Wakes(Wake(), Wake(), Wake())
+    telling = Telling(timedelta(days=1))
+    ingest = Ingest(database, default_rules((), ()), telling, wakes, Metrics(), utc_now, "example.com")
+    writer = asyncio.create_task(ingest.run())
+    try:
+        taken = await ingest.take(events)
+    finally:
+        writer.cancel()
+        await asyncio.gather(writer, return_exceptions=True)
+    return [event.id for event, new in zip(events, taken, strict=True) if new]
 
 
 def run_ids(fake: FakeAirflow, *runs: str) -> set[str]:
