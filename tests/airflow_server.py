@@ -117,6 +117,10 @@ class AirflowServer:
         """SIGKILL one component: with all that it forked (a container lost), or it alone (out of memory)."""
         self._sessions.kill(component, with_children)
 
+    def kill_orphans(self) -> None:
+        """SIGKILL the children of components that were killed alone."""
+        self._sessions.kill_orphans()
+
     def restart(self, component: str) -> None:
         """Start a component anew, killing what still runs of it, and wait until it is healthy."""
         if component in self._sessions.names():

@@ -51,7 +51,8 @@ class Sessions:
         return {name: code for name, code in codes.items() if code is not None}
 
     def kill(self, name: str, whole_session: bool = True) -> None:
-        """SIGKILL a process and all that it started, or it alone: its children live on, until stop()."""
+        """SIGKILL a process and all that it started, or it alone: its children live on, until kill_orphans()
+        or stop()."""
         process = self._running.pop(name)
         process.kill()
         process.wait()
@@ -72,9 +73,13 @@ class Sessions:
                 process.wait()
             kill_session(process.pid)
             del self._running[name]
+        self.kill_orphans()
+        self._dismiss()
+
+    def kill_orphans(self) -> None:
+        """SIGKILL what lives on of processes that were killed alone."""
         while self._orphaned:
             kill_session(self._orphaned.pop())
-        self._dismiss()
 
     def _guard(self, session: int) -> None:
         if self._watchdog is None:

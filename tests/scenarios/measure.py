@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
 
-from tests.e2e.truth import Ending, doubled, endings, lacking, plain
+from tests.e2e.truth import Ending, doubled, endings, histories, lacking, plain
 from tests.scenarios.log import Telling
 from tests.scenarios.scenario import Scenario
 from tests.scenarios.stage import Stage
@@ -29,8 +29,8 @@ class Cell:
     doubled: int = 0
     by: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REPORTERS, 0))
     delays: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in REPORTERS})
-    """Seconds from the state's moment in Airflow's database until the log had it, by reporter. A hook may
-    come before the commit, and a mark made twice is dated anew: that counts as 0."""
+    """Seconds from the state's moment in Airflow's database until the log had it, by reporter: 0 where a hook
+    came before the commit. What was set by hand is left out: Airflow dates it with its first end."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Session:
     rows: list[Row]
     whole: Cell
     listener_alone: int
-    """Ends of runs and tasks that only the reconciler told."""
+    """Ends of runs and tasks that no hook told."""
     runs_and_tasks: int
 
 
@@ -77,7 +77,7 @@ def measure(stage: Stage, scenarios: Iterable[Scenario], failures: Mapping[str, 
         measured=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         rows=rows,
         whole=_cell(held, log, ()),
-        listener_alone=_cell(states, log, ()).by["reconciler"],
+        listener_alone=len(states) - _cell(states, log, ()).by["listener"],
         runs_and_tasks=len(states),
     )
 
@@ -86,23 +86,20 @@ def _cell(held: Sequence[Ending], log: Sequence[Telling], origins: Sequence[str]
     ids = [str(telling.event["id"]) for telling in log]
     dated = [ending for ending in held if not (origins and ending.ids[0].startswith("import_error:"))]
     cell = Cell(len(dated), len(dated) - len(lacking(dated, ids)), len(doubled(dated, ids)))
+    said = histories(ids, dated)
     tellings = {plain(str(telling.event["id"])): telling for telling in log}
     for ending in dated:
         telling = next((tellings[event_id] for event_id in ending.ids if event_id in tellings), None)
         if telling:
             cell.by[telling.reporter] += 1
-            _add_delay(cell, ending.moment, telling)
+            if ending.moment and len(said[ending.thing]) == 1:
+                late = (telling.received_at - ending.moment).total_seconds()
+                cell.delays[telling.reporter].append(round(max(0.0, late), 3))
     for telling in log:
         if telling.event["type"] in CHANGES and _origin(telling) in origins:
             cell.held, cell.told = cell.held + 1, cell.told + 1
             cell.by[telling.reporter] += 1
     return cell
-
-
-def _add_delay(cell: Cell, moment: datetime | None, telling: Telling) -> None:
-    if moment:
-        late = (telling.received_at - moment).total_seconds()
-        cell.delays[telling.reporter].append(round(max(0.0, late), 3))
 
 
 def _origin(telling: Telling) -> str:

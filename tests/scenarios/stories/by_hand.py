@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 
+import httpx
+
 from tests.scenarios.scenario import Scenario, Tries, ended, ran
 from tests.scenarios.stage import Stage
 
@@ -10,8 +12,13 @@ GOOD = {"one": "success", "two": "success"}
 
 
 def mark_task(stage: Stage, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+    """Airflow 3.3 answers 409 where the task is in that state already."""
     path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
-    stage.ask("PATCH", path, {"new_state": state})
+    try:
+        stage.ask("PATCH", path, {"new_state": state})
+    except httpx.HTTPStatusError as refused:
+        if refused.response.status_code != httpx.codes.CONFLICT or stage.tries(dag_id)[task_id] != state:
+            raise
 
 
 def mark_run(stage: Stage, dag_id: str, run_id: str, state: str) -> None:

@@ -1,5 +1,7 @@
 """DAG files that break, are mended and change; a DAG that is paused."""
 
+from pathlib import Path
+
 from tests.e2e.truth import endings
 from tests.scenarios.scenario import Scenario, ended, ran
 from tests.scenarios.stage import Stage
@@ -13,7 +15,6 @@ from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG
 """
 BROKEN = HEAD + "raise ValueError('no such library')\n"
-MENDED = HEAD
 ERROR = "airflow.dag.import_error"
 
 
@@ -30,7 +31,8 @@ def broken(stage: Stage, name: str) -> None:
 
 
 def mended(stage: Stage, name: str) -> None:
-    stage.write(name, MENDED)
+    # With a DAG: Airflow 3.0 keeps the error of a file that holds none.
+    stage.write(name, dag_file(f"mended-{Path(name).stem}", "one"))
     stage.until(lambda: not _errors(stage, name), FILE_SECONDS, f"{name} to be mended")
 
 

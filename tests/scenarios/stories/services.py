@@ -8,41 +8,66 @@ from tests.scenarios.stage import QUICK_TO_TAKE_OVER, Stage
 RUNS = 2
 
 
-def killed(dag_id: str, component: str, with_children: bool) -> Callable[[Stage], None]:
-    """Runs whose first task is running outlive the death of a component. What becomes of them is Airflow's
-    affair; that they end, and are told, is ours."""
+def in_flight(stage: Stage, dag_id: str) -> None:
+    """Begin runs and wait until the first task of each is running."""
+    for _ in range(RUNS):
+        stage.trigger(dag_id)
+    until_first_tasks(stage, dag_id, "running")
+
+
+def until_first_tasks(stage: Stage, dag_id: str, state: str) -> None:
+    query = "SELECT 1 FROM task_instance WHERE dag_id = ? AND task_id = 'one' AND state = ?"
+    stage.until(
+        lambda: len(stage.airflow.query(query, dag_id, state)) == RUNS, 60, f"{dag_id}'s first tasks {state}"
+    )
+
+
+def goes_on(stage: Stage, dag_id: str, component: str) -> None:
+    """Start the component anew; the runs end somehow, which is Airflow's affair, and are told."""
+    stage.airflow.environment |= QUICK_TO_TAKE_OVER
+    stage.airflow.restart(component)
+    stage.signal(f"{dag_id}-goes-on")
+    stage.until_ended(dag_id, RUNS)
+    stage.until_told(dag_id)
+
+
+def killed(dag_id: str, component: str) -> Callable[[Stage], None]:
+    """A component is lost with all that it forked."""
 
     def play(stage: Stage) -> None:
-        for _ in range(RUNS):
-            stage.trigger(dag_id)
-        running = "SELECT 1 FROM task_instance WHERE dag_id = ? AND task_id = 'one' AND state = 'running'"
-        stage.until(
-            lambda: len(stage.airflow.query(running, dag_id)) == RUNS, 60, f"{dag_id} to be in flight"
-        )
-        stage.airflow.kill(component, with_children)
-        stage.signal(f"{dag_id}-goes-on")
-        stage.airflow.environment |= QUICK_TO_TAKE_OVER
-        stage.airflow.restart(component)
-        stage.until_ended(dag_id, RUNS)
-        stage.until_told(dag_id)
+        in_flight(stage, dag_id)
+        stage.airflow.kill(component)
+        goes_on(stage, dag_id, component)
 
     return play
+
+
+def killed_scheduler(stage: Stage) -> None:
+    """Its tasks live on and end without it. They hold its connections to the database, and with them its
+    locks, so no other scheduler gets on until they are gone."""
+    dag_id = "killed_scheduler"
+    in_flight(stage, dag_id)
+    stage.airflow.kill("scheduler", with_children=False)
+    stage.signal(f"{dag_id}-goes-on")
+    until_first_tasks(stage, dag_id, "success")
+    stage.airflow.kill_orphans()
+    goes_on(stage, dag_id, "scheduler")
 
 
 SERVICES = (
     Scenario(
         "killed_scheduler",
         "SIGKILL of the scheduler; its tasks live on",
-        killed("killed_scheduler", "scheduler", with_children=False),
+        killed_scheduler,
     ),
     Scenario(
         "killed_scheduler_and_tasks",
         "SIGKILL of the scheduler and its tasks",
-        killed("killed_scheduler_and_tasks", "scheduler", with_children=True),
+        killed("killed_scheduler_and_tasks", "scheduler"),
     ),
     Scenario(
         "killed_api_server",
         "SIGKILL of the api-server",
-        killed("killed_api_server", "api-server", with_children=True),
+        killed("killed_api_server", "api-server"),
     ),
 )
