@@ -65,7 +65,7 @@ class Metrics:
         self.reconcile_passed_over = Counter(
             "windsock_reconcile_passed_over",
             "Looks at rows that make no event any more",
-            ["deployment", "reason"],  # forgotten: older than what the log keeps
+            ["deployment", "reason"],  # forgotten: older than the log; not_filed, no_answer: of earlier tries
             registry=self.registry,
         )
         self.reconcile_poll = Histogram(
