@@ -26,7 +26,7 @@ RUN_TIMES = (
 # A row in up_for_retry has the id of the *next* try already, and that of the one that failed is in no answer.
 TASK_STATES_SHOWN = tuple(state for state in TASK_STATES if state != "up_for_retry")
 WHILE_LATEST = {"failed": "up_for_retry"}
-"""What a hook says of a try that is then filed under another state."""
+"""What a hook says of a try that is then filed under another state: a later one came after it."""
 _MOMENT: TypeAdapter[datetime | None] = TypeAdapter(datetime | None)
 
 
