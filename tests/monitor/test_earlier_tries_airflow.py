@@ -49,7 +49,7 @@ def airflow(gate: Path) -> Iterator[AirflowServer]:
         "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "6",
         "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
     }
-    server = AirflowServer(HERE / "dags_interrupted", plugins_folder=REPOSITORY / "plugins", env=env)
+    server = AirflowServer(HERE / "interrupted" / "dags", plugins_folder=REPOSITORY / "plugins", env=env)
     server.environment["AIRFLOW__WINDSOCK__SPOOL_DIR"] = str(server.home / "spool")
     with server:
         yield server
@@ -59,8 +59,8 @@ def airflow(gate: Path) -> Iterator[AirflowServer]:
 def began(airflow: AirflowServer, gate: Path) -> datetime:
     """Since when a scheduler was killed, with all its tasks, and the next one had them done."""
     began = utc_now()
-    run_id, retried = airflow.trigger("waiting"), airflow.trigger("retried")
-    airflow.wait_for_run("retried", retried)
+    airflow.wait_for_run("retried", airflow.trigger("retried"))
+    run_id = airflow.trigger("waiting")
     running = "SELECT 1 FROM task_instance WHERE run_id = ? AND state = 'running'"
     airflow.wait_until(lambda: len(airflow.query(running, run_id)) >= 2, 60, "two tasks to run")
     airflow.restart("scheduler")
