@@ -132,7 +132,7 @@ def _line(name: str, seconds: list[float]) -> None:
 
 def _every(listing: Listing, cost: Costs) -> float:
     """Seconds from one question to the next."""
-    pace = Pace(listing.longest)
+    pace = Pace(listing.allowance)
     for _ in range(ANSWERS):
         pace.took(utc_now(), cost[listing.name])
     return max(INTERVAL, pace.pause).total_seconds()

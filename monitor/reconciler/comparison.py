@@ -67,7 +67,7 @@ class Comparison:
 
     def pace(self, listing: Listing) -> Pace:
         """How often this listing may be asked for."""
-        return self._paces.setdefault(listing.name, Pace(listing.longest))
+        return self._paces.setdefault(listing.name, Pace(listing.allowance))
 
     def is_due(self, listing: Listing) -> bool:
         """Whether a step is to be made: not where the end is reached, or too soon for what it costs."""

@@ -14,6 +14,7 @@ from monitor.airflow_api import AirflowApi, Page
 from monitor.airflow_api.client import Between
 from monitor.events import rest
 from monitor.events.data import RUN_STATES
+from monitor.reconciler.pace import FRESH, OLD, Allowance
 
 HEAD_START = timedelta(seconds=5)
 """What a change must have of age. The listener's report, which holds the error and Airflow's reason, comes
@@ -29,11 +30,6 @@ CLOCK_SLACK = timedelta(seconds=2)
 RECENT = timedelta(hours=2)
 """A run is recent for so long after it was due: longer than most runs take, and short enough that a busy
 Airflow has some thousands of task instances in it."""
-
-LONGEST_FRESH = timedelta(minutes=1)
-"""What happens just now is asked for so often whatever it costs,"""
-LONGEST_OLD = timedelta(hours=1)
-"""and a state that was set by hand in an old run waits no longer than this."""
 
 SHARED = timedelta(minutes=30)
 """What both halves list, so that clocks may differ by so much without anything falling between them."""
@@ -54,7 +50,7 @@ Pages = Callable[[AirflowApi, Window], AsyncGenerator[Page, None]]
 @dataclass(frozen=True)
 class Listing:
     """One listing. A row may be told once it is `wait` old; `age_from` is None where it may at once.
-    `longest`: from one question to the next, at the most (pace.py).
+    `allowance`: how often it may be asked for (pace.py).
     """
 
     name: str
@@ -62,7 +58,7 @@ class Listing:
     build: rest.Builder
     age_from: Callable[[rest.Row], datetime | None]
     wait: timedelta
-    longest: timedelta
+    allowance: Allowance
 
     def waiting_since(self, row: rest.Row, now: datetime) -> datetime | None:
         """When the change of a row that is still to wait was made; None where it may be told.
@@ -91,18 +87,18 @@ def _due_long_ago(window: Window) -> Between:
     return None, (window.until or window.now) - RECENT + SHARED
 
 
-def _tasks(name: str, due: Callable[[Window], Between], longest: timedelta) -> Listing:
+def _tasks(name: str, due: Callable[[Window], Between], allowance: Allowance) -> Listing:
     def pages(api: AirflowApi, window: Window) -> AsyncGenerator[Page, None]:
         return api.task_instances_updated(window.since, window.until, rest.TASK_STATES_SHOWN, due(window))
 
-    return Listing(name, pages, rest.task_event, _changed, HEAD_START, longest)
+    return Listing(name, pages, rest.task_event, _changed, HEAD_START, allowance)
 
 
-def _runs(name: str, due: Callable[[Window], Between], longest: timedelta) -> Listing:
+def _runs(name: str, due: Callable[[Window], Between], allowance: Allowance) -> Listing:
     def pages(api: AirflowApi, window: Window) -> AsyncGenerator[Page, None]:
         return api.runs_updated(window.since, window.until, RUN_STATES, due(window))
 
-    return Listing(name, pages, rest.run_event, _changed, HEAD_START, longest)
+    return Listing(name, pages, rest.run_event, _changed, HEAD_START, allowance)
 
 
 ASSETS = Listing(
@@ -111,12 +107,12 @@ ASSETS = Listing(
     rest.asset_event,
     _made_alone,
     CREATED_RUNS_WAIT,
-    LONGEST_FRESH,
+    FRESH,
 )
 LISTINGS = (  # a run's end is told after the ends of its tasks
-    _tasks("task_instances", _due_recently, LONGEST_FRESH),
-    _runs("dag_runs", _due_recently, LONGEST_FRESH),
+    _tasks("task_instances", _due_recently, FRESH),
+    _runs("dag_runs", _due_recently, FRESH),
     ASSETS,
-    _tasks("old_task_instances", _due_long_ago, LONGEST_OLD),
-    _runs("old_dag_runs", _due_long_ago, LONGEST_OLD),
+    _tasks("old_task_instances", _due_long_ago, OLD),
+    _runs("old_dag_runs", _due_long_ago, OLD),
 )

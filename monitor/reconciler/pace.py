@@ -1,17 +1,33 @@
 """How often a listing may be asked for: so seldom that answers take only a small share of Airflow's time."""
 
 from collections import deque
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-SHARE = 0.01  # of one of the api-server's workers, and of one of its database's
 ANSWERS = 3  # one slow answer is a busy moment, or an api-server that has just begun; three are a cost
 
 
-class Pace:
-    """Of one listing. `longest`: it is still asked for so often whatever it costs."""
+@dataclass(frozen=True)
+class Allowance:
+    """What a listing may take."""
 
-    def __init__(self, longest: timedelta) -> None:
-        self._longest = longest
+    share: float
+    """Of the time of one of the api-server's workers, and of one of its database's."""
+    longest: timedelta
+    """It is still asked for so often, whatever it costs."""
+
+
+FRESH = Allowance(0.1, timedelta(minutes=1))
+"""For what happens just now: somebody waits for it."""
+OLD = Allowance(0.01, timedelta(hours=1))
+"""For what hardly ever happens: a state set by hand in an old run waits no longer than this."""
+
+
+class Pace:
+    """Of one listing."""
+
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance = allowance
         self._asked: datetime | None = None
         self._took: deque[timedelta] = deque(maxlen=ANSWERS)
 
@@ -23,7 +39,7 @@ class Pace:
     @property
     def pause(self) -> timedelta:
         """From one question to the next, at the least."""
-        return min(self._longest, self.cost / SHARE)
+        return min(self._allowance.longest, self.cost / self._allowance.share)
 
     def is_due(self, now: datetime) -> bool:
         """Whether it may be asked for. A clock that was set back delays nothing."""

@@ -27,7 +27,6 @@ from monitor.reconciler.standing import ReconcilerStatus, Standing
 from monitor.wake import Wake
 
 NUDGE_LOOKS = (0.1, 0.4, 1.0, 2.0, 4.0, 7.0)  # seconds after a nudge; the last is past CREATED_RUNS_WAIT
-NUDGED_SHARE = 0.1  # of Airflow's time that looks after nudges may take: somebody waits for what they find
 GIVEN_UP_AFTER = 2  # parts without an answer: nobody is there. One alone may be a row that Airflow fails at
 FIRST_LOOK_BACK = timedelta(hours=24)
 
@@ -91,7 +90,7 @@ class Reconciler:
                 next_poll = now() + await self.poll()
             elif looks and now() >= looks[0]:
                 looked = await self.look_at_assets()
-                free = now() + self._present.pace(ASSETS).cost.total_seconds() / NUDGED_SHARE
+                free = now() + self._present.pace(ASSETS).pause.total_seconds()
                 looks = sorted({max(free, look) for look in looks[1:]}) if looked else []
             nudged = await self._wake.wait(self._seen, max(0.0, min([next_poll, *looks]) - now()))
             self._seen = self._wake.count
