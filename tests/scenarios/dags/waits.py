@@ -9,6 +9,8 @@ from airflow.providers.standard.sensors.python import PythonSensor
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import DAG, BaseOperator, get_current_context
 
+A_WHILE = timedelta(seconds=10)
+"""What is back sooner than the scheduler has noticed that it went, Airflow marks as failed."""
 TOO_LONG = timedelta(hours=1)
 
 
@@ -45,13 +47,13 @@ def dag(dag_id: str, **settings: Any) -> DAG:
 
 
 with dag("deferred"):
-    Deferring(task_id="waits", wait=timedelta(seconds=1))
+    Deferring(task_id="waits", wait=A_WHILE)
 
 with dag("deferred_too_long"):
     Deferring(task_id="waits", wait=TOO_LONG, patience=timedelta(seconds=1))
 
 with dag("rescheduled"):
-    PythonSensor(task_id="asks", python_callable=asked_twice, mode="reschedule", poke_interval=1)
+    PythonSensor(task_id="asks", python_callable=asked_twice, mode="reschedule", poke_interval=A_WHILE)
 
 with dag("execution_timeout"):
     PythonOperator(task_id="sits", python_callable=sit, execution_timeout=timedelta(seconds=1))

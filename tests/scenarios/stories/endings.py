@@ -71,8 +71,8 @@ ENDINGS = (
         "dagrun_timeout",
         "failed",
         {"sits": "skipped", "then": "skipped"},
-        but={"3.0.2": ("failed", {"sits": "skipped", "then": "None"})},
-        remarks={"3.0.2": "what had not begun stays without a state"},
+        but=dict.fromkeys(("3.0.2", "3.1.8"), ("failed", {"sits": "skipped", "then": "None"})),
+        remarks=dict.fromkeys(("3.0.2", "3.1.8"), "what had not begun stays without a state"),
     ),
 )
 DEATHS = (
