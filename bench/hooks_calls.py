@@ -18,7 +18,7 @@ PACE = 0.01  # seconds between two hooks of the scheduler: 100 state changes a s
 ANY = "scheduler: any of its hooks"
 SCHEDULERS = ("on_dag_run_running", "on_dag_run_success", "on_dag_run_failed", "on_task_instance_failed")
 TASK_TOTAL = "task: all hooks together"
-FOR_SCALE = ("raw", "append")
+FOR_SCALE = ("raw", "append", "nobody")
 Samples = dict[str, list[float]]  # seconds, by hook
 
 
@@ -88,6 +88,8 @@ def scheduler(count: int) -> Samples:
         samples.setdefault("raw", []).append(timed(one_file, folder=folder, name=str(number)))
         pause()
         samples.setdefault("append", []).append(timed(one_line, descriptor=opened))
+        pause()
+        samples.setdefault("nobody", []).append(timed(hook.before_stopping, component=hook))
     return samples
 
 
