@@ -93,10 +93,8 @@ def state(connection: Connection) -> LogState:
 
 def lock(connection: Connection) -> int:
     """Be the only transaction that appends, until its end; answers the last seq."""
-    taken: int = connection.execute(
-        update(log_state).values(last_seq=log_state.c.last_seq).returning(log_state.c.last_seq)
-    ).scalar_one()
-    return taken
+    untouched = update(log_state).values(last_seq=log_state.c.last_seq).returning(log_state.c.last_seq)
+    return int(connection.execute(untouched).scalar_one())
 
 
 def append(connection: Connection, batch: Sequence[Event], received_at: datetime) -> list[int | None]:
@@ -204,20 +202,16 @@ def read_before(
 
 def seq_at(connection: Connection, moment: datetime) -> int:
     """The seq of the last event received before a moment: where `?since=` begins."""
-    seq = connection.execute(
-        select(func.max(events.c.seq)).where(events.c.received_at < moment)
-    ).scalar_one_or_none()
+    query = select(func.max(events.c.seq)).where(events.c.received_at < moment)
+    seq = connection.execute(query).scalar_one_or_none()
     return seq if seq is not None else state(connection).pruned_seq
 
 
 def prune(connection: Connection, before: datetime) -> int:
     """Forget up to PRUNE_BATCH of the oldest events received before a moment; answers how many."""
-    upto = connection.execute(
-        select(func.max(events.c.seq)).where(
-            events.c.received_at < before,
-            events.c.seq <= state(connection).pruned_seq + PRUNE_BATCH,
-        )
-    ).scalar_one_or_none()
+    oldest = events.c.seq <= state(connection).pruned_seq + PRUNE_BATCH
+    query = select(func.max(events.c.seq)).where(events.c.received_at < before, oldest)
+    upto = connection.execute(query).scalar_one_or_none()
     if upto is None:
         return 0
     connection.execute(update(log_state).values(pruned_seq=upto))
