@@ -85,19 +85,20 @@ def _assemble(settings: Settings, clock: Clock) -> Parts:
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     database = Database(settings.database)
     metrics = Metrics()
-    wakes = Wakes(feed=Wake(), delivery=Wake(), reconciler=Wake())
+    apis = AirflowApi.all_of(settings, clock)
+    wakes = Wakes(Wake(), Wake(), {deployment: Wake() for deployment in apis})
     rules = default_rules(settings.notification_email_to, settings.notify_success)
     telling = Telling(timedelta(hours=settings.tell_within_hours))
     ingest = Ingest(database, rules, telling, wakes, metrics, clock, settings.mail_host)
-    apis = AirflowApi.all_of(settings, clock)
     reconcilers = [
         Reconciler(
-            *(api, database, ingest, wakes.reconciler, metrics, clock, settings.reconcile_interval),
+            *(api, database, ingest, wakes.reconcilers[deployment], metrics, clock),
+            interval=settings.reconcile_interval,
             snapshots=snapshots(api, database, ingest, metrics, clock),
             first_look_back=timedelta(hours=settings.first_look_back_hours),
             retention=timedelta(days=settings.retention_days),
         )
-        for api in apis.values()
+        for deployment, api in apis.items()
     ]
     mailbox = None if settings.smtp_host else Mailbox(settings.home / "mailbox", clock)
     mailer: Mailer = mailbox or SmtpMailer(Server.of(settings))

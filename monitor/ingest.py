@@ -5,7 +5,7 @@ Dual writes do not exist: a mail that is called for is in the database, or its e
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -36,7 +36,8 @@ class Wakes:
 
     feed: Wake
     delivery: Wake
-    reconciler: Wake
+    reconcilers: Mapping[str, Wake]
+    """By deployment."""
 
 
 @dataclass
@@ -72,9 +73,9 @@ class Ingest:
 
         Raises IngestBusy where too much is waiting already.
         """
-        nudged = any(event.type == NUDGE for event in events)
-        if nudged:
-            self._wakes.reconciler.set()
+        for nudged in {event.deployment for event in events if event.type == NUDGE}:
+            if nudged in self._wakes.reconcilers:
+                self._wakes.reconcilers[nudged].set()
         waiting = _Waiting(events, asyncio.get_running_loop().create_future())
         try:
             self._queue.put_nowait(waiting)

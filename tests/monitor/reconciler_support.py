@@ -65,13 +65,13 @@ class Scene:
 async def scene(
     fake: FakeAirflow, database: Database, interval: float = INTERVAL, snapshots: Sequence[Snapshot] = ()
 ) -> AsyncIterator[Scene]:
-    wakes, metrics = Wakes(Wake(), Wake(), Wake()), Metrics()
+    wakes, metrics = Wakes(Wake(), Wake(), {"local": Wake()}), Metrics()
     ingest = Ingest(
         database, default_rules((), ()), Telling(timedelta(days=1)), wakes, metrics, fake.clock, "example.com"
     )
     api = AirflowApi("local", fake.url, USERNAME, PASSWORD, 10, fake.clock)
     reconciler = Reconciler(
-        *(api, database, ingest, wakes.reconciler, metrics, fake.clock, interval),
+        *(api, database, ingest, wakes.reconcilers["local"], metrics, fake.clock, interval),
         retention=RETENTION,
         snapshots=snapshots,
         max_rows=STEP,
@@ -98,7 +98,7 @@ def play(
 
 async def report(database: Database, events: Sequence[Event]) -> list[str]:
     """Take in what hooks say; answers the ids of what was new."""
-    wakes = Wakes(Wake(), Wake(), Wake())
+    wakes = Wakes(Wake(), Wake(), {"local": Wake()})
     telling = Telling(timedelta(days=1))
     ingest = Ingest(database, default_rules((), ()), telling, wakes, Metrics(), utc_now, "example.com")
     writer = asyncio.create_task(ingest.run())

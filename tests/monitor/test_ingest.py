@@ -32,7 +32,7 @@ TELL_WITHIN = timedelta(hours=24)
 
 class Door:
     def __init__(self, database: Database, clock: FakeClock) -> None:
-        self.wakes = Wakes(Wake(), Wake(), Wake())
+        self.wakes = Wakes(Wake(), Wake(), {"local": Wake()})
         self.metrics = Metrics()
         rules = default_rules(["ops@example.com"], ["trained"])
         self.ingest = Ingest(
@@ -87,7 +87,7 @@ def test_nobody_to_tell_means_no_mail(database: Database, clock: FakeClock) -> N
         database,
         default_rules([], ["*"]),
         Telling(TELL_WITHIN),
-        Wakes(Wake(), Wake(), Wake()),
+        Wakes(Wake(), Wake(), {"local": Wake()}),
         Metrics(),
         clock,
         "x",
@@ -107,7 +107,8 @@ def test_a_nudge_wakes_the_reconciler_and_is_not_logged(database: Database, cloc
         async with opened(database, clock) as door:
             assert await door.take(NUDGE, run_event()) == [True, True]
             assert await door.take(NUDGE) == [True]
-            assert door.wakes.reconciler.count == 2
+            assert await door.take({**NUDGE, "source": "/airflow/emea"}) == [True]  # is nobody's here
+            assert door.wakes.reconcilers["local"].count == 2
 
     asyncio.run(story())
     assert database.read_now(event_log.state).last_seq == 1

@@ -275,7 +275,7 @@ def test_a_nudge_has_it_look_at_assets_at_once_and_polling_goes_on(
         running = asyncio.create_task(on.reconciler.run())
         try:
             # The hook fires before Airflow commits: the first look finds nothing.
-            on.wakes.reconciler.set()
+            on.wakes.reconcilers["local"].set()
             await asyncio.to_thread(wait.until, lambda: fake.requests("/assets/events"), "a first look")
             fake.assets = [asset_row(1, NOW, ["release__1"])]
             await until(on, {"asset_event:1"})

@@ -109,7 +109,7 @@ def spooled(airflow: AirflowServer) -> set[str]:
 async def reconciling(
     airflow: AirflowServer, database: Database, since: datetime
 ) -> AsyncIterator[Reconciler]:
-    wakes, metrics = Wakes(Wake(), Wake(), Wake()), Metrics()
+    wakes, metrics = Wakes(Wake(), Wake(), {"local": Wake()}), Metrics()
     ingest = Ingest(
         database, default_rules((), ()), Telling(timedelta(days=1)), wakes, metrics, utc_now, "example.com"
     )
@@ -117,7 +117,7 @@ async def reconciling(
     await database.write(lambda c: watermarks.save(c, "local", {ORIGIN: since}, utc_now()))
     writer = asyncio.create_task(ingest.run())
     try:
-        yield Reconciler(api, database, ingest, wakes.reconciler, metrics, utc_now, interval=1)
+        yield Reconciler(api, database, ingest, wakes.reconcilers["local"], metrics, utc_now, interval=1)
     finally:
         writer.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -82,7 +82,7 @@ def fake(clock: FakeClock) -> Iterator[FakeAirflow]:
 @asynccontextmanager
 async def scene(fake: FakeAirflow, database: Database) -> AsyncIterator[Scene]:
     metrics, clock = Metrics(), fake.clock
-    telling, wakes = Telling(timedelta(days=1)), Wakes(Wake(), Wake(), Wake())
+    telling, wakes = Telling(timedelta(days=1)), Wakes(Wake(), Wake(), {"local": Wake()})
     ingest = Ingest(database, default_rules((), ()), telling, wakes, metrics, clock, "example.com")
     api = AirflowApi("local", fake.url, USERNAME, PASSWORD, 10, clock)
     errors, pauses = snapshots(api, database, ingest, metrics, clock)
