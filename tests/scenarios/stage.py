@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 PROCESSES = 6
 """Tasks at once: some only hold, and each supervisor that is killed takes one place with it."""
 RECONCILE_SECONDS = 2
-TOLD_SECONDS = 60.0  # a reconciler's head start, its interval and what else an idle machine does in a tenth
+TOLD_SECONDS = 120.0  # a try that a dead scheduler left is told 30 s after its end; the machine may be busy
 
 DAG_SECONDS = 90.0  # until the dag-processor has parsed every file
 LOOK_SECONDS = 0.5
