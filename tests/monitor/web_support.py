@@ -106,6 +106,7 @@ class SignInAirflow:
         if self.away:
             return JSONResponse({"detail": "away"}, 503)
         key = {"dagRuns": "dag_runs", "taskInstances": "task_instances", "events": "asset_events"}
+        key["importErrors"] = "import_errors"
         return JSONResponse({key.get(request.url.path.rpartition("/")[2], "rows"): [], "total_entries": 0})
 
     @contextmanager
