@@ -5,8 +5,8 @@ without the plugin, a process of its own imports Airflow, makes Airflow's own li
 hooks through them with Airflow's own objects: in the scheduler's manner (one long-lived process, the drain
 in its thread) and in a task's (forked for each task, ended with `os._exit`). *Added* is the time of the call
 less the median of the same call without the plugin. For scale, with nothing of ours: `raw` is one file made,
-written and renamed at that moment, `append` one write to a file that is open, `nobody` a hook that is called and that
-no listener has.
+written and renamed at that moment, `append` one write to a file that is open, `nobody` a hook that is
+called and that no listener has.
 """
 
 from __future__ import annotations
