@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.plugin.conftest import wait_until
+from tests.plugin.forks import in_child
 from tests.plugin.receiver import Receiver
 from windsock.backoff import Backoff
 from windsock.courier import Courier
@@ -55,17 +56,6 @@ def task_sender(settings: Settings, spool: Spool) -> TaskSender:
     assert settings.endpoint is not None
     courier = Courier(settings, settings.endpoint, spool)
     return TaskSender(spool, courier, Backoff(settings.spool_dir / "backoff"), 1.0)
-
-
-def forked(action: Callable[[], object]) -> int:
-    pid = os.fork()
-    if pid == 0:
-        try:
-            action()
-        except BaseException:  # noqa: BLE001 (whatever it is: the parent sees the status)
-            os._exit(1)
-        os._exit(0)
-    return pid
 
 
 def status_of(pid: int) -> int:
@@ -131,7 +121,7 @@ def test_a_directory_that_is_another_user_s_is_refused_and_said(tmp_path: Path) 
         with pytest.raises(PermissionError):
             Spool(tmp_path / "spool", 10, 10_000).put(event(2))
 
-    assert status_of(forked(as_nobody)) == 0
+    assert status_of(in_child(as_nobody)) == 0
     assert len(spool.names()) == 1
 
 
@@ -148,7 +138,7 @@ def test_a_hundred_thousand_events_wait_in_order_and_in_little_memory(settings: 
         assert oldest == sorted(oldest)
         assert grown < 16 * 1024, f"KiB: {grown}"  # the names that it gives are 300 KiB, all would be ten MiB
 
-    assert status_of(forked(in_bounds)) == 0
+    assert status_of(in_child(in_bounds)) == 0
     first = [letter.event_id for name in spool.names(100) if (letter := spool.read(name))]
     assert first == [f"event:0:{number}" for number in range(100)]
     usage = (settings.spool_dir / "usage").read_text().split()
@@ -170,7 +160,7 @@ def test_tasks_killed_between_put_and_send_lose_nothing(settings: Settings, rece
                 os.write(writer, f"event:{task}:{number}\n".encode())
                 sender.send(str(task), name)
 
-        pid = forked(work)
+        pid = in_child(work)
         os.close(writer)
         with os.fdopen(reader) as told:
             first = told.readline()
@@ -197,7 +187,7 @@ def test_a_fork_while_another_thread_puts(settings: Settings) -> None:
 
     thread = threading.Thread(target=busy)
     thread.start()
-    children = [forked(partial(spool.put, event(number, run=1))) for number in range(20)]
+    children = [in_child(partial(spool.put, event(number, run=1))) for number in range(20)]
     assert [status_of(child) for child in children] == [0] * 20
     stopping.set()
     thread.join()
@@ -228,7 +218,7 @@ def test_events_of_one_run_are_sent_in_the_order_of_their_hooks(
                 if who < len(schedulers):
                     schedulers[who].put(body)
                 else:
-                    assert status_of(forked(partial(as_task, here, body))) == 0
+                    assert status_of(in_child(partial(as_task, here, body))) == 0
             wait_until(lambda: len(receiver.events) == len(hands))
         finally:
             for process in schedulers:
@@ -250,7 +240,7 @@ class Process:
     def __init__(self, settings: Settings) -> None:
         given, self._give = os.pipe()
         self._done, done = os.pipe()
-        self._pid = forked(lambda: self._live(settings, given, done))
+        self._pid = in_child(lambda: self._live(settings, given, done))
         os.close(given)
         os.close(done)
 

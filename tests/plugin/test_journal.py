@@ -21,6 +21,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.plugin.conftest import WAIT, wait_until
+from tests.plugin.forks import in_child
 from tests.plugin.receiver import Receiver, status
 from windsock.backoff import Backoff
 from windsock.courier import Courier
@@ -103,17 +104,6 @@ def writer(action: Callable[[], object]) -> Iterator[int]:
 def dead_writer(action: Callable[[], object]) -> None:
     with writer(action):
         pass
-
-
-def in_child(action: Callable[[], object]) -> int:
-    pid = os.fork()
-    if pid == 0:
-        try:
-            action()
-        except BaseException:  # noqa: BLE001 (whatever it is: the parent sees the status)
-            os._exit(1)
-        os._exit(0)
-    return pid
 
 
 def succeeded(*pids: int) -> bool:

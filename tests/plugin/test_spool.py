@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from tests.plugin.forks import in_child
 from windsock.spool import MAX_BAD, MAX_EVENT_BYTES, Full, Spool
 
 
@@ -28,18 +29,6 @@ def spool(tmp_path: Path) -> Spool:
 
 def ids(spool: Spool) -> list[str]:
     return [letter.event_id for name in spool.names() if (letter := spool.read(name))]
-
-
-def in_child(action: object) -> int:
-    """Runs it in a forked process, as Airflow makes a task's; gives its process id."""
-    assert callable(action)
-    pid = os.fork()
-    if pid == 0:
-        try:
-            action()
-        finally:
-            os._exit(0)
-    return pid
 
 
 def test_events_come_back_in_the_order_they_were_put(spool: Spool) -> None:
