@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import httpx
+
 from tests.monitor_process import MonitorProcess
 
 PAGE = 200  # the most that the monitor answers at once
@@ -27,7 +29,8 @@ class Log:
     """Safe for the threads in which stories are played."""
 
     def __init__(self, monitor: MonitorProcess) -> None:
-        self._monitor = monitor
+        # One client: each makes a TLS context of its own, and there are hundreds of looks.
+        self._client = httpx.Client(base_url=monitor.url, timeout=30, trust_env=False)
         self._lock = threading.Lock()
         self._read: list[Telling] = []
 
@@ -41,12 +44,15 @@ class Log:
     def ids(self) -> list[str]:
         return [str(telling.event["id"]) for telling in self.read()]
 
+    def close(self) -> None:
+        self._client.close()
+
     def _after(self, last: int) -> list[Telling]:
         """The API goes from the latest backwards: as far as what is known."""
         found: list[Telling] = []
         query: dict[str, Any] = {"limit": PAGE}
         while True:
-            page = self._monitor.get("/api/v1/events", **query)
+            page = self._client.get("/api/v1/events", params=query).raise_for_status().json()
             fresh = [row for row in page["events"] if row["seq"] > last]
             found += [
                 Telling(row["seq"], datetime.fromisoformat(row["received_at"]), row["event"]) for row in fresh

@@ -187,4 +187,6 @@ def opened(folder: Path) -> Iterator[Stage]:
         monitor.env |= airflow_env(airflow.url, airflow.username, airflow.password)
         ended.callback(monitor.stop)
         monitor.start()
-        yield Stage(airflow, monitor, signals)
+        stage = Stage(airflow, monitor, signals)
+        ended.callback(stage.log.close)
+        yield stage

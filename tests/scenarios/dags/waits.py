@@ -9,7 +9,7 @@ from airflow.providers.standard.sensors.python import PythonSensor
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import DAG, BaseOperator, get_current_context
 
-A_WHILE = timedelta(seconds=10)
+A_WHILE = timedelta(seconds=20)
 """What is back sooner than the scheduler has noticed that it went, Airflow marks as failed."""
 TOO_LONG = timedelta(hours=1)
 
