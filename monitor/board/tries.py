@@ -17,6 +17,8 @@ from monitor.database.schema import tries
 from monitor.events import Event
 from monitor.events.data import TaskInstanceData
 
+UP_FOR_RETRY = "up_for_retry"
+
 
 class TaskName(NamedTuple):
     """Which task, mapped index by mapped index, of which run of which Airflow."""
@@ -48,6 +50,8 @@ class Try:
     state: str
     filed: bool
     """Told of what Airflow has filed, which nobody changes any more: every other report of it comes late."""
+    by_listener: bool = False
+    """Of a report that has just arrived: a hook's. It is not kept."""
 
     @property
     def is_over(self) -> bool:
@@ -67,7 +71,9 @@ _PUT = {"postgresql": _put(postgresql.insert), "sqlite": _put(sqlite.insert)}
 
 
 def apply_try(connection: Connection, seq: int, event: Event, data: TaskInstanceData) -> None:
-    row = _name(event, data)._asdict() | vars(_told(data)) | {"last_seq": seq}
+    told = _told(data)
+    kept = {"ti_id": told.ti_id, "state": told.state, "filed": told.filed}
+    row = _name(event, data)._asdict() | kept | {"last_seq": seq}
     connection.execute(_PUT[connection.dialect.name], row)
 
 
@@ -97,7 +103,7 @@ def told_already(connection: Connection, events: Sequence[Event]) -> list[bool]:
     answers = [False] * len(events)
     for number, name, new in told:
         old = known.get(name)
-        answers[number] = old is not None and _is_known(new, old)
+        answers[number] = old is not None and (_is_known(new, old) or _is_overtaken(new, old))
         if old is None or not (answers[number] or _falls_back(new, old)):
             known[name] = new
     return answers
@@ -109,6 +115,12 @@ def _is_known(new: Try, old: Try) -> bool:
     return old.filed and old.ti_id in (None, new.ti_id)
 
 
+def _is_overtaken(new: Try, old: Try) -> bool:
+    """Whether a process still speaks of a try that Airflow has given up: the task has another UUID since, and
+    nobody hears it. Where REST shows the old one all the same, its word counts."""
+    return new.by_listener and old.state == UP_FOR_RETRY and old.ti_id == new.ti_id
+
+
 def _falls_back(new: Try, old: Try) -> bool:
     return old.is_over and not new.is_over
 
@@ -116,8 +128,8 @@ def _falls_back(new: Try, old: Try) -> bool:
 def _told(data: TaskInstanceData) -> Try:
     # A row of Airflow's that is up_for_retry has the next try's UUID: the reconciler tells that state only of
     # tries that are filed.
-    filed = data.ti_id is None or (data.state == "up_for_retry" and data.reported_by == "reconciler")
-    return Try(data.ti_id, data.state, filed)
+    filed = data.ti_id is None or (data.state == UP_FOR_RETRY and data.reported_by == "reconciler")
+    return Try(data.ti_id, data.state, filed, data.reported_by == "listener")
 
 
 def _name(event: Event, data: TaskInstanceData) -> TryName:

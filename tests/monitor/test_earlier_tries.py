@@ -239,3 +239,21 @@ def test_hook_and_reconciler_in_any_order_are_logged_once(
     told = [event["data"] for event in map(json.loads, (one.body for one in log.events))]
     ends = [one["state"] for one in told if one["task_id"] == task_id and one["state"] != "running"]
     assert len(ends) == 1
+
+
+def test_a_process_that_airflow_has_given_up_is_not_heard_but_airflow_is(database: Database) -> None:
+    """Measured on 3.2.2: a task ends well while the api-server is away, the scheduler has begun another try,
+    and the first one's success is reported all the same."""
+    over, late, running = hook("up_for_retry"), hook("success"), hook("running")
+    raw = json.loads(late.body)
+    by_airflow = parse_event({**raw, "data": {**raw["data"], "reported_by": "reconciler"}})
+
+    for together in ([over], [late, running], [by_airflow]):
+        asyncio.run(report(database, together))
+
+    log = database.read_now(lambda connection: event_log.read_after(connection, 0, 10))
+    told = [json.loads(one.body)["data"] for one in log.events]
+    assert [(one["state"], one["reported_by"]) for one in told] == [
+        ("up_for_retry", "listener"),
+        ("success", "reconciler"),
+    ]
