@@ -47,7 +47,8 @@ class Verdict:
 
     def __str__(self) -> str:
         rows = [f"{name:<{WIDTH}}{value}" for name, value in self._rows()]
-        return "\n".join(rows + self.wrong[:SHOWN])
+        earlier = [f"earlier try: {what}" for what in self.states.earlier]
+        return "\n".join(rows + self.wrong[:SHOWN] + earlier[:SHOWN])
 
     def _rows(self) -> Iterator[tuple[str, str]]:
         yield "seed", f"{self.seed}"
@@ -65,8 +66,8 @@ class Verdict:
         return (
             f"{states.held}: told {states.told} (by hook {states.by['listener']}, by reconciler "
             f"{states.by['reconciler']}), lost {len(states.lost)}, doubled {len(states.doubled)}, "
-            f"contradicted {len(states.contradicted)}; earlier tries reported late "
-            f"{len(states.overtaken)}, taken back by Airflow {len(states.taken_back)}"
+            f"contradicted {len(states.contradicted)}; earlier tries lost or doubled {len(states.earlier)}, "
+            f"reported late {len(states.overtaken)}, taken back by Airflow {len(states.taken_back)}"
         )
 
     def _mails(self) -> str:
