@@ -18,6 +18,8 @@ from monitor.events import Event
 from monitor.events.data import TaskInstanceData
 
 UP_FOR_RETRY = "up_for_retry"
+FAILURES = (UP_FOR_RETRY, "failed")
+"""How a try's failure is told: Airflow files either as `failed`."""
 
 
 class TaskName(NamedTuple):
@@ -56,6 +58,14 @@ class Try:
     @property
     def is_over(self) -> bool:
         return self.state != RUNNING  # `up_for_retry` is no end of the task, but one of this try
+
+    @property
+    def is_failure(self) -> bool:
+        return self.state in FAILURES
+
+    def agrees(self, other: "Try") -> bool:
+        """Whether both tell of the same end."""
+        return self.state == other.state or (self.is_failure and other.is_failure)
 
 
 def _put(insert: Any) -> Any:
@@ -111,7 +121,7 @@ def told_already(connection: Connection, events: Sequence[Event]) -> list[bool]:
 
 def _is_known(new: Try, old: Try) -> bool:
     if new.filed:
-        return old.is_over
+        return old.is_over and old.agrees(new)
     return old.filed and old.ti_id in (None, new.ti_id)
 
 

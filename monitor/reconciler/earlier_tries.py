@@ -8,21 +8,20 @@ what it has filed task by task only, so it is asked for a task of which a try is
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from monitor import board
 from monitor.airflow_api import AirflowApi, Page
-from monitor.board import TaskName, Try
 from monitor.clock import Clock
 from monitor.database import Database
 from monitor.errors import AirflowError, AirflowNotFound, AirflowUnreachable, EventError
 from monitor.events import Event
-from monitor.events.rest import Row, filed_try_event, moment_of, number_of, text_of
+from monitor.events.rest import Row, filed_try_event, moment_of, number_of
 from monitor.ingest import Ingest
 from monitor.metrics import Metrics
 from monitor.reconciler.listings import CLOCK_SLACK
 from monitor.reconciler.teller import Teller
+from monitor.reconciler.tried_task import TriedTask
 
 HOOKS_FIRST = timedelta(seconds=30)
 """How old a try's end must be. A hook's report holds the error and comes first; one that comes later still
@@ -32,32 +31,6 @@ MAX_ASKED = 3  # times that a task is asked for whose tries Airflow fails to sho
 MAX_REMEMBERED = 10_000  # tasks, so that overlapping windows ask for none of them again: about 1 MiB
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class _Task:
-    """One row of a listing that has earlier tries."""
-
-    row: Row
-    name: TaskName
-    try_number: int
-    ti_id: str
-    told: dict[int, Try] = field(default_factory=dict)
-    """What the log has of its tries."""
-
-    @classmethod
-    def of(cls, deployment: str, row: Row) -> "_Task":
-        dag_id, run_id, task_id = (text_of(row, name) for name in ("dag_id", "dag_run_id", "task_id"))
-        name = TaskName(deployment, dag_id, run_id, task_id, number_of(row, "map_index"))
-        return cls(row, name, number_of(row, "try_number"), text_of(row, "id"))
-
-    @property
-    def lacking(self) -> set[int]:
-        """The earlier tries whose ends are not told."""
-        return {number for number in range(1, self.try_number) if not self.is_told(number)}
-
-    def is_told(self, number: int) -> bool:
-        return number in self.told and self.told[number].is_over
 
 
 class EarlierTries:
@@ -88,7 +61,7 @@ class EarlierTries:
         """
         events: list[Event] = []
         waiting: list[datetime] = []
-        settled: list[_Task] = []
+        settled: list[TriedTask] = []
         unreachable = False
         for task in await self._incomplete(page.rows):
             young = _within(moment_of(task.row, "scheduled_when"), page.moment)
@@ -112,12 +85,12 @@ class EarlierTries:
             self._settle(task)
         return waiting
 
-    async def _incomplete(self, rows: Sequence[Row]) -> list[_Task]:
+    async def _incomplete(self, rows: Sequence[Row]) -> list[TriedTask]:
         """The tasks that have earlier tries of which an end is not told."""
         tasks = []
         for row in rows:
             try:
-                task = _Task.of(self._api.deployment, row)
+                task = TriedTask.of(self._api.deployment, row)
             except EventError:  # filling.py has said so
                 continue
             if task.try_number > 1 and task.ti_id not in self._settled:
@@ -132,35 +105,37 @@ class EarlierTries:
                 self._settle(task)
         return [task for task in tasks if task.lacking]
 
-    async def _ask(self, task: _Task) -> Page | None:
+    async def _ask(self, task: TriedTask) -> Page | None:
         """What Airflow has filed; None where it knows no such task any more."""
         try:
             return await self._api.tries(*task.name[1:])
         except AirflowNotFound:
             return None
 
-    def _ended(self, task: _Task, filed: Page | None) -> tuple[list[Event], list[datetime]]:
+    def _ended(self, task: TriedTask, filed: Page | None) -> tuple[list[Event], list[datetime]]:
         """The ends that are to be told, and those that are too young for it."""
-        events, waiting, found, passed = [], [], set(), {}
-        for row in filed.rows if filed else ():
+        if filed is None:
+            return [], []
+        events, waiting = [], []
+        rows, wrong = _by_number(filed.rows)
+        for number in sorted(task.lacking & rows.keys()):
+            row = rows[number]
             try:
-                number = number_of(row, "try_number")
-                if number >= task.try_number or task.is_told(number):
-                    continue
-                found.add(number)
-                ti_id = task.told[number].ti_id if number in task.told else None
-                event = filed_try_event(self._api.deployment, row, self._clock(), ti_id)
-                young = _within(moment_of(row, "end_date"), filed.moment) if filed else None
+                event = filed_try_event(
+                    self._api.deployment, row, self._clock(), task.uuid_of(number, rows.keys())
+                )
+                young = _within(moment_of(row, "end_date"), filed.moment)
             except EventError as error:
-                passed["/".join(map(str, task.name[1:]))] = str(error)
+                wrong = str(error)
                 continue
             if young:
                 waiting.append(young)
             elif event and not self._is_forgotten(event):
                 events.append(event)
-        self._teller.pass_over(passed)
-        if filed and task.lacking - found:
-            self._pass_over("not_filed", len(task.lacking - found))
+        self._teller.pass_over({"/".join(map(str, task.name[1:])): wrong} if wrong else {})
+        absent = [number for number in task.lacking - rows.keys() if not task.has_end(number)]
+        if absent:
+            self._pass_over("not_filed", len(absent))
         return events, waiting
 
     def _is_forgotten(self, event: Event) -> bool:
@@ -170,7 +145,7 @@ class EarlierTries:
         self._pass_over("forgotten", 1)
         return True
 
-    def _give_up(self, task: _Task, error: AirflowError) -> bool:
+    def _give_up(self, task: TriedTask, error: AirflowError) -> bool:
         """Whether a task was asked for often enough. It holds up the watermark until then."""
         times = self._failed.pop(task.ti_id, 0) + 1
         if times < MAX_ASKED:
@@ -182,7 +157,7 @@ class EarlierTries:
         self._settle(task)
         return True
 
-    def _settle(self, task: _Task) -> None:
+    def _settle(self, task: TriedTask) -> None:
         self._settled[task.ti_id] = None
         self._failed.pop(task.ti_id, None)
         _bound(self._settled)
@@ -191,12 +166,23 @@ class EarlierTries:
         self._metrics.reconcile_passed_over.labels(self._api.deployment, reason).inc(number)
 
 
+def _by_number(rows: Sequence[Row]) -> tuple[dict[int, Row], str]:
+    """What Airflow has filed, by its try; and what is wrong with rows that name none."""
+    numbered, wrong = {}, ""
+    for row in rows:
+        try:
+            numbered[number_of(row, "try_number")] = row
+        except EventError as error:
+            wrong = str(error)
+    return numbered, wrong
+
+
 def _within(moment: datetime | None, now: datetime) -> datetime | None:
     """The moment, where hooks' reports of what was then may still be on their way."""
     return moment if moment and -CLOCK_SLACK <= now - moment < HOOKS_FIRST else None
 
 
-def _moment(task: _Task, page: Page) -> datetime:
+def _moment(task: TriedTask, page: Page) -> datetime:
     """When Airflow changed the row, or earlier: a watermark that stands there does not pass it."""
     name = "start_date" if task.row.get("state") == "running" else "end_date"
     return min(moment_of(task.row, name) or page.moment, page.moment)
