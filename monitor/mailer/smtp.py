@@ -64,7 +64,7 @@ class Server:
 
 
 class _Conversation(aiosmtplib.SMTP):
-    """aiosmtplib's client, which remembers whether the message is out without an answer to it."""
+    """aiosmtplib's client, which remembers whether the message is out without an answer to it"""
 
     def __init__(self, data_seconds: float, **options: Any) -> None:
         super().__init__(**options)
@@ -82,6 +82,14 @@ class _Conversation(aiosmtplib.SMTP):
             raise
         self.in_doubt = False
         return response
+
+    def close(self) -> None:
+        """At once: a polite end of TLS waits for the server's, for up to half a minute and after the end of
+        the loop."""
+        transport = self.transport
+        super().close()
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.abort()
 
 
 class SmtpMailer:

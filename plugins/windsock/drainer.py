@@ -15,6 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 
 from windsock.backoff import Backoff
@@ -58,29 +59,30 @@ class Drainer:
     def put(self, body: bytes) -> None:
         """Called in hooks: keeps one event, for the thread to send. Raises as Spool.put does."""
         self._journal.append(body)
-        self.wake()
+        if self._asleep.locked():
+            self.wake()
 
     def wake(self) -> None:
-        """Called in hooks: no I/O, at most once the start of a thread, and nothing while it is awake and
-        will look again."""
-        if self._thread is None or not self._thread.is_alive():
+        """Called in hooks: no I/O, at most once the start of a thread."""
+        if self._thread is None:
             with self._starting:
                 self._start()
-        if not self._woken.is_set():
-            self._woken.set()
+        with suppress(RuntimeError):  # it is awake, and will look again
+            self._asleep.release()
 
     def run(self) -> None:
         """Drains until `stop`."""
         while not self._stopping.is_set():
             pause = self._guarded_pass()
-            self._woken.wait(pause)
+            self._sleep(pause)
             self._stopping.wait(GAP)
-            self._woken.clear()
+            self._sleep(0.0)
 
     def stop(self) -> None:
         """Makes `run` return after the request that is on its way."""
         self._stopping.set()
-        self._woken.set()
+        with suppress(RuntimeError):
+            self._asleep.release()
 
     def drain_once(self) -> bool:
         """Sends what is there, whatever the back-off says. True if nothing is left. Raises Later, OSError."""
@@ -90,7 +92,7 @@ class Drainer:
                 names, held = self._sendable() if mine else ([], True)
                 more = self._send(names)
             if held:
-                self._woken.wait(BUSY_AGAIN)
+                self._sleep(BUSY_AGAIN)
             elif not more:
                 break
         return not self._spool.names(1)
@@ -173,29 +175,45 @@ class Drainer:
             if letter is not None:
                 yield letter
 
+    def _sleep(self, seconds: float) -> None:
+        """Until `wake`; what woke it before this moment is forgotten."""
+        self._asleep.acquire(timeout=seconds)
+
     def _start(self) -> None:
-        if self._thread is not None and self._thread.is_alive():  # another thread of this process was faster
+        if self._thread is not None:  # another thread of this process was faster
             return
         self._thread = threading.Thread(target=self._live, name="windsock-drainer", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # no more threads: the next event tries again
+            self._thread = None
+            raise
         atexit.register(self._end)
 
     def _live(self) -> None:
         """The thread's life; its process has a journal."""
-        self._on_disk(self._journal.prepare)
-        self.run()
-        self._on_disk(self._journal.close)
+        try:
+            self._on_disk(self._journal.prepare)
+            self.run()
+            self._on_disk(self._journal.close)
+        finally:  # the next event starts another
+            self._thread = None
+            self._sleep(0.0)
 
     def _end(self) -> None:
         self.stop()
-        if self._thread is not None:
-            self._thread.join(LAST_TURN)
+        thread = self._thread
+        if thread is not None:
+            thread.join(LAST_TURN)
 
     def _forget_parent(self) -> None:
         """A child has its parent's memory, not its threads: nothing that a thread might hold may stay."""
         self._thread = None
         self._starting = threading.Lock()
-        self._woken = threading.Event()
+        self._asleep = (
+            threading.Lock()
+        )  # an Event whose calls are C's: held while nothing has woken the thread
+        self._asleep.acquire()
         self._stopping = threading.Event()
         self._journal.forget()
         self._turn.forget()

@@ -2,10 +2,9 @@
 file that is open costs a hook some ten microseconds, making a file of its own up to a millisecond and more.
 
 Hooks append; the drain thread makes the event of each line and puts it into the spool, under the line's own
-moment. The first line says
-how far that has come. The writer holds the file's lock as long as it lives, and the lock's end is the sign
-for whoever recovers. A death between put and note makes an event told twice, and the monitor knows it by its
-id. As in the spool, nothing is flushed to the disk.
+moment. The first line says how far that has come. The writer holds the file's lock as long as it lives, and
+the lock's end is the sign for whoever recovers. A death between put and note makes an event told twice, and
+the monitor knows it by its id. As in the spool, nothing is flushed to the disk.
 """
 
 from __future__ import annotations
@@ -19,8 +18,10 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import get_ident
 
 from windsock.events import completed
+from windsock.held_write import PWrite, held_pwrite, released_pwrite
 from windsock.log_limit import LogLimit
 from windsock.own_directory import own_directory
 from windsock.spool import MAX_EVENT_BYTES, Spool
@@ -47,24 +48,23 @@ class Journal:
         self._descriptor: int | None = None
         self._size = self._taken = HEAD  # bytes written, and of these the ones that the spool has
         self._appended = self._handed = 0  # events; each number is written by one side only
+        self._main: int | None = None
+        self._held_pwrite: PWrite = released_pwrite
 
     def append(self, report: bytes) -> None:
         """Keeps one report, or event; in a file of its own where there can be no journal. Raises as Spool.put
         does."""
-        lock = self._lock
-        if not (lock.acquire(timeout=LOCK_WAIT) and self._appended_under(lock, report)):
-            self._spool.put(completed(report, time.time_ns()))
-
-    def _appended_under(self, lock: threading.Lock, report: bytes) -> bool:
-        try:
-            descriptor = self._descriptor or self._opened()
-            if descriptor is None:
-                return False
-            self._spool.admit(len(report), self._appended - self._handed, self._size - self._taken)
-            self._write(descriptor, b"%020d %b\n" % (self._spool.moment(), report))
-            return True
-        finally:
-            lock.release()
+        lock, spool = self._lock, self._spool
+        if lock.acquire(True, LOCK_WAIT):
+            try:
+                descriptor = self._descriptor or self._opened()
+                if descriptor is not None:
+                    spool.admit(len(report), self._appended - self._handed, self._size - self._taken)
+                    self._write(descriptor, b"%020d %b\n" % (spool.moment(), report))
+                    return
+            finally:
+                lock.release()
+        spool.put(completed(report, time.time_ns()))
 
     def prepare(self) -> None:
         """Makes the file, so that no hook has to."""
@@ -110,6 +110,7 @@ class Journal:
         if self._descriptor is None:
             try:
                 self._path, self._descriptor = _make(self._spool)
+                self._main, self._held_pwrite = threading.main_thread().ident, held_pwrite()
             except OSError as error:
                 if self._limit.allows("journal"):
                     log.warning(
@@ -118,18 +119,25 @@ class Journal:
         return self._descriptor
 
     def _write(self, descriptor: int, line: bytes) -> None:
-        """Only a whole line moves the end, so the next is written over one that failed half-way."""
+        """Only a whole line moves the end, so the next is written over one that failed half-way. The
+        main thread (a scheduler's loop, a parse) keeps the GIL; of an api-server's requests one waits for a
+        slow disk, not all."""
+        size = len(line)
         try:
-            written = os.pwrite(descriptor, line, self._size)
-            if written != len(line):
-                raise OSError(errno.ENOSPC, f"the journal took {written} of {len(line)} bytes")  # noqa: TRY301
+            written = (
+                self._held_pwrite(descriptor, line, size, self._size) if get_ident() == self._main else -1
+            )
+            if written < 0:  # or os.pwrite tells the error
+                written = os.pwrite(descriptor, line, self._size)
+            if written != size:
+                raise OSError(errno.ENOSPC, f"the journal took {written} of {size} bytes")  # noqa: TRY301
         except OSError:
             self._spool.refused.add()
             with suppress(OSError):  # tidy, and not needed: see above
                 os.ftruncate(descriptor, self._size)
             raise
         self._appended += 1
-        self._size += len(line)
+        self._size += size
 
     def _shrink(self) -> None:
         if self._taken == HEAD:

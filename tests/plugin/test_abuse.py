@@ -103,7 +103,7 @@ def test_a_full_disk_refuses_counts_and_recovers(
     drainer.wake()
     wait_until(lambda: "event:0:999" in receiver.events)
     drainer.stop()
-    wait_until(lambda: not drainer._thread or not drainer._thread.is_alive())
+    wait_until(lambda: drainer._thread is None)
 
 
 def test_a_directory_that_is_another_user_s_is_refused_and_said(tmp_path: Path) -> None:
