@@ -1,0 +1,34 @@
+"""A write that keeps Python's global lock (GIL).
+
+`os.pwrite` lets the lock go for the microseconds that the page cache takes, and a thread that waits for it,
+such as the drain thread, then has it for up to 5 ms before the writer gets on. Not for a thread that others
+must not wait for: a disk that stalls stops all threads of the process meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import cast
+
+PWrite = Callable[[int, bytes, int, int], int]
+"""Descriptor, bytes, how many, position; gives how many were written, negative: none, for some error."""
+
+
+def held_pwrite() -> PWrite:
+    """libc's own, or where it cannot be had `os.pwrite`, which raises."""
+    try:
+        import ctypes
+
+        pwrite = ctypes.PyDLL(None).pwrite
+    except (ImportError, OSError, AttributeError, MemoryError):  # the last where SELinux forbids callbacks
+        return released_pwrite
+    if ctypes.sizeof(ctypes.c_long) != 8:  # off_t may be one or the other
+        return released_pwrite
+    pwrite.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_long)
+    pwrite.restype = ctypes.c_ssize_t
+    return cast("PWrite", pwrite)
+
+
+def released_pwrite(descriptor: int, line: bytes, _size: int, position: int) -> int:
+    return os.pwrite(descriptor, line, position)
