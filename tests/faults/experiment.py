@@ -17,7 +17,6 @@ from tests.faults.verdict import Verdict
 RUNS_SECONDS = 180.0  # for the runs under way to end: Airflow finds its dead within half a minute each
 SETTLE_SECONDS = 300.0  # for the log and the mails: a lease, the longest pauses between attempts
 STILL_SECONDS = 15.0  # nothing new for so long: a dead process's journal is taken over within ten
-EARLIER_SECONDS = 75.0  # the same where an earlier try is not told: it is asked for 30 s after its end
 LOOK_SECONDS = 1.0
 WAITING = ("pending", "sending", "parked")
 
@@ -66,8 +65,9 @@ def _settle(stage: Stage, chaos: Chaos) -> list[str]:
         if seen != last[0][0]:
             last[0] = (seen, now)
         account = _states(stage, events)
-        still = EARLIER_SECONDS if account.earlier else STILL_SECONDS
-        return not account.lost and not _waiting(stage) and now - last[0][1] >= still
+        # An earlier try is asked for 30 s after its end: until then it is lost, or its last word is a hook's.
+        untold = account.lost or account.contradicted
+        return not untold and not _waiting(stage) and now - last[0][1] >= STILL_SECONDS
 
     return [] if _wait(chaos, at_rest, SETTLE_SECONDS) else _waiting(stage) or ["the log"]
 

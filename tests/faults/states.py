@@ -27,12 +27,6 @@ class States:
     doubled: list[str] = field(default_factory=list)
     contradicted: list[str] = field(default_factory=list)
     """Told, but the log's last word on them is another."""
-    overtaken: list[str] = field(default_factory=list)
-    """The same of an earlier try: its task found itself replaced, and its hook fired all the same, before
-    anybody told what Airflow had filed."""
-    earlier: list[str] = field(default_factory=list)
-    """Earlier tries that are lost or doubled: those that Airflow took from a dead scheduler, mostly. Listed
-    and counted apart, for they have no end that a hook or a listing shows (docs/events.md)."""
     by: Counter[str] = field(default_factory=Counter)
     """Who told them: listener or reconciler."""
     taken_back: list[str] = field(default_factory=list)
@@ -87,15 +81,12 @@ def compare(held: Mapping[str, Alternatives], events: Iterable[Mapping[str, Any]
 def _weigh(account: States, what: str, ids: Sequence[str], said: Sequence[_Word]) -> None:
     account.held += 1
     telling = [word.event_id in ids for word in said]
-    is_earlier = len(ids) > 1  # only earlier tries have several names
     if not any(telling):
-        (account.earlier if is_earlier else account.lost).append(what)
+        account.lost.append(what)
         return
     account.told += 1
     account.by[said[telling.index(True)].by] += 1
     if any(one and other for one, other in pairwise(telling)):
-        twice = account.earlier if is_earlier else account.doubled
-        twice.append(f"{what}: the log says {[word.event_id for word in said]}")
+        account.doubled.append(f"{what}: the log says {[word.event_id for word in said]}")
     if not telling[-1]:
-        last = account.overtaken if is_earlier else account.contradicted
-        last.append(f"{what}: the log's last word is {said[-1].event_id}")
+        account.contradicted.append(f"{what}: the log's last word is {said[-1].event_id}")

@@ -69,16 +69,17 @@ def test_a_last_word_that_the_database_does_not_hold_contradicts_it() -> None:
     assert len(weighed(RUN, "run:ab:success").contradicted) == 1
 
 
-def test_a_try_that_was_replaced_reports_late() -> None:
+def test_a_try_whose_last_word_is_that_of_a_process_that_was_given_up() -> None:
     ids = ("task:uuid:failed", "task:uuid:up_for_retry")
-    account = states.compare({"a try": ids}, [told(ids[1]), told("task:uuid:success")])
-    assert len(account.overtaken) == 1
-    assert not account.contradicted + account.doubled
+    late, corrected = told("task:uuid:success"), told(ids[1], "reconciler")
+    assert len(states.compare({"a try": ids}, [told(ids[1]), late]).contradicted) == 1
+    account = states.compare({"a try": ids}, [late, corrected])
+    assert not account.lost + account.contradicted + account.doubled
 
 
 def test_a_try_that_is_told_under_both_of_its_ids_is_doubled() -> None:
     ids = ("task:uuid:failed", "task:uuid:up_for_retry")
-    assert len(states.compare({"a try": ids}, [told(each) for each in ids]).earlier) == 1
+    assert len(states.compare({"a try": ids}, [told(each) for each in ids]).doubled) == 1
 
 
 def test_a_try_that_is_told_with_its_uuid_or_without() -> None:
@@ -86,8 +87,8 @@ def test_a_try_that_is_told_with_its_uuid_or_without() -> None:
     for told_as in ids:
         account = states.compare({"a try": ids}, [told(told_as, "reconciler")])
         assert (account.told, account.lost, account.taken_back) == (1, [], [])
-    assert states.compare({"a try": ids}, [told("try:cd:up_for_retry")]).earlier == ["a try"]
-    assert len(states.compare({"a try": ids}, [told(ids[0]), told(ids[2])]).earlier) == 1
+    assert states.compare({"a try": ids}, [told("try:cd:up_for_retry")]).lost == ["a try"]
+    assert len(states.compare({"a try": ids}, [told(ids[0]), told(ids[2])]).doubled) == 1
 
 
 @pytest.mark.parametrize(

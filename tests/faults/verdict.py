@@ -47,8 +47,7 @@ class Verdict:
 
     def __str__(self) -> str:
         rows = [f"{name:<{WIDTH}}{value}" for name, value in self._rows()]
-        earlier = [f"earlier try: {what}" for what in self.states.earlier]
-        return "\n".join(rows + self.wrong[:SHOWN] + earlier[:SHOWN])
+        return "\n".join(rows + self.wrong[:SHOWN])
 
     def _rows(self) -> Iterator[tuple[str, str]]:
         yield "seed", f"{self.seed}"
@@ -66,8 +65,7 @@ class Verdict:
         return (
             f"{states.held}: told {states.told} (by hook {states.by['listener']}, by reconciler "
             f"{states.by['reconciler']}), lost {len(states.lost)}, doubled {len(states.doubled)}, "
-            f"contradicted {len(states.contradicted)}; earlier tries lost or doubled {len(states.earlier)}, "
-            f"reported late {len(states.overtaken)}, taken back by Airflow {len(states.taken_back)}"
+            f"contradicted {len(states.contradicted)}; taken back by Airflow {len(states.taken_back)}"
         )
 
     def _mails(self) -> str:
