@@ -172,7 +172,7 @@ import_errors = Table(
     Column("last_seq", BigInteger, nullable=False),
 )
 
-# board/dags.py: whether each DAG is paused
+# board/dags.py: what is known of each DAG
 dags = Table(
     "dags",
     metadata,
@@ -182,21 +182,136 @@ dags = Table(
     Column("times_paused", Integer, nullable=False),  # how often that was told
     Column("times_unpaused", Integer, nullable=False),
     Column("last_seq", BigInteger),  # null: as it was first seen, of which nobody is told
+    # As Airflow's list says; null where it has not been seen there.
+    Column("tags", JSON),  # list of names
+    Column("owners", JSON),  # list of names
+    Column("schedule", Text),  # Airflow's summary of the timetable; null: none
+    Column("next_run_after", UtcDateTime),  # when Airflow's scheduler is to begin the next run
+    Column("is_stale", Boolean),  # true: it has disappeared from its file
+    Column("seen_at", UtcDateTime),
 )
 
-# outbox.py: one row a mail to be sent, written in the transaction that logs its event
-deliveries = Table(
-    "deliveries",
+# incidents/store.py: one thing that is wrong, from its first failure to its recovery
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("deployment", String(100), nullable=False),
+    Column("key", String(300), nullable=False),  # docs/notifications.md, "Signals"
+    Column("dag_id", Text),  # whose readers may see it; null: those who may read everything
+    Column("title", Text, nullable=False),  # what is wrong, in a few words
+    Column("state", String(10), nullable=False),  # open, closed
+    Column("failures", Integer, nullable=False),  # that have joined it, the first one too
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("opened_seq", BigInteger, nullable=False),
+    Column("last_at", UtcDateTime, nullable=False),  # of the latest failure
+    Column("last_seq", BigInteger, nullable=False),
+    Column("closed_at", UtcDateTime),
+    Column("closed_seq", BigInteger),
+    Column("closed_because", Text),  # null while it is open
+    Column("flapping", Boolean, nullable=False),  # true: one of many openings within a short time
+    Column("acked_at", UtcDateTime),
+    Column("acked_by", Text),
+    Column("ack_reason", Text),
+    Index(None, "deployment", "key", "opened_at"),
+    Index(None, "state", "opened_at"),
+)
+
+# silences.py: what nobody is told for a while
+silences = Table(
+    "silences",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("match", JSON, nullable=False),  # monitor.rules.Match
+    Column("deployment", String(100)),  # these two where it is of one DAG only: whose readers may see it
+    Column("dag_id", Text),
+    Column("author", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("starts_at", UtcDateTime, nullable=False),
+    Column("ends_at", UtcDateTime, nullable=False),
+    Column("ended_by", Text),  # who ended it early
+    Index(None, "ends_at"),
+)
+
+# unsubscribed.py: who does not want to hear of a rule by mail any more
+unsubscribed = Table(
+    "unsubscribed",
+    metadata,
+    Column("address", String(320), primary_key=True),  # lower case
+    Column("rule", String(200), primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+)
+
+# watches/standing.py: what a watch has found and told, so that it is told once
+watch_findings = Table(
+    "watch_findings",
+    metadata,
+    Column("deployment", String(100), primary_key=True),
+    Column("type", String(60), primary_key=True),  # the event's
+    Column("subject", String(1500), primary_key=True),  # the dag_id, the asset's URI
+    Column("found", String(200), nullable=False),  # which occurrence: the run, the moment
+    Column("raised_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),  # null: it is still so
+)
+
+# outbox/notifications.py: one text, about one event or several, by one rule
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("rule", String(200), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("template", String(100), nullable=False),
+    Column("group_key", String(64), nullable=False),  # of what may join it
+    Column("incident_id", BigInteger),
+    Column("deployment", String(100), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("sealed_at", UtcDateTime),  # when the first of its deliveries was claimed: nothing joins it any more
+    Index(None, "rule", "group_key", "id"),
+    Index(None, "incident_id", "rule"),
+)
+
+# outbox/decisions.py: what each rule made of each event, and why
+decisions = Table(
+    "decisions",
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("event_seq", BigInteger, nullable=False),
     Column("event_id", String(200), nullable=False),
     Column("deployment", String(100), nullable=False),
     Column("dag_id", Text),
+    Column("rule", String(200), nullable=False),
+    Column("outcome", String(20), nullable=False),  # told, grouped, suppressed
+    Column("reason", Text, nullable=False),
+    Column("incident_id", BigInteger),
+    Column("silence_id", BigInteger),
+    Column("notification_id", BigInteger),  # null: nobody is told
+    Column("created_at", UtcDateTime, nullable=False),
+    Index(None, "notification_id"),
+    Index(None, "incident_id"),
+    UniqueConstraint("deployment", "event_id", "rule"),
+)
+
+# outbox/: one row a message to one recipient, written in the transaction that logs its event
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("notification_id", BigInteger, nullable=False),
+    Column("channel", String(20), nullable=False),  # email, apprise, webhook
+    Column("recipient", String(320), nullable=False),  # an address, or a target's name in the rules
+    Column("kind", String(20), nullable=False),  # the notification's
+    Column("incident_id", BigInteger),
+    Column("event_seq", BigInteger, nullable=False),  # the first one's
+    Column("event_id", String(200), nullable=False),
+    Column("deployment", String(100), nullable=False),
+    Column("dag_id", Text),
     Column("run_id", Text),
     Column("rule", String(200), nullable=False),
     Column("template", String(100), nullable=False),
-    Column("recipients", JSON, nullable=False),  # list of addresses
+    Column("recipients", JSON, nullable=False),  # a list of one, as the API shows it
     Column("remaining", JSON),  # those whom no server has accepted it for yet; null: all of them
     Column("state", String(20), nullable=False),
     Column("reason", Text, nullable=False),  # why it is in this state, for people
@@ -209,9 +324,12 @@ deliveries = Table(
     Column("lease_until", UtcDateTime),
     Column("handed_at", UtcDateTime),  # committed just before the mail server is spoken to (outbox/queue.py)
     Column("settled_at", UtcDateTime),
-    Index(None, "state", "next_attempt_at"),
+    Index(None, "state", "channel", "next_attempt_at"),
+    Index(None, "state", "lease_until"),
+    Index(None, "channel", "settled_at"),  # the daily budget
     Index(None, "dag_id", "run_id"),
-    UniqueConstraint("deployment", "event_id", "rule"),
+    Index(None, "incident_id", "rule", "recipient"),  # a thread
+    UniqueConstraint("notification_id", "channel", "recipient"),
 )
 
 # outbox.py: what the server said, each time
