@@ -2,6 +2,8 @@
 
 import base64
 import binascii
+import hashlib
+import hmac
 import ipaddress
 import json
 from email.utils import parseaddr
@@ -23,6 +25,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from monitor.errors import SettingsError
 from monitor.events.model import DEPLOYMENT
+from monitor.key_file import key_at
 
 SECRET_BYTES = range(24, 65)  # what Standard Webhooks asks of a symmetric secret
 WORDS = Annotated[tuple[str, ...], NoDecode]
@@ -65,7 +68,8 @@ class Settings(BaseSettings):
     """`whsec_` secrets that requests may be signed with; several while one is being replaced."""
     auth: Literal["airflow", "none"] = "airflow"
     session_secret: SecretStr | None = None
-    """Signs session cookies. Unset: a new one at each start, which signs everybody out."""
+    """Signs session cookies and the links in mails. Unset: cookies by a new one at each start, which signs
+    everybody out, and links by one that is kept in the home (link.key)."""
     retention_days: float = Field(30, gt=0)
 
     airflow_url: str | None = None
@@ -197,6 +201,17 @@ class Settings(BaseSettings):
     @property
     def url(self) -> str:
         return self.public_url or f"http://{self.host}:{self.port}"
+
+    @property
+    def link_key(self) -> str:
+        """Signs the links in mails: the same after a restart, and in every replica that has the same
+        session_secret. Made at the first look where there is none. Raises SettingsError."""
+        if self.session_secret is None:
+            return key_at(self.home / "link.key")
+        secret = self.session_secret.get_secret_value().encode()
+        return hmac.new(
+            secret, b"windsock-links", hashlib.sha256
+        ).hexdigest()  # cookies have the secret itself
 
     @property
     def sender(self) -> str:

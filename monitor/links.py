@@ -1,0 +1,89 @@
+"""Links that mails carry: whoever holds one may do the one thing that it is for, until it expires.
+
+Nothing of a link is kept: it is signed, and says itself what it is for. A GET of one only shows a page, since
+mail programs and scanners follow every link that they find; a POST acts (web/link_*.py).
+"""
+
+import hashlib
+from datetime import timedelta
+from typing import Any, Literal
+
+from itsdangerous import BadSignature, SignatureExpired, TimestampSigner, URLSafeTimedSerializer
+
+from monitor.clock import Clock
+from monitor.errors import WindsockError
+
+SILENCE, ACKNOWLEDGE, UNSUBSCRIBE = "silence", "acknowledge", "unsubscribe"
+EXPIRY = {
+    SILENCE: timedelta(days=7),  # an older mail is of another failure: the pages say what is wrong now
+    ACKNOWLEDGE: timedelta(days=7),
+    UNSUBSCRIBE: timedelta(days=365),  # people look for an old mail of the list that they want to leave
+}
+"""How long the links of each purpose work, from the moment at which they were written."""
+SALT = "windsock-link-"
+
+Why = Literal["expired", "forged", "other_purpose"]
+
+
+class LinkError(WindsockError):
+    """A link that gives no right: `why` says which kind."""
+
+    def __init__(self, why: Why, message: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+
+class _Signer(TimestampSigner):
+    """Signs by the clock that is handed in."""
+
+    def __init__(self, *args: Any, clock: Clock, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._clock = clock
+
+    def get_timestamp(self) -> int:
+        return int(self._clock().timestamp())
+
+
+class Links:
+    """Writes and reads links. `key` has to be the same in every monitor that serves the same people."""
+
+    def __init__(self, base_url: str, key: str, clock: Clock) -> None:
+        self._base_url = base_url
+        # A salt of its own a purpose: a token of one is no token of another.
+        self._serializers = {purpose: _serializer(key, purpose, clock) for purpose in EXPIRY}
+
+    def silence(self, deployment: str, dag_id: str | None) -> str:
+        """To silence a DAG, or a whole deployment."""
+        return self._link(SILENCE, {"deployment": deployment, "dag_id": dag_id})
+
+    def acknowledge(self, incident_id: int) -> str:
+        return self._link(ACKNOWLEDGE, {"incident_id": incident_id})
+
+    def unsubscribe(self, address: str, rule: str) -> str:
+        """For List-Unsubscribe too (RFC 8058)."""
+        return self._link(UNSUBSCRIBE, {"address": address, "rule": rule})
+
+    def _link(self, purpose: str, content: dict[str, Any]) -> str:
+        return f"{self._base_url}/links/{purpose}/{self._serializers[purpose].dumps(content)}"
+
+    def read(self, purpose: str, token: str) -> dict[str, Any]:
+        """What a token of this purpose was written with. Raises LinkError."""
+        try:
+            content = self._serializers[purpose].loads(token, max_age=int(EXPIRY[purpose].total_seconds()))
+        except SignatureExpired:
+            raise LinkError("expired", f"the link is older than {EXPIRY[purpose].days} days") from None
+        except BadSignature:
+            raise self._refusal(purpose, token) from None
+        return dict(content)
+
+    def _refusal(self, purpose: str, token: str) -> LinkError:
+        for other in EXPIRY.keys() - {purpose}:
+            if self._serializers[other].loads_unsafe(token)[0]:
+                return LinkError("other_purpose", f"the link is one to {other}, not to {purpose}")
+        return LinkError("forged", "the link is cut short, changed, or signed with another key")
+
+
+def _serializer(key: str, purpose: str, clock: Clock) -> URLSafeTimedSerializer:
+    # Signatures are compared in constant time by the library.
+    settings = {"clock": clock, "digest_method": hashlib.sha256, "key_derivation": "hmac"}
+    return URLSafeTimedSerializer(key, salt=SALT + purpose, signer=_Signer, signer_kwargs=settings)
