@@ -200,6 +200,14 @@ def read_before(
     return [Logged(*row) for row in connection.execute(query.order_by(events.c.seq.desc()).limit(limit))]
 
 
+def of_id(connection: Connection, event_id: str) -> list[Logged]:
+    """The events of this id: one for each Airflow, mostly one."""
+    query = select(events.c.seq, events.c.type, events.c.body, events.c.received_at).where(
+        events.c.id == event_id
+    )
+    return [Logged(*row) for row in connection.execute(query.order_by(events.c.seq))]
+
+
 def seq_at(connection: Connection, moment: datetime) -> int:
     """The seq of the last event received before a moment: where `?since=` begins."""
     query = select(func.max(events.c.seq)).where(events.c.received_at < moment)

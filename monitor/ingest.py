@@ -7,17 +7,15 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import Connection
 
-from monitor import board, event_log, outbox
+from monitor import board, event_log
 from monitor.clock import Clock
 from monitor.database import Database
 from monitor.events import NUDGE, Event
 from monitor.metrics import Metrics
-from monitor.rules import Rules
-from monitor.telling import Telling
+from monitor.notify import Engine
 from monitor.wake import Wake
 
 MAX_COMMIT = 2_000  # events in one transaction: keeps the writer's turn, and a reader's wait, short
@@ -52,20 +50,16 @@ class Ingest:
     def __init__(
         self,
         database: Database,
-        rules: Rules,
-        telling: Telling,
+        engine: Engine,
         wakes: Wakes,
         metrics: Metrics,
         clock: Clock,
-        mail_host: str,
     ) -> None:
         self._database = database
-        self._rules = rules
-        self._telling = telling
+        self._engine = engine
         self._wakes = wakes
         self._metrics = metrics
         self._clock = clock
-        self._mail_host = mail_host
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(MAX_WAITING)
 
     async def take(self, events: Sequence[Event]) -> list[bool]:
@@ -117,13 +111,13 @@ class Ingest:
             ):  # the request may have been cut off: its events are kept all the same
                 waiting.taken.set_result(answer)
 
-    def _write(self, connection: Connection, events: Sequence[Event]) -> tuple[list[bool], int]:
+    def _write(self, connection: Connection, events: Sequence[Event]) -> tuple[list[bool], bool]:
         now = self._clock()
         event_log.lock(connection)
         late = board.told_already(connection, events)
         lasting = [event for event, known in zip(events, late, strict=True) if _lasts(event) and not known]
         logged = iter(event_log.append(connection, lasting, now))
-        taken, called_for = [], 0
+        taken, called_for = [], False
         for event, known in zip(events, late, strict=True):
             if known or not _lasts(event):
                 taken.append(not known)
@@ -132,15 +126,8 @@ class Ingest:
             taken.append(seq is not None)
             if seq is not None:
                 board.apply(connection, seq, event)
-                called_for += self._call_for(connection, seq, event, now)
+                called_for |= self._engine.tell(connection, seq, event, now)
         return taken, called_for
-
-    def _call_for(self, connection: Connection, seq: int, event: Event, now: datetime) -> int:
-        """Write the mails that an event calls for; answers how many are to go out."""
-        decisions = self._rules.decide(event)
-        why_not = self._telling.why_not(connection, event, now) if decisions else None
-        outbox.put(connection, seq, event, decisions, now, self._mail_host, why_not)
-        return 0 if why_not else len(decisions)
 
     def _count(self, events: Sequence[Event], taken: Sequence[bool]) -> None:
         now = self._clock()

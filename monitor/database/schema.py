@@ -268,9 +268,10 @@ notifications = Table(
     Column("deployment", String(100), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("due_at", UtcDateTime, nullable=False),
-    Column("sealed_at", UtcDateTime),  # when the first of its deliveries was claimed: nothing joins it any more
+    Column(
+        "sealed_at", UtcDateTime
+    ),  # when the first of its deliveries was claimed: nothing joins it any more
     Index(None, "rule", "group_key", "id"),
-    Index(None, "incident_id", "rule"),
 )
 
 # outbox/decisions.py: what each rule made of each event, and why
@@ -289,9 +290,9 @@ decisions = Table(
     Column("silence_id", BigInteger),
     Column("notification_id", BigInteger),  # null: nobody is told
     Column("created_at", UtcDateTime, nullable=False),
+    Index(None, "event_id"),
     Index(None, "notification_id"),
-    Index(None, "incident_id"),
-    UniqueConstraint("deployment", "event_id", "rule"),
+    Index(None, "incident_id", "rule"),
 )
 
 # outbox/: one row a message to one recipient, written in the transaction that logs its event
@@ -324,11 +325,10 @@ deliveries = Table(
     Column("lease_until", UtcDateTime),
     Column("handed_at", UtcDateTime),  # committed just before the mail server is spoken to (outbox/queue.py)
     Column("settled_at", UtcDateTime),
-    Index(None, "state", "channel", "next_attempt_at"),
+    Index(None, "state", "channel", "next_attempt_at", "id"),
     Index(None, "state", "lease_until"),
     Index(None, "channel", "settled_at"),  # the daily budget
     Index(None, "dag_id", "run_id"),
-    Index(None, "incident_id", "rule", "recipient"),  # a thread
     UniqueConstraint("notification_id", "channel", "recipient"),
 )
 

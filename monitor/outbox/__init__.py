@@ -1,30 +1,75 @@
-"""The outbox and ledger: one row a mail, from the decision to its end. Only this package names its tables."""
+"""The outbox and ledger: what is to be told, to whom, and what became of it. Only this package names its
+tables."""
 
-from monitor.outbox.pages import attempts, counts, deliveries, find, waiting
-from monitor.outbox.put import put
+from monitor.outbox.budget import DIGEST, sent_since, to_digest
+from monitor.outbox.decisions import (
+    GROUPED,
+    SUPPRESSED,
+    TOLD,
+    decisions_of_event,
+    decisions_of_incident,
+    decisions_of_notification,
+    event_seqs,
+    last_told,
+    move,
+    note,
+    suppressed,
+)
+from monitor.outbox.kinds import Kind
+from monitor.outbox.pages import Wanted, attempts, counts, deliveries, find, waiting
+from monitor.outbox.put import About, Word, last_of_group, notification, open_group, put, seal, withdraw
 from monitor.outbox.queue import LeaseLost, claim, hand_over, next_due, reap, renew, requeue, settle
-from monitor.outbox.record import Attempt, Delivery, Outcome
+from monitor.outbox.record import Attempt, Decision, Delivery, Notification, Outcome
 from monitor.outbox.state import ALLOWED, State, TransitionError
+from monitor.outbox.thread import Thread, hears, thread
 
 __all__ = [
     "ALLOWED",
+    "DIGEST",
+    "GROUPED",
+    "SUPPRESSED",
+    "TOLD",
+    "About",
     "Attempt",
+    "Decision",
     "Delivery",
+    "Kind",
     "LeaseLost",
+    "Notification",
     "Outcome",
     "State",
+    "Thread",
     "TransitionError",
+    "Wanted",
+    "Word",
     "attempts",
     "claim",
     "counts",
+    "decisions_of_event",
+    "decisions_of_incident",
+    "decisions_of_notification",
     "deliveries",
+    "event_seqs",
     "find",
     "hand_over",
+    "hears",
+    "last_of_group",
+    "last_told",
+    "move",
     "next_due",
+    "note",
+    "notification",
+    "open_group",
     "put",
     "reap",
     "renew",
     "requeue",
+    "seal",
+    "sent_since",
     "settle",
+    "suppressed",
+    "thread",
+    "to_digest",
     "waiting",
+    "withdraw",
 ]

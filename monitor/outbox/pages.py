@@ -1,34 +1,64 @@
 """What pages, the API and metrics read of the outbox."""
 
-from sqlalchemy import Connection, func, select
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
 
-from monitor.board import RunName
+from sqlalchemy import ColumnElement, Connection, func, select
+
 from monitor.database.schema import deliveries as table
 from monitor.database.schema import delivery_attempts
 from monitor.event_log import Visible, readable
+from monitor.outbox.kinds import Kind
 from monitor.outbox.record import Attempt, Delivery
 from monitor.outbox.state import State
+from monitor.rules.targets import Channel
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which deliveries; what is None asks for all."""
+
+    state: State | None = None
+    rule: str | None = None
+    channel: Channel | None = None
+    kind: Kind | None = None
+    recipient: str | None = None
+    deployment: str | None = None
+    dag_id: str | None = None
+    run_id: str | None = None
+    incident_id: int | None = None
+    notification_id: int | None = None
+    since: datetime | None = None
+    """Made at this moment, or later."""
+    until: datetime | None = None
+    """Made before this moment."""
+
+    def clauses(self) -> Iterator[ColumnElement[bool]]:
+        for name, value in vars(self).items():
+            if value is None:
+                continue
+            if name == "since":
+                yield table.c.created_at >= value
+            elif name == "until":
+                yield table.c.created_at < value
+            else:
+                yield table.c[name] == (value.value if isinstance(value, Enum) else value)
 
 
 def deliveries(
     connection: Connection,
     limit: int,
     before: int | None = None,
-    state: State | None = None,
-    dag_id: str | None = None,
-    run: RunName | None = None,
+    wanted: Wanted | None = None,
     visible: Visible = None,
 ) -> list[Delivery]:
     """The latest deliveries, newest first; `before` is the last id of the page before."""
-    query = select(table).where(*readable(table.c.deployment, table.c.dag_id, visible))
+    rights = readable(table.c.deployment, table.c.dag_id, visible)
+    query = select(table).where(*(wanted or Wanted()).clauses(), *rights)
     if before is not None:
         query = query.where(table.c.id < before)
-    if state is not None:
-        query = query.where(table.c.state == state.value)
-    if dag_id is not None:
-        query = query.where(table.c.dag_id == dag_id)
-    if run is not None:
-        query = query.where(*(table.c[name] == value for name, value in vars(run).items()))
     query = query.order_by(table.c.id.desc()).limit(limit)
     return [Delivery.of(row) for row in connection.execute(query).mappings()]
 

@@ -1,57 +1,134 @@
-"""The door into the outbox: written in the transaction that logs the event."""
+"""The door into the outbox: notifications and their deliveries, written in the transaction that logs the
+event."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 
-from monitor.database.schema import deliveries
+from monitor.database.schema import deliveries, notifications
 from monitor.events import Event
 from monitor.events.identity import digest
-from monitor.outbox.state import State
-from monitor.rules import Decision
+from monitor.outbox.kinds import Kind
+from monitor.outbox.record import Notification
+from monitor.outbox.state import WAITING, State
+from monitor.rules.targets import Target
+
+
+@dataclass(frozen=True)
+class Word:
+    """A notification that is called for."""
+
+    rule: str
+    kind: Kind
+    template: str
+    group_key: str
+    incident_id: int | None
+    reason: str
+    due_at: datetime
+
+
+@dataclass(frozen=True)
+class About:
+    """The event that a delivery is filed under: the first that it tells of."""
+
+    seq: int
+    event_id: str
+    deployment: str
+    dag_id: str | None
+    run_id: str | None
+
+    @classmethod
+    def of(cls, seq: int, event: Event) -> "About":
+        dag_id = event.get("dag_id") or event.get("source_dag_id")
+        run_id = event.get("run_id") or event.get("source_run_id")
+        return cls(seq, event.id, event.deployment, dag_id, run_id)
 
 
 def put(
-    connection: Connection,
-    seq: int,
-    event: Event,
-    decisions: Sequence[Decision],
-    now: datetime,
-    host: str,
-    suppressed: str | None = None,
-) -> None:
-    """Write the mails that an event calls for, in the transaction that logs the event.
+    connection: Connection, about: About, word: Word, targets: Sequence[Target], now: datetime, host: str
+) -> Notification:
+    """Write a notification and a delivery for each target; answers it.
 
-    `host` is the right side of the Message-ID, which is made here once and kept for every attempt
-    (RFC 5322 section 3.6.4). `suppressed` says why none of them is to go out; the ledger keeps them all.
+    `host` is the right side of Message-IDs, which are made here once and kept for every attempt (RFC 5322
+    section 3.6.4).
     """
-    if decisions:
-        rows = [
-            _row(seq, event, decision, now, host) | _suppressed(suppressed, now) for decision in decisions
-        ]
+    values = {name: value for name, value in vars(word).items() if name != "reason"}
+    values |= {"kind": word.kind.value, "deployment": about.deployment, "created_at": now}
+    made = connection.execute(insert(notifications).values(values).returning(*notifications.c)).mappings()
+    notification = Notification.of(made.one())
+    if targets:
+        rows = [_row(about, notification, target, word.reason, host) for target in targets]
         connection.execute(insert(deliveries), rows)
+    return notification
 
 
-def _suppressed(reason: str | None, now: datetime) -> dict[str, object]:
-    if reason is None:
-        return {"state": State.PENDING.value, "settled_at": None}
-    return {"state": State.SUPPRESSED.value, "reason": reason, "settled_at": now}
-
-
-def _row(seq: int, event: Event, decision: Decision, now: datetime, host: str) -> dict[str, object]:
+def _row(
+    about: About, notification: Notification, target: Target, reason: str, host: str
+) -> dict[str, object]:
+    unique = digest(about.event_id, notification.rule, target.channel.value, target.recipient)
     return {
-        "event_seq": seq,
-        "event_id": event.id,
-        "deployment": event.deployment,
-        "dag_id": event.get("dag_id"),
-        "run_id": event.get("run_id"),
-        "rule": decision.rule,
-        "template": decision.template,
-        "recipients": list(decision.recipients),
-        "reason": decision.reason,
-        "message_id": f"<windsock.{event.deployment}.{seq}.{digest(event.id, decision.rule)}@{host}>",
+        **{name: value for name, value in vars(about).items() if name != "seq"},
+        "event_seq": about.seq,
+        "notification_id": notification.id,
+        "channel": target.channel.value,
+        "recipient": target.recipient,
+        "recipients": [target.recipient],
+        "kind": notification.kind.value,
+        "incident_id": notification.incident_id,
+        "rule": notification.rule,
+        "template": notification.template,
+        "state": State.PENDING.value,
+        "reason": reason,
+        "message_id": f"<windsock.{about.deployment}.{about.seq}.{notification.id}.{unique}@{host}>",
         "attempts": 0,
-        "created_at": now,
-        "next_attempt_at": now,
+        "created_at": notification.created_at,
+        "next_attempt_at": notification.due_at,
     }
+
+
+def open_group(connection: Connection, rule: str, group_key: str) -> Notification | None:
+    """The rule's notification of this group that others may still join, or None."""
+    return _latest(connection, rule, group_key, notifications.c.sealed_at.is_(None))
+
+
+def last_of_group(connection: Connection, rule: str, group_key: str) -> Notification | None:
+    """The rule's latest notification of this group, sealed or not."""
+    return _latest(connection, rule, group_key)
+
+
+def _latest(
+    connection: Connection, rule: str, group_key: str, *more: ColumnElement[bool]
+) -> Notification | None:
+    query = (
+        select(notifications)
+        .where(notifications.c.rule == rule, notifications.c.group_key == group_key, *more)
+        .order_by(notifications.c.id.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).mappings().one_or_none()
+    return Notification.of(row) if row else None
+
+
+def notification(connection: Connection, notification_id: int) -> Notification | None:
+    row = connection.execute(select(notifications).where(notifications.c.id == notification_id)).mappings()
+    found = row.one_or_none()
+    return Notification.of(found) if found else None
+
+
+def seal(connection: Connection, notification_id: int, now: datetime) -> None:
+    """Nothing joins it from now on."""
+    unsealed = notifications.c.id == notification_id, notifications.c.sealed_at.is_(None)
+    connection.execute(update(notifications).where(*unsealed).values(sealed_at=now))
+
+
+def withdraw(connection: Connection, notification_id: int, reason: str, now: datetime) -> None:
+    """What it was to tell is told otherwise; `reason` says how. What is being sent at this moment is sent."""
+    seal(connection, notification_id, now)
+    waiting = (
+        deliveries.c.notification_id == notification_id,
+        deliveries.c.state.in_([state.value for state in WAITING]),
+    )
+    settled = {"state": State.SUPERSEDED.value, "reason": reason, "settled_at": now}
+    connection.execute(update(deliveries).where(*waiting).values(settled))

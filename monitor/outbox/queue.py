@@ -19,8 +19,10 @@ from sqlalchemy import Connection, Select, func, insert, select, update
 
 from monitor.database.schema import deliveries, delivery_attempts
 from monitor.errors import WindsockError
+from monitor.outbox.put import seal
 from monitor.outbox.record import Delivery, Outcome
 from monitor.outbox.state import WAITING, State, TransitionError, check
+from monitor.rules.targets import Channel
 
 REQUEUED = "requeued"
 _WAITING = [state.value for state in WAITING]
@@ -31,22 +33,37 @@ class LeaseLost(WindsockError):
     """The delivery is no longer this claimer's: its lease ended and another took it up, or settled it."""
 
 
-def claim(connection: Connection, now: datetime, lease: timedelta) -> Delivery | None:
-    """Take the delivery that has been due longest, or None. SKIP LOCKED: two monitors never take the same."""
-    due = (
+def claim(
+    connection: Connection, now: datetime, lease: timedelta, channel: Channel = Channel.EMAIL
+) -> Delivery | None:
+    """Take the channel's delivery that has been due longest, or None; its notification is sealed.
+
+    SKIP LOCKED: two monitors never take the same.
+    """
+    # One query a state, so that each reads the first entry of an index, however many rows wait.
+    due = [found for state in _WAITING if (found := _one(connection, _due(state, channel, now)))]
+    if not due:
+        return None
+    delivery = min(due, key=lambda one: (one.next_attempt_at, one.id))
+    check(delivery.state, State.SENDING)
+    marks: dict[str, Any] = {"claim": secrets.token_hex(16), "lease_until": now + lease, "handed_at": None}
+    _write(connection, delivery, state=State.SENDING, **marks)
+    seal(connection, delivery.notification_id, now)
+    return replace(delivery, state=State.SENDING, **marks)
+
+
+def _due(state: str, channel: Channel, now: datetime) -> Select[Any]:
+    return (
         select(deliveries)
-        .where(deliveries.c.state.in_(_WAITING), deliveries.c.next_attempt_at <= now)
+        .where(
+            deliveries.c.state == state,
+            deliveries.c.channel == channel.value,
+            deliveries.c.next_attempt_at <= now,
+        )
         .order_by(deliveries.c.next_attempt_at, deliveries.c.id)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
-    delivery = _one(connection, due)
-    if delivery is None:
-        return None
-    check(delivery.state, State.SENDING)
-    marks: dict[str, Any] = {"claim": secrets.token_hex(16), "lease_until": now + lease, "handed_at": None}
-    _write(connection, delivery, state=State.SENDING, **marks)
-    return replace(delivery, state=State.SENDING, **marks)
 
 
 def renew(connection: Connection, delivery: Delivery, until: datetime) -> None:
@@ -127,11 +144,16 @@ def requeue(connection: Connection, delivery_id: int, now: datetime) -> Delivery
     return _one(connection, _by_id(delivery_id))
 
 
-def next_due(connection: Connection) -> datetime | None:
-    """The earliest moment at which there is something to do, or None where nothing waits."""
-    attempt = select(func.min(deliveries.c.next_attempt_at)).where(deliveries.c.state.in_(_WAITING))
+def next_due(connection: Connection, channel: Channel = Channel.EMAIL) -> datetime | None:
+    """The earliest moment at which there is something to do for a channel, or None where nothing waits."""
+    attempts = [
+        select(func.min(deliveries.c.next_attempt_at)).where(
+            deliveries.c.state == state, deliveries.c.channel == channel.value
+        )
+        for state in _WAITING
+    ]  # one a state: each is the first entry of an index
     lease = select(func.min(deliveries.c.lease_until)).where(deliveries.c.state == State.SENDING.value)
-    moments = [connection.execute(query).scalar_one() for query in (attempt, lease)]
+    moments = [connection.execute(query).scalar_one() for query in (*attempts, lease)]
     return min((moment for moment in moments if moment), default=None)
 
 

@@ -1,19 +1,49 @@
-"""A delivery, an attempt at it, and what came of one: frozen, each made from a row in one place."""
+"""A notification, a delivery of it, an attempt, what came of one, and what a rule decided: frozen, each made
+from a row in one place."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import RowMapping
 
+from monitor.outbox.kinds import Kind
 from monitor.outbox.state import State
+from monitor.rules.targets import Channel
+
+
+@dataclass(frozen=True)
+class Notification:
+    """One text, about one event or several that were grouped, by one rule."""
+
+    id: int
+    rule: str
+    kind: Kind
+    template: str
+    group_key: str
+    incident_id: int | None
+    deployment: str
+    created_at: datetime
+    due_at: datetime
+    sealed_at: datetime | None
+    """When the first of its deliveries was claimed: nothing joins it any more."""
+
+    @classmethod
+    def of(cls, row: RowMapping) -> "Notification":
+        return cls(**{**row, "kind": Kind(row["kind"])})
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One mail, as its row stands."""
+    """One notification on its way to one recipient, as its row stands."""
 
     id: int
+    notification_id: int
+    channel: Channel
+    recipient: str
+    kind: Kind
+    incident_id: int | None
     event_seq: int
+    """Of the first event that it tells of."""
     event_id: str
     deployment: str
     dag_id: str | None
@@ -21,8 +51,9 @@ class Delivery:
     rule: str
     template: str
     recipients: tuple[str, ...]
+    """The recipient, as a list of one."""
     remaining: tuple[str, ...]
-    """Those whom no server has accepted it for yet; empty once everyone has it."""
+    """The same until it is taken; empty then."""
     state: State
     reason: str
     subject: str | None
@@ -39,8 +70,14 @@ class Delivery:
     def of(cls, row: RowMapping) -> "Delivery":
         recipients = tuple(row["recipients"])
         remaining = recipients if row["remaining"] is None else tuple(row["remaining"])
-        fields = {**row, "recipients": recipients, "remaining": remaining, "state": State(row["state"])}
-        return cls(**fields)
+        read = {
+            "recipients": recipients,
+            "remaining": remaining,
+            "state": State(row["state"]),
+            "channel": Channel(row["channel"]),
+            "kind": Kind(row["kind"]),
+        }
+        return cls(**{**row, **read})
 
 
 @dataclass(frozen=True)
@@ -64,3 +101,21 @@ class Outcome:
     """The mail server's words; None where it was not spoken to, and then the ledger gets no line."""
     remaining: tuple[str, ...] | None = None
     """Who still lacks it; None: as before."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What one rule made of one event, and why."""
+
+    event_seq: int
+    event_id: str
+    deployment: str
+    dag_id: str | None
+    rule: str
+    outcome: str
+    """told: it has a notification; grouped: it joined another's; suppressed: nobody is told."""
+    reason: str
+    incident_id: int | None
+    silence_id: int | None
+    notification_id: int | None
+    created_at: datetime

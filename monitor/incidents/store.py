@@ -1,0 +1,162 @@
+"""Incidents: opened by a first failure, joined by later ones, closed by a success. Only this module names
+their table."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, insert, select, update
+
+from monitor.database.schema import incidents as table
+from monitor.event_log import Visible, readable
+from monitor.events import Event
+
+OPEN, CLOSED = "open", "closed"
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One thing that is wrong, or was."""
+
+    id: int
+    deployment: str
+    key: str
+    dag_id: str | None
+    title: str
+    state: str
+    failures: int
+    opened_at: datetime
+    opened_seq: int
+    last_at: datetime
+    """Of the latest failure."""
+    last_seq: int
+    closed_at: datetime | None
+    closed_seq: int | None
+    closed_because: str | None
+    flapping: bool
+    acked_at: datetime | None
+    acked_by: str | None
+    ack_reason: str | None
+
+    @classmethod
+    def of(cls, row: RowMapping) -> "Incident":
+        return cls(**row)
+
+    @property
+    def is_open(self) -> bool:
+        return self.state == OPEN
+
+
+def open_of(connection: Connection, deployment: str, key: str) -> Incident | None:
+    """The incident of this key that is open, or None."""
+    query = select(table).where(table.c.deployment == deployment, table.c.key == key, table.c.state == OPEN)
+    row = connection.execute(query.order_by(table.c.id.desc()).limit(1)).mappings().one_or_none()
+    return Incident.of(row) if row else None
+
+
+def begin(connection: Connection, seq: int, event: Event, key: str, title: str) -> Incident:
+    """Open one with its first failure."""
+    values = {
+        "deployment": event.deployment,
+        "key": key,
+        "dag_id": event.get("dag_id"),
+        "title": title,
+        "state": OPEN,
+        "failures": 1,
+        "opened_at": event.time,
+        "opened_seq": seq,
+        "last_at": event.time,
+        "last_seq": seq,
+        "flapping": False,
+    }
+    return Incident.of(connection.execute(insert(table).values(values).returning(*table.c)).mappings().one())
+
+
+def join(connection: Connection, incident: Incident, seq: int, at: datetime) -> Incident:
+    """One more failure. One that is reported late is not the latest."""
+    last_at = max(at, incident.last_at)
+    return _changed(connection, incident.id, failures=table.c.failures + 1, last_at=last_at, last_seq=seq)
+
+
+def close(
+    connection: Connection, incident: Incident, seq: int | None, because: str, at: datetime
+) -> Incident:
+    return _changed(
+        connection, incident.id, state=CLOSED, closed_at=at, closed_seq=seq, closed_because=because
+    )
+
+
+def mark_flapping(connection: Connection, incident: Incident) -> Incident:
+    return _changed(connection, incident.id, flapping=True)
+
+
+def retract(connection: Connection, incident_id: int, why: str, now: datetime) -> None:
+    """Close it because every failure of it was taken back: nothing is told of that."""
+    incident = find(connection, incident_id)
+    if incident is not None and incident.is_open:
+        close(connection, incident, None, why, now)
+
+
+def acknowledge(
+    connection: Connection, incident_id: int, who: str, reason: str, now: datetime
+) -> Incident | None:
+    """Somebody looks after it: no follow-ups and reminders any more; its end is told. None: no such one."""
+    if find(connection, incident_id) is None:
+        return None
+    return _changed(connection, incident_id, acked_at=now, acked_by=who, ack_reason=reason)
+
+
+def unacknowledge(connection: Connection, incident_id: int) -> Incident | None:
+    if find(connection, incident_id) is None:
+        return None
+    return _changed(connection, incident_id, acked_at=None, acked_by=None, ack_reason=None)
+
+
+def find(connection: Connection, incident_id: int, visible: Visible = None) -> Incident | None:
+    query = select(table).where(
+        table.c.id == incident_id, *readable(table.c.deployment, table.c.dag_id, visible)
+    )
+    row = connection.execute(query).mappings().one_or_none()
+    return Incident.of(row) if row else None
+
+
+def page(
+    connection: Connection,
+    limit: int,
+    before: int | None = None,
+    state: str | None = None,
+    dag_id: str | None = None,
+    visible: Visible = None,
+) -> list[Incident]:
+    """Newest first; `before` is the last id of the page before."""
+    query = select(table).where(*readable(table.c.deployment, table.c.dag_id, visible))
+    for column, value in ((table.c.state, state), (table.c.dag_id, dag_id)):
+        if value is not None:
+            query = query.where(column == value)
+    if before is not None:
+        query = query.where(table.c.id < before)
+    return [
+        Incident.of(row)
+        for row in connection.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings()
+    ]
+
+
+def recent(connection: Connection, deployment: str, key: str, since: datetime) -> list[Incident]:
+    """Those of a key that opened since a moment, oldest first."""
+    query = (
+        select(table)
+        .where(table.c.deployment == deployment, table.c.key == key, table.c.opened_at >= since)
+        .order_by(table.c.opened_at, table.c.id)
+    )
+    return [Incident.of(row) for row in connection.execute(query).mappings()]
+
+
+def open_ones(connection: Connection, after: int, limit: int) -> list[Incident]:
+    """Open incidents by their ids, for whoever goes through them all."""
+    query = select(table).where(table.c.state == OPEN, table.c.id > after).order_by(table.c.id).limit(limit)
+    return [Incident.of(row) for row in connection.execute(query).mappings()]
+
+
+def _changed(connection: Connection, incident_id: int, **values: Any) -> Incident:
+    change = update(table).where(table.c.id == incident_id).values(values).returning(*table.c)
+    return Incident.of(connection.execute(change).mappings().one())

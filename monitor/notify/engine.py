@@ -1,0 +1,230 @@
+"""From an event to the words that it calls for, in the transaction that logs it: incident → decision →
+notification.
+
+Every failure gets a decision of each rule that takes it, also where nobody is told: the ledger answers for
+each one.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from fnmatch import fnmatchcase
+
+from sqlalchemy import Connection
+
+from monitor import board, incidents, outbox, silences, unsubscribed
+from monitor.events import Event
+from monitor.incidents import Change, Course, Incident
+from monitor.notify.flapping import flapping
+from monitor.notify.group import due_at, group_key, may_join
+from monitor.notify.verdict import Verdict, verdict
+from monitor.outbox import About, Decision, Kind, Word
+from monitor.rules import Channel, Facts, Rules, Target
+from monitor.rules.model import Rule
+from monitor.telling import Telling
+
+Choose = Callable[[Rule, Kind, str], str]
+"""The template's name for a rule, a kind and an event's type."""
+TASKS = "airflow.task_instance."
+MOMENT = "%Y-%m-%d %H:%M:%S"
+
+
+@dataclass
+class _Case:
+    """One event on its way through the rules."""
+
+    connection: Connection
+    seq: int
+    event: Event
+    now: datetime
+    facts: Facts
+    change: Change
+    why_not: str | None
+    """Why nobody is told of it at all: it is of the past."""
+    recovered: set[Target] = field(default_factory=set)
+    """Who is told that it is well again: not told of the success besides."""
+
+
+class Engine:
+    """`host` is the right side of Message-IDs."""
+
+    def __init__(self, rules: Callable[[], Rules], telling: Telling, choose: Choose, host: str) -> None:
+        self._rules = rules
+        self._telling = telling
+        self._choose = choose
+        self._host = host
+
+    def tell(self, connection: Connection, seq: int, event: Event, now: datetime) -> bool:
+        """Decide about an event that has just been logged; answers whether anything is to be sent."""
+        rules = self._rules()
+        asked = _asks(rules, event.type)
+        if not asked and (event.type.startswith(TASKS) or not _may_change(event)):
+            return False  # most events: a task begins, a task ends well
+        facts = _facts(connection, event)
+        taking = rules.for_event(facts) if asked else []
+        why_not = self._telling.why_not(connection, event, now)
+        # A task's failure is an incident of its own only where a rule asks for tasks.
+        counts = why_not is None and (taking or not event.type.startswith(TASKS))
+        change = incidents.apply(connection, seq, event) if counts else Change(Course.NONE)
+        case = _Case(connection, seq, event, now, facts, change, why_not)
+        decided = [self._decide(case, rules, rule) for rule in taking]
+        outbox.note(connection, [one for one in decided if one])
+        return any(one and one.notification_id is not None for one in decided)
+
+    def remind(self, connection: Connection, incident: Incident, event: Event, now: datetime) -> bool:
+        """Say once more of an incident that is open what its last failure was, where a rule asks for it
+        (`repeat`) and nothing was said for so long; answers whether anything is to be sent."""
+        rules, facts = self._rules(), _facts(connection, event)
+        change = Change(Course.JOINED, incident)
+        case = _Case(connection, incident.last_seq, event, now, facts, change, None)
+        decided = [
+            self._called_for(case, rules, rule, Kind.REMINDER, f"rule {rule.name!r}: still open")
+            for rule in rules.for_event(facts)
+            if _is_due(connection, rule, incident, now)
+        ]
+        outbox.note(connection, [one for one in decided if one.notification_id is not None])
+        return any(one.notification_id is not None for one in decided)
+
+    def _decide(self, case: _Case, rules: Rules, rule: Rule) -> Decision | None:
+        said = verdict(rule, case.event, case.change)
+        if case.why_not:
+            kind = verdict(rule, case.event, _if_new(case.event)).kind
+            return _decision(case, rule, Verdict(None, case.why_not)) if kind else None
+        if said.kind is Kind.OPENED and (shaky := flapping(case.connection, rule, case.change.incident)):
+            said = shaky
+        if said.kind is None:
+            return _decision(case, rule, said) if said.is_noted else None
+        return self._called_for(case, rules, rule, said.kind, said.reason)
+
+    def _called_for(self, case: _Case, rules: Rules, rule: Rule, kind: Kind, because: str) -> Decision:
+        if silence := silences.covering(case.connection, case.facts, case.now):
+            return _decision(case, rule, Verdict(None, f"suppressed by {silence}"), silence_id=silence.id)
+        if kind in (Kind.FOLLOW_UP, Kind.REMINDER) and (why := _acknowledged(case.change.incident)):
+            return _decision(case, rule, Verdict(None, why))
+        targets, nobody = self._targets(case, rules, rule, kind)
+        if not targets:
+            return _decision(case, rule, Verdict(None, f"{because}; {nobody}"))
+        if kind is Kind.FOLLOW_UP and not _is_known(case, rule, targets):
+            kind = Kind.OPENED  # the first one was silenced, or taken back
+        return self._told(case, rules, rule, kind, because, targets)
+
+    def _targets(self, case: _Case, rules: Rules, rule: Rule, kind: Kind) -> tuple[list[Target], str]:
+        """Who is told, and why nobody is where that is so."""
+        targets = rules.targets(rule, case.facts)
+        if not targets:
+            return [], "nobody is named to be told: set NOTIFICATION_EMAIL_TO, or `to` of the rule"
+        if kind is Kind.RECOVERED:
+            incident = case.change.incident
+            targets = [one for one in targets if incident and _hears(case.connection, incident, rule, one)]
+            case.recovered.update(targets)
+            return targets, "nobody was told that it was wrong"
+        if kind is Kind.SUCCESS:
+            targets = [one for one in targets if one not in case.recovered]
+            if not targets:
+                return [], "told as recovered"
+        wanted = [one for one in targets if not _is_unsubscribed(case.connection, rule, one)]
+        return wanted, "everybody has unsubscribed"
+
+    def _told(
+        self, case: _Case, rules: Rules, rule: Rule, kind: Kind, because: str, targets: Sequence[Target]
+    ) -> Decision:
+        connection, incident = case.connection, case.change.incident
+        key = group_key(rule, kind, case.facts, targets)
+        waiting = outbox.open_group(connection, rule.name, key)
+        if waiting is not None and may_join(kind, waiting, case.now):
+            reason = f"{because}; told with notification {waiting.id}, due {waiting.due_at:{MOMENT}} UTC"
+            return _decision(case, rule, Verdict(kind, reason), outbox.GROUPED, waiting.id)
+        due = due_at(connection, rules, rule, kind, key, case.now)
+        template = self._choose(rule, kind, case.event.type)
+        incident_id = incident.id if incident and "dag_id" in rule.group.by else None
+        word = Word(rule.name, kind, template, key, incident_id, because, due)
+        about = About.of(case.seq, case.event)
+        made = outbox.put(connection, about, word, targets, case.now, self._host)
+        if kind is Kind.RECOVERED:
+            self._gather(case, rule, targets, made.id)
+        later = f"; due {due:{MOMENT}} UTC" if due > case.now else ""
+        return _decision(case, rule, Verdict(kind, because + later), outbox.TOLD, made.id)
+
+    def _gather(self, case: _Case, rule: Rule, targets: Sequence[Target], into: int) -> None:
+        """A follow-up that still waits is told in the recovered instead."""
+        key = group_key(rule, Kind.FOLLOW_UP, case.facts, targets)
+        waiting = outbox.open_group(case.connection, rule.name, key)
+        if waiting is None or waiting.kind is not Kind.FOLLOW_UP:
+            return
+        reason = f"told in the recovered, notification {into}"
+        outbox.withdraw(case.connection, waiting.id, f"superseded: {reason}", case.now)
+        outbox.move(case.connection, waiting.id, into, reason)
+
+
+def _facts(connection: Connection, event: Event) -> Facts:
+    dag_id = event.get("dag_id") or event.get("source_dag_id")
+    return Facts.of(event, board.dag(connection, event.deployment, dag_id) if dag_id else None)
+
+
+def _asks(rules: Rules, event_type: str) -> bool:
+    """Whether any rule may take events of this type: most events are of none."""
+    globs = (glob for rule in rules.config.rules for glob in rule.match.type)
+    return any(fnmatchcase(event_type, glob) for glob in globs)
+
+
+def _may_change(event: Event) -> bool:
+    return incidents.signal_of(event) is not None or bool(incidents.overtaken_by(event))
+
+
+def _if_new(event: Event) -> Change:
+    """What the event would have done to an incident, had it been told of in time."""
+    signal = incidents.signal_of(event)
+    is_failure = signal is not None and signal.meaning is incidents.Meaning.FAILURE
+    return Change(Course.OPENED if is_failure else Course.NONE)
+
+
+def _is_due(connection: Connection, rule: Rule, incident: Incident, now: datetime) -> bool:
+    """Whether it is time to remind of it: of what was told once, and only of that."""
+    if rule.repeat is None:
+        return False
+    last = outbox.last_told(connection, incident.id, rule.name)
+    return last is not None and now - last >= rule.repeat
+
+
+def _acknowledged(incident: Incident | None) -> str | None:
+    if incident is None or incident.acked_by is None:
+        return None
+    return f"suppressed: incident {incident.id} is acknowledged by {incident.acked_by}: {incident.ack_reason}"
+
+
+def _is_known(case: _Case, rule: Rule, targets: Sequence[Target]) -> bool:
+    incident = case.change.incident
+    return incident is not None and any(_hears(case.connection, incident, rule, one) for one in targets)
+
+
+def _hears(connection: Connection, incident: Incident, rule: Rule, target: Target) -> bool:
+    return outbox.hears(connection, incident.id, rule.name, target)
+
+
+def _is_unsubscribed(connection: Connection, rule: Rule, target: Target) -> bool:
+    is_mail = target.channel is Channel.EMAIL
+    return is_mail and unsubscribed.is_unsubscribed(connection, target.recipient, rule.name)
+
+
+def _decision(
+    case: _Case,
+    rule: Rule,
+    said: Verdict,
+    outcome: str = outbox.SUPPRESSED,
+    notification_id: int | None = None,
+    silence_id: int | None = None,
+) -> Decision:
+    incident = case.change.incident
+    return Decision(
+        event_seq=case.seq,
+        event_id=case.event.id,
+        deployment=case.event.deployment,
+        dag_id=case.event.get("dag_id") or case.event.get("source_dag_id"),
+        rule=rule.name,
+        outcome=outcome,
+        reason=said.reason,
+        incident_id=incident.id if incident else None,
+        silence_id=silence_id,
+        notification_id=notification_id,
+        created_at=case.now,
+    )

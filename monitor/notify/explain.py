@@ -1,0 +1,64 @@
+"""`windsock explain`: what each rule made of one event, and why."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from monitor import board, event_log, outbox
+from monitor.events import Event, parse_event
+from monitor.outbox import Decision, Delivery, Wanted
+from monitor.rules import Facts, Rules
+
+SHOWN = 100  # deliveries of one notification
+
+
+@dataclass(frozen=True)
+class Line:
+    """One rule and the event."""
+
+    rule: str
+    mismatch: str | None
+    """Why the rule, as it is now, does not take the event; None: it does."""
+    decisions: tuple[Decision, ...] = ()
+    """What was made of it when it came; the rules may have been others then."""
+    deliveries: tuple[Delivery, ...] = ()
+
+
+@dataclass(frozen=True)
+class Explanation:
+    event: Event
+    lines: tuple[Line, ...]
+
+
+def explain(connection: Connection, rules: Rules, event_id: str) -> list[Explanation]:
+    """One for each Airflow that told an event of this id; none where the log has no such event."""
+    return [_explain(connection, rules, event) for event in _events(connection, event_id)]
+
+
+def _events(connection: Connection, event_id: str) -> list[Event]:
+    return [parse_event(json.loads(found.body)) for found in event_log.of_id(connection, event_id)]
+
+
+def _explain(connection: Connection, rules: Rules, event: Event) -> Explanation:
+    decided = outbox.decisions_of_event(connection, event.id, event.deployment)
+    dag_id = event.get("dag_id") or event.get("source_dag_id")
+    facts = Facts.of(event, board.dag(connection, event.deployment, dag_id) if dag_id else None)
+    now = {rule.name: why for rule, why in rules.explain(facts)}
+    names = list(dict.fromkeys([*now, *(one.rule for one in decided)]))
+    lines = []
+    for name in names:
+        mine = tuple(one for one in decided if one.rule == name)
+        why = now.get(name, "the rules in force have no such rule")
+        lines.append(Line(name, why, mine, _deliveries(connection, mine)))
+    return Explanation(event, tuple(lines))
+
+
+def _deliveries(connection: Connection, decided: Sequence[Decision]) -> tuple[Delivery, ...]:
+    ids = dict.fromkeys(one.notification_id for one in decided if one.notification_id is not None)
+    return tuple(
+        found
+        for notification_id in ids
+        for found in outbox.deliveries(connection, SHOWN, wanted=Wanted(notification_id=notification_id))
+    )

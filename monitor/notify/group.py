@@ -1,0 +1,67 @@
+"""When a word is told, and together with what (as Alertmanager's group_wait and group_interval)."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from monitor import outbox
+from monitor.events.identity import digest
+from monitor.outbox import Kind, Notification
+from monitor.rules import Facts, Rules, Target
+from monitor.rules.model import Rule
+
+FOLLOW_UPS = timedelta(hours=4)  # Alertmanager's default for what has been told already
+STAGES = {Kind.RECOVERED: "recovered", Kind.SUCCESS: "success", Kind.NOTICE: "notice"}
+"""What is told together; every other kind tells that something is wrong."""
+
+
+def group_key(rule: Rule, kind: Kind, facts: Facts, targets: Sequence[Target]) -> str:
+    """Who joins whom: the same values of `group.by`, told to the same people."""
+    values = [f"{name}={_value(facts, name)}" for name in rule.group.by]
+    whom = sorted(f"{target.channel.value}:{target.recipient}" for target in targets)
+    return digest(STAGES.get(kind, "failures"), *values, *whom)
+
+
+def may_join(kind: Kind, open_group: Notification, now: datetime) -> bool:
+    """Whether a word joins a notification that waits, rather than being one of its own."""
+    if kind in (Kind.FOLLOW_UP, Kind.REMINDER):
+        return True
+    # What waits for the next free worker only is as good as told.
+    return open_group.due_at > now
+
+
+def due_at(connection: Connection, rules: Rules, rule: Rule, kind: Kind, key: str, now: datetime) -> datetime:
+    """When it is told: after the group's wait or interval, and after the quiet hours."""
+    due = now + rule.group.wait
+    interval = _interval(rule, kind)
+    if interval:
+        last = outbox.last_of_group(connection, rule.name, key)
+        due = max(due, last.due_at + interval) if last else due
+    return rules.quiet_until(rule, due) or due
+
+
+def _interval(rule: Rule, kind: Kind) -> timedelta | None:
+    """The interval counts from what was told of the same group. An opening does not wait for it where each
+    group is one DAG's: it is news."""
+    if kind is Kind.FOLLOW_UP:
+        return rule.group.interval if rule.group.interval is not None else FOLLOW_UPS
+    if kind is Kind.FAILURE or "dag_id" not in rule.group.by:
+        return rule.group.interval
+    return None
+
+
+def _value(facts: Facts, name: str) -> str:
+    event = facts.event
+    match name:
+        case "deployment" | "type":
+            return str(getattr(event, name))
+        case "asset":
+            return event.asset_uri or ""
+        case "owner":
+            return " ".join(facts.owners)
+        case "dag_id":
+            # What no DAG did is its own: an import error is not grouped with another file's.
+            return str(event.get("dag_id") or event.get("source_dag_id") or event.subject)
+        case _:
+            return str(event.get(name) or "")

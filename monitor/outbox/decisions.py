@@ -1,0 +1,83 @@
+"""What each rule made of each event: the ledger's answer to why a mail came, or did not."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, Select, func, insert, select, update
+
+from monitor.database.schema import decisions, notifications
+from monitor.event_log import Visible, readable
+from monitor.outbox.record import Decision
+
+TOLD, GROUPED, SUPPRESSED = "told", "grouped", "suppressed"
+SHOWN = 500  # decisions of one notification or incident that anybody reads
+
+_COLUMNS = [decisions.c[name] for name in Decision.__dataclass_fields__]
+
+
+def note(connection: Connection, decided: Sequence[Decision]) -> None:
+    """Keep them, in the transaction that logs their event."""
+    if decided:
+        connection.execute(insert(decisions), [vars(one) for one in decided])
+
+
+def decisions_of_event(
+    connection: Connection, event_id: str, deployment: str | None = None, visible: Visible = None
+) -> list[Decision]:
+    query = select(*_COLUMNS).where(
+        decisions.c.event_id == event_id, *readable(decisions.c.deployment, decisions.c.dag_id, visible)
+    )
+    if deployment is not None:
+        query = query.where(decisions.c.deployment == deployment)
+    return _read(connection, query)
+
+
+def decisions_of_notification(connection: Connection, notification_id: int) -> list[Decision]:
+    """The events that it tells of, oldest first."""
+    return _read(connection, select(*_COLUMNS).where(decisions.c.notification_id == notification_id))
+
+
+def decisions_of_incident(connection: Connection, incident_id: int) -> list[Decision]:
+    return _read(connection, select(*_COLUMNS).where(decisions.c.incident_id == incident_id))
+
+
+def event_seqs(connection: Connection, notification_id: int, limit: int) -> list[int]:
+    """The events that a notification tells of: the latest `limit` of them, oldest first."""
+    query = (
+        select(decisions.c.event_seq)
+        .where(decisions.c.notification_id == notification_id)
+        .order_by(decisions.c.event_seq.desc())
+        .limit(limit)
+    )
+    return sorted(connection.execute(query).scalars())
+
+
+def suppressed(connection: Connection) -> dict[str, int]:
+    """How often each rule decided to tell nobody."""
+    query = (
+        select(decisions.c.rule, func.count().label("number"))
+        .where(decisions.c.outcome == SUPPRESSED)
+        .group_by(decisions.c.rule)
+    )
+    return {row.rule: row.number for row in connection.execute(query)}
+
+
+def last_told(connection: Connection, incident_id: int, rule: str) -> datetime | None:
+    """When a rule's latest word on an incident was due; None where there was none."""
+    query = (
+        select(func.max(notifications.c.due_at))
+        .select_from(decisions.join(notifications, notifications.c.id == decisions.c.notification_id))
+        .where(decisions.c.incident_id == incident_id, decisions.c.rule == rule)
+    )
+    return connection.execute(query).scalar_one()
+
+
+def move(connection: Connection, from_id: int, to_id: int, reason: str) -> None:
+    """What one notification was to tell is told by another."""
+    values = {"notification_id": to_id, "outcome": GROUPED, "reason": reason}
+    connection.execute(update(decisions).where(decisions.c.notification_id == from_id).values(values))
+
+
+def _read(connection: Connection, query: Select[tuple[object, ...]]) -> list[Decision]:
+    found = connection.execute(query.order_by(decisions.c.event_seq, decisions.c.id).limit(SHOWN))
+    return [Decision(**row) for row in found.mappings()]
