@@ -8,6 +8,7 @@ import pytest
 
 from tests.airflow_server import AirflowServer
 from tests.browser.conftest import browser, context, page, shot
+from tests.every_end import every_end
 from tests.monitor_process import MonitorProcess, airflow_env
 from tests.smtp_server import SmtpServer
 
@@ -33,8 +34,8 @@ class Stage:
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("e2e")
     smtp = SmtpServer(folder).start()
-    mail = {"NOTIFICATION_EMAIL_TO": RECIPIENT, "WINDSOCK_NOTIFY_SUCCESS": MAILED_SUCCESS}
-    monitor = MonitorProcess(folder, smtp.monitor_env() | mail | {"WINDSOCK_RECONCILE_INTERVAL": "2"})
+    rules = every_end(folder, [RECIPIENT], MAILED_SUCCESS)
+    monitor = MonitorProcess(folder, smtp.monitor_env() | rules | {"WINDSOCK_RECONCILE_INTERVAL": "2"})
     spool = folder / "spool"
     plugin = monitor.plugin_env(spool)
     try:

@@ -9,7 +9,6 @@ from monitor.outbox import Delivery, State
 
 ALL = 1_000_000  # deliveries: more than any run makes
 REFUSED = "refused"
-PERMANENT = "55"  # as the codes that this server refuses with begin (schedule.py)
 
 
 @dataclass(frozen=True)
@@ -20,19 +19,11 @@ class Entry:
     answers: tuple[str, ...]
     """The mail server's words, oldest first."""
 
-    def verdict(self, recipient: str) -> str:
-        """What the ledger says of one recipient's mail: `refused` for good, or the name of a state."""
-        if self._refused(recipient):
-            return REFUSED
-        if recipient not in self.delivery.remaining:
-            return State.SENT.value
+    @property
+    def verdict(self) -> str:
+        """What the ledger says of it: `refused` for good, or the name of a state."""
         dead_of_an_answer = self.delivery.state is State.DEAD and self.delivery.reason.startswith(REFUSED)
         return REFUSED if dead_of_an_answer else self.delivery.state.value
-
-    def _refused(self, recipient: str) -> bool:
-        """Whether the server's last word on this recipient was a permanent refusal."""
-        words = [said for said in self.answers if f"{recipient}: " in said]
-        return bool(words) and words[-1].partition(f"{recipient}: ")[2].startswith(PERMANENT)
 
 
 def read(database_url: str) -> list[Entry]:

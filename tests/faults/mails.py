@@ -53,7 +53,8 @@ def compare(expected: Mapping[str, str], ledger: Sequence[Entry], received: Iter
     account = Mails(expected=len(expected) * len(RECIPIENTS), accepted=inbox.total())
     for event_id, what in expected.items():
         for who in RECIPIENTS:
-            _weigh(account, f"{what} to {who}", who, inbox[event_id, who], entries.get(event_id, []))
+            mine = [entry for entry in entries.get(event_id, []) if entry.delivery.recipient == who]
+            _weigh(account, f"{what} to {who}", inbox[event_id, who], mine)
     account.false += [f"{event_id} to {who}" for event_id, who in inbox if event_id not in expected]
     account.superseded = sum(
         entry.delivery.state.value == "superseded" and base(entry.delivery.event_id) not in expected
@@ -62,8 +63,8 @@ def compare(expected: Mapping[str, str], ledger: Sequence[Entry], received: Iter
     return account
 
 
-def _weigh(account: Mails, what: str, who: str, accepted: int, entries: Sequence[Entry]) -> None:
-    verdicts = [entry.verdict(who) for entry in entries]
+def _weigh(account: Mails, what: str, accepted: int, entries: Sequence[Entry]) -> None:
+    verdicts = [entry.verdict for entry in entries]
     account.uncertain["taken" if accepted else "not taken"] += "uncertain" in verdicts
     account.refused += REFUSED in verdicts
     if accepted == 0 and not any(verdict in EXCUSED for verdict in verdicts):

@@ -12,6 +12,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from tests.airflow_server import AirflowServer
+from tests.every_end import every_end
 from tests.faults.proxy import FaultyProxy
 from tests.faults.schedule import Replies, cuts
 from tests.monitor_process import MonitorProcess, airflow_env
@@ -26,8 +27,6 @@ RECIPIENTS = ("ops@example.com", "oncall@example.com", "lead@example.com")
 PROCESSES = 4  # tasks at once: runs overlap, and two cores can still carry them
 
 MONITOR = {
-    "NOTIFICATION_EMAIL_TO": ",".join(RECIPIENTS),
-    "WINDSOCK_NOTIFY_SUCCESS": MAILED_SUCCESS,
     "WINDSOCK_RECONCILE_INTERVAL": "2",
     "WINDSOCK_AIRFLOW_TIMEOUT": "5",
 }
@@ -57,7 +56,8 @@ class Stage:
         self.spool = folder / "spool"
         self.replies = Replies(seed)
         self.smtp = SmtpServer(folder, script=self.replies)
-        self.monitor = MonitorProcess(folder, self.smtp.monitor_env() | MONITOR)
+        rules = every_end(folder, RECIPIENTS, MAILED_SUCCESS)
+        self.monitor = MonitorProcess(folder, self.smtp.monitor_env() | MONITOR | rules)
         self.to_monitor = FaultyProxy(self.monitor.port, cuts(seed, "plugin to monitor"))
         self._seed = seed
         self._on_postgres = on_postgres

@@ -1,0 +1,23 @@
+"""Rules under which each end that is asked for is a mail of its own: for tests that count them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+RULES = """\
+rules:
+  - name: failures
+    match: {{type: [airflow.dag_run.failed]}}
+    tell: [every_failure]
+    to: {to}
+  - name: successes
+    match: {{type: [airflow.dag_run.success], dag_id: [{success}]}}
+    tell: [success]
+    to: {to}
+"""
+
+
+def every_end(folder: Path, recipients: Sequence[str], success: str) -> dict[str, str]:
+    """A monitor's settings: every failure, and every success of one DAG, to these people."""
+    path = folder / "windsock.yaml"
+    path.write_text(RULES.format(to=f"[{', '.join(recipients)}]", success=success))
+    return {"WINDSOCK_CONFIG": str(path)}

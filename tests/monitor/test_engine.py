@@ -1,0 +1,338 @@
+"""Who hears what, and how often: each feature of the rules, with a clock that is set by hand."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from monitor import incidents, outbox, silences, unsubscribed
+from monitor.database import Database
+from monitor.notify.reminders import Reminders
+from monitor.outbox import State
+from monitor.rules import Config, Match, default_config
+from monitor.wake import Wake
+from tests.monitor.conftest import NOW, FakeClock
+from tests.monitor.notify_support import Town
+from tests.sample import asset_event
+
+OPS, DATA = "ops@example.com", "data@example.com"
+HOUR = 3600.0
+
+
+def rule(**fields: Any) -> dict[str, Any]:
+    known = {"name": "r", "to": [OPS], "match": {"type": ["airflow.dag_run.*"]}}
+    return known | fields
+
+
+def town(database: Database, clock: FakeClock, *rules: dict[str, Any], **config: Any) -> Town:
+    return Town(database, Config.model_validate({"rules": list(rules), **config}), clock)
+
+
+def test_the_first_failure_at_once_and_what_follows_gathered(database: Database, clock: FakeClock) -> None:
+    here = town(database, clock, rule())
+    here.fail()
+    assert here.mail() == [f"opened r {OPS} 1"]
+    for _ in range(3):
+        clock.forward(60)
+        here.fail()
+    assert here.mail() == []
+    clock.forward(4 * HOUR)
+    assert here.mail() == [f"follow_up r {OPS} 3"]
+    clock.forward(HOUR)
+    assert here.mail() == []
+    (incident,) = here.incidents()
+    assert (incident.failures, incident.state) == (4, "open")
+
+
+def test_every_failure(database: Database, clock: FakeClock) -> None:
+    here = town(database, clock, rule(tell=["every_failure"]))
+    here.fail()
+    here.fail()
+    here.succeed()
+    assert here.mail() == [f"failure r {OPS} 1"] * 2
+
+
+def test_recovered_is_told_once_and_only_after_a_failure(database: Database, clock: FakeClock) -> None:
+    here = town(database, clock, rule())
+    here.succeed()
+    assert here.mail() == []
+    clock.forward(60)
+    here.fail()
+    here.mail()
+    clock.forward(60)
+    here.succeed()
+    here.succeed()
+    assert here.mail() == [f"recovered r {OPS} 1"]
+    (incident,) = here.incidents()
+    assert incident.state == "closed"
+    assert incident.closed_at == clock()
+
+
+def test_a_follow_up_that_waits_is_told_in_the_recovered(database: Database, clock: FakeClock) -> None:
+    here = town(database, clock, rule())
+    here.fail()
+    here.mail()
+    failures = [here.fail() for _ in range(2)]
+    clock.forward(60)
+    here.succeed()
+    assert here.mail() == [f"recovered r {OPS} 3"]
+    clock.forward(10 * HOUR)
+    assert here.mail() == []
+    assert [here.why(event)[0].outcome for event in failures] == ["grouped", "grouped"]
+
+
+def test_a_success_that_is_told_as_recovered_is_not_told_twice(database: Database, clock: FakeClock) -> None:
+    successes = rule(name="s", tell=["success"], to=[OPS, DATA])
+    here = town(database, clock, rule(), successes)
+    here.fail()
+    here.mail()
+    clock.forward(60)
+    here.succeed()
+    assert sorted(here.mail()) == [f"recovered r {OPS} 1", f"success s {DATA} 1"]
+    clock.forward(60)
+    here.succeed()
+    assert sorted(here.mail()) == [f"success s {DATA} 1", f"success s {OPS} 1"]
+
+
+def test_nothing_is_recovered_for_whom_nothing_was_wrong(database: Database, clock: FakeClock) -> None:
+    here = town(database, clock, rule())
+    here.fail()
+    here.mail(State.SUPERSEDED)  # Airflow took it back
+    clock.forward(60)
+    event = here.succeed()
+    assert here.mail() == []
+    assert "nobody was told" in here.why(event)[0].reason
+
+
+def test_the_next_failure_opens_where_nobody_heard_of_the_first(database: Database, clock: FakeClock) -> None:
+    here = town(database, clock, rule())
+    here.fail()
+    here.mail(State.SUPERSEDED)
+    clock.forward(60)
+    here.fail()
+    assert here.mail() == [f"opened r {OPS} 1"]
+
+
+def test_flapping_is_told_once(database: Database, clock: FakeClock) -> None:
+    here = town(database, clock, rule(flapping={"openings": 3, "within": "1h"}))
+    told = []
+    for _ in range(8):
+        clock.forward(120)
+        here.fail()
+        told += here.mail()
+        clock.forward(120)
+        here.succeed()
+        told += here.mail()
+    words = [one.split()[0] for one in told]
+    assert words == ["opened", "recovered", "opened", "recovered", "flapping", "recovered"]
+    clock.forward(2 * HOUR)
+    here.fail()
+    assert here.mail() == [f"opened r {OPS} 1"]
+
+
+def test_a_silence_covers_and_ends(database: Database, clock: FakeClock) -> None:
+    here = town(database, clock, rule())
+    until = NOW + timedelta(hours=1)
+    match = Match(deployment=("local",), dag_id=("etl",))
+    silence = here.write(
+        lambda connection: silences.add(connection, match, "ann", "repairs", NOW, until, NOW)
+    )
+    event = here.fail()
+    here.fail("other")
+    assert here.mail() == [f"opened r {OPS} 1"]
+    (decision,) = here.why(event)
+    assert decision.silence_id == silence.id
+    assert "ann" in decision.reason
+    assert "repairs" in decision.reason
+    clock.forward(2 * HOUR)
+    here.fail()
+    assert here.mail() == [f"opened r {OPS} 1"]
+
+
+def test_an_acknowledged_incident_is_quiet_until_it_recovers(database: Database, clock: FakeClock) -> None:
+    here = town(database, clock, rule(repeat="1h"))
+    here.fail()
+    here.mail()
+    (incident,) = here.incidents()
+    here.write(lambda connection: incidents.acknowledge(connection, incident.id, "bob", "on it", NOW))
+    clock.forward(5 * HOUR)
+    event = here.fail()
+    assert here.mail() == []
+    assert "bob" in here.why(event)[0].reason
+    clock.forward(60)
+    here.succeed()
+    assert here.mail() == [f"recovered r {OPS} 1"]
+
+
+def test_a_reminder_of_what_is_still_wrong(database: Database, clock: FakeClock) -> None:
+    here = town(database, clock, rule(repeat="6h"), rule(name="quiet", to=[DATA]))
+    reminders = Reminders(database, here.engine, Wake(), clock)
+    here.fail()
+    here.mail()
+    for _ in range(3):
+        asyncio.run(reminders.look())
+    assert here.mail() == []
+    clock.forward(6 * HOUR)
+    for _ in range(3):
+        asyncio.run(reminders.look())
+    assert here.mail() == [f"reminder r {OPS} 1"]
+    clock.forward(6 * HOUR)
+    asyncio.run(reminders.look())
+    assert here.mail() == [f"reminder r {OPS} 1"]
+    here.succeed()
+    here.mail()
+    clock.forward(12 * HOUR)
+    asyncio.run(reminders.look())
+    assert here.mail() == []
+
+
+def test_group_wait_gathers_what_fails_together(database: Database, clock: FakeClock) -> None:
+    here = town(database, clock, rule(group={"by": ["deployment"], "wait": "30s", "interval": "10m"}))
+    for dag_id in ("a", "b", "c"):
+        here.fail(dag_id)
+        clock.forward(5)
+    assert here.mail() == []
+    clock.forward(30)
+    assert here.mail() == [f"opened r {OPS} 3"]
+    here.fail("d")
+    clock.forward(60)
+    assert here.mail() == []
+    clock.forward(600)
+    assert here.mail() == [f"opened r {OPS} 1"]
+    here.succeed("a")
+    here.succeed("b")
+    clock.forward(600)
+    assert here.mail() == [f"recovered r {OPS} 2"]
+
+
+def test_group_interval_of_every_failure(database: Database, clock: FakeClock) -> None:
+    here = town(database, clock, rule(tell=["every_failure"], group={"interval": "10m"}))
+    here.fail()
+    assert here.mail() == [f"failure r {OPS} 1"]
+    here.fail()
+    here.fail()
+    assert here.mail() == []
+    clock.forward(600)
+    assert here.mail() == [f"failure r {OPS} 2"]
+
+
+def test_those_who_are_told_different_things_are_not_grouped(database: Database, clock: FakeClock) -> None:
+    here = town(database, clock, rule(group={"by": ["deployment"], "wait": "30s"}))
+    here.know("a", tags=[f"notify:{DATA}"])
+    here.know("b")
+    here.fail("a")
+    here.fail("b")
+    clock.forward(30)
+    assert sorted(here.mail()) == [f"opened r {DATA} 1", f"opened r {OPS} 1", f"opened r {OPS} 1"]
+
+
+def test_quiet_hours_gather_until_they_end(database: Database, clock: FakeClock) -> None:
+    hours = {"night": {"start": "09:00", "end": "12:30", "timezone": "UTC"}}
+    here = town(database, clock, rule(tell=["every_failure"], quiet_hours=["night"]), quiet_hours=hours)
+    for _ in range(3):
+        here.fail()
+        clock.forward(60)
+    assert here.mail() == []
+    assert here.due() == [NOW.replace(hour=12, minute=30)]
+    clock.forward(3 * HOUR)
+    assert here.mail() == [f"failure r {OPS} 3"]
+
+
+def test_a_dag_routes_by_its_tags_and_owners(database: Database, clock: FakeClock) -> None:
+    receivers = {"team": {"email": ["team@example.com"]}}
+    here = town(database, clock, rule(to=[]), rule(name="no", route=False), receivers=receivers)
+    here.know("etl", tags=["notify:team", "prod"], owners=["airflow", DATA])
+    here.fail()
+    assert sorted(here.mail()) == [
+        f"opened no {OPS} 1",
+        f"opened r {DATA} 1",
+        "opened r team@example.com 1",
+    ]
+
+
+def test_who_has_unsubscribed_is_told_no_more(database: Database, clock: FakeClock) -> None:
+    here = town(database, clock, rule(to=[OPS, DATA]))
+    here.write(lambda connection: unsubscribed.add(connection, OPS.upper(), "r", NOW))
+    here.fail()
+    assert here.mail() == [f"opened r {DATA} 1"]
+    here.write(lambda connection: unsubscribed.add(connection, DATA, "r", NOW))
+    event = here.fail("other")
+    assert "unsubscribed" in here.why(event)[0].reason
+
+
+def test_what_is_too_old_is_noted_and_opens_nothing(database: Database, clock: FakeClock) -> None:
+    here = town(database, clock, rule())
+    event = here.fail(ago=25 * HOUR)
+    assert here.mail() == []
+    assert here.incidents() == []
+    (decision,) = here.why(event)
+    assert decision.outcome == "suppressed"
+    assert here.why(here.succeed(ago=25 * HOUR)) == []
+
+
+def test_a_success_that_is_older_than_the_failure_ends_nothing(database: Database, clock: FakeClock) -> None:
+    here = town(database, clock, rule())
+    here.fail()
+    here.mail()
+    here.succeed(ago=30)
+    assert here.mail() == []
+    assert here.incidents()[0].state == "open"
+
+
+def test_rules_for_tasks(database: Database, clock: FakeClock) -> None:
+    match = {"type": ["airflow.task_instance.*"], "task_id": ["load*"]}
+    here = town(database, clock, rule(match=match))
+    here.task("failed", "load_a")
+    here.task("failed", "other")
+    assert here.mail() == [f"opened r {OPS} 1"]
+    clock.forward(60)
+    here.task("success", "load_a")
+    assert here.mail() == [f"recovered r {OPS} 1"]
+    assert [one.title for one in here.incidents()] == ["etl/load_a fails"]
+
+
+def test_a_rule_that_is_the_last(database: Database, clock: FakeClock) -> None:
+    first = rule(name="mine", match={"type": ["airflow.dag_run.*"], "dag_id": ["etl"]}, to=[DATA], last=True)
+    here = town(database, clock, first, rule())
+    here.fail("etl")
+    here.fail("other")
+    assert sorted(here.mail()) == [f"opened mine {DATA} 1", f"opened r {OPS} 1"]
+
+
+def test_notices(database: Database, clock: FakeClock) -> None:
+    here = town(database, clock, rule(match={"type": ["airflow.asset.updated"]}, tell=["notice"]))
+    here.tell(asset_event(1))
+    here.fail()
+    assert here.mail() == [f"notice r {OPS} 1"]
+
+
+def test_a_word_that_is_under_way_is_not_joined(database: Database, clock: FakeClock) -> None:
+    """A mail that a worker has in its hand tells what it told when it was claimed."""
+    here = town(database, clock, rule(group={"by": ["deployment"], "wait": "30s"}))
+    here.fail("a")
+    clock.forward(30)
+    claimed = here.write(lambda connection: outbox.claim(connection, clock(), timedelta(minutes=1)))
+    here.fail("b")
+    assert here.read(lambda connection: outbox.event_seqs(connection, claimed.notification_id, 10)) == [1]
+    clock.forward(30)
+    assert here.mail() == [f"opened r {OPS} 1"]
+
+
+def test_a_thousand_failures_of_fifty_dags_in_a_minute(database: Database, clock: FakeClock) -> None:
+    here = Town(database, default_config([OPS], []), clock)
+    events = []
+    mails = []
+    for number in range(1_000):
+        events.append(here.fail(f"dag_{number % 50}"))
+        clock.forward(0.06)
+        if number % 100 == 99:
+            mails += here.mail()
+    assert len(mails) == 50
+    assert {one.split()[0] for one in mails} == {"opened"}
+    clock.forward(5 * HOUR)
+    later = here.mail()
+    assert len(later) == 50
+    assert sum(int(one.split()[-1]) for one in mails + later) == 1_000
+    for event in events:
+        (decision,) = here.why(event)
+        assert decision.notification_id is not None
+        assert decision.reason
