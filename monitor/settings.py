@@ -135,7 +135,7 @@ class Settings(BaseSettings):
     @classmethod
     def _is_secret(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         for secret in value:
-            _check_secret(secret.get_secret_value())
+            check_secret(secret.get_secret_value())
         return value
 
     @field_validator("mail_from")
@@ -235,7 +235,7 @@ def _without_slash(address: str | None) -> str | None:
     return address.rstrip("/")
 
 
-def _check_secret(secret: str) -> None:
+def check_secret(secret: str) -> None:
     remedy = "write whsec_ and base64 of 24 to 64 random bytes; `windsock secret` prints one"
     if not secret.startswith("whsec_"):
         raise ValueError(f"a secret does not begin with whsec_: {remedy}")

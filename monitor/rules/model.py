@@ -1,45 +1,78 @@
-"""The rules file, as it is once it has been read: who hears what, in which form, how often (docs/rules.md)."""
+"""The rules file, as it is once it has been read: who hears what, in which form, how often (docs/rules.md).
+
+The docstrings of the fields are what docs/windsock.schema.json tells editors.
+"""
 
 from datetime import time, timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    StringConstraints,
+)
 
-from monitor.rules.durations import duration
+from monitor.rules.durations import duration, written
+from monitor.rules.globs import MAX_GLOB
+from monitor.rules.written_forms import ClockTimeForm, DurationForm, Several, clock_time
 
-Duration = Annotated[timedelta, BeforeValidator(duration)]
+MAX_NAME = 100  # characters of a receiver's or quiet hours' name: it stands in the ledger's rows
+
+Duration = Annotated[
+    timedelta, BeforeValidator(duration), PlainSerializer(written, when_used="json"), DurationForm()
+]
 """Written as people write it: 30s, 15m, 4h, 1d, 1h30m."""
-Globs = tuple[str, ...]
+ClockTime = Annotated[time, BeforeValidator(clock_time), ClockTimeForm()]
+"""Written as 22:00."""
+Glob = Annotated[str, StringConstraints(min_length=1, max_length=MAX_GLOB)]
+Globs = Several[Glob]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
 Tell = Literal["first_failure", "every_failure", "recovered", "success", "notice"]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+GroupBy = Literal["deployment", "dag_id", "task_id", "type", "run_type", "asset", "owner"]
 
 
 class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Match(Part):
-    """Which events. A value that is not given takes all; of several, one must match; globs have * and ?."""
+    """Which events. A field that is not given takes all; of its values one must match, and every field must.
+    Globs know * and ?, and tell upper case from lower."""
 
     type: Globs = ("*",)
+    """The event's type (docs/events.md), such as airflow.dag_run.failed or windsock.run.*"""
     deployment: Globs = ()
+    """The Airflow's name."""
     dag_id: Globs = ()
+    """The event's DAG; of an asset's update, the DAG that made it."""
     task_id: Globs = ()
+    """The event's task; of an asset's update, the task that made it."""
     run_type: Globs = ()
+    """Of a run: manual, scheduled, asset_triggered, backfill, …"""
     asset: Globs = ()
+    """The asset's name, or its URI."""
     tags: Globs = ()
+    """The DAG's tags, as Airflow lists them."""
     owners: Globs = ()
-    attempt: tuple[int, ...] = ()
-    """Try numbers of a task."""
+    """The DAG's owners, as Airflow lists them."""
+    attempt: Several[int] = ()
+    """Try numbers of a task: 1 is the first."""
+    any_of: "tuple[Match, ...]" = ()
+    """Further matches, of which one must take the event too."""
+    none_of: "tuple[Match, ...]" = ()
+    """Further matches, of which none may take the event."""
 
 
 class Group(Part):
-    """As Alertmanager has it."""
+    """What is told together, as Alertmanager has it."""
 
-    by: tuple[Literal["deployment", "dag_id", "task_id", "type", "run_type", "asset", "owner"], ...] = (
-        "deployment",
-        "dag_id",
-    )
+    by: Several[GroupBy] = ("deployment", "dag_id")
+    """What the events of one group have in common."""
     wait: Duration = timedelta(0)
     """From the first event of a group to its first notification."""
     interval: Duration | None = None
@@ -49,91 +82,139 @@ class Group(Part):
 class QuietHours(Part):
     """When nobody is told: it waits, and is told together, when they end."""
 
-    start: time
-    end: time
-    """Before `start`: on the next day."""
-    days: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+    start: ClockTime
+    """By the clock on the wall. A time that occurs twice (the clocks go back) is the first, one that does not
+    occur (they go forward) is as much later."""
+    end: ClockTime
+    """Not after `start`: on the next day. A time that occurs twice is the second."""
+    days: Several[Weekday] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
     """On which they begin."""
-    timezone: str = "UTC"
+    timezone: str | None = None
+    """Such as Europe/Zurich. Default: the file's `timezone`."""
 
 
 class Flapping(Part):
-    """An incident that opens more often than this is told once as flapping, and then no more until it is quiet
-    for as long."""
+    """An incident that opens more often than this is told once as flapping, and then no more until it is
+    quiet for as long."""
 
     openings: int = Field(5, ge=2)
-    within: Duration = timedelta(hours=6)
+    """How often it opens."""
+    within: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(hours=6)
+    """In how long."""
 
 
 class Rule(Part):
-    name: Annotated[str, Field(min_length=1, max_length=200)]
+    """Who hears of which events, in which form, how often."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    """Stands in the ledger, and in the link that unsubscribes from it."""
     match: Match = Match()
-    tell: tuple[Tell, ...] = ("first_failure", "recovered")
-    to: tuple[str, ...] = ()
-    """Addresses, or names of receivers."""
+    """Which events. Default: all."""
+    tell: Several[Tell] = ("first_failure", "recovered")
+    """What of them: first_failure (an incident's opening; what joins it is gathered), every_failure (each
+    one), recovered (an incident's end), success (each success), notice (what is neither)."""
+    to: Several[str] = ()
+    """Addresses, or names of receivers. `default` is who is told without a file."""
     route: bool = True
     """Also to whom the DAG itself names: tags `notify:<receiver or address>`, and owners that are either."""
     group: Group = Group()
-    repeat: Duration | None = None
+    """What is told together, and how soon."""
+    repeat: Annotated[Duration, Field(ge=timedelta(minutes=1))] | None = None
     """Remind of an incident that is open, not acknowledged, and of which nothing was told for so long."""
-    quiet_hours: tuple[str, ...] = ()
+    quiet_hours: Several[str] = ()
     """Names of quiet hours."""
     flapping: Flapping | None = Flapping()
+    """What opens again and again is told once. null: each opening is told."""
     template: dict[str, str] = {}
-    """Another template by the notification's kind, or `default`."""
+    """Another template by the notification's kind (opened, failure, follow_up, reminder, flapping, recovered,
+    success, notice, digest), or for all others as `default`."""
     last: bool = False
     """Rules below are not asked about what this one takes."""
 
 
 class Webhook(Part):
+    """Where events are posted to, signed."""
+
     url: str
+    """http:// or https://"""
     secret: SecretStr
-    """whsec_…: signed as Standard Webhooks says."""
+    """whsec_…: signed as Standard Webhooks says. `windsock secret` makes one; write ${NAME} here and keep it
+    in the environment."""
 
 
 class Receiver(Part):
     """Whom a name stands for."""
 
-    email: tuple[str, ...] = ()
-    apprise: tuple[SecretStr, ...] = ()
+    email: Several[str] = ()
+    """Mail addresses."""
+    apprise: Several[SecretStr] = ()
+    """Apprise URLs (Slack, Teams, Discord, PagerDuty, …). They hold secrets: write ${NAME} and keep the URL
+    in the environment."""
     webhook: tuple[Webhook, ...] = ()
+    """Programs that are told by a signed POST (Standard Webhooks)."""
     timezone: str | None = None
+    """Of times in what these are told. Default: the file's `timezone`."""
+
+
+class Routing(Part):
+    """Whom a DAG may name in its tags and owners, where a rule says `route`."""
+
+    domains: Globs = ("*",)
+    """Mail addresses of these domains. An empty list: none, receivers only."""
+    receivers: Globs = ("*",)
+    """Names of receivers. An empty list: none, addresses only."""
 
 
 class Watch(Part):
     """What is told because it does *not* happen."""
 
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    name: Name
+    """That of a watch which is there without a file (missing, stuck, unreachable, mail) changes that one."""
     watch: Literal["missing", "late", "stuck", "stale", "unconsumed", "unreachable", "mail"]
+    """What is watched (docs/watches.md)."""
     deployment: Globs = ()
+    """Of these Airflows only."""
     dag_id: Globs = ()
+    """Of these DAGs only."""
     asset: Globs = ()
+    """stale, unconsumed: these assets, by name or URI."""
     tags: Globs = ()
+    """Of DAGs with these tags only."""
     after: Duration | None = None
     """The absolute bound, or the tolerance; None: the watch's own default (docs/watches.md)."""
     floor: Duration = timedelta(minutes=10)
     """stuck, stale: shorter than this is never unusual, whatever the history says."""
-    spreads: Annotated[float, Field(gt=0)] = 5.0
+    spreads: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
     """stuck, stale: how many spreads (median absolute deviations) above the median are unusual."""
     off: bool = False
+    """No such watch."""
 
 
 class Budget(Part):
     """Mails in any 24 hours, below what the account may send (Gmail: 500)."""
 
     daily: int = Field(400, ge=1)
+    """At most so many."""
     reserve: int = Field(100, ge=0)
     """The last so many are for failures and recoveries only; the rest is told in a digest."""
-    digest_every: Duration = timedelta(hours=1)
+    digest_every: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(hours=1)
+    """How often what had no room is told together."""
 
 
 class Config(Part):
-    """The whole file."""
+    """The whole file (docs/rules.md)."""
 
     timezone: str = "UTC"
-    """Of times in mails, where a receiver has none of its own."""
-    receivers: dict[str, Receiver] = {}
-    quiet_hours: dict[str, QuietHours] = {}
+    """Of times in mails, where a receiver has none of its own, and of quiet hours. Such as Europe/Zurich."""
+    receivers: dict[Name, Receiver] = {}
+    """Names for those who are told. `default` is who is told without a file: NOTIFICATION_EMAIL_TO."""
+    quiet_hours: dict[Name, QuietHours] = {}
+    """Names for hours when nobody is told. A rule that names them keeps them."""
+    routing: Routing = Routing()
+    """Whom a DAG may name."""
     rules: tuple[Rule, ...] = ()
+    """In their order; each that matches tells. Where they are given, the default ones are gone."""
     watches: tuple[Watch, ...] = ()
+    """Beside the default ones, or, by the same name, instead of one."""
     budget: Budget = Budget()
+    """How many mails a day."""

@@ -1,0 +1,88 @@
+"""Whether an event is one that a match is about, and if not, why not."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from monitor.events import Event
+from monitor.rules.facts import Facts
+from monitor.rules.globs import matches_any
+from monitor.rules.model import Match
+
+SHOWN_VALUES = 3  # of what an event has, and of what is wanted: the reason is read by people
+SHOWN_CHARACTERS = 80
+
+_Values = tuple[str, ...]
+
+
+def mismatch(match: Match, facts: Facts) -> str | None:
+    """The first field that does not fit, with what the event has there; None: the event matches."""
+    for name, values in _FIELDS:
+        wanted: Sequence[str] = getattr(match, name)
+        if wanted and wanted != ("*",):
+            found = values(facts)
+            if not any(matches_any(wanted, value) for value in found):
+                return _told(name, found, wanted)
+    return _attempt(match, facts) or _any_of(match, facts) or _none_of(match, facts)
+
+
+def _attempt(match: Match, facts: Facts) -> str | None:
+    number = facts.event.get("try_number")
+    if not match.attempt or number in match.attempt:
+        return None
+    found = () if number is None else (str(number),)
+    return _told("attempt", found, [str(wanted) for wanted in match.attempt])
+
+
+def _any_of(match: Match, facts: Facts) -> str | None:
+    against = [mismatch(one, facts) for one in match.any_of]
+    if not against or None in against:
+        return None
+    return "any_of: " + "; ".join(str(reason) for reason in against[:SHOWN_VALUES])
+
+
+def _none_of(match: Match, facts: Facts) -> str | None:
+    for number, one in enumerate(match.none_of):
+        if mismatch(one, facts) is None:
+            return f"none_of: the event matches number {number + 1} of them"
+    return None
+
+
+def _told(name: str, found: Sequence[str], wanted: Sequence[str]) -> str:
+    if not found:
+        return f"{name}: the event has none, and {_list(wanted)} is wanted"
+    return f"{name}: {_list(found)} is not {_list(wanted)}"
+
+
+def _list(values: Sequence[str]) -> str:
+    shown = [repr(value[:SHOWN_CHARACTERS]) for value in values[:SHOWN_VALUES]]
+    left = len(values) - len(shown)
+    return " or ".join([*shown, f"{left} more"] if left > 0 else shown)
+
+
+def _field(name: str, other: str | None = None) -> Callable[[Facts], _Values]:
+    def values(facts: Facts) -> _Values:
+        value = facts.event.get(name) or (facts.event.get(other) if other else None)
+        return (str(value),) if value else ()
+
+    return values
+
+
+def _asset(event: Event) -> _Values:
+    """Both names that an asset goes by; a watch's event may have only one of them, as text."""
+    asset = event.get("asset")
+    if isinstance(asset, str):
+        return (asset,)
+    if isinstance(asset, Mapping):
+        return tuple(str(asset[name]) for name in ("name", "uri") if asset.get(name))
+    return tuple(str(name) for name in (getattr(asset, "name", None), event.asset_uri) if name)
+
+
+_FIELDS: tuple[tuple[str, Callable[[Facts], _Values]], ...] = (
+    ("type", lambda facts: (facts.event.type,)),
+    ("deployment", lambda facts: (facts.event.deployment,)),
+    ("dag_id", _field("dag_id", "source_dag_id")),
+    ("task_id", _field("task_id", "source_task_id")),
+    ("run_type", _field("run_type")),
+    ("asset", lambda facts: _asset(facts.event)),
+    ("tags", lambda facts: facts.tags),
+    ("owners", lambda facts: facts.owners),
+)

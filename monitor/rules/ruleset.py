@@ -1,0 +1,90 @@
+"""The rules in force: a Config that answers questions about events."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from pydantic import SecretStr
+
+from monitor.rules.addresses import same
+from monitor.rules.facts import Facts
+from monitor.rules.matching import mismatch
+from monitor.rules.model import Config, Receiver, Rule
+from monitor.rules.quiet import quiet_until
+from monitor.rules.routing import Routed, once, routed, targets_of
+from monitor.rules.targets import Channel, Resolved, Target
+
+
+class Rules:
+    """Immutable: a changed file makes another one, and who holds this one goes on by it."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._zones = {
+            same(address): receiver.timezone
+            for receiver in reversed(config.receivers.values())  # where several have an address: the first
+            if receiver.timezone
+            for address in receiver.email
+        }
+
+    def for_event(self, facts: Facts) -> list[Rule]:
+        """Every rule that takes the event, in their order; none behind one that is the last."""
+        return [rule for rule, against in self._asked(facts) if against is None]
+
+    def explain(self, facts: Facts) -> list[tuple[Rule, str | None]]:
+        """Every rule, and why it does not take the event; None: it does."""
+        return list(self._asked(facts))
+
+    def _asked(self, facts: Facts) -> Iterator[tuple[Rule, str | None]]:
+        last: Rule | None = None
+        for rule in self.config.rules:
+            if last is not None:
+                yield rule, f"not asked: rule {last.name!r} above takes the event and is the last"
+                continue
+            against = mismatch(rule.match, facts)
+            yield rule, against
+            if against is None and rule.last:
+                last = rule
+
+    def targets(self, rule: Rule, facts: Facts) -> list[Target]:
+        """Whom the rule names, and whom the DAG does; each once."""
+        named = [target for name in rule.to for target in targets_of(name, self.config.receivers)]
+        return list(once([*named, *self.routed(rule, facts).targets]))
+
+    def routed(self, rule: Rule, facts: Facts) -> Routed:
+        """Whom the DAG names, and whom it names in vain."""
+        if not rule.route:
+            return Routed()
+        return routed(facts, self.config.receivers, self.config.routing)
+
+    def quiet_until(self, rule: Rule, now: datetime) -> datetime | None:
+        """The end of the quiet hours that hold now, and of those that follow on them; None: none hold."""
+        hours = [self.config.quiet_hours[name] for name in rule.quiet_hours]
+        return quiet_until(hours, self.config.timezone, now)
+
+    def resolve(self, target: Target) -> Resolved | None:
+        """What a target stands for now; None: the file has no such receiver any more.
+
+        The number counts in the file as it is: who takes one out of the middle hands what waits for it to the
+        next of the same receiver.
+        """
+        if target.channel is Channel.EMAIL:
+            return Resolved(SecretStr(target.recipient), None, self._zones.get(same(target.recipient)))
+        name, _, number = target.recipient.rpartition("#")
+        receiver = self.config.receivers.get(name)
+        if receiver is None or not number.isdecimal():
+            return None
+        return _resolved(receiver, target.channel, int(number) - 1)
+
+    def timezone_of(self, target: Target) -> str:
+        """Of the times that it is told."""
+        resolved = self.resolve(target)
+        return (resolved.timezone if resolved else None) or self.config.timezone
+
+
+def _resolved(receiver: Receiver, channel: Channel, index: int) -> Resolved | None:
+    if channel is Channel.APPRISE and 0 <= index < len(receiver.apprise):
+        return Resolved(receiver.apprise[index], None, receiver.timezone)
+    if channel is Channel.WEBHOOK and 0 <= index < len(receiver.webhook):
+        webhook = receiver.webhook[index]
+        return Resolved(SecretStr(webhook.url), webhook.secret, receiver.timezone)
+    return None
