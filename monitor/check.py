@@ -1,9 +1,9 @@
-"""`windsock check`: prove each connection, say what to mend where one fails, send and change nothing."""
+"""`windsock check`: prove each connection, read the rules, say what to mend where one fails, send and change nothing."""
 
 import asyncio
 import socket
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from monitor.database.migrate import versions
 from monitor.errors import AirflowError, AirflowRefused, SettingsError
 from monitor.mailer import Unavailable
 from monitor.mailer.smtp import Server, SmtpMailer
+from monitor.rules import RulesError, default_config, load_config
+from monitor.rules.checks_receivers import CheckUrl
 from monitor.settings import AirflowSettings, Settings
 
 REQUEST_SECONDS = (
@@ -36,9 +38,15 @@ class Finding:
     remedy: str = ""
 
 
-async def check(settings: Settings) -> list[Finding]:
-    """Try every connection, side by side."""
-    probes = (_database(settings), *_airflows(settings), _mail(settings), _port(settings), _ingest(settings))
+async def check(
+    settings: Settings, environment: Mapping[str, str] | None = None, check_url: CheckUrl | None = None
+) -> list[Finding]:
+    """Try every connection, side by side, and read the rules file. `environment` and `check_url`: as
+    load_config has them."""
+    probes = (
+        *(_database(settings), *_airflows(settings), _mail(settings), _port(settings), _ingest(settings)),
+        asyncio.to_thread(_rules, settings, environment or {}, check_url),
+    )
     return list(await asyncio.gather(*probes))
 
 
@@ -125,6 +133,20 @@ def _mail_remedy(settings: Settings) -> str:
         "Check WINDSOCK_SMTP_HOST, WINDSOCK_SMTP_PORT, WINDSOCK_SMTP_SECURITY (587 is starttls, 465 tls), "
         "and the user's name and password."
     )
+
+
+def _rules(settings: Settings, environment: Mapping[str, str], check_url: CheckUrl | None) -> Finding:
+    file = settings.rules_file
+    defaults = default_config(settings.notification_email_to, settings.notify_success)
+    if settings.config is None and not file.exists():
+        return Finding("rules", True, f"no file at {file}: the {len(defaults.rules)} default rules hold")
+    try:
+        config = load_config(file, environment, defaults, check_url)
+    except RulesError as error:
+        remedy = "Mend each line (docs/rules.md). A monitor that runs keeps to the last good file until then."
+        return Finding("rules", False, f"{file} cannot be used:\n{error}", remedy)
+    counts = {"rules": config.rules, "receivers": config.receivers, "watches": config.watches}
+    return Finding("rules", True, f"{file}: " + ", ".join(f"{len(of)} {name}" for name, of in counts.items()))
 
 
 async def _port(settings: Settings) -> Finding:

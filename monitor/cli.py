@@ -21,7 +21,7 @@ from monitor.database import Database
 from monitor.database.migrate import migrate as migrate_database
 from monitor.database.migrate import versions
 from monitor.errors import SettingsError, WindsockError
-from monitor.settings import Settings, load_settings
+from monitor.settings import Settings, load_environment, load_settings
 from monitor.tail import show
 from monitor.up.run import up as run_up
 from monitor.up.setup import Options
@@ -151,11 +151,12 @@ async def _own_token(settings: Settings) -> str:
 
 @cli.command()
 def check() -> None:
-    """Prove each connection (database, Airflow, mail, ingest) and say what to mend."""
-    findings = asyncio.run(run_check(_settings()))
+    """Prove each connection (database, Airflow, mail, ingest), read the rules file, and say what to mend."""
+    findings = asyncio.run(run_check(_settings(), load_environment(os.environ)))
     for finding in findings:
         sign, colour = ("ok    ", "green") if finding.ok else ("broken", "red")
-        typer.echo(f"{typer.style(sign, fg=colour)}  {finding.name}: {finding.detail}")
+        detail = finding.detail.replace("\n", "\n        ")
+        typer.echo(f"{typer.style(sign, fg=colour)}  {finding.name}: {detail}")
         if finding.remedy:
             typer.echo(f"        {finding.remedy}")
     if not all(finding.ok for finding in findings):

@@ -6,10 +6,12 @@ import hashlib
 import hmac
 import ipaddress
 import json
+from collections.abc import Mapping
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from dotenv import dotenv_values
 from pydantic import (
     AliasChoices,
     BaseModel,
@@ -57,6 +59,8 @@ class Settings(BaseSettings):
     )
 
     home: Path = Path(".windsock")
+    config: Path | None = None
+    """The rules file (docs/rules.md). Default: windsock.yaml in the home folder, where there is one."""
     host: str = "127.0.0.1"
     port: int = Field(8090, ge=0, le=65535)
     public_url: str | None = None
@@ -195,6 +199,10 @@ class Settings(BaseSettings):
         return {name: each.public_url or each.url for name, each in self.every_airflow.items()}
 
     @property
+    def rules_file(self) -> Path:
+        return self.config or self.home / "windsock.yaml"
+
+    @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{(self.home / 'windsock.db').absolute()}"
 
@@ -252,6 +260,12 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def load_environment(environ: Mapping[str, str], env_file: Path | None = Path(".env")) -> dict[str, str]:
+    """What ${NAME} in the rules file may name: the environment, and beneath it `.env`."""
+    file = dotenv_values(env_file) if env_file and env_file.is_file() else {}
+    return {**{name: value for name, value in file.items() if value is not None}, **environ}
 
 
 def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:

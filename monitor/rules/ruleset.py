@@ -7,6 +7,7 @@ from pydantic import SecretStr
 
 from monitor.rules.addresses import same
 from monitor.rules.facts import Facts
+from monitor.rules.globs import matches_any
 from monitor.rules.matching import mismatch
 from monitor.rules.model import Config, Receiver, Rule
 from monitor.rules.quiet import quiet_until
@@ -19,12 +20,22 @@ class Rules:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self._asks: dict[str, bool] = {}  # by event type: there are a few dozen
+        self._spellings = {same(address): address for address in reversed(_addresses(config))}
         self._zones = {
             same(address): receiver.timezone
             for receiver in reversed(config.receivers.values())  # where several have an address: the first
             if receiver.timezone
             for address in receiver.email
         }
+
+    def asks(self, event_type: str) -> bool:
+        """Whether any rule may take events of this type: most events are of none."""
+        if event_type not in self._asks:
+            self._asks[event_type] = any(
+                matches_any(rule.match.type, event_type) for rule in self.config.rules
+            )
+        return self._asks[event_type]
 
     def for_event(self, facts: Facts) -> list[Rule]:
         """Every rule that takes the event, in their order; none behind one that is the last."""
@@ -46,9 +57,18 @@ class Rules:
                 last = rule
 
     def targets(self, rule: Rule, facts: Facts) -> list[Target]:
-        """Whom the rule names, and whom the DAG does; each once."""
+        """Whom the rule names, and whom the DAG does; each once.
+
+        An address is spelt as the file spells it first, whoever names it: its threads and deliveries are known
+        by that spelling.
+        """
         named = [target for name in rule.to for target in targets_of(name, self.config.receivers)]
-        return list(once([*named, *self.routed(rule, facts).targets]))
+        return [self._spelt(target) for target in once([*named, *self.routed(rule, facts).targets])]
+
+    def _spelt(self, target: Target) -> Target:
+        if target.channel is not Channel.EMAIL:
+            return target
+        return Target(target.channel, self._spellings.get(same(target.recipient), target.recipient))
 
     def routed(self, rule: Rule, facts: Facts) -> Routed:
         """Whom the DAG names, and whom it names in vain."""
@@ -79,6 +99,13 @@ class Rules:
         """Of the times that it is told."""
         resolved = self.resolve(target)
         return (resolved.timezone if resolved else None) or self.config.timezone
+
+
+def _addresses(config: Config) -> list[str]:
+    """As the file has them, in its order."""
+    of_receivers = [address for receiver in config.receivers.values() for address in receiver.email]
+    of_rules = [name for rule in config.rules for name in rule.to if name not in config.receivers]
+    return [*of_receivers, *of_rules]
 
 
 def _resolved(receiver: Receiver, channel: Channel, index: int) -> Resolved | None:
