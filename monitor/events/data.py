@@ -9,6 +9,9 @@ from monitor.events.values import Count, Id, Key, Moment, Name, Text, TiId, Uri,
 NUDGE = "windsock.asset.nudge"
 """A hook's word that an asset was updated: it wakes the reconciler and is not logged."""
 
+OWN = "windsock."
+"""Before the types of what the monitor finds by itself. Nobody else may send them, but for the nudge."""
+
 RUN_STATES = ("running", "success", "failed")
 TASK_STATES = ("running", "success", "failed", "skipped", "up_for_retry", "upstream_failed", "removed")
 
@@ -110,6 +113,93 @@ class DagPauseData(Data):
     state: Literal["paused", "unpaused"]
 
 
+class WatchData(Data):
+    """What a watch found, or what became of the monitor's own work."""
+
+    what: Text
+    """One sentence for people."""
+    watch: Text | None = None
+    """The name of the watch that found it."""
+    since: Moment | None = None
+    """Since when it is so."""
+
+
+class RunMissingData(WatchData):
+    dag_id: Key
+    expected_at: Moment
+    """When Airflow's own schedule wanted the run."""
+    after_seconds: float
+    schedule: Text | None = None
+
+
+class RunLateData(WatchData):
+    dag_id: Key
+    run_id: Key
+    run_type: Word | None = None
+    expected_at: Moment
+    queued_at: Moment | None = None
+    after_seconds: float
+
+
+class RunStuckData(WatchData):
+    dag_id: Key
+    run_id: Key
+    run_type: Word | None = None
+    start_date: Moment
+    running_seconds: float
+    after_seconds: float
+    """How long is too long."""
+    usual_seconds: float | None = None
+    """The median of earlier runs; None where the bound is an absolute one."""
+    spread_seconds: float | None = None
+    runs: int | None = None
+    """How many earlier runs that was taken from."""
+
+
+class AssetWatchData(WatchData):
+    asset: AssetRef
+    dag_id: Key | None = None
+    """stale: the DAG that updated it last; unconsumed: the one that is to consume it."""
+
+
+class AssetStaleData(AssetWatchData):
+    updated_at: Moment
+    after_seconds: float
+    usual_seconds: float | None = None
+    spread_seconds: float | None = None
+    intervals: int | None = None
+
+
+class AssetUnconsumedData(AssetWatchData):
+    asset_event_id: int
+    updated_at: Moment
+    after_seconds: float
+
+
+class AssetRecoveredData(AssetWatchData):
+    ended: Literal["windsock.asset.stale", "windsock.asset.unconsumed"]
+    """What is over."""
+    lasted_seconds: float
+
+
+class TroubleData(WatchData):
+    error: Text
+    after_seconds: float
+
+
+class TroubleOverData(WatchData):
+    lasted_seconds: float
+
+
+class DeliveryTroubleData(WatchData):
+    delivery_id: int
+    dag_id: Key | None = None
+    run_id: Key | None = None
+    channel: Word
+    rule: Text
+    reason: Text
+
+
 DATA: dict[str, type[Data]] = {
     **{f"airflow.dag_run.{state}": DagRunData for state in RUN_STATES},
     **{f"airflow.task_instance.{state}": TaskInstanceData for state in TASK_STATES},
@@ -120,6 +210,18 @@ DATA: dict[str, type[Data]] = {
     "airflow.dag.import_error_mended": ImportErrorMendedData,
     "airflow.dag.paused": DagPauseData,
     "airflow.dag.unpaused": DagPauseData,
+    "windsock.run.missing": RunMissingData,
+    "windsock.run.late": RunLateData,
+    "windsock.run.stuck": RunStuckData,
+    "windsock.asset.stale": AssetStaleData,
+    "windsock.asset.unconsumed": AssetUnconsumedData,
+    "windsock.asset.recovered": AssetRecoveredData,
+    "windsock.airflow.unreachable": TroubleData,
+    "windsock.airflow.recovered": TroubleOverData,
+    "windsock.mail.failing": TroubleData,
+    "windsock.mail.recovered": TroubleOverData,
+    "windsock.delivery.dead": DeliveryTroubleData,
+    "windsock.delivery.parked": DeliveryTroubleData,
     NUDGE: AssetData,
 }
 """Every type that the monitor takes, and the shape of its data."""

@@ -12,7 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from monitor.errors import EventError
-from monitor.events import Event, parse_event
+from monitor.events import NUDGE, Event, parse_event
+from monitor.events.data import OWN
 from monitor.events.values import MAX_ID
 from monitor.ingest import IngestBusy
 from monitor.settings import Settings
@@ -129,9 +130,12 @@ def _decode(kind: str, body: bytes) -> list[Any]:
 
 def _parse(raw: object) -> Event | str:
     try:
-        return parse_event(raw)
+        event = parse_event(raw)
     except EventError as error:
         return str(error)
+    if event.type.startswith(OWN) and event.type != NUDGE:
+        return f"type: {event.type!r} is told by the monitor itself, and taken from nobody else"
+    return event
 
 
 async def _take(here: Services, raws: list[Any], parsed: list[Event | str]) -> JSONResponse:
