@@ -111,37 +111,33 @@ def dag_run(number: int) -> Any:
     from airflow.utils.types import DagRunType
 
     airflow.models.import_all_models()  # type: ignore[no-untyped-call]
-    now = datetime.now(timezone.utc)
-    return DagRun(
-        dag_id="etl",
-        run_id=f"manual__{number}",
-        run_type=DagRunType.MANUAL,
-        state=DagRunState.RUNNING,
-        logical_date=now,
-        run_after=now,
-        queued_at=now,
-        start_date=now,
-    )
+    values = {"dag_id": "etl", "run_id": f"manual__{number}", "run_type": DagRunType.MANUAL}
+    times = ["logical_date", "data_interval_start", "data_interval_end", "run_after", "queued_at"]
+    now = dict.fromkeys([*times, "start_date", "end_date"], datetime.now(timezone.utc))
+    return loaded(DagRun, {**values, **now, "state": DagRunState.RUNNING})
 
 
 def orm_task(number: int) -> Any:
-    """Airflow's model as the scheduler holds it; without the database's rest, which no hook reads."""
     from airflow.models.taskinstance import TaskInstance
+
+    values = {"id": uuid.uuid4(), "dag_id": "etl", "run_id": f"manual__{number}", "task_id": "load"}
+    values |= {"try_number": 1, "max_tries": 0, "map_index": -1, "state": "failed"}
+    values |= {"operator": "PythonOperator", "hostname": "worker"}
+    now = dict.fromkeys(("start_date", "end_date"), datetime.now(timezone.utc))
+    return loaded(TaskInstance, {**values, **now})
+
+
+def loaded(model: Any, values: dict[str, Any]) -> Any:
+    """Airflow's model as the scheduler has it from a query: every column is there."""
     from sqlalchemy.orm import attributes, configure_mappers
 
     configure_mappers()
-    ti = TaskInstance.__new__(TaskInstance)
-    attributes.manager_of_class(TaskInstance).setup_instance(ti)
-    values = {"id": uuid.uuid4(), "dag_id": "etl", "run_id": f"manual__{number}", "task_id": "load"}
-    for name, value in {
-        **values,
-        "try_number": 1,
-        "max_tries": 0,
-        "map_index": -1,
-        "state": "failed",
-    }.items():
-        attributes.set_committed_value(ti, name, value)
-    return ti
+    row = model.__new__(model)
+    attributes.manager_of_class(model).setup_instance(row)
+    columns = dict.fromkeys(attribute.key for attribute in row.__mapper__.column_attrs)
+    for name, value in {**columns, **values}.items():
+        attributes.set_committed_value(row, name, value)
+    return row
 
 
 def tasks(count: int) -> Samples:

@@ -1,7 +1,8 @@
 """Facts to events: pure functions, one table. docs/events.md is the contract.
 
-A hook leaves a *report*: its kind, the source and the facts (facts.py), in a list that JSON can hold. `event`
-makes the event of it, in another thread or, after a death, in another process, and the same whoever makes it.
+A hook leaves a *report*: its kind, the source and what it read (facts.py), in a list that JSON can hold.
+`event` makes the event of it, in another thread or, after a death, in another process, and the same whoever
+makes it.
 """
 
 from __future__ import annotations
@@ -10,39 +11,39 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from functools import partial
 from time import time_ns
-from typing import Any
+from typing import Any, cast
 
 from windsock import error_text, facts
-from windsock.facts import RUN_TIMES, TASK_TIMES, Facts
+from windsock.facts import RUN_TIMES, TASK_TIMES, Facts, Read
 
 Event = dict[str, Any]
-Report = tuple[str, str, Facts]
-"""Kind, source and facts: what is kept of a hook's call."""
+Report = tuple[str, str, Any]
+"""Kind, source and what was read, as the kind's builder takes it: what is kept of a hook's call."""
 
 
-def _encoder() -> Callable[[Any], str]:
+def _encoder() -> Callable[[Any, int], Iterable[str]]:
     """JSON without spaces. The standard library's encoder makes one in C for each call; one for all of them
     takes half the time. Where it cannot be had in this way, its own way."""
-    plain = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+    plain = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=facts.plain)
     try:
         make = json.encoder.c_make_encoder  # type: ignore[attr-defined]
         encode = make(None, plain.default, json.encoder.encode_basestring, None, ":", ",", False, False, True)
         encode({"a": [1]}, 0)
     except (AttributeError, TypeError):
-        return plain.encode
-    return lambda document: "".join(encode(document, 0))
+        return lambda document, _level: (plain.encode(document),)
+    return cast("Callable[[Any, int], Iterable[str]]", encode)
 
 
-JSON = _encoder()
+ENCODE = _encoder()
 
 
 def digest(*parts: str) -> str:
     """Short and the same wherever it is built, whatever the names hold."""
-    return hashlib.sha256(JSON(parts).encode("utf-8", "replace")).hexdigest()[:32]
+    return hashlib.sha256(serialize(parts)).hexdigest()[:32]
 
 
 def timestamp(moment: datetime | None) -> str | None:
@@ -53,9 +54,9 @@ def timestamp(moment: datetime | None) -> str | None:
     return aware.astimezone(timezone.utc).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
-def serialize(document: Event | Report) -> bytes:
+def serialize(document: Event | Report | tuple[str, ...]) -> bytes:
     """UTF-8 JSON. Lone surrogates, which a file name or an error's text can hold, become question marks."""
-    return JSON(document).encode("utf-8", "replace")
+    return "".join(ENCODE(document, 0)).encode("utf-8", "replace")
 
 
 def event(report: Report, nanoseconds: int) -> Event:
@@ -76,7 +77,8 @@ def completed(kept: bytes, nanoseconds: int) -> bytes:
         return kept
 
 
-def dag_run(source: str, run: Facts) -> Event:
+def dag_run(source: str, read: Read) -> Event:
+    run = facts.run(read)
     data = {**run, **_times(run, RUN_TIMES)}
     state, anchor = run["state"], data["start_date"] or data["queued_at"] or ""
     return _event(
@@ -89,7 +91,8 @@ def dag_run(source: str, run: Facts) -> Event:
     )
 
 
-def task_instance(source: str, ti: Facts) -> Event:
+def task_instance(source: str, read: Read) -> Event:
+    ti = facts.task(read)
     data = {**ti, **_times(ti, TASK_TIMES)}
     state, index = ti["state"], f"[{ti['map_index']}]" if ti["map_index"] >= 0 else ""
     return _event(
@@ -131,14 +134,14 @@ def import_error(source: str, filename: str, stacktrace: str) -> Event:
     return _event(source, event_id, "airflow.dag.import_error", filename, data)
 
 
-KINDS: dict[str, Callable[[str, Facts], Event]] = {
+KINDS: dict[str, Callable[[str, Any], Event]] = {
     "run": dag_run,
     "task": task_instance,
     "asset": asset_created,
     "alias": asset_alias_created,
     "nudge": asset_nudge,
 }
-READERS: dict[str, tuple[str, Callable[..., Facts]]] = {
+READERS: dict[str, tuple[str, Callable[..., Facts | Read]]] = {
     "on_dag_run_running": ("run", partial(facts.of_run, state="running")),
     "on_dag_run_success": ("run", partial(facts.of_run, state="success")),
     "on_dag_run_failed": ("run", partial(facts.of_run, state="failed")),
@@ -157,10 +160,10 @@ HOOKS = (*READERS, *IMPORT_ERRORS)
 def report(hook: str, source: str, *objects: Any) -> Report | Event:
     """What is to be kept of a call of that hook. An import error is an event at once: its identity is that of
     a text too long to keep."""
-    if hook in IMPORT_ERRORS:
-        return {**import_error(source, *objects), "time": _at(time_ns())}
-    kind, read = READERS[hook]
-    return kind, source, read(*objects)
+    if hook in READERS:
+        kind, read = READERS[hook]
+        return kind, source, read(*objects)
+    return {**import_error(source, *objects), "time": _at(time_ns())}
 
 
 def _times(known: Facts, names: tuple[str, ...]) -> Facts:

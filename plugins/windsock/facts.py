@@ -1,8 +1,8 @@
-"""What a hook reads from Airflow's objects: the payload of an event, with times as the object has them.
+"""What a hook reads from Airflow's objects, and an event's payload from what was read.
 
-The objects live on and change, so they are read in the hook; identity, envelope and the times' format are put
-together by whoever has the time (events.py). Every attribute is read with a default: the objects differ
-between Airflow's versions and between its processes, and a fact that is null is worth more than no event.
+The objects live on and change, so they are read in the hook (`of_…`); names, identity, envelope and the
+times' format are put together by whoever has the time (`run`, `task`, events.py). What some Airflow or some
+process of it lacks is null, and worth more than no event.
 
 Code that has not run for a moment is some five times slower than in a loop, so each call that is spared
 counts: what is loaded is taken from the object's own dict, past SQLAlchemy's descriptors.
@@ -11,13 +11,15 @@ counts: what is loaded is taken from the object's own dict, past SQLAlchemy's de
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from datetime import datetime
+from enum import Enum
 from typing import Any
 
 from windsock import error_text
 
 Facts = dict[str, Any]
+Read = list[Any]
+"""What `of_run` or `of_task` read, for JSON: without names, which `run` and `task` know."""
 
 MAX_NOTE = 2_000  # characters of Airflow's word for why a run ended
 AIRFLOW_S_WORDS = frozenset({"success", "task_failure", "all_tasks_deadlocked", "timed_out"})  # no secrets
@@ -27,40 +29,58 @@ RUN_TIMES = (
 )
 TASK_TIMES = ("start_date", "end_date")
 
-
-def of_run(run: Any, msg: str | None = None, *, state: str) -> Facts:
-    held = run.__dict__
-    facts = {"dag_id": run.dag_id, "run_id": run.run_id, "state": state}
-    facts["run_type"] = value(held["run_type"] if "run_type" in held else getattr(run, "run_type", None))
-    for name in RUN_TIMES:
-        moment = held[name] if name in held else getattr(run, name, None)
-        facts[name] = None if moment is None else moment.isoformat()
-    facts["message"] = msg if msg in AIRFLOW_S_WORDS else _masked(msg)
-    return facts
+RUN = ("dag_id", "run_id", "run_type", *RUN_TIMES)
+RUN_IDENTITY = 2  # of these: there is no event without them
+TASK = (
+    *("dag_id", "run_id", "task_id", "try_number", "id", "state", "map_index", "max_tries"),
+    *(*TASK_TIMES, "operator", "hostname"),
+)
+TASK_IDENTITY = 4
+TRY_ID, STATE, OPERATOR = TASK.index("id"), TASK.index("state"), TASK.index("operator")
 
 
-def of_task(previous_state: object, ti: Any, error: object = None, *, state: str) -> Facts:
+def of_run(run: Any, msg: str | None = None, *, state: str) -> Read:
+    read = _read(run, RUN, RUN_IDENTITY)
+    read += state, msg if msg in AIRFLOW_S_WORDS else _masked(msg)
+    return read
+
+
+def of_task(previous_state: object, ti: Any, error: object = None, *, state: str) -> Read:
     """Raises ValueError where a failed try's object says neither that it is over nor that one follows."""
+    read = _read(ti, TASK, TASK_IDENTITY)
     # The hook says *failed* for every try that failed; its object says whether another try follows. A state
     # set by hand has no previous state, and its object may still hold the old one.
     if state == "failed" and previous_state is not None:
-        state = _failed_or_retried(ti)
-    get = _reader(ti)
-    map_index = get("map_index")
+        state = _failed_or_retried(read)
+    read[STATE] = state
+    read[TRY_ID] = _try_id(ti, read[TRY_ID], state)
+    if not read[OPERATOR]:
+        read[OPERATOR] = getattr(getattr(ti, "task", None), "task_type", None)
+    read.append(None if error is None else error_text.describe(error))
+    return read
+
+
+def run(read: Read) -> Facts:
+    return dict(zip((*RUN, "state", "message"), read, strict=True))
+
+
+def task(read: Read) -> Facts:
+    known = dict(zip((*TASK, "error"), read, strict=True))
+    map_index = known["map_index"]
     return {
-        "dag_id": ti.dag_id,
-        "run_id": ti.run_id,
-        "task_id": ti.task_id,
+        "dag_id": known["dag_id"],
+        "run_id": known["run_id"],
+        "task_id": known["task_id"],
         "map_index": -1 if map_index is None else map_index,
-        "ti_id": _try_id(ti, state),
-        "try_number": ti.try_number,
-        "max_tries": get("max_tries", 0),
-        "state": state,
-        "start_date": _text(get("start_date")),
-        "end_date": None if state == "running" else _text(get("end_date")),
-        "operator": get("operator") or getattr(get("task"), "task_type", None),
-        "hostname": get("hostname") or None,
-        "error": error_text.describe(error),
+        "ti_id": str(uuid.UUID(known["id"])),
+        "try_number": known["try_number"],
+        "max_tries": known["max_tries"] or 0,
+        "state": known["state"],
+        "start_date": known["start_date"],
+        "end_date": None if known["state"] == "running" else known["end_date"],
+        "operator": known["operator"],
+        "hostname": known["hostname"] or None,
+        "error": known["error"],
     }
 
 
@@ -72,44 +92,44 @@ def of_alias(alias: Any) -> Facts:
     return {"alias": {"name": alias.name, "group": getattr(alias, "group", None)}}
 
 
-def value(state: object) -> str | None:
-    """The text of one of Airflow's enumerations."""
-    return None if state is None else str(getattr(state, "value", state))
+def plain(value: object) -> object:
+    """What Airflow's objects hold and JSON has no form for. Raises TypeError for anything else."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Enum):
+        return value.value
+    raise TypeError(f"a {type(value).__name__} is not told: {value!r}")
 
 
-def _reader(subject: Any) -> Callable[..., Any]:
-    """`getattr` with None as the default; what is not in the object's dict is asked of the object itself."""
+def _read(subject: Any, names: tuple[str, ...], identity: int) -> Read:
     held = subject.__dict__
-
-    def get(name: str, default: Any = None) -> Any:
-        return held[name] if name in held else getattr(subject, name, default)
-
-    return get
-
-
-def _text(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
+    read = [held[name] if name in held else getattr(subject, name, None) for name in names]
+    if None in read[:identity]:
+        raise ValueError(f"a {type(subject).__name__} without {names[read.index(None)]}")
+    return read
 
 
 def _masked(msg: str | None) -> str | None:
     return error_text.head(msg, MAX_NOTE) or None if msg else None
 
 
-def _failed_or_retried(ti: Any) -> str:
+def _failed_or_retried(read: Read) -> str:
     """Raises ValueError where the object says neither: `failed` is never guessed, the reconciler knows."""
-    state = value(getattr(ti, "state", None))
+    found = read[STATE]
+    state = found.value if isinstance(found, Enum) else found
     if state not in ("failed", "up_for_retry"):
         raise ValueError(
-            f"a failed try of {ti.dag_id}.{ti.task_id} is in state {state!r}, not failed or up_for_retry"
+            f"a failed try of {read[:TASK_IDENTITY]} is in state {state!r}, not failed or up_for_retry"
         )
-    return state
+    return str(state)
 
 
-def _try_id(ti: Any, state: str) -> str:
-    """The id of the try that the event is about. The scheduler, where it handles a killed task with a retry
-    left, gives the object the next try's id before it calls the hook; SQLAlchemy remembers the loaded one."""
-    found = ti.id
+def _try_id(ti: Any, found: object, state: str) -> str:
+    """The id of the try that the event is about, in hexadecimal. The scheduler, where it handles a killed
+    task with a retry left, gives the object the next try's id before it calls the hook; SQLAlchemy remembers
+    the loaded one."""
     if state == "up_for_retry":
         loaded = getattr(getattr(ti, "_sa_instance_state", None), "committed_state", {}).get("id")
         found = loaded if isinstance(loaded, (str, uuid.UUID)) else found
-    return str(found if isinstance(found, uuid.UUID) else uuid.UUID(str(found)))
+    known = found if isinstance(found, uuid.UUID) else uuid.UUID(str(found))
+    return f"{known.int:032x}"  # UUID's own str costs five times as much

@@ -23,7 +23,7 @@ from windsock import settings as configuration
 from windsock.backoff import Backoff
 from windsock.courier import Courier
 from windsock.drainer import Drainer
-from windsock.events import Event, Report, completed, report, serialize
+from windsock.events import completed, report, serialize
 from windsock.log_limit import LogLimit
 from windsock.settings import Settings
 from windsock.spool import Full, Spool
@@ -51,16 +51,19 @@ class Listener:
         self._source = settings.source
         self._include = [re.compile(fnmatch.translate(glob)) for glob in settings.include]
         self._exclude = [re.compile(fnmatch.translate(glob)) for glob in settings.exclude]
+        self._all = not self._include and not self._exclude
         self._spool = Spool(settings.spool_dir, settings.max_events, settings.max_bytes)
         self.failed = Tally(settings.spool_dir / "failed_hooks")
         self._limit = LogLimit()
         self._thread = threading.local()
         self._drainer: Drainer | None = None
+        self._keep: Callable[[bytes], object] = self._put
         self._task_sender: TaskSender | None = None
         if settings.sends and settings.endpoint is not None:
             courier = Courier(settings, settings.endpoint, self._spool)
             backoff = Backoff(settings.spool_dir / "backoff")
             self._drainer = Drainer(self._spool, courier, backoff)
+            self._keep = self._drainer.put
             self._task_sender = TaskSender(self._spool, courier, backoff, settings.task_send_budget)
 
     @hookimpl
@@ -151,29 +154,23 @@ class Listener:
             self._report("on_asset_changed", asset_event.asset)
 
     def _report(self, hook: str, *objects: Any) -> None:
-        self._keep(report(hook, self._source, *objects))
+        self._keep(serialize(report(hook, self._source, *objects)))
 
     def _run(self, hook: str, dag_run: Any, msg: str) -> None:
-        if self._wanted(dag_run.dag_id):
-            self._keep(report(hook, self._source, dag_run, msg))
+        if self._all or self._wanted(dag_run.dag_id):
+            self._keep(serialize(report(hook, self._source, dag_run, msg)))
 
     def _task(self, hook: str, previous_state: object, ti: Any, error: object = None) -> None:
-        if not self._wanted(ti.dag_id):
+        if not (self._all or self._wanted(ti.dag_id)):
             return
-        told = report(hook, self._source, previous_state, ti, error)
+        told = serialize(report(hook, self._source, previous_state, ti, error))
         if self._task_sender is not None and in_task_process(ti.__class__):
             self._task_sender.send(str(ti.id), self._put(told))
         else:
             self._keep(told)
 
-    def _keep(self, told: Report | Event) -> None:
-        if self._drainer is None:
-            self._put(told)
-        else:
-            self._drainer.put(serialize(told))
-
-    def _put(self, told: Report | Event) -> str:
-        return self._spool.put(completed(serialize(told), time.time_ns()))
+    def _put(self, told: bytes) -> str:
+        return self._spool.put(completed(told, time.time_ns()))
 
     def _wanted(self, dag_id: str) -> bool:
         if self._include and not any(glob.match(dag_id) for glob in self._include):

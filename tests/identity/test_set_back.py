@@ -157,7 +157,7 @@ class SetBack(RuleBasedStateMachine):
 
     @rule()
     def poll(self) -> None:
-        young = self.now - self.logged_at < MARGIN
+        young = self.now - self.logged_at <= MARGIN  # a word counts once it is older than that
         self.read_row()
         self.tell_of_the_row()
         if self.state == "running" or young:

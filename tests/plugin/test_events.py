@@ -97,6 +97,21 @@ def test_what_an_old_version_lacks_is_null() -> None:
     )
 
 
+def test_what_has_no_identity_is_not_told() -> None:
+    with pytest.raises(ValueError, match="a SimpleNamespace without dag_id"):
+        built("on_dag_run_success", SOURCE, SimpleNamespace(run_id="r"), "")
+    with pytest.raises(ValueError, match="without try_number"):
+        built("on_task_instance_success", SOURCE, "running", task(try_number=None))
+
+
+def test_a_value_that_json_has_no_form_for() -> None:
+    run = SimpleNamespace(dag_id="etl", run_id="r", run_type=State.RUNNING, start_date=NOW)
+    data = built("on_dag_run_success", SOURCE, run, "")["data"]
+    assert (data["run_type"], data["start_date"]) == ("running", "2026-11-22T10:00:00.000000Z")
+    with pytest.raises(TypeError, match="a set is not told"):
+        built("on_dag_run_success", SOURCE, SimpleNamespace(dag_id="etl", run_id="r", run_type={1}), "")
+
+
 def test_times_are_utc_whatever_the_zone() -> None:
     there = timezone(timedelta(hours=5, minutes=30))
     assert timestamp(NOW.astimezone(there)) == "2026-11-22T10:00:00.000000Z"
