@@ -61,6 +61,12 @@ def known_import_errors(
     return found
 
 
+def dag(connection: Connection, deployment: str, dag_id: str) -> Row | None:
+    """What is known of one DAG; None: it was never seen."""
+    row = find(connection, dags, {"deployment": deployment, "dag_id": dag_id})
+    return dict(row) if row else None
+
+
 def known_dags(connection: Connection, deployment: str) -> dict[str, Row]:
     """Every DAG that was ever seen, by its dag_id."""
     query = select(dags).where(dags.c.deployment == deployment)
