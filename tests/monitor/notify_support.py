@@ -14,7 +14,8 @@ from monitor.incidents import Incident
 from monitor.notify import Engine
 from monitor.origins import origin_of
 from monitor.outbox import Decision, Delivery, Kind, Outcome, State
-from monitor.rules import Channel, Config, Rules
+from monitor.render.choice import choose
+from monitor.rules import Channel, Config, Rules, default_config
 from monitor.rules.model import Rule
 from monitor.telling import Telling
 from tests.monitor.conftest import FakeClock
@@ -22,6 +23,17 @@ from tests.sample import START, run_event, task_event
 
 LEASE = timedelta(minutes=1)
 TOOK = 10.0  # seconds: as run_event has it
+
+
+def engine_of(
+    recipients: Sequence[str] = (),
+    successes: Sequence[str] = (),
+    within: timedelta = timedelta(days=1),
+    config: Config | None = None,
+) -> Engine:
+    """The engine of a monitor: of the default rules, or of a file."""
+    rules = Rules(config or default_config(recipients, successes))
+    return Engine(lambda: rules, Telling(within), choose, "example.com")
 
 
 def _by_kind(_rule: Rule, kind: Kind, _event_type: str) -> str:

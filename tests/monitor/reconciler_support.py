@@ -20,8 +20,6 @@ from monitor.ingest import Ingest, Wakes
 from monitor.metrics import Metrics
 from monitor.reconciler import Reconciler
 from monitor.reconciler.snapshots import Snapshot
-from monitor.rules import default_rules
-from monitor.telling import Telling
 from monitor.wake import Wake
 from tests.monitor.airflow_api_fake import (
     PASSWORD,
@@ -29,6 +27,7 @@ from tests.monitor.airflow_api_fake import (
     FakeAirflow,
 )
 from tests.monitor.conftest import NOW
+from tests.monitor.notify_support import engine_of
 
 INTERVAL = 15.0
 STEP = 300  # rows of a listing in one comparison
@@ -66,9 +65,7 @@ async def scene(
     fake: FakeAirflow, database: Database, interval: float = INTERVAL, snapshots: Sequence[Snapshot] = ()
 ) -> AsyncIterator[Scene]:
     wakes, metrics = Wakes(Wake(), Wake(), {"local": Wake()}), Metrics()
-    ingest = Ingest(
-        database, default_rules((), ()), Telling(timedelta(days=1)), wakes, metrics, fake.clock, "example.com"
-    )
+    ingest = Ingest(database, engine_of(), wakes, metrics, fake.clock)
     api = AirflowApi("local", fake.url, USERNAME, PASSWORD, 10, fake.clock)
     reconciler = Reconciler(
         *(api, database, ingest, wakes.reconcilers["local"], metrics, fake.clock, interval),
@@ -99,8 +96,7 @@ def play(
 async def report(database: Database, events: Sequence[Event]) -> list[str]:
     """Take in what hooks say; answers the ids of what was new."""
     wakes = Wakes(Wake(), Wake(), {"local": Wake()})
-    telling = Telling(timedelta(days=1))
-    ingest = Ingest(database, default_rules((), ()), telling, wakes, Metrics(), utc_now, "example.com")
+    ingest = Ingest(database, engine_of(), wakes, Metrics(), utc_now)
     writer = asyncio.create_task(ingest.run())
     try:
         taken = await ingest.take(events)

@@ -17,10 +17,9 @@ from monitor.database.schema import deliveries
 from monitor.events import parse_event
 from monitor.ingest import MAX_WAITING, Ingest, IngestBusy, Wakes
 from monitor.metrics import Metrics
-from monitor.rules import default_rules
-from monitor.telling import Telling
 from monitor.wake import Wake
 from tests.monitor.conftest import FakeClock
+from tests.monitor.notify_support import engine_of
 from tests.sample import event, moment, run_event, task_event
 
 NUDGE = event(
@@ -34,10 +33,8 @@ class Door:
     def __init__(self, database: Database, clock: FakeClock) -> None:
         self.wakes = Wakes(Wake(), Wake(), {"local": Wake()})
         self.metrics = Metrics()
-        rules = default_rules(["ops@example.com"], ["trained"])
-        self.ingest = Ingest(
-            database, rules, Telling(TELL_WITHIN), self.wakes, self.metrics, clock, "example.com"
-        )
+        engine = engine_of(["ops@example.com"], ["trained"], TELL_WITHIN)
+        self.ingest = Ingest(database, engine, self.wakes, self.metrics, clock)
 
     async def take(self, *raws: dict[str, Any]) -> list[bool]:
         return await self.ingest.take([parse_event(raw) for raw in raws])
@@ -77,21 +74,15 @@ def test_a_failed_run_calls_for_one_mail_however_often_it_is_told(
     told = [(row.rule, row.dag_id, row.template, row.state) for row in rows(database)]
     assert told == [
         ("failures", "etl", "run_failed", "pending"),
+        ("failures", "etl", "recovered", "pending"),
         ("successes", "trained", "run_success", "pending"),
     ]
     assert rows(database)[0].message_id.endswith("@example.com>")
 
 
 def test_nobody_to_tell_means_no_mail(database: Database, clock: FakeClock) -> None:
-    ingest = Ingest(
-        database,
-        default_rules([], ["*"]),
-        Telling(TELL_WITHIN),
-        Wakes(Wake(), Wake(), {"local": Wake()}),
-        Metrics(),
-        clock,
-        "x",
-    )
+    engine = engine_of([], ["*"], TELL_WITHIN)
+    ingest = Ingest(database, engine, Wakes(Wake(), Wake(), {"local": Wake()}), Metrics(), clock)
 
     async def story() -> None:
         writer = asyncio.create_task(ingest.run())

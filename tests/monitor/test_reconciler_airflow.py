@@ -28,13 +28,12 @@ from monitor.ingest import Ingest, Wakes
 from monitor.metrics import Metrics
 from monitor.origins import ORIGIN
 from monitor.reconciler import Reconciler, watermarks
-from monitor.rules import default_rules
-from monitor.telling import Telling
 from monitor.wake import Wake
 from tests import wait
 from tests.airflow_environment import REPOSITORY
 from tests.airflow_server import AirflowServer
 from tests.monitor.conftest import make_secret
+from tests.monitor.notify_support import engine_of
 from tests.ports import free_port
 
 HERE = Path(__file__).parent
@@ -110,9 +109,7 @@ async def reconciling(
     airflow: AirflowServer, database: Database, since: datetime
 ) -> AsyncIterator[Reconciler]:
     wakes, metrics = Wakes(Wake(), Wake(), {"local": Wake()}), Metrics()
-    ingest = Ingest(
-        database, default_rules((), ()), Telling(timedelta(days=1)), wakes, metrics, utc_now, "example.com"
-    )
+    ingest = Ingest(database, engine_of(), wakes, metrics, utc_now)
     api = api_of(airflow)
     await database.write(lambda c: watermarks.save(c, "local", {ORIGIN: since}, utc_now()))
     writer = asyncio.create_task(ingest.run())

@@ -6,7 +6,6 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -23,11 +22,10 @@ from monitor.reconciler.import_errors import ImportErrors
 from monitor.reconciler.pauses import Pauses
 from monitor.reconciler.snapshots import Snapshot, snapshots
 from monitor.reconciler.teller import COMMIT_WAIT
-from monitor.rules import default_rules
-from monitor.telling import Telling
 from monitor.wake import Wake
 from tests.monitor.airflow_api_fake import PASSWORD, USERNAME, FakeAirflow, serving
 from tests.monitor.conftest import FakeClock
+from tests.monitor.notify_support import engine_of
 from tests.sample import event, moment
 
 TRACE = 'File "/dags/etl/broken.py"\nModuleNotFoundError: nothing_here\n'
@@ -82,8 +80,8 @@ def fake(clock: FakeClock) -> Iterator[FakeAirflow]:
 @asynccontextmanager
 async def scene(fake: FakeAirflow, database: Database) -> AsyncIterator[Scene]:
     metrics, clock = Metrics(), fake.clock
-    telling, wakes = Telling(timedelta(days=1)), Wakes(Wake(), Wake(), {"local": Wake()})
-    ingest = Ingest(database, default_rules((), ()), telling, wakes, metrics, clock, "example.com")
+    wakes = Wakes(Wake(), Wake(), {"local": Wake()})
+    ingest = Ingest(database, engine_of(), wakes, metrics, clock)
     api = AirflowApi("local", fake.url, USERNAME, PASSWORD, 10, clock)
     errors, pauses = snapshots(api, database, ingest, metrics, clock)
     writer = asyncio.create_task(ingest.run())
