@@ -1,6 +1,7 @@
 """A database of an earlier release is brought to this one's schema, with all that is in it."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,13 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, delete, inspect, text
+from sqlalchemy import JSON, Column, Connection, MetaData, Table, delete, insert, inspect, text
 
-from monitor import board, event_log
+from monitor import board, event_log, outbox
 from monitor.board.states import apply_asset, apply_run, apply_task
 from monitor.database import Database
 from monitor.database.migrate import SCRIPTS, migrate, versions
-from monitor.database.schema import metadata, tries
+from monitor.database.schema import UtcDateTime, delivery_attempts, metadata, tries
 from monitor.events import parse_event
 from monitor.events.data import AssetData, DagRunData, TaskInstanceData
 from tests.monitor.conftest import NOW
@@ -111,6 +112,68 @@ def test_the_tries_are_those_that_the_log_tells_of(empty: Database) -> None:
     empty.write_now(tell_it_anew)
     assert filled == empty.read_now(contents)["tries"]
     assert len(filled) == 3
+
+
+OLD_DELIVERY = {
+    "event_id": "run:ab:failed", "deployment": "local", "dag_id": "etl", "run_id": "one", "rule": "failures",
+    "template": "run_failed", "reason": "rule 'failures'", "subject": None, "attempts": 1, "claim": None,
+    "lease_until": None, "handed_at": None, "recipients": ["a@example.com", "b@example.com"],
+    "created_at": NOW, "next_attempt_at": NOW, "settled_at": None,
+}  # fmt: skip
+
+
+def hold_deliveries(connection: Connection) -> None:
+    """One that waits for b only, one that is sent, as the release before 0004 kept them."""
+    tables = MetaData()
+    tables.reflect(connection)
+    sent = {"state": "sent", "remaining": [], "settled_at": NOW, "event_seq": 2, "message_id": "<2@x>"}
+    rows = [
+        OLD_DELIVERY
+        | {"state": "pending", "remaining": ["b@example.com"], "event_seq": 1, "message_id": "<1@x>"},
+        OLD_DELIVERY | sent | {"rule": "others"},
+    ]
+    table = Table(
+        "deliveries",
+        MetaData(),
+        *(
+            Column(name, UtcDateTime() if name.endswith(("_at", "_until")) else column.type)
+            for name, column in tables.tables["deliveries"].columns.items()
+        ),
+    )
+    typed = {name: table.c[name] for name in ("recipients", "remaining")}
+    for column in typed.values():
+        column.type = JSON()
+    connection.execute(table.insert(), rows)
+    attempt = {
+        "delivery_id": 1,
+        "at": NOW,
+        "outcome": "pending",
+        "answer": "250 OK; b@example.com: 450 later",
+    }
+    connection.execute(insert(delivery_attempts).values(attempt))
+
+
+def test_a_mail_to_several_becomes_one_to_each(empty: Database) -> None:
+    bring_to(empty, "0003")
+    empty.write_now(hold_deliveries)
+    migrate(empty)
+
+    found = empty.read_now(lambda connection: outbox.deliveries(connection, 10))
+    told = sorted((one.event_seq, one.recipient, one.state.value, one.remaining) for one in found)
+    assert told == [
+        (1, "a@example.com", "sent", ()),
+        (1, "b@example.com", "pending", ("b@example.com",)),
+        (2, "a@example.com", "sent", ()),
+        (2, "b@example.com", "sent", ()),
+    ]
+    for one in found:
+        attempts = empty.read_now(lambda connection, one=one: outbox.attempts(connection, one.id))
+        assert len(attempts) == (one.event_seq == 1)
+    claimed = empty.write_now(lambda connection: outbox.claim(connection, NOW, timedelta(minutes=1)))
+    assert claimed is not None
+    assert claimed.recipient == "b@example.com"
+    (decision,) = empty.read_now(lambda c: outbox.decisions_of_notification(c, claimed.notification_id))
+    assert decision.rule == "failures"
 
 
 def test_the_migrations_make_what_the_schema_says(empty: Database) -> None:
