@@ -2,56 +2,68 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
 from monitor import outbox
 from monitor.event_log import Visible
 from monitor.web.models import PROBLEMS, Delivery, DeliveryDetail, DeliveryPage
-from monitor.web.querying import MAX_SEQ, DeliveriesQuery
+from monitor.web.querying import DeliveriesQuery, Id
 from monitor.web.reader import ApiReader, require_csrf
 from monitor.web.services import Here
 
 router = APIRouter(prefix="/api/v1/deliveries", tags=["deliveries"], responses=PROBLEMS)
-DeliveryId = Annotated[int, Path(ge=1, le=MAX_SEQ)]
 
 
 @router.get("", response_model=DeliveryPage)
 async def deliveries(
     here: Here, reader: ApiReader, query: Annotated[DeliveriesQuery, Query()]
 ) -> dict[str, Any]:
-    """Deliveries, newest first."""
+    """Deliveries, newest first: one a recipient of a notification."""
+    visible = await here.gate.sight(reader)
     rows = await here.database.read(
-        lambda connection: outbox.deliveries(
-            connection, query.limit, query.cursor, query.state, query.dag_id, visible=reader.visible
-        )
+        lambda connection: outbox.deliveries(connection, query.limit, query.cursor, query.wanted(), visible)
     )
     return {"deliveries": rows, "next": rows[-1].id if len(rows) == query.limit else None}
 
 
 @router.get("/{delivery_id}", response_model=DeliveryDetail)
-async def delivery(here: Here, reader: ApiReader, delivery_id: DeliveryId) -> dict[str, Any]:
-    """One delivery with its ledger: each attempt, in the mail server's words."""
-    found = await here.database.read(lambda connection: detail(connection, delivery_id, reader.visible))
+async def delivery(here: Here, reader: ApiReader, delivery_id: Id) -> dict[str, Any]:
+    """One delivery with its ledger: each attempt, in the server's words, and each event that it tells of,
+    with the reason."""
+    visible = await here.gate.sight(reader)
+    found = await here.database.read(lambda connection: detail(connection, delivery_id, visible))
     if found is None:
         raise _unknown(delivery_id)
     return found
 
 
 def detail(connection: Connection, delivery_id: int, visible: Visible) -> dict[str, Any] | None:
-    """A delivery and its ledger, or None where there is none that the reader may see."""
+    """A delivery, its ledger and its decisions, or None where there is none that the reader may see."""
     found = outbox.find(connection, delivery_id, visible)
-    return vars(found) | {"ledger": outbox.attempts(connection, delivery_id)} if found else None
+    if found is None:
+        return None
+    decided = outbox.decisions_of_notification(connection, found.notification_id)
+    return vars(found) | {
+        "ledger": outbox.attempts(connection, delivery_id),
+        # A group may hold what happened to several DAGs.
+        "decisions": [one for one in decided if may_see(visible, one.deployment, one.dag_id)],
+    }
+
+
+def may_see(visible: Visible, deployment: str, dag_id: str | None) -> bool:
+    return visible is None or (dag_id is not None and (deployment, dag_id) in visible)
 
 
 @router.post("/{delivery_id}/resend", status_code=202, response_model=Delivery)
-async def resend(request: Request, here: Here, reader: ApiReader, delivery_id: DeliveryId) -> outbox.Delivery:
+async def resend(request: Request, here: Here, reader: ApiReader, delivery_id: Id) -> outbox.Delivery:
     """Send it again, now: to those who lack it, or to all where nobody does."""
     await require_csrf(request, reader)
+    visible = await here.gate.sight(reader)
 
     def again(connection: Connection) -> outbox.Delivery | None:
-        if outbox.find(connection, delivery_id, reader.visible) is None:
+        if outbox.find(connection, delivery_id, visible) is None:
             return None
         return outbox.requeue(connection, delivery_id, here.clock())
 

@@ -17,6 +17,8 @@ from monitor.web.rights import Rights, SignInApi
 from monitor.web.sessions import Session, Sessions
 from monitor.web.throttle import Throttle
 
+BEARER_NAME = "a program (bearer token)"  # Airflow tells the DAGs of a token, and not whose it is
+
 
 class NotSignedIn(Exception):
     """Nobody who may read has been named, or no more: the message says why."""
@@ -45,6 +47,8 @@ class Reader:
     """Known for sessions only."""
     csrf: str | None = field(default=None, repr=False)
     """What a form must send back: sessions only, for browsers alone send cookies unasked."""
+    name: str = "local"
+    """How what the reader does is signed: the user's name, or what else is known."""
 
 
 class Gate:
@@ -83,6 +87,11 @@ class Gate:
             return False
         return 0 < every <= len(reader.visible)
 
+    async def sight(self, reader: Reader) -> Visible:
+        """What the reader may read of what belongs to DAGs and of what may belong to none: an incident of
+        Airflow itself, a silence of many DAGs. None, everything, for who may read every DAG."""
+        return None if await self.reads_every_dag(reader) else reader.visible
+
     def sign_out(self, cookie: str | None) -> None:
         if session := self._sessions.find(cookie or ""):
             self._sessions.end(session)
@@ -94,7 +103,7 @@ class Gate:
         async def rights() -> Visible:
             return await self._readable(self._live(cookie))
 
-        return Reader(await self._readable(session), rights, session.user, session.csrf)
+        return Reader(await self._readable(session), rights, session.user, session.csrf, session.user)
 
     async def bearer_reader(self, token: str, address: str) -> Reader:
         """Who a bearer token stands for. Raises NotSignedIn, AirflowError, TooManyFailures."""
@@ -110,7 +119,7 @@ class Gate:
                 self._throttle.fail(name)
                 raise NotSignedIn(f"Airflow refuses this bearer token: {refused}") from None
 
-        return Reader(await rights(), rights)
+        return Reader(await rights(), rights, name=BEARER_NAME)
 
     def _brake(self, *names: str) -> None:
         if seconds := self._throttle.wait(*names):

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from monitor import event_log, outbox
-from monitor.outbox import State
+from monitor.outbox import State, Wanted
 from monitor.reconciler import Reconciler
 from monitor.web.querying import MAX_PAGE
 from monitor.web.reader import MaybeReader
@@ -89,7 +89,7 @@ def _mail(connection: Connection, smtp_host: str | None) -> PartHealth:
     counts = outbox.counts(connection)
     told = ", ".join(f"{number} {state.value}" for state, number in counts.items() if number)
     where = smtp_host or "embedded mailbox"
-    waiting = outbox.deliveries(connection, MAX_PAGE, state=State.PENDING)
+    waiting = outbox.deliveries(connection, MAX_PAGE, wanted=Wanted(state=State.PENDING))
     if any(delivery.attempts for delivery in waiting):
         return PartHealth("down", f"{where} did not take the last mail, it is tried again; {told}")
     return PartHealth("ok", f"{where}: {told or 'none was called for yet'}")

@@ -1,4 +1,4 @@
-"""Mail: what was called for, and, where no SMTP server is set, the embedded mailbox.
+"""Mail and other deliveries: what was called for, and, where no SMTP server is set, the embedded mailbox.
 
 A letter may hold anything. Its HTML part is a document of its own that may run nothing, load nothing and
 send nothing, shown in a frame without an origin.
@@ -7,23 +7,28 @@ send nothing, shown in a frame without an origin.
 import asyncio
 from collections.abc import Callable
 from email.message import EmailMessage
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
+from pydantic import field_validator
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
 from monitor import outbox
 from monitor.mailer.mailbox import Mailbox, Summary, header
+from monitor.outbox import Kind, State
+from monitor.rules import Channel
 from monitor.web.gate import Reader
 from monitor.web.pages import live
-from monitor.web.querying import MAX_PAGE
+from monitor.web.querying import MAX_PAGE, DeliveriesQuery
 from monitor.web.reader import PageReader
 from monitor.web.rendering import render
 from monitor.web.services import Here, Services
 
-SHOWN = 50  # deliveries, and letters, in the list
+SHOWN = 50  # letters in the list
+MOMENTS = ("since", "until")
+LOCAL_LENGTHS = (len("2026-11-22T10:00"), len("2026-11-22T10:00:00"))  # as a datetime-local field writes it
 
 LETTER_POLICY = "; ".join(
     ("sandbox", "default-src 'none'", "style-src 'unsafe-inline'", "img-src data:", "frame-ancestors 'self'")
@@ -33,16 +38,43 @@ router = APIRouter(include_in_schema=False)
 Allowed = Callable[[EmailMessage], bool]
 
 
+class DeliveriesForm(DeliveriesQuery):
+    """The same as a form sends it: fields that were left empty, moments without a zone (they are in UTC)."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _filled(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @field_validator("limit", mode="before")
+    @classmethod
+    def _limit(cls, value: Any) -> Any:
+        return value or cls.model_fields["limit"].default
+
+    @field_validator(*MOMENTS, mode="before")
+    @classmethod
+    def _in_utc(cls, value: Any) -> Any:
+        return f"{value}Z" if isinstance(value, str) and len(value) in LOCAL_LENGTHS else value or None
+
+
 @router.get("/mail")
-async def mails(request: Request, here: Here, reader: PageReader) -> HTMLResponse:
-    """What was mailed and what was not, and the embedded mailbox."""
+async def mails(
+    request: Request, here: Here, reader: PageReader, query: Annotated[DeliveriesForm, Query()]
+) -> HTMLResponse:
+    """What was told and what was not, by what is asked for, and the embedded mailbox."""
+    visible = await here.gate.sight(reader)
 
     def look(connection: Connection) -> dict[str, Any]:
-        return live(connection) | {"deliveries": outbox.deliveries(connection, SHOWN, visible=reader.visible)}
+        found = outbox.deliveries(connection, query.limit, query.cursor, query.wanted(), visible)
+        following = found[-1].id if len(found) == query.limit else None
+        return live(connection) | {"deliveries": found, "next": following}
 
     shown = await here.database.read(look)
-    letters = await _letters(here, reader)
-    return render(request, "mail.html", reader, letters=letters, smtp=here.settings.smtp_host, **shown)
+    given = query.model_dump(mode="json", exclude={"cursor", "limit"}, exclude_defaults=True)
+    letters = [] if given or query.cursor else await _letters(here, reader)
+    choices = {"state": list(State), "channel": list(Channel), "kind": list(Kind)}
+    shown |= {"letters": letters, "smtp": here.settings.smtp_host, "given": given, "choices": choices}
+    return render(request, "mail.html", reader, **shown)
 
 
 async def _letters(here: Services, reader: Reader) -> list[Summary]:
@@ -111,6 +143,11 @@ async def letter_html(here: Here, reader: PageReader, letter_id: str) -> HTMLRes
     html = _part(await _letter(here, reader, letter_id), "html")
     if html is None:
         raise HTTPException(404, "This letter has no HTML part.")
+    return in_a_frame(html)
+
+
+def in_a_frame(html: str) -> HTMLResponse:
+    """A document that may run nothing, load nothing and send nothing, to be shown in a frame."""
     headers = {
         "Content-Security-Policy": LETTER_POLICY,
         "X-Frame-Options": "SAMEORIGIN",

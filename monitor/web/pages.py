@@ -1,5 +1,6 @@
 """The dashboard, the events, a run, a delivery: one read of the database each, then a template."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -8,15 +9,14 @@ from pydantic import field_validator
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
-from monitor import board, event_log, outbox
+from monitor import board, event_log, incidents, outbox, silences
 from monitor.board import RunName
 from monitor.event_log import FILTERS, Cursor, Filter, Logged, Visible
 from monitor.events.data import DATA
 from monitor.mailer.mailbox import filed_as
 from monitor.web import deliveries_api, health
-from monitor.web.deliveries_api import DeliveryId
 from monitor.web.event_line import EventLine
-from monitor.web.querying import EventsQuery
+from monitor.web.querying import EventsQuery, Id
 from monitor.web.reader import PageReader
 from monitor.web.rendering import render
 from monitor.web.runs_api import InPath, run_detail
@@ -24,6 +24,8 @@ from monitor.web.services import Here, Services
 
 SHOWN = 12  # rows of each list on the dashboard: what fits on a screen
 SHOWN_EVENTS = 20
+OTHERS = 50  # deliveries of the same text to others
+COUNTED = 100  # open incidents and silences; of more, "100 or more" tells as much
 RUN_EVENTS = 200  # of a run's events, the latest
 
 TYPES = " ".join(sorted(DATA))
@@ -43,10 +45,23 @@ class EventsForm(EventsQuery):
 
 @router.get("/")
 async def dashboard(request: Request, here: Here, reader: PageReader) -> HTMLResponse:
-    """Runs, events, assets, mails and health, live."""
-    shown = await here.database.read(lambda connection: _dashboard(connection, reader.visible))
+    """What is wrong, what is silenced, runs, events, assets, mails and health, live."""
+    sight, now = await here.gate.sight(reader), here.clock()
+    shown = await here.database.read(
+        lambda connection: _dashboard(connection, reader.visible) | _notices(connection, sight, now)
+    )
     parts = await health.check(here)
-    return render(request, "dashboard.html", reader, parts_health=parts, **shown)
+    problem = here.rules.problem
+    return render(request, "dashboard.html", reader, parts_health=parts, problem=problem, **shown)
+
+
+def _notices(connection: Connection, visible: Visible, now: datetime) -> dict[str, Any]:
+    """What is on top of the dashboard."""
+    return {
+        "open": incidents.page(connection, COUNTED, state=incidents.OPEN, visible=visible),
+        "silenced": silences.page(connection, COUNTED, active_at=now, visible=visible),
+        "counted": COUNTED,
+    }
 
 
 def _dashboard(connection: Connection, visible: Visible) -> dict[str, Any]:
@@ -116,11 +131,10 @@ def airflow_url(here: Services, deployment: str) -> str | None:
 
 
 @router.get("/deliveries/{delivery_id}")
-async def delivery(request: Request, here: Here, reader: PageReader, delivery_id: DeliveryId) -> HTMLResponse:
-    """One mail: its state and why, and each attempt."""
-    found = await here.database.read(
-        lambda connection: deliveries_api.detail(connection, delivery_id, reader.visible)
-    )
+async def delivery(request: Request, here: Here, reader: PageReader, delivery_id: Id) -> HTMLResponse:
+    """One delivery: its state and why, the events that it tells of, and each attempt."""
+    visible = await here.gate.sight(reader)
+    found = await here.database.read(lambda connection: _delivery(connection, delivery_id, visible))
     if found is None:
         raise HTTPException(404, f"No delivery {delivery_id} is known here.")
     filed = (filed_as(attempt.answer) for attempt in reversed(found["ledger"])) if here.mailbox else ()
@@ -128,10 +142,22 @@ async def delivery(request: Request, here: Here, reader: PageReader, delivery_id
     return render(request, "delivery.html", reader, delivery=found, letter_id=letter_id)
 
 
+def _delivery(connection: Connection, delivery_id: int, visible: Visible) -> dict[str, Any] | None:
+    found = deliveries_api.detail(connection, delivery_id, visible)
+    if found is None:
+        return None
+    told = event_log.of_seqs(connection, [one.event_seq for one in found["decisions"]], visible)
+    others = outbox.deliveries(
+        connection, OTHERS, wanted=outbox.Wanted(notification_id=found["notification_id"]), visible=visible
+    )
+    return found | {
+        "events": {event.seq: EventLine.of(event) for event in told},
+        "others": [one for one in others if one.id != delivery_id],
+    }
+
+
 @router.post("/deliveries/{delivery_id}/resend")
-async def resend(
-    request: Request, here: Here, reader: PageReader, delivery_id: DeliveryId
-) -> RedirectResponse:
+async def resend(request: Request, here: Here, reader: PageReader, delivery_id: Id) -> RedirectResponse:
     """The button on that page."""
     await deliveries_api.resend(request, here, reader, delivery_id)
     return RedirectResponse(f"/deliveries/{delivery_id}", 303)

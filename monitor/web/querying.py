@@ -2,12 +2,14 @@
 filter that was misspelt would otherwise match everything.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from fastapi import Path
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from monitor.event_log import FILTERS, Filter
-from monitor.outbox import State
+from monitor.outbox import Kind, State, Wanted
+from monitor.rules import Channel
 
 PAGE = 50  # rows, where nothing is asked for
 MAX_PAGE = 500  # rows; keeps an answer below a few MB
@@ -16,14 +18,16 @@ MAX_NAME = 1_500  # characters: as long as an asset's URI
 MAX_SEQ = 2**63 - 1  # what a BIGINT holds
 
 
-def _no_nul(value: str) -> str:
+def no_nul(value: str) -> str:
     if "\0" in value:
         raise ValueError("holds a NUL character, which no name does (and PostgreSQL refuses)")
     return value
 
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), AfterValidator(_no_nul)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), AfterValidator(no_nul)]
 Globs = Annotated[list[Name], Field(max_length=MAX_GLOBS)]
+Id = Annotated[int, Path(ge=1, le=MAX_SEQ)]
+"""The number of a delivery, an incident, a silence in a path."""
 
 
 class Filters(BaseModel):
@@ -69,5 +73,24 @@ class RunsQuery(Paged):
 
 
 class DeliveriesQuery(Paged):
-    dag_id: Name | None = None
     state: State | None = None
+    rule: Name | None = None
+    channel: Channel | None = None
+    kind: Kind | None = None
+    recipient: Name | None = Field(None, description="An address, or `<receiver>#<n>`")
+    dag_id: Name | None = None
+    incident_id: int | None = Field(None, ge=1, le=MAX_SEQ)
+    since: AwareDatetime | None = Field(None, description="RFC 3339: made then or later")
+    until: AwareDatetime | None = Field(None, description="RFC 3339: made before then")
+
+    def wanted(self) -> Wanted:
+        return Wanted(**self.model_dump(exclude={"limit", "cursor"}))
+
+
+class IncidentsQuery(Paged):
+    state: Literal["open", "closed"] | None = None
+    dag_id: Name | None = None
+
+
+class SilencesQuery(Paged):
+    active: bool = Field(False, description="Those alone that hold now")

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from monitor.render import templates_folder
 from monitor.render.words import finalize, line, span
+from monitor.web import rules_told
 from monitor.web.event_line import number
 from monitor.web.gate import Reader
 
@@ -49,6 +50,8 @@ def _environment() -> Environment:
     environment.filters.update({function.__name__: function for function in filters})
     environment.globals["run_url"] = run_url
     environment.globals["airflow_run_url"] = airflow_run_url
+    environment.globals["silence_url"] = silence_url
+    environment.globals["match_words"] = rules_told.match
     return environment
 
 
@@ -56,6 +59,12 @@ def run_url(run: Any) -> str:
     """The address of a run's page, from a row or a record that names one; the ids may hold any sign."""
     named = run if isinstance(run, Mapping) else vars(run)
     return "/runs/" + "/".join(quote(named[key], safe="") for key in ("deployment", "dag_id", "run_id"))
+
+
+def silence_url(incident: Any) -> str:
+    """The form that silences what an incident is of, filled in; nothing is silenced yet."""
+    named = incident if isinstance(incident, Mapping) else vars(incident)
+    return "/silences/new?" + query({name: named[name] for name in ("deployment", "dag_id") if named[name]})
 
 
 def airflow_run_url(airflow: str, run: Mapping[str, Any]) -> str:

@@ -84,11 +84,42 @@ class ReadableDags:
         return (self._clock() - moment).total_seconds() if moment else float("inf")
 
 
+class EveryDag:
+    """How many DAGs the monitor's own users may read, over all Airflows."""
+
+    def __init__(self, airflows: Mapping[str, SignInApi], clock: Clock) -> None:
+        self._airflows = airflows
+        self._clock = clock
+        self._asking = Lock()
+        self._asked: datetime | None = None
+        self._answer: int | str = 0
+        """The number, or why it is not known."""
+
+    async def number(self) -> int:
+        """Raises AirflowError where one could not be asked, for a while without asking again: pages wait for
+        this, and an Airflow that is away answers slowly."""
+        async with self._asking:
+            age = (self._clock() - self._asked).total_seconds() if self._asked else float("inf")
+            if age >= RIGHTS_SECONDS:
+                self._answer = await self._ask()
+                self._asked = self._clock()
+        if isinstance(self._answer, str):
+            raise AirflowError(self._answer)
+        return self._answer
+
+    async def _ask(self) -> int | str:
+        try:
+            return sum(await gather(*(api.may_read() for api in self._airflows.values())))
+        except AirflowError as error:
+            return str(error)
+
+
 class Rights:
     """Every deployment's word on a user: what one lets the user read, no other can take away or add to."""
 
     def __init__(self, airflows: Mapping[str, SignInApi], clock: Clock) -> None:
         self._airflows = airflows
+        self._every = EveryDag(airflows, clock)
         self._dags = {name: ReadableDags(name, api, clock) for name, api in airflows.items()}
 
     async def sign_in(self, user: str, password: str) -> dict[str, str]:
@@ -108,7 +139,7 @@ class Rights:
 
     async def every(self) -> int:
         """How many DAGs the monitor's own users may read. Raises AirflowError where one cannot be asked."""
-        return sum(await gather(*(api.may_read() for api in self._airflows.values())))
+        return await self._every.number()
 
 
 async def _those_that_answer(asked: Mapping[str, Awaitable[T]]) -> dict[str, T]:

@@ -5,18 +5,30 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
+from monitor.links import LinkError
 from monitor.settings import Settings
 from monitor.web import (
+    decisions_api,
     deliveries_api,
     docs_page,
     events_api,
     health,
+    incident_pages,
+    incidents_api,
+    link_acknowledge,
+    link_silence,
+    link_unsubscribe,
     mail_pages,
     pages,
     receive,
     runs_api,
+    settings_page,
     sign_in,
+    signed,
+    silence_pages,
+    silences_api,
     status,
+    template_pages,
 )
 from monitor.web.problem import on_http_error, on_invalid_request
 from monitor.web.reader import SignInNeeded
@@ -26,13 +38,23 @@ from monitor.web.security import Security
 ROUTERS = (
     receive.router,
     events_api.router,
+    decisions_api.router,
     runs_api.router,
     deliveries_api.router,
+    incidents_api.router,
+    silences_api.router,
     health.router,
     sign_in.router,
     status.router,
     pages.router,
+    incident_pages.router,
+    silence_pages.router,
     mail_pages.router,
+    settings_page.router,
+    template_pages.router,
+    link_silence.router,
+    link_acknowledge.router,
+    link_unsubscribe.router,
     docs_page.router,
 )
 
@@ -45,4 +67,5 @@ def mount(app: FastAPI, settings: Settings) -> None:
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_invalid_request)
     app.add_exception_handler(SignInNeeded, sign_in.on_sign_in_needed)
+    app.add_exception_handler(LinkError, signed.on_link_error)
     app.add_middleware(Security, settings=settings)

@@ -48,7 +48,7 @@ def run_detail(connection: Connection, name: RunName, visible: Visible) -> dict[
     row = board.run(connection, name)
     if row is None:
         return None
-    mails = outbox.deliveries(connection, MAX_PAGE, run=name, visible=visible)
+    mails = outbox.deliveries(connection, MAX_PAGE, wanted=outbox.Wanted(**vars(name)), visible=visible)
     return row | {"tasks": board.tasks(connection, name), "deliveries": mails}
 
 

@@ -35,6 +35,8 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OWN_SITES = frozenset({"same-origin", "none"})  # Sec-Fetch-Site: this page itself, or typed by the user
 MAX_FORM = 65_536  # bytes; the longest is a name, a password and an address to go back to
 INGEST = "/api/v1/events"  # has a limit of its own (receive.py)
+ONE_CLICK = "/links/unsubscribe/"
+"""A mail provider's own button posts there (RFC 8058); no cookie counts, the token is the whole right."""
 PROBES = frozenset({"/livez", "/readyz"})
 
 
@@ -77,7 +79,7 @@ class Security:
             )
         if scope["method"] in SAFE_METHODS:
             return None
-        if _is_foreign(headers, host):
+        if not scope["path"].startswith(ONE_CLICK) and _is_foreign(headers, host):
             return 403, "this request was sent by a page of another site"
         return None if scope["path"] == INGEST else _oversized(headers)
 

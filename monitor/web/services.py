@@ -11,8 +11,11 @@ from monitor.clock import Clock
 from monitor.database import Database
 from monitor.feed import Feeds
 from monitor.ingest import Ingest, Wakes
+from monitor.links import Links
 from monitor.mailer.mailbox import Mailbox
 from monitor.metrics import Metrics
+from monitor.render import Renderer
+from monitor.rules import LiveRules
 from monitor.settings import Settings
 from monitor.web.gate import Gate
 
@@ -41,6 +44,9 @@ class Services:
     clock: Clock
     feeds: Feeds
     gate: Gate
+    links: Links
+    rules: LiveRules
+    renderer: Renderer
     mailbox: Mailbox | None = None
     """None where mail goes to an SMTP server."""
     reports: Sequence[Report] = field(default=())

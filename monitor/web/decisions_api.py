@@ -1,0 +1,45 @@
+"""What each rule made of an event, and why: the ledger's answer to "why did I get no mail?"."""
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from starlette.exceptions import HTTPException
+
+from monitor.events import Event
+from monitor.notify.explain import Explanation, explain
+from monitor.web.deliveries_api import may_see
+from monitor.web.models import PROBLEMS, EventDecisions
+from monitor.web.querying import Name
+from monitor.web.reader import ApiReader
+from monitor.web.services import Here
+
+router = APIRouter(prefix="/api/v1/events", tags=["events"], responses=PROBLEMS)
+
+
+@router.get("/{event_id}/decisions", response_model=EventDecisions)
+async def decisions(
+    here: Here, reader: ApiReader, event_id: Annotated[Name, Path()], deployment: Name | None = None
+) -> dict[str, Any]:
+    """What each rule made of an event when it came, what was sent because of it, which rules take it now."""
+    visible, rules = await here.gate.sight(reader), here.rules.current
+    found = await here.database.read(lambda connection: explain(connection, rules, event_id))
+    seen = [
+        one
+        for one in found
+        if may_see(visible, one.event.deployment, dag_of(one.event))
+        and deployment in (None, one.event.deployment)
+    ]
+    if not seen:
+        raise HTTPException(404, f"no event {event_id!r} is in the log")
+    return {"explanations": [_told(one) for one in seen]}
+
+
+def dag_of(event: Event) -> str | None:
+    """Whose readers may read it."""
+    found: str | None = event.get("dag_id") or event.get("source_dag_id")
+    return found
+
+
+def _told(one: Explanation) -> dict[str, Any]:
+    return {"event": json.loads(one.event.body), "lines": one.lines}

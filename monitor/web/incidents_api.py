@@ -1,0 +1,118 @@
+"""Incidents: what is wrong, since when, who looks after it."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+
+from monitor import incidents, outbox
+from monitor.event_log import Visible
+from monitor.incidents import Incident as Found
+from monitor.web.deliveries_api import may_see
+from monitor.web.models import PROBLEMS, Incident, IncidentDetail, IncidentPage
+from monitor.web.querying import MAX_PAGE, Id, IncidentsQuery, no_nul
+from monitor.web.reader import ApiReader, require_csrf
+from monitor.web.services import Here, Services
+from monitor.web.silencing import MAX_REASON
+
+router = APIRouter(prefix="/api/v1/incidents", tags=["incidents"], responses=PROBLEMS)
+Reason = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_REASON),
+    AfterValidator(no_nul),
+]
+
+
+class Acknowledgement(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"reason": "the source is down, a ticket is open"}]}
+    )
+    reason: Reason
+
+
+@router.get("", response_model=IncidentPage)
+async def all_incidents(
+    here: Here, reader: ApiReader, query: Annotated[IncidentsQuery, Query()]
+) -> dict[str, Any]:
+    """Incidents, newest first."""
+    visible = await here.gate.sight(reader)
+    rows = await here.database.read(
+        lambda connection: incidents.page(
+            connection, query.limit, query.cursor, query.state, query.dag_id, visible
+        )
+    )
+    return {"incidents": rows, "next": rows[-1].id if len(rows) == query.limit else None}
+
+
+@router.get("/{incident_id}", response_model=IncidentDetail)
+async def incident(here: Here, reader: ApiReader, incident_id: Id) -> dict[str, Any]:
+    """One incident, with what each rule made of its events and what was sent because of it."""
+    visible = await here.gate.sight(reader)
+    found = await here.database.read(lambda connection: detail(connection, incident_id, visible))
+    if found is None:
+        raise _unknown(incident_id)
+    return found
+
+
+def detail(connection: Connection, incident_id: int, visible: Visible) -> dict[str, Any] | None:
+    """An incident with its decisions and deliveries, or None where there is none that the reader may see."""
+    found = incidents.find(connection, incident_id, visible)
+    if found is None:
+        return None
+    decided = outbox.decisions_of_incident(connection, incident_id)
+    wanted = outbox.Wanted(incident_id=incident_id)
+    return vars(found) | {
+        "decisions": [one for one in decided if may_see(visible, one.deployment, one.dag_id)],
+        "deliveries": outbox.deliveries(connection, MAX_PAGE, wanted=wanted, visible=visible),
+    }
+
+
+@router.post("/{incident_id}/acknowledgement", response_model=Incident)
+async def acknowledge(
+    request: Request, here: Here, reader: ApiReader, incident_id: Id, given: Acknowledgement
+) -> Found:
+    """Say that you look after it: nobody is reminded of it any more, and its end is told."""
+    await require_csrf(request, reader)
+    visible = await here.gate.sight(reader)
+    return await change(
+        here,
+        incident_id,
+        visible,
+        lambda connection: incidents.acknowledge(
+            connection, incident_id, reader.name, given.reason, here.clock()
+        ),
+    )
+
+
+@router.delete("/{incident_id}/acknowledgement", response_model=Incident)
+async def unacknowledge(request: Request, here: Here, reader: ApiReader, incident_id: Id) -> Found:
+    """Take it back."""
+    await require_csrf(request, reader)
+    visible = await here.gate.sight(reader)
+    return await change(
+        here, incident_id, visible, lambda connection: incidents.unacknowledge(connection, incident_id)
+    )
+
+
+async def change(
+    here: Services, incident_id: int, visible: Visible, write: Callable[[Connection], Found | None]
+) -> Found:
+    """Change an incident that the reader may see and that is open. Raises 404 and 409."""
+
+    def checked(connection: Connection) -> Found | None:
+        known = incidents.find(connection, incident_id, visible)
+        if known is not None and not known.is_open:
+            raise HTTPException(409, f"incident {incident_id} is closed: {known.closed_because}")
+        return write(connection) if known else None
+
+    found = await here.database.write(checked)
+    if found is None:
+        raise _unknown(incident_id)
+    return found
+
+
+def _unknown(incident_id: int) -> HTTPException:
+    return HTTPException(404, f"no incident {incident_id} is known")

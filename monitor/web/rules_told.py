@@ -1,0 +1,135 @@
+"""The rules in words, for people who did not write them. None of a secret: of a URL only where it leads."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from monitor.rules import Config, Match, Receiver, Rule, Watch
+from monitor.rules.durations import written
+from monitor.rules.model import QuietHours
+
+TELLS: Mapping[str, str] = {
+    "first_failure": "the first failure, and then follow-ups",
+    "every_failure": "every failure",
+    "recovered": "recoveries",
+    "success": "every success",
+    "notice": "notices",
+}
+FIELDS: Mapping[str, str] = {
+    "type": "type",
+    "deployment": "Airflow",
+    "dag_id": "DAG",
+    "task_id": "task",
+    "run_type": "run type",
+    "asset": "asset",
+    "tags": "tag",
+    "owners": "owner",
+    "attempt": "try",
+}
+WATCHES: Mapping[str, str] = {
+    "missing": "a run that does not begin when it should",
+    "late": "a run that ends later than it should",
+    "stuck": "a run that takes unusually long",
+    "stale": "an asset that is not updated",
+    "unconsumed": "an update of an asset that no run takes up",
+    "unreachable": "an Airflow that cannot be reached",
+    "mail": "mail that cannot be sent",
+}
+
+
+@dataclass(frozen=True)
+class Told:
+    """One thing of the file: its name, and facts as label and text."""
+
+    name: str
+    facts: tuple[tuple[str, str], ...]
+
+
+def rule(given: Rule) -> Told:
+    return Told(given.name, tuple(_rule(given)))
+
+
+def _rule(given: Rule) -> Iterator[tuple[str, str]]:
+    yield "Takes", match(given.match)
+    yield "Tells", ", ".join(TELLS[name] for name in given.tell) or "nothing"
+    route = "whom the DAG names in its tags and owners" if given.route else ""
+    yield "To", ", ".join([*given.to, *([route] if route else [])]) or "nobody"
+    yield "Together", _group(given)
+    if given.repeat:
+        yield "Reminds", f"every {written(given.repeat)}, until it is acknowledged or over"
+    if given.quiet_hours:
+        yield "Quiet hours", ", ".join(given.quiet_hours)
+    if given.flapping:
+        often = f"{given.flapping.openings} openings within {written(given.flapping.within)}"
+        yield "Flapping", f"after {often}: told once"
+    if given.template:
+        yield "Templates", ", ".join(f"{kind}: {name}" for kind, name in given.template.items())
+    if given.last:
+        yield "Then", "rules below are not asked"
+
+
+def _group(given: Rule) -> str:
+    told = [f"the same {', '.join(FIELDS.get(name, name) for name in given.group.by)}"]
+    if given.group.wait:
+        told.append(f"gathered for {written(given.group.wait)}")
+    if given.group.interval is not None:
+        told.append(f"at most every {written(given.group.interval)}")
+    return "; ".join(told)
+
+
+def match(given: Match) -> str:
+    """`type airflow.dag_run.*, and DAG etl or load`."""
+    told = [
+        f"{word} {' or '.join(map(str, getattr(given, name)))}"
+        for name, word in FIELDS.items()
+        if getattr(given, name) not in ((), ("*",))
+    ]
+    if given.any_of:
+        told.append(" or ".join(f"({match(one)})" for one in given.any_of))
+    told += [f"not ({match(one)})" for one in given.none_of]
+    return ", and ".join(told) or "everything"
+
+
+def receiver(name: str, given: Receiver) -> Told:
+    return Told(name, tuple(_receiver(given)))
+
+
+def _receiver(given: Receiver) -> Iterator[tuple[str, str]]:
+    if given.email:
+        yield "Mail", ", ".join(given.email)
+    if given.apprise:
+        services = (urlsplit(url.get_secret_value()).scheme or "?" for url in given.apprise)
+        yield "Apprise", ", ".join(services)
+    if given.webhook:
+        yield "Webhook", ", ".join(_host(webhook.url) for webhook in given.webhook)
+    if given.timezone:
+        yield "Times in", given.timezone
+    if not (given.email or given.apprise or given.webhook):
+        yield "Tells", "nobody"
+
+
+def _host(url: str) -> str:
+    """Where a URL leads, without its path and its user: either may be a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or '?'}/…"
+
+
+def quiet_hours(name: str, given: QuietHours, config: Config) -> Told:
+    zone = given.timezone or config.timezone
+    span = f"{given.start:%H:%M} to {given.end:%H:%M} ({zone})"
+    return Told(name, (("From", span), ("Days", ", ".join(given.days))))
+
+
+def watch(given: Watch) -> Told:
+    return Told(given.name, tuple(_watch(given)))
+
+
+def _watch(given: Watch) -> Iterator[tuple[str, str]]:
+    yield "Tells of", WATCHES[given.watch]
+    named = ("deployment", "dag_id", "asset", "tags")
+    of = [f"{FIELDS[name]} {' or '.join(values)}" for name in named if (values := getattr(given, name))]
+    yield "Of", ", and ".join(of) or "all"
+    if given.after is not None:
+        yield "After", written(given.after)
+    elif given.watch in ("stuck", "stale"):
+        yield "After", f"{given.spreads:g} spreads above the median, and {written(given.floor)} at least"

@@ -1,0 +1,59 @@
+"""The form of a silence: text fields in which people list names, and what they come to."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from monitor.rules import Match
+from monitor.web.querying import MAX_NAME, no_nul
+from monitor.web.signed import Text
+
+FIELDS = ("deployment", "dag_id", "task_id", "type", "tags", "owners", "run_type", "asset")
+"""Of a match, in the order of the form."""
+
+Names = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_NAME), AfterValidator(no_nul)]
+"""Several, with commas between them."""
+
+
+class SilenceForm(BaseModel):
+    model_config = ConfigDict(extra="ignore")  # the CSRF token comes with it
+    deployment: Names = ""
+    dag_id: Names = ""
+    task_id: Names = ""
+    type: Names = ""
+    tags: Names = ""
+    owners: Names = ""
+    run_type: Names = ""
+    asset: Names = ""
+    until: str = ""
+    own_end: str = ""
+    reason: Text = ""
+    action: str = ""
+
+    @property
+    def is_question(self) -> bool:
+        """Whether only the preview is asked for."""
+        return self.action == "preview"
+
+    @property
+    def is_filled(self) -> bool:
+        return any(getattr(self, name) for name in FIELDS)
+
+    def match(self) -> Match:
+        """Raises ValueError, whose message is for people."""
+        given = {name: _names(getattr(self, name)) for name in FIELDS if getattr(self, name)}
+        try:
+            return Match.model_validate(given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+    def why(self) -> str:
+        """Raises ValueError."""
+        if not self.reason:
+            raise ValueError("reason: is empty; others want to know why nobody is told")
+        return self.reason
+
+
+def _names(text: str) -> list[str]:
+    return [name for part in text.split(",") if (name := part.strip())]

@@ -1,0 +1,145 @@
+"""Silences: what nobody is told for a while, by whom and why."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+
+from monitor import silences
+from monitor.event_log import Visible
+from monitor.rules import Match
+from monitor.rules.model import Duration
+from monitor.silences import Silence as Found
+from monitor.web.gate import Reader
+from monitor.web.incidents_api import Reason
+from monitor.web.models import PROBLEMS, Silence, SilencePage
+from monitor.web.querying import Id, SilencesQuery
+from monitor.web.reader import ApiReader, require_csrf
+from monitor.web.services import Here, Services
+from monitor.web.silencing import MAX_SILENCE, may_silence, mistake_in
+
+router = APIRouter(prefix="/api/v1/silences", tags=["silences"], responses=PROBLEMS)
+
+EXAMPLES: list[JsonValue] = [
+    {"match": {"deployment": "local", "dag_id": "etl"}, "reason": "the source is down", "duration": "8h"},
+    {
+        "match": {"type": "airflow.dag_run.*", "tags": ["nightly"]},
+        "reason": "the warehouse moves",
+        "starts_at": "2026-11-28T20:00:00Z",
+        "ends_at": "2026-11-29T06:00:00Z",
+    },
+]
+
+
+class Request_(BaseModel):  # noqa: N801 (`Request` is the HTTP one)
+    """A silence to be made."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": EXAMPLES}, title="NewSilence")
+    match: Match = Field(description="As `match` of a rule (docs/rules.md)")
+    reason: Reason
+    starts_at: AwareDatetime | None = Field(None, description="Default: now")
+    ends_at: AwareDatetime | None = Field(None, description="Give this or `duration`")
+    duration: Annotated[Duration, Field(gt=timedelta(0), le=MAX_SILENCE)] | None = Field(
+        None, description="From its start: `8h`, `1d`"
+    )
+
+    @model_validator(mode="after")
+    def _one_end(self) -> "Request_":
+        if (self.ends_at is None) == (self.duration is None):
+            raise ValueError("give either ends_at or duration")
+        return self
+
+    def span(self, now: datetime) -> tuple[datetime, datetime]:
+        starts_at = self.starts_at or now
+        return starts_at, self.ends_at or starts_at + (self.duration or timedelta(0))
+
+
+@router.get("", response_model=SilencePage)
+async def all_silences(
+    here: Here, reader: ApiReader, query: Annotated[SilencesQuery, Query()]
+) -> dict[str, Any]:
+    """Silences, newest first. One of more than one DAG is shown to those who may read every DAG."""
+    now, visible = here.clock(), await here.gate.sight(reader)
+    rows = await here.database.read(
+        lambda connection: silences.page(
+            connection, query.limit, query.cursor, now if query.active else None, visible
+        )
+    )
+    return {
+        "silences": [told(one, now) for one in rows],
+        "next": rows[-1].id if len(rows) == query.limit else None,
+    }
+
+
+@router.get("/{silence_id}", response_model=Silence)
+async def silence(here: Here, reader: ApiReader, silence_id: Id) -> dict[str, Any]:
+    """One silence."""
+    visible = await here.gate.sight(reader)
+    found = await here.database.read(lambda connection: silences.find(connection, silence_id, visible))
+    if found is None:
+        raise _unknown(silence_id)
+    return told(found, here.clock())
+
+
+@router.post("", status_code=201, response_model=Silence)
+async def make(request: Request, here: Here, reader: ApiReader, given: Request_) -> dict[str, Any]:
+    """Silence what matches. More than one DAG may be silenced by those who may read every DAG."""
+    await require_csrf(request, reader)
+    starts_at, ends_at = given.span(here.clock())
+    return told(await add(here, reader, given.match, given.reason, starts_at, ends_at), here.clock())
+
+
+async def add(
+    here: Services, reader: Reader, match: Match, reason: str, starts_at: datetime, ends_at: datetime
+) -> Found:
+    """Raises 403 where the reader may not, 422 where something is wrong with it."""
+    now = here.clock()
+    if mistake := mistake_in(match, starts_at, ends_at, now):
+        raise HTTPException(422, mistake)
+    if not await may_silence(here.gate, reader, match):
+        raise HTTPException(
+            403,
+            "match: is not of one DAG that you may read; name exactly one deployment and one dag_id, without "
+            "* and ?. To silence more takes the right to read every DAG",
+        )
+    return await here.database.write(
+        lambda connection: silences.add(connection, match, reader.name, reason, starts_at, ends_at, now)
+    )
+
+
+@router.delete("/{silence_id}", response_model=Silence)
+async def end(request: Request, here: Here, reader: ApiReader, silence_id: Id) -> dict[str, Any]:
+    """End it now. One that is over stays as it is."""
+    await require_csrf(request, reader)
+    visible, now = await here.gate.sight(reader), here.clock()
+    found = await here.database.write(
+        lambda connection: end_it(connection, silence_id, visible, reader.name, now)
+    )
+    if found is None:
+        raise _unknown(silence_id)
+    return told(found, now)
+
+
+def end_it(
+    connection: Connection, silence_id: int, visible: Visible, who: str, now: datetime
+) -> Found | None:
+    if silences.find(connection, silence_id, visible) is None:
+        return None
+    return silences.end(connection, silence_id, who, now)
+
+
+def told(silence: Found, now: datetime) -> dict[str, Any]:
+    return vars(silence) | {"state": state(silence, now)}
+
+
+def state(silence: Found, now: datetime) -> str:
+    if silence.is_active(now):
+        return "active"
+    return "pending" if now < silence.starts_at and now < silence.ends_at else "expired"
+
+
+def _unknown(silence_id: int) -> HTTPException:
+    return HTTPException(404, f"no silence {silence_id} is known")
