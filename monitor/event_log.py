@@ -208,6 +208,18 @@ def of_id(connection: Connection, event_id: str) -> list[Logged]:
     return [Logged(*row) for row in connection.execute(query.order_by(events.c.seq))]
 
 
+def of_seqs(connection: Connection, seqs: Iterable[int], visible: Visible = None) -> list[Logged]:
+    """These events, as far as they are kept and the reader may see them, oldest first."""
+    wanted, found = sorted(seqs), []
+    columns = select(events.c.seq, events.c.type, events.c.body, events.c.received_at).where(
+        *readable(events.c.deployment, events.c.dag_id, visible)
+    )
+    for start in range(0, len(wanted), IDS_A_QUERY):
+        query = columns.where(events.c.seq.in_(wanted[start : start + IDS_A_QUERY])).order_by(events.c.seq)
+        found += [Logged(*row) for row in connection.execute(query)]
+    return found
+
+
 def seq_at(connection: Connection, moment: datetime) -> int:
     """The seq of the last event received before a moment: where `?since=` begins."""
     query = select(func.max(events.c.seq)).where(events.c.received_at < moment)
