@@ -6,13 +6,14 @@ import os
 import secrets
 import signal
 from base64 import b64encode
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
-from monitor import outbox
+from monitor import answers, outbox
 from monitor.airflow_api import AirflowApi
 from monitor.app import create_app
 from monitor.check import check as run_check
@@ -21,6 +22,11 @@ from monitor.database import Database
 from monitor.database.migrate import migrate as migrate_database
 from monitor.database.migrate import versions
 from monitor.errors import SettingsError, WindsockError
+from monitor.notify.explain import explain as explain_event
+from monitor.notify.replay import replay
+from monitor.render.choice import choose
+from monitor.rules import RulesError
+from monitor.rules.in_force import live_rules, rules_of
 from monitor.settings import Settings, load_environment, load_settings
 from monitor.tail import show
 from monitor.up.run import up as run_up
@@ -28,6 +34,7 @@ from monitor.up.setup import Options
 from monitor.web.server import Server
 
 SECRET_BYTES = 32
+TRY_DAYS = 7.0  # a week has every weekday's runs
 UP_SECONDS = 240.0  # ten times what it takes on two cores that have nothing else to do
 AIRFLOW_PORT = 8080
 EXIT_FAILED = 1
@@ -178,6 +185,48 @@ def requeue(
     if found is None:
         _fail(f"there is no delivery {delivery}")
     typer.echo(f"delivery {delivery} to {', '.join(found.remaining)}: {found.reason}")
+
+
+@cli.command()
+def explain(
+    event_id: Annotated[
+        str, typer.Argument(help="The event's id, as the log, a mail and the ledger show it.")
+    ],
+) -> None:
+    """Say what each rule made of an event, and why."""
+    settings = _settings()
+    database = Database(settings.database)
+    try:
+        rules = live_rules(settings, load_environment(os.environ), utc_now).current
+        found = database.read_now(lambda connection: explain_event(connection, rules, event_id))
+    except RulesError as error:
+        _refuse(str(error))
+    finally:
+        database.close()
+    if not found:
+        _fail(f"the log has no event {event_id!r}; it keeps {settings.retention_days:g} days")
+    for one in found:
+        for line in answers.of_event(one):
+            typer.echo(line)
+
+
+@cli.command()
+def try_rules(
+    file: Annotated[Path, typer.Argument(help="A rules file; nothing of it comes into force.")],
+    days: Annotated[float, typer.Option(min=0.01, help="How much of the log it is tried on.")] = TRY_DAYS,
+) -> None:
+    """Print what a rules file would have told of the last days of the log. Nothing is sent."""
+    settings = _settings()
+    database = Database(settings.database)
+    try:
+        rules = rules_of(file, settings, load_environment(os.environ))
+        since, within = utc_now() - timedelta(days=days), timedelta(hours=settings.tell_within_hours)
+        for line in answers.of_replay(replay(database, rules, since, within, choose)):
+            typer.echo(line)
+    except RulesError as error:
+        _refuse(str(error))
+    finally:
+        database.close()
 
 
 @cli.command()

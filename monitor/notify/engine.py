@@ -8,7 +8,6 @@ each one.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from fnmatch import fnmatchcase
 
 from sqlalchemy import Connection
 
@@ -57,7 +56,7 @@ class Engine:
     def tell(self, connection: Connection, seq: int, event: Event, now: datetime) -> bool:
         """Decide about an event that has just been logged; answers whether anything is to be sent."""
         rules = self._rules()
-        asked = _asks(rules, event.type)
+        asked = rules.asks(event.type)
         if not asked and (event.type.startswith(TASKS) or not _may_change(event)):
             return False  # most events: a task begins, a task ends well
         facts = _facts(connection, event)
@@ -159,12 +158,6 @@ class Engine:
 def _facts(connection: Connection, event: Event) -> Facts:
     dag_id = event.get("dag_id") or event.get("source_dag_id")
     return Facts.of(event, board.dag(connection, event.deployment, dag_id) if dag_id else None)
-
-
-def _asks(rules: Rules, event_type: str) -> bool:
-    """Whether any rule may take events of this type: most events are of none."""
-    globs = (glob for rule in rules.config.rules for glob in rule.match.type)
-    return any(fnmatchcase(event_type, glob) for glob in globs)
 
 
 def _may_change(event: Event) -> bool:

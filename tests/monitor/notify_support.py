@@ -36,7 +36,7 @@ def engine_of(
     return Engine(lambda: rules, Telling(within), choose, "example.com")
 
 
-def _by_kind(_rule: Rule, kind: Kind, _event_type: str) -> str:
+def by_kind(_rule: Rule, kind: Kind, _event_type: str) -> str:
     return kind.value
 
 
@@ -48,7 +48,7 @@ class Town:
         self.clock = clock
         self.rules = Rules(config)
         telling = Telling(timedelta(hours=24))
-        self.engine = Engine(lambda: self.rules, telling, _by_kind, "example.com")
+        self.engine = Engine(lambda: self.rules, telling, by_kind, "example.com")
         self._runs = 0
         database.write_now(lambda connection: origin_of(connection, "local", START - timedelta(days=1)))
 
