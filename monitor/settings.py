@@ -102,6 +102,15 @@ class Settings(BaseSettings):
     smtp_username: str | None = None
     smtp_password: SecretStr | None = None
     smtp_timeout: float = Field(20, gt=0)
+    smtp_connections: int = Field(2, ge=1, le=10)
+    """Kept open at once. Few: Gmail counts connections and logins against an account."""
+    smtp_oauth2_token_file: Path | None = None
+    """Instead of a password: a file that holds an access token, read anew at each login (XOAUTH2)."""
+    smtp_oauth2_refresh_token: SecretStr | None = None
+    """Instead of a password: what access tokens are fetched with; needs a client too."""
+    smtp_oauth2_client_id: str | None = None
+    smtp_oauth2_client_secret: SecretStr | None = None
+    smtp_oauth2_token_url: str = "https://oauth2.googleapis.com/token"  # noqa: S105 (an address, no password)
     smtp_ca_file: Path | None = None
     """A CA certificate to trust beside the system's, for a mail server of one's own."""
     mail_from: str | None = None
@@ -176,9 +185,26 @@ class Settings(BaseSettings):
             )
         if self.auth == "airflow" and not self.airflow_url:
             raise ValueError("auth: 'airflow' signs people in through Airflow, so airflow_url is needed")
-        if bool(self.smtp_username) != bool(self.smtp_password):
-            raise ValueError("smtp_username and smtp_password: set both, or neither")
+        self._check_login()
         return self
+
+    def _check_login(self) -> None:
+        ways = (self.smtp_password, self.smtp_oauth2_token_file, self.smtp_oauth2_refresh_token)
+        given = sum(way is not None for way in ways)
+        if given > 1:
+            raise ValueError(
+                "smtp_password, smtp_oauth2_token_file and smtp_oauth2_refresh_token: set one of them"
+            )
+        if bool(self.smtp_username) != bool(given):
+            raise ValueError(
+                "smtp_username and smtp_password (or smtp_oauth2_token_file, or smtp_oauth2_refresh_token): "
+                "set both, or neither"
+            )
+        client = self.smtp_oauth2_client_id and self.smtp_oauth2_client_secret
+        if self.smtp_oauth2_refresh_token and not client:
+            raise ValueError(
+                "smtp_oauth2_refresh_token: needs smtp_oauth2_client_id and smtp_oauth2_client_secret too"
+            )
 
     @property
     def every_airflow(self) -> "dict[str, AirflowSettings]":
@@ -283,6 +309,6 @@ def _mistake(mistake: Any) -> str:
     where = f"{variable} {inner}".strip()
     message = mistake["msg"].removeprefix("Value error, ")
     # "airflows" as a whole, or an object in it, holds passwords
-    secret = any(word in f"{name} {inner}" for word in ("secret", "password")) or name == "airflows"
+    secret = any(word in f"{name} {inner}" for word in ("secret", "password", "token")) or name == "airflows"
     shown = f" (got {str(mistake['input'])[:80]!r})" if where and not secret else ""
     return f"{where}: {message}{shown}" if where else message

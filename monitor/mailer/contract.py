@@ -4,6 +4,7 @@ of error, never by a caller that reads texts.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from email.message import EmailMessage
 from typing import Protocol
 
@@ -16,6 +17,9 @@ class SendError(WindsockError):
 
 class TryLater(SendError):
     """Temporary: this mail, to these people, may be taken later."""
+
+    not_before: timedelta | None = None
+    """How long the other side asks to be left alone, where it says so."""
 
 
 class Unavailable(TryLater):
@@ -45,7 +49,11 @@ class Receipt:
 
 
 class Mailer(Protocol):
-    """Sends mails, one at a time: `open`, then `send`."""
+    """Sends mails: `open`, then `send`."""
+
+    @property
+    def at_once(self) -> int:
+        """How many mails it can be given at the same time."""
 
     async def open(self) -> None:
         """Make sure that a server is there and lets us in, before it has the mail. Raises Unavailable."""

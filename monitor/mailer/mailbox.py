@@ -58,6 +58,10 @@ class Mailbox:
         self._clock = clock
         self._kept = kept
 
+    @property
+    def at_once(self) -> int:
+        return 1
+
     async def open(self) -> None:
         """There is nobody to reach."""
 

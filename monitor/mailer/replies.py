@@ -1,12 +1,12 @@
 """SMTP's replies, read: which error each one is (RFC 5321 section 4.2, RFC 3463, RFC 4954).
 
 A refused login is temporary although its code says 5xx: people mend passwords, and the mails of that hour
-must still be there. Gmail tells its daily limit as `550 5.4.5`.
+must still be there. Gmail tells its daily limit as `550 5.4.5`, Exchange Online as `550 5.1.90`.
 """
 
 import re
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from aiosmtplib import SMTPRecipientRefused, SMTPRecipientsRefused, SMTPResponseException
 
@@ -15,7 +15,7 @@ from monitor.mailer.contract import OverLimit, Refused, SendError, TryLater, Una
 SHOWN = 500  # characters of a server's words that are kept: enough for the code, the reason and a link
 LOGIN_CODES = frozenset({530, 534, 535, 538})  # RFC 4954 section 6: authentication is missing or refused
 LEAVING = 421  # "closing transmission channel": of the server, not of this mail
-_DAILY_LIMIT = re.compile(r"^5\.4\.5\b", re.MULTILINE)
+_DAILY_LIMIT = re.compile(r"^5\.(4\.5|1\.90)\b", re.MULTILINE)
 _NOT_TEXT = re.compile(r"[\x00-\x20\x7f-\x9f]+")
 
 
@@ -62,10 +62,16 @@ def of_response(error: SMTPResponseException) -> SendError:
     return error_of(error.code, error.message)
 
 
-def without_secrets(text: str, username: str, password: str) -> str:
-    """The text without the password, as it is or as AUTH writes it: a server may repeat what it was told."""
-    forms = (password, f"\0{username}\0{password}", f"{username}\0{username}\0{password}")
-    for form in (password, *(b64encode(form.encode()).decode() for form in forms)):
-        if form:
+def without_secrets(text: str, username: str, secrets: Iterable[str]) -> str:
+    """The text without these secrets, as they are or as AUTH writes them: a server may repeat what it was
+    told."""
+    for secret in filter(None, secrets):
+        for form in (secret, *(b64encode(form.encode()).decode() for form in _said(username, secret))):
             text = text.replace(form, "[password]")
     return text
+
+
+def _said(username: str, secret: str) -> tuple[str, ...]:
+    """As LOGIN, PLAIN and XOAUTH2 say it, before base64."""
+    plain_ones = (f"\0{username}\0{secret}", f"{username}\0{username}\0{secret}")
+    return (secret, *plain_ones, f"user={username}\1auth=Bearer {secret}\1\1")

@@ -1,0 +1,125 @@
+"""One connection to a mail server: aiosmtplib's client, which also knows how far a message came.
+
+Odd on purpose: `data` is aiosmtplib's in two steps. Until the message is on its way no server can have it, so
+whatever goes wrong before can be tried again; from then on only the server's answer tells.
+"""
+
+import asyncio
+import ssl
+from email.message import EmailMessage
+from typing import Any
+
+import aiosmtplib
+from aiosmtplib import SMTPDataError, SMTPResponse, SMTPResponseException, SMTPSenderRefused
+from aiosmtplib.protocol import PERIOD_REGEX, normalize_message_line_endings
+
+from monitor.mailer.oauth import Tokens
+from monitor.mailer.server import Server
+
+GO_ON, TAKEN, LOGGED_IN = 354, 250, 235
+UNKNOWN_OPTION = frozenset({500, 501, 504, 555})  # RFC 5321 4.1.1.11: of MAIL, "parameters not recognized"
+UNKNOWN_METHOD = frozenset({500, 502, 504})  # RFC 4954 section 4: of AUTH
+OPTIONS = ("8bitmime", "size")
+"""Extensions that a mail can do without."""
+
+
+class Conversation(aiosmtplib.SMTP):
+    """`in_doubt`: the message is out, and there is no answer to it."""
+
+    def __init__(
+        self, server: Server, tls: ssl.SSLContext, tokens: Tokens | None, data_seconds: float
+    ) -> None:
+        has_password = server.username and tokens is None
+        super().__init__(
+            hostname=server.host,
+            port=server.port,
+            username=server.username,
+            password=server.password if has_password else None,
+            oauth_token_generator=tokens.token if tokens else None,
+            use_tls=server.security == "tls",
+            start_tls=server.security == "starttls",
+            tls_context=tls,
+            timeout=server.timeout,
+        )
+        self._data_seconds = data_seconds
+        self._is_open_to_all = server.security == "none"
+        self.in_doubt = False
+        self.mails = 0
+        """That it has been given."""
+        self.used_at = 0.0
+        """When it was last heard of, by the loop's clock."""
+
+    async def hand(
+        self, message: EmailMessage, sender: str, recipients: list[str]
+    ) -> tuple[dict[str, SMTPResponse], str]:
+        """Give the server a mail; answers who was refused, and its words. Raises what aiosmtplib raises."""
+        self.in_doubt = False
+        self.mails += 1
+        try:
+            return await self.send_message(message, sender=sender, recipients=recipients)
+        except SMTPSenderRefused as error:
+            claimed = [name for name in OPTIONS if self.supports_extension(name)]
+            if error.code not in UNKNOWN_OPTION or not claimed or not self.is_connected:
+                raise
+        # It claims extensions that it lacks: the same mail in 7 bits, without any.
+        for name in claimed:
+            del self.esmtp_extensions[name]
+        return await self.send_message(message, sender=sender, recipients=recipients)
+
+    async def data(self, message: str | bytes, /, *, timeout: Any = None) -> SMTPResponse:
+        content = normalize_message_line_endings(message.encode() if isinstance(message, str) else message)
+        asked = await self.execute_command(b"DATA")
+        if asked.code != GO_ON:
+            raise SMTPDataError(asked.code, asked.message)
+        if self.protocol is None:
+            raise aiosmtplib.SMTPServerDisconnected("the server closed the connection before the message")
+        self.in_doubt = True
+        try:
+            self.protocol.write(PERIOD_REGEX.sub(b"..", content) + b".\r\n")
+            answer = await self.protocol.read_response(timeout=self._data_seconds)
+        except (aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError):
+            self.close()
+            raise
+        self.in_doubt = answer.code != TAKEN and not 400 <= answer.code < 600  # no answer to a message
+        if answer.code != TAKEN:
+            raise SMTPDataError(answer.code, answer.message)
+        return answer
+
+    async def login(self, username: Any, password: Any, /, timeout: Any = None) -> SMTPResponse:
+        """One attempt, unless the server does not know the method after all: servers count attempts."""
+        await self._ehlo_or_helo_if_needed()
+        methods = ["plain", "login", "cram-md5"]
+        if self._is_open_to_all:
+            methods.reverse()
+        by_name = {"plain": self.auth_plain, "login": self.auth_login, "cram-md5": self.auth_crammd5}
+        offered = [name for name in methods if name in self.server_auth_methods]
+        for name in offered:
+            try:
+                return await by_name[name](username, password)
+            except aiosmtplib.SMTPAuthenticationError as error:
+                if error.code not in UNKNOWN_METHOD or name == offered[-1]:
+                    raise
+        raise aiosmtplib.SMTPException(
+            "the server offers no login that is known here (it offers: "
+            f"{', '.join(self.server_auth_methods) or 'none'})"
+        )
+
+    def is_clean_after(self, error: BaseException) -> bool:
+        """Whether the server has said no and waits for the next command."""
+        return (
+            self.is_connected
+            and not self.in_doubt
+            and (isinstance(error, aiosmtplib.SMTPRecipientsRefused) or _is_a_no(error))
+        )
+
+    def close(self) -> None:
+        """At once: a polite end of TLS waits for the server's, for up to half a minute and after the end of
+        the loop."""
+        transport = self.transport
+        super().close()
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.abort()
+
+
+def _is_a_no(error: BaseException) -> bool:
+    return isinstance(error, SMTPResponseException) and 400 <= error.code < 600
