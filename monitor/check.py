@@ -1,4 +1,4 @@
-"""`windsock check`: prove each connection, read the rules, say what to mend where one fails, send and change nothing."""
+"""`windsock check`: prove each connection, read the rules, say what to mend, send and change nothing."""
 
 import asyncio
 import socket

@@ -1,8 +1,9 @@
 """Whether an event is one that a match is about, and if not, why not."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from monitor.events import Event
+from monitor.events.data import AssetRef
 from monitor.rules.facts import Facts
 from monitor.rules.globs import matches_any
 from monitor.rules.model import Match
@@ -67,13 +68,9 @@ def _field(name: str, other: str | None = None) -> Callable[[Facts], _Values]:
 
 
 def _asset(event: Event) -> _Values:
-    """Both names that an asset goes by; a watch's event may have only one of them, as text."""
+    """Both names that an asset goes by."""
     asset = event.get("asset")
-    if isinstance(asset, str):
-        return (asset,)
-    if isinstance(asset, Mapping):
-        return tuple(str(asset[name]) for name in ("name", "uri") if asset.get(name))
-    return tuple(str(name) for name in (getattr(asset, "name", None), event.asset_uri) if name)
+    return (asset.name, asset.uri) if isinstance(asset, AssetRef) else ()
 
 
 _FIELDS: tuple[tuple[str, Callable[[Facts], _Values]], ...] = (

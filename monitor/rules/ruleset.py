@@ -59,8 +59,8 @@ class Rules:
     def targets(self, rule: Rule, facts: Facts) -> list[Target]:
         """Whom the rule names, and whom the DAG does; each once.
 
-        An address is spelt as the file spells it first, whoever names it: its threads and deliveries are known
-        by that spelling.
+        An address is spelt as the file spells it first, whoever names it: its threads and deliveries are
+        known by that spelling.
         """
         named = [target for name in rule.to for target in targets_of(name, self.config.receivers)]
         return [self._spelt(target) for target in once([*named, *self.routed(rule, facts).targets])]
