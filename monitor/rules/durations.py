@@ -39,6 +39,13 @@ def duration(value: object) -> object:
     return total
 
 
+def a_minute_at_least(value: timedelta) -> timedelta:
+    """What is done again and again is not done in a hurry. Raises ValueError."""
+    if value < timedelta(minutes=1):
+        raise ValueError("is too short; write 1m or longer")
+    return value
+
+
 def written(value: timedelta) -> str:
     """`1h30m`: the shortest text that `duration` reads as this."""
     parts, left = [], value

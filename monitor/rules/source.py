@@ -100,8 +100,8 @@ def _compose(text: str) -> yaml.Node | None:
         mark = error.problem_mark or error.context_mark
         told = " ".join(part for part in (error.context, error.problem) if part)
         # Not the error's own text: it repeats the line, and what stands there may be a secret.
-        line = text.splitlines()[mark.line : mark.line + 1] if mark else []
-        hint = "; within { } put ${NAME} between quotes" if "${" in "".join(line) else ""
+        there = text.splitlines()[mark.line : mark.line + 1] if mark else []
+        hint = "; within { } put ${NAME} between quotes" if "${" in "".join(there) else ""
         raise Refused(Mistake(mark.line + 1 if mark else None, "", f"is no YAML: {told}{hint}")) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1

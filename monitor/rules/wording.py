@@ -1,11 +1,9 @@
 """What pydantic finds wrong with the file's values, in words that name the remedy."""
 
 from collections.abc import Iterable
-from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any
 
-from monitor.rules.durations import written
 from monitor.rules.editors import fields_at
 from monitor.rules.mistakes import Mistake
 from monitor.rules.source import Path, Source
@@ -46,8 +44,6 @@ def _words(kind: str, error: Any) -> str:
         return _none_of(error["input"], error["ctx"]["expected"])
     if kind == "value_error":
         return str(error["ctx"]["error"])
-    if isinstance(least := error.get("ctx", {}).get("ge"), timedelta):
-        return f"is too short; write {written(least)} or longer"
     told: str = error["msg"]
     return _WORDS.get(kind) or told.replace("Input should", "should", 1)
 
