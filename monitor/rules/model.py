@@ -7,6 +7,7 @@ from datetime import time, timedelta
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -16,7 +17,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from monitor.rules.durations import duration, written
+from monitor.rules.durations import a_minute_at_least, duration, written
 from monitor.rules.globs import MAX_GLOB
 from monitor.rules.written_forms import ClockTimeForm, DurationForm, Several, clock_time
 
@@ -26,6 +27,7 @@ Duration = Annotated[
     timedelta, BeforeValidator(duration), PlainSerializer(written, when_used="json"), DurationForm()
 ]
 """Written as people write it: 30s, 15m, 4h, 1d, 1h30m."""
+Minutes = Annotated[Duration, AfterValidator(a_minute_at_least)]
 ClockTime = Annotated[time, BeforeValidator(clock_time), ClockTimeForm()]
 """Written as 22:00."""
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=MAX_GLOB)]
@@ -99,7 +101,7 @@ class Flapping(Part):
 
     openings: int = Field(5, ge=2)
     """How often it opens."""
-    within: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(hours=6)
+    within: Minutes = timedelta(hours=6)
     """In how long."""
 
 
@@ -119,7 +121,7 @@ class Rule(Part):
     """Also to whom the DAG itself names: tags `notify:<receiver or address>`, and owners that are either."""
     group: Group = Group()
     """What is told together, and how soon."""
-    repeat: Annotated[Duration, Field(ge=timedelta(minutes=1))] | None = None
+    repeat: Minutes | None = None
     """Remind of an incident that is open, not acknowledged, and of which nothing was told for so long."""
     quiet_hours: Several[str] = ()
     """Names of quiet hours."""
@@ -197,7 +199,7 @@ class Budget(Part):
     """At most so many."""
     reserve: int = Field(100, ge=0)
     """The last so many are for failures and recoveries only; the rest is told in a digest."""
-    digest_every: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(hours=1)
+    digest_every: Minutes = timedelta(hours=1)
     """How often what had no room is told together."""
 
 
