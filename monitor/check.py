@@ -146,7 +146,7 @@ def _rules(settings: Settings, environment: Mapping[str, str], check_url: CheckU
         remedy = "Mend each line (docs/rules.md). A monitor that runs keeps to the last good file until then."
         return Finding("rules", False, f"{file} cannot be used:\n{error}", remedy)
     counts = {"rules": config.rules, "receivers": config.receivers, "watches": config.watches}
-    return Finding("rules", True, f"{file}: " + ", ".join(f"{len(of)} {name}" for name, of in counts.items()))
+    return Finding("rules", True, f"{file}: " + ", ".join(f"{name} {len(of)}" for name, of in counts.items()))
 
 
 async def _port(settings: Settings) -> Finding:

@@ -1,5 +1,6 @@
 """windsock.yaml as a text: what is read, and the words for each mistake in it."""
 
+import contextlib
 import os
 from base64 import b64encode
 from collections.abc import Mapping
@@ -7,10 +8,11 @@ from datetime import time, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.rules import Config, Match, Rule, RulesError, Watch, default_config, load_config
+from monitor.rules import Config, Match, Rule, RulesError, Watch, default_config, json_schema, load_config
 from monitor.rules.checks_receivers import CheckUrl
 from monitor.rules.loading import MAX_BYTES
 from monitor.rules.source import Refused, read
@@ -372,3 +374,24 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     except Refused:
         return
     assert source.places[()].line
+
+
+NAMES = sorted({name for part in json_schema()["$defs"].values() for name in part["properties"]})
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["a@b.c", "1h", "${A}", "*", "22:00"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=5),
+    max_leaves=15,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(json_schema()["properties"])), VALUES))
+def test_any_values_are_taken_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, data: dict[str, object]
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    with contextlib.suppress(RulesError):
+        load(folder, yaml.safe_dump(data), {"A": "x"})
