@@ -1,6 +1,7 @@
 """Whether an event is one that a match is about, and if not, why not."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from monitor.events import Event
 from monitor.events.data import AssetRef
@@ -12,38 +13,57 @@ SHOWN_VALUES = 3  # of what an event has, and of what is wanted: the reason is r
 SHOWN_CHARACTERS = 80
 
 _Values = tuple[str, ...]
+_Reason = Callable[[], str]
+"""Made into words where somebody asks."""
 
 
 def mismatch(match: Match, facts: Facts) -> str | None:
     """The first field that does not fit, with what the event has there; None: the event matches."""
+    against = _against(match, facts)
+    return against() if against else None
+
+
+def takes(match: Match, facts: Facts) -> bool:
+    """The same without the words: most rules do not take most events."""
+    return _against(match, facts) is None
+
+
+def _against(match: Match, facts: Facts) -> _Reason | None:
     for name, values in _FIELDS:
         wanted: Sequence[str] = getattr(match, name)
         if wanted and wanted != ("*",):
             found = values(facts)
             if not any(matches_any(wanted, value) for value in found):
-                return _told(name, found, wanted)
+                return partial(_told, name, found, wanted)
     return _attempt(match, facts) or _any_of(match, facts) or _none_of(match, facts)
 
 
-def _attempt(match: Match, facts: Facts) -> str | None:
+def _attempt(match: Match, facts: Facts) -> _Reason | None:
     number = facts.event.get("try_number")
     if not match.attempt or number in match.attempt:
         return None
     found = () if number is None else (str(number),)
-    return _told("attempt", found, [str(wanted) for wanted in match.attempt])
+    return partial(_told, "attempt", found, [str(wanted) for wanted in match.attempt])
 
 
-def _any_of(match: Match, facts: Facts) -> str | None:
-    against = [mismatch(one, facts) for one in match.any_of]
-    if not against or None in against:
-        return None
-    return "any_of: " + "; ".join(str(reason) for reason in against[:SHOWN_VALUES])
+def _any_of(match: Match, facts: Facts) -> _Reason | None:
+    against = []
+    for one in match.any_of:
+        reason = _against(one, facts)
+        if reason is None:
+            return None
+        against.append(reason)
+    return partial(_each, against) if against else None
 
 
-def _none_of(match: Match, facts: Facts) -> str | None:
-    for number, one in enumerate(match.none_of):
-        if mismatch(one, facts) is None:
-            return f"none_of: the event matches number {number + 1} of them"
+def _each(against: Sequence[_Reason]) -> str:
+    return "any_of: " + "; ".join(reason() for reason in against[:SHOWN_VALUES])
+
+
+def _none_of(match: Match, facts: Facts) -> _Reason | None:
+    for number, one in enumerate(match.none_of, 1):
+        if takes(one, facts):
+            return partial("none_of: the event matches number {} of them".format, number)
     return None
 
 

@@ -1,6 +1,5 @@
 """The rules in force: a Config that answers questions about events."""
 
-from collections.abc import Iterator
 from datetime import datetime
 
 from pydantic import SecretStr
@@ -8,7 +7,7 @@ from pydantic import SecretStr
 from monitor.rules.addresses import same
 from monitor.rules.facts import Facts
 from monitor.rules.globs import matches_any
-from monitor.rules.matching import mismatch
+from monitor.rules.matching import mismatch, takes
 from monitor.rules.model import Config, Receiver, Rule
 from monitor.rules.quiet import quiet_until
 from monitor.rules.routing import Routed, once, routed, targets_of
@@ -39,22 +38,24 @@ class Rules:
 
     def for_event(self, facts: Facts) -> list[Rule]:
         """Every rule that takes the event, in their order; none behind one that is the last."""
-        return [rule for rule, against in self._asked(facts) if against is None]
+        taking = []
+        for rule in self.config.rules:
+            if takes(rule.match, facts):
+                taking.append(rule)
+                if rule.last:
+                    break
+        return taking
 
     def explain(self, facts: Facts) -> list[tuple[Rule, str | None]]:
         """Every rule, and why it does not take the event; None: it does."""
-        return list(self._asked(facts))
-
-    def _asked(self, facts: Facts) -> Iterator[tuple[Rule, str | None]]:
-        last: Rule | None = None
+        asked: list[tuple[Rule, str | None]] = []
+        not_asked: str | None = None
         for rule in self.config.rules:
-            if last is not None:
-                yield rule, f"not asked: rule {last.name!r} above takes the event and is the last"
-                continue
-            against = mismatch(rule.match, facts)
-            yield rule, against
+            against = not_asked or mismatch(rule.match, facts)
+            asked.append((rule, against))
             if against is None and rule.last:
-                last = rule
+                not_asked = f"not asked: rule {rule.name!r} above takes the event and is the last"
+        return asked
 
     def targets(self, rule: Rule, facts: Facts) -> list[Target]:
         """Whom the rule names, and whom the DAG does; each once.
