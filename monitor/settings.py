@@ -120,6 +120,8 @@ class Settings(BaseSettings):
     )
     notify_success: WORDS = ("Airflow_Lab2",)
     """Globs of the DAGs whose every success is mailed."""
+    templates: Path | None = None
+    """A folder of one's own mail templates; a file in it goes before the built-in one of the same name."""
     mailbox_smtp_port: int | None = Field(None, ge=0, le=65535)
     """Where set: an SMTP server on the loopback address that files what it gets in the embedded mailbox."""
 

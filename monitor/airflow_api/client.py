@@ -9,8 +9,9 @@ from urllib.parse import quote
 from monitor.airflow_api.connection import MAX_TIMEOUTS, Connection, Params
 from monitor.airflow_api.failures import no_answer
 from monitor.airflow_api.logs import LogTail
-from monitor.airflow_api.paging import Page, pages
+from monitor.airflow_api.paging import Page, pages, rows_of
 from monitor.clock import Clock
+from monitor.errors import AirflowNotFound
 from monitor.events import stamp
 from monitor.settings import AirflowSettings, Settings
 
@@ -107,6 +108,18 @@ class AirflowApi:
             raise no_answer(self.url, f"GET {path}", error) from error
         return tail.text()
 
+    async def runs_of(
+        self, dag_id: str, until: datetime, state: Sequence[str], limit: int
+    ) -> list[dict[str, Any]]:
+        """The latest runs of a DAG that had begun by then and are in one of these states, newest first."""
+        params = {"order_by": "-start_date", "start_date_lte": stamp(until), "state": list(state)}
+        return await self._first(f"/dags/{_quoted(dag_id)}/dagRuns", "dag_runs", params, limit)
+
+    async def asset_events_of(self, dag_id: str, run_id: str, limit: int) -> list[dict[str, Any]]:
+        """The first asset events that a run made."""
+        params = {"order_by": "timestamp", "source_dag_id": dag_id, "source_run_id": run_id}
+        return await self._first("/assets/events", "asset_events", params, limit)
+
     def runs_updated(
         self,
         since: datetime,
@@ -133,6 +146,32 @@ class AirflowApi:
         params = {"order_by": "timestamp", **_range("timestamp", since, until)}
         return self._pages("/assets/events", "asset_events", params)
 
+    def runs_in(self, state: str) -> AsyncGenerator[Page, None]:
+        """The runs, of every DAG, that are in this state now. (One state: Airflow has an index of the queued
+        runs and one of those that are running.)"""
+        params = {"cursor": "", "order_by": "id", "state": [state]}
+        return self._pages("/dags/~/dagRuns", "dag_runs", params)
+
+    def assets(self) -> AsyncGenerator[Page, None]:
+        """The assets that some DAG names, each with the DAGs that are scheduled on it."""
+        return self._pages("/assets", "assets", {"order_by": "id"})
+
+    async def asset_condition(self, dag_id: str) -> dict[str, Any] | None:
+        """Which assets a DAG waits for: `{"all": […]}` or `{"any": […]}` of `{"asset": {"id", …}}`."""
+        answer, _ = await self._connection.get(f"/dags/{_quoted(dag_id)}/details")
+        condition = answer.get("asset_expression")
+        return condition if isinstance(condition, dict) else None
+
+    async def assets_waiting(self, dag_id: str) -> set[int]:
+        """The ids of the assets whose updates wait for a run of this DAG that they are to begin."""
+        path = f"/dags/{_quoted(dag_id)}/assets/queuedEvents"
+        try:
+            answer, _ = await self._connection.get(path)
+        except AirflowNotFound:  # none, to Airflow 3
+            return set()
+        rows = answer.get("queued_events")
+        return {row["asset_id"] for row in rows} if isinstance(rows, list) else set()
+
     def import_errors(self) -> AsyncGenerator[Page, None]:
         """What Airflow could not import, as it stands at the moment."""
         return self._pages("/importErrors", "import_errors", {"order_by": "id"})
@@ -144,6 +183,11 @@ class AirflowApi:
 
     def _pages(self, path: str, key: str, params: Params) -> AsyncGenerator[Page, None]:
         return pages(self._connection, path, key, params)
+
+    async def _first(self, path: str, key: str, params: Params, limit: int) -> list[dict[str, Any]]:
+        """The first rows of a listing, at most a page of them."""
+        answer, _ = await self._connection.get(path, {**params, "limit": limit})
+        return rows_of(answer, key, f"GET {path}", self.url)[:limit]
 
     async def _read_log(self, path: str, map_index: int, tail: LogTail) -> None:
         async with self._connection.stream(path, {"map_index": map_index}, NDJSON) as pieces:

@@ -45,7 +45,7 @@ async def pages(
         asked = connection.clock()
         answer, moment = await connection.get(path, {**params, "limit": PAGE_SIZE, **place}, token)
         seconds = max(0.0, (connection.clock() - asked).total_seconds())
-        rows = _rows(answer, key, f"GET {path}", connection.url)
+        rows = rows_of(answer, key, f"GET {path}", connection.url)
         fresh = [row for row in rows if _name(row) not in seen]
         if place.get("offset") and len(fresh) == len(rows):
             place = {"offset": max(0, place["offset"] - PAGE_SIZE)}  # rows before it have left
@@ -61,7 +61,8 @@ async def pages(
     raise unreadable(connection.url, f"GET {path}", f"it has more than {MAX_PAGES} pages")
 
 
-def _rows(answer: dict[str, Any], key: str, request: str, url: str) -> list[Row]:
+def rows_of(answer: dict[str, Any], key: str, request: str, url: str) -> list[Row]:
+    """The rows of one answer. Raises AirflowError where it has none of that name."""
     rows = answer.get(key)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise unreadable(url, request, f"it has no list of objects {key!r}")

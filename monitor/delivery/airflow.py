@@ -1,15 +1,8 @@
 """What delivery asks of an Airflow; monitor.airflow_api.AirflowApi is one."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Protocol
-
-
-class Rows(Protocol):
-    """One page of a listing."""
-
-    @property
-    def rows(self) -> list[dict[str, Any]]: ...
 
 
 class Airflow(Protocol):
@@ -25,4 +18,8 @@ class Airflow(Protocol):
         self, dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int, lines: int
     ) -> list[str]: ...
 
-    def asset_events(self, since: datetime, until: datetime | None = None) -> AsyncIterator[Rows]: ...
+    async def runs_of(
+        self, dag_id: str, until: datetime, state: Sequence[str], limit: int
+    ) -> list[dict[str, Any]]: ...
+
+    async def asset_events_of(self, dag_id: str, run_id: str, limit: int) -> list[dict[str, Any]]: ...

@@ -1,36 +1,23 @@
 """Rows of the board and of Airflow's REST answers as the facts of a mail, bounded in number and length."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 from monitor.delivery.confirm import MOMENT
-from monitor.events.data import AssetUpdatedData, DagRunData
-from monitor.render import Asset, Error, Fact, Run, Task
+from monitor.delivery.masks import shown_under
+from monitor.delivery.metrics import METRICS, flat
+from monitor.events.data import AssetUpdatedData, DagRunData, ImportErrorData, TaskInstanceData
+from monitor.render import Asset, Error, Fact, ImportTrouble, Run, Task
+from monitor.render.words import shortened
 
 MESSAGE_LENGTH = 600  # characters of an error's message
 LINE_LENGTH = 300  # characters of a line of a traceback or log
 TRACE_LINES = 20  # the last lines of a traceback: where it broke, and the error
-MAX_METRICS = 6
 MAX_DETAILS = 12  # of an asset's extra
 DETAIL_LENGTH = 160
 MAX_TRIGGERED = 10
-
-METRICS = {
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-    "roc_auc": "ROC AUC",
-    "auc": "AUC",
-    "f1": "F1",
-    "precision": "Precision",
-    "recall": "Recall",
-    "r2": "R²",
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "log_loss": "Log loss",
-    "loss": "Loss",
-}
-"""The numbers in an asset's extra that are told large, by the names that scikit-learn and its kin use."""
+LAST = datetime.max.replace(tzinfo=timezone.utc)
 
 
 def run_of(deployment: str, data: DagRunData) -> Run:
@@ -65,15 +52,40 @@ def task_of(row: Mapping[str, Any], known: Mapping[str, Any] | None = None) -> T
     )
 
 
+def by_end(task: Task) -> tuple[datetime, str]:
+    """The earliest failure first: it is the likeliest cause."""
+    return task.end or LAST, task.name
+
+
+def told_task(data: TaskInstanceData) -> Task:
+    """The task that an event is about."""
+    return task_of({**data.model_dump(exclude={"error"}), "error": data.error and data.error.model_dump()})
+
+
 def error_of(error: Mapping[str, Any]) -> Error:
     first, *more = str(error.get("message") or "").strip().splitlines() or [""]
     trace = str(error.get("traceback") or "").rstrip().splitlines()
     return Error(
-        type=error.get("type") or None,
+        type=shortened(str(error["type"]), DETAIL_LENGTH) if error.get("type") else None,
         message=first[:MESSAGE_LENGTH],
         lines=last_lines(trace or more, TRACE_LINES),
         lines_from="Traceback" if trace else "Message",
     )
+
+
+def trouble_of(data: ImportErrorData) -> ImportTrouble:
+    """What Airflow says of a file; the trace's last line names the error."""
+    lines = [line for line in data.stacktrace.rstrip().splitlines() if line.strip()]
+    said = lines[-1] if lines else ""
+    kind, _, message = said.partition(": ")
+    named = kind.isidentifier() or all(part.isidentifier() for part in kind.split("."))
+    error = Error(
+        type=kind if named and message else None,
+        message=(message if named and message else said)[:MESSAGE_LENGTH],
+        lines=last_lines(lines, TRACE_LINES),
+        lines_from="Traceback",
+    )
+    return ImportTrouble(data.filename, data.bundle_name, error)
 
 
 def last_lines(lines: list[str], number: int) -> tuple[str, ...]:
@@ -82,36 +94,21 @@ def last_lines(lines: list[str], number: int) -> tuple[str, ...]:
 
 def asset_of(data: AssetUpdatedData) -> Asset:
     """What an update says, without the metrics: those are told once, for the run."""
-    extra = {key: value for key, value in _flat(data.extra).items() if key not in METRICS}
+    extra = {key: value for key, value in flat(data.extra).items() if key not in METRICS}
+    source = " / ".join(part for part in (data.source_dag_id, data.source_task_id) if part)
     return Asset(
         name=data.asset.name,
         uri=data.asset.uri,
-        details=tuple(Fact(key.replace("_", " "), _short(extra[key])) for key in list(extra)[:MAX_DETAILS]),
+        details=tuple(
+            Fact(shortened(key.replace("_", " "), DETAIL_LENGTH), _short(shown_under(key, extra[key])))
+            for key in list(extra)[:MAX_DETAILS]
+        ),
         triggered=tuple(
             f"{run.get('dag_id')} / {run.get('run_id')}" for run in data.created_dagruns[:MAX_TRIGGERED]
         ),
+        source=source or None,
     )
 
 
-def metrics_of(updates: Iterable[AssetUpdatedData]) -> tuple[Fact, ...]:
-    """The metrics of a run's assets, each once."""
-    found: dict[str, str] = {}
-    for update in updates:
-        for key, value in _flat(update.extra).items():
-            if key in METRICS and isinstance(value, (int, float)) and not isinstance(value, bool):
-                found.setdefault(METRICS[key], f"{value:.4f}")
-    order = list(METRICS.values())
-    return tuple(Fact(label, found[label]) for label in sorted(found, key=order.index)[:MAX_METRICS])
-
-
-def _flat(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """An extra with what stands under `metrics` beside the rest."""
-    nested = extra.get("metrics")
-    if not isinstance(nested, Mapping):
-        return dict(extra)
-    return {**{key: value for key, value in extra.items() if key != "metrics"}, **nested}
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= DETAIL_LENGTH else text[: DETAIL_LENGTH - 1] + "…"
+def _short(text: str) -> str:
+    return shortened(text, DETAIL_LENGTH)

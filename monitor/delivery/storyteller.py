@@ -1,172 +1,147 @@
-"""Gather what a mail tells: the event, what the log knows of the run, and what Airflow adds.
-
-Airflow's part is a gain, not a need: where it fails or takes too long, the mail goes out with what is known.
-"""
+"""Gather what a mail tells: the events, what the log knows of them, and what Airflow adds."""
 
 import asyncio
-import json
-import logging
-from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 
-from sqlalchemy import Connection
-
-from monitor import board, event_log
 from monitor.board import RunName
 from monitor.database import Database
 from monitor.delivery.airflow import Airflow
-from monitor.delivery.facts import asset_of, last_lines, metrics_of, run_of, task_of
-from monitor.errors import AirflowError
-from monitor.event_log import Filter
-from monitor.events import Event, parse_event
-from monitor.events.data import AssetUpdatedData, DagRunData
-from monitor.render import Error, Story, Task
-
-ASK_SECONDS = 20.0  # for each of the few questions to Airflow: far within the lease
-LOGS = 5  # failed tasks whose log is read: the mail shows as many in full
-LOG_LINES = 20
-MAX_UPDATES = 50  # asset events of one run
-ASSET_PAGES = 10  # of Airflow's asset events of the run's time that are looked through
-MARGIN = timedelta(seconds=2)  # clocks of workers and api-servers differ a little
-LAST = datetime.max.replace(tzinfo=timezone.utc)
-
-T = TypeVar("T")
-Row = Mapping[str, Any]
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Known:
-    """What the database holds of a run."""
-
-    tasks: list[board.Row]
-    updates: list[AssetUpdatedData]
+from monitor.delivery.asking import asked
+from monitor.delivery.differences import changes_of
+from monitor.delivery.facts import asset_of, run_of, told_task, trouble_of
+from monitor.delivery.history import ASKED, ASKED_STATES, History, PastRun, from_airflow
+from monitor.delivery.known import Known, begun, known_of
+from monitor.delivery.metrics import metrics_of
+from monitor.delivery.run_tasks import all_tasks, failed_tasks, with_log
+from monitor.delivery.told import Told
+from monitor.delivery.updates import updates_of
+from monitor.delivery.watched import facts_of, watch_of
+from monitor.events import Event
+from monitor.events.data import (
+    AssetUpdatedData,
+    DagRunData,
+    ImportErrorData,
+    ImportErrorMendedData,
+    TaskInstanceData,
+    WatchData,
+)
+from monitor.outbox import Kind
+from monitor.render import Asset, Error, ImportTrouble, Run, Story
 
 
-async def tell(database: Database, airflow: Airflow | None, event: Event, unconfirmed: str | None) -> Story:
-    """The story of a run's end. `airflow` is None where there is none or where it cannot be asked."""
-    data = event.data
-    if not isinstance(data, DagRunData):
-        raise TypeError(f"no story is told of {event.type}")
-    name = RunName(event.deployment, data.dag_id, data.run_id)
-    known = await database.read(lambda connection: _known(connection, name))
-    story = Story(event.id, event.type, run_of(event.deployment, data), unconfirmed=unconfirmed)
-    if data.state == "failed":
-        return replace(story, failed=await _failed(airflow, name, known))
-    updates = await _updates(airflow, data, known)
+async def tell(database: Database, airflow: Airflow | None, told: Told) -> Story:
+    """The story of a notification. `airflow` is None where there is none or where it cannot be asked."""
+    known = await database.read(lambda connection: known_of(connection, told))
+    story = begun(told, known)
+    lead = told.lead
+    if lead is None or told.notification.kind is Kind.DIGEST:
+        return story
+    match lead.data:
+        case DagRunData():
+            run = run_of(lead.deployment, lead.data)
+            return await _run(database, airflow, story, run, known)
+        case TaskInstanceData():
+            return await _task(airflow, story, lead.data, known)
+        case ImportErrorData():
+            return replace(story, import_trouble=trouble_of(lead.data))
+        case ImportErrorMendedData():
+            mended = ImportTrouble(lead.data.filename, lead.data.bundle_name, Error(None, ""))
+            return replace(story, import_trouble=mended)
+        case AssetUpdatedData():
+            return _asset(story, lead.data, known)
+        case WatchData():
+            return await _watch(airflow, story, lead, lead.data, known)
+    return replace(story, facts=facts_of(lead.data))
+
+
+async def _run(database: Database, airflow: Airflow | None, story: Story, run: Run, known: Known) -> Story:
+    """The story of a run's end."""
+    name = RunName(run.deployment, run.dag_id, run.run_id)
+    comparing = _compared(airflow, story, run, known)
+    if run.state == "failed":
+        compared, failed = await asyncio.gather(comparing, failed_tasks(airflow, name, known.tasks))
+        return replace(compared, failed=failed)
+    if story.kind == Kind.RECOVERED.value:
+        return await comparing
+    compared, tasks, updates = await asyncio.gather(
+        comparing, all_tasks(airflow, name, known.tasks), updates_of(database, airflow, name)
+    )
+    before: Sequence[AssetUpdatedData] = ()
+    if metrics_of(updates) and (good := compared.last_good):
+        before = await updates_of(database, airflow, RunName(good.deployment, good.dag_id, good.run_id))
+    assets = tuple(asset_of(update) for update in updates)
+    return replace(compared, tasks=tasks, metrics=metrics_of(updates, before), assets=assets)
+
+
+async def _task(airflow: Airflow | None, story: Story, data: TaskInstanceData, known: Known) -> Story:
+    name = RunName(story.deployment, data.dag_id, data.run_id)
+    row = known.run
+    run = Run(story.deployment, data.dag_id, data.run_id, row["state"] if row else "running")
+    if row:
+        run = replace(run, start=row["start_date"], queued_at=row["queued_at"], end=row["end_date"])
+    compared, task = await asyncio.gather(
+        _compared(airflow, story, run, known), with_log(airflow, name, told_task(data))
+    )
+    return replace(compared, task=task)
+
+
+def _asset(story: Story, data: AssetUpdatedData, known: Known) -> Story:
+    run = None
+    if data.source_dag_id and data.source_run_id:
+        run = Run(story.deployment, data.source_dag_id, data.source_run_id, "")
+    return replace(story, run=run, assets=(asset_of(data),), metrics=metrics_of([data], known.before))
+
+
+async def _watch(airflow: Airflow | None, story: Story, lead: Event, data: WatchData, known: Known) -> Story:
+    asset = lead.get("asset")
+    watch = watch_of(lead, data)
+    told = replace(story, watch=watch, facts=facts_of(data))
+    if asset is not None:
+        return replace(told, assets=(Asset(asset.name, asset.uri),))
+    dag_id = lead.get("dag_id")
+    if not dag_id or not lead.type.startswith("windsock.run."):
+        return told
+    run = Run(
+        story.deployment,
+        dag_id,
+        lead.get("run_id") or "",
+        "running",
+        run_type=lead.get("run_type"),
+        queued_at=lead.get("queued_at"),
+        start=lead.get("start_date"),
+    )
+    compared = await _compared(airflow, told, run, known)
+    return replace(compared, changes=(), unlisted_changes=0)
+
+
+async def _compared(airflow: Airflow | None, story: Story, run: Run, known: Known) -> Story:
+    """The story of a run with how it went lately, and what is otherwise than in the last good one."""
+    story = replace(story, run=run)
+    until = run.start or run.queued_at or story.at
+    if until is None:
+        return story
+    runs = None
+    if airflow is not None:
+        runs = await asked(_from_airflow(airflow, run, until), f"the recent runs of {run.dag_id}")
+    history = History.of(known.runs if runs is None else runs, run, until)
+    good = history.last_good
+    # A run as its event tells it has its end; as a list of a moment ago has it, it may still run.
+    this = replace(history.this, run=run) if history.this else None
+    changes, more = changes_of(this, good) if this and good else ((), 0)
     return replace(
         story,
-        tasks=await _tasks(airflow, name, known),
-        metrics=metrics_of(updates),
-        assets=tuple(asset_of(update) for update in updates),
+        last_good=good.run if good else None,
+        changes=changes,
+        unlisted_changes=more,
+        history=history.chart(run),
     )
 
 
-def _known(connection: Connection, name: RunName) -> _Known:
-    wanted = Filter.of(
-        type=["airflow.asset.updated"],
-        deployment=[name.deployment],
-        dag_id=[name.dag_id],
-        run_id=[name.run_id],
-    )
-    logged = event_log.read_before(connection, None, MAX_UPDATES, wanted)
-    events = [parse_event(json.loads(found.body)) for found in reversed(logged)]
-    updates = [event.data for event in events if isinstance(event.data, AssetUpdatedData)]
-    # A filter reads * and ? in a name as globs; here they are letters.
-    return _Known(board.tasks(connection, name), [one for one in updates if _is_of(one, name)])
-
-
-def _is_of(update: AssetUpdatedData, name: RunName) -> bool:
-    return (update.source_dag_id, update.source_run_id) == (name.dag_id, name.run_id)
-
-
-async def _failed(airflow: Airflow | None, name: RunName, known: _Known) -> tuple[Task, ...]:
-    """The failed tasks: Airflow's list where there is one, with the errors that only the log has."""
-    rows = None
-    if airflow is not None:
-        rows = await _asked(airflow.task_instances(name.dag_id, name.run_id, ("failed",)), "failed tasks")
-    failed = [row for row in known.tasks if row["state"] == "failed"] if rows is None else rows
-    tasks = sorted((_joined(row, known) for row in failed), key=lambda task: (task.end or LAST, task.name))
-    if airflow is None:
-        return tuple(tasks)
-    shown = [await _with_log(airflow, name, task) for task in tasks[:LOGS]]
-    return (*shown, *tasks[LOGS:])
-
-
-async def _tasks(airflow: Airflow | None, name: RunName, known: _Known) -> tuple[Task, ...]:
-    rows = None
-    if airflow is not None:
-        rows = await _asked(airflow.task_instances(name.dag_id, name.run_id), "tasks")
-    tasks = [_joined(row, known) for row in (known.tasks if rows is None else rows)]
-    return tuple(sorted(tasks, key=lambda task: (task.start or task.end or LAST, task.name)))
-
-
-def _joined(row: Row, known: _Known) -> Task:
-    key = ("task_id", "map_index", "try_number")
-    same = (other for other in known.tasks if all(other[name] == row.get(name) for name in key))
-    return task_of(row, next(same, None))
-
-
-async def _with_log(airflow: Airflow, name: RunName, task: Task) -> Task:
-    """The task with the end of its log, where no traceback was reported."""
-    if task.error and task.error.lines:
-        return task
-    lines = await _asked(
-        airflow.log_tail(name.dag_id, name.run_id, task.task_id, task.map_index, task.try_number, LOG_LINES),
-        f"the log of {task.name}",
-    )
-    if not lines:
-        return task
-    error = task.error or Error(None, "")
-    return replace(task, error=replace(error, lines=last_lines(lines, LOG_LINES), lines_from="Log"))
-
-
-async def _updates(airflow: Airflow | None, data: DagRunData, known: _Known) -> list[AssetUpdatedData]:
-    """The assets that the run updated. Airflow is asked: the log may hear of the last one late."""
-    found = None
-    if airflow is not None and data.start_date is not None:
-        found = await _asked(_asset_events(airflow, data, data.start_date), "asset events")
-    return found or known.updates
-
-
-async def _asset_events(airflow: Airflow, data: DagRunData, start: datetime) -> list[AssetUpdatedData]:
-    until = data.end_date + MARGIN if data.end_date else None
-    found: list[AssetUpdatedData] = []
-    looked = 0
-    async for page in airflow.asset_events(start - MARGIN, until):
-        rows = [
-            row
-            for row in page.rows
-            if (row.get("source_dag_id"), row.get("source_run_id")) == (data.dag_id, data.run_id)
-        ]
-        found += [_update(row) for row in rows]
-        looked += 1
-        if looked >= ASSET_PAGES or len(found) >= MAX_UPDATES:
-            break
-    return found[:MAX_UPDATES]
-
-
-def _update(row: Row) -> AssetUpdatedData:
-    """An asset event of REST as the log would have it."""
-    asset = {"name": row.get("name") or row.get("uri"), "uri": row.get("uri"), "group": row.get("group")}
-    fields = ("timestamp", "extra", "source_dag_id", "source_run_id", "source_task_id", "created_dagruns")
-    return AssetUpdatedData.model_validate(
-        {
-            **{name: row[name] for name in fields if row.get(name) is not None},
-            "asset": asset,
-            "asset_event_id": row.get("id"),
-            "reported_by": "reconciler",
-        }
-    )
-
-
-async def _asked(question: Coroutine[Any, Any, T], what: str) -> T | None:
-    """Airflow's answer, or None: no answer stops a mail."""
-    try:
-        return await asyncio.wait_for(question, ASK_SECONDS)
-    except (AirflowError, TimeoutError, asyncio.TimeoutError, ValueError) as error:
-        logger.warning("a mail goes out without %s: %s", what, str(error) or type(error).__name__)
-        return None
+async def _from_airflow(airflow: Airflow, run: Run, until: datetime) -> list[PastRun]:
+    """Airflow's list; the last good run too, where it is longer ago."""
+    rows = await airflow.runs_of(run.dag_id, until, ASKED_STATES, ASKED)
+    if not any(row.get("state") == "success" for row in rows):
+        rows = [*rows, *await airflow.runs_of(run.dag_id, until, ("success",), 1)]
+    return from_airflow(run.deployment, rows)

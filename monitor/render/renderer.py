@@ -1,52 +1,60 @@
-"""A story and a template's name in, a mail out. Rendering never fails: where a template does, a plain mail
-tells the facts and the reason is handed back, so that a typo in a template costs its looks and not its news.
-
-A template is two files, `<name>.txt.j2` and `<name>.html.j2`; the text one has a block `subject`.
+"""A story and a template's name in, a mail out. Rendering never fails: where a user's template does, the
+built-in one is used; where that does, a plain mail tells the facts. The reason is handed back, so that a typo
+in a template costs its looks and not its news.
 """
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from email.message import EmailMessage
-from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-from markupsafe import escape
+from jinja2 import TemplateNotFound
 
 from monitor.clock import Clock
 from monitor.render import links
+from monitor.render.bounds import MAX_HTML, tighter
+from monitor.render.chart import chart_of
+from monitor.render.choice import TEMPLATES, usual
+from monitor.render.clean import cleaned
 from monitor.render.folder import templates_folder
-from monitor.render.story import Story, Task
-from monitor.render.words import FILTERS, finalize, header, line, span, when
+from monitor.render.letter import HEADER_LENGTH, REPLY, Letter, Written, message_of
+from monitor.render.marks import mark_of
+from monitor.render.moments import zone_of
+from monitor.render.plain import plainly
+from monitor.render.samples import sample
+from monitor.render.story import Run, Story, Task
+from monitor.render.templates import NAME, Templates, names_in, shared_in
+from monitor.render.words import header, line
 
-SUBJECT_LENGTH = 150  # characters: inboxes show 60 to 100, and the rest is in the mail
-HEADER_LENGTH = 250
-MARKS = {"failed": "✗", "success": "✓"}
+SUBJECT_LENGTH = 120  # characters: inboxes show 60 to 100, and the rest is in the mail
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Letter:
-    """What is fixed about a mail before it is written."""
-
-    message_id: str
-    recipients: tuple[str, ...]
-    rule: str
 
 
 @dataclass(frozen=True)
 class Rendered:
     message: EmailMessage
     subject: str
+    text: str
+    html: str
     problem: str | None
-    """Why the template could not be used and a plain mail was written instead."""
+    """Why the template that was asked for could not be used, and what was used instead."""
+
+
+@dataclass(frozen=True)
+class TemplateInfo:
+    name: str
+    overridden: bool
+    """Whether the user's folder has a file of it."""
+    problem: str | None
+    """Why the user's own cannot be used, as its preview shows."""
 
 
 class Renderer:
-    """Writes mails. `airflow_urls` is how people reach each deployment's Airflow; it may lack some."""
+    """Writes mails. `airflow_urls` is how people reach each deployment's Airflow; it may lack some.
+    `overrides` is the user's folder of templates."""
 
     def __init__(
         self,
@@ -55,85 +63,108 @@ class Renderer:
         airflow_urls: Mapping[str, str],
         clock: Clock,
         folder: Path | None = None,
+        overrides: Path | None = None,
     ) -> None:
         self._sender = sender
         self._monitor_url = monitor_url
         self._airflow_urls = airflow_urls
         self._clock = clock
-        self._templates = _environment((folder or templates_folder()) / "email")
+        built_in = (folder or templates_folder()) / "email"
+        self._built_in = Templates.built_in(built_in)
+        self._overrides = overrides
+        self._of_user = Templates.of_user(overrides, built_in) if overrides else None
 
     def render(self, template: str, story: Story, letter: Letter) -> Rendered:
         """Write the mail that tells this story. Raises ValueError only for an address that is none."""
-        problem = None
-        try:
-            subject, text, html = self._from_templates(template, story, letter)
-        except Exception as error:  # a template is a program of its user's: anything may go wrong in it
-            logger.exception("the template %r failed; a plain mail is sent instead", template)
-            problem = header(f"template {template}: {type(error).__name__}: {error}", HEADER_LENGTH)
-            subject, text, html = self._plainly(story, problem)
-        subject = header(subject, SUBJECT_LENGTH)
-        return Rendered(self._message(subject, text, html, story, letter), subject, problem)
+        written, problem = self._written(template, cleaned(story), replace(letter, rule=line(letter.rule)))
+        subject = header(letter.subject or written.subject, SUBJECT_LENGTH)
+        written = replace(written, subject=REPLY + subject if letter.subject else subject)
+        message = message_of(written, letter, self._sender, story.event_id, self._clock())
+        return Rendered(message, written.subject, written.text, written.html, problem)
 
-    def _from_templates(self, name: str, story: Story, letter: Letter) -> tuple[str, str, str]:
-        text = self._templates.get_template(f"{name}.txt.j2")
-        html = self._templates.get_template(f"{name}.html.j2")
-        values = self._values(story, letter)
-        subject = "".join(text.blocks["subject"](text.new_context(values)))
-        return subject, text.render(values), html.render({**values, "subject": subject.strip()})
+    def preview(self, template: str, hostile: bool = False) -> Rendered:
+        """The template with a sample story, or with one whose every name is meant to do harm."""
+        story, letter = sample(template, hostile)
+        return self.render(template, story, letter)
+
+    def templates(self) -> list[TemplateInfo]:
+        """Every template, the user's own too; each of the user's is tried."""
+        own, all_own = names_in(self._overrides), shared_in(self._overrides)
+        names = [*TEMPLATES, *sorted(own - set(TEMPLATES))]
+        return [
+            TemplateInfo(name, name in own, self.preview(name).problem if all_own or name in own else None)
+            for name in names
+        ]
+
+    def _written(self, template: str, story: Story, letter: Letter) -> tuple[Written, str | None]:
+        problem = None
+        for name, templates, whose in self._candidates(template, story):
+            try:
+                return self._write(templates, name, story, letter), problem
+            except Exception as error:  # a template is a program of its user's: anything may go wrong in it
+                logger.exception("%s %r failed; the next best is used", whose, name)
+                problem = problem or header(f"{whose} {name}: {_said(error)}", HEADER_LENGTH)
+        zone, url = zone_of(letter.timezone), links.monitor(self._monitor_url, story)
+        return plainly(story, zone, url, problem or "there is none"), problem
+
+    def _candidates(self, template: str, story: Story) -> Iterator[tuple[str, Templates, str]]:
+        """Which templates to try, the best first."""
+        normal = usual(story.kind, story.event_type)
+        name = template if NAME.fullmatch(template) else normal
+        own = name in names_in(self._overrides) or shared_in(self._overrides)
+        if self._of_user and own:
+            yield name, self._of_user, "your template"
+        if not (self._of_user and own and name not in TEMPLATES):
+            yield name, self._built_in, "the template"
+        if name != normal:
+            yield normal, self._built_in, "the template"
+
+    def _write(self, templates: Templates, name: str, story: Story, letter: Letter) -> Written:
+        """Within what mail programs show, where it can be made so."""
+        fewer = tighter(story)
+        written = templates.write(name, self._values(next(fewer), letter))
+        for told in fewer:
+            if len(written.html.encode()) <= MAX_HTML:
+                break
+            written = templates.write(name, self._values(told, letter))
+        return written
 
     def _values(self, story: Story, letter: Letter) -> dict[str, Any]:
-        run, airflow = story.run, self._airflow_urls.get(story.run.deployment)
+        airflow = self._airflow_urls.get(story.deployment)
 
-        def task_url(task: Task) -> str | None:
-            return links.airflow_task(airflow, run, task) if airflow else None
+        def task_url(run: Run | None, task: Task) -> str | None:
+            return links.airflow_task(airflow, run, task) if airflow and run else None
 
+        def run_url(run: Run | None) -> str | None:
+            known = run is not None and self._airflow_urls.get(run.deployment)
+            return links.airflow_run(known, run) if known and run else None
+
+        since = story.since
+        to_acknowledge = since is not None and since.closed_at is None and since.acked_by is None
         return {
             "story": story,
-            "run": run,
+            "run": story.run,
+            "since": story.since,
+            "chart": chart_of(story.history),
+            "mark": mark_of(story.event_type),
+            "deployment": story.deployment,
+            # With one Airflow, its name says nothing.
+            "named": f"[{story.deployment}] " if set(self._airflow_urls) != {story.deployment} else "",
             "rule": letter.rule,
-            "airflow_url": links.airflow_run(airflow, run) if airflow else None,
-            "windsock_url": links.monitor_run(self._monitor_url, run),
+            "is_reply": letter.subject is not None,
+            "zone": zone_of(letter.timezone),
+            "airflow_url": links.airflow(airflow, story) if airflow else None,
+            "windsock_url": links.monitor(self._monitor_url, story),
             "task_url": task_url,
+            "run_url": run_url,
+            "silence_url": letter.silence_url,
+            "acknowledge_url": letter.acknowledge_url if to_acknowledge else None,
+            "unsubscribe_url": letter.unsubscribe_url,
         }
 
-    def _plainly(self, story: Story, problem: str) -> tuple[str, str, str]:
-        run = story.run
-        subject = f"[{run.deployment}] {MARKS.get(run.state, '·')} {run.dag_id}: {run.state}"
-        facts = [
-            f"DAG {run.dag_id}: {run.state}" + (" (unconfirmed)" if story.unconfirmed else ""),
-            f"Run {run.run_id} of {run.deployment}",
-            f"Began {when(run.start or run.queued_at)}, ended {when(run.end)}, took {span(run.duration)}",
-            *(f"Task {t.name} failed: {t.error.headline if t.error else ''}" for t in story.failed),
-            links.monitor_run(self._monitor_url, run),
-            f"This mail is plain because its template failed: {problem}",
-        ]
-        text = "\n".join(map(line, facts)) + "\n"
-        return subject, text, f"<!DOCTYPE html><html><body><pre>{escape(text)}</pre></body></html>"
 
-    def _message(self, subject: str, text: str, html: str, story: Story, letter: Letter) -> EmailMessage:
-        message = EmailMessage()
-        message["Subject"] = subject
-        message["From"] = f"Windsock <{self._sender}>"
-        message["To"] = ", ".join(letter.recipients)
-        message["Date"] = format_datetime(self._clock())
-        message["Message-ID"] = letter.message_id
-        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers, no loops
-        message["X-Auto-Response-Suppress"] = "All"  # the same, for Exchange
-        message["X-Windsock-Event"] = header(story.event_id, HEADER_LENGTH)
-        message.set_content(text)
-        message.add_alternative(html, subtype="html")
-        return message
-
-
-def _environment(folder: Path) -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=select_autoescape(disabled_extensions=("txt.j2",), default=True),
-        undefined=StrictUndefined,
-        finalize=finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(FILTERS)
-    return environment
+def _said(error: Exception) -> str:
+    if isinstance(error, TemplateNotFound):
+        return f"there is no file {error.name}"
+    where = getattr(error, "lineno", None)
+    return f"{type(error).__name__}: {error}" + (f" (line {where})" if where else "")

@@ -1,12 +1,15 @@
-"""What a mail tells: the facts, gathered and bounded before any template sees them."""
+"""What a mail tells: plain facts, gathered and bounded before any template sees them."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+Value = str | datetime | timedelta
+"""A moment is told in the reader's zone, a duration as people say it."""
+
 
 @dataclass(frozen=True)
 class Error:
-    """Why a task failed, as far as anyone said."""
+    """Why something failed, as far as anyone said."""
 
     type: str | None
     message: str
@@ -75,31 +78,169 @@ class Fact:
     """A label and what stands beside it."""
 
     label: str
+    value: Value
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that a run gave, and by how much it moved since the last good run."""
+
+    label: str
     value: str
+    change: str = ""
 
 
 @dataclass(frozen=True)
 class Asset:
-    """An asset that the run updated."""
+    """An asset that was updated."""
 
     name: str
     uri: str
     details: tuple[Fact, ...] = ()
     triggered: tuple[str, ...] = ()
     """The runs that the update started, as `dag_id / run_id`."""
+    source: str | None = None
+    """What updated it, as `dag_id / task_id`."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is otherwise than in the last good run. None: it was not there, or is not any more."""
+
+    label: str
+    before: Value | None
+    now: Value | None
+    note: str = ""
+    """By how much: `×1.9`, `+0.0043`."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """One run of the recent ones, for the chart."""
+
+    run_id: str
+    state: str
+    start: datetime | None
+    duration: timedelta | None
+    is_this: bool = False
+
+    @property
+    def is_good(self) -> bool:
+        return self.state == "success"
+
+
+@dataclass(frozen=True)
+class Since:
+    """The incident: how long something has been wrong."""
+
+    id: int
+    title: str
+    failures: int
+    """That joined it, the first one too."""
+    opened_at: datetime
+    """Of the first failure."""
+    last_at: datetime
+    closed_at: datetime | None = None
+    acked_by: str | None = None
+    ack_reason: str | None = None
+    openings: int = 0
+    """How often the same went wrong lately, this time too; 0: nobody counted."""
+
+    @property
+    def lasted(self) -> timedelta:
+        return (self.closed_at or self.last_at) - self.opened_at
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One event of several that a mail tells of."""
+
+    event_id: str
+    type: str
+    at: datetime
+    subject: str
+    """What it is listed under: the DAG, the asset, the file."""
+    what: str
+    """A few words: `failed at load: ValueError: …`."""
+    mark: str = "·"
+    """✗ for what is wrong, ✓ for what is well."""
+    run: Run | None = None
+    task: Task | None = None
+
+    @property
+    def duration(self) -> timedelta | None:
+        return self.task.duration if self.task else self.run.duration if self.run else None
+
+
+@dataclass(frozen=True)
+class ImportTrouble:
+    """A file that Airflow could not import."""
+
+    filename: str
+    bundle: str | None
+    error: Error
+
+    @property
+    def name(self) -> str:
+        return self.filename.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a watch found."""
+
+    what: str
+    """One sentence."""
+    word: str
+    """late, missing, stuck, stale, unconsumed, unreachable, failing, recovered."""
+    since: datetime | None = None
+    name: str | None = None
+    """The watch's, in the rules file."""
+    facts: tuple[Fact, ...] = ()
 
 
 @dataclass(frozen=True)
 class Story:
-    """Everything that a mail about a run may tell."""
+    """Everything that a mail may tell. What is unknown, or is not of this kind of event, is empty."""
 
     event_id: str
     event_type: str
-    run: Run
+    deployment: str
+    subject: str
+    """The event's own: what it is about."""
+    at: datetime | None = None
+    kind: str = "opened"
+    """The notification's."""
+    run: Run | None = None
+    task: Task | None = None
+    """What the event is about, where it is a task's."""
     failed: tuple[Task, ...] = ()
-    """The earliest failure first: it is the likeliest cause."""
+    """The run's failed tasks, the earliest failure first: it is the likeliest cause."""
     tasks: tuple[Task, ...] = ()
-    metrics: tuple[Fact, ...] = ()
+    metrics: tuple[Metric, ...] = ()
     assets: tuple[Asset, ...] = ()
+    since: Since | None = None
+    last_good: Run | None = None
+    changes: tuple[Change, ...] = ()
+    unlisted_changes: int = 0
+    history: tuple[Past, ...] = ()
+    """The DAG's recent runs, oldest first, this one last."""
+    happenings: tuple[Happening, ...] = ()
+    """What it tells of, oldest first, where it is more than one."""
+    earlier: int = 0
+    """Happenings before those, which are only counted."""
+    import_trouble: ImportTrouble | None = None
+    watch: Watch | None = None
+    facts: tuple[Fact, ...] = ()
+    """The main fields of an event that has no form of its own."""
     unconfirmed: str | None = None
     """Why Airflow's word is missing; None where it agreed, or where there is no Airflow to ask."""
+
+    @property
+    def count(self) -> int:
+        """How many events it tells of."""
+        return len(self.happenings) + self.earlier or 1
+
+    @property
+    def dag_id(self) -> str | None:
+        return self.run.dag_id if self.run else None

@@ -1,7 +1,7 @@
 """Values as people read them, and texts as mail programs and terminals can bear them."""
 
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 
 from markupsafe import Markup
 
@@ -18,7 +18,7 @@ def line(text: str) -> str:
 
 
 def finalize(value: object) -> object:
-    """Jinja's last look at each value: text is one safe line, and None is nothing."""
+    """A page's last look at each value: text is one safe line, and None is nothing."""
     if value is None:
         return ""
     return line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
@@ -31,10 +31,6 @@ def shortened(text: str, limit: int) -> str:
 def header(text: str, limit: int) -> str:
     """The text as a header's value: one line, single spaces, bounded."""
     return shortened(SPACES.sub(" ", line(text)).strip(), limit)
-
-
-def when(moment: datetime | None) -> str:
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC") if moment else "–"
 
 
 def span(duration: timedelta | None) -> str:
@@ -53,4 +49,12 @@ def span(duration: timedelta | None) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
-FILTERS = {"when": when, "span": span, "shortened": shortened}
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """1 failure · 3 failures"""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def nth(number: int) -> str:
+    """1st · 2nd · 3rd · 11th"""
+    teen = 10 <= number % 100 <= 20
+    return f"{number}{'th' if teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"

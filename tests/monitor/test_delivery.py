@@ -4,7 +4,7 @@ The database and the SMTP server are real; Airflow is a scripted object, which s
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.message import EmailMessage
@@ -51,11 +51,6 @@ def database(tmp_path: Path) -> Any:
 
 
 @dataclass
-class Page:
-    rows: list[dict[str, Any]]
-
-
-@dataclass
 class ScriptedAirflow:
     """Says what it is told to say; an exception is raised."""
 
@@ -63,6 +58,7 @@ class ScriptedAirflow:
     tasks: list[dict[str, Any]] | Exception = field(default_factory=list)
     log: list[str] | Exception = field(default_factory=list)
     assets: list[dict[str, Any]] | Exception = field(default_factory=list)
+    runs: list[dict[str, Any]] | Exception = field(default_factory=list)
     asked: int = 0
 
     async def dag_run(self, dag_id: str, run_id: str) -> dict[str, Any]:
@@ -79,8 +75,13 @@ class ScriptedAirflow:
     ) -> list[str]:
         return _said(self.log)
 
-    async def asset_events(self, since: datetime, until: datetime | None = None) -> AsyncIterator[Page]:
-        yield Page(_said(self.assets))
+    async def runs_of(
+        self, dag_id: str, until: datetime, state: Sequence[str], limit: int
+    ) -> list[dict[str, Any]]:
+        return _said(self.runs)
+
+    async def asset_events_of(self, dag_id: str, run_id: str, limit: int) -> list[dict[str, Any]]:
+        return [row for row in _said(self.assets) if row["source_run_id"] == run_id]
 
 
 def _said(answer: T | Exception) -> T:
@@ -182,7 +183,7 @@ def test_a_failure_is_confirmed_enriched_and_sent_once(
     failed_run(office)
     asyncio.run(office.work())
     [text] = texts(mailbox)
-    assert text.startswith("[local] ✗ etl failed at killed[4] and 1 more")
+    assert text.startswith("✗ etl failed at killed[4] and 1 more")
     for fact in ("ValueError: no such table", "  boom", "Killed by signal 9", "worker-1"):
         assert fact in text
     assert "fine" not in text

@@ -1,0 +1,116 @@
+"""A DAG's recent runs: Airflow's list where it can be asked, else the board's, which knows no version and no
+conf. The run that is told of is the last of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from monitor import board
+from monitor.delivery.confirm import MOMENT
+from monitor.render import Past, Run
+
+SHOWN = 16  # bars: as many as a phone shows side by side
+ASKED = 24  # rows: some may be running, or later occurrences of a run that was cleared
+LOOKED_AT = 60  # rows of the board, which has every state and the order of arrival
+ENDS = ("success", "failed")
+ASKED_STATES = (*ENDS, "running")
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """One run, with what there is to compare. None: not known."""
+
+    run: Run
+    version: str | None = None
+    bundle_version: str | None = None
+    conf: Mapping[str, Any] | None = None
+    by: str | None = None
+    """Who or what started it."""
+
+
+def from_board(connection: Connection, deployment: str, dag_id: str) -> list[PastRun]:
+    """The DAG's latest runs; the last good one too, however long ago it was."""
+    visible = frozenset({(deployment, dag_id)})
+    latest = board.runs(connection, LOOKED_AT, visible=visible, dag_id=dag_id)
+    if not any(row["state"] == "success" for row in latest):
+        latest += board.runs(connection, 1, visible=visible, dag_id=dag_id, state="success")
+    return [PastRun(_run(deployment, row)) for row in latest]
+
+
+def from_airflow(deployment: str, rows: Sequence[Mapping[str, Any]]) -> list[PastRun]:
+    """Airflow's list. Raises ValueError where its rows are none."""
+    return [
+        PastRun(
+            run=_run(deployment, {**row, "run_id": row.get("dag_run_id")}),
+            version=_version(row),
+            bundle_version=row.get("bundle_version") or None,
+            conf=row.get("conf") or {},
+            by=row.get("triggering_user_name") or row.get("triggered_by") or None,
+        )
+        for row in rows
+    ]
+
+
+def _run(deployment: str, row: Mapping[str, Any]) -> Run:
+    moments = ("logical_date", "queued_at", "start_date", "end_date")
+    logical, queued, start, end = (MOMENT.validate_python(row.get(name)) for name in moments)
+    return Run(
+        deployment=deployment,
+        dag_id=str(row["dag_id"]),
+        run_id=str(row["run_id"]),
+        state=str(row["state"]),
+        run_type=row.get("run_type"),
+        logical_date=logical,
+        queued_at=queued,
+        start=start,
+        end=end,
+    )
+
+
+def _version(row: Mapping[str, Any]) -> str | None:
+    numbers = [one.get("version_number") for one in row.get("dag_versions") or () if isinstance(one, dict)]
+    return str(max(number for number in numbers if isinstance(number, int))) if any(numbers) else None
+
+
+@dataclass(frozen=True)
+class History:
+    """The runs up to the one that is told of."""
+
+    this: PastRun | None
+    before: tuple[PastRun, ...]
+    """Ended, oldest first."""
+
+    @classmethod
+    def of(cls, runs: Sequence[PastRun], this: Run | None, until: datetime) -> "History":
+        """`this`: the run as its event tells it, which may be more than the lists know by now."""
+        mine = next((one for one in runs if this and one.run.run_id == this.run_id), None)
+        earlier = {
+            one.run.run_id: one
+            for one in runs
+            if one.run.state in ENDS
+            and (this is None or one.run.run_id != this.run_id)
+            and one.run.start is not None
+            and one.run.start <= until
+        }
+        ordered = sorted(earlier.values(), key=lambda one: (one.run.start or until, one.run.run_id))
+        known = mine or (PastRun(this) if this else None)
+        return cls(known, tuple(ordered))
+
+    @property
+    def last_good(self) -> PastRun | None:
+        return next((one for one in reversed(self.before) if one.run.state == "success"), None)
+
+    def chart(self, this: Run | None) -> tuple[Past, ...]:
+        """The latest runs, and this one at the end where it has ended."""
+        shown = [_past(one.run, False) for one in self.before]
+        if this is not None and this.state in ENDS:
+            shown.append(_past(this, True))
+        return tuple(shown[-SHOWN:])
+
+
+def _past(run: Run, is_this: bool) -> Past:
+    took = run.duration
+    return Past(run.run_id, run.state, run.start, took if took and took > timedelta(0) else None, is_this)
