@@ -44,7 +44,7 @@ def _receiver(path: Path, receiver: Receiver, check_url: CheckUrl | None) -> Ite
     for number, url in enumerate(receiver.apprise):
         against = check_url(url.get_secret_value()) if check_url else None
         if against:
-            yield Found((*path, "apprise", number), f"is no Apprise URL that can be used: {against}")
+            yield Found((*path, "apprise", number), f"cannot be used: {against}")
     for number, webhook in enumerate(receiver.webhook):
         yield from _webhook((*path, "webhook", number), webhook)
 
