@@ -66,7 +66,9 @@ class Engine:
         counts = why_not is None and (taking or not event.type.startswith(TASKS))
         change = incidents.apply(connection, seq, event) if counts else Change(Course.NONE)
         case = _Case(connection, seq, event, now, facts, change, why_not)
-        decided = [self._decide(case, rules, rule) for rule in taking]
+        # Who is told of a recovery is not told of the same success besides, whatever the rules' order.
+        first = sorted(taking, key=lambda rule: "recovered" not in rule.tell)
+        decided = [self._decide(case, rules, rule) for rule in first]
         outbox.note(connection, [one for one in decided if one])
         return any(one and one.notification_id is not None for one in decided)
 
@@ -111,7 +113,8 @@ class Engine:
         """Who is told, and why nobody is where that is so."""
         targets = rules.targets(rule, case.facts)
         if not targets:
-            return [], "nobody is named to be told: set NOTIFICATION_EMAIL_TO, or `to` of the rule"
+            refused = "".join(f"; {why}" for why in rules.routed(rule, case.facts).refused)
+            return [], f"nobody is named: set NOTIFICATION_EMAIL_TO, or `to` of the rule{refused}"
         if kind is Kind.RECOVERED:
             incident = case.change.incident
             targets = [one for one in targets if incident and _hears(case.connection, incident, rule, one)]

@@ -4,6 +4,8 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from monitor import incidents, outbox, silences, unsubscribed
 from monitor.database import Database
 from monitor.notify.reminders import Reminders
@@ -80,9 +82,12 @@ def test_a_follow_up_that_waits_is_told_in_the_recovered(database: Database, clo
     assert [here.why(event)[0].outcome for event in failures] == ["grouped", "grouped"]
 
 
-def test_a_success_that_is_told_as_recovered_is_not_told_twice(database: Database, clock: FakeClock) -> None:
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_success_that_is_told_as_recovered_is_not_told_twice(
+    database: Database, clock: FakeClock, order: int
+) -> None:
     successes = rule(name="s", tell=["success"], to=[OPS, DATA])
-    here = town(database, clock, rule(), successes)
+    here = town(database, clock, *[rule(), successes][::order])
     here.fail()
     here.mail()
     clock.forward(60)
