@@ -31,7 +31,7 @@ class Metrics:
         self.deliveries = Counter(
             "windsock_delivery_outcomes",
             "Delivery attempts, by what came of them",
-            ["outcome"],
+            ["channel", "outcome"],
             registry=self.registry,
         )
         self.deliveries_waiting = Gauge(
@@ -39,7 +39,8 @@ class Metrics:
         )
         self.delivery_delay = Histogram(
             "windsock_delivery_delay_seconds",
-            "From the event's place in the log to the SMTP server's 250",
+            "From the event's place in the log to the receiver's word that it has it",
+            ["channel"],
             buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600),
             registry=self.registry,
         )
@@ -86,6 +87,30 @@ class Metrics:
             "windsock_reconcile_interval_seconds",
             "From one look at a listing to the next, as its cost allows",
             ["deployment", "listing"],
+            registry=self.registry,
+        )
+        self.watch_findings = Counter(
+            "windsock_watch_findings",
+            "What watches found and told",
+            ["deployment", "watch"],
+            registry=self.registry,
+        )
+        self.watch_open = Gauge(
+            "windsock_watch_open_findings",
+            "What watches found that is still so",
+            ["deployment", "watch"],
+            registry=self.registry,
+        )
+        self.watch_looks = Counter(
+            "windsock_watch_looks",
+            "Looks of the watches at an Airflow",
+            ["deployment", "result"],  # ok, blind: its present is not known, error
+            registry=self.registry,
+        )
+        self.watch_errors = Counter(
+            "windsock_watch_errors",
+            "Watches that could not look",
+            ["deployment", "watch"],
             registry=self.registry,
         )
         self.reconcile_lag = Gauge(

@@ -1,6 +1,7 @@
 """What the dashboard reads: runs, tasks, assets, DAGs and their files, always a function of the log.
 
-One exception: of a DAG that is seen for the first time, whether it is paused is kept and told to nobody.
+Two exceptions: of a DAG that is seen for the first time, whether it is paused is kept and told to nobody; and
+what Airflow's list says of DAGs (tags, owners, schedule) is kept as it is, and told to nobody.
 """
 
 from sqlalchemy import Connection
@@ -13,7 +14,10 @@ from monitor.board.dags import (
     known_dags,
     known_import_errors,
     see_dags,
+    strangers,
+    update_dags,
 )
+from monitor.board.history import begun, lengths, updated_assets
 from monitor.board.last_words import LastWord, is_end, last_words
 from monitor.board.lists import RunName, asset_list, run, runs, tasks
 from monitor.board.rows import Row
@@ -39,17 +43,22 @@ __all__ = [
     "Try",
     "apply",
     "asset_list",
+    "begun",
     "dag",
     "is_end",
     "known_dags",
     "known_import_errors",
     "last_words",
+    "lengths",
     "run",
     "runs",
     "see_dags",
+    "strangers",
     "tasks",
     "told_already",
     "tries_of",
+    "update_dags",
+    "updated_assets",
 ]
 
 

@@ -1,11 +1,13 @@
-"""What is known of DAGs and of their files: which are paused, which cannot be imported."""
+"""What is known of DAGs and of their files: which are paused, which cannot be imported, and what Airflow's
+list says of each.
+"""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
-from sqlalchemy import ColumnElement, Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, insert, select, update
 
 from monitor.board.rows import Row, find, put
-from monitor.database.schema import dags, import_errors
+from monitor.database.schema import dag_runs, dags, import_errors
 from monitor.event_log import IDS_A_QUERY
 from monitor.events import Event
 from monitor.events.data import DagPauseData, ImportErrorData, ImportErrorMendedData
@@ -73,9 +75,36 @@ def known_dags(connection: Connection, deployment: str) -> dict[str, Row]:
     return {row["dag_id"]: dict(row) for row in connection.execute(query).mappings()}
 
 
-def see_dags(connection: Connection, deployment: str, paused: dict[str, bool]) -> None:
-    """Keep what DAGs are like that were not seen before: the one thing on the board that is no event."""
-    row: Row = {"deployment": deployment, "times_paused": 0, "times_unpaused": 0, "last_seq": None}
-    new = [{**row, "dag_id": dag_id, "is_paused": is_paused} for dag_id, is_paused in paused.items()]
+def see_dags(connection: Connection, deployment: str, new: Mapping[str, Row]) -> None:
+    """Keep what DAGs are like that were not seen before. Beside what Airflow's list says of it
+    (`update_dags`), whether it is paused: the one thing on the board that no event may have told."""
+    told: Row = {"deployment": deployment, "times_paused": 0, "times_unpaused": 0, "last_seq": None}
     if new:
-        connection.execute(insert(dags), new)
+        connection.execute(insert(dags), [{**told, "dag_id": dag_id, **row} for dag_id, row in new.items()])
+
+
+LISTED = ("tags", "owners", "schedule", "next_run_after", "is_stale", "seen_at")
+_UPDATE = (
+    update(dags)
+    .where(dags.c.deployment == bindparam("at_deployment"), dags.c.dag_id == bindparam("at_dag_id"))
+    .values({name: bindparam(name) for name in LISTED})
+)
+
+
+def update_dags(connection: Connection, deployment: str, changed: Mapping[str, Row]) -> None:
+    """Keep what Airflow's list says of known DAGs now: LISTED, all of it."""
+    if changed:
+        rows = [
+            {"at_deployment": deployment, "at_dag_id": dag_id, **{name: row[name] for name in LISTED}}
+            for dag_id, row in changed.items()
+        ]
+        connection.execute(_UPDATE, rows)
+
+
+def strangers(connection: Connection, deployment: str, after: int, limit: int) -> set[str]:
+    """DAGs of which runs were told after this seq, and nothing else is known."""
+    known = exists().where(dags.c.deployment == dag_runs.c.deployment, dags.c.dag_id == dag_runs.c.dag_id)
+    query = select(dag_runs.c.dag_id).where(
+        dag_runs.c.last_seq > after, dag_runs.c.deployment == deployment, ~known
+    )
+    return set(connection.execute(query.limit(limit)).scalars())

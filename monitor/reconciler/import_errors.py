@@ -36,6 +36,9 @@ class ImportErrors:
         self._clock = clock
         self._teller = Teller(self.name, api.deployment, ingest, metrics)
 
+    async def is_wanted(self) -> bool:
+        return False
+
     async def compare(self) -> None:
         """Tell what broke and what was mended. Raises AirflowError, IngestBusy, SQLAlchemyError."""
         asked = self._clock()

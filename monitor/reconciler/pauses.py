@@ -1,4 +1,5 @@
-"""Which DAGs are paused: no hook tells, so Airflow's list is compared with what was last told.
+"""Airflow's list of DAGs. Which are paused no hook tells, so it is compared with what was last told; whose
+they are and when they run next is kept for the rules and the watches.
 
 How a DAG is when it is seen for the first time is kept and told to nobody.
 """
@@ -8,7 +9,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from monitor import board
+from monitor import board, event_log
 from monitor.airflow_api import AirflowApi
 from monitor.clock import Clock
 from monitor.database import Database
@@ -18,7 +19,10 @@ from monitor.events.rest import Row
 from monitor.events.rest_dags import pause_event
 from monitor.ingest import Ingest
 from monitor.metrics import Metrics
+from monitor.reconciler.dag_rows import changed, gone, listed
 from monitor.reconciler.teller import Teller, settled
+
+MAX_STRANGERS = 1_000  # DAGs that were looked for early and not found, so that none is looked for again
 
 
 class Pauses:
@@ -36,41 +40,87 @@ class Pauses:
         self._database = database
         self._clock = clock
         self._teller = Teller(self.name, api.deployment, ingest, metrics)
+        self._seq: int | None = None
+        self._looked_for: set[str] = set()
+
+    async def is_wanted(self) -> bool:
+        """Whether runs were told of a DAG that is not on the board: the rules want its tags and owners, and
+        do not wait for the next comparison."""
+        if self._seq is None:
+            return False
+        seq, deployment = self._seq, self._api.deployment
+        self._seq, found = await self._database.read(
+            lambda connection: (
+                event_log.state(connection).last_seq,
+                board.strangers(connection, deployment, seq, MAX_STRANGERS),
+            )
+        )
+        new = found - self._looked_for
+        self._looked_for = new if len(self._looked_for) > MAX_STRANGERS else self._looked_for | new
+        return bool(new)
 
     async def compare(self) -> None:
         """Tell who was paused and unpaused. Raises AirflowError, IngestBusy, SQLAlchemyError."""
         asked = self._clock()
         async with aclosing(self._api.dags()) as pages:
             rows = [row async for page in pages for row in page.rows]
-        paused = self._paused(rows)
+        seen, paused = self._sort(rows)
         deployment = self._api.deployment
         known = await self._database.read(lambda connection: board.known_dags(connection, deployment))
-        if new := {dag_id: is_paused for dag_id, is_paused in paused.items() if dag_id not in known}:
-            await self._database.write(lambda connection: board.see_dags(connection, deployment, new))
-        changed = {
+        lacking = gone({str(row.get("dag_id")) for row in rows}, known, asked)
+        await self._keep(seen, paused, known, lacking, asked)
+        flipped = {
             dag_id: known[dag_id]
             for dag_id, is_paused in paused.items()
             if dag_id in known and known[dag_id]["is_paused"] != is_paused
         }
         await self._teller.tell(
-            await self._database.read(lambda connection: self._changes(connection, changed, asked))
+            await self._database.read(lambda connection: self._changes(connection, flipped, asked))
         )
 
-    def _paused(self, rows: list[Row]) -> dict[str, bool]:
-        """Whether each DAG is paused. One that is stale has disappeared from its file, which is no pause."""
+    async def _keep(
+        self,
+        seen: dict[str, Row],
+        paused: dict[str, bool],
+        known: dict[str, Row],
+        lacking: dict[str, Row],
+        asked: datetime,
+    ) -> None:
+        """Everything that is another in one write, and none where nothing is."""
+        deployment = self._api.deployment
+        new = {
+            dag_id: seen[dag_id] | {"is_paused": is_paused, "seen_at": asked if known else None}
+            for dag_id, is_paused in paused.items()
+            if dag_id not in known
+        }
+        other = changed(seen, paused, known, asked) | lacking
+
+        def keep(connection: Connection) -> None:
+            board.see_dags(connection, deployment, new)
+            board.update_dags(connection, deployment, other)
+
+        if new or other:
+            await self._database.write(keep)
+        if self._seq is None:
+            self._seq = (await self._database.read(event_log.state)).last_seq
+
+    def _sort(self, rows: list[Row]) -> tuple[dict[str, Row], dict[str, bool]]:
+        """What the list says of each DAG, and whether it is paused. One that is stale has disappeared from
+        its file, which is no pause."""
+        seen: dict[str, Row] = {}
         paused: dict[str, bool] = {}
         passed: dict[str, str] = {}
         for row in rows:
-            if row.get("is_stale") is True:
-                continue
             try:
                 event = pause_event(self._api.deployment, row, self._clock())
+                seen[event.get("dag_id")] = listed(row)
             except EventError as error:
                 passed[str(row.get("dag_id"))] = str(error)
-            else:
+                continue
+            if row.get("is_stale") is not True:
                 paused[event.get("dag_id")] = event.get("state") == "paused"
         self._teller.pass_over(passed)
-        return paused
+        return seen, paused
 
     def _changes(self, connection: Connection, changed: dict[str, Row], asked: datetime) -> list[Event]:
         ready = settled(connection, changed, asked)

@@ -76,8 +76,8 @@ class Reconciler:
 
     @property
     def status(self) -> ReconcilerStatus:
-        marks = [self._present.watermark(listing) for listing in LISTINGS]
-        return self._standing.status(min([mark for mark in marks if mark], default=None))
+        marks = {listing.name: self._present.watermark(listing) for listing in LISTINGS}
+        return self._standing.status({name: mark for name, mark in marks.items() if mark})
 
     async def run(self) -> None:
         """Compare until cancelled."""
@@ -109,11 +109,13 @@ class Reconciler:
         return 0.0 if self._behind else self._interval
 
     async def look_at_assets(self) -> bool:
-        """Compare asset events only; False where Airflow could not be asked."""
+        """Compare asset events, and what else is wanted at once; False where Airflow could not be asked."""
         return await self._attempt(self._compare_assets)
 
     async def _compare_all(self) -> None:
         self._behind = False
+        for snapshot in await self._wanted():
+            self._snapped.pop(snapshot.name, None)
         parts, unanswered = self._standing.parts, 0
         for name, step in self._steps():
             try:
@@ -143,6 +145,10 @@ class Reconciler:
             if self._past.is_due(listing):
                 yield PAST + listing.name, partial(self._go_into_the_past, listing.name)
 
+    async def _wanted(self) -> list[Snapshot]:
+        """What is not to wait for its time."""
+        return [snapshot for snapshot in self._snapshots if await snapshot.is_wanted()]
+
     def _is_due(self, snapshot: Snapshot) -> bool:
         last = self._snapped.get(snapshot.name)
         return last is None or not last <= self._clock() < last + snapshot.every
@@ -164,6 +170,8 @@ class Reconciler:
     async def _compare_assets(self) -> None:
         await self._present.catch_up(ASSETS)
         self._standing.parts.pop(ASSETS.name, None)
+        for snapshot in await self._wanted():
+            await self._compare_snapshot(snapshot)
 
     async def _attempt(self, work: Callable[[], Awaitable[None]]) -> bool:
         result = "ok"

@@ -18,6 +18,10 @@ class Snapshot(Protocol):
     name: str
     every: timedelta
 
+    async def is_wanted(self) -> bool:
+        """Whether it is to be compared at once, before its time. Raises SQLAlchemyError."""
+        ...
+
     async def compare(self) -> None:
         """Tell what changed. Raises AirflowError, IngestBusy, SQLAlchemyError."""
         ...

@@ -2,7 +2,8 @@
 
 import logging
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from monitor.clock import Clock
@@ -30,6 +31,10 @@ class ReconcilerStatus:
     """Why it is not at the moment; None while it is."""
     watermark: datetime | None
     """Everything that Airflow changed before this moment is in the log."""
+    marks: Mapping[str, datetime] = field(default_factory=dict)
+    """The same of each listing."""
+    silent_since: datetime | None = None
+    """Since when nothing at all could be compared: Airflow does not answer, or refuses."""
 
 
 class Standing:
@@ -42,13 +47,15 @@ class Standing:
         self._error: str | None = None
         self._since: datetime | None = None
         self._passing = False
+        self._silent_since: datetime | None = None
         self._good: datetime | None = None
         self.parts: dict[str, AirflowError] = {}
         """The parts of the comparison that failed when they were last asked for, and why."""
 
-    def status(self, watermark: datetime | None) -> ReconcilerStatus:
+    def status(self, marks: Mapping[str, datetime]) -> ReconcilerStatus:
         error = None if self._tolerated() else self._error
-        return ReconcilerStatus(self._deployment, self._good, error, watermark)
+        watermark = min(marks.values(), default=None)
+        return ReconcilerStatus(self._deployment, self._good, error, watermark, marks, self._silent_since)
 
     def _tolerated(self) -> bool:
         since = self._since
@@ -62,11 +69,16 @@ class Standing:
             logger.warning("%s is not compared with the log in full: %s", self._deployment, reason)
             self._since = self._clock()
         self._error = reason
+        if partly:
+            self._silent_since = None
+        elif isinstance(error, AirflowError):  # not where it is the monitor's own database that fails
+            self._silent_since = self._silent_since or self._clock()
         self._passing = partly and isinstance(error, AirflowUnreachable)
         return next((name for kind, name in RESULTS.items() if isinstance(error, kind)), "error")
 
     def succeeded(self) -> None:
         """What was looked at is compared. It stands well where nothing else is known to fail."""
+        self._silent_since = None
         if self.parts:
             return
         if self._error is not None:

@@ -155,6 +155,9 @@ class Snap:
     failure: Exception | None = None
     compared: int = 0
 
+    async def is_wanted(self) -> bool:
+        return False
+
     async def compare(self) -> None:
         self.compared += 1
         if self.failure:

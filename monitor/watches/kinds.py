@@ -1,0 +1,88 @@
+"""Each kind of watch on one Airflow: what it needs beside the sight, what it finds, and what is told when
+that is over.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from monitor import board
+from monitor.airflow_api import AirflowApi
+from monitor.database import Database
+from monitor.events import Event
+from monitor.watches.choice import Choice
+from monitor.watches.consumers import Consumers
+from monitor.watches.finding import Finding, Open
+from monitor.watches.late import LATE, late
+from monitor.watches.missing import MISSING, Missing
+from monitor.watches.sight import Sight
+from monitor.watches.stale import STALE, stale, stale_no_more
+from monitor.watches.stuck import STUCK, History, in_question, stuck
+from monitor.watches.unconsumed import UNCONSUMED, consumed, unconsumed, uri_of
+from monitor.watches.updates import Updates
+from monitor.watches.usual import HISTORY
+
+ASSETS = (STALE, UNCONSUMED)
+
+
+@dataclass(frozen=True)
+class Kind:
+    name: str
+    """As in the rules file."""
+    type: str
+    """The event's."""
+    look: Callable[[Sight, Choice], Awaitable[Sequence[Finding]]]
+    """Raises AirflowError, SQLAlchemyError."""
+    asks: bool = True
+    """Whether it needs to know which runs are queued and running."""
+    over: Callable[[Sight, Open], Event | None] = lambda _sight, _ended: None
+    """What is told when a finding is over. Of runs nothing: the run itself is told."""
+
+
+def kinds(api: AirflowApi, database: Database, updates: Updates) -> list[Kind]:
+    """Those that look at runs and assets. `updates` is read on before each look."""
+    absent, consumers = Missing(), Consumers(api)
+
+    async def look_for_missing(sight: Sight, choice: Choice) -> list[Finding]:
+        return absent.findings(sight, choice)
+
+    async def look_for_late(sight: Sight, choice: Choice) -> list[Finding]:
+        return late(sight, choice)
+
+    async def look_for_stuck(sight: Sight, choice: Choice) -> list[Finding]:
+        wanted = in_question(sight, choice)
+        history = await database.read(lambda connection: _lengths(connection, sight.deployment, wanted))
+        return stuck(sight, choice, history)
+
+    async def look_for_stale(sight: Sight, choice: Choice) -> list[Finding]:
+        return stale(sight, choice, updates.assets)
+
+    async def look_for_unconsumed(sight: Sight, choice: Choice) -> list[Finding]:
+        return await unconsumed(sight, choice, updates.assets, consumers)
+
+    return [
+        Kind("missing", MISSING, look_for_missing),
+        Kind("late", LATE, look_for_late),
+        Kind("stuck", STUCK, look_for_stuck),
+        Kind("stale", STALE, look_for_stale, False, _unless_another(stale_no_more)),
+        Kind("unconsumed", UNCONSUMED, look_for_unconsumed, True, _unless_another(consumed)),
+    ]
+
+
+def _lengths(connection: Connection, deployment: str, dag_ids: Sequence[str]) -> History:
+    return {dag_id: board.lengths(connection, deployment, dag_id, HISTORY) for dag_id in dag_ids}
+
+
+def _unless_another(over: Callable[[Sight, Open], Event]) -> Callable[[Sight, Open], Event | None]:
+    """An asset has recovered when nothing at all is wrong with it any more."""
+
+    def told(sight: Sight, ended: Open) -> Event | None:
+        others = (one for one in sight.open.values() if one.type in ASSETS and one.key != ended.key)
+        return None if any(_uri(one) == _uri(ended) for one in others) else over(sight, ended)
+
+    return told
+
+
+def _uri(one: Open) -> str:
+    return uri_of(one.subject) if one.type == UNCONSUMED else one.subject
