@@ -1,7 +1,8 @@
-"""From the outbox to the mail server: claim → confirm → render → send → settle."""
+"""From the outbox to somebody: claim → confirm → render → send → settle."""
 
 from monitor.delivery.airflow import Airflow
-from monitor.delivery.deliverer import Deliverer
+from monitor.delivery.budget import Budget
+from monitor.delivery.deliverer import Deliverer, MailStanding
 from monitor.delivery.desk import Desk
 
-__all__ = ["Airflow", "Deliverer", "Desk"]
+__all__ = ["Airflow", "Budget", "Deliverer", "Desk", "MailStanding"]

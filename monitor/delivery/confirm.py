@@ -1,86 +1,128 @@
-"""Ask Airflow whether a report is so, before anybody is mailed.
+"""Ask Airflow whether a report is so, before anybody is told.
 
 A run's hooks fire before Airflow commits, so right after a report Airflow may still say `running`. That is no
-contradiction but a question asked early: it is asked again, soon at first. It is asked for long, because the
-scheduler may have died between its hook and its commit; then the same occurrence ends later, is reported
-under the same id, and that report is a duplicate: this delivery is the one that will tell of it.
-
-Where no Airflow is configured for a deployment there is nobody to ask: the mail goes out without waiting, and
-without the mark, which would stand on every mail and say nothing.
+contradiction but a question asked early. And what was so may be so no longer: people clear runs and mark
+them. Only runs and tasks are asked about; what a watch finds, and import errors, are the monitor's own
+reading.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from enum import Enum
 from typing import Any
 
 from pydantic import AwareDatetime, TypeAdapter
 
 from monitor.delivery.airflow import Airflow
-from monitor.delivery.retry import look_again
 from monitor.errors import AirflowError, AirflowNotFound
-from monitor.events.data import DagRunData
+from monitor.events import Event
+from monitor.events.data import DagRunData, TaskInstanceData
 from monitor.events.identity import run_key
-from monitor.outbox import Delivery, Outcome, State
 
-SETTLE_FOR = timedelta(days=1)  # longer than any restart of Airflow; then a report was of nothing
-UNFINISHED = ("queued", "running")
-
+CONFIRM_SECONDS = 60.0  # for all questions about one notification; then that counts as no answer
+ASKED_AT_ONCE = 5  # of them: Airflow has other work
 MOMENT: TypeAdapter[datetime | None] = TypeAdapter(AwareDatetime | None)
+UNFINISHED_RUN = ("queued", "running")
+UNFINISHED_TASK = (None, "scheduled", "queued", "running", "deferred", "restarting")
+ON_THE_WAY = ("running", "up_for_retry")
+"""States that are left again: that Airflow says a later one is no contradiction."""
+
+Row = Mapping[str, Any]
+
+
+class Word(Enum):
+    SO = "so"
+    NOT_SO = "not so"
+    NOT_YET = "not yet"
+    NO_ANSWER = "no answer"
 
 
 @dataclass(frozen=True)
-class Confirmed:
-    """The mail may go out."""
+class Answer:
+    """Airflow's word on a report, with the reason where it is not simply so."""
 
-    unconfirmed: str | None = None
-    """Why it must be marked as unconfirmed."""
+    word: Word
+    why: str = ""
 
 
-async def confirm(
-    airflow: Airflow | None, delivery: Delivery, told: DagRunData, now: datetime, grace: timedelta
-) -> Confirmed | Outcome:
-    """Whether the mail goes out, waits, or has been overtaken by what happened since.
+SO = Answer(Word.SO)
+GONE = Answer(Word.NOT_SO, "Airflow does not know this run; it was deleted")
 
-    `grace` is how long a mail waits for an Airflow that cannot be asked.
-    """
-    if airflow is None:
-        return Confirmed()
+
+async def ask(airflow: Airflow | None, event: Event) -> Answer:
+    """What Airflow says of an event. Where there is no Airflow to ask, the report stands."""
+    data = event.data
+    if airflow is None or not isinstance(data, (DagRunData, TaskInstanceData)):
+        return SO
     try:
-        run = await airflow.dag_run(told.dag_id, told.run_id)
-        return _judge(run, delivery, told, now)
+        if isinstance(data, DagRunData):
+            return _of_run(await airflow.dag_run(data.dag_id, data.run_id), data)
+        return await _of_task(airflow, data)
     except AirflowNotFound:
-        return Outcome(State.SUPERSEDED, "superseded: Airflow does not know this run; it was deleted")
+        return GONE
     except (AirflowError, ValueError) as error:
-        return _not_asked(str(error), delivery, now, delivery.created_at + grace)
+        return Answer(Word.NO_ANSWER, str(error))
 
 
-def _judge(
-    run: Mapping[str, Any], delivery: Delivery, told: DagRunData, now: datetime
-) -> Confirmed | Outcome:
-    """Compare. Raises ValueError where the answer is not a run."""
+async def ask_all(apis: Mapping[str, Airflow], events: Sequence[Event]) -> list[Answer]:
+    """What each event's Airflow says of it."""
+    turns = asyncio.Semaphore(ASKED_AT_ONCE)
+
+    async def one(event: Event) -> Answer:
+        async with turns:
+            return await ask(apis.get(event.deployment), event)
+
+    try:
+        return await asyncio.wait_for(asyncio.gather(*map(one, events)), CONFIRM_SECONDS)
+    except (TimeoutError, asyncio.TimeoutError):
+        late = f"Airflow did not answer {len(events)} questions within {CONFIRM_SECONDS:.0f} s"
+        return [Answer(Word.NO_ANSWER, late) for _ in events]
+
+
+def _of_run(run: Row, told: DagRunData) -> Answer:
+    """Raises ValueError where the answer is not a run."""
     state = run.get("state")
-    if _key(run, told) != run_key(told.dag_id, told.run_id, told.start_date, told.queued_at):
-        return Outcome(
-            State.SUPERSEDED, f"superseded: the run was cleared and began anew; Airflow says {state}"
-        )
-    if state == told.state:
-        return Confirmed()
-    if state not in UNFINISHED:
-        return Outcome(State.SUPERSEDED, f"superseded: Airflow says {state}")
-    if now - delivery.created_at >= SETTLE_FOR:
-        return Outcome(State.SUPERSEDED, f"superseded: a day after the report Airflow still says {state}")
-    reason = f"reported {told.state}, and Airflow still says {state}: asking again"
-    return Outcome(State.PENDING, reason, look_again(delivery.created_at, now))
-
-
-def _key(run: Mapping[str, Any], told: DagRunData) -> str:
     start, queued = (MOMENT.validate_python(run.get(name)) for name in ("start_date", "queued_at"))
-    return run_key(told.dag_id, told.run_id, start, queued)
+    if run_key(told.dag_id, told.run_id, start, queued) != run_key(
+        told.dag_id, told.run_id, told.start_date, told.queued_at
+    ):
+        return Answer(Word.NOT_SO, f"the run was cleared and began anew; Airflow says {state}")
+    return _compared(state, told.state, UNFINISHED_RUN)
 
 
-def _not_asked(why: str, delivery: Delivery, now: datetime, until: datetime) -> Confirmed | Outcome:
-    if now >= until:
-        return Confirmed(unconfirmed=why)
-    reason = f"waiting for Airflow to confirm: {why}"
-    return Outcome(State.PENDING, reason, min(look_again(delivery.created_at, now), until))
+async def _of_task(airflow: Airflow, told: TaskInstanceData) -> Answer:
+    for states in ((told.state,), ()):  # in most cases the first, short list has it
+        rows = await airflow.task_instances(told.dag_id, told.run_id, states)
+        for row in filter(_is_of(told), rows):
+            if _is_same_try(row, told):
+                return _compared(row.get("state"), told.state, UNFINISHED_TASK)
+            if not states:
+                return _of_another_try(row, told)
+    return Answer(Word.NOT_SO, "Airflow does not know this task any more")
+
+
+def _is_of(told: TaskInstanceData) -> Callable[[Row], bool]:
+    return lambda row: (row.get("task_id"), row.get("map_index", -1)) == (told.task_id, told.map_index)
+
+
+def _is_same_try(row: Row, told: TaskInstanceData) -> bool:
+    return row.get("try_number") == told.try_number and told.ti_id in (None, row.get("id", told.ti_id))
+
+
+def _of_another_try(row: Row, told: TaskInstanceData) -> Answer:
+    if told.state in ON_THE_WAY:
+        return SO
+    said = f"try {row.get('try_number')} is {row.get('state')}"
+    return Answer(Word.NOT_SO, f"the task was cleared and ran anew; Airflow says {said}")
+
+
+def _compared(said: Any, told: str, unfinished: tuple[str | None, ...]) -> Answer:
+    if said == told:
+        return SO
+    if said in unfinished and said != "up_for_retry":
+        return Answer(Word.NOT_YET, f"reported {told}, and Airflow still says {said}")
+    if told in ON_THE_WAY:
+        return SO
+    return Answer(Word.NOT_SO, f"Airflow says {said}")

@@ -1,66 +1,156 @@
-"""What happens to a delivery before any mail server hears of it: confirm, tell, render."""
+"""What happens to a delivery before anybody outside hears of it: load, object, confirm, tell, render."""
 
 import asyncio
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from monitor import event_log
+from monitor.channels import Parcel
 from monitor.database import Database
+from monitor.delivery import objections
 from monitor.delivery.airflow import Airflow
-from monitor.delivery.confirm import Confirmed, confirm
+from monitor.delivery.budget import Budget, ToDigest
+from monitor.delivery.case import Case, case_of, none_but
+from monitor.delivery.closing import Closing
+from monitor.delivery.confirm import Word, ask_all
+from monitor.delivery.letters import letter_for
+from monitor.delivery.programs import for_programs
 from monitor.delivery.storyteller import tell
-from monitor.events import Event, parse_event
-from monitor.events.data import DagRunData
-from monitor.outbox import Delivery, Outcome, State
-from monitor.render import Letter, Rendered, Renderer
+from monitor.delivery.told import Told
+from monitor.delivery.verdict import verdict
+from monitor.links import Links
+from monitor.outbox import Delivery, Kind, Outcome, State
+from monitor.render import Renderer, Story
+from monitor.rules import Resolved, Rules, Target
 
-PREPARE_SECONDS = 150.0  # bounds all questions to Airflow together, within the lease
+TELL_SECONDS = 90.0  # for all that is asked besides; then it is told without
+UNTRUE = "Airflow took its failures back"
+BEGINNINGS = (Kind.OPENED, Kind.FAILURE)
+"""What tells of an incident's failures for the first time: where they are untrue, there is no incident."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """It may go out."""
+
+    parcel: Parcel
+    subject: str
+    problem: str | None
+    """Why it is plainer than its template."""
+    retracted: tuple[int, ...] = ()
+    """Incidents beside what is told that were none."""
 
 
 class Desk:
-    """`apis` are the Airflows that can be asked, by deployment; it may lack some or be empty."""
+    """`apis` are the Airflows that can be asked, by deployment; it may lack some or be empty. `budget` is
+    None where nobody counts."""
 
     def __init__(
-        self, database: Database, apis: Mapping[str, Airflow], renderer: Renderer, confirm_grace: timedelta
+        self,
+        database: Database,
+        apis: Mapping[str, Airflow],
+        renderer: Renderer,
+        links: Links,
+        rules: Callable[[], Rules],
+        budget: Budget | None,
+        confirm_grace: timedelta,
     ) -> None:
         self._database = database
         self._apis = apis
         self._renderer = renderer
+        self._links = links
+        self._rules = rules
+        self._budget = budget
         self._grace = confirm_grace
 
-    async def prepare(self, delivery: Delivery, now: datetime) -> Rendered | Outcome:
-        """The mail, ready to be sent, or what else the delivery comes to.
+    async def prepare(self, delivery: Delivery, now: datetime) -> Ready | Closing:
+        """The parcel, ready to be sent, or what else the delivery comes to."""
+        rules = self._rules()
+        target = Target(delivery.channel, delivery.recipient)
+        resolved = rules.resolve(target)
+        if resolved is None:
+            reason = f"dead: the rules file names no {delivery.recipient} any more; put it back, then resend"
+            return Closing(Outcome(State.DEAD, reason))
+        case = await self._database.read(lambda connection: self._case(connection, delivery, rules, now))
+        if isinstance(case, Outcome):
+            return Closing(case)
+        confirmed = await self._confirmed(case, now)
+        if isinstance(confirmed, Closing):
+            return confirmed
+        told, retracted = confirmed
+        if no_room := await self._no_room(delivery, now):
+            return Closing(no_room, retracted, UNTRUE)
+        ready = await self._written(case, told, resolved, rules.timezone_of(target))
+        return replace(ready, retracted=retracted) if isinstance(ready, Ready) else ready
 
-        Raises asyncio.TimeoutError where Airflow answers, but all too slowly.
-        """
-        event = await self._database.read(lambda connection: _event(connection, delivery))
-        if event is None:
-            return Outcome(State.DEAD, "dead: its event is no longer in the log, so there is nothing to tell")
-        if not isinstance(event.data, DagRunData):
-            return Outcome(State.DEAD, f"dead: no mail is written of {event.type}")
-        return await asyncio.wait_for(self._prepare(delivery, event, event.data, now), PREPARE_SECONDS)
+    def done(self, delivery: Delivery, state: State | None) -> None:
+        """What became of it; None: nobody knows."""
+        if self._budget is not None:
+            self._budget.done(delivery, state)
 
-    async def _prepare(
-        self, delivery: Delivery, event: Event, data: DagRunData, now: datetime
-    ) -> Rendered | Outcome:
-        airflow = self._apis.get(delivery.deployment)
-        verdict = await confirm(airflow, delivery, data, now, self._grace)
-        if not isinstance(verdict, Confirmed):
-            return verdict
-        askable = None if verdict.unconfirmed else airflow
-        story = await tell(self._database, askable, event, verdict.unconfirmed)
-        letter = Letter(delivery.message_id, delivery.recipients, delivery.rule)
+    def _case(
+        self, connection: Connection, delivery: Delivery, rules: Rules, now: datetime
+    ) -> Case | Outcome:
+        case = case_of(connection, delivery, rules, now)
+        if case is None or not case.events:
+            return Outcome(
+                State.DEAD, "dead: its events are no longer in the log, so there is nothing to tell"
+            )
+        return (
+            objections.against_delivery(connection, delivery, case.incident)
+            or objections.against_recovery(delivery, case.thread, case.notification, now)
+            or objections.without_silenced(connection, case, now)
+        )
+
+    async def _confirmed(self, case: Case, now: datetime) -> tuple[Told, tuple[int, ...]] | Closing:
+        """What stands, and the incidents that do not."""
+        # A recovery stands or falls with its success; the failures before it may have been cleared since.
+        asked = case.events[-1:] if case.delivery.kind is Kind.RECOVERED else case.events
+        apart = len(case.events) - len(asked)
+        answers = await ask_all(self._apis, asked)
+        said = verdict(answers, case.notification.due_at, now, self._grace)
+        untrue = {case.seqs[apart + at] for at, answer in enumerate(answers) if answer.word is Word.NOT_SO}
+        retracted = await self._retracted(case, untrue)
+        if isinstance(said, Outcome):
+            return Closing(said, retracted, said.reason)
+        events = (*case.events[:apart], *(asked[at] for at in said.standing))
+        told = Told(
+            *(case.delivery, case.notification, events, case.incident, said.unconfirmed),
+            earlier=case.earlier,
+            openings=case.openings,
+        )
+        return told, retracted
+
+    async def _retracted(self, case: Case, untrue: set[int]) -> tuple[int, ...]:
+        if not untrue or case.delivery.kind not in BEGINNINGS:
+            return ()
+        return await self._database.read(lambda connection: none_but(connection, case, untrue))
+
+    async def _no_room(self, delivery: Delivery, now: datetime) -> Outcome | ToDigest | None:
+        budget = self._budget
+        if budget is None:
+            return None
+        return await self._database.read(lambda connection: budget.against(connection, delivery, now))
+
+    async def _written(self, case: Case, told: Told, resolved: Resolved, timezone: str) -> Ready | Closing:
+        delivery = case.delivery
+        letter = letter_for(self._links, case, told, timezone)
         try:
-            return self._renderer.render(delivery.template, story, letter)
+            rendered = self._renderer.render(delivery.template, await self._story(told), letter)
         except ValueError as error:
-            return Outcome(State.DEAD, f"dead: the mail cannot be addressed: {error}")
+            return Closing(Outcome(State.DEAD, f"dead: the mail cannot be addressed: {error}"))
+        programs = for_programs(told, letter, rendered.subject)
+        parcel = Parcel(
+            delivery.message_id, delivery.recipient, resolved, rendered, delivery.kind.value, programs
+        )
+        return Ready(parcel, rendered.subject, rendered.problem)
 
-
-def _event(connection: Connection, delivery: Delivery) -> Event | None:
-    found = event_log.read_after(connection, delivery.event_seq - 1, 1).events
-    if not found or found[0].seq != delivery.event_seq:
-        return None
-    return parse_event(json.loads(found[0].body))
+    async def _story(self, told: Told) -> Story:
+        deployment = told.lead.deployment if told.lead else told.notification.deployment
+        airflow = None if told.unconfirmed else self._apis.get(deployment)
+        try:
+            return await asyncio.wait_for(tell(self._database, airflow, told), TELL_SECONDS)
+        except (TimeoutError, asyncio.TimeoutError):
+            return await tell(self._database, None, told)

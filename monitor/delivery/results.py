@@ -1,5 +1,8 @@
-"""What the mail server's answer means for a delivery, with the reason in words for people."""
+"""What the answer of a mail server, or of another receiver, means for a delivery, with the reason in words
+for people.
+"""
 
+from dataclasses import replace
 from datetime import datetime
 
 from monitor.delivery.retry import GIVE_UP_AFTER, PARKED_FOR, Jitter, back_off
@@ -27,13 +30,21 @@ def of_error(delivery: Delivery, error: SendError, now: datetime, jitter: Jitter
     """Not taken, or nobody knows."""
     said = str(error)
     if isinstance(error, TryLater):
-        return again(delivery, f"to be tried again: {said}", now, jitter, said)
+        outcome = again(delivery, f"to be tried again: {said}", now, jitter, said)
+        return _not_before(outcome, now + error.not_before) if error.not_before else outcome
     if isinstance(error, OverLimit):
         until = now + PARKED_FOR
         return Outcome(State.PARKED, f"parked until {until:%Y-%m-%d %H:%M} UTC: {said}", until, said)
     if isinstance(error, Uncertain):
         return Outcome(State.UNCERTAIN, f"uncertain: {said}", answer=said)
     return Outcome(State.DEAD, f"refused: {said}", answer=said)
+
+
+def _not_before(outcome: Outcome, moment: datetime) -> Outcome:
+    """The other side asks to be left alone until then."""
+    if outcome.next_attempt_at is None:
+        return outcome
+    return replace(outcome, next_attempt_at=max(outcome.next_attempt_at, moment))
 
 
 def again(

@@ -3,6 +3,7 @@ gone.
 
 The default is Gmail's submission server: smtp.gmail.com, port 587, STARTTLS, an app password.
 
+Few, because Gmail counts connections against an account; more than one, because a server that takes its time
 over one mail must not hold up the others. Whatever a server does or leaves undone, a mail has a connection
 for MAIL_SECONDS at the most.
 """

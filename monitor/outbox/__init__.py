@@ -1,7 +1,7 @@
 """The outbox and ledger: what is to be told, to whom, and what became of it. Only this package names its
 tables."""
 
-from monitor.outbox.budget import DIGEST, sent_since, to_digest
+from monitor.outbox.budget import DIGEST, frees_at, parked, sent_since, to_digest
 from monitor.outbox.decisions import (
     GROUPED,
     SUPPRESSED,
@@ -51,6 +51,7 @@ __all__ = [
     "deliveries",
     "event_seqs",
     "find",
+    "frees_at",
     "hand_over",
     "hears",
     "last_of_group",
@@ -60,6 +61,7 @@ __all__ = [
     "note",
     "notification",
     "open_group",
+    "parked",
     "put",
     "reap",
     "renew",

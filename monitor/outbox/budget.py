@@ -35,8 +35,19 @@ def to_digest(connection: Connection, delivery: Delivery, now: datetime, due: da
     told_in = _digest_of(connection, delivery, now, due, host)
     reason = f"the daily budget had no room: told in the digest, notification {told_in.id}"
     noted = decisions.decisions_of_notification(connection, delivery.notification_id)
-    again = {"outcome": decisions.GROUPED, "reason": reason, "notification_id": told_in.id}
-    decisions.note(connection, [replace(one, **again, created_at=now) for one in noted])
+    decisions.note(
+        connection,
+        [
+            replace(
+                one,
+                outcome=decisions.GROUPED,
+                reason=reason,
+                notification_id=told_in.id,
+                created_at=now,
+            )
+            for one in noted
+        ],
+    )
     return Outcome(State.SUPPRESSED, f"suppressed: {reason}")
 
 
@@ -50,3 +61,28 @@ def _digest_of(
     about = About(delivery.event_seq, delivery.event_id, delivery.deployment, None, None)
     word = Word(DIGEST, Kind.DIGEST, DIGEST, group_key, None, "the daily budget is low", due)
     return put(connection, about, word, [Target(delivery.channel, delivery.recipient)], now, host)
+
+
+def frees_at(connection: Connection, channel: Channel, since: datetime, after: int) -> datetime | None:
+    """When the oldest of those taken since then was taken, or the one `after` so many others; None: none."""
+    taken = [State.SENT.value, State.UNCERTAIN.value]
+    query = (
+        select(deliveries.c.settled_at)
+        .where(
+            deliveries.c.channel == channel.value,
+            deliveries.c.settled_at >= since,
+            deliveries.c.state.in_(taken),
+        )
+        .order_by(deliveries.c.settled_at)
+        .offset(after)
+        .limit(1)
+    )
+    return connection.execute(query).scalar_one_or_none()
+
+
+def parked(connection: Connection, channel: Channel) -> int:
+    """How many deliveries of a channel wait for the next day."""
+    query = select(func.count()).where(
+        deliveries.c.state == State.PARKED.value, deliveries.c.channel == channel.value
+    )
+    return connection.execute(query).scalar_one()

@@ -1,0 +1,157 @@
+"""The channel `apprise`: Slack, Teams, Discord, PagerDuty and a hundred more, by Apprise URLs.
+
+Apprise blocks, for as long as its plugins do, so each call has a thread of its own and is waited for only
+so long. It is imported at its first use: that takes a second, and most monitors have no such target.
+"""
+
+import asyncio
+import logging
+import threading
+from typing import Any
+
+from monitor.channels.contract import Parcel
+from monitor.channels.secrets import keep_quiet, without_url
+from monitor.mailer import Receipt, Refused, TryLater, Uncertain
+
+SECONDS = 30.0  # Apprise's own limits are some seconds a request, and a long text is several requests
+MAX_HANGING = 20  # threads that are not waited for any more: beyond it nothing more is begun
+AT_ONCE = 4
+GOOD = frozenset({"recovered", "success"})
+BAD = frozenset({"opened", "failure", "follow_up", "reminder", "flapping"})
+
+
+def check_apprise_url(url: str) -> str | None:
+    """Why an Apprise URL cannot be used, or None. The URL is not repeated: it holds secrets."""
+    heard = _Ear()
+    if heard.while_calling(_plugin, url) is not None:
+        return None
+    schema, is_url, _ = url.partition("://")
+    if not is_url:
+        return "is not a URL such as slack://… (https://github.com/caronc/apprise lists them)"
+    why = without_url(heard.words, url)
+    return f"{schema}:// is not a URL that Apprise can use" + (f": {why}" if why else "")
+
+
+class AppriseSender:
+    at_once = AT_ONCE
+    is_one_server = False
+
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self._seconds = seconds
+        self._hanging = 0
+        keep_quiet()
+
+    async def open(self) -> None:
+        """There is nothing to reach before there is something to say."""
+
+    async def send(self, parcel: Parcel) -> Receipt:
+        """Raises TryLater where Apprise says no: it does not say whether for good."""
+        if self._hanging >= MAX_HANGING:
+            raise TryLater(f"{MAX_HANGING} calls of Apprise have not come back")
+        url = parcel.resolved.url.get_secret_value()
+        call = _in_thread(_notify, url, parcel)
+        try:
+            why = await asyncio.wait_for(asyncio.shield(call), self._seconds)
+        except (TimeoutError, asyncio.TimeoutError):
+            self._hanging += 1
+            call.add_done_callback(self._came_back)
+            raise Uncertain(f"Apprise did not come back within {self._seconds:.0f} s") from None
+        if why is None:
+            return Receipt(f"handed to {url.partition('://')[0]}:// by Apprise", (parcel.recipient,))
+        raise TryLater(why)
+
+    async def close(self) -> None:
+        """Threads that hang do not outlive the process."""
+
+    def _came_back(self, _call: "asyncio.Future[str | None]") -> None:
+        self._hanging -= 1
+
+
+def _notify(url: str, parcel: Parcel) -> str | None:
+    """Blocking. Answers why it was not taken, or None. Raises Refused where the URL is none any more."""
+    import apprise
+
+    plugin = _plugin(url)
+    if plugin is None:
+        raise Refused(f"{parcel.recipient}: {check_apprise_url(url)}")
+    if "overflow=" not in url:
+        plugin.overflow_mode = apprise.OverflowMode.TRUNCATE  # a text that is too long would be refused
+    service = apprise.Apprise()
+    service.add(plugin)
+    heard = _Ear()
+    taken = heard.while_calling(
+        service.notify,
+        title=parcel.rendered.subject,
+        body=parcel.rendered.text,
+        notify_type=_type(parcel.kind),
+        body_format=apprise.NotifyFormat.TEXT,
+    )
+    return None if taken else without_url(heard.words, url) or "Apprise says no, without a reason"
+
+
+def _type(kind: str) -> Any:
+    import apprise
+
+    if kind in BAD:
+        return apprise.NotifyType.FAILURE
+    return apprise.NotifyType.SUCCESS if kind in GOOD else apprise.NotifyType.INFO
+
+
+def _plugin(url: str) -> Any:
+    import apprise
+
+    asset = apprise.AppriseAsset(app_id="Windsock", app_desc="Windsock: what happens in Apache Airflow")
+    return apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
+
+
+class _Ear(logging.Handler):
+    """What Apprise would log in this thread: kept for the reason, and out of the logs."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._thread = threading.get_ident()
+        self._heard: list[str] = []
+
+    @property
+    def words(self) -> str:
+        return "; ".join(dict.fromkeys(self._heard))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self._thread:
+            self._heard.append(record.getMessage())
+
+    def while_calling(self, function: Any, *args: Any, **options: Any) -> Any:
+        apprise_logger = logging.getLogger("apprise")
+        apprise_logger.propagate = False
+        apprise_logger.addHandler(self)
+        try:
+            return function(*args, **options)
+        finally:
+            apprise_logger.removeHandler(self)
+
+
+def _in_thread(function: Any, *args: Any) -> "asyncio.Future[str | None]":
+    """A daemon thread: the interpreter waits for those of an executor at its end."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[str | None] = loop.create_future()
+
+    def end(result: str | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    def run() -> None:
+        try:
+            result, error = function(*args), None
+        except Exception as raised:  # noqa: BLE001 (plugins are the work of many; the caller raises it)
+            result, error = None, raised
+        try:
+            loop.call_soon_threadsafe(end, result, error)
+        except RuntimeError:
+            return  # the loop has ended meanwhile: nobody asks any more
+
+    threading.Thread(target=run, name="apprise", daemon=True).start()
+    return future

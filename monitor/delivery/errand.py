@@ -1,0 +1,166 @@
+"""One delivery, once it is claimed: confirm → render → hand over → send → settle."""
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from monitor import outbox
+from monitor.channels import Sender
+from monitor.clock import Clock
+from monitor.database import Database
+from monitor.delivery.clerk import Clerk
+from monitor.delivery.closing import Closing, close
+from monitor.delivery.desk import UNTRUE, Desk, Ready
+from monitor.delivery.news import News
+from monitor.delivery.pauses import Pauses, Trouble
+from monitor.delivery.results import again, of_error, of_receipt
+from monitor.delivery.retry import Jitter
+from monitor.mailer import SendError, Uncertain
+from monitor.metrics import Metrics
+from monitor.outbox import Delivery, LeaseLost, Outcome, State
+from monitor.wake import Wake
+
+SETTLE_TRIES = 6  # a busy or restarting database; within half a minute, and never a reason to send twice
+WORSE = (State.DEAD, State.UNCERTAIN)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Office:
+    """What every channel's deliveries share."""
+
+    database: Database
+    desk: Desk
+    wake: Wake
+    metrics: Metrics
+    clock: Clock
+    news: News
+    host: str
+    """The right side of Message-IDs."""
+    jitter: Jitter
+    clerk: Clerk = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "clerk", Clerk(self.database))
+
+    def count(self, delivery: Delivery, state: State) -> None:
+        outcome = "retry" if state is State.PENDING else state.value
+        self.metrics.deliveries.labels(delivery.channel.value, outcome).inc()
+
+
+class Errand:
+    """`run` takes one delivery to its end; many may be under way."""
+
+    def __init__(self, sender: Sender, office: Office, pauses: Pauses) -> None:
+        self._sender = sender
+        self._office = office
+        self._pauses = pauses
+        self._turns = asyncio.Semaphore(sender.at_once)
+
+    async def run(self, delivery: Delivery) -> None:
+        settled: Outcome | None = None
+        try:
+            settled = await self._settle(delivery, await self._closing(delivery))
+        except LeaseLost as error:
+            logger.warning("%s", error)
+        except Exception:
+            # Its lease ends, and then it is taken up again, or is uncertain.
+            logger.exception("delivery %d could not be settled", delivery.id)
+        finally:
+            self._office.desk.done(delivery, settled.state if settled else None)
+
+    async def _closing(self, delivery: Delivery) -> Closing:
+        ready = await self._prepared(delivery)
+        if isinstance(ready, Closing):
+            return ready
+        async with self._turns:
+            outcome = (
+                self._left_alone(delivery)
+                or await self._unreached(delivery)
+                or await self._sent(delivery, ready)
+            )
+        return Closing(outcome, ready.retracted, UNTRUE)
+
+    async def _prepared(self, delivery: Delivery) -> Ready | Closing:
+        try:
+            return await self._office.desk.prepare(delivery, self._now())
+        except Exception as error:
+            # Whatever is wrong with this one must not stand in the way of the others.
+            logger.exception("delivery %d could not be prepared", delivery.id)
+            return Closing(self._again(delivery, f"not prepared: {error!r}"))
+
+    def _left_alone(self, delivery: Delivery) -> Outcome | None:
+        away: Trouble | None = self._pauses.now(self._whom(delivery), self._now())
+        if away is None:
+            return None
+        return Outcome(State.PENDING, f"to be tried again: {away.error}", away.back_at)
+
+    async def _unreached(self, delivery: Delivery) -> Outcome | None:
+        """Why it can be given to nobody, or None where somebody is there to take it."""
+        try:
+            await self._sender.open()
+        except SendError as error:
+            return self._of_error(delivery, error)
+        except Exception as error:
+            logger.exception("delivery %d: the sender failed", delivery.id)
+            return self._again(delivery, f"the sender failed: {error!r}")
+        return None
+
+    async def _sent(self, delivery: Delivery, ready: Ready) -> Outcome:
+        now = self._now()
+        await self._office.clerk.write(
+            lambda connection: outbox.hand_over(connection, delivery, now, ready.subject)
+        )
+        try:
+            receipt = await self._sender.send(ready.parcel)
+        except SendError as error:
+            return self._of_error(delivery, error)
+        except Exception as error:
+            # Nobody knows how far it came: it must not go out twice.
+            logger.exception("delivery %d: the sender failed", delivery.id)
+            return self._of_error(delivery, Uncertain(f"the sender failed: {error!r}"))
+        self._pauses.note(self._whom(delivery), None, self._now())
+        return of_receipt(delivery, receipt, ready.problem, self._now(), self._office.jitter)
+
+    def _of_error(self, delivery: Delivery, error: SendError) -> Outcome:
+        self._pauses.note(self._whom(delivery), error, self._now())
+        return of_error(delivery, error, self._now(), self._office.jitter)
+
+    def _again(self, delivery: Delivery, reason: str) -> Outcome:
+        return again(delivery, reason, self._now(), self._office.jitter)
+
+    async def _settle(self, delivery: Delivery, closing: Closing) -> Outcome:
+        office, now = self._office, self._now()
+        tries = AsyncRetrying(
+            retry=retry_if_exception_type(SQLAlchemyError),
+            stop=stop_after_attempt(SETTLE_TRIES),
+            wait=wait_exponential(min=0.5, max=10),
+            reraise=True,
+        )
+
+        def write(connection: Connection) -> Outcome:
+            return close(connection, delivery, closing, now, office.host)
+
+        outcome: Outcome = await tries(office.clerk.write, write)
+        office.count(delivery, outcome.state)
+        if outcome.state is State.SENT:
+            delay = max(0.0, (now - delivery.created_at).total_seconds())
+            office.metrics.delivery_delay.labels(delivery.channel.value).observe(delay)
+        if outcome.state not in (State.SENT, State.DEAD, State.UNCERTAIN):
+            office.wake.set()  # it, or a digest, is due at a time that nobody waits for yet
+        office.news.put(delivery, outcome, now)
+        level = logging.ERROR if outcome.state in WORSE else logging.INFO
+        logger.log(level, "delivery %d: %s: %s", delivery.id, outcome.state.value, outcome.reason)
+        return outcome
+
+    def _whom(self, delivery: Delivery) -> str:
+        return "" if self._sender.is_one_server else delivery.recipient
+
+    def _now(self) -> datetime:
+        return self._office.clock()

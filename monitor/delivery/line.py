@@ -1,0 +1,135 @@
+"""One channel's way out of the outbox: claim what is due, hand each to an errand, rest until there is more.
+
+Each channel has one of its own, so none waits for another; in it several deliveries are under way, so that
+one that takes long (a slow Airflow, a slow server) does not hold up the rest. Every wait is bounded:
+Airflow's answers, the sender's replies, the lease.
+"""
+
+import asyncio
+import logging
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from monitor import outbox
+from monitor.channels import Sender
+from monitor.delivery.errand import Errand, Office
+from monitor.delivery.pauses import Pauses, Trouble
+from monitor.outbox import Delivery, LeaseLost
+from monitor.rules import Channel
+
+LEASE = timedelta(seconds=45)  # how long what was under way in a crash waits to be taken up again
+RENEW_SECONDS = 10.0  # a delivery may take longer than its lease; several renewals may fail in between
+POLL_SECONDS = 5.0  # other replicas' rows and expired leases wake nobody here
+SHORTEST_WAIT = 0.05  # seconds; a moment that has just come is not waited for in a spin
+STOP_SECONDS = 5.0  # for what is being sent when the monitor stops: cut off, it would be uncertain
+AHEAD = 6  # deliveries that are confirmed and written while others are on the wire
+
+logger = logging.getLogger(__name__)
+
+
+class Line:
+    """`run()` is the background task; `work()` is one turn of it."""
+
+    def __init__(self, channel: Channel, sender: Sender, office: Office) -> None:
+        self.channel = channel
+        self._sender = sender
+        self._office = office
+        self._pauses = Pauses(channel.value, office.jitter)
+        self._errand = Errand(sender, office, self._pauses)
+        self._most = sender.at_once + AHEAD
+        self._under_way: dict[asyncio.Task[None], Delivery] = {}
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Since when the one server of this channel takes nothing, and why; None where it does."""
+        return self._pauses.trouble("")
+
+    async def run(self) -> None:
+        """Deliver until cancelled. What is under way then is given STOP_SECONDS to come through."""
+        renewing = asyncio.create_task(self._renew(), name=f"leases of {self.channel.value}")
+        try:
+            while True:
+                seen = self._office.wake.count
+                taken = await self._take()
+                if len(self._under_way) >= self._most:
+                    await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+                elif not taken:
+                    await self._office.wake.wait(seen, await self._pause())
+        finally:
+            await self._stop()
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+
+    async def work(self) -> bool:
+        """Take up what a dead monitor left, and deliver what is due; False: nothing was."""
+        if not await self._take():
+            return False
+        await asyncio.gather(*self._under_way)
+        return True
+
+    async def _take(self) -> int:
+        """Claim as many as there is room for, and begin with them; answers how many."""
+        now = self._office.clock()
+        if self._pauses.now("", now):
+            return 0
+        room = self._most - len(self._under_way)
+        try:
+            claimed = await self._office.clerk.write(lambda connection: self._claim(connection, now, room))
+        except Exception:
+            # The database is away or full; the outbox is in it and will be there when it is back.
+            logger.exception("the outbox could not be worked on")
+            return 0
+        for delivery in claimed:
+            errand = asyncio.create_task(self._errand.run(delivery), name=f"delivery {delivery.id}")
+            self._under_way[errand] = delivery
+            errand.add_done_callback(self._came_back)
+        return len(claimed)
+
+    def _claim(self, connection: Connection, now: datetime, most: int) -> list[Delivery]:
+        for lost in outbox.reap(connection, now):
+            logger.warning("delivery %d: %s", lost.id, lost.reason)
+            self._office.count(lost, lost.state)
+        claimed: list[Delivery] = []
+        while len(claimed) < most and (found := outbox.claim(connection, now, LEASE, self.channel)):
+            claimed.append(found)
+        return claimed
+
+    def _came_back(self, errand: "asyncio.Task[None]") -> None:
+        self._under_way.pop(errand, None)
+
+    async def _pause(self) -> float:
+        now = self._office.clock()
+        try:
+            due = await self._office.database.read(
+                lambda connection: outbox.next_due(connection, self.channel)
+            )
+        except SQLAlchemyError:
+            return POLL_SECONDS
+        away = self._pauses.now("", now)
+        moments = [moment for moment in (due, away and away.back_at) if moment]
+        wait = (max(moments) - now).total_seconds() if moments else POLL_SECONDS
+        return min(max(wait, SHORTEST_WAIT), POLL_SECONDS)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            await asyncio.gather(*map(self._renew_one, list(self._under_way.values())))
+
+    async def _renew_one(self, delivery: Delivery) -> None:
+        until = self._office.clock() + LEASE
+        try:
+            await self._office.clerk.write(lambda connection: outbox.renew(connection, delivery, until))
+        except (LeaseLost, SQLAlchemyError) as error:
+            if delivery in self._under_way.values():
+                logger.warning("the lease of delivery %d is not renewed: %s", delivery.id, error)
+
+    async def _stop(self) -> None:
+        errands = list(self._under_way)
+        if errands:
+            await asyncio.wait(errands, timeout=STOP_SECONDS)
+        for errand in errands:
+            errand.cancel()
+        await asyncio.gather(*errands, return_exceptions=True)
+        await self._sender.close()
