@@ -22,10 +22,11 @@ from monitor.render.folder import templates_folder
 from monitor.render.letter import HEADER_LENGTH, REPLY, Letter, Written, message_of
 from monitor.render.marks import mark_of
 from monitor.render.moments import zone_of
+from monitor.render.overrides import NAME, Overrides
 from monitor.render.plain import plainly
 from monitor.render.samples import sample
 from monitor.render.story import Run, Story, Task
-from monitor.render.templates import NAME, Templates, names_in, shared_in
+from monitor.render.templates import Templates
 from monitor.render.words import header, line
 
 SUBJECT_LENGTH = 120  # characters: inboxes show 60 to 100, and the rest is in the mail
@@ -71,8 +72,7 @@ class Renderer:
         self._clock = clock
         built_in = (folder or templates_folder()) / "email"
         self._built_in = Templates.built_in(built_in)
-        self._overrides = overrides
-        self._of_user = Templates.of_user(overrides, built_in) if overrides else None
+        self._overrides = Overrides(overrides, built_in)
 
     def render(self, template: str, story: Story, letter: Letter) -> Rendered:
         """Write the mail that tells this story. Raises ValueError only for an address that is none."""
@@ -88,12 +88,13 @@ class Renderer:
         return self.render(template, story, letter)
 
     def templates(self) -> list[TemplateInfo]:
-        """Every template, the user's own too; each of the user's is tried."""
-        own, all_own = names_in(self._overrides), shared_in(self._overrides)
-        names = [*TEMPLATES, *sorted(own - set(TEMPLATES))]
+        """Every template, the user's own too; each that the user has a say in is tried."""
+        own = self._overrides.names
         return [
-            TemplateInfo(name, name in own, self.preview(name).problem if all_own or name in own else None)
-            for name in names
+            TemplateInfo(
+                name, name in own, self.preview(name).problem if self._overrides.concerning(name) else None
+            )
+            for name in (*TEMPLATES, *sorted(own - set(TEMPLATES)))
         ]
 
     def _written(self, template: str, story: Story, letter: Letter) -> tuple[Written, str | None]:
@@ -111,10 +112,10 @@ class Renderer:
         """Which templates to try, the best first."""
         normal = usual(story.kind, story.event_type)
         name = template if NAME.fullmatch(template) else normal
-        own = name in names_in(self._overrides) or shared_in(self._overrides)
-        if self._of_user and own:
-            yield name, self._of_user, "your template"
-        if not (self._of_user and own and name not in TEMPLATES):
+        own = self._overrides.concerning(name)
+        if own:
+            yield name, own, "your template"
+        if name in TEMPLATES or not own:
             yield name, self._built_in, "the template"
         if name != normal:
             yield normal, self._built_in, "the template"

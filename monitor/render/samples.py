@@ -1,5 +1,6 @@
 """A story for each template, as it might happen, for previews; and one whose every name means to do harm."""
 
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TypeVar, cast
@@ -65,7 +66,7 @@ def sample(template: str, hostile: bool = False) -> tuple[Story, Letter]:
     letter = LETTER
     if template in ("run_failed_again", "recovered", "flapping"):
         letter = replace(letter, references=("<windsock.first@windsock.example.com>",), subject=_OPENING)
-    return (_spoilt(story), letter) if hostile else (story, letter)
+    return (spoilt(story, HOSTILE), letter) if hostile else (story, letter)
 
 
 def _run(state: str = "failed", hours: float = 0) -> Run:
@@ -311,16 +312,15 @@ _STORIES = {
 }
 
 
-def _spoilt(value: T, name: str = "") -> T:
+def spoilt(value: T, harm: Sequence[str], name: str = "") -> T:
     """The same record with harm in every text that users can name."""
     if isinstance(value, str) and name not in _OURS:
-        return cast(T, HOSTILE[len(value) % len(HOSTILE)])
+        return cast(T, harm[len(value) % len(harm)])
     if isinstance(value, tuple):
-        return cast(T, tuple(_spoilt(one) for one in value))
+        return cast(T, tuple(spoilt(one, harm) for one in value))
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(
-            value, **{each.name: _spoilt(getattr(value, each.name), each.name) for each in fields(value)}
-        )
+        found = {each.name: spoilt(getattr(value, each.name), harm, each.name) for each in fields(value)}
+        return replace(value, **found)
     return value
 
 

@@ -28,10 +28,6 @@ from monitor.render.letter import Written
 from monitor.render.words import counted, nth, shortened, span
 
 BUILT_IN = "built-in"
-SHARED = ("base.txt.j2", "base.html.j2", "parts.html.j2")
-"""What every template is made with: one of the user's concerns them all."""
-NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
-"""A template's: it becomes a file's name."""
 NO_BREAK = "\N{NO-BREAK SPACE}"
 _INDENTS = re.compile(r"\n\s+")
 _GAPS = re.compile(r"\n{3,}")
@@ -101,16 +97,3 @@ FILTERS: dict[str, Any] = {
     "counted": counted,
     "nth": nth,
 }
-
-
-def names_in(folder: Path | None) -> set[str]:
-    """The templates of which a folder has a file."""
-    if folder is None or not folder.is_dir():
-        return set()
-    ends = (".txt.j2", ".html.j2")
-    files = [path.name for path in folder.iterdir() if path.name.endswith(ends) and path.name not in SHARED]
-    return {found for file in files if NAME.fullmatch(found := file.split(".")[0])}
-
-
-def shared_in(folder: Path | None) -> bool:
-    return folder is not None and any((folder / name).is_file() for name in SHARED)
