@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from monitor.rules import RulesError
+from monitor.rules import Mistake, RulesError
 from monitor.rules.loading import MAX_BYTES
 
 SHOWN = 20  # mistakes
@@ -18,6 +18,9 @@ _SECRETS = (
     re.compile(r"([A-Za-z][\w+.-]*://)[^\s\"',\]}]+"),
     re.compile(r"((?:secret|password|token|key)[\"']?\s*[:=]\s*)(?!\$\{\w+\}\s*$)\S.*", re.IGNORECASE),
 )
+_OF_SECRETS = re.compile(r"\b(apprise|webhook|secret|url)\b")
+"""Places in the file whose lines are values that may be secret whatever they look like."""
+_VALUE = re.compile(r"^(\s*(?:-\s+)?(?:[\w\"'-]+\s*:\s*)?)\S.*")
 _IN_LIST = re.compile(r"^(\s*(?:-\s*)?apprise[\"']?\s*:\s*)\S.*", re.IGNORECASE)
 
 
@@ -35,9 +38,7 @@ class Shown:
 def shown(path: Path | None, problem: RulesError) -> list[Shown]:
     """Reads the file anew: blocking."""
     lines = _lines(path)
-    return [
-        Shown(one.line, _text(lines, one.line), one.where, one.message) for one in problem.mistakes[:SHOWN]
-    ]
+    return [Shown(one.line, _text(lines, one), one.where, one.message) for one in problem.mistakes[:SHOWN]]
 
 
 def _lines(path: Path | None) -> list[str]:
@@ -50,10 +51,14 @@ def _lines(path: Path | None) -> list[str]:
         return []
 
 
-def _text(lines: list[str], number: int | None) -> str | None:
+def _text(lines: list[str], mistake: Mistake) -> str | None:
+    number = mistake.line
     if number is None or not 0 < number <= len(lines):
         return None
-    return hidden(lines[number - 1])[:SHOWN_LINE]
+    text = lines[number - 1]
+    if _OF_SECRETS.search(mistake.where):
+        return _VALUE.sub(rf"\g<1>{HIDDEN}", text)[:SHOWN_LINE]
+    return hidden(text)[:SHOWN_LINE]
 
 
 def hidden(text: str) -> str:

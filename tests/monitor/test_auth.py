@@ -18,7 +18,16 @@ from monitor.web.sessions import SESSION_SECONDS
 from monitor.web.sign_in import own_path
 from tests import wait
 from tests.monitor.conftest import FakeClock
-from tests.monitor.web_support import MONITOR_USER, FeedReader, Served, SignInAirflow, serving, with_sign_in
+from tests.monitor.web_support import (
+    MONITOR_USER,
+    FeedReader,
+    Served,
+    SignInAirflow,
+    hidden,
+    serving,
+    try_to_sign_in,
+    with_sign_in,
+)
 from tests.sample import asset_event, run_event, task_event
 
 ALICE = ("alice", "alice's secret")
@@ -38,23 +47,6 @@ def monitor(settings: Settings, airflow: SignInAirflow, clock: FakeClock) -> Ite
         yield monitor
 
 
-def hidden(name: str, page: str) -> str:
-    found = re.search(rf'name="{name}" value="([^"]*)"', page)
-    assert found, page
-    return found[1]
-
-
-def try_to_sign_in(browser: httpx.Client, user: str, password: str, target: str = "/") -> httpx.Response:
-    page = browser.get("/login", params={"next": target}).text
-    form = {
-        "username": user,
-        "password": password,
-        "next": hidden("next", page),
-        "csrf": hidden("csrf", page),
-    }
-    return browser.post("/login", data=form)
-
-
 @pytest.fixture
 def browser(monitor: Served) -> Iterator[httpx.Client]:
     """Keeps cookies, asks for pages, and does not follow redirects."""
@@ -69,8 +61,35 @@ def alice(browser: httpx.Client) -> httpx.Client:
     return browser
 
 
-PAGES = ("/", "/events/list", "/mail", "/status", "/runs/local/etl/manual__1", "/deliveries/1")
-API = ("/events", "/api", "/api/v1/events", "/api/v1/runs", "/api/v1/assets", "/api/v1/deliveries")
+PAGES = (
+    "/",
+    "/events/list",
+    "/mail",
+    "/status",
+    "/runs/local/etl/manual__1",
+    "/deliveries/1",
+    "/incidents",
+    "/incidents/1",
+    "/silences",
+    "/silences/new",
+    "/settings",
+    "/templates",
+    "/templates/run_failed",
+    "/templates/run_failed/html",
+)
+API = (
+    "/events",
+    "/api",
+    "/api/v1/events",
+    "/api/v1/runs",
+    "/api/v1/assets",
+    "/api/v1/deliveries",
+    "/api/v1/incidents",
+    "/api/v1/incidents/1",
+    "/api/v1/silences",
+    "/api/v1/silences/1",
+    "/api/v1/events/x/decisions",
+)
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -273,6 +292,8 @@ SURFACES = (
     "/api/v1/runs",
     "/api/v1/assets",
     "/api/v1/deliveries",
+    "/api/v1/incidents",
+    "/incidents",
 )
 
 

@@ -3,6 +3,7 @@ reader of the feed.
 """
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -121,6 +122,25 @@ def with_sign_in(settings: Settings, airflow: SignInAirflow) -> Settings:
     user, password = MONITOR_USER
     changes = {"auth": "airflow", "airflow_url": airflow.url, "airflow_username": user}
     return settings.model_copy(update={**changes, "airflow_password": SecretStr(password)})
+
+
+def hidden(name: str, page: str) -> str:
+    """The value of a hidden field."""
+    found = re.search(rf'name="{name}" value="([^"]*)"', page)
+    assert found, page
+    return found[1]
+
+
+def try_to_sign_in(browser: httpx.Client, user: str, password: str, target: str = "/") -> httpx.Response:
+    """Through the form, as a browser does."""
+    page = browser.get("/login", params={"next": target}).text
+    form = {
+        "username": user,
+        "password": password,
+        "next": hidden("next", page),
+        "csrf": hidden("csrf", page),
+    }
+    return browser.post("/login", data=form)
 
 
 class FeedReader:
