@@ -80,9 +80,9 @@ class AirflowLook:
         try:
             seen = replace(sight, active=await active.ask(self._watched.api))
         except WindsockError as error:
-            for kind in asking:
-                self._failed(kind, error)
+            self._failed("runs", [kind.name for kind in asking], error)
             return [(kind, sight) for kind in self._kinds if kind not in asking]
+        self._said.pop("runs", None)
         return [(kind, seen) for kind in self._kinds]
 
     async def _attempt(self, kind: Kind, sight: Sight, watches: Sequence[Watch]) -> bool:
@@ -93,18 +93,19 @@ class AirflowLook:
             over = partial(kind.over, sight)
             await self.account.settle(kind.name, kind.type, found, over, sight.now)
         except WindsockError as error:
-            self._failed(kind, error)
+            self._failed(kind.name, [kind.name], error)
         except Exception:  # a mistake in one of them is not to hold up the others
-            logger.exception("%s: no look for %s runs or assets", self.deployment, kind.name)
+            logger.exception("%s: the watch %s could not look", self.deployment, kind.name)
             self._metrics.watch_errors.labels(self.deployment, kind.name).inc()
         else:
             self._said.pop(kind.name, None)
             return True
         return False
 
-    def _failed(self, kind: Kind, error: WindsockError) -> None:
+    def _failed(self, part: str, names: Sequence[str], error: WindsockError) -> None:
         """Said once for as long as it is the same, and counted each time."""
-        self._metrics.watch_errors.labels(self.deployment, kind.name).inc()
-        if self._said.get(kind.name) != str(error):
-            self._said[kind.name] = str(error)
-            logger.warning("%s: no look for %s runs or assets: %s", self.deployment, kind.name, error)
+        for name in names:
+            self._metrics.watch_errors.labels(self.deployment, name).inc()
+        if self._said.get(part) != str(error):
+            self._said[part] = str(error)
+            logger.warning("%s: the watches %s could not look: %s", self.deployment, ", ".join(names), error)

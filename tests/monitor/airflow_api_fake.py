@@ -40,6 +40,12 @@ class FakeAirflow:
     import_errors: list[Row] = field(default_factory=list)
     filed: list[Row] = field(default_factory=list)
     """Earlier tries, as `…/tries` shows them."""
+    asset_rows: list[Row] = field(default_factory=list)
+    """Assets, with the DAGs that are scheduled on them."""
+    conditions: dict[str, Row] = field(default_factory=dict)
+    """By DAG, which assets it waits for."""
+    waiting: dict[str, list[int]] = field(default_factory=dict)
+    """By DAG, the assets whose updates wait for its run."""
     log: str = ""
     cursors: bool = True
     token_life: float = 3600
@@ -101,11 +107,14 @@ class FakeAirflow:
             return PlainTextResponse(self.log, media_type="application/x-ndjson")
         if path.endswith("/tries"):
             return self._tries(path)
+        if path.endswith(("/details", "/queuedEvents")):
+            return self._of_consumer(path)
         dags = [*({"dag_id": dag} for dag in self.dags), *self.dag_rows]
         listings = {
             "/taskInstances": ("task_instances", self.tasks, "updated_at"),
             "/dagRuns": ("dag_runs", self.runs, "updated_at"),
             "/assets/events": ("asset_events", self.assets, "timestamp"),
+            "/assets": ("assets", self.asset_rows, ""),
             "/dags": ("dags", dags, ""),
             "/importErrors": ("import_errors", self.import_errors, ""),
         }
@@ -130,6 +139,17 @@ class FakeAirflow:
         if not found:
             return JSONResponse({"detail": f"nothing at {path}"}, 404)
         return JSONResponse({"task_instances": found, "total_entries": len(found)})
+
+    def _of_consumer(self, path: str) -> Response:
+        parts = path.split("/")
+        if parts[-1] == "details":
+            return JSONResponse({"asset_expression": self.conditions.get(parts[-2])})
+        dag_id = parts[-3]
+        waiting = self.waiting.get(dag_id)
+        if not waiting:
+            return JSONResponse({"detail": "no queued event was found"}, 404)
+        rows = [{"dag_id": dag_id, "asset_id": number} for number in waiting]
+        return JSONResponse({"queued_events": rows, "total_entries": len(rows)})
 
     def _page(self, request: Request, key: str, rows: list[Row], column: str) -> Response:
         query = request.query_params

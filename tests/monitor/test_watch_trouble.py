@@ -1,0 +1,136 @@
+"""Airflow that does not answer, mail that does not go out; and whatever else may go wrong in a look."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from monitor.database import Database
+from monitor.database.schema import watch_findings
+from monitor.events.identity import stamp
+from monitor.rules.model import Watch
+from monitor.watches.active import MAX_RUNS
+from tests.monitor.airflow_api_fake import FakeAirflow, serving
+from tests.monitor.conftest import NOW, FakeClock
+from tests.monitor.watch_support import Scene, kinds, play, run
+
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+
+
+@pytest.fixture
+def fake(clock: FakeClock) -> Iterator[FakeAirflow]:
+    with serving(FakeAirflow(clock)) as fake:
+        yield fake
+
+
+def test_airflow_that_does_not_answer_is_told_and_that_it_does_again(
+    fake: FakeAirflow, database: Database
+) -> None:
+    async def act(on: Scene) -> None:
+        await on.look()
+        since = on.silent_since = on.fake.clock()
+        assert await on.look_for(4 * MINUTE) == []
+        (told,) = await on.look()
+        assert (told["type"], told["subject"]) == ("windsock.airflow.unreachable", "local")
+        assert told["data"]["since"] == stamp(since)
+        assert told["data"]["error"] == "no answer from Airflow"
+        assert await on.look_for(HOUR) == []
+        on.start()
+        on.silent_since, on.known = None, False  # the next process has not asked yet
+        assert await on.look() == []
+        on.silent_since = on.fake.clock()  # and counts from its own start
+        assert await on.look_for(HOUR) == []
+        on.silent_since, on.known = None, True
+        (over,) = await on.look()
+        assert (over["type"], over["id"]) == ("windsock.airflow.recovered", told["id"] + ":recovered")
+        assert over["data"]["lasted_seconds"] == (on.fake.clock() - since).total_seconds()
+        assert await on.look_for(HOUR) == []
+
+    play(fake, database, act)
+
+
+def test_a_short_silence_is_nothing(fake: FakeAirflow, database: Database) -> None:
+    async def act(on: Scene) -> None:
+        for _ in range(5):
+            on.silent_since = on.fake.clock()
+            assert await on.look_for(4 * MINUTE) == []
+            on.silent_since = None
+            assert await on.look() == []
+
+    play(fake, database, act)
+
+
+def test_mail_that_does_not_go_out(fake: FakeAirflow, database: Database) -> None:
+    error = "535 5.7.8 Username and Password not accepted"
+
+    async def act(on: Scene) -> None:
+        on.trouble = (NOW, error)
+        told = await on.look_for(10 * MINUTE)
+        assert kinds(told) == ["mail.failing"]
+        assert told[0]["data"]["error"] == error
+        on.start()
+        on.trouble = None  # the next process has sent none yet
+        assert await on.look_for(10 * MINUTE) == []
+        assert kinds(await on.look_for(10 * MINUTE)) == ["mail.recovered"]
+
+    play(fake, database, act)
+
+
+def test_a_watch_that_is_off_or_of_another_airflow_tells_nothing(
+    fake: FakeAirflow, database: Database
+) -> None:
+    config = [
+        Watch(name="unreachable", watch="unreachable", off=True),
+        Watch(name="mail", watch="mail", deployment=("other",)),
+    ]
+
+    async def act(on: Scene) -> None:
+        on.silent_since, on.trouble = NOW, (NOW, "no")
+        assert await on.look_for(HOUR) == []
+
+    play(fake, database, act, config)
+
+
+def test_more_runs_than_are_looked_at_are_no_reason_to_tell_or_to_end_anything(
+    fake: FakeAirflow, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def act(on: Scene) -> None:
+        on.know("etl", NOW)
+        assert kinds(await on.look_for(HOUR)) == ["run.missing"]
+        fake.runs = [run(f"dag_{number}", "queued", NOW) for number in range(MAX_RUNS + 1)]
+        assert await on.look_for(3 * MINUTE) == []
+        assert on.count("windsock_watch_errors_total", watch="missing") == 3
+        assert on.count("windsock_watch_looks_total", result="error") == 3
+        assert len([one for one in caplog.messages if f"more than {MAX_RUNS} runs are queued" in one]) == 1
+        fake.runs = []
+        assert await on.look_for(3 * MINUTE) == []
+        assert on.count("windsock_watch_open_findings", watch="missing") == 1
+
+    play(fake, database, act)
+
+
+def test_a_database_that_fails_ends_no_loop_and_loses_nothing(fake: FakeAirflow, database: Database) -> None:
+    async def act(on: Scene) -> None:
+        on.know("etl", NOW)
+        await on.look()
+        database.write_now(watch_findings.drop)
+        assert await on.look_for(30 * MINUTE) == []
+        assert on.count("windsock_watch_looks_total", result="error") == 30
+        database.write_now(watch_findings.create)
+        assert kinds(await on.look_for(30 * MINUTE)) == ["run.missing"]
+
+    play(fake, database, act)
+
+
+def test_what_the_log_has_and_the_watches_forgot_is_told_once(fake: FakeAirflow, database: Database) -> None:
+    """A crash between the two."""
+
+    async def act(on: Scene) -> None:
+        on.know("etl", NOW)
+        assert kinds(await on.look_for(HOUR)) == ["run.missing"]
+        database.write_now(lambda connection: connection.execute(watch_findings.delete()))
+        on.start()
+        assert await on.look_for(HOUR) == []
+        assert on.count("windsock_watch_open_findings", watch="missing") == 1
+
+    play(fake, database, act)
