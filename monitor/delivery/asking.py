@@ -16,10 +16,10 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-async def asked(question: Coroutine[Any, Any, T], what: str) -> T | None:
+async def asked(question: Coroutine[Any, Any, T], what: str, seconds: float = ASK_SECONDS) -> T | None:
     """Airflow's answer, or None."""
     try:
-        return await asyncio.wait_for(question, ASK_SECONDS)
+        return await asyncio.wait_for(question, seconds)
     except (AirflowError, TimeoutError, asyncio.TimeoutError, ValueError, KeyError, TypeError) as error:
         # The last three: rows that are not what Airflow's are.
         logger.warning("a mail goes out without %s: %s", what, str(error) or type(error).__name__)

@@ -30,6 +30,8 @@ from monitor.render.templates import Templates
 from monitor.render.words import header, line
 
 SUBJECT_LENGTH = 120  # characters: inboxes show 60 to 100, and the rest is in the mail
+ANYTHING = "notice"
+"""The template that can tell any story."""
 
 logger = logging.getLogger(__name__)
 
@@ -117,8 +119,9 @@ class Renderer:
             yield name, own, "your template"
         if name in TEMPLATES or not own:
             yield name, self._built_in, "the template"
-        if name != normal:
-            yield normal, self._built_in, "the template"
+        for other in dict.fromkeys((normal, ANYTHING)):
+            if name != other:
+                yield other, self._built_in, "the template"
 
     def _write(self, templates: Templates, name: str, story: Story, letter: Letter) -> Written:
         """Within what mail programs show, where it can be made so."""

@@ -598,6 +598,7 @@ def test_every_template_can_tell_every_kind_of_story(template: str) -> None:
         assert rendered.text
         if rendered.problem:
             assert rendered.problem.startswith(f"the template {template}: ")
+            assert "is plain because" not in rendered.text
             assert rendered.text == renderer().render(name, story, letter).text
 
 
