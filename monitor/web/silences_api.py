@@ -34,10 +34,10 @@ EXAMPLES: list[JsonValue] = [
 ]
 
 
-class Request_(BaseModel):  # noqa: N801 (`Request` is the HTTP one)
+class NewSilence(BaseModel):
     """A silence to be made."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": EXAMPLES}, title="NewSilence")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": EXAMPLES})
     match: Match = Field(description="As `match` of a rule (docs/rules.md)")
     reason: Reason
     starts_at: AwareDatetime | None = Field(None, description="Default: now")
@@ -47,7 +47,7 @@ class Request_(BaseModel):  # noqa: N801 (`Request` is the HTTP one)
     )
 
     @model_validator(mode="after")
-    def _one_end(self) -> "Request_":
+    def _one_end(self) -> "NewSilence":
         if (self.ends_at is None) == (self.duration is None):
             raise ValueError("give either ends_at or duration")
         return self
@@ -85,7 +85,7 @@ async def silence(here: Here, reader: ApiReader, silence_id: Id) -> dict[str, An
 
 
 @router.post("", status_code=201, response_model=Silence)
-async def make(request: Request, here: Here, reader: ApiReader, given: Request_) -> dict[str, Any]:
+async def make(request: Request, here: Here, reader: ApiReader, given: NewSilence) -> dict[str, Any]:
     """Silence what matches. More than one DAG may be silenced by those who may read every DAG."""
     await require_csrf(request, reader)
     starts_at, ends_at = given.span(here.clock())

@@ -49,13 +49,13 @@ def end_of(choice: str, own: str, now: datetime, zone: str) -> datetime:
 def _own(given: str, zone: str) -> datetime:
     """What a field of type datetime-local sends: a moment by the clock on the wall."""
     if not given:
-        raise ValueError("own end: is empty; give a day and a time, or choose another end")
+        raise ValueError("another end: is empty; give a day and a time, or choose another end")
     try:
         moment = datetime.fromisoformat(given)
     except ValueError:
-        raise ValueError(f"own end: {given[:30]!r} is no moment such as 2026-11-23T08:00") from None
+        raise ValueError(f"another end: {given[:30]!r} is no moment such as 2026-11-23T08:00") from None
     there = moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))
     try:
         return there.astimezone(timezone.utc)
     except OverflowError:
-        raise ValueError(f"own end: {given[:30]!r} is beyond every calendar") from None
+        raise ValueError(f"another end: {given[:30]!r} is beyond every calendar") from None

@@ -39,7 +39,8 @@ def thread_of(connection: Connection, incident: Mapping[str, Any], visible: Visi
     """`incident` as incidents_api.detail() gives it."""
     entries = [
         *_events(connection, incident, visible),
-        *(Entry(one.created_at, f"delivery {one.id}", delivery=one) for one in incident["deliveries"]),
+        # Behind the event that called for it, which has the same moment.
+        *(Entry(one.created_at, f"told {one.id:020}", delivery=one) for one in incident["deliveries"]),
         *_notes(incident),
     ]
     entries.sort(key=lambda entry: (entry.at, entry.key))
@@ -68,7 +69,7 @@ def _notes(incident: Mapping[str, Any]) -> Sequence[Entry]:
     notes = []
     if incident["acked_at"]:
         words = f"acknowledged by {incident['acked_by']}: {incident['ack_reason']}"
-        notes.append(Entry(incident["acked_at"], "note 1", note=words))
+        notes.append(Entry(incident["acked_at"], "word 1", note=words))
     if incident["closed_at"]:
-        notes.append(Entry(incident["closed_at"], "note 2", note=f"closed: {incident['closed_because']}"))
+        notes.append(Entry(incident["closed_at"], "word 2", note=f"closed: {incident['closed_because']}"))
     return notes

@@ -51,9 +51,9 @@ def test_pages_are_newest_first_and_hold_each_row_once(monitor: Served) -> None:
 
 
 def test_deliveries_are_paged_too(monitor: Served) -> None:
-    monitor.post([run_event("failed", run_id=f"run_{number}") for number in range(5)])
+    monitor.post([run_event("failed", dag_id=f"dag_{number}") for number in range(5)])
     rows = every_page(monitor, "/api/v1/deliveries", "deliveries")
-    assert [row["run_id"] for row in rows] == [f"run_{number}" for number in range(4, -1, -1)]
+    assert [row["dag_id"] for row in rows] == [f"dag_{number}" for number in range(4, -1, -1)]
     assert get(monitor, "/api/v1/deliveries?dag_id=other")["deliveries"] == []
 
 
@@ -88,6 +88,10 @@ def test_a_run_whatever_its_id(monitor: Served, run_id: str) -> None:
         ("/api/v1/runs?stat=failed", 422, "stat"),
         ("/api/v1/assets?dag_id=etl", 422, "dag_id"),
         ("/api?dag=etl", 422, "dag"),
+        ("/api/v1/deliveries?since=yesterday", 422, "since"),
+        ("/api/v1/incidents/9", 404, "9"),
+        ("/api/v1/silences/9", 404, "9"),
+        ("/api/v1/events/run:x/decisions", 404, "'run:x'"),
         ("/api/v1/nothing", 404, "Not Found"),
     ],
 )
@@ -181,9 +185,19 @@ def test_openapi_is_valid_and_tells_of_every_endpoint(monitor: Served) -> None:
         "/api/v1/deliveries",
         "/api/v1/deliveries/{delivery_id}",
         "/api/v1/deliveries/{delivery_id}/resend",
+        "/api/v1/events/{event_id}/decisions",
+        "/api/v1/incidents",
+        "/api/v1/incidents/{incident_id}",
+        "/api/v1/incidents/{incident_id}/acknowledgement",
+        "/api/v1/silences",
+        "/api/v1/silences/{silence_id}",
     }
     assert paths <= set(openapi["paths"])
     assert {"get", "post"} <= set(openapi["paths"]["/api/v1/events"])
+    assert {"post", "delete"} <= set(openapi["paths"]["/api/v1/incidents/{incident_id}/acknowledgement"])
+    schemas = openapi["components"]["schemas"]
+    for name in ("Incident", "Silence", "Decision", "NewSilence", "Acknowledgement"):
+        assert schemas[name]["examples"], name
     page = monitor.client.get("/docs").text
     assert all(path in page for path in paths)
 

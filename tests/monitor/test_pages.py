@@ -106,6 +106,9 @@ def test_every_page_shows_hostile_names_as_text(monitor: Served) -> None:
     run = f"/runs/local/{quote('dag' + ATTACK, safe='')}/{quote('run' + ATTACK, safe='')}"
     letter = mailbox.mails(1)[0].id
     dag = quote(f"dag{ATTACK}", safe="")
+    assert monitor.client.post("/incidents/2/acknowledge", data={"reason": ATTACK}).status_code == 303
+    silence = {"dag_id": f"dag{ATTACK}", "until": "1h", "reason": ATTACK}
+    assert monitor.client.post("/silences", data=silence).status_code == 303
     for path in (
         "/",
         "/events/list",
@@ -113,7 +116,13 @@ def test_every_page_shows_hostile_names_as_text(monitor: Served) -> None:
         run,
         f"/status?dag_id={dag}",
         "/deliveries/1",
+        "/deliveries/2",
         f"/mail/{letter}",
+        "/incidents",
+        "/incidents/1",
+        "/incidents/2",
+        "/silences",
+        f"/silences/new?dag_id={dag}",
     ):
         assert_harmless(monitor.client.get(path))
 
@@ -128,10 +137,18 @@ def test_every_page_shows_hostile_names_as_text(monitor: Served) -> None:
         "/mail/{}",
         "/{}",
         "/events/list?{}=1",
+        "/mail?dag_id={}",
+        "/mail?since={}",
+        "/silences/new?reason={}",
+        "/silences/new?until={}&own_end={}",
+        "/incidents/{}",
+        "/templates/{}",
+        "/links/silence/{}",
+        "/links/nothing/{}",
     ],
 )
 def test_what_the_address_says_is_shown_as_text(monitor: Served, path: str) -> None:
-    answer = monitor.client.get(path.format(quote(ATTACK, safe="")))
+    answer = monitor.client.get(path.replace("{}", quote(ATTACK, safe="")))
     assert_harmless(answer, shown=MARK in answer.text)
 
 
@@ -158,7 +175,24 @@ def test_the_headers_of_every_answer(monitor: Served) -> None:
     assert monitor.client.get("/").headers["cache-control"] == "no-store"
 
 
-@pytest.mark.parametrize("path", ["/", "/events/list", "/mail", "/status", "/docs", "/nowhere"])
+BUILT = (
+    "/",
+    "/events/list",
+    "/mail",
+    "/status",
+    "/docs",
+    "/incidents",
+    "/incidents/1",
+    "/deliveries/1",
+    "/silences",
+    "/silences/new?dag_id=Airflow_Lab2",
+    "/settings",
+    "/templates",
+    "/templates/run_failed",
+)
+
+
+@pytest.mark.parametrize("path", [*BUILT, "/links/silence/x", "/nowhere"])
 def test_nothing_is_loaded_from_elsewhere_and_nothing_runs_inline(monitor: Served, path: str) -> None:
     for tag, attributes in Elements(monitor.client.get(path).text).found:
         assert tag != "style"
@@ -169,7 +203,7 @@ def test_nothing_is_loaded_from_elsewhere_and_nothing_runs_inline(monitor: Serve
             assert attributes["src"]
 
 
-@pytest.mark.parametrize("path", ["/", "/events/list", "/mail", "/status", "/docs"])
+@pytest.mark.parametrize("path", BUILT)
 def test_a_page_is_built_for_everyone(monitor: Served, path: str) -> None:
     monitor.post([task_event("failed"), asset_event(1), run_event("failed", "Airflow_Lab2")])
     page = monitor.client.get(path).text
@@ -179,8 +213,9 @@ def test_a_page_is_built_for_everyone(monitor: Served, path: str) -> None:
     assert len(elements.of("main")) == 1
     assert elements.of("nav")[0]["aria-label"]
     assert all(image.get("alt") is not None for image in elements.of("img"))
-    labelled = re.findall(r"<label>[^<]+<input", page)
-    assert len(labelled) == len([one for one in elements.of("input") if one.get("type") != "hidden"])
+    labelled = re.findall(r"<label[^>]*>[^<]*<(?:input|select)", page)
+    fields = [*elements.of("input"), *elements.of("select")]
+    assert len(labelled) == len([one for one in fields if one.get("type") != "hidden"])
     ids = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert all(svg.get("aria-hidden") == "true" for svg in elements.of("svg"))

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
 import httpx
 import pytest
 
+from monitor.render import Renderer
 from monitor.rules import Match
 from monitor.settings import Settings
 from monitor.web import rules_told
@@ -178,6 +180,26 @@ def test_every_template_is_shown(monitor: Served) -> None:
     for unknown in ("nothing", "..%2Fweb%2Fbase", "%00"):
         assert monitor.client.get(f"/templates/{unknown}").status_code == 404
         assert monitor.client.get(f"/templates/{unknown}/html").status_code == 404
+
+
+def test_a_template_of_ones_own_and_a_broken_one(monitor: Served, tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "recovered.txt.j2").write_text("{% block subject %}mine{% endblock %}My own words")
+    (folder / "recovered.html.j2").write_text("<p>My own words</p>")
+    (folder / "digest.txt.j2").write_text("{% block subject %}x{% endblock %}{{ nothing.of.this }}")
+    (folder / "digest.html.j2").write_text("{{ 7 * 191 }}{% if %}")
+    services = monitor.app.state.services
+    own = Renderer("windsock@localhost", monitor.url, {}, services.clock, overrides=folder)
+    monitor.app.state.services = replace(services, renderer=own)
+    page = monitor.client.get("/templates").text
+    assert ("overridden" in page, "broken" in page) == (True, True)
+    assert "My own words" in monitor.client.get("/templates/recovered").text
+    assert "My own words" in monitor.client.get("/templates/recovered/html").text
+    broken = monitor.client.get("/templates/digest")
+    assert broken.status_code == 200
+    assert 'role="alert"' in broken.text
+    assert "1337" not in monitor.client.get("/templates/digest/html").text
 
 
 def test_rules_are_for_those_who_read_every_dag(settings: Settings) -> None:

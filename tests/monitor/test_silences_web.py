@@ -159,7 +159,7 @@ def test_a_silence_by_the_form(monitor: Served, clock: FakeClock) -> None:
         ({"reason": ""}, "reason: is empty"),
         ({"dag_id": ""}, "names nothing"),
         ({"until": "for ever"}, "none of the choices"),
-        ({"until": "own"}, "own end: is empty"),
+        ({"until": "own"}, "another end: is empty"),
         ({"until": "own", "own_end": "soon"}, "no moment such as"),
         ({"until": "own", "own_end": "2026-11-22T09:00"}, "is over already"),
         ({"dag_id": ",".join(["x"] * 21)}, "21 values"),
