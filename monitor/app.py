@@ -2,34 +2,42 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 
 from fastapi import FastAPI
 
 from monitor import __version__
 from monitor.airflow_api import AirflowApi
+from monitor.channels import AppriseSender, MailSender, Sender, WebhookSender, check_apprise_url
 from monitor.clock import Clock, utc_now
 from monitor.database import Database
 from monitor.database.migrate import migrate
 from monitor.delivery import Deliverer, Desk
+from monitor.delivery.budget import Budget
 from monitor.feed import Feeds
 from monitor.ingest import Ingest, Wakes
-from monitor.mailer import Mailer
+from monitor.links import Links
 from monitor.mailer.door import Door
 from monitor.mailer.mailbox import Mailbox
 from monitor.mailer.smtp import Server, SmtpMailer
 from monitor.metrics import Metrics
-from monitor.reconciler import Reconciler
+from monitor.notify import Engine
+from monitor.notify.reminders import Reminders
+from monitor.reconciler import Reconciler, ReconcilerStatus
 from monitor.reconciler.snapshots import snapshots
 from monitor.render import Renderer
+from monitor.render.choice import choose
 from monitor.retention import Retention
-from monitor.rules import default_rules
+from monitor.rules import Channel
+from monitor.rules.in_force import live_rules
 from monitor.settings import Settings
 from monitor.telling import Telling
 from monitor.wake import Wake
+from monitor.watches import Watched, Watches
 from monitor.web.gate import Gate
 from monitor.web.health import of_reconciler
 from monitor.web.routes import mount
@@ -42,14 +50,17 @@ Work = Callable[[], Awaitable[None]]
 
 
 def create_app(
-    settings: Settings, clock: Clock = utc_now, on_fatal: Callable[[str], None] = logger.critical
+    settings: Settings,
+    clock: Clock = utc_now,
+    on_fatal: Callable[[str], None] = logger.critical,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> FastAPI:
-    """The service. Its background work runs while the app's lifespan is open.
+    """The service. Its background work runs while the app's lifespan is open. Raises SettingsError.
 
-    `on_fatal` is told when a background task has died: the process must then end, because a monitor that
-    serves pages and sends no mail looks healthy and is not.
+    `environment` is what the rules file may name. `on_fatal` is told when a background task has died: the
+    process must then end, because a monitor that serves pages and sends no mail looks healthy and is not.
     """
-    parts = _assemble(settings, clock)
+    parts = _assemble(settings, clock, environment)
     services = parts.services
 
     @asynccontextmanager
@@ -81,35 +92,49 @@ class Parts:
     airflows: list[AirflowApi]
 
 
-def _assemble(settings: Settings, clock: Clock) -> Parts:
+def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -> Parts:
+    """Raises SettingsError where the settings, or the rules file, cannot be used."""
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     database = Database(settings.database)
     metrics = Metrics()
     apis = AirflowApi.all_of(settings, clock)
     wakes = Wakes(Wake(), Wake(), {deployment: Wake() for deployment in apis})
-    rules = default_rules(settings.notification_email_to, settings.notify_success)
+    renderer = Renderer(
+        settings.sender, settings.url, settings.airflow_pages, clock, overrides=settings.templates
+    )
+    names = [template.name for template in renderer.templates()]
+    rules = live_rules(settings, environment, clock, check_apprise_url, names)
     telling = Telling(timedelta(hours=settings.tell_within_hours))
-    ingest = Ingest(database, rules, telling, wakes, metrics, clock, settings.mail_host)
+    engine = Engine(lambda: rules.current, telling, choose, settings.mail_host)
+    ingest = Ingest(database, engine, wakes, metrics, clock)
     reconcilers = [
-        Reconciler(
-            *(api, database, ingest, wakes.reconcilers[deployment], metrics, clock),
-            interval=settings.reconcile_interval,
-            snapshots=snapshots(api, database, ingest, metrics, clock),
-            first_look_back=timedelta(hours=settings.first_look_back_hours),
-            retention=timedelta(days=settings.retention_days),
-        )
+        _reconciler(settings, api, database, ingest, wakes.reconcilers[deployment], metrics, clock)
         for deployment, api in apis.items()
     ]
     mailbox = None if settings.smtp_host else Mailbox(settings.home / "mailbox", clock)
-    mailer: Mailer = mailbox or SmtpMailer(Server.of(settings))
-    renderer = Renderer(settings.sender, settings.url, settings.airflow_pages, clock)
-    desk = Desk(database, apis, renderer, timedelta(seconds=settings.confirm_grace))
-    deliverer = Deliverer(database, desk, mailer, wakes.delivery, metrics, clock)
+    links = Links(settings.url, settings.link_key, clock)
+    desk = Desk(
+        *(database, apis, renderer, links, lambda: rules.current),
+        budget=Budget(lambda: rules.current) if settings.smtp_host else None,
+        confirm_grace=timedelta(seconds=settings.confirm_grace),
+    )
+    deliverer = Deliverer(
+        *(database, desk, _senders(settings, mailbox, clock), wakes.delivery, metrics, clock),
+        host=settings.mail_host,
+        take=ingest.take,
+    )
+    watches = Watches(
+        [Watched(api, _status(each)) for api, each in zip(apis.values(), reconcilers, strict=True)],
+        *(database, ingest, lambda: rules.current.config.watches, deliverer.mail_trouble, metrics, clock),
+    )
     work: dict[str, Work] = {
         "ingest": ingest.run,
+        "rules": rules.run,
         "retention": Retention(database, settings.retention_days, clock).run,
         "delivery": deliverer.run,
+        "reminders": Reminders(database, engine, wakes.delivery, clock).run,
         **{f"reconciler {each.status.deployment}": each.run for each in reconcilers},
+        "watches": watches.run,
     }
     if mailbox and settings.mailbox_smtp_port is not None:
         work["mailbox"] = Door(mailbox, settings.mailbox_smtp_port).run
@@ -122,10 +147,43 @@ def _assemble(settings: Settings, clock: Clock) -> Parts:
         clock=clock,
         feeds=Feeds(database, wakes.feed, metrics),
         gate=Gate(settings, apis, clock),
+        links=links,
+        rules=rules,
+        renderer=renderer,
         mailbox=mailbox,
         reports=[of_reconciler(each) for each in reconcilers],
     )
     return Parts(services, work, list(apis.values()))
+
+
+def _reconciler(
+    settings: Settings,
+    api: AirflowApi,
+    database: Database,
+    ingest: Ingest,
+    wake: Wake,
+    metrics: Metrics,
+    clock: Clock,
+) -> Reconciler:
+    return Reconciler(
+        *(api, database, ingest, wake, metrics, clock),
+        interval=settings.reconcile_interval,
+        snapshots=snapshots(api, database, ingest, metrics, clock),
+        first_look_back=timedelta(hours=settings.first_look_back_hours),
+        retention=timedelta(days=settings.retention_days),
+    )
+
+
+def _senders(settings: Settings, mailbox: Mailbox | None, clock: Clock) -> dict[Channel, Sender]:
+    return {
+        Channel.EMAIL: MailSender(mailbox or SmtpMailer(Server.of(settings))),
+        Channel.APPRISE: AppriseSender(),
+        Channel.WEBHOOK: WebhookSender(clock),
+    }
+
+
+def _status(reconciler: Reconciler) -> Callable[[], ReconcilerStatus]:
+    return lambda: reconciler.status
 
 
 def start_background(name: str, run: Work, on_fatal: Callable[[str], None]) -> "asyncio.Task[None]":

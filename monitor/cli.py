@@ -16,6 +16,7 @@ from rich.console import Console
 from monitor import answers, outbox
 from monitor.airflow_api import AirflowApi
 from monitor.app import create_app
+from monitor.channels import check_apprise_url
 from monitor.check import check as run_check
 from monitor.clock import utc_now
 from monitor.database import Database
@@ -88,7 +89,11 @@ def serve() -> None:
         fatal.append(message)
         server.should_exit = True
 
-    server = Server(create_app(settings, on_fatal=on_fatal), settings.host, settings.port)
+    try:
+        app = create_app(settings, on_fatal=on_fatal, environment=load_environment(os.environ))
+    except SettingsError as error:
+        _refuse(str(error))
+    server = Server(app, settings.host, settings.port)
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal once more after its graceful end: to be told to stop is no failure.
         signal.signal(number, lambda *_: None)
@@ -159,7 +164,7 @@ async def _own_token(settings: Settings) -> str:
 @cli.command()
 def check() -> None:
     """Prove each connection (database, Airflow, mail, ingest), read the rules file, and say what to mend."""
-    findings = asyncio.run(run_check(_settings(), load_environment(os.environ)))
+    findings = asyncio.run(run_check(_settings(), load_environment(os.environ), check_apprise_url))
     for finding in findings:
         sign, colour = ("ok    ", "green") if finding.ok else ("broken", "red")
         detail = finding.detail.replace("\n", "\n        ")
@@ -197,7 +202,7 @@ def explain(
     settings = _settings()
     database = Database(settings.database)
     try:
-        rules = live_rules(settings, load_environment(os.environ), utc_now).current
+        rules = live_rules(settings, load_environment(os.environ), utc_now, check_apprise_url).current
         found = database.read_now(lambda connection: explain_event(connection, rules, event_id))
     except RulesError as error:
         _refuse(str(error))
@@ -219,7 +224,7 @@ def try_rules(
     settings = _settings()
     database = Database(settings.database)
     try:
-        rules = rules_of(file, settings, load_environment(os.environ))
+        rules = rules_of(file, settings, load_environment(os.environ), check_apprise_url)
         since, within = utc_now() - timedelta(days=days), timedelta(hours=settings.tell_within_hours)
         for line in answers.of_replay(replay(database, rules, since, within, choose)):
             typer.echo(line)

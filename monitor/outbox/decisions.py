@@ -69,7 +69,8 @@ def last_told(connection: Connection, incident_id: int, rule: str) -> datetime |
         .select_from(decisions.join(notifications, notifications.c.id == decisions.c.notification_id))
         .where(decisions.c.incident_id == incident_id, decisions.c.rule == rule)
     )
-    return connection.execute(query).scalar_one()
+    moment: datetime | None = connection.execute(query).scalar_one()
+    return moment
 
 
 def move(connection: Connection, from_id: int, to_id: int, reason: str) -> None:

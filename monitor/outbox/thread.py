@@ -3,9 +3,8 @@ mailbox."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, RowMapping, select
 
 from monitor.database.schema import decisions, deliveries
 from monitor.outbox.record import Delivery
@@ -41,23 +40,23 @@ def thread(connection: Connection, delivery: Delivery) -> Thread:
     )
     incidents = set(connection.execute(of).scalars())
     target = Target(delivery.channel, delivery.recipient)
-    before = [row for row in _of(connection, incidents, delivery.rule, target) if row.id < delivery.id]
-    told = [row for row in before if row.state in TOLD]
-    ids = tuple(row.message_id for row in told)
+    before = [row for row in _of(connection, incidents, delivery.rule, target) if row["id"] < delivery.id]
+    told = [row for row in before if row["state"] in TOLD]
+    ids = tuple(row["message_id"] for row in told)
     return Thread(
         references=ids if len(ids) <= REFERENCES else (ids[0], *ids[1 - REFERENCES :]),
-        subject=told[0].subject if told else None,
-        is_waiting=any(row.state in ON_THEIR_WAY for row in before),
+        subject=told[0]["subject"] if told else None,
+        is_waiting=any(row["state"] in ON_THEIR_WAY for row in before),
     )
 
 
 def hears(connection: Connection, incident_id: int, rule: str, target: Target) -> bool:
     """Whether the target was told of an incident by this rule, or is about to be."""
     rows = _of(connection, {incident_id}, rule, target)
-    return any(row.state in (*TOLD, *ON_THEIR_WAY) for row in rows)
+    return any(row["state"] in (*TOLD, *ON_THEIR_WAY) for row in rows)
 
 
-def _of(connection: Connection, incidents: set[int], rule: str, target: Target) -> Sequence[Row[Any]]:
+def _of(connection: Connection, incidents: set[int], rule: str, target: Target) -> Sequence[RowMapping]:
     """The deliveries that told this target of these incidents, oldest first."""
     if not incidents:
         return ()
@@ -75,4 +74,4 @@ def _of(connection: Connection, incidents: set[int], rule: str, target: Target) 
         )
         .order_by(columns.id)
     )
-    return connection.execute(query).all()
+    return connection.execute(query).mappings().all()
