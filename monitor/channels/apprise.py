@@ -7,6 +7,9 @@ so long. It is imported at its first use: that takes a second, and most monitors
 import asyncio
 import logging
 import threading
+import warnings
+from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 from monitor.channels.contract import Parcel
@@ -17,18 +20,19 @@ SECONDS = 30.0  # Apprise's own limits are some seconds a request, and a long te
 MAX_HANGING = 20  # threads that are not waited for any more: beyond it nothing more is begun
 AT_ONCE = 4
 GOOD = frozenset({"recovered", "success"})
+_heard: ContextVar[list[str] | None] = ContextVar("what Apprise says", default=None)
 BAD = frozenset({"opened", "failure", "follow_up", "reminder", "flapping"})
 
 
 def check_apprise_url(url: str) -> str | None:
     """Why an Apprise URL cannot be used, or None. The URL is not repeated: it holds secrets."""
-    heard = _Ear()
-    if heard.while_calling(_plugin, url) is not None:
+    plugin, words = _listened(_plugin, url)
+    if plugin is not None:
         return None
     schema, is_url, _ = url.partition("://")
     if not is_url:
         return "is not a URL such as slack://… (https://github.com/caronc/apprise lists them)"
-    why = without_url(heard.words, url)
+    why = without_url(words, url)
     return f"{schema}:// is not a URL that Apprise can use" + (f": {why}" if why else "")
 
 
@@ -69,8 +73,7 @@ class AppriseSender:
 
 def _notify(url: str, parcel: Parcel) -> str | None:
     """Blocking. Answers why it was not taken, or None. Raises Refused where the URL is none any more."""
-    import apprise
-
+    apprise = _library()
     plugin = _plugin(url)
     if plugin is None:
         raise Refused(f"{parcel.recipient}: {check_apprise_url(url)}")
@@ -78,56 +81,60 @@ def _notify(url: str, parcel: Parcel) -> str | None:
         plugin.overflow_mode = apprise.OverflowMode.TRUNCATE  # a text that is too long would be refused
     service = apprise.Apprise()
     service.add(plugin)
-    heard = _Ear()
-    taken = heard.while_calling(
+    taken, words = _listened(
         service.notify,
         title=parcel.rendered.subject,
         body=parcel.rendered.text,
         notify_type=_type(parcel.kind),
         body_format=apprise.NotifyFormat.TEXT,
     )
-    return None if taken else without_url(heard.words, url) or "Apprise says no, without a reason"
+    return None if taken else without_url(words, url) or "Apprise says no, without a reason"
 
 
 def _type(kind: str) -> Any:
-    import apprise
-
+    apprise = _library()
     if kind in BAD:
         return apprise.NotifyType.FAILURE
     return apprise.NotifyType.SUCCESS if kind in GOOD else apprise.NotifyType.INFO
 
 
 def _plugin(url: str) -> Any:
-    import apprise
-
+    apprise = _library()
     asset = apprise.AppriseAsset(app_id="Windsock", app_desc="Windsock: what happens in Apache Airflow")
     return apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
 
 
-class _Ear(logging.Handler):
-    """What Apprise would log in this thread: kept for the reason, and out of the logs."""
+@cache
+def _library() -> Any:
+    """Apprise, with its plugins loaded. What they warn of is their authors' affair."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import apprise
 
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._thread = threading.get_ident()
-        self._heard: list[str] = []
+        logging.getLogger("apprise").addFilter(_Ear())
+        apprise.Apprise.instantiate("json://localhost")
+    return apprise
 
-    @property
-    def words(self) -> str:
-        return "; ".join(dict.fromkeys(self._heard))
 
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.thread == self._thread:
-            self._heard.append(record.getMessage())
+class _Ear(logging.Filter):
+    """Keeps what Apprise says, which repeats URLs, out of every log, and for whoever listens."""
 
-    def while_calling(self, function: Any, *args: Any, **options: Any) -> Any:
-        apprise_logger = logging.getLogger("apprise")
-        apprise_logger.propagate = False
-        apprise_logger.addHandler(self)
-        try:
-            return function(*args, **options)
-        finally:
-            apprise_logger.removeHandler(self)
+    def filter(self, record: logging.LogRecord) -> bool:
+        heard = _heard.get()
+        if heard is not None and record.levelno >= logging.WARNING:
+            heard.append(record.getMessage())
+        return False
+
+
+def _listened(function: Any, *args: Any, **options: Any) -> tuple[Any, str]:
+    """The function's result, and what Apprise said meanwhile, in its own threads too: they inherit the
+    context."""
+    heard: list[str] = []
+    before = _heard.set(heard)
+    try:
+        return function(*args, **options), "; ".join(dict.fromkeys(heard))
+    finally:
+        _heard.reset(before)
 
 
 def _in_thread(function: Any, *args: Any) -> "asyncio.Future[str | None]":

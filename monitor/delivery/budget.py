@@ -17,6 +17,7 @@ from monitor.rules.model import Budget as Limits
 
 WINDOW = timedelta(hours=24)
 RECOUNT = timedelta(seconds=10)  # other replicas send too; in between this one's own are counted along
+MARGIN = timedelta(seconds=1)  # a place is free just after its 24 hours, by two clocks
 TAKEN = (State.SENT, State.UNCERTAIN)
 
 
@@ -69,6 +70,6 @@ class Budget:
         # Each waits for a place of its own: all of them at the first one would be parked again and again.
         before = outbox.parked(connection, self._channel) % max(1, used)
         oldest = outbox.frees_at(connection, self._channel, now - WINDOW, before)
-        until = (oldest or now) + WINDOW
+        until = (oldest or now) + WINDOW + MARGIN
         reason = f"the budget of {limits.daily} mails in 24 hours is used"
         return Outcome(State.PARKED, f"parked until {until:%Y-%m-%d %H:%M} UTC: {reason}", until)

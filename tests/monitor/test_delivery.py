@@ -1,44 +1,40 @@
-"""From the outbox to a mailbox: confirmed or marked, sent once, and each end with its reason.
-
-The database and the SMTP server are real; Airflow is a scripted object, which stands for the network.
-"""
+"""From the outbox to a mailbox: confirmed or marked, sent once, and each end with its reason."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 import trustme
 from prometheus_client import generate_latest
-from sqlalchemy import Connection
 
-from monitor import board, event_log, outbox
+from monitor import event_log, outbox
 from monitor.database import Database
 from monitor.database.migrate import migrate
-from monitor.delivery import Airflow, Deliverer, Desk
-from monitor.delivery.deliverer import LEASE
+from monitor.delivery.line import LEASE
 from monitor.delivery.retry import GIVE_UP_AFTER, PARKED_FOR
 from monitor.errors import AirflowNotFound, AirflowRefused, AirflowUnreachable
-from monitor.events import parse_event
-from monitor.mailer import Mailer, Receipt, SendError, TryLater, Unavailable
+from monitor.mailer import Receipt, SendError, TryLater, Unavailable
 from monitor.mailer.mailbox import Mailbox
-from monitor.metrics import Metrics
-from monitor.outbox import Delivery, State
-from monitor.render import Renderer
-from monitor.rules import default_rules
-from monitor.wake import Wake
+from monitor.outbox import State
+from monitor.rules import Rules, default_config
 from tests.monitor.conftest import FakeClock
+from tests.monitor.delivery_support import (
+    GRACE,
+    TO,
+    Office,
+    ScriptedAirflow,
+    airflow_run,
+    airflow_task,
+    failed_run,
+    texts,
+)
 from tests.monitor.mail_support import DROP, HANG, MailServer, ca_file, mailer_for
 from tests.sample import asset_event, moment, run_event, task_event
-
-T = TypeVar("T")
-TO = ("a@example.com", "b@example.com")
-GRACE = timedelta(seconds=300)
-ERROR = {"type": "ValueError", "message": "no such table", "traceback": "Traceback\n  boom"}
 
 
 @pytest.fixture
@@ -50,121 +46,9 @@ def database(tmp_path: Path) -> Any:
     database.close()
 
 
-@dataclass
-class ScriptedAirflow:
-    """Says what it is told to say; an exception is raised."""
-
-    run: dict[str, Any] | Exception
-    tasks: list[dict[str, Any]] | Exception = field(default_factory=list)
-    log: list[str] | Exception = field(default_factory=list)
-    assets: list[dict[str, Any]] | Exception = field(default_factory=list)
-    runs: list[dict[str, Any]] | Exception = field(default_factory=list)
-    asked: int = 0
-
-    async def dag_run(self, dag_id: str, run_id: str) -> dict[str, Any]:
-        self.asked += 1
-        return _said(self.run)
-
-    async def task_instances(
-        self, dag_id: str, run_id: str, state: Sequence[str] = ()
-    ) -> list[dict[str, Any]]:
-        return [task for task in _said(self.tasks) if not state or task["state"] in state]
-
-    async def log_tail(
-        self, dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int, lines: int
-    ) -> list[str]:
-        return _said(self.log)
-
-    async def runs_of(
-        self, dag_id: str, until: datetime, state: Sequence[str], limit: int
-    ) -> list[dict[str, Any]]:
-        return _said(self.runs)
-
-    async def asset_events_of(self, dag_id: str, run_id: str, limit: int) -> list[dict[str, Any]]:
-        return [row for row in _said(self.assets) if row["source_run_id"] == run_id]
-
-
-def _said(answer: T | Exception) -> T:
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
-
-
-def airflow_run(state: str = "failed", start: float = 0) -> dict[str, Any]:
-    return {"state": state, "start_date": moment(start), "queued_at": moment(-1), "dag_run_id": "manual__1"}
-
-
-def airflow_task(task_id: str = "load", state: str = "failed", **changes: Any) -> dict[str, Any]:
-    row = {"task_id": task_id, "map_index": -1, "state": state, "try_number": 1, "max_tries": 0}
-    return {**row, "start_date": moment(1), "end_date": moment(5), "hostname": "worker-1", **changes}
-
-
-class Office:
-    """The delivery of one monitor, with its clock in a test's hand."""
-
-    def __init__(
-        self, database: Database, clock: FakeClock, mailer: Mailer, airflow: Airflow | None = None
-    ) -> None:
-        self.database, self.clock, self.wake, self.metrics = database, clock, Wake(), Metrics()
-        renderer = Renderer("windsock@example.com", "http://monitor", {"local": "http://airflow"}, clock)
-        desk = Desk(database, {"local": airflow} if airflow else {}, renderer, GRACE)
-        self.deliverer = Deliverer(
-            database, desk, mailer, self.wake, self.metrics, clock, jitter=lambda: 0.999
-        )
-
-    def take(self, *raws: dict[str, Any]) -> None:
-        """What ingest does with events."""
-        rules = default_rules(TO, ["*"])
-
-        def write(connection: Connection) -> None:
-            for event in map(parse_event, raws):
-                [seq] = event_log.append(connection, [event], self.clock())
-                if seq is not None:
-                    board.apply(connection, seq, event)
-                    outbox.put(connection, seq, event, rules.decide(event), self.clock(), "example.com")
-
-        self.database.write_now(write)
-
-    async def work(self) -> None:
-        while await self.deliverer.work():
-            pass
-
-    def deliveries(self) -> list[Delivery]:
-        return self.database.read_now(lambda connection: outbox.deliveries(connection, 100))
-
-    def only(self) -> Delivery:
-        [delivery] = self.deliveries()
-        return delivery
-
-    def ledger(self) -> list[tuple[str, str]]:
-        lines = self.database.read_now(lambda connection: outbox.attempts(connection, self.only().id))
-        return [(line.outcome, line.answer) for line in lines]
-
-    def counted(self, outcome: str) -> float:
-        value = self.metrics.registry.get_sample_value(
-            "windsock_delivery_outcomes_total", {"outcome": outcome}
-        )
-        return value or 0.0
-
-
 @pytest.fixture
 def mailbox(tmp_path: Path, clock: FakeClock) -> Mailbox:
     return Mailbox(tmp_path / "mailbox", clock)
-
-
-def texts(mailbox: Mailbox) -> list[str]:
-    found = []
-    for summary in mailbox.mails(100):
-        message = mailbox.get(summary.id)
-        assert isinstance(message, EmailMessage)
-        body = message.get_body(("plain",))
-        assert body is not None
-        found.append(f"{message['Subject']}\n{body.get_content()}")
-    return found
-
-
-def failed_run(office: Office) -> None:
-    office.take(task_event("failed", error=ERROR), run_event("failed"))
 
 
 def test_a_failure_is_confirmed_enriched_and_sent_once(
@@ -181,7 +65,7 @@ def test_a_failure_is_confirmed_enriched_and_sent_once(
     )
     office = Office(database, clock, mailbox, airflow)
     failed_run(office)
-    asyncio.run(office.work())
+    office.deliver()
     [text] = texts(mailbox)
     assert text.startswith("✗ etl failed at killed[4] and 1 more")
     for fact in ("ValueError: no such table", "  boom", "Killed by signal 9", "worker-1"):
@@ -193,7 +77,7 @@ def test_a_failure_is_confirmed_enriched_and_sent_once(
     assert sent.subject is not None
     assert text.startswith(sent.subject)
     assert office.counted("sent") == 1
-    asyncio.run(office.work())
+    office.deliver()
     assert len(texts(mailbox)) == 1
 
 
@@ -216,8 +100,8 @@ def test_a_success_tells_the_metrics_of_its_assets(
         airflow_run("success"), tasks=[airflow_task("load", "success")], assets=[late, other]
     )
     office = Office(database, clock, mailbox, airflow)
-    office.take(run_event("success"))
-    asyncio.run(office.work())
+    office.tell(run_event("success"))
+    office.deliver()
     [text] = texts(mailbox)
     for fact in ("Accuracy 0.9800 · F1 0.9700", "load", "rows", "569", "release / asset_1"):
         assert fact in text
@@ -232,8 +116,8 @@ def test_where_airflow_does_not_say_the_log_does(
     if airflow:
         api = ScriptedAirflow(airflow_run("success"), tasks=airflow, assets=airflow)
     office = Office(database, clock, mailbox, api)
-    office.take(task_event("success"), asset_event(1), run_event("success"))
-    asyncio.run(office.work())
+    office.tell(task_event("success"), asset_event(1), run_event("success"))
+    office.deliver()
     [text] = texts(mailbox)
     assert "Accuracy 0.9700" in text
     assert "load" in text
@@ -255,7 +139,7 @@ def test_what_airflow_contradicts_is_superseded(
 ) -> None:
     office = Office(database, clock, mailbox, ScriptedAirflow(answer))
     failed_run(office)
-    asyncio.run(office.work())
+    office.deliver()
     assert office.only().state is State.SUPERSEDED
     assert reason in office.only().reason
     assert texts(mailbox) == []
@@ -268,13 +152,13 @@ def test_a_report_before_the_commit_is_asked_about_again(
     airflow = ScriptedAirflow(airflow_run("running"))
     office = Office(database, clock, mailbox, airflow)
     failed_run(office)
-    asyncio.run(office.work())
+    office.deliver()
     assert office.only().state is State.PENDING
     assert "still says running" in office.only().reason
     assert airflow.asked == 1
     airflow.run = airflow_run("failed")
     clock.forward(1)
-    asyncio.run(office.work())
+    office.deliver()
     assert office.only().state is State.SENT
     assert len(texts(mailbox)) == 1
 
@@ -287,11 +171,11 @@ def test_a_report_that_was_rolled_back_waits_for_the_true_end(
     office = Office(database, clock, mailbox, airflow)
     failed_run(office)
     for _ in range(20):
-        asyncio.run(office.work())
+        office.deliver()
         clock.forward(60)
     assert office.only().state is State.PENDING
     airflow.run = airflow_run(end)
-    asyncio.run(office.work())
+    office.deliver()
     assert office.only().state is state
 
 
@@ -301,7 +185,7 @@ def test_a_report_of_nothing_is_superseded_in_the_end(
     office = Office(database, clock, mailbox, ScriptedAirflow(airflow_run("running")))
     failed_run(office)
     clock.forward(86_400)
-    asyncio.run(office.work())
+    office.deliver()
     assert office.only().state is State.SUPERSEDED
     assert "still says running" in office.only().reason
 
@@ -314,12 +198,12 @@ def test_an_airflow_that_cannot_be_asked_is_waited_for_and_then_the_mail_is_mark
     failed_run(office)
     for _ in range(23):
         clock.forward(13)
-        asyncio.run(office.work())
+        office.deliver()
     assert office.only().state is State.PENDING
     assert str(silence) in office.only().reason
     assert office.only().next_attempt_at <= office.only().created_at + GRACE
     clock.forward(1)
-    asyncio.run(office.work())
+    office.deliver()
     [text] = texts(mailbox)
     assert "UNCONFIRMED" in text
     assert str(silence) in text
@@ -331,8 +215,8 @@ def test_a_log_that_cannot_be_read_stops_no_mail(
 ) -> None:
     airflow = ScriptedAirflow(airflow_run(), tasks=[airflow_task()], log=AirflowUnreachable("no log"))
     office = Office(database, clock, mailbox, airflow)
-    office.take(run_event("failed"))
-    asyncio.run(office.work())
+    office.tell(run_event("failed"))
+    office.deliver()
     [text] = texts(mailbox)
     assert "failed at load" in text
 
@@ -371,7 +255,7 @@ def test_it_goes_out_over_smtp(over_smtp: Callable[[Story], None]) -> None:
         failed_run(office)
         await office.work()
         [message] = server.taken
-        assert server.envelopes == [TO]
+        assert server.envelopes == [(TO,)]
         assert message["Message-ID"] == office.only().message_id
         assert office.ledger() == [("sent", "250 2.0.0 OK")]
 
@@ -396,7 +280,7 @@ def test_each_answer_has_its_state_its_reason_and_its_line(
     over_smtp: Callable[[Story], None], verb: str, reply: str, state: State
 ) -> None:
     async def story(office: Office, server: MailServer) -> None:
-        server.say(verb, *[reply] * (3 if verb == "AUTH" else 1))
+        server.say(verb, reply)
         failed_run(office)
         await office.work()
         assert office.only().state is state
@@ -429,29 +313,18 @@ def test_what_is_parked_goes_out_the_next_day(over_smtp: Callable[[Story], None]
     over_smtp(story)
 
 
-def test_only_those_who_lack_it_are_told_again(over_smtp: Callable[[Story], None]) -> None:
+def test_each_recipient_has_a_delivery_of_their_own(over_smtp: Callable[[Story], None]) -> None:
     async def story(office: Office, server: MailServer) -> None:
-        server.say("RCPT", "250 OK", "450 4.2.1 Greylisted")
+        office.town.rules = Rules(default_config(("a@example.com", "b@example.com", "c@example.com"), []))
+        server.say("RCPT", "550 5.1.1 No such user", "450 4.2.1 Greylisted")
         failed_run(office)
         await office.work()
-        assert (office.only().state, office.only().remaining) == (State.PENDING, ("b@example.com",))
+        states = sorted(delivery.state.value for delivery in office.deliveries())
+        assert states == ["dead", "pending", "sent"]
         office.clock.forward(60)
         await office.work()
-        assert office.only().state is State.SENT
-        assert server.envelopes == [("a@example.com",), ("b@example.com",)]
-
-    over_smtp(story)
-
-
-def test_who_is_refused_for_good_is_named_and_the_others_have_it(over_smtp: Callable[[Story], None]) -> None:
-    async def story(office: Office, server: MailServer) -> None:
-        server.say("RCPT", "550 5.1.1 No such user")
-        failed_run(office)
-        await office.work()
-        assert office.only().state is State.SENT
-        assert "a@example.com: 550 5.1.1 No such user" in office.only().reason
-        assert office.only().remaining == ("a@example.com",)
-        assert server.envelopes == [("b@example.com",)]
+        assert [len(envelope) for envelope in server.envelopes] == [1, 1]
+        assert sorted(delivery.state.value for delivery in office.deliveries()) == ["dead", "sent", "sent"]
 
     over_smtp(story)
 
@@ -459,11 +332,11 @@ def test_who_is_refused_for_good_is_named_and_the_others_have_it(over_smtp: Call
 def test_a_poisoned_mail_does_not_stop_the_next(over_smtp: Callable[[Story], None]) -> None:
     async def story(office: Office, server: MailServer) -> None:
         server.say("DATA", "554 5.6.0 Poison", "451 4.3.0 Later")
-        for run_id in ("poison", "later", "fine"):
-            office.take(run_event("failed", run_id=run_id))
+        for dag_id in ("a", "b", "c"):
+            office.tell(run_event("failed", dag_id))
         await office.work()
-        states = {delivery.run_id: delivery.state for delivery in office.deliveries()}
-        assert states == {"poison": State.DEAD, "later": State.PENDING, "fine": State.SENT}
+        states = sorted(delivery.state.value for delivery in office.deliveries())
+        assert states == ["dead", "pending", "sent"]
 
     over_smtp(story)
 
@@ -489,6 +362,7 @@ def test_what_is_tried_for_days_is_given_up(over_smtp: Callable[[Story], None]) 
 class DeadServer:
     """A mail server that cannot be reached; counts who tries."""
 
+    at_once = 1
     tried = 0
 
     async def open(self) -> None:
@@ -505,12 +379,12 @@ def test_a_dead_server_is_not_asked_for_every_mail(database: Database, clock: Fa
     server = DeadServer()
     office = Office(database, clock, server)
     for number in range(20):
-        office.take(run_event("failed", run_id=f"run {number}"))
-    asyncio.run(office.work())
+        office.tell(run_event("failed", f"dag {number}"))
+    office.deliver()
     assert server.tried == 1
     for _ in range(600):
         clock.forward(1)
-        asyncio.run(office.work())
+        office.deliver()
     assert 3 < server.tried < 12
     assert {delivery.state for delivery in office.deliveries()} == {State.PENDING}
 
@@ -521,6 +395,8 @@ class Killed(BaseException):
 
 class Killing:
     """A mailer under which the monitor is killed, at a given moment of the conversation."""
+
+    at_once = 1
 
     def __init__(self, moment: str) -> None:
         self.moment = moment
@@ -544,12 +420,12 @@ def test_after_a_crash_only_what_no_server_can_have_is_sent(
     office = Office(database, clock, Killing(moment))
     failed_run(office)
     with pytest.raises(Killed):
-        asyncio.run(office.work())
+        office.deliver()
     after = Office(database, clock, mailbox)
-    asyncio.run(after.work())
+    after.deliver()
     assert after.only().state is State.SENDING
     clock.now += LEASE + timedelta(seconds=1)
-    asyncio.run(after.work())
+    after.deliver()
     assert after.only().state is state
     assert len(texts(mailbox)) == mails
     assert after.counted(state.value) == 1
@@ -561,12 +437,12 @@ def test_what_is_uncertain_can_be_sent_again_by_a_person(
     office = Office(database, clock, Killing("send"))
     failed_run(office)
     with pytest.raises(Killed):
-        asyncio.run(office.work())
+        office.deliver()
     clock.now += LEASE + timedelta(seconds=1)
     after = Office(database, clock, mailbox)
-    asyncio.run(after.work())
+    after.deliver()
     database.write_now(lambda connection: outbox.requeue(connection, after.only().id, clock()))
-    asyncio.run(after.work())
+    after.deliver()
     assert after.only().state is State.SENT
     assert [outcome for outcome, _ in after.ledger()] == ["uncertain", "requeued", "sent"]
 
@@ -576,6 +452,7 @@ class Confused:
     """A mailer with a mistake in it."""
 
     where: str
+    at_once: int = 1
 
     async def open(self) -> None:
         if self.where == "open":
@@ -593,7 +470,7 @@ def test_a_mistake_of_our_own_never_sends_twice(
 ) -> None:
     office = Office(database, clock, Confused(where))
     failed_run(office)
-    asyncio.run(office.work())
+    office.deliver()
     assert office.only().state is state
     assert "KeyError" in office.only().reason
 
@@ -606,6 +483,7 @@ class Slow:
     go_on: asyncio.Event
     taken: int = 0
     closed: bool = False
+    at_once: int = 1
 
     async def open(self) -> None: ...
 
@@ -642,12 +520,15 @@ class Moody:
     """Raises what it is told to, then sends."""
 
     moods: list[SendError]
+    sent: list[EmailMessage] = field(default_factory=list)
+    at_once: int = 1
 
     async def open(self) -> None: ...
 
     async def send(self, message: EmailMessage, recipients: Sequence[str]) -> Receipt:
         if self.moods:
             raise self.moods.pop()
+        self.sent.append(message)
         return Receipt("250 OK", tuple(recipients))
 
     async def close(self) -> None: ...
@@ -658,17 +539,19 @@ def test_pauses_grow_between_attempts_and_the_metrics_tell(database: Database, c
     failed_run(office)
     pauses = []
     for _ in range(3):
-        asyncio.run(office.work())
+        office.deliver()
         pauses.append((office.only().next_attempt_at - clock()).total_seconds())
         clock.now = office.only().next_attempt_at
     assert pauses == sorted(pauses)
     assert pauses[2] > 3 * pauses[0]
     waiting = office.metrics.registry.get_sample_value("windsock_deliveries_waiting")
     assert waiting == 1
-    asyncio.run(office.work())
+    office.deliver()
     assert office.only().state is State.SENT
     assert (office.counted("retry"), office.counted("sent")) == (3, 1)
-    assert b"windsock_delivery_delay_seconds_count 1.0" in generate_latest(office.metrics.registry)
+    assert b'windsock_delivery_delay_seconds_count{channel="email"} 1.0' in generate_latest(
+        office.metrics.registry
+    )
     assert office.metrics.registry.get_sample_value("windsock_deliveries_waiting") == 0
 
 
@@ -678,6 +561,6 @@ def test_an_event_that_the_log_has_forgotten_is_told_of_no_more(
     office = Office(database, clock, mailbox)
     failed_run(office)
     database.write_now(lambda connection: event_log.prune(connection, clock() + timedelta(days=1)))
-    asyncio.run(office.work())
+    office.deliver()
     assert office.only().state is State.DEAD
     assert "no longer in the log" in office.only().reason

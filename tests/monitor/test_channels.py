@@ -1,0 +1,218 @@
+"""Apprise and webhooks against a real server of HTTP: what each answer means, and that no secret gets out."""
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from standardwebhooks import Webhook
+
+from monitor.channels import AppriseSender, Parcel, Sender, WebhookSender, check_apprise_url
+from monitor.channels.secrets import without_url
+from monitor.channels.webhook import webhook_id
+from monitor.clock import utc_now
+from monitor.mailer import Receipt, Refused, SendError, TryLater, Unavailable, Uncertain
+from monitor.render import Renderer
+from monitor.rules import Resolved
+from tests.monitor.conftest import make_secret
+
+SECRET_PATH = "T1JJ3T3L2/TIiajkdnlazkcOXrIdevi7FQ"
+
+
+@dataclass
+class Sink:
+    """A server of HTTP that keeps what it gets; `answer` is its status, headers and body."""
+
+    answer: tuple[int, dict[str, str], bytes] = (200, {}, b"thanks")
+    taken: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    hold: threading.Event | None = None
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/{SECRET_PATH}"
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    here = Sink()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            here.taken.append((self.path, headers, body))
+            if here.hold:
+                here.hold.wait(10)
+            status, more, answer = here.answer
+            self.send_response(status)
+            for name, value in {**more, "content-length": str(len(answer))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_args: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    here.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield here
+    if here.hold:
+        here.hold.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def parcel(url: str, secret: str | None = None) -> Parcel:
+    rendered = Renderer("windsock@example.com", "http://monitor", {}, utc_now).preview("run_failed")
+    resolved = Resolved(SecretStr(url), SecretStr(secret) if secret else None, None)
+    told = {"type": "windsock.notification.opened", "data": {"größe": 1}}
+    return Parcel("<windsock.local.1.2.abc@example.com>", "team#1", resolved, rendered, "opened", told)
+
+
+def sent(sender: Sender, one: Parcel) -> Receipt:
+    async def story() -> Receipt:
+        try:
+            await sender.open()
+            return await sender.send(one)
+        finally:
+            await sender.close()
+
+    return asyncio.run(story())
+
+
+def test_a_webhook_is_signed_as_the_standard_says(sink: Sink) -> None:
+    secret = make_secret()
+    receipt = sent(WebhookSender(utc_now), parcel(sink.url, secret))
+    assert receipt == Receipt("200 thanks", ("team#1",))
+    [(path, headers, body)] = sink.taken
+    assert path == f"/{SECRET_PATH}"
+    assert Webhook(secret).verify(body, headers) == {
+        "type": "windsock.notification.opened",
+        "data": {"größe": 1},
+    }
+    assert headers["webhook-id"] == webhook_id(parcel(sink.url).message_id)
+    assert "." not in headers["webhook-id"]
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (301, Refused),
+        (307, Refused),
+        (400, Refused),
+        (404, Refused),
+        (408, TryLater),
+        (410, Refused),
+        (425, TryLater),
+        (429, Unavailable),
+        (500, TryLater),
+        (503, Unavailable),
+        (599, TryLater),
+    ],
+)
+def test_what_a_webhooks_answer_means(sink: Sink, status: int, error: type[SendError]) -> None:
+    sink.answer = (status, {"location": sink.url}, f"see {sink.url}".encode())
+    with pytest.raises(SendError) as raised:
+        sent(WebhookSender(utc_now), parcel(sink.url, make_secret()))
+    assert type(raised.value) is error
+    assert str(status) in str(raised.value)
+    assert SECRET_PATH.partition("/")[2] not in str(raised.value)
+    assert len(sink.taken) == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [("120", timedelta(seconds=120)), ("1000000", timedelta(hours=24)), ("soon", None), ("-1", None)],
+)
+def test_a_receiver_says_when_to_come_again(sink: Sink, header: str, wait: timedelta | None) -> None:
+    sink.answer = (503, {"retry-after": header}, b"")
+    with pytest.raises(TryLater) as raised:
+        sent(WebhookSender(utc_now), parcel(sink.url, make_secret()))
+    assert raised.value.not_before == wait
+
+
+def test_a_receiver_that_holds_the_line_or_is_not_there_is_away(sink: Sink) -> None:
+    sink.hold = threading.Event()
+    with pytest.raises(Unavailable, match="did not answer"):
+        sent(WebhookSender(utc_now, seconds=0.3), parcel(sink.url, make_secret()))
+    with pytest.raises(Unavailable, match="no answer"):
+        sent(WebhookSender(utc_now), parcel("http://127.0.0.1:1/secret", make_secret()))
+
+
+def test_of_a_long_answer_only_the_beginning_is_kept(sink: Sink) -> None:
+    sink.answer = (200, {}, b"x" * 1_000_000)
+    assert len(sent(WebhookSender(utc_now), parcel(sink.url, make_secret())).answer) <= 505
+
+
+def test_apprise_posts_the_mails_text(sink: Sink, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    url = sink.url.replace("http://", "json://")
+    one = parcel(url)
+    receipt = sent(AppriseSender(), one)
+    assert receipt.accepted == ("team#1",)
+    [(_, _, body)] = sink.taken
+    told = json.loads(body)
+    assert told["title"] == one.rendered.subject
+    assert told["message"].strip() == one.rendered.text.strip()
+    assert told["type"] == "failure"
+    assert SECRET_PATH not in caplog.text
+
+
+def test_what_apprise_refuses_is_tried_again_and_its_reason_holds_no_secret(
+    sink: Sink, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    sink.answer = (401, {}, b"no")
+    with pytest.raises(TryLater, match="401") as raised:
+        sent(AppriseSender(), parcel(sink.url.replace("http://", "json://user:geheim123@")))
+    for secret in ("geheim123", SECRET_PATH):
+        assert secret not in str(raised.value)
+        assert secret not in caplog.text
+
+
+def test_apprise_that_does_not_come_back_is_uncertain(sink: Sink) -> None:
+    sink.hold = threading.Event()
+    with pytest.raises(Uncertain):
+        sent(AppriseSender(seconds=0.3), parcel(sink.url.replace("http://", "json://")))
+
+
+def test_an_apprise_url_that_is_none_any_more_is_refused() -> None:
+    with pytest.raises(Refused, match="slack"):
+        sent(AppriseSender(), parcel("slack://T1JJ3T3L2"))
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("json://localhost", None),
+        ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#general", None),
+        ("slack://geheim123", "slack://"),
+        ("nothing://geheim123", "nothing://"),
+        ("geheim123", "is not a URL"),
+    ],
+)
+def test_apprise_urls_are_checked_without_repeating_them(
+    url: str, said: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = check_apprise_url(url)
+    assert (answer is None) == (said is None)
+    if answer and said:
+        assert said in answer
+    assert "geheim123" not in f"{answer} {caplog.text}"
+
+
+def test_no_part_of_a_url_is_told() -> None:
+    url = "https://user:pa%24%24word@host.example/abc/T0KEN?key=s3cret"
+    text = f"failed for {url}: pa$$word T0KEN s3cret at host.example"
+    assert without_url(text, url) == "failed for […]: […] […] […] at […]"
