@@ -207,8 +207,9 @@ def test_acknowledging_on_the_page(monitor: Served) -> None:
 
 
 def test_a_long_thread_shows_its_ends(monitor: Served) -> None:
-    failures = [run_event("failed", "etl", f"run_{number}", start=number) for number in range(300)]
-    monitor.post(failures)
+    for start in range(0, 300, 50):  # a machine that is busy takes each within the client's patience
+        numbers = range(start, start + 50)
+        monitor.post([run_event("failed", "etl", f"run_{number}", start=number) for number in numbers])
     page = monitor.client.get("/incidents/1").text
     assert "run_0<" in page
     assert "run_299<" in page
