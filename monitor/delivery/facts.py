@@ -5,7 +5,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from monitor.delivery.confirm import MOMENT
-from monitor.delivery.masks import shown_under
+from monitor.delivery.masks import shown_under, without_secrets
 from monitor.delivery.metrics import METRICS, flat
 from monitor.events.data import AssetUpdatedData, DagRunData, ImportErrorData, TaskInstanceData
 from monitor.render import Asset, Error, Fact, ImportTrouble, Run, Task
@@ -67,7 +67,7 @@ def error_of(error: Mapping[str, Any]) -> Error:
     trace = str(error.get("traceback") or "").rstrip().splitlines()
     return Error(
         type=shortened(str(error["type"]), DETAIL_LENGTH) if error.get("type") else None,
-        message=first[:MESSAGE_LENGTH],
+        message=without_secrets(first[:MESSAGE_LENGTH]),
         lines=last_lines(trace or more, TRACE_LINES),
         lines_from="Traceback" if trace else "Message",
     )
@@ -81,7 +81,7 @@ def trouble_of(data: ImportErrorData) -> ImportTrouble:
     named = kind.isidentifier() or all(part.isidentifier() for part in kind.split("."))
     error = Error(
         type=kind if named and message else None,
-        message=(message if named and message else said)[:MESSAGE_LENGTH],
+        message=without_secrets((message if named and message else said)[:MESSAGE_LENGTH]),
         lines=last_lines(lines, TRACE_LINES),
         lines_from="Traceback",
     )
@@ -89,7 +89,7 @@ def trouble_of(data: ImportErrorData) -> ImportTrouble:
 
 
 def last_lines(lines: list[str], number: int) -> tuple[str, ...]:
-    return tuple(line[:LINE_LENGTH] for line in lines[-number:])
+    return tuple(without_secrets(line[:LINE_LENGTH]) for line in lines[-number:])
 
 
 def asset_of(data: AssetUpdatedData) -> Asset:

@@ -1,5 +1,6 @@
 """What users give to runs and assets may hold secrets: a value whose key looks like one is not shown, and of
-an address its user's part is not. (Errors and logs come from Airflow masked by itself.)"""
+an address its user's part is not. Errors and logs come from Airflow masked by itself, but not by every
+version of all that it should (3.0 does not mask Variables): they lose what names itself a secret."""
 
 import json
 import re
@@ -15,7 +16,8 @@ _SECRET = re.compile(
 )
 _USER_IN_ADDRESS = re.compile(r"(?<=://)[^/\s@]+@")
 _KEYED = re.compile(
-    r"(?i)((?:^|[?&;,\s])[\w-]*(?:token|secret|passw(?:or)?d|pwd|api_?key|signature|sig)=)[^&;,\s]+"
+    r"(?i)(?<![\w-])([\w-]*(?:token|secret|passw(?:or)?d|pwd|api_?key|signature|sig|access_?key)=)"
+    r"(?:\"[^\"]*\"|'[^']*'|[^&;,\s)\"']+)"
 )
 
 
@@ -27,6 +29,11 @@ def shown(value: Any) -> str:
     """A value as text, what looks secret in it left out."""
     masked = _masked(value)
     text = masked if isinstance(masked, str) else json.dumps(masked, ensure_ascii=False, default=str)
+    return without_secrets(text)
+
+
+def without_secrets(text: str) -> str:
+    """A text without passwords in addresses and values of `password=`."""
     return _KEYED.sub(rf"\1{MASK}", _USER_IN_ADDRESS.sub(f"{MASK}@", text))
 
 
