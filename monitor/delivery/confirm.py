@@ -74,8 +74,11 @@ async def ask_all(apis: Mapping[str, Airflow], events: Sequence[Event]) -> list[
         async with turns:
             return await ask(apis.get(event.deployment), event)
 
+    async def together() -> list[Answer]:
+        return await asyncio.gather(*map(one, events))
+
     try:
-        return await asyncio.wait_for(asyncio.gather(*map(one, events)), CONFIRM_SECONDS)
+        return await asyncio.wait_for(together(), CONFIRM_SECONDS)
     except (TimeoutError, asyncio.TimeoutError):
         late = f"Airflow did not answer {len(events)} questions within {CONFIRM_SECONDS:.0f} s"
         return [Answer(Word.NO_ANSWER, late) for _ in events]
