@@ -15,6 +15,7 @@ from aiosmtplib.protocol import PERIOD_REGEX, normalize_message_line_endings
 
 from monitor.mailer.oauth import Tokens
 from monitor.mailer.server import Server
+from monitor.mailer.subject import with_folded_subject
 
 GO_ON, TAKEN, LOGGED_IN = 354, 250, 235
 UNKNOWN_OPTION = frozenset({500, 501, 504, 555})  # RFC 5321 4.1.1.11: of MAIL, "parameters not recognized"
@@ -55,6 +56,7 @@ class Conversation(aiosmtplib.SMTP):
         """Give the server a mail; answers who was refused, and its words. Raises what aiosmtplib raises."""
         self.in_doubt = False
         self.mails += 1
+        message = with_folded_subject(message)
         try:
             return await self.send_message(message, sender=sender, recipients=recipients)
         except SMTPSenderRefused as error:

@@ -36,6 +36,7 @@ class MailServer:
         self.connections = 0
         self.logins: list[str] = []
         self.taken: list[EmailMessage] = []
+        self.raw: list[bytes] = []
         self.envelopes: list[tuple[str, ...]] = []
         self.script: dict[str, deque[str]] = {verb: deque() for verb in ("MAIL", "RCPT", "DATA", "AUTH")}
         self.open: set[_Connection] = set()
@@ -88,6 +89,7 @@ class MailServer:
             message = message_from_bytes(content, policy=policy.default)
             assert isinstance(message, EmailMessage)
             self.taken.append(message)
+            self.raw.append(content)
             self.envelopes.append(tuple(envelope.rcpt_tos))
         return reply
 

@@ -14,6 +14,18 @@ from monitor.errors import SettingsError
 from monitor.mailer import OverLimit, Refused, SendError, TryLater, Unavailable, Uncertain
 from monitor.mailer.smtp import Server, SmtpMailer
 from monitor.settings import Settings
+from tests.monitor.gmail_words import (
+    BAD_CREDENTIALS,
+    DAILY_LIMIT,
+    DAILY_USER_LIMIT,
+    EXCHANGE_LIMIT,
+    NEEDS_APP_PASSWORD,
+    TOO_LARGE,
+    TOO_LARGE_AT_ONCE,
+    TOO_MANY_LOGINS,
+    TOO_MANY_RECIPIENTS,
+    TRY_LATER,
+)
 from tests.monitor.mail_support import (
     DROP,
     HANG,
@@ -123,6 +135,60 @@ def test_a_refused_login_is_temporary_and_names_its_settings(
     with pytest.raises(Unavailable, match=reply.replace(".", r"\.")) as raised:
         sent(ca, tmp_path, server)
     assert "WINDSOCK_SMTP_PASSWORD" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("verb", "reply", "error"),
+    [
+        ("AUTH", BAD_CREDENTIALS, Unavailable),
+        ("AUTH", NEEDS_APP_PASSWORD, Unavailable),
+        ("AUTH", TOO_MANY_LOGINS, Unavailable),
+        ("MAIL", TRY_LATER, Unavailable),
+        ("RCPT", TOO_MANY_RECIPIENTS, TryLater),
+        ("DATA", DAILY_LIMIT, OverLimit),
+        ("DATA", DAILY_USER_LIMIT, OverLimit),
+        ("RCPT", DAILY_USER_LIMIT, OverLimit),
+        ("DATA", TOO_LARGE, Refused),
+        ("MAIL", TOO_LARGE_AT_ONCE, Refused),
+        ("RCPT", EXCHANGE_LIMIT, OverLimit),
+    ],
+)
+def test_gmails_own_words(
+    ca: trustme.CA, tmp_path: Path, verb: str, reply: str, error: type[SendError]
+) -> None:
+    server = MailServer(ca)
+    server.say(verb, reply)
+    with pytest.raises(SendError) as raised:
+        sent(ca, tmp_path, server)
+    assert type(raised.value) is error
+    words = [line[4:].split(" ", 1)[1].strip() for line in reply.split("\r\n")]
+    assert all(part in str(raised.value) for part in words)
+    if verb == "AUTH":
+        assert len(server.logins) == 1  # each attempt counts against the account
+
+
+@pytest.mark.parametrize(
+    "subject",
+    ["✗ größe " * 60, "word " * 400, "x" * 3_000, "✗" * 900, "a" * 77 + " ü"],
+    ids=["words", "ascii", "one word", "one word of signs", "at the edge"],
+)
+def test_a_long_subject_is_folded_and_read_back_whole(ca: trustme.CA, tmp_path: Path, subject: str) -> None:
+    server = MailServer(ca)
+
+    async def story() -> None:
+        async with server.running():
+            mailer = mailer_for(server, ca_file(ca, tmp_path))
+            await mailer.send(a_mail(subject.strip()), TO)
+            await mailer.close()
+
+    asyncio.run(story())
+    assert "".join(str(server.taken[0]["Subject"]).split()) == "".join(subject.split())
+    header = server.raw[0].split(b"\r\n\r\n", 1)[0]
+    for line in header.split(b"\r\n"):
+        assert line.isascii()
+        assert len(line) <= 998  # RFC 5322 section 2.1.1
+        for word in line.split():
+            assert not word.startswith(b"=?") or len(word) <= 75  # RFC 2047 section 2
 
 
 def test_an_answer_for_some_recipients_is_an_answer_for_each(ca: trustme.CA, tmp_path: Path) -> None:
