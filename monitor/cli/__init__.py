@@ -1,0 +1,16 @@
+"""The command `windsock`. Only here is the environment read."""
+
+import os
+
+from monitor.cli import ask, serve, state
+from monitor.cli.command import cli
+
+__all__ = ["ask", "main", "serve", "state"]
+
+PRIVATE = 0o077  # the log, the mailbox and the secrets are nobody else's to read on this machine
+
+
+def main() -> None:
+    """The entry point."""
+    os.umask(PRIVATE)
+    cli()
