@@ -65,6 +65,13 @@ def _plain(text: str) -> str:
     return text.replace(NO_BREAK, " ")
 
 
+def spaced(text: str) -> str:
+    """A line of code or of a log with its indent, also where a mail program knows no `white-space`."""
+    code = text.lstrip(" ")
+    indent = NO_BREAK * (len(text) - len(code))
+    return indent + code.replace("  ", f"{NO_BREAK} ")
+
+
 def _kept(duration: timedelta | None) -> str:
     return span(duration).replace(" ", NO_BREAK)
 
@@ -93,6 +100,7 @@ def _set_up(environment: Environment) -> Environment:
 FILTERS: dict[str, Any] = {
     **moments.FILTERS,
     "span": _kept,
+    "spaced": spaced,
     "shortened": shortened,
     "counted": counted,
     "nth": nth,
