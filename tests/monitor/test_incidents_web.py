@@ -11,6 +11,7 @@ from sqlalchemy import delete
 from monitor import outbox
 from monitor.database.schema import events
 from monitor.events import run_id_of
+from monitor.outbox import State
 from monitor.settings import Settings
 from monitor.web.silencing import MAX_REASON
 from tests import wait
@@ -58,7 +59,8 @@ def settled(monitor: Served) -> None:
 
     def is_quiet() -> bool:
         due = services.database.read_now(outbox.next_due)
-        return due is None or due > now
+        under_way = services.database.read_now(outbox.counts)[State.SENDING]
+        return not under_way and (due is None or due > now)
 
     wait.until(is_quiet, "the deliveries to be settled")
 

@@ -249,6 +249,22 @@ def test_one_click_stops_the_mail(settings: Settings, clock: FakeClock) -> None:
         assert "unsubscribed" in decision["reason"]
 
 
+def test_the_links_of_a_real_mail_work(settings: Settings, clock: FakeClock) -> None:
+    with serving(settings, clock) as monitor:
+        fail(monitor)
+        mailbox = monitor.app.state.services.mailbox
+        (letter,) = (mailbox.get(one.id) for one in mailbox.mails(10))
+        text = letter.get_body(("plain",)).get_content()
+        for purpose in ("silence", "acknowledge"):
+            (url,) = re.findall(rf"\S+/links/{purpose}/\S+", text)
+            assert monitor.client.get(url.removeprefix(monitor.settings.url)).status_code == 200
+        assert letter["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+        (url,) = re.findall(r"<(http[^>]+)>", letter["List-Unsubscribe"])
+        path = url.removeprefix(monitor.settings.url)
+        assert monitor.client.post(path, data=ONE_CLICK).status_code == 200
+        assert [row[:2] for row in state(monitor)[2]] == [("ops@example.com", "failures")]
+
+
 @pytest.mark.parametrize("form", [{}, {"List-Unsubscribe": "maybe"}, {"action": "all"}])
 def test_what_is_no_one_click_is_refused(monitor: Served, form: dict[str, str]) -> None:
     answer = monitor.client.post(links(monitor)["unsubscribe"], data=form)
