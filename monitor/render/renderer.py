@@ -126,14 +126,15 @@ class Renderer:
     def _write(self, templates: Templates, name: str, story: Story, letter: Letter) -> Written:
         """Within what mail programs show, where it can be made so."""
         fewer = tighter(story)
-        written = templates.write(name, self._values(next(fewer), letter))
+        written = templates.write(name, self.values(next(fewer), letter))
         for told in fewer:
             if len(written.html.encode()) <= MAX_HTML:
                 break
-            written = templates.write(name, self._values(told, letter))
+            written = templates.write(name, self.values(told, letter))
         return written
 
-    def _values(self, story: Story, letter: Letter) -> dict[str, Any]:
+    def values(self, story: Story, letter: Letter) -> dict[str, Any]:
+        """What a template may name (docs/mail.md)."""
         airflow = self._airflow_urls.get(story.deployment)
 
         def task_url(run: Run | None, task: Task) -> str | None:

@@ -40,10 +40,12 @@ from monitor.render.headers import list_id
 from monitor.render.moments import iso, when, zone_of
 from monitor.render.renderer import SUBJECT_LENGTH
 from monitor.render.samples import sample, spoilt
+from monitor.render.templates import FILTERS
 from monitor.render.words import counted, nth, span
 from monitor.rules.model import Rule
 from tests.monitor.conftest import NOW, FakeClock
 
+REPOSITORY = Path(__file__).parents[2]
 TO = "ops@example.com"
 MESSAGE_ID = f"<windsock.{'d' * 100}.123456.{'0' * 32}@example.com>"
 LETTER = Letter(MESSAGE_ID, TO, "failures")
@@ -462,6 +464,13 @@ def test_the_story_of_an_incident_is_told() -> None:
     assert "http://ack" not in rendered.text, "it is acknowledged already"
     fresh = replace(story, since=since())
     assert "http://ack" in renderer().render("run_failed", fresh, letter).text
+
+
+def test_the_page_for_those_who_write_templates_names_all_that_there_is() -> None:
+    page = (REPOSITORY / "docs" / "mail.md").read_text()
+    named = set(re.findall(r"`(\w+)", page))
+    assert set(TEMPLATES) | set(FILTERS) <= named
+    assert set(renderer().values(*sample("run_failed"))) <= named
 
 
 def test_a_follow_up_counts_and_lists() -> None:
