@@ -59,6 +59,10 @@ class HostileServer:
         async with self._told:
             await self._told.wait_for(lambda: self.heard[verb])
 
+    async def until_taken(self, mails: int) -> None:
+        async with self._told:
+            await self._told.wait_for(lambda: len(self.messages) >= mails)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -78,16 +82,20 @@ class HostileServer:
         while line := await reader.readline():
             verb = line.decode(errors="replace").strip().upper().partition(" ")[0]
             self.heard[verb].append(line.decode(errors="replace").strip())
-            async with self._told:
-                self._told.notify_all()
+            await self._note()
             has_body = verb == "MAIL" and b"BODY=" in line.upper() and "MAIL BODY" in script
             answer = _word(script, "MAIL BODY" if has_body else verb)
             if not await self._say(writer, answer):
                 return
             if verb == "DATA" and answer.startswith("354"):
                 self.messages.append(await reader.readuntil(b"\r\n.\r\n"))
+                await self._note()
                 if not await self._say(writer, _word(script, "MESSAGE")):
                     return
+
+    async def _note(self) -> None:
+        async with self._told:
+            self._told.notify_all()
 
     async def _say(self, writer: asyncio.StreamWriter, what: str) -> bool:
         """False: the conversation is over."""

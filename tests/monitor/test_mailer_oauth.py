@@ -211,7 +211,13 @@ def test_secrets_do_not_go_out_in_the_open() -> None:
 
 
 def test_the_way_to_log_in_is_read_from_the_settings(tmp_path: Path) -> None:
-    at = {"env_file": None, "home": tmp_path, "auth": "none", "smtp_host": "localhost", "smtp_username": USER}
+    at: dict[str, Any] = {
+        "env_file": None,
+        "home": tmp_path,
+        "auth": "none",
+        "smtp_host": "localhost",
+        "smtp_username": USER,
+    }
     assert Grant.of(load_settings(**at, smtp_password=SecretStr("x"))) is None
     assert Grant.of(load_settings(**at, smtp_oauth2_token_file=tmp_path / "t")) == Grant(file=tmp_path / "t")
     fetched = load_settings(
