@@ -12,7 +12,7 @@ from monitor.rules.model import Watch
 from monitor.watches.choice import Choice
 from monitor.watches.finding import Finding, Open
 from monitor.watches.moments import moment_in
-from monitor.watches.sight import SETTLING, Sight, tags_of
+from monitor.watches.sight import Sight, tags_of
 from monitor.watches.updates import History
 from monitor.watches.usual import unusual_after
 
@@ -32,7 +32,7 @@ def stale(sight: Sight, choice: Choice, updates: Mapping[str, History]) -> list[
             continue
         since: datetime = row["updated_at"]
         told = sight.open_found(STALE, uri) == stamp(since)
-        if told or sight.is_ripe(since + bound.after, SETTLING):
+        if told or sight.is_ripe(since + bound.after, bound.after):
             found.append(_finding(sight, watch, row, bound))
     return found
 

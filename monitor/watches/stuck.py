@@ -11,7 +11,7 @@ from monitor.rules.model import Watch
 from monitor.watches.active import ActiveRun
 from monitor.watches.choice import Choice
 from monitor.watches.finding import Finding
-from monitor.watches.sight import SETTLING, Sight, tags_of
+from monitor.watches.sight import Sight, tags_of
 from monitor.watches.usual import unusual_after
 
 STUCK = "windsock.run.stuck"
@@ -60,7 +60,7 @@ def _finding(sight: Sight, watch: Watch, run: ActiveRun, bound: Bound, told: str
     if start is None:
         return None
     key = run_key(run.dag_id, run.run_id, start, None)
-    if key != told and not sight.is_ripe(start + bound.after, SETTLING):
+    if key != told and not sight.is_ripe(start + bound.after, bound.after):
         return None
 
     def build() -> Event:

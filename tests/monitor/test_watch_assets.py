@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +15,19 @@ from monitor.watches.consumers import ASKED_EVERY, is_met
 from monitor.watches.sight import SETTLING
 from tests.monitor.airflow_api_fake import FakeAirflow, serving
 from tests.monitor.conftest import NOW, FakeClock
-from tests.monitor.watch_support import Scene, kinds, play, run, told_run, told_update
+from tests.monitor.watch_support import Scene, kinds, play, run, sqlite, told_run, told_update
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 URI = "file:///model.pkl"
 STALE = [Watch(name="fresh", watch="stale")]
 UNCONSUMED = [Watch(name="eaten", watch="unconsumed")]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """SQLite only: what the watches ask of a database, test_watch_trouble.py asks of both."""
+    with sqlite(tmp_path) as database:
+        yield database
 
 
 @pytest.fixture

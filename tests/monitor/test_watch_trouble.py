@@ -10,9 +10,10 @@ from monitor.database.schema import watch_findings
 from monitor.events.identity import stamp
 from monitor.rules.model import Watch
 from monitor.watches.active import MAX_RUNS
+from monitor.watches.sight import SETTLING
 from tests.monitor.airflow_api_fake import FakeAirflow, serving
 from tests.monitor.conftest import NOW, FakeClock
-from tests.monitor.watch_support import Scene, kinds, play, run
+from tests.monitor.watch_support import Scene, kinds, play, run, told_run, told_update
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
@@ -132,5 +133,36 @@ def test_what_the_log_has_and_the_watches_forgot_is_told_once(fake: FakeAirflow,
         on.start()
         assert await on.look_for(HOUR) == []
         assert on.count("windsock_watch_open_findings", watch="missing") == 1
+
+    play(fake, database, act)
+
+
+def test_every_watch_on_each_database(fake: FakeAirflow, database: Database) -> None:
+    uri = "file:///model.pkl"
+    fake.asset_rows = [{"id": 7, "uri": uri, "name": uri, "scheduled_dags": [{"dag_id": "release"}]}]
+    fake.conditions = {"release": {"all": [{"asset": {"id": 7}}]}}
+    fake.waiting = {"release": [7]}
+
+    async def act(on: Scene) -> None:
+        for dag_id in ("waits", "runs", "release", "train"):
+            on.know(dag_id)
+        on.know("absent", NOW + HOUR)
+        await on.look_for(SETTLING)
+        for number in range(6):
+            at = NOW - (6 - number) * HOUR
+            await on.take(told_run(run("runs", "success", at, at, 20 * MINUTE), at), told_update(number, at))
+        await on.take(told_update(7, NOW + MINUTE))
+        fake.runs = [run("waits", "queued", NOW + MINUTE), run("runs", "running", NOW, NOW)]
+        told = await on.look_for(3 * HOUR)
+        assert sorted(kinds(told)) == [
+            *("asset.stale", "asset.unconsumed", "run.late", "run.missing", "run.stuck"),
+        ]
+        on.start()
+        assert await on.look_for(HOUR) == []
+        began = on.fake.clock()
+        row = run("release", "running", began, began, run_type="asset_triggered")
+        await on.take(told_run(row, began), told_update(8, began, created=["release"]))
+        assert kinds(await on.look_for(2 * MINUTE)) == ["asset.recovered"]
+        assert [on.count("windsock_watch_open_findings", watch=one) for one in ("stale", "late")] == [0, 1]
 
     play(fake, database, act)

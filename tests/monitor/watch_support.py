@@ -3,15 +3,17 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from monitor import board, event_log
 from monitor.airflow_api import AirflowApi
 from monitor.database import Database
+from monitor.database.migrate import migrate
 from monitor.events import Event
 from monitor.events.rest import asset_event, run_event
 from monitor.ingest import Ingest, Wakes
@@ -103,7 +105,7 @@ class Scene:
 
     def know(self, dag_id: str, next_run: datetime | None = None, **more: Any) -> None:
         """What Airflow's list says of a DAG from now on."""
-        row = {"tags": [], "owners": [], "schedule": "0 * * * *", "next_run_after": next_run}
+        row: dict[str, Any] = {"tags": [], "owners": [], "schedule": "0 * * * *", "next_run_after": next_run}
         row |= {"is_stale": False, "seen_at": None}
 
         def keep(connection: Any) -> None:
@@ -118,6 +120,15 @@ class Scene:
 
     def count(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, {"deployment": "local", **labels}) or 0.0
+
+
+@contextmanager
+def sqlite(folder: Path) -> Iterator[Database]:
+    """A migrated database in this folder."""
+    database = Database(f"sqlite:///{folder / 'windsock.db'}")
+    migrate(database)
+    yield database
+    database.close()
 
 
 @asynccontextmanager
