@@ -8,8 +8,9 @@ from starlette.exceptions import HTTPException
 
 from monitor.events import Event
 from monitor.notify.explain import Explanation, explain
+from monitor.web.answers import PROBLEMS
 from monitor.web.deliveries_api import may_see
-from monitor.web.models import PROBLEMS, EventDecisions
+from monitor.web.models_told import EventDecisions
 from monitor.web.querying import Name
 from monitor.web.reader import ApiReader
 from monitor.web.services import Here

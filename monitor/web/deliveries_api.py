@@ -8,7 +8,8 @@ from starlette.exceptions import HTTPException
 
 from monitor import outbox
 from monitor.event_log import Visible
-from monitor.web.models import PROBLEMS, Delivery, DeliveryDetail, DeliveryPage
+from monitor.web.answers import PROBLEMS
+from monitor.web.models_told import Delivery, DeliveryDetail, DeliveryPage
 from monitor.web.querying import DeliveriesQuery, Id
 from monitor.web.reader import ApiReader, require_csrf
 from monitor.web.services import Here

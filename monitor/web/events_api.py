@@ -13,8 +13,9 @@ from monitor import event_log
 from monitor.errors import AirflowError, CursorError
 from monitor.event_log import Cursor, Visible
 from monitor.feed import FeedEnded, FeedFull, Rights, Start, after, from_now, since
+from monitor.web.answers import PROBLEMS
 from monitor.web.gate import NotSignedIn, Reader
-from monitor.web.models import PROBLEMS, EventPage, LoggedEvent
+from monitor.web.models import EventPage, LoggedEvent
 from monitor.web.querying import EventsQuery, FeedQuery
 from monitor.web.reader import ApiReader
 from monitor.web.server import SHUTDOWN_SECONDS

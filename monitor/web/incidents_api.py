@@ -11,8 +11,9 @@ from starlette.exceptions import HTTPException
 from monitor import incidents, outbox
 from monitor.event_log import Visible
 from monitor.incidents import Incident as Found
+from monitor.web.answers import PROBLEMS
 from monitor.web.deliveries_api import may_see
-from monitor.web.models import PROBLEMS, Incident, IncidentDetail, IncidentPage
+from monitor.web.models_told import Incident, IncidentDetail, IncidentPage
 from monitor.web.querying import MAX_PAGE, Id, IncidentsQuery, no_nul
 from monitor.web.reader import ApiReader, require_csrf
 from monitor.web.services import Here, Services

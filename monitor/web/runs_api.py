@@ -9,7 +9,8 @@ from starlette.exceptions import HTTPException
 from monitor import board, outbox
 from monitor.board import RunName
 from monitor.event_log import Visible
-from monitor.web.models import PROBLEMS, AssetPage, RunDetail, RunPage
+from monitor.web.answers import PROBLEMS
+from monitor.web.models import AssetPage, RunDetail, RunPage
 from monitor.web.querying import MAX_PAGE, Name, Paged, RunsQuery
 from monitor.web.reader import ApiReader
 from monitor.web.services import Here

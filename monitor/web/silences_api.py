@@ -13,9 +13,10 @@ from monitor.event_log import Visible
 from monitor.rules import Match
 from monitor.rules.model import Duration
 from monitor.silences import Silence as Found
+from monitor.web.answers import PROBLEMS
 from monitor.web.gate import Reader
 from monitor.web.incidents_api import Reason
-from monitor.web.models import PROBLEMS, Silence, SilencePage
+from monitor.web.models_told import Silence, SilencePage
 from monitor.web.querying import Id, SilencesQuery
 from monitor.web.reader import ApiReader, require_csrf
 from monitor.web.services import Here, Services

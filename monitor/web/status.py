@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 from monitor import board, event_log
 from monitor.board import RUN_ENDS, RUNNING, RunName
 from monitor.event_log import Filter, Visible
-from monitor.web.models import PROBLEMS, RunDetail
+from monitor.web.answers import PROBLEMS
+from monitor.web.models import RunDetail
 from monitor.web.pages import airflow_url, live
 from monitor.web.querying import Name
 from monitor.web.reader import ApiReader, PageReader
