@@ -12,6 +12,8 @@ WIDTH = 78  # RFC 5322 section 2.1.1 asks for it
 MAX_HANG = 24  # columns: text beside a wide label would be a pillar
 
 _HANG = re.compile(r"\s*(?:\| *|[✗✓·•-] +)?(?:\S+(?: \S+)?  +)?")
+_ONE_EACH = re.compile("[\x00-\u02ff\u2010-\u2027\u2190-\u21ff\u2580-\u259f\u2713\u2717]*")
+"""ASCII, Latin, and what the templates draw with."""
 _WORDS = re.compile(r"\S+\s*")
 
 
@@ -22,7 +24,7 @@ def fit(text: str, width: int = WIDTH) -> str:
 
 def columns(text: str) -> int:
     """How many columns a terminal needs: wide signs take two, combining ones none."""
-    if text.isascii():
+    if _ONE_EACH.fullmatch(text):  # nearly every line
         return len(text)
     return sum(_columns(sign) for sign in text)
 

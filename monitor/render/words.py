@@ -13,6 +13,8 @@ SPACES = re.compile(r"\s+")
 
 def line(text: str) -> str:
     """The text as one line that shows what it holds; leading spaces stay, they are a traceback's shape."""
+    if text.isascii() and text.isprintable():  # nearly every text
+        return text
     readable = text.encode("utf-8", "replace").decode()
     return _UNSHOWN.sub(" ", readable.replace("\t", "    "))
 
