@@ -188,7 +188,7 @@ dags = Table(
     Column("schedule", Text),  # Airflow's summary of the timetable; null: none
     Column("next_run_after", UtcDateTime),  # when Airflow's scheduler is to begin the next run
     Column("is_stale", Boolean),  # true: it has disappeared from its file
-    Column("seen_at", UtcDateTime),  # when its schedule or pause was seen to change; null: as at the first look
+    Column("seen_at", UtcDateTime),  # since when its schedule and pause are so; null: since the first look
 )
 
 # incidents/store.py: one thing that is wrong, from its first failure to its recovery

@@ -4,6 +4,7 @@ import json
 import math
 import socket
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -16,7 +17,7 @@ from monitor.settings import Settings
 from monitor.web.receive import BATCH, MAX_BATCH, MAX_BODY
 from tests import wait
 from tests.monitor.conftest import Live, make_secret, sign
-from tests.sample import asset_event, run_event, task_event
+from tests.sample import asset_event, moment, run_event, task_event
 
 
 def logged(live: Live) -> list[str]:
@@ -202,3 +203,13 @@ def test_a_request_that_is_cut_off_takes_nothing_and_is_no_error(
     wait.until(counted, "the request to be counted")
     assert logged(live) == []
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_what_the_monitor_finds_itself_is_taken_from_nobody_else(live: Live) -> None:
+    contract = Path(__file__).parent.parent / "contract"
+    own = [json.loads(path.read_text())["event"] for path in sorted(contract.glob("windsock.*.json"))]
+    nudge = json.loads((contract / "asset.nudge.json").read_text())["event"]
+    answer = live.post([*own, nudge | {"id": "nudge:1", "time": moment()}]).json()
+    assert (answer["rejected"], answer["accepted"]) == (len(own), 1)
+    assert "is told by the monitor itself" in answer["results"][0]["reason"]
+    assert logged(live) == []

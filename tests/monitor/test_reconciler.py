@@ -15,6 +15,7 @@ from monitor.database import Database
 from monitor.errors import AirflowRefused, AirflowUnreachable
 from monitor.events import rest
 from monitor.reconciler.comparison import OVERLAP
+from monitor.reconciler.listings import LISTINGS
 from monitor.reconciler.standing import MAX_BACK_OFF, TOLERATED
 from tests import wait
 from tests.monitor.airflow_api_fake import (
@@ -142,6 +143,30 @@ def test_a_listing_that_airflow_fails_at_holds_up_no_other(fake: FakeAirflow, da
         assert set(on.logged()) == run_ids(fake, "seen")
         fake.clock.forward(TOLERATED.total_seconds())
         assert "500" in str(on.trouble())
+
+    play(fake, database, act)
+
+
+def test_since_when_airflow_is_silent(fake: FakeAirflow, database: Database) -> None:
+    """What one listing fails at is no silence; nor is a refusal of one."""
+    fake.runs = [run_row("seen", ago(minutes=1))]
+
+    async def act(on: Scene) -> None:
+        await on.reconciler.poll()
+        assert on.reconciler.status.silent_since is None
+        assert set(on.reconciler.status.marks) == {listing.name for listing in LISTINGS}
+        fake.failures = [("/assets/events", JSONResponse({}, 500))]
+        await on.reconciler.poll()
+        assert on.reconciler.status.silent_since is None
+        silent_since = fake.clock.now
+        for _ in range(3):
+            fake.failures = [("", JSONResponse({}, 503)) for _ in range(10)]
+            await on.reconciler.poll()
+            assert on.reconciler.status.silent_since == silent_since
+            fake.clock.forward(60)
+        fake.failures = []
+        await on.reconciler.poll()
+        assert on.reconciler.status.silent_since is None
 
     play(fake, database, act)
 

@@ -6,12 +6,14 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from sqlalchemy.event import listen, remove
 from starlette.responses import JSONResponse
 
-from monitor import event_log
+from monitor import board, event_log
 from monitor.airflow_api import AirflowApi
 from monitor.database import Database
 from monitor.errors import AirflowUnreachable
@@ -26,7 +28,7 @@ from monitor.wake import Wake
 from tests.monitor.airflow_api_fake import PASSWORD, USERNAME, FakeAirflow, serving
 from tests.monitor.conftest import FakeClock
 from tests.monitor.notify_support import engine_of
-from tests.sample import event, moment
+from tests.sample import event, moment, run_event
 
 TRACE = 'File "/dags/etl/broken.py"\nModuleNotFoundError: nothing_here\n'
 ERROR = import_error_id("broken.py", TRACE)
@@ -317,5 +319,126 @@ def test_each_listing_costs_a_request_a_hundred_rows(fake: FakeAirflow, database
         await on.told(on.pauses)
         assert len(fake.requests("/dags")) == 3
         assert ImportErrors.every < Pauses.every
+
+    play(fake, database, act)
+
+
+def listed_dag(dag_id: str, **more: Any) -> dict[str, Any]:
+    """A row of /dags, as Airflow 3.0 to 3.3 have it."""
+    return {
+        **dag(dag_id, False),
+        "tags": [{"name": "notify:team", "dag_id": dag_id}],
+        "owners": ["anna", " bert"],  # as 3.0 splits it
+        "timetable_summary": "0 6 * * *",
+        "next_dagrun_run_after": "2026-11-23T06:00:00Z",
+        **more,
+    }
+
+
+def known(database: Database, dag_id: str) -> dict[str, Any]:
+    row = database.read_now(lambda connection: board.dag(connection, "local", dag_id))
+    assert row is not None
+    told = ("deployment", "dag_id", "is_paused", "times_paused", "times_unpaused", "last_seq")
+    return {name: value for name, value in row.items() if name not in told}
+
+
+def test_whose_a_dag_is_and_when_it_runs_next_is_kept(fake: FakeAirflow, database: Database) -> None:
+    async def act(on: Scene) -> None:
+        fake.dag_rows = [listed_dag("etl"), dag("bare", False)]
+        assert await on.told(on.pauses) == []
+        first = {
+            "tags": ["notify:team"],
+            "owners": ["anna", "bert"],
+            "schedule": "0 6 * * *",
+            "next_run_after": datetime(2026, 11, 23, 6, tzinfo=timezone.utc),
+            "is_stale": False,
+            "seen_at": None,  # as it was when Windsock came
+        }
+        assert known(database, "etl") == first
+        nothing: dict[str, Any] = {"tags": [], "owners": [], "schedule": None, "next_run_after": None}
+        assert known(database, "bare") == nothing | {"is_stale": False, "seen_at": None}
+        fake.dag_rows = [listed_dag("etl", tags=[], owners=None), listed_dag("new")]
+        await on.told(on.pauses)
+        assert known(database, "etl") == first | {"tags": [], "owners": []}
+        assert known(database, "new") == first | {"seen_at": on.clock.now}
+        assert known(database, "bare") == nothing | {"is_stale": True, "seen_at": on.clock.now}
+
+    play(fake, database, act)
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        ({"next_dagrun_run_after": "2026-11-24T06:00:00+00:00"}, {"next_run_after"}),
+        ({"timetable_summary": None, "next_dagrun_run_after": None}, {"schedule", "next_run_after"}),
+        ({"is_stale": True}, {"is_stale"}),
+        ({"is_paused": True}, set()),
+    ],
+)
+def test_since_when_a_dag_is_scheduled_so_is_known(
+    fake: FakeAirflow, database: Database, change: dict[str, Any], kept: set[str]
+) -> None:
+    async def act(on: Scene) -> None:
+        fake.dag_rows = [listed_dag("etl")]
+        await on.told(on.pauses)
+        before = known(database, "etl")
+        fake.dag_rows = [listed_dag("etl", **change)]
+        await on.told(on.pauses)
+        after, seen_at = known(database, "etl"), on.clock.now
+        assert {name for name in after if after[name] != before[name]} == kept | {"seen_at"}
+        assert after["seen_at"] == seen_at
+        await on.told(on.pauses)
+        assert known(database, "etl") == after
+
+    play(fake, database, act)
+
+
+def test_a_row_that_cannot_be_read_changes_nothing(fake: FakeAirflow, database: Database) -> None:
+    async def act(on: Scene) -> None:
+        fake.dag_rows = [listed_dag("etl")]
+        await on.told(on.pauses)
+        before = known(database, "etl")
+        for wrong in ({"next_dagrun_run_after": "soon"}, {"tags": "all"}, {"is_paused": None}):
+            fake.dag_rows = [listed_dag("etl", **wrong)]
+            assert await on.told(on.pauses) == []
+            assert known(database, "etl") == before
+
+    play(fake, database, act)
+
+
+def test_a_thousand_dags_cost_a_write_only_where_one_of_them_changes(
+    fake: FakeAirflow, database: Database
+) -> None:
+    async def act(on: Scene) -> None:
+        fake.dag_rows = [listed_dag(f"dag_{number}") for number in range(1_000)]
+        await on.told(on.pauses)
+        statements: list[str] = []
+
+        def count(_c: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+            statements.append(statement.split()[0])
+
+        listen(database.engine, "before_cursor_execute", count)
+        await on.told(on.pauses)
+        assert not {"INSERT", "UPDATE", "DELETE"} & set(statements)
+        fake.dag_rows[7] = listed_dag("dag_7", tags=[])
+        await on.told(on.pauses)
+        assert statements.count("UPDATE") == 1
+        remove(database.engine, "before_cursor_execute", count)
+
+    play(fake, database, act)
+
+
+def test_a_dag_that_nobody_knows_is_looked_for_early_and_once(fake: FakeAirflow, database: Database) -> None:
+    async def act(on: Scene) -> None:
+        assert not await on.pauses.is_wanted()  # it is due anyway
+        fake.dag_rows = [listed_dag("etl")]
+        await on.told(on.pauses)
+        await on.ingest.take([parse_event(run_event("running", "etl"))])
+        assert not await on.pauses.is_wanted()
+        await on.ingest.take([parse_event(run_event("running", "new"))])
+        assert await on.pauses.is_wanted()
+        await on.ingest.take([parse_event(run_event("failed", "new"))])
+        assert not await on.pauses.is_wanted()  # the list does not show it: it is not asked for again
+        assert not await on.errors.is_wanted()
 
     play(fake, database, act)
