@@ -1,0 +1,197 @@
+"""`python -m bench.mail [--mails 500] [--rounds 3]`: deliveries per second through the whole outbox (SQLite, durable
+at each step), beside a bare aiosmtplib loop over one kept connection that sends the same mails to the same server,
+and Airflow's SmtpHook; and the time from an event to the server's 250.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.message import EmailMessage
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import aiosmtplib
+
+from bench.mail.outbox_side import SENDER, TO, Collecting, Side
+from monitor.mailer.smtp import Server, SmtpMailer
+from tests.ports import free_port
+from tests.postfix_server import PASSWORD, USERNAME, PostfixServer, missing
+
+AIRFLOW = Path(__file__).resolve().parents[2] / ".windsock" / "env" / "airflow-3.3.2" / "bin" / "python"
+RACED = 200  # events whose way is timed
+PAUSE = 0.02  # seconds between them: an Airflow that is busy, and no queue
+
+
+@dataclass(frozen=True)
+class Sink:
+    name: str
+    server: Server
+
+    def client(self) -> aiosmtplib.SMTP:
+        at = self.server
+        is_tls = at.security == "starttls"
+        context = at.tls_context() if is_tls else None
+        login = {"username": at.username, "password": at.password} if at.username else {}
+        return aiosmtplib.SMTP(
+            hostname=at.host,
+            port=at.port,
+            start_tls=is_tls,
+            tls_context=context,
+            **login,  # type: ignore[arg-type]
+        )
+
+    def connection(self) -> dict[str, Any]:
+        """As Airflow has it."""
+        extra = {"disable_ssl": True, "disable_tls": self.server.security != "starttls"}
+        base = {"conn_type": "smtp", "host": self.server.host, "port": self.server.port, "extra": extra}
+        login = {"login": self.server.username, "password": self.server.password}
+        return {**base, **login} if self.server.username else base
+
+
+def main() -> None:
+    options = _options()
+    with TemporaryDirectory(prefix="windsock-mail-") as folder:
+        mails = asyncio.run(_written(Path(folder) / "written", options.mails))
+        size = statistics.median(len(mail.as_bytes()) for mail in mails)
+        print(f"{options.mails} mails of about {size / 1024:.0f} kB, {options.rounds} rounds, medians\n")
+        for sink in _sinks():
+            _measure(sink, mails, options.rounds, Path(folder) / sink.name)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.mail", description=__doc__)
+    parser.add_argument("--mails", type=int, default=500, help="in each round (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="of each (%(default)s)")
+    return parser.parse_args()
+
+
+def _measure(sink: Sink, mails: list[EmailMessage], rounds: int, folder: Path) -> None:
+    taken: dict[str, list[float]] = {"bare": [], "outbox": [], "one": []}
+    for number in range(rounds):
+        taken["bare"].append(asyncio.run(_bare(sink, mails)))
+        taken["outbox"].append(asyncio.run(_outbox(sink, len(mails), folder / f"two-{number}", 2)))
+        taken["one"].append(asyncio.run(_outbox(sink, len(mails), folder / f"one-{number}", 1)))
+    bare = statistics.median(taken["bare"])
+    print(f"to {sink.name}{'':20}mails/s   of the bare loop")
+    _print("aiosmtplib, one kept connection", len(mails), bare, bare)
+    _print("Windsock's outbox, two connections", len(mails), statistics.median(taken["outbox"]), bare)
+    _print("Windsock's outbox, one connection", len(mails), statistics.median(taken["one"]), bare)
+    for name, seconds in _hook(sink, mails).items():
+        _print(f"Airflow's SmtpHook, {name}", len(mails), seconds, bare)
+    delays = sorted(asyncio.run(_raced(sink, folder / "raced")))
+    p99 = delays[int(len(delays) * 0.99) - 1]
+    print(
+        f"  from event to 250: median {1e3 * statistics.median(delays):.1f} ms, p99 {1e3 * p99:.1f} ms, "
+        f"worst {1e3 * delays[-1]:.1f} ms (n={len(delays)})\n"
+    )
+
+
+def _print(name: str, number: int, seconds: float, bare: float) -> None:
+    print(f"  {name:40}{number / seconds:8.0f}   {bare / seconds:6.2f}")
+
+
+async def _written(folder: Path, number: int) -> list[EmailMessage]:
+    collecting = Collecting()
+    side = Side(folder, collecting)
+    side.fail(number)
+    await side.emptied(number)
+    side.database.close()
+    return collecting.mails
+
+
+async def _bare(sink: Sink, mails: list[EmailMessage]) -> float:
+    async with sink.client() as client:
+        began = time.perf_counter()
+        for mail in mails:
+            await client.send_message(mail, sender=SENDER, recipients=[TO])
+        return time.perf_counter() - began
+
+
+async def _outbox(sink: Sink, number: int, folder: Path, connections: int) -> float:
+    mailer = SmtpMailer(_with(sink.server, connections))
+    side = Side(folder, mailer)
+    side.fail(number)
+    try:
+        return await side.emptied(number)
+    finally:
+        await mailer.close()
+        side.database.close()
+
+
+async def _raced(sink: Sink, folder: Path) -> list[float]:
+    mailer = SmtpMailer(sink.server)
+    side = Side(folder, mailer)
+    try:
+        return await side.raced(RACED, PAUSE)
+    finally:
+        await mailer.close()
+        side.database.close()
+
+
+def _with(server: Server, connections: int) -> Server:
+    return Server(**{**vars(server), "connections": connections})
+
+
+def _hook(sink: Sink, mails: list[EmailMessage]) -> dict[str, float]:
+    if not AIRFLOW.exists():
+        print("  (Airflow's environment is not there: make envs)")
+        return {}
+    told = {"connection": sink.connection(), "mails": [_for_hook(mail) for mail in mails]}
+    env = {**os.environ, "SSL_CERT_FILE": str(sink.server.ca_file)} if sink.server.ca_file else {**os.environ}
+    with TemporaryDirectory(prefix="windsock-hook-") as home:
+        done = subprocess.run(
+            [str(AIRFLOW), str(Path(__file__).with_name("hook.py"))],
+            input=json.dumps(told),
+            env={**env, "AIRFLOW_HOME": home, "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"},
+            text=True,
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+    found = json.loads(done.stdout.splitlines()[-1])
+    return {"a connection a mail": found["a_mail"], "one kept connection": found["kept"]}
+
+
+def _for_hook(mail: EmailMessage) -> dict[str, str]:
+    html = mail.get_body(("html",))
+    return {"to": TO, "subject": mail["Subject"], "html": html.get_content() if html else ""}
+
+
+def _sinks() -> Iterator[Sink]:
+    with _aiosmtpd() as port:
+        yield Sink("aiosmtpd", Server("127.0.0.1", port, "none", SENDER))
+    if why := missing():
+        print(f"(without Postfix: {why})")
+        return
+    server = PostfixServer(keeps=False)
+    try:
+        server.start()
+        at = Server("localhost", server.port, "starttls", SENDER, USERNAME, PASSWORD, ca_file=server.ca_file)
+        yield Sink("Postfix, STARTTLS and a login", at)
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
+def _aiosmtpd() -> Iterator[int]:
+    port = free_port()
+    command = [sys.executable, "-m", "bench.mail.sink", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield port
+        finally:
+            process.terminate()
+
+
+if __name__ == "__main__":
+    main()

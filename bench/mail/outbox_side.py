@@ -1,0 +1,168 @@
+"""Windsock's side of the bench: a log with failures, and a deliverer that empties its outbox, or is raced by events."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from monitor import board, event_log
+from monitor.channels import MailSender, Parcel
+from monitor.clock import utc_now
+from monitor.database import Database
+from monitor.database.migrate import migrate
+from monitor.delivery import Budget, Deliverer, Desk
+from monitor.events import Event, parse_event, run_id_of
+from monitor.events.identity import stamp
+from monitor.ingest import Ingest, Wakes
+from monitor.links import Links
+from monitor.mailer import Mailer, Receipt
+from monitor.metrics import Metrics
+from monitor.notify import Engine
+from monitor.origins import origin_of
+from monitor.outbox import counts
+from monitor.outbox.state import State
+from monitor.render import Renderer, choose
+from monitor.rules import Budget as Limits
+from monitor.rules import Channel, Config, Rules, default_config
+from monitor.telling import Telling
+from monitor.wake import Wake
+
+SENDER = "windsock@example.com"
+TO = "ops@example.com"
+
+
+class Collecting:
+    """A mailer that keeps the mails: what the peers are given to send."""
+
+    at_once = 2
+
+    def __init__(self) -> None:
+        self.mails: list[EmailMessage] = []
+
+    async def open(self) -> None: ...
+
+    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> Receipt:
+        self.mails.append(message)
+        return Receipt("250 OK", tuple(recipients))
+
+    async def close(self) -> None: ...
+
+
+@dataclass
+class Timed(MailSender):
+    """Notes when each mail was taken, by its recipient's delivery."""
+
+    mailer: Mailer
+    taken: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__init__(self.mailer)
+
+    async def send(self, parcel: Parcel) -> Receipt:
+        receipt = await super().send(parcel)
+        [event] = parcel.told["data"]["events"]
+        self.taken[event["id"]] = time.perf_counter()
+        return receipt
+
+
+class Side:
+    """A monitor's outbox on SQLite in a folder, as durable as it is in service."""
+
+    def __init__(self, folder: Path, mailer: Mailer, url: str | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.database = Database(url or f"sqlite:///{folder / 'windsock.db'}")
+        migrate(self.database)
+        config = default_config((TO,), ()).model_copy(update={"budget": Limits(daily=10**9, reserve=0)})
+        rules = Rules(Config.model_validate(config))
+        self.database.write_now(lambda c: origin_of(c, "local", utc_now() - timedelta(days=1)))
+        self.engine = Engine(lambda: rules, Telling(timedelta(hours=24)), choose, "example.com")
+        self.wakes = Wakes(Wake(), Wake(), {})
+        self.sender = Timed(mailer)
+        metrics = Metrics()
+        desk = Desk(
+            *(self.database, {}, Renderer(SENDER, "http://monitor", {}, utc_now)),
+            *(Links("http://monitor", "a key", utc_now), lambda: rules, Budget(lambda: rules)),
+            confirm_grace=timedelta(seconds=300),
+        )
+        senders = {Channel.EMAIL: self.sender}
+        self.deliverer = Deliverer(
+            *(self.database, desk, senders, self.wakes.delivery, metrics, utc_now, "example.com")
+        )
+        self.ingest = Ingest(self.database, self.engine, self.wakes, metrics, utc_now)
+
+    def fail(self, number: int) -> None:
+        """As many runs of as many DAGs have failed; their mails wait."""
+
+        def write(connection: Connection) -> None:
+            for event in failures(number):
+                [seq] = event_log.append(connection, [event], utc_now())
+                assert seq is not None
+                board.apply(connection, seq, event)
+                self.engine.tell(connection, seq, event, utc_now())
+
+        self.database.write_now(write)
+
+    async def emptied(self, number: int) -> float:
+        """Seconds until every mail has been taken, and its row says so."""
+        began = time.perf_counter()
+        running = asyncio.create_task(self.deliverer.run())
+        while len(self.sender.taken) < number:
+            await asyncio.sleep(0.005)
+        while self.database.read_now(counts)[State.SENT] < number:
+            await asyncio.sleep(0.001)
+        took = time.perf_counter() - began
+        await ended(running)
+        return took
+
+    async def raced(self, number: int, pause: float) -> list[float]:
+        """Seconds from handing an event to ingest to the server's 250, for events that come one by one."""
+        tasks = [asyncio.create_task(self.deliverer.run()), asyncio.create_task(self.ingest.run())]
+        began: dict[str, float] = {}
+        for event in failures(number):
+            began[event.id] = time.perf_counter()
+            await self.ingest.take([event])
+            await asyncio.sleep(pause)
+        while len(self.sender.taken) < number:
+            await asyncio.sleep(0.005)
+        for task in tasks:
+            await ended(task)
+        return [self.sender.taken[event_id] - at for event_id, at in began.items()]
+
+
+async def ended(task: "asyncio.Task[Any]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def failures(number: int) -> list[Event]:
+    now = utc_now()
+    return [parse_event(_failure(f"etl_{index}", now)) for index in range(number)]
+
+
+def _failure(dag_id: str, now: Any) -> dict[str, Any]:
+    start = now - timedelta(seconds=90)
+    run_id = f"scheduled__{start:%Y-%m-%dT%H:%M:%S}+00:00"
+    return {
+        "specversion": "1.0",
+        "id": run_id_of(dag_id, run_id, start, None, "failed"),
+        "source": "/airflow/local",
+        "type": "airflow.dag_run.failed",
+        "subject": f"{dag_id}/{run_id}",
+        "time": stamp(now),
+        "datacontenttype": "application/json",
+        "data": {
+            "dag_id": dag_id,
+            "run_id": run_id,
+            "state": "failed",
+            "run_type": "scheduled",
+            "start_date": stamp(start),
+            "end_date": stamp(now),
+            "reported_by": "listener",
+        },
+    }
