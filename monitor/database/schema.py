@@ -274,6 +274,16 @@ notifications = Table(
     Index(None, "rule", "group_key", "id"),
 )
 
+# outbox/thread.py: which incidents a notification tells of. The decisions say so too, but an incident may
+# have thousands of failures, and every one of them asks who has heard of it.
+notification_incidents = Table(
+    "notification_incidents",
+    metadata,
+    Column("incident_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("notification_id", BigInteger, primary_key=True, autoincrement=False),
+    Index(None, "notification_id"),
+)
+
 # outbox/decisions.py: what each rule made of each event, and why
 decisions = Table(
     "decisions",
@@ -292,7 +302,7 @@ decisions = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Index(None, "event_id"),
     Index(None, "notification_id"),
-    Index(None, "incident_id", "rule"),
+    Index(None, "incident_id"),
 )
 
 # outbox/: one row a message to one recipient, written in the transaction that logs its event

@@ -134,6 +134,7 @@ class Engine:
         key = group_key(rule, kind, case.facts, targets)
         waiting = outbox.open_group(connection, rule.name, key)
         if waiting is not None and may_join(kind, waiting, case.now):
+            _tells(connection, waiting.id, incident)
             reason = f"{because}; told with notification {waiting.id}, due {waiting.due_at:{MOMENT}} UTC"
             return _decision(case, rule, Verdict(kind, reason), outbox.GROUPED, waiting.id)
         due = due_at(connection, rules, rule, kind, key, case.now)
@@ -142,6 +143,7 @@ class Engine:
         word = Word(rule.name, kind, template, key, incident_id, because, due)
         about = About.of(case.seq, case.event)
         made = outbox.put(connection, about, word, targets, case.now, self._host)
+        _tells(connection, made.id, incident)
         if kind is Kind.RECOVERED:
             self._gather(case, rule, targets, made.id)
         later = f"; due {due:{MOMENT}} UTC" if due > case.now else ""
@@ -195,6 +197,11 @@ def _is_known(case: _Case, rule: Rule, targets: Sequence[Target]) -> bool:
 
 def _hears(connection: Connection, incident: Incident, rule: Rule, target: Target) -> bool:
     return outbox.hears(connection, incident.id, rule.name, target)
+
+
+def _tells(connection: Connection, notification_id: int, incident: Incident | None) -> None:
+    if incident is not None:
+        outbox.tells_of(connection, notification_id, incident.id)
 
 
 def _is_unsubscribed(connection: Connection, rule: Rule, target: Target) -> bool:

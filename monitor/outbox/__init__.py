@@ -10,7 +10,6 @@ from monitor.outbox.decisions import (
     decisions_of_incident,
     decisions_of_notification,
     event_seqs,
-    last_told,
     move,
     note,
     suppressed,
@@ -21,7 +20,7 @@ from monitor.outbox.put import About, Word, last_of_group, notification, open_gr
 from monitor.outbox.queue import LeaseLost, claim, hand_over, next_due, reap, renew, requeue, settle
 from monitor.outbox.record import Attempt, Decision, Delivery, Notification, Outcome
 from monitor.outbox.state import ALLOWED, State, TransitionError
-from monitor.outbox.thread import Thread, hears, thread
+from monitor.outbox.thread import Thread, hears, last_told, tells_of, thread
 
 __all__ = [
     "ALLOWED",
@@ -70,6 +69,7 @@ __all__ = [
     "sent_since",
     "settle",
     "suppressed",
+    "tells_of",
     "thread",
     "to_digest",
     "waiting",

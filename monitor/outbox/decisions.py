@@ -1,11 +1,10 @@
 """What each rule made of each event: the ledger's answer to why a mail came, or did not."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from sqlalchemy import Connection, Select, func, insert, select, update
 
-from monitor.database.schema import decisions, notifications
+from monitor.database.schema import decisions
 from monitor.event_log import Visible, readable
 from monitor.outbox.record import Decision
 
@@ -60,17 +59,6 @@ def suppressed(connection: Connection) -> dict[str, int]:
         .group_by(decisions.c.rule)
     )
     return {row.rule: row.number for row in connection.execute(query)}
-
-
-def last_told(connection: Connection, incident_id: int, rule: str) -> datetime | None:
-    """When a rule's latest word on an incident was due; None where there was none."""
-    query = (
-        select(func.max(notifications.c.due_at))
-        .select_from(decisions.join(notifications, notifications.c.id == decisions.c.notification_id))
-        .where(decisions.c.incident_id == incident_id, decisions.c.rule == rule)
-    )
-    moment: datetime | None = connection.execute(query).scalar_one()
-    return moment
 
 
 def move(connection: Connection, from_id: int, to_id: int, reason: str) -> None:

@@ -3,10 +3,12 @@ mailbox."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, RowMapping, func, insert, select
 
-from monitor.database.schema import decisions, deliveries
+from monitor.board.rows import at
+from monitor.database.schema import deliveries, notification_incidents, notifications
 from monitor.outbox.record import Delivery
 from monitor.outbox.state import WAITING, State
 from monitor.rules.targets import Target
@@ -35,8 +37,8 @@ class Thread:
 
 def thread(connection: Connection, delivery: Delivery) -> Thread:
     """A notification may tell of several incidents: what was told of any of them is before it."""
-    of = select(decisions.c.incident_id).where(
-        decisions.c.notification_id == delivery.notification_id, decisions.c.incident_id.is_not(None)
+    of = select(notification_incidents.c.incident_id).where(
+        notification_incidents.c.notification_id == delivery.notification_id
     )
     incidents = set(connection.execute(of).scalars())
     target = Target(delivery.channel, delivery.recipient)
@@ -50,6 +52,28 @@ def thread(connection: Connection, delivery: Delivery) -> Thread:
     )
 
 
+def tells_of(connection: Connection, notification_id: int, incident_id: int) -> None:
+    """Note that a notification tells of an incident; safe to do twice."""
+    key = {"notification_id": notification_id, "incident_id": incident_id}
+    known = select(notification_incidents).where(at(notification_incidents, key))
+    if connection.execute(known).first() is None:
+        connection.execute(insert(notification_incidents).values(key))
+
+
+def last_told(connection: Connection, incident_id: int, rule: str) -> datetime | None:
+    """When a rule's latest word on an incident was due; None where there was none."""
+    told = notification_incidents.join(
+        notifications, notifications.c.id == notification_incidents.c.notification_id
+    )
+    query = (
+        select(func.max(notifications.c.due_at))
+        .select_from(told)
+        .where(notification_incidents.c.incident_id == incident_id, notifications.c.rule == rule)
+    )
+    moment: datetime | None = connection.execute(query).scalar_one()
+    return moment
+
+
 def hears(connection: Connection, incident_id: int, rule: str, target: Target) -> bool:
     """Whether the target was told of an incident by this rule, or is about to be."""
     rows = _of(connection, {incident_id}, rule, target)
@@ -60,8 +84,8 @@ def _of(connection: Connection, incidents: set[int], rule: str, target: Target) 
     """The deliveries that told this target of these incidents, oldest first."""
     if not incidents:
         return ()
-    tells = select(decisions.c.notification_id).where(
-        decisions.c.incident_id.in_(incidents), decisions.c.rule == rule
+    tells = select(notification_incidents.c.notification_id).where(
+        notification_incidents.c.incident_id.in_(incidents)
     )
     columns = deliveries.c
     query = (

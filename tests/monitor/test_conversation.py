@@ -18,7 +18,7 @@ def mails(live: Live) -> list[EmailMessage]:
     """In the order in which they were filed."""
     folder = live.settings.home / "mailbox" / "new"
     files = sorted(folder.glob("*.eml"))  # named by their moment
-    return [message_from_bytes(path.read_bytes(), policy=policy.default) for path in files]  # type: ignore[misc]
+    return [message_from_bytes(path.read_bytes(), policy=policy.default) for path in files]
 
 
 def decisions(live: Live, event_id: str) -> list[dict[str, Any]]:

@@ -2,21 +2,34 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from threading import Barrier, Thread
+from typing import Any
 
 import pytest
 
 from monitor import event_log, outbox
-from monitor.board import RunName
 from monitor.database import Database
 from monitor.events import parse_event
-from monitor.outbox import ALLOWED, Delivery, LeaseLost, Outcome, State, TransitionError
-from monitor.rules import Decision
+from monitor.outbox import (
+    ALLOWED,
+    About,
+    Delivery,
+    Kind,
+    LeaseLost,
+    Outcome,
+    State,
+    TransitionError,
+    Wanted,
+    Word,
+)
+from monitor.rules import Channel, Target
 from tests.monitor.conftest import NOW, FakeClock
 from tests.sample import run_event
 
 LEASE = timedelta(seconds=45)
-TO = ("a@example.com", "b@example.com")
+TO = ("a@example.com",)
+TARGETS = [Target(Channel.EMAIL, TO[0])]
 
 
 def put(database: Database, dag_id: str = "etl", run_id: str = "manual__1", seconds: float = 0) -> int:
@@ -27,8 +40,8 @@ def put(database: Database, dag_id: str = "etl", run_id: str = "manual__1", seco
     def write(connection: object) -> None:
         [seq] = event_log.append(connection, [event], now)  # type: ignore[arg-type]
         assert seq is not None
-        decision = Decision("failures", "run_failed", TO, "rule 'failures'")
-        outbox.put(connection, seq, event, [decision], now, "example.com")  # type: ignore[arg-type]
+        word = Word("failures", Kind.FAILURE, "run_failed", "", None, "rule 'failures'", now)
+        outbox.put(connection, About.of(seq, event), word, TARGETS, now, "example.com")  # type: ignore[arg-type]
 
     database.write_now(write)
     return max(delivery.id for delivery in listed(database))
@@ -213,14 +226,47 @@ def test_a_person_can_have_it_sent_again_and_the_ledger_stays(
     assert claimed(database, clock).id == delivery_id
 
 
-@pytest.mark.parametrize(("lacking", "told"), [((), TO), (("b@example.com",), ("b@example.com",))])
-def test_it_is_sent_again_to_those_who_lack_it_or_to_all(
-    database: Database, clock: FakeClock, lacking: tuple[str, ...], told: tuple[str, ...]
+@pytest.mark.parametrize("lacking", [(), TO])
+def test_it_is_sent_again_to_whoever_it_is_for(
+    database: Database, clock: FakeClock, lacking: tuple[str, ...]
 ) -> None:
     delivery_id = put(database)
     settle(database, claimed(database, clock), Outcome(State.SENT, "sent", remaining=lacking), clock)
     database.write_now(lambda connection: outbox.requeue(connection, delivery_id, clock()))
-    assert claimed(database, clock).remaining == told
+    assert claimed(database, clock).remaining == TO
+
+
+def take(database: Database, clock: FakeClock, channel: Channel) -> Delivery | None:
+    return database.write_now(lambda connection: outbox.claim(connection, clock(), LEASE, channel))
+
+
+def test_each_channel_has_its_own_turn(database: Database, clock: FakeClock) -> None:
+    put(database)
+    assert take(database, clock, Channel.WEBHOOK) is None
+    assert take(database, clock, Channel.EMAIL) is not None
+
+
+def test_a_claim_seals_the_notification(database: Database, clock: FakeClock) -> None:
+    put(database)
+    assert database.read_now(lambda connection: outbox.open_group(connection, "failures", "")) is not None
+    claimed(database, clock)
+    assert database.read_now(lambda connection: outbox.open_group(connection, "failures", "")) is None
+
+
+def test_what_has_no_room_in_the_budget_is_told_in_a_digest(database: Database, clock: FakeClock) -> None:
+    due = NOW + timedelta(hours=1)
+    for number in range(3):
+        put(database, run_id=str(number))
+        delivery = claimed(database, clock)
+        outcome = database.write_now(
+            partial(outbox.to_digest, delivery=delivery, now=NOW, due=due, host="example.com")
+        )
+        settle(database, delivery, outcome, clock)
+    (digest,) = [one for one in listed(database) if one.kind is Kind.DIGEST]
+    others = [one for one in listed(database) if one.kind is not Kind.DIGEST]
+    assert (digest.kind, digest.recipient, digest.next_attempt_at) == (Kind.DIGEST, TO[0], due)
+    assert {one.state for one in others} == {State.SUPPRESSED}
+    assert database.read_now(lambda connection: outbox.sent_since(connection, Channel.EMAIL, NOW)) == 0
 
 
 def test_what_is_being_sent_or_does_not_exist_is_not_requeued(database: Database, clock: FakeClock) -> None:
@@ -234,20 +280,18 @@ def test_what_is_being_sent_or_does_not_exist_is_not_requeued(database: Database
 def test_pages_filter_and_keep_to_the_readers_rights(database: Database, clock: FakeClock) -> None:
     ids = [put(database, dag, run) for dag, run in (("etl", "1"), ("etl", "2"), ("secret", "1"))]
 
-    def ids_of(**filters: object) -> list[int]:
-        return [
-            delivery.id
-            for delivery in database.read_now(
-                lambda connection: outbox.deliveries(connection, 10, **filters)  # type: ignore[arg-type]
-            )
-        ]
+    def ids_of(wanted: Wanted | None = None, **more: Any) -> list[int]:
+        page = database.read_now(lambda connection: outbox.deliveries(connection, 10, wanted=wanted, **more))
+        return [delivery.id for delivery in page]
 
     assert ids_of() == ids[::-1]
     assert ids_of(before=ids[2]) == [ids[1], ids[0]]
-    assert ids_of(dag_id="secret") == [ids[2]]
-    assert ids_of(run=RunName("local", "etl", "2")) == [ids[1]]
-    assert ids_of(state=State.SENT) == []
+    assert ids_of(Wanted(dag_id="secret")) == [ids[2]]
+    assert ids_of(Wanted(dag_id="etl", run_id="2")) == [ids[1]]
+    assert ids_of(Wanted(state=State.SENT)) == []
     rights = frozenset({("local", "etl")})
+    assert ids_of(Wanted(since=NOW, until=NOW)) == []
+    assert ids_of(Wanted(rule="failures", channel=Channel.EMAIL, kind=Kind.FAILURE)) == ids[::-1]
     assert ids_of(visible=rights) == [ids[1], ids[0]]
     assert database.read_now(lambda connection: outbox.find(connection, ids[2], rights)) is None
     assert database.read_now(lambda connection: outbox.find(connection, ids[0], rights)) is not None

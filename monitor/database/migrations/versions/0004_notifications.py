@@ -52,7 +52,7 @@ def _create_tables() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(op.f("ix_decisions_event_id"), "decisions", ["event_id"])
-    op.create_index(op.f("ix_decisions_incident_id_rule"), "decisions", ["incident_id", "rule"])
+    op.create_index(op.f("ix_decisions_incident_id"), "decisions", ["incident_id"])
     op.create_index(op.f("ix_decisions_notification_id"), "decisions", ["notification_id"])
 
     op.create_table(
@@ -102,6 +102,15 @@ def _create_tables() -> None:
     )
     op.create_index(op.f("ix_notifications_rule_group_key_id"), "notifications", ["rule", "group_key", "id"])
 
+    op.create_table(
+        "notification_incidents",
+        sa.Column("incident_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("notification_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("incident_id", "notification_id"),
+    )
+    op.create_index(
+        op.f("ix_notification_incidents_notification_id"), "notification_incidents", ["notification_id"]
+    )
     op.create_table(
         "silences",
         sa.Column(
