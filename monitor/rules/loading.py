@@ -92,6 +92,7 @@ def _merged(given: Config, defaults: Config) -> Config:
     said = {name: getattr(given, name) for name in given.model_fields_set}
     again = {watch.name for watch in given.watches}
     watches = [*(watch for watch in defaults.watches if watch.name not in again), *given.watches]
-    said["watches"] = tuple(watch for watch in watches if not watch.off)
+    # One that is off for some DAGs only takes them from the one for all (monitor/watches/choice.py).
+    said["watches"] = tuple(watch for watch in watches if not watch.off or watch.is_for_some)
     said["receivers"] = {**defaults.receivers, **given.receivers}
     return defaults.model_copy(update=said)

@@ -191,6 +191,11 @@ class Watch(Part):
     off: bool = False
     """No such watch."""
 
+    @property
+    def is_for_some(self) -> bool:
+        """Whether it names DAGs, assets or Airflows, and so goes before one that is for all."""
+        return bool(self.dag_id or self.asset or self.tags or self.deployment)
+
 
 class Budget(Part):
     """Mails in any 24 hours, below what the account may send (Gmail: 500)."""

@@ -17,7 +17,7 @@ class Choice:
             for watch in watches
             if watch.watch == kind and (not watch.deployment or matches_any(watch.deployment, deployment))
         ]
-        self._watches = sorted(some, key=lambda watch: not _is_specific(watch))  # stable: else in their order
+        self._watches = sorted(some, key=lambda watch: not watch.is_for_some)  # stable: else in their order
 
     def __bool__(self) -> bool:
         """Whether anything is watched at all."""
@@ -39,10 +39,6 @@ class Choice:
     def of_all(self) -> Watch | None:
         """Of what belongs to no DAG."""
         return _first(iter(self._watches))
-
-
-def _is_specific(watch: Watch) -> bool:
-    return bool(watch.dag_id or watch.asset or watch.tags or watch.deployment)
 
 
 def _takes_dag(watch: Watch, dag_id: str | None, tags: Sequence[str]) -> bool:
