@@ -20,6 +20,7 @@ from monitor.outbox import Delivery, LeaseLost
 from monitor.rules import Channel
 
 LEASE = timedelta(seconds=45)  # how long what was under way in a crash waits to be taken up again
+REAP = timedelta(seconds=1)  # from one look for ended leases to the next, while there is much to do
 RENEW_SECONDS = 10.0  # a delivery may take longer than its lease; several renewals may fail in between
 POLL_SECONDS = 5.0  # other replicas' rows and expired leases wake nobody here
 SHORTEST_WAIT = 0.05  # seconds; a moment that has just come is not waited for in a spin
@@ -39,6 +40,7 @@ class Line:
         self._pauses = Pauses(channel.value, office.jitter)
         self._errand = Errand(sender, office, self._pauses)
         self._most = sender.at_once + AHEAD
+        self._reaped_at: datetime | None = None
         self._under_way: dict[asyncio.Task[None], Delivery] = {}
 
     @property
@@ -88,13 +90,12 @@ class Line:
         return len(claimed)
 
     def _claim(self, connection: Connection, now: datetime, most: int) -> list[Delivery]:
-        for lost in outbox.reap(connection, now):
-            logger.warning("delivery %d: %s", lost.id, lost.reason)
-            self._office.count(lost, lost.state)
-        claimed: list[Delivery] = []
-        while len(claimed) < most and (found := outbox.claim(connection, now, LEASE, self.channel)):
-            claimed.append(found)
-        return claimed
+        if self._reaped_at is None or now - self._reaped_at >= REAP:
+            self._reaped_at = now
+            for lost in outbox.reap(connection, now):
+                logger.warning("delivery %d: %s", lost.id, lost.reason)
+                self._office.count(lost, lost.state)
+        return outbox.claim_some(connection, now, LEASE, self.channel, most)
 
     def _came_back(self, errand: "asyncio.Task[None]") -> None:
         self._under_way.pop(errand, None)

@@ -17,7 +17,17 @@ from monitor.outbox.decisions import (
 from monitor.outbox.kinds import Kind
 from monitor.outbox.pages import Wanted, attempts, counts, deliveries, find, waiting
 from monitor.outbox.put import About, Word, last_of_group, notification, open_group, put, seal, withdraw
-from monitor.outbox.queue import LeaseLost, claim, hand_over, next_due, reap, renew, requeue, settle
+from monitor.outbox.queue import (
+    LeaseLost,
+    claim,
+    claim_some,
+    hand_over,
+    next_due,
+    reap,
+    renew,
+    requeue,
+    settle,
+)
 from monitor.outbox.record import Attempt, Decision, Delivery, Notification, Outcome
 from monitor.outbox.state import ALLOWED, State, TransitionError
 from monitor.outbox.thread import Thread, hears, last_told, tells_of, thread
@@ -43,6 +53,7 @@ __all__ = [
     "Word",
     "attempts",
     "claim",
+    "claim_some",
     "counts",
     "decisions_of_event",
     "decisions_of_incident",

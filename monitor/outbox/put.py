@@ -1,7 +1,7 @@
 """The door into the outbox: notifications and their deliveries, written in the transaction that logs the
 event."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -117,15 +117,15 @@ def notification(connection: Connection, notification_id: int) -> Notification |
     return Notification.of(found) if found else None
 
 
-def seal(connection: Connection, notification_id: int, now: datetime) -> None:
-    """Nothing joins it from now on."""
-    unsealed = notifications.c.id == notification_id, notifications.c.sealed_at.is_(None)
+def seal(connection: Connection, notification_ids: Collection[int], now: datetime) -> None:
+    """Nothing joins them from now on."""
+    unsealed = notifications.c.id.in_(notification_ids), notifications.c.sealed_at.is_(None)
     connection.execute(update(notifications).where(*unsealed).values(sealed_at=now))
 
 
 def withdraw(connection: Connection, notification_id: int, reason: str, now: datetime) -> None:
     """What it was to tell is told otherwise; `reason` says how. What is being sent at this moment is sent."""
-    seal(connection, notification_id, now)
+    seal(connection, [notification_id], now)
     waiting = (
         deliveries.c.notification_id == notification_id,
         deliveries.c.state.in_([state.value for state in WAITING]),

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
 from monitor.database.schema import deliveries, delivery_attempts
 from monitor.errors import WindsockError
@@ -36,23 +36,47 @@ class LeaseLost(WindsockError):
 def claim(
     connection: Connection, now: datetime, lease: timedelta, channel: Channel = Channel.EMAIL
 ) -> Delivery | None:
-    """Take the channel's delivery that has been due longest, or None; its notification is sealed.
+    """Take the channel's delivery that has been due longest, or None; its notification is sealed."""
+    return next(iter(claim_some(connection, now, lease, channel, 1)), None)
+
+
+def claim_some(
+    connection: Connection, now: datetime, lease: timedelta, channel: Channel, most: int
+) -> list[Delivery]:
+    """Take those of a channel that have been due longest, at most so many; their notifications are sealed.
 
     SKIP LOCKED: two monitors never take the same.
     """
-    # One query a state, so that each reads the first entry of an index, however many rows wait.
-    due = [found for state in _WAITING if (found := _one(connection, _due(state, channel, now)))]
-    if not due:
-        return None
-    delivery = min(due, key=lambda one: (one.next_attempt_at, one.id))
-    check(delivery.state, State.SENDING)
-    marks: dict[str, Any] = {"claim": secrets.token_hex(16), "lease_until": now + lease, "handed_at": None}
-    _write(connection, delivery, state=State.SENDING, **marks)
-    seal(connection, delivery.notification_id, now)
-    return replace(delivery, state=State.SENDING, **marks)
+    # One query a state, so that each reads the first entries of an index, however many rows wait.
+    rows = [
+        row for state in _WAITING for row in connection.execute(_due(state, channel, now, most)).mappings()
+    ]
+    due = sorted(map(Delivery.of, rows), key=lambda one: (one.next_attempt_at, one.id))[:most]
+    for delivery in due:
+        check(delivery.state, State.SENDING)
+    until = now + lease
+    taken = [
+        replace(one, state=State.SENDING, claim=_token(), lease_until=until, handed_at=None) for one in due
+    ]
+    if taken:
+        marks = [{"of": one.id, "claim": one.claim} for one in taken]
+        connection.execute(_MARK.values(lease_until=until), marks)
+        seal(connection, {one.notification_id for one in taken}, now)
+    return taken
 
 
-def _due(state: str, channel: Channel, now: datetime) -> Select[Any]:
+_MARK = (
+    update(deliveries)
+    .where(deliveries.c.id == bindparam("of"))
+    .values(state=State.SENDING.value, claim=bindparam("claim"), handed_at=None)
+)
+
+
+def _token() -> str:
+    return secrets.token_hex(16)
+
+
+def _due(state: str, channel: Channel, now: datetime, most: int) -> Select[Any]:
     return (
         select(deliveries)
         .where(
@@ -61,7 +85,7 @@ def _due(state: str, channel: Channel, now: datetime) -> Select[Any]:
             deliveries.c.next_attempt_at <= now,
         )
         .order_by(deliveries.c.next_attempt_at, deliveries.c.id)
-        .limit(1)
+        .limit(most)
         .with_for_update(skip_locked=True)
     )
 
