@@ -9,13 +9,14 @@ only the `success` rule reaches are told by it.
 from collections.abc import Sequence
 from datetime import timedelta
 
-from monitor.rules.model import Config, Match, Receiver, Rule, Watch
+from monitor.rules.model import Config, Group, Match, Receiver, Rule, Watch
 from monitor.rules.routing import SUCCESS, TAG
 
 DEFAULT_RECEIVER = "default"
 """NOTIFICATION_EMAIL_TO. A file that gives a receiver of this name says anew whom the default rules tell."""
 
 _TO = (DEFAULT_RECEIVER,)
+WATCHES_WAIT = timedelta(seconds=10)  # what one look found comes within a second
 _WATCHES = (
     Watch(name="missing", watch="missing", after=timedelta(minutes=15)),
     Watch(name="stuck", watch="stuck"),
@@ -47,6 +48,8 @@ def default_config(recipients: Sequence[str], notify_success: Sequence[str]) -> 
                 match=Match(type=("windsock.*",)),
                 tell=("first_failure", "recovered", "notice"),
                 to=_TO,
+                # A scheduler that is dead makes a missing run of each DAG: one mail tells of all.
+                group=Group(by=("deployment", "type"), wait=WATCHES_WAIT),
             ),
         ),
         watches=_WATCHES,

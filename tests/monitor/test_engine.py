@@ -1,7 +1,9 @@
 """Who hears what, and how often: each feature of the rules, with a clock that is set by hand."""
 
 import asyncio
+import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +16,11 @@ from monitor.rules import Config, Match, default_config
 from monitor.wake import Wake
 from tests.monitor.conftest import NOW, FakeClock
 from tests.monitor.notify_support import Town
-from tests.sample import asset_event
+from tests.sample import asset_event, moment
 
 OPS, DATA = "ops@example.com", "data@example.com"
 HOUR = 3600.0
+CONTRACT = Path(__file__).parents[1] / "contract"
 
 
 def rule(**fields: Any) -> dict[str, Any]:
@@ -341,3 +344,36 @@ def test_a_thousand_failures_of_fifty_dags_in_a_minute(database: Database, clock
         (decision,) = here.why(event)
         assert decision.notification_id is not None
         assert decision.reason
+
+
+def watch_event(kind: str, dag_id: str) -> dict[str, Any]:
+    """As the watches tell it (tests/contract/windsock.run.missing.json)."""
+    raw: dict[str, Any] = json.loads((CONTRACT / f"windsock.run.{kind}.json").read_text())["event"]
+    return raw | {"id": f"{raw['id']}:{dag_id}", "data": raw["data"] | {"dag_id": dag_id}, "time": moment()}
+
+
+def test_what_one_look_of_the_watches_finds_is_one_mail(database: Database, clock: FakeClock) -> None:
+    here = Town(database, default_config([OPS], []), clock)
+    here.tell(*(watch_event("missing", f"dag_{number}") for number in range(20)))
+    clock.forward(10)
+    assert here.mail() == [f"opened watches {OPS} 20"]
+
+
+@pytest.mark.parametrize(("run_type", "state"), [("scheduled", "closed"), ("manual", "open")])
+def test_a_run_that_begins_is_no_longer_missing(
+    database: Database, clock: FakeClock, run_type: str, state: str
+) -> None:
+    here = Town(database, default_config([OPS], []), clock)
+    here.tell(watch_event("missing", "etl"))
+    clock.forward(60)
+    here.succeed(run_type=run_type)
+    assert here.incidents()[0].state == state
+
+
+def test_a_key_is_never_longer_than_its_column(database: Database, clock: FakeClock) -> None:
+    here = town(database, clock, rule(match={"type": ["windsock.asset.*"]}))
+    raw = json.loads((CONTRACT / "windsock.asset.stale.json").read_text())["event"]
+    raw["data"]["asset"]["uri"] = raw["subject"] = "s3://bucket/" + "x" * 1_200
+    raw["time"] = moment()
+    here.tell(raw)
+    assert len(here.incidents()[0].key) <= 300
