@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from monitor.database import Database
 
+TURNS = 5  # of the loop that are waited for: whoever is just about to ask comes along
 MOST = 50  # in one transaction: it keeps ingest's writer waiting
 
 T = TypeVar("T")
@@ -46,6 +47,8 @@ class Clerk:
 
     async def _work(self) -> None:
         while self._waiting:
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
             together, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
             try:
                 results = await self._database.write(partial(_all, together))

@@ -137,17 +137,15 @@ class Errand:
 
     async def _settle(self, delivery: Delivery, closing: Closing) -> Outcome:
         office, now = self._office, self._now()
-        tries = AsyncRetrying(
-            retry=retry_if_exception_type(SQLAlchemyError),
-            stop=stop_after_attempt(SETTLE_TRIES),
-            wait=wait_exponential(min=0.5, max=10),
-            reraise=True,
-        )
 
         def write(connection: Connection) -> Outcome:
             return close(connection, delivery, closing, now, office.host)
 
-        outcome: Outcome = await tries(office.clerk.write, write)
+        try:
+            outcome: Outcome = await office.clerk.write(write)
+        except SQLAlchemyError as error:
+            logger.warning("delivery %d is not settled yet: %s", delivery.id, error)
+            outcome = await _tries()(office.clerk.write, write)
         office.count(delivery, outcome.state)
         if outcome.state is State.SENT:
             delay = max(0.0, (now - delivery.created_at).total_seconds())
@@ -164,3 +162,12 @@ class Errand:
 
     def _now(self) -> datetime:
         return self._office.clock()
+
+
+def _tries() -> AsyncRetrying:
+    return AsyncRetrying(
+        retry=retry_if_exception_type(SQLAlchemyError),
+        stop=stop_after_attempt(SETTLE_TRIES),
+        wait=wait_exponential(min=0.5, max=10),
+        reraise=True,
+    )

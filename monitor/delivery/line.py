@@ -25,7 +25,9 @@ RENEW_SECONDS = 10.0  # a delivery may take longer than its lease; several renew
 POLL_SECONDS = 5.0  # other replicas' rows and expired leases wake nobody here
 SHORTEST_WAIT = 0.05  # seconds; a moment that has just come is not waited for in a spin
 STOP_SECONDS = 5.0  # for what is being sent when the monitor stops: cut off, it would be uncertain
-AHEAD = 6  # deliveries that are confirmed and written while others are on the wire
+AHEAD = 8  # deliveries that are confirmed and written while others are on the wire
+TOGETHER = 4  # are claimed in one transaction, where so many wait
+TOGETHER_SECONDS = 0.05  # is waited for that; then as many as there is room for
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +57,8 @@ class Line:
             while True:
                 seen = self._office.wake.count
                 taken = await self._take()
-                if len(self._under_way) >= self._most:
-                    await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+                if taken and self._room < TOGETHER:
+                    await self._some_back()
                 elif not taken:
                     await self._office.wake.wait(seen, await self._pause())
         finally:
@@ -71,12 +73,27 @@ class Line:
         await asyncio.gather(*self._under_way)
         return True
 
+    @property
+    def _room(self) -> int:
+        return self._most - len(self._under_way)
+
+    async def _some_back(self) -> None:
+        """Until there is room for several; or for one, where the others take long."""
+        timeout: float | None = TOGETHER_SECONDS
+        while self._room < TOGETHER:
+            done, _ = await asyncio.wait(
+                self._under_way, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done and self._room:
+                return
+            timeout = timeout if self._room else None
+
     async def _take(self) -> int:
         """Claim as many as there is room for, and begin with them; answers how many."""
         now = self._office.clock()
         if self._pauses.now("", now):
             return 0
-        room = self._most - len(self._under_way)
+        room = self._room
         try:
             claimed = await self._office.clerk.write(lambda connection: self._claim(connection, now, room))
         except Exception:

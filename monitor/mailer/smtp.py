@@ -63,7 +63,8 @@ class SmtpMailer:
     async def open(self) -> None:
         """Connect and log in, unless a kept connection still answers. Raises Unavailable."""
         async with self._turns:
-            self._idle.append(await self._guarded(self._kept(), Unavailable))
+            if not self._is_ready():
+                self._idle.append(await self._guarded(self._kept(), Unavailable))
 
     async def send(self, message: EmailMessage, recipients: Sequence[str]) -> Receipt:
         """Hand a mail over. Raises SendError, its text the server's words and never a password."""
@@ -130,6 +131,12 @@ class SmtpMailer:
                 return
         smtp.used_at = asyncio.get_running_loop().time()
         self._idle.append(smtp)
+
+    def _is_ready(self) -> bool:
+        """Whether the connection that is taken next was in use just now: there is nothing to ask."""
+        if not self._idle or not self._idle[-1].is_connected:
+            return False
+        return asyncio.get_running_loop().time() - self._idle[-1].used_at < TRUSTED_SECONDS
 
     async def _kept(self) -> Conversation:
         """A connection on which the server still answers, or a new one."""

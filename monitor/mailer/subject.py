@@ -8,6 +8,7 @@ from email.message import EmailMessage
 from email.policy import Policy
 from typing import Any
 
+SHORT = 40  # bytes of a subject that Python's own folding does well: one encoded word
 MAX_WORD = 70  # characters of a word of ASCII that is left as it is; a longer one could not be folded
 MAX_LINE = 76  # RFC 2047 section 2: of a line that holds an encoded word
 
@@ -26,7 +27,7 @@ class _Subject(str):
 def with_folded_subject(message: EmailMessage) -> EmailMessage:
     """The same mail, whose subject is folded in that way."""
     subject: Any = message["Subject"]
-    if subject is None:
+    if subject is None or len(subject.encode()) <= SHORT:
         return message
     other = copy.copy(message)
     del other["Subject"]

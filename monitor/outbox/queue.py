@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
+from sqlalchemy import BindParameter, Connection, Select, Update, bindparam, func, insert, select, update
 
 from monitor.database.schema import deliveries, delivery_attempts
 from monitor.errors import WindsockError
@@ -31,6 +31,11 @@ CRASHED = "the monitor ended between handing the mail to the server and noting t
 
 class LeaseLost(WindsockError):
     """The delivery is no longer this claimer's: its lease ended and another took it up, or settled it."""
+
+
+def _asked(*names: str) -> dict[str, BindParameter[Any]]:
+    """Values of columns that are given with each execution, under names that no column has."""
+    return {name: bindparam(f"_{name}_", type_=deliveries.c[name].type) for name in names}
 
 
 def claim(
@@ -100,24 +105,20 @@ def hand_over(connection: Connection, delivery: Delivery, now: datetime, subject
 
     Raises LeaseLost.
     """
-    _write(connection, delivery, handed_at=now, subject=subject)
+    _written(connection, _HAND_OVER, delivery, handed_at=now, subject=subject)
 
 
 def settle(connection: Connection, delivery: Delivery, outcome: Outcome, now: datetime) -> None:
     """Write what a claimed delivery came to. Raises LeaseLost and TransitionError."""
     check(delivery.state, outcome.state)
     remaining = delivery.remaining if outcome.remaining is None else outcome.remaining
-    _write(
-        connection,
-        delivery,
-        state=outcome.state,
+    _written(
+        *(connection, _SETTLE, delivery),
+        state=outcome.state.value,
         reason=outcome.reason,
         next_attempt_at=outcome.next_attempt_at or delivery.next_attempt_at,
         remaining=list(remaining),
         attempts=delivery.attempts + (outcome.answer is not None),
-        claim=None,
-        lease_until=None,
-        handed_at=None,
         settled_at=None if outcome.state in WAITING else now,
     )
     if outcome.answer is not None:
@@ -190,11 +191,41 @@ def _one(connection: Connection, query: Select[Any]) -> Delivery | None:
     return Delivery.of(row) if row else None
 
 
+_FENCE = (
+    deliveries.c.id == bindparam("_id"),
+    deliveries.c.state == bindparam("_state"),
+    deliveries.c.claim.is_not_distinct_from(bindparam("_claim")),
+)
+# Made once: SQLAlchemy takes longer to make these than SQLite to run them.
+_HAND_OVER = update(deliveries).where(*_FENCE).values(_asked("handed_at", "subject"))
+_SETTLE = (
+    update(deliveries)
+    .where(*_FENCE)
+    .values(
+        _asked("state", "reason", "next_attempt_at", "remaining", "attempts", "settled_at")
+        | {"claim": None, "lease_until": None, "handed_at": None}
+    )
+)
+_ATTEMPT = insert(delivery_attempts)
+
+
+def _written(connection: Connection, statement: Update, delivery: Delivery, **values: Any) -> None:
+    """Raises LeaseLost where the row is no longer as this claimer knows it."""
+    known = {"_id": delivery.id, "_state": delivery.state.value, "_claim": delivery.claim}
+    given = {f"_{name}_": value for name, value in values.items()}
+    if not connection.execute(statement, {**known, **given}).rowcount:
+        raise LeaseLost(_lost(delivery))
+
+
+def _lost(delivery: Delivery) -> str:
+    return f"delivery {delivery.id} was taken up by another, or settled, in the meantime"
+
+
 def _write(connection: Connection, delivery: Delivery, **values: Any) -> None:
     mine = deliveries.c.claim.is_not_distinct_from(delivery.claim)
     fence = (deliveries.c.id == delivery.id, deliveries.c.state == delivery.state.value, mine)
     if not connection.execute(update(deliveries).where(*fence).values(_plain(values))).rowcount:
-        raise LeaseLost(f"delivery {delivery.id} was taken up by another, or settled, in the meantime")
+        raise LeaseLost(_lost(delivery))
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,4 +234,4 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _note(connection: Connection, delivery_id: int, at: datetime, outcome: str, answer: str) -> None:
     row = {"delivery_id": delivery_id, "at": at, "outcome": outcome, "answer": answer}
-    connection.execute(insert(delivery_attempts).values(row))
+    connection.execute(_ATTEMPT, row)

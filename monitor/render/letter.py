@@ -5,7 +5,7 @@ from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
 
-from monitor.render.headers import POLICY, list_id
+from monitor.render.headers import MAX_LINE, POLICY, list_id
 from monitor.render.words import header
 
 HEADER_LENGTH = 250
@@ -56,6 +56,14 @@ def message_of(written: Written, letter: Letter, sender: str, event_id: str, now
         message["List-Unsubscribe"] = f"<{letter.unsubscribe_url}>"
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"  # RFC 8058
     message["X-Windsock-Event"] = header(event_id, HEADER_LENGTH)
-    message.set_content(written.text)
-    message.add_alternative(written.html, subtype="html")
+    message.set_content(written.text, cte=_encoding(written.text))
+    message.add_alternative(written.html, subtype="html", cte=_encoding(written.html))
     return message
+
+
+def _encoding(text: str) -> str | None:
+    """As it is, where its lines are no longer than mail may have them: smaller than quoted-printable, and done
+    in a third of the time. The mailer encodes it for a server that takes 7 bits only."""
+    if any(len(line.encode()) > MAX_LINE for line in text.splitlines()):
+        return None
+    return "7bit" if text.isascii() else "8bit"
