@@ -86,7 +86,8 @@ compose-down: ## stop it; the data stay (ARGS=--volumes removes them)
 check: $(DEV_ENV)/.made $(AIRFLOW_TEST_ENV)/.made ## format, lint, types, import ranks
 	$(DEV_ENV)/bin/ruff format --check .
 	$(DEV_ENV)/bin/ruff check .
-	MYPYPATH=plugins $(DEV_ENV)/bin/mypy monitor bench/latency bench/reconcile tests/*.py \
+	MYPYPATH=plugins $(DEV_ENV)/bin/mypy monitor bench/latency bench/reconcile \
+	  bench/outbox bench/mail/__main__.py bench/mail/outbox_side.py bench/mail/sink.py tests/*.py \
 	  tests/monitor tests/identity tests/up tests/browser tests/e2e tests/compose tests/scenarios tests/faults
 	MYPYPATH=plugins $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python plugins tests/plugin bench/hooks.py bench/peers compose
 	MYPYPATH=dags $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python dags tests/dags
@@ -136,6 +137,16 @@ bench-reconcile: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## what one comparison co
 .PHONY: bench-peers
 bench-peers: $(BENCH_ENV)/.made ## what listeners cost a task and the scheduler: none, Windsock, OpenLineage, a plain one
 	$(BENCH_ENV)/bin/python -m bench.peers $(ARGS)
+
+.PHONY: bench-mail
+bench-mail: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## deliveries a second through the outbox, beside a bare loop and Airflow's hook
+	tests/debian-packages
+	$(DEV_ENV)/bin/python -m bench.mail $(ARGS)
+
+.PHONY: bench-outbox
+bench-outbox: $(DEV_ENV)/.made ## that a claim takes as long with a million rows as with a thousand
+	tests/debian-packages
+	$(DEV_ENV)/bin/python -m bench.outbox $(ARGS)
 
 .PHONY: bench-latency
 bench-latency: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## event in Airflow to SSE client

@@ -1,0 +1,1 @@
+"""What the outbox costs a mail, beside those that have none."""

@@ -1,5 +1,6 @@
-"""Airflow's SmtpHook sends the same mails; runs in Airflow's environment. Reads a list of mails as JSON from its
-standard input and writes seconds, one line for a connection a mail (as SmtpOperator uses it) and one for a kept one.
+"""Airflow's SmtpHook sends the same mails; runs in Airflow's environment. Reads a list of mails as JSON from
+its standard input and writes seconds, one line for a connection a mail (as SmtpOperator uses it) and one for
+a kept one.
 """
 
 import json

@@ -1,14 +1,17 @@
-"""Windsock's side of the bench: a log with failures, and a deliverer that empties its outbox, or is raced by events."""
+"""Windsock's side of the bench: a log with failures, and a deliverer that empties its outbox, or is raced by
+events.
+"""
 
 import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
 from sqlalchemy import Connection
 
 from monitor import board, event_log
@@ -17,6 +20,7 @@ from monitor.clock import utc_now
 from monitor.database import Database
 from monitor.database.migrate import migrate
 from monitor.delivery import Budget, Deliverer, Desk
+from monitor.delivery.desk import Ready
 from monitor.events import Event, parse_event, run_id_of
 from monitor.events.identity import stamp
 from monitor.ingest import Ingest, Wakes
@@ -25,11 +29,11 @@ from monitor.mailer import Mailer, Receipt
 from monitor.metrics import Metrics
 from monitor.notify import Engine
 from monitor.origins import origin_of
-from monitor.outbox import counts
+from monitor.outbox import Delivery, counts
 from monitor.outbox.state import State
-from monitor.render import Renderer, choose
+from monitor.render import Rendered, Renderer, choose
 from monitor.rules import Budget as Limits
-from monitor.rules import Channel, Config, Rules, default_config
+from monitor.rules import Channel, Config, Resolved, Rules, default_config
 from monitor.telling import Telling
 from monitor.wake import Wake
 
@@ -63,20 +67,44 @@ class Timed(MailSender):
 
     def __post_init__(self) -> None:
         super().__init__(self.mailer)
+        self._told = asyncio.Condition()
 
     async def send(self, parcel: Parcel) -> Receipt:
         receipt = await super().send(parcel)
         [event] = parcel.told["data"]["events"]
         self.taken[event["id"]] = time.perf_counter()
+        async with self._told:
+            self._told.notify_all()
         return receipt
+
+    async def until(self, number: int) -> None:
+        async with self._told:
+            await self._told.wait_for(lambda: len(self.taken) >= number)
+
+
+class Written(Desk):
+    """Where the mails are written already: what is left is the outbox itself."""
+
+    def __init__(self, mails: Sequence[EmailMessage]) -> None:
+        self._mails = iter(mails)
+
+    async def prepare(self, delivery: Delivery, now: datetime) -> Ready:
+        rendered = Rendered(next(self._mails), "subject", "", "", None)
+        told = {"data": {"events": [{"id": delivery.event_id}]}}
+        resolved = Resolved(SecretStr(delivery.recipient), None, None)
+        parcel = Parcel(delivery.message_id, delivery.recipient, resolved, rendered, "opened", told)
+        return Ready(parcel, "subject", None)
+
+    def done(self, delivery: Delivery, state: State | None) -> None: ...
 
 
 class Side:
     """A monitor's outbox on SQLite in a folder, as durable as it is in service."""
 
-    def __init__(self, folder: Path, mailer: Mailer, url: str | None = None) -> None:
+    def __init__(self, folder: Path, mailer: Mailer, written: Sequence[EmailMessage] = ()) -> None:
+        """`written`: mails that are sent instead of writing them."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.database = Database(url or f"sqlite:///{folder / 'windsock.db'}")
+        self.database = Database(f"sqlite:///{folder / 'windsock.db'}")
         migrate(self.database)
         config = default_config((TO,), ()).model_copy(update={"budget": Limits(daily=10**9, reserve=0)})
         rules = Rules(Config.model_validate(config))
@@ -90,6 +118,8 @@ class Side:
             *(Links("http://monitor", "a key", utc_now), lambda: rules, Budget(lambda: rules)),
             confirm_grace=timedelta(seconds=300),
         )
+        if written:
+            desk = Written(written)
         senders = {Channel.EMAIL: self.sender}
         self.deliverer = Deliverer(
             *(self.database, desk, senders, self.wakes.delivery, metrics, utc_now, "example.com")
@@ -112,9 +142,8 @@ class Side:
         """Seconds until every mail has been taken, and its row says so."""
         began = time.perf_counter()
         running = asyncio.create_task(self.deliverer.run())
-        while len(self.sender.taken) < number:
-            await asyncio.sleep(0.005)
-        while self.database.read_now(counts)[State.SENT] < number:
+        await self.sender.until(number)
+        while self.database.read_now(counts)[State.SENT] < number:  # noqa: ASYNC110 (the last are settled)
             await asyncio.sleep(0.001)
         took = time.perf_counter() - began
         await ended(running)
@@ -128,8 +157,7 @@ class Side:
             began[event.id] = time.perf_counter()
             await self.ingest.take([event])
             await asyncio.sleep(pause)
-        while len(self.sender.taken) < number:
-            await asyncio.sleep(0.005)
+        await self.sender.until(number)
         for task in tasks:
             await ended(task)
         return [self.sender.taken[event_id] - at for event_id, at in began.items()]

@@ -62,8 +62,8 @@ def message_of(written: Written, letter: Letter, sender: str, event_id: str, now
 
 
 def _encoding(text: str) -> str | None:
-    """As it is, where its lines are no longer than mail may have them: smaller than quoted-printable, and done
-    in a third of the time. The mailer encodes it for a server that takes 7 bits only."""
+    """As it is, where its lines are no longer than mail may have them: smaller than quoted-printable, and
+    done in a third of the time. The mailer encodes it for a server that takes 7 bits only."""
     if any(len(line.encode()) > MAX_LINE for line in text.splitlines()):
         return None
     return "7bit" if text.isascii() else "8bit"

@@ -1,0 +1,1 @@
+"""That a claim takes as long with a million rows as with a thousand."""

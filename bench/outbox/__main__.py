@@ -1,0 +1,175 @@
+"""`python -m bench.outbox [--rows 1000,1000000] [--on sqlite,postgresql]`: what the outbox's steps take with
+few rows and with many, where nearly all are settled, and where nearly all wait.
+"""
+
+import argparse
+import statistics
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, insert, text
+
+from monitor import outbox
+from monitor.clock import utc_now
+from monitor.database import Database
+from monitor.database.migrate import migrate
+from monitor.database.schema import deliveries, notifications
+from monitor.outbox import Outcome, State
+from monitor.rules import Channel
+from tests.postgres_server import PostgresServer
+
+ROUNDS = 200
+BATCH = 20_000  # rows in one statement while the table is filled
+DUE = 1_000  # that wait where nearly all are settled
+LEASE = timedelta(seconds=45)
+
+Steps = dict[str, list[float]]
+
+
+def main() -> None:
+    options = _options()
+    sizes = [int(size) for size in options.rows.split(",")]
+    for kind in options.on.split(","):
+        print(f"\n{kind}: milliseconds, the median of {ROUNDS} and their p99")
+        for waiting in (False, True):
+            name = "nearly all wait" if waiting else "nearly all are settled"
+            print(f"  {name:34}" + "".join(f"{size:>20,}" for size in sizes))
+            _print([_measured(kind, size, waiting) for size in sizes])
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.outbox", description=__doc__)
+    parser.add_argument("--rows", default="1000,1000000", help="sizes of the outbox (%(default)s)")
+    parser.add_argument("--on", default="sqlite,postgresql", help="databases (%(default)s)")
+    return parser.parse_args()
+
+
+def _print(columns: list[Steps]) -> None:
+    for step in columns[0]:
+        cells = ""
+        for column in columns:
+            taken = sorted(column[step])
+            median, p99 = statistics.median(taken), taken[int(len(taken) * 0.99) - 1]
+            cells += f"{1e3 * median:>12.2f}{1e3 * p99:>8.2f}"
+        print(f"    {step:32}{cells}")
+
+
+def _measured(kind: str, size: int, waiting: bool) -> Steps:
+    with _database(kind) as database:
+        now = utc_now()
+        _fill(database, size, now, waiting)
+        return _steps(database, now)
+
+
+def _steps(database: Database, now: datetime) -> Steps:
+    """Each in a transaction of its own, committed, as a delivery does it."""
+    taken: Steps = {}
+
+    def timed(name: str, function: Callable[[Connection], Any]) -> Any:
+        began = time.perf_counter()
+        result = database.write_now(function)
+        taken.setdefault(name, []).append(time.perf_counter() - began)
+        return result
+
+    sent = Outcome(State.SENT, "sent", answer="250 OK", remaining=())
+    for _ in range(ROUNDS):
+        claimed = timed("claim", lambda c: outbox.claim(c, now, LEASE, Channel.EMAIL))
+        timed("hand over", partial(outbox.hand_over, delivery=claimed, now=now, subject="subject"))
+        timed("settle", partial(outbox.settle, delivery=claimed, outcome=sent, now=now))
+        timed("look for ended leases", lambda c: outbox.reap(c, now))
+        timed("when the next is due", lambda c: outbox.next_due(c, Channel.EMAIL))
+    timed("count what waits (every 15 s)", outbox.waiting)
+    return taken
+
+
+def _fill(database: Database, size: int, now: datetime, waiting: bool) -> None:
+    for start in range(0, size, BATCH):
+        numbers = range(start, min(start + BATCH, size))
+        rows = [_row(number, size, now, waiting) for number in numbers]
+        told = [_notification(number, now) for number in numbers]
+
+        def write(connection: Connection, rows: Any = rows, told: Any = told) -> None:
+            connection.execute(insert(notifications), told)
+            connection.execute(insert(deliveries), rows)
+
+        database.write_now(write)
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ANALYZE"))
+
+
+def _notification(number: int, now: datetime) -> dict[str, Any]:
+    return {
+        "id": number + 1,
+        "rule": "failures",
+        "kind": "opened",
+        "template": "run_failed",
+        "group_key": f"{number:032x}",
+        "deployment": "local",
+        "created_at": now,
+        "due_at": now,
+    }
+
+
+def _row(number: int, size: int, now: datetime, waiting: bool) -> dict[str, Any]:
+    is_due = waiting or number >= size - DUE
+    at = now - timedelta(seconds=size - number)
+    return {
+        "notification_id": number + 1,
+        "channel": "email",
+        "recipient": "ops@example.com",
+        "kind": "opened",
+        "event_seq": number,
+        "event_id": f"run:{number:032x}",
+        "deployment": "local",
+        "dag_id": f"dag {number % 500}",
+        "run_id": f"run {number}",
+        "rule": "failures",
+        "template": "run_failed",
+        "recipients": ["ops@example.com"],
+        "state": State.PENDING.value if is_due else State.SENT.value,
+        "reason": "the first failure",
+        "message_id": f"<windsock.{number}@example.com>",
+        "attempts": 0 if is_due else 1,
+        "created_at": at,
+        "next_attempt_at": at,
+        "settled_at": None if is_due else at,
+    }
+
+
+@contextmanager
+def _database(kind: str) -> Iterator[Database]:
+    with TemporaryDirectory(prefix="windsock-outbox-") as folder, _url(kind, Path(folder)) as url:
+        database = Database(url)
+        migrate(database)
+        try:
+            yield database
+        finally:
+            database.close()
+
+
+@contextmanager
+def _url(kind: str, folder: Path) -> Iterator[str]:
+    if kind == "sqlite":
+        yield f"sqlite:///{folder / 'windsock.db'}"
+        return
+    server = PostgresServer().start()
+    try:
+        name = f"windsock_{uuid.uuid4().hex}"
+        admin = create_engine(server.url(), isolation_level="AUTOCOMMIT")
+        with admin.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        admin.dispose()
+        yield server.url(name)
+    finally:
+        server.stop()
+
+
+if __name__ == "__main__":
+    main()
