@@ -1,14 +1,16 @@
 """What is too old to tell is logged, and nobody is mailed; the ledger says why."""
 
 import asyncio
+import json
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
-from monitor import event_log
+from monitor import event_log, outbox
 from monitor.database import Database
 from monitor.origins import BEFORE_FIRST_SIGHT, origin_of
-from monitor.outbox import State
+from monitor.outbox import Decision
 from tests.monitor.conftest import NOW, FakeClock
 from tests.monitor.test_ingest import TELL_WITHIN, opened, rows
 from tests.sample import START, run_event
@@ -27,30 +29,41 @@ def take(database: Database, clock: FakeClock, *ages: timedelta) -> None:
     asyncio.run(story())
 
 
+def decisions(database: Database) -> list[Decision]:
+    """What was made of each event, oldest first."""
+    log = database.read_now(lambda connection: event_log.read_after(connection, 0, 100))
+    ids = [json.loads(logged.body)["id"] for logged in log.events]
+    return [
+        decision
+        for event_id in ids
+        for decision in database.read_now(partial(outbox.decisions_of_event, event_id=event_id))
+    ]
+
+
 def origin(database: Database, clock: FakeClock) -> None:
     """Windsock has known this deployment for long."""
     database.write_now(lambda connection: origin_of(connection, "local", clock() - timedelta(days=99)))
 
 
 @pytest.mark.parametrize(
-    ("age", "state"),
+    ("age", "outcome"),
     [
-        (timedelta(0), State.PENDING),
-        (TELL_WITHIN, State.PENDING),
-        (TELL_WITHIN + timedelta(seconds=1), State.SUPPRESSED),
+        (timedelta(0), outbox.TOLD),
+        (TELL_WITHIN, outbox.TOLD),
+        (TELL_WITHIN + timedelta(seconds=1), outbox.SUPPRESSED),
     ],
 )
 def test_nobody_is_mailed_about_what_comes_to_be_known_too_late(
-    database: Database, clock: FakeClock, age: timedelta, state: State
+    database: Database, clock: FakeClock, age: timedelta, outcome: str
 ) -> None:
     origin(database, clock)
 
     take(database, clock, age)
 
-    (row,) = rows(database)
-    assert row.state == state.value
-    assert ("WINDSOCK_TELL_WITHIN_HOURS" in row.reason) == (state is State.SUPPRESSED)
-    assert (row.settled_at is not None) == (state is State.SUPPRESSED)
+    (decision,) = decisions(database)
+    assert decision.outcome == outcome
+    assert ("WINDSOCK_TELL_WITHIN_HOURS" in decision.reason) == (outcome == outbox.SUPPRESSED)
+    assert len(rows(database)) == (outcome == outbox.TOLD)
 
 
 def test_what_happened_before_the_first_start_is_logged_and_not_told(
@@ -59,9 +72,10 @@ def test_what_happened_before_the_first_start_is_logged_and_not_told(
     second = timedelta(seconds=1)
     take(database, clock, BEFORE_FIRST_SIGHT, BEFORE_FIRST_SIGHT + second)
 
-    told, untold = rows(database)
-    assert (told.state, untold.state) == ("pending", "suppressed")
+    told, untold = decisions(database)
+    assert (told.outcome, untold.outcome) == (outbox.TOLD, outbox.SUPPRESSED)
     assert "local" in untold.reason
+    assert len(rows(database)) == 1
     assert database.read_now(event_log.state).last_seq == 2
 
 
