@@ -110,11 +110,11 @@ class Town:
         return f"{delivery.kind.value} {delivery.rule} {delivery.recipient} {len(seqs)}"
 
     def why(self, event: Event) -> list[Decision]:
-        return self.read(lambda connection: outbox.decisions_of_event(connection, event.id))
+        return self.database.read_now(lambda connection: outbox.decisions_of_event(connection, event.id))
 
     def incidents(self) -> list[Incident]:
         """Newest first."""
-        return self.read(lambda connection: incidents.page(connection, 1_000))
+        return self.database.read_now(lambda connection: incidents.page(connection, 1_000))
 
     def read(self, function: Callable[[Connection], Any]) -> Any:
         return self.database.read_now(function)

@@ -9,8 +9,7 @@ from pydantic import SecretStr
 
 from monitor.settings import Settings
 from tests.airflow_server import AirflowServer
-from tests.monitor.test_auth import try_to_sign_in
-from tests.monitor.web_support import serving
+from tests.monitor.web_support import serving, try_to_sign_in
 from tests.sample import run_event
 
 DAG = "signed_in"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def test_the_tries_are_those_that_the_log_tells_of(empty: Database) -> None:
     assert len(filled) == 3
 
 
-OLD_DELIVERY = {
+OLD_DELIVERY: dict[str, Any] = {
     "event_id": "run:ab:failed", "deployment": "local", "dag_id": "etl", "run_id": "one", "rule": "failures",
     "template": "run_failed", "reason": "rule 'failures'", "subject": None, "attempts": 1, "claim": None,
     "lease_until": None, "handed_at": None, "recipients": ["a@example.com", "b@example.com"],
@@ -167,7 +168,7 @@ def test_a_mail_to_several_becomes_one_to_each(empty: Database) -> None:
         (2, "b@example.com", "sent", ()),
     ]
     for one in found:
-        attempts = empty.read_now(lambda connection, one=one: outbox.attempts(connection, one.id))
+        attempts = empty.read_now(partial(outbox.attempts, delivery_id=one.id))
         assert len(attempts) == (one.event_seq == 1)
     claimed = empty.write_now(lambda connection: outbox.claim(connection, NOW, timedelta(minutes=1)))
     assert claimed is not None

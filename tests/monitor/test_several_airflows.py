@@ -7,8 +7,14 @@ from pydantic import SecretStr
 
 from monitor.settings import AirflowSettings, Settings
 from tests.monitor.conftest import FakeClock
-from tests.monitor.test_auth import try_to_sign_in
-from tests.monitor.web_support import MONITOR_USER, Served, SignInAirflow, serving, with_sign_in
+from tests.monitor.web_support import (
+    MONITOR_USER,
+    Served,
+    SignInAirflow,
+    serving,
+    try_to_sign_in,
+    with_sign_in,
+)
 from tests.sample import run_event
 
 ALICE = ("alice", "alice's secret")

@@ -44,7 +44,7 @@ def schedules() -> dict[tuple[str, str, str, str], list[datetime]]:
     """The moments of each schedule around each night, by (zone, season, cron, kind)."""
     wanted = [(*name, cron) for name in NIGHTS for cron in CRONS]
     asked = [[cron, zone, _day_before(zone, season).isoformat(), DAYS] for zone, season, cron in wanted]
-    script = Path(__file__).parent / "schedule_moments.py"
+    script = Path(__file__).parent / "watched" / "schedule_moments.py"
     command = [str(ENVIRONMENT / "bin" / "python"), str(script), json.dumps(asked)]
     answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     told: list[dict[str, list[str]]] = json.loads(answer.stdout.splitlines()[-1])

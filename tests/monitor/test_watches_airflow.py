@@ -50,7 +50,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture(scope="module")
 def airflow() -> Iterator[AirflowServer]:
-    with AirflowServer(HERE / "dags_watched") as server:
+    with AirflowServer(HERE / "watched" / "dags") as server:
         yield server
         server.kill("scheduler")  # with the task that would not end by itself
 
