@@ -28,7 +28,7 @@ FIELDS: Mapping[str, str] = {
 }
 WATCHES: Mapping[str, str] = {
     "missing": "a run that does not begin when it should",
-    "late": "a run that ends later than it should",
+    "late": "a run that begins later than it should",
     "stuck": "a run that takes unusually long",
     "stale": "an asset that is not updated",
     "unconsumed": "an update of an asset that no run takes up",

@@ -84,7 +84,7 @@ def test_the_rules_in_words_and_no_secret(monitor: Served) -> None:
         "slack, json",
         "https://hooks.example/…",
         "22:00 to 07:00 (Europe/Zurich)",
-        "a run that ends later than it should",
+        "a run that begins later than it should",
         "30m",
     ):
         assert words in page, words
