@@ -14,9 +14,9 @@ from monitor.channels import Sender
 from monitor.clock import Clock
 from monitor.database import Database
 from monitor.delivery.desk import Desk
-from monitor.delivery.errand import Office
 from monitor.delivery.line import Line
 from monitor.delivery.news import News, Take
+from monitor.delivery.office import Office
 from monitor.delivery.retry import Jitter
 from monitor.metrics import Metrics
 from monitor.rules import Channel

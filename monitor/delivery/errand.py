@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -11,47 +10,18 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 from monitor import outbox
 from monitor.channels import Sender
-from monitor.clock import Clock
-from monitor.database import Database
-from monitor.delivery.clerk import Clerk
 from monitor.delivery.closing import Closing, close
-from monitor.delivery.desk import UNTRUE, Desk, Ready
-from monitor.delivery.news import News
+from monitor.delivery.desk import UNTRUE, Ready
+from monitor.delivery.office import Office
 from monitor.delivery.pauses import Pauses, Trouble
 from monitor.delivery.results import again, of_error, of_receipt
-from monitor.delivery.retry import Jitter
 from monitor.mailer import SendError, Uncertain
-from monitor.metrics import Metrics
 from monitor.outbox import Delivery, LeaseLost, Outcome, State
-from monitor.wake import Wake
 
 SETTLE_TRIES = 6  # a busy or restarting database; within half a minute, and never a reason to send twice
 WORSE = (State.DEAD, State.UNCERTAIN)
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Office:
-    """What every channel's deliveries share."""
-
-    database: Database
-    desk: Desk
-    wake: Wake
-    metrics: Metrics
-    clock: Clock
-    news: News
-    host: str
-    """The right side of Message-IDs."""
-    jitter: Jitter
-    clerk: Clerk = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "clerk", Clerk(self.database))
-
-    def count(self, delivery: Delivery, state: State) -> None:
-        outcome = "retry" if state is State.PENDING else state.value
-        self.metrics.deliveries.labels(delivery.channel.value, outcome).inc()
 
 
 class Errand:

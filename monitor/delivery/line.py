@@ -14,7 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from monitor import outbox
 from monitor.channels import Sender
-from monitor.delivery.errand import Errand, Office
+from monitor.delivery.errand import Errand
+from monitor.delivery.office import Office
 from monitor.delivery.pauses import Pauses, Trouble
 from monitor.outbox import Delivery, LeaseLost
 from monitor.rules import Channel

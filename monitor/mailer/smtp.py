@@ -16,11 +16,12 @@ from email.message import EmailMessage
 from typing import Any, TypeVar
 
 import aiosmtplib
-from aiosmtplib import SMTPException, SMTPRecipientsRefused, SMTPResponseException
+from aiosmtplib import SMTPException
 
-from monitor.mailer.contract import Receipt, Refused, SendError, TryLater, Unavailable, Uncertain
+from monitor.mailer.contract import Receipt, SendError, TryLater, Unavailable, Uncertain
 from monitor.mailer.conversation import Conversation
-from monitor.mailer.replies import error_of, of_recipients, of_response, plain, told, without_secrets
+from monitor.mailer.meanings import doubt, meaning, words
+from monitor.mailer.replies import error_of, plain, told, without_secrets
 from monitor.mailer.server import Server
 
 __all__ = ["Server", "SmtpMailer"]
@@ -105,11 +106,11 @@ class SmtpMailer:
         except asyncio.CancelledError:
             smtp.close()
             if smtp.in_doubt:  # by the deadline: the caller of _guarded must not take it for "not sent"
-                raise Uncertain(_doubt(f"not done within {self._mail_seconds:.0f} s")) from None
+                raise Uncertain(doubt(f"not done within {self._mail_seconds:.0f} s")) from None
             raise
         except (SMTPException, OSError, ValueError) as error:
             await self._put_back(smtp, error)
-            raise _meaning(error, smtp.in_doubt) from None
+            raise meaning(error, smtp.in_doubt) from None
         except BaseException:
             smtp.close()
             raise
@@ -173,7 +174,7 @@ class SmtpMailer:
         hint = ""
         if "certificate verify failed" in str(error):
             hint = " (a mail server with a CA of its own: set WINDSOCK_SMTP_CA_FILE)"
-        return f"{self._where}: {_words(error)}{hint}"
+        return f"{self._where}: {words(error)}{hint}"
 
     @property
     def _login_hint(self) -> str:
@@ -198,27 +199,3 @@ async def _answers(smtp: Conversation) -> bool:
         raise
     smtp.used_at = asyncio.get_running_loop().time()
     return True
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, SMTPResponseException):
-        return told(error.code, error.message)
-    return plain(str(error) or type(error).__name__)
-
-
-def _doubt(why: str) -> str:
-    return f"the connection ended before the server answered the message: {why}"
-
-
-def _meaning(error: Exception, in_doubt: bool) -> SendError:
-    if in_doubt:
-        return Uncertain(_doubt(_words(error)))
-    if isinstance(error, SMTPRecipientsRefused):
-        return of_recipients(error)
-    if isinstance(error, SMTPResponseException):
-        return of_response(error)
-    if isinstance(error, aiosmtplib.SMTPNotSupported):
-        return Refused(f"this server takes no addresses outside ASCII: {plain(str(error))}")
-    if isinstance(error, ValueError):
-        return Refused(f"not a mail that this server can be given: {plain(str(error))}")
-    return TryLater(_words(error))

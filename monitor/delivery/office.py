@@ -1,0 +1,34 @@
+"""What every channel's deliveries share."""
+
+from dataclasses import dataclass, field
+
+from monitor.clock import Clock
+from monitor.database import Database
+from monitor.delivery.clerk import Clerk
+from monitor.delivery.desk import Desk
+from monitor.delivery.news import News
+from monitor.delivery.retry import Jitter
+from monitor.metrics import Metrics
+from monitor.outbox import Delivery, State
+from monitor.wake import Wake
+
+
+@dataclass(frozen=True)
+class Office:
+    database: Database
+    desk: Desk
+    wake: Wake
+    metrics: Metrics
+    clock: Clock
+    news: News
+    host: str
+    """The right side of Message-IDs."""
+    jitter: Jitter
+    clerk: Clerk = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "clerk", Clerk(self.database))
+
+    def count(self, delivery: Delivery, state: State) -> None:
+        outcome = "retry" if state is State.PENDING else state.value
+        self.metrics.deliveries.labels(delivery.channel.value, outcome).inc()
