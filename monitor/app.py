@@ -105,7 +105,7 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
     names = [template.name for template in renderer.templates()]
     rules = live_rules(settings, environment, clock, check_apprise_url, names)
     telling = Telling(timedelta(hours=settings.tell_within_hours))
-    engine = Engine(lambda: rules.current, telling, choose, settings.mail_host)
+    engine = Engine(lambda: rules.current, telling, choose, settings.mail_host, metrics)
     ingest = Ingest(database, engine, wakes, metrics, clock)
     reconcilers = [
         _reconciler(settings, api, database, ingest, wakes.reconcilers[deployment], metrics, clock)

@@ -28,6 +28,11 @@ class Metrics:
             registry=self.registry,
         )
         self.log_seq = Gauge("windsock_log_last_seq", "The last event's seq", registry=self.registry)
+        self.undecided = Counter(
+            "windsock_events_undecided",
+            "Events at which the rules failed: they are logged, and nobody is told",
+            registry=self.registry,
+        )
         self.deliveries = Counter(
             "windsock_delivery_outcomes",
             "Delivery attempts, by what came of them",

@@ -109,10 +109,10 @@ class Side:
         config = default_config((TO,), ()).model_copy(update={"budget": Limits(daily=10**9, reserve=0)})
         rules = Rules(Config.model_validate(config))
         self.database.write_now(lambda c: origin_of(c, "local", utc_now() - timedelta(days=1)))
-        self.engine = Engine(lambda: rules, Telling(timedelta(hours=24)), choose, "example.com")
+        metrics = Metrics()
+        self.engine = Engine(lambda: rules, Telling(timedelta(hours=24)), choose, "example.com", metrics)
         self.wakes = Wakes(Wake(), Wake(), {})
         self.sender = Timed(mailer)
-        metrics = Metrics()
         desk = Desk(
             *(self.database, {}, Renderer(SENDER, "http://monitor", {}, utc_now)),
             *(Links("http://monitor", "a key", utc_now), lambda: rules, Budget(lambda: rules)),

@@ -5,15 +5,18 @@ Every failure gets a decision of each rule that takes it, also where nobody is t
 each one.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from monitor import board, incidents, outbox, silences, unsubscribed
 from monitor.events import Event
 from monitor.incidents import Change, Course, Incident
+from monitor.metrics import Metrics
 from monitor.notify.flapping import flapping
 from monitor.notify.group import due_at, group_key, may_join
 from monitor.notify.verdict import Verdict, verdict
@@ -26,6 +29,10 @@ Choose = Callable[[Rule, Kind, str], str]
 """The template's name for a rule, a kind and an event's type."""
 TASKS = "airflow.task_instance."
 MOMENT = "%Y-%m-%d %H:%M:%S"
+UNDECIDED = "(all rules)"
+MAX_REASON = 1_000  # characters: a database error repeats its whole statement
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -47,20 +54,40 @@ class _Case:
 class Engine:
     """`host` is the right side of Message-IDs."""
 
-    def __init__(self, rules: Callable[[], Rules], telling: Telling, choose: Choose, host: str) -> None:
+    def __init__(
+        self, rules: Callable[[], Rules], telling: Telling, choose: Choose, host: str, metrics: Metrics
+    ) -> None:
         self._rules = rules
         self._telling = telling
         self._choose = choose
         self._host = host
+        self._metrics = metrics
 
     def tell(self, connection: Connection, seq: int, event: Event, now: datetime) -> bool:
-        """Decide about an event that has just been logged; answers whether anything is to be sent."""
+        """Decide about an event that has just been logged; answers whether anything is to be sent.
+
+        An event at which deciding fails is logged all the same, or one event would stop all others for ever:
+        its decision says so. Raises OperationalError, InterfaceError: the database is in trouble, and the
+        senders keep their events.
+        """
         rules = self._rules()
         asked = rules.asks(event.type)
         if not asked and (event.type.startswith(TASKS) or not _may_change(event)):
             return False  # most events: a task begins, a task ends well
+        try:
+            with connection.begin_nested():
+                return self._tell(connection, rules, seq, event, now)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as error:
+            logger.exception("the rules failed at %s: it is logged, and nobody is told", event.id)
+            self._metrics.undecided.inc()
+            outbox.note(connection, [_undecided(seq, event, error, now)])
+            return False
+
+    def _tell(self, connection: Connection, rules: Rules, seq: int, event: Event, now: datetime) -> bool:
         facts = _facts(connection, event)
-        taking = rules.for_event(facts) if asked else []
+        taking = rules.for_event(facts) if rules.asks(event.type) else []
         why_not = self._telling.why_not(connection, event, now)
         # A task's failure is an incident of its own only where a rule asks for tasks.
         counts = why_not is None and (taking or not event.type.startswith(TASKS))
@@ -207,6 +234,13 @@ def _tells(connection: Connection, notification_id: int, incident: Incident | No
 def _is_unsubscribed(connection: Connection, rule: Rule, target: Target) -> bool:
     is_mail = target.channel is Channel.EMAIL
     return is_mail and unsubscribed.is_unsubscribed(connection, target.recipient, rule.name)
+
+
+def _undecided(seq: int, event: Event, error: Exception, now: datetime) -> Decision:
+    reason = f"the rules failed at this event: {type(error).__name__}: {error}"[:MAX_REASON]
+    dag_id = event.get("dag_id") or event.get("source_dag_id")
+    said = (outbox.SUPPRESSED, reason, None, None, None)
+    return Decision(seq, event.id, event.deployment, dag_id, UNDECIDED, *said, now)
 
 
 def _decision(

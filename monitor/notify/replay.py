@@ -19,6 +19,7 @@ from monitor.database import Database
 from monitor.database.schema import dags, log_state, metadata
 from monitor.event_log import Logged
 from monitor.events import parse_event
+from monitor.metrics import Metrics
 from monitor.notify.engine import Choose, Engine
 from monitor.outbox import Delivery, Outcome, State, Wanted
 from monitor.rules import Channel, Rules
@@ -68,7 +69,7 @@ def _replay(
     known = source.read_now(lambda connection: connection.execute(select(dags)).mappings().all())
     if known:
         scratch.execute(insert(dags), [dict(row) for row in known])
-    engine = Engine(lambda: rules, Telling(within), choose, "localhost")
+    engine = Engine(lambda: rules, Telling(within), choose, "localhost", Metrics())
     found = Replay()
     for logged in _events(source, since):
         event = parse_event(json.loads(logged.body))

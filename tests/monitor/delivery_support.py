@@ -99,7 +99,7 @@ class Office:
         self.database, self.clock, self.wake, self.metrics = database, clock, Wake(), Metrics()
         self.town = Town(database, config or default_config((TO,), ["*"]), clock)
         self.town.engine = Engine(
-            lambda: self.town.rules, Telling(timedelta(hours=24)), choose, "example.com"
+            lambda: self.town.rules, Telling(timedelta(hours=24)), choose, "example.com", self.metrics
         )
         self.news: list[Event] = []
         renderer = Renderer("windsock@example.com", "http://monitor", {"local": "http://airflow"}, clock)

@@ -11,6 +11,7 @@ from monitor.database import Database
 from monitor.database.schema import dags
 from monitor.events import Event, parse_event
 from monitor.incidents import Incident
+from monitor.metrics import Metrics
 from monitor.notify import Engine
 from monitor.origins import origin_of
 from monitor.outbox import Decision, Delivery, Kind, Outcome, State
@@ -33,7 +34,7 @@ def engine_of(
 ) -> Engine:
     """The engine of a monitor: of the default rules, or of a file."""
     rules = Rules(config or default_config(recipients, successes))
-    return Engine(lambda: rules, Telling(within), choose, "example.com")
+    return Engine(lambda: rules, Telling(within), choose, "example.com", Metrics())
 
 
 def by_kind(_rule: Rule, kind: Kind, _event_type: str) -> str:
@@ -48,7 +49,8 @@ class Town:
         self.clock = clock
         self.rules = Rules(config)
         telling = Telling(timedelta(hours=24))
-        self.engine = Engine(lambda: self.rules, telling, by_kind, "example.com")
+        self.metrics = Metrics()
+        self.engine = Engine(lambda: self.rules, telling, by_kind, "example.com", self.metrics)
         self._runs = 0
         database.write_now(lambda connection: origin_of(connection, "local", START - timedelta(days=1)))
 

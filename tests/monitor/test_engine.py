@@ -10,9 +10,11 @@ import pytest
 
 from monitor import incidents, outbox, silences, unsubscribed
 from monitor.database import Database
+from monitor.notify import Engine
 from monitor.notify.reminders import Reminders
 from monitor.outbox import State
 from monitor.rules import Config, Match, default_config
+from monitor.telling import Telling
 from monitor.wake import Wake
 from tests.monitor.conftest import NOW, FakeClock
 from tests.monitor.notify_support import Town
@@ -377,3 +379,30 @@ def test_a_key_is_never_longer_than_its_column(database: Database, clock: FakeCl
     raw["time"] = moment()
     here.tell(raw)
     assert len(here.incidents()[0].key) <= 300
+
+
+@pytest.mark.parametrize("trouble", ["a program's", "the database's"])
+def test_an_event_at_which_the_rules_fail_stops_no_other(
+    database: Database, clock: FakeClock, trouble: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = town(database, clock, rule(match={"type": ["airflow.dag_run.*"]}))
+
+    def choose(_rule: object, _kind: object, _event_type: str) -> str:
+        if trouble == "a program's":
+            raise KeyError("no such template")
+        return "x" * 200 if database.engine.dialect.name == "postgresql" else None  # type: ignore[return-value]
+
+    here.engine = Engine(
+        lambda: here.rules, Telling(timedelta(hours=24)), choose, "example.com", here.metrics
+    )
+    event = here.fail()
+    here.engine = Engine(
+        lambda: here.rules, Telling(timedelta(hours=24)), by_kind, "example.com", here.metrics
+    )
+    here.fail("other")
+
+    (decision,) = here.why(event)
+    assert "the rules failed" in decision.reason
+    assert here.mail() == [f"opened r {OPS} 1"]
+    assert here.metrics.undecided._value.get() == 1
+    assert event.id in caplog.text
