@@ -392,13 +392,10 @@ def test_an_event_at_which_the_rules_fail_stops_no_other(
             raise KeyError("no such template")
         return "x" * 200 if database.engine.dialect.name == "postgresql" else None  # type: ignore[return-value]
 
-    here.engine = Engine(
-        lambda: here.rules, Telling(timedelta(hours=24)), choose, "example.com", here.metrics
-    )
+    telling, well = Telling(timedelta(hours=24)), here.engine
+    here.engine = Engine(lambda: here.rules, telling, choose, "example.com", here.metrics)
     event = here.fail()
-    here.engine = Engine(
-        lambda: here.rules, Telling(timedelta(hours=24)), by_kind, "example.com", here.metrics
-    )
+    here.engine = well
     here.fail("other")
 
     (decision,) = here.why(event)
