@@ -30,10 +30,12 @@ USUAL: dict[str, str] = {
 
 
 class HostileServer:
-    """`scripts` are those of the first conversations; the later ones are as usual."""
+    """`scripts` are those of the first conversations; the later ones are as usual. `once`: what is said to
+    the first of these commands, in whichever conversation it comes."""
 
-    def __init__(self, *scripts: Script, byte_seconds: float = 0.05) -> None:
+    def __init__(self, *scripts: Script, once: Script | None = None, byte_seconds: float = 0.05) -> None:
         self.scripts = list(scripts)
+        self._once = dict(once or {})
         self.port = 0
         self.heard: dict[str, list[str]] = defaultdict(list)
         self.messages: list[bytes] = []
@@ -84,7 +86,7 @@ class HostileServer:
             self.heard[verb].append(line.decode(errors="replace").strip())
             await self._note()
             has_body = verb == "MAIL" and b"BODY=" in line.upper() and "MAIL BODY" in script
-            answer = _word(script, "MAIL BODY" if has_body else verb)
+            answer = self._once.pop(verb, "") or _word(script, "MAIL BODY" if has_body else verb)
             if not await self._say(writer, answer):
                 return
             if verb == "DATA" and answer.startswith("354"):
