@@ -16,7 +16,7 @@ from monitor.outbox import Delivery, Kind, Notification, Outcome, State, Thread
 from monitor.rules import Channel, Facts
 
 AFTER_ACKNOWLEDGEMENT = (Kind.FOLLOW_UP, Kind.REMINDER)
-"""What somebody who looks after it has made needless."""
+"""What is needless once somebody looks after it, or it is over."""
 
 
 def against_delivery(connection: Connection, delivery: Delivery, incident: Incident | None) -> Outcome | None:
@@ -28,6 +28,9 @@ def against_delivery(connection: Connection, delivery: Delivery, incident: Incid
         return _suppressed(
             f"incident {incident.id} is acknowledged by {incident.acked_by}: {incident.ack_reason}"
         )
+    if delivery.kind in AFTER_ACKNOWLEDGEMENT and incident and not incident.is_open:
+        reason = f"superseded: incident {incident.id} is over ({incident.closed_because})"
+        return Outcome(State.SUPERSEDED, reason)
     return None
 
 

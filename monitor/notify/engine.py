@@ -7,7 +7,6 @@ each one.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -17,6 +16,7 @@ from monitor import board, incidents, outbox, silences, unsubscribed
 from monitor.events import Event
 from monitor.incidents import Change, Course, Incident
 from monitor.metrics import Metrics
+from monitor.notify.case import Case, decision, undecided
 from monitor.notify.flapping import flapping
 from monitor.notify.group import due_at, group_key, may_join
 from monitor.notify.verdict import Verdict, verdict
@@ -29,26 +29,8 @@ Choose = Callable[[Rule, Kind, str], str]
 """The template's name for a rule, a kind and an event's type."""
 TASKS = "airflow.task_instance."
 MOMENT = "%Y-%m-%d %H:%M:%S"
-UNDECIDED = "(all rules)"
-MAX_REASON = 1_000  # characters: a database error repeats its whole statement
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class _Case:
-    """One event on its way through the rules."""
-
-    connection: Connection
-    seq: int
-    event: Event
-    now: datetime
-    facts: Facts
-    change: Change
-    why_not: str | None
-    """Why nobody is told of it at all: it is of the past."""
-    recovered: set[Target] = field(default_factory=set)
-    """Who is told that it is well again: not told of the success besides."""
 
 
 class Engine:
@@ -82,7 +64,7 @@ class Engine:
         except Exception as error:
             logger.exception("the rules failed at %s: it is logged, and nobody is told", event.id)
             self._metrics.undecided.inc()
-            outbox.note(connection, [_undecided(seq, event, error, now)])
+            outbox.note(connection, [undecided(seq, event, error, now)])
             return False
 
     def _tell(self, connection: Connection, rules: Rules, seq: int, event: Event, now: datetime) -> bool:
@@ -92,7 +74,7 @@ class Engine:
         # A task's failure is an incident of its own only where a rule asks for tasks.
         counts = why_not is None and (taking or not event.type.startswith(TASKS))
         change = incidents.apply(connection, seq, event) if counts else Change(Course.NONE)
-        case = _Case(connection, seq, event, now, facts, change, why_not)
+        case = Case(connection, seq, event, now, facts, change, why_not)
         # Who is told of a recovery is not told of the same success besides, whatever the rules' order.
         first = sorted(taking, key=lambda rule: "recovered" not in rule.tell)
         decided = [self._decide(case, rules, rule) for rule in first]
@@ -104,7 +86,7 @@ class Engine:
         (`repeat`) and nothing was said for so long; answers whether anything is to be sent."""
         rules, facts = self._rules(), _facts(connection, event)
         change = Change(Course.JOINED, incident)
-        case = _Case(connection, incident.last_seq, event, now, facts, change, None)
+        case = Case(connection, incident.last_seq, event, now, facts, change, None)
         decided = [
             self._called_for(case, rules, rule, Kind.REMINDER, f"rule {rule.name!r}: still open")
             for rule in rules.for_event(facts)
@@ -113,30 +95,30 @@ class Engine:
         outbox.note(connection, [one for one in decided if one.notification_id is not None])
         return any(one.notification_id is not None for one in decided)
 
-    def _decide(self, case: _Case, rules: Rules, rule: Rule) -> Decision | None:
+    def _decide(self, case: Case, rules: Rules, rule: Rule) -> Decision | None:
         said = verdict(rule, case.event, case.change)
         if case.why_not:
             kind = verdict(rule, case.event, _if_new(case.event)).kind
-            return _decision(case, rule, Verdict(None, case.why_not)) if kind else None
+            return decision(case, rule, Verdict(None, case.why_not)) if kind else None
         if said.kind is Kind.OPENED and (shaky := flapping(case.connection, rule, case.change.incident)):
             said = shaky
         if said.kind is None:
-            return _decision(case, rule, said) if said.is_noted else None
+            return decision(case, rule, said) if said.is_noted else None
         return self._called_for(case, rules, rule, said.kind, said.reason)
 
-    def _called_for(self, case: _Case, rules: Rules, rule: Rule, kind: Kind, because: str) -> Decision:
+    def _called_for(self, case: Case, rules: Rules, rule: Rule, kind: Kind, because: str) -> Decision:
         if silence := silences.covering(case.connection, case.facts, case.now):
-            return _decision(case, rule, Verdict(None, f"suppressed by {silence}"), silence_id=silence.id)
+            return decision(case, rule, Verdict(None, f"suppressed by {silence}"), silence_id=silence.id)
         if kind in (Kind.FOLLOW_UP, Kind.REMINDER) and (why := _acknowledged(case.change.incident)):
-            return _decision(case, rule, Verdict(None, why))
+            return decision(case, rule, Verdict(None, why))
         targets, nobody = self._targets(case, rules, rule, kind)
         if not targets:
-            return _decision(case, rule, Verdict(None, f"{because}; {nobody}"))
+            return decision(case, rule, Verdict(None, f"{because}; {nobody}"))
         if kind is Kind.FOLLOW_UP and not _is_known(case, rule, targets):
             kind = Kind.OPENED  # the first one was silenced, or taken back
         return self._told(case, rules, rule, kind, because, targets)
 
-    def _targets(self, case: _Case, rules: Rules, rule: Rule, kind: Kind) -> tuple[list[Target], str]:
+    def _targets(self, case: Case, rules: Rules, rule: Rule, kind: Kind) -> tuple[list[Target], str]:
         """Who is told, and why nobody is where that is so."""
         targets = rules.targets(rule, case.facts)
         if not targets:
@@ -155,7 +137,7 @@ class Engine:
         return wanted, "everybody has unsubscribed"
 
     def _told(
-        self, case: _Case, rules: Rules, rule: Rule, kind: Kind, because: str, targets: Sequence[Target]
+        self, case: Case, rules: Rules, rule: Rule, kind: Kind, because: str, targets: Sequence[Target]
     ) -> Decision:
         connection, incident = case.connection, case.change.incident
         key = group_key(rule, kind, case.facts, targets)
@@ -163,7 +145,7 @@ class Engine:
         if waiting is not None and may_join(kind, waiting, case.now):
             _tells(connection, waiting.id, incident)
             reason = f"{because}; told with notification {waiting.id}, due {waiting.due_at:{MOMENT}} UTC"
-            return _decision(case, rule, Verdict(kind, reason), outbox.GROUPED, waiting.id)
+            return decision(case, rule, Verdict(kind, reason), outbox.GROUPED, waiting.id)
         due = due_at(connection, rules, rule, kind, key, case.now)
         template = self._choose(rule, kind, case.event.type)
         incident_id = incident.id if incident and "dag_id" in rule.group.by else None
@@ -174,9 +156,9 @@ class Engine:
         if kind is Kind.RECOVERED:
             self._gather(case, rule, targets, made.id)
         later = f"; due {due:{MOMENT}} UTC" if due > case.now else ""
-        return _decision(case, rule, Verdict(kind, because + later), outbox.TOLD, made.id)
+        return decision(case, rule, Verdict(kind, because + later), outbox.TOLD, made.id)
 
-    def _gather(self, case: _Case, rule: Rule, targets: Sequence[Target], into: int) -> None:
+    def _gather(self, case: Case, rule: Rule, targets: Sequence[Target], into: int) -> None:
         """A follow-up that still waits is told in the recovered instead."""
         key = group_key(rule, Kind.FOLLOW_UP, case.facts, targets)
         waiting = outbox.open_group(case.connection, rule.name, key)
@@ -217,7 +199,7 @@ def _acknowledged(incident: Incident | None) -> str | None:
     return f"suppressed: incident {incident.id} is acknowledged by {incident.acked_by}: {incident.ack_reason}"
 
 
-def _is_known(case: _Case, rule: Rule, targets: Sequence[Target]) -> bool:
+def _is_known(case: Case, rule: Rule, targets: Sequence[Target]) -> bool:
     incident = case.change.incident
     return incident is not None and any(_hears(case.connection, incident, rule, one) for one in targets)
 
@@ -234,34 +216,3 @@ def _tells(connection: Connection, notification_id: int, incident: Incident | No
 def _is_unsubscribed(connection: Connection, rule: Rule, target: Target) -> bool:
     is_mail = target.channel is Channel.EMAIL
     return is_mail and unsubscribed.is_unsubscribed(connection, target.recipient, rule.name)
-
-
-def _undecided(seq: int, event: Event, error: Exception, now: datetime) -> Decision:
-    reason = f"the rules failed at this event: {type(error).__name__}: {error}"[:MAX_REASON]
-    dag_id = event.get("dag_id") or event.get("source_dag_id")
-    said = (outbox.SUPPRESSED, reason, None, None, None)
-    return Decision(seq, event.id, event.deployment, dag_id, UNDECIDED, *said, now)
-
-
-def _decision(
-    case: _Case,
-    rule: Rule,
-    said: Verdict,
-    outcome: str = outbox.SUPPRESSED,
-    notification_id: int | None = None,
-    silence_id: int | None = None,
-) -> Decision:
-    incident = case.change.incident
-    return Decision(
-        event_seq=case.seq,
-        event_id=case.event.id,
-        deployment=case.event.deployment,
-        dag_id=case.event.get("dag_id") or case.event.get("source_dag_id"),
-        rule=rule.name,
-        outcome=outcome,
-        reason=said.reason,
-        incident_id=incident.id if incident else None,
-        silence_id=silence_id,
-        notification_id=notification_id,
-        created_at=case.now,
-    )

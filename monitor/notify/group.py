@@ -27,6 +27,8 @@ def may_join(kind: Kind, open_group: Notification, now: datetime) -> bool:
     """Whether a word joins a notification that waits, rather than being one of its own."""
     if kind in (Kind.FOLLOW_UP, Kind.REMINDER):
         return True
+    if open_group.kind in (Kind.FOLLOW_UP, Kind.REMINDER):
+        return False  # it may be due in hours, and an opening is news
     # What waits for the next free worker only is as good as told.
     return open_group.due_at > now
 

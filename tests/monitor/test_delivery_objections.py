@@ -95,6 +95,24 @@ def test_an_acknowledgement_ends_follow_ups_and_not_the_recovery(
     assert [office.latest().kind, office.latest().state] == [Kind.RECOVERED, State.SENT]
 
 
+def test_a_follow_up_of_what_is_over_is_not_told(
+    database: Database, clock: FakeClock, mailbox: Mailbox
+) -> None:
+    """Of a rule that tells no recoveries: nothing else takes it back."""
+    office = Office(
+        database, clock, mailbox, config=of_rule(tell=("first_failure",), group=Group(interval="1m"))
+    )
+    office.tell(run_event("failed", run_id="1"))
+    office.deliver()
+    office.tell(run_event("failed", run_id="2", start=1))
+    office.tell(run_event("success", run_id="3", start=40))
+    clock.forward(60)
+    office.deliver()
+    assert office.latest().kind is Kind.FOLLOW_UP
+    assert office.latest().state is State.SUPERSEDED
+    assert "is over" in office.latest().reason
+
+
 def test_who_has_unsubscribed_since_is_left_alone(
     database: Database, clock: FakeClock, mailbox: Mailbox
 ) -> None:

@@ -403,3 +403,16 @@ def test_an_event_at_which_the_rules_fail_stops_no_other(
     assert here.mail() == [f"opened r {OPS} 1"]
     assert here.metrics.undecided._value.get() == 1
     assert event.id in caplog.text
+
+
+def test_an_opening_is_news_and_joins_no_follow_up(database: Database, clock: FakeClock) -> None:
+    """A follow-up may be due in hours; without `recovered` it waits past the incident's end."""
+    here = town(database, clock, rule(tell=["first_failure"]))
+    here.fail()
+    here.mail()
+    here.fail()
+    clock.forward(60)
+    here.succeed()
+    clock.forward(60)
+    here.fail()
+    assert here.mail() == [f"opened r {OPS} 1"]
