@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -313,8 +314,9 @@ def test_an_address_that_is_none_is_refused_and_not_said_to_the_server(
 
 def test_no_recipient_can_say_more_to_the_server_than_an_address(ca: trustme.CA, tmp_path: Path) -> None:
     server = MailServer(ca)
-    sent(ca, tmp_path, server, to=("a@example.com> SIZE=1\r\nRCPT TO:<b@example.com",))
-    assert server.envelopes == [("a@example.com",)]
+    with suppress(Refused):  # Python 3.13 finds no address in it at all
+        sent(ca, tmp_path, server, to=("a@example.com> SIZE=1\r\nRCPT TO:<b@example.com",))
+    assert server.envelopes in ([], [("a@example.com",)])
 
 
 def test_the_server_is_read_from_the_settings(settings: Settings, tmp_path: Path) -> None:
