@@ -160,8 +160,7 @@ def _row(event: Event, seq: int, received_at: datetime) -> dict[str, Any]:
         "time": event.time,
         "received_at": received_at,
         "deployment": event.deployment,
-        # An asset's update belongs to the DAG that made it: who may read the one may read the other.
-        "dag_id": event.get("dag_id") or event.get("source_dag_id"),
+        "dag_id": event.dag_id,
         "run_id": event.get("run_id") or event.get("source_run_id"),
         "task_id": event.get("task_id") or event.get("source_task_id"),
         "state": event.get("state"),

@@ -17,6 +17,7 @@ from monitor.board.dags import (
     strangers,
     update_dags,
 )
+from monitor.board.facts import facts_of
 from monitor.board.history import begun, lengths, updated_assets
 from monitor.board.last_words import LastWord, is_end, last_words
 from monitor.board.lists import RunName, asset_list, run, runs, tasks
@@ -45,6 +46,7 @@ __all__ = [
     "asset_list",
     "begun",
     "dag",
+    "facts_of",
     "is_end",
     "known_dags",
     "known_import_errors",

@@ -13,7 +13,7 @@ UNDONE = (Kind.RECOVERED, Kind.SUCCESS, Kind.DIGEST)
 
 def letter_for(links: Links, case: Case, told: Told, timezone: str) -> Letter:
     delivery, lead = case.delivery, told.lead
-    dag_id = (lead.get("dag_id") or lead.get("source_dag_id")) if lead else None
+    dag_id = lead.dag_id if lead else None
     deployment = lead.deployment if lead else delivery.deployment
     incident = case.incident
     may_acknowledge = incident and incident.is_open and delivery.kind not in UNDONE

@@ -13,7 +13,7 @@ from monitor.delivery.retry import look_again
 from monitor.events import Event
 from monitor.incidents import Incident
 from monitor.outbox import Delivery, Kind, Notification, Outcome, State, Thread
-from monitor.rules import Channel, Facts
+from monitor.rules import Channel
 
 AFTER_ACKNOWLEDGEMENT = (Kind.FOLLOW_UP, Kind.REMINDER)
 """What is needless once somebody looks after it, or it is over."""
@@ -64,9 +64,7 @@ def without_silenced(connection: Connection, case: Case, now: datetime) -> Case 
 
 
 def _silence(connection: Connection, event: Event, now: datetime) -> str | None:
-    dag_id = event.get("dag_id") or event.get("source_dag_id")
-    facts = Facts.of(event, board.dag(connection, event.deployment, dag_id) if dag_id else None)
-    silence = silences.covering(connection, facts, now)
+    silence = silences.covering(connection, board.facts_of(connection, event), now)
     return str(silence) if silence else None
 
 

@@ -52,6 +52,12 @@ class Event:
         return getattr(self.data, name, None)
 
     @property
+    def dag_id(self) -> str | None:
+        """The DAG that it is of, whose readers may read it: an asset's update is of the DAG that made it."""
+        found: str | None = self.get("dag_id") or self.get("source_dag_id")
+        return found
+
+    @property
     def asset_uri(self) -> str | None:
         asset = self.get("asset")
         return asset.uri if isinstance(asset, AssetRef) else None

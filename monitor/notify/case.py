@@ -35,9 +35,8 @@ class Case:
 
 def undecided(seq: int, event: Event, error: Exception, now: datetime) -> Decision:
     reason = f"the rules failed at this event: {type(error).__name__}: {error}"[:MAX_REASON]
-    dag_id = event.get("dag_id") or event.get("source_dag_id")
     said = (outbox.SUPPRESSED, reason, None, None, None)
-    return Decision(seq, event.id, event.deployment, dag_id, UNDECIDED, *said, now)
+    return Decision(seq, event.id, event.deployment, event.dag_id, UNDECIDED, *said, now)
 
 
 def decision(
@@ -53,7 +52,7 @@ def decision(
         event_seq=case.seq,
         event_id=case.event.id,
         deployment=case.event.deployment,
-        dag_id=case.event.get("dag_id") or case.event.get("source_dag_id"),
+        dag_id=case.event.dag_id,
         rule=rule.name,
         outcome=outcome,
         reason=said.reason,

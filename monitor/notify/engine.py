@@ -21,7 +21,7 @@ from monitor.notify.flapping import flapping
 from monitor.notify.group import due_at, group_key, may_join
 from monitor.notify.verdict import Verdict, verdict
 from monitor.outbox import About, Decision, Kind, Word
-from monitor.rules import Channel, Facts, Rules, Target
+from monitor.rules import Channel, Rules, Target
 from monitor.rules.model import Rule
 from monitor.telling import Telling
 
@@ -68,7 +68,7 @@ class Engine:
             return False
 
     def _tell(self, connection: Connection, rules: Rules, seq: int, event: Event, now: datetime) -> bool:
-        facts = _facts(connection, event)
+        facts = board.facts_of(connection, event)
         taking = rules.for_event(facts) if rules.asks(event.type) else []
         why_not = self._telling.why_not(connection, event, now)
         # A task's failure is an incident of its own only where a rule asks for tasks.
@@ -84,7 +84,7 @@ class Engine:
     def remind(self, connection: Connection, incident: Incident, event: Event, now: datetime) -> bool:
         """Say once more of an incident that is open what its last failure was, where a rule asks for it
         (`repeat`) and nothing was said for so long; answers whether anything is to be sent."""
-        rules, facts = self._rules(), _facts(connection, event)
+        rules, facts = self._rules(), board.facts_of(connection, event)
         change = Change(Course.JOINED, incident)
         case = Case(connection, incident.last_seq, event, now, facts, change, None)
         decided = [
@@ -167,11 +167,6 @@ class Engine:
         reason = f"told in the recovered, notification {into}"
         outbox.withdraw(case.connection, waiting.id, f"superseded: {reason}", case.now)
         outbox.move(case.connection, waiting.id, into, reason)
-
-
-def _facts(connection: Connection, event: Event) -> Facts:
-    dag_id = event.get("dag_id") or event.get("source_dag_id")
-    return Facts.of(event, board.dag(connection, event.deployment, dag_id) if dag_id else None)
 
 
 def _may_change(event: Event) -> bool:

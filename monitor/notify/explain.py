@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from monitor import board, event_log, outbox
 from monitor.events import Event, parse_event
 from monitor.outbox import Decision, Delivery, Wanted
-from monitor.rules import Facts, Rules
+from monitor.rules import Rules
 
 SHOWN = 100  # deliveries of one notification
 
@@ -43,9 +43,7 @@ def _events(connection: Connection, event_id: str) -> list[Event]:
 
 def _explain(connection: Connection, rules: Rules, event: Event) -> Explanation:
     decided = outbox.decisions_of_event(connection, event.id, event.deployment)
-    dag_id = event.get("dag_id") or event.get("source_dag_id")
-    facts = Facts.of(event, board.dag(connection, event.deployment, dag_id) if dag_id else None)
-    now = {rule.name: why for rule, why in rules.explain(facts)}
+    now = {rule.name: why for rule, why in rules.explain(board.facts_of(connection, event))}
     names = list(dict.fromkeys([*now, *(one.rule for one in decided)]))
     lines = []
     for name in names:

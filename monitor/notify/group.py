@@ -64,6 +64,6 @@ def _value(facts: Facts, name: str) -> str:
             return " ".join(facts.owners)
         case "dag_id":
             # What no DAG did is its own: an import error is not grouped with another file's.
-            return str(event.get("dag_id") or event.get("source_dag_id") or event.subject)
+            return str(event.dag_id or event.subject)
         case _:
             return str(event.get(name) or "")

@@ -59,5 +59,5 @@ class Reminders:
 
 def _last_failure(connection: Connection, seq: int) -> Event | None:
     """None where the log has forgotten it."""
-    found = event_log.read_after(connection, seq - 1, 1).events
-    return parse_event(json.loads(found[0].body)) if found and found[0].seq == seq else None
+    found = event_log.of_seqs(connection, [seq])
+    return parse_event(json.loads(found[0].body)) if found else None

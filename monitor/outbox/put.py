@@ -41,9 +41,8 @@ class About:
 
     @classmethod
     def of(cls, seq: int, event: Event) -> "About":
-        dag_id = event.get("dag_id") or event.get("source_dag_id")
         run_id = event.get("run_id") or event.get("source_run_id")
-        return cls(seq, event.id, event.deployment, dag_id, run_id)
+        return cls(seq, event.id, event.deployment, event.dag_id, run_id)
 
 
 def put(

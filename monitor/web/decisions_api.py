@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from starlette.exceptions import HTTPException
 
-from monitor.events import Event
 from monitor.notify.explain import Explanation, explain
 from monitor.web.answers import PROBLEMS
 from monitor.web.deliveries_api import may_see
@@ -28,18 +27,12 @@ async def decisions(
     seen = [
         one
         for one in found
-        if may_see(visible, one.event.deployment, dag_of(one.event))
+        if may_see(visible, one.event.deployment, one.event.dag_id)
         and deployment in (None, one.event.deployment)
     ]
     if not seen:
         raise HTTPException(404, f"no event {event_id!r} is in the log")
     return {"explanations": [_told(one) for one in seen]}
-
-
-def dag_of(event: Event) -> str | None:
-    """Whose readers may read it."""
-    found: str | None = event.get("dag_id") or event.get("source_dag_id")
-    return found
 
 
 def _told(one: Explanation) -> dict[str, Any]:

@@ -50,10 +50,9 @@ def _covers(connection: Connection, match: Match, logged: Logged, dags: _Dags) -
         event = parse_event(json.loads(logged.body))
     except EventError:  # logged by an older monitor, whose shapes were others
         return False
-    dag_id = event.get("dag_id") or event.get("source_dag_id")
-    if not dag_id:
+    if not event.dag_id:
         return mismatch(match, Facts.of(event, None)) is None
-    key = (event.deployment, dag_id)
+    key = (event.deployment, event.dag_id)
     if key not in dags:  # one look for each DAG, however many events it has
         dags[key] = board.dag(connection, *key)
     return mismatch(match, Facts.of(event, dags[key])) is None
