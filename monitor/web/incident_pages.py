@@ -12,6 +12,7 @@ from monitor.event_log import Visible
 from monitor.web import incidents_api
 from monitor.web.incidents_api import change
 from monitor.web.pages import live
+from monitor.web.prefix import redirect
 from monitor.web.querying import Id, Paged
 from monitor.web.reader import PageReader, require_csrf
 from monitor.web.rendering import render
@@ -74,4 +75,4 @@ async def acknowledge(
         return incidents.acknowledge(connection, incident_id, reader.name, form.why, here.clock())
 
     await change(here, incident_id, visible, write)
-    return RedirectResponse(f"/incidents/{incident_id}", 303)
+    return redirect(request, f"/incidents/{incident_id}")

@@ -16,6 +16,7 @@ from monitor.events.data import DATA
 from monitor.mailer.mailbox import filed_as
 from monitor.web import deliveries_api, health
 from monitor.web.event_line import EventLine
+from monitor.web.prefix import redirect
 from monitor.web.querying import EventsQuery, Id
 from monitor.web.reader import PageReader
 from monitor.web.rendering import render
@@ -160,4 +161,4 @@ def _delivery(connection: Connection, delivery_id: int, visible: Visible) -> dic
 async def resend(request: Request, here: Here, reader: PageReader, delivery_id: Id) -> RedirectResponse:
     """The button on that page."""
     await deliveries_api.resend(request, here, reader, delivery_id)
-    return RedirectResponse(f"/deliveries/{delivery_id}", 303)
+    return redirect(request, f"/deliveries/{delivery_id}")

@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from monitor.web.prefix import path_of
 from monitor.web.rendering import render
 
 CONTENT_TYPE = "application/problem+json"
@@ -32,7 +33,8 @@ async def on_invalid_request(request: Request, error: Exception) -> Response:
 
 
 def _answer(request: Request, status: int, detail: str, headers: dict[str, str]) -> Response:
-    for_programs = request.url.path == "/events" or request.url.path.startswith("/api")
+    path = path_of(request)
+    for_programs = path == "/events" or path.startswith("/api")
     if "text/html" in request.headers.get("accept", "") and not for_programs:
         title = HTTPStatus(status).phrase
         return render(request, "error.html", None, status, headers, title=title, code=status, detail=detail)

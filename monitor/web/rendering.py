@@ -17,6 +17,7 @@ from monitor.render.words import finalize, line, span
 from monitor.web import rules_told
 from monitor.web.event_line import number
 from monitor.web.gate import Reader
+from monitor.web.prefix import at, path_of
 
 TEMPLATES = templates_folder() / "web"
 STATIC = TEMPLATES / "static"
@@ -32,12 +33,13 @@ def render(
     **context: Any,
 ) -> HTMLResponse:
     """A page for this reader; None: someone who has not signed in."""
-    text = _environment().get_template(template).render(path=request.url.path, reader=reader, **context)
+    environment = _environment(at(request))
+    text = environment.get_template(template).render(path=path_of(request), reader=reader, **context)
     return HTMLResponse(text, status, {"Cache-Control": "no-store", **(headers or {})})
 
 
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
+@lru_cache(maxsize=8)  # one a prefix, and a process has one of them
+def _environment(prefix: str) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -48,9 +50,10 @@ def _environment() -> Environment:
     )
     filters = (moment, took, pretty, lines, number, query)
     environment.filters.update({function.__name__: function for function in filters})
-    environment.globals["run_url"] = run_url
+    environment.globals["at"] = prefix
+    environment.globals["run_url"] = lambda run: prefix + run_url(run)
     environment.globals["airflow_run_url"] = airflow_run_url
-    environment.globals["silence_url"] = silence_url
+    environment.globals["silence_url"] = lambda incident: prefix + silence_url(incident)
     environment.globals["match_words"] = rules_told.match
     return environment
 

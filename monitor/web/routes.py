@@ -30,6 +30,7 @@ from monitor.web import (
     status,
     template_pages,
 )
+from monitor.web.prefix import Prefix, prefix_of
 from monitor.web.problem import on_http_error, on_invalid_request
 from monitor.web.reader import SignInNeeded
 from monitor.web.rendering import STATIC
@@ -69,3 +70,4 @@ def mount(app: FastAPI, settings: Settings) -> None:
     app.add_exception_handler(SignInNeeded, sign_in.on_sign_in_needed)
     app.add_exception_handler(LinkError, signed.on_link_error)
     app.add_middleware(Security, settings=settings)
+    app.add_middleware(Prefix, prefix=prefix_of(settings.url))

@@ -2,6 +2,7 @@
 
 from urllib.parse import urlsplit
 
+from starlette._utils import get_route_path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -70,18 +71,18 @@ class Security:
             await self._app(scope, receive, with_headers)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
-        headers = Headers(scope=scope)
+        headers, path = Headers(scope=scope), get_route_path(scope)
         host = headers.get("host", "")
-        if self._hosts and scope["path"] not in PROBES and _hostname(host) not in self._hosts:
+        if self._hosts and path not in PROBES and _hostname(host) not in self._hosts:
             return (
                 421,
                 f"Host: {host[:80]!r} is not this monitor's; set WINDSOCK_PUBLIC_URL to how you reach it",
             )
         if scope["method"] in SAFE_METHODS:
             return None
-        if not scope["path"].startswith(ONE_CLICK) and _is_foreign(headers, host):
+        if not path.startswith(ONE_CLICK) and _is_foreign(headers, host):
             return 403, "this request was sent by a page of another site"
-        return None if scope["path"] == INGEST else _oversized(headers)
+        return None if path == INGEST else _oversized(headers)
 
 
 def _hostname(host: str) -> str | None:

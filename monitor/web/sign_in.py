@@ -6,11 +6,12 @@ from typing import Annotated
 from urllib.parse import quote, urlsplit
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 from pydantic import StringConstraints
 
 from monitor.errors import AirflowError, AirflowRefused
 from monitor.web.gate import TooManyFailures
+from monitor.web.prefix import at, path_of, redirect
 from monitor.web.reader import COOKIE, PageReader, SignInNeeded, address_of, require_csrf
 from monitor.web.rendering import render
 from monitor.web.services import Here, Services
@@ -36,14 +37,14 @@ def own_path(target: str) -> str:
 async def on_sign_in_needed(request: Request, error: Exception) -> Response:
     if not isinstance(error, SignInNeeded):
         raise error
-    target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return RedirectResponse(f"/login?next={quote(target, safe='/')}", 303)
+    target = path_of(request) + (f"?{request.url.query}" if request.url.query else "")
+    return redirect(request, f"/login?next={quote(target, safe='/')}")
 
 
 @router.get("/login")
 async def login_form(request: Request, here: Here, next: str = "/") -> Response:  # noqa: A002 (the usual name)
     if here.gate.open:
-        return RedirectResponse("/", 303)
+        return redirect(request, "/")
     return _form(request, here, own_path(next), 200, "")
 
 
@@ -69,9 +70,9 @@ async def login(
         )
     except TooManyFailures as many:
         return _form(request, here, target, 429, f"Too many failed attempts. Try again in {many.seconds} s.")
-    answer = RedirectResponse(target, 303)
-    _set_cookie(here, answer, COOKIE, cookie, SESSION_SECONDS)
-    answer.delete_cookie(FORM_COOKIE, path="/login")
+    answer = redirect(request, target)
+    _set_cookie(here, answer, COOKIE, cookie, SESSION_SECONDS, at(request) + "/")
+    answer.delete_cookie(FORM_COOKIE, path=at(request) + "/login")
     return answer
 
 
@@ -79,8 +80,8 @@ async def login(
 async def logout(request: Request, here: Here, reader: PageReader) -> Response:
     await require_csrf(request, reader)
     here.gate.sign_out(request.cookies.get(COOKIE))
-    answer = RedirectResponse("/login", 303)
-    answer.delete_cookie(COOKIE)
+    answer = redirect(request, "/login")
+    answer.delete_cookie(COOKIE, path=at(request) + "/")
     return answer
 
 
@@ -88,13 +89,11 @@ def _form(request: Request, here: Services, target: str, status: int, message: s
     """The sign-in page. What it sends back has to hold what its cookie holds: no other site knows it."""
     token = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe()  # kept, for a second tab
     page = render(request, "login.html", None, status, next=target, message=message, csrf=token)
-    _set_cookie(here, page, FORM_COOKIE, token, FORM_SECONDS, "/login")
+    _set_cookie(here, page, FORM_COOKIE, token, FORM_SECONDS, at(request) + "/login")
     return page
 
 
-def _set_cookie(
-    here: Services, answer: Response, name: str, value: str, seconds: int, path: str = "/"
-) -> None:
+def _set_cookie(here: Services, answer: Response, name: str, value: str, seconds: int, path: str) -> None:
     answer.set_cookie(
         name, value, seconds, path=path, secure=here.gate.secure_cookie, httponly=True, samesite="lax"
     )

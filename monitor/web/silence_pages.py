@@ -12,6 +12,7 @@ from monitor import silences
 from monitor.web import silences_api, spans
 from monitor.web.gate import Reader
 from monitor.web.pages import live
+from monitor.web.prefix import redirect
 from monitor.web.querying import Id, Paged
 from monitor.web.reader import PageReader, require_csrf
 from monitor.web.rendering import render
@@ -81,7 +82,7 @@ async def make(
         return await _form(request, here, reader, given, str(error))
     except HTTPException as refusal:
         return await _form(request, here, reader, given, refusal.detail, refusal.status_code)
-    return RedirectResponse("/silences", 303)
+    return redirect(request, "/silences")
 
 
 async def _form(
@@ -114,4 +115,4 @@ async def _form(
 async def end(request: Request, here: Here, reader: PageReader, silence_id: Id) -> RedirectResponse:
     """The button beside a silence."""
     await silences_api.end(request, here, reader, silence_id)
-    return RedirectResponse("/silences", 303)
+    return redirect(request, "/silences")

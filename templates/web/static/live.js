@@ -74,7 +74,7 @@ async function refresh() {
   refreshing = true;
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
-    if (new URL(answer.url).pathname === "/login") return signedOut();
+    if (new URL(answer.url).pathname === `${body.dataset.at}/login`) return signedOut();
     if (answer.ok) show(new DOMParser().parseFromString(await answer.text(), "text/html"));
   } catch {
     // The server cannot be reached; the feed has noticed too, says so, and comes back.
@@ -96,7 +96,7 @@ function signedOut() {
   close();
   tell("lost", "Signed out");
   const link = document.createElement("a");
-  link.href = `/login?next=${encodeURIComponent(location.pathname + location.search)}`;
+  link.href = `${body.dataset.at}/login?next=${encodeURIComponent(location.pathname.slice(body.dataset.at.length) + location.search)}`;
   link.textContent = "Sign in again";
   document.getElementById("connection").append(" – ", link);
 }
