@@ -67,6 +67,13 @@ $(DEV_ENV)/.made: requirements/dev.txt pyproject.toml | $(UV)
 	@VIRTUAL_ENV=$(DEV_ENV) $(UV) pip install --quiet --no-deps --editable .
 	@touch $@
 
+# What tests run in a browser and beside one, from the npm registry by its lock (hashes, no address).
+tests/npm/node_modules/.made: tests/npm/package-lock.json
+	tests/debian-packages
+	@echo "windsock: installing what the tests take from npm"
+	@cd tests/npm && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+	@touch $@
+
 .PHONY: envs
 envs: $(AIRFLOW_ENV)/.made $(AIRFLOW_TEST_ENV)/.made $(MONITOR_ENV)/.made $(DEV_ENV)/.made ## every environment
 
@@ -105,10 +112,10 @@ test: check $(AIRFLOW_ENV)/.made $(MONITOR_ENV)/.made ## everything that needs n
 test-airflow-side: $(AIRFLOW_TEST_ENV)/.made
 	$(AIRFLOW_TEST_ENV)/bin/python -m pytest tests/plugin tests/dags
 
-test-monitor-side: $(DEV_ENV)/.made
+test-monitor-side: $(DEV_ENV)/.made tests/npm/node_modules/.made
 	$(DEV_ENV)/bin/python -m pytest tests/monitor tests/identity tests/up
 
-test-together: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made
+test-together: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made tests/npm/node_modules/.made
 	$(DEV_ENV)/bin/python -m pytest tests/browser tests/e2e tests/scenarios tests/faults
 
 .PHONY: test-matrix
