@@ -112,6 +112,7 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
         for deployment, api in apis.items()
     ]
     mailbox = None if settings.smtp_host else Mailbox(settings.home / "mailbox", clock)
+    feeds = Feeds(database, wakes.feed, metrics)
     links = Links(settings.url, settings.link_key, clock)
     desk = Desk(
         *(database, apis, renderer, links, lambda: rules.current),
@@ -129,6 +130,8 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
     )
     work: dict[str, Work] = {
         "ingest": ingest.run,
+        "feed": feeds.publish,
+        "feed readers": feeds.attend,
         "rules": rules.run,
         "retention": Retention(database, settings.retention_days, clock).run,
         "delivery": deliverer.run,
@@ -145,7 +148,7 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
         wakes=wakes,
         metrics=metrics,
         clock=clock,
-        feeds=Feeds(database, wakes.feed, metrics),
+        feeds=feeds,
         gate=Gate(settings, apis, clock),
         links=links,
         rules=rules,

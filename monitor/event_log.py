@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, delete, false, func, insert, or_, select, update
 
@@ -16,6 +16,11 @@ IDS_A_QUERY = 500  # bound parameters in one statement; SQLite's limit was 999 f
 PRUNE_BATCH = 5_000  # rows a transaction, so that ingest never waits long behind retention
 FILTERS = ("deployment", "type", "dag_id", "run_id", "task_id", "state", "asset")
 _CURSOR = re.compile(r"([0-9a-f]{1,32})-(\d{1,18})")
+
+_LINE = [
+    events.c[name]
+    for name in ("seq", "type", "body", "deployment", "dag_id", "run_id", "task_id", "state", "asset_uri")
+]
 
 Visible = frozenset[tuple[str, str]] | None
 """The (deployment, dag_id) pairs that a user may read; None: everything."""
@@ -76,6 +81,20 @@ class Logged:
     type: str
     body: str
     received_at: datetime
+
+
+class Line(NamedTuple):
+    """One event with everything that a filter or a reader's rights can ask about: what feeds share."""
+
+    seq: int
+    type: str
+    body: str
+    deployment: str
+    dag_id: str | None
+    run_id: str | None
+    task_id: str | None
+    state: str | None
+    asset: str | None
 
 
 @dataclass(frozen=True)
@@ -185,6 +204,12 @@ def read_after(
         return Page(found, last)
     # On PostgreSQL each statement sees what is committed by then: the second may see more than `last`.
     return Page(found, found[-1].seq if len(found) == limit else max(last, found[-1].seq))
+
+
+def lines_after(connection: Connection, after: int, limit: int) -> list[Line]:
+    """The next events after a seq, oldest first, for whoever they may concern."""
+    query = select(*_LINE).where(events.c.seq > after).order_by(events.c.seq).limit(limit)
+    return [Line(*row) for row in connection.execute(query)]
 
 
 def read_before(

@@ -50,6 +50,16 @@ class Metrics:
             registry=self.registry,
         )
         self.feed_readers = Gauge("windsock_feed_readers", "Open event feeds", registry=self.registry)
+        self.feed_lagged = Counter(
+            "windsock_feed_lagged",
+            "Times that a reader was not served with the others: it was slow, or its rights were asked for",
+            registry=self.registry,
+        )
+        self.feed_errors = Counter(
+            "windsock_feed_errors",
+            "Times that the log could not be read for the feed",
+            registry=self.registry,
+        )
         self.reconcile_polls = Counter(
             "windsock_reconcile_polls",
             "Comparisons of Airflow with the log",

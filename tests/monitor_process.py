@@ -56,6 +56,11 @@ class MonitorProcess:
     def wait_until_ready(self) -> None:
         wait.until(self._ready, "the monitor to be ready", START_SECONDS)
 
+    @property
+    def process_id(self) -> int:
+        assert self._process is not None, "it does not run"
+        return self._process.pid
+
     def exit_status(self) -> int | None:
         """What it ended with by itself; None where it runs, or was stopped."""
         return None if self._process is None else self._process.poll()

@@ -15,6 +15,7 @@ from monitor.app import create_app
 from monitor.cli.command import cli, fail, refuse, settings_or_exit
 from monitor.clock import utc_now
 from monitor.errors import SettingsError, WindsockError
+from monitor.feed.room import raise_limit
 from monitor.settings import Settings, load_environment
 from monitor.tail import show
 from monitor.up.run import up as run_up
@@ -36,6 +37,7 @@ def serve() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for chatty in CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    raise_limit()
     fatal: list[str] = []
 
     def on_fatal(message: str) -> None:

@@ -6,19 +6,18 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
-from sse_starlette import EventSourceResponse
 from starlette.exceptions import HTTPException
 
 from monitor import event_log
 from monitor.errors import AirflowError, CursorError
 from monitor.event_log import Cursor, Visible
-from monitor.feed import FeedEnded, FeedFull, Rights, Start, after, from_now, since
+from monitor.feed import FeedEnded, FeedFull, Form, Rights, Selection, Start, after, from_now, since
 from monitor.web.answers import PROBLEMS
+from monitor.web.feed_response import FeedResponse
 from monitor.web.gate import NotSignedIn, Reader
 from monitor.web.models import EventPage, LoggedEvent
 from monitor.web.querying import EventsQuery, FeedQuery
 from monitor.web.reader import ApiReader
-from monitor.web.server import SHUTDOWN_SECONDS
 from monitor.web.services import Here
 
 FULL_RETRY = 30  # seconds, in Retry-After
@@ -27,26 +26,31 @@ router = APIRouter(tags=["events"], responses=PROBLEMS)
 _MOMENT: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 
 
-@router.get("/events", response_class=EventSourceResponse)
+@router.get("/events", response_class=FeedResponse)
 async def feed(
     here: Here,
     reader: ApiReader,
     query: Annotated[FeedQuery, Query()],
     last_event_id: Annotated[str | None, Header()] = None,
-) -> EventSourceResponse:
+    accept: Annotated[str, Header()] = "",
+) -> FeedResponse:
     """Every event as it is logged, as Server-Sent Events; it resumes where `Last-Event-ID` or `after` says.
 
     `event:` is the event's type, `data:` the CloudEvent, `id:` the cursor. `event: reset` says that the
     cursor is gone and from where the feed goes on. A heartbeat carries an `id:` alone.
+
+    With `Accept: application/x-ndjson` one JSON object a line: `{"id": …, "event": …}`, a heartbeat
+    `{"id": …}`, a reset `{"id": …, "reset": {"reason": …}}`.
     """
     start = _start(last_event_id or query.after, query.since)
     try:
         here.feeds.require_room()
     except FeedFull as full:
         raise HTTPException(503, str(full), {"Retry-After": str(FULL_RETRY)}) from None
-    chunks = here.feeds.follow(start, query.filter(), _for_feed(reader))
-    # The feed sends its own heartbeats, in order with the events, and ends by itself (web/server.py).
-    return EventSourceResponse(chunks, ping=0, shutdown_grace_period=SHUTDOWN_SECONDS)
+    form = Form.NDJSON if Form.NDJSON.value in accept else Form.SSE
+    rights = None if here.gate.open else _for_feed(reader)
+    selection = Selection(query.filter(), reader.visible)
+    return FeedResponse(here.feeds, form, lambda send: here.feeds.join(start, selection, form, send, rights))
 
 
 def _start(cursor: str | None, moment: str | None) -> Start:

@@ -30,6 +30,7 @@ from monitor.web import (
     status,
     template_pages,
 )
+from monitor.web.hand_over import HandOver
 from monitor.web.prefix import Prefix, prefix_of
 from monitor.web.problem import on_http_error, on_invalid_request
 from monitor.web.reader import SignInNeeded
@@ -71,3 +72,4 @@ def mount(app: FastAPI, settings: Settings) -> None:
     app.add_exception_handler(LinkError, signed.on_link_error)
     app.add_middleware(Security, settings=settings)
     app.add_middleware(Prefix, prefix=prefix_of(settings.url))
+    app.add_middleware(HandOver)

@@ -4,17 +4,20 @@ import asyncio
 import json
 import threading
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine
+from asyncio import create_task
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from monitor import event_log, feed
+from monitor import event_log
 from monitor.database import Database
 from monitor.event_log import Cursor, Filter, Visible
 from monitor.events import parse_event
-from monitor.feed import PAGE, FeedEnded, FeedFull, Feeds, Rights, Start, after, from_now, since
+from monitor.feed import FeedEnded, FeedFull, Feeds, Form, Rights, Selection, Start, after, from_now, since
+from monitor.feed.block import Message
+from monitor.feed.log_page import PAGE
 from monitor.metrics import Metrics
 from monitor.wake import Wake
 from tests.monitor.conftest import NOW
@@ -50,30 +53,65 @@ def parse(chunk: bytes) -> list[Frame]:
 
 
 class Reading:
-    """One reader, and the wake that tells it of news."""
+    """One reader, on feeds of its own unless others share them."""
 
     def __init__(
         self,
         database: Database,
         start: Start = from_now,
         wanted: Filter | None = None,
-        rights: Rights = everything,
+        rights: Rights | None = None,
         heartbeat: float = 1000,
+        form: Form = Form.SSE,
+        among: "Reading | None" = None,
     ) -> None:
-        self.wake = Wake()
-        self.feeds = Feeds(database, self.wake, Metrics(), heartbeat)
-        self.chunks: AsyncIterator[bytes] = self.feeds.follow(start, wanted or Filter(), rights)
+        self.wake: Wake = among.wake if among else Wake()
+        self.feeds: Feeds = among.feeds if among else Feeds(database, self.wake, Metrics(), heartbeat)
+        self._work: list[asyncio.Task[None]] = (
+            among._work if among else [create_task(self.feeds.publish()), create_task(self.feeds.attend())]
+        )
+        self.takes = asyncio.Event()
+        """Cleared, the reader takes nothing more."""
+        self.takes.set()
+        self.chunks: asyncio.Queue[bytes] = asyncio.Queue()
+        self.waiting = 0
+        """Writes that it has not taken yet."""
+        self.ended = asyncio.Event()
+        self.reader = self.feeds.join(start, Selection(wanted or Filter(), None), form, self._send, rights)
+
+    async def _send(self, message: Message) -> None:
+        self.waiting += 1
+        await self.takes.wait()
+        self.waiting -= 1
+        self.chunks.put_nowait(message["body"])
+        if not message["more_body"]:
+            self.ended.set()
 
     async def frames(self, until: Callable[[list[Frame]], bool]) -> list[Frame]:
         """Read on until what was read since fulfils the condition."""
         found: list[Frame] = []
         while not until(found):
-            found += parse(await asyncio.wait_for(anext(self.chunks), DEADLINE))
+            found += parse(await asyncio.wait_for(self.chunks.get(), DEADLINE))
         return found
 
     async def events(self, count: int) -> list[Frame]:
         found = await self.frames(lambda frames: len([f for f in frames if f[2]]) >= count)
         return [frame for frame in found if frame[2]]
+
+    async def live(self) -> None:
+        """Until it is served with the others."""
+        await _until(lambda: self.reader.live)
+
+    async def in_hand(self) -> None:
+        """Until something is being written to it."""
+        await _until(lambda: self.waiting > 0)
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    deadline = asyncio.get_running_loop().time() + DEADLINE
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.005)
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -172,9 +210,11 @@ def test_a_reader_that_lags_behind_retention_is_reset_too(database: Database) ->
 
     async def read() -> None:
         reading = Reading(database, after(cursor(database, 0)))
-        await reading.events(PAGE)
+        reading.takes.clear()  # the opening is under way, and waits
+        await reading.in_hand()
         add(database, "etl", at=timedelta(days=1))
         database.write_now(lambda connection: event_log.prune(connection, NOW + timedelta(hours=1)))
+        reading.takes.set()
         first, event = await reading.events(2)
         assert first[1] == "reset"
         assert seqs([event]) == [PAGE + 6]
@@ -182,10 +222,72 @@ def test_a_reader_that_lags_behind_retention_is_reset_too(database: Database) ->
     run(read())
 
 
+def test_a_slow_reader_holds_nobody_up_and_misses_nothing(database: Database) -> None:
+    async def read() -> None:
+        slow = Reading(database)
+        quick = Reading(database, among=slow)
+        await slow.live()
+        await quick.live()
+        slow.takes.clear()
+        for number in range(1, 8):
+            add(database, *["etl"] * PAGE)
+            slow.wake.set()
+            assert seqs(await quick.events(PAGE))[-1] == number * PAGE
+        assert not slow.reader.live
+        assert slow.waiting == 1  # one write is all that is kept for it
+        slow.takes.set()
+        assert seqs(await slow.events(7 * PAGE)) == list(range(1, 7 * PAGE + 1))
+        await slow.live()
+
+    run(read())
+
+
+def test_a_reader_of_one_dag_is_not_asked_about_others_and_misses_nothing(database: Database) -> None:
+    async def read() -> None:
+        everyone = Reading(database)
+        one = Reading(database, wanted=Filter.of(dag_id=["mine"]), among=everyone)
+        await everyone.live()
+        await one.live()
+        for _ in range(3):
+            add(database, "theirs", "theirs", "mine", "theirs")
+            everyone.wake.set()
+            await everyone.events(4)
+        assert seqs(await one.events(3)) == [3, 7, 11]
+        add(database, "theirs")
+        everyone.wake.set()
+        await everyone.events(1)
+        late = Reading(
+            database, after(cursor(database, 7)), Filter.of(dag_id=["mine", "theirs"]), among=everyone
+        )
+        assert seqs(await late.events(6)) == [8, 9, 10, 11, 12, 13]
+
+    run(read())
+
+
+def test_ndjson_is_an_object_a_line(database: Database) -> None:
+    add(database, "etl")
+
+    async def read() -> None:
+        reading = Reading(database, after(Cursor("abcdef", 1)), form=Form.NDJSON, heartbeat=0.05)
+        place = [str(cursor(database, seq)) for seq in (0, 1)]
+        lines: list[Any] = []
+        while len(lines) < 3:
+            chunk = await asyncio.wait_for(reading.chunks.get(), DEADLINE)
+            lines += [json.loads(line) for line in chunk.decode().splitlines()]
+        reset, event, heartbeat = lines[:3]
+        assert reset == {"id": place[0], "reset": {"reason": "the cursor is of another log (epoch)"}}
+        assert (event["id"], event["event"]["data"]["dag_id"]) == (place[1], "etl")
+        assert heartbeat == {"id": place[1]}
+
+    run(read())
+
+
 def test_a_heartbeat_carries_how_far_a_silent_filter_has_looked(database: Database) -> None:
     async def read() -> None:
-        reading = Reading(database, wanted=Filter.of(dag_id=["never"]), heartbeat=0)
+        reading = Reading(database, wanted=Filter.of(dag_id=["never"]), heartbeat=0.05)
+        await reading.live()
         add(database, *["etl"] * 3)
+        reading.wake.set()
         wanted = (str(cursor(database, 3)), "", None)
         found = await reading.frames(lambda frames: wanted in frames)
         assert all(frame[2] is None for frame in found)
@@ -193,7 +295,7 @@ def test_a_heartbeat_carries_how_far_a_silent_filter_has_looked(database: Databa
     run(read())
 
 
-def test_rights_are_asked_for_each_page_and_their_end_is_the_feeds(database: Database) -> None:
+def test_rights_are_asked_for_again_and_their_end_is_the_feeds(database: Database) -> None:
     allowed: list[Visible] = [frozenset({("local", "mine")})]
 
     async def rights() -> Visible:
@@ -206,40 +308,71 @@ def test_rights_are_asked_for_each_page_and_their_end_is_the_feeds(database: Dat
         add(database, "mine", "theirs", "mine")
         assert seqs(await reading.events(2)) == [1, 3]
         allowed[0] = frozenset({("local", "theirs")})
+        reading.feeds.rights_changed()
         add(database, "mine", "theirs")
         reading.wake.set()
         assert seqs(await reading.events(1)) == [5]
         allowed.clear()
+        reading.feeds.rights_changed()
         add(database, "theirs")
         reading.wake.set()
-        with pytest.raises(StopAsyncIteration):
-            await reading.events(1)
+        await asyncio.wait_for(reading.ended.wait(), DEADLINE)
+        assert not any(frame[2] for frame in await reading.frames(bool))
 
     run(read())
 
 
-def test_closing_ends_every_feed(database: Database) -> None:
+def test_rights_are_asked_for_though_nothing_happens(database: Database) -> None:
+    async def rights() -> Visible:
+        if asked:
+            raise FeedEnded("signed out")
+        asked.append(True)
+        return frozenset({("local", "mine")})
+
+    asked: list[bool] = []
+
+    async def read() -> None:
+        reading = Reading(database, rights=rights, heartbeat=0.05)
+        await reading.live()
+        reading.feeds.rights_changed()
+        await asyncio.wait_for(reading.ended.wait(), DEADLINE)
+
+    run(read())
+
+
+def test_closing_ends_every_feed_with_its_place_and_when_to_come_back(database: Database) -> None:
+    add(database, "etl")
+
     async def read() -> None:
         reading = Reading(database)
-        await reading.frames(lambda frames: len(frames) >= 2)
-        waiting = asyncio.create_task(reading.events(1))
+        slow = Reading(database, among=reading)
+        slow.takes.clear()
+        await reading.live()
+        await slow.in_hand()
         reading.feeds.close()
-        with pytest.raises(StopAsyncIteration):
-            await asyncio.wait_for(waiting, DEADLINE)
+        slow.takes.set()
+        for each in (reading, slow):
+            await asyncio.wait_for(each.ended.wait(), DEADLINE)
+            written = b"".join([each.chunks.get_nowait() for _ in range(each.chunks.qsize())])
+            assert written.count(b"retry: ") == 2
+            assert written.endswith(f"id: {cursor(database, 1)}\n\n".encode())
 
     run(read())
 
 
 def test_there_is_room_for_so_many_readers_and_their_places_are_given_back(database: Database) -> None:
     async def read() -> None:
-        feeds = Feeds(database, Wake(), Metrics())
-        readers = [feeds.follow(from_now, Filter(), everything) for _ in range(feed.MAX_READERS)]
-        for reader in readers:
-            await anext(reader)
-        with pytest.raises(FeedFull, match=str(feed.MAX_READERS)):
+        feeds = Feeds(database, Wake(), Metrics(), limit=2)
+
+        async def send(message: Message) -> None: ...
+
+        for _ in range(2):
             feeds.require_room()
-        for reader in readers:
-            await reader.aclose()  # type: ignore[attr-defined]
+            reader = feeds.join(from_now, Selection(Filter(), None), Form.SSE, send)
+        with pytest.raises(FeedFull, match="2 feeds are open"):
+            feeds.require_room()
+        feeds.leave(reader)
+        feeds.leave(reader)
         feeds.require_room()
 
     run(read())

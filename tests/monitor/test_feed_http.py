@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from monitor.feed import PAGE
+from monitor.feed.log_page import PAGE
 from monitor.metrics import Metrics
 from monitor.settings import Settings
 from tests import wait

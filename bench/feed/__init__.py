@@ -1,0 +1,1 @@
+"""The feed beside nginx with nchan: latency, throughput, memory."""

@@ -1,0 +1,85 @@
+"""Publishing the same bodies to both: to the monitor signed and in batches, to nchan one by one."""
+
+import json
+import socket
+import time
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any, Protocol
+
+import httpx
+from standardwebhooks import Webhook
+
+from tests.sample import task_event
+
+BATCH = 500  # the monitor's limit
+
+
+class Publisher(Protocol):
+    def publish(self, dags: Sequence[str]) -> None:
+        """One event of each DAG, made now."""
+        ...
+
+
+def event(dag: str) -> dict[str, Any]:
+    """A task's success, as Airflow's plugin tells it, that carries the moment of its making."""
+    return task_event("success", dag_id=dag, run_id=f"bench-{time.monotonic_ns():019}")
+
+
+def body(made: dict[str, Any]) -> str:
+    return json.dumps(made, separators=(",", ":"))
+
+
+class ToMonitor:
+    """POST /api/v1/events: what is accepted is durable, and decided on by the rules."""
+
+    def __init__(self, port: int, secret: str) -> None:
+        self._webhook = Webhook(secret)
+        self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60)
+        self._sent = 0
+
+    def publish(self, dags: Sequence[str]) -> None:
+        for first in range(0, len(dags), BATCH):
+            self._post(f"[{','.join(body(event(dag)) for dag in dags[first : first + BATCH])}]")
+
+    def _post(self, batch: str) -> None:
+        self._sent += 1
+        now = datetime.now(timezone.utc)
+        headers = {
+            "content-type": "application/cloudevents-batch+json",
+            "webhook-id": f"bench-{self._sent}",
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": self._webhook.sign(f"bench-{self._sent}", now, batch),
+        }
+        answer = self._client.post("/api/v1/events", content=batch, headers=headers)
+        assert answer.status_code == 202, answer.text
+
+
+class ToNchan:
+    """POST /pub, over one connection, the answers read as they come."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._buffer = b""
+
+    def publish(self, dags: Sequence[str]) -> None:
+        for dag in dags:
+            made = body(event(dag)).encode()
+            head = f"POST /pub?id={dag} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(made)}\r\n\r\n"
+            self._socket.sendall(head.encode() + made)
+            self._answer()
+
+    def _answer(self) -> None:
+        while b"\r\n\r\n" not in self._buffer:
+            self._buffer += self._socket.recv(65536)
+        head, _, rest = self._buffer.partition(b"\r\n\r\n")
+        length = next(
+            int(line.split(b":")[1])
+            for line in head.split(b"\r\n")
+            if line.lower().startswith(b"content-length")
+        )
+        while len(rest) < length:
+            rest += self._socket.recv(65536)
+        self._buffer = rest[length:]
+        assert b" 20" in head[:14], head

@@ -1,0 +1,152 @@
+"""Every open feed of this process: a reader joins, is brought up to the live ones, and leaves."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from monitor.database import Database
+from monitor.feed import log_page
+from monitor.feed.block import Message, body
+from monitor.feed.forms import Form
+from monitor.feed.live import Live
+from monitor.feed.offer import Send, Waiting
+from monitor.feed.reader import FeedEnded, Reader, Rights
+from monitor.feed.room import room
+from monitor.feed.selection import Selection
+from monitor.feed.starts import Start
+from monitor.metrics import Metrics
+from monitor.wake import Wake
+
+HEARTBEAT_SECONDS = 15.0  # below the 30 to 60 s after which proxies cut a silent connection
+RETRY_MS = (1_000, 3_000)  # how soon a reader comes back: spread, so that a restart is not met by all at once
+
+logger = logging.getLogger(__name__)
+
+Work = Callable[[], Awaitable[None]]
+
+
+class FeedFull(Exception):
+    """As many feeds are open as this process serves."""
+
+
+class Feeds:
+    """`publish` and `attend` are its background tasks."""
+
+    def __init__(
+        self,
+        database: Database,
+        wake: Wake,
+        metrics: Metrics,
+        heartbeat: float = HEARTBEAT_SECONDS,
+        limit: int | None = None,
+    ) -> None:
+        """`limit`: feeds that may be open; default: as many as this process may have files for."""
+        self._database = database
+        self._metrics = metrics
+        self._live = Live(database, wake, metrics, heartbeat, self._behind)
+        self._readers: dict[Reader, None] = {}
+        self._room = room() if limit is None else limit
+        self._closed = False
+        self.publish = self._live.publish
+        self.attend = self._live.attend
+
+    def require_room(self) -> None:
+        """Raises FeedFull where no further feed is served."""
+        if len(self._readers) >= self._room:
+            raise FeedFull(f"{self._room} feeds are open on this monitor; close some, or come back later")
+
+    def join(
+        self, start: Start, selection: Selection, form: Form, send: Send, rights: Rights | None = None
+    ) -> Reader:
+        """Serve a reader from now on, until it leaves, the service ends, or its rights do."""
+        reader = Reader(selection, form, send, rights)
+        self._readers[reader] = None
+        self._metrics.feed_readers.inc()
+        self._work_for(reader, partial(self._open, reader, start))
+        return reader
+
+    def leave(self, reader: Reader) -> None:
+        """The connection is gone, or the feed has ended."""
+        if self._readers.pop(reader, self) is self:
+            return
+        self._metrics.feed_readers.dec()
+        self._live.leave(reader)
+        if reader.task:
+            reader.task.cancel()
+
+    def close(self) -> None:
+        """End every feed, at the service's end. Only from the event loop's own thread."""
+        self._closed = True
+        self._live.close(_farewell)
+
+    def rights_changed(self) -> None:
+        """Somebody signed out or was shut out: ask what each reader may see before it is told any more."""
+        for reader in self._readers:
+            reader.must_be_asked()
+
+    def _behind(self, reader: Reader, waiting: Waiting | None) -> None:
+        self._metrics.feed_lagged.inc()
+        self._work_for(reader, partial(self._go_on, reader, waiting))
+
+    def _work_for(self, reader: Reader, work: Work) -> None:
+        reader.task = asyncio.create_task(self._guard(reader, work))
+
+    async def _guard(self, reader: Reader, work: Work) -> None:
+        """Do a reader's own work; where it cannot go on its feed is ended, and it comes back where it was."""
+        try:
+            await work()
+        except FeedEnded as ended:
+            logger.info("a feed ended: %s", ended)
+        except Exception:
+            logger.exception("a feed cannot go on; it is ended, and its reader comes back")
+            self._metrics.feed_errors.inc()
+        if not reader.live:
+            await reader.send(_farewell(reader))
+        reader.task = None
+
+    async def _open(self, reader: Reader, start: Start) -> None:
+        begun = await self._database.read(lambda connection: log_page.begin(connection, start))
+        reader.move(begun.cursor)
+        await reader.say(body(reader.form.retry(_retry()) + begun.encode(reader.form)))
+        await self._catch_up(reader)
+
+    async def _go_on(self, reader: Reader, waiting: Waiting | None) -> None:
+        if waiting:
+            await waiting
+        await self._catch_up(reader)
+
+    async def _catch_up(self, reader: Reader) -> None:
+        """From the reader's place to the tape's end, where it becomes live: one loop, over tape and log."""
+        while not self._closed:
+            await reader.ask()
+            tape = await self._live.tape()
+            if reader.epoch == tape.end.epoch and reader.seq >= tape.end.seq:
+                self._live.enter(reader)
+                return
+            block = tape.following(reader.cursor)
+            if block is None:
+                await self._read_log(reader)
+                continue
+            message = block.following(reader.seq, reader.selection, reader.form)
+            reader.seq = block.upto
+            if message:
+                await reader.say(message)
+
+    async def _read_log(self, reader: Reader) -> None:
+        page = await self._database.read(
+            lambda connection: log_page.read(connection, reader.cursor, reader.selection)
+        )
+        reader.move(page.cursor)
+        if chunk := page.encode(reader.form):
+            await reader.say(body(chunk))
+
+
+def _farewell(reader: Reader) -> Message:
+    """The end of a feed: the reader comes back to where it was."""
+    return body(reader.form.retry(_retry()) + reader.form.heartbeat(reader.cursor), more=False)
+
+
+def _retry() -> int:
+    return random.randint(*RETRY_MS)  # noqa: S311 (spreads load, guards nothing)

@@ -1,0 +1,173 @@
+"""The live side of the feed: what is new is read once, and offered to everyone who waits for it."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from monitor import event_log
+from monitor.database import Database
+from monitor.event_log import Cursor, Line, LogState
+from monitor.feed.block import Block, Message, body
+from monitor.feed.offer import Waiting, offer
+from monitor.feed.reader import Reader
+from monitor.feed.register import Register
+from monitor.feed.tape import Tape
+from monitor.metrics import Metrics
+from monitor.wake import Wake
+
+POLL_SECONDS = 5.0  # waking is for latency; this finds what another process has written
+COALESCE_SECONDS = 0.1  # at most, between two rounds: in a burst each reader gets one write for many events
+SHARE = 4  # a round is followed by a pause of so many times what it took: feeds take a fifth of this thread
+READ = 500  # events read at once
+LOOK_SECONDS = 1.0  # between two looks for readers that are due a heartbeat or a question
+TURN = 100  # readers served before others have a turn: ingest and pages share this thread
+
+logger = logging.getLogger(__name__)
+
+Behind = Callable[[Reader, Waiting | None], None]
+"""Told of a reader that cannot go on with the others: it is slow, or its rights have to be asked for."""
+
+
+class Live:
+    """Readers that have everything up to the tape's end, but for what comes next."""
+
+    def __init__(
+        self, database: Database, wake: Wake, metrics: Metrics, heartbeat: float, behind: Behind
+    ) -> None:
+        self._database = database
+        self._wake = wake
+        self._metrics = metrics
+        self._heartbeat = heartbeat
+        self._behind = behind
+        self._register = Register()
+        self._tape: Tape | None = None
+        self._served = 0
+        """Up to where all have been served. A reader's own place may be older: it is not asked about blocks
+        that cannot concern it."""
+
+    async def tape(self) -> Tape:
+        if self._tape is None:
+            state = await self._database.read(event_log.state)
+            if self._tape is None:  # another reader may have been quicker
+                self._begin(state)
+        assert self._tape is not None  # noqa: S101 (said for mypy: nothing is awaited in between)
+        return self._tape
+
+    def enter(self, reader: Reader) -> None:
+        """Serve a reader that has everything up to the tape's end. Nothing may be awaited since it was seen
+        to have it."""
+        self._register.add(reader)
+
+    def leave(self, reader: Reader) -> None:
+        if reader.live:
+            self._register.discard(reader)
+
+    def close(self, farewell: Callable[[Reader], Message]) -> None:
+        for reader in self._register.all():
+            self._settle(reader)
+            offer(reader.send, farewell(reader))
+
+    async def publish(self) -> None:
+        """Read and serve what is new, until cancelled."""
+        while True:
+            seen = self._wake.count
+            if not self._register:
+                self._tape = (
+                    None  # whoever comes next begins a new one: nobody has to be shown what was before
+                )
+            else:
+                began = _now()
+                await self._pass_on()
+                await asyncio.sleep(min(COALESCE_SECONDS, SHARE * (_now() - began)))
+            await self._wake.wait(seen, POLL_SECONDS)
+
+    async def attend(self) -> None:
+        """Heartbeats, and rights asked for again, until cancelled."""
+        while True:
+            await asyncio.sleep(min(LOOK_SECONDS, self._heartbeat))
+            for number, reader in enumerate(self._register.all(), 1):
+                if reader.live:
+                    self._look_after(reader, _now())
+                if number % TURN == 0:
+                    await asyncio.sleep(0)
+
+    async def _pass_on(self) -> None:
+        """Serve all that the log holds behind the tape."""
+        more = True
+        while more:
+            tape = await self.tape()
+            try:
+                state, lines = await self._database.read(partial(_news, end=tape.end))
+            except SQLAlchemyError:
+                logger.exception("the log cannot be read; feeds go on when it can")
+                self._metrics.feed_errors.inc()
+                return
+            if state.expired(tape.end):
+                self._begin_anew(state)
+                return
+            for block in tape.extend(lines):
+                await self._serve(block)
+            more = len(lines) == READ
+
+    def _begin(self, state: LogState) -> None:
+        self._tape = Tape(Cursor(state.epoch, state.last_seq))
+        self._served = state.last_seq
+
+    def _begin_anew(self, state: LogState) -> None:
+        """The log is another one (a backup was put back): each reader finds out what it has lost."""
+        for reader in self._register.all():
+            self._fall_behind(reader)
+        self._begin(state)
+
+    async def _serve(self, block: Block) -> None:
+        for number, reader in enumerate(self._register.concerned(block), 1):
+            if reader.live:
+                self._give(reader, block)
+            if number % TURN == 0:
+                await asyncio.sleep(0)
+        self._served = block.upto
+
+    def _give(self, reader: Reader, block: Block) -> None:
+        now = _now()
+        if reader.seq >= block.upto:
+            return  # it took the block itself, from the tape, while others were served
+        if reader.to_be_asked:
+            self._fall_behind(reader)
+            return
+        message = block.following(reader.seq, reader.selection, reader.form)
+        reader.seq = block.upto
+        if message:
+            self._hand(reader, message, now)
+
+    def _look_after(self, reader: Reader, now: float) -> None:
+        if reader.to_be_asked:
+            self._fall_behind(reader)
+        elif now - reader.spoke >= self._heartbeat:
+            reader.seq = max(reader.seq, self._served)
+            self._hand(reader, body(reader.form.heartbeat(reader.cursor)), now)
+
+    def _hand(self, reader: Reader, message: Message, now: float) -> None:
+        reader.spoke = now
+        if waiting := offer(reader.send, message):
+            self._fall_behind(reader, waiting)
+
+    def _fall_behind(self, reader: Reader, waiting: Waiting | None = None) -> None:
+        self._settle(reader)
+        self._behind(reader, waiting)
+
+    def _settle(self, reader: Reader) -> None:
+        """No longer one of the live ones: its place is its own again."""
+        reader.seq = max(reader.seq, self._served)
+        self._register.discard(reader)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _news(connection: Connection, end: Cursor) -> tuple[LogState, list[Line]]:
+    return event_log.state(connection), event_log.lines_after(connection, end.seq, READ)

@@ -1,0 +1,20 @@
+"""How many feeds one process serves."""
+
+import resource
+
+MAX_READERS = 20_000  # open feeds; at about 20 kB each that is 400 MB
+OTHERS = 200  # file descriptors for everything else: the database, mail, Airflow, pages
+
+
+def raise_limit() -> None:
+    """Let this process open as many files as its administrator allows; many systems begin with 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_READERS + OTHERS if hard == resource.RLIM_INFINITY else min(hard, MAX_READERS + OTHERS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def room() -> int:
+    """Feeds that can be open at once: each holds a file descriptor."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_READERS if soft == resource.RLIM_INFINITY else min(MAX_READERS, max(soft - OTHERS, soft // 2))

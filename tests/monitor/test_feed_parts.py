@@ -1,0 +1,139 @@
+"""The feed's parts: what a reader takes, the tape, and sends that have to wait."""
+
+import asyncio
+import uuid
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from monitor import event_log
+from monitor.database import Database
+from monitor.event_log import Cursor, Filter, Line, Visible
+from monitor.events import parse_event
+from monitor.feed import Form, Selection
+from monitor.feed.block import Message, body
+from monitor.feed.offer import offer
+from monitor.feed.tape import BLOCK_BYTES, KEPT_BYTES, Tape
+from tests.monitor.conftest import NOW
+from tests.sample import asset_event, run_event, task_event
+
+NAMES = ("etl", "ETL", "etl2", "e[t]l", "e?l", "per%cent", "new\nline", "ü")
+GLOBS = ("*", "etl", "etl*", "e?l", "e[t]l", "*%*", "*\n*", "?", "ETL", "*ü", "e*l*2", "")
+
+
+def log(database: Database, events: list[dict[str, Any]]) -> list[Line]:
+    batch = [parse_event(one) for one in events]
+    database.write_now(lambda connection: event_log.append(connection, batch, NOW))
+    return database.read_now(lambda connection: event_log.lines_after(connection, 0, 1_000))
+
+
+def _found(connection: Connection, wanted: Filter, visible: Visible) -> event_log.Page:
+    return event_log.read_after(connection, 0, 1_000, wanted, visible)
+
+
+def samples() -> list[dict[str, Any]]:
+    return [
+        *(run_event(dag_id=name, run_id=str(uuid.uuid4())) for name in NAMES),
+        *(task_event("failed", name, "etl", str(uuid.uuid4())) for name in NAMES),
+        asset_event(1, source_dag_id="etl"),
+        run_event() | {"source": "/airflow/elsewhere"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "visible",
+    [None, frozenset(), frozenset({("local", "etl")}), frozenset({("elsewhere", "etl"), ("local", "ü")})],
+    ids=["everything", "nothing", "one", "two"],
+)
+def test_a_selection_takes_just_what_the_log_finds(database: Database, visible: Visible) -> None:
+    """Readers that are live and readers that catch up must not differ in anything."""
+    lines = log(database, samples())
+    for name in event_log.FILTERS:
+        for glob in GLOBS:
+            wanted = Filter.of(**{name: [glob, "nothing else"]})
+            page = database.read_now(partial(_found, wanted=wanted, visible=visible))
+            taken = [line.seq for line in lines if Selection(wanted, visible).takes(line)]
+            assert taken == [one.seq for one in page.events], (name, glob)
+
+
+def line(seq: int, dag_id: str = "etl", size: int = 10) -> Line:
+    return Line(seq, "t", "x" * size, "local", dag_id, None, None, None, None)
+
+
+def test_the_tape_gives_what_follows_a_place_without_a_gap() -> None:
+    tape = Tape(Cursor("a", 10))
+    tape.extend([line(11), line(12, size=BLOCK_BYTES), line(13)])
+    tape.extend([line(15)])  # the log may leave numbers out
+    assert tape.end == Cursor("a", 15)
+    for seq, upto in ((10, 12), (11, 12), (12, 13), (13, 15), (14, 15)):
+        block = tape.following(Cursor("a", seq))
+        assert block is not None
+        assert block.upto == upto
+    for place in (Cursor("a", 9), Cursor("a", 15), Cursor("b", 11)):
+        assert tape.following(place) is None
+
+
+def test_the_tape_forgets_its_oldest_blocks() -> None:
+    tape = Tape(Cursor("a", 0))
+    many = 2 * KEPT_BYTES // BLOCK_BYTES
+    for seq in range(1, many + 1):
+        tape.extend([line(seq, size=BLOCK_BYTES)])
+    kept = [seq for seq in range(many) if tape.following(Cursor("a", seq))]
+    assert kept == list(range(kept[0], many))
+    assert len(kept) == KEPT_BYTES // BLOCK_BYTES
+
+
+def test_readers_that_want_the_same_share_its_bytes() -> None:
+    (block,) = Tape(Cursor("a", 0)).extend([line(1), line(2, "other"), line(3)])
+    wanted = Filter.of(dag_id=["etl"])
+    first, second = (block.following(0, Selection(wanted, None), Form.SSE) for _ in range(2))
+    assert first is second
+    assert first is not None
+    assert first["body"].count(b"\n\n") == 2
+    assert block.following(1, Selection(wanted, None), Form.SSE) == body(Form.SSE.event("a-3", "t", "x" * 10))
+    assert block.following(0, Selection(Filter.of(dag_id=["none"]), None), Form.SSE) is None
+
+
+class Socket:
+    """Takes a message in two halves and waits between them, as a server with a full socket may."""
+
+    def __init__(self, room: bool) -> None:
+        self.written: list[bytes] = []
+        self.room = asyncio.Event()
+        if room:
+            self.room.set()
+
+    async def send(self, message: Message) -> None:
+        half = len(message["body"]) // 2
+        self.written.append(message["body"][:half])
+        await self.room.wait()
+        await asyncio.sleep(0)
+        self.written.append(message["body"][half:])
+
+
+def test_a_send_that_waits_goes_on_where_it_was() -> None:
+    async def go() -> None:
+        full = Socket(room=False)
+        waiting = offer(full.send, body(b"whole"))
+        assert waiting is not None
+        assert full.written == [b"wh"]
+        full.room.set()
+        await asyncio.wait_for(asyncio.ensure_future(_rest(waiting)), 10)
+        assert full.written == [b"wh", b"ole"]
+
+    async def _rest(waiting: Any) -> None:
+        await waiting
+
+    asyncio.run(go())
+
+
+def test_a_send_that_need_not_wait_is_over_at_once() -> None:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    assert offer(send, body(b"x")) is None
+    assert sent == [body(b"x")]
