@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
+from sse_starlette import EventSourceResponse
 from starlette.exceptions import HTTPException
 
 from monitor import event_log
@@ -26,7 +27,7 @@ router = APIRouter(tags=["events"], responses=PROBLEMS)
 _MOMENT: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 
 
-@router.get("/events", response_class=FeedResponse)
+@router.get("/events", response_class=EventSourceResponse)
 async def feed(
     here: Here,
     reader: ApiReader,

@@ -80,6 +80,7 @@ async def login(
 async def logout(request: Request, here: Here, reader: PageReader) -> Response:
     await require_csrf(request, reader)
     here.gate.sign_out(request.cookies.get(COOKIE))
+    here.feeds.rights_changed()
     answer = redirect(request, "/login")
     answer.delete_cookie(COOKIE, path=at(request) + "/")
     return answer
