@@ -93,7 +93,7 @@ compose-down: ## stop it; the data stay (ARGS=--volumes removes them)
 check: $(DEV_ENV)/.made $(AIRFLOW_TEST_ENV)/.made ## format, lint, types, import ranks
 	$(DEV_ENV)/bin/ruff format --check .
 	$(DEV_ENV)/bin/ruff check .
-	MYPYPATH=plugins $(DEV_ENV)/bin/mypy monitor bench/latency bench/reconcile \
+	MYPYPATH=plugins $(DEV_ENV)/bin/mypy monitor bench/latency bench/reconcile bench/feed \
 	  bench/outbox bench/mail/__main__.py bench/mail/outbox_side.py bench/mail/sink.py tests/*.py \
 	  tests/monitor tests/identity tests/up tests/browser tests/e2e tests/compose tests/scenarios tests/faults
 	MYPYPATH=plugins $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python plugins tests/plugin bench/hooks.py bench/peers compose
@@ -154,6 +154,11 @@ bench-mail: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## deliveries a second through
 bench-outbox: $(DEV_ENV)/.made ## that a claim takes as long with a million rows as with a thousand
 	tests/debian-packages
 	$(DEV_ENV)/bin/python -m bench.outbox $(ARGS)
+
+.PHONY: bench-feed
+bench-feed: $(DEV_ENV)/.made ## the live feed beside nginx with nchan: latency, throughput, memory
+	tests/debian-packages
+	$(DEV_ENV)/bin/python -m bench.feed $(ARGS)
 
 .PHONY: bench-latency
 bench-latency: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## event in Airflow to SSE client

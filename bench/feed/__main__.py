@@ -1,84 +1,24 @@
-"""`python -m bench.feed [--readers 1000] [--only one,sustained,burst,idle]`: the feed beside Debian's nginx with
-nchan, one worker each, with the same readers and the same bodies, in one run.
+"""`python -m bench.feed [--readers 1000] [--only limit,one,sustained,burst,log,idle,stuck]`: the feed beside
+Debian's nginx with nchan, one worker each, with the same readers and the same bodies, in one run.
 """
 
 import argparse
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
-from bench.feed.programs import Crowd, Peer, build, crowd, nchan
-from bench.feed.publishers import Publisher, ToMonitor, ToNchan
+from bench.feed.programs import Peer, build, crowd, flood, nchan
+from bench.feed.publishers import ToLog, ToMonitor, ToNchan, body, event
+from bench.feed.scenarios import BURST, SCENARIOS, Scenario, Side, burst, memory_of_idle, memory_with_stuck
 from tests.monitor_process import MonitorProcess
 
-ONE_EVENTS = 60  # one at a time
-ONE_PAUSE = 0.25  # seconds between two of them
-RATE = 1_000  # events a second, sustained
-SUSTAINED_SECONDS = 10
-TICK = 0.02  # seconds between two posts at that rate
-BURST = 10_000
 IDLE = 10_000  # readers
-PATIENCE = 60.0  # seconds after which readers tell what they have
-
-Row = dict[str, Any]
-
-
-class Side:
-    """One hub with what publishes to it; `path` is where reader %d reads."""
-
-    def __init__(self, peer: Peer, publisher: Publisher, one: str, each: str, reader: Path) -> None:
-        self.peer = peer
-        self.publisher = publisher
-        self._paths = {"one": one, "each": each}
-        self._reader = reader
-
-    def crowd(self, readers: int, expect: int, filtered: bool = False) -> Crowd:
-        path = self._paths["each" if filtered else "one"]
-        return crowd(self._reader, self.peer.port, readers, expect, PATIENCE, path)
-
-
-def one_at_a_time(side: Side, readers: int, dags: list[str]) -> Row:
-    """Each event goes out alone; with filters, to the one reader that wants it."""
-    filtered = len(dags) > 1
-    watching = side.crowd(readers, 1 if filtered else ONE_EVENTS, filtered)
-    for number in range(readers if filtered else ONE_EVENTS):
-        side.publisher.publish([dags[number % len(dags)]])
-        time.sleep(0 if filtered else ONE_PAUSE)
-    return watching.result()
-
-
-def sustained(side: Side, readers: int, dags: list[str]) -> Row:
-    """RATE events a second for a while, in small posts."""
-    total = RATE * SUSTAINED_SECONDS
-    watching = side.crowd(readers, total // len(dags), len(dags) > 1)
-    began, sent = time.monotonic(), 0
-    while sent < total:
-        due = min(total, int((time.monotonic() - began) * RATE))
-        side.publisher.publish([dags[number % len(dags)] for number in range(sent, due)])
-        sent = max(sent, due)
-        time.sleep(TICK)
-    return watching.result() | {"published_seconds": time.monotonic() - began}
-
-
-def burst(side: Side, readers: int, dags: list[str]) -> Row:
-    """All at once."""
-    watching = side.crowd(readers, BURST // len(dags), len(dags) > 1)
-    began = time.monotonic()
-    side.publisher.publish([dags[number % len(dags)] for number in range(BURST)])
-    published = time.monotonic() - began
-    return watching.result() | {"published_seconds": published}
-
-
-SCENARIOS: dict[str, Callable[[Side, int, list[str]], Row]] = {
-    "one": one_at_a_time,
-    "sustained": sustained,
-    "burst": burst,
-}
+FLOOD_FRAMES = 100  # in one write, as a coalesced feed has them
+FLOOD_ROUNDS = 100
 
 
 @contextmanager
@@ -87,10 +27,10 @@ def sides(home: Path) -> Iterator[list[Side]]:
     monitor = MonitorProcess(home, {"WINDSOCK_TELL_WITHIN_HOURS": "1"}).start()
     try:
         with nchan(home / "nchan") as peer:
-            process = psutil.Process(monitor.process_id)
+            windsock = Peer("windsock", monitor.port, psutil.Process(monitor.process_id))
             yield [
                 Side(
-                    Peer("windsock", monitor.port, process),
+                    windsock,
                     ToMonitor(monitor.port, monitor.secret),
                     *("/events?dag_id=one", "/events?dag_id=dag_%d", reader),
                 ),
@@ -100,48 +40,78 @@ def sides(home: Path) -> Iterator[list[Side]]:
         monitor.stop()
 
 
-def main() -> None:
-    options = _options()
-    with TemporaryDirectory() as folder, sides(Path(folder)) as both:
-        for name in options.only.split(","):
-            if name == "idle":
-                _idle(both)
-                continue
-            for filtered in (False, True):
-                dags = [f"dag_{number}" for number in range(options.readers)] if filtered else ["one"]
-                for side in both:
-                    cpu = side.peer.cpu()
-                    row = SCENARIOS[name](side, options.readers, dags)
-                    _print(name, filtered, side, row, side.peer.cpu() - cpu)
+def compared(name: str, both: list[Side], readers: int) -> None:
+    for dags in (["one"], [f"dag_{number}" for number in range(readers)]):
+        what = name if len(dags) == 1 else f"{name}, each its own"
+        for side in both:
+            _print(what, side, SCENARIOS[name], readers, dags)
 
 
-def _print(name: str, filtered: bool, side: Side, row: Row, cpu: float) -> None:
-    rate = row["events"] / row["seconds"] if row["seconds"] else 0
-    where = f"{name}{', each its own' if filtered else ''}"
+def from_log(both: list[Side], readers: int) -> None:
+    """The burst again, written to the log by another process: the feed without the ingest before it."""
+    windsock = both[0]
+    assert isinstance(windsock.publisher, ToMonitor)
+    with ToLog.beside(windsock.publisher, windsock.peer.process.cwd()) as publisher:
+        side = replace(windsock, publisher=publisher)
+        _print("burst in the log", side, burst, readers, ["one"])
+
+
+def limit(home: Path, readers: int) -> None:
+    """What the readers themselves can take: the same frames from a server in C that does nothing else."""
+    frame = f"id: 0-1\nevent: x\ndata: {body(event('one'))}\n\n".encode()
+    reader, expect = build(home, "reader"), FLOOD_FRAMES * FLOOD_ROUNDS
+    with flood(build(home, "flood"), frame, FLOOD_FRAMES, FLOOD_ROUNDS) as port:
+        row = crowd(reader, port, readers, expect, 90, "/").result()
+    print(f"the readers' own limit: {row['events'] / row['seconds']:,.0f} events a second")
+
+
+def idle(both: list[Side]) -> None:
+    for side in both:
+        print(f"idle, {IDLE:,} readers  {side.peer.name:9} {memory_of_idle(side, IDLE) / 1000:.1f} kB each")
+
+
+def stuck(side: Side) -> None:
+    sizes = ", ".join(f"{size / 1e6:.1f}" for size in memory_with_stuck(side))
+    print(f"one reader that never reads: MB after each {BURST:,} events: {sizes}")
+
+
+def _print(what: str, side: Side, scenario: Scenario, readers: int, dags: list[str]) -> None:
+    before = side.peer.cpu()
+    row = scenario(side, readers, dags)
+    rate = row["events"] / row["seconds"] if row["seconds"] else 0.0
+    published = f", published in {row['published_seconds']:.1f} s" if "published_seconds" in row else ""
     print(
-        f"{where:26} {side.peer.name:9} p50 {row['p50_ms']:8.2f} ms  p99 {row['p99_ms']:8.2f} ms  "
-        f"{rate:12,.0f} deliveries/s  {row['events']:,} in {row['seconds']:.2f} s, each {row['least']}–{row['most']}"
-        f"  cpu {cpu:.1f} s, reader {row['cpu']:.1f} s"
-        + (f"  published in {row['published_seconds']:.2f} s" if "published_seconds" in row else ""),
+        f"{what:24} {side.peer.name:9} p50 {row['p50_ms']:8.2f} p99 {row['p99_ms']:8.2f} ms {rate:12,.0f}/s; "
+        f"{row['events']:,} in {row['seconds']:.1f} s, each {row['least']} to {row['most']}{published}; "
+        f"cpu {side.peer.cpu() - before:.1f} s, readers {row['cpu']:.1f} s",
         flush=True,
     )
 
 
-def _idle(both: list[Side]) -> None:
-    for side in both:
-        before = side.peer.memory()
-        watching = side.crowd(IDLE, 1)
-        after = side.peer.memory()
-        watching.process.kill()
-        print(
-            f"idle {IDLE:,} readers     {side.peer.name:9} {(after - before) / IDLE / 1000:.1f} kB a reader"
-        )
+def main() -> None:
+    options = _options()
+    only = options.only.split(",")
+    with TemporaryDirectory() as folder:
+        home = Path(folder)
+        if "limit" in only:
+            limit(home, options.readers)
+        with sides(home) as both:
+            for name in [name for name in only if name in SCENARIOS]:
+                compared(name, both, options.readers)
+            if "log" in only:
+                from_log(both, options.readers)
+            if "idle" in only:
+                idle(both)
+            if "stuck" in only:
+                stuck(both[0])
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.feed", description=__doc__)
     parser.add_argument("--readers", type=int, default=1000, help="open feeds (%(default)s)")
-    parser.add_argument("--only", default="one,sustained,burst,idle", help="scenarios (%(default)s)")
+    parser.add_argument(
+        "--only", default="limit,one,sustained,burst,log,idle,stuck", help="what is measured (%(default)s)"
+    )
     return parser.parse_args()
 
 

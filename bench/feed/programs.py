@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from tests import wait
 from tests.ports import free_port
@@ -84,6 +84,22 @@ def nchan(home: Path) -> Iterator[Peer]:
             yield Peer("nchan", port, children()[0])
         finally:
             master.terminate()
+
+
+@contextmanager
+def flood(program: Path, frame: bytes, frames: int, rounds: int) -> Iterator[int]:
+    """A server that writes a frame so many times at once, to everyone, round after round; gives its port."""
+    port = free_port()
+    with subprocess.Popen([program, str(port), str(frames), str(rounds)], stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(frame)
+        process.stdin.close()
+        wait.until(lambda: _listens(process.pid, port), "the flood to listen")
+        yield port
+
+
+def _listens(pid: int, port: int) -> bool:
+    return any(each.laddr.port == port for each in psutil.Process(pid).net_connections())
 
 
 @dataclass

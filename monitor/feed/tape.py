@@ -6,7 +6,7 @@ from collections import deque
 from monitor.event_log import Cursor, Line
 from monitor.feed.block import Block
 
-KEPT_BYTES = 32 * 1024 * 1024  # of bodies: a burst of 30,000 events, whose slowest readers then catch up
+KEPT_BYTES = 8 * 1024 * 1024  # of bodies: a burst of 10,000 events; in memory they take three times as much
 BLOCK_BYTES = 128 * 1024  # of bodies in one block, so in one write: all that a slow reader costs in memory
 
 
