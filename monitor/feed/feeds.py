@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 from monitor.database import Database
@@ -103,7 +104,8 @@ class Feeds:
             logger.exception("a feed cannot go on; it is ended, and its reader comes back")
             self._metrics.feed_errors.inc()
         if not reader.live:
-            await reader.send(_farewell(reader))
+            with suppress(Exception):  # it was logged above, where the connection is what broke
+                await reader.send(_farewell(reader))
         reader.task = None
 
     async def _open(self, reader: Reader, start: Start) -> None:

@@ -152,7 +152,14 @@ class Live:
 
     def _hand(self, reader: Reader, message: Message, now: float) -> None:
         reader.spoke = now
-        if waiting := offer(reader.send, message):
+        try:
+            waiting = offer(reader.send, message)
+        except Exception:  # one broken connection must not end the feed of all others
+            logger.exception("a reader cannot be sent to; its feed is left to its connection's end")
+            self._metrics.feed_errors.inc()
+            self._register.discard(reader)
+            return
+        if waiting:
             self._fall_behind(reader, waiting)
 
     def _fall_behind(self, reader: Reader, waiting: Waiting | None = None) -> None:
