@@ -380,4 +380,5 @@ tokens = Table(
     Column("last_used_at", UtcDateTime),
     Column("revoked_at", UtcDateTime),
     Index(None, "created_by"),
+    sqlite_autoincrement=True,  # a forgotten token's number, which stands in logs, is never another's
 )

@@ -29,5 +29,6 @@ def upgrade() -> None:
         sa.Column("revoked_at", UtcDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("hash", name=op.f("uq_tokens_hash")),
+        sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_tokens_created_by"), "tokens", ["created_by"])
