@@ -153,7 +153,8 @@ def test_the_command_makes_lists_and_revokes(tmp_path: Path) -> None:
     database.close()
     assert token is not None
     assert token.scopes == {Scope.READ, Scope.INGEST}
-    assert token.created_by is token.dags is None
+    assert token.created_by is None
+    assert token.dags is None
     listed = windsock(tmp_path, "token", "list").stdout
     assert "the [red]wall" in listed
     assert token.prefix in listed

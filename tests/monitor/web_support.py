@@ -5,6 +5,7 @@ reader of the feed.
 import json
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -148,13 +149,19 @@ def try_to_sign_in(browser: httpx.Client, user: str, password: str, target: str 
 class FeedReader:
     """Reads a feed in a thread, by a library that is not ours."""
 
-    def __init__(self, url: str, path: str = "/events", headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        path: str = "/events",
+        headers: dict[str, str] | None = None,
+        verify: ssl.SSLContext | bool = True,
+    ) -> None:
         self.messages: list[ServerSentEvent] = []
         self.ended = threading.Event()
         self.error: Exception | None = None
         self.status = 0
         self._socket: socket.socket
-        self._client = httpx.Client(base_url=url, timeout=20, headers=headers)
+        self._client = httpx.Client(base_url=url, timeout=20, headers=headers, verify=verify)
         self._path = path
         self._open = threading.Event()
         self._thread = threading.Thread(target=self._run, name="feed reader")
