@@ -1,8 +1,9 @@
 """The log of events: append once, read after a cursor, forget by age. Only this module names its tables."""
 
+import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -180,7 +181,7 @@ def read_after(
         .order_by(events.c.seq)
         .limit(limit)
     )
-    found = [Logged(*row) for row in connection.execute(query)]
+    found = [_seen(Logged(*row), visible) for row in connection.execute(query)]
     if not found:
         return Page(found, last)
     # On PostgreSQL each statement sees what is committed by then: the second may see more than `last`.
@@ -196,7 +197,8 @@ def read_before(
     )
     if before is not None:
         query = query.where(events.c.seq < before)
-    return [Logged(*row) for row in connection.execute(query.order_by(events.c.seq.desc()).limit(limit))]
+    found = connection.execute(query.order_by(events.c.seq.desc()).limit(limit))
+    return [_seen(Logged(*row), visible) for row in found]
 
 
 def of_id(connection: Connection, event_id: str) -> list[Logged]:
@@ -215,8 +217,21 @@ def of_seqs(connection: Connection, seqs: Iterable[int], visible: Visible = None
     )
     for start in range(0, len(wanted), IDS_A_QUERY):
         query = columns.where(events.c.seq.in_(wanted[start : start + IDS_A_QUERY])).order_by(events.c.seq)
-        found += [Logged(*row) for row in connection.execute(query)]
+        found += [_seen(Logged(*row), visible) for row in connection.execute(query)]
     return found
+
+
+def _seen(event: Logged, visible: Visible) -> Logged:
+    """An asset's update also names the runs that it began, and those may be of DAGs that one may not see."""
+    if visible is None or event.type != "airflow.asset.updated":
+        return event
+    body = json.loads(event.body)
+    deployment, began = body["source"].rpartition("/")[2], body["data"].get("created_dagruns") or []
+    seen = [run for run in began if (deployment, run.get("dag_id")) in visible]
+    if len(seen) == len(began):
+        return event
+    body["data"]["created_dagruns"] = seen
+    return replace(event, body=json.dumps(body, ensure_ascii=False, separators=(",", ":")))
 
 
 def seq_at(connection: Connection, moment: datetime) -> int:

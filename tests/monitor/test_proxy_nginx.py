@@ -1,5 +1,5 @@
-"""Behind a real nginx with TLS and a path prefix, by the configuration that docs/proxy.md tells: where it hands
-the path on, and where it cuts it off.
+"""Behind a real nginx with TLS and a path prefix, by the configuration that docs/proxy.md tells: where it
+hands the path on, and where it cuts it off.
 """
 
 import re
