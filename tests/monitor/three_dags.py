@@ -69,7 +69,9 @@ def fill(monitor: Served, clock: FakeClock) -> dict[str, dict[str, object]]:
 
     wait.until(nothing_is_due, "each mail of one DAG to be sent")
     clock.forward(61)  # now the one of all of them is due
-    monitor.post([run_event("running", OWN, f"wakes__{OWN}")])  # the delivery, which would look later by itself
+    monitor.post(
+        [run_event("running", OWN, f"wakes__{OWN}")]
+    )  # the delivery, which would look later by itself
     wait.until(nothing_is_due, "the mail of all of them to be sent")
     services.database.write_now(lambda connection: _by_hand(connection, clock))
     letter = EmailMessage(policy=SMTP)
