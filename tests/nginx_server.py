@@ -32,6 +32,7 @@ class NginxServer:
 
     def __init__(self, monitor_port: int, cuts: bool) -> None:
         assert PROGRAM, "nginx is missing: apt-get install nginx"
+        self.monitor_port = monitor_port
         self.folder = Path(tempfile.mkdtemp(prefix="windsock-nginx-"))
         self.http_port, self.port = free_port(), free_port()
         self.url = f"https://localhost:{self.port}/windsock"
