@@ -116,17 +116,16 @@ class Gate:
         try:
             every, dags = await rights.every(), await rights.of(airflow_tokens)
         except AirflowError as error:
-            logger.warning("the tokens of %s are not compared with what Airflow shows: %s", user, error)
+            logger.warning("the tokens of %r are not compared with what Airflow shows: %s", user, error)
             return
         if len(dags) < every:
             await self.tokens.narrow(user, dags)
 
     async def reads_every_dag(self, reader: Reader) -> bool:
         """Whether the reader may read all that the monitor's own user may. No, where nobody can say."""
+        # As many as there are is not all of them for a token: its DAGs are of the day when it was made.
         if reader.visible is None or reader.token is not None:
-            return (
-                reader.visible is None
-            )  # a token's DAGs were every one once; since then there may be others
+            return reader.visible is None
         try:
             every = await self._rights.every() if self._rights else 0
         except AirflowError:

@@ -64,7 +64,7 @@ class TokenLookup:
         """Take from a user's tokens what the user may read no more."""
         owner = tokens.owner_of(user)
         if lost := await self._database.write(lambda connection: tokens.narrow(connection, owner, dags)):
-            logger.info("tokens %s of %s read fewer DAGs now: %s has lost some", lost, user, user)
+            logger.info("tokens %s of %r read fewer DAGs now, as their creator does", lost, user)
             self.forget()
 
     def _age(self, moment: datetime) -> float:

@@ -275,6 +275,7 @@ def test_each_answer_bears_the_headers(house: House) -> None:
             assert "script-src 'self'" in policy or "sandbox" in policy
             assert answer.headers["x-content-type-options"] == "nosniff"
             assert answer.headers["referrer-policy"] == "same-origin"
+            assert answer.headers["cache-control"] == "no-store"
             assert "access-control-allow-origin" not in answer.headers
 
 
