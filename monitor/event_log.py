@@ -221,17 +221,23 @@ def of_seqs(connection: Connection, seqs: Iterable[int], visible: Visible = None
     return found
 
 
-def _seen(event: Logged, visible: Visible) -> Logged:
-    """An asset's update also names the runs that it began, and those may be of DAGs that one may not see."""
-    if visible is None or event.type != "airflow.asset.updated":
-        return event
-    body = json.loads(event.body)
-    deployment, began = body["source"].rpartition("/")[2], body["data"].get("created_dagruns") or []
+def seen_body(kind: str, body: str, visible: Visible) -> str:
+    """What a reader is told of an event that the reader may see: an asset's update also names the runs that
+    it began, and those may be of other DAGs."""
+    if visible is None or kind != "airflow.asset.updated":
+        return body
+    event = json.loads(body)
+    deployment, began = event["source"].rpartition("/")[2], event["data"].get("created_dagruns") or []
     seen = [run for run in began if (deployment, run.get("dag_id")) in visible]
     if len(seen) == len(began):
-        return event
-    body["data"]["created_dagruns"] = seen
-    return replace(event, body=json.dumps(body, ensure_ascii=False, separators=(",", ":")))
+        return body
+    event["data"]["created_dagruns"] = seen
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+
+
+def _seen(event: Logged, visible: Visible) -> Logged:
+    body = seen_body(event.type, event.body, visible)
+    return event if body is event.body else replace(event, body=body)
 
 
 def seq_at(connection: Connection, moment: datetime) -> int:

@@ -8,11 +8,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from monitor import board, tokens
 from monitor.cli.command import cli, fail, settings_or_exit
 from monitor.clock import utc_now
 from monitor.database import Database
+from monitor.database.migrate import versions
 from monitor.errors import WindsockError
 from monitor.event_log import Visible
 from monitor.tokens import DEFAULT_LIFE, EVERYONE, LONGEST_LIFE, Draft, Scope
@@ -87,8 +89,13 @@ def _plain(text: str) -> str:
 def _in_database(do: Callable[[Connection], T]) -> T:
     database = Database(settings_or_exit().database)
     try:
+        found, needed = versions(database)
+        if found != needed:
+            fail(f"the database has schema {found}, this release needs {needed}: run `windsock migrate`")
         return database.write_now(do)
     except WindsockError as refusal:
         fail(str(refusal))
+    except SQLAlchemyError as error:
+        fail(f"the database cannot be used ({type(error).__name__}): `windsock check` says more")
     finally:
         database.close()

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
@@ -41,6 +41,13 @@ BODIES: dict[str, dict[str, object]] = {
 FORMS = {"POST /tokens": {"name": "t", "scope": "read"}}
 
 
+BY_QUERY = {
+    "/assets/{deployment}": ("uri",),
+    "/logs/{deployment}/{dag_id}/{run_id:path}": ("task_id", "map_index"),
+}
+"""Pages that are asked for one thing by the query as well as by the path."""
+
+
 @dataclass(frozen=True)
 class Surface:
     method: str
@@ -66,9 +73,11 @@ class Surface:
     def parameters(self) -> list[str]:
         return PARAMETER.findall(self.path)
 
-    def at(self, values: Mapping[str, object]) -> str:
-        """The path, filled in."""
-        return PARAMETER.sub(lambda found: quote(str(values[found[1]]), safe=""), self.path)
+    def at(self, values: Mapping[str, object], query: str = "") -> str:
+        """The path and its query, filled in. `query`: more of it, without a question mark."""
+        path = PARAMETER.sub(lambda found: quote(str(values[found[1]]), safe=""), self.path)
+        own = urlencode({name: str(values[name]) for name in BY_QUERY.get(self.path, ())})
+        return "?".join(part for part in (path, "&".join(part for part in (own, query) if part)) if part)
 
     @property
     def sent(self) -> dict[str, object]:

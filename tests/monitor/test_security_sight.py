@@ -15,6 +15,7 @@ from tests.monitor.test_auth import airflow
 from tests.monitor.three_dags import OTHERS, OWN, fill, write_rules
 from tests.monitor.web_support import (
     MONITOR_USER,
+    FeedReader,
     Served,
     SignInAirflow,
     hidden,
@@ -22,33 +23,34 @@ from tests.monitor.web_support import (
     try_to_sign_in,
     with_sign_in,
 )
+from tests.sample import asset_event, run_event
 
 __all__ = ["airflow"]
 
 FOREIGN = re.compile("|".join(OTHERS), re.IGNORECASE)
 QUERIES = (
     "",
-    "?dag_id=*",
-    "?deployment=local",
-    "?type=airflow.*",
-    "?task_id=*",
-    "?run_id=*",
-    "?asset=*",
-    "?state=failed",
-    "?state=sent",
-    "?state=open",
-    "?state=closed",
-    "?limit=1",
-    "?limit=500",
-    "?cursor=1000000",
-    "?active=true",
-    "?kind=failure",
-    "?channel=email",
-    "?rule=all%20together",
-    "?incident_id=2",
-    "?recipient=ops@example.com",
-    "?since=2020-01-01T00:00:00Z",
-    f"?dag_id={OWN}",
+    "dag_id=*",
+    "deployment=local",
+    "type=airflow.*",
+    "task_id=*",
+    "run_id=*",
+    "asset=*",
+    "state=failed",
+    "state=sent",
+    "state=open",
+    "state=closed",
+    "limit=1",
+    "limit=500",
+    "cursor=1000000",
+    "active=true",
+    "kind=failure",
+    "channel=email",
+    "rule=all%20together",
+    "incident_id=2",
+    "recipient=ops@example.com",
+    "since=2020-01-01T00:00:00Z",
+    f"dag_id={OWN}",
 )
 """Filters and places of lists; an endpoint that does not know one refuses it."""
 
@@ -102,7 +104,7 @@ def test_no_page_and_no_answer_names_them(visitor: Visitor) -> None:
     leaks, seen_own = {}, 0
     for surface in visitor.pages():
         for query in QUERIES:
-            path = surface.at(visitor.values[OWN]) + query
+            path = surface.at(visitor.values[OWN], query)
             for headers in (visitor.cookie, visitor.token) if not query else (visitor.cookie,):
                 answer = visitor.monitor.client.get(path, headers=headers | {"Accept": "text/html"})
                 assert answer.status_code < 500, path
@@ -140,6 +142,20 @@ def test_no_replay_tells_of_them(visitor: Visitor, kind: str) -> None:
                 if f"last__{OWN}" in told and "asset_event:50" in told:  # the two that came last
                     break
         assert FOREIGN.findall(told) == []
+
+
+def test_no_live_feed_tells_of_them(visitor: Visitor) -> None:
+    began = [{"dag_id": OTHERS[0], "run_id": OTHERS[0]}, {"dag_id": OWN, "run_id": "own run"}]
+    for headers in (visitor.cookie, visitor.token):
+        with FeedReader(visitor.monitor.url, headers=headers) as reader:
+            for number, dag in enumerate((*OTHERS, OWN)):
+                event = asset_event(
+                    id(reader) + number, f"file:///{dag}.pkl", source_dag_id=dag, created_dagruns=began
+                )
+                visitor.monitor.post([event, run_event(dag_id=dag, run_id=f"live__{dag}_{id(reader)}")])
+            first, _ = reader.wait_for(2)
+            assert first["data"]["created_dagruns"] == [began[1]]
+            assert FOREIGN.findall(str(reader.events)) == []
 
 
 def test_a_text_that_tells_of_several_dags_is_for_those_who_read_them_all(visitor: Visitor) -> None:

@@ -144,6 +144,8 @@ def windsock(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_the_command_makes_lists_and_revokes(tmp_path: Path) -> None:
+    too_soon = windsock(tmp_path, "token", "list")
+    assert (too_soon.returncode, "run `windsock migrate`" in too_soon.stderr) == (1, True)
     assert windsock(tmp_path, "migrate").returncode == 0
     made = windsock(tmp_path, "token", "create", "the [red]wall", "--scope", "read", "--scope", "ingest")
     assert made.returncode == 0, made.stderr

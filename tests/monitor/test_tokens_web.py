@@ -361,3 +361,13 @@ def test_a_token_that_read_every_dag_then_is_not_taken_for_one_that_does(
     assert monitor.client.get("/settings", headers=bearer(token)).status_code == 403
     silence = {"match": {"dag_id": "*"}, "reason": "x", "duration": "1h"}
     assert monitor.client.post("/api/v1/silences", json=silence, headers=bearer(token)).status_code == 403
+
+
+def test_openapi_tells_of_them_with_examples(open_monitor: Served) -> None:
+    openapi = open_monitor.client.get("/openapi.json").json()
+    assert set(openapi["paths"][API]) == {"get", "post"}
+    assert set(openapi["paths"][f"{API}/{{token_id}}"]) == {"delete"}
+    for name in ("NewToken", "Token", "TokenMade", "TokenPage"):
+        assert openapi["components"]["schemas"][name]["examples"], name
+    assert openapi["components"]["schemas"]["NewToken"]["properties"]["expires_in"]["default"] == "90d"
+    assert API in open_monitor.client.get("/docs").text
