@@ -346,9 +346,9 @@ def test_a_feed_goes_on_without_the_dag_that_was_taken_away_and_ends_with_the_se
     with FeedReader(house.monitor.url, headers={"Cookie": house.alice["Cookie"]}) as reader:
         house.monitor.post([run_event(run_id="2")])
         reader.wait_for(1)
-        airflow.dags["alice"] = ["training"]
+        airflow.dags["alice"] = ["payroll"]
         clock.forward(RIGHTS_SECONDS)
-        assert follows_the_rights(house.monitor, reader, gone="etl", come="training")
+        assert follows_the_rights(house.monitor, reader, gone="etl", come="payroll")
         clock.forward(SESSION_SECONDS)
         wait.until(reader.ended.is_set, "the feed to end, without any event")
         assert reader.error is None
