@@ -42,6 +42,7 @@ from monitor.web.gate import Gate
 from monitor.web.health import of_reconciler
 from monitor.web.routes import mount
 from monitor.web.services import Services
+from monitor.web.token_lookup import TokenLookup
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
         metrics=metrics,
         clock=clock,
         feeds=feeds,
-        gate=Gate(settings, apis, clock),
+        gate=Gate(settings, apis, clock, TokenLookup(database, clock)),
         links=links,
         rules=rules,
         renderer=renderer,

@@ -1,8 +1,9 @@
 """The log of events: append once, read after a cursor, forget by age. Only this module names its tables."""
 
+import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -199,7 +200,7 @@ def read_after(
         .order_by(events.c.seq)
         .limit(limit)
     )
-    found = [Logged(*row) for row in connection.execute(query)]
+    found = [_seen(Logged(*row), visible) for row in connection.execute(query)]
     if not found:
         return Page(found, last)
     # On PostgreSQL each statement sees what is committed by then: the second may see more than `last`.
@@ -221,7 +222,8 @@ def read_before(
     )
     if before is not None:
         query = query.where(events.c.seq < before)
-    return [Logged(*row) for row in connection.execute(query.order_by(events.c.seq.desc()).limit(limit))]
+    found = connection.execute(query.order_by(events.c.seq.desc()).limit(limit))
+    return [_seen(Logged(*row), visible) for row in found]
 
 
 def of_id(connection: Connection, event_id: str) -> list[Logged]:
@@ -240,8 +242,27 @@ def of_seqs(connection: Connection, seqs: Iterable[int], visible: Visible = None
     )
     for start in range(0, len(wanted), IDS_A_QUERY):
         query = columns.where(events.c.seq.in_(wanted[start : start + IDS_A_QUERY])).order_by(events.c.seq)
-        found += [Logged(*row) for row in connection.execute(query)]
+        found += [_seen(Logged(*row), visible) for row in connection.execute(query)]
     return found
+
+
+def seen_body(kind: str, body: str, visible: Visible) -> str:
+    """What a reader is told of an event that the reader may see: an asset's update also names the runs that
+    it began, and those may be of other DAGs."""
+    if visible is None or kind != "airflow.asset.updated":
+        return body
+    event = json.loads(body)
+    deployment, began = event["source"].rpartition("/")[2], event["data"].get("created_dagruns") or []
+    seen = [run for run in began if (deployment, run.get("dag_id")) in visible]
+    if len(seen) == len(began):
+        return body
+    event["data"]["created_dagruns"] = seen
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+
+
+def _seen(event: Logged, visible: Visible) -> Logged:
+    body = seen_body(event.type, event.body, visible)
+    return event if body is event.body else replace(event, body=body)
 
 
 def seq_at(connection: Connection, moment: datetime) -> int:

@@ -74,6 +74,8 @@ class Settings(BaseSettings):
     session_secret: SecretStr | None = None
     """Signs session cookies and the links in mails. Unset: cookies by a new one at each start, which signs
     everybody out, and links by one that is kept in the home (link.key)."""
+    trusted_proxies: WORDS = ()
+    """Addresses and networks (CIDR) of reverse proxies: from them alone is X-Forwarded-For taken as true."""
     retention_days: float = Field(30, gt=0)
 
     airflow_url: str | None = None
@@ -125,7 +127,9 @@ class Settings(BaseSettings):
     mailbox_smtp_port: int | None = Field(None, ge=0, le=65535)
     """Where set: an SMTP server on the loopback address that files what it gets in the embedded mailbox."""
 
-    @field_validator("notification_email_to", "notify_success", "ingest_secret", mode="before")
+    @field_validator(
+        "notification_email_to", "notify_success", "ingest_secret", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
@@ -151,6 +155,18 @@ class Settings(BaseSettings):
     def _is_secret(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         for secret in value:
             check_secret(secret.get_secret_value())
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _is_network(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            try:
+                ipaddress.ip_network(one)
+            except ValueError as error:
+                raise ValueError(
+                    f"{error}; write addresses or networks such as 127.0.0.1, 10.0.0.0/8"
+                ) from None
         return value
 
     @field_validator("mail_from")

@@ -97,9 +97,13 @@ class AirflowServer:
         passwords = {self.username: self.password, self.viewer: self.viewer_password}
         (self.home / "passwords.json").write_text(json.dumps(passwords))
         (self.home / "plugins").mkdir()
+        self.prepare()
         for component in self.commands:
             self.start_component(component)
         self.wait_until(self.healthy, START_SECONDS, "a healthy Airflow")
+
+    def prepare(self) -> None:
+        """What is to be done once the database is there, and before anything runs."""
 
     def stop(self) -> None:
         """End every process of this Airflow and remove its home. Safe to call twice."""

@@ -4,7 +4,7 @@ list says of each.
 
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import ColumnElement, Connection, bindparam, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, insert, select, union, update
 
 from monitor.board.rows import Row, find, put
 from monitor.database.schema import dag_runs, dags, import_errors
@@ -108,3 +108,9 @@ def strangers(connection: Connection, deployment: str, after: int, limit: int) -
         dag_runs.c.last_seq > after, dag_runs.c.deployment == deployment, ~known
     )
     return set(connection.execute(query.limit(limit)).scalars())
+
+
+def every_dag(connection: Connection) -> frozenset[tuple[str, str]]:
+    """Each (deployment, dag_id) that Airflow's lists or a run have told of."""
+    known = union(select(dags.c.deployment, dags.c.dag_id), select(dag_runs.c.deployment, dag_runs.c.dag_id))
+    return frozenset((row.deployment, row.dag_id) for row in connection.execute(known))

@@ -363,3 +363,22 @@ watermarks = Table(
     Column("moment", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
 )
+
+# tokens.py: programs' bearer tokens; of the secret only its hash
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("hash", String(64), nullable=False, unique=True),  # SHA-256 of the secret, in hexadecimal
+    Column("prefix", String(20), nullable=False),  # the secret's first signs, by which people know it again
+    Column("name", String(100), nullable=False),
+    Column("scopes", JSON, nullable=False),  # list of tokens.Scope
+    Column("created_by", Text),  # the Airflow user, in lower case; null: somebody at the monitor's machine
+    Column("dags", JSON, nullable=False),  # list of [deployment, dag_id] that it may read; null: every one
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("last_used_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+    Index(None, "created_by"),
+    sqlite_autoincrement=True,  # a forgotten token's number, which stands in logs, is never another's
+)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
-from monitor.event_log import Cursor, Line
+from monitor.event_log import Cursor, Line, Visible, seen_body
 from monitor.feed.forms import Form
 from monitor.feed.selection import Selection
 
@@ -45,13 +45,14 @@ class Block:
         """What is in this block for a reader that has all up to `seq`, or None where nothing is."""
         if seq <= self.after:
             return self._whole(selection, form)
-        return self._encode([line for line in self._selected(selection) if line.seq > seq], form)
+        rest = [line for line in self._selected(selection) if line.seq > seq]
+        return self._encode(rest, selection.visible, form)
 
     def _whole(self, selection: Selection, form: Form) -> Message | None:
         key = (selection, form)
         if key in self._memo:
             return self._memo[key]
-        message = self._encode(self._selected(selection), form)
+        message = self._encode(self._selected(selection), selection.visible, form)
         if len(self._memo) < MEMO:
             self._memo[key] = message
         return message
@@ -67,10 +68,13 @@ class Block:
         near = [line for dag in dags & self.by_dag.keys() for line in self.by_dag[dag]]
         return sorted(near) if len(dags) > 1 else near
 
-    def _encode(self, lines: Sequence[Line], form: Form) -> Message | None:
-        return body(b"".join(self._frame(line, form) for line in lines)) if lines else None
+    def _encode(self, lines: Sequence[Line], visible: Visible, form: Form) -> Message | None:
+        return body(b"".join(self._frame(line, visible, form) for line in lines)) if lines else None
 
-    def _frame(self, line: Line, form: Form) -> bytes:
+    def _frame(self, line: Line, visible: Visible, form: Form) -> bytes:
+        seen = seen_body(line.type, line.body, visible)
+        if seen is not line.body:  # this reader's own
+            return form.event(str(Cursor(self.epoch, line.seq)), line.type, seen)
         key = (line.seq, form)
         if key not in self._frames:
             self._frames[key] = form.event(str(Cursor(self.epoch, line.seq)), line.type, line.body)

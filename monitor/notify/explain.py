@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from monitor import board, event_log, outbox
+from monitor.event_log import Visible
 from monitor.events import Event, parse_event
 from monitor.outbox import Decision, Delivery, Wanted
 from monitor.rules import Rules
@@ -32,31 +33,42 @@ class Explanation:
     lines: tuple[Line, ...]
 
 
-def explain(connection: Connection, rules: Rules, event_id: str) -> list[Explanation]:
-    """One for each Airflow that told an event of this id; none where the log has no such event."""
-    return [_explain(connection, rules, event) for event in _events(connection, event_id)]
+def explain(
+    connection: Connection, rules: Rules, event_id: str, visible: Visible = None
+) -> list[Explanation]:
+    """One for each Airflow that told an event of this id; none where the log has no such event.
+
+    Rules name DAGs and people: who may not read every DAG is told of those alone that decided about it.
+    """
+    return [_explain(connection, rules, event, visible) for event in _events(connection, event_id)]
 
 
 def _events(connection: Connection, event_id: str) -> list[Event]:
     return [parse_event(json.loads(found.body)) for found in event_log.of_id(connection, event_id)]
 
 
-def _explain(connection: Connection, rules: Rules, event: Event) -> Explanation:
+def _explain(connection: Connection, rules: Rules, event: Event, visible: Visible) -> Explanation:
     decided = outbox.decisions_of_event(connection, event.id, event.deployment)
     now = {rule.name: why for rule, why in rules.explain(board.facts_of(connection, event))}
-    names = list(dict.fromkeys([*now, *(one.rule for one in decided)]))
+    names = list(dict.fromkeys([*(now if visible is None else ()), *(one.rule for one in decided)]))
     lines = []
     for name in names:
         mine = tuple(one for one in decided if one.rule == name)
         why = now.get(name, "the rules in force have no such rule")
-        lines.append(Line(name, why, mine, _deliveries(connection, mine)))
+        if why is not None and visible is not None:
+            why = "it does not take this event any more"
+        lines.append(Line(name, why, mine, _deliveries(connection, mine, visible)))
     return Explanation(event, tuple(lines))
 
 
-def _deliveries(connection: Connection, decided: Sequence[Decision]) -> tuple[Delivery, ...]:
+def _deliveries(
+    connection: Connection, decided: Sequence[Decision], visible: Visible
+) -> tuple[Delivery, ...]:
     ids = dict.fromkeys(one.notification_id for one in decided if one.notification_id is not None)
     return tuple(
         found
         for notification_id in ids
-        for found in outbox.deliveries(connection, SHOWN, wanted=Wanted(notification_id=notification_id))
+        for found in outbox.deliveries(
+            connection, SHOWN, wanted=Wanted(notification_id=notification_id), visible=visible
+        )
     )

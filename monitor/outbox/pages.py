@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, exists, func, not_, or_, select
 
+from monitor.database.schema import decisions, delivery_attempts
 from monitor.database.schema import deliveries as table
-from monitor.database.schema import delivery_attempts
 from monitor.event_log import Visible, readable
 from monitor.outbox.kinds import Kind
 from monitor.outbox.record import Attempt, Delivery
@@ -55,8 +55,7 @@ def deliveries(
     visible: Visible = None,
 ) -> list[Delivery]:
     """The latest deliveries, newest first; `before` is the last id of the page before."""
-    rights = readable(table.c.deployment, table.c.dag_id, visible)
-    query = select(table).where(*(wanted or Wanted()).clauses(), *rights)
+    query = select(table).where(*(wanted or Wanted()).clauses(), *_rights(visible))
     if before is not None:
         query = query.where(table.c.id < before)
     query = query.order_by(table.c.id.desc()).limit(limit)
@@ -65,11 +64,24 @@ def deliveries(
 
 def find(connection: Connection, delivery_id: int, visible: Visible = None) -> Delivery | None:
     """One delivery, or None where there is none or the reader may not see it."""
-    query = select(table).where(
-        table.c.id == delivery_id, *readable(table.c.deployment, table.c.dag_id, visible)
-    )
+    query = select(table).where(table.c.id == delivery_id, *_rights(visible))
     row = connection.execute(query).mappings().one_or_none()
     return Delivery.of(row) if row else None
+
+
+def _rights(visible: Visible) -> list[ColumnElement[bool]]:
+    """A delivery is for those who may read every DAG that it tells of: its subject and its text name them."""
+    if visible is None:
+        return []
+    others = exists().where(
+        decisions.c.notification_id == table.c.notification_id,
+        # An event of no DAG is for those who may read every one.
+        or_(
+            decisions.c.dag_id.is_(None),
+            not_(*readable(decisions.c.deployment, decisions.c.dag_id, visible)),
+        ),
+    )
+    return [*readable(table.c.deployment, table.c.dag_id, visible), ~others]
 
 
 def attempts(connection: Connection, delivery_id: int) -> list[Attempt]:

@@ -23,7 +23,7 @@ async def decisions(
 ) -> dict[str, Any]:
     """What each rule made of an event when it came, what was sent because of it, which rules take it now."""
     visible, rules = await here.gate.sight(reader), here.rules.current
-    found = await here.database.read(lambda connection: explain(connection, rules, event_id))
+    found = await here.database.read(lambda connection: explain(connection, rules, event_id, visible))
     seen = [
         one
         for one in found

@@ -49,7 +49,7 @@ async def feed(
     except FeedFull as full:
         raise HTTPException(503, str(full), {"Retry-After": str(FULL_RETRY)}) from None
     form = Form.NDJSON if Form.NDJSON.value in accept else Form.SSE
-    rights = None if here.gate.open else _for_feed(reader)
+    rights = None if here.gate.open and reader.token is None else _for_feed(reader)
     selection = Selection(query.filter(), reader.visible)
     return FeedResponse(here.feeds, form, lambda send: here.feeds.join(start, selection, form, send, rights))
 

@@ -1,11 +1,12 @@
 """The gate: how someone who asks is known, and what that one may read.
 
-`auth=none` (loopback only): everybody reads everything. `auth=airflow`: a session cookie for people, an
-Airflow JWT as bearer token for programs, and each sees the DAGs that Airflow lets that user read. Where there
-are several Airflows, a person sees what those show that know this name and password; a bearer token is the
-first one's and is shown to no other.
+`auth=none` (loopback only): everybody reads everything. `auth=airflow`: a session cookie for people, a
+bearer token for programs: Windsock's own, which says what it may read, or an Airflow JWT, whose user's DAGs
+Airflow says. Where there are several Airflows, a person sees what those show that know this name and
+password; a JWT is the first one's and is shown to no other.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -13,11 +14,15 @@ from monitor.clock import Clock
 from monitor.errors import AirflowError, AirflowRefused
 from monitor.event_log import Visible
 from monitor.settings import Settings
+from monitor.tokens import PREFIX, Scope, Token, owner_of
 from monitor.web.rights import Rights, SignInApi
 from monitor.web.sessions import Session, Sessions
 from monitor.web.throttle import Throttle
+from monitor.web.token_lookup import TokenLookup
 
 BEARER_NAME = "a program (bearer token)"  # Airflow tells the DAGs of a token, and not whose it is
+
+logger = logging.getLogger(__name__)
 
 
 class NotSignedIn(Exception):
@@ -30,6 +35,18 @@ class TooManyFailures(Exception):
     def __init__(self, seconds: int) -> None:
         super().__init__(f"too many failed attempts; try again in {seconds} s")
         self.seconds = seconds
+
+
+class ScopeLacking(Exception):
+    """The token is for something else: the message names the scope."""
+
+    def __init__(self, token: Token, scope: Scope) -> None:
+        has = ", ".join(sorted(token.scopes))
+        super().__init__(
+            f"the token {token.name!r} ({token.prefix}…) lacks the scope {scope.value!r}, it has: {has}. "
+            f"Make one that has it on the page Tokens, or with `windsock token create --scope {scope.value}`"
+        )
+        self.scope = scope
 
 
 async def _everything() -> Visible:
@@ -49,17 +66,32 @@ class Reader:
     """What a form must send back: sessions only, for browsers alone send cookies unasked."""
     name: str = "local"
     """How what the reader does is signed: the user's name, or what else is known."""
+    owner: str | None = None
+    """Whose tokens are the reader's: tokens.owner_of() the user; None: those of the monitor's machine."""
+    is_nameless: bool = False
+    """Nobody knows whose they would be: of an Airflow JWT."""
+    token: Token | None = field(default=None, repr=False)
+    """The Windsock token that was sent, which bounds what the reader may do."""
+
+    def require(self, scope: Scope) -> None:
+        """Raises ScopeLacking. People, and Airflow's own tokens, may all that their user may."""
+        if self.token is not None and not self.token.allows(scope):
+            raise ScopeLacking(self.token, scope)
 
 
 class Gate:
     """Knows who asks. `airflows` sign people in; they are not asked where sign-in is off."""
 
-    def __init__(self, settings: Settings, airflows: Mapping[str, SignInApi], clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, airflows: Mapping[str, SignInApi], clock: Clock, tokens: TokenLookup
+    ) -> None:
         self.open = settings.auth == "none"
         self.secure_cookie = settings.url.startswith("https://")
         self._sessions = Sessions(clock, settings.session_secret)
         self._throttle = Throttle(clock)
+        self._clock = clock
         self._first = settings.deployment
+        self.tokens = tokens
         self._rights = Rights(airflows, clock) if airflows else None
 
     async def sign_in(self, user: str, password: str, address: str) -> str:
@@ -72,15 +104,28 @@ class Gate:
         if self._rights is None:
             raise AirflowRefused("no Airflow is configured: set WINDSOCK_AIRFLOW_URL")
         try:
-            return self._sessions.begin(user, await self._rights.sign_in(user, password))
+            airflow_tokens = await self._rights.sign_in(user, password)
         except AirflowRefused:
             self._throttle.fail(*names)
             raise
+        await self._narrow(self._rights, user, airflow_tokens)
+        return self._sessions.begin(user, airflow_tokens)
+
+    async def _narrow(self, rights: Rights, user: str, airflow_tokens: Mapping[str, str]) -> None:
+        """What the user may read no more, the user's Windsock tokens do not read either."""
+        try:
+            every, dags = await rights.every(), await rights.of(airflow_tokens)
+        except AirflowError as error:
+            logger.warning("the tokens of %r are not compared with what Airflow shows: %s", user, error)
+            return
+        if len(dags) < every:
+            await self.tokens.narrow(user, dags)
 
     async def reads_every_dag(self, reader: Reader) -> bool:
         """Whether the reader may read all that the monitor's own user may. No, where nobody can say."""
-        if reader.visible is None:
-            return True
+        # As many as there are is not all of them for a token: its DAGs are of the day when it was made.
+        if reader.visible is None or reader.token is not None:
+            return reader.visible is None
         try:
             every = await self._rights.every() if self._rights else 0
         except AirflowError:
@@ -103,10 +148,13 @@ class Gate:
         async def rights() -> Visible:
             return await self._readable(self._live(cookie))
 
-        return Reader(await self._readable(session), rights, session.user, session.csrf, session.user)
+        user = session.user
+        return Reader(await self._readable(session), rights, user, session.csrf, user, owner=owner_of(user))
 
     async def bearer_reader(self, token: str, address: str) -> Reader:
         """Who a bearer token stands for. Raises NotSignedIn, AirflowError, TooManyFailures."""
+        if token.startswith(PREFIX):
+            return await self._token_reader(token, address)
         name = f"tokens from {address}"
         self._brake(name)
 
@@ -119,7 +167,39 @@ class Gate:
                 self._throttle.fail(name)
                 raise NotSignedIn(f"Airflow refuses this bearer token: {refused}") from None
 
-        return Reader(await rights(), rights, name=BEARER_NAME)
+        return Reader(await rights(), rights, name=BEARER_NAME, is_nameless=True)
+
+    async def token(self, secret: str, address: str) -> Token:
+        """The Windsock token that is in force by this secret. Raises NotSignedIn, TooManyFailures.
+
+        One that is in force is never braked: nobody else's failures from behind the same proxy shut it out,
+        and guessing 256 bits is no use.
+        """
+        try:
+            return await self._token(secret)
+        except NotSignedIn:
+            name = f"windsock tokens from {address}"
+            self._brake(name)
+            self._throttle.fail(name)
+            raise
+
+    async def _token(self, secret: str) -> Token:
+        token = await self.tokens.find(secret)
+        if token is None:
+            raise NotSignedIn("no such token is known")
+        if why := token.ended(self._clock()):
+            raise NotSignedIn(f"the token {token.name!r} {why}")
+        return token
+
+    async def _token_reader(self, secret: str, address: str) -> Reader:
+        async def rights() -> Visible:
+            return (await self._token(secret)).dags
+
+        token = await self.token(secret, address)
+        whose = f" of {token.created_by}" if token.created_by else ""
+        return Reader(
+            token.dags, rights, name=f"token {token.name!r}{whose}", owner=token.created_by, token=token
+        )
 
     def _brake(self, *names: str) -> None:
         if seconds := self._throttle.wait(*names):

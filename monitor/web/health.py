@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from monitor import event_log, outbox
+from monitor.event_log import Visible
 from monitor.outbox import State, Wanted
 from monitor.reconciler import Reconciler
 from monitor.web.querying import MAX_PAGE
@@ -43,7 +44,7 @@ async def readyz(here: Here) -> JSONResponse:
 @router.get("/health", responses={503: {"description": "Some part does not work"}})
 async def health(here: Here, reader: MaybeReader) -> JSONResponse:
     """Every part, and 503 where one does not work. Details are for those who are signed in."""
-    parts = await check(here)
+    parts = await check(here, await here.gate.sight(reader) if reader else frozenset())
     down = any(part.status == "down" for part in parts.values())
     answer: dict[str, Any] = {"status": "down" if down else "ok"}
     if reader is not None:
@@ -58,14 +59,21 @@ async def metrics(here: Here) -> Response:
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
-async def check(here: Services) -> dict[str, PartHealth]:
-    """How every part is."""
+async def check(here: Services, sight: Visible) -> dict[str, PartHealth]:
+    """How every part is, for a reader of this sight: what went wrong with an Airflow may name DAGs."""
     parts = await _database(here)
     for report in here.reports:
         parts |= report()
+    if sight is not None:
+        parts = {name: _discreet(name, part) for name, part in parts.items()}
     if not any(name.startswith(AIRFLOW) for name in parts):
         parts[AIRFLOW] = PartHealth("unknown", "not asked: WINDSOCK_AIRFLOW_URL is not set")
     return parts | {"spool": SPOOL}
+
+
+def _discreet(name: str, part: PartHealth) -> PartHealth:
+    known = part.status != "down" or not name.startswith(AIRFLOW)
+    return part if known else PartHealth("down", "cannot be compared with the log", part.at)
 
 
 async def _database(here: Services) -> dict[str, PartHealth]:

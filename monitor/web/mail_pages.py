@@ -15,9 +15,10 @@ from pydantic import field_validator
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
-from monitor import outbox
+from monitor import event_log, outbox
+from monitor.event_log import Visible
 from monitor.mailer.mailbox import Mailbox, Summary, header
-from monitor.outbox import Kind, State
+from monitor.outbox import Delivery, Kind, State
 from monitor.rules import Channel
 from monitor.web.gate import Reader
 from monitor.web.pages import live
@@ -99,11 +100,23 @@ async def _allowed(here: Services, reader: Reader) -> Allowed | None:
     """
     if reader.visible is None or await here.gate.reads_every_dag(reader):
         return None
-    seen = await here.database.read(
-        lambda connection: outbox.deliveries(connection, MAX_PAGE, visible=reader.visible)
-    )
-    own = {delivery.message_id for delivery in seen}
+    own = await here.database.read(lambda connection: _own(connection, reader.visible))
     return lambda letter: header(letter, "Message-ID") in own
+
+
+def _own(connection: Connection, visible: Visible) -> set[str]:
+    """The Message-IDs of the letters that tell of nothing but what the reader may see."""
+    found = outbox.deliveries(connection, MAX_PAGE, visible=visible)
+    return {delivery.message_id for delivery in found if _is_seen(connection, delivery, visible)}
+
+
+def _is_seen(connection: Connection, delivery: Delivery, visible: Visible) -> bool:
+    """An asset's update, which a notice tells of, names the runs that it began, of whatever DAG."""
+    if delivery.kind is not Kind.NOTICE:
+        return True
+    seqs = outbox.event_seqs(connection, delivery.notification_id, MAX_PAGE)
+    told = event_log.of_seqs(connection, seqs)  # what is forgotten cannot be looked at
+    return len(told) == len(seqs) and told == event_log.of_seqs(connection, seqs, visible)
 
 
 async def _letter(here: Services, reader: Reader, letter_id: str) -> EmailMessage:

@@ -51,7 +51,7 @@ async def dashboard(request: Request, here: Here, reader: PageReader) -> HTMLRes
     shown = await here.database.read(
         lambda connection: _dashboard(connection, reader.visible) | _notices(connection, sight, now)
     )
-    parts = await health.check(here)
+    parts = await health.check(here, sight)
     problem = here.rules.problem
     return render(request, "dashboard.html", reader, parts_health=parts, problem=problem, **shown)
 

@@ -7,8 +7,10 @@ from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
 from monitor.errors import AirflowError
-from monitor.web.gate import NotSignedIn, Reader, TooManyFailures
-from monitor.web.services import Here
+from monitor.tokens import PREFIX, Scope
+from monitor.web.gate import NotSignedIn, Reader, ScopeLacking, TooManyFailures
+from monitor.web.security import SAFE_METHODS
+from monitor.web.services import Here, Services
 
 COOKIE = "windsock_session"
 CSRF_HEADER = "x-csrf-token"
@@ -25,21 +27,35 @@ def address_of(request: Request) -> str:
     return request.client.host if request.client else "unknown"
 
 
+def bearer_of(request: Request) -> str | None:
+    """The bearer token that was sent (RFC 6750 section 2.1): in the header, never in an address."""
+    authorization = request.headers.get("authorization", "")
+    return authorization[len(BEARER) :].strip() if authorization.lower().startswith(BEARER) else None
+
+
 async def identify(request: Request, here: Here) -> Reader:
-    """Who asks. Raises NotSignedIn; 429 and 503 as HTTP errors."""
-    gate = here.gate
-    if gate.open:
-        return Reader()
+    """Who asks, and may: to read, or to do something. Raises NotSignedIn; 403, 429 and 503 as HTTP errors."""
     try:
-        authorization = request.headers.get("authorization", "")
-        if authorization.lower().startswith(BEARER):
-            return await gate.bearer_reader(authorization[len(BEARER) :].strip(), address_of(request))
-        return await gate.session_reader(request.cookies.get(COOKIE, ""))
+        reader = await _who(request, here)
+        reader.require(Scope.READ if request.method in SAFE_METHODS else Scope.ADMIN)
+        return reader
+    except ScopeLacking as lacking:
+        wanted = f'Bearer error="insufficient_scope", scope="{lacking.scope.value}"'  # RFC 6750 section 3.1
+        raise HTTPException(403, str(lacking), {"WWW-Authenticate": wanted}) from None
     except TooManyFailures as many:
         raise HTTPException(429, str(many), {"Retry-After": str(many.seconds)}) from None
     except AirflowError as error:
         detail = f"Airflow cannot be asked what you may read: {error}"
         raise HTTPException(503, detail, {"Retry-After": str(UNREACHABLE_RETRY)}) from None
+
+
+async def _who(request: Request, here: Services) -> Reader:
+    gate, bearer = here.gate, bearer_of(request)
+    if gate.open and not (bearer and bearer.startswith(PREFIX)):
+        return Reader()  # a token that is sent counts even so: what works here works where people sign in
+    if bearer is not None:
+        return await gate.bearer_reader(bearer, address_of(request))
+    return await gate.session_reader(request.cookies.get(COOKIE, ""))
 
 
 async def _api_reader(request: Request, here: Here) -> Reader:

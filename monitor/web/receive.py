@@ -1,4 +1,6 @@
-"""`POST /api/v1/events`: signed batches of events from the plugin (docs/events.md, "Ingest")."""
+"""`POST /api/v1/events`: batches of events, signed by the plugin or sent with a token of the scope ingest
+(docs/events.md, "Ingest").
+"""
 
 import json
 import logging
@@ -17,7 +19,10 @@ from monitor.events.data import OWN
 from monitor.events.values import MAX_ID
 from monitor.ingest import IngestBusy
 from monitor.settings import Settings
+from monitor.tokens import PREFIX, Scope
+from monitor.web.gate import NotSignedIn, ScopeLacking, TooManyFailures
 from monitor.web.problem import problem
+from monitor.web.reader import address_of, bearer_of
 from monitor.web.services import Here, Services
 
 MAX_BODY = 4 * 1024 * 1024  # bytes: a full batch of long tracebacks; more is a mistake or an attack
@@ -35,8 +40,10 @@ logger = logging.getLogger(__name__)
 class Refusal(Exception):
     """The request is refused as a whole."""
 
-    def __init__(self, status: int, reason: str, detail: str) -> None:
+    def __init__(self, status: int, reason: str, detail: str, retry: int | None = None) -> None:
         super().__init__(detail)
+        self.retry = retry
+        """Seconds, for Retry-After."""
         self.status = status
         self.reason = reason
         self.detail = detail
@@ -44,20 +51,24 @@ class Refusal(Exception):
 
 @router.post("/api/v1/events", status_code=202, tags=["events"])
 async def receive(request: Request, here: Here) -> JSONResponse:
-    """Take a batch of CloudEvents, signed as Standard Webhooks says.
+    """Take a batch of CloudEvents, signed as Standard Webhooks says, or with a bearer token of the scope
+    `ingest`.
 
     Answers 202 once everything accepted is durable, with a result for each event, in order.
     """
     try:
         kind = _content_type(request)
+        has_token = await _has_token(request, here)
         body = await _read(request)
         headers = dict(request.headers)
         # In a thread: a signature over 4 MiB and 500 events to check would hold every feed for a while.
-        raws, parsed = await run_in_threadpool(_open, here.settings, kind, headers, body)
+        raws, parsed = await run_in_threadpool(
+            _open, None if has_token else here.settings, kind, headers, body
+        )
         return await _take(here, raws, parsed)
     except Refusal as refusal:
         here.metrics.ingest_refused.labels(refusal.reason).inc()
-        retry = {"Retry-After": str(BUSY_SECONDS)} if refusal.status == 429 else None
+        retry = {"Retry-After": str(refusal.retry)} if refusal.retry else None
         return problem(refusal.status, refusal.detail, retry)
 
 
@@ -66,6 +77,22 @@ def _content_type(request: Request) -> str:
     if kind not in (BATCH, SINGLE):
         raise Refusal(415, "content_type", f"Content-Type: {kind[:80]!r} is not {BATCH} or {SINGLE}")
     return kind
+
+
+async def _has_token(request: Request, here: Services) -> bool:
+    """Whether a Windsock token stands for the signature. Looked at before the body is."""
+    bearer = bearer_of(request)
+    if bearer is None or not bearer.startswith(PREFIX):
+        return False
+    try:
+        token = await here.gate.token(bearer, address_of(request))
+    except NotSignedIn as reason:
+        raise Refusal(401, "token", str(reason)) from None
+    except TooManyFailures as many:
+        raise Refusal(429, "token", str(many), many.seconds) from None
+    if not token.allows(Scope.INGEST):
+        raise Refusal(403, "token", str(ScopeLacking(token, Scope.INGEST)))
+    return True
 
 
 async def _read(request: Request) -> bytes:
@@ -86,10 +113,12 @@ async def _read(request: Request) -> bytes:
 
 
 def _open(
-    settings: Settings, kind: str, headers: dict[str, str], body: bytes
+    settings: Settings | None, kind: str, headers: dict[str, str], body: bytes
 ) -> tuple[list[Any], list[Event | str]]:
-    """Verify, decode and check: the raw values, and for each the event or why it is none."""
-    _verify(settings, headers, body)
+    """Verify, decode and check: the raw values, and for each the event or why it is none. No settings: a
+    token has vouched for the sender."""
+    if settings is not None:
+        _verify(settings, headers, body)
     raws = _decode(kind, body)
     return raws, [_parse(raw) for raw in raws]
 
@@ -143,7 +172,7 @@ async def _take(here: Services, raws: list[Any], parsed: list[Event | str]) -> J
     try:
         taken = iter(await here.ingest.take(events) if events else [])
     except IngestBusy as busy:
-        raise Refusal(429, "busy", f"{busy}; send again in {BUSY_SECONDS} s") from None
+        raise Refusal(429, "busy", f"{busy}; send again in {BUSY_SECONDS} s", BUSY_SECONDS) from None
     results: list[dict[str, str | None]] = []
     for raw, event in zip(raws, parsed, strict=True):
         if isinstance(event, Event):

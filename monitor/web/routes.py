@@ -29,6 +29,8 @@ from monitor.web import (
     silences_api,
     status,
     template_pages,
+    token_pages,
+    tokens_api,
 )
 from monitor.web.hand_over import HandOver
 from monitor.web.prefix import Prefix, prefix_of
@@ -45,6 +47,7 @@ ROUTERS = (
     deliveries_api.router,
     incidents_api.router,
     silences_api.router,
+    tokens_api.router,
     health.router,
     sign_in.router,
     status.router,
@@ -54,6 +57,7 @@ ROUTERS = (
     mail_pages.router,
     settings_page.router,
     template_pages.router,
+    token_pages.router,
     link_silence.router,
     link_acknowledge.router,
     link_unsubscribe.router,

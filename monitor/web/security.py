@@ -38,6 +38,7 @@ MAX_FORM = 65_536  # bytes; the longest is a name, a password and an address to 
 INGEST = "/api/v1/events"  # has a limit of its own (receive.py)
 ONE_CLICK = "/links/unsubscribe/"
 """A mail provider's own button posts there (RFC 8058); no cookie counts, the token is the whole right."""
+STATIC = "/static/"
 PROBES = frozenset({"/livez", "/readyz"})
 
 
@@ -63,6 +64,8 @@ class Security:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+                if not get_route_path(scope).startswith(STATIC):
+                    headers.setdefault("Cache-Control", "no-store")  # each answer is for its reader alone
             await send(message)
 
         if refusal := self._refusal(scope):

@@ -12,6 +12,7 @@ class Server(uvicorn.Server):
     """One app on one address. A feed never ends by itself, and the lifespan ends only after the requests."""
 
     def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        proxies = app.state.services.settings.trusted_proxies
         super().__init__(
             uvicorn.Config(
                 app,
@@ -20,6 +21,8 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=bool(proxies),  # left alone, it would believe whoever asks from this machine
+                forwarded_allow_ips=list(proxies),
                 timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             )
         )

@@ -70,6 +70,7 @@ async def login(
         )
     except TooManyFailures as many:
         return _form(request, here, target, 429, f"Too many failed attempts. Try again in {many.seconds} s.")
+    here.gate.sign_out(request.cookies.get(COOKIE))  # whose it was: that session is not left behind
     answer = redirect(request, target)
     _set_cookie(here, answer, COOKIE, cookie, SESSION_SECONDS, at(request) + "/")
     answer.delete_cookie(FORM_COOKIE, path=at(request) + "/login")

@@ -27,6 +27,8 @@ def load(**values: object) -> Settings:
         ({"airflow_url": "localhost:8080"}, ["WINDSOCK_AIRFLOW_URL", "http://localhost:8080"]),
         ({"airflow_url": "http://localhost:8080"}, ["airflow_username", "airflow_password"]),
         ({"deployment": "a b"}, ["WINDSOCK_DEPLOYMENT", "'a b'"]),
+        ({"trusted_proxies": "10.0.0.1/8"}, ["WINDSOCK_TRUSTED_PROXIES", "host bits", "10.0.0.0/8"]),
+        ({"trusted_proxies": "127.0.0.1, *"}, ["WINDSOCK_TRUSTED_PROXIES", "'*'"]),
         ({"smtp_username": "me@example.com"}, ["smtp_password"]),
         ({"smtp_security": "ssl"}, ["WINDSOCK_SMTP_SECURITY", "starttls"]),
         ({"mail_from": "Windsock"}, ["WINDSOCK_MAIL_FROM", "'Windsock'"]),

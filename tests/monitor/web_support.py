@@ -5,10 +5,12 @@ reader of the feed.
 import json
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import httpx
@@ -25,6 +27,7 @@ from monitor.settings import Settings
 from monitor.web.server import Server
 from tests import wait
 from tests.monitor.conftest import Live
+from tests.sample import run_event
 from tests.served import served
 
 ONE_RUN = re.compile("/dagRuns/[^/]+$")
@@ -145,16 +148,44 @@ def try_to_sign_in(browser: httpx.Client, user: str, password: str, target: str 
     return browser.post("/login", data=form)
 
 
+def follows_the_rights(monitor: Served, reader: "FeedReader", gone: str, come: str) -> bool:
+    """Whether a feed, whose reader may no longer read one DAG and may read another, tells of the other within
+    seconds, and from then on of the first no more."""
+
+    def told() -> list[tuple[str, str]]:
+        return [(event["data"]["dag_id"], event["data"]["run_id"]) for event in reader.events]
+
+    def post(run_id: str) -> None:
+        monitor.post([run_event("running", dag_id, run_id) for dag_id in (gone, come)])
+
+    def is_told_of_come() -> bool:
+        post(f"run_{next(numbers)}")
+        return any(dag_id == come for dag_id, _ in told())
+
+    numbers = count()
+    wait.until(is_told_of_come, f"the feed to tell of {come}")
+    post("the last")
+    wait.until(lambda: (come, "the last") in told(), "the last run in the feed")
+    dags = [dag_id for dag_id, _ in told()]
+    return gone not in dags[dags.index(come) :]
+
+
 class FeedReader:
     """Reads a feed in a thread, by a library that is not ours."""
 
-    def __init__(self, url: str, path: str = "/events", headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        path: str = "/events",
+        headers: dict[str, str] | None = None,
+        verify: ssl.SSLContext | bool = True,
+    ) -> None:
         self.messages: list[ServerSentEvent] = []
         self.ended = threading.Event()
         self.error: Exception | None = None
         self.status = 0
         self._socket: socket.socket
-        self._client = httpx.Client(base_url=url, timeout=20, headers=headers)
+        self._client = httpx.Client(base_url=url, timeout=20, headers=headers, verify=verify)
         self._path = path
         self._open = threading.Event()
         self._thread = threading.Thread(target=self._run, name="feed reader")

@@ -1,0 +1,101 @@
+"""`windsock token`: bearer tokens for programs, made on the monitor's own machine."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Annotated, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from monitor import board, tokens
+from monitor.cli.command import cli, fail, settings_or_exit
+from monitor.clock import utc_now
+from monitor.database import Database
+from monitor.database.migrate import versions
+from monitor.errors import WindsockError
+from monitor.event_log import Visible
+from monitor.tokens import DEFAULT_LIFE, EVERYONE, LONGEST_LIFE, Draft, Scope
+from monitor.web.token_models import MAX_NAME
+
+SHOWN = 500  # tokens in the list
+
+T = TypeVar("T")
+
+commands = typer.Typer(no_args_is_help=True, help="Bearer tokens for programs: create, list, revoke.")
+cli.add_typer(commands, name="token")
+
+
+@commands.command()
+def create(
+    name: Annotated[str, typer.Argument(help="What it is for, for those who look at the list.")],
+    scope: Annotated[
+        list[Scope], typer.Option(help="read: pages, API, feed; admin: effects too; ingest: sends events.")
+    ] = [Scope.READ],  # noqa: B006
+    days: Annotated[int, typer.Option(min=1, max=LONGEST_LIFE.days)] = DEFAULT_LIFE.days,
+    dag_id: Annotated[
+        list[str], typer.Option(help="Globs: what it may read of the DAGs known now. Default: every DAG.")
+    ] = [],  # noqa: B006
+) -> None:
+    """Make a token and print its secret, which is kept nowhere."""
+    if not 0 < len(name.strip()) <= MAX_NAME or "\0" in name:
+        fail(f"name: {name[:40]!r} has {len(name.strip())} signs; give 1 to {MAX_NAME}, none of them NUL")
+
+    def add(connection: Connection) -> tuple[tokens.Token, str]:
+        dags = _chosen(connection, dag_id)
+        draft = Draft(name.strip(), frozenset(scope), dags, timedelta(days=days))
+        return tokens.add(connection, draft, None, utc_now())
+
+    token, secret = _in_database(add)
+    typer.echo(
+        f"token {token.id} until {token.expires_at:%Y-%m-%d}; its secret is shown this once:", err=True
+    )
+    typer.echo(secret)
+
+
+@commands.command("list")
+def list_them() -> None:
+    """Every token, newest first."""
+    found, now = _in_database(lambda connection: tokens.page(connection, EVERYONE, SHOWN)), utc_now()
+    table = Table("id", "secret", "name", "scopes", "by", "DAGs", "state", "until", "last used", box=None)
+    for one in found:
+        used = f"{one.last_used_at:%Y-%m-%d %H:%M}" if one.last_used_at else "never"
+        dags = "every" if one.dags is None else str(len(one.dags))
+        words = (str(one.id), f"{one.prefix}…", one.name, ",".join(sorted(one.scopes)), one.created_by or "–")
+        table.add_row(*map(_plain, words), dags, one.state(now), f"{one.expires_at:%Y-%m-%d}", used)
+    Console().print(table)
+
+
+@commands.command()
+def revoke(token: Annotated[int, typer.Argument(help="The number, as the list shows it.")]) -> None:
+    """End a token now; a running monitor knows of it within seconds, and ends the feeds it holds open."""
+    found = _in_database(lambda connection: tokens.revoke(connection, EVERYONE, token, utc_now()))
+    if found is None:
+        fail(f"there is no token {token}")
+    typer.echo(f"token {found.id} ({found.prefix}…, {found.name!r}) is revoked")
+
+
+def _chosen(connection: Connection, globs: list[str]) -> Visible:
+    return tokens.within(board.every_dag(connection), globs) if globs else None
+
+
+def _plain(text: str) -> str:
+    """Without what rich and a terminal would act on."""
+    return "".join(sign for sign in text if sign.isprintable()).replace("[", r"\[")
+
+
+def _in_database(do: Callable[[Connection], T]) -> T:
+    database = Database(settings_or_exit().database)
+    try:
+        found, needed = versions(database)
+        if found != needed:
+            fail(f"the database has schema {found}, this release needs {needed}: run `windsock migrate`")
+        return database.write_now(do)
+    except WindsockError as refusal:
+        fail(str(refusal))
+    except SQLAlchemyError as error:
+        fail(f"the database cannot be used ({type(error).__name__}): `windsock check` says more")
+    finally:
+        database.close()

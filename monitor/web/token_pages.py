@@ -1,0 +1,95 @@
+"""`/tokens`: the tokens of those who look, a form that makes one, a button that revokes one."""
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import BaseModel, Field, StringConstraints
+from starlette.exceptions import HTTPException
+
+from monitor import tokens
+from monitor.tokens import DEFAULT_LIFE, LONGEST_LIFE, Scope
+from monitor.web.gate import Reader
+from monitor.web.prefix import redirect
+from monitor.web.querying import MAX_NAME, Id, Paged
+from monitor.web.reader import PageReader, require_csrf
+from monitor.web.rendering import render
+from monitor.web.services import Here, Services
+from monitor.web.token_making import make, revoke, whose
+from monitor.web.token_models import TokenName
+
+DAYS = (7, 30, DEFAULT_LIFE.days, LONGEST_LIFE.days)
+SCOPES = {
+    Scope.READ: "pages, API and feed",
+    Scope.ADMIN: "effects too: resend, silence, acknowledge, tokens",
+    Scope.INGEST: "sends events, of any DAG",
+}
+
+router = APIRouter(prefix="/tokens", include_in_schema=False)
+
+
+class TokenForm(BaseModel):
+    name: TokenName
+    scope: list[Scope] = []
+    days: int = Field(DEFAULT_LIFE.days, ge=1, le=LONGEST_LIFE.days)
+    dags: Annotated[str, StringConstraints(max_length=MAX_NAME)] = ""
+
+
+@router.get("")
+async def all_of_them(
+    request: Request, here: Here, reader: PageReader, query: Annotated[Paged, Query()]
+) -> HTMLResponse:
+    """One's own, newest first; everybody's for those who may read every DAG."""
+    return await _page(request, here, reader, query=query)
+
+
+@router.post("")
+async def make_one(
+    request: Request, here: Here, reader: PageReader, form: Annotated[TokenForm, Form()]
+) -> HTMLResponse:
+    """Make a token. The answer is the page itself, not a redirect: the secret stands in it and is kept
+    nowhere, so no other address could show it."""
+    await require_csrf(request, reader)
+    if not form.scope:
+        return await _page(request, here, reader, 422, problem="scope: choose what the token is for")
+    globs = form.dags.replace(",", " ").split()
+    try:
+        _, secret = await make(
+            here, reader, form.name, frozenset(form.scope), timedelta(days=form.days), globs
+        )
+    except HTTPException as refusal:
+        return await _page(request, here, reader, refusal.status_code, problem=refusal.detail)
+    return await _page(request, here, reader, 201, secret=secret)
+
+
+@router.post("/{token_id}/revoke")
+async def revoke_one(request: Request, here: Here, reader: PageReader, token_id: Id) -> RedirectResponse:
+    """The button beside a token."""
+    await require_csrf(request, reader)
+    await revoke(here, reader, token_id)
+    return redirect(request, "/tokens")
+
+
+async def _page(
+    request: Request,
+    here: Services,
+    reader: Reader,
+    status: int = 200,
+    query: Paged | None = None,
+    problem: str | None = None,
+    secret: str | None = None,
+) -> HTMLResponse:
+    theirs, asked = await whose(here, reader), query or Paged()
+    found = await here.database.read(
+        lambda connection: tokens.page(connection, theirs, asked.limit, asked.cursor)
+    )
+    following = found[-1].id if len(found) == asked.limit else None
+    shown: dict[str, Any] = {
+        "tokens": found,
+        "next": following,
+        "now": here.clock(),
+        "problem": problem,
+        "secret": secret,
+    }
+    return render(request, "tokens.html", reader, status, days=DAYS, scopes=SCOPES, **shown)

@@ -1,0 +1,54 @@
+"""Tokens for programs: make one, list them, revoke one."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from monitor import tokens
+from monitor.clock import Clock
+from monitor.web.answers import PROBLEMS
+from monitor.web.querying import Id, Paged
+from monitor.web.reader import ApiReader, require_csrf
+from monitor.web.services import Here
+from monitor.web.token_making import make, revoke, whose
+from monitor.web.token_models import NewToken, Token, TokenMade, TokenPage
+
+router = APIRouter(
+    prefix="/api/v1/tokens",
+    tags=["tokens"],
+    responses=PROBLEMS | {403: {"description": "The token that was sent lacks a scope; the detail names it"}},
+)
+
+
+@router.get("", response_model=TokenPage)
+async def all_tokens(here: Here, reader: ApiReader, query: Annotated[Paged, Query()]) -> dict[str, Any]:
+    """Your tokens, newest first; everybody's for those who may read every DAG."""
+    theirs = await whose(here, reader)
+    found = await here.database.read(
+        lambda connection: tokens.page(connection, theirs, query.limit, query.cursor)
+    )
+    following = found[-1].id if len(found) == query.limit else None
+    return {"tokens": [told(one, here.clock) for one in found], "next": following}
+
+
+@router.post("", status_code=201, response_model=TokenMade)
+async def make_one(
+    request: Request, answer: Response, here: Here, reader: ApiReader, given: NewToken
+) -> dict[str, Any]:
+    """Make a token. The answer holds its secret, this once; it reads what you may read now, and no more."""
+    await require_csrf(request, reader)
+    made, secret = await make(here, reader, given.name, given.scopes, given.expires_in, given.dags)
+    answer.headers["Cache-Control"] = "no-store"
+    return told(made, here.clock) | {"secret": secret}
+
+
+@router.delete("/{token_id}", response_model=Token)
+async def revoke_one(request: Request, here: Here, reader: ApiReader, token_id: Id) -> dict[str, Any]:
+    """Revoke a token: it counts no more, and the feeds that it holds open end."""
+    await require_csrf(request, reader)
+    return told(await revoke(here, reader, token_id), here.clock)
+
+
+def told(token: tokens.Token, clock: Clock) -> dict[str, Any]:
+    dags = None if token.dags is None else len(token.dags)
+    return vars(token) | {"scopes": sorted(token.scopes), "dags": dags, "state": token.state(clock())}

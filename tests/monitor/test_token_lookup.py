@@ -1,0 +1,61 @@
+"""How often the database is asked about a token: a thousand feeds ask for their rights before each page."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import event
+
+from monitor import tokens
+from monitor.database import Database
+from monitor.tokens import Draft, Scope
+from monitor.web import token_lookup
+from monitor.web.token_lookup import LOOKUP_SECONDS, TokenLookup
+from tests.monitor.conftest import NOW, FakeClock
+
+
+class Queries:
+    """Counts what is read of tokens."""
+
+    def __init__(self, database: Database) -> None:
+        self.number = 0
+        event.listen(database.engine, "before_cursor_execute", self._count)
+
+    def _count(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
+        self.number += statement.startswith("SELECT tokens")
+
+
+@pytest.fixture
+def secret(database: Database) -> str:
+    draft = Draft("t", frozenset({Scope.READ}), None)
+    return database.write_now(lambda connection: tokens.add(connection, draft, None, NOW))[1]
+
+
+def test_many_ask_once(database: Database, secret: str, clock: FakeClock) -> None:
+    lookup, queries = TokenLookup(database, clock), Queries(database)
+
+    async def ask() -> None:
+        found = await asyncio.gather(*(lookup.find(secret) for _ in range(1_000)))
+        assert {token.name for token in found if token} == {"t"}
+        assert queries.number == 1
+        clock.forward(LOOKUP_SECONDS)
+        await asyncio.gather(*(lookup.find(secret) for _ in range(1_000)))
+        assert queries.number == 2
+        lookup.forget()
+        await lookup.find(secret)
+        assert queries.number == 3
+
+    asyncio.run(ask())
+
+
+def test_guesses_take_no_place(database: Database, secret: str, clock: FakeClock) -> None:
+    lookup, queries = TokenLookup(database, clock), Queries(database)
+
+    async def guess() -> None:
+        await lookup.find(secret)
+        for number in range(token_lookup.MAX_KNOWN // 20):
+            assert await lookup.find(f"wst_guess{number}") is None
+        before = queries.number
+        await lookup.find(secret)
+        assert queries.number == before  # it is still known
+
+    asyncio.run(guess())

@@ -1,0 +1,169 @@
+"""What is kept of Windsock's tokens, on both databases."""
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from monitor import tokens
+from monitor.database import Database
+from monitor.tokens import EVERYONE, Draft, NoSuchDag, Scope, Token, TooManyTokens, Whose
+from tests.monitor.conftest import NOW
+
+ETL, PAYROLL = ("local", "etl"), ("local", "payroll")
+READ = Draft("screen", frozenset({Scope.READ}), frozenset({ETL, PAYROLL}))
+EVERY = Draft("every", frozenset({Scope.ADMIN, Scope.INGEST}), None)
+
+
+def add(database: Database, draft: Draft = READ, owner: str | None = "alice") -> tuple[Token, str]:
+    return database.write_now(lambda connection: tokens.add(connection, draft, owner, NOW))
+
+
+def find(database: Database, secret: str) -> Token | None:
+    return database.read_now(lambda connection: tokens.of_hash(connection, tokens.hash_of(secret)))
+
+
+def test_a_token_is_found_by_its_secret_which_is_kept_nowhere(database: Database) -> None:
+    made, secret = add(database)
+    assert secret.startswith("wst_")
+    assert len(secret) == 47  # wst_ and 32 bytes in base64url
+    assert find(database, secret) == made
+    assert find(database, secret + "x") is None
+    assert (made.dags, made.expires_at) == (READ.dags, NOW + timedelta(days=90))
+    kept = database.read_now(lambda connection: str(connection.execute(text("SELECT * FROM tokens")).all()))
+    assert secret not in kept
+    assert secret[tokens.SHOWN_SIGNS :] not in kept
+
+
+def test_every_dag_is_another_thing_than_none(database: Database) -> None:
+    assert add(database, EVERY)[0].dags is None
+    nothing = Draft("nothing", READ.scopes, frozenset())
+    _, secret = add(database, nothing)
+    found = find(database, secret)
+    assert found is not None
+    assert found.dags == frozenset()
+
+
+def test_it_ends_by_itself_and_by_hand(database: Database) -> None:
+    made, secret = add(database)
+    assert made.ended(NOW) is None
+    assert "expired" in str(made.ended(NOW + tokens.DEFAULT_LIFE))
+    mine, others = Whose(owner="alice"), Whose(owner="bob")
+    assert database.write_now(lambda c: tokens.revoke(c, others, made.id, NOW)) is None
+    revoked = database.write_now(lambda c: tokens.revoke(c, mine, made.id, NOW))
+    assert revoked is not None
+    assert revoked.state(NOW) == "revoked"
+    later = database.write_now(lambda c: tokens.revoke(c, EVERYONE, made.id, NOW + timedelta(days=1)))
+    assert later == revoked == find(database, secret)
+
+
+def test_each_sees_the_own_ones(database: Database) -> None:
+    mine, machine = add(database)[0], add(database, EVERY, None)[0]
+
+    def seen(whose: Whose) -> list[int]:
+        return [one.id for one in database.read_now(lambda c: tokens.page(c, whose, 10))]
+
+    assert seen(EVERYONE) == [machine.id, mine.id]
+    assert seen(Whose(owner="alice")) == [mine.id]
+    assert seen(Whose(owner=None)) == [machine.id]
+    assert seen(Whose(owner="bob")) == []
+
+
+def test_its_use_is_noted_once_a_minute(database: Database) -> None:
+    made, secret = add(database)
+    for seconds, noted in ((0, 0), (59, 0), (60, 60)):
+        moment = NOW + timedelta(seconds=seconds)
+        database.write_now(partial(tokens.used, token_id=made.id, now=moment))
+        found = find(database, secret)
+        assert found is not None
+        assert found.last_used_at == NOW + timedelta(seconds=noted)
+
+
+def test_it_loses_what_its_creator_loses(database: Database) -> None:
+    _, few = add(database)
+    _, every = add(database, EVERY)
+    _, others = add(database, READ, "bob")
+    lost = database.write_now(lambda c: tokens.narrow(c, "alice", frozenset({PAYROLL, ("local", "new")})))
+    assert len(lost) == 2
+    found = [find(database, secret) for secret in (few, every, others)]
+    assert [one.dags for one in found if one] == [{PAYROLL}, {PAYROLL, ("local", "new")}, READ.dags]
+    assert (
+        database.write_now(lambda c: tokens.narrow(c, "alice", frozenset({PAYROLL, ("local", "new")}))) == []
+    )
+
+
+def test_there_is_an_end_of_them(database: Database) -> None:
+    database.write_now(lambda c: [tokens.add(c, READ, "alice", NOW) for _ in range(tokens.MOST)])
+    with pytest.raises(TooManyTokens, match="revoke one"):
+        add(database)
+    add(database, READ, "bob")
+
+
+def test_old_ones_are_forgotten_when_one_is_made(database: Database) -> None:
+    made, _ = add(database)
+    much_later = made.expires_at + tokens.KEPT + timedelta(seconds=1)
+    database.write_now(lambda c: tokens.add(c, READ, "alice", much_later))
+    assert made.id not in [one.id for one in database.read_now(lambda c: tokens.page(c, EVERYONE, 10))]
+
+
+def test_globs_choose_among_what_may_be_read() -> None:
+    known = frozenset({ETL, PAYROLL, ("emea", "etl")})
+    assert tokens.within(known, ["etl"]) == {ETL, ("emea", "etl")}
+    assert tokens.within(known, ["p*", "etl"]) == known
+    with pytest.raises(NoSuchDag, match="'elt'"):
+        tokens.within(known, ["etl", "elt"])
+
+
+def test_admin_reads_and_ingest_does_not() -> None:
+    def allowed(*scopes: Scope) -> set[str]:
+        token = Token(1, "wst_", "t", frozenset(scopes), None, None, NOW, NOW, None, None)
+        return {scope.value for scope in Scope if token.allows(scope)}
+
+    assert allowed(Scope.ADMIN) == {"admin", "read"}
+    assert allowed(Scope.READ) == {"read"}
+    assert allowed(Scope.INGEST) == {"ingest"}
+
+
+def windsock(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    environment = kept | {"WINDSOCK_HOME": str(home), "WINDSOCK_AUTH": "none", "COLUMNS": "200"}
+    command = [sys.executable, "-c", "from monitor.cli import main; main()", *arguments]
+    return subprocess.run(
+        command,
+        env=environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_the_command_makes_lists_and_revokes(tmp_path: Path) -> None:
+    too_soon = windsock(tmp_path, "token", "list")
+    assert (too_soon.returncode, "run `windsock migrate`" in too_soon.stderr) == (1, True)
+    assert windsock(tmp_path, "migrate").returncode == 0
+    made = windsock(tmp_path, "token", "create", "the [red]wall", "--scope", "read", "--scope", "ingest")
+    assert made.returncode == 0, made.stderr
+    secret = made.stdout.strip()
+    database = Database(f"sqlite:///{tmp_path / 'windsock.db'}")
+    token = find(database, secret)
+    database.close()
+    assert token is not None
+    assert token.scopes == {Scope.READ, Scope.INGEST}
+    assert token.created_by is None
+    assert token.dags is None
+    listed = windsock(tmp_path, "token", "list").stdout
+    assert "the [red]wall" in listed
+    assert token.prefix in listed
+    assert secret not in listed
+    assert windsock(tmp_path, "token", "revoke", str(token.id)).returncode == 0
+    assert "revoked" in windsock(tmp_path, "token", "list").stdout
+    missing = windsock(tmp_path, "token", "revoke", "99")
+    assert (missing.returncode, "no token 99" in missing.stderr) == (1, True)
+    misspelt = windsock(tmp_path, "token", "create", "x", "--dag-id", "elt")
+    assert (misspelt.returncode, "'elt'" in misspelt.stderr) == (1, True)
