@@ -2,10 +2,10 @@
 
 import os
 
-from monitor.cli import ask, serve, state
+from monitor.cli import ask, serve, state, tail
 from monitor.cli.command import cli
 
-__all__ = ["ask", "main", "serve", "state"]
+__all__ = ["ask", "main", "serve", "state", "tail"]
 
 PRIVATE = 0o077  # the log, the mailbox and the secrets are nobody else's to read on this machine
 
