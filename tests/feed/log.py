@@ -15,7 +15,7 @@ from tests.sample import run_event, task_event
 
 BATCH = 5_000  # events a transaction
 AWKWARD = "Zürich \u2028 \u0085 🌬 line\r\nend: data: id: x"
-"""What parsers trip over: line ends that are none, more than one byte a character, what looks like a field."""
+"""What parsers trip over: line ends that are none, characters of several bytes, what looks like a field."""
 TEMPLATES = [
     parse_event(told)
     for told in (
@@ -40,13 +40,12 @@ class Log:
 
     def append(self, count: int, received_at: datetime | None = None) -> None:
         """So many new events, of several types in turn."""
-        made = self._events()
-        left = count
-        while left:
-            batch = list(islice(made, min(left, BATCH)))
-            moment = received_at or utc_now()
-            self._database.write_now(lambda connection, b=batch, m=moment: event_log.append(connection, b, m))
-            left -= len(batch)
+        made = islice(self._events(), count)
+        while batch := list(islice(made, BATCH)):
+            self._write(batch, received_at or utc_now())
+
+    def _write(self, batch: list[Event], moment: datetime) -> None:
+        self._database.write_now(lambda connection: event_log.append(connection, batch, moment))
 
     def _events(self) -> Iterator[Event]:
         while True:
