@@ -56,8 +56,9 @@ def tail(
     state: Annotated[list[str], typer.Option(help=GLOBS)] = [],  # noqa: B006
     asset: Annotated[list[str], typer.Option(help="Globs of assets' URIs.")] = [],  # noqa: B006
     since: Annotated[
-        str, typer.Option(parser=_moment, metavar="MOMENT|DURATION", help="What the log has since then (2h).")
-    ] = "",
+        str | None,
+        typer.Option(parser=_moment, metavar="MOMENT|DURATION", help="What the log has since then (2h)."),
+    ] = None,
     after: Annotated[
         str, typer.Option(metavar="CURSOR", help="What follows a cursor (`id` of --json).")
     ] = "",
