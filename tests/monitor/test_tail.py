@@ -1,24 +1,21 @@
 """The feed's own client: parsing, resuming across a restart, and a line for a terminal."""
 
 import asyncio
-import io
 import json
 import threading
 from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
-from monitor import tail
 from monitor.settings import Settings
 from monitor.tail import Message, TailRefused, follow, parse, render
 from tests import wait
-from tests.monitor.web_support import Served, serving
+from tests.monitor.web_support import serving
 from tests.sample import asset_event, event, run_event, task_event
 
 DEADLINE = 30.0
@@ -138,22 +135,3 @@ def test_a_reset_is_said() -> None:
     line = render(Message("reset", "e-0", {"reason": "the cursor is of another log", "cursor": "e-0"})).plain
     assert "missed" in line
     assert "another log" in line
-
-
-def test_json_is_one_object_a_line(settings: Settings) -> None:
-    out = io.StringIO()
-
-    async def read(monitor: Served) -> None:
-        showing = asyncio.create_task(
-            tail.show(monitor.url, {"since": "2020-01-01T00:00:00Z"}, None, True, Console(file=out))
-        )
-        await asyncio.to_thread(wait.until, lambda: out.getvalue().count("\n") == 2, "two lines")
-        showing.cancel()
-        with suppress(asyncio.CancelledError):
-            await showing
-
-    with serving(settings) as monitor:
-        batch = [run_event("running"), run_event("success")]
-        monitor.post(batch)
-        asyncio.run(asyncio.wait_for(read(monitor), DEADLINE))
-    assert [json.loads(line)["data"] for line in out.getvalue().splitlines()] == batch

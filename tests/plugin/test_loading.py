@@ -80,6 +80,8 @@ def test_the_wheel_installs_over_airflow_and_loads_once(tmp_path: Path, configur
     python = tmp_path / "venv" / "bin" / "python"
     run([uv(), "pip", "install", "--quiet", "--no-deps", "--python", python, wheel])
     (packages,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    run([python, "-c", "from windsock.client import Feed; Feed('http://localhost:8090')"])  # without Airflow
+    assert (packages / "windsock" / "py.typed").exists()
     (packages / "airflow.pth").write_text("\n".join(site.getsitepackages()) + "\n")
 
     (tmp_path / "empty").mkdir()

@@ -1,0 +1,136 @@
+"""One connection to the feed: the request, and the answer's bytes as they come.
+
+Proxy variables of the environment are not followed, nor are redirects: a bearer token goes to the host that
+was named, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from windsock.client.errors import Away, FeedError, FeedRefused
+from windsock.client.formats import NDJSON, SERVER_SENT_EVENTS
+from windsock.client.pace import retry_after
+
+CONNECT_SECONDS = 10.0
+CHUNK = 64 * 1024  # bytes taken at once: all that is held besides the message under way
+MAX_REASON = 64 * 1024  # bytes of a refusal that are read for its reason
+LATER = {408, 425, 429}  # 4xx that ask for another attempt; of 5xx all do
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a monitor is; `path` is a proxy's prefix, without a slash at its end."""
+
+    url: str
+    tls: bool
+    host: str
+    port: int | None
+    path: str
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Raises ValueError that names what is wrong."""
+        parts = urlsplit(url)
+        remedy = f"url: {url!r} is not an address such as https://windsock.example.com"
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(remedy)
+        if parts.username is not None:
+            raise ValueError(
+                "url: names a user; give a token instead"
+            )  # not repeated: it may hold a password
+        if parts.query or parts.fragment:
+            raise ValueError(f"{remedy}; filters are parameters of their own")
+        return cls(url, parts.scheme == "https", parts.hostname, parts.port, parts.path.rstrip("/"))
+
+
+class Connection:
+    """Connected once it is made. Raises Away, or FeedError where the monitor's certificate is not trusted."""
+
+    def __init__(self, address: Address, context: ssl.SSLContext | None, silence: float) -> None:
+        self._address = address
+        self._http = _connection(address, context)
+        self._answer: http.client.HTTPResponse | None = None
+        try:
+            self._http.connect()
+        except ssl.SSLCertVerificationError as error:
+            self._http.close()
+            raise FeedError(f"{address.url}: {error.verify_message}; ca_file names who is trusted") from error
+        except (OSError, http.client.HTTPException) as error:
+            self._http.close()
+            raise _away(error) from error
+        self._socket: socket.socket = self._http.sock  # http.client lets go of it once the answer has begun
+        self._socket.settimeout(silence)
+
+    def ask(self, query: str, headers: Mapping[str, str]) -> str:
+        """Ask for the feed; answers the form that it comes in. Raises Away, FeedRefused."""
+        try:
+            self._http.request("GET", f"{self._address.path}/events{query}", headers=dict(headers))
+            self._answer = self._http.getresponse()
+            return self._checked(self._answer)
+        except (OSError, http.client.HTTPException) as error:
+            raise _away(error) from error
+
+    def _checked(self, answer: http.client.HTTPResponse) -> str:
+        if answer.status >= 500 or answer.status in LATER:
+            raise Away(_reason(answer), retry_after(answer.getheader("Retry-After")))
+        form = answer.headers.get_content_type()
+        if answer.status == 200 and form in (SERVER_SENT_EVENTS, NDJSON):
+            return form
+        if answer.status == 200:
+            reason = f"answers with {form}, which is no feed: is this the monitor's address?"
+        elif to := answer.getheader("Location"):
+            reason = f"redirects to {to}; give that address, without /events"
+        else:
+            reason = _reason(answer)
+        raise FeedRefused(f"{self._address.url}: {reason}", answer.status)
+
+    def chunks(self) -> Iterator[bytes]:
+        """The answer's bytes until it ends. Raises Away where it breaks off, or is silent for too long."""
+        assert self._answer is not None, "ask() comes first"  # noqa: S101
+        try:
+            while chunk := self._answer.read1(CHUNK):
+                yield chunk
+        except (OSError, http.client.HTTPException) as error:
+            raise _away(error) from error
+
+    def shut(self) -> None:
+        """Wake whoever reads: it finds the end. From any thread."""
+        with suppress(OSError):  # it is closed already
+            # The plain socket's own: an SSLSocket's would forget its keys under the hands of who reads.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Only from the thread that reads."""
+        if self._answer:
+            self._answer.close()
+        self._http.close()
+        self._socket.close()
+
+
+def _connection(address: Address, context: ssl.SSLContext | None) -> http.client.HTTPConnection:
+    if address.tls:
+        return http.client.HTTPSConnection(
+            address.host, address.port, timeout=CONNECT_SECONDS, context=context
+        )
+    return http.client.HTTPConnection(address.host, address.port, timeout=CONNECT_SECONDS)
+
+
+def _away(error: Exception) -> Away:
+    return Away(f"{type(error).__name__}: {error}")
+
+
+def _reason(answer: http.client.HTTPResponse) -> str:
+    """The monitor's own words (RFC 9457), where there are any."""
+    try:
+        told = json.loads(answer.read(MAX_REASON))["detail"]
+    except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
+        told = answer.reason
+    return f"{answer.status} {told}"

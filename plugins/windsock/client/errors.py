@@ -1,0 +1,25 @@
+"""What ends an iteration, and what only interrupts it."""
+
+from __future__ import annotations
+
+
+class FeedError(Exception):
+    """The feed cannot be read, and trying again would not help. The message says what to mend."""
+
+
+class FeedRefused(FeedError):
+    """The monitor, or what stands before it, refuses this reader, this filter or this cursor."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+        """The HTTP status of the answer."""
+
+
+class Away(Exception):
+    """Nobody answers, the connection was lost, or the answer is "later". Never leaves this package."""
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds, as the answer asks for; 0: it asks for nothing."""

@@ -1,0 +1,85 @@
+"""The two forms in which a feed is told, read as they come: Server-Sent Events, and one JSON object a line.
+
+Both give pairs: the cursor as it stands then, and an item, or None for a heartbeat. A message that was cut
+off in the middle gives nothing, so the place behind it is never taken for one that has been read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from windsock.client.errors import FeedError
+from windsock.client.records import Item, event, reset, unreadable
+
+SERVER_SENT_EVENTS = "text/event-stream"
+NDJSON = "application/x-ndjson"
+MAX_LINE = 16 * 1024 * 1024  # bytes: four times the largest request that the monitor takes events by
+
+Told = Iterator[tuple[str, Item | None]]
+
+
+def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Whole lines, without their ends; what follows the last end is none. Raises FeedError for one that is
+    too long to be the monitor's."""
+    begun: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        begun.append(chunk)
+        size += len(chunk)
+        if b"\n" in chunk:
+            *whole, rest = b"".join(begun).split(b"\n")
+            yield from (line.removesuffix(b"\r") for line in whole)
+            begun, size = [rest], len(rest)
+        if size > MAX_LINE:
+            raise FeedError(f"a line is longer than {MAX_LINE} bytes: this is no Windsock monitor")
+
+
+def server_sent_events(told: Iterable[bytes], cursor: str, on_retry: Callable[[float], None]) -> Told:
+    """As the HTML standard (9.2.6) reads them. `retry:` is handed on, in seconds."""
+    kind, begun = "", cursor
+    data: list[bytes] = []
+    for line in told:
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if not line:
+            cursor = begun  # only now: what is cut off before its end was not told
+            yield cursor, _item(cursor, kind, b"\n".join(data)) if data else None
+            kind, data = "", []
+        elif name == b"data":
+            data.append(value)
+        elif name == b"event":
+            kind = value.decode()
+        elif name == b"id":
+            begun = value.decode()
+        elif name == b"retry" and value.isdigit():
+            on_retry(int(value) / 1000)
+
+
+def _item(cursor: str, kind: str, data: bytes) -> Item:
+    told = _decode(cursor, data)
+    return reset(cursor, told) if kind == "reset" else event(cursor, told)
+
+
+def ndjson(told: Iterable[bytes], cursor: str) -> Told:
+    """`{"id": …, "event": {…}}`, `{"id": …, "reset": {…}}`, or, for a heartbeat, `{"id": …}`."""
+    for line in told:
+        if not line:
+            continue
+        message = _decode(cursor, line)
+        try:
+            cursor = message["id"]
+        except (KeyError, TypeError) as error:
+            raise unreadable(cursor, message, error) from error
+        if "event" in message:
+            yield cursor, event(cursor, message["event"])
+        else:
+            yield cursor, reset(cursor, message["reset"]) if "reset" in message else None
+
+
+def _decode(cursor: str, data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise unreadable(cursor, data, error) from error

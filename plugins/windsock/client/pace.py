@@ -1,0 +1,52 @@
+"""How long to wait before the feed is asked for again."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+
+FIRST_WAIT = 1.0  # seconds, until the monitor's `retry:` says otherwise; it doubles from there
+SHORTEST_WAIT = 0.1  # seconds; `retry: 0` would make a busy loop of an outage
+LONGEST_WAIT = 30.0  # seconds; how late, at most, a monitor that is back again is noticed
+LONGEST_ASKED = 300.0  # seconds; more of a pause than this Retry-After is not given
+JITTER = 0.5  # of the wait, on top of it, so that many readers do not come back together
+DOUBLINGS = 16  # more would overflow, and the bound is reached long before
+
+
+class Pace:
+    """Doubles with each attempt that brings nothing, with jitter."""
+
+    def __init__(self) -> None:
+        self._first = FIRST_WAIT
+        self._failures = 0
+
+    def retry(self, seconds: float) -> None:
+        """The monitor's own wish, from `retry:`."""
+        self._first = min(max(seconds, SHORTEST_WAIT), LONGEST_WAIT)
+
+    def heard(self) -> None:
+        """The feed told something: the next interruption is a first one."""
+        self._failures = 0
+
+    def wait(self, at_least: float = 0.0) -> float:
+        """Seconds before the next attempt; counts the one that has just ended."""
+        wait = min(LONGEST_WAIT, self._first * 2.0 ** min(self._failures, DOUBLINGS))
+        self._failures += 1
+        spread = random.uniform(1, 1 + JITTER)  # noqa: S311 (spreads load, keeps no secret)
+        return max(wait, min(at_least, LONGEST_ASKED)) * spread
+
+
+def retry_after(header: str | None, now: datetime | None = None) -> float:
+    """Seconds that a Retry-After (RFC 9110, 10.2.3) asks for, a number or a date; 0 where it says nothing."""
+    if header is None:
+        return 0.0
+    if header.strip().isdigit():
+        return float(header)
+    try:
+        moment = parsedate_to_datetime(header)
+    except ValueError:
+        return 0.0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return max((moment - (now or datetime.now(timezone.utc))).total_seconds(), 0.0)
