@@ -17,13 +17,13 @@ from monitor.events.data import OWN
 from monitor.events.values import MAX_ID
 from monitor.ingest import IngestBusy
 from monitor.settings import Settings
+from monitor.web.ingest_told import ANSWERS, BATCH, MAX_BATCH, REQUEST, SINGLE, Receipt
+from monitor.web.prefix import at
 from monitor.web.problem import problem
+from monitor.web.problem_kinds import SIGNATURE
 from monitor.web.services import Here, Services
 
 MAX_BODY = 4 * 1024 * 1024  # bytes: a full batch of long tracebacks; more is a mistake or an attack
-MAX_BATCH = 500  # events: keeps one write transaction short
-BATCH = "application/cloudevents-batch+json"
-SINGLE = "application/cloudevents+json"
 BUSY_SECONDS = 2  # what Retry-After asks of a sender while the queue is full
 
 STATUSES = ("accepted", "duplicate", "rejected")
@@ -42,7 +42,14 @@ class Refusal(Exception):
         self.detail = detail
 
 
-@router.post("/api/v1/events", status_code=202, tags=["events"])
+@router.post(
+    "/api/v1/events",
+    status_code=202,
+    tags=["events"],
+    operation_id="sendEvents",
+    responses={**ANSWERS, 202: {**ANSWERS[202], "model": Receipt}},
+    openapi_extra=REQUEST,
+)
 async def receive(request: Request, here: Here) -> JSONResponse:
     """Take a batch of CloudEvents, signed as Standard Webhooks says.
 
@@ -58,7 +65,8 @@ async def receive(request: Request, here: Here) -> JSONResponse:
     except Refusal as refusal:
         here.metrics.ingest_refused.labels(refusal.reason).inc()
         retry = {"Retry-After": str(BUSY_SECONDS)} if refusal.status == 429 else None
-        return problem(refusal.status, refusal.detail, retry)
+        special = SIGNATURE if refusal.status == SIGNATURE.status else None
+        return problem(refusal.status, refusal.detail, retry, at(request), special)
 
 
 def _content_type(request: Request) -> str:
