@@ -99,7 +99,7 @@ def _problem(status: int) -> dict[str, Any]:
 
 PROBLEMS = problems(401, 421, 422, 429, 500, 503)
 """What every endpoint that wants a reader can answer."""
-WRITING = PROBLEMS | problems(403, 411, 413)
+WRITING = PROBLEMS | problems(400, 403, 411, 413)
 """And one that changes something."""
 
 _TAG_HEADERS = {

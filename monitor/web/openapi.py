@@ -38,7 +38,7 @@ SCHEMES: dict[str, dict[str, Any]] = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": "A program's: a JWT of Airflow (`POST /auth/token` there), or a Windsock token: `wst_…`.",
+        "description": "A program's: Airflow's JWT (`POST /auth/token` there), or a Windsock token, `wst_…`.",
     },
 }
 IF_NONE_MATCH: dict[str, Any] = {

@@ -17,6 +17,7 @@ from monitor.web.rendering import render
 
 CONTENT_TYPE = "application/problem+json"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+UNREADABLE = "There was an error parsing the body"  # FastAPI's words for what is no UTF-8
 MAX_ERRORS = 20  # of one request that are told: enough to mend it, whatever somebody sends
 MAX_VALUE = 100  # characters of a wrong value that its message repeats
 
@@ -60,8 +61,10 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         headers["Allow"] = ", ".join(_allowed(request))
     more = {"errors": error.mistakes} if isinstance(error, Invalid) else {}
     detail = str(error.detail)
-    if detail == HTTPStatus(error.status_code).phrase:  # the framework's own: say what was asked for
+    if detail == HTTPStatus(error.status_code).phrase:  # Starlette's own: say what was asked for
         detail = f"{detail}: {request.method} {path_of(request)}"
+    elif detail == UNREADABLE:
+        detail = "the body cannot be read: send JSON in UTF-8"
     return answer_error(request, error.status_code, detail, headers, **more)
 
 
@@ -114,9 +117,9 @@ def _mistake(error: Mapping[str, Any]) -> Mistake:
 
 def _name(mistake: Mistake) -> str:
     """The field of a mistake, in words."""
-    return str(
-        mistake.get("parameter") or mistake["pointer"].removeprefix("#/").replace("/", ".") or "the body"
-    )
+    if "parameter" in mistake:
+        return str(mistake["parameter"])
+    return str(mistake["pointer"])[2:].replace("/", ".") or "the body"
 
 
 def _pointer(path: Sequence[object]) -> str:

@@ -1,6 +1,7 @@
 """The parameter types by which a handler says that it wants to know who asks."""
 
 import hmac
+import re
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -14,6 +15,7 @@ COOKIE = "windsock_session"
 CSRF_HEADER = "x-csrf-token"
 CSRF_FIELD = "csrf"
 BEARER = "bearer "
+TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
 UNREACHABLE_RETRY = 10  # seconds, in Retry-After: Airflow may only be restarting
 
 
@@ -25,6 +27,14 @@ def address_of(request: Request) -> str:
     return request.client.host if request.client else "unknown"
 
 
+def _token(authorization: str) -> str:
+    """Raises NotSignedIn where it is none by its form: it is handed on in a header, which takes no other."""
+    token = authorization[len(BEARER) :].strip()
+    if not TOKEN.fullmatch(token):
+        raise NotSignedIn("what follows Bearer is no token (RFC 6750: letters, digits and -._~+/=)")
+    return token
+
+
 async def identify(request: Request, here: Here) -> Reader:
     """Who asks. Raises NotSignedIn; 429 and 503 as HTTP errors."""
     gate = here.gate
@@ -33,7 +43,7 @@ async def identify(request: Request, here: Here) -> Reader:
     try:
         authorization = request.headers.get("authorization", "")
         if authorization.lower().startswith(BEARER):
-            return await gate.bearer_reader(authorization[len(BEARER) :].strip(), address_of(request))
+            return await gate.bearer_reader(_token(authorization), address_of(request))
         return await gate.session_reader(request.cookies.get(COOKIE, ""))
     except TooManyFailures as many:
         raise HTTPException(429, str(many), {"Retry-After": str(many.seconds)}) from None

@@ -36,12 +36,13 @@ EXAMPLES: list[JsonValue] = [
         "ends_at": "2026-11-29T06:00:00Z",
     },
 ]
+ONE_END: list[JsonValue] = [{"required": ["ends_at"]}, {"required": ["duration"]}]
 
 
 class NewSilence(BaseModel):
     """A silence to be made."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": EXAMPLES})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": EXAMPLES, "oneOf": ONE_END})
     match: Match = Field(description="As `match` of a rule (docs/rules.md)")
     reason: Reason
     starts_at: AwareDatetime | None = Field(None, description="Default: now")
