@@ -29,7 +29,9 @@ async def feed(
     here: Here,
     reader: ApiReader,
     query: Annotated[FeedQuery, Query()],
-    last_event_id: Annotated[str | None, Header()] = None,
+    last_event_id: Annotated[
+        str | None, Header(description="The `id` that came last: go on behind it", examples=["1a2b3c4d-42"])
+    ] = None,
 ) -> EventSourceResponse:
     """Every event as it is logged, as Server-Sent Events; it resumes where `Last-Event-ID` or `after` says.
 

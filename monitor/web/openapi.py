@@ -1,13 +1,14 @@
 """The API's description: FastAPI's own, with what it cannot know."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from monitor.settings import Settings
-from monitor.web.answers import Problem
+from monitor.web.answers import Answer, Problem
 from monitor.web.ingest_told import REF, schemas
 from monitor.web.prefix import prefix_of
 from monitor.web.reader import COOKIE, CSRF_HEADER
@@ -83,6 +84,9 @@ def _build(app: FastAPI, server: str, security: list[dict[str, list[str]]]) -> d
         "ValidationError",
     ):  # FastAPI's own form of errors, which nobody sends
         components["schemas"].pop(unused, None)
+    for name, shown in _examples(Answer):
+        if name in components["schemas"]:
+            components["schemas"][name]["examples"] = shown
     for path in told["paths"].values():
         for operation in path.values():
             _complete(operation)
@@ -92,6 +96,15 @@ def _build(app: FastAPI, server: str, security: list[dict[str, list[str]]]) -> d
 def _of(model: type[Problem]) -> dict[str, Any]:
     schema = model.model_json_schema(ref_template=REF)
     return {**schema.pop("$defs", {}), model.__name__: schema}
+
+
+def _examples(model: type[Answer]) -> Iterator[tuple[str, Any]]:
+    """The examples of all answers, by name: FastAPI leaves out of them what is null."""
+    for one in model.__subclasses__():
+        extra = one.model_config.get("json_schema_extra")
+        if isinstance(extra, dict) and "examples" in extra:
+            yield one.__name__, extra["examples"]
+        yield from _examples(one)
 
 
 def _complete(operation: dict[str, Any]) -> None:
