@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
-from referencing import Registry, Resource
+from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from monitor.app import create_app
@@ -252,7 +252,7 @@ def test_openapi_leaves_nothing_untold(monitor: Served) -> None:
 def test_openapi_examples_are_what_its_schemas_say(monitor: Served) -> None:
     openapi = get(monitor, "/openapi.json")
     shapes = openapi["components"]["schemas"]
-    registry = Registry().with_resource("urn:api", Resource(contents=openapi, specification=DRAFT202012))
+    registry = Registry().with_resource("urn:api", DRAFT202012.create_resource(openapi))
     for name, shape in shapes.items():
         validator = Draft202012Validator({"$ref": f"urn:api#/components/schemas/{name}"}, registry=registry)
         for example in shape.get("examples", []):

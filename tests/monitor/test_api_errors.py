@@ -112,6 +112,7 @@ def test_each_wrong_value_of_a_body_is_pointed_at(monitor: Served) -> None:
         (b"\xff", 400),
         (b"[" * 30_000, 400),
         (b'{"reason": NaN}', 422),
+        (b'{"reason": "x", "match": {"attempt": [false]}, "duration": "1h"}', 422),
         (b'{"reason": "\\ud800", "match": {"\\udfff": 1}}', 422),
         (b'{"reason": "\\u0000", "match": {"dag_id": "etl"}, "duration": "1h"}', 422),
         (json.dumps({"match": [1] * 9_000}).encode(), 422),
