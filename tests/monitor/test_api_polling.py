@@ -104,6 +104,24 @@ def test_the_link_keeps_what_was_asked_for_unless_it_is_too_long(monitor: Served
 
 
 @pytest.mark.parametrize(
+    ("glob", "found"),
+    [
+        ("dag_1", ["dag_1"]),
+        ("dag_?", [f"dag_{number}" for number in range(ROWS, 0, -1)]),
+        ("1%*", ["1%off"]),
+        ("a\\*", ["a\\b"]),
+        ("[a*", ["[a]"]),
+        ("*" * 1_400 + "x", ["dagx"]),  # takes a regular expression minutes
+    ],
+)
+def test_globs_mean_the_same_on_every_database(monitor: Served, glob: str, found: list[str]) -> None:
+    monitor.post([run_event("success", dag) for dag in ("dagx", "1%off", "100", "a\\b", "[a]")])
+    asked = {"dag_id": glob, "type": "airflow.dag_run.*"}
+    rows = monitor.client.get("/api/v1/events", params=asked).json()["events"]
+    assert [row["event"]["data"]["dag_id"] for row in rows] == found
+
+
+@pytest.mark.parametrize(
     ("asked", "found"),
     [
         ("incidents?state=closed", 1),
