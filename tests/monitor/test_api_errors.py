@@ -13,7 +13,7 @@ from monitor.settings import Settings
 from monitor.web.problem_kinds import KINDS
 from monitor.web.security import MAX_FORM
 from monitor.web.silencing import MAX_DEPTH, MAX_MATCHES, MAX_VALUES
-from tests.monitor.web_support import Served, serving
+from tests.monitor.web_support import Served, SignInAirflow, serving, with_sign_in
 from tests.postgres_server import PostgresServer
 from tests.sample import run_event
 
@@ -236,3 +236,18 @@ def test_the_feed_answers_errors_as_all_others(
 ) -> None:
     answer = monitor.client.get(path, headers={"Accept": "text/event-stream", **headers})
     assert problem_of(answer)["status"] == status
+
+
+@pytest.mark.parametrize("path", ["/events", "/api/v1/runs", "/api"])
+def test_who_is_not_known_is_told_how_to_be(settings: Settings, path: str) -> None:
+    with SignInAirflow().serving() as airflow:
+        airflow.add("alice", "secret", ["etl"])
+        with serving(with_sign_in(settings, airflow)) as monitor:
+            answer = monitor.client.get(path)
+            assert problem_of(answer)["type"] == "/docs#problem-sign-in"
+            assert answer.headers["www-authenticate"] == "Bearer"
+            airflow.away = True
+            headers = {"Authorization": f"Bearer {airflow.token('alice')}"}
+            answer = monitor.client.get(path, headers=headers)
+            assert problem_of(answer)["type"] == "/docs#problem-unavailable"
+            assert int(answer.headers["retry-after"]) > 0
