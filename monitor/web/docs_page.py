@@ -32,7 +32,7 @@ async def docs(request: Request, reader: MaybeReader) -> HTMLResponse:
     tags = dict.fromkeys(operation.get("tags", ["other"])[0] for operation in operations)
     groups = {tag: [one for one in operations if one.get("tags", ["other"])[0] == tag] for tag in tags}
     shown = {"groups": groups, "info": openapi["info"], "schemas": _schemas(openapi), "name_of": name_of}
-    shown["problems"] = KINDS
+    shown |= {"problems": KINDS, "shown_as": _shown_as}
     return render(request, "docs.html", reader, **shown)
 
 
@@ -53,10 +53,15 @@ def _example_of(openapi: dict[str, Any], schema: dict[str, Any]) -> Any:
     return next(iter(found.get("examples", ())), None)
 
 
+def _shown_as(value: object) -> object:
+    """A parameter's example as it is written in an address."""
+    return value[0] if isinstance(value, list) else value
+
+
 def _answers(operation: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {"status": status, "description": answer["description"], "shape": _shape(answer)}
-        for status, answer in operation["responses"].items()
+        for status, answer in sorted(operation["responses"].items())
     ]
 
 
