@@ -310,5 +310,6 @@ def _like(connection: Connection, column: ColumnElement[Any], glob: str) -> Colu
         return column == glob
     if connection.dialect.name == "sqlite":
         return column.op("GLOB", is_comparison=True)(glob.replace("[", "[[]"))
-    pattern = re.escape(glob).replace(r"\*", ".*").replace(r"\?", ".")
-    return column.op("~", is_comparison=True)(f"^{pattern}$")
+    # No regular expression: PostgreSQL takes minutes for one of a thousand stars, and any reader may send it.
+    pattern = re.sub(r"([\\%_])", r"\\\1", glob).replace("*", "%").replace("?", "_")
+    return column.like(pattern, escape="\\")

@@ -20,6 +20,12 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        self.http_failures = Counter(
+            "windsock_http_failures",
+            "Requests that failed inside the monitor",
+            ["reason"],  # unexpected: a defect; database: it was away
+            registry=self.registry,
+        )
         self.event_delay = Histogram(
             "windsock_event_delay_seconds",
             "From the state change in Airflow to its place in the log",

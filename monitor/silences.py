@@ -80,6 +80,8 @@ def page(
     before: int | None = None,
     active_at: datetime | None = None,
     visible: Visible = None,
+    deployment: str | None = None,
+    dag_id: str | None = None,
 ) -> list[Silence]:
     """Newest first; `before` is the last id of the page before."""
     query = select(table).where(*readable(table.c.deployment, table.c.dag_id, visible))
@@ -87,6 +89,9 @@ def page(
         query = query.where(table.c.id < before)
     if active_at is not None:
         query = query.where(table.c.starts_at <= active_at, table.c.ends_at > active_at)
+    for column, value in ((table.c.deployment, deployment), (table.c.dag_id, dag_id)):
+        if value is not None:
+            query = query.where(column == value)
     found = connection.execute(query.order_by(table.c.id.desc()).limit(limit))
     return [Silence.of(row) for row in found.mappings()]
 

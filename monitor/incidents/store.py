@@ -1,11 +1,12 @@
 """Incidents: opened by a first failure, joined by later ones, closed by a success. Only this module names
 their table."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, insert, select, update
 
 from monitor.database.schema import incidents as table
 from monitor.event_log import Visible, readable
@@ -45,6 +46,31 @@ class Incident:
     @property
     def is_open(self) -> bool:
         return self.state == OPEN
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which incidents; what is None asks for all."""
+
+    state: str | None = None
+    deployment: str | None = None
+    dag_id: str | None = None
+    acknowledged: bool | None = None
+    since: datetime | None = None
+    """Opened at this moment, or later."""
+    until: datetime | None = None
+    """Opened before this moment."""
+
+    def clauses(self) -> Iterator[ColumnElement[bool]]:
+        for name in ("state", "deployment", "dag_id"):
+            if (value := getattr(self, name)) is not None:
+                yield table.c[name] == value
+        if self.acknowledged is not None:
+            yield table.c.acked_at.is_not(None) if self.acknowledged else table.c.acked_at.is_(None)
+        if self.since is not None:
+            yield table.c.opened_at >= self.since
+        if self.until is not None:
+            yield table.c.opened_at < self.until
 
 
 def open_of(connection: Connection, deployment: str, key: str) -> Incident | None:
@@ -124,15 +150,12 @@ def page(
     connection: Connection,
     limit: int,
     before: int | None = None,
-    state: str | None = None,
-    dag_id: str | None = None,
+    wanted: Wanted | None = None,
     visible: Visible = None,
 ) -> list[Incident]:
     """Newest first; `before` is the last id of the page before."""
-    query = select(table).where(*readable(table.c.deployment, table.c.dag_id, visible))
-    for column, value in ((table.c.state, state), (table.c.dag_id, dag_id)):
-        if value is not None:
-            query = query.where(column == value)
+    rights = readable(table.c.deployment, table.c.dag_id, visible)
+    query = select(table).where(*(wanted or Wanted()).clauses(), *rights)
     if before is not None:
         query = query.where(table.c.id < before)
     return [

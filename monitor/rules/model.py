@@ -19,7 +19,7 @@ from pydantic import (
 
 from monitor.rules.durations import a_minute_at_least, duration, written
 from monitor.rules.globs import MAX_GLOB
-from monitor.rules.written_forms import ClockTimeForm, DurationForm, Several, clock_time
+from monitor.rules.written_forms import ClockTimeForm, DurationForm, Several, clock_time, no_truth
 
 MAX_NAME = 100  # characters of a receiver's or quiet hours' name: it stands in the ledger's rows
 
@@ -34,6 +34,7 @@ Glob = Annotated[str, StringConstraints(min_length=1, max_length=MAX_GLOB)]
 Globs = Several[Glob]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
 Tell = Literal["first_failure", "every_failure", "recovered", "success", "notice"]
+Attempt = Annotated[int, BeforeValidator(no_truth)]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 GroupBy = Literal["deployment", "dag_id", "task_id", "type", "run_type", "asset", "owner"]
 
@@ -62,7 +63,7 @@ class Match(Part):
     """The DAG's tags, as Airflow lists them."""
     owners: Globs = ()
     """The DAG's owners, as Airflow lists them."""
-    attempt: Several[int] = ()
+    attempt: Several[Attempt] = ()
     """Try numbers of a task: 1 is the first."""
     any_of: "tuple[Match, ...]" = ()
     """Further matches, of which one must take the event too."""

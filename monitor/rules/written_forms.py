@@ -23,6 +23,13 @@ def clock_time(value: object) -> object:
     return time.fromisoformat(value.rjust(5, "0") if value.count(":") == 1 else value.rjust(8, "0"))
 
 
+def no_truth(value: object) -> object:
+    """A number; pydantic would take true for 1. Raises ValueError."""
+    if isinstance(value, bool):
+        raise ValueError("is no number")  # noqa: TRY004 (pydantic's way)
+    return value
+
+
 class _OneOrSeveral:
     """A list, or without brackets its only value."""
 

@@ -1,9 +1,14 @@
-"""What the shapes of all answers have in common, and the answers that are errors."""
+"""What the shapes of all answers have in common, and what OpenAPI is told of errors and of headers."""
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
+
+from monitor.web.problem_kinds import BY_STATUS
+
+Answers = dict[int | str, dict[str, Any]]
+"""As FastAPI's `responses`."""
 
 
 class Answer(BaseModel):
@@ -16,24 +21,117 @@ def example(**values: Any) -> ConfigDict:
     return ConfigDict(from_attributes=True, json_schema_extra=extra)
 
 
+class Mistake(Answer):
+    """One wrong value of a request."""
+
+    detail: str = Field(description="What is wrong with it")
+    parameter: str | None = Field(None, description="The name of the parameter (query, path or header)")
+    pointer: str | None = Field(None, description="Where it is in the body (RFC 6901, as a fragment)")
+    value: Any = Field(None, description="What was given, shortened")
+
+
 class Problem(Answer):
-    """RFC 9457."""
+    """An error (RFC 9457)."""
 
-    type: str
-    title: str
+    type: str = Field(description="The kind: compare what is behind the `#`, which never changes")
+    title: str = Field(description="The kind, in words")
     status: int
-    detail: str
+    detail: str = Field(description="What is wrong here, and how to mend it")
+    instance: str | None = Field(None, description="Of internal errors: what the monitor's log names it by")
+    errors: list[Mistake] | None = Field(None, description="Of invalid values: each of them")
 
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {
-        "description": text,
-        "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
-    }
-    for status, text in {
-        401: "Nobody is signed in, and no valid bearer token was sent",
-        422: "A parameter is wrong; the detail names it",
-        503: "Airflow cannot be asked what the reader may see",
-    }.items()
+SHOWN: dict[int, dict[str, Any]] = {
+    400: {"detail": "cursor: 'yesterday' is not of the form epoch-seq, such as 1a2b3c4d-42"},
+    401: {"detail": "sign in: the session has ended; sign in again"},
+    403: {"detail": "the x-csrf-token header or the csrf field is missing or wrong"},
+    404: {"detail": "no incident 9 is known"},
+    409: {"detail": "incident 4 is closed: airflow.dag_run.success of etl/manual__2"},
+    411: {"detail": "send a Content-Length"},
+    413: {"detail": "the body is longer than 4194304 bytes; send fewer events"},
+    415: {"detail": "Content-Type: 'text/plain' is not application/cloudevents-batch+json"},
+    421: {
+        "detail": "Host: 'evil.example' is not this monitor's; set WINDSOCK_PUBLIC_URL to how you reach it"
+    },
+    422: {
+        "detail": "limit: Input should be less than or equal to 500",
+        "errors": [
+            {"detail": "Input should be less than or equal to 500", "parameter": "limit", "value": "501"}
+        ],
+    },
+    429: {"detail": "too many failed attempts; try again in 30 s"},
+    500: {
+        "detail": "a defect of the monitor; its log tells more of urn:uuid:0b5e…",
+        "instance": "urn:uuid:0b5e6f1c-3a0d-4c51-9a52-6f4d8f0b7a11",
+    },
+    503: {"detail": "Airflow cannot be asked what you may read: it does not answer"},
 }
-"""What every endpoint that wants a reader can answer, for OpenAPI."""
+"""What is particular to the example of each status."""
+_RETRY = {"Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer"}, "example": 10}}
+_HEADERS: dict[int, dict[str, Any]] = {
+    401: {
+        "WWW-Authenticate": {
+            "description": "How to name oneself; absent where a signature was wrong",
+            "schema": {"type": "string"},
+            "example": "Bearer",
+        }
+    },
+    429: _RETRY,
+    503: _RETRY,
+}
+
+
+def problems(*statuses: int) -> Answers:
+    """The error answers of these statuses."""
+    return {status: _problem(status) for status in statuses}
+
+
+def _problem(status: int) -> dict[str, Any]:
+    kind = BY_STATUS[status]
+    shown = {"type": kind.type(""), "title": kind.title, "status": status, **SHOWN[status]}
+    content = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": shown}
+    return {
+        "description": f"{kind.title}. {kind.meaning}",
+        "content": {"application/problem+json": content},
+        "headers": _HEADERS.get(status, {}),
+    }
+
+
+PROBLEMS = problems(401, 421, 422, 429, 500, 503)
+"""What every endpoint that wants a reader can answer."""
+WRITING = PROBLEMS | problems(400, 403, 411, 413)
+"""And one that changes something."""
+
+_TAG_HEADERS = {
+    "ETag": {
+        "description": "Send it back as If-None-Match: what has not changed is answered 304, without a body",
+        "schema": {"type": "string"},
+        "example": '"5f1a0d3c9b7e42f8a6d4c1b2e3f40516"',
+    },
+    "Cache-Control": {
+        "description": "Keep it for yourself, and ask before you use it again",
+        "schema": {"type": "string"},
+        "example": "private, no-cache",
+    },
+    "Vary": {
+        "description": "What is told depends on who asks",
+        "schema": {"type": "string"},
+        "example": "Authorization, Cookie",
+    },
+}
+_LINK_HEADER = {
+    "Link": {
+        "description": 'RFC 8288: the address of the next page, rel="next"; absent on the last page',
+        "schema": {"type": "string"},
+        "example": '<?limit=50&cursor=1042>; rel="next"',
+    }
+}
+
+
+def polled(*, listed: bool = False) -> Answers:
+    """An answer with an ETag; of a list, with the way to its next page."""
+    headers = _TAG_HEADERS | (_LINK_HEADER if listed else {})
+    return {
+        200: {"description": "What was asked for", "headers": headers},
+        304: {"description": "Nothing has changed since the answer of this ETag", "headers": headers},
+    }

@@ -8,28 +8,37 @@ from starlette.exceptions import HTTPException
 
 from monitor import outbox
 from monitor.event_log import Visible
-from monitor.web.answers import PROBLEMS
+from monitor.web.answers import PROBLEMS, WRITING, polled, problems
 from monitor.web.models_told import Delivery, DeliveryDetail, DeliveryPage
+from monitor.web.paging import Paging
+from monitor.web.polled import Polled
 from monitor.web.querying import DeliveriesQuery, Id
 from monitor.web.reader import ApiReader, require_csrf
 from monitor.web.services import Here
 
-router = APIRouter(prefix="/api/v1/deliveries", tags=["deliveries"], responses=PROBLEMS)
+router = APIRouter(prefix="/api/v1/deliveries", tags=["deliveries"], responses=PROBLEMS, route_class=Polled)
 
 
-@router.get("", response_model=DeliveryPage)
+@router.get("", response_model=DeliveryPage, operation_id="listDeliveries", responses=polled(listed=True))
 async def deliveries(
-    here: Here, reader: ApiReader, query: Annotated[DeliveriesQuery, Query()]
+    here: Here, reader: ApiReader, pager: Paging, query: Annotated[DeliveriesQuery, Query()]
 ) -> dict[str, Any]:
     """Deliveries, newest first: one a recipient of a notification."""
     visible = await here.gate.sight(reader)
     rows = await here.database.read(
-        lambda connection: outbox.deliveries(connection, query.limit, query.cursor, query.wanted(), visible)
+        lambda connection: outbox.deliveries(
+            connection, query.limit + 1, query.cursor, query.wanted(), visible
+        )
     )
-    return {"deliveries": rows, "next": rows[-1].id if len(rows) == query.limit else None}
+    return pager.page("deliveries", rows, query.limit, lambda row: row.id)
 
 
-@router.get("/{delivery_id}", response_model=DeliveryDetail)
+@router.get(
+    "/{delivery_id}",
+    response_model=DeliveryDetail,
+    operation_id="getDelivery",
+    responses=polled() | problems(404),
+)
 async def delivery(here: Here, reader: ApiReader, delivery_id: Id) -> dict[str, Any]:
     """One delivery with its ledger: each attempt, in the server's words, and each event that it tells of,
     with the reason."""
@@ -57,7 +66,14 @@ def may_see(visible: Visible, deployment: str, dag_id: str | None) -> bool:
     return visible is None or (dag_id is not None and (deployment, dag_id) in visible)
 
 
-@router.post("/{delivery_id}/resend", status_code=202, response_model=Delivery)
+@router.post(
+    "/{delivery_id}/resend",
+    status_code=202,
+    response_model=Delivery,
+    response_description="It waits to be sent",
+    operation_id="resendDelivery",
+    responses=WRITING | problems(404, 409),
+)
 async def resend(request: Request, here: Here, reader: ApiReader, delivery_id: Id) -> outbox.Delivery:
     """Send it again, now: to those who lack it, or to all where nobody does."""
     await require_csrf(request, reader)

@@ -4,11 +4,13 @@ FastAPI's own page loads its program from another site, which the content securi
 machine without internet cannot.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from monitor.web.problem_kinds import KINDS
 from monitor.web.reader import MaybeReader
 from monitor.web.rendering import render
 
@@ -20,22 +22,46 @@ async def docs(request: Request, reader: MaybeReader) -> HTMLResponse:
     """Every operation with its parameters and answers. It tells nothing of any run, so anyone may read it."""
     openapi = request.app.openapi()
     operations = [
-        {"description": operation["summary"], "parameters": []}
+        {"parameters": []}
         | operation
         | {"method": method.upper(), "path": path, "answers": _answers(operation)}
+        | {"examples": list(_examples(openapi, operation))}
         for path, methods in openapi["paths"].items()
         for method, operation in methods.items()
     ]
     tags = dict.fromkeys(operation.get("tags", ["other"])[0] for operation in operations)
     groups = {tag: [one for one in operations if one.get("tags", ["other"])[0] == tag] for tag in tags}
     shown = {"groups": groups, "info": openapi["info"], "schemas": _schemas(openapi), "name_of": name_of}
+    shown |= {"problems": KINDS, "shown_as": _shown_as}
     return render(request, "docs.html", reader, **shown)
+
+
+def _examples(openapi: dict[str, Any], operation: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What is sent, and what is answered where all goes well: each by a name, from its first media type."""
+    body = operation.get("requestBody", {}).get("content", {})
+    good = {status: answer for status, answer in operation["responses"].items() if status.startswith("2")}
+    contents = {"sent": body} | {f"{status}": answer.get("content", {}) for status, answer in good.items()}
+    for name, content in contents.items():
+        for kind, told in content.items():
+            shown = told.get("example") or _example_of(openapi, told.get("schema", {}))
+            if shown is not None:
+                yield f"{name}, {kind}", shown
+
+
+def _example_of(openapi: dict[str, Any], schema: dict[str, Any]) -> Any:
+    found = openapi["components"]["schemas"].get(name_of(schema), {})
+    return next(iter(found.get("examples", ())), None)
+
+
+def _shown_as(value: object) -> object:
+    """A parameter's example as it is written in an address."""
+    return value[0] if isinstance(value, list) else value
 
 
 def _answers(operation: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {"status": status, "description": answer["description"], "shape": _shape(answer)}
-        for status, answer in operation["responses"].items()
+        for status, answer in sorted(operation["responses"].items())
     ]
 
 

@@ -1,6 +1,5 @@
-"""`GET /events`, the live feed, and `GET /api/v1/events`, the log in pages."""
+"""`GET /events`, the live feed."""
 
-import json
 from datetime import datetime
 from typing import Annotated
 
@@ -9,31 +8,33 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from sse_starlette import EventSourceResponse
 from starlette.exceptions import HTTPException
 
-from monitor import event_log
 from monitor.errors import AirflowError, CursorError
 from monitor.event_log import Cursor, Visible
 from monitor.feed import FeedEnded, FeedFull, Form, Rights, Selection, Start, after, from_now, since
-from monitor.web.answers import PROBLEMS
 from monitor.web.feed_response import FeedResponse
+from monitor.web.feed_told import FEED
 from monitor.web.gate import NotSignedIn, Reader
-from monitor.web.models import EventPage, LoggedEvent
-from monitor.web.querying import EventsQuery, FeedQuery
+from monitor.web.querying import FeedQuery
 from monitor.web.reader import ApiReader
 from monitor.web.services import Here
 
 FULL_RETRY = 30  # seconds, in Retry-After
 
-router = APIRouter(tags=["events"], responses=PROBLEMS)
+router = APIRouter(tags=["events"], responses=FEED)
 _MOMENT: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 
 
-@router.get("/events", response_class=EventSourceResponse)
+@router.get("/events", response_class=EventSourceResponse, operation_id="followEvents")
 async def feed(
     here: Here,
     reader: ApiReader,
     query: Annotated[FeedQuery, Query()],
-    last_event_id: Annotated[str | None, Header()] = None,
-    accept: Annotated[str, Header()] = "",
+    last_event_id: Annotated[
+        str | None, Header(description="The `id` that came last: go on behind it", examples=["1a2b3c4d-42"])
+    ] = None,
+    accept: Annotated[
+        str, Header(description="The feed's form", examples=["application/x-ndjson"])
+    ] = Form.SSE.value,
 ) -> FeedResponse:
     """Every event as it is logged, as Server-Sent Events; it resumes where `Last-Event-ID` or `after` says.
 
@@ -76,15 +77,3 @@ def _for_feed(reader: Reader) -> Rights:
             raise FeedEnded(str(error)) from None
 
     return rights
-
-
-@router.get("/api/v1/events", response_model=EventPage)
-async def events(here: Here, reader: ApiReader, query: Annotated[EventsQuery, Query()]) -> EventPage:
-    """The log, newest first."""
-    found = await here.database.read(
-        lambda connection: event_log.read_before(
-            connection, query.cursor, query.limit, query.filter(), reader.visible
-        )
-    )
-    rows = [LoggedEvent(seq=e.seq, received_at=e.received_at, event=json.loads(e.body)) for e in found]
-    return EventPage(events=rows, next=rows[-1].seq if len(rows) == query.limit else None)

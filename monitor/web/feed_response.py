@@ -28,10 +28,7 @@ class FeedResponse(EventSourceResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        if scope["method"] == "HEAD":
-            await send({"type": "http.response.body", "body": b""})
-        else:
-            hand_over(scope, partial(_stay, self._feeds, [self._join]))
+        hand_over(scope, partial(_stay, self._feeds, [self._join]))
 
 
 async def _stay(feeds: Feeds, join: list[Join], receive: Receive, send: Send) -> None:

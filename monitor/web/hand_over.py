@@ -33,5 +33,5 @@ class HandOver:
         staying: list[Staying] = []
         # A copy: what the router and the endpoint put into the scope must not stay with the connection.
         await self._app({**scope, _KEY: staying}, receive, send)
-        if staying:
+        if staying and scope["method"] != "HEAD":
             await staying.pop()(receive, send)

@@ -18,6 +18,8 @@ from monitor import event_log, outbox
 from monitor.event_log import Visible
 from monitor.outbox import State, Wanted
 from monitor.reconciler import Reconciler
+from monitor.web.answers import problems
+from monitor.web.health_told import DOWN, FRESH, METRICS, NOT_READY, OPEN, Alive, Health
 from monitor.web.querying import MAX_PAGE
 from monitor.web.reader import MaybeReader
 from monitor.web.services import Here, PartHealth, Report, Services
@@ -28,20 +30,32 @@ SPOOL = PartHealth("unknown", "lies with Airflow's processes; what it lacks, the
 router = APIRouter(tags=["health"])
 
 
-@router.get("/livez")
+@router.get("/livez", response_model=Alive, operation_id="getLiveness", openapi_extra=OPEN)
 async def livez() -> dict[str, str]:
     """The process answers. (It ends by itself when a background task dies.)"""
     return {"status": "ok"}
 
 
-@router.get("/readyz", responses={503: {"description": "The database cannot be read"}})
+@router.get(
+    "/readyz",
+    response_model=Alive,
+    operation_id="getReadiness",
+    openapi_extra=OPEN,
+    responses=NOT_READY,
+)
 async def readyz(here: Here) -> JSONResponse:
     """The database can be read, so requests can be served."""
     part = (await _database(here))["database"]
-    return JSONResponse({"status": part.status}, 200 if part.status == "ok" else 503)
+    return JSONResponse({"status": part.status}, 200 if part.status == "ok" else 503, FRESH)
 
 
-@router.get("/health", responses={503: {"description": "Some part does not work"}})
+@router.get(
+    "/health",
+    response_model=Health,
+    operation_id="getHealth",
+    openapi_extra={"security": [{}, {"session": []}, {"bearer": []}]},
+    responses={**DOWN, **problems(421, 500)},
+)
 async def health(here: Here, reader: MaybeReader) -> JSONResponse:
     """Every part, and 503 where one does not work. Details are for those who are signed in."""
     parts = await check(here, await here.gate.sight(reader) if reader else frozenset())
@@ -49,10 +63,16 @@ async def health(here: Here, reader: MaybeReader) -> JSONResponse:
     answer: dict[str, Any] = {"status": "down" if down else "ok"}
     if reader is not None:
         answer["parts"] = {name: _told(part) for name, part in parts.items()}
-    return JSONResponse(answer, 503 if down else 200)
+    return JSONResponse(answer, 503 if down else 200, FRESH)
 
 
-@router.get("/metrics", response_class=Response)
+@router.get(
+    "/metrics",
+    response_class=Response,
+    operation_id="getMetrics",
+    openapi_extra=OPEN,
+    responses={200: METRICS, **problems(421, 500)},
+)
 async def metrics(here: Here) -> Response:
     """Prometheus' text format."""
     text = await run_in_threadpool(generate_latest, here.metrics.registry)

@@ -33,9 +33,13 @@ async def all_of_them(
     visible = await here.gate.sight(reader)
 
     def look(connection: Connection) -> dict[str, Any]:
-        over = incidents.page(connection, query.limit, query.cursor, incidents.CLOSED, visible=visible)
+        over = incidents.page(
+            connection, query.limit, query.cursor, incidents.Wanted(incidents.CLOSED), visible=visible
+        )
         return live(connection) | {
-            "open": incidents.page(connection, SHOWN_OPEN, state=incidents.OPEN, visible=visible),
+            "open": incidents.page(
+                connection, SHOWN_OPEN, wanted=incidents.Wanted(incidents.OPEN), visible=visible
+            ),
             "over": over,
             "next": over[-1].id if len(over) == query.limit else None,
         }

@@ -11,15 +11,17 @@ from starlette.exceptions import HTTPException
 from monitor import incidents, outbox
 from monitor.event_log import Visible
 from monitor.incidents import Incident as Found
-from monitor.web.answers import PROBLEMS
+from monitor.web.answers import PROBLEMS, WRITING, polled, problems
 from monitor.web.deliveries_api import may_see
 from monitor.web.models_told import Incident, IncidentDetail, IncidentPage
+from monitor.web.paging import Paging
+from monitor.web.polled import Polled
 from monitor.web.querying import MAX_PAGE, Id, IncidentsQuery, no_nul
 from monitor.web.reader import ApiReader, require_csrf
 from monitor.web.services import Here, Services
 from monitor.web.silencing import MAX_REASON
 
-router = APIRouter(prefix="/api/v1/incidents", tags=["incidents"], responses=PROBLEMS)
+router = APIRouter(prefix="/api/v1/incidents", tags=["incidents"], responses=PROBLEMS, route_class=Polled)
 Reason = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_REASON),
@@ -34,21 +36,24 @@ class Acknowledgement(BaseModel):
     reason: Reason
 
 
-@router.get("", response_model=IncidentPage)
+@router.get("", response_model=IncidentPage, operation_id="listIncidents", responses=polled(listed=True))
 async def all_incidents(
-    here: Here, reader: ApiReader, query: Annotated[IncidentsQuery, Query()]
+    here: Here, reader: ApiReader, pager: Paging, query: Annotated[IncidentsQuery, Query()]
 ) -> dict[str, Any]:
     """Incidents, newest first."""
     visible = await here.gate.sight(reader)
     rows = await here.database.read(
-        lambda connection: incidents.page(
-            connection, query.limit, query.cursor, query.state, query.dag_id, visible
-        )
+        lambda connection: incidents.page(connection, query.limit + 1, query.cursor, query.wanted(), visible)
     )
-    return {"incidents": rows, "next": rows[-1].id if len(rows) == query.limit else None}
+    return pager.page("incidents", rows, query.limit, lambda row: row.id)
 
 
-@router.get("/{incident_id}", response_model=IncidentDetail)
+@router.get(
+    "/{incident_id}",
+    response_model=IncidentDetail,
+    operation_id="getIncident",
+    responses=polled() | problems(404),
+)
 async def incident(here: Here, reader: ApiReader, incident_id: Id) -> dict[str, Any]:
     """One incident, with what each rule made of its events and what was sent because of it."""
     visible = await here.gate.sight(reader)
@@ -71,7 +76,13 @@ def detail(connection: Connection, incident_id: int, visible: Visible) -> dict[s
     }
 
 
-@router.post("/{incident_id}/acknowledgement", response_model=Incident)
+@router.post(
+    "/{incident_id}/acknowledgement",
+    response_model=Incident,
+    response_description="The incident, as it is now",
+    operation_id="acknowledgeIncident",
+    responses=WRITING | problems(404, 409),
+)
 async def acknowledge(
     request: Request, here: Here, reader: ApiReader, incident_id: Id, given: Acknowledgement
 ) -> Found:
@@ -88,7 +99,13 @@ async def acknowledge(
     )
 
 
-@router.delete("/{incident_id}/acknowledgement", response_model=Incident)
+@router.delete(
+    "/{incident_id}/acknowledgement",
+    response_model=Incident,
+    response_description="The incident, as it is now",
+    operation_id="unacknowledgeIncident",
+    responses=WRITING | problems(404, 409),
+)
 async def unacknowledge(request: Request, here: Here, reader: ApiReader, incident_id: Id) -> Found:
     """Take it back."""
     await require_csrf(request, reader)

@@ -5,22 +5,26 @@ from typing import Any
 
 from pydantic import Field
 
-from monitor.web.answers import Answer
-from monitor.web.models_told import Delivery
+from monitor.web import examples
+from monitor.web.answers import Answer, example
+from monitor.web.models_told import Delivery, Next
 
 
 class LoggedEvent(Answer):
+    model_config = example(**examples.LOGGED)
     seq: int
     received_at: datetime
     event: dict[str, Any] = Field(description="The CloudEvent, as docs/events.md describes it")
 
 
 class EventPage(Answer):
+    model_config = example(events=[examples.LOGGED], next=7)
     events: list[LoggedEvent]
-    next: int | None = Field(description="The `cursor` of the page behind this one; null: this is the last")
+    next: Next
 
 
 class Run(Answer):
+    model_config = example(**examples.RUN)
     deployment: str
     dag_id: str
     run_id: str
@@ -35,11 +39,13 @@ class Run(Answer):
 
 
 class RunPage(Answer):
+    model_config = example(runs=[examples.RUN], next=7)
     runs: list[Run]
-    next: int | None
+    next: Next
 
 
 class Task(Answer):
+    model_config = example(**examples.TASK)
     task_id: str
     map_index: int
     ti_id: str
@@ -54,11 +60,13 @@ class Task(Answer):
 
 
 class RunDetail(Run):
+    model_config = example(**examples.RUN, tasks=[examples.TASK], deliveries=[examples.DELIVERY])
     tasks: list[Task]
     deliveries: list[Delivery]
 
 
 class Asset(Answer):
+    model_config = example(**examples.ASSET)
     deployment: str
     uri: str
     name: str
@@ -73,5 +81,6 @@ class Asset(Answer):
 
 
 class AssetPage(Answer):
+    model_config = example(assets=[examples.ASSET], next=None)
     assets: list[Asset]
-    next: int | None
+    next: Next

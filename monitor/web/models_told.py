@@ -7,10 +7,16 @@ from pydantic import BeforeValidator, Field
 
 from monitor.outbox import Kind, State
 from monitor.rules import Channel, Match
+from monitor.web import examples
 from monitor.web.answers import Answer, example
+
+Next = Annotated[
+    int | None, Field(description="The `cursor` of the page behind this one; null: this is the last page")
+]
 
 
 class Delivery(Answer):
+    model_config = example(**examples.DELIVERY)
     id: int
     notification_id: int = Field(description="The text that it carries; others may carry the same")
     channel: Channel
@@ -36,11 +42,13 @@ class Delivery(Answer):
 
 
 class DeliveryPage(Answer):
+    model_config = example(deliveries=[examples.DELIVERY], next=5)
     deliveries: list[Delivery]
-    next: int | None
+    next: Next
 
 
 class Attempt(Answer):
+    model_config = example(**examples.ATTEMPT)
     at: datetime
     outcome: str
     answer: str
@@ -49,19 +57,7 @@ class Attempt(Answer):
 class Decision(Answer):
     """What one rule made of one event, and why."""
 
-    model_config = example(
-        event_seq=7,
-        event_id="run:3f1c…:failed",
-        deployment="local",
-        dag_id="etl",
-        rule="failures",
-        outcome="suppressed",
-        reason="suppressed by silence 3 of alice until 2026-11-23 08:00 UTC: the source is down",
-        incident_id=4,
-        silence_id=3,
-        notification_id=None,
-        created_at="2026-11-22T10:00:10Z",
-    )
+    model_config = example(**examples.DECISION)
     event_seq: int
     event_id: str
     deployment: str
@@ -78,6 +74,7 @@ class Decision(Answer):
 
 
 class DeliveryDetail(Delivery):
+    model_config = example(**examples.DELIVERY, ledger=[examples.ATTEMPT], decisions=[])
     ledger: list[Attempt]
     decisions: list[Decision] = Field(
         description="Which events it tells of, oldest first, each with its reason"
@@ -87,6 +84,7 @@ class DeliveryDetail(Delivery):
 class RuleAndEvent(Answer):
     """What one rule made of an event when it came, and whether the rule, as it is now, takes it."""
 
+    model_config = example(**examples.RULE_AND_EVENT)
     rule: str
     mismatch: str | None = Field(
         description="Why the rule, as it is now, does not take the event; null: it does"
@@ -96,37 +94,20 @@ class RuleAndEvent(Answer):
 
 
 class Explanation(Answer):
+    model_config = example(event=examples.EVENT, lines=[examples.RULE_AND_EVENT])
     event: dict[str, Any] = Field(description="The CloudEvent")
     lines: list[RuleAndEvent]
 
 
 class EventDecisions(Answer):
+    model_config = example(explanations=[{"event": examples.EVENT, "lines": [examples.RULE_AND_EVENT]}])
     explanations: list[Explanation] = Field(description="One for each Airflow that told an event of this id")
 
 
 class Incident(Answer):
     """One thing that is wrong, or was: from its first failure to its recovery."""
 
-    model_config = example(
-        id=4,
-        deployment="local",
-        key="dag:etl",
-        dag_id="etl",
-        title="etl fails",
-        state="open",
-        failures=3,
-        opened_at="2026-11-22T10:00:10Z",
-        opened_seq=7,
-        last_at="2026-11-22T12:00:10Z",
-        last_seq=31,
-        closed_at=None,
-        closed_seq=None,
-        closed_because=None,
-        flapping=False,
-        acked_at="2026-11-22T10:12:00Z",
-        acked_by="alice",
-        ack_reason="the source is down, a ticket is open",
-    )
+    model_config = example(**examples.INCIDENT)
     id: int
     deployment: str
     key: str
@@ -148,11 +129,13 @@ class Incident(Answer):
 
 
 class IncidentPage(Answer):
+    model_config = example(incidents=[examples.INCIDENT], next=None)
     incidents: list[Incident]
-    next: int | None
+    next: Next
 
 
 class IncidentDetail(Incident):
+    model_config = example(**examples.INCIDENT, decisions=[examples.DECISION], deliveries=[examples.DELIVERY])
     decisions: list[Decision]
     deliveries: list[Delivery]
 
@@ -165,19 +148,7 @@ def _written(match: Any) -> Any:
 class Silence(Answer):
     """What nobody is told for a while, by whom and why."""
 
-    model_config = example(
-        id=3,
-        match={"deployment": ["local"], "dag_id": ["etl"]},
-        deployment="local",
-        dag_id="etl",
-        author="alice",
-        reason="the source is down",
-        created_at="2026-11-22T10:15:00Z",
-        starts_at="2026-11-22T10:15:00Z",
-        ends_at="2026-11-23T08:00:00Z",
-        ended_by=None,
-        state="active",
-    )
+    model_config = example(**examples.SILENCE)
     id: int
     match: Annotated[dict[str, Any], BeforeValidator(_written)] = Field(
         description="As `match` of a rule (docs/rules.md)"
@@ -194,5 +165,6 @@ class Silence(Answer):
 
 
 class SilencePage(Answer):
+    model_config = example(silences=[examples.SILENCE], next=None)
     silences: list[Silence]
-    next: int | None
+    next: Next

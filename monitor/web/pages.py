@@ -59,7 +59,7 @@ async def dashboard(request: Request, here: Here, reader: PageReader) -> HTMLRes
 def _notices(connection: Connection, visible: Visible, now: datetime) -> dict[str, Any]:
     """What is on top of the dashboard."""
     return {
-        "open": incidents.page(connection, COUNTED, state=incidents.OPEN, visible=visible),
+        "open": incidents.page(connection, COUNTED, wanted=incidents.Wanted(incidents.OPEN), visible=visible),
         "silenced": silences.page(connection, COUNTED, active_at=now, visible=visible),
         "counted": COUNTED,
     }

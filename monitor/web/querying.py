@@ -2,12 +2,14 @@
 filter that was misspelt would otherwise match everything.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Path
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from monitor.event_log import FILTERS, Filter
+from monitor.events.values import Moment
+from monitor.incidents import Wanted as IncidentsWanted
 from monitor.outbox import Kind, State, Wanted
 from monitor.rules import Channel
 
@@ -16,6 +18,7 @@ MAX_PAGE = 500  # rows; keeps an answer below a few MB
 MAX_GLOBS = 20  # values of one filter: keeps the SQL, and what it costs, small
 MAX_NAME = 1_500  # characters: as long as an asset's URI
 MAX_SEQ = 2**63 - 1  # what a BIGINT holds
+SHOWN_SINCE, SHOWN_UNTIL = "2026-11-22T00:00:00Z", "2026-11-23T00:00:00Z"
 
 
 def no_nul(value: str) -> str:
@@ -26,21 +29,27 @@ def no_nul(value: str) -> str:
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), AfterValidator(no_nul)]
 Globs = Annotated[list[Name], Field(max_length=MAX_GLOBS)]
-Id = Annotated[int, Path(ge=1, le=MAX_SEQ)]
+Id = Annotated[int, Path(ge=1, le=MAX_SEQ, description="Its number", examples=[1])]
 """The number of a delivery, an incident, a silence in a path."""
+
+
+def _globs(text: str, shown: str) -> Any:
+    """A filter, with what OpenAPI tells of it."""
+    words = f"{text}; `*` and `?` are globs, and any one of several values is enough"
+    return Field(default=[], description=words, examples=[[shown]])
 
 
 class Filters(BaseModel):
     """Any of the values given for an attribute; `*` and `?` are globs; every given attribute must match."""
 
     model_config = ConfigDict(extra="forbid")
-    deployment: Globs = []
-    type: Globs = []
-    dag_id: Globs = []
-    run_id: Globs = []
-    task_id: Globs = []
-    state: Globs = []
-    asset: Globs = []
+    deployment: Globs = _globs("The Airflow's name", "local")
+    type: Globs = _globs("The event's type (docs/events.md)", "airflow.dag_run.*")
+    dag_id: Globs = _globs("The event's DAG", "etl")
+    run_id: Globs = _globs("The event's run", "scheduled__*")
+    task_id: Globs = _globs("The event's task", "load")
+    state: Globs = _globs("The state that was come to", "failed")
+    asset: Globs = _globs("The asset's URI", "file:///data/*")
 
     def filter(self) -> Filter:
         return Filter.of(**{name: getattr(self, name) for name in FILTERS})
@@ -50,17 +59,21 @@ class Paged(BaseModel):
     """A page, newest first."""
 
     model_config = ConfigDict(extra="forbid")
-    limit: int = Field(PAGE, ge=1, le=MAX_PAGE)
+    limit: int = Field(PAGE, ge=1, le=MAX_PAGE, description="Rows of a page", examples=[PAGE])
     cursor: int | None = Field(
-        None, ge=1, le=MAX_SEQ, description="`next` of the page before; none: the newest"
+        None, ge=1, le=MAX_SEQ, description="`next` of the page before; none: the newest", examples=[1042]
     )
 
 
 class FeedQuery(Filters):
     after: str | None = Field(
-        None, description="`epoch-seq`: what follows it. The header Last-Event-ID goes before it"
+        None,
+        description="`epoch-seq`: what follows it. The header Last-Event-ID goes before it",
+        examples=["1a2b3c4d-42"],
     )
-    since: str | None = Field(None, description="RFC 3339: what was received then and later")
+    since: str | None = Field(
+        None, description="RFC 3339: what was received then and later", examples=["2026-11-22T10:00:00Z"]
+    )
 
 
 class EventsQuery(Filters, Paged):
@@ -73,24 +86,41 @@ class RunsQuery(Paged):
 
 
 class DeliveriesQuery(Paged):
-    state: State | None = None
-    rule: Name | None = None
-    channel: Channel | None = None
-    kind: Kind | None = None
-    recipient: Name | None = Field(None, description="An address, or `<receiver>#<n>`")
-    dag_id: Name | None = None
-    incident_id: int | None = Field(None, ge=1, le=MAX_SEQ)
-    since: AwareDatetime | None = Field(None, description="RFC 3339: made then or later")
-    until: AwareDatetime | None = Field(None, description="RFC 3339: made before then")
+    state: State | None = Field(None, description="Where it stands", examples=["dead"])
+    rule: Name | None = Field(None, description="The rule that called for it", examples=["default"])
+    channel: Channel | None = Field(None, description="By which way", examples=["email"])
+    kind: Kind | None = Field(None, description="What kind of word it is", examples=["opened"])
+    recipient: Name | None = Field(
+        None, description="An address, or `<receiver>#<n>`", examples=["ops@example.com"]
+    )
+    deployment: Name | None = Field(None, description="The Airflow's name", examples=["local"])
+    dag_id: Name | None = Field(None, description="The DAG that it is about", examples=["etl"])
+    run_id: Name | None = Field(None, description="The run that it is about", examples=["manual__1"])
+    incident_id: int | None = Field(
+        None, ge=1, le=MAX_SEQ, description="The incident that it is about", examples=[4]
+    )
+    since: Moment | None = Field(None, description="RFC 3339: made then or later", examples=[SHOWN_SINCE])
+    until: Moment | None = Field(None, description="RFC 3339: made before then", examples=[SHOWN_UNTIL])
 
     def wanted(self) -> Wanted:
         return Wanted(**self.model_dump(exclude={"limit", "cursor"}))
 
 
 class IncidentsQuery(Paged):
-    state: Literal["open", "closed"] | None = None
-    dag_id: Name | None = None
+    state: Literal["open", "closed"] | None = Field(None, description="Whether it is over", examples=["open"])
+    deployment: Name | None = Field(None, description="The Airflow's name", examples=["local"])
+    dag_id: Name | None = Field(None, description="The DAG that it is of", examples=["etl"])
+    acknowledged: bool | None = Field(
+        None, description="true: those that somebody looks after; false: the others", examples=[False]
+    )
+    since: Moment | None = Field(None, description="RFC 3339: opened then or later", examples=[SHOWN_SINCE])
+    until: Moment | None = Field(None, description="RFC 3339: opened before then", examples=[SHOWN_UNTIL])
+
+    def wanted(self) -> IncidentsWanted:
+        return IncidentsWanted(**self.model_dump(exclude={"limit", "cursor"}))
 
 
 class SilencesQuery(Paged):
-    active: bool = Field(False, description="Those alone that hold now")
+    active: bool = Field(False, description="Those alone that hold now", examples=[True])
+    deployment: Name | None = Field(None, description="Those of one DAG of this Airflow", examples=["local"])
+    dag_id: Name | None = Field(None, description="Those of this DAG alone", examples=["etl"])

@@ -1,6 +1,7 @@
 """The parameter types by which a handler says that it wants to know who asks."""
 
 import hmac
+import re
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -16,6 +17,7 @@ COOKIE = "windsock_session"
 CSRF_HEADER = "x-csrf-token"
 CSRF_FIELD = "csrf"
 BEARER = "bearer "
+TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
 UNREACHABLE_RETRY = 10  # seconds, in Retry-After: Airflow may only be restarting
 
 
@@ -28,9 +30,17 @@ def address_of(request: Request) -> str:
 
 
 def bearer_of(request: Request) -> str | None:
-    """The bearer token that was sent (RFC 6750 section 2.1): in the header, never in an address."""
+    """The bearer token that was sent (RFC 6750 section 2.1): in the header, never in an address.
+
+    Raises NotSignedIn where it is none by its form: it is handed on in a header, which takes no other.
+    """
     authorization = request.headers.get("authorization", "")
-    return authorization[len(BEARER) :].strip() if authorization.lower().startswith(BEARER) else None
+    if not authorization.lower().startswith(BEARER):
+        return None
+    token = authorization[len(BEARER) :].strip()
+    if not TOKEN.fullmatch(token):
+        raise NotSignedIn("what follows Bearer is no token (RFC 6750: letters, digits and -._~+/=)")
+    return token
 
 
 async def identify(request: Request, here: Here) -> Reader:

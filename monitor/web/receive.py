@@ -21,14 +21,14 @@ from monitor.ingest import IngestBusy
 from monitor.settings import Settings
 from monitor.tokens import PREFIX, Scope
 from monitor.web.gate import NotSignedIn, ScopeLacking, TooManyFailures
+from monitor.web.ingest_told import ANSWERS, BATCH, MAX_BATCH, REQUEST, SINGLE, Receipt
+from monitor.web.prefix import at
 from monitor.web.problem import problem
+from monitor.web.problem_kinds import SIGNATURE
 from monitor.web.reader import address_of, bearer_of
 from monitor.web.services import Here, Services
 
 MAX_BODY = 4 * 1024 * 1024  # bytes: a full batch of long tracebacks; more is a mistake or an attack
-MAX_BATCH = 500  # events: keeps one write transaction short
-BATCH = "application/cloudevents-batch+json"
-SINGLE = "application/cloudevents+json"
 BUSY_SECONDS = 2  # what Retry-After asks of a sender while the queue is full
 
 STATUSES = ("accepted", "duplicate", "rejected")
@@ -49,7 +49,14 @@ class Refusal(Exception):
         self.detail = detail
 
 
-@router.post("/api/v1/events", status_code=202, tags=["events"])
+@router.post(
+    "/api/v1/events",
+    status_code=202,
+    tags=["events"],
+    operation_id="sendEvents",
+    responses={**ANSWERS, 202: {**ANSWERS[202], "model": Receipt}},
+    openapi_extra=REQUEST,
+)
 async def receive(request: Request, here: Here) -> JSONResponse:
     """Take a batch of CloudEvents, signed as Standard Webhooks says, or with a bearer token of the scope
     `ingest`.
@@ -69,7 +76,8 @@ async def receive(request: Request, here: Here) -> JSONResponse:
     except Refusal as refusal:
         here.metrics.ingest_refused.labels(refusal.reason).inc()
         retry = {"Retry-After": str(refusal.retry)} if refusal.retry else None
-        return problem(refusal.status, refusal.detail, retry)
+        special = SIGNATURE if refusal.reason == "signature" else None
+        return problem(refusal.status, refusal.detail, retry, at(request), special)
 
 
 def _content_type(request: Request) -> str:
@@ -81,10 +89,10 @@ def _content_type(request: Request) -> str:
 
 async def _has_token(request: Request, here: Services) -> bool:
     """Whether a Windsock token stands for the signature. Looked at before the body is."""
-    bearer = bearer_of(request)
-    if bearer is None or not bearer.startswith(PREFIX):
-        return False
     try:
+        bearer = bearer_of(request)
+        if bearer is None or not bearer.startswith(PREFIX):
+            return False
         token = await here.gate.token(bearer, address_of(request))
     except NotSignedIn as reason:
         raise Refusal(401, "token", str(reason)) from None

@@ -2,6 +2,8 @@
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
@@ -18,6 +20,7 @@ from monitor.web import (
     link_acknowledge,
     link_silence,
     link_unsubscribe,
+    log_api,
     mail_pages,
     pages,
     receive,
@@ -33,15 +36,19 @@ from monitor.web import (
     tokens_api,
 )
 from monitor.web.hand_over import HandOver
+from monitor.web.head import Head
+from monitor.web.openapi import describe
 from monitor.web.prefix import Prefix, prefix_of
 from monitor.web.problem import on_http_error, on_invalid_request
 from monitor.web.reader import SignInNeeded
 from monitor.web.rendering import STATIC
 from monitor.web.security import Security
+from monitor.web.unexpected import Unexpected, on_database_away
 
 ROUTERS = (
     receive.router,
     events_api.router,
+    log_api.router,
     decisions_api.router,
     runs_api.router,
     deliveries_api.router,
@@ -74,6 +81,12 @@ def mount(app: FastAPI, settings: Settings) -> None:
     app.add_exception_handler(RequestValidationError, on_invalid_request)
     app.add_exception_handler(SignInNeeded, sign_in.on_sign_in_needed)
     app.add_exception_handler(LinkError, signed.on_link_error)
+    app.add_exception_handler(OperationalError, on_database_away)
+    app.add_exception_handler(PoolTimeout, on_database_away)
+    describe(app, settings)
+    # The last is the outermost.
+    app.add_middleware(Unexpected)
+    app.add_middleware(Head)
     app.add_middleware(Security, settings=settings)
     app.add_middleware(Prefix, prefix=prefix_of(settings.url))
     app.add_middleware(HandOver)

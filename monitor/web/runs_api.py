@@ -9,30 +9,50 @@ from starlette.exceptions import HTTPException
 from monitor import board, outbox
 from monitor.board import RunName
 from monitor.event_log import Visible
-from monitor.web.answers import PROBLEMS
+from monitor.web.answers import PROBLEMS, polled, problems
 from monitor.web.models import AssetPage, RunDetail, RunPage
+from monitor.web.paging import Paging
+from monitor.web.polled import Polled
 from monitor.web.querying import MAX_PAGE, Name, Paged, RunsQuery
 from monitor.web.reader import ApiReader
 from monitor.web.services import Here
 
-router = APIRouter(prefix="/api/v1", responses=PROBLEMS)
+router = APIRouter(prefix="/api/v1", responses=PROBLEMS, route_class=Polled)
 InPath = Annotated[Name, Path()]
+DagId = Annotated[Name, Path(description="The DAG", examples=["etl"])]
+RunId = Annotated[Name, Path(description="The run; any sign may stand in it", examples=["manual__1"])]
+Deployment = Annotated[
+    Name | None, Query(description="The Airflow's name. Default: the first one's", examples=["local"])
+]
 
 
-@router.get("/runs", response_model=RunPage, tags=["runs"])
-async def runs(here: Here, reader: ApiReader, query: Annotated[RunsQuery, Query()]) -> dict[str, Any]:
-    """Runs, the last to change first."""
+@router.get(
+    "/runs", response_model=RunPage, tags=["runs"], operation_id="listRuns", responses=polled(listed=True)
+)
+async def runs(
+    here: Here, reader: ApiReader, pager: Paging, query: Annotated[RunsQuery, Query()]
+) -> dict[str, Any]:
+    """Runs, the last to change first.
+
+    A run that changes while you read the pages moves to the front.
+    """
     rows = await here.database.read(
         lambda connection: board.runs(
-            connection, query.limit, query.cursor, query.dag_id, query.state, reader.visible
+            connection, query.limit + 1, query.cursor, query.dag_id, query.state, reader.visible
         )
     )
-    return {"runs": rows, "next": _next(rows, query.limit)}
+    return pager.page("runs", rows, query.limit, _last_seq)
 
 
-@router.get("/runs/{dag_id}/{run_id:path}", response_model=RunDetail, tags=["runs"])
+@router.get(
+    "/runs/{dag_id}/{run_id:path}",
+    response_model=RunDetail,
+    tags=["runs"],
+    operation_id="getRun",
+    responses=polled() | problems(404),
+)
 async def run(
-    here: Here, reader: ApiReader, dag_id: InPath, run_id: InPath, deployment: Name | None = None
+    here: Here, reader: ApiReader, dag_id: DagId, run_id: RunId, deployment: Deployment = None
 ) -> dict[str, Any]:
     """One run with the latest try of each task and its mails. A run id may hold any sign, `/` too."""
     name = RunName(deployment or here.settings.deployment, dag_id, run_id)
@@ -53,14 +73,22 @@ def run_detail(connection: Connection, name: RunName, visible: Visible) -> dict[
     return row | {"tasks": board.tasks(connection, name), "deliveries": mails}
 
 
-@router.get("/assets", response_model=AssetPage, tags=["assets"])
-async def assets(here: Here, reader: ApiReader, query: Annotated[Paged, Query()]) -> dict[str, Any]:
+@router.get(
+    "/assets",
+    response_model=AssetPage,
+    tags=["assets"],
+    operation_id="listAssets",
+    responses=polled(listed=True),
+)
+async def assets(
+    here: Here, reader: ApiReader, pager: Paging, query: Annotated[Paged, Query()]
+) -> dict[str, Any]:
     """Assets with what their last update told, the last to change first."""
     rows = await here.database.read(
-        lambda connection: board.asset_list(connection, query.limit, query.cursor, reader.visible)
+        lambda connection: board.asset_list(connection, query.limit + 1, query.cursor, reader.visible)
     )
-    return {"assets": rows, "next": _next(rows, query.limit)}
+    return pager.page("assets", rows, query.limit, _last_seq)
 
 
-def _next(rows: list[dict[str, Any]], limit: int) -> int | None:
-    return rows[-1]["last_seq"] if len(rows) == limit else None
+def _last_seq(row: dict[str, Any]) -> int:
+    return int(row["last_seq"])

@@ -69,7 +69,7 @@ class Security:
             await send(message)
 
         if refusal := self._refusal(scope):
-            await problem(*refusal)(scope, receive, with_headers)
+            await problem(*refusal, prefix=scope.get("root_path", ""))(scope, receive, with_headers)
         else:
             await self._app(scope, receive, with_headers)
 

@@ -13,16 +13,19 @@ from monitor.event_log import Visible
 from monitor.rules import Match
 from monitor.rules.model import Duration
 from monitor.silences import Silence as Found
-from monitor.web.answers import PROBLEMS
+from monitor.web.answers import PROBLEMS, WRITING, polled, problems
 from monitor.web.gate import Reader
 from monitor.web.incidents_api import Reason
 from monitor.web.models_told import Silence, SilencePage
+from monitor.web.paging import Paging
+from monitor.web.polled import Polled
+from monitor.web.problem import Invalid
 from monitor.web.querying import Id, SilencesQuery
 from monitor.web.reader import ApiReader, require_csrf
 from monitor.web.services import Here, Services
 from monitor.web.silencing import MAX_SILENCE, may_silence, mistake_in
 
-router = APIRouter(prefix="/api/v1/silences", tags=["silences"], responses=PROBLEMS)
+router = APIRouter(prefix="/api/v1/silences", tags=["silences"], responses=PROBLEMS, route_class=Polled)
 
 EXAMPLES: list[JsonValue] = [
     {"match": {"deployment": "local", "dag_id": "etl"}, "reason": "the source is down", "duration": "8h"},
@@ -33,12 +36,13 @@ EXAMPLES: list[JsonValue] = [
         "ends_at": "2026-11-29T06:00:00Z",
     },
 ]
+ONE_END: list[JsonValue] = [{"required": ["ends_at"]}, {"required": ["duration"]}]
 
 
 class NewSilence(BaseModel):
     """A silence to be made."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": EXAMPLES})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": EXAMPLES, "oneOf": ONE_END})
     match: Match = Field(description="As `match` of a rule (docs/rules.md)")
     reason: Reason
     starts_at: AwareDatetime | None = Field(None, description="Default: now")
@@ -58,24 +62,25 @@ class NewSilence(BaseModel):
         return starts_at, self.ends_at or starts_at + (self.duration or timedelta(0))
 
 
-@router.get("", response_model=SilencePage)
+@router.get("", response_model=SilencePage, operation_id="listSilences", responses=polled(listed=True))
 async def all_silences(
-    here: Here, reader: ApiReader, query: Annotated[SilencesQuery, Query()]
+    here: Here, reader: ApiReader, pager: Paging, query: Annotated[SilencesQuery, Query()]
 ) -> dict[str, Any]:
     """Silences, newest first. One of more than one DAG is shown to those who may read every DAG."""
     now, visible = here.clock(), await here.gate.sight(reader)
     rows = await here.database.read(
         lambda connection: silences.page(
-            connection, query.limit, query.cursor, now if query.active else None, visible
+            *(connection, query.limit + 1, query.cursor, now if query.active else None, visible),
+            deployment=query.deployment,
+            dag_id=query.dag_id,
         )
     )
-    return {
-        "silences": [told(one, now) for one in rows],
-        "next": rows[-1].id if len(rows) == query.limit else None,
-    }
+    return pager.page("silences", [told(one, now) for one in rows], query.limit, lambda one: one["id"])
 
 
-@router.get("/{silence_id}", response_model=Silence)
+@router.get(
+    "/{silence_id}", response_model=Silence, operation_id="getSilence", responses=polled() | problems(404)
+)
 async def silence(here: Here, reader: ApiReader, silence_id: Id) -> dict[str, Any]:
     """One silence."""
     visible = await here.gate.sight(reader)
@@ -85,7 +90,14 @@ async def silence(here: Here, reader: ApiReader, silence_id: Id) -> dict[str, An
     return told(found, here.clock())
 
 
-@router.post("", status_code=201, response_model=Silence)
+@router.post(
+    "",
+    status_code=201,
+    response_model=Silence,
+    response_description="The silence, which holds from its start on",
+    operation_id="makeSilence",
+    responses=WRITING,
+)
 async def make(request: Request, here: Here, reader: ApiReader, given: NewSilence) -> dict[str, Any]:
     """Silence what matches. More than one DAG may be silenced by those who may read every DAG."""
     await require_csrf(request, reader)
@@ -99,7 +111,8 @@ async def add(
     """Raises 403 where the reader may not, 422 where something is wrong with it."""
     now = here.clock()
     if mistake := mistake_in(match, starts_at, ends_at, now):
-        raise HTTPException(422, mistake)
+        field, _, words = mistake.partition(": ")
+        raise Invalid(field, words)
     if not await may_silence(here.gate, reader, match):
         raise HTTPException(
             403,
@@ -111,7 +124,13 @@ async def add(
     )
 
 
-@router.delete("/{silence_id}", response_model=Silence)
+@router.delete(
+    "/{silence_id}",
+    response_model=Silence,
+    response_description="The silence, over now",
+    operation_id="endSilence",
+    responses=WRITING | problems(404),
+)
 async def end(request: Request, here: Here, reader: ApiReader, silence_id: Id) -> dict[str, Any]:
     """End it now. One that is over stays as it is."""
     await require_csrf(request, reader)

@@ -5,15 +5,17 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 
 from monitor import board, event_log
 from monitor.board import RUN_ENDS, RUNNING, RunName
 from monitor.event_log import Filter, Visible
-from monitor.web.answers import PROBLEMS
+from monitor.web import examples
+from monitor.web.answers import PROBLEMS, Answer, example, polled
 from monitor.web.models import RunDetail
 from monitor.web.pages import airflow_url, live
+from monitor.web.polled import Polled
 from monitor.web.querying import Name
 from monitor.web.reader import ApiReader, PageReader
 from monitor.web.rendering import render
@@ -24,23 +26,24 @@ TRAINING_DAG = "Airflow_Lab2"  # the lab's DAG (dags/training.py); `?dag_id=` sh
 LOOKED_THROUGH = 100  # of the DAG's latest runs, for one that has ended
 MAX_ASSETS = 100  # updates by one run that are shown
 
-router = APIRouter()
+router = APIRouter(route_class=Polled)
 
 
 class StatusQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    dag_id: Name = TRAINING_DAG
+    dag_id: Name = Field(TRAINING_DAG, description="The DAG", examples=[TRAINING_DAG])
 
 
-class Status(BaseModel):
+class Status(Answer):
     """The DAG's last run that has ended; `run` is null as long as there is none."""
 
+    model_config = example(**examples.STATUS)
     dag_id: str
     run: RunDetail | None
-    metrics: dict[str, dict[str, Any]]
-    """What the run told of each asset that it updated, by the asset's name."""
-    running: str | None
-    """A later run, which is under way: its run id."""
+    metrics: dict[str, dict[str, Any]] = Field(
+        description="What the run told of each asset that it updated, by the asset's name"
+    )
+    running: str | None = Field(description="A later run, which is under way: its run id")
 
 
 def look(connection: Connection, dag_id: str, visible: Visible) -> dict[str, Any]:
@@ -67,7 +70,13 @@ def _metrics(connection: Connection, name: RunName, visible: Visible) -> dict[st
     return {data["asset"]["name"]: data.get("extra", {}) for data in updates}
 
 
-@router.get("/api", response_model=Status, responses=PROBLEMS, tags=["runs"])
+@router.get(
+    "/api",
+    response_model=Status,
+    responses=PROBLEMS | polled(),
+    tags=["runs"],
+    operation_id="getStatus",
+)
 async def status(here: Here, reader: ApiReader, query: Annotated[StatusQuery, Query()]) -> dict[str, Any]:
     """The last training run that has ended: its result, tasks, mails and metrics."""
     return await here.database.read(lambda connection: look(connection, query.dag_id, reader.visible))

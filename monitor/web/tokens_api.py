@@ -6,32 +6,38 @@ from fastapi import APIRouter, Query, Request, Response
 
 from monitor import tokens
 from monitor.clock import Clock
-from monitor.web.answers import PROBLEMS
+from monitor.web.answers import PROBLEMS, WRITING, polled, problems
+from monitor.web.paging import Paging
+from monitor.web.polled import Polled
 from monitor.web.querying import Id, Paged
 from monitor.web.reader import ApiReader, require_csrf
 from monitor.web.services import Here
 from monitor.web.token_making import make, revoke, whose
 from monitor.web.token_models import NewToken, Token, TokenMade, TokenPage
 
-router = APIRouter(
-    prefix="/api/v1/tokens",
-    tags=["tokens"],
-    responses=PROBLEMS | {403: {"description": "The token that was sent lacks a scope; the detail names it"}},
-)
+router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"], responses=PROBLEMS, route_class=Polled)
 
 
-@router.get("", response_model=TokenPage)
-async def all_tokens(here: Here, reader: ApiReader, query: Annotated[Paged, Query()]) -> dict[str, Any]:
+@router.get("", response_model=TokenPage, operation_id="listTokens", responses=polled(listed=True))
+async def all_tokens(
+    here: Here, reader: ApiReader, pager: Paging, query: Annotated[Paged, Query()]
+) -> dict[str, Any]:
     """Your tokens, newest first; everybody's for those who may read every DAG."""
     theirs = await whose(here, reader)
     found = await here.database.read(
-        lambda connection: tokens.page(connection, theirs, query.limit, query.cursor)
+        lambda connection: tokens.page(connection, theirs, query.limit + 1, query.cursor)
     )
-    following = found[-1].id if len(found) == query.limit else None
-    return {"tokens": [told(one, here.clock) for one in found], "next": following}
+    return pager.page("tokens", [told(one, here.clock) for one in found], query.limit, lambda one: one["id"])
 
 
-@router.post("", status_code=201, response_model=TokenMade)
+@router.post(
+    "",
+    status_code=201,
+    response_model=TokenMade,
+    response_description="The token, with its secret",
+    operation_id="makeToken",
+    responses=WRITING | problems(409),
+)
 async def make_one(
     request: Request, answer: Response, here: Here, reader: ApiReader, given: NewToken
 ) -> dict[str, Any]:
@@ -42,7 +48,9 @@ async def make_one(
     return told(made, here.clock) | {"secret": secret}
 
 
-@router.delete("/{token_id}", response_model=Token)
+@router.delete(
+    "/{token_id}", response_model=Token, operation_id="revokeToken", responses=WRITING | problems(404)
+)
 async def revoke_one(request: Request, here: Here, reader: ApiReader, token_id: Id) -> dict[str, Any]:
     """Revoke a token: it counts no more, and the feeds that it holds open end."""
     await require_csrf(request, reader)

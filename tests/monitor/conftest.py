@@ -108,6 +108,16 @@ def sign(secret: str, body: str, at: datetime | None = None) -> dict[str, str]:
     }
 
 
+def listen(port: int) -> socket.socket:
+    """As `windsock serve` listens. The protocol is named, or asyncio leaves Nagle's algorithm on, and each
+    answer over a kept connection waits 40 ms for the acknowledgement of its headers."""
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(("127.0.0.1", port))
+    listening.listen()
+    return listening
+
+
 class Live:
     """A monitor on a real server in a thread; `post` signs as the plugin does."""
 
@@ -115,7 +125,7 @@ class Live:
         self.settings = settings
         self.fatal: list[str] = []
         self.app = create_app(settings, on_fatal=self.fatal.append)
-        self._socket = socket.create_server(("127.0.0.1", settings.port))
+        self._socket = listen(settings.port)
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._server = Server(self.app, "127.0.0.1", self.port)

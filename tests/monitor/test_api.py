@@ -1,17 +1,27 @@
 """The JSON API against a real server: pages, one run, deliveries, problems, and its description."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
 
+from monitor.app import create_app
+from monitor.events import parse_event
 from monitor.settings import Settings
+from monitor.web.problem_kinds import KINDS
 from tests import wait
 from tests.monitor.conftest import sign
 from tests.monitor.web_support import Served, serving
-from tests.sample import asset_event, run_event, task_event
+from tests.sample import asset_event, moment, run_event, task_event
+
+CONTRACT = Path(__file__).parents[1] / "contract"
 
 
 @pytest.fixture
@@ -101,7 +111,8 @@ def test_problems_name_what_is_wrong(monitor: Served, path: str, status: int, wo
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
-    assert set(problem) == {"type", "title", "status", "detail"}
+    assert set(problem) - {"errors"} == {"type", "title", "status", "detail"}
+    assert ("errors" in problem) == (status == 422)
     assert problem["status"] == status
     assert words in problem["detail"]
 
@@ -200,6 +211,70 @@ def test_openapi_is_valid_and_tells_of_every_endpoint(monitor: Served) -> None:
         assert schemas[name]["examples"], name
     page = monitor.client.get("/docs").text
     assert all(path in page for path in paths)
+    assert all(f'id="problem-{kind.name}"' in page for kind in KINDS)
+    assert page.count("<details><summary>Example") > len(paths)
+
+
+def told_operations(openapi: Any) -> list[Any]:
+    return [operation for path in openapi["paths"].values() for operation in path.values()]
+
+
+def test_openapi_leaves_nothing_untold(monitor: Served) -> None:
+    openapi = get(monitor, "/openapi.json")
+    tags = {tag["name"] for tag in openapi["tags"] if tag["description"]}
+    schemas = openapi["components"]["schemas"]
+    operations = told_operations(openapi)
+    names = [operation["operationId"] for operation in operations]
+    assert len(set(names)) == len(names)
+    for operation in operations:
+        name = operation["operationId"]
+        assert name.isalpha(), name
+        assert operation["summary"], name
+        assert operation["description"], name
+        assert set(operation["tags"]) <= tags, name
+        for parameter in operation.get("parameters", []):
+            if name != "listRuns":
+                assert parameter["description"], (name, parameter["name"])
+                assert "example" in parameter or parameter["schema"]["examples"], (name, parameter["name"])
+        for status, answer in operation["responses"].items():
+            assert answer["description"], (name, status)
+            if status[0] in "45" and "health" not in operation["tags"]:
+                assert list(answer["content"]) == ["application/problem+json"], (name, status)
+            for content in answer.get("content", {}).values():
+                shape = content["schema"].get("$ref", "").rpartition("/")[2]
+                assert "example" in content or schemas[shape]["examples"], (name, status)
+        if "304" in operation["responses"]:
+            assert "ETag" in operation["responses"]["200"]["headers"]
+    assert openapi["security"] == []  # there is no sign-in
+    assert set(openapi["components"]["securitySchemes"]) == {"session", "bearer"}
+
+
+def test_openapi_examples_are_what_its_schemas_say(monitor: Served) -> None:
+    openapi = get(monitor, "/openapi.json")
+    shapes = openapi["components"]["schemas"]
+    registry = Registry().with_resource("urn:api", DRAFT202012.create_resource(openapi))
+    for name, shape in shapes.items():
+        validator = Draft202012Validator({"$ref": f"urn:api#/components/schemas/{name}"}, registry=registry)
+        for example in shape.get("examples", []):
+            validator.validate(example)
+    event = Draft202012Validator({"$ref": "urn:api#/components/schemas/CloudEvent"}, registry=registry)
+    for path in CONTRACT.glob("*.json"):
+        golden = json.loads(path.read_text())["event"]
+        event.validate({**golden, "time": golden["time"] or moment(), "id": golden["id"] or "nudge:1"})
+    sent = openapi["paths"]["/api/v1/events"]["post"]["requestBody"]["content"]
+    (batch, _) = (one["example"] for one in sent.values())
+    assert parse_event(batch[0]).dag_id == "etl"
+
+
+def test_openapi_says_where_it_is_and_how_to_sign_in(settings: Settings) -> None:
+    changes = {"public_url": "https://example.com/windsock", "auth": "airflow"}
+    app = create_app(settings.model_copy(update=changes))
+    openapi = app.openapi()
+    validate(openapi)
+    assert [server["url"] for server in openapi["servers"]] == ["/windsock"]
+    assert openapi["security"] == [{"session": []}, {"bearer": []}]
+    open_to_all = [one["operationId"] for one in told_operations(openapi) if one.get("security") == []]
+    assert open_to_all == ["sendEvents", "getLiveness", "getReadiness", "getMetrics"]
 
 
 def test_the_ingest_needs_no_session_but_its_signature(monitor: Served) -> None:

@@ -14,7 +14,8 @@ from pydantic import SecretStr
 from monitor import event_log
 from monitor.clock import utc_now
 from monitor.settings import Settings
-from monitor.web.receive import BATCH, MAX_BATCH, MAX_BODY
+from monitor.web.ingest_told import BATCH, MAX_BATCH
+from monitor.web.receive import MAX_BODY
 from tests import wait
 from tests.monitor.conftest import Live, make_secret, sign
 from tests.sample import asset_event, moment, run_event, task_event
