@@ -48,7 +48,8 @@ class NewToken(BaseModel):
     )
     name: TokenName = Field(description="What it is for, for those who look at the list")
     scopes: Scopes = Field(
-        description="`read`: pages, API and feed; `admin`: effects too; `ingest`: sends events"
+        description="`read`: pages, API and feed; `admin`: effects too; `ingest`: sends events",
+        json_schema_extra=lambda schema: schema.pop("uniqueItems"),  # one that is given twice does no harm
     )
     expires_in: Annotated[Duration, Field(ge=SHORTEST, le=LONGEST_LIFE)] = Field(
         DEFAULT_LIFE, description="`30d`, `12h`; 365 days at most", json_schema_extra={"default": "90d"}
