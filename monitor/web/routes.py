@@ -8,6 +8,8 @@ from starlette.staticfiles import StaticFiles
 from monitor.links import LinkError
 from monitor.settings import Settings
 from monitor.web import (
+    asset_pages,
+    assets_api,
     decisions_api,
     deliveries_api,
     docs_page,
@@ -41,6 +43,7 @@ ROUTERS = (
     events_api.router,
     decisions_api.router,
     runs_api.router,
+    assets_api.router,
     deliveries_api.router,
     incidents_api.router,
     silences_api.router,
@@ -48,6 +51,7 @@ ROUTERS = (
     sign_in.router,
     status.router,
     pages.router,
+    asset_pages.router,
     incident_pages.router,
     silence_pages.router,
     mail_pages.router,
