@@ -118,6 +118,7 @@ async def asset(
         is_first=query.cursor is None,
         api={"deployment": deployment, "uri": query.uri, "limit": MAX_PAGE},
         hash_name=HASH,
+        hashed=any(HASH in update.extra for update in shown["updates"]),
     )
 
 

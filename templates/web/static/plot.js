@@ -45,7 +45,7 @@ export class Plot {
       series: [{}, { stroke: line, fill: undefined, width: 2, spanGaps: true, points: { show: this.times.length <= FEW, size: 6, fill: line } }],
       axes: [
         { ...axis, grid, ticks: grid, size: 30, space: 70, values: (_, splits) => moments(splits) },
-        { ...axis, grid, ticks: grid, size: 58, space: 30, values: (_, splits) => splits.map(written) },
+        { ...axis, grid, ticks: grid, size: 58, space: 22, values: (_, splits) => splits.map(written) },
       ],
       hooks: { setCursor: [(chart) => this.tell(chart.cursor.idx)] },
     };
