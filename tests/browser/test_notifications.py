@@ -156,7 +156,7 @@ def test_the_ledger_is_filtered(monitor: Served, page: Page, shot: Shot) -> None
     page.get_by_role("button", name="Send again").click()
     row(page, "#ledger", "requeued.*was sent")
     expect(page.locator("#ledger > li")).to_have_count(3)  # and what came of it, without a reload
-    expect(page.locator("#became")).to_have_text("sent")
+    expect(page.locator("#became")).to_have_text("Last word: sent")
 
 
 def test_the_templates(monitor: Served, page: Page, shot: Shot) -> None:
