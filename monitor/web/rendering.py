@@ -1,7 +1,7 @@
 """Pages from templates: everything is escaped, and a name that a template lacks is an error."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any
@@ -12,11 +12,10 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from monitor.events.durations import spoken
 from monitor.render import templates_folder
 from monitor.render.words import finalize, line, span
-from monitor.web import rules_told
-from monitor.web.event_line import metrics, number
+from monitor.web import asset_words, rules_told
+from monitor.web.event_line import number
 from monitor.web.gate import Reader
 from monitor.web.prefix import at, path_of
 
@@ -49,12 +48,13 @@ def _environment(prefix: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (moment, took, age, pretty, lines, number, numbers, besides, query, spoken)
+    filters = (moment, took, pretty, lines, number, query)
     environment.filters.update({function.__name__: function for function in filters})
     environment.globals["at"] = prefix
     environment.globals["run_url"] = lambda run: prefix + run_url(run)
-    environment.globals["asset_url"] = lambda asset: prefix + asset_url(asset)
     environment.globals["airflow_run_url"] = airflow_run_url
+    environment.globals["asset_url"] = lambda asset: prefix + asset_words.asset_url(asset)
+    environment.filters.update(asset_words.FILTERS)
     environment.globals["silence_url"] = lambda incident: prefix + silence_url(incident)
     environment.globals["match_words"] = rules_told.match
     return environment
@@ -64,13 +64,6 @@ def run_url(run: Any) -> str:
     """The address of a run's page, from a row or a record that names one; the ids may hold any sign."""
     named = run if isinstance(run, Mapping) else vars(run)
     return "/runs/" + "/".join(quote(named[key], safe="") for key in ("deployment", "dag_id", "run_id"))
-
-
-def asset_url(asset: Any) -> str:
-    """The address of an asset's page, from a row or a record that names one. Its URI holds slashes, `?` and
-    `#`, which proxies mend in a path and leave alone in a query."""
-    named = asset if isinstance(asset, Mapping) else vars(asset)
-    return f"/assets/{quote(named['deployment'], safe='')}?{query({'uri': named['uri']})}"
 
 
 def silence_url(incident: Any) -> str:
@@ -104,22 +97,6 @@ def took(start: datetime | None, end: datetime | None) -> Markup:
     if end is None:
         return Markup('<time class="elapsed" datetime="{}">under way</time>').format(_iso(start))
     return Markup("{}").format(span(end - start))
-
-
-def age(value: datetime) -> Markup:
-    """How old something is; the page's script counts on."""
-    told = Markup('<time class="elapsed" datetime="{}">since {}</time>')
-    return told.format(_iso(value), f"{value:%Y-%m-%d %H:%M:%S} UTC")
-
-
-def numbers(extra: Mapping[str, Any] | None) -> str:
-    """The metrics of an asset's update in a line."""
-    return metrics(extra or {})
-
-
-def besides(extra: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """What was told that has no column of its own."""
-    return {name: value for name, value in extra.items() if name not in names}
 
 
 def pretty(value: Any) -> Markup:
