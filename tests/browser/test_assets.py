@@ -8,10 +8,14 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from monitor.settings import Settings
+from tests import wait
 from tests.browser.asset_world import URI, train, update
 from tests.browser.conftest import Shot
 from tests.browser.test_dashboard import assert_not_reloaded, live, mark, row
 from tests.monitor.web_support import Served, serving
+
+FIT = """[...document.querySelectorAll('.plot')].every((one) =>
+  one.querySelector('.uplot').getBoundingClientRect().right <= one.getBoundingClientRect().right)"""
 
 
 @pytest.fixture
@@ -82,12 +86,9 @@ def test_the_charts_take_the_looks_colours_and_the_pages_width(monitor: Served, 
     expect(canvas).to_be_visible()
     light = canvas.evaluate("canvas => canvas.toDataURL()")
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function("light => document.querySelector('.plot canvas').toDataURL() !== light", arg=light)
+    wait.until(lambda: canvas.evaluate("canvas => canvas.toDataURL()") != light, "other colours")
     page.set_viewport_size({"width": 390, "height": 800})
-    page.wait_for_function(
-        "() => [...document.querySelectorAll('.plot')].every(one =>"
-        " one.querySelector('.uplot').getBoundingClientRect().right <= one.getBoundingClientRect().right)"
-    )
+    wait.until(lambda: page.evaluate(FIT), "the charts to fit")
 
 
 def test_older_updates_are_a_page_of_their_own(monitor: Served, page: Page) -> None:
@@ -110,7 +111,7 @@ def test_the_table_is_read_by_keyboard(monitor: Served, page: Page) -> None:
     table.focus()
     page.keyboard.press("End")
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.querySelector('.wide').scrollLeft > 0")
+    wait.until(lambda: table.evaluate("table => table.scrollLeft") > 0, "the table to be scrolled")
     summary = page.locator("#updates summary").first
     summary.focus()
     page.keyboard.press("Enter")
