@@ -78,8 +78,9 @@ def test_a_broken_rules_file(full: Served, page: Page, axe: str) -> None:
         path.write_text(written)
 
 
-def test_signed_out(tmp_path_factory: pytest.TempPathFactory, browser: Browser, axe: str) -> None:
+def test_signed_out_and_in(tmp_path_factory: pytest.TempPathFactory, browser: Browser, axe: str) -> None:
     airflow = SignInAirflow()
+    airflow.add("jane", "right", ["etl"])
     with (
         airflow.serving(),
         serving(with_sign_in(own_settings(tmp_path_factory.mktemp("out")), airflow)) as monitor,
@@ -93,6 +94,14 @@ def test_signed_out(tmp_path_factory: pytest.TempPathFactory, browser: Browser, 
         page.get_by_role("button", name="Sign in").click()
         page.get_by_role("alert").wait_for()
         assert objections(page, axe) == []
+        page.get_by_label("Name").fill("jane")
+        page.get_by_label("Password").fill("right")
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name="Sign out").wait_for()
+        assert objections(page, axe) == []
+        for path in ("/settings", "/tokens"):
+            page.goto(monitor.url + path)
+            assert objections(page, axe, LOOKS[:1]) == []
 
 
 def test_a_fault_is_found(empty: Served, page: Page, axe: str) -> None:

@@ -91,6 +91,17 @@ def test_the_charts_take_the_looks_colours_and_the_pages_width(monitor: Served, 
     wait.until(lambda: page.evaluate(FIT), "the charts to fit")
 
 
+def test_charts_that_cannot_be_drawn_say_so_and_come_back(monitor: Served, page: Page) -> None:
+    train(monitor, updates=2)
+    page.route("**/api/v1/assets/updates**", lambda route: route.fulfill(status=503))
+    page.goto(address(monitor))
+    live(page)
+    expect(page.locator("#plot-note")).to_contain_text("cannot be drawn (the server answers 503)")
+    page.unroute("**/api/v1/assets/updates**")
+    monitor.post([update(3, 0)])
+    expect(page.get_by_role("img", name=re.compile("over 3 updates"))).to_have_count(3)
+
+
 def test_older_updates_are_a_page_of_their_own(monitor: Served, page: Page) -> None:
     train(monitor, updates=60)
     page.goto(address(monitor))
