@@ -74,6 +74,16 @@ tests/npm/node_modules/.made: tests/npm/package-lock.json
 	@cd tests/npm && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 	@touch $@
 
+# What pages show charts with. Another version: change it here, then write its sums into SHA256SUMS.
+UPLOT := 1.6.32
+UPLOT_HOME := templates/web/static/vendor/uplot
+.PHONY: vendor
+vendor: ## what the pages take from npm, fetched anew and held against its sums
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	  (cd "$$folder" && npm pack --silent uplot@$(UPLOT) >/dev/null && tar xzf uplot-*.tgz); \
+	  install -m 644 "$$folder"/package/{LICENSE,dist/uPlot.iife.min.js,dist/uPlot.min.css} $(UPLOT_HOME)/
+	@cd $(UPLOT_HOME) && sha256sum --check SHA256SUMS
+
 .PHONY: envs
 envs: $(AIRFLOW_ENV)/.made $(AIRFLOW_TEST_ENV)/.made $(MONITOR_ENV)/.made $(DEV_ENV)/.made ## every environment
 

@@ -40,6 +40,7 @@ from monitor.wake import Wake
 from monitor.watches import Watched, Watches
 from monitor.web.gate import Gate
 from monitor.web.health import of_reconciler
+from monitor.web.lineage import Lineage
 from monitor.web.routes import mount
 from monitor.web.services import Services
 from monitor.web.token_lookup import TokenLookup
@@ -154,6 +155,7 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
         links=links,
         rules=rules,
         renderer=renderer,
+        lineage=Lineage(apis, clock),
         mailbox=mailbox,
         reports=[of_reconciler(each) for each in reconcilers],
     )

@@ -16,6 +16,7 @@ from monitor.events import stamp
 from monitor.settings import AirflowSettings, Settings
 
 NDJSON = "application/x-ndjson"
+LIKE_IT = 100  # assets whose URIs hold a URI: a page of Airflow's
 
 Between = tuple[datetime | None, datetime | None]
 """From and to, both included; None: without end."""
@@ -155,6 +156,12 @@ class AirflowApi:
     def assets(self) -> AsyncGenerator[Page, None]:
         """The assets that some DAG names, each with the DAGs that are scheduled on it."""
         return self._pages("/assets", "assets", {"order_by": "id"})
+
+    async def asset(self, uri: str) -> dict[str, Any] | None:
+        """One asset, with the DAGs that are scheduled on it and the tasks that make and use it. None: no DAG
+        names it. (Airflow looks for a part of the URI, in which `%` and `_` stand for any signs.)"""
+        found = await self._first("/assets", "assets", {"order_by": "id", "uri_pattern": uri}, LIKE_IT)
+        return next((row for row in found if row.get("uri") == uri), None)
 
     async def asset_condition(self, dag_id: str) -> dict[str, Any] | None:
         """Which assets a DAG waits for: `{"all": […]}` or `{"any": […]}` of `{"asset": {"id", …}}`."""

@@ -6,6 +6,7 @@ what Airflow's list says of DAGs (tags, owners, schedule) is kept as it is, and 
 
 from sqlalchemy import Connection
 
+from monitor.board.assets import AssetName, AssetUpdate, asset, asset_gaps, asset_updates, gaps
 from monitor.board.dags import (
     apply_import_error,
     apply_mended,
@@ -38,17 +39,23 @@ from monitor.events.data import (
 __all__ = [
     "RUNNING",
     "RUN_ENDS",
+    "AssetName",
+    "AssetUpdate",
     "LastWord",
     "Row",
     "RunName",
     "TaskName",
     "Try",
     "apply",
+    "asset",
+    "asset_gaps",
     "asset_list",
+    "asset_updates",
     "begun",
     "dag",
     "every_dag",
     "facts_of",
+    "gaps",
     "is_end",
     "known_dags",
     "known_import_errors",

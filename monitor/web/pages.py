@@ -140,7 +140,8 @@ async def delivery(request: Request, here: Here, reader: PageReader, delivery_id
         raise HTTPException(404, f"No delivery {delivery_id} is known here.")
     filed = (filed_as(attempt.answer) for attempt in reversed(found["ledger"])) if here.mailbox else ()
     letter_id = next((mail_id for mail_id in filed if mail_id), None)
-    return render(request, "delivery.html", reader, delivery=found, letter_id=letter_id)
+    shown = found.pop("live") | {"delivery": found, "letter_id": letter_id}
+    return render(request, "delivery.html", reader, **shown)
 
 
 def _delivery(connection: Connection, delivery_id: int, visible: Visible) -> dict[str, Any] | None:
@@ -152,6 +153,7 @@ def _delivery(connection: Connection, delivery_id: int, visible: Visible) -> dic
         connection, OTHERS, wanted=outbox.Wanted(notification_id=found["notification_id"]), visible=visible
     )
     return found | {
+        "live": live(connection),
         "events": {event.seq: EventLine.of(event) for event in told},
         "others": [one for one in others if one.id != delivery_id],
     }

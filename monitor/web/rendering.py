@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from monitor.render import templates_folder
 from monitor.render.words import finalize, line, span
-from monitor.web import rules_told
+from monitor.web import asset_words, rules_told
 from monitor.web.event_line import number
 from monitor.web.gate import Reader
 from monitor.web.prefix import at, path_of
@@ -53,6 +53,8 @@ def _environment(prefix: str) -> Environment:
     environment.globals["at"] = prefix
     environment.globals["run_url"] = lambda run: prefix + run_url(run)
     environment.globals["airflow_run_url"] = airflow_run_url
+    environment.globals["asset_url"] = lambda asset: prefix + asset_words.asset_url(asset)
+    environment.filters.update(asset_words.FILTERS)
     environment.globals["silence_url"] = lambda incident: prefix + silence_url(incident)
     environment.globals["match_words"] = rules_told.match
     return environment

@@ -10,8 +10,11 @@ from starlette.staticfiles import StaticFiles
 from monitor.links import LinkError
 from monitor.settings import Settings
 from monitor.web import (
+    asset_pages,
+    assets_api,
     decisions_api,
     deliveries_api,
+    delivery_preview,
     docs_page,
     events_api,
     health,
@@ -51,6 +54,7 @@ ROUTERS = (
     log_api.router,
     decisions_api.router,
     runs_api.router,
+    assets_api.router,
     deliveries_api.router,
     incidents_api.router,
     silences_api.router,
@@ -59,6 +63,8 @@ ROUTERS = (
     sign_in.router,
     status.router,
     pages.router,
+    delivery_preview.router,
+    asset_pages.router,
     incident_pages.router,
     silence_pages.router,
     mail_pages.router,

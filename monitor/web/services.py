@@ -18,6 +18,7 @@ from monitor.render import Renderer
 from monitor.rules import LiveRules
 from monitor.settings import Settings
 from monitor.web.gate import Gate
+from monitor.web.lineage import Lineage
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Services:
     links: Links
     rules: LiveRules
     renderer: Renderer
+    lineage: Lineage
+    """Who makes and who uses an asset, as Airflow says."""
     mailbox: Mailbox | None = None
     """None where mail goes to an SMTP server."""
     reports: Sequence[Report] = field(default=())

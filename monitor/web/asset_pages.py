@@ -1,0 +1,173 @@
+"""Assets: who makes each, who waits for it, how fresh it is, and its updates with what they told."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+from pydantic import Field
+from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+
+from monitor import board
+from monitor.board import AssetName, AssetUpdate, Row
+from monitor.event_log import Visible
+from monitor.rules.model import Watch
+from monitor.watches.usual import HISTORY
+from monitor.web.freshness import Freshness, freshness
+from monitor.web.lineage import Known
+from monitor.web.pages import live
+from monitor.web.querying import MAX_PAGE, Name, Paged
+from monitor.web.reader import PageReader
+from monitor.web.rendering import render
+from monitor.web.runs_api import InPath
+from monitor.web.services import Here
+
+MAX_METRICS = 24  # columns of the table, and charts; more is no table for people, and the API has them all
+HASH = "sha256"
+
+router = APIRouter(include_in_schema=False)
+
+
+class AssetQuery(Paged):
+    uri: Name = Field(description="The asset's URI, as it is")
+
+
+@dataclass(frozen=True)
+class Party:
+    """Who makes an asset, or is begun by it."""
+
+    dag_id: str
+    task_id: str | None
+    run_id: str | None = None
+    """The last run that did, or that came of it."""
+    at: datetime | None = None
+    named: bool = False
+    """Airflow names it at present."""
+
+
+@router.get("/assets")
+async def assets(
+    request: Request, here: Here, reader: PageReader, query: Annotated[Paged, Query()]
+) -> HTMLResponse:
+    """Every asset with what its last update told, the last to change first."""
+    visible, now = await here.gate.sight(reader), here.clock()
+    watches = here.rules.current.config.watches
+
+    def look(connection: Connection) -> dict[str, Any]:
+        rows = board.asset_list(connection, query.limit, query.cursor, visible)
+        following = rows[-1]["last_seq"] if len(rows) == query.limit else None
+        judged = [(row, _fresh(connection, watches, row, visible, now)) for row in rows]
+        return live(connection) | {"assets": judged, "next": following}
+
+    shown = await here.database.read(look)
+    return render(request, "assets.html", reader, is_first=query.cursor is None, **shown)
+
+
+def _fresh(
+    connection: Connection, watches: tuple[Watch, ...], row: Row, visible: Visible, now: datetime
+) -> Freshness:
+    name = AssetName(row["deployment"], row["uri"])
+    gaps = board.asset_gaps(connection, name, HISTORY, visible)
+    return freshness(watches, row, gaps, _dag_of(connection, row), now)
+
+
+def _dag_of(connection: Connection, row: Row) -> Row | None:
+    dag_id = row["source_dag_id"]
+    return board.dag(connection, row["deployment"], dag_id) if dag_id else None
+
+
+@router.get("/assets/{deployment}")
+async def asset(
+    request: Request,
+    here: Here,
+    reader: PageReader,
+    deployment: InPath,
+    query: Annotated[AssetQuery, Query()],
+) -> HTMLResponse:
+    """One asset. Its URI is a parameter: it holds slashes and every other sign."""
+    name, now = AssetName(deployment, query.uri), here.clock()
+    visible = await here.gate.sight(reader)
+    watches = here.rules.current.config.watches
+
+    def look(connection: Connection) -> dict[str, Any] | None:
+        row = board.asset(connection, name)
+        latest = board.asset_updates(connection, name, HISTORY + 1, visible=visible)
+        if row is None or not (latest or _may_see(visible, row)):
+            return None
+        row = row if _may_see(visible, row) else row | _as_seen(latest[0])
+        page = board.asset_updates(connection, name, query.limit, query.cursor, visible)
+        gaps = board.gaps([update.timestamp for update in latest])
+        fresh = freshness(watches, row, gaps, _dag_of(connection, row), now)
+        return live(connection) | {"asset": row, "latest": latest, "updates": page, "fresh": fresh}
+
+    shown = await here.database.read(look)
+    if shown is None:
+        raise HTTPException(404, f"No asset {query.uri!r} is known of the Airflow {deployment!r}.")
+    latest, known = shown.pop("latest"), _seen(await here.lineage.of(name), deployment, visible)
+    return render(
+        *(request, "asset.html", reader),
+        **shown,
+        makers=_makers(latest, known),
+        consumers=_consumers(latest, known),
+        known=known,
+        metrics=_metrics(shown["updates"]),
+        next=shown["updates"][-1].seq if len(shown["updates"]) == query.limit else None,
+        is_first=query.cursor is None,
+        api={"deployment": deployment, "uri": query.uri, "limit": MAX_PAGE},
+        hash_name=HASH,
+        hashed=any(HASH in update.extra for update in shown["updates"]),
+    )
+
+
+def _may_see(visible: Visible, row: Row) -> bool:
+    return visible is None or (row["deployment"], row["source_dag_id"]) in visible
+
+
+def _as_seen(update: AssetUpdate) -> Row:
+    """The row as the last update that the reader may see left it; how many there were is not told."""
+    source = {f"source_{key}": getattr(update, key) for key in ("dag_id", "run_id", "task_id")}
+    return {"updated_at": update.timestamp, "extra": update.extra, "updates": None, **source}
+
+
+def _seen(known: Known, deployment: str, visible: Visible) -> Known:
+    if visible is None:
+        return known
+    return Known(
+        tuple(one for one in known.makers if (deployment, one[0]) in visible),
+        tuple(dag_id for dag_id in known.scheduled if (deployment, dag_id) in visible),
+        tuple(one for one in known.readers if (deployment, one[0]) in visible),
+        known.problem,
+    )
+
+
+def _makers(latest: list[AssetUpdate], known: Known) -> list[Party]:
+    """Who updated it lately, the last one first, then who else Airflow says will."""
+    told = ((one.dag_id, one.task_id, one.run_id, one.timestamp) for one in latest if one.dag_id)
+    return _parties((Party(*one, named=one[:2] in known.makers) for one in told), known.makers)
+
+
+def _consumers(latest: list[AssetUpdate], known: Known) -> list[Party]:
+    """Whose runs came of it lately, then who else is scheduled on it."""
+    begun = ((run, one.timestamp) for one in latest for run in one.began)
+    told = (
+        Party(run["dag_id"], None, run["run_id"], at, run["dag_id"] in known.scheduled) for run, at in begun
+    )
+    return _parties(told, ((dag_id, None) for dag_id in known.scheduled))
+
+
+def _parties(told: Iterable[Party], named: Iterable[tuple[str, str | None]]) -> list[Party]:
+    found: dict[tuple[str, str | None], Party] = {}
+    for party in told:
+        found.setdefault((party.dag_id, party.task_id), party)
+    for dag_id, task_id in named:
+        found.setdefault((dag_id, task_id), Party(dag_id, task_id, named=True))
+    return list(found.values())
+
+
+def _metrics(updates: list[AssetUpdate]) -> list[str]:
+    """The names of the numbers that these updates told, in the order of telling."""
+    names = (name for one in updates for name, value in one.extra.items() if type(value) in (int, float))
+    return list(dict.fromkeys(names))[:MAX_METRICS]
