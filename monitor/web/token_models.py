@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
 
 from monitor.rules.model import Duration
 from monitor.tokens import DEFAULT_LIFE, LONGEST_LIFE, Scope
@@ -34,6 +35,11 @@ TOKEN: dict[str, Any] = {
 }
 
 
+def _repeated(schema: JsonDict) -> None:
+    """A scope that is given twice does no harm."""
+    schema.pop("uniqueItems")
+
+
 class NewToken(BaseModel):
     """A token to be made."""
 
@@ -49,7 +55,7 @@ class NewToken(BaseModel):
     name: TokenName = Field(description="What it is for, for those who look at the list")
     scopes: Scopes = Field(
         description="`read`: pages, API and feed; `admin`: effects too; `ingest`: sends events",
-        json_schema_extra=lambda schema: schema.pop("uniqueItems"),  # one that is given twice does no harm
+        json_schema_extra=_repeated,
     )
     expires_in: Annotated[Duration, Field(ge=SHORTEST, le=LONGEST_LIFE)] = Field(
         DEFAULT_LIFE, description="`30d`, `12h`; 365 days at most", json_schema_extra={"default": "90d"}

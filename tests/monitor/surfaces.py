@@ -43,6 +43,7 @@ FORMS = {"POST /tokens": {"name": "t", "scope": "read"}}
 
 BY_QUERY = {
     "/assets/{deployment}": ("uri",),
+    "/api/v1/assets/updates": ("deployment", "uri"),
     "/logs/{deployment}/{dag_id}/{run_id:path}": ("task_id", "map_index"),
 }
 """Pages that are asked for one thing by the query as well as by the path."""

@@ -84,6 +84,10 @@ def look(monitor: Served, where: Path, token: str = "") -> set[str]:
     return {name for name, status in map(str.split, seen) if status[0] == "2"}
 
 
+SOMEBODYS = {"makeToken", "revokeToken"}
+"""Not for an Airflow token: nobody knows whose it is. Without sign-in they are looked at."""
+
+
 def operations(monitor: Served) -> set[str]:
     """Those that end."""
     paths = monitor.client.get("/openapi.json").json()["paths"]
@@ -120,5 +124,5 @@ def test_no_answer_is_undocumented_with_sign_in(
         token = airflow.token("chief")
         monitor.client.headers["Authorization"] = f"Bearer {token}"
         fill(monitor, monitor.client)
-        assert look(monitor, tmp_path, token) == operations(monitor)
+        assert look(monitor, tmp_path, token) == operations(monitor) - SOMEBODYS
         assert not monitor.fatal
