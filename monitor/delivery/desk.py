@@ -154,6 +154,8 @@ class Desk:
     async def _story(self, told: Told) -> Story:
         deployment = told.lead.deployment if told.lead else told.notification.deployment
         airflow = None if told.unconfirmed else self._apis.get(deployment)
+        if airflow is None:
+            return await tell(self._database, None, told)
         try:
             return await asyncio.wait_for(tell(self._database, airflow, told), TELL_SECONDS)
         except (TimeoutError, asyncio.TimeoutError):

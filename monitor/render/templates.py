@@ -42,7 +42,9 @@ class Templates:
     @classmethod
     def built_in(cls, folder: Path) -> "Templates":
         loader = FileSystemLoader(folder)
-        return cls(_set_up(Environment(**_options(_with_prefix(loader, loader)))))  # noqa: S701 (_options has it)
+        options = _options(_with_prefix(loader, loader))
+        # They are part of the program: none changes while it runs, so none is looked at again.
+        return cls(_set_up(Environment(**options, auto_reload=False)))  # noqa: S701 (_options has it)
 
     @classmethod
     def of_user(cls, overrides: Path, folder: Path) -> "Templates":
