@@ -13,6 +13,7 @@ from monitor import outbox
 from monitor.channels import Sender
 from monitor.delivery.closing import Closing, close
 from monitor.delivery.desk import UNTRUE, Cases, Ready
+from monitor.delivery.news import Committed
 from monitor.delivery.office import Office
 from monitor.delivery.pauses import Pauses, Trouble
 from monitor.delivery.results import again, of_error, of_receipt
@@ -110,21 +111,22 @@ class Errand:
     async def _settle(self, delivery: Delivery, closing: Closing) -> Outcome:
         office, now = self._office, self._now()
 
-        def write(connection: Connection) -> Outcome:
-            return close(connection, delivery, closing, now, office.host)
+        def write(connection: Connection) -> tuple[Outcome, Committed]:
+            told = office.news.write(connection, delivery, closing.outcome, now)
+            return close(connection, delivery, closing, now, office.host), told
 
         try:
-            outcome: Outcome = await office.clerk.write(write)
+            outcome, told = await office.clerk.write(write)
         except SQLAlchemyError as error:
             logger.warning("delivery %d is not settled yet: %s", delivery.id, error)
-            outcome = await _tries()(office.clerk.write, write)
+            outcome, told = await _tries()(office.clerk.write, write)
+        told()
         office.count(delivery, outcome.state)
         if outcome.state is State.SENT:
             delay = max(0.0, (now - delivery.created_at).total_seconds())
             office.metrics.delivery_delay.labels(delivery.channel.value).observe(delay)
         if outcome.state not in (State.SENT, State.DEAD, State.UNCERTAIN):
             office.wake.set()  # it, or a digest, is due at a time that nobody waits for yet
-        office.news.put(delivery, outcome, now)
         level = logging.ERROR if outcome.state in WORSE else logging.INFO
         logger.log(level, "delivery %d: %s: %s", delivery.id, outcome.state.value, outcome.reason)
         return outcome
