@@ -31,7 +31,7 @@ DUE = 1_000  # that wait where nearly all are settled
 LEASE = timedelta(seconds=45)
 
 SETTLED = {
-    "sqlite": ("ANALYZE", "PRAGMA wal_checkpoint(TRUNCATE)"),
+    "sqlite": ("ANALYZE",),
     "postgresql": ("VACUUM ANALYZE", "CHECKPOINT"),
 }
 """What a table that has just been filled leaves to be done in the background: it is no part of the steps."""
