@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
-from secrets import token_hex
+from itertools import count
 
 from monitor.render.headers import MAX_LINE, POLICY, addresses, list_id, words
 from monitor.render.words import header
@@ -52,12 +52,16 @@ def message_of(written: Written, letter: Letter, sender: str, event_id: str, now
     message["To"] = addresses("To", letter.recipient)
     for header_name, value in _headers(written, letter, address, event_id, now):
         message[header_name] = words(header_name, value)
-    # 128 bits of chance stand in no text; Python would look through both texts instead.
-    message["Content-Type"] = words(
-        "Content-Type", f'multipart/alternative; boundary="{BOUNDARY}{token_hex(16)}"'
-    )
+    kind = f'multipart/alternative; boundary="{_boundary(written)}"'
+    message["Content-Type"] = words("Content-Type", kind)
     message.set_payload([_part(written.text, "plain"), _part(written.html, "html")])
     return message
+
+
+def _boundary(written: Written) -> str:
+    """What neither text holds."""
+    tried = (f"{BOUNDARY}{number}" for number in count())
+    return next(one for one in tried if one not in written.text and one not in written.html)
 
 
 def _headers(
