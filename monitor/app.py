@@ -124,7 +124,7 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
     deliverer = Deliverer(
         *(database, desk, _senders(settings, mailbox, clock), wakes.delivery, metrics, clock),
         host=settings.mail_host,
-        take=ingest.take,
+        log=ingest.log,
     )
     watches = Watches(
         [Watched(api, _status(each)) for api, each in zip(apis.values(), reconcilers, strict=True)],

@@ -5,7 +5,7 @@ Dual writes do not exist: a mail that is called for is in the database, or its e
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -99,10 +99,7 @@ class Ingest:
             logger.exception("could not write %d events", len(events))
             _fail(together, error)
             return
-        self._count(events, taken)
-        self._wakes.feed.set()
-        if called_for:
-            self._wakes.delivery.set()
+        self._told(events, taken, called_for)
         results = iter(taken)
         for waiting in together:
             answer = [next(results) for _ in waiting.events]
@@ -110,6 +107,18 @@ class Ingest:
                 not waiting.taken.done()
             ):  # the request may have been cut off: its events are kept all the same
                 waiting.taken.set_result(answer)
+
+    def log(self, connection: Connection, events: Sequence[Event]) -> Callable[[], None]:
+        """Take events in the caller's transaction, so that they are durable with what else it writes; answers
+        what has to be called once it is committed."""
+        taken, called_for = self._write(connection, events)
+        return lambda: self._told(events, taken, called_for)
+
+    def _told(self, events: Sequence[Event], taken: Sequence[bool], called_for: bool) -> None:
+        self._count(events, taken)
+        self._wakes.feed.set()
+        if called_for:
+            self._wakes.delivery.set()
 
     def _write(self, connection: Connection, events: Sequence[Event]) -> tuple[list[bool], bool]:
         now = self._clock()

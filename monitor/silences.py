@@ -1,9 +1,10 @@
 """Silences: what nobody is told for a while, by whom and why. Only this module names their table."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
 
 from monitor.database.schema import silences as table
 from monitor.event_log import Visible, readable
@@ -98,11 +99,24 @@ def page(
 
 def covering(connection: Connection, facts: Facts, now: datetime) -> Silence | None:
     """The active silence that covers an event, the one that lasts longest; None: nobody silenced it."""
-    query = select(table).where(table.c.starts_at <= now, table.c.ends_at > now)
-    active = (
-        Silence.of(row) for row in connection.execute(query.order_by(table.c.ends_at.desc())).mappings()
-    )
-    return next((silence for silence in active if mismatch(silence.match, facts) is None), None)
+    return first_of(active(connection, now), facts)
+
+
+def active(connection: Connection, now: datetime) -> list[Silence]:
+    """Those that silence something now, the one that lasts longest first."""
+    return [Silence.of(row) for row in connection.execute(_ACTIVE, {"now": now}).mappings()]
+
+
+def first_of(some: Iterable[Silence], facts: Facts) -> Silence | None:
+    """The first that covers an event."""
+    return next((silence for silence in some if mismatch(silence.match, facts) is None), None)
+
+
+_ACTIVE = (
+    select(table)
+    .where(table.c.starts_at <= bindparam("now"), table.c.ends_at > bindparam("now"))
+    .order_by(table.c.ends_at.desc())
+)
 
 
 def _only(globs: tuple[str, ...]) -> str | None:

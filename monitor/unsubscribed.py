@@ -1,8 +1,9 @@
 """Who does not want to hear of a rule by mail any more (RFC 8058). Only this module names their table."""
 
+from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 
 from monitor.database.schema import unsubscribed as table
 
@@ -23,6 +24,20 @@ def remove(connection: Connection, address: str, rule: str) -> None:
 def is_unsubscribed(connection: Connection, address: str, rule: str) -> bool:
     query = select(table.c.at).where(table.c.address == _same(address), table.c.rule == rule)
     return connection.execute(query).first() is not None
+
+
+_AMONG = select(table.c.address, table.c.rule).where(
+    table.c.address.in_(bindparam("addresses", expanding=True))
+)
+
+
+def among(connection: Connection, wanted: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Which of these (address, rule) do not want to hear."""
+    addresses = sorted({_same(address) for address, _ in wanted})
+    found = (
+        {tuple(row) for row in connection.execute(_AMONG, {"addresses": addresses})} if addresses else set()
+    )
+    return {(address, rule) for address, rule in wanted if (_same(address), rule) in found}
 
 
 def page(connection: Connection) -> list[Unsubscribed]:

@@ -20,7 +20,7 @@ from monitor.clock import utc_now
 from monitor.database import Database
 from monitor.database.migrate import migrate
 from monitor.delivery import Budget, Deliverer, Desk
-from monitor.delivery.desk import Ready
+from monitor.delivery.desk import Cases, Ready
 from monitor.events import Event, parse_event, run_id_of
 from monitor.events.identity import stamp
 from monitor.ingest import Ingest, Wakes
@@ -88,7 +88,10 @@ class Written(Desk):
     def __init__(self, mails: Sequence[EmailMessage]) -> None:
         self._mails = iter(mails)
 
-    async def prepare(self, delivery: Delivery, now: datetime) -> Ready:
+    async def load(self, deliveries: Sequence[Delivery], now: datetime) -> Cases:
+        return {}
+
+    async def prepare(self, delivery: Delivery, cases: Cases, now: datetime) -> Ready:
         rendered = Rendered(next(self._mails), "subject", "", "", None)
         told = {"data": {"events": [{"id": delivery.event_id}]}}
         resolved = Resolved(SecretStr(delivery.recipient), None, None)

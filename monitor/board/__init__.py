@@ -20,7 +20,7 @@ from monitor.board.dags import (
     update_dags,
 )
 from monitor.board.facts import facts_of
-from monitor.board.history import begun, lengths, updated_assets
+from monitor.board.history import begun, latest, lengths, updated_assets
 from monitor.board.last_words import LastWord, is_end, last_words
 from monitor.board.lists import RunName, asset_list, run, runs, tasks
 from monitor.board.rows import Row
@@ -60,6 +60,7 @@ __all__ = [
     "known_dags",
     "known_import_errors",
     "last_words",
+    "latest",
     "lengths",
     "run",
     "runs",

@@ -39,6 +39,16 @@ class Budget:
         self._since = 0
         self._out: set[int] = set()
 
+    def has_room(self, delivery: Delivery, now: datetime) -> bool:
+        """Whether there is room, which is now taken until `done`, where that is known without counting."""
+        if delivery.channel is not self._channel:
+            return True
+        limits = self._rules().config.budget
+        if not self._is_counted(now) or self._taken >= limits.daily - limits.reserve:
+            return False
+        self._out.add(delivery.id)
+        return True
+
     def against(self, connection: Connection, delivery: Delivery, now: datetime) -> Outcome | ToDigest | None:
         """What becomes of it instead of being sent; None: there is room, which is now taken until `done`."""
         if delivery.channel is not self._channel:
@@ -60,10 +70,17 @@ class Budget:
             self._since += state in TAKEN
 
     def _used(self, connection: Connection, now: datetime) -> int:
-        if self._counted_at is None or now - self._counted_at >= RECOUNT:
+        if not self._is_counted(now):
             self._since = 0
             self._counted = outbox.sent_since(connection, self._channel, now - WINDOW)
             self._counted_at = now
+        return self._taken
+
+    def _is_counted(self, now: datetime) -> bool:
+        return self._counted_at is not None and now - self._counted_at < RECOUNT
+
+    @property
+    def _taken(self) -> int:
         return self._counted + self._since + len(self._out)
 
     def _parked(self, connection: Connection, limits: Limits, used: int, now: datetime) -> Outcome:

@@ -1,16 +1,18 @@
-"""What a claimed delivery is about, read from the database at once."""
+"""What claimed deliveries are about, read from the database at once."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from monitor import event_log, incidents, outbox
+from monitor import board, event_log, incidents, outbox, silences, unsubscribed
 from monitor.events import Event, parse_event
 from monitor.incidents import Incident
 from monitor.outbox import Delivery, Kind, Notification, Thread
-from monitor.rules import Rules
+from monitor.rules import Channel, Rules
+from monitor.silences import Silence
 
 TOLD = 50  # events that one mail lists; those before are counted
 COUNTED = 10_000  # events of one notification that are counted at the most
@@ -24,31 +26,58 @@ class Case:
     seqs: tuple[int, ...]
     events: tuple[Event, ...]
     """The latest TOLD of them that the log still has, oldest first."""
+    silenced: tuple[str | None, ...]
+    """Of each event: the silence that covers it by now, in words."""
     earlier: int
     incident: Incident | None
     thread: Thread
     openings: int
+    unsubscribed: bool
 
 
-def case_of(connection: Connection, delivery: Delivery, rules: Rules, now: datetime) -> Case | None:
-    """None where its notification is gone."""
-    notification = outbox.notification(connection, delivery.notification_id)
-    if notification is None:
-        return None
-    seqs = list(dict.fromkeys(outbox.event_seqs(connection, notification.id, COUNTED)))
-    logged = event_log.of_seqs(connection, seqs[-TOLD:])
-    incident_id = delivery.incident_id
-    incident = incidents.find(connection, incident_id) if incident_id is not None else None
-    return Case(
-        delivery=delivery,
-        notification=notification,
-        seqs=tuple(found.seq for found in logged),
-        events=tuple(parse_event(json.loads(found.body)) for found in logged),
-        earlier=len(seqs) - min(len(seqs), TOLD),
-        incident=incident,
-        thread=outbox.thread(connection, delivery),
-        openings=_openings(connection, delivery, incident, rules, now),
-    )
+def cases_of(
+    connection: Connection, deliveries: Sequence[Delivery], rules: Rules, now: datetime
+) -> dict[int, Case]:
+    """By the delivery's id, each table read once for them all. One whose notification is gone is left out."""
+    notifications = outbox.notifications_of(connection, (one.notification_id for one in deliveries))
+    seqs = outbox.event_seqs_of(connection, notifications, COUNTED)
+    events = _events(connection, {seq for some in seqs.values() for seq in some[-TOLD:]}, now)
+    known = incidents.find_all(connection, (one.incident_id for one in deliveries if one.incident_id))
+    threads = outbox.threads(connection, deliveries)
+    readers = {(one.recipient, one.rule) for one in deliveries if one.channel is Channel.EMAIL}
+    gone = unsubscribed.among(connection, readers)
+    found = {}
+    for delivery in deliveries:
+        if (notification := notifications.get(delivery.notification_id)) is None:
+            continue
+        told = [seq for seq in seqs[notification.id][-TOLD:] if seq in events]
+        incident = known.get(delivery.incident_id or 0)
+        found[delivery.id] = Case(
+            delivery=delivery,
+            notification=notification,
+            seqs=tuple(told),
+            events=tuple(events[seq][0] for seq in told),
+            silenced=tuple(events[seq][1] for seq in told),
+            earlier=max(0, len(seqs[notification.id]) - TOLD),
+            incident=incident,
+            thread=threads[delivery.id],
+            openings=_openings(connection, delivery, incident, rules, now),
+            unsubscribed=delivery.channel is Channel.EMAIL and (delivery.recipient, delivery.rule) in gone,
+        )
+    return found
+
+
+def _events(connection: Connection, seqs: set[int], now: datetime) -> dict[int, tuple[Event, str | None]]:
+    """Those that the log still has, each with the silence that covers it."""
+    logged = event_log.of_seqs(connection, seqs)
+    events = {found.seq: parse_event(json.loads(found.body)) for found in logged}
+    active = silences.active(connection, now)
+    return {seq: (event, _silence(connection, event, active)) for seq, event in events.items()}
+
+
+def _silence(connection: Connection, event: Event, active: Sequence[Silence]) -> str | None:
+    found = silences.first_of(active, board.facts_of(connection, event)) if active else None
+    return str(found) if found else None
 
 
 def _openings(

@@ -68,6 +68,8 @@ async def ask(airflow: Airflow | None, event: Event) -> Answer:
 
 async def ask_all(apis: Mapping[str, Airflow], events: Sequence[Event]) -> list[Answer]:
     """What each event's Airflow says of it."""
+    if not any(apis.get(event.deployment) for event in events):  # then no clock is needed for the answers
+        return [SO for _ in events]
     turns = asyncio.Semaphore(ASKED_AT_ONCE)
 
     async def one(event: Event) -> Answer:

@@ -15,7 +15,7 @@ from monitor.clock import Clock
 from monitor.database import Database
 from monitor.delivery.desk import Desk
 from monitor.delivery.line import Line
-from monitor.delivery.news import News, Take
+from monitor.delivery.news import Log, News
 from monitor.delivery.office import Office
 from monitor.delivery.retry import Jitter
 from monitor.metrics import Metrics
@@ -51,14 +51,13 @@ class Deliverer:
         metrics: Metrics,
         clock: Clock,
         host: str,
-        take: Take | None = None,
+        log: Log | None = None,
         jitter: Jitter = _random,
     ) -> None:
-        """`host`: the right side of a digest's Message-ID. `take`: ingest's door for events of deliveries."""
+        """`host`: the right side of a digest's Message-ID. `log`: ingest's door for events of deliveries."""
         self._database = database
         self._metrics = metrics
-        self._news = News(take)
-        office = Office(database, desk, wake, metrics, clock, self._news, host, jitter)
+        office = Office(database, desk, wake, metrics, clock, News(log), host, jitter)
         self._lines = {channel: Line(channel, sender, office) for channel, sender in senders.items()}
 
     @property
@@ -74,7 +73,7 @@ class Deliverer:
 
     async def run(self) -> None:
         """Deliver until cancelled."""
-        work = [*(line.run() for line in self._lines.values()), self._news.run(), self._count()]
+        work = [*(line.run() for line in self._lines.values()), self._count()]
         tasks = [asyncio.ensure_future(one) for one in work]
         try:
             await asyncio.gather(*tasks)
@@ -86,7 +85,6 @@ class Deliverer:
     async def work(self) -> bool:
         """Deliver what is due; False: nothing was."""
         worked = [await line.work() for line in self._lines.values()]
-        await self._news.flush()
         await self.count()
         return any(worked)
 

@@ -1,18 +1,17 @@
 """What happens to a delivery before anybody outside hears of it: load, object, confirm, tell, render."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-
-from sqlalchemy import Connection
 
 from monitor.channels import Parcel
 from monitor.database import Database
 from monitor.delivery import objections
 from monitor.delivery.airflow import Airflow
 from monitor.delivery.budget import Budget, ToDigest
-from monitor.delivery.case import Case, case_of, none_but
+from monitor.delivery.case import Case, cases_of, none_but
 from monitor.delivery.closing import Closing
 from monitor.delivery.confirm import Word, ask_all
 from monitor.delivery.letters import letter_for
@@ -29,6 +28,11 @@ TELL_SECONDS = 90.0  # for all that is asked besides; then it is told without
 UNTRUE = "Airflow took its failures back"
 BEGINNINGS = (Kind.OPENED, Kind.FAILURE)
 """What tells of an incident's failures for the first time: where they are untrue, there is no incident."""
+
+Cases = Mapping[int, Case]
+"""By the delivery's id."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,15 +69,25 @@ class Desk:
         self._budget = budget
         self._grace = confirm_grace
 
-    async def prepare(self, delivery: Delivery, now: datetime) -> Ready | Closing:
-        """The parcel, ready to be sent, or what else the delivery comes to."""
+    async def load(self, deliveries: Sequence[Delivery], now: datetime) -> Cases:
+        """What they are about, by their ids. Where one of them cannot be read, none is: `prepare` reads each
+        by itself."""
+        try:
+            return await self._read(deliveries, now)
+        except Exception:
+            logger.exception("%d deliveries could not be read together", len(deliveries))
+            return {}
+
+    async def prepare(self, delivery: Delivery, cases: Cases, now: datetime) -> Ready | Closing:
+        """The parcel, ready to be sent, or what else the delivery comes to. `cases`: what `load` answered."""
         rules = self._rules()
         target = Target(delivery.channel, delivery.recipient)
         resolved = rules.resolve(target)
         if resolved is None:
             reason = f"dead: the rules file names no {delivery.recipient} any more; put it back, then resend"
             return Closing(Outcome(State.DEAD, reason))
-        case = await self._database.read(lambda connection: self._case(connection, delivery, rules, now))
+        known = cases if delivery.id in cases else await self._read([delivery], now)
+        case = _unopposed(known.get(delivery.id), now)
         if isinstance(case, Outcome):
             return Closing(case)
         confirmed = await self._confirmed(case, now)
@@ -90,19 +104,9 @@ class Desk:
         if self._budget is not None:
             self._budget.done(delivery, state)
 
-    def _case(
-        self, connection: Connection, delivery: Delivery, rules: Rules, now: datetime
-    ) -> Case | Outcome:
-        case = case_of(connection, delivery, rules, now)
-        if case is None or not case.events:
-            return Outcome(
-                State.DEAD, "dead: its events are no longer in the log, so there is nothing to tell"
-            )
-        return (
-            objections.against_delivery(connection, delivery, case.incident)
-            or objections.against_recovery(delivery, case.thread, case.notification, now)
-            or objections.without_silenced(connection, case, now)
-        )
+    async def _read(self, deliveries: Sequence[Delivery], now: datetime) -> Cases:
+        rules = self._rules()
+        return await self._database.read(lambda connection: cases_of(connection, deliveries, rules, now))
 
     async def _confirmed(self, case: Case, now: datetime) -> tuple[Told, tuple[int, ...]] | Closing:
         """What stands, and the incidents that do not."""
@@ -130,7 +134,7 @@ class Desk:
 
     async def _no_room(self, delivery: Delivery, now: datetime) -> Outcome | ToDigest | None:
         budget = self._budget
-        if budget is None:
+        if budget is None or budget.has_room(delivery, now):
             return None
         return await self._database.read(lambda connection: budget.against(connection, delivery, now))
 
@@ -150,7 +154,15 @@ class Desk:
     async def _story(self, told: Told) -> Story:
         deployment = told.lead.deployment if told.lead else told.notification.deployment
         airflow = None if told.unconfirmed else self._apis.get(deployment)
+        if airflow is None:
+            return await tell(self._database, None, told)
         try:
             return await asyncio.wait_for(tell(self._database, airflow, told), TELL_SECONDS)
         except (TimeoutError, asyncio.TimeoutError):
             return await tell(self._database, None, told)
+
+
+def _unopposed(case: Case | None, now: datetime) -> Case | Outcome:
+    if case is None or not case.events:
+        return Outcome(State.DEAD, "dead: its events are no longer in the log, so there is nothing to tell")
+    return objections.against(case, now) or objections.without_silenced(case)

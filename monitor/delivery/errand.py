@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -11,7 +12,8 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 from monitor import outbox
 from monitor.channels import Sender
 from monitor.delivery.closing import Closing, close
-from monitor.delivery.desk import UNTRUE, Ready
+from monitor.delivery.desk import UNTRUE, Cases, Ready
+from monitor.delivery.news import Committed
 from monitor.delivery.office import Office
 from monitor.delivery.pauses import Pauses, Trouble
 from monitor.delivery.results import again, of_error, of_receipt
@@ -33,10 +35,11 @@ class Errand:
         self._pauses = pauses
         self._turns = asyncio.Semaphore(sender.at_once)
 
-    async def run(self, delivery: Delivery) -> None:
+    async def run(self, delivery: Delivery, cases: Awaitable[Cases]) -> None:
+        """`cases`: what the deliveries that were claimed with it are about."""
         settled: Outcome | None = None
         try:
-            settled = await self._settle(delivery, await self._closing(delivery))
+            settled = await self._settle(delivery, await self._closing(delivery, cases))
         except LeaseLost as error:
             logger.warning("%s", error)
         except Exception:
@@ -45,8 +48,8 @@ class Errand:
         finally:
             self._office.desk.done(delivery, settled.state if settled else None)
 
-    async def _closing(self, delivery: Delivery) -> Closing:
-        ready = await self._prepared(delivery)
+    async def _closing(self, delivery: Delivery, cases: Awaitable[Cases]) -> Closing:
+        ready = await self._prepared(delivery, cases)
         if isinstance(ready, Closing):
             return ready
         async with self._turns:
@@ -57,9 +60,9 @@ class Errand:
             )
         return Closing(outcome, ready.retracted, UNTRUE)
 
-    async def _prepared(self, delivery: Delivery) -> Ready | Closing:
+    async def _prepared(self, delivery: Delivery, cases: Awaitable[Cases]) -> Ready | Closing:
         try:
-            return await self._office.desk.prepare(delivery, self._now())
+            return await self._office.desk.prepare(delivery, await cases, self._now())
         except Exception as error:
             # Whatever is wrong with this one must not stand in the way of the others.
             logger.exception("delivery %d could not be prepared", delivery.id)
@@ -108,21 +111,22 @@ class Errand:
     async def _settle(self, delivery: Delivery, closing: Closing) -> Outcome:
         office, now = self._office, self._now()
 
-        def write(connection: Connection) -> Outcome:
-            return close(connection, delivery, closing, now, office.host)
+        def write(connection: Connection) -> tuple[Outcome, Committed]:
+            told = office.news.write(connection, delivery, closing.outcome, now)
+            return close(connection, delivery, closing, now, office.host), told
 
         try:
-            outcome: Outcome = await office.clerk.write(write)
+            outcome, told = await office.clerk.write(write)
         except SQLAlchemyError as error:
             logger.warning("delivery %d is not settled yet: %s", delivery.id, error)
-            outcome = await _tries()(office.clerk.write, write)
+            outcome, told = await _tries()(office.clerk.write, write)
+        told()
         office.count(delivery, outcome.state)
         if outcome.state is State.SENT:
             delay = max(0.0, (now - delivery.created_at).total_seconds())
             office.metrics.delivery_delay.labels(delivery.channel.value).observe(delay)
         if outcome.state not in (State.SENT, State.DEAD, State.UNCERTAIN):
             office.wake.set()  # it, or a digest, is due at a time that nobody waits for yet
-        office.news.put(delivery, outcome, now)
         level = logging.ERROR if outcome.state in WORSE else logging.INFO
         logger.log(level, "delivery %d: %s: %s", delivery.id, outcome.state.value, outcome.reason)
         return outcome

@@ -33,11 +33,8 @@ class PastRun:
 
 def from_board(connection: Connection, deployment: str, dag_id: str) -> list[PastRun]:
     """The DAG's latest runs; the last good one too, however long ago it was."""
-    visible = frozenset({(deployment, dag_id)})
-    latest = board.runs(connection, LOOKED_AT, visible=visible, dag_id=dag_id)
-    if not any(row["state"] == "success" for row in latest):
-        latest += board.runs(connection, 1, visible=visible, dag_id=dag_id, state="success")
-    return [PastRun(_run(deployment, row)) for row in latest]
+    found = board.latest(connection, deployment, dag_id, LOOKED_AT)
+    return [PastRun(_run(deployment, row)) for row in found]
 
 
 def from_airflow(deployment: str, rows: Sequence[Mapping[str, Any]]) -> list[PastRun]:

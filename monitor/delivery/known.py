@@ -22,6 +22,7 @@ class Known:
     tasks: list[board.Row]
     runs: list[PastRun]
     run: board.Row | None
+    """Of a task, or of what a watch found: its event tells less of the run than the board."""
     before: list[AssetUpdatedData]
     """Of an asset's update: the one before it."""
 
@@ -38,7 +39,7 @@ def known_of(connection: Connection, told: Told) -> Known:
         happenings,
         tasks=board.tasks(connection, name) if name and is_run else [],
         runs=from_board(connection, lead.deployment, dag_id) if dag_id else [],
-        run=board.run(connection, name) if name else None,
+        run=board.run(connection, name) if name and not is_run else None,
         before=update_before(connection, lead.deployment, lead.data)
         if isinstance(lead.data, AssetUpdatedData)
         else [],

@@ -101,8 +101,11 @@ class Line:
             # The database is away or full; the outbox is in it and will be there when it is back.
             logger.exception("the outbox could not be worked on")
             return 0
+        if not claimed:
+            return 0
+        cases = asyncio.ensure_future(self._office.desk.load(claimed, now))
         for delivery in claimed:
-            errand = asyncio.create_task(self._errand.run(delivery), name=f"delivery {delivery.id}")
+            errand = asyncio.create_task(self._errand.run(delivery, cases), name=f"delivery {delivery.id}")
             self._under_way[errand] = delivery
             errand.add_done_callback(self._came_back)
         return len(claimed)

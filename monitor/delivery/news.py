@@ -3,12 +3,13 @@ by another way. Of a delivery that itself tells of such an event nothing is said
 it.
 """
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
+from sqlalchemy import Connection
+
+from monitor.delivery.budget import ToDigest
 from monitor.errors import EventError
 from monitor.events import Event
 from monitor.events.troubles import delivery_trouble
@@ -18,50 +19,43 @@ from monitor.outbox import Delivery, Outcome, State
 OF_A_DELIVERY = "delivery:"
 """How the ids of these events begin (monitor/events/troubles.py)."""
 TOLD_OF = (State.DEAD, State.PARKED)
-MAX_WAITING = 1_000  # of them: the ledger has every one all the same
-AGAIN_SECONDS = 5.0  # ingest may be busy
 
-Take = Callable[[Sequence[Event]], Awaitable[Any]]
-"""Ingest's door."""
+Committed = Callable[[], None]
+"""To be called once the transaction is committed: who reads the log is woken."""
+Log = Callable[[Connection, Sequence[Event]], Committed]
+"""Ingest's door, for those who have a transaction of their own."""
 
 logger = logging.getLogger(__name__)
 
 
 class News:
-    """`run()` hands to ingest what was put, until cancelled."""
+    """Tells of deliveries in the transaction that settles them: neither is there without the other."""
 
-    def __init__(self, take: Take | None) -> None:
-        self._take = take
-        self._queue: asyncio.Queue[Event] = asyncio.Queue(MAX_WAITING)
+    def __init__(self, log: Log | None) -> None:
+        self._log = log
 
-    def put(self, delivery: Delivery, outcome: Outcome, now: datetime) -> None:
-        if self._take is None or outcome.state not in TOLD_OF or delivery.event_id.startswith(OF_A_DELIVERY):
-            return
+    def write(
+        self, connection: Connection, delivery: Delivery, outcome: Outcome | ToDigest, now: datetime
+    ) -> Committed:
+        """Before the delivery is settled: the log's lock comes before that of any row, as in ingest."""
+        event = self._told(delivery, outcome, now)
+        return self._log(connection, [event]) if self._log and event else _nothing
+
+    def _told(self, delivery: Delivery, outcome: Outcome | ToDigest, now: datetime) -> Event | None:
+        if isinstance(outcome, ToDigest) or outcome.state not in TOLD_OF:
+            return None
+        if delivery.event_id.startswith(OF_A_DELIVERY):
+            return None
         try:
-            self._queue.put_nowait(_event(delivery, outcome, now))
-        except asyncio.QueueFull:
-            logger.warning("delivery %d: no event is made of it, too many wait", delivery.id)
+            return _event(delivery, outcome, now)
         except EventError:
+            # Whatever is wrong with what is told of it, it has to be settled.
             logger.exception("delivery %d: no event can be made of it", delivery.id)
+            return None
 
-    async def run(self) -> None:
-        while True:
-            await self.hand(await self._queue.get())
 
-    async def flush(self) -> None:
-        """Hand over what waits now."""
-        while not self._queue.empty():
-            await self.hand(self._queue.get_nowait())
-
-    async def hand(self, event: Event) -> None:
-        while self._take is not None:
-            try:
-                await self._take([event])
-                return
-            except Exception:
-                # The ledger has it; the event is told once the database, or ingest, has room again.
-                logger.exception("the event %s could not be logged", event.id)
-                await asyncio.sleep(AGAIN_SECONDS)
+def _nothing() -> None:
+    """Nothing was logged: nobody is woken."""
 
 
 def _event(delivery: Delivery, outcome: Outcome, now: datetime) -> Event:

@@ -5,24 +5,22 @@ unsubscription, a failure that nobody was told of. Each ends with its reason.
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import Connection
-
-from monitor import board, silences, unsubscribed
 from monitor.delivery.case import Case
 from monitor.delivery.retry import look_again
-from monitor.events import Event
-from monitor.incidents import Incident
-from monitor.outbox import Delivery, Kind, Notification, Outcome, State, Thread
-from monitor.rules import Channel
+from monitor.outbox import Kind, Outcome, State
 
 AFTER_ACKNOWLEDGEMENT = (Kind.FOLLOW_UP, Kind.REMINDER)
 """What is needless once somebody looks after it, or it is over."""
 
 
-def against_delivery(connection: Connection, delivery: Delivery, incident: Incident | None) -> Outcome | None:
-    """Why the recipient is not told at all, or None."""
-    is_mail = delivery.channel is Channel.EMAIL
-    if is_mail and unsubscribed.is_unsubscribed(connection, delivery.recipient, delivery.rule):
+def against(case: Case, now: datetime) -> Outcome | None:
+    """Why the recipient is not told at all, or not yet; or None."""
+    return _against_delivery(case) or _against_recovery(case, now)
+
+
+def _against_delivery(case: Case) -> Outcome | None:
+    delivery, incident = case.delivery, case.incident
+    if case.unsubscribed:
         return _suppressed(f"{delivery.recipient} has unsubscribed from the rule {delivery.rule!r}")
     if delivery.kind in AFTER_ACKNOWLEDGEMENT and incident and incident.acked_by is not None:
         return _suppressed(
@@ -34,23 +32,21 @@ def against_delivery(connection: Connection, delivery: Delivery, incident: Incid
     return None
 
 
-def against_recovery(
-    delivery: Delivery, thread: Thread, notification: Notification, now: datetime
-) -> Outcome | None:
+def _against_recovery(case: Case, now: datetime) -> Outcome | None:
     """A recovery is told to those who were told of the failure, and after it."""
-    if delivery.kind is not Kind.RECOVERED:
+    if case.delivery.kind is not Kind.RECOVERED:
         return None
-    if thread.is_waiting:
+    if case.thread.is_waiting:
         reason = "waits for what is still to be told of the failure"
-        return Outcome(State.PENDING, reason, look_again(notification.due_at, now))
-    if not thread.is_told:
+        return Outcome(State.PENDING, reason, look_again(case.notification.due_at, now))
+    if not case.thread.is_told:
         return Outcome(State.SUPERSEDED, "superseded: nothing was told of this failure")
     return None
 
 
-def without_silenced(connection: Connection, case: Case, now: datetime) -> Case | Outcome:
+def without_silenced(case: Case) -> Case | Outcome:
     """The case without the events that a silence covers by now; an outcome where nothing is left to tell."""
-    words = [_silence(connection, event, now) for event in case.events]
+    words = case.silenced
     # A recovery is told for its success: with that, it is silenced as a whole.
     if all(words) or (case.delivery.kind is Kind.RECOVERED and words[-1]):
         said = "; ".join(dict.fromkeys(word for word in words if word))
@@ -60,12 +56,8 @@ def without_silenced(connection: Connection, case: Case, now: datetime) -> Case 
         case,
         seqs=tuple(case.seqs[at] for at in left),
         events=tuple(case.events[at] for at in left),
+        silenced=tuple(words[at] for at in left),
     )
-
-
-def _silence(connection: Connection, event: Event, now: datetime) -> str | None:
-    silence = silences.covering(connection, board.facts_of(connection, event), now)
-    return str(silence) if silence else None
 
 
 def _suppressed(why: str) -> Outcome:

@@ -1,12 +1,12 @@
 """Incidents: opened by a first failure, joined by later ones, closed by a success. Only this module names
 their table."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, insert, select, update
 
 from monitor.database.schema import incidents as table
 from monitor.event_log import Visible, readable
@@ -144,6 +144,16 @@ def find(connection: Connection, incident_id: int, visible: Visible = None) -> I
     )
     row = connection.execute(query).mappings().one_or_none()
     return Incident.of(row) if row else None
+
+
+_OF_IDS = select(table).where(table.c.id.in_(bindparam("ids", expanding=True)))
+
+
+def find_all(connection: Connection, ids: Iterable[int]) -> dict[int, Incident]:
+    """Those that there are, by their ids."""
+    wanted = sorted(set(ids))
+    found = connection.execute(_OF_IDS, {"ids": wanted}).mappings() if wanted else ()
+    return {row["id"]: Incident.of(row) for row in found}
 
 
 def page(

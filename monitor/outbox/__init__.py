@@ -10,13 +10,24 @@ from monitor.outbox.decisions import (
     decisions_of_incident,
     decisions_of_notification,
     event_seqs,
+    event_seqs_of,
     move,
     note,
     suppressed,
 )
 from monitor.outbox.kinds import Kind
 from monitor.outbox.pages import Wanted, attempts, counts, deliveries, find, waiting
-from monitor.outbox.put import About, Word, last_of_group, notification, open_group, put, seal, withdraw
+from monitor.outbox.put import (
+    About,
+    Word,
+    last_of_group,
+    notification,
+    notifications_of,
+    open_group,
+    put,
+    seal,
+    withdraw,
+)
 from monitor.outbox.queue import (
     LeaseLost,
     claim,
@@ -30,7 +41,7 @@ from monitor.outbox.queue import (
 )
 from monitor.outbox.record import Attempt, Decision, Delivery, Notification, Outcome
 from monitor.outbox.state import ALLOWED, State, TransitionError
-from monitor.outbox.thread import Thread, hears, last_told, tells_of, thread
+from monitor.outbox.thread import Thread, hears, last_told, tells_of, threads
 
 __all__ = [
     "ALLOWED",
@@ -60,6 +71,7 @@ __all__ = [
     "decisions_of_notification",
     "deliveries",
     "event_seqs",
+    "event_seqs_of",
     "find",
     "frees_at",
     "hand_over",
@@ -70,6 +82,7 @@ __all__ = [
     "next_due",
     "note",
     "notification",
+    "notifications_of",
     "open_group",
     "parked",
     "put",
@@ -81,7 +94,7 @@ __all__ = [
     "settle",
     "suppressed",
     "tells_of",
-    "thread",
+    "threads",
     "to_digest",
     "waiting",
     "withdraw",

@@ -1,8 +1,8 @@
 """What each rule made of each event: the ledger's answer to why a mail came, or did not."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, Select, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
 from monitor.database.schema import decisions
 from monitor.event_log import Visible, readable
@@ -40,15 +40,31 @@ def decisions_of_incident(connection: Connection, incident_id: int) -> list[Deci
     return _read(connection, select(*_COLUMNS).where(decisions.c.incident_id == incident_id))
 
 
+_SEQS = (
+    select(decisions.c.notification_id, decisions.c.event_seq)
+    .where(decisions.c.notification_id.in_(bindparam("ids", expanding=True)))
+    .order_by(decisions.c.event_seq.desc())
+    .limit(bindparam("most"))
+)
+
+
 def event_seqs(connection: Connection, notification_id: int, limit: int) -> list[int]:
     """The events that a notification tells of: the latest `limit` of them, oldest first."""
-    query = (
-        select(decisions.c.event_seq)
-        .where(decisions.c.notification_id == notification_id)
-        .order_by(decisions.c.event_seq.desc())
-        .limit(limit)
-    )
-    return sorted(connection.execute(query).scalars())
+    return event_seqs_of(connection, [notification_id], limit)[notification_id]
+
+
+def event_seqs_of(
+    connection: Connection, notification_ids: Iterable[int], limit: int
+) -> dict[int, list[int]]:
+    """The events that each notification tells of: the latest `limit` of them, oldest first."""
+    ids = set(notification_ids)
+    rows = connection.execute(_SEQS, {"ids": sorted(ids), "most": limit}).all()
+    if len(rows) == limit and len(ids) > 1:  # one of them may have kept out the others'
+        return {one: event_seqs(connection, one, limit) for one in ids}
+    found: dict[int, set[int]] = {one: set() for one in ids}
+    for row in rows:
+        found[row.notification_id].add(row.event_seq)
+    return {one: sorted(seqs) for one, seqs in found.items()}
 
 
 def suppressed(connection: Connection) -> dict[str, int]:

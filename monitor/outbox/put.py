@@ -1,11 +1,11 @@
 """The door into the outbox: notifications and their deliveries, written in the transaction that logs the
 event."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
 
 from monitor.database.schema import deliveries, notifications
 from monitor.events import Event
@@ -110,16 +110,25 @@ def _latest(
     return Notification.of(row) if row else None
 
 
+_OF_IDS = select(notifications).where(notifications.c.id.in_(bindparam("ids", expanding=True)))
+_SEAL = update(notifications).where(
+    notifications.c.id.in_(bindparam("ids", expanding=True)), notifications.c.sealed_at.is_(None)
+)
+
+
 def notification(connection: Connection, notification_id: int) -> Notification | None:
-    row = connection.execute(select(notifications).where(notifications.c.id == notification_id)).mappings()
-    found = row.one_or_none()
-    return Notification.of(found) if found else None
+    return notifications_of(connection, [notification_id]).get(notification_id)
+
+
+def notifications_of(connection: Connection, ids: Iterable[int]) -> dict[int, Notification]:
+    """Those that there are, by their ids."""
+    found = connection.execute(_OF_IDS, {"ids": sorted(set(ids))}).mappings()
+    return {row["id"]: Notification.of(row) for row in found}
 
 
 def seal(connection: Connection, notification_ids: Collection[int], now: datetime) -> None:
     """Nothing joins them from now on."""
-    unsealed = notifications.c.id.in_(notification_ids), notifications.c.sealed_at.is_(None)
-    connection.execute(update(notifications).where(*unsealed).values(sealed_at=now))
+    connection.execute(_SEAL, {"ids": list(notification_ids), "sealed_at": now})
 
 
 def withdraw(connection: Connection, notification_id: int, reason: str, now: datetime) -> None:

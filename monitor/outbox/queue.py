@@ -53,9 +53,8 @@ def claim_some(
     SKIP LOCKED: two monitors never take the same.
     """
     # One query a state, so that each reads the first entries of an index, however many rows wait.
-    rows = [
-        row for state in _WAITING for row in connection.execute(_due(state, channel, now, most)).mappings()
-    ]
+    wanted = {"of": channel.value, "now": now, "most": most}
+    rows = [row for due_ones in _DUE for row in connection.execute(due_ones, wanted).mappings()]
     due = sorted(map(Delivery.of, rows), key=lambda one: (one.next_attempt_at, one.id))[:most]
     for delivery in due:
         check(delivery.state, State.SENDING)
@@ -64,8 +63,8 @@ def claim_some(
         replace(one, state=State.SENDING, claim=_token(), lease_until=until, handed_at=None) for one in due
     ]
     if taken:
-        marks = [{"of": one.id, "claim": one.claim} for one in taken]
-        connection.execute(_MARK.values(lease_until=until), marks)
+        marks = [{"of": one.id, "token": one.claim, "until": until} for one in taken]
+        connection.execute(_MARK, marks)
         seal(connection, {one.notification_id for one in taken}, now)
     return taken
 
@@ -73,26 +72,32 @@ def claim_some(
 _MARK = (
     update(deliveries)
     .where(deliveries.c.id == bindparam("of"))
-    .values(state=State.SENDING.value, claim=bindparam("claim"), handed_at=None)
+    .values(
+        state=State.SENDING.value,
+        claim=bindparam("token"),
+        lease_until=bindparam("until", type_=deliveries.c.lease_until.type),
+        handed_at=None,
+    )
 )
+
+
+# Made once: SQLAlchemy takes longer to make these than SQLite to run them.
+_DUE = [
+    select(deliveries)
+    .where(
+        deliveries.c.state == state,
+        deliveries.c.channel == bindparam("of"),
+        deliveries.c.next_attempt_at <= bindparam("now"),
+    )
+    .order_by(deliveries.c.next_attempt_at, deliveries.c.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+    for state in _WAITING
+]
 
 
 def _token() -> str:
     return secrets.token_hex(16)
-
-
-def _due(state: str, channel: Channel, now: datetime, most: int) -> Select[Any]:
-    return (
-        select(deliveries)
-        .where(
-            deliveries.c.state == state,
-            deliveries.c.channel == channel.value,
-            deliveries.c.next_attempt_at <= now,
-        )
-        .order_by(deliveries.c.next_attempt_at, deliveries.c.id)
-        .limit(most)
-        .with_for_update(skip_locked=True)
-    )
 
 
 def renew(connection: Connection, delivery: Delivery, until: datetime) -> None:
@@ -196,7 +201,6 @@ _FENCE = (
     deliveries.c.state == bindparam("_state"),
     deliveries.c.claim.is_not_distinct_from(bindparam("_claim")),
 )
-# Made once: SQLAlchemy takes longer to make these than SQLite to run them.
 _HAND_OVER = update(deliveries).where(*_FENCE).values(_asked("handed_at", "subject"))
 _SETTLE = (
     update(deliveries)

@@ -1,11 +1,12 @@
 """What was told before of the same incident, by the same rule, to the same recipient: one conversation in a
 mailbox."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, select
+from sqlalchemy import Connection, Row, bindparam, func, insert, select
 
 from monitor.board.rows import at
 from monitor.database.schema import deliveries, notification_incidents, notifications
@@ -35,20 +36,65 @@ class Thread:
         return bool(self.references)
 
 
-def thread(connection: Connection, delivery: Delivery) -> Thread:
-    """A notification may tell of several incidents: what was told of any of them is before it."""
-    of = select(notification_incidents.c.incident_id).where(
-        notification_incidents.c.notification_id == delivery.notification_id
+_TELLS_OF = select(notification_incidents).where(
+    notification_incidents.c.notification_id.in_(bindparam("ids", expanding=True))
+)
+_TOLD = (
+    select(
+        notification_incidents.c.incident_id,
+        *(deliveries.c[name] for name in ("id", "rule", "channel", "recipient")),
+        *(deliveries.c[name] for name in ("message_id", "subject", "state")),
     )
-    incidents = set(connection.execute(of).scalars())
-    target = Target(delivery.channel, delivery.recipient)
-    before = [row for row in _of(connection, incidents, delivery.rule, target) if row["id"] < delivery.id]
-    told = [row for row in before if row["state"] in TOLD]
-    ids = tuple(row["message_id"] for row in told)
+    .select_from(notification_incidents)
+    .join(deliveries, deliveries.c.notification_id == notification_incidents.c.notification_id)
+    .where(
+        notification_incidents.c.incident_id.in_(bindparam("incidents", expanding=True)),
+        deliveries.c.recipient.in_(bindparam("recipients", expanding=True)),
+        deliveries.c.rule.in_(bindparam("rules", expanding=True)),
+    )
+    .order_by(deliveries.c.id)
+)
+"""What was told of these incidents to any of these recipients, by any of these rules, oldest first."""
+
+Told = Row[Any]
+
+
+def threads(connection: Connection, of: Sequence[Delivery]) -> dict[int, Thread]:
+    """The conversation before each delivery. A notification may tell of several incidents: what was told of
+    any of them is before it."""
+    incidents: dict[int, set[int]] = {}
+    tells = connection.execute(_TELLS_OF, {"ids": sorted({one.notification_id for one in of})})
+    for row in tells:
+        incidents.setdefault(row.notification_id, set()).add(row.incident_id)
+    told = _told(
+        connection,
+        set().union(*incidents.values()),
+        {one.rule for one in of},
+        {one.recipient for one in of},
+    )
+    return {
+        one.id: _thread(row for row in told if _is_before(row, one, incidents.get(one.notification_id, ())))
+        for one in of
+    }
+
+
+def _is_before(row: Told, delivery: Delivery, incidents: Collection[int]) -> bool:
+    return (
+        row.id < delivery.id
+        and row.incident_id in incidents
+        and (row.rule, row.channel, row.recipient)
+        == (delivery.rule, delivery.channel.value, delivery.recipient)
+    )
+
+
+def _thread(before: Iterable[Told]) -> Thread:
+    rows = {row.id: row for row in before}.values()  # one that tells of several incidents is there for each
+    told = [row for row in rows if row.state in TOLD]
+    ids = tuple(row.message_id for row in told)
     return Thread(
         references=ids if len(ids) <= REFERENCES else (ids[0], *ids[1 - REFERENCES :]),
-        subject=told[0]["subject"] if told else None,
-        is_waiting=any(row["state"] in ON_THEIR_WAY for row in before),
+        subject=told[0].subject if told else None,
+        is_waiting=any(row.state in ON_THEIR_WAY for row in rows),
     )
 
 
@@ -76,26 +122,14 @@ def last_told(connection: Connection, incident_id: int, rule: str) -> datetime |
 
 def hears(connection: Connection, incident_id: int, rule: str, target: Target) -> bool:
     """Whether the target was told of an incident by this rule, or is about to be."""
-    rows = _of(connection, {incident_id}, rule, target)
-    return any(row["state"] in (*TOLD, *ON_THEIR_WAY) for row in rows)
+    rows = _told(connection, {incident_id}, {rule}, {target.recipient})
+    return any(row.channel == target.channel.value and row.state in (*TOLD, *ON_THEIR_WAY) for row in rows)
 
 
-def _of(connection: Connection, incidents: set[int], rule: str, target: Target) -> Sequence[RowMapping]:
-    """The deliveries that told this target of these incidents, oldest first."""
+def _told(
+    connection: Connection, incidents: Collection[int], rules: Collection[str], recipients: Collection[str]
+) -> Sequence[Told]:
     if not incidents:
         return ()
-    tells = select(notification_incidents.c.notification_id).where(
-        notification_incidents.c.incident_id.in_(incidents)
-    )
-    columns = deliveries.c
-    query = (
-        select(columns.id, columns.message_id, columns.subject, columns.state)
-        .where(
-            columns.notification_id.in_(tells),
-            columns.rule == rule,
-            columns.channel == target.channel.value,
-            columns.recipient == target.recipient,
-        )
-        .order_by(columns.id)
-    )
-    return connection.execute(query).mappings().all()
+    wanted = {"incidents": sorted(incidents), "rules": sorted(rules), "recipients": sorted(recipients)}
+    return connection.execute(_TOLD, wanted).all()

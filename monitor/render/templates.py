@@ -8,6 +8,7 @@ The user's run in Jinja's sandbox: they are data that somebody laid into a folde
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from monitor.render.letter import Written
 from monitor.render.words import counted, nth, shortened, span
 
 BUILT_IN = "built-in"
+FOLDERS = 4  # a process has one, and tests a few
 NO_BREAK = "\N{NO-BREAK SPACE}"
 _INDENTS = re.compile(r"\n\s+")
 _GAPS = re.compile(r"\n{3,}")
@@ -41,8 +43,7 @@ class Templates:
 
     @classmethod
     def built_in(cls, folder: Path) -> "Templates":
-        loader = FileSystemLoader(folder)
-        return cls(_set_up(Environment(**_options(_with_prefix(loader, loader)))))  # noqa: S701 (_options has it)
+        return cls(_built_in(folder))
 
     @classmethod
     def of_user(cls, overrides: Path, folder: Path) -> "Templates":
@@ -59,6 +60,14 @@ class Templates:
         told = _GAPS.sub("\n\n", fit(_plain(text.render({**values, "subject": subject})))).lstrip("\n")
         # No line that is shown begins with the template's own indent.
         return Written(subject, told, _INDENTS.sub("\n", page).lstrip())
+
+
+@lru_cache(maxsize=FOLDERS)
+def _built_in(folder: Path) -> Environment:
+    """They are part of the program: none changes while it runs, so none is looked at, or compiled, again."""
+    loader = FileSystemLoader(folder)
+    options = _options(_with_prefix(loader, loader))
+    return _set_up(Environment(**options, auto_reload=False))  # noqa: S701 (_options has it)
 
 
 def _plain(text: str) -> str:

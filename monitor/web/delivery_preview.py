@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
 from monitor import outbox
-from monitor.delivery.case import Case, case_of
+from monitor.delivery.case import Case, cases_of
 from monitor.delivery.storyteller import tell
 from monitor.delivery.told import Told
 from monitor.event_log import Visible
@@ -46,7 +46,9 @@ async def preview(here: Here, reader: PageReader, delivery_id: Id) -> HTMLRespon
 def _case(connection: Connection, here: Services, delivery_id: int, visible: Visible) -> Case | None:
     """None too where it tells of a DAG that the reader may not see: a group may hold several."""
     delivery = outbox.find(connection, delivery_id, visible)
-    case = case_of(connection, delivery, here.rules.current, here.clock()) if delivery else None
+    if delivery is None:
+        return None
+    case = cases_of(connection, [delivery], here.rules.current, here.clock()).get(delivery.id)
     if case is None or not case.events:
         return None
     seen = all(may_see(visible, event.deployment, event.dag_id) for event in case.events)

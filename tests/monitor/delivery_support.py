@@ -3,16 +3,19 @@ mails are real; Airflow is a scripted object, which stands for the network.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 from typing import Any, TypeVar
 
+from sqlalchemy import Connection
+
 from monitor import outbox
 from monitor.channels import MailSender, Sender
 from monitor.database import Database
 from monitor.delivery import Airflow, Budget, Deliverer, Desk
+from monitor.delivery.news import Log
 from monitor.events import Event
 from monitor.links import Links
 from monitor.mailer import Mailer
@@ -95,6 +98,7 @@ class Office:
         config: Config | None = None,
         senders: Mapping[Channel, Sender] | None = None,
         is_counted: bool = False,
+        log: Log | None = None,
     ) -> None:
         self.database, self.clock, self.wake, self.metrics = database, clock, Wake(), Metrics()
         self.town = Town(database, config or default_config((TO,), ["*"]), clock)
@@ -110,12 +114,12 @@ class Office:
         mail = {Channel.EMAIL: MailSender(mailer)} if mailer else {}
         self.deliverer = Deliverer(
             *(database, desk, {**mail, **(senders or {})}, self.wake, self.metrics, clock, "example.com"),
-            take=self._take,
+            log=log or self._log,
             jitter=lambda: 0.999,
         )
 
-    async def _take(self, events: Sequence[Event]) -> None:
-        self.news += events
+    def _log(self, connection: Connection, events: Sequence[Event]) -> Callable[[], None]:
+        return lambda: self.news.extend(events)
 
     def tell(self, *raw: dict[str, Any]) -> list[Event]:
         return self.town.tell(*raw)

@@ -2,25 +2,32 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
-from monitor import outbox
+from monitor import event_log, outbox
 from monitor.channels import Parcel
 from monitor.clock import utc_now
 from monitor.database import Database
 from monitor.database.migrate import migrate
 from monitor.delivery.line import AHEAD, LEASE
+from monitor.delivery.news import Log
 from monitor.errors import AirflowUnreachable
+from monitor.event_log import Filter
+from monitor.events import Event
+from monitor.ingest import Ingest, Wakes
 from monitor.mailer import OverLimit, Receipt, Refused, SendError, Unavailable
 from monitor.mailer.mailbox import Mailbox
 from monitor.mailer.smtp import Server, SmtpMailer
+from monitor.metrics import Metrics
 from monitor.outbox import State
 from monitor.rules import Channel, Config, Match, Receiver, Rule
 from monitor.rules.model import Webhook
+from monitor.wake import Wake
 from tests import wait
 from tests.monitor.conftest import FakeClock, make_secret
 from tests.monitor.delivery_support import TO, Office, ScriptedAirflow
@@ -236,3 +243,28 @@ def test_a_receiver_that_the_file_names_no_more(database: Database, clock: FakeC
 def _of(database: Database, channel: Channel) -> list[outbox.Delivery]:
     wanted = outbox.Wanted(channel=channel)
     return database.read_now(lambda connection: outbox.deliveries(connection, 100, wanted=wanted))
+
+
+def test_what_cannot_be_delivered_and_the_event_of_it_are_written_as_one(
+    database: Database, clock: FakeClock
+) -> None:
+    async def story(log: Log) -> set[State]:
+        post = Post()
+        post.errors = {"hooks#1": [Refused("410 gone")]}
+        office = Office(database, clock, config=config("hooks"), senders={Channel.WEBHOOK: post}, log=log)
+        office.tell(run_event("failed", f"etl{len(office.deliveries())}"))
+        await office.work()
+        return {one.state for one in office.deliveries() if one.recipient == "hooks#1"}
+
+    engine = Office(database, clock, config=config("hooks")).town.engine
+    ingest = Ingest(
+        database, engine, Wakes(Wake(), Wake(), {}), Metrics(), clock
+    )  # which runs in nobody's task
+    assert asyncio.run(story(ingest.log)) == {State.DEAD}
+    last = database.read_now(lambda connection: event_log.read_before(connection, None, 1, Filter()))
+    assert [one.type for one in last] == ["windsock.delivery.dead"]
+
+    def full(connection: Connection, events: Sequence[Event]) -> Callable[[], None]:
+        raise OSError("no space left on device")
+
+    assert asyncio.run(story(full)) == {State.DEAD, State.SENDING}, "what is not told is not settled"
