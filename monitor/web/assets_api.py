@@ -8,12 +8,27 @@ from pydantic import Field
 
 from monitor import board
 from monitor.board import AssetName
-from monitor.web.answers import PROBLEMS, Answer, example
+from monitor.web.answers import PROBLEMS, Answer, example, polled
+from monitor.web.paging import Paging
+from monitor.web.polled import Polled
 from monitor.web.querying import Name, Paged
 from monitor.web.reader import ApiReader
 from monitor.web.services import Here
 
-router = APIRouter(prefix="/api/v1/assets", tags=["assets"], responses=PROBLEMS)
+router = APIRouter(prefix="/api/v1/assets", tags=["assets"], responses=PROBLEMS, route_class=Polled)
+
+
+UPDATE: dict[str, Any] = {
+    "seq": 1207,
+    "asset_event_id": 42,
+    "timestamp": "2026-11-22T10:00:06Z",
+    "dag_id": "Airflow_Lab2",
+    "run_id": "manual__1",
+    "task_id": "build_model",
+    "map_index": -1,
+    "extra": {"accuracy": 0.9737, "sha256": "9f86d081884c7d65…"},
+    "began": [{"dag_id": "release", "run_id": "asset_triggered__1"}],
+}
 
 
 class BegunRun(Answer):
@@ -22,17 +37,7 @@ class BegunRun(Answer):
 
 
 class AssetUpdate(Answer):
-    model_config = example(
-        seq=1207,
-        asset_event_id=42,
-        timestamp="2026-11-22T10:00:06Z",
-        dag_id="Airflow_Lab2",
-        run_id="manual__1",
-        task_id="build_model",
-        map_index=-1,
-        extra={"accuracy": 0.9737, "sha256": "9f86d081884c7d65…"},
-        began=[{"dag_id": "release", "run_id": "asset_triggered__1"}],
-    )
+    model_config = example(**UPDATE)
     seq: int
     asset_event_id: int = Field(description="Airflow's number of it")
     timestamp: datetime
@@ -45,21 +50,29 @@ class AssetUpdate(Answer):
 
 
 class AssetUpdates(Answer):
+    model_config = example(updates=[UPDATE], next=None)
     updates: list[AssetUpdate]
     next: int | None = Field(description="The `cursor` of the page behind this one; null: this is the last")
 
 
 class UpdatesQuery(Paged):
-    deployment: Name = Field(description="Which Airflow")
-    uri: Name = Field(description="The asset's URI, as it is; no glob")
+    deployment: Name = Field(description="Which Airflow", examples=["local"])
+    uri: Name = Field(description="The asset's URI, as it is; no glob", examples=["file:///models/model.pkl"])
 
 
-@router.get("/updates", response_model=AssetUpdates)
-async def updates(here: Here, reader: ApiReader, query: Annotated[UpdatesQuery, Query()]) -> dict[str, Any]:
+@router.get(
+    "/updates",
+    response_model=AssetUpdates,
+    operation_id="listAssetUpdates",
+    responses=polled(listed=True),
+)
+async def updates(
+    here: Here, reader: ApiReader, pager: Paging, query: Annotated[UpdatesQuery, Query()]
+) -> dict[str, Any]:
     """The updates of one asset, newest first, each with what it told and the runs that came of it."""
     visible = await here.gate.sight(reader)
     name = AssetName(query.deployment, query.uri)
     found = await here.database.read(
-        lambda connection: board.asset_updates(connection, name, query.limit, query.cursor, visible)
+        lambda connection: board.asset_updates(connection, name, query.limit + 1, query.cursor, visible)
     )
-    return {"updates": found, "next": found[-1].seq if len(found) == query.limit else None}
+    return pager.page("updates", found, query.limit, lambda one: one.seq)
