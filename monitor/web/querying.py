@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from fastapi import Path
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
+from monitor.board import RunsWanted
 from monitor.event_log import FILTERS, Filter
 from monitor.outbox import Kind, State, Wanted
 from monitor.rules import Channel
@@ -68,8 +69,19 @@ class EventsQuery(Filters, Paged):
 
 
 class RunsQuery(Paged):
-    dag_id: Name | None = None
-    state: Name | None = None
+    """Any of the values given for an attribute; every given attribute must match."""
+
+    deployment: Globs = Field([], description="Globs: `*` and `?`")
+    dag_id: Globs = Field([], description="Globs: `*` and `?`")
+    state: Globs = Field([], description="`running`, `success`, `failed`")
+    run_type: Globs = Field([], description="`scheduled`, `manual`, `asset_triggered`, `backfill`, …")
+    since: AwareDatetime | None = Field(None, description="RFC 3339: begun then or later")
+    until: AwareDatetime | None = Field(None, description="RFC 3339: begun before then")
+    search: Name | None = Field(None, description="A part of the DAG's or the run's id, in any case")
+
+    def wanted(self) -> RunsWanted:
+        given = self.model_dump(exclude={"limit", "cursor"})
+        return RunsWanted(**{name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
 
 
 class DeliveriesQuery(Paged):

@@ -23,8 +23,8 @@ InPath = Annotated[Name, Path()]
 async def runs(here: Here, reader: ApiReader, query: Annotated[RunsQuery, Query()]) -> dict[str, Any]:
     """Runs, the last to change first."""
     rows = await here.database.read(
-        lambda connection: board.runs(
-            connection, query.limit, query.cursor, query.dag_id, query.state, reader.visible
+        lambda connection: board.run_list(
+            connection, query.wanted(), query.limit, query.cursor, reader.visible
         )
     )
     return {"runs": rows, "next": _next(rows, query.limit)}
