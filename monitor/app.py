@@ -38,6 +38,7 @@ from monitor.settings import Settings
 from monitor.telling import Telling
 from monitor.wake import Wake
 from monitor.watches import Watched, Watches
+from monitor.web.asked_airflow import AskedAirflow
 from monitor.web.gate import Gate
 from monitor.web.health import of_reconciler
 from monitor.web.routes import mount
@@ -150,6 +151,7 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
         links=links,
         rules=rules,
         renderer=renderer,
+        asked=AskedAirflow(apis),
         mailbox=mailbox,
         reports=[of_reconciler(each) for each in reconcilers],
     )

@@ -258,9 +258,7 @@ def readable(
     return [or_(false(), *((deployment == name) & dag_id.in_(dags) for name, dags in allowed.items()))]
 
 
-def like_any(
-    connection: Connection, column: ColumnElement[Any], globs: Sequence[str]
-) -> ColumnElement[bool]:
+def like_any(connection: Connection, column: ColumnElement[Any], globs: Sequence[str]) -> ColumnElement[bool]:
     """Whether one of these globs, of which there is at least one, matches; over any table's column."""
     return or_(*(_like(connection, column, glob) for glob in globs))
 

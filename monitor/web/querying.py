@@ -80,8 +80,15 @@ class RunsQuery(Paged):
     search: Name | None = Field(None, description="A part of the DAG's or the run's id, in any case")
 
     def wanted(self) -> RunsWanted:
-        given = self.model_dump(exclude={"limit", "cursor"})
-        return RunsWanted(**{name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
+        return RunsWanted(
+            deployment=tuple(self.deployment),
+            dag_id=tuple(self.dag_id),
+            state=tuple(self.state),
+            run_type=tuple(self.run_type),
+            since=self.since,
+            until=self.until,
+            search=self.search,
+        )
 
 
 class DeliveriesQuery(Paged):

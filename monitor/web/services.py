@@ -17,6 +17,7 @@ from monitor.metrics import Metrics
 from monitor.render import Renderer
 from monitor.rules import LiveRules
 from monitor.settings import Settings
+from monitor.web.asked_airflow import AskedAirflow
 from monitor.web.gate import Gate
 
 
@@ -47,6 +48,8 @@ class Services:
     links: Links
     rules: LiveRules
     renderer: Renderer
+    asked: AskedAirflow
+    """What a page asks Airflow."""
     mailbox: Mailbox | None = None
     """None where mail goes to an SMTP server."""
     reports: Sequence[Report] = field(default=())
