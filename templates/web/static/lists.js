@@ -46,28 +46,31 @@ class List {
     addEventListener("pagehide", () => this.keep());
   }
 
-  // What was loaded and where one was is there again after "back".
+  // What was loaded and the row in the middle of the window are there again after "back". A row, and no
+  // distance: pieces out of sight have a guessed height.
   keep() {
-    history.replaceState({ ...history.state, [this.place.id]: { rows: this.index.size, y: scrollY } }, "");
+    const row = document.elementFromPoint(innerWidth / 2, innerHeight / 2)?.closest("[data-key]");
+    const kept = { rows: this.index.size, key: row?.dataset.key, at: row?.getBoundingClientRect().top };
+    history.replaceState({ ...history.state, [this.place.id]: kept }, "");
   }
 
   async restore() {
     const kept = history.state?.[this.place.id];
     if (!kept || kept.rows <= this.index.size) return;
-    history.scrollRestoration = "manual";
     while (this.index.size < Math.min(kept.rows, MOST) && (await this.load()));
-    scrollTo(0, kept.y);
-    history.scrollRestoration = "auto";
+    const row = this.index.get(kept.key);
+    row?.scrollIntoView();
+    if (row) scrollBy(0, row.getBoundingClientRect().top - kept.at);
   }
 
   async byHand(event) {
     const isPlain = !event.ctrlKey && !event.metaKey && !event.shiftKey;
     if (!isPlain || !event.target.closest("a") || this.index.size >= MOST) return;
     event.preventDefault();
-    const before = this.last();
-    if (await this.load()) (before.nextElementSibling ?? this.older.lastElementChild)?.querySelector("a")?.focus();
+    (await this.load())?.querySelector("a")?.focus();
   }
 
+  // Answers the first of the rows that have come, or null.
   load() {
     this.loading ??= this.fetchMore().finally(() => { this.loading = null; });
     return this.loading;
@@ -75,16 +78,16 @@ class List {
 
   async fetchMore() {
     const link = this.more.querySelector("a");
-    if (!link || this.index.size >= MOST) return false;
+    if (!link || this.index.size >= MOST) return null;
     const address = new URL(link.href);
     address.searchParams.set("limit", Math.min(AT_ONCE, MOST - this.index.size));
     let page;
     try {
       const answer = await fetch(address, { headers: { Accept: "text/html" }, cache: "no-store" });
-      if (!answer.ok || answer.redirected) return false;
+      if (!answer.ok || answer.redirected) return null;
       page = new DOMParser().parseFromString(await answer.text(), "text/html");
     } catch {
-      return false; // the feed has noticed too, and says so; the link stays
+      return null; // the feed has noticed too, and says so; the link stays
     }
     const rows = [...page.getElementById(this.place.id).children]
       .filter((row) => row.dataset.seq && !this.index.has(row.dataset.key))
@@ -95,10 +98,11 @@ class List {
     // The observer tells of a change only: while the end stays in sight, it is asked anew.
     this.watch.unobserve(this.more);
     this.watch.observe(this.more);
-    return rows.length > 0;
+    return rows[0] ?? null;
   }
 
   append(rows) {
+    history.scrollRestoration = "manual"; // what the browser would scroll to is not there yet
     remember(rows);
     for (let start = 0; start < rows.length; start += PIECE) {
       const piece = this.piece();

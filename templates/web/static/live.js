@@ -9,8 +9,8 @@ import { tick, timeOf } from "./times.js";
 
 const QUIET_MS = 250; // events come in bursts: one refresh for each burst
 const SHARE = 4; // times as long as a refresh took is waited for the next: a slow server is left in peace
-const POLL_MS = 5_000; // a mail's state and the health change without an event
-const SLOWEST_MS = 30_000; // between two looks, where nothing changes or nobody answers
+const POLL_MS = 4_000; // a mail's state and the health change without an event
+const SLOWEST_MS = 30_000; // between two looks, where the server is slow or nobody answers
 const REOPEN_MS = 3_000; // after an answer that the browser itself does not try again after (503, 401)
 
 let body = null;
@@ -114,8 +114,9 @@ async function refresh() {
   try {
     await look();
     took = performance.now() - begun;
+    pause = Math.min(Math.max(POLL_MS, SHARE * took), SLOWEST_MS);
   } catch {
-    // The server cannot be reached; the feed has noticed too, says so, and comes back.
+    // The server cannot answer; the feed notices too, says so, and comes back.
     pause = Math.min(2 * pause, SLOWEST_MS);
   } finally {
     refreshing = false;
@@ -127,9 +128,8 @@ async function refresh() {
 async function look() {
   const answer = await fetch(location.href, asking(tag));
   if (new URL(answer.url).pathname === `${body.dataset.at}/login`) return signedOut();
-  if (answer.status === 304) { pause = Math.min(1.5 * pause, SLOWEST_MS); return; }
-  if (!answer.ok) { pause = Math.min(2 * pause, SLOWEST_MS); return; }
-  pause = POLL_MS;
+  if (answer.status === 304) return; // nothing has changed
+  if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
   tag = answer.headers.get("ETag");
   if (show(await pageOf(answer), false)) return;
   const longer = new URL(location.href);
