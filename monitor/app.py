@@ -38,6 +38,7 @@ from monitor.settings import Settings
 from monitor.telling import Telling
 from monitor.wake import Wake
 from monitor.watches import Watched, Watches
+from monitor.web.asked_airflow import AskedAirflow
 from monitor.web.gate import Gate
 from monitor.web.health import of_reconciler
 from monitor.web.lineage import Lineage
@@ -156,6 +157,7 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
         rules=rules,
         renderer=renderer,
         lineage=Lineage(apis, clock),
+        asked=AskedAirflow(apis),
         mailbox=mailbox,
         reports=[of_reconciler(each) for each in reconcilers],
     )

@@ -286,7 +286,7 @@ def prune(connection: Connection, before: datetime) -> int:
 def conditions(connection: Connection, wanted: Filter, visible: Visible) -> list[ColumnElement[bool]]:
     """The filter and the reader's rights as SQL."""
     clauses = [
-        or_(*(_like(connection, events.c["asset_uri" if name == "asset" else name], glob) for glob in globs))
+        like_any(connection, events.c["asset_uri" if name == "asset" else name], globs)
         for name, globs in wanted.globs
     ]
     return [*clauses, *readable(events.c.deployment, events.c.dag_id, visible)]
@@ -302,6 +302,11 @@ def readable(
     for name, dag in sorted(visible):
         allowed.setdefault(name, []).append(dag)
     return [or_(false(), *((deployment == name) & dag_id.in_(dags) for name, dags in allowed.items()))]
+
+
+def like_any(connection: Connection, column: ColumnElement[Any], globs: Sequence[str]) -> ColumnElement[bool]:
+    """Whether one of these globs, of which there is at least one, matches; over any table's column."""
+    return or_(*(_like(connection, column, glob) for glob in globs))
 
 
 def _like(connection: Connection, column: ColumnElement[Any], glob: str) -> ColumnElement[bool]:

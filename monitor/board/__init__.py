@@ -24,6 +24,7 @@ from monitor.board.history import begun, latest, lengths, updated_assets
 from monitor.board.last_words import LastWord, is_end, last_words
 from monitor.board.lists import RunName, asset_list, run, runs, tasks
 from monitor.board.rows import Row
+from monitor.board.run_list import RunsWanted, Strip, first_failure, run_list, strip
 from monitor.board.states import RUN_ENDS, RUNNING, apply_asset, apply_run, apply_task
 from monitor.board.tries import TaskName, Try, apply_try, told_already, tries_of
 from monitor.events import Event
@@ -44,6 +45,8 @@ __all__ = [
     "LastWord",
     "Row",
     "RunName",
+    "RunsWanted",
+    "Strip",
     "TaskName",
     "Try",
     "apply",
@@ -55,6 +58,7 @@ __all__ = [
     "dag",
     "every_dag",
     "facts_of",
+    "first_failure",
     "gaps",
     "is_end",
     "known_dags",
@@ -63,9 +67,11 @@ __all__ = [
     "latest",
     "lengths",
     "run",
+    "run_list",
     "runs",
     "see_dags",
     "strangers",
+    "strip",
     "tasks",
     "told_already",
     "tries_of",

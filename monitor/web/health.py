@@ -4,7 +4,9 @@ Without sign-in a caller learns from /health only whether all is well. /metrics 
 and no name of a DAG, a run or a person; scrapers have no Airflow token.
 """
 
+import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -15,9 +17,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from monitor import event_log, outbox
-from monitor.event_log import Visible
+from monitor.event_log import Filter, Visible
 from monitor.outbox import State, Wanted
 from monitor.reconciler import Reconciler
+from monitor.render.words import span
 from monitor.web.answers import problems
 from monitor.web.health_told import DOWN, FRESH, METRICS, NOT_READY, OPEN, Alive, Health
 from monitor.web.querying import MAX_PAGE
@@ -25,7 +28,12 @@ from monitor.web.reader import MaybeReader
 from monitor.web.services import Here, PartHealth, Report, Services
 
 AIRFLOW = "airflow"
-SPOOL = PartHealth("unknown", "lies with Airflow's processes; what it lacks, the reconciler fills in")
+RECONCILER = "reconciler"
+NO_HOOK = PartHealth(
+    "unknown", "no hook has reported lately; what hooks do not tell, the reconciler fills in"
+)
+LOOKED_AT = 50  # events, the latest, among which a hook's report is looked for
+LATE = 60.0  # seconds between what happened and its report: a spool that could send would not wait so long
 
 router = APIRouter(tags=["health"])
 
@@ -88,11 +96,11 @@ async def check(here: Services, sight: Visible) -> dict[str, PartHealth]:
         parts = {name: _discreet(name, part) for name, part in parts.items()}
     if not any(name.startswith(AIRFLOW) for name in parts):
         parts[AIRFLOW] = PartHealth("unknown", "not asked: WINDSOCK_AIRFLOW_URL is not set")
-    return parts | {"spool": SPOOL}
+    return {"spool": NO_HOOK} | parts
 
 
 def _discreet(name: str, part: PartHealth) -> PartHealth:
-    known = part.status != "down" or not name.startswith(AIRFLOW)
+    known = part.status != "down" or not name.startswith((AIRFLOW, RECONCILER))
     return part if known else PartHealth("down", "cannot be compared with the log", part.at)
 
 
@@ -109,7 +117,22 @@ def _look(connection: Connection, smtp_host: str | None) -> dict[str, PartHealth
         "database": PartHealth("ok", connection.dialect.name),
         "log": PartHealth("ok", f"{log.last_seq - log.pruned_seq} of {log.last_seq} events kept"),
         "mail": _mail(connection, smtp_host),
+        "spool": _spool(connection),
     }
+
+
+def _spool(connection: Connection) -> PartHealth:
+    """The spool lies with Airflow's processes; how late the latest report of a hook came tells how it is."""
+    for event in event_log.read_before(connection, None, LOOKED_AT, Filter()):
+        body = json.loads(event.body)
+        if body["data"].get("reported_by") == "listener":
+            happened = datetime.fromisoformat(body["time"].replace("Z", "+00:00"))
+            late = event.received_at - happened
+            if late.total_seconds() > LATE:
+                words = f"the latest report of a hook came {span(late)} late: it waited in the spool"
+                return PartHealth("unknown", words, event.received_at)
+            return PartHealth("ok", f"hooks report within {span(late)}", event.received_at)
+    return NO_HOOK
 
 
 def _mail(connection: Connection, smtp_host: str | None) -> PartHealth:
@@ -128,12 +151,24 @@ def of_reconciler(reconciler: Reconciler) -> Report:
 
     def report() -> dict[str, PartHealth]:
         status = reconciler.status
-        name = f"{AIRFLOW} {status.deployment}"
+        airflow, own = f"{AIRFLOW} {status.deployment}", f"{RECONCILER} {status.deployment}"
+        if status.silent_since is not None:
+            said = PartHealth("down", status.last_error or "does not answer", status.last_good)
+            return {airflow: said, own: PartHealth("unknown", "waits for Airflow", status.last_good)}
         if status.last_error is not None:
-            return {name: PartHealth("down", status.last_error, status.last_good)}
+            return {
+                airflow: PartHealth("ok", "answers, not everything", status.last_good),
+                own: PartHealth("down", status.last_error, status.last_good),
+            }
         if status.last_good is None:
-            return {name: PartHealth("unknown", "not compared with the log yet")}
-        return {name: PartHealth("ok", "compared with the log", status.last_good)}
+            return {
+                airflow: PartHealth("unknown", "not asked yet"),
+                own: PartHealth("unknown", "not compared with the log yet"),
+            }
+        return {
+            airflow: PartHealth("ok", "answers", status.last_good),
+            own: PartHealth("ok", "compared with the log", status.last_good),
+        }
 
     return report
 

@@ -1,6 +1,6 @@
-"""The dashboard, the events, a run, a delivery: one read of the database each, then a template."""
+"""The events and the deliveries: one read of the database each, then a template."""
 
-from datetime import datetime
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -9,25 +9,22 @@ from pydantic import field_validator
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
-from monitor import board, event_log, incidents, outbox, silences
-from monitor.board import RunName
-from monitor.event_log import FILTERS, Cursor, Filter, Logged, Visible
+from monitor import event_log, outbox
+from monitor.event_log import FILTERS, Cursor, Logged, Visible
 from monitor.events.data import DATA
 from monitor.mailer.mailbox import filed_as
-from monitor.web import deliveries_api, health
+from monitor.web import deliveries_api
 from monitor.web.event_line import EventLine
 from monitor.web.prefix import redirect
 from monitor.web.querying import EventsQuery, Id
 from monitor.web.reader import PageReader
 from monitor.web.rendering import render
-from monitor.web.runs_api import InPath, run_detail
 from monitor.web.services import Here, Services
 
-SHOWN = 12  # rows of each list on the dashboard: what fits on a screen
-SHOWN_EVENTS = 20
 OTHERS = 50  # deliveries of the same text to others
-COUNTED = 100  # open incidents and silences; of more, "100 or more" tells as much
-RUN_EVENTS = 200  # of a run's events, the latest
+
+LOCAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?")
+"""What a browser sends of an `<input type="datetime-local">`."""
 
 TYPES = " ".join(sorted(DATA))
 """An EventSource has to ask for each type by its name."""
@@ -41,42 +38,16 @@ class EventsForm(EventsQuery):
     @field_validator(*FILTERS, mode="before")
     @classmethod
     def _filled(cls, values: Any) -> Any:
-        return [value for value in values if value] if isinstance(values, list) else values
+        return filled(values)
 
 
-@router.get("/")
-async def dashboard(request: Request, here: Here, reader: PageReader) -> HTMLResponse:
-    """What is wrong, what is silenced, runs, events, assets, mails and health, live."""
-    sight, now = await here.gate.sight(reader), here.clock()
-    shown = await here.database.read(
-        lambda connection: _dashboard(connection, reader.visible) | _notices(connection, sight, now)
-    )
-    parts = await health.check(here, sight)
-    problem = here.rules.problem
-    return render(request, "dashboard.html", reader, parts_health=parts, problem=problem, **shown)
-
-
-def _notices(connection: Connection, visible: Visible, now: datetime) -> dict[str, Any]:
-    """What is on top of the dashboard."""
-    return {
-        "open": incidents.page(connection, COUNTED, wanted=incidents.Wanted(incidents.OPEN), visible=visible),
-        "silenced": silences.page(connection, COUNTED, active_at=now, visible=visible),
-        "counted": COUNTED,
-    }
-
-
-def _dashboard(connection: Connection, visible: Visible) -> dict[str, Any]:
-    runs = board.runs(connection, SHOWN, visible=visible)
-    return live(connection) | {
-        "runs": [(run, board.tasks(connection, _name(run))) for run in runs],
-        "events": lines(event_log.read_before(connection, None, SHOWN_EVENTS, Filter(), visible)),
-        "assets": board.asset_list(connection, SHOWN, visible=visible),
-        "deliveries": outbox.deliveries(connection, SHOWN, visible=visible),
-    }
-
-
-def _name(run: board.Row) -> RunName:
-    return RunName(run["deployment"], run["dag_id"], run["run_id"])
+def filled(given: Any) -> Any:
+    """What a form sent for a field, without what was left empty. A moment from its clock has no zone: UTC."""
+    if isinstance(given, list):
+        return [value for value in given if value]
+    if isinstance(given, str) and LOCAL.fullmatch(given):
+        return f"{given}Z"
+    return given or None
 
 
 def live(connection: Connection) -> dict[str, Any]:
@@ -102,28 +73,7 @@ async def events(
 
     shown = await here.database.read(look)
     given = query.model_dump(exclude={"cursor", "limit"}, exclude_defaults=True)
-    return render(request, "events.html", reader, given=given, **shown)
-
-
-@router.get("/runs/{deployment}/{dag_id}/{run_id:path}")
-async def run(
-    request: Request, here: Here, reader: PageReader, deployment: InPath, dag_id: InPath, run_id: InPath
-) -> HTMLResponse:
-    """One run: its tasks with their errors, its mails, its events."""
-    name = RunName(deployment, dag_id, run_id)
-
-    def look(connection: Connection) -> dict[str, Any] | None:
-        detail = run_detail(connection, name, reader.visible)
-        if detail is None:
-            return None
-        wanted = Filter.of(deployment=[deployment], dag_id=[dag_id], run_id=[run_id])
-        events = event_log.read_before(connection, None, RUN_EVENTS, wanted, reader.visible)
-        return live(connection) | {"run": detail, "events": lines(events)}
-
-    shown = await here.database.read(look)
-    if shown is None:
-        raise HTTPException(404, f"No run {run_id!r} of the DAG {dag_id!r} is known here.")
-    return render(request, "run.html", reader, airflow=airflow_url(here, deployment), **shown)
+    return render(request, "events.html", reader, given=given, is_first=query.cursor is None, **shown)
 
 
 def airflow_url(here: Services, deployment: str) -> str | None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from monitor.board import RunsWanted
 from monitor.event_log import FILTERS, Filter
 from monitor.events.values import Moment
 from monitor.incidents import Wanted as IncidentsWanted
@@ -81,8 +82,30 @@ class EventsQuery(Filters, Paged):
 
 
 class RunsQuery(Paged):
-    dag_id: Name | None = None
-    state: Name | None = None
+    """Any of the values given for an attribute; every given attribute must match."""
+
+    deployment: Globs = Field([], description="Globs: `*` and `?`", examples=[["local"]])
+    dag_id: Globs = Field([], description="Globs: `*` and `?`", examples=[["etl_*"]])
+    state: Globs = Field([], description="`running`, `success`, `failed`", examples=[["failed"]])
+    run_type: Globs = Field(
+        [], description="`scheduled`, `manual`, `asset_triggered`, `backfill`, …", examples=[["scheduled"]]
+    )
+    since: Moment | None = Field(None, description="RFC 3339: begun then or later", examples=[SHOWN_SINCE])
+    until: Moment | None = Field(None, description="RFC 3339: begun before then", examples=[SHOWN_UNTIL])
+    search: Name | None = Field(
+        None, description="A part of the DAG's or the run's id, in any case", examples=["nightly"]
+    )
+
+    def wanted(self) -> RunsWanted:
+        return RunsWanted(
+            deployment=tuple(self.deployment),
+            dag_id=tuple(self.dag_id),
+            state=tuple(self.state),
+            run_type=tuple(self.run_type),
+            since=self.since,
+            until=self.until,
+            search=self.search,
+        )
 
 
 class DeliveriesQuery(Paged):

@@ -1,9 +1,11 @@
 """Pages from templates: everything is escaped, and a name that a template lacks is an error."""
 
+import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -21,6 +23,7 @@ from monitor.web.prefix import at, path_of
 
 TEMPLATES = templates_folder() / "web"
 STATIC = TEMPLATES / "static"
+TAG_BYTES = 16  # of a page's digest: no two pages meet by chance
 NONE = Markup('<span class="none">–</span>')
 
 
@@ -35,7 +38,12 @@ def render(
     """A page for this reader; None: someone who has not signed in."""
     environment = _environment(at(request))
     text = environment.get_template(template).render(path=path_of(request), reader=reader, **context)
-    return HTMLResponse(text, status, {"Cache-Control": "no-store", **(headers or {})})
+    # A page that keeps itself up to date asks for itself again and again: what it has is not sent twice.
+    tag = f'"{hashlib.blake2b(text.encode(), digest_size=TAG_BYTES).hexdigest()}"'
+    told = {"Cache-Control": "no-store", "ETag": tag, **(headers or {})}
+    if status == HTTPStatus.OK and request.headers.get("if-none-match") == tag:
+        return HTMLResponse(None, HTTPStatus.NOT_MODIFIED, told)
+    return HTMLResponse(text, status, told)
 
 
 @lru_cache(maxsize=8)  # one a prefix, and a process has one of them
@@ -48,10 +56,12 @@ def _environment(prefix: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (moment, took, pretty, lines, number, query)
+    filters = (moment, took, ago, told_value, pretty, lines, number, query)
     environment.filters.update({function.__name__: function for function in filters})
     environment.globals["at"] = prefix
     environment.globals["run_url"] = lambda run: prefix + run_url(run)
+    environment.globals["log_url"] = lambda run, **task: f"{prefix}{run_url(run, 'logs')}?{query(task)}"
+    environment.globals["details_url"] = lambda run: prefix + run_url(run, "details")
     environment.globals["airflow_run_url"] = airflow_run_url
     environment.globals["asset_url"] = lambda asset: prefix + asset_words.asset_url(asset)
     environment.filters.update(asset_words.FILTERS)
@@ -60,10 +70,10 @@ def _environment(prefix: str) -> Environment:
     return environment
 
 
-def run_url(run: Any) -> str:
+def run_url(run: Any, what: str = "runs") -> str:
     """The address of a run's page, from a row or a record that names one; the ids may hold any sign."""
     named = run if isinstance(run, Mapping) else vars(run)
-    return "/runs/" + "/".join(quote(named[key], safe="") for key in ("deployment", "dag_id", "run_id"))
+    return f"/{what}/" + "/".join(quote(named[key], safe="") for key in ("deployment", "dag_id", "run_id"))
 
 
 def silence_url(incident: Any) -> str:
@@ -97,6 +107,19 @@ def took(start: datetime | None, end: datetime | None) -> Markup:
     if end is None:
         return Markup('<time class="elapsed" datetime="{}">under way</time>').format(_iso(start))
     return Markup("{}").format(span(end - start))
+
+
+def ago(value: datetime) -> Markup:
+    """How long ago something was; the page's script counts on."""
+    told = Markup('<time class="ago" datetime="{}">{}</time>')
+    return told.format(_iso(value), f"at {value:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def told_value(value: datetime | timedelta | str | None) -> Markup:
+    """What a mail's story holds, as a page shows it."""
+    if isinstance(value, timedelta):
+        return Markup("{}").format(span(value))
+    return moment(value) if isinstance(value, datetime) else Markup("{}").format(line(value or "–"))
 
 
 def pretty(value: Any) -> Markup:

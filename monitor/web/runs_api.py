@@ -37,8 +37,8 @@ async def runs(
     A run that changes while you read the pages moves to the front.
     """
     rows = await here.database.read(
-        lambda connection: board.runs(
-            connection, query.limit + 1, query.cursor, query.dag_id, query.state, reader.visible
+        lambda connection: board.run_list(
+            connection, query.wanted(), query.limit + 1, query.cursor, reader.visible
         )
     )
     return pager.page("runs", rows, query.limit, _last_seq)

@@ -17,6 +17,7 @@ from monitor.metrics import Metrics
 from monitor.render import Renderer
 from monitor.rules import LiveRules
 from monitor.settings import Settings
+from monitor.web.asked_airflow import AskedAirflow
 from monitor.web.gate import Gate
 from monitor.web.lineage import Lineage
 
@@ -50,6 +51,8 @@ class Services:
     renderer: Renderer
     lineage: Lineage
     """Who makes and who uses an asset, as Airflow says."""
+    asked: AskedAirflow
+    """What a page asks Airflow."""
     mailbox: Mailbox | None = None
     """None where mail goes to an SMTP server."""
     reports: Sequence[Report] = field(default=())

@@ -1,7 +1,7 @@
 """A real browser on a real monitor. Screenshots go to WINDSOCK_ARTEFACTS (default: .windsock/artefacts)."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,23 @@ QUIET = (
 )
 DEADLINE_MS = 20_000
 
-Shot = Callable[[Page, str], None]
+
+LOOKS = (("light", "light", 1280), ("dark", "dark", 1280), ("phone", "light", 390))
+
+
+class Shot:
+    """Saves what a page looks like: light, dark, and on a phone."""
+
+    folder = ARTEFACTS
+
+    def __call__(self, page: Page, name: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for look, scheme, width in LOOKS:
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.set_viewport_size({"width": width, "height": 900})
+            page.screenshot(path=self.folder / f"{name}-{look}.png", full_page=True, animations="disabled")
+        page.emulate_media(color_scheme="light")
+        page.set_viewport_size({"width": 1280, "height": 900})
 
 
 @pytest.fixture(
@@ -64,19 +80,4 @@ def page(context: BrowserContext) -> Iterator[Page]:
 
 @pytest.fixture
 def shot() -> Shot:
-    """Saves what a page looks like: light, dark, and on a phone."""
-
-    def save(page: Page, name: str) -> None:
-        ARTEFACTS.mkdir(parents=True, exist_ok=True)
-        for look, scheme, width in (
-            ("light", "light", 1280),
-            ("dark", "dark", 1280),
-            ("phone", "light", 390),
-        ):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            page.set_viewport_size({"width": width, "height": 900})
-            page.screenshot(path=ARTEFACTS / f"{name}-{look}.png", full_page=True, animations="disabled")
-        page.emulate_media(color_scheme="light")
-        page.set_viewport_size({"width": 1280, "height": 900})
-
-    return save
+    return Shot()

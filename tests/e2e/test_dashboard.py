@@ -14,7 +14,7 @@ def test_a_run_of_a_real_airflow_shows_without_a_reload(stage: Stage, page: Page
     page.goto(stage.monitor.url)
     expect(page.locator("#connection")).to_have_text("Live")
     page.evaluate("window.notReloaded = true")
-    runs = page.locator("#runs > li")
+    runs = page.locator(":is(#running, #failures) > li")
 
     run_id = stage.airflow.trigger("fails")
     this = runs.filter(has_text=run_id)

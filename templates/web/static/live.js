@@ -1,41 +1,62 @@
 // A page that keeps itself up to date. The feed only says that something happened; what the page shows is
 // then fetched anew, as the server renders it, and the rows that differ are exchanged.
+import { countFailure, setTitle, startBadge } from "./badge.js";
+import { grow } from "./gantt.js";
+import { AFTER_A_GAP, growList, touch } from "./lists.js";
 import { exchange, remember } from "./rows.js";
-import { showTimes } from "./times.js";
+import { sayFailed } from "./said.js";
+import { tick, timeOf } from "./times.js";
 
 const QUIET_MS = 250; // events come in bursts: one refresh for each burst
-const POLL_MS = 5000; // a mail's state and the health change without an event
-const REOPEN_MS = 3000; // after an answer that the browser itself does not try again after (503, 401)
+const SHARE = 4; // times as long as a refresh took is waited for the next: a slow server is left in peace
+const POLL_MS = 4_000; // a mail's state and the health change without an event
+const SLOWEST_MS = 30_000; // between two looks, where the server is slow or nobody answers
+const REOPEN_MS = 3_000; // after an answer that the browser itself does not try again after (503, 401)
 
 let body = null;
 let source = null;
+let polling = 0; // the timer of the next look without an event
 let waiting = 0; // the timer of the next refresh
 let refreshing = false;
 let again = false;
 let over = false; // signed out: nothing more to be had
+let took = 0; // the last refresh, in ms
+let pause = POLL_MS;
+let tag = null; // of the page as it was fetched last
+let lostAt = null;
 
 export function follow(pageBody) {
   body = pageBody;
-  remember(places());
+  for (const place of places()) remember(place.children);
+  startBadge(body);
   open();
-  setInterval(() => document.hidden || over || refresh(), POLL_MS);
+  poll();
   // A browser has six connections to a server; pages that nobody looks at give theirs back.
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : wakeUp()));
   addEventListener("pagehide", close);
   addEventListener("pageshow", (event) => event.persisted && wakeUp());
+  addEventListener("online", wakeUp);
 }
 
 function places() {
   return document.querySelectorAll("[data-live]");
 }
 
+function poll() {
+  clearTimeout(polling);
+  polling = setTimeout(async () => {
+    if (!document.hidden && !over) await refresh();
+    poll();
+  }, pause);
+}
+
 function open() {
   const address = new URL(body.dataset.feed, location.origin);
   address.searchParams.set("after", body.dataset.cursor);
   source = new EventSource(address);
-  source.onopen = () => { tell("live", "Live"); schedule(); };
+  source.onopen = () => { lostAt = null; tell("live", "Live"); schedule(); };
   source.onerror = lost;
-  for (const type of [...body.dataset.types.split(" "), "reset"]) source.addEventListener(type, schedule);
+  for (const type of [...body.dataset.types.split(" "), "reset"]) source.addEventListener(type, happened);
 }
 
 function close() {
@@ -45,12 +66,28 @@ function close() {
 
 function wakeUp() {
   if (source || over) return;
-  tell("waiting", "Connecting");
+  if (!lostAt) tell("waiting", "Connecting");
   open();
 }
 
+function happened(message) {
+  pause = POLL_MS;
+  poll(); // what an event calls for, such as a mail, changes soon after it
+  if (message.type.startsWith("airflow.dag_run.")) runChanged(message);
+  schedule();
+}
+
+function runChanged(message) {
+  const { source: deployment, data } = JSON.parse(message.data);
+  touch(`${deployment.replace("/airflow/", "")}/${data.dag_id}/${data.run_id}`);
+  if (data.state !== "failed") return;
+  countFailure();
+  sayFailed(data.dag_id);
+}
+
 function lost() {
-  tell("lost", "Connection lost, trying again");
+  lostAt ??= new Date();
+  tell("lost", `Connection lost at ${timeOf(lostAt)}, trying again`);
   if (source?.readyState !== EventSource.CLOSED) return; // the browser itself tries again
   close();
   refresh(); // tells whether one is signed out
@@ -59,36 +96,69 @@ function lost() {
 
 function tell(state, words) {
   const place = document.getElementById("connection");
-  if (!place || (place.dataset.state === state && !place.hidden)) return;
+  if (!place || (place.textContent === words && !place.hidden)) return;
   place.dataset.state = state;
   place.textContent = words;
   place.hidden = false;
 }
 
 function schedule() {
-  if (!waiting) waiting = setTimeout(() => { waiting = 0; refresh(); }, QUIET_MS);
+  const wait = Math.min(Math.max(QUIET_MS, SHARE * took), SLOWEST_MS);
+  if (!waiting) waiting = setTimeout(() => { waiting = 0; refresh(); }, wait);
 }
 
 async function refresh() {
   if (refreshing) { again = true; return; }
   refreshing = true;
+  const begun = performance.now();
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
-    if (new URL(answer.url).pathname === `${body.dataset.at}/login`) return signedOut();
-    if (answer.ok) show(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    await look();
+    took = performance.now() - begun;
+    pause = Math.min(Math.max(POLL_MS, SHARE * took), SLOWEST_MS);
   } catch {
-    // The server cannot be reached; the feed has noticed too, says so, and comes back.
+    // The server cannot answer; the feed notices too, says so, and comes back.
+    pause = Math.min(2 * pause, SLOWEST_MS);
   } finally {
     refreshing = false;
     if (again) { again = false; schedule(); }
   }
 }
 
-function show(fresh) {
-  if (fresh.title !== document.title) document.title = fresh.title;
-  for (const place of places()) exchange(place, fresh.getElementById(place.id));
-  body.dataset.cursor = fresh.body.dataset.cursor;
-  showTimes(document);
+// One look at the page as it is now; a second one where more has come than a list shows at once.
+async function look() {
+  const answer = await fetch(location.href, asking(tag));
+  if (new URL(answer.url).pathname === `${body.dataset.at}/login`) return signedOut();
+  if (answer.status === 304) return; // nothing has changed
+  if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
+  tag = answer.headers.get("ETag");
+  if (show(await pageOf(answer), false)) return;
+  const longer = new URL(location.href);
+  longer.searchParams.set("limit", AFTER_A_GAP);
+  const more = await fetch(longer, asking(null));
+  if (more.ok) show(await pageOf(more), true);
+}
+
+function asking(known) {
+  return { headers: { Accept: "text/html", ...(known && { "If-None-Match": known }) }, cache: "no-store" };
+}
+
+async function pageOf(answer) {
+  return new DOMParser().parseFromString(await answer.text(), "text/html");
+}
+
+// Answers false where a list would have a gap.
+function show(fresh, isLastTry) {
+  let isWhole = true;
+  setTitle(fresh.title);
+  for (const place of places()) {
+    const newer = fresh.getElementById(place.id);
+    if (place.dataset.grow === undefined) exchange(place, newer);
+    else isWhole = growList(place, newer, isLastTry) && isWhole;
+  }
+  if (isWhole) body.dataset.cursor = fresh.body.dataset.cursor;
+  tick();
+  grow();
+  return isWhole;
 }
 
 function signedOut() {
