@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, false, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, false, func, or_, select, update
 
+from monitor.database.bulk import LookUp, Write, plain
 from monitor.database.schema import events, log_state
 from monitor.errors import CursorError
 from monitor.events import Event
@@ -16,6 +17,9 @@ IDS_A_QUERY = 500  # bound parameters in one statement; SQLite's limit was 999 f
 PRUNE_BATCH = 5_000  # rows a transaction, so that ingest never waits long behind retention
 FILTERS = ("deployment", "type", "dag_id", "run_id", "task_id", "state", "asset")
 _CURSOR = re.compile(r"([0-9a-f]{1,32})-(\d{1,18})")
+
+_APPEND = Write(events, plain(events))
+_OF_IDS = LookUp(events, ("source", "id"), columns=("source", "id"))
 
 Visible = frozenset[tuple[str, str]] | None
 """The (deployment, dag_id) pairs that a user may read; None: everything."""
@@ -97,9 +101,14 @@ def lock(connection: Connection) -> int:
     return int(connection.execute(untouched).scalar_one())
 
 
-def append(connection: Connection, batch: Sequence[Event], received_at: datetime) -> list[int | None]:
-    """Log what is new. Answers, in the batch's order, the seq of each event, or None for a duplicate."""
-    first = lock(connection)  # before anything is read
+def append(
+    connection: Connection, batch: Sequence[Event], received_at: datetime, last: int | None = None
+) -> list[int | None]:
+    """Log what is new. Answers, in the batch's order, the seq of each event, or None for a duplicate.
+
+    `last` is what `lock` answered; None where the transaction has not asked it yet.
+    """
+    first = lock(connection) if last is None else last  # before anything is read
     known = _known(connection, batch)
     seqs: list[int | None] = []
     rows: list[dict[str, Any]] = []
@@ -112,21 +121,14 @@ def append(connection: Connection, batch: Sequence[Event], received_at: datetime
         seqs.append(first + len(rows) + 1)
         rows.append(_row(event, first + len(rows) + 1, received_at))
     if rows:
-        connection.execute(insert(events), rows)
+        _APPEND.rows(connection, rows)
         connection.execute(update(log_state).values(last_seq=first + len(rows)))
     return seqs
 
 
 def _known(connection: Connection, batch: Sequence[Event]) -> set[tuple[str, str]]:
-    ids = list({event.id for event in batch})
-    found: set[tuple[str, str]] = set()
-    for start in range(0, len(ids), IDS_A_QUERY):
-        some = ids[start : start + IDS_A_QUERY]
-        query = select(events.c.source, events.c.id).where(
-            events.c.source.in_({event.source for event in batch}), events.c.id.in_(some)
-        )
-        found.update((row.source, row.id) for row in connection.execute(query))
-    return found
+    found = _OF_IDS.rows(connection, [(event.source, event.id) for event in batch])
+    return {(row["source"], row["id"]) for row in found}
 
 
 def missing(connection: Connection, source: str, ids: Iterable[str]) -> set[str]:

@@ -113,21 +113,18 @@ class Ingest:
 
     def _write(self, connection: Connection, events: Sequence[Event]) -> tuple[list[bool], bool]:
         now = self._clock()
-        event_log.lock(connection)
+        last = event_log.lock(connection)
         late = board.told_already(connection, events)
-        lasting = [event for event, known in zip(events, late, strict=True) if _lasts(event) and not known]
-        logged = iter(event_log.append(connection, lasting, now))
-        taken, called_for = [], False
-        for event, known in zip(events, late, strict=True):
-            if known or not _lasts(event):
-                taken.append(not known)
-                continue
-            seq = next(logged)
-            taken.append(seq is not None)
+        taken = [not known for known in late]
+        lasting = [place for place, event in enumerate(events) if taken[place] and event.type != NUDGE]
+        seqs = event_log.append(connection, [events[place] for place in lasting], now, last)
+        logged: list[tuple[int, Event]] = []
+        for place, seq in zip(lasting, seqs, strict=True):
+            taken[place] = seq is not None
             if seq is not None:
-                board.apply(connection, seq, event)
-                called_for |= self._engine.tell(connection, seq, event, now)
-        return taken, called_for
+                logged.append((seq, events[place]))
+        board.apply_all(connection, logged)
+        return taken, self._engine.tell_all(connection, logged, now)
 
     def _count(self, events: Sequence[Event], taken: Sequence[bool]) -> None:
         now = self._clock()
@@ -138,10 +135,6 @@ class Ingest:
                 self._metrics.event_delay.labels(reporter).observe(
                     max(0.0, (now - event.time).total_seconds())
                 )
-
-
-def _lasts(event: Event) -> bool:
-    return event.type != NUDGE
 
 
 def _fail(together: list[_Waiting], error: Exception) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
 )
+from sqlalchemy.dialects import sqlite
 
 metadata = MetaData(
     naming_convention={
@@ -28,11 +29,27 @@ metadata = MetaData(
 )
 
 
+class _SqliteMoment(sqlite.DATETIME):
+    """The same text as SQLAlchemy's own type makes, in half the time: an event has half a dozen of them."""
+
+    def bind_processor(self, dialect: Dialect) -> Any:
+        def text(value: datetime | None) -> str | None:
+            return None if value is None else value.isoformat(" ", "microseconds")[:_WITHOUT_ZONE]
+
+        return text
+
+
+_WITHOUT_ZONE = len("2026-11-22 10:00:00.000000")
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """A moment in UTC on every database; SQLite's own type forgets the zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        return dialect.type_descriptor(_SqliteMoment() if dialect.name == "sqlite" else self.impl_instance)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:

@@ -45,6 +45,9 @@ class Engine:
         self._host = host
         self._metrics = metrics
 
+    def tell_all(self, connection: Connection, logged: Sequence[tuple[int, Event]], now: datetime) -> bool:
+        return any([self.tell(connection, seq, event, now) for seq, event in logged])
+
     def tell(self, connection: Connection, seq: int, event: Event, now: datetime) -> bool:
         """Decide about an event that has just been logged; answers whether anything is to be sent.
 
