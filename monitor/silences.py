@@ -1,5 +1,6 @@
 """Silences: what nobody is told for a while, by whom and why. Only this module names their table."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -93,11 +94,19 @@ def page(
 
 def covering(connection: Connection, facts: Facts, now: datetime) -> Silence | None:
     """The active silence that covers an event, the one that lasts longest; None: nobody silenced it."""
+    return longest_of(active(connection, now), facts)
+
+
+def active(connection: Connection, now: datetime) -> list[Silence]:
+    """Those that hold, the one that lasts longest first."""
     query = select(table).where(table.c.starts_at <= now, table.c.ends_at > now)
-    active = (
-        Silence.of(row) for row in connection.execute(query.order_by(table.c.ends_at.desc())).mappings()
-    )
-    return next((silence for silence in active if mismatch(silence.match, facts) is None), None)
+    found = connection.execute(query.order_by(table.c.ends_at.desc())).mappings()
+    return [Silence.of(row) for row in found]
+
+
+def longest_of(silences: Iterable[Silence], facts: Facts) -> Silence | None:
+    """The first of these that covers an event."""
+    return next((silence for silence in silences if mismatch(silence.match, facts) is None), None)
 
 
 def _only(globs: tuple[str, ...]) -> str | None:

@@ -20,7 +20,7 @@ from monitor.board.dags import (
     strangers,
     update_dags,
 )
-from monitor.board.facts import facts_of
+from monitor.board.facts import facts_of, facts_of_all
 from monitor.board.history import begun, lengths, updated_assets
 from monitor.board.last_words import LastWord, is_end, last_words
 from monitor.board.lists import RunName, asset_list, run, runs, tasks
@@ -65,6 +65,7 @@ __all__ = [
     "begun",
     "dag",
     "facts_of",
+    "facts_of_all",
     "is_end",
     "known_dags",
     "known_import_errors",

@@ -1,9 +1,9 @@
 """Many rows into one table, or many looked up in it, by one statement that is made once.
 
 Odd on purpose: rows go to the driver as tuples, past SQLAlchemy's own way through a list of dictionaries,
-which takes longer for a row than SQLite takes to write it. Keys go as one JSON value, so that the statement is
-the same however many they are: `(a, b) IN (…)` has SQLite read the whole table, and a long OR has to be made
-and parsed anew each time.
+which takes longer for a row than SQLite takes to write it. Keys go as one JSON value, so that the statement
+is the same however many they are: `(a, b) IN (…)` has SQLite read the whole table, and a long OR has to be
+made and parsed anew each time.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -35,7 +35,7 @@ Make = Callable[[Any], Any]
 
 _DIALECTS: dict[str, tuple[Any, Dialect]] = {
     "sqlite": (sqlite.insert, sqlite.dialect(paramstyle="qmark")),
-    "postgresql": (postgresql.insert, postgresql.psycopg.dialect(paramstyle="format")),
+    "postgresql": (postgresql.insert, postgresql.psycopg.dialect(paramstyle="format")),  # type: ignore[no-untyped-call]
 }
 _KEYS = "keys"
 

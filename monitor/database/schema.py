@@ -39,6 +39,7 @@ class _SqliteMoment(sqlite.DATETIME):
         return text
 
 
+_SQLITE_MOMENT: Any = _SqliteMoment()  # type: ignore[no-untyped-call]
 _WITHOUT_ZONE = len("2026-11-22 10:00:00.000000")
 
 
@@ -49,7 +50,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> Any:
-        return dialect.type_descriptor(_SqliteMoment() if dialect.name == "sqlite" else self.impl_instance)
+        return dialect.type_descriptor(_SQLITE_MOMENT if dialect.name == "sqlite" else self.impl_instance)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:

@@ -1,7 +1,7 @@
 """What is wrong, since when, and until when: a function of the log, whatever the rules are."""
 
-from monitor.incidents.course import Change, Course, apply
-from monitor.incidents.signals import Meaning, Signal, overtaken_by, signal_of
+from monitor.incidents.course import Change, Course, Open, apply
+from monitor.incidents.signals import Meaning, Signal, concerned, signal_of
 from monitor.incidents.store import (
     CLOSED,
     OPEN,
@@ -9,7 +9,6 @@ from monitor.incidents.store import (
     acknowledge,
     find,
     mark_flapping,
-    open_of,
     open_ones,
     page,
     recent,
@@ -24,14 +23,14 @@ __all__ = [
     "Course",
     "Incident",
     "Meaning",
+    "Open",
     "Signal",
     "acknowledge",
     "apply",
+    "concerned",
     "find",
     "mark_flapping",
-    "open_of",
     "open_ones",
-    "overtaken_by",
     "page",
     "recent",
     "retract",

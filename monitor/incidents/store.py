@@ -1,12 +1,14 @@
 """Incidents: opened by a first failure, joined by later ones, closed by a success. Only this module names
 their table."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
+from monitor.database.bulk import LookUp
 from monitor.database.schema import incidents as table
 from monitor.event_log import Visible, readable
 from monitor.events import Event
@@ -47,11 +49,12 @@ class Incident:
         return self.state == OPEN
 
 
-def open_of(connection: Connection, deployment: str, key: str) -> Incident | None:
-    """The incident of this key that is open, or None."""
-    query = select(table).where(table.c.deployment == deployment, table.c.key == key, table.c.state == OPEN)
-    row = connection.execute(query.order_by(table.c.id.desc()).limit(1)).mappings().one_or_none()
-    return Incident.of(row) if row else None
+_OPEN = LookUp(table, ("deployment", "key"), table.c.state == OPEN)
+
+
+def open_of(connection: Connection, keys: Iterable[tuple[str, str]]) -> list[Incident]:
+    """Those of these deployments and keys that are open."""
+    return sorted(map(Incident.of, _OPEN.rows(connection, keys)), key=lambda incident: incident.id)
 
 
 def begin(connection: Connection, seq: int, event: Event, key: str, title: str) -> Incident:
