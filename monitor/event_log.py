@@ -18,6 +18,7 @@ PRUNE_BATCH = 5_000  # rows a transaction, so that ingest never waits long behin
 FILTERS = ("deployment", "type", "dag_id", "run_id", "task_id", "state", "asset")
 _CURSOR = re.compile(r"([0-9a-f]{1,32})-(\d{1,18})")
 
+_LOCK = str(update(log_state).values(last_seq=log_state.c.last_seq).returning(log_state.c.last_seq))
 _APPEND = Write(events, plain(events))
 _OF_IDS = LookUp(events, ("source", "id"), columns=("source", "id"))
 
@@ -97,8 +98,7 @@ def state(connection: Connection) -> LogState:
 
 def lock(connection: Connection) -> int:
     """Be the only transaction that appends, until its end; answers the last seq."""
-    untouched = update(log_state).values(last_seq=log_state.c.last_seq).returning(log_state.c.last_seq)
-    return int(connection.execute(untouched).scalar_one())
+    return int(connection.exec_driver_sql(_LOCK).scalar_one())
 
 
 def append(

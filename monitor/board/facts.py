@@ -22,5 +22,5 @@ def facts_of_all(connection: Connection, events: Sequence[Event]) -> list[Facts]
     """Of each of these, in their order."""
     names = [(event.deployment, event.dag_id) for event in events]
     found = _DAGS.rows(connection, {name for name in names if name[1]})
-    known = {(row["deployment"], row["dag_id"]): dict(row) for row in found}
+    known = {(row["deployment"], row["dag_id"]): row for row in found}
     return [Facts.of(event, known.get(name)) for event, name in zip(events, names, strict=True)]

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, RowMapping, Table
+from sqlalchemy import Connection, Table
 
+from monitor.board.rows import Row
 from monitor.board.states import NO_ENDS, occurrence_of
 from monitor.database.bulk import LookUp
 from monitor.database.schema import dag_runs, task_instances
@@ -39,9 +40,7 @@ def last_words(connection: Connection, events: Sequence[Event]) -> dict[str, Las
     }
 
 
-def _rows_of(
-    connection: Connection, table: Table, events: Sequence[Event]
-) -> Iterator[tuple[Event, RowMapping]]:
+def _rows_of(connection: Connection, table: Table, events: Sequence[Event]) -> Iterator[tuple[Event, Row]]:
     """Each event of a run or a task with its row, where there is one."""
     names = table.primary_key.columns.keys()
     keys = [(event.deployment, *(event.get(name) for name in names[1:])) for event in events]

@@ -4,10 +4,9 @@ what is filed without the UUID that makes a try's id; so the log's ids alone do 
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection
 
 from monitor.board.rows import Row, Told
 from monitor.board.states import RUNNING, falls_not_back
@@ -42,8 +41,7 @@ class TryName(NamedTuple):
     try_number: int
 
 
-@dataclass(frozen=True)
-class Try:
+class Try(NamedTuple):
     """What was told of one try."""
 
     ti_id: str | None
@@ -78,9 +76,19 @@ def apply_tries(connection: Connection, told: Sequence[Told[TaskInstanceData]]) 
 
 
 def _row(seq: int, event: Event, data: TaskInstanceData) -> Row:
-    said = _told(data)
-    kept = {"ti_id": said.ti_id, "state": said.state, "filed": said.filed}
-    return {**_name(event, data)._asdict(), **kept, "last_seq": seq}
+    told = _told(data)
+    return {
+        "deployment": event.deployment,
+        "dag_id": data.dag_id,
+        "run_id": data.run_id,
+        "task_id": data.task_id,
+        "map_index": data.map_index,
+        "try_number": data.try_number,
+        "ti_id": told.ti_id,
+        "state": told.state,
+        "filed": told.filed,
+        "last_seq": seq,
+    }
 
 
 def tries_of(connection: Connection, tasks: Sequence[TaskName]) -> dict[TaskName, dict[int, Try]]:
@@ -140,5 +148,5 @@ def _name(event: Event, data: TaskInstanceData) -> TryName:
     return TryName(event.deployment, data.dag_id, data.run_id, data.task_id, data.map_index, data.try_number)
 
 
-def _try(row: RowMapping) -> Try:
-    return Try(row["ti_id"], row["state"], row["filed"])
+def _try(row: Row) -> Try:
+    return Try(row["ti_id"], row["state"], bool(row["filed"]))

@@ -18,7 +18,6 @@ from sqlalchemy import (
     Connection,
     Dialect,
     Integer,
-    RowMapping,
     Select,
     Table,
     and_,
@@ -28,38 +27,32 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.types import TypeEngine
 
 Row = dict[str, Any]
 Make = Callable[[Any], Any]
 """Makes a statement, of the dialect's own `insert`."""
 
-_DIALECTS: dict[str, tuple[Any, Dialect]] = {
-    "sqlite": (sqlite.insert, sqlite.dialect(paramstyle="qmark")),
-    "postgresql": (postgresql.insert, postgresql.psycopg.dialect(paramstyle="format")),  # type: ignore[no-untyped-call]
+Convert = Callable[[Any], Any]
+
+_POSTGRESQL: Dialect = postgresql.psycopg.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
+_DIALECTS: dict[str, tuple[Any, Any, Dialect]] = {
+    "sqlite": (sqlite.insert, func.json_each, sqlite.dialect(paramstyle="qmark")),
+    "postgresql": (postgresql.insert, func.json_array_elements, _POSTGRESQL),
 }
+"""Of each database: its insert, what makes rows of a JSON array, how its driver takes statements."""
 _KEYS = "keys"
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    text: str
-    values: Callable[[Row], tuple[Any, ...]]
-    """A row's values, in the statement's order."""
-    converted: tuple[tuple[str, Callable[[Any], Any]], ...]
-    """The columns whose values the driver takes in another form."""
-
-    def bound(self, row: Row) -> tuple[Any, ...]:
-        for name, convert in self.converted:
-            row[name] = convert(row[name])
-        return self.values(row)
 
 
 class Write:
     """One INSERT; `make(insert)` says what it does on a conflict. Its only parameters are columns."""
 
-    def __init__(self, table: Table, make: Make, columns: Sequence[Column[Any]] | None = None) -> None:
-        self._columns = {column.name: column for column in columns or table.c}
-        self._prepared = {name: self._prepare(make, *both) for name, both in _DIALECTS.items()}
+    def __init__(self, table: Table, make: Make, columns: Sequence[str] = ()) -> None:
+        """`columns`: those that rows give; all of them where none is named."""
+        self._prepared = {
+            name: _Insert.of(make(insert), [table.c[name] for name in columns or table.c.keys()], dialect)
+            for name, (insert, _, dialect) in _DIALECTS.items()
+        }
 
     def rows(self, connection: Connection, rows: Sequence[Row]) -> None:
         """Write them in their order, a later one upon an earlier one. Each has a value for each column; the
@@ -68,18 +61,31 @@ class Write:
             prepared = self._prepared[connection.dialect.name]
             connection.exec_driver_sql(prepared.text, [prepared.bound(row) for row in rows])
 
-    def _prepare(self, make: Make, insert: Any, dialect: Dialect) -> _Prepared:
-        compiled = make(insert).compile(dialect=dialect, column_keys=list(self._columns))
-        names = compiled.positiontup
-        converted = (
-            (name, column.type.dialect_impl(dialect).bind_processor(dialect))
-            for name, column in self._columns.items()
-        )
-        return _Prepared(
-            str(compiled),
-            itemgetter(*names),
-            tuple((name, convert) for name, convert in converted if convert),
-        )
+
+@dataclass(frozen=True)
+class _Insert:
+    text: str
+    values: Callable[[Row], tuple[Any, ...]]
+    """A row's values, in the statement's order."""
+    converted: tuple[tuple[str, Convert], ...]
+    """The columns whose values the driver takes in another form."""
+
+    @classmethod
+    def of(cls, statement: Any, columns: Sequence[Column[Any]], dialect: Dialect) -> "_Insert":
+        compiled = statement.compile(dialect=dialect, column_keys=[column.name for column in columns])
+        converted = ((column.name, _bind(column.type, dialect)) for column in columns)
+        given = tuple((name, convert) for name, convert in converted if convert)
+        return cls(str(compiled), itemgetter(*compiled.positiontup), given)
+
+    def bound(self, row: Row) -> tuple[Any, ...]:
+        for name, convert in self.converted:
+            if row[name] is not None:
+                row[name] = convert(row[name])
+        return self.values(row)
+
+
+def _bind(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
+    return kind.dialect_impl(dialect).bind_processor(dialect)
 
 
 def plain(table: Table) -> Make:
@@ -114,17 +120,50 @@ class LookUp:
         columns: Sequence[str] = (),
     ) -> None:
         read = select(*(table.c[name] for name in columns or table.c.keys())).where(*where)
-        self._statements = {
-            "sqlite": _at(read, table, names, func.json_each),
-            "postgresql": _at(read, table, names, func.json_array_elements),
+        self._prepared = {
+            name: _Select.of(_at(read, table, names, each), dialect)
+            for name, (_, each, dialect) in _DIALECTS.items()
         }
 
-    def rows(self, connection: Connection, keys: Iterable[Sequence[Any]]) -> Iterable[RowMapping]:
+    def rows(self, connection: Connection, keys: Iterable[Sequence[Any]]) -> list[Row]:
         """Those that are there, in no order."""
         wanted = [list(key) for key in keys]
-        if not wanted:
-            return ()
-        return connection.execute(self._statements[connection.dialect.name], {_KEYS: wanted}).mappings()
+        return self._prepared[connection.dialect.name].rows(connection, wanted) if wanted else []
+
+
+@dataclass(frozen=True)
+class _Select:
+    text: str
+    parameters: Callable[[list[list[Any]]], tuple[Any, ...]]
+    names: tuple[str, ...]
+    converted: tuple[tuple[str, Convert], ...]
+    """The columns whose values the driver gives in another form."""
+
+    @classmethod
+    def of(cls, statement: Select[Any], dialect: Dialect) -> "_Select":
+        compiled: Any = statement.compile(dialect=dialect)
+        bind = {name: _bind(parameter.type, dialect) for name, parameter in compiled.binds.items()}
+        fixed = [(name, compiled.params[name]) for name in compiled.positiontup]
+
+        def parameters(keys: list[list[Any]]) -> tuple[Any, ...]:
+            values = ((bind[name], keys if name == _KEYS else value) for name, value in fixed)
+            return tuple(convert(value) if convert else value for convert, value in values)
+
+        columns = statement.selected_columns
+        converted = (
+            (column.name, column.type.dialect_impl(dialect).result_processor(dialect, None))
+            for column in columns
+        )
+        given = tuple((name, convert) for name, convert in converted if convert)
+        return cls(str(compiled), parameters, tuple(columns.keys()), given)
+
+    def rows(self, connection: Connection, keys: list[list[Any]]) -> list[Row]:
+        found = connection.exec_driver_sql(self.text, self.parameters(keys))
+        rows = [dict(zip(self.names, row, strict=True)) for row in found]
+        for name, convert in self.converted:
+            for row in rows:
+                row[name] = convert(row[name])
+        return rows
 
 
 def _at(read: Select[Any], table: Table, names: Sequence[str], each: Callable[..., Any]) -> Select[Any]:

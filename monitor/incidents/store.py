@@ -1,12 +1,12 @@
 """Incidents: opened by a first failure, joined by later ones, closed by a success. Only this module names
 their table."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from monitor.database.bulk import LookUp
 from monitor.database.schema import incidents as table
@@ -41,7 +41,7 @@ class Incident:
     ack_reason: str | None
 
     @classmethod
-    def of(cls, row: RowMapping) -> "Incident":
+    def of(cls, row: Mapping[Any, Any]) -> "Incident":
         return cls(**row)
 
     @property
