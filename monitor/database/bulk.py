@@ -155,7 +155,10 @@ class _Select:
             for column in columns
         )
         given = tuple((name, convert) for name, convert in converted if convert)
-        return cls(str(compiled), parameters, tuple(columns.keys()), given)
+        # SQLite keeps the order of a CROSS JOIN: the keys, and a look-up of each. Else it may go through all
+        # rows of the table that `where` leaves, and through the keys for each of them.
+        text = str(compiled).replace(" JOIN ", " CROSS JOIN ") if dialect.name == "sqlite" else str(compiled)
+        return cls(text, parameters, tuple(columns.keys()), given)
 
     def rows(self, connection: Connection, keys: list[list[Any]]) -> list[Row]:
         found = connection.exec_driver_sql(self.text, self.parameters(keys))

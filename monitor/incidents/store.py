@@ -57,6 +57,9 @@ def open_of(connection: Connection, keys: Iterable[tuple[str, str]]) -> list[Inc
     return sorted(map(Incident.of, _OPEN.rows(connection, keys)), key=lambda incident: incident.id)
 
 
+_BEGIN = insert(table).returning(*table.c)
+
+
 def begin(connection: Connection, seq: int, event: Event, key: str, title: str) -> Incident:
     """Open one with its first failure."""
     values = {
@@ -72,7 +75,7 @@ def begin(connection: Connection, seq: int, event: Event, key: str, title: str) 
         "last_seq": seq,
         "flapping": False,
     }
-    return Incident.of(connection.execute(insert(table).values(values).returning(*table.c)).mappings().one())
+    return Incident.of(connection.execute(_BEGIN, values).mappings().one())
 
 
 def join(connection: Connection, incident: Incident, seq: int, at: datetime) -> Incident:
