@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, false, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, false, func, or_, select, update
 
+from monitor.database.bulk import LookUp, Write, plain
 from monitor.database.schema import events, log_state
 from monitor.errors import CursorError
 from monitor.events import Event
@@ -22,6 +23,9 @@ _LINE = [
     events.c[name]
     for name in ("seq", "type", "body", "deployment", "dag_id", "run_id", "task_id", "state", "asset_uri")
 ]
+_LOCK = str(update(log_state).values(last_seq=log_state.c.last_seq).returning(log_state.c.last_seq))
+_APPEND = Write(events, plain(events))
+_OF_IDS = LookUp(events, ("source", "id"), columns=("source", "id"))
 
 Visible = frozenset[tuple[str, str]] | None
 """The (deployment, dag_id) pairs that a user may read; None: everything."""
@@ -113,13 +117,17 @@ def state(connection: Connection) -> LogState:
 
 def lock(connection: Connection) -> int:
     """Be the only transaction that appends, until its end; answers the last seq."""
-    untouched = update(log_state).values(last_seq=log_state.c.last_seq).returning(log_state.c.last_seq)
-    return int(connection.execute(untouched).scalar_one())
+    return int(connection.exec_driver_sql(_LOCK).scalar_one())
 
 
-def append(connection: Connection, batch: Sequence[Event], received_at: datetime) -> list[int | None]:
-    """Log what is new. Answers, in the batch's order, the seq of each event, or None for a duplicate."""
-    first = lock(connection)  # before anything is read
+def append(
+    connection: Connection, batch: Sequence[Event], received_at: datetime, last: int | None = None
+) -> list[int | None]:
+    """Log what is new. Answers, in the batch's order, the seq of each event, or None for a duplicate.
+
+    `last` is what `lock` answered; None where the transaction has not asked it yet.
+    """
+    first = lock(connection) if last is None else last  # before anything is read
     known = _known(connection, batch)
     seqs: list[int | None] = []
     rows: list[dict[str, Any]] = []
@@ -132,21 +140,14 @@ def append(connection: Connection, batch: Sequence[Event], received_at: datetime
         seqs.append(first + len(rows) + 1)
         rows.append(_row(event, first + len(rows) + 1, received_at))
     if rows:
-        connection.execute(insert(events), rows)
+        _APPEND.rows(connection, rows)
         connection.execute(update(log_state).values(last_seq=first + len(rows)))
     return seqs
 
 
 def _known(connection: Connection, batch: Sequence[Event]) -> set[tuple[str, str]]:
-    ids = list({event.id for event in batch})
-    found: set[tuple[str, str]] = set()
-    for start in range(0, len(ids), IDS_A_QUERY):
-        some = ids[start : start + IDS_A_QUERY]
-        query = select(events.c.source, events.c.id).where(
-            events.c.source.in_({event.source for event in batch}), events.c.id.in_(some)
-        )
-        found.update((row.source, row.id) for row in connection.execute(query))
-    return found
+    found = _OF_IDS.rows(connection, [(event.source, event.id) for event in batch])
+    return {(row["source"], row["id"]) for row in found}
 
 
 def missing(connection: Connection, source: str, ids: Iterable[str]) -> set[str]:

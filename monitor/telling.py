@@ -5,10 +5,7 @@ and the ledger says why.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection
-
 from monitor.events import Event
-from monitor.origins import origin_of
 
 
 @dataclass(frozen=True)
@@ -17,9 +14,9 @@ class Telling:
 
     within: timedelta
 
-    def why_not(self, connection: Connection, event: Event, now: datetime) -> str | None:
-        """Why nobody is mailed about this event any more; None where people are."""
-        origin = origin_of(connection, event.deployment, now)
+    def why_not(self, event: Event, origin: datetime, now: datetime) -> str | None:
+        """Why nobody is mailed about this event any more; None where people are. `origin`: since when its
+        deployment is told of (origins.py)."""
         if event.time < origin:
             return (
                 f"suppressed: it happened before {origin:%Y-%m-%d %H:%M:%S} UTC, since when Windsock tells "

@@ -4,13 +4,16 @@ Two exceptions: of a DAG that is seen for the first time, whether it is paused i
 what Airflow's list says of DAGs (tags, owners, schedule) is kept as it is, and told to nobody.
 """
 
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
 from sqlalchemy import Connection
 
 from monitor.board.assets import AssetName, AssetUpdate, asset, asset_gaps, asset_updates, gaps
 from monitor.board.dags import (
-    apply_import_error,
-    apply_mended,
-    apply_pause,
+    apply_import_errors,
+    apply_pauses,
     dag,
     every_dag,
     known_dags,
@@ -19,23 +22,37 @@ from monitor.board.dags import (
     strangers,
     update_dags,
 )
-from monitor.board.facts import facts_of
+from monitor.board.facts import facts_of, facts_of_all
 from monitor.board.history import begun, latest, lengths, updated_assets
 from monitor.board.last_words import LastWord, is_end, last_words
 from monitor.board.lists import RunName, asset_list, run, runs, tasks
-from monitor.board.rows import Row
+from monitor.board.rows import Row, Told
 from monitor.board.run_list import RunsWanted, Strip, first_failure, run_list, strip
-from monitor.board.states import RUN_ENDS, RUNNING, apply_asset, apply_run, apply_task
-from monitor.board.tries import TaskName, Try, apply_try, told_already, tries_of
+from monitor.board.states import RUN_ENDS, RUNNING, apply_assets, apply_runs, apply_tasks
+from monitor.board.tries import TaskName, Try, apply_tries, told_already, tries_of
 from monitor.events import Event
 from monitor.events.data import (
     AssetData,
+    AssetUpdatedData,
     DagPauseData,
     DagRunData,
+    Data,
     ImportErrorData,
     ImportErrorMendedData,
     TaskInstanceData,
 )
+
+_Appliers = tuple[Callable[[Connection, Sequence[Told[Any]]], None], ...]
+_APPLIERS: dict[type[Data], _Appliers] = {
+    DagRunData: (apply_runs,),
+    TaskInstanceData: (apply_tasks, apply_tries),
+    AssetData: (apply_assets,),
+    AssetUpdatedData: (apply_assets,),
+    ImportErrorData: (apply_import_errors,),
+    ImportErrorMendedData: (apply_import_errors,),
+    DagPauseData: (apply_pauses,),
+}
+"""Who brings the board up to which data. No two of them write the same table, so each goes by itself."""
 
 __all__ = [
     "RUNNING",
@@ -50,6 +67,7 @@ __all__ = [
     "TaskName",
     "Try",
     "apply",
+    "apply_all",
     "asset",
     "asset_gaps",
     "asset_list",
@@ -58,6 +76,7 @@ __all__ = [
     "dag",
     "every_dag",
     "facts_of",
+    "facts_of_all",
     "first_failure",
     "gaps",
     "is_end",
@@ -82,17 +101,14 @@ __all__ = [
 
 def apply(connection: Connection, seq: int, event: Event) -> None:
     """Bring the board up to this event, which has just been logged under this seq."""
-    match event.data:
-        case DagRunData():
-            apply_run(connection, seq, event, event.data)
-        case TaskInstanceData():
-            apply_task(connection, seq, event, event.data)
-            apply_try(connection, seq, event, event.data)
-        case AssetData():
-            apply_asset(connection, seq, event, event.data)
-        case ImportErrorData():
-            apply_import_error(connection, seq, event, event.data)
-        case ImportErrorMendedData():
-            apply_mended(connection, seq, event, event.data)
-        case DagPauseData():
-            apply_pause(connection, seq, event, event.data)
+    apply_all(connection, [(seq, event)])
+
+
+def apply_all(connection: Connection, logged: Iterable[tuple[int, Event]]) -> None:
+    """The same for several, in their order."""
+    told: dict[_Appliers, list[Told[Any]]] = defaultdict(list)
+    for seq, event in logged:
+        told[_APPLIERS.get(type(event.data), ())].append((seq, event, event.data))
+    for appliers, some in told.items():
+        for apply_some in appliers:
+            apply_some(connection, some)

@@ -2,46 +2,50 @@
 list says of each.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Connection, bindparam, exists, insert, select, union, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    bindparam,
+    exists,
+    insert,
+    select,
+    union,
+    update,
+)
 
-from monitor.board.rows import Row, find, put
+from monitor.board.rows import Row, Told, find, put
 from monitor.database.schema import dag_runs, dags, import_errors
 from monitor.event_log import IDS_A_QUERY
-from monitor.events import Event
 from monitor.events.data import DagPauseData, ImportErrorData, ImportErrorMendedData
 
 
-def apply_import_error(connection: Connection, seq: int, event: Event, data: ImportErrorData) -> None:
-    key = {"deployment": event.deployment, "error_id": data.error_id or event.id}
-    old = find(connection, import_errors, key)
-    row: Row = {
-        "filename": data.filename,
-        "bundle_name": data.bundle_name,
-        "open": True,
-        "times": (old["times"] if old else 0) + 1,
-        "last_seq": seq,
-    }
-    put(connection, import_errors, key, row, old)
+def apply_import_errors(
+    connection: Connection, told: Sequence[Told[ImportErrorData | ImportErrorMendedData]]
+) -> None:
+    for seq, event, data in told:
+        key = {"deployment": event.deployment, "error_id": data.error_id or event.id}
+        old = find(connection, import_errors, key)
+        put(connection, import_errors, key, {**_import_error(data, old), "last_seq": seq}, old)
 
 
-def apply_mended(connection: Connection, seq: int, event: Event, data: ImportErrorMendedData) -> None:
-    key = {"deployment": event.deployment, "error_id": data.error_id}
-    old = find(connection, import_errors, key)
-    row: Row = {"open": False, "last_seq": seq}
-    if old is None:
-        row |= {"filename": data.filename, "bundle_name": data.bundle_name, "times": 1}
-    put(connection, import_errors, key, row, old)
+def _import_error(data: ImportErrorData | ImportErrorMendedData, old: RowMapping | None) -> Row:
+    file: Row = {"filename": data.filename, "bundle_name": data.bundle_name}
+    if isinstance(data, ImportErrorData):
+        return {**file, "open": True, "times": (old["times"] if old else 0) + 1}
+    return {"open": False} if old else {**file, "open": False, "times": 1}
 
 
-def apply_pause(connection: Connection, seq: int, event: Event, data: DagPauseData) -> None:
-    key = {"deployment": event.deployment, "dag_id": data.dag_id}
-    old = find(connection, dags, key)
-    counted = f"times_{data.state}"
-    row: Row = {"is_paused": data.state == "paused", "last_seq": seq}
-    row |= {} if old else {"times_paused": 0, "times_unpaused": 0}
-    put(connection, dags, key, row | {counted: (old[counted] if old else 0) + 1}, old)
+def apply_pauses(connection: Connection, told: Sequence[Told[DagPauseData]]) -> None:
+    for seq, event, data in told:
+        key = {"deployment": event.deployment, "dag_id": data.dag_id}
+        old = find(connection, dags, key)
+        counted = f"times_{data.state}"
+        row: Row = {"is_paused": data.state == "paused", "last_seq": seq}
+        row |= {} if old else {"times_paused": 0, "times_unpaused": 0}
+        put(connection, dags, key, row | {counted: (old[counted] if old else 0) + 1}, old)
 
 
 def known_import_errors(

@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, RowMapping, Table, or_, select
+from sqlalchemy import Connection, Table
 
-from monitor.board.rows import at
+from monitor.board.rows import Row
 from monitor.board.states import NO_ENDS, occurrence_of
+from monitor.database.bulk import LookUp
 from monitor.database.schema import dag_runs, task_instances
 from monitor.events import Event
 from monitor.events.data import DagRunData, TaskInstanceData
 
-KEYS_A_QUERY = 100  # a page of Airflow's; SQLite bounds an expression's depth at 1,000
+_LOOK_UP = {table: LookUp(table, table.primary_key.columns.keys()) for table in (dag_runs, task_instances)}
 
 
 @dataclass(frozen=True)
@@ -39,19 +40,13 @@ def last_words(connection: Connection, events: Sequence[Event]) -> dict[str, Las
     }
 
 
-def _rows_of(
-    connection: Connection, table: Table, events: Sequence[Event]
-) -> Iterator[tuple[Event, RowMapping]]:
+def _rows_of(connection: Connection, table: Table, events: Sequence[Event]) -> Iterator[tuple[Event, Row]]:
     """Each event of a run or a task with its row, where there is one."""
-    names = [column.name for column in table.primary_key]
-    for start in range(0, len(events), KEYS_A_QUERY):
-        some = events[start : start + KEYS_A_QUERY]
-        keys = [(event.deployment, *(event.get(name) for name in names[1:])) for event in some]
-        # Not `(a, b) IN (…)`, for which SQLite reads the whole table; each of these is a look-up.
-        place = or_(*(at(table, dict(zip(names, key, strict=True))) for key in keys))
-        rows = connection.execute(select(table).where(place)).mappings()
-        found = {tuple(row[name] for name in names): row for row in rows}
-        yield from ((event, found[key]) for event, key in zip(some, keys, strict=True) if key in found)
+    names = table.primary_key.columns.keys()
+    keys = [(event.deployment, *(event.get(name) for name in names[1:])) for event in events]
+    rows = _LOOK_UP[table].rows(connection, set(keys))
+    found = {tuple(row[name] for name in names): row for row in rows}
+    yield from ((event, found[key]) for event, key in zip(events, keys, strict=True) if key in found)
 
 
 def _occurrence(event: Event) -> str:

@@ -1,10 +1,16 @@
 """A row of the board by its primary key: looked up, written anew, changed."""
 
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, RowMapping, Table, and_, insert, select, update
 
-Row = dict[str, Any]
+from monitor.database.bulk import Row as Row
+from monitor.events import Event
+from monitor.events.data import Data
+
+D = TypeVar("D", bound=Data)
+Told: TypeAlias = tuple[int, Event, D]
+"""An event that has just been logged: its seq, itself, its data by its type."""
 
 
 def at(table: Table, key: Row) -> Any:

@@ -3,108 +3,139 @@
 Reports come out of order and from several reporters, so a row gives way only to what is later: a later
 occurrence or try, or in the same one a state that does not fall back from an end to `running`. Two ends of
 the same one have no order but that of their arrival: Airflow keeps `end_date` where a state is set by hand.
+
+The database decides which is later while it writes, event after event: nothing is read before, and a batch is
+one statement a table.
 """
 
-from datetime import datetime, timezone
+from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection, Table, case, func, literal_column, or_
 
-from monitor.board.rows import Row, find, put
-from monitor.database.schema import assets, dag_runs, task_instances
-from monitor.events import Event
+from monitor.board.rows import Row, Told
+from monitor.database.bulk import Write, replacing
+from monitor.database.schema import UtcDateTime, assets, dag_runs, task_instances
 from monitor.events.data import AssetData, AssetUpdatedData, DagRunData, TaskInstanceData
 from monitor.events.identity import run_key
 
 RUNNING = "running"
 RUN_ENDS = ("success", "failed")
 NO_ENDS = (RUNNING, "up_for_retry")
-BEGINNING = datetime.min.replace(tzinfo=timezone.utc)
+_RUNNING: Any = literal_column(f"'{RUNNING}'")
+_BEGINNING: Any = literal_column("'0001-01-01 00:00:00'", UtcDateTime)  # before each moment that events hold
 
 
-def apply_run(connection: Connection, seq: int, event: Event, data: DagRunData) -> None:
-    key = {"deployment": event.deployment, "dag_id": data.dag_id, "run_id": data.run_id}
-    row = {
-        "run_key": occurrence_of(data),
-        "state": data.state,
-        "run_type": data.run_type,
-        "logical_date": data.logical_date,
-        "queued_at": data.queued_at,
-        "start_date": data.start_date,
-        "end_date": data.end_date,
-        "message": data.message,
-        "last_seq": seq,
-    }
-    old = find(connection, dag_runs, key)
-    if old is None or not _run_is_older(row, old):
-        put(connection, dag_runs, key, row, old)
+def falls_not_back(old: Table, new: Any) -> Any:
+    """Whether a new row of the same occurrence or try is no return to its beginning."""
+    return or_(new.state != _RUNNING, old.c.state == _RUNNING)
+
+
+def _is_later_run(new: Any) -> Any:
+    same = dag_runs.c.run_key == new.run_key, falls_not_back(dag_runs, new)
+    return case(same, else_=_began(new) >= _began(dag_runs.c))
+
+
+def _began(row: Any) -> Any:
+    return func.coalesce(row.start_date, row.queued_at, _BEGINNING)
+
+
+def _is_later_task(new: Any) -> Any:
+    same = task_instances.c.ti_id == new.ti_id, falls_not_back(task_instances, new)
+    return case(same, else_=new.try_number >= task_instances.c.try_number)
+
+
+_PUT_RUN = Write(dag_runs, replacing(dag_runs, _is_later_run))
+_PUT_TASK = Write(task_instances, replacing(task_instances, _is_later_task))
+
+
+def apply_runs(connection: Connection, told: Sequence[Told[DagRunData]]) -> None:
+    rows: list[Row] = [
+        {
+            "deployment": event.deployment,
+            "dag_id": data.dag_id,
+            "run_id": data.run_id,
+            "run_key": occurrence_of(data),
+            "state": data.state,
+            "run_type": data.run_type,
+            "logical_date": data.logical_date,
+            "queued_at": data.queued_at,
+            "start_date": data.start_date,
+            "end_date": data.end_date,
+            "message": data.message,
+            "last_seq": seq,
+        }
+        for seq, event, data in told
+    ]
+    _PUT_RUN.rows(connection, rows)
 
 
 def occurrence_of(data: DagRunData) -> str:
     return run_key(data.dag_id, data.run_id, data.start_date, data.queued_at)
 
 
-def _run_is_older(new: Row, old: RowMapping) -> bool:
-    if new["run_key"] != old["run_key"]:
-        return _began(new) < _began(old)
-    return _falls_back(new, old)
+def apply_tasks(connection: Connection, told: Sequence[Told[TaskInstanceData]]) -> None:
+    rows: list[Row] = [
+        {
+            "deployment": event.deployment,
+            "dag_id": data.dag_id,
+            "run_id": data.run_id,
+            "task_id": data.task_id,
+            "map_index": data.map_index,
+            "ti_id": data.ti_id,
+            "try_number": data.try_number,
+            "max_tries": data.max_tries,
+            "state": data.state,
+            "operator": data.operator,
+            "hostname": data.hostname,
+            "start_date": data.start_date,
+            "end_date": data.end_date,
+            "error": data.error.model_dump() if data.error else None,
+            "last_seq": seq,
+        }
+        for seq, event, data in told
+        if data.ti_id is not None  # a later try is behind it: the board shows that one
+    ]
+    _PUT_TASK.rows(connection, rows)
 
 
-def _began(row: Row | RowMapping) -> datetime:
-    moment: datetime = row["start_date"] or row["queued_at"] or BEGINNING
-    return moment
+UPDATED = ("updated_at", "extra", "source_dag_id", "source_run_id", "source_task_id")
+"""What is the latest update's."""
 
 
-def apply_task(connection: Connection, seq: int, event: Event, data: TaskInstanceData) -> None:
-    if data.ti_id is None:  # a later try is behind it: the board shows that one
-        return
-    key = {
-        "deployment": event.deployment,
-        "dag_id": data.dag_id,
-        "run_id": data.run_id,
-        "task_id": data.task_id,
-        "map_index": data.map_index,
-    }
-    row = {
-        "ti_id": data.ti_id,
-        "try_number": data.try_number,
-        "max_tries": data.max_tries,
-        "state": data.state,
-        "operator": data.operator,
-        "hostname": data.hostname,
-        "start_date": data.start_date,
-        "end_date": data.end_date,
-        "error": data.error.model_dump() if data.error else None,
-        "last_seq": seq,
-    }
-    old = find(connection, task_instances, key)
-    if old is None or not _task_is_older(row, old):
-        put(connection, task_instances, key, row, old)
+def _put_asset(insert: Any) -> Any:
+    put = insert(assets)
+    new, old = put.excluded, assets.c
+    # `updates` of what is put is 1 for an update, 0 where it was only created.
+    is_latest = (new.updates == literal_column("1")) & (
+        func.coalesce(old.updated_at, _BEGINNING) <= new.updated_at
+    )
+    changed = {name: case((is_latest, new[name]), else_=old[name]) for name in UPDATED}
+    changed |= {name: new[name] for name in ("name", "group", "last_seq")}
+    changed["updates"] = old.updates + new.updates
+    return put.on_conflict_do_update(index_elements=assets.primary_key, set_=changed)
 
 
-def _task_is_older(new: Row, old: RowMapping) -> bool:
-    if new["ti_id"] == old["ti_id"]:
-        return _falls_back(new, old)
-    return bool(new["try_number"] < old["try_number"])
+_PUT_ASSET = Write(assets, _put_asset)
 
 
-def _falls_back(new: Row, old: RowMapping) -> bool:
-    return bool(new["state"] == RUNNING and old["state"] != RUNNING)
+def apply_assets(connection: Connection, told: Sequence[Told[AssetData]]) -> None:
+    rows: list[Row] = [
+        {
+            "deployment": event.deployment,
+            "uri": data.asset.uri,
+            "name": data.asset.name,
+            "group": data.asset.group,
+            "last_seq": seq,
+            **_update(data),
+        }
+        for seq, event, data in told
+    ]
+    _PUT_ASSET.rows(connection, rows)
 
 
-def apply_asset(connection: Connection, seq: int, event: Event, data: AssetData) -> None:
-    key = {"deployment": event.deployment, "uri": data.asset.uri}
-    old = find(connection, assets, key)
-    row: Row = {"name": data.asset.name, "group": data.asset.group, "last_seq": seq}
-    if isinstance(data, AssetUpdatedData):
-        row["updates"] = (old["updates"] if old else 0) + 1
-        if old is None or (old["updated_at"] or BEGINNING) <= data.timestamp:
-            row |= {
-                "updated_at": data.timestamp,
-                "extra": data.extra,
-                "source_dag_id": data.source_dag_id,
-                "source_run_id": data.source_run_id,
-                "source_task_id": data.source_task_id,
-            }
-    elif old is None:
-        row["updates"] = 0
-    put(connection, assets, key, row, old)
+def _update(data: AssetData) -> Row:
+    if not isinstance(data, AssetUpdatedData):
+        return {"updates": 0, **dict.fromkeys(UPDATED)}
+    latest = (data.timestamp, data.extra, data.source_dag_id, data.source_run_id, data.source_task_id)
+    return {"updates": 1, **dict(zip(UPDATED, latest, strict=True))}

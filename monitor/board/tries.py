@@ -3,16 +3,14 @@ what is filed without the UUID that makes a try's id; so the log's ids alone do 
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from sqlalchemy import Connection, RowMapping, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection
 
-from monitor.board.last_words import KEYS_A_QUERY
-from monitor.board.rows import Row, at
-from monitor.board.states import RUNNING
+from monitor.board.rows import Row, Told
+from monitor.board.states import RUNNING, falls_not_back
+from monitor.database.bulk import LookUp, Write, replacing
 from monitor.database.schema import tries
 from monitor.events import Event
 from monitor.events.data import TaskInstanceData
@@ -43,8 +41,7 @@ class TryName(NamedTuple):
     try_number: int
 
 
-@dataclass(frozen=True)
-class Try:
+class Try(NamedTuple):
     """What was told of one try."""
 
     ti_id: str | None
@@ -68,29 +65,36 @@ class Try:
         return self.state == other.state or (self.is_failure and other.is_failure)
 
 
-def _put(insert: Any) -> Any:
-    """One statement a task event, made once: a look-up and a change took ingest a third longer. It says what
-    `_falls_back` says."""
-    statement = insert(tries)
-    changed = {column.name: statement.excluded[column.name] for column in tries.c if not column.primary_key}
-    gives_way = or_(tries.c.state == RUNNING, statement.excluded.state != RUNNING)
-    return statement.on_conflict_do_update(index_elements=tries.primary_key, set_=changed, where=gives_way)
+_PUT = Write(tries, replacing(tries, lambda new: falls_not_back(tries, new)))
+_OF_TASKS = LookUp(tries, TaskName._fields)
+# Those alone that a report may be late for: nothing is known already of a try that still runs.
+_SETTLED = LookUp(tries, TryName._fields, (tries.c.state != RUNNING) | tries.c.filed)
 
 
-_PUT = {"postgresql": _put(postgresql.insert), "sqlite": _put(sqlite.insert)}
+def apply_tries(connection: Connection, told: Sequence[Told[TaskInstanceData]]) -> None:
+    _PUT.rows(connection, [_row(*one) for one in told])
 
 
-def apply_try(connection: Connection, seq: int, event: Event, data: TaskInstanceData) -> None:
+def _row(seq: int, event: Event, data: TaskInstanceData) -> Row:
     told = _told(data)
-    kept = {"ti_id": told.ti_id, "state": told.state, "filed": told.filed}
-    row = _name(event, data)._asdict() | kept | {"last_seq": seq}
-    connection.execute(_PUT[connection.dialect.name], row)
+    return {
+        "deployment": event.deployment,
+        "dag_id": data.dag_id,
+        "run_id": data.run_id,
+        "task_id": data.task_id,
+        "map_index": data.map_index,
+        "try_number": data.try_number,
+        "ti_id": told.ti_id,
+        "state": told.state,
+        "filed": told.filed,
+        "last_seq": seq,
+    }
 
 
 def tries_of(connection: Connection, tasks: Sequence[TaskName]) -> dict[TaskName, dict[int, Try]]:
     """What was told of each try of these tasks, by its number."""
     found: dict[TaskName, dict[int, Try]] = defaultdict(dict)
-    for row in _rows(connection, tasks):
+    for row in _OF_TASKS.rows(connection, tasks):
         found[TaskName(*(row[name] for name in TaskName._fields))][row["try_number"]] = _try(row)
     return found
 
@@ -106,10 +110,8 @@ def told_already(connection: Connection, events: Sequence[Event]) -> list[bool]:
         for number, event in enumerate(events)
         if isinstance(event.data, TaskInstanceData)
     ]
-    wanted = list(dict.fromkeys(name for _, name, _ in told))
-    known = {
-        TryName(*(row[name] for name in TryName._fields)): _try(row) for row in _rows(connection, wanted)
-    }
+    found = _SETTLED.rows(connection, {name for _, name, _ in told})
+    known = {TryName(*(row[name] for name in TryName._fields)): _try(row) for row in found}
     answers = [False] * len(events)
     for number, name, new in told:
         old = known.get(name)
@@ -146,13 +148,5 @@ def _name(event: Event, data: TaskInstanceData) -> TryName:
     return TryName(event.deployment, data.dag_id, data.run_id, data.task_id, data.map_index, data.try_number)
 
 
-def _try(row: RowMapping) -> Try:
-    return Try(row["ti_id"], row["state"], row["filed"])
-
-
-def _rows(connection: Connection, names: Sequence[TaskName] | Sequence[TryName]) -> Iterator[RowMapping]:
-    """The rows at these primary keys, or behind these beginnings of them."""
-    for start in range(0, len(names), KEYS_A_QUERY):
-        some: list[Row] = [name._asdict() for name in names[start : start + KEYS_A_QUERY]]
-        # Not `(a, b) IN (…)`, for which SQLite reads the whole table (last_words.py).
-        yield from connection.execute(select(tries).where(or_(*(at(tries, key) for key in some)))).mappings()
+def _try(row: Row) -> Try:
+    return Try(row["ti_id"], row["state"], bool(row["filed"]))

@@ -1,5 +1,6 @@
 """Every table. SQL that names one of them has its home in one module, given beside it."""
 
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
@@ -34,12 +35,11 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
+    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any] | None:
+        return _sqlite_text if dialect.name == "sqlite" else super().bind_processor(dialect)
+
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a moment without a zone")
-        return value.astimezone(timezone.utc)
+        return None if value is None else _in_utc(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None:
@@ -48,6 +48,20 @@ class UtcDateTime(TypeDecorator[datetime]):
         return (
             moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
         )
+
+
+def _in_utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError("a moment without a zone")
+    return moment.astimezone(timezone.utc)
+
+
+_WITHOUT_ZONE = len("2026-11-22 10:00:00.000000")
+
+
+def _sqlite_text(moment: datetime | None) -> str | None:
+    """As SQLAlchemy's own type writes it, in half the time: an event has half a dozen moments."""
+    return None if moment is None else _in_utc(moment).isoformat(" ", "microseconds")[:_WITHOUT_ZONE]
 
 
 # event_log.py. One row: its lock, held until commit, serialises appends, so that seq grows in commit order

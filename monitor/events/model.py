@@ -49,7 +49,8 @@ class Event:
 
     def get(self, name: str) -> Any:
         """A field of the data, or None where this type has no such field."""
-        return getattr(self.data, name, None)
+        fields = vars(self.data)  # getattr, where there is no such field, takes as long as all the rest
+        return fields[name] if name in fields else (self.data.model_extra or {}).get(name)
 
     @property
     def dag_id(self) -> str | None:

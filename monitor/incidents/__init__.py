@@ -1,7 +1,7 @@
 """What is wrong, since when, and until when: a function of the log, whatever the rules are."""
 
-from monitor.incidents.course import Change, Course, apply
-from monitor.incidents.signals import Meaning, Signal, overtaken_by, signal_of
+from monitor.incidents.course import Change, Course, Open, apply
+from monitor.incidents.signals import Meaning, Signal, concerned, signal_of
 from monitor.incidents.store import (
     CLOSED,
     OPEN,
@@ -11,7 +11,6 @@ from monitor.incidents.store import (
     find,
     find_all,
     mark_flapping,
-    open_of,
     open_ones,
     page,
     recent,
@@ -26,16 +25,16 @@ __all__ = [
     "Course",
     "Incident",
     "Meaning",
+    "Open",
     "Signal",
     "Wanted",
     "acknowledge",
     "apply",
+    "concerned",
     "find",
     "find_all",
     "mark_flapping",
-    "open_of",
     "open_ones",
-    "overtaken_by",
     "page",
     "recent",
     "retract",

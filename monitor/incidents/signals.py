@@ -103,6 +103,12 @@ def _bounded(key: str) -> str:
     return f"{key[: MAX_KEY - DIGEST_DIGITS - 1]}:{digest(key)}"
 
 
+def concerned(event: Event) -> list[str]:
+    """The keys of all incidents that this event may change."""
+    signal = signal_of(event)
+    return [*overtaken_by(event), signal.key] if signal else overtaken_by(event)
+
+
 def overtaken_by(event: Event) -> list[str]:
     """The keys of incidents that this event ends though it tells of no recovery of them: a run that begins is
     neither missing nor late, and one that ends is not stuck."""

@@ -1,13 +1,14 @@
 """Incidents: opened by a first failure, joined by later ones, closed by a success. Only this module names
 their table."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
 
+from monitor.database.bulk import LookUp
 from monitor.database.schema import incidents as table
 from monitor.event_log import Visible, readable
 from monitor.events import Event
@@ -40,7 +41,7 @@ class Incident:
     ack_reason: str | None
 
     @classmethod
-    def of(cls, row: RowMapping) -> "Incident":
+    def of(cls, row: Mapping[Any, Any]) -> "Incident":
         return cls(**row)
 
     @property
@@ -73,11 +74,15 @@ class Wanted:
             yield table.c.opened_at < self.until
 
 
-def open_of(connection: Connection, deployment: str, key: str) -> Incident | None:
-    """The incident of this key that is open, or None."""
-    query = select(table).where(table.c.deployment == deployment, table.c.key == key, table.c.state == OPEN)
-    row = connection.execute(query.order_by(table.c.id.desc()).limit(1)).mappings().one_or_none()
-    return Incident.of(row) if row else None
+_OPEN = LookUp(table, ("deployment", "key"), table.c.state == OPEN)
+
+
+def open_of(connection: Connection, keys: Iterable[tuple[str, str]]) -> list[Incident]:
+    """Those of these deployments and keys that are open."""
+    return sorted(map(Incident.of, _OPEN.rows(connection, keys)), key=lambda incident: incident.id)
+
+
+_BEGIN = insert(table).returning(*table.c)
 
 
 def begin(connection: Connection, seq: int, event: Event, key: str, title: str) -> Incident:
@@ -95,7 +100,7 @@ def begin(connection: Connection, seq: int, event: Event, key: str, title: str) 
         "last_seq": seq,
         "flapping": False,
     }
-    return Incident.of(connection.execute(insert(table).values(values).returning(*table.c)).mappings().one())
+    return Incident.of(connection.execute(_BEGIN, values).mappings().one())
 
 
 def join(connection: Connection, incident: Incident, seq: int, at: datetime) -> Incident:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from monitor import outbox
 from monitor.events import Event
 from monitor.incidents import Change
+from monitor.notify.known import Known
 from monitor.notify.verdict import Verdict
 from monitor.outbox import Decision
 from monitor.rules import Facts, Target
@@ -25,6 +26,7 @@ class Case:
     seq: int
     event: Event
     now: datetime
+    known: Known
     facts: Facts
     change: Change
     why_not: str | None

@@ -12,19 +12,22 @@ from datetime import datetime
 from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from monitor import board, incidents, outbox, silences, unsubscribed
+from monitor import incidents, outbox
 from monitor.events import Event
 from monitor.incidents import Change, Course, Incident
 from monitor.metrics import Metrics
 from monitor.notify.case import Case, decision, undecided
 from monitor.notify.flapping import flapping
 from monitor.notify.group import due_at, group_key, may_join
+from monitor.notify.known import Known
 from monitor.notify.verdict import Verdict, verdict
 from monitor.outbox import About, Decision, Kind, Word
-from monitor.rules import Channel, Rules, Target
+from monitor.rules import Facts, Rules, Target
 from monitor.rules.model import Rule
 from monitor.telling import Telling
 
+Logged = tuple[int, Event]
+"""An event that has just been logged, and its seq before it."""
 Choose = Callable[[Rule, Kind, str], str]
 """The template's name for a rule, a kind and an event's type."""
 TASKS = "airflow.task_instance."
@@ -46,35 +49,52 @@ class Engine:
         self._metrics = metrics
 
     def tell(self, connection: Connection, seq: int, event: Event, now: datetime) -> bool:
-        """Decide about an event that has just been logged; answers whether anything is to be sent.
+        """Decide about an event that has just been logged; answers whether anything is to be sent."""
+        return self.tell_all(connection, [(seq, event)], now)
+
+    def tell_all(self, connection: Connection, logged: Sequence[Logged], now: datetime) -> bool:
+        """The same for several, as if they came one by one.
 
         An event at which deciding fails is logged all the same, or one event would stop all others for ever:
         its decision says so. Raises OperationalError, InterfaceError: the database is in trouble, and the
         senders keep their events.
         """
         rules = self._rules()
-        asked = rules.asks(event.type)
-        if not asked and (event.type.startswith(TASKS) or not _may_change(event)):
-            return False  # most events: a task begins, a task ends well
+        # The rest are most events: a task begins, a task ends well.
+        return self._tell_some(connection, rules, [one for one in logged if _concerns(rules, one[1])], now)
+
+    def _tell_some(
+        self, connection: Connection, rules: Rules, logged: Sequence[Logged], now: datetime
+    ) -> bool:
+        if not logged:
+            return False
         try:
             with connection.begin_nested():
-                return self._tell(connection, rules, seq, event, now)
+                known = Known(connection, rules, [event for _, event in logged], self._telling, now)
+                told = [
+                    self._tell(known, *one, facts) for one, facts in zip(logged, known.facts, strict=True)
+                ]
         except (OperationalError, InterfaceError):
             raise
         except Exception as error:
+            if len(logged) > 1:  # one of them: once more, each by itself
+                told = [self._tell_some(connection, rules, [one], now) for one in logged]
+                return any(told)
+            [(seq, event)] = logged
             logger.exception("the rules failed at %s: it is logged, and nobody is told", event.id)
             self._metrics.undecided.inc()
             outbox.note(connection, [undecided(seq, event, error, now)])
             return False
+        return any(told)
 
-    def _tell(self, connection: Connection, rules: Rules, seq: int, event: Event, now: datetime) -> bool:
-        facts = board.facts_of(connection, event)
+    def _tell(self, known: Known, seq: int, event: Event, facts: Facts) -> bool:
+        rules, connection = known.rules, known.connection
         taking = rules.for_event(facts) if rules.asks(event.type) else []
-        why_not = self._telling.why_not(connection, event, now)
+        why_not = known.why_not(event)
         # A task's failure is an incident of its own only where a rule asks for tasks.
         counts = why_not is None and (taking or not event.type.startswith(TASKS))
-        change = incidents.apply(connection, seq, event) if counts else Change(Course.NONE)
-        case = Case(connection, seq, event, now, facts, change, why_not)
+        change = incidents.apply(connection, seq, event, known.open) if counts else Change(Course.NONE)
+        case = Case(connection, seq, event, known.now, known, facts, change, why_not)
         # Who is told of a recovery is not told of the same success besides, whatever the rules' order.
         first = sorted(taking, key=lambda rule: "recovered" not in rule.tell)
         decided = [self._decide(case, rules, rule) for rule in first]
@@ -84,9 +104,11 @@ class Engine:
     def remind(self, connection: Connection, incident: Incident, event: Event, now: datetime) -> bool:
         """Say once more of an incident that is open what its last failure was, where a rule asks for it
         (`repeat`) and nothing was said for so long; answers whether anything is to be sent."""
-        rules, facts = self._rules(), board.facts_of(connection, event)
+        rules = self._rules()
+        known = Known(connection, rules, [event], self._telling, now)
+        [facts] = known.facts
         change = Change(Course.JOINED, incident)
-        case = Case(connection, incident.last_seq, event, now, facts, change, None)
+        case = Case(connection, incident.last_seq, event, now, known, facts, change, None)
         decided = [
             self._called_for(case, rules, rule, Kind.REMINDER, f"rule {rule.name!r}: still open")
             for rule in rules.for_event(facts)
@@ -107,7 +129,7 @@ class Engine:
         return self._called_for(case, rules, rule, said.kind, said.reason)
 
     def _called_for(self, case: Case, rules: Rules, rule: Rule, kind: Kind, because: str) -> Decision:
-        if silence := silences.covering(case.connection, case.facts, case.now):
+        if silence := case.known.silence(case.facts):
             return decision(case, rule, Verdict(None, f"suppressed by {silence}"), silence_id=silence.id)
         if kind in (Kind.FOLLOW_UP, Kind.REMINDER) and (why := _acknowledged(case.change.incident)):
             return decision(case, rule, Verdict(None, why))
@@ -133,7 +155,7 @@ class Engine:
             targets = [one for one in targets if one not in case.recovered]
             if not targets:
                 return [], "told as recovered"
-        wanted = [one for one in targets if not _is_unsubscribed(case.connection, rule, one)]
+        wanted = [one for one in targets if not case.known.is_unsubscribed(rule, one)]
         return wanted, "everybody has unsubscribed"
 
     def _told(
@@ -169,8 +191,9 @@ class Engine:
         outbox.move(case.connection, waiting.id, into, reason)
 
 
-def _may_change(event: Event) -> bool:
-    return incidents.signal_of(event) is not None or bool(incidents.overtaken_by(event))
+def _concerns(rules: Rules, event: Event) -> bool:
+    """Whether any rule may take it, or any incident be changed by it."""
+    return rules.asks(event.type) or (not event.type.startswith(TASKS) and bool(incidents.concerned(event)))
 
 
 def _if_new(event: Event) -> Change:
@@ -206,8 +229,3 @@ def _hears(connection: Connection, incident: Incident, rule: Rule, target: Targe
 def _tells(connection: Connection, notification_id: int, incident: Incident | None) -> None:
     if incident is not None:
         outbox.tells_of(connection, notification_id, incident.id)
-
-
-def _is_unsubscribed(connection: Connection, rule: Rule, target: Target) -> bool:
-    is_mail = target.channel is Channel.EMAIL
-    return is_mail and unsubscribed.is_unsubscribed(connection, target.recipient, rule.name)

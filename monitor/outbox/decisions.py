@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, func, select, update
 
+from monitor.database.bulk import Write, plain
 from monitor.database.schema import decisions
 from monitor.event_log import Visible, readable
 from monitor.outbox.record import Decision
@@ -11,13 +12,13 @@ from monitor.outbox.record import Decision
 TOLD, GROUPED, SUPPRESSED = "told", "grouped", "suppressed"
 SHOWN = 500  # decisions of one notification or incident that anybody reads
 
+_NOTE = Write(decisions, plain(decisions), list(Decision.__dataclass_fields__))
 _COLUMNS = [decisions.c[name] for name in Decision.__dataclass_fields__]
 
 
 def note(connection: Connection, decided: Sequence[Decision]) -> None:
     """Keep them, in the transaction that logs their event."""
-    if decided:
-        connection.execute(insert(decisions), [vars(one) for one in decided])
+    _NOTE.rows(connection, [dict(vars(one)) for one in decided])
 
 
 def decisions_of_event(

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
 
+from monitor.database.bulk import Row, Write, plain
 from monitor.database.schema import deliveries, notifications
 from monitor.events import Event
 from monitor.events.identity import digest
@@ -14,6 +15,8 @@ from monitor.outbox.kinds import Kind
 from monitor.outbox.record import Notification
 from monitor.outbox.state import WAITING, State
 from monitor.rules.targets import Target
+
+_NOTIFY = insert(notifications).returning(*notifications.c)  # made once: an outage calls for thousands
 
 
 @dataclass(frozen=True)
@@ -55,17 +58,24 @@ def put(
     """
     values = {name: value for name, value in vars(word).items() if name != "reason"}
     values |= {"kind": word.kind.value, "deployment": about.deployment, "created_at": now}
-    made = connection.execute(insert(notifications).values(values).returning(*notifications.c)).mappings()
+    made = connection.execute(_NOTIFY, values).mappings()
     notification = Notification.of(made.one())
     if targets:
         rows = [_row(about, notification, target, word.reason, host) for target in targets]
-        connection.execute(insert(deliveries), rows)
+        _DELIVERIES.rows(connection, rows)
     return notification
 
 
-def _row(
-    about: About, notification: Notification, target: Target, reason: str, host: str
-) -> dict[str, object]:
+_GIVEN = (
+    *("event_id", "deployment", "dag_id", "run_id", "event_seq", "notification_id", "channel", "recipient"),
+    *("recipients", "kind", "incident_id", "rule", "template", "state", "reason", "message_id", "attempts"),
+    *("created_at", "next_attempt_at"),
+)
+"""What a delivery begins with."""
+_DELIVERIES = Write(deliveries, plain(deliveries), _GIVEN)
+
+
+def _row(about: About, notification: Notification, target: Target, reason: str, host: str) -> Row:
     unique = digest(about.event_id, notification.rule, target.channel.value, target.recipient)
     return {
         **{name: value for name, value in vars(about).items() if name != "seq"},

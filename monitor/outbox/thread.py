@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 
-from monitor.board.rows import at
+from monitor.database.bulk import Write
 from monitor.database.schema import deliveries, notification_incidents, notifications
 from monitor.outbox.record import Delivery
 from monitor.outbox.state import WAITING, State
@@ -98,12 +98,12 @@ def _thread(before: Iterable[Told]) -> Thread:
     )
 
 
+_TELLS = Write(notification_incidents, lambda insert: insert(notification_incidents).on_conflict_do_nothing())
+
+
 def tells_of(connection: Connection, notification_id: int, incident_id: int) -> None:
-    """Note that a notification tells of an incident; safe to do twice."""
-    key = {"notification_id": notification_id, "incident_id": incident_id}
-    known = select(notification_incidents).where(at(notification_incidents, key))
-    if connection.execute(known).first() is None:
-        connection.execute(insert(notification_incidents).values(key))
+    """Safe to say twice: a notification may tell of many failures of one incident."""
+    _TELLS.rows(connection, [{"incident_id": incident_id, "notification_id": notification_id}])
 
 
 def last_told(connection: Connection, incident_id: int, rule: str) -> datetime | None:

@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import JSON, Column, Connection, MetaData, Table, delete, insert, inspect, text
 
 from monitor import board, event_log, outbox
-from monitor.board.states import apply_asset, apply_run, apply_task
+from monitor.board.states import apply_assets, apply_runs, apply_tasks
 from monitor.database import Database
 from monitor.database.migrate import SCRIPTS, migrate, versions
 from monitor.database.schema import UtcDateTime, delivery_attempts, metadata, tries
@@ -77,11 +77,11 @@ def hold(connection: Connection) -> None:
         assert seq is not None
         match event.data:
             case DagRunData() as run:
-                apply_run(connection, seq, event, run)
+                apply_runs(connection, [(seq, event, run)])
             case TaskInstanceData() as task:
-                apply_task(connection, seq, event, task)
+                apply_tasks(connection, [(seq, event, task)])
             case AssetData() as asset:
-                apply_asset(connection, seq, event, asset)
+                apply_assets(connection, [(seq, event, asset)])
 
 
 def test_the_first_release_with_all_it_held(empty: Database) -> None:

@@ -1,0 +1,1 @@
+"""What ingest writes in a second."""

@@ -1,0 +1,214 @@
+"""`python -m bench.ingest [--events 20000] [--rounds 5] [--on sqlite,postgresql]`: events per second that
+ingest makes durable, in batches of 1 and of 100, beside a bare executemany loop that writes the same rows to
+the same tables; and the whole way, by signed requests to a monitor of its own.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import itertools
+import json
+import statistics
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+from sqlalchemy import create_engine, text
+from standardwebhooks import Webhook
+
+from bench.ingest import peers
+from bench.ingest.recorded import Recorder, Rows, count
+from bench.ingest.stream import Raw, Stream
+from monitor.clock import utc_now
+from monitor.database import Database
+from monitor.database.migrate import migrate
+from monitor.events import Event, parse_event
+from monitor.ingest import Ingest, Wakes
+from monitor.metrics import Metrics
+from monitor.notify import Engine
+from monitor.origins import origin_of
+from monitor.render import choose
+from monitor.rules import Rules, default_config
+from monitor.telling import Telling
+from monitor.wake import Wake
+from tests.monitor_process import MonitorProcess
+from tests.postgres_server import PostgresServer
+
+TO = "ops@example.com"
+BATCHES = (1, 100)
+FEWER = 10  # as many fewer events one by one: each of them waits for the disk
+FAILED_RUNS = 1_000
+USUAL = 0.05  # of runs fail
+YESTERDAY = timedelta(days=1)
+
+Batch = list[Event]
+
+
+@dataclass(frozen=True)
+class Told:
+    name: str
+    raws: list[Raw]
+
+    def batches(self, size: int) -> list[list[Raw]]:
+        some = self.raws[: len(self.raws) if size > 1 else max(1, len(self.raws) // FEWER)]
+        return [some[start : start + size] for start in range(0, len(some), size)]
+
+
+def main() -> None:
+    options = _options()
+    for kind in options.on.split(","):
+        with _server(kind) as new_url:
+            print(f"{kind}: events/s, medians of {options.rounds} alternating rounds")
+            print(f"  {'':30}{'batch':>6}{'rows/event':>12}{'ingest':>9}{'bare loop':>11}{'ratio':>7}")
+            for told, size in itertools.product(_told(options.events), BATCHES):
+                _compare(kind, new_url, told, size, options.rounds)
+            print()
+    print("by signed requests to `windsock serve` on SQLite, one connection: events/s")
+    for told, size in itertools.product(_told(options.events), BATCHES):
+        number, seconds = _requested(told, size)
+        print(f"  {told.name:30}{size:>6}{'':12}{number / seconds:>9,.0f}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.ingest", description=__doc__)
+    parser.add_argument("--events", type=int, default=20_000, help="in batches of 100 (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="of each (%(default)s)")
+    parser.add_argument("--on", default="sqlite,postgresql", help="databases (%(default)s)")
+    return parser.parse_args()
+
+
+def _told(number: int) -> list[Told]:
+    return [
+        Told(f"{USUAL:.0%} of the runs fail", Stream(_start(), USUAL).events(number)),
+        Told("every run fails", Stream(_start(), 1.0).events(number // 4)),
+        Told("failed runs alone", Stream(_start(), 1.0).failed_runs(FAILED_RUNS)),
+    ]
+
+
+def _start() -> datetime:
+    return utc_now() - timedelta(hours=1)
+
+
+def _compare(kind: str, new_url: Callable[[], str], told: Told, size: int, rounds: int) -> None:
+    batches = [[parse_event(raw) for raw in some] for some in told.batches(size)]
+    written = _recorded(batches)
+    number = sum(len(batch) for batch in batches)
+    peer = peers.PEERS[kind]
+    ours, theirs = [], []
+    for _ in range(rounds):
+        ours.append(_timed(new_url(), partial(_taken, batches)))
+        url = new_url()
+        theirs.append(_timed(url, partial(_written, peer, url, written)))
+    mine, bare = number / statistics.median(ours), number / statistics.median(theirs)
+    rows = count(written) / number
+    print(f"  {told.name:30}{size:>6}{rows:>12.2f}{mine:>9,.0f}{bare:>11,.0f}{mine / bare:>7.2f}", flush=True)
+
+
+def _timed(url: str, function: Callable[[Database], None]) -> float:
+    """Seconds, on a database that is fresh but for its schema."""
+    database = Database(url)
+    migrate(database)
+    database.write_now(lambda connection: origin_of(connection, "local", utc_now() - YESTERDAY))
+    gc.collect()
+    try:
+        began = time.perf_counter()
+        function(database)
+        return time.perf_counter() - began
+    finally:
+        database.close()
+
+
+def _written(peer: peers.Peer, url: str, written: peers.Batches, _database: Database) -> None:
+    peer(url, written)
+
+
+def _taken(batches: Sequence[Batch], database: Database) -> None:
+    asyncio.run(_take(database, batches, lambda: None))
+
+
+def _recorded(batches: Sequence[Batch]) -> list[list[Rows]]:
+    """What each batch writes, batch by batch."""
+    written: list[list[Rows]] = []
+    with TemporaryDirectory(prefix="windsock-ingest-") as folder:
+        database = Database(f"sqlite:///{Path(folder) / 'windsock.db'}")
+        migrate(database)
+        database.write_now(lambda connection: origin_of(connection, "local", utc_now() - YESTERDAY))
+        recorder = Recorder(database)
+        asyncio.run(_take(database, batches, lambda: written.append(recorder.batch())))
+        database.close()
+    return written
+
+
+async def _take(database: Database, batches: Sequence[Batch], after_each: Callable[[], None]) -> None:
+    rules = Rules(default_config((TO,), ()))
+    metrics = Metrics()
+    engine = Engine(lambda: rules, Telling(YESTERDAY), choose, "example.com", metrics)
+    ingest = Ingest(database, engine, Wakes(Wake(), Wake(), {}), metrics, utc_now)
+    writer = asyncio.create_task(ingest.run())
+    for batch in batches:
+        assert all(await ingest.take(batch))
+        after_each()
+    writer.cancel()
+    await asyncio.gather(writer, return_exceptions=True)
+
+
+def _requested(told: Told, size: int) -> tuple[int, float]:
+    """How many events, and seconds until the last was answered for."""
+    batches = told.batches(size)
+    bodies = [json.dumps(batch) for batch in batches]
+    with TemporaryDirectory(prefix="windsock-ingest-") as folder:
+        monitor = MonitorProcess(Path(folder), {"NOTIFICATION_EMAIL_TO": TO}).start()
+        try:
+            with httpx.Client(base_url=monitor.url, trust_env=False, timeout=60) as client:
+                began = time.perf_counter()
+                for body in bodies:
+                    client.post(
+                        "/api/v1/events", content=body, headers=_signed(monitor.secret, body)
+                    ).raise_for_status()
+                return sum(len(batch) for batch in batches), time.perf_counter() - began
+        finally:
+            monitor.stop()
+
+
+def _signed(secret: str, body: str) -> dict[str, str]:
+    now, message = utc_now(), f"msg_{uuid.uuid4().hex}"
+    return {
+        "Content-Type": "application/cloudevents-batch+json",
+        "webhook-id": message,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(secret).sign(message, now, body),
+    }
+
+
+@contextlib.contextmanager
+def _server(kind: str) -> Iterator[Callable[[], str]]:
+    """Makes addresses of databases that are new."""
+    with TemporaryDirectory(prefix="windsock-ingest-") as folder:
+        if kind == "sqlite":
+            yield lambda: f"sqlite:///{Path(folder) / uuid.uuid4().hex}.db"
+            return
+        server = PostgresServer().start()
+        try:
+            yield partial(_new_database, server)
+        finally:
+            server.stop()
+
+
+def _new_database(server: PostgresServer) -> str:
+    name = f"windsock_{uuid.uuid4().hex}"
+    admin = create_engine(server.url(), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    admin.dispose()
+    return server.url(name)
+
+
+if __name__ == "__main__":
+    main()
