@@ -68,7 +68,7 @@ def _statement(table: Table, mark: str) -> str:
     )
     marks = ", ".join([mark] * len(names))
     do = f"UPDATE SET {changed}" if changed else "NOTHING"
-    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks}) ON CONFLICT ({key}) DO {do}"  # noqa: S608
+    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks}) ON CONFLICT ({key}) DO {do}"
 
 
 PEERS: dict[str, Peer] = {"sqlite": write_sqlite, "postgresql": write_postgresql}
