@@ -123,7 +123,7 @@ test-airflow-side: $(AIRFLOW_TEST_ENV)/.made
 	$(AIRFLOW_TEST_ENV)/bin/python -m pytest tests/plugin tests/dags
 
 test-monitor-side: $(DEV_ENV)/.made tests/npm/node_modules/.made
-	$(DEV_ENV)/bin/python -m pytest tests/monitor tests/identity tests/up
+	$(DEV_ENV)/bin/python -m pytest --numprocesses=2 --dist=loadfile tests/monitor tests/identity tests/up
 
 test-together: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made tests/npm/node_modules/.made
 	$(DEV_ENV)/bin/python -m pytest tests/browser tests/feed tests/e2e tests/scenarios tests/faults
