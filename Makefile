@@ -104,7 +104,7 @@ check: $(DEV_ENV)/.made $(AIRFLOW_TEST_ENV)/.made ## format, lint, types, import
 	$(DEV_ENV)/bin/ruff format --check .
 	$(DEV_ENV)/bin/ruff check .
 	MYPYPATH=plugins $(DEV_ENV)/bin/mypy monitor bench/latency bench/reconcile bench/feed \
-	  bench/outbox bench/mail/__main__.py bench/mail/outbox_side.py bench/mail/sink.py tests/*.py \
+	  bench/outbox bench/lists bench/mail/__main__.py bench/mail/outbox_side.py bench/mail/sink.py tests/*.py \
 	  tests/monitor tests/feed tests/identity tests/up tests/browser tests/e2e tests/compose tests/scenarios tests/faults
 	MYPYPATH=plugins $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python plugins tests/plugin bench/hooks.py bench/peers bench/mail/hook.py compose
 	MYPYPATH=dags $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python dags tests/dags
@@ -169,6 +169,11 @@ bench-outbox: $(DEV_ENV)/.made ## that a claim takes as long with a million rows
 bench-feed: $(DEV_ENV)/.made ## the live feed beside nginx with nchan: latency, throughput, memory
 	tests/debian-packages
 	$(DEV_ENV)/bin/python -m bench.feed $(ARGS)
+
+.PHONY: bench-lists
+bench-lists: $(DEV_ENV)/.made ## whether 10,000 rows stay smooth in a browser
+	tests/debian-packages
+	$(DEV_ENV)/bin/python -m bench.lists $(ARGS)
 
 .PHONY: bench-latency
 bench-latency: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## event in Airflow to SSE client

@@ -81,6 +81,9 @@ def test_a_timeline_moves_while_the_run_goes_on(monitor: Served, page: Page, sho
     expect(page.get_by_role("columnheader")).to_have_text(
         ["Task", re.compile("Timeline"), "Took", "What was said"]
     )
+    places = [cell.bounding_box() for cell in line.get_by_role("cell").all()[:3]]
+    lefts = [place["x"] for place in places if place]
+    assert lefts == sorted(lefts), "the task, its bars, how long it took: from left to right"
     shot(page, "run-in-progress")
     monitor.post([world.task_of("success", world.TASKS[4], "Airflow_Lab2", LAB, 30, 12)])
     expect(line).to_contain_text("success")

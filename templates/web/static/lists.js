@@ -9,6 +9,7 @@ const MOST = 10_000; // rows on one page: more than anybody reads; filters find 
 const PIECE = 100; // rows
 const AT_ONCE = 200; // rows fetched at a time
 export const AFTER_A_GAP = 500; // rows: as many as the server gives, where more came than the list shows
+const SETTLING = 10; // frames in which pieces around a place come into sight and get their true height
 const AHEAD = "800px"; // of the list's end, where the next rows are fetched: nobody waits for them
 
 const lists = new Map(); // by the id of its place
@@ -31,6 +32,10 @@ export function touch(key) {
   for (const list of lists.values()) list.touched.add(key);
 }
 
+function elementAt(share) {
+  return document.elementFromPoint(innerWidth / 2, innerHeight * share);
+}
+
 class List {
   constructor(place) {
     this.place = place;
@@ -46,10 +51,11 @@ class List {
     addEventListener("pagehide", () => this.keep());
   }
 
-  // What was loaded and the row in the middle of the window are there again after "back". A row, and no
-  // distance: pieces out of sight have a guessed height.
+  // What was loaded and the row that one was at are there again after "back". A row, and no distance: pieces
+  // out of sight have a guessed height.
   keep() {
-    const row = document.elementFromPoint(innerWidth / 2, innerHeight / 2)?.closest("[data-key]");
+    const seen = [document.activeElement, ...[0.5, 0.3, 0.7].map(elementAt)];
+    const row = seen.map((one) => one?.closest("[data-seq]")).find((one) => this.index.has(one?.dataset.key));
     const kept = { rows: this.index.size, key: row?.dataset.key, at: row?.getBoundingClientRect().top };
     history.replaceState({ ...history.state, [this.place.id]: kept }, "");
   }
@@ -59,8 +65,12 @@ class List {
     if (!kept || kept.rows <= this.index.size) return;
     while (this.index.size < Math.min(kept.rows, MOST) && (await this.load()));
     const row = this.index.get(kept.key);
-    row?.scrollIntoView();
-    if (row) scrollBy(0, row.getBoundingClientRect().top - kept.at);
+    if (!row) return;
+    row.scrollIntoView();
+    for (let frame = 0; frame < SETTLING; frame++) {
+      scrollBy(0, row.getBoundingClientRect().top - kept.at);
+      await new Promise(requestAnimationFrame);
+    }
   }
 
   async byHand(event) {
