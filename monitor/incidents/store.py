@@ -49,7 +49,8 @@ class Incident:
         return self.state == OPEN
 
 
-_OPEN = LookUp(table, ("deployment", "key"), table.c.state == OPEN)
+# Not `== OPEN`: SQLite would take the index on the state, and go through every open incident for every key.
+_OPEN = LookUp(table, ("deployment", "key"), table.c.state != CLOSED)
 
 
 def open_of(connection: Connection, keys: Iterable[tuple[str, str]]) -> list[Incident]:
