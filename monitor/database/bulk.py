@@ -109,7 +109,8 @@ def replacing(table: Table, where: Callable[[Any], Any]) -> Make:
 class LookUp:
     """Rows of a table at many keys: values of some of its columns, which begin its primary key or an index.
 
-    `columns`: those that are read; all of them where none is named. `where`: which rows besides.
+    `columns`: those that are read; all of them where none is named. `where`: which rows besides; by `!=` and
+    the like, or SQLite may take an index on it instead of the keys'.
     """
 
     def __init__(

@@ -74,7 +74,8 @@ class Wanted:
             yield table.c.opened_at < self.until
 
 
-_OPEN = LookUp(table, ("deployment", "key"), table.c.state == OPEN)
+# Not `== OPEN`: SQLite would take the index on the state, and go through all that is open for each key.
+_OPEN = LookUp(table, ("deployment", "key"), table.c.state != CLOSED)
 
 
 def open_of(connection: Connection, keys: Iterable[tuple[str, str]]) -> list[Incident]:
