@@ -19,6 +19,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -75,6 +76,8 @@ log_state = Table(
     Column("pruned_seq", BigInteger, nullable=False),  # everything up to here is gone
 )
 
+_OF_AN_ASSET = text("asset_uri IS NOT NULL")  # few events are: the index is as small as they are
+
 # event_log.py
 events = Table(
     "events",
@@ -95,6 +98,9 @@ events = Table(
     Column("body", Text, nullable=False),  # the event as it is told, encoded once
     UniqueConstraint("source", "id"),
     Index(None, "dag_id", "run_id", "seq"),
+    Index(None, "dag_id", "seq"),
+    Index(None, "type", "seq"),
+    Index(None, "asset_uri", "seq", sqlite_where=_OF_AN_ASSET, postgresql_where=_OF_AN_ASSET),
     Index(None, "received_at"),
 )
 
@@ -116,6 +122,7 @@ dag_runs = Table(
     Column("last_seq", BigInteger, nullable=False),
     Index(None, "last_seq"),
     Index(None, "dag_id", "last_seq"),
+    Index(None, "state", "last_seq"),
 )
 
 # board/states.py
