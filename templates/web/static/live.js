@@ -86,6 +86,7 @@ function runChanged(message) {
 }
 
 function lost() {
+  if (over) return; // signed out says more than that the connection is lost
   lostAt ??= new Date();
   tell("lost", `Connection lost at ${timeOf(lostAt)}, trying again`);
   if (source?.readyState !== EventSource.CLOSED) return; // the browser itself tries again

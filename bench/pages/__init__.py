@@ -1,0 +1,1 @@
+"""What pages and replay take with few events in the log and with a million."""
