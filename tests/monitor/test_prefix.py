@@ -11,6 +11,9 @@ from tests.sample import run_event
 
 PAGES = (
     "/",
+    "/runs",
+    "/assets",
+    "/tokens",
     "/incidents",
     "/events/list",
     "/mail",
