@@ -18,6 +18,7 @@ from monitor.events import parse_event
 from tests.sample import task_event
 
 BATCH = 500  # the monitor's limit
+IDLE_SECONDS = 3.0  # below the 5 s after which uvicorn closes a connection that says nothing
 
 
 class Publisher(Protocol):
@@ -39,11 +40,18 @@ class Connection:
     """POST over one kept connection, so that what publishes costs both hubs the same, and little."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port))
+        self._port = port
+        self._connect()
+
+    def _connect(self) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", self._port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
+        self._used = time.monotonic()
 
     def post(self, target: str, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> None:
+        if time.monotonic() - self._used > IDLE_SECONDS:
+            self._connect()
         given = {"Host": "127.0.0.1", "Content-Length": str(len(body)), **headers}
         head = "".join(f"{name}: {value}\r\n" for name, value in given.items())
         self._socket.sendall(f"POST {target} HTTP/1.1\r\n{head}\r\n".encode() + body)
@@ -51,7 +59,9 @@ class Connection:
 
     def _read_answer(self) -> None:
         while b"\r\n\r\n" not in self._buffer:
-            self._buffer += self._socket.recv(65536)
+            got = self._socket.recv(65536)
+            assert got, "the hub closed the connection"
+            self._buffer += got
         head, _, rest = self._buffer.partition(b"\r\n\r\n")
         length = next(
             int(line.split(b":")[1])
@@ -61,6 +71,7 @@ class Connection:
         while len(rest) < length:
             rest += self._socket.recv(65536)
         self._buffer = rest[length:]
+        self._used = time.monotonic()
         assert b" 20" in head[:14], (head, rest[:length])
 
 
