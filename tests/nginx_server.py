@@ -81,7 +81,9 @@ class NginxServer:
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, "nginx ended"
-        probe = subprocess.run(["curl", "-sk", "-o", "/dev/null", f"https://localhost:{self.port}/"])
+        probe = subprocess.run(
+            ["curl", "-sk", "--max-time", "5", "-o", "/dev/null", f"https://localhost:{self.port}/"]
+        )
         return probe.returncode == 0
 
     def kill(self) -> None:

@@ -26,6 +26,7 @@ USERNAME = "windsock@example.com"
 PASSWORD = "an app password"
 DOMAIN = "example.com"
 PROGRAMS = ("postfix", "saslpasswd2")
+RUN_SECONDS = 60  # each of them takes a second or two; what hangs ends, and says which
 
 MAIN = """
 compatibility_level = 3.6
@@ -173,13 +174,19 @@ class PostfixServer:
         user, _, realm = USERNAME.partition("@")
         base = self.folder / "sasldb2"
         command = ["saslpasswd2", "-p", "-c", "-f", str(base), "-u", realm, user]
-        subprocess.run(command, input=PASSWORD, text=True, check=True, capture_output=True)
+        subprocess.run(
+            command, input=PASSWORD, text=True, check=True, capture_output=True, timeout=RUN_SECONDS
+        )
         os.chown(base, *self._owner)
 
     def _run(self, what: str) -> None:
         try:
             subprocess.run(
-                ["postfix", "-c", str(self.folder), what], check=True, capture_output=True, text=True
+                ["postfix", "-c", str(self.folder), what],
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=RUN_SECONDS,
             )
         except subprocess.CalledProcessError as error:
             raise AssertionError(f"postfix {what}: {error.stdout}{error.stderr}{self.log}") from error

@@ -19,7 +19,7 @@ def served(app: Starlette, date_header: bool = True) -> Iterator[str]:
         app, host="127.0.0.1", port=0, log_config=None, access_log=False, date_header=date_header
     )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, name="served")
+    thread = threading.Thread(target=server.run, name="served", daemon=True)
     thread.start()
     try:
         wait.until(lambda: server.started or not thread.is_alive(), "the small server to start")

@@ -15,6 +15,7 @@ import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import MISSING, SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from tests import wait
 from tests.ports import free_port
 
 USERNAME = "windsock@example.com"
@@ -168,7 +169,7 @@ class _Controller(Controller):
             for conversation in list(self._conversations):
                 _cut(conversation)
 
-        asyncio.run_coroutine_threadsafe(cut(), self.loop).result()
+        asyncio.run_coroutine_threadsafe(cut(), self.loop).result(wait.DEADLINE)
 
 
 def _said(server: SMTP, scripted: "str | Drop | None") -> str | None:

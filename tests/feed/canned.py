@@ -28,7 +28,7 @@ class Canned:
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
         self.url = f"{'https' if tls else 'http'}://localhost:{self.port}"
-        self._thread = threading.Thread(target=self._run, name="canned")
+        self._thread = threading.Thread(target=self._run, name="canned", daemon=True)
 
     def __enter__(self) -> "Canned":
         self._thread.start()

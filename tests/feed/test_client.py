@@ -87,7 +87,7 @@ def test_leaving_the_loop_keeps_the_place(monitor: Served) -> None:
 
 def test_a_heartbeat_moves_the_cursor() -> None:
     with Canned(HEAD + b": heartbeat\nid: e-7\n\n") as server, Feed(server.url, after="e-1") as feed:
-        reader = threading.Thread(target=take, args=(feed, 1))
+        reader = threading.Thread(target=take, args=(feed, 1), daemon=True)
         reader.start()
         wait.until(lambda: feed.cursor == "e-7", "the heartbeat")
         feed.close()
@@ -204,7 +204,7 @@ def test_tls_with_a_ca_file(authority: trustme.CA, tls: ssl.SSLContext, tmp_path
     authority.cert_pem.write_to_path(ca_file)
     found: list[Item] = []
     with Canned(HEAD + sse(1, run_event()), tls=tls) as server, Feed(server.url, ca_file=ca_file) as feed:
-        reader = threading.Thread(target=lambda: found.extend(feed))
+        reader = threading.Thread(target=lambda: found.extend(feed), daemon=True)
         reader.start()
         wait.until(lambda: feed.cursor == "e-1", "the event")
         feed.close()
@@ -222,7 +222,7 @@ def test_closing_ends_a_wait_for_the_monitor() -> None:
     with Canned() as nobody:
         url = nobody.url
     feed = Feed(url)  # nobody listens there: it waits and tries, for ever
-    reader = threading.Thread(target=list, args=(feed,))
+    reader = threading.Thread(target=list, args=(feed,), daemon=True)
     reader.start()
     feed.close()
     reader.join(SOON)

@@ -129,7 +129,7 @@ class Live:
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._server = Server(self.app, "127.0.0.1", self.port)
-        self._thread = threading.Thread(target=self._run, name="monitor")
+        self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
         self.client = httpx.Client(base_url=self.url, timeout=10)
 
     def _run(self) -> None:

@@ -22,6 +22,7 @@ from monitor.mailer import Receipt, Refused, SendError, TryLater, Unavailable, U
 from monitor.render import Renderer
 from monitor.rules import Resolved
 from tests.monitor.conftest import make_secret
+from tests.wait import DEADLINE
 
 SECRET_PATH = "T1JJ3T3L2/TIiajkdnlazkcOXrIdevi7FQ"
 
@@ -63,13 +64,13 @@ def sink() -> Iterator[Sink]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     here.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield here
     if here.hold:
         here.hold.set()
     server.shutdown()
-    thread.join()
+    thread.join(DEADLINE)
     server.server_close()
 
 

@@ -135,7 +135,7 @@ def test_replay_and_live_are_one_without_a_gap_or_a_double(database: Database) -
                 add(database, "etl")
                 loop.call_soon_threadsafe(reading.wake.set)
 
-        writer = threading.Thread(target=write)
+        writer = threading.Thread(target=write, daemon=True)
         writer.start()
         found = await reading.events(many)
         await asyncio.to_thread(writer.join)

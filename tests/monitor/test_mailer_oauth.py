@@ -29,6 +29,7 @@ from monitor.mailer.oauth import Grant, Refreshed, TokenFile
 from monitor.mailer.smtp import Server, SmtpMailer
 from monitor.settings import load_settings
 from tests.monitor.mail_support import SENDER, USER, a_mail, ca_file
+from tests.wait import DEADLINE
 
 GOOD = "ya29.good-token"
 REFUSAL = {"status": "400", "schemes": "Bearer", "scope": "https://mail.google.com/"}
@@ -153,11 +154,11 @@ def token_server() -> Iterator[TokenServer]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     here.url = f"http://127.0.0.1:{server.server_address[1]}/token"
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield here
     server.shutdown()
-    thread.join()
+    thread.join(DEADLINE)
     server.server_close()
 
 

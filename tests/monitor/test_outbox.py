@@ -26,6 +26,7 @@ from monitor.outbox import (
 from monitor.rules import Channel, Target
 from tests.monitor.conftest import NOW, FakeClock
 from tests.sample import run_event
+from tests.wait import DEADLINE
 
 LEASE = timedelta(seconds=45)
 TO = ("a@example.com",)
@@ -128,7 +129,7 @@ def test_many_claimers_never_take_the_same(database: Database, clock: FakeClock)
     start = Barrier(4)
 
     def take() -> None:
-        start.wait()
+        start.wait(DEADLINE)
         while delivery := database.write_now(lambda connection: outbox.claim(connection, clock(), LEASE)):
             taken.append(delivery.id)
 
@@ -136,7 +137,7 @@ def test_many_claimers_never_take_the_same(database: Database, clock: FakeClock)
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(DEADLINE)
     assert sorted(taken) == sorted(delivery.id for delivery in listed(database))
 
 

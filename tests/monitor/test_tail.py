@@ -67,7 +67,7 @@ def test_it_follows_across_a_restart(settings: Settings) -> None:
     with serving(settings) as monitor:
         port, url = monitor.port, monitor.url
         since = {"since": "2020-01-01T00:00:00Z"}
-        reader = threading.Thread(target=lambda: asyncio.run(take(url, 6, found, params=since)))
+        reader = threading.Thread(target=lambda: asyncio.run(take(url, 6, found, params=since)), daemon=True)
         reader.start()
         monitor.post(batch[:3])
         wait.until(lambda: len(found) == 3, "the first events")

@@ -188,7 +188,7 @@ class FeedReader:
         self._client = httpx.Client(base_url=url, timeout=20, headers=headers, verify=verify)
         self._path = path
         self._open = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="feed reader")
+        self._thread = threading.Thread(target=self._run, name="feed reader", daemon=True)
 
     def __enter__(self) -> "FeedReader":
         self._thread.start()
