@@ -18,7 +18,7 @@ from monitor.database import Database
 from monitor.ingest import Ingest, Wakes
 from monitor.metrics import Metrics
 from monitor.origins import ORIGIN
-from monitor.reconciler import Reconciler, watermarks
+from monitor.reconciler import Reconciler, ReconcilerStatus, watermarks
 from monitor.reconciler.pauses import Pauses
 from monitor.rules.model import Watch
 from monitor.wake import Wake
