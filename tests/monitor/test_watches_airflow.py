@@ -70,7 +70,11 @@ async def watching(airflow: AirflowServer, database: Database) -> AsyncIterator[
         return reconciler.status
 
     seen = [Watched(api, known)]
-    watches = Watches(seen, database, ingest, lambda: WATCHES, lambda: None, metrics, utc_now)
+
+    async def no_trouble() -> None:
+        return None
+
+    watches = Watches(seen, database, ingest, lambda: WATCHES, no_trouble, metrics, utc_now)
     await database.write(lambda c: watermarks.save(c, "local", {ORIGIN: utc_now()}, utc_now()))
     tasks = [asyncio.create_task(ingest.run()), asyncio.create_task(reconciler.run())]
     try:
