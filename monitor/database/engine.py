@@ -52,6 +52,8 @@ class Database:
             self.engine = _make_sqlite_engine(self.url)
         writers = POSTGRES_WRITERS if self.is_shared else 1
         readers = pool_size - writers if self.is_shared else READERS
+        self.threads = readers + writers
+        """On PostgreSQL as many as there are connections: none waits for one, and none lies idle."""
         self._writing = self.engine.execution_options(windsock_write=True)
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="db-read")
         self._writer = ThreadPoolExecutor(writers, thread_name_prefix="db-write")

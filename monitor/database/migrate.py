@@ -16,7 +16,7 @@ from tenacity import (
     Retrying,
     retry_if_exception_type,
     stop_after_delay,
-    wait_exponential_jitter,
+    wait_exponential,
 )
 
 from monitor.database.engine import Database
@@ -62,7 +62,7 @@ def migrate_patiently(database: Database, patience: float = PATIENCE) -> None:
     retrying = Retrying(
         retry=retry_if_exception_type(OperationalError),
         stop=stop_after_delay(patience),
-        wait=wait_exponential_jitter(initial=0.2, max=LONGEST_WAIT),
+        wait=wait_exponential(multiplier=0.2, max=LONGEST_WAIT),
         before_sleep=_say,
         reraise=True,
     )
