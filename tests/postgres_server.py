@@ -64,6 +64,21 @@ class PostgresServer:
         self._run(str(self._bin / "pg_ctl"), "-D", str(self.folder / "data"), "-m", "immediate", "stop")
         shutil.rmtree(self.folder)
 
+    def restart(self) -> None:
+        """As after a crash: every connection is cut, and it begins with recovery."""
+        data = str(self.folder / "data")
+        self._run(
+            str(self._bin / "pg_ctl"),
+            "-D",
+            data,
+            "-l",
+            str(self.folder / "log"),
+            "-m",
+            "immediate",
+            "-w",
+            "restart",
+        )
+
     def url(self, database: str = "postgres") -> str:
         """SQLAlchemy's address of a database on this server."""
         return f"postgresql+psycopg://windsock@/{database}?host={self.folder}"

@@ -56,7 +56,8 @@ class Fleet:
         home = self.folder / f"monitor-{number}"
         home.mkdir()
         first = {"WINDSOCK_INGEST_SECRET": self.monitors[0].secret} if self.monitors else {}
-        return MonitorProcess(home, {**self._env, "WINDSOCK_DATABASE_URL": self.database, **first})
+        own = {"WINDSOCK_DATABASE_URL": self.database, "WINDSOCK_MAIL_FROM": sender_of(number)}
+        return MonitorProcess(home, {**self._env, **own, **first})
 
     @property
     def urls(self) -> list[str]:
@@ -69,6 +70,11 @@ class Fleet:
     def counted(self, name: str, **labels: str) -> int:
         """A counter of theirs, added up."""
         return sum(_counted(url, name, labels) for url in self.urls)
+
+
+def sender_of(number: int) -> str:
+    """So that a mail tells which monitor sends it."""
+    return f"monitor-{number}@example.com"
 
 
 def _counted(url: str, name: str, labels: Mapping[str, str]) -> int:

@@ -17,6 +17,8 @@ from monitor.events import Event, parse_event
 from tests.scale.told import EVENTS_A_RUN, told
 
 SEED = 1
+SLOW = "slow_"
+"""How its DAGs' names begin."""
 PAUSE_SECONDS = 0.2  # between two of them: the others have the log for themselves
 
 
@@ -24,7 +26,7 @@ def main() -> None:
     url, number, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
     database = Database(url)
     for index in range(number):
-        batches = told(EVENTS_A_RUN, SEED, utc_now(), f"slow_{index}").batches
+        batches = told(EVENTS_A_RUN, SEED, utc_now(), f"{SLOW}{index}").batches
         events = [parse_event(raw) for batch in batches for raw in batch]
         database.write_now(lambda connection, events=events: _write(connection, events, seconds))  # type: ignore[misc]
         print("\n".join(event.id for event in events), flush=True)  # noqa: T201

@@ -5,9 +5,12 @@ import threading
 from typing import Literal
 
 from monitor.event_log import Cursor
+from tests import wait
+from tests.scale.fleet import Fleet
 from windsock.client import Feed, Reset
 
 JOIN_SECONDS = 10.0
+CATCH_UP_SECONDS = 60.0
 CUT_SECONDS = (0.3, 1.5)  # a reader that is cut comes as far as it comes in that time
 
 Form = Literal["sse", "ndjson"]
@@ -84,3 +87,21 @@ class Restless:
             place = self._chance.choice([other for other in range(len(self._urls)) if other != place])
             self._tail.move(self._urls[place])
             self.moves += 1
+
+
+def three_of(fleet: Fleet) -> list[Tail]:
+    """Each at another monitor, from the log's first event on."""
+    epoch, urls = fleet.log_state().epoch, fleet.urls
+    return [
+        Tail("SSE", urls[0], "sse", epoch),
+        Tail("NDJSON", urls[1], "ndjson", epoch),
+        Tail("SSE, cut off", urls[2], "sse", epoch),
+    ]
+
+
+def caught_up(tails: list[Tail], last: int) -> None:
+    """As far as they come by themselves: where one cannot, the verdict says so."""
+    try:
+        wait.until(lambda: all(tail.at >= last for tail in tails), "the feeds to catch up", CATCH_UP_SECONDS)
+    except AssertionError:
+        return

@@ -29,15 +29,21 @@ class Told:
     """The state in which each run ends."""
 
     @property
+    def failures(self) -> dict[str, str]:
+        """The events by which runs are told to have failed, by their ids, in words."""
+        every = (raw for batch in self.batches for raw in batch)
+        return {raw["id"]: raw["subject"] for raw in every if raw["type"] == "airflow.dag_run.failed"}
+
+    @property
     def ids(self) -> set[str]:
         return {raw["id"] for batch in self.batches for raw in batch}
 
 
-def told(events: int, seed: int, now: datetime, name: str = "told") -> Told:
-    """About as many events of runs that began just now."""
+def told(events: int, seed: int, now: datetime, name: str = "told", failing: float = FAILED) -> Told:
+    """About as many events of runs that began just now; so many of the runs fail."""
     chance = random.Random(seed)  # noqa: S311 (to be repeatable is its purpose)
     runs = {
-        (f"{name}_{number % DAGS}", f"manual__{number}"): "failed" if chance.random() < FAILED else "success"
+        (f"{name}_{number % DAGS}", f"manual__{number}"): "failed" if chance.random() < failing else "success"
         for number in range(max(1, events // EVENTS_A_RUN))
     }
     since = (now - START).total_seconds()

@@ -31,6 +31,14 @@ class Books:
     tasks_sent: Counter[str]
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a proof came to."""
+
+    wrong: list[str]
+    summary: str
+
+
 def wrong(books: Books, tails: Iterable[Tail]) -> list[str]:
     """Everything that must not be, in words."""
     return [
