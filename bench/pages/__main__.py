@@ -6,7 +6,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import quote
@@ -26,20 +26,32 @@ REPLAYED = 1_000  # events
 FEW = 10  # events of one DAG
 
 Times = dict[str, float]
+Question = tuple[str, Callable[[], None]]
 
 
 def main() -> None:
     options = _options()
     sizes = [int(size) for size in options.events.split(",")]
     for kind in options.on.split(","):
-        columns = [_measured(kind, size) for size in sizes]
+        columns = _measured(kind, sizes)
         print(f"\n{kind}, ms{'':38}" + "".join(f"{size:>14,}" for size in sizes) + f"{'ratio':>10}")
         for name in columns[0]:
             cells = [column[name] for column in columns]
             print(f"{name:46}" + "".join(f"{cell:14.1f}" for cell in cells) + f"{cells[-1] / cells[0]:10.2f}")
 
 
-def _measured(kind: str, size: int) -> Times:
+def _measured(kind: str, sizes: list[int]) -> list[Times]:
+    """By size. In turn, so that what else this machine does meets all of them."""
+    with ExitStack() as ends:
+        asked = [dict(ends.enter_context(_monitor(kind, size))) for size in sizes]
+        return [
+            dict(zip(asked[0], times, strict=True))
+            for times in zip(*(_medians(name, asked) for name in asked[0]), strict=True)
+        ]
+
+
+@contextmanager
+def _monitor(kind: str, size: int) -> Iterator[Iterator[Question]]:
     with TemporaryDirectory() as folder, _database(kind, Path(folder)) as url:
         database = Database(url)
         migrate(database)
@@ -52,7 +64,7 @@ def _measured(kind: str, size: int) -> Times:
         monitor = MonitorProcess(Path(folder), {"WINDSOCK_DATABASE_URL": url}).start()
         try:
             with httpx.Client(base_url=monitor.url, timeout=120, trust_env=False) as client:
-                return {name: _median(partial) for name, partial in _questions(client, state, size)}
+                yield _questions(client, state, size)
         finally:
             monitor.stop()
 
@@ -77,9 +89,7 @@ def _database(kind: str, folder: Path) -> Iterator[str]:
         server.stop()
 
 
-def _questions(
-    client: httpx.Client, state: event_log.LogState, size: int
-) -> Iterator[tuple[str, Callable[[], None]]]:
+def _questions(client: httpx.Client, state: event_log.LogState, size: int) -> Iterator[Question]:
     run = (size // EVENTS_A_RUN) - 3
     address = f"/runs/local/{dag_of(run, size // EVENTS_A_RUN)}/{run_of(run)}"
     for name, path in {
@@ -121,14 +131,15 @@ def _replay(client: httpx.Client, query: str, number: int) -> None:
     raise AssertionError(f"the feed ended after {seen} events")
 
 
-def _median(question: Callable[[], None]) -> float:
-    question()  # what is read for the first time is the disk's time
-    taken = []
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
-        question()
-        taken.append(time.perf_counter() - began)
-    return 1e3 * statistics.median(taken)
+def _medians(name: str, asked: list[dict[str, Callable[[], None]]]) -> list[float]:
+    taken: list[list[float]] = [[] for _ in asked]
+    for number in range(1 + ROUNDS):
+        for times, questions in zip(taken, asked, strict=True):
+            began = time.perf_counter()
+            questions[name]()
+            if number:  # what is read for the first time is the disk's time
+                times.append(time.perf_counter() - began)
+    return [1e3 * statistics.median(times) for times in taken]
 
 
 def _options() -> argparse.Namespace:
