@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import socket
 from collections.abc import Mapping
 from email.utils import parseaddr
 from pathlib import Path
@@ -30,6 +31,7 @@ from monitor.events.model import DEPLOYMENT
 from monitor.key_file import key_at
 
 SECRET_BYTES = range(24, 65)  # what Standard Webhooks asks of a symmetric secret
+HOST_NAME = 40  # of its characters, the last: PostgreSQL keeps 63 of a client's name
 WORDS = Annotated[tuple[str, ...], NoDecode]
 """Several values in one variable, separated by commas or white space."""
 
@@ -67,6 +69,10 @@ class Settings(BaseSettings):
     """How people reach the monitor; for links in mail. Default: http://host:port."""
     database_url: str = ""
     """Default: SQLite in the home folder."""
+    database_pool_size: int = Field(6, ge=3, le=100)
+    """PostgreSQL: connections that requests, feeds and mails share; two more hear and hold the turns."""
+    database_statement_timeout: float = Field(30, gt=0)
+    """PostgreSQL: seconds after which it ends a statement."""
     deployment: str = Field("local", pattern=rf"^{DEPLOYMENT}$")
     ingest_secret: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """`whsec_` secrets that requests may be signed with; several while one is being replaced."""
@@ -249,6 +255,11 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{(self.home / 'windsock.db').absolute()}"
+
+    @property
+    def replica(self) -> str:
+        """What this monitor is called beside others on the same PostgreSQL."""
+        return f"{socket.gethostname()[-HOST_NAME:]}:{self.port}"
 
     @property
     def url(self) -> str:

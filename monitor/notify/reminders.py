@@ -12,6 +12,7 @@ from monitor.clock import Clock
 from monitor.database import Database
 from monitor.events import Event, parse_event
 from monitor.notify.engine import Engine
+from monitor.replicas import DELIVERY, signal
 from monitor.wake import Wake
 
 EVERY = 60.0  # seconds; the shortest `repeat` that makes sense is far longer
@@ -54,6 +55,8 @@ class Reminders:
             event = _last_failure(connection, incident.last_seq)
             if event is not None:
                 called_for |= self._engine.remind(connection, incident, event, self._clock())
+        if called_for:
+            signal(connection, DELIVERY)
         return (found[-1].id if len(found) == AT_ONCE else None), called_for
 
 

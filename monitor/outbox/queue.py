@@ -22,6 +22,7 @@ from monitor.errors import WindsockError
 from monitor.outbox.put import seal
 from monitor.outbox.record import Delivery, Outcome
 from monitor.outbox.state import WAITING, State, TransitionError, check
+from monitor.replicas import DELIVERY, signal
 from monitor.rules.targets import Channel
 
 REQUEUED = "requeued"
@@ -171,6 +172,7 @@ def requeue(connection: Connection, delivery_id: int, now: datetime) -> Delivery
         settled_at=None,
     )
     _note(connection, delivery_id, now, REQUEUED, f"was {delivery.state.value}: {delivery.reason}")
+    signal(connection, DELIVERY)
     return _one(connection, _by_id(delivery_id))
 
 

@@ -1,6 +1,6 @@
 """Up to where Airflow has been compared with the log. Only this module names its table."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select
@@ -16,11 +16,15 @@ def load(connection: Connection, deployment: str) -> dict[str, datetime]:
 
 def save(connection: Connection, deployment: str, marks: Mapping[str, datetime], now: datetime) -> None:
     """Set these watermarks."""
-    connection.execute(
-        delete(watermarks).where(watermarks.c.deployment == deployment, watermarks.c.name.in_(marks))
-    )
+    forget(connection, deployment, marks.keys())
     rows = [
         {"deployment": deployment, "name": name, "moment": moment, "updated_at": now}
         for name, moment in marks.items()
     ]
     connection.execute(insert(watermarks), rows)
+
+
+def forget(connection: Connection, deployment: str, names: Collection[str]) -> None:
+    """Have none of these names."""
+    some = (watermarks.c.deployment == deployment, watermarks.c.name.in_(names))
+    connection.execute(delete(watermarks).where(*some))

@@ -65,7 +65,11 @@ async def watching(airflow: AirflowServer, database: Database) -> AsyncIterator[
     pauses.every = timedelta(seconds=2)
     woken = wakes.reconcilers["local"]
     reconciler = Reconciler(api, database, ingest, woken, metrics, utc_now, interval=1, snapshots=[pauses])
-    seen = [Watched(api, lambda: reconciler.status)]
+
+    async def known() -> ReconcilerStatus:
+        return reconciler.status
+
+    seen = [Watched(api, known)]
     watches = Watches(seen, database, ingest, lambda: WATCHES, lambda: None, metrics, utc_now)
     await database.write(lambda c: watermarks.save(c, "local", {ORIGIN: utc_now()}, utc_now()))
     tasks = [asyncio.create_task(ingest.run()), asyncio.create_task(reconciler.run())]

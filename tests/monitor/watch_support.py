@@ -69,7 +69,7 @@ class Scene:
             self.fake.clock,
         )
 
-    def _status(self) -> ReconcilerStatus:
+    async def _status(self) -> ReconcilerStatus:
         now = self.fake.clock()
         mark = (self.silent_since or now) - self.behind
         marks = dict.fromkeys(LISTINGS, mark) if self.known else {}
