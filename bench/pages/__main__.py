@@ -101,6 +101,8 @@ def _questions(client: httpx.Client, state: event_log.LogState, size: int) -> It
         "events": "/events/list",
         "events of a rare type": "/events/list?type=airflow.dag.import_error",
         "events of a type, by a glob": "/events/list?type=airflow.dag_run.*",
+        "events of DAGs, by a glob": "/events/list?dag_id=dag_*",
+        "events of few DAGs, by a glob": "/events/list?dag_id=dag_1?",
         "events of a DAG that has none": "/events/list?dag_id=nothing",
         "assets": "/assets",
         "an asset": f"/assets/local?uri={quote(ASSET, safe='')}",
