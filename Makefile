@@ -104,7 +104,7 @@ check: $(DEV_ENV)/.made $(AIRFLOW_TEST_ENV)/.made ## format, lint, types, import
 	$(DEV_ENV)/bin/ruff format --check .
 	$(DEV_ENV)/bin/ruff check .
 	MYPYPATH=plugins $(DEV_ENV)/bin/mypy monitor bench/latency bench/reconcile bench/feed \
-	  bench/outbox bench/lists bench/ingest bench/pages bench/mail/__main__.py bench/mail/outbox_side.py bench/mail/sink.py tests/*.py \
+	  bench/outbox bench/lists bench/ingest bench/pages bench/scale bench/mail/__main__.py bench/mail/outbox_side.py bench/mail/sink.py tests/*.py \
 	  tests/monitor tests/feed tests/identity tests/up tests/browser tests/e2e tests/compose tests/scenarios tests/faults tests/scale
 	MYPYPATH=plugins $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python plugins tests/plugin bench/hooks.py bench/peers bench/mail/hook.py compose
 	MYPYPATH=dags $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python dags tests/dags
@@ -179,6 +179,11 @@ bench-ingest: $(DEV_ENV)/.made ## events a second, durable, beside a bare execut
 bench-pages: $(DEV_ENV)/.made ## what pages and replay take with ten thousand events in the log and with a million
 	tests/debian-packages
 	$(DEV_ENV)/bin/python -m bench.pages $(ARGS)
+
+.PHONY: bench-scale
+bench-scale: $(DEV_ENV)/.made ## events and deliveries a second with 1, 2 and 4 monitors on one PostgreSQL
+	tests/debian-packages
+	PYTHONPATH=plugins $(DEV_ENV)/bin/python -m bench.scale $(ARGS)
 
 .PHONY: bench-feed
 bench-feed: $(DEV_ENV)/.made ## the live feed beside nginx with nchan: latency, throughput, memory

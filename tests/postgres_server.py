@@ -7,6 +7,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from sqlalchemy import NullPool, create_engine, text
+
 USERS = ("postgres", "nobody")  # it refuses to run as root
 
 
@@ -22,7 +24,9 @@ def programs() -> Path | None:
 class PostgresServer:
     """start() … url(database) … stop()."""
 
-    def __init__(self) -> None:
+    def __init__(self, durable: bool = False) -> None:
+        """`durable`: each commit waits for the disk, as in service."""
+        self._durable = durable
         self.folder = Path(tempfile.mkdtemp(prefix="windsock-pg-", dir="/tmp"))
         bin_folder = programs()
         if bin_folder is None:
@@ -46,7 +50,7 @@ class PostgresServer:
     def start(self) -> "PostgresServer":
         data = str(self.folder / "data")
         self._run(str(self._bin / "initdb"), "-D", data, "-U", "windsock", "-A", "trust", "-E", "UTF8", "-N")
-        options = f"-k {self.folder} -h '' -c fsync=off"
+        options = f"-k {self.folder} -h ''" + ("" if self._durable else " -c fsync=off")
         self._run(
             str(self._bin / "pg_ctl"),
             "-D",
@@ -63,6 +67,18 @@ class PostgresServer:
     def stop(self) -> None:
         self._run(str(self._bin / "pg_ctl"), "-D", str(self.folder / "data"), "-m", "immediate", "stop")
         shutil.rmtree(self.folder)
+
+    @property
+    def process_id(self) -> int:
+        """The postmaster's: each connection's backend is a child of it."""
+        return int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+
+    def create(self, name: str) -> str:
+        """A new database; answers its address."""
+        admin = create_engine(self.url(), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        with admin.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        return self.url(name)
 
     def restart(self) -> None:
         """As after a crash: every connection is cut, and it begins with recovery."""

@@ -1,5 +1,6 @@
 """Monitors on one PostgreSQL, each a process of its own, and what all of them hold."""
 
+import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +18,15 @@ from tests.postgres_server import PostgresServer
 class Fleet:
     """`with Fleet(folder, 4) as fleet: …`: everything runs and is ready; at the end all is gone."""
 
-    def __init__(self, folder: Path, number: int, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        number: int,
+        env: Mapping[str, str] | None = None,
+        postgres: PostgresServer | None = None,
+    ) -> None:
+        """`postgres`: one that runs, and goes on running. Either way the database is a new one."""
+        self._given = postgres
         self.folder = folder
         self._number = number
         self._env = env or {}
@@ -38,9 +47,10 @@ class Fleet:
         self._ends.close()
 
     def _start(self) -> None:
-        self.postgres = PostgresServer().start()
-        self._ends.callback(self.postgres.stop)
-        self.database = self.postgres.url()
+        self.postgres = self._given or PostgresServer().start()
+        if not self._given:
+            self._ends.callback(self.postgres.stop)
+        self.database = self.postgres.create(f"windsock_{uuid.uuid4().hex}")
         self.engine = create_engine(self.database, poolclass=NullPool)
         for number in range(self._number):
             self.monitors.append(self._make(number))
