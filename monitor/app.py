@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from fastapi import FastAPI
 
-from monitor import __version__
+from monitor import __version__, outbox
 from monitor.airflow_api import AirflowApi
 from monitor.channels import AppriseSender, MailSender, Sender, WebhookSender, check_apprise_url
 from monitor.clock import Clock, utc_now
@@ -139,7 +139,8 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
     watches = partial(
         Watches,
         [Watched(api, each.status) for api, each in zip(apis.values(), reconcilers, strict=True)],
-        *(database, ingest, lambda: rules.current.config.watches, deliverer.mail_trouble, metrics, clock),
+        *(database, ingest, lambda: rules.current.config.watches),
+        *(partial(database.read, outbox.trouble), metrics, clock),
     )
     one_at_a_time: dict[str, Work] = {
         "retention": Retention(database, settings.retention_days, clock).run,

@@ -31,7 +31,9 @@ from monitor.events.model import DEPLOYMENT
 from monitor.key_file import key_at
 
 SECRET_BYTES = range(24, 65)  # what Standard Webhooks asks of a symmetric secret
+HIDDEN = ("airflows", "database_url")
 HOST_NAME = 40  # of its characters, the last: PostgreSQL keeps 63 of a client's name
+DATABASES = ("sqlite", "postgresql", "postgresql+psycopg", "postgres")  # what an address begins with
 WORDS = Annotated[tuple[str, ...], NoDecode]
 """Several values in one variable, separated by commas or white space."""
 
@@ -155,6 +157,15 @@ class Settings(BaseSettings):
     @classmethod
     def _is_url(cls, value: str | None) -> str | None:
         return _without_slash(value)
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_database(cls, value: str) -> str:
+        if value and value.partition("://")[0] not in DATABASES:
+            raise ValueError(
+                "is no address such as postgresql://user:password@host/database; leave it out for SQLite"
+            )
+        return value
 
     @field_validator("ingest_secret")
     @classmethod
@@ -337,7 +348,7 @@ def _mistake(mistake: Any) -> str:
     variable = f"WINDSOCK_{name.upper()}" if name and not name.isupper() else name
     where = f"{variable} {inner}".strip()
     message = mistake["msg"].removeprefix("Value error, ")
-    # "airflows" as a whole, or an object in it, holds passwords
-    secret = any(word in f"{name} {inner}" for word in ("secret", "password", "token")) or name == "airflows"
+    # "airflows" as a whole, or an object in it, holds passwords, as does a database's address
+    secret = any(word in f"{name} {inner}" for word in ("secret", "password", "token")) or name in HIDDEN
     shown = f" (got {str(mistake['input'])[:80]!r})" if where and not secret else ""
     return f"{where}: {message}{shown}" if where else message

@@ -1,13 +1,17 @@
-"""A PostgreSQL server of the tests' own: a fresh cluster on a socket in a temporary folder, no TCP port."""
+"""A PostgreSQL server of the tests' own: a fresh cluster in a temporary folder, on a socket in it."""
 
 import os
 import pwd
 import shutil
 import subprocess
 import tempfile
+import uuid
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import NullPool, create_engine, text
+
+from tests.ports import free_port
 
 USERS = ("postgres", "nobody")  # it refuses to run as root
 
@@ -24,14 +28,18 @@ def programs() -> Path | None:
 class PostgresServer:
     """start() … url(database) … stop()."""
 
-    def __init__(self, durable: bool = False) -> None:
-        """`durable`: each commit waits for the disk, as in service."""
+    def __init__(self, host: str = "", durable: bool = False) -> None:
+        """`host`: an address to listen on, at a port of its own, instead of a socket in the file system.
+        `durable`: each commit waits for the disk, as in service."""
         self._durable = durable
+        self._host = host
+        self._port = free_port() if host else 5432
         self.folder = Path(tempfile.mkdtemp(prefix="windsock-pg-", dir="/tmp"))
         bin_folder = programs()
         if bin_folder is None:
             raise RuntimeError("PostgreSQL's programs are not installed: apt-get install postgresql")
         self._bin = bin_folder
+        self._data = self.folder / "data"
         self._user = self._choose_user()
 
     def _choose_user(self) -> str | None:
@@ -42,59 +50,61 @@ class PostgresServer:
         shutil.chown(self.folder, user)
         return user
 
-    def _run(self, *command: str) -> None:
+    def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
-            command, check=True, user=self._user, cwd=self.folder, stdout=subprocess.DEVNULL, timeout=60
+            [self._bin / program, *arguments],
+            check=True,
+            user=self._user,
+            cwd=self.folder,
+            stdout=subprocess.DEVNULL,
+            timeout=60,
         )
 
     def start(self) -> "PostgresServer":
-        data = str(self.folder / "data")
-        self._run(str(self._bin / "initdb"), "-D", data, "-U", "windsock", "-A", "trust", "-E", "UTF8", "-N")
-        options = f"-k {self.folder} -h ''" + ("" if self._durable else " -c fsync=off")
-        self._run(
-            str(self._bin / "pg_ctl"),
-            "-D",
-            data,
-            "-l",
-            str(self.folder / "log"),
-            "-o",
-            options,
-            "-w",
-            "start",
-        )
+        self._run("initdb", "-D", str(self._data), "-U", "windsock", "-A", "trust", "-E", "UTF8", "-N")
+        self._begin()
         return self
 
+    def _begin(self) -> None:
+        options = f"-k {self.folder} -h '{self._host}' -p {self._port}" + (
+            "" if self._durable else " -c fsync=off"
+        )
+        self._control("-l", str(self.folder / "log"), "-o", options, "-w", "start")
+
+    def _control(self, *arguments: str) -> None:
+        self._run("pg_ctl", "-D", str(self._data), *arguments)
+
+    def go_down(self) -> None:
+        """Stop as in a crash; what was committed is there when it comes up."""
+        self._control("-m", "immediate", "stop")
+
+    def come_up(self) -> None:
+        self._begin()
+
     def stop(self) -> None:
-        self._run(str(self._bin / "pg_ctl"), "-D", str(self.folder / "data"), "-m", "immediate", "stop")
+        self.go_down()
         shutil.rmtree(self.folder)
 
     @property
     def process_id(self) -> int:
         """The postmaster's: each connection's backend is a child of it."""
-        return int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
-
-    def create(self, name: str) -> str:
-        """A new database; answers its address."""
-        admin = create_engine(self.url(), isolation_level="AUTOCOMMIT", poolclass=NullPool)
-        with admin.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-        return self.url(name)
-
-    def restart(self) -> None:
-        """As after a crash: every connection is cut, and it begins with recovery."""
-        data = str(self.folder / "data")
-        self._run(
-            str(self._bin / "pg_ctl"),
-            "-D",
-            data,
-            "-l",
-            str(self.folder / "log"),
-            "-m",
-            "immediate",
-            "-w",
-            "restart",
-        )
+        return int((self._data / "postmaster.pid").read_text().split()[0])
 
     def url(self, database: str = "postgres") -> str:
         """SQLAlchemy's address of a database on this server."""
-        return f"postgresql+psycopg://windsock@/{database}?host={self.folder}"
+        where = f"{self._host}:{self._port}" if self._host else ""
+        socket = "" if self._host else f"?host={self.folder}"
+        return f"postgresql+psycopg://windsock@{where}/{database}{socket}"
+
+    def create(self) -> str:
+        """The address of a new, empty database."""
+        name = f"windsock_{uuid.uuid4().hex}"
+        self.query(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def query(self, sql: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """A statement in a transaction of its own, as the server's owner."""
+        engine = create_engine(self.url(database), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        with engine.connect() as connection:
+            found = connection.execute(text(sql))
+            return [tuple(row) for row in found] if found.returns_rows else []

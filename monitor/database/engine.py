@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from monitor.database import postgresql
+from monitor.errors import SettingsError
 
 READERS = 4  # threads; pages and feeds read, and two cores are the smallest machine
 POSTGRES_WRITERS = (
@@ -38,8 +40,8 @@ class Database:
         name: str = APPLICATION,
     ) -> None:
         """On PostgreSQL: `pool_size` connections, of which POSTGRES_WRITERS write and the rest read;
-        `statement_timeout` in seconds; `name` is what pg_stat_activity shows."""
-        self.url = postgresql.with_driver(make_url(url))
+        `statement_timeout` in seconds; `name` is what pg_stat_activity shows. Raises SettingsError."""
+        self.url = _read(url)
         self.name = name
         self.is_shared = self.url.get_backend_name() != "sqlite"
         """Whether other monitors may work on it too."""
@@ -83,6 +85,18 @@ class Database:
         self._writer.shutdown()
         self._readers.shutdown()
         self.engine.dispose()
+
+
+def _read(url: str) -> URL:
+    """Raises SettingsError."""
+    try:
+        found = make_url(url)
+    except (ArgumentError, ValueError):  # the address is not repeated: it may hold a password
+        raise SettingsError(
+            "WINDSOCK_DATABASE_URL: cannot be read; write postgresql://user:password@host:5432/database, the "
+            "password with % for what is special in addresses"
+        ) from None
+    return found if found.drivername == "sqlite" else postgresql.with_driver(found)
 
 
 def _make_sqlite_engine(url: URL) -> Engine:

@@ -6,10 +6,13 @@ of the system's own keep-alive.
 """
 
 import math
+from importlib.util import find_spec
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, ExceptionContext
+
+from monitor.errors import SettingsError
 
 CONNECT_TIMEOUT = 5  # seconds: a server that is there answers in milliseconds; the next look comes soon
 PEER_IDLE = 5  # seconds of silence after which the other side is asked whether it is there
@@ -28,8 +31,13 @@ DRIVER = "postgresql+psycopg"
 
 
 def with_driver(url: URL) -> URL:
-    """`postgres://` and `postgresql://`, as providers write them, mean the driver that is installed."""
-    return url.set(drivername=DRIVER) if url.drivername in ("postgres", "postgresql") else url
+    """`postgres://` and `postgresql://`, as providers write them, mean the driver that is used here. Raises
+    SettingsError."""
+    if find_spec("psycopg") is None:
+        raise SettingsError(
+            "WINDSOCK_DATABASE_URL: PostgreSQL's driver is not installed: pip install 'windsock[postgresql]'"
+        )
+    return url.set(drivername=DRIVER)
 
 
 def connect_args(url: URL, name: str, statement_timeout: float) -> dict[str, Any]:

@@ -48,7 +48,11 @@ class Reminders:
                 self._delivery.set()
 
     def _some(self, connection: Connection, after: int) -> tuple[int | None, bool]:
-        """The incidents behind an id; answers where to go on, and whether anything is to be sent."""
+        """The incidents behind an id; answers where to go on, and whether anything is to be sent.
+
+        Under the log's lock: of two replicas the second one sees what the first has told.
+        """
+        event_log.lock(connection)
         found = incidents.open_ones(connection, after, AT_ONCE)
         called_for = False
         for incident in found:

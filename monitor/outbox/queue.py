@@ -26,6 +26,8 @@ from monitor.replicas import DELIVERY, signal
 from monitor.rules.targets import Channel
 
 REQUEUED = "requeued"
+UNAVAILABLE = "unavailable"
+"""What the ledger says of an attempt where no server was there to take anything."""
 _WAITING = [state.value for state in WAITING]
 CRASHED = "the monitor ended between handing the mail to the server and noting the server's answer"
 
@@ -128,7 +130,8 @@ def settle(connection: Connection, delivery: Delivery, outcome: Outcome, now: da
         settled_at=None if outcome.state in WAITING else now,
     )
     if outcome.answer is not None:
-        _note(connection, delivery.id, now, outcome.state.value, outcome.answer)
+        said = UNAVAILABLE if outcome.unavailable else outcome.state.value
+        _note(connection, delivery.id, now, said, outcome.answer)
 
 
 def reap(connection: Connection, now: datetime) -> list[Delivery]:

@@ -76,6 +76,7 @@ class Reconciler:
         self._interval = interval
         self._deployment = api.deployment
         self._standing = Standing(api.deployment, clock)
+        self._resumed = False
         self._useful = False
         self._behind = False
 
@@ -184,6 +185,7 @@ class Reconciler:
         try:
             await self._present.load()
             await self._past.load()
+            await self._resume()
             await work()
         except Recoverable as error:
             result = self._standing.failed(error, self._useful)
@@ -192,6 +194,14 @@ class Reconciler:
         self._metrics.reconcile_polls.labels(self._deployment, result).inc()
         self._show_progress()
         return result == "ok"
+
+    async def _resume(self) -> None:
+        """Once: since when Airflow is silent does not begin anew where the turn moves."""
+        if not self._resumed:
+            now, deployment = self._clock(), self._deployment
+            known = await self._database.read(lambda connection: shared.load(connection, deployment, now))
+            self._standing.resume(known)
+            self._resumed = True
 
     async def _share(self) -> None:
         """Tell the other replicas how it stands."""

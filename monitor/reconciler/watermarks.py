@@ -3,9 +3,13 @@
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, select, true
 
+from monitor.database.bulk import Write, replacing
 from monitor.database.schema import watermarks
+
+_SAVE = Write(watermarks, replacing(watermarks, lambda _new: true()))
+"""An upsert: two replicas may save the same at once, for a moment (replicas/turns.py)."""
 
 
 def load(connection: Connection, deployment: str) -> dict[str, datetime]:
@@ -16,12 +20,11 @@ def load(connection: Connection, deployment: str) -> dict[str, datetime]:
 
 def save(connection: Connection, deployment: str, marks: Mapping[str, datetime], now: datetime) -> None:
     """Set these watermarks."""
-    forget(connection, deployment, marks.keys())
     rows = [
         {"deployment": deployment, "name": name, "moment": moment, "updated_at": now}
-        for name, moment in marks.items()
+        for name, moment in sorted(marks.items())  # all in one order, or two would wait for each other
     ]
-    connection.execute(insert(watermarks), rows)
+    _SAVE.rows(connection, rows)
 
 
 def forget(connection: Connection, deployment: str, names: Collection[str]) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from zlib import crc32
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from monitor.database import Database
 from monitor.database.engine import APPLICATION
@@ -25,6 +26,7 @@ from monitor.replicas.link import Link, ask, rest
 if TYPE_CHECKING:
     from monitor.replicas.link import Session
 
+AGAIN_SECONDS = 5.0  # until a work is begun again that the database has ended
 LOOK_SECONDS = 1.0  # from one look for free turns to the next, which also asks whether the server is there
 STAND_DOWN_SECONDS = 5.0  # for the work to end before its turn is given back at a clean stop
 
@@ -157,13 +159,19 @@ def turns_of(database: Database, works: Sequence[str], metrics: Metrics) -> Alon
 
 def by_turns(turns: Turns, name: str, work: Work) -> Work:
     """The work, as a background task that does it whenever this replica has the turn. Each time it is begun
-    anew: `work` has to make what it remembers, or read it from the database, when it is called."""
+    anew: `work` has to make what it remembers, or read it from the database, when it is called. A database
+    that is away ends the work, and it is begun again; whatever else it raises goes on to the caller."""
 
     async def run() -> None:
         while True:
             await turns.taken(name)
             try:
                 await _until(work, turns.lost(name))
+            except DBAPIError:
+                logger.exception(
+                    "%s: the database is in trouble; beginning anew in %.0f s", name, AGAIN_SECONDS
+                )
+                await asyncio.sleep(AGAIN_SECONDS)
             finally:
                 turns.stood_down(name)
 

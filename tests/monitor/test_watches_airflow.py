@@ -18,7 +18,7 @@ from monitor.database import Database
 from monitor.ingest import Ingest, Wakes
 from monitor.metrics import Metrics
 from monitor.origins import ORIGIN
-from monitor.reconciler import Reconciler, watermarks
+from monitor.reconciler import Reconciler, ReconcilerStatus, watermarks
 from monitor.reconciler.pauses import Pauses
 from monitor.rules.model import Watch
 from monitor.wake import Wake
@@ -70,7 +70,11 @@ async def watching(airflow: AirflowServer, database: Database) -> AsyncIterator[
         return reconciler.status
 
     seen = [Watched(api, known)]
-    watches = Watches(seen, database, ingest, lambda: WATCHES, lambda: None, metrics, utc_now)
+
+    async def no_trouble() -> None:
+        return None
+
+    watches = Watches(seen, database, ingest, lambda: WATCHES, no_trouble, metrics, utc_now)
     await database.write(lambda c: watermarks.save(c, "local", {ORIGIN: utc_now()}, utc_now()))
     tasks = [asyncio.create_task(ingest.run()), asyncio.create_task(reconciler.run())]
     try:

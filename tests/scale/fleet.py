@@ -1,6 +1,5 @@
 """Monitors on one PostgreSQL, each a process of its own, and what all of them hold."""
 
-import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -50,7 +49,7 @@ class Fleet:
         self.postgres = self._given or PostgresServer().start()
         if not self._given:
             self._ends.callback(self.postgres.stop)
-        self.database = self.postgres.create(f"windsock_{uuid.uuid4().hex}")
+        self.database = self.postgres.create()
         self.engine = create_engine(self.database, poolclass=NullPool)
         for number in range(self._number):
             self.monitors.append(self._make(number))

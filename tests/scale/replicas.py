@@ -81,7 +81,8 @@ def replicas(folder: Path, failures: int, seed: int, patient: bool = True) -> Ou
         ends.callback(clients.stop)
         killed_at = _killed(fleet, killer)
         wait.until(lambda: len(smtp.mails) >= number * RESTARTED_AT, "half of the mails", SETTLE_SECONDS)
-        fleet.postgres.restart()
+        fleet.postgres.go_down()
+        fleet.postgres.come_up()
         clients.done()
         _settled(fleet, killed_at, patient)
         took = time.monotonic() - began
