@@ -28,11 +28,11 @@ from tests.ports import free_port
 from tests.postgres_server import PostgresServer
 from tests.scale.fleet import Fleet
 
-EVENTS = 1_000  # in batches of 100
+EVENTS = 6_000  # in batches of 100
 ONE_BY_ONE = 600
 FED = 2_000  # events to each reader
 READERS = 50
-MAILS = 60
+MAILS = 300
 USUAL = 0.05  # of runs fail
 HOUR = timedelta(hours=1)
 PATIENCE_SECONDS = 120.0
