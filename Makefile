@@ -104,8 +104,8 @@ check: $(DEV_ENV)/.made $(AIRFLOW_TEST_ENV)/.made ## format, lint, types, import
 	$(DEV_ENV)/bin/ruff format --check .
 	$(DEV_ENV)/bin/ruff check .
 	MYPYPATH=plugins $(DEV_ENV)/bin/mypy monitor bench/latency bench/reconcile bench/feed \
-	  bench/outbox bench/lists bench/ingest bench/pages bench/mail/__main__.py bench/mail/outbox_side.py bench/mail/sink.py tests/*.py \
-	  tests/monitor tests/feed tests/identity tests/up tests/browser tests/e2e tests/compose tests/scenarios tests/faults
+	  bench/outbox bench/lists bench/ingest bench/pages bench/scale bench/mail/__main__.py bench/mail/outbox_side.py bench/mail/sink.py tests/*.py \
+	  tests/monitor tests/feed tests/identity tests/up tests/browser tests/e2e tests/compose tests/scenarios tests/faults tests/scale
 	MYPYPATH=plugins $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python plugins tests/plugin bench/hooks.py bench/peers bench/mail/hook.py compose
 	MYPYPATH=dags $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python dags tests/dags
 	MYPYPATH=tests/scenarios/dags $(DEV_ENV)/bin/mypy --explicit-package-bases --python-executable $(AIRFLOW_TEST_ENV)/bin/python tests/*/dags/*.py bench/*/dags/*.py
@@ -126,7 +126,7 @@ test-monitor-side: $(DEV_ENV)/.made tests/npm/node_modules/.made
 	$(DEV_ENV)/bin/python -m pytest --numprocesses=2 --dist=loadfile tests/monitor tests/identity tests/up
 
 test-together: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made tests/npm/node_modules/.made
-	$(DEV_ENV)/bin/python -m pytest tests/browser tests/feed tests/e2e tests/scenarios tests/faults
+	$(DEV_ENV)/bin/python -m pytest tests/browser tests/feed tests/scale tests/e2e tests/scenarios tests/faults
 
 .PHONY: test-matrix
 test-matrix: $(AIRFLOW_VERSIONS:%=$(ENVS)/airflow-%/.made) $(DEV_ENV)/.made ## every scenario on every supported Airflow; writes docs/scenarios.md
@@ -137,6 +137,11 @@ test-matrix: $(AIRFLOW_VERSIONS:%=$(ENVS)/airflow-%/.made) $(DEV_ENV)/.made ## e
 test-faults: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## processes killed, requests cut, answers lost (ARGS="--kills 200 --seed 1")
 	tests/debian-packages
 	$(DEV_ENV)/bin/python -m tests.faults $(ARGS)
+
+.PHONY: test-scale
+test-scale: $(DEV_ENV)/.made ## several monitors on one PostgreSQL: writers, readers, deaths (ARGS="--events 100000")
+	tests/debian-packages
+	PYTHONPATH=plugins $(DEV_ENV)/bin/python -m tests.scale $(ARGS)
 
 .PHONY: test-compose
 test-compose: $(DEV_ENV)/.made ## the compose stack, for real (needs Docker)
@@ -174,6 +179,11 @@ bench-ingest: $(DEV_ENV)/.made ## events a second, durable, beside a bare execut
 bench-pages: $(DEV_ENV)/.made ## what pages and replay take with ten thousand events in the log and with a million
 	tests/debian-packages
 	$(DEV_ENV)/bin/python -m bench.pages $(ARGS)
+
+.PHONY: bench-scale
+bench-scale: $(DEV_ENV)/.made ## events and deliveries a second with 1, 2 and 4 monitors on one PostgreSQL
+	tests/debian-packages
+	PYTHONPATH=plugins $(DEV_ENV)/bin/python -m bench.scale $(ARGS)
 
 .PHONY: bench-feed
 bench-feed: $(DEV_ENV)/.made ## the live feed beside nginx with nchan: latency, throughput, memory

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, false, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, false, func, or_, select, update
 
 from monitor.database.bulk import LookUp, Write, plain
 from monitor.database.schema import events, log_state
 from monitor.errors import CursorError
 from monitor.events import Event
+from monitor.rules.globs import WILD, matches_any
 
 IDS_A_QUERY = 500  # bound parameters in one statement; SQLite's limit was 999 for long
 PRUNE_BATCH = 5_000  # rows a transaction, so that ingest never waits long behind retention
@@ -26,6 +27,19 @@ _LINE = [
 _LOCK = str(update(log_state).values(last_seq=log_state.c.last_seq).returning(log_state.c.last_seq))
 _APPEND = Write(events, plain(events))
 _OF_IDS = LookUp(events, ("source", "id"), columns=("source", "id"))
+
+_LOGGED = select(events.c.seq, events.c.type, events.c.body, events.c.received_at)
+
+
+def _each_type() -> Select[Any]:
+    """The types that the log has, and a None: from one to the next by the index, however many events."""
+    types = select(func.min(events.c.type).label("type")).cte("types", recursive=True)
+    following = select(func.min(events.c.type)).where(events.c.type > types.c.type).scalar_subquery()
+    types = types.union_all(select(following).where(types.c.type.is_not(None)))
+    return select(types.c.type)
+
+
+_TYPES = _each_type()
 
 Visible = frozenset[tuple[str, str]] | None
 """The (deployment, dag_id) pairs that a user may read; None: everything."""
@@ -195,17 +209,10 @@ def read_after(
 ) -> Page:
     """The next events after a seq, oldest first."""
     last = state(connection).last_seq
-    query = (
-        select(events.c.seq, events.c.type, events.c.body, events.c.received_at)
-        .where(events.c.seq > after, *conditions(connection, wanted or Filter(), visible))
-        .order_by(events.c.seq)
-        .limit(limit)
-    )
-    found = [_seen(Logged(*row), visible) for row in connection.execute(query)]
-    if not found:
-        return Page(found, last)
-    # On PostgreSQL each statement sees what is committed by then: the second may see more than `last`.
-    return Page(found, found[-1].seq if len(found) == limit else max(last, found[-1].seq))
+    # On PostgreSQL each statement sees what is committed by then: none may look beyond what all of them see.
+    between = (events.c.seq > after, events.c.seq <= last)
+    found = _read(connection, wanted or Filter(), visible, between, limit)
+    return Page(found, found[-1].seq if len(found) == limit else max(last, after))
 
 
 def lines_after(connection: Connection, after: int, limit: int) -> list[Line]:
@@ -218,29 +225,48 @@ def read_before(
     connection: Connection, before: int | None, limit: int, wanted: Filter, visible: Visible = None
 ) -> list[Logged]:
     """The latest events before a seq (None: from the end), newest first: what pages show."""
-    query = select(events.c.seq, events.c.type, events.c.body, events.c.received_at).where(
-        *conditions(connection, wanted, visible)
-    )
-    if before is not None:
-        query = query.where(events.c.seq < before)
-    found = connection.execute(query.order_by(events.c.seq.desc()).limit(limit))
-    return [_seen(Logged(*row), visible) for row in found]
+    upto = state(connection).last_seq if before is None else before - 1
+    return _read(connection, wanted, visible, (events.c.seq <= upto,), limit, newest_first=True)
+
+
+def _read(
+    connection: Connection,
+    wanted: Filter,
+    visible: Visible,
+    between: Sequence[ColumnElement[bool]],
+    limit: int,
+    newest_first: bool = False,
+) -> list[Logged]:
+    """In the order of seq, either way. One query a type, where several are asked for: each reads the first
+    entries of an index, while for all of them together a database may sort half of the log."""
+    order = events.c.seq.desc() if newest_first else events.c.seq
+    found: list[Logged] = []
+    for one in _by_type(connection, wanted):
+        query = _LOGGED.where(*between, *conditions(connection, one, visible)).order_by(order).limit(limit)
+        found += [_seen(Logged(*row), visible) for row in connection.execute(query)]
+    return sorted(found, key=lambda event: event.seq, reverse=newest_first)[:limit]
+
+
+def _by_type(connection: Connection, wanted: Filter) -> Iterable[Filter]:
+    """The filter; where it may take several types, one for each of them that the log has."""
+    given = dict(wanted.globs)
+    globs = given.get("type", ())
+    if not globs or (len(globs) == 1 and WILD.isdisjoint(globs[0])):
+        return [wanted]
+    types = [kind for (kind,) in connection.execute(_TYPES) if kind is not None and matches_any(globs, kind)]
+    return [Filter.of(**{**given, "type": (kind,)}) for kind in types]
 
 
 def of_id(connection: Connection, event_id: str) -> list[Logged]:
     """The events of this id: one for each Airflow, mostly one."""
-    query = select(events.c.seq, events.c.type, events.c.body, events.c.received_at).where(
-        events.c.id == event_id
-    )
-    return [Logged(*row) for row in connection.execute(query.order_by(events.c.seq))]
+    query = _LOGGED.where(events.c.id == event_id).order_by(events.c.seq)
+    return [Logged(*row) for row in connection.execute(query)]
 
 
 def of_seqs(connection: Connection, seqs: Iterable[int], visible: Visible = None) -> list[Logged]:
     """These events, as far as they are kept and the reader may see them, oldest first."""
     wanted, found = sorted(seqs), []
-    columns = select(events.c.seq, events.c.type, events.c.body, events.c.received_at).where(
-        *readable(events.c.deployment, events.c.dag_id, visible)
-    )
+    columns = _LOGGED.where(*readable(events.c.deployment, events.c.dag_id, visible))
     for start in range(0, len(wanted), IDS_A_QUERY):
         query = columns.where(events.c.seq.in_(wanted[start : start + IDS_A_QUERY])).order_by(events.c.seq)
         found += [_seen(Logged(*row), visible) for row in connection.execute(query)]

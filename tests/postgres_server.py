@@ -28,8 +28,10 @@ def programs() -> Path | None:
 class PostgresServer:
     """start() … url(database) … stop()."""
 
-    def __init__(self, host: str = "") -> None:
-        """`host`: an address to listen on, at a port of its own, instead of a socket in the file system."""
+    def __init__(self, host: str = "", durable: bool = False) -> None:
+        """`host`: an address to listen on, at a port of its own, instead of a socket in the file system.
+        `durable`: each commit waits for the disk, as in service."""
+        self._durable = durable
         self._host = host
         self._port = free_port() if host else 5432
         self.folder = Path(tempfile.mkdtemp(prefix="windsock-pg-", dir="/tmp"))
@@ -64,7 +66,9 @@ class PostgresServer:
         return self
 
     def _begin(self) -> None:
-        options = f"-k {self.folder} -h '{self._host}' -p {self._port} -c fsync=off"
+        options = f"-k {self.folder} -h '{self._host}' -p {self._port}" + (
+            "" if self._durable else " -c fsync=off"
+        )
         self._control("-l", str(self.folder / "log"), "-o", options, "-w", "start")
 
     def _control(self, *arguments: str) -> None:
@@ -80,6 +84,11 @@ class PostgresServer:
     def stop(self) -> None:
         self.go_down()
         shutil.rmtree(self.folder)
+
+    @property
+    def process_id(self) -> int:
+        """The postmaster's: each connection's backend is a child of it."""
+        return int((self._data / "postmaster.pid").read_text().split()[0])
 
     def url(self, database: str = "postgres") -> str:
         """SQLAlchemy's address of a database on this server."""

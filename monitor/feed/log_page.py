@@ -47,9 +47,7 @@ def read(connection: Connection, cursor: Cursor, selection: Selection) -> LogPag
     state = event_log.state(connection)
     begun = _beginning(state, cursor)
     found = event_log.read_after(connection, begun.cursor.seq, PAGE, selection.wanted, selection.visible)
-    # Where each statement sees its own moment (PostgreSQL), events may be newer than the state read before.
-    upto = max(found.upto, found.events[-1].seq) if found.events else found.upto
-    return LogPage(found.events, Cursor(state.epoch, upto), begun)
+    return LogPage(found.events, Cursor(state.epoch, found.upto), begun)
 
 
 def _beginning(state: event_log.LogState, cursor: Cursor) -> Beginning:

@@ -182,3 +182,23 @@ def test_reads_and_writes_do_not_block_the_loop(database: Database) -> None:
         return written, (await database.read(event_log.state)).last_seq
 
     assert asyncio.run(both()) == ([1], 1)
+
+
+def test_types_by_glob_are_read_in_the_logs_order_either_way(database: Database) -> None:
+    runs = [run_event(state, run_id=str(number)) for number in range(3) for state in ("running", "failed")]
+    append(database, *(raw for run in runs for raw in (run, task_event())))
+    wanted = Filter.of(type=["airflow.dag_run.*", "airflow.dag.paused"])
+
+    def after(seq: int) -> tuple[list[int], int]:
+        page = database.read_now(lambda c: event_log.read_after(c, seq, 4, wanted))
+        return [event.seq for event in page.events], page.upto
+
+    def before(seq: int | None) -> list[int]:
+        return [event.seq for event in database.read_now(lambda c: event_log.read_before(c, seq, 4, wanted))]
+
+    assert after(0) == ([1, 3, 5, 7], 7)
+    assert after(7) == ([9, 11], 12)
+    assert before(None) == [11, 9, 7, 5]
+    assert before(5) == [3, 1]
+    nothing = Filter.of(type=["windsock.*"])
+    assert database.read_now(lambda c: event_log.read_after(c, 0, 4, nothing)) == event_log.Page([], 12)

@@ -1,0 +1,1 @@
+"""What one, two and four monitors on one PostgreSQL come to, and what holds them up."""

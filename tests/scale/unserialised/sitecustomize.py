@@ -1,0 +1,37 @@
+"""Python runs this first where this folder is on its path: a log whose appends are not serialised, so that
+the proof can be seen to fail. Seqs are drawn as a PostgreSQL sequence gives them: at once, for good, and
+whoever commits when.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from monitor import event_log
+from monitor.events import Event
+
+_DRAW = text("UPDATE log_state SET last_seq = last_seq + :number RETURNING last_seq - :number")
+
+
+def lock(connection: Connection) -> int:
+    """No lock at all."""
+    return 0
+
+
+def append(
+    connection: Connection, batch: Sequence[Event], received_at: datetime, last: int | None = None
+) -> list[int | None]:
+    known = event_log._known(connection, batch)
+    new = list(
+        {(event.source, event.id): event for event in batch if (event.source, event.id) not in known}.values()
+    )
+    with connection.engine.begin() as at_once:
+        first = int(at_once.execute(_DRAW, {"number": len(new)}).scalar_one()) + 1
+    seqs = {event.id: first + place for place, event in enumerate(new)}
+    event_log._APPEND.rows(connection, [event_log._row(event, seqs[event.id], received_at) for event in new])
+    return [seqs.pop(event.id, None) for event in batch]
+
+
+event_log.lock = lock
+event_log.append = append
