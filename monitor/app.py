@@ -34,7 +34,7 @@ from monitor.render.choice import choose
 from monitor.retention import Retention
 from monitor.rules import Channel
 from monitor.rules.in_force import live_rules
-from monitor.settings import Settings
+from monitor.settings import SESSION_WARNING, Settings
 from monitor.telling import Telling
 from monitor.wake import Wake
 from monitor.watches import Watched, Watches
@@ -44,7 +44,6 @@ from monitor.web.health import of_reconciler
 from monitor.web.lineage import Lineage
 from monitor.web.routes import mount
 from monitor.web.services import Services
-from monitor.web.token_lookup import TokenLookup
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +97,8 @@ class Parts:
 def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -> Parts:
     """Raises SettingsError where the settings, or the rules file, cannot be used."""
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if settings.shares_database and settings.auth == "airflow" and not settings.session_secret:
+        logger.warning(SESSION_WARNING)
     database = Database(settings.database)
     metrics = Metrics()
     apis = AirflowApi.all_of(settings, clock)
@@ -116,7 +117,7 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
     ]
     mailbox = None if settings.smtp_host else Mailbox(settings.home / "mailbox", clock)
     feeds = Feeds(database, wakes.feed, metrics)
-    links = Links(settings.url, settings.link_key, clock)
+    links = Links(settings.url, settings.link_keys, clock)
     desk = Desk(
         *(database, apis, renderer, links, lambda: rules.current),
         budget=Budget(lambda: rules.current) if settings.smtp_host else None,
@@ -152,7 +153,7 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
         metrics=metrics,
         clock=clock,
         feeds=feeds,
-        gate=Gate(settings, apis, clock, TokenLookup(database, clock)),
+        gate=Gate(settings, apis, database, clock),
         links=links,
         rules=rules,
         renderer=renderer,
