@@ -20,6 +20,7 @@ from monitor.delivery import Deliverer, Desk
 from monitor.delivery.budget import Budget
 from monitor.feed import Feeds
 from monitor.ingest import Ingest, Wakes
+from monitor.journal import Journal
 from monitor.links import Links
 from monitor.mailer.door import Door
 from monitor.mailer.mailbox import Mailbox
@@ -127,6 +128,7 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
         *(database, desk, _senders(settings, mailbox, clock), wakes.delivery, metrics, clock),
         host=settings.mail_host,
         log=ingest.log,
+        journal=Journal(settings.journal, clock, timedelta(days=settings.ledger_days)),
     )
     watches = Watches(
         [Watched(api, _status(each)) for api, each in zip(apis.values(), reconcilers, strict=True)],
@@ -137,7 +139,7 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
         "feed": feeds.publish,
         "feed readers": feeds.attend,
         "rules": rules.run,
-        "retention": Retention(database, settings.retention_days, clock).run,
+        "retention": Retention(database, settings.retention_days, clock, settings.ledger_days).run,
         "delivery": deliverer.run,
         "reminders": Reminders(database, engine, wakes.delivery, clock).run,
         **{f"reconciler {each.status.deployment}": each.run for each in reconcilers},

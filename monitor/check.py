@@ -80,7 +80,9 @@ async def _sessions(settings: Settings) -> Finding:
     if settings.auth == "none":
         return Finding("sessions", True, "nobody signs in")
     if settings.session_secret:
-        return Finding("sessions", True, f"{len(settings.session_secret)} secrets are set; the first one signs")
+        return Finding(
+            "sessions", True, f"{len(settings.session_secret)} secrets are set; the first one signs"
+        )
     if settings.shares_database:
         return Finding("sessions", False, SESSION_WARNING, "Set WINDSOCK_SESSION_SECRET to the same in each.")
     return Finding("sessions", True, "no WINDSOCK_SESSION_SECRET is set: a restart signs everybody out")

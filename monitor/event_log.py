@@ -4,18 +4,19 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, false, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, false, func, insert, or_, select, update
 
 from monitor.database.bulk import LookUp, Write, plain
-from monitor.database.schema import events, log_state
+from monitor.database.schema import events, log_marks, log_state
 from monitor.errors import CursorError
 from monitor.events import Event
 
 IDS_A_QUERY = 500  # bound parameters in one statement; SQLite's limit was 999 for long
-PRUNE_BATCH = 5_000  # rows a transaction, so that ingest never waits long behind retention
+PRUNE_BATCH = 1_000  # rows a transaction, so that ingest never waits long behind retention
+MARK_EVERY = timedelta(hours=1)  # how exactly is known when a seq was written
 FILTERS = ("deployment", "type", "dag_id", "run_id", "task_id", "state", "asset")
 _CURSOR = re.compile(r"([0-9a-f]{1,32})-(\d{1,18})")
 
@@ -280,8 +281,24 @@ def prune(connection: Connection, before: datetime) -> int:
     upto = connection.execute(query).scalar_one_or_none()
     if upto is None:
         return 0
-    connection.execute(update(log_state).values(pruned_seq=upto))
-    return connection.execute(delete(events).where(events.c.seq <= upto)).rowcount
+    gone = connection.execute(delete(events).where(events.c.seq <= upto)).rowcount
+    connection.execute(update(log_state).values(pruned_seq=upto))  # last: ingest waits for this row
+    return gone
+
+
+def mark(connection: Connection, now: datetime, kept: datetime) -> None:
+    """Note how far the log has come, once in a while; of the marks before `kept` the last one is enough."""
+    last = connection.execute(select(func.max(log_marks.c.at))).scalar_one()
+    if last is None or now - last >= MARK_EVERY:
+        connection.execute(insert(log_marks).values(at=now, seq=state(connection).last_seq))
+    enough = select(func.max(log_marks.c.at)).where(log_marks.c.at <= kept).scalar_subquery()
+    connection.execute(delete(log_marks).where(log_marks.c.at < enough))
+
+
+def seq_by(connection: Connection, moment: datetime) -> int:
+    """Everything up to this seq was written before a moment; 0 where that is not known."""
+    query = select(func.max(log_marks.c.seq)).where(log_marks.c.at <= moment)
+    return connection.execute(query).scalar_one() or 0
 
 
 def conditions(connection: Connection, wanted: Filter, visible: Visible) -> list[ColumnElement[bool]]:

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -93,14 +94,14 @@ def _sealed(session: Session, secret: str) -> bytes:
     return nonce + _cipher(session.id, secret).encrypt(nonce, json.dumps(content).encode(), bound)
 
 
-def _opened(sealed: bytes, session_id: str, secret: str, expires: datetime) -> dict[str, object] | None:
+def _opened(sealed: bytes, session_id: str, secret: str, expires: datetime) -> dict[str, Any] | None:
     """None where it was sealed with another secret, or changed since."""
     nonce, rest = bytes(sealed[:NONCE_BYTES]), bytes(sealed[NONCE_BYTES:])
     try:
         content = _cipher(session_id, secret).decrypt(nonce, rest, _bound(session_id, expires))
     except InvalidTag:
         return None
-    opened: dict[str, object] = json.loads(content)
+    opened: dict[str, Any] = json.loads(content)
     return opened
 
 

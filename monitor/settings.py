@@ -31,8 +31,8 @@ from monitor.key_file import key_at
 
 SECRET_BYTES = range(24, 65)  # what Standard Webhooks asks of a symmetric secret
 SESSION_WARNING = (
-    "no WINDSOCK_SESSION_SECRET is set: each monitor on this database makes its own, so who signs in at one is a "
-    "stranger to the others, and a restart signs everybody out"
+    "no WINDSOCK_SESSION_SECRET is set: each monitor on this database makes its own, so who signs in at one "
+    "is a stranger to the others, and a restart signs everybody out"
 )
 SESSION_SECRET_SIGNS = 16  # a word of a sentence with spaces is none
 WORDS = Annotated[tuple[str, ...], NoDecode]
@@ -78,11 +78,15 @@ class Settings(BaseSettings):
     auth: Literal["airflow", "none"] = "airflow"
     session_secret: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Signs session cookies and the links in mails, and seals sessions; several while one is being replaced:
-    the first one signs, any verifies. The same in all monitors on one database. Unset: cookies by a new one at
-    each start, which signs everybody out, and links by one that is kept in the home (link.key)."""
+    the first one signs, any verifies. The same in all monitors on one database. Unset: cookies by a new one
+    at each start, which signs everybody out, and links by one that is kept in the home (link.key)."""
     trusted_proxies: WORDS = ()
     """Addresses and networks (CIDR) of reverse proxies: from them alone is X-Forwarded-For taken as true."""
     retention_days: float = Field(30, gt=0)
+    """How long the log keeps events: as far back as feeds can resume."""
+    ledger_retention_days: float = Field(90, gt=0)
+    """How long the rest is kept: runs and their tasks, incidents that are over, decisions, deliveries, the
+    journal of what was sent. What is shorter than retention_days counts as that."""
 
     airflow_url: str | None = None
     airflow_public_url: str | None = None
@@ -170,8 +174,8 @@ class Settings(BaseSettings):
         for secret in value:
             if len(secret.get_secret_value()) < SESSION_SECRET_SIGNS:
                 raise ValueError(
-                    f"a secret has fewer than {SESSION_SECRET_SIGNS} signs; several are separated by commas or "
-                    "white space. Write one of `openssl rand -hex 32`"
+                    f"a secret has fewer than {SESSION_SECRET_SIGNS} signs (commas and white space separate "
+                    "several); write one of `openssl rand -hex 32`"
                 )
         return value
 
@@ -267,6 +271,17 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{(self.home / 'windsock.db').absolute()}"
+
+    @property
+    def ledger_days(self) -> float:
+        """Never shorter than the log's: what the log tells of has to be known for as long, or it could be
+        told again."""
+        return max(self.ledger_retention_days, self.retention_days)
+
+    @property
+    def journal(self) -> Path:
+        """The folder of the journal of what was sent, which a restore reads."""
+        return self.home / "journal"
 
     @property
     def shares_database(self) -> bool:

@@ -25,8 +25,8 @@ MAX_KNOWN = 2_000  # sessions that are remembered, as rights.MAX_TOKENS
 class Sessions:
     """Every session of the database that was begun with one of these secrets.
 
-    `keys`: the first one signs and seals, any verifies. Where there is none, one is made for this process, and
-    its sessions end with it.
+    `keys`: the first one signs and seals, any verifies. Where there is none, one is made for this process,
+    and its sessions end with it.
     """
 
     def __init__(self, database: Database, clock: Clock, keys: Sequence[SecretStr]) -> None:
