@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -284,6 +285,17 @@ def prune(connection: Connection, before: datetime) -> int:
     gone = connection.execute(delete(events).where(events.c.seq <= upto)).rowcount
     connection.execute(update(log_state).values(pruned_seq=upto))  # last: ingest waits for this row
     return gone
+
+
+def last_received(connection: Connection) -> datetime | None:
+    """When the last event was logged; None where the log keeps none."""
+    query = select(events.c.received_at).order_by(events.c.seq.desc()).limit(1)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def begin_epoch(connection: Connection) -> None:
+    """It is another log from now on: no cursor of before leads into it."""
+    connection.execute(update(log_state).values(epoch=secrets.token_hex(EPOCH_BYTES)))
 
 
 def mark(connection: Connection, now: datetime, kept: datetime) -> None:

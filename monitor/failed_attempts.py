@@ -45,6 +45,10 @@ def forget(connection: Connection, now: datetime) -> int:
     return connection.execute(delete(table).where(table.c.ends_at <= now)).rowcount
 
 
+def forget_all(connection: Connection) -> None:
+    connection.execute(delete(table))
+
+
 def _count(insert: Any) -> Any:
     put = insert(table)
     new = put.excluded

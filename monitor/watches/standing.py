@@ -5,8 +5,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from monitor.database.schema import watch_findings
 from monitor.database import sweep
+from monitor.database.schema import watch_findings
 from monitor.watches.finding import Finding, Key, Open
 
 MAX_SUBJECT = 1_500  # characters, the column's
