@@ -17,6 +17,7 @@ from monitor.events import Event
 
 IDS_A_QUERY = 500  # bound parameters in one statement; SQLite's limit was 999 for long
 PRUNE_BATCH = 1_000  # rows a transaction, so that ingest never waits long behind retention
+EPOCH_BYTES = 4  # of which nobody has many
 MARK_EVERY = timedelta(hours=1)  # how exactly is known when a seq was written
 FILTERS = ("deployment", "type", "dag_id", "run_id", "task_id", "state", "asset")
 _CURSOR = re.compile(r"([0-9a-f]{1,32})-(\d{1,18})")

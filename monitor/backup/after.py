@@ -1,9 +1,9 @@
 """What has to follow when a backup has become the database, before a monitor runs on it.
 
 A new epoch: the log goes on from the backup's last number with other events, so a cursor from before the
-restore would silently skip or repeat; with another epoch it gets `event: reset`, for ever. What was told since
-the backup is taken from the journals. Whoever was signed in signs in again: a session that was ended since
-must not come back.
+restore would silently skip or repeat; with another epoch it gets `event: reset`, for ever. What was told
+since the backup is taken from the journals. Whoever was signed in signs in again: a session that was ended
+since must not come back.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from monitor.database import Database
 from monitor.outbox import Before, State, told_before
 
 BEFORE = timedelta(hours=1)
-"""How much of the journals is read from before the backup: clocks differ, and what is known twice is no harm."""
+"""How much of the journals is read from before the backup: clocks differ, and to know it twice is no harm."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Restored:
 
 
 def after_restore(database: Database, journals: Sequence[Path]) -> Restored:
-    """All of it, in one transaction. `journals`: folders, of each monitor that sent mails since the backup."""
+    """All of it, in one transaction. `journals`: folders, of each monitor that sent since the backup."""
     return database.write_now(lambda connection: _follow(connection, journals))
 
 

@@ -49,7 +49,7 @@ def _check_schema(source: Path) -> None:
         database.close()
     if found != needed:
         raise BackupError(
-            f"{source}: has schema {found or 'none'}, this release needs {needed}: run `windsock migrate` first"
+            f"{source}: has schema {found or 'none'}, not {needed}: run `windsock migrate` first"
         )
 
 

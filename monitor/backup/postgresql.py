@@ -1,4 +1,4 @@
-"""PostgreSQL's backups: by its own programs, pg_dump and pg_restore, which take a snapshot while monitors run.
+"""PostgreSQL's backups: by its own programs, pg_dump and pg_restore, which read one snapshot.
 
 The password goes to them in their environment, never as an argument: everybody on the machine sees those.
 """

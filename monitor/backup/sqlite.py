@@ -1,8 +1,8 @@
 """SQLite's backups: taken through its online backup API while a monitor runs, put back where none does.
 
-Odd on purpose: a backup is copied in one step. In several, SQLite begins anew whenever the monitor has written
-in between, and under load it would never end; in one, it reads one snapshot, and the writer goes on beside it
-(WAL).
+Odd on purpose: a backup is copied in one step. In several, SQLite begins anew whenever the monitor has
+written in between, and under load it would never end; in one, it reads one snapshot, and the writer goes on
+beside it (WAL).
 """
 
 import os

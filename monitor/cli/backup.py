@@ -130,5 +130,5 @@ def _tell(found: Restored) -> None:
         typer.echo(f"{len(found.settled)} deliveries that waited in the backup were among them")
     typer.echo(
         "start the monitor: it asks Airflow for what happened since. Everybody signs in anew. Silences, "
-        "acknowledgements, tokens and their revocation since the backup are lost: look at `windsock token list`"
+        "acknowledgements, tokens and their revocation since the backup are lost: see `windsock token list`"
     )
