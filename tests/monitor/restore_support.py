@@ -1,5 +1,5 @@
-"""A monitor at work, as a process of its own: an Airflow in which runs end, hooks that report most of them, and
-a mail server. To be backed up, killed and restored.
+"""A monitor at work, as a process of its own: an Airflow in which runs end, hooks that report most of them,
+and a mail server. To be backed up, killed and restored.
 """
 
 import json
@@ -25,7 +25,7 @@ TO = "ops@example.com"
 PAUSE = 0.01  # seconds between two runs' ends: about what SQLite, the mails and two cores take
 HOOK_IS_LOST = 5  # every so many: the reconciler alone tells of it
 SHARED = "shared"
-"""A DAG whose runs fail twice and then succeed, again and again: incidents, each with a mail of its end."""
+"""What DAGs are called of which two runs fail and then one succeeds: an incident, and a mail of its end."""
 
 
 class RealClock(FakeClock):
@@ -75,7 +75,8 @@ class Stage:
         """One more run ends in Airflow; its hook reports it, or does not."""
         number = len(self.ended)
         shared = number % 4
-        dag_id = SHARED if shared < 3 else f"{'ok' if number % 8 == 3 else 'bad'}_{number}"
+        alone = "ok" if number % 8 == 3 else "bad"
+        dag_id = f"{SHARED if shared < 3 else alone}_{number // 4}"
         state = "success" if shared == 2 or dag_id.startswith("ok") else "failed"
         row = run_row(f"run_{number}", utc_now(), state) | {"dag_id": dag_id}
         event = rest.run_event("local", row, utc_now())
@@ -84,7 +85,7 @@ class Stage:
         self.ended.append(event.id)
         if shared != 1:  # the second failure of an open incident is not mailed
             self.mailed.add(event.id)
-        if reported and (dag_id == SHARED or number % HOOK_IS_LOST):
+        if reported and (shared < 3 or number // 4 % HOOK_IS_LOST):
             told = json.loads(event.body)
             told["data"]["reported_by"] = "listener"
             body = json.dumps([told])
@@ -161,6 +162,7 @@ class Stage:
 @contextmanager
 def stage(tmp_path: Path, database_url: str = "") -> Iterator[Stage]:
     clock = RealClock()
+    tmp_path.mkdir(exist_ok=True)
     mail = SmtpServer(tmp_path).start()
     try:
         with serving(FakeAirflow(clock)) as fake:
