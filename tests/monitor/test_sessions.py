@@ -8,9 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import update
 
 from monitor import failed_attempts, sessions
 from monitor.database import Database
+from monitor.database.schema import sessions as table
 from monitor.failed_attempts import FAILURES, WINDOW_SECONDS
 from monitor.sessions import SESSION_SECONDS
 from monitor.settings import Settings
@@ -119,8 +121,8 @@ def test_the_database_alone_gives_no_session_away(database: Database) -> None:
     assert found(session.id, SECRET) == found(session.id, "another one", SECRET) == session
     assert found(session.id, "another one") is None
     assert found(sessions.hash_of(session.id), SECRET) is None
-    longer = {"at": NOW + timedelta(seconds=2 * SESSION_SECONDS)}
-    database.write_now(lambda c: c.execute(sessions.table.update().values(expires_at=longer["at"])))
+    longer = NOW + timedelta(seconds=2 * SESSION_SECONDS)
+    database.write_now(lambda c: c.execute(update(table).values(expires_at=longer)))
     assert found(session.id, SECRET) is None  # its end cannot be put off
 
 
