@@ -22,6 +22,7 @@ from monitor.delivery import Deliverer, Desk
 from monitor.delivery.budget import Budget
 from monitor.feed import Feeds
 from monitor.ingest import Ingest, Wakes
+from monitor.journal import Journal
 from monitor.links import Links
 from monitor.mailer.door import Door
 from monitor.mailer.mailbox import Mailbox
@@ -37,7 +38,7 @@ from monitor.replicas import Link, Listener, SharedTurns, by_turns, turns_of
 from monitor.retention import Retention
 from monitor.rules import Channel
 from monitor.rules.in_force import live_rules
-from monitor.settings import Settings
+from monitor.settings import SESSION_WARNING, Settings
 from monitor.telling import Telling
 from monitor.wake import Wake
 from monitor.watches import Watched, Watches
@@ -47,7 +48,6 @@ from monitor.web.health_reports import of_reconciler, of_turns
 from monitor.web.lineage import Lineage
 from monitor.web.routes import mount
 from monitor.web.services import Services
-from monitor.web.token_lookup import TokenLookup
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +101,8 @@ class Parts:
 def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -> Parts:
     """Raises SettingsError where the settings, or the rules file, cannot be used."""
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if settings.shares_database and settings.auth == "airflow" and not settings.session_secret:
+        logger.warning(SESSION_WARNING)
     database = _database(settings)
     metrics = Metrics()
     apis = AirflowApi.all_of(settings, clock)
@@ -125,7 +127,7 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
     ]
     mailbox = None if settings.smtp_host else Mailbox(settings.home / "mailbox", clock)
     feeds = Feeds(database, wakes.feed, metrics)
-    links = Links(settings.url, settings.link_key, clock)
+    links = Links(settings.url, settings.link_keys, clock)
     desk = Desk(
         *(database, apis, renderer, links, lambda: rules.current),
         budget=Budget(lambda: rules.current) if settings.smtp_host else None,
@@ -135,6 +137,7 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
         *(database, desk, _senders(settings, mailbox, clock), wakes.delivery, metrics, clock),
         host=settings.mail_host,
         log=ingest.log,
+        journal=Journal(settings.journal, clock, timedelta(days=settings.ledger_days)),
     )
     watches = partial(
         Watches,
@@ -143,7 +146,7 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
         *(partial(database.read, outbox.trouble), metrics, clock),
     )
     one_at_a_time: dict[str, Work] = {
-        "retention": Retention(database, settings.retention_days, clock).run,
+        "retention": Retention(database, settings.retention_days, clock, settings.ledger_days).run,
         "reminders": Reminders(database, engine, wakes.delivery, clock).run,
         **{f"reconciler {each.deployment}": each.run for each in reconcilers},
         "watches": lambda: watches().run(),
@@ -172,7 +175,7 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
         metrics=metrics,
         clock=clock,
         feeds=feeds,
-        gate=Gate(settings, apis, clock, TokenLookup(database, clock)),
+        gate=Gate(settings, apis, database, clock),
         links=links,
         rules=rules,
         renderer=renderer,

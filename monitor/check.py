@@ -20,7 +20,7 @@ from monitor.mailer import Unavailable
 from monitor.mailer.smtp import Server, SmtpMailer
 from monitor.rules import RulesError, default_config, load_config
 from monitor.rules.checks_receivers import CheckUrl
-from monitor.settings import AirflowSettings, Settings
+from monitor.settings import SESSION_WARNING, AirflowSettings, Settings
 
 REQUEST_SECONDS = (
     5.0  # a monitor on its own machine answers in milliseconds; behind a proxy in a second or two
@@ -45,6 +45,7 @@ async def check(
     load_config has them."""
     probes = (
         *(_database(settings), *_airflows(settings), _mail(settings), _port(settings), _ingest(settings)),
+        _sessions(settings),
         asyncio.to_thread(_rules, settings, environment or {}, check_url),
     )
     return list(await asyncio.gather(*probes))
@@ -73,6 +74,18 @@ def _look_at_database(settings: Settings) -> Finding:
         detail = f"{shown} has schema {found or 'none'}; this release has {wanted}"
         return Finding("database", False, detail, "Run `windsock migrate`, or start the monitor.")
     return Finding("database", True, f"{shown}, schema {found}")
+
+
+async def _sessions(settings: Settings) -> Finding:
+    if settings.auth == "none":
+        return Finding("sessions", True, "nobody signs in")
+    if settings.session_secret:
+        return Finding(
+            "sessions", True, f"{len(settings.session_secret)} secrets are set; the first one signs"
+        )
+    if settings.shares_database:
+        return Finding("sessions", False, SESSION_WARNING, "Set WINDSOCK_SESSION_SECRET to the same in each.")
+    return Finding("sessions", True, "no WINDSOCK_SESSION_SECRET is set: a restart signs everybody out")
 
 
 def _airflows(settings: Settings) -> list[Awaitable[Finding]]:

@@ -2,21 +2,24 @@
 
 import json
 import re
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, false, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, false, func, insert, or_, select, update
 
 from monitor.database.bulk import LookUp, Write, plain
-from monitor.database.schema import events, log_state
+from monitor.database.schema import events, log_marks, log_state
 from monitor.errors import CursorError
 from monitor.events import Event
 from monitor.rules.globs import WILD, matches_any
 
 IDS_A_QUERY = 500  # bound parameters in one statement; SQLite's limit was 999 for long
-PRUNE_BATCH = 5_000  # rows a transaction, so that ingest never waits long behind retention
+PRUNE_BATCH = 1_000  # rows a transaction, so that ingest never waits long behind retention
+EPOCH_BYTES = 4  # of which nobody has many
+MARK_EVERY = timedelta(hours=1)  # how exactly is known when a seq was written
 FILTERS = ("deployment", "type", "dag_id", "run_id", "task_id", "state", "asset")
 _CURSOR = re.compile(r"([0-9a-f]{1,32})-(\d{1,18})")
 
@@ -306,9 +309,36 @@ def prune(connection: Connection, before: datetime) -> int:
     upto = connection.execute(query).scalar_one_or_none()
     if upto is None:
         return 0
-    # Not back: another replica may have been at it a moment before.
+    gone = connection.execute(delete(events).where(events.c.seq <= upto)).rowcount
+    # Last: ingest waits for this row. Not back: another replica may have been at it a moment before.
     connection.execute(update(log_state).where(log_state.c.pruned_seq < upto).values(pruned_seq=upto))
-    return connection.execute(delete(events).where(events.c.seq <= upto)).rowcount
+    return gone
+
+
+def last_received(connection: Connection) -> datetime | None:
+    """When the last event was logged; None where the log keeps none."""
+    query = select(events.c.received_at).order_by(events.c.seq.desc()).limit(1)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def begin_epoch(connection: Connection) -> None:
+    """It is another log from now on: no cursor of before leads into it."""
+    connection.execute(update(log_state).values(epoch=secrets.token_hex(EPOCH_BYTES)))
+
+
+def mark(connection: Connection, now: datetime, kept: datetime) -> None:
+    """Note how far the log has come, once in a while; of the marks before `kept` the last one is enough."""
+    last = connection.execute(select(func.max(log_marks.c.at))).scalar_one()
+    if last is None or now - last >= MARK_EVERY:
+        connection.execute(insert(log_marks).values(at=now, seq=state(connection).last_seq))
+    enough = select(func.max(log_marks.c.at)).where(log_marks.c.at <= kept).scalar_subquery()
+    connection.execute(delete(log_marks).where(log_marks.c.at < enough))
+
+
+def seq_by(connection: Connection, moment: datetime) -> int:
+    """Everything up to this seq was written before a moment; 0 where that is not known."""
+    query = select(func.max(log_marks.c.seq)).where(log_marks.c.at <= moment)
+    return connection.execute(query).scalar_one() or 0
 
 
 def conditions(connection: Connection, wanted: Filter, visible: Visible) -> list[ColumnElement[bool]]:

@@ -5,6 +5,7 @@ mail programs and scanners follow every link that they find; a POST acts (web/li
 """
 
 import hashlib
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -45,12 +46,13 @@ class _Signer(TimestampSigner):
 
 
 class Links:
-    """Writes and reads links. `key` has to be the same in every monitor that serves the same people."""
+    """Writes and reads links. The first of the `keys` signs, any verifies; they have to be the same in every
+    monitor that serves the same people."""
 
-    def __init__(self, base_url: str, key: str, clock: Clock) -> None:
+    def __init__(self, base_url: str, keys: Sequence[str], clock: Clock) -> None:
         self._base_url = base_url
         # A salt of its own a purpose: a token of one is no token of another.
-        self._serializers = {purpose: _serializer(key, purpose, clock) for purpose in EXPIRY}
+        self._serializers = {purpose: _serializer(keys, purpose, clock) for purpose in EXPIRY}
 
     def silence(self, deployment: str, dag_id: str | None) -> str:
         """To silence a DAG, or a whole deployment."""
@@ -83,7 +85,8 @@ class Links:
         return LinkError("forged", "the link is cut short, changed, or signed with another key")
 
 
-def _serializer(key: str, purpose: str, clock: Clock) -> URLSafeTimedSerializer:
+def _serializer(keys: Sequence[str], purpose: str, clock: Clock) -> URLSafeTimedSerializer:
     # Signatures are compared in constant time by the library.
     settings = {"clock": clock, "digest_method": hashlib.sha256, "key_derivation": "hmac"}
-    return URLSafeTimedSerializer(key, salt=SALT + purpose, signer=_Signer, signer_kwargs=settings)
+    oldest_first = list(keys)[::-1]  # the library signs with the last
+    return URLSafeTimedSerializer(oldest_first, salt=SALT + purpose, signer=_Signer, signer_kwargs=settings)

@@ -1,40 +1,116 @@
-"""Forgets events by age, a batch at a time, so that ingest never waits long behind it."""
+"""Forgets by age, a batch at a time, so that ingest never waits long behind it: the log after days, the board
+and the ledger after months.
+
+Never forgotten: open incidents and who has heard of them, deliveries that wait, silences in force, findings
+and import errors that are so still, runs that have not ended; who unsubscribed, watermarks, DAGs.
+"""
 
 import asyncio
 import logging
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from functools import partial
 
-from monitor import event_log
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from monitor import board, event_log, failed_attempts, incidents, outbox, sessions, silences
 from monitor.clock import Clock
 from monitor.database import Database
+from monitor.database.sweep import Key, Swept
+from monitor.outbox import told_before
+from monitor.watches import standing
 
 LOOK_SECONDS = 3600  # events are kept for days; an hour more does no harm
+LEDGER_EVERY = timedelta(days=1)  # the board and the ledger are walked through from end to end
 PAUSE_SECONDS = 0.05  # between two batches: the writer's turn for whoever waits
+SLACK = timedelta(minutes=5)
+"""How much longer an event is kept than the reconciler looks back: a host's clock may be ahead of ours, and
+then an event is younger by its own time than by ours."""
+
+Sweep = Callable[[Connection, Key], Swept]
 
 logger = logging.getLogger(__name__)
 
 
 class Retention:
-    """Keeps `days` of the log. A cursor older than that gets an explicit reset."""
+    """Keeps `days` of the log, and `ledger_days` of the rest (None: for ever). A cursor older than what the
+    log keeps gets an explicit reset."""
 
-    def __init__(self, database: Database, days: float, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, days: float, clock: Clock, ledger_days: float | None = None
+    ) -> None:
         self._database = database
         self._age = timedelta(days=days)
+        self._ledger_age = None if ledger_days is None else timedelta(days=ledger_days)
         self._clock = clock
+        self._looked: datetime | None = None
 
     async def run(self) -> None:
-        """Look once an hour until cancelled."""
+        """Look once an hour until cancelled. A database that is away is asked again at the next look."""
         while True:
-            await self.forget()
+            try:
+                await self.look()
+            except SQLAlchemyError as error:
+                logger.warning("what is old is not forgotten at this look: %s", error)
             await asyncio.sleep(LOOK_SECONDS)
 
+    async def look(self) -> None:
+        await self.forget()
+        now = self._clock()
+        if self._looked is None or not self._looked <= now < self._looked + LEDGER_EVERY:
+            await self.forget_ledger()
+            self._looked = now
+
     async def forget(self) -> int:
-        """Forget everything that is old enough; answers how many events that was."""
-        before = self._clock() - self._age
+        """Forget every event that is old enough, and who is no more signed in; answers how many events."""
+        now = self._clock()
+        before = now - self._age - SLACK
+        await self._database.write(lambda connection: sessions.forget(connection, now))
+        await self._database.write(lambda connection: failed_attempts.forget(connection, now))
+        return await self._all("events", lambda connection, _: _prune(connection, before))
+
+    async def forget_ledger(self) -> dict[str, int]:
+        """Forget what else is old enough; answers how many rows, by what they are."""
+        now, age = self._clock(), self._ledger_age
+        if age is None:
+            return {}
+        before = now - age
+        await self._database.write(lambda connection: event_log.mark(connection, now, before))
+        upto = await self._database.read(lambda connection: event_log.seq_by(connection, before))
+        return {name: await self._all(name, sweep) for name, sweep in _sweeps(before, upto)}
+
+    async def _all(self, name: str, sweep: Sweep) -> int:
+        after: Key | None = ()
         forgotten = 0
-        while gone := await self._database.write(lambda connection: event_log.prune(connection, before)):
-            forgotten += gone
+        while after is not None:
+            swept = await self._database.write(partial(_at, sweep, after))
+            forgotten, after = forgotten + swept.gone, swept.after
             await asyncio.sleep(PAUSE_SECONDS)
         if forgotten:
-            logger.info("forgot %d events from before %s", forgotten, before.isoformat())
+            logger.info("forgot %d old rows: %s", forgotten, name)
         return forgotten
+
+
+def _at(sweep: Sweep, after: Key, connection: Connection) -> Swept:
+    return sweep(connection, after)
+
+
+def _prune(connection: Connection, before: datetime) -> Swept:
+    gone = event_log.prune(connection, before)
+    return Swept(gone, () if gone else None)
+
+
+def _sweeps(before: datetime, upto: int) -> Iterator[tuple[str, Sweep]]:
+    """In this order: a run before its tasks, which go with it; a notification while its incident is known."""
+    yield "runs", lambda connection, _: board.forget_runs(connection, upto)
+    yield "tasks", lambda connection, after: board.forget_tasks(connection, upto, after)
+    yield "tries", lambda connection, after: board.forget_tries(connection, upto, after)
+    yield "assets", lambda connection, _: board.forget_assets(connection, upto)
+    yield "import errors", lambda connection, after: board.forget_import_errors(connection, upto, after)
+    yield "notifications", lambda connection, after: outbox.forget(connection, before, after)
+    yield "decisions", lambda connection, after: outbox.forget_decisions(connection, before, after)
+    yield "incidents", lambda connection, _: incidents.forget(connection, before)
+    yield "silences", lambda connection, _: silences.forget(connection, before)
+    yield "findings", lambda connection, after: standing.forget(connection, before, after)
+    yield "told before", lambda connection, _: told_before.forget(connection, before)

@@ -34,6 +34,11 @@ SECRET_BYTES = range(24, 65)  # what Standard Webhooks asks of a symmetric secre
 HIDDEN = ("airflows", "database_url")
 HOST_NAME = 40  # of its characters, the last: PostgreSQL keeps 63 of a client's name
 DATABASES = ("sqlite", "postgresql", "postgresql+psycopg", "postgres")  # what an address begins with
+SESSION_WARNING = (
+    "no WINDSOCK_SESSION_SECRET is set: each monitor on this database makes its own, so who signs in at one "
+    "is a stranger to the others, and a restart signs everybody out"
+)
+SESSION_SECRET_SIGNS = 16  # a word of a sentence with spaces is none
 WORDS = Annotated[tuple[str, ...], NoDecode]
 """Several values in one variable, separated by commas or white space."""
 
@@ -79,12 +84,17 @@ class Settings(BaseSettings):
     ingest_secret: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """`whsec_` secrets that requests may be signed with; several while one is being replaced."""
     auth: Literal["airflow", "none"] = "airflow"
-    session_secret: SecretStr | None = None
-    """Signs session cookies and the links in mails. Unset: cookies by a new one at each start, which signs
-    everybody out, and links by one that is kept in the home (link.key)."""
+    session_secret: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Signs session cookies and the links in mails, and seals sessions; several while one is being replaced:
+    the first one signs, any verifies. The same in all monitors on one database. Unset: cookies by a new one
+    at each start, which signs everybody out, and links by one that is kept in the home (link.key)."""
     trusted_proxies: WORDS = ()
     """Addresses and networks (CIDR) of reverse proxies: from them alone is X-Forwarded-For taken as true."""
     retention_days: float = Field(30, gt=0)
+    """How long the log keeps events: as far back as feeds can resume."""
+    ledger_retention_days: float = Field(90, gt=0)
+    """How long the rest is kept: runs and their tasks, incidents that are over, decisions, deliveries, the
+    journal of what was sent. What is shorter than retention_days counts as that."""
 
     airflow_url: str | None = None
     airflow_public_url: str | None = None
@@ -136,7 +146,8 @@ class Settings(BaseSettings):
     """Where set: an SMTP server on the loopback address that files what it gets in the embedded mailbox."""
 
     @field_validator(
-        "notification_email_to", "notify_success", "ingest_secret", "trusted_proxies", mode="before"
+        *("notification_email_to", "notify_success", "ingest_secret", "session_secret", "trusted_proxies"),
+        mode="before",
     )
     @classmethod
     def _split(cls, value: Any) -> Any:
@@ -172,6 +183,17 @@ class Settings(BaseSettings):
     def _is_secret(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         for secret in value:
             check_secret(secret.get_secret_value())
+        return value
+
+    @field_validator("session_secret")
+    @classmethod
+    def _is_long(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for secret in value:
+            if len(secret.get_secret_value()) < SESSION_SECRET_SIGNS:
+                raise ValueError(
+                    f"a secret has fewer than {SESSION_SECRET_SIGNS} signs (commas and white space separate "
+                    "several); write one of `openssl rand -hex 32`"
+                )
         return value
 
     @field_validator("trusted_proxies")
@@ -273,19 +295,33 @@ class Settings(BaseSettings):
         return f"{socket.gethostname()[-HOST_NAME:]}:{self.port}"
 
     @property
+    def ledger_days(self) -> float:
+        """Never shorter than the log's: what the log tells of has to be known for as long, or it could be
+        told again."""
+        return max(self.ledger_retention_days, self.retention_days)
+
+    @property
+    def journal(self) -> Path:
+        """The folder of the journal of what was sent, which a restore reads."""
+        return self.home / "journal"
+
+    @property
+    def shares_database(self) -> bool:
+        """Whether other monitors may be on the same database."""
+        return not self.database.startswith("sqlite")
+
+    @property
     def url(self) -> str:
         return self.public_url or f"http://{self.host}:{self.port}"
 
     @property
-    def link_key(self) -> str:
-        """Signs the links in mails: the same after a restart, and in every replica that has the same
-        session_secret. Made at the first look where there is none. Raises SettingsError."""
-        if self.session_secret is None:
-            return key_at(self.home / "link.key")
-        secret = self.session_secret.get_secret_value().encode()
-        return hmac.new(
-            secret, b"windsock-links", hashlib.sha256
-        ).hexdigest()  # cookies have the secret itself
+    def link_keys(self) -> tuple[str, ...]:
+        """The first signs the links in mails, any verifies them: the same after a restart, and in every
+        replica that has the same session_secret. One is made at the first look where there is none; it counts
+        on when a session_secret is set later. Raises SettingsError."""
+        kept = self.home / "link.key"
+        own = (key_at(kept),) if not self.session_secret or kept.exists() else ()
+        return (*(_link_key(secret.get_secret_value()) for secret in self.session_secret), *own)
 
     @property
     def sender(self) -> str:
@@ -298,6 +334,10 @@ class Settings(BaseSettings):
     def mail_host(self) -> str:
         """The right side of Message-IDs: the sender's domain."""
         return parseaddr(self.sender)[1].rpartition("@")[2]
+
+
+def _link_key(secret: str) -> str:
+    return hmac.new(secret.encode(), b"windsock-links", hashlib.sha256).hexdigest()  # cookies have itself
 
 
 def _without_slash(address: str | None) -> str | None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
 
 from monitor.database.schema import silences as table
+from monitor.database.sweep import Swept, oldest
 from monitor.event_log import Visible, readable
 from monitor.rules import Facts, Match, mismatch
 
@@ -117,6 +118,11 @@ _ACTIVE = (
     .where(table.c.starts_at <= bindparam("now"), table.c.ends_at > bindparam("now"))
     .order_by(table.c.ends_at.desc())
 )
+
+
+def forget(connection: Connection, before: datetime) -> Swept:
+    """Those that ended before a moment."""
+    return oldest(connection, table, table.c.ends_at, table.c.ends_at < before)
 
 
 def _only(globs: tuple[str, ...]) -> str | None:

@@ -118,7 +118,7 @@ class Side:
         self.sender = Timed(mailer)
         desk = Desk(
             *(self.database, {}, Renderer(SENDER, "http://monitor", {}, utc_now)),
-            *(Links("http://monitor", "a key", utc_now), lambda: rules, Budget(lambda: rules)),
+            *(Links("http://monitor", ["a key"], utc_now), lambda: rules, Budget(lambda: rules)),
             confirm_grace=timedelta(seconds=300),
         )
         if written:

@@ -23,6 +23,13 @@ from monitor.board.dags import (
     update_dags,
 )
 from monitor.board.facts import facts_of, facts_of_all
+from monitor.board.forget import (
+    forget_assets,
+    forget_import_errors,
+    forget_runs,
+    forget_tasks,
+    forget_tries,
+)
 from monitor.board.history import begun, latest, lengths, updated_assets
 from monitor.board.last_words import LastWord, is_end, last_words
 from monitor.board.lists import RunName, asset_list, run, runs, tasks
@@ -78,6 +85,11 @@ __all__ = [
     "facts_of",
     "facts_of_all",
     "first_failure",
+    "forget_assets",
+    "forget_import_errors",
+    "forget_runs",
+    "forget_tasks",
+    "forget_tries",
     "gaps",
     "is_end",
     "known_dags",

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Dialect,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -402,4 +403,50 @@ tokens = Table(
     Column("revoked_at", UtcDateTime),
     Index(None, "created_by"),
     sqlite_autoincrement=True,  # a forgotten token's number, which stands in logs, is never another's
+)
+
+# sessions.py: who is signed in; of the cookie's id only its hash, and the rest sealed with a key that the
+# database does not hold
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("hash", String(64), primary_key=True),  # SHA-256 of the id, in hexadecimal
+    Column("owner", Text, nullable=False),  # the Airflow user, as tokens.created_by
+    Column("sealed", LargeBinary, nullable=False),  # the user's name, Airflow tokens and CSRF token
+    Column("expires_at", UtcDateTime, nullable=False),
+    Index(None, "expires_at"),
+    Index(None, "owner"),
+)
+
+# failed_attempts.py: wrong passwords and tokens, counted by name in windows
+failed_attempts = Table(
+    "failed_attempts",
+    metadata,
+    Column("hash", String(64), primary_key=True),  # SHA-256 of who or where from: nobody's name is kept
+    Column("number", Integer, nullable=False),
+    Column("began_at", UtcDateTime, nullable=False),
+    Column("ends_at", UtcDateTime, nullable=False),  # then it counts anew
+    Index(None, "ends_at"),
+)
+
+# event_log.py: how far the log had come at which moment: of what has a seq and no time, how old it is, also
+# when the event itself is forgotten
+log_marks = Table(
+    "log_marks",
+    metadata,
+    Column("at", UtcDateTime, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+)
+
+# outbox/told_before.py: after a restore, what was told since the backup was taken: one row an event, rule,
+# channel and recipient
+told_before = Table(
+    "told_before",
+    metadata,
+    Column("key", String(32), primary_key=True),
+    Column("state", String(20), nullable=False),  # sent, uncertain
+    Column("at", UtcDateTime, nullable=False),
+    Column("message_id", String(250), nullable=False),
+    Column("subject", Text),
+    Index(None, "at"),
 )

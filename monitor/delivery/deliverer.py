@@ -16,6 +16,7 @@ from monitor.delivery.line import Line
 from monitor.delivery.news import Log, News
 from monitor.delivery.office import Office
 from monitor.delivery.retry import Jitter
+from monitor.journal import Journal
 from monitor.metrics import Metrics
 from monitor.rules import Channel
 from monitor.wake import Wake
@@ -41,11 +42,13 @@ class Deliverer:
         host: str,
         log: Log | None = None,
         jitter: Jitter = _random,
+        journal: Journal | None = None,
     ) -> None:
-        """`host`: the right side of a digest's Message-ID. `log`: ingest's door for events of deliveries."""
+        """`host`: the right side of a digest's Message-ID. `log`: ingest's door for events of deliveries.
+        `journal`: keeps what was sent for a database that is restored from a backup."""
         self._database = database
         self._metrics = metrics
-        office = Office(database, desk, wake, metrics, clock, News(log), host, jitter)
+        office = Office(database, desk, wake, metrics, clock, News(log), host, jitter, journal)
         self._lines = {channel: Line(channel, sender, office) for channel, sender in senders.items()}
 
     async def run(self) -> None:

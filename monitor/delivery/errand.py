@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,6 +18,7 @@ from monitor.delivery.news import Committed
 from monitor.delivery.office import Office
 from monitor.delivery.pauses import Pauses, Trouble
 from monitor.delivery.results import again, of_error, of_receipt
+from monitor.journal import HANDED, NOT_TAKEN, SENT, Line
 from monitor.mailer import SendError, Uncertain
 from monitor.outbox import Delivery, LeaseLost, Outcome, State
 
@@ -88,10 +90,23 @@ class Errand:
     async def _sent(self, delivery: Delivery, ready: Ready) -> Outcome:
         now = self._now()
         # Again where the database went under it: noted and not sent, it would be uncertain for nothing.
-        await _tries()(
-            self._office.clerk.write,
-            lambda connection: outbox.hand_over(connection, delivery, now, ready.subject),
+        keys: list[str] = await _tries()(
+            self._office.clerk.write, partial(_hand_over, delivery, now, ready.subject)
         )
+        journal = self._office.journal
+        if journal is None:
+            return await self._answered(delivery, ready)
+        try:
+            await journal.note(Line(now, HANDED, delivery.message_id, tuple(keys), ready.subject))
+        except OSError as error:
+            return self._again(delivery, f"not sent: the journal cannot be written: {error}")
+        outcome = await self._answered(delivery, ready)
+        if outcome.state is not State.UNCERTAIN:
+            what = SENT if outcome.state is State.SENT else NOT_TAKEN
+            journal.jot(Line(self._now(), what, delivery.message_id))
+        return outcome
+
+    async def _answered(self, delivery: Delivery, ready: Ready) -> Outcome:
         try:
             receipt = await self._sender.send(ready.parcel)
         except SendError as error:
@@ -138,6 +153,12 @@ class Errand:
 
     def _now(self) -> datetime:
         return self._office.clock()
+
+
+def _hand_over(delivery: Delivery, now: datetime, subject: str, connection: Connection) -> list[str]:
+    """Answers the keys of what it tells of."""
+    outbox.hand_over(connection, delivery, now, subject)
+    return outbox.keys_of(connection, delivery)
 
 
 def _tries() -> AsyncRetrying:

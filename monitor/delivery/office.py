@@ -8,6 +8,7 @@ from monitor.delivery.clerk import Clerk
 from monitor.delivery.desk import Desk
 from monitor.delivery.news import News
 from monitor.delivery.retry import Jitter
+from monitor.journal import Journal
 from monitor.metrics import Metrics
 from monitor.outbox import Delivery, State
 from monitor.wake import Wake
@@ -24,6 +25,8 @@ class Office:
     host: str
     """The right side of Message-IDs."""
     jitter: Jitter
+    journal: Journal | None = None
+    """None: nobody could tell after a restore what was sent."""
     clerk: Clerk = field(init=False)
 
     def __post_init__(self) -> None:

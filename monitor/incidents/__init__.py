@@ -1,6 +1,7 @@
 """What is wrong, since when, and until when: a function of the log, whatever the rules are."""
 
 from monitor.incidents.course import Change, Course, Open, apply
+from monitor.incidents.forget import forget
 from monitor.incidents.signals import Meaning, Signal, concerned, signal_of
 from monitor.incidents.store import (
     CLOSED,
@@ -33,6 +34,7 @@ __all__ = [
     "concerned",
     "find",
     "find_all",
+    "forget",
     "mark_flapping",
     "open_ones",
     "page",

@@ -16,6 +16,7 @@ from monitor import incidents, outbox
 from monitor.events import Event
 from monitor.incidents import Change, Course, Incident
 from monitor.metrics import Metrics
+from monitor.notify.before import MOMENT, Choose, before, known_again, tells
 from monitor.notify.case import Case, decision, undecided
 from monitor.notify.flapping import flapping
 from monitor.notify.group import due_at, group_key, may_join
@@ -28,10 +29,7 @@ from monitor.telling import Telling
 
 Logged = tuple[int, Event]
 """An event that has just been logged, and its seq before it."""
-Choose = Callable[[Rule, Kind, str], str]
-"""The template's name for a rule, a kind and an event's type."""
 TASKS = "airflow.task_instance."
-MOMENT = "%Y-%m-%d %H:%M:%S"
 
 logger = logging.getLogger(__name__)
 
@@ -163,9 +161,15 @@ class Engine:
     ) -> Decision:
         connection, incident = case.connection, case.change.incident
         key = group_key(rule, kind, case.facts, targets)
+        if told := before(case, rule, kind, targets):
+            known = known_again(case, rule, kind, key, self._choose, told, self._host)
+            targets = [target for target in targets if target not in told]
+            if not targets:
+                return known
+            outbox.note(connection, [known])
         waiting = outbox.open_group(connection, rule.name, key)
         if waiting is not None and may_join(kind, waiting, case.now):
-            _tells(connection, waiting.id, incident)
+            tells(connection, waiting.id, incident)
             reason = f"{because}; told with notification {waiting.id}, due {waiting.due_at:{MOMENT}} UTC"
             return decision(case, rule, Verdict(kind, reason), outbox.GROUPED, waiting.id)
         due = due_at(connection, rules, rule, kind, key, case.now)
@@ -174,7 +178,7 @@ class Engine:
         word = Word(rule.name, kind, template, key, incident_id, because, due)
         about = About.of(case.seq, case.event)
         made = outbox.put(connection, about, word, targets, case.now, self._host)
-        _tells(connection, made.id, incident)
+        tells(connection, made.id, incident)
         if kind is Kind.RECOVERED:
             self._gather(case, rule, targets, made.id)
         later = f"; due {due:{MOMENT}} UTC" if due > case.now else ""
@@ -224,8 +228,3 @@ def _is_known(case: Case, rule: Rule, targets: Sequence[Target]) -> bool:
 
 def _hears(connection: Connection, incident: Incident, rule: Rule, target: Target) -> bool:
     return outbox.hears(connection, incident.id, rule.name, target)
-
-
-def _tells(connection: Connection, notification_id: int, incident: Incident | None) -> None:
-    if incident is not None:
-        outbox.tells_of(connection, notification_id, incident.id)

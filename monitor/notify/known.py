@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from monitor import board, incidents, silences, unsubscribed
 from monitor.events import Event
 from monitor.origins import origin_of
+from monitor.outbox import told_before
 from monitor.rules import Channel, Facts, Rules, Target
 from monitor.rules.model import Rule
 from monitor.silences import Silence
@@ -49,6 +50,11 @@ class Known:
     @cached_property
     def _silences(self) -> list[Silence]:
         return silences.active(self.connection, self.now)
+
+    @cached_property
+    def is_restored(self) -> bool:
+        """Whether events may have been told before that the database does not know to be told."""
+        return told_before.any_at_all(self.connection)
 
     def is_unsubscribed(self, rule: Rule, target: Target) -> bool:
         if target.channel is not Channel.EMAIL:

@@ -20,7 +20,8 @@ from monitor.database.schema import dags, log_state, metadata
 from monitor.event_log import Logged
 from monitor.events import parse_event
 from monitor.metrics import Metrics
-from monitor.notify.engine import Choose, Engine
+from monitor.notify.before import Choose
+from monitor.notify.engine import Engine
 from monitor.outbox import Delivery, Outcome, State, Wanted
 from monitor.rules import Channel, Rules
 from monitor.telling import Telling

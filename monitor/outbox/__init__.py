@@ -15,6 +15,7 @@ from monitor.outbox.decisions import (
     note,
     suppressed,
 )
+from monitor.outbox.forget import forget, forget_decisions
 from monitor.outbox.kinds import Kind
 from monitor.outbox.pages import Wanted, attempts, counts, deliveries, find, waiting
 from monitor.outbox.put import (
@@ -42,6 +43,7 @@ from monitor.outbox.queue import (
 from monitor.outbox.record import Attempt, Decision, Delivery, Notification, Outcome
 from monitor.outbox.state import ALLOWED, State, TransitionError
 from monitor.outbox.thread import Thread, hears, last_told, tells_of, threads
+from monitor.outbox.told_before import Before, keys_of
 from monitor.outbox.trouble import Trouble, trouble
 
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "TOLD",
     "About",
     "Attempt",
+    "Before",
     "Decision",
     "Delivery",
     "Kind",
@@ -75,9 +78,12 @@ __all__ = [
     "event_seqs",
     "event_seqs_of",
     "find",
+    "forget",
+    "forget_decisions",
     "frees_at",
     "hand_over",
     "hears",
+    "keys_of",
     "last_of_group",
     "last_told",
     "move",

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from monitor import event_log, last_word
+from monitor import board, event_log, last_word
 from monitor.airflow_api import Page
 from monitor.clock import Clock
 from monitor.database import Database
@@ -93,6 +93,7 @@ class Filling:
     ) -> list[Event]:
         source = f"/airflow/{self._deployment}"
         lacking = event_log.missing(connection, source, events)
+        lacking -= self._told_and_forgotten(connection, [events[event_id] for event_id in lacking])
         forgotten = {event_id for event_id in lacking if self._is_forgotten(events[event_id])}
         new = [event for event_id, event in events.items() if event_id in lacking - forgotten]
         known = {event_id: event for event_id, event in events.items() if event_id not in lacking}
@@ -101,6 +102,17 @@ class Filling:
         changed = last_word.contradictions(connection, source, old, settled_before)
         self._pass_over(list(old.values()), len(old) - len(changed))
         return [*new, *again, *changed]
+
+    def _told_and_forgotten(self, connection: Connection, events: Sequence[Event]) -> set[str]:
+        """Which ends without a time of their own the board knows although the log lacks them: they were told,
+        and the log has forgotten it. Their time is that of each look, so their age does not tell."""
+        timeless = [event for event in events if board.is_end(event) and event.get("end_date") is None]
+        words = board.last_words(connection, timeless) if timeless else {}
+        return {
+            event.id
+            for event in timeless
+            if event.id in words and words[event.id].state == event.get("state")
+        }
 
     def _is_forgotten(self, event: Event) -> bool:
         """Whether it is older than what the log keeps. Then it was told, or is from before the first start:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
+from monitor.database import sweep
 from monitor.database.schema import watch_findings
 from monitor.watches.finding import Finding, Key, Open
 
@@ -48,3 +49,8 @@ def end_all(connection: Connection, deployment: str, keys: Collection[Key], now:
     if keys:
         ended = update(watch_findings).where(_HERE).values(ended_at=now)
         connection.execute(ended, _places(deployment, keys))
+
+
+def forget(connection: Connection, before: datetime, after: sweep.Key) -> sweep.Swept:
+    """Those that were over before a moment."""
+    return sweep.walk(connection, watch_findings, after, watch_findings.c.ended_at < before)

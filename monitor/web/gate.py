@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from monitor.clock import Clock
+from monitor.database import Database
 from monitor.errors import AirflowError, AirflowRefused
 from monitor.event_log import Visible
 from monitor.settings import Settings
@@ -83,15 +84,19 @@ class Gate:
     """Knows who asks. `airflows` sign people in; they are not asked where sign-in is off."""
 
     def __init__(
-        self, settings: Settings, airflows: Mapping[str, SignInApi], clock: Clock, tokens: TokenLookup
+        self,
+        settings: Settings,
+        airflows: Mapping[str, SignInApi],
+        database: Database,
+        clock: Clock,
     ) -> None:
         self.open = settings.auth == "none"
         self.secure_cookie = settings.url.startswith("https://")
-        self._sessions = Sessions(clock, settings.session_secret)
-        self._throttle = Throttle(clock)
+        self._sessions = Sessions(database, clock, settings.session_secret)
+        self._throttle = Throttle(database, clock)
         self._clock = clock
         self._first = settings.deployment
-        self.tokens = tokens
+        self.tokens = TokenLookup(database, clock)
         self._rights = Rights(airflows, clock) if airflows else None
 
     async def sign_in(self, user: str, password: str, address: str) -> str:
@@ -100,16 +105,16 @@ class Gate:
         Raises AirflowRefused, AirflowError, TooManyFailures.
         """
         names = (f"user {user.casefold()}", f"address {address}")
-        self._brake(*names)
+        await self._brake(*names)
         if self._rights is None:
             raise AirflowRefused("no Airflow is configured: set WINDSOCK_AIRFLOW_URL")
         try:
             airflow_tokens = await self._rights.sign_in(user, password)
         except AirflowRefused:
-            self._throttle.fail(*names)
+            await self._throttle.fail(*names)
             raise
         await self._narrow(self._rights, user, airflow_tokens)
-        return self._sessions.begin(user, airflow_tokens)
+        return await self._sessions.begin(user, airflow_tokens)
 
     async def _narrow(self, rights: Rights, user: str, airflow_tokens: Mapping[str, str]) -> None:
         """What the user may read no more, the user's Windsock tokens do not read either."""
@@ -137,16 +142,17 @@ class Gate:
         Airflow itself, a silence of many DAGs. None, everything, for who may read every DAG."""
         return None if await self.reads_every_dag(reader) else reader.visible
 
-    def sign_out(self, cookie: str | None) -> None:
-        if session := self._sessions.find(cookie or ""):
-            self._sessions.end(session)
+    async def sign_out(self, cookie: str | None) -> None:
+        """At every monitor on this database: here at once."""
+        if session := await self._sessions.find(cookie or ""):
+            await self._sessions.end(session)
 
     async def session_reader(self, cookie: str) -> Reader:
         """Who a cookie stands for. Raises NotSignedIn, AirflowError."""
-        session = self._live(cookie)
+        session = await self._live(cookie)
 
         async def rights() -> Visible:
-            return await self._readable(self._live(cookie))
+            return await self._readable(await self._live(cookie))
 
         user = session.user
         return Reader(await self._readable(session), rights, user, session.csrf, user, owner=owner_of(user))
@@ -156,7 +162,7 @@ class Gate:
         if token.startswith(PREFIX):
             return await self._token_reader(token, address)
         name = f"tokens from {address}"
-        self._brake(name)
+        await self._brake(name)
 
         async def rights() -> Visible:
             if self._rights is None:
@@ -164,7 +170,7 @@ class Gate:
             try:
                 return await self._rights.of({self._first: token})
             except AirflowRefused as refused:
-                self._throttle.fail(name)
+                await self._throttle.fail(name)
                 raise NotSignedIn(f"Airflow refuses this bearer token: {refused}") from None
 
         return Reader(await rights(), rights, name=BEARER_NAME, is_nameless=True)
@@ -179,8 +185,8 @@ class Gate:
             return await self._token(secret)
         except NotSignedIn:
             name = f"windsock tokens from {address}"
-            self._brake(name)
-            self._throttle.fail(name)
+            await self._brake(name)
+            await self._throttle.fail(name)
             raise
 
     async def _token(self, secret: str) -> Token:
@@ -201,12 +207,12 @@ class Gate:
             token.dags, rights, name=f"token {token.name!r}{whose}", owner=token.created_by, token=token
         )
 
-    def _brake(self, *names: str) -> None:
-        if seconds := self._throttle.wait(*names):
+    async def _brake(self, *names: str) -> None:
+        if seconds := await self._throttle.wait(*names):
             raise TooManyFailures(seconds)
 
-    def _live(self, cookie: str) -> Session:
-        session = self._sessions.find(cookie)
+    async def _live(self, cookie: str) -> Session:
+        session = await self._sessions.find(cookie)
         if session is None:
             raise NotSignedIn("the session has ended; sign in again")
         return session
@@ -217,5 +223,5 @@ class Gate:
         try:
             return await self._rights.of(session.tokens)
         except AirflowRefused:
-            self._sessions.end(session)
+            await self._sessions.end(session)
             raise NotSignedIn("Airflow no longer accepts this session; sign in again") from None

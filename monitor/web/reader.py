@@ -5,6 +5,7 @@ import re
 from typing import Annotated
 
 from fastapi import Depends, Request
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from monitor.errors import AirflowError
@@ -85,7 +86,7 @@ async def _page_reader(request: Request, here: Here) -> Reader:
 async def _anyone(request: Request, here: Here) -> Reader | None:
     try:
         return await identify(request, here)
-    except (NotSignedIn, HTTPException):
+    except (NotSignedIn, HTTPException, SQLAlchemyError):  # nobody is known while the database is away
         return None
 
 

@@ -70,7 +70,7 @@ async def login(
         )
     except TooManyFailures as many:
         return _form(request, here, target, 429, f"Too many failed attempts. Try again in {many.seconds} s.")
-    here.gate.sign_out(request.cookies.get(COOKIE))  # whose it was: that session is not left behind
+    await here.gate.sign_out(request.cookies.get(COOKIE))  # whose it was: that session is not left behind
     answer = redirect(request, target)
     _set_cookie(here, answer, COOKIE, cookie, SESSION_SECONDS, at(request) + "/")
     answer.delete_cookie(FORM_COOKIE, path=at(request) + "/login")
@@ -80,7 +80,7 @@ async def login(
 @router.post("/logout")
 async def logout(request: Request, here: Here, reader: PageReader) -> Response:
     await require_csrf(request, reader)
-    here.gate.sign_out(request.cookies.get(COOKIE))
+    await here.gate.sign_out(request.cookies.get(COOKIE))
     here.feeds.rights_changed()
     answer = redirect(request, "/login")
     answer.delete_cookie(COOKIE, path=at(request) + "/")

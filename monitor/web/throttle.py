@@ -1,40 +1,25 @@
-"""A brake on guessing passwords and tokens."""
+"""A brake on guessing passwords and tokens, which holds at every monitor on the same database."""
 
-import math
-from collections import OrderedDict
-from datetime import datetime
-
+from monitor import failed_attempts
 from monitor.clock import Clock
+from monitor.database import Database
+from monitor.failed_attempts import FAILURES, MAX_NAMES, WINDOW_SECONDS
 
-FAILURES = 10  # for one name (a user, or an address) in a window; then it has to wait
-WINDOW_SECONDS = 300
-MAX_NAMES = 10_000  # that are counted; the oldest are forgotten, so memory stays bounded
+__all__ = ["FAILURES", "MAX_NAMES", "WINDOW_SECONDS", "Throttle"]
 
 
 class Throttle:
     """Counts failures by name, in windows that begin with the first failure."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
         self._clock = clock
-        self._failures: OrderedDict[str, tuple[datetime, int]] = OrderedDict()
 
-    def wait(self, *names: str) -> int:
+    async def wait(self, *names: str) -> int:
         """Seconds until these names may try again; 0: now."""
-        return max(self._left(name) for name in names)
+        now = self._clock()
+        return await self._database.read(lambda connection: failed_attempts.wait(connection, names, now))
 
-    def fail(self, *names: str) -> None:
-        for name in names:
-            began, count = self._failures.get(name, (self._clock(), 0))
-            if self._age(began) >= WINDOW_SECONDS:
-                began, count = self._clock(), 0
-            self._failures[name] = (began, count + 1)
-        while len(self._failures) > MAX_NAMES:
-            self._failures.popitem(last=False)
-
-    def _left(self, name: str) -> int:
-        began, count = self._failures.get(name, (self._clock(), 0))
-        left = WINDOW_SECONDS - self._age(began)
-        return math.ceil(left) if count >= FAILURES and left > 0 else 0
-
-    def _age(self, moment: datetime) -> float:
-        return (self._clock() - moment).total_seconds()
+    async def fail(self, *names: str) -> None:
+        now = self._clock()
+        await self._database.write(lambda connection: failed_attempts.fail(connection, names, now))

@@ -107,7 +107,7 @@ class Office:
         )
         self.news: list[Event] = []
         renderer = Renderer("windsock@example.com", "http://monitor", {"local": "http://airflow"}, clock)
-        links = Links("http://monitor", "a key", clock)
+        links = Links("http://monitor", ["a key"], clock)
         budget = Budget(lambda: self.town.rules) if is_counted else None
         apis = {"local": airflow} if airflow else {}
         desk = Desk(database, apis, renderer, links, lambda: self.town.rules, budget, GRACE)

@@ -67,7 +67,7 @@ def mail_settings(mail: smtp_server.SmtpServer, password: str = smtp_server.PASS
 def test_before_the_first_start_nothing_is_wrong_and_nothing_is_made(free: Settings) -> None:
     findings = look(free)
 
-    assert list(findings) == ["database", "airflow", "mail", "port", "ingest", "rules"]
+    assert list(findings) == ["database", "airflow", "mail", "port", "ingest", "sessions", "rules"]
     assert all(finding.ok and not finding.remedy for finding in findings.values()), findings
     assert "first start" in findings["database"].detail
     assert "free" in findings["port"].detail

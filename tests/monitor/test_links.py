@@ -21,7 +21,7 @@ BASE = "https://windsock.example"
 
 @pytest.fixture
 def links(clock: FakeClock) -> Links:
-    return Links(BASE, "a key", clock)
+    return Links(BASE, ["a key"], clock)
 
 
 def written(links: Links) -> dict[str, str]:
@@ -71,7 +71,7 @@ def test_a_link_is_for_one_purpose_alone(links: Links, clock: FakeClock, purpose
 
 def test_what_was_not_signed_here_is_refused(links: Links, clock: FakeClock) -> None:
     token = written(links)[SILENCE]
-    other = Links(BASE, "another key", clock).silence("local", "etl").rpartition("/")[2]
+    other = Links(BASE, ["another key"], clock).silence("local", "etl").rpartition("/")[2]
     content, moment, signature = token.split(".")
     again = written(links)[UNSUBSCRIBE].split(".")[0]
     for forged in (
@@ -90,19 +90,36 @@ def test_what_was_not_signed_here_is_refused(links: Links, clock: FakeClock) -> 
 
 
 def test_a_key_outlives_the_process(settings: Settings, clock: FakeClock) -> None:
-    token = Links(BASE, settings.link_key, clock).acknowledge(1).rpartition("/")[2]
-    assert Links(BASE, settings.link_key, clock).read(ACKNOWLEDGE, token)
+    token = Links(BASE, settings.link_keys, clock).acknowledge(1).rpartition("/")[2]
+    assert Links(BASE, settings.link_keys, clock).read(ACKNOWLEDGE, token)
     file = settings.home / "link.key"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert sorted(settings.home.iterdir()) == [file]
 
 
 def test_a_key_of_the_session_secret(settings: Settings) -> None:
-    first = settings.model_copy(update={"session_secret": SecretStr("s" * 40)})
-    second = settings.model_copy(update={"session_secret": SecretStr("t" * 40)})
-    assert first.link_key == first.model_copy(update={"home": settings.home / "other"}).link_key
-    assert len({first.link_key, second.link_key, "s" * 40}) == 3
+    first = settings.model_copy(update={"session_secret": (SecretStr("s" * 40),)})
+    second = settings.model_copy(update={"session_secret": (SecretStr("t" * 40),)})
+    assert first.link_keys == first.model_copy(update={"home": settings.home / "other"}).link_keys
+    assert len({*first.link_keys, *second.link_keys, "s" * 40}) == 3
     assert not (settings.home / "link.key").exists()
+
+
+def test_links_outlive_the_secret_that_signed_them_while_both_are_named(
+    settings: Settings, clock: FakeClock
+) -> None:
+    def links(*secrets: str) -> Links:
+        keys = settings.model_copy(update={"session_secret": tuple(map(SecretStr, secrets))}).link_keys
+        return Links(BASE, keys, clock)
+
+    of_the_home, of_old = links().acknowledge(1), links("old" * 10).acknowledge(2)
+    both = links("new" * 10, "old" * 10)
+    assert both.read(ACKNOWLEDGE, of_the_home.rpartition("/")[2])["incident_id"] == 1
+    assert both.read(ACKNOWLEDGE, of_old.rpartition("/")[2])["incident_id"] == 2
+    of_new = both.acknowledge(3).rpartition("/")[2]
+    assert links("new" * 10).read(ACKNOWLEDGE, of_new)["incident_id"] == 3
+    with pytest.raises(LinkError):
+        links("new" * 10).read(ACKNOWLEDGE, of_old.rpartition("/")[2])
 
 
 def test_a_key_that_others_can_read_is_closed_to_them(

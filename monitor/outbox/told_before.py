@@ -1,0 +1,179 @@
+"""What was told since the backup that was restored: a restored database does not know it, the journals of the
+monitors do (monitor/journal.py). Only this module names its table.
+
+A mail is known again by what it told, not by its number: the reconciler fills in the events since the backup,
+in another order, and other deliveries get the numbers. So there is a key of each event that a mail told of,
+with the rule, the channel and the recipient. What was told is put into the ledger as sent, with its first
+Message-ID, so that what follows it is in the same thread, and is sent to nobody.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from monitor.database.bulk import LookUp
+from monitor.database.schema import decisions, deliveries, delivery_attempts
+from monitor.database.schema import told_before as table
+from monitor.database.sweep import Swept, oldest
+from monitor.events import Event
+from monitor.events.identity import digest
+from monitor.outbox.kinds import Kind
+from monitor.outbox.put import About, Word, put, seal
+from monitor.outbox.queue import REQUEUED
+from monitor.outbox.record import Delivery, Notification
+from monitor.outbox.state import State
+from monitor.outbox.thread import ON_THEIR_WAY
+from monitor.rules.targets import Target
+
+CLOCKS = timedelta(seconds=30)  # by which the clocks of two monitors may differ
+NUMBERED = "delivery:"
+"""How the ids of events about deliveries begin: their numbers are given anew after a restore, so nothing is
+known again by them."""
+
+
+@dataclass(frozen=True)
+class Before:
+    """When something was told, and how sure that is."""
+
+    state: State
+    at: datetime
+    message_id: str
+    subject: str | None
+
+    @property
+    def reason(self) -> str:
+        """For people."""
+        moment = f"{self.at:%Y-%m-%d %H:%M:%S} UTC, before the database was restored"
+        if self.state is State.SENT:
+            return f"sent on {moment}: the journal has it"
+        return f"uncertain: handed to the server on {moment}; the journal has no answer"
+
+
+def keys_of(connection: Connection, delivery: Delivery) -> list[str]:
+    """Of everything that a delivery tells of."""
+    query = select(decisions.c.event_id, decisions.c.rule).where(
+        decisions.c.notification_id == delivery.notification_id
+    )
+    target = Target(delivery.channel, delivery.recipient)
+    told = {(row.event_id, row.rule) for row in connection.execute(query)}
+    return [
+        _key(delivery.deployment, event_id, rule, target, delivery.kind)
+        for event_id, rule in sorted(told)
+        if not event_id.startswith(NUMBERED)
+    ]
+
+
+def _key(deployment: str, event_id: str, rule: str, target: Target, kind: Kind) -> str:
+    again = Kind.REMINDER.value if kind is Kind.REMINDER else ""  # tells the same once more, and is no second
+    return digest(deployment, event_id, rule, target.channel.value, target.recipient, again)
+
+
+_OF_KEYS = LookUp(table, ("key",))
+
+
+def any_at_all(connection: Connection) -> bool:
+    """Whether anything is to be looked up: nothing is, where no backup was restored lately."""
+    return connection.execute(select(table.c.key).limit(1)).first() is not None
+
+
+def told_of(
+    connection: Connection,
+    event: Event,
+    rule: str,
+    kind: Kind,
+    targets: Sequence[Target],
+    since: datetime | None = None,
+) -> dict[Target, Before]:
+    """Who of these was told of an event by a rule. A reminder counts where it came after `since`, when the
+    last word was that the database knows."""
+    keys = {_key(event.deployment, event.id, rule, target, kind): target for target in targets}
+    found = _of_keys(connection, keys)
+    told = {keys[key]: before for key, before in found.items()}
+    if kind is Kind.REMINDER and since is not None:
+        return {target: before for target, before in told.items() if before.at > since}
+    return told
+
+
+def keep(
+    connection: Connection, about: About, word: Word, told: Mapping[Target, Before], now: datetime, host: str
+) -> Notification:
+    """Put a notification into the ledger that was told before; answers it."""
+    made = put(connection, about, word, list(told), now, host)
+    seal(connection, [made.id], now)
+    rows = connection.execute(select(deliveries).where(deliveries.c.notification_id == made.id)).mappings()
+    for delivery in [Delivery.of(row) for row in rows.all()]:
+        _settle(connection, delivery, told[Target(delivery.channel, delivery.recipient)])
+    return made
+
+
+def _settle(connection: Connection, delivery: Delivery, before: Before) -> None:
+    values = {
+        "state": before.state.value,
+        "reason": before.reason,
+        "message_id": before.message_id,
+        "subject": before.subject or delivery.subject,
+        "remaining": [] if before.state is State.SENT else list(delivery.remaining),
+        "settled_at": before.at,
+        "claim": None,
+        "lease_until": None,
+        "handed_at": None,
+    }
+    connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(values))
+    row = {"at": before.at, "outcome": before.state.value, "answer": before.reason}
+    connection.execute(insert(delivery_attempts).values(delivery_id=delivery.id, **row))
+
+
+def earliest_waiting(connection: Connection) -> datetime | None:
+    """When the oldest delivery that is not settled was made."""
+    query = select(deliveries.c.created_at).where(deliveries.c.state.in_(ON_THEIR_WAY))
+    return connection.execute(query.order_by(deliveries.c.created_at).limit(1)).scalar_one_or_none()
+
+
+def restore(connection: Connection, told: Mapping[str, Before]) -> list[int]:
+    """Know these from now on, by their keys; settle what waits although it was told. Answers the numbers of
+    those deliveries."""
+    connection.execute(delete(table))
+    rows = [
+        {"key": key, "state": one.state.value, **{name: getattr(one, name) for name in _FIELDS}}
+        for key, one in told.items()
+    ]
+    if rows:
+        connection.execute(insert(table), rows)
+    waiting = select(deliveries).where(deliveries.c.state.in_(ON_THEIR_WAY)).order_by(deliveries.c.id)
+    settled = []
+    for delivery in [Delivery.of(row) for row in connection.execute(waiting).mappings().all()]:
+        if before := _before(connection, delivery, told):
+            _settle(connection, delivery, before)
+            seal(connection, [delivery.notification_id], before.at)
+            settled.append(delivery.id)
+    return settled
+
+
+_FIELDS = ("at", "message_id", "subject")
+
+
+def _before(connection: Connection, delivery: Delivery, told: Mapping[str, Before]) -> Before | None:
+    """When all of it was told, after somebody asked for it last."""
+    found = [told.get(key) for key in keys_of(connection, delivery)]
+    asked = select(delivery_attempts.c.at).where(
+        delivery_attempts.c.delivery_id == delivery.id, delivery_attempts.c.outcome == REQUEUED
+    )
+    times = list(connection.execute(asked).scalars())
+    since = max(times, default=delivery.created_at - CLOCKS)
+    if not found or not all(one and one.at >= since for one in found):
+        return None
+    return max((one for one in found if one), key=lambda one: one.at)
+
+
+def _of_keys(connection: Connection, keys: Iterable[str]) -> dict[str, Before]:
+    rows = _OF_KEYS.rows(connection, [(key,) for key in keys])
+    return {
+        row["key"]: Before(State(row["state"]), row["at"], row["message_id"], row["subject"]) for row in rows
+    }
+
+
+def forget(connection: Connection, before: datetime) -> Swept:
+    """What was told before a moment."""
+    return oldest(connection, table, table.c.at, table.c.at < before)

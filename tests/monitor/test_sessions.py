@@ -1,0 +1,185 @@
+"""Sessions and the brake on guessing hold at every monitor on the same database, and give nothing away."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import update
+
+from monitor import failed_attempts, sessions
+from monitor.database import Database
+from monitor.database.schema import sessions as table
+from monitor.failed_attempts import FAILURES, WINDOW_SECONDS
+from monitor.sessions import SESSION_SECONDS
+from monitor.settings import Settings
+from monitor.web.sessions import LOOKUP_SECONDS
+from tests import wait
+from tests.monitor.conftest import NOW, FakeClock
+from tests.monitor.web_support import (
+    FeedReader,
+    Served,
+    SignInAirflow,
+    hidden,
+    serving,
+    try_to_sign_in,
+    with_sign_in,
+)
+from tests.sample import run_event
+
+ALICE = ("alice", "alice's secret")
+SECRET, OLD_SECRET = "a session secret " * 2, "an older session secret"
+TOKENS = {"local": "an-airflow-token"}
+
+
+@pytest.fixture
+def airflow() -> Iterator[SignInAirflow]:
+    with SignInAirflow().serving() as airflow:
+        airflow.add(*ALICE, ["etl"])
+        yield airflow
+
+
+@pytest.fixture
+def replicas(
+    database: Database, settings: Settings, airflow: SignInAirflow, clock: FakeClock, tmp_path: Path
+) -> Iterator[list[Served]]:
+    """Two monitors, each with a home of its own, on one database."""
+    shared = with_sign_in(settings, airflow).model_copy(
+        update={
+            "database_url": database.url.render_as_string(hide_password=False),
+            "session_secret": (SecretStr(SECRET),),
+        }
+    )
+    homes = [shared.model_copy(update={"home": tmp_path / name}) for name in ("one", "two")]
+    with ExitStack() as stack:
+        yield [stack.enter_context(serving(each, clock)) for each in homes]
+
+
+def signed_in(monitor: Served) -> dict[str, str]:
+    with httpx.Client(base_url=monitor.url) as browser:
+        assert try_to_sign_in(browser, *ALICE).status_code == 303
+        return {"Cookie": f"windsock_session={browser.cookies['windsock_session']}"}
+
+
+def status(monitor: Served, cookie: dict[str, str]) -> int:
+    return monitor.client.get("/api/v1/runs", headers=cookie).status_code
+
+
+def sign_out(monitor: Served, cookie: dict[str, str]) -> None:
+    csrf = hidden("csrf", monitor.client.get("/", headers=cookie).text)
+    assert monitor.client.post("/logout", headers=cookie, data={"csrf": csrf}).status_code == 303
+
+
+def test_signed_in_at_one_is_signed_in_at_all_and_out_at_all(
+    replicas: list[Served], clock: FakeClock
+) -> None:
+    here, there = replicas
+    cookie = signed_in(here)
+    assert [status(monitor, cookie) for monitor in replicas] == [200, 200]
+    sign_out(there, cookie)
+    assert status(there, cookie) == 401
+    clock.forward(LOOKUP_SECONDS)
+    assert status(here, cookie) == 401
+
+
+def test_signing_out_elsewhere_ends_an_open_feed(replicas: list[Served], clock: FakeClock) -> None:
+    here, there = replicas
+    cookie = signed_in(here)
+    with FeedReader(here.url, headers=cookie) as reader:
+        sign_out(there, cookie)
+        clock.forward(LOOKUP_SECONDS)
+        # It asks for its rights before it tells anything, and else every few seconds.
+        here.app.state.services.feeds.rights_changed()
+        here.post([run_event(dag_id="etl")])
+        wait.until(reader.ended.is_set, "the feed to end")
+        assert reader.events == []
+
+
+def test_guesses_are_counted_at_all_monitors_together(replicas: list[Served], clock: FakeClock) -> None:
+    for number in range(FAILURES):
+        with httpx.Client(base_url=replicas[number % 2].url) as browser:
+            assert try_to_sign_in(browser, "alice", "guess").status_code == 401
+    for monitor in replicas:
+        with httpx.Client(base_url=monitor.url) as browser:
+            assert try_to_sign_in(browser, *ALICE).status_code == 429
+    clock.forward(WINDOW_SECONDS)
+    signed_in(replicas[1])
+
+
+def test_the_database_alone_gives_no_session_away(database: Database) -> None:
+    session = database.write_now(lambda c: sessions.begin(c, "alice", TOKENS, SECRET, NOW))
+    [row] = database.read_now(lambda c: c.exec_driver_sql("SELECT * FROM sessions").all())
+    kept = repr(row) + bytes(row.sealed).decode("latin-1")
+    assert not any(word in kept for word in (session.id, session.csrf, TOKENS["local"]))
+
+    def found(session_id: str, *secrets: str) -> sessions.Session | None:
+        return database.read_now(lambda c: sessions.find(c, session_id, secrets, NOW))
+
+    assert found(session.id, SECRET) == found(session.id, "another one", SECRET) == session
+    assert found(session.id, "another one") is None
+    assert found(sessions.hash_of(session.id), SECRET) is None
+    longer = NOW + timedelta(seconds=2 * SESSION_SECONDS)
+    database.write_now(lambda c: c.execute(update(table).values(expires_at=longer)))
+    assert found(session.id, SECRET) is None  # its end cannot be put off
+
+
+def test_sessions_are_bounded_and_end(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "MAX_SESSIONS", 3)
+
+    def begin(second: float) -> str:
+        at = NOW + timedelta(seconds=second)
+        return database.write_now(lambda c: sessions.begin(c, "alice", TOKENS, SECRET, at)).id
+
+    def alive(session_id: str, second: float) -> bool:
+        at = NOW + timedelta(seconds=second)
+        return database.read_now(lambda c: sessions.find(c, session_id, [SECRET], at)) is not None
+
+    begun = [begin(second) for second in range(4)]
+    assert [alive(one, 4) for one in begun] == [False, True, True, True]
+    assert not alive(begun[1], 1 + SESSION_SECONDS)
+    assert database.write_now(lambda c: sessions.forget(c, NOW + timedelta(days=1))) == 3
+    begin(0)
+    assert database.write_now(lambda c: sessions.end_all(c, "bob")) == 0
+    assert database.write_now(lambda c: sessions.end_all(c, "alice")) == 1
+
+
+def test_a_new_secret_signs_nobody_out_while_the_old_one_is_named(
+    settings: Settings, airflow: SignInAirflow
+) -> None:
+    def with_secrets(*secrets: str) -> Settings:
+        keys = tuple(map(SecretStr, secrets))
+        return with_sign_in(settings, airflow).model_copy(update={"session_secret": keys})
+
+    with serving(with_secrets(OLD_SECRET)) as monitor:
+        of_old = signed_in(monitor)
+    with serving(with_secrets(SECRET, OLD_SECRET)) as monitor:
+        assert status(monitor, of_old) == 200
+        of_new = signed_in(monitor)
+    with serving(with_secrets(SECRET)) as monitor:
+        assert [status(monitor, cookie) for cookie in (of_old, of_new)] == [401, 200]
+
+
+def test_names_that_failed_are_bounded_and_forgotten(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failed_attempts, "MAX_NAMES", 20)
+    for number in range(30):
+        at = NOW + timedelta(seconds=number)
+        database.write_now(lambda c: failed_attempts.fail(c, [f"user {number}"], at))  # noqa: B023 (called here)
+    over = NOW + timedelta(seconds=29 + WINDOW_SECONDS)
+    assert database.write_now(lambda c: failed_attempts.forget(c, over)) == 20
+
+
+def test_a_window_begins_with_its_first_failure(database: Database) -> None:
+    def fail(second: int) -> int:
+        at = NOW + timedelta(seconds=second)
+        database.write_now(lambda c: failed_attempts.fail(c, ["user alice", "address ::1"], at))
+        return database.read_now(lambda c: failed_attempts.wait(c, ["user alice"], at))
+
+    assert [fail(second) for second in range(FAILURES)] == [0] * (FAILURES - 1) + [
+        WINDOW_SECONDS - FAILURES + 1
+    ]
+    assert fail(WINDOW_SECONDS) == 0  # another window
