@@ -76,8 +76,8 @@ def gaps(moments: Sequence[datetime]) -> list[timedelta]:
     return [later - earlier for later, earlier in pairwise(sorted(moments, reverse=True))]
 
 
-# An expression, so that no index on types is taken: PostgreSQL holds a URI and a type for independent, expects
-# few events of both, and would read and sort every update of the asset to show the last of them.
+# An expression, so that no index on types is taken: PostgreSQL holds a URI and a type for independent,
+# expects few events of both, and would read and sort every update of the asset to show the last of them.
 _IS_UPDATE = events.c.type + "" == UPDATED
 
 
