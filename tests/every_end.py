@@ -1,4 +1,4 @@
-"""Rules under which each end that is asked for is a mail of its own: for tests that count them."""
+"""Rules under which each end that is asked for is a mail of its own, however many: for tests that count."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +13,7 @@ rules:
     match: {{type: [airflow.dag_run.success], dag_id: [{success}]}}
     tell: [success]
     to: {to}
+budget: {{daily: 1000000, reserve: 0}}
 """
 
 

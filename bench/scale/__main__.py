@@ -3,7 +3,6 @@ and with several on one PostgreSQL (fsync on), in turn; what holds them up; what
 """
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -167,7 +166,7 @@ def _sink(port: int) -> Iterator[None]:
 
 @contextmanager
 def _watched(fleet: Fleet) -> Iterator[Strain]:
-    pids = {"monitors": [one.process_id for one in fleet.monitors], "this": [os.getpid()]}
+    pids = {"monitors": [one.process_id for one in fleet.monitors]}
     with watched(fleet.engine, pids, fleet.postgres.process_id) as strain:
         yield strain
 

@@ -29,11 +29,13 @@ class Strain:
     waits: Counter[str] = field(default_factory=Counter)
     """How often a backend that had work to do was seen to wait for this; `CPU`: for nothing."""
     looks: int = 0
+    memory: int = 0
+    """Megabytes that the largest of the named processes had at its largest."""
 
     def __str__(self) -> str:
         used = ", ".join(f"{name} {ms / 10 / self.seconds:.0f} %" for name, ms in self.cpu.items())
         waits = ", ".join(f"{name} {number / self.looks:.2f}" for name, number in self.waits.most_common(4))
-        return f"CPU: {used}; backends at work: {waits or 'none'}"
+        return f"CPU: {used}; backends at work: {waits or 'none'}; memory: {self.memory} MB"
 
 
 @contextmanager
@@ -49,6 +51,7 @@ def watched(engine: Engine, pids: Mapping[str, Sequence[int]], postmaster: int) 
         strain.seconds = time.perf_counter() - began
         strain.cpu = _used(pids, postmaster)
         strain.cpu.subtract(before)
+        strain.memory = max(_most_memory(pid) for some in pids.values() for pid in some)
         ended.set()
         looking.join()
 
@@ -72,6 +75,11 @@ def _milliseconds(pid: int, ended: bool = False) -> int:
     """`ended`: with its children that are gone. 0 for a process that is gone itself."""
     fields = _stat(pid)
     return sum(map(int, fields[11 : 15 if ended else 13])) * 1000 // TICKS if fields else 0
+
+
+def _most_memory(pid: int) -> int:
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) // 1024
 
 
 def _children(parent: int) -> Iterator[int]:

@@ -113,7 +113,7 @@ def _killed(fleet: Fleet, killer: Killer) -> datetime:
 def _settled(fleet: Fleet, killed_at: datetime, patient: bool) -> None:
     """Until each delivery has come to an end."""
     if not patient:
-        sure = killed_at + timedelta(seconds=2 * RENEW_SECONDS)  # who lives has settled or renewed by then
+        sure = killed_at + timedelta(seconds=RENEW_SECONDS + 3)  # who lives has settled or renewed by then
         wait.until(
             lambda: utc_now() > sure and not _number(fleet, *WAITING), "the mails that wait", SETTLE_SECONDS
         )

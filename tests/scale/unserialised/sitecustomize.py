@@ -5,6 +5,7 @@ whoever commits when.
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -14,13 +15,17 @@ from monitor.events import Event
 _DRAW = text("UPDATE log_state SET last_seq = last_seq + :number RETURNING last_seq - :number")
 
 
-def lock(connection: Connection) -> int:
-    """No lock at all."""
-    return 0
+_lock = event_log.lock
+
+
+def lock(connection: Connection) -> Any:
+    """Had and given back at once: nobody else is kept out."""
+    with connection.engine.begin() as at_once:
+        return _lock(at_once)
 
 
 def append(
-    connection: Connection, batch: Sequence[Event], received_at: datetime, last: int | None = None
+    connection: Connection, batch: Sequence[Event], received_at: datetime, last: Any = None
 ) -> list[int | None]:
     known = event_log._known(connection, batch)
     new = list(
