@@ -82,7 +82,8 @@ class PostgresServer:
         self._begin()
 
     def stop(self) -> None:
-        self.go_down()
+        if (self._data / "postmaster.pid").exists():
+            self.go_down()
         shutil.rmtree(self.folder)
 
     @property

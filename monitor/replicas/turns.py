@@ -157,7 +157,7 @@ def turns_of(database: Database, works: Sequence[str], metrics: Metrics) -> Alon
     return SharedTurns(Link("turns", database, metrics), works, metrics)
 
 
-def by_turns(turns: Turns, name: str, work: Work) -> Work:
+def by_turns(turns: Turns, name: str, work: Work, pause: float = AGAIN_SECONDS) -> Work:
     """The work, as a background task that does it whenever this replica has the turn. Each time it is begun
     anew: `work` has to make what it remembers, or read it from the database, when it is called. A database
     that is away ends the work, and it is begun again; whatever else it raises goes on to the caller."""
@@ -168,10 +168,8 @@ def by_turns(turns: Turns, name: str, work: Work) -> Work:
             try:
                 await _until(work, turns.lost(name))
             except DBAPIError:
-                logger.exception(
-                    "%s: the database is in trouble; beginning anew in %.0f s", name, AGAIN_SECONDS
-                )
-                await asyncio.sleep(AGAIN_SECONDS)
+                logger.exception("%s: the database is in trouble; beginning anew in %.0f s", name, pause)
+                await asyncio.sleep(pause)
             finally:
                 turns.stood_down(name)
 

@@ -36,7 +36,7 @@ def test_every_wait_is_bounded_on_both_sides(network: PostgresServer) -> None:
     keep_alive = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")
     timeouts = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
     try:
-        assert shown(database, *keep_alive, "tcp_user_timeout") == ["5", "2", "3", "11s"]
+        assert shown(database, *keep_alive, "tcp_user_timeout") == ["5", "2", "3", "11000"]
         assert shown(database, *timeouts) == ["7500ms", "15s", "10s"]
         assert shown(database, "application_name") == ["windsock here:8090"]
         assert database.apart("turns")["application_name"] == "windsock here:8090 turns"
