@@ -172,6 +172,7 @@ def received(connection: Connection, seqs: Iterable[int]) -> dict[int, datetime]
 
 
 def _row(event: Event, seq: int, received_at: datetime) -> dict[str, Any]:
+    get = event.fields.get
     return {
         "seq": seq,
         "source": event.source,
@@ -181,10 +182,10 @@ def _row(event: Event, seq: int, received_at: datetime) -> dict[str, Any]:
         "time": event.time,
         "received_at": received_at,
         "deployment": event.deployment,
-        "dag_id": event.dag_id,
-        "run_id": event.get("run_id") or event.get("source_run_id"),
-        "task_id": event.get("task_id") or event.get("source_task_id"),
-        "state": event.get("state"),
+        "dag_id": get("dag_id") or get("source_dag_id"),
+        "run_id": get("run_id") or get("source_run_id"),
+        "task_id": get("task_id") or get("source_task_id"),
+        "state": get("state"),
         "asset_uri": event.asset_uri,
         "body": event.body,
     }

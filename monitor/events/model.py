@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -46,6 +47,12 @@ class Event:
     @property
     def deployment(self) -> str:
         return self.source.removeprefix("/airflow/")
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """Of the data, also those that this monitor does not know."""
+        extra = self.data.model_extra
+        return {**extra, **vars(self.data)} if extra else vars(self.data)
 
     def get(self, name: str) -> Any:
         """A field of the data, or None where this type has no such field."""

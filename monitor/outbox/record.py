@@ -1,8 +1,10 @@
 """A notification, a delivery of it, an attempt, what came of one, and what a rule decided: frozen, each made
 from a row in one place."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import RowMapping
 
@@ -28,7 +30,7 @@ class Notification:
     """When the first of its deliveries was claimed: nothing joins it any more."""
 
     @classmethod
-    def of(cls, row: RowMapping) -> "Notification":
+    def of(cls, row: Mapping[Any, Any]) -> "Notification":
         return cls(**{**row, "kind": Kind(row["kind"])})
 
 
