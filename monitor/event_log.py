@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, false, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, false, func, or_, select, update
 
 from monitor.database.bulk import LookUp, Write, plain
+from monitor.database.prepared import Statement
 from monitor.database.schema import events, log_state
 from monitor.errors import CursorError
 from monitor.events import Event
@@ -23,7 +24,10 @@ _LINE = [
     events.c[name]
     for name in ("seq", "type", "body", "deployment", "dag_id", "run_id", "task_id", "state", "asset_uri")
 ]
-_LOCK = str(update(log_state).values(last_seq=log_state.c.last_seq).returning(log_state.c.last_seq))
+_LOCK = Statement(
+    lambda _insert: update(log_state).values(last_seq=log_state.c.last_seq).returning(log_state.c.last_seq)
+)
+_ADVANCE = Statement(lambda _insert: update(log_state).values(last_seq=bindparam("last")))
 _APPEND = Write(events, plain(events))
 _OF_IDS = LookUp(events, ("source", "id"), columns=("source", "id"))
 
@@ -117,7 +121,8 @@ def state(connection: Connection) -> LogState:
 
 def lock(connection: Connection) -> int:
     """Be the only transaction that appends, until its end; answers the last seq."""
-    return int(connection.exec_driver_sql(_LOCK).scalar_one())
+    [locked] = _LOCK.rows(connection)
+    return int(locked["last_seq"])
 
 
 def append(
@@ -141,7 +146,7 @@ def append(
         rows.append(_row(event, first + len(rows) + 1, received_at))
     if rows:
         _APPEND.rows(connection, rows)
-        connection.execute(update(log_state).values(last_seq=first + len(rows)))
+        _ADVANCE.rows(connection, last=first + len(rows))
     return seqs
 
 

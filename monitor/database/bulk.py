@@ -8,6 +8,7 @@ made and parsed anew each time.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -70,7 +71,7 @@ class _Insert:
 
 
 def _column(name: str, convert: Convert | None, rows: Sequence[Row]) -> Iterable[Any]:
-    values = (row[name] for row in rows)
+    values = map(itemgetter(name), rows)
     return values if convert is None else _converted(convert, values)
 
 

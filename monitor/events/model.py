@@ -15,6 +15,7 @@ from monitor.events.data import DATA, AssetRef, Data, TaskInstanceData
 from monitor.events.identity import TRY
 from monitor.events.values import Id, Moment, Name
 
+SOURCE = "/airflow/"
 DEPLOYMENT = r"[A-Za-z0-9._-]{1,100}"
 MAX_REASONS = 3  # of a rejected event: enough to mend it, short enough to log
 SHOWN_VALUE = 80  # characters of a wrong value that its message repeats
@@ -46,7 +47,7 @@ class Event:
 
     @property
     def deployment(self) -> str:
-        return self.source.removeprefix("/airflow/")
+        return self.source[len(SOURCE) :]
 
     @property
     def fields(self) -> Mapping[str, Any]:
