@@ -101,7 +101,9 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
     database = Database(settings.database)
     metrics = Metrics()
     apis = AirflowApi.all_of(settings, clock)
-    wakes = Wakes(Wake(), Wake(), {deployment: Wake() for deployment in apis})
+    feed_wake = Wake()
+    feeds = Feeds(database, feed_wake, metrics)
+    wakes = Wakes(feed_wake, Wake(), {deployment: Wake() for deployment in apis}, hand=feeds.hand)
     renderer = Renderer(
         settings.sender, settings.url, settings.airflow_pages, clock, overrides=settings.templates
     )
@@ -115,7 +117,6 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
         for deployment, api in apis.items()
     ]
     mailbox = None if settings.smtp_host else Mailbox(settings.home / "mailbox", clock)
-    feeds = Feeds(database, wakes.feed, metrics)
     links = Links(settings.url, settings.link_key, clock)
     desk = Desk(
         *(database, apis, renderer, links, lambda: rules.current),

@@ -25,7 +25,11 @@ _LINE = [
     for name in ("seq", "type", "body", "deployment", "dag_id", "run_id", "task_id", "state", "asset_uri")
 ]
 _LOCK = Statement(
-    lambda _insert: update(log_state).values(last_seq=log_state.c.last_seq).returning(log_state.c.last_seq)
+    lambda _insert: (
+        update(log_state)
+        .values(last_seq=log_state.c.last_seq)
+        .returning(log_state.c.epoch, log_state.c.last_seq)
+    )
 )
 _ADVANCE = Statement(lambda _insert: update(log_state).values(last_seq=bindparam("last")))
 _APPEND = Write(events, plain(events))
@@ -119,20 +123,20 @@ def state(connection: Connection) -> LogState:
     return LogState(row.epoch, row.last_seq, row.pruned_seq)
 
 
-def lock(connection: Connection) -> int:
-    """Be the only transaction that appends, until its end; answers the last seq."""
+def lock(connection: Connection) -> Cursor:
+    """Be the only transaction that appends, until its end; answers the log's end."""
     [locked] = _LOCK.rows(connection)
-    return int(locked["last_seq"])
+    return Cursor(locked["epoch"], locked["last_seq"])
 
 
 def append(
-    connection: Connection, batch: Sequence[Event], received_at: datetime, last: int | None = None
+    connection: Connection, batch: Sequence[Event], received_at: datetime, end: Cursor | None = None
 ) -> list[int | None]:
     """Log what is new. Answers, in the batch's order, the seq of each event, or None for a duplicate.
 
-    `last` is what `lock` answered; None where the transaction has not asked it yet.
+    `end` is what `lock` answered; None where the transaction has not asked it yet.
     """
-    first = lock(connection) if last is None else last  # before anything is read
+    first = (end or lock(connection)).seq  # locked before anything is read
     known = _known(connection, batch)
     seqs: list[int | None] = []
     rows: list[dict[str, Any]] = []
@@ -218,6 +222,12 @@ def lines_after(connection: Connection, after: int, limit: int) -> list[Line]:
     """The next events after a seq, oldest first, for whoever they may concern."""
     query = select(*_LINE).where(events.c.seq > after).order_by(events.c.seq).limit(limit)
     return [Line(*row) for row in connection.execute(query)]
+
+
+def line_of(seq: int, event: Event) -> Line:
+    """The same of an event that has just been logged, without a look at the log."""
+    row = _row(event, seq, event.time)
+    return Line(*(row[column.name] for column in _LINE))
 
 
 def read_before(
