@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping
-
 from monitor.outbox.kinds import Kind
 from monitor.outbox.state import State
 from monitor.rules.targets import Channel
@@ -69,7 +67,7 @@ class Delivery:
     settled_at: datetime | None
 
     @classmethod
-    def of(cls, row: RowMapping) -> "Delivery":
+    def of(cls, row: Mapping[Any, Any]) -> "Delivery":
         recipients = tuple(row["recipients"])
         remaining = recipients if row["remaining"] is None else tuple(row["remaining"])
         read = {
