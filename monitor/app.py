@@ -106,7 +106,9 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
     database = _database(settings)
     metrics = Metrics()
     apis = AirflowApi.all_of(settings, clock)
-    wakes = Wakes(Wake(), Wake(), {deployment: Wake() for deployment in apis})
+    feed_wake = Wake()
+    feeds = Feeds(database, feed_wake, metrics)
+    wakes = Wakes(feed_wake, Wake(), {deployment: Wake() for deployment in apis}, hand=feeds.hand)
     renderer = Renderer(
         settings.sender, settings.url, settings.airflow_pages, clock, overrides=settings.templates
     )
@@ -126,7 +128,6 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
         for deployment, api in apis.items()
     ]
     mailbox = None if settings.smtp_host else Mailbox(settings.home / "mailbox", clock)
-    feeds = Feeds(database, wakes.feed, metrics)
     links = Links(settings.url, settings.link_keys, clock)
     desk = Desk(
         *(database, apis, renderer, links, lambda: rules.current),

@@ -8,9 +8,22 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, false, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    delete,
+    false,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from monitor.database.bulk import LookUp, Write, plain
+from monitor.database.prepared import Statement
 from monitor.database.schema import events, log_marks, log_state
 from monitor.errors import CursorError
 from monitor.events import Event
@@ -27,7 +40,14 @@ _LINE = [
     events.c[name]
     for name in ("seq", "type", "body", "deployment", "dag_id", "run_id", "task_id", "state", "asset_uri")
 ]
-_LOCK = str(update(log_state).values(last_seq=log_state.c.last_seq).returning(log_state.c.last_seq))
+_LOCK = Statement(
+    lambda _insert: (
+        update(log_state)
+        .values(last_seq=log_state.c.last_seq)
+        .returning(log_state.c.epoch, log_state.c.last_seq)
+    )
+)
+_ADVANCE = Statement(lambda _insert: update(log_state).values(last_seq=bindparam("last")))
 _APPEND = Write(events, plain(events))
 _OF_IDS = LookUp(events, ("source", "id"), columns=("source", "id"))
 
@@ -132,19 +152,20 @@ def state(connection: Connection) -> LogState:
     return LogState(row.epoch, row.last_seq, row.pruned_seq)
 
 
-def lock(connection: Connection) -> int:
-    """Be the only transaction that appends, until its end; answers the last seq."""
-    return int(connection.exec_driver_sql(_LOCK).scalar_one())
+def lock(connection: Connection) -> Cursor:
+    """Be the only transaction that appends, until its end; answers the log's end."""
+    [locked] = _LOCK.rows(connection)
+    return Cursor(locked["epoch"], locked["last_seq"])
 
 
 def append(
-    connection: Connection, batch: Sequence[Event], received_at: datetime, last: int | None = None
+    connection: Connection, batch: Sequence[Event], received_at: datetime, end: Cursor | None = None
 ) -> list[int | None]:
     """Log what is new. Answers, in the batch's order, the seq of each event, or None for a duplicate.
 
-    `last` is what `lock` answered; None where the transaction has not asked it yet.
+    `end` is what `lock` answered; None where the transaction has not asked it yet.
     """
-    first = lock(connection) if last is None else last  # before anything is read
+    first = (end or lock(connection)).seq  # locked before anything is read
     known = _known(connection, batch)
     seqs: list[int | None] = []
     rows: list[dict[str, Any]] = []
@@ -158,7 +179,7 @@ def append(
         rows.append(_row(event, first + len(rows) + 1, received_at))
     if rows:
         _APPEND.rows(connection, rows)
-        connection.execute(update(log_state).values(last_seq=first + len(rows)))
+        _ADVANCE.rows(connection, last=first + len(rows))
     return seqs
 
 
@@ -189,6 +210,7 @@ def received(connection: Connection, seqs: Iterable[int]) -> dict[int, datetime]
 
 
 def _row(event: Event, seq: int, received_at: datetime) -> dict[str, Any]:
+    get = event.fields.get
     return {
         "seq": seq,
         "source": event.source,
@@ -198,10 +220,10 @@ def _row(event: Event, seq: int, received_at: datetime) -> dict[str, Any]:
         "time": event.time,
         "received_at": received_at,
         "deployment": event.deployment,
-        "dag_id": event.dag_id,
-        "run_id": event.get("run_id") or event.get("source_run_id"),
-        "task_id": event.get("task_id") or event.get("source_task_id"),
-        "state": event.get("state"),
+        "dag_id": get("dag_id") or get("source_dag_id"),
+        "run_id": get("run_id") or get("source_run_id"),
+        "task_id": get("task_id") or get("source_task_id"),
+        "state": get("state"),
         "asset_uri": event.asset_uri,
         "body": event.body,
     }
@@ -222,6 +244,12 @@ def lines_after(connection: Connection, after: int, limit: int) -> list[Line]:
     """The next events after a seq, oldest first, for whoever they may concern."""
     query = select(*_LINE).where(events.c.seq > after).order_by(events.c.seq).limit(limit)
     return [Line(*row) for row in connection.execute(query)]
+
+
+def line_of(seq: int, event: Event) -> Line:
+    """The same of an event that has just been logged, without a look at the log."""
+    row = _row(event, seq, event.time)
+    return Line(*(row[column.name] for column in _LINE))
 
 
 def read_before(

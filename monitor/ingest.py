@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from monitor import board, event_log
 from monitor.clock import Clock
 from monitor.database import Database
+from monitor.event_log import Cursor
 from monitor.events import NUDGE, Event
 from monitor.metrics import Metrics
 from monitor.notify import Engine
@@ -22,6 +23,9 @@ from monitor.wake import Wake
 
 MAX_COMMIT = 2_000  # events in one transaction: keeps the writer's turn, and a reader's wait, short
 MAX_WAITING = 200  # requests in the queue; beyond it a sender is told to come back (429), nothing is lost
+
+Logged = tuple[int, Event]
+"""An event, and its seq before it."""
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +42,24 @@ class Wakes:
     delivery: Wake
     reconcilers: Mapping[str, Wake]
     """By deployment."""
+    hand: Callable[[Cursor, Sequence[Logged]], None] | None = None
+    """Takes what was logged behind a place, and wakes the feed; None: the feed is woken, and reads it."""
 
     @property
     def by_word(self) -> dict[str, Wake]:
         """By what another replica signals."""
         nudges = {reconcile(deployment): wake for deployment, wake in self.reconcilers.items()}
         return {FEED: self.feed, DELIVERY: self.delivery, **nudges}
+
+
+@dataclass(frozen=True)
+class _Written:
+    taken: list[bool]
+    """Of each event, in their order, whether it was new."""
+    after: Cursor
+    logged: list[Logged]
+    called_for: bool
+    """Whether something is to be delivered."""
 
 
 @dataclass
@@ -98,7 +114,7 @@ class Ingest:
     async def _commit(self, together: list[_Waiting]) -> None:
         events = [event for waiting in together for event in waiting.events]
         try:
-            taken, called_for = await self._database.write(lambda connection: self._write(connection, events))
+            written = await self._database.write(lambda connection: self._write(connection, events))
         except asyncio.CancelledError:
             _fail(together, IngestBusy("the monitor is stopping"))
             raise
@@ -107,8 +123,8 @@ class Ingest:
             logger.exception("could not write %d events", len(events))
             _fail(together, error)
             return
-        self._told(events, taken, called_for)
-        results = iter(taken)
+        self._told(events, written)
+        results = iter(written.taken)
         for waiting in together:
             answer = [next(results) for _ in waiting.events]
             if (
@@ -119,23 +135,26 @@ class Ingest:
     def log(self, connection: Connection, events: Sequence[Event]) -> Callable[[], None]:
         """Take events in the caller's transaction, so that they are durable with what else it writes; answers
         what has to be called once it is committed."""
-        taken, called_for = self._write(connection, events)
-        return lambda: self._told(events, taken, called_for)
+        written = self._write(connection, events)
+        return lambda: self._told(events, written)
 
-    def _told(self, events: Sequence[Event], taken: Sequence[bool], called_for: bool) -> None:
-        self._count(events, taken)
-        self._wakes.feed.set()
-        if called_for:
+    def _told(self, events: Sequence[Event], written: _Written) -> None:
+        if self._wakes.hand:
+            self._wakes.hand(written.after, written.logged)
+        else:
+            self._wakes.feed.set()
+        if written.called_for:
             self._wakes.delivery.set()
+        self._count(events, written.taken)
 
-    def _write(self, connection: Connection, events: Sequence[Event]) -> tuple[list[bool], bool]:
+    def _write(self, connection: Connection, events: Sequence[Event]) -> _Written:
         now = self._clock()
-        last = event_log.lock(connection)
+        end = event_log.lock(connection)
         late = board.told_already(connection, events)
         taken = [not known for known in late]
         lasting = [place for place, event in enumerate(events) if taken[place] and event.type != NUDGE]
-        seqs = event_log.append(connection, [events[place] for place in lasting], now, last)
-        logged: list[tuple[int, Event]] = []
+        seqs = event_log.append(connection, [events[place] for place in lasting], now, end)
+        logged: list[Logged] = []
         for place, seq in zip(lasting, seqs, strict=True):
             taken[place] = seq is not None
             if seq is not None:
@@ -143,7 +162,7 @@ class Ingest:
         board.apply_all(connection, logged)
         called_for = self._engine.tell_all(connection, logged, now)
         signal(connection, *_words(events, bool(logged), called_for))
-        return taken, called_for
+        return _Written(taken, end, logged, called_for)
 
     def _count(self, events: Sequence[Event], taken: Sequence[bool]) -> None:
         """By reporter: to find the metric of a label takes longer than to count in it."""

@@ -4,9 +4,10 @@ mailed about it, or a first start would mail every failure that Airflow remember
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from monitor.database.prepared import Statement
 from monitor.database.schema import watermarks
 
 ORIGIN = "origin"
@@ -31,7 +32,12 @@ def origin_of(connection: Connection, deployment: str, now: datetime) -> datetim
 
 
 def _known(connection: Connection, deployment: str) -> datetime | None:
-    query = select(watermarks.c.moment).where(
-        watermarks.c.deployment == deployment, watermarks.c.name == ORIGIN
+    found = _MOMENT.first(connection, deployment=deployment)
+    return found["moment"] if found else None
+
+
+_MOMENT = Statement(
+    lambda _insert: select(watermarks.c.moment).where(
+        watermarks.c.deployment == bindparam("deployment"), watermarks.c.name == ORIGIN
     )
-    return connection.scalar(query)
+)

@@ -1,11 +1,13 @@
 """Silences: what nobody is told for a while, by whom and why. Only this module names their table."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
+from monitor.database.prepared import Statement
 from monitor.database.schema import silences as table
 from monitor.database.sweep import Swept, oldest
 from monitor.event_log import Visible, readable
@@ -28,7 +30,7 @@ class Silence:
     """Who ended it early."""
 
     @classmethod
-    def of(cls, row: RowMapping) -> "Silence":
+    def of(cls, row: Mapping[Any, Any]) -> "Silence":
         return cls(**{**row, "match": Match.model_validate(row["match"])})
 
     def is_active(self, now: datetime) -> bool:
@@ -105,7 +107,7 @@ def covering(connection: Connection, facts: Facts, now: datetime) -> Silence | N
 
 def active(connection: Connection, now: datetime) -> list[Silence]:
     """Those that silence something now, the one that lasts longest first."""
-    return [Silence.of(row) for row in connection.execute(_ACTIVE, {"now": now}).mappings()]
+    return [Silence.of(row) for row in _ACTIVE.rows(connection, now=now)]
 
 
 def first_of(some: Iterable[Silence], facts: Facts) -> Silence | None:
@@ -113,10 +115,12 @@ def first_of(some: Iterable[Silence], facts: Facts) -> Silence | None:
     return next((silence for silence in some if mismatch(silence.match, facts) is None), None)
 
 
-_ACTIVE = (
-    select(table)
-    .where(table.c.starts_at <= bindparam("now"), table.c.ends_at > bindparam("now"))
-    .order_by(table.c.ends_at.desc())
+_ACTIVE = Statement(
+    lambda _insert: (
+        select(table)
+        .where(table.c.starts_at <= bindparam("now"), table.c.ends_at > bindparam("now"))
+        .order_by(table.c.ends_at.desc())
+    )
 )
 
 

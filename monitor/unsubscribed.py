@@ -5,6 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, delete, select
 
+from monitor.database.prepared import Statement
 from monitor.database.schema import unsubscribed as table
 
 Unsubscribed = tuple[str, str, datetime]
@@ -22,10 +23,14 @@ def remove(connection: Connection, address: str, rule: str) -> None:
 
 
 def is_unsubscribed(connection: Connection, address: str, rule: str) -> bool:
-    query = select(table.c.at).where(table.c.address == _same(address), table.c.rule == rule)
-    return connection.execute(query).first() is not None
+    return bool(_AT.rows(connection, address=_same(address), rule=rule))
 
 
+_AT = Statement(
+    lambda _insert: select(table.c.at).where(
+        table.c.address == bindparam("address"), table.c.rule == bindparam("rule")
+    )
+)
 _AMONG = select(table.c.address, table.c.rule).where(
     table.c.address.in_(bindparam("addresses", expanding=True))
 )

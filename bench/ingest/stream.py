@@ -10,6 +10,7 @@ from typing import Any
 
 from monitor.events import run_id_of, task_id_of
 from monitor.events.identity import asset_event_id_of, stamp
+from tests.sample import event
 
 DAGS = 50
 TASKS = ("extract", "check", "clean", "join", "train", "evaluate", "publish", "tidy_up")
@@ -113,7 +114,7 @@ class _Run:
             "message": None,
         }
         event_id = run_id_of(self._dag_id, self._run_id, self._start, None, state)
-        return _event(f"airflow.dag_run.{state}", event_id, self._subject, end or start, data)
+        return event(f"airflow.dag_run.{state}", event_id, self._subject, end or start, data)
 
     def tried(self, task_id: str, state: str, number: int) -> Iterator[Raw]:
         ti_id = self._uuid()
@@ -139,7 +140,7 @@ class _Run:
             "error": {"type": "HTTPError", "message": "503", "traceback": TRACE} if failed else None,
         }
         subject = f"{self._subject}/{task_id}"
-        return _event(f"airflow.task_instance.{state}", task_id_of(ti_id, state), subject, at, data)
+        return event(f"airflow.task_instance.{state}", task_id_of(ti_id, state), subject, at, data)
 
     def update(self, number: int) -> Raw:
         at, uri = self._stream.tick(), f"s3://lake/{self._dag_id}.parquet"
@@ -154,7 +155,7 @@ class _Run:
             "source_map_index": -1,
             "created_dagruns": [],
         }
-        return _event("airflow.asset.updated", asset_event_id_of(number), uri, at, data)
+        return event("airflow.asset.updated", asset_event_id_of(number), uri, at, data)
 
     @property
     def _subject(self) -> str:
@@ -162,16 +163,3 @@ class _Run:
 
     def _uuid(self) -> str:
         return str(uuid.UUID(int=self._stream.random.getrandbits(128), version=4))
-
-
-def _event(kind: str, event_id: str, subject: str, at: str, data: Raw) -> Raw:
-    return {
-        "specversion": "1.0",
-        "id": event_id,
-        "source": "/airflow/local",
-        "type": kind,
-        "subject": subject,
-        "time": at,
-        "datacontenttype": "application/json",
-        "data": {**data, "reported_by": "listener"},
-    }

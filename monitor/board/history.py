@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select
 
 from monitor.board.rows import Row
+from monitor.database.prepared import Statement
 from monitor.database.schema import assets, dag_runs
 
 
@@ -26,22 +27,21 @@ def lengths(connection: Connection, deployment: str, dag_id: str, limit: int) ->
     return [row.end_date - row.start_date for row in connection.execute(query)]
 
 
-_RUNS = (
-    select(dag_runs)
-    .where(dag_runs.c.deployment == bindparam("deployment"), dag_runs.c.dag_id == bindparam("dag_id"))
-    .order_by(dag_runs.c.last_seq.desc())
-    .limit(bindparam("most"))
-)
-_GOOD_RUNS = _RUNS.where(dag_runs.c.state == "success")
+def _last_runs(*which: ColumnElement[bool]) -> Statement:
+    of_dag = (dag_runs.c.deployment == bindparam("deployment"), dag_runs.c.dag_id == bindparam("dag_id"))
+    query = select(dag_runs).where(*of_dag, *which).order_by(dag_runs.c.last_seq.desc())
+    return Statement(lambda _insert: query.limit(bindparam("most")))
+
+
+_RUNS = _last_runs()
+_GOOD_RUNS = _last_runs(dag_runs.c.state == "success")
 
 
 def latest(connection: Connection, deployment: str, dag_id: str, limit: int) -> list[Row]:
     """A DAG's runs that changed last, newest first; the last good one too, however long ago it was."""
-    wanted = {"deployment": deployment, "dag_id": dag_id, "most": limit}
-    found = [dict(row) for row in connection.execute(_RUNS, wanted).mappings()]
+    found = _RUNS.rows(connection, deployment=deployment, dag_id=dag_id, most=limit)
     if not any(row["state"] == "success" for row in found):
-        good = connection.execute(_GOOD_RUNS, {**wanted, "most": 1}).mappings()
-        found += [dict(row) for row in good]
+        found += _GOOD_RUNS.rows(connection, deployment=deployment, dag_id=dag_id, most=1)
     return found
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, select
 
 from monitor.board.rows import Row, find
+from monitor.database.prepared import Statement
 from monitor.database.schema import assets, dag_runs, task_instances
 from monitor.event_log import Visible, readable
 
@@ -46,14 +47,15 @@ def run(connection: Connection, name: RunName) -> Row | None:
 
 def tasks(connection: Connection, name: RunName) -> list[Row]:
     """The latest try of each task of a run, in the order in which they began."""
-    return [dict(row) for row in connection.execute(_TASKS, vars(name)).mappings()]
+    return _TASKS.rows(connection, **vars(name))
 
 
-# Made once: SQLAlchemy takes longer to make it than SQLite to run it, and every mail asks.
-_TASKS = (
-    select(task_instances)
-    .where(*(task_instances.c[name] == bindparam(name) for name in ("deployment", "dag_id", "run_id")))
-    .order_by(task_instances.c.start_date, task_instances.c.task_id, task_instances.c.map_index)
+_TASKS = Statement(
+    lambda _insert: (
+        select(task_instances)
+        .where(*(task_instances.c[name] == bindparam(name) for name in ("deployment", "dag_id", "run_id")))
+        .order_by(task_instances.c.start_date, task_instances.c.task_id, task_instances.c.map_index)
+    )
 )
 
 

@@ -6,8 +6,8 @@ is the same however many they are: `(a, b) IN (…)` has SQLite read the whole t
 made and parsed anew each time.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
 
@@ -23,24 +23,12 @@ from sqlalchemy import (
     and_,
     bindparam,
     cast,
-    func,
     select,
 )
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.types import TypeEngine
 
-Row = dict[str, Any]
-Make = Callable[[Any], Any]
-"""Makes a statement, of the dialect's own `insert`."""
+from monitor.database.prepared import WORDS, Convert, Make, Prepared, bind, on_driver
+from monitor.database.prepared import Row as Row
 
-Convert = Callable[[Any], Any]
-
-_POSTGRESQL: Dialect = postgresql.psycopg.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
-_DIALECTS: dict[str, tuple[Any, Any, Dialect]] = {
-    "sqlite": (sqlite.insert, func.json_each, sqlite.dialect(paramstyle="qmark")),
-    "postgresql": (postgresql.insert, func.json_array_elements, _POSTGRESQL),
-}
-"""Of each database: its insert, what makes rows of a JSON array, how its driver takes statements."""
 _KEYS = "keys"
 
 
@@ -50,42 +38,50 @@ class Write:
     def __init__(self, table: Table, make: Make, columns: Sequence[str] = ()) -> None:
         """`columns`: those that rows give; all of them where none is named."""
         self._prepared = {
-            name: _Insert.of(make(insert), [table.c[name] for name in columns or table.c.keys()], dialect)
-            for name, (insert, _, dialect) in _DIALECTS.items()
+            name: _Insert.of(
+                make(words.insert), [table.c[name] for name in columns or table.c.keys()], words.dialect
+            )
+            for name, words in WORDS.items()
         }
 
     def rows(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Write them in their order, a later one upon an earlier one. Each has a value for each column; the
-        dictionaries are used up."""
+        """Write them in their order, a later one upon an earlier one. Each has a value for each column."""
         if rows:
             prepared = self._prepared[connection.dialect.name]
-            connection.exec_driver_sql(prepared.text, [prepared.bound(row) for row in rows])
+            on_driver(connection, prepared.text, prepared.bound(rows), many=len(rows) > 1)
 
 
 @dataclass(frozen=True)
 class _Insert:
     text: str
-    values: Callable[[Row], tuple[Any, ...]]
-    """A row's values, in the statement's order."""
-    converted: tuple[tuple[str, Convert], ...]
-    """The columns whose values the driver takes in another form."""
+    columns: tuple[tuple[str, Convert | None], ...]
+    """In the statement's order, each with what makes the driver's value of ours."""
 
     @classmethod
     def of(cls, statement: Any, columns: Sequence[Column[Any]], dialect: Dialect) -> "_Insert":
         compiled = statement.compile(dialect=dialect, column_keys=[column.name for column in columns])
-        converted = ((column.name, _bind(column.type, dialect)) for column in columns)
-        given = tuple((name, convert) for name, convert in converted if convert)
-        return cls(str(compiled), itemgetter(*compiled.positiontup), given)
+        converts = {column.name: bind(column.type, dialect) for column in columns}
+        return cls(str(compiled), tuple((name, converts[name]) for name in compiled.positiontup))
 
-    def bound(self, row: Row) -> tuple[Any, ...]:
-        for name, convert in self.converted:
-            if row[name] is not None:
-                row[name] = convert(row[name])
-        return self.values(row)
+    def bound(self, rows: Sequence[Row]) -> Any:
+        """The driver's parameters: of one row, or of many."""
+        columns = [_column(name, convert, rows) for name, convert in self.columns]
+        bound = list(zip(*columns, strict=True))
+        return bound if len(rows) > 1 else bound[0]
 
 
-def _bind(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
-    return kind.dialect_impl(dialect).bind_processor(dialect)
+def _column(name: str, convert: Convert | None, rows: Sequence[Row]) -> Iterable[Any]:
+    values = map(itemgetter(name), rows)
+    return values if convert is None else _converted(convert, values)
+
+
+def _converted(convert: Convert, values: Iterable[Any]) -> Iterator[Any]:
+    """Each once where it comes again and again: a batch is received at one moment."""
+    before = after = None
+    for value in values:
+        if value is not before:
+            before, after = value, None if value is None else convert(value)
+        yield after
 
 
 def plain(table: Table) -> Make:
@@ -122,52 +118,22 @@ class LookUp:
     ) -> None:
         read = select(*(table.c[name] for name in columns or table.c.keys())).where(*where)
         self._prepared = {
-            name: _Select.of(_at(read, table, names, each), dialect)
-            for name, (_, each, dialect) in _DIALECTS.items()
+            name: _by_keys(Prepared.of(_at(read, table, names, words.each), words.dialect), name)
+            for name, words in WORDS.items()
         }
 
     def rows(self, connection: Connection, keys: Iterable[Sequence[Any]]) -> list[Row]:
         """Those that are there, in no order."""
         wanted = [list(key) for key in keys]
-        return self._prepared[connection.dialect.name].rows(connection, wanted) if wanted else []
+        return self._prepared[connection.dialect.name].rows(connection, {_KEYS: wanted}) if wanted else []
 
 
-@dataclass(frozen=True)
-class _Select:
-    text: str
-    parameters: Callable[[list[list[Any]]], tuple[Any, ...]]
-    names: tuple[str, ...]
-    converted: tuple[tuple[str, Convert], ...]
-    """The columns whose values the driver gives in another form."""
-
-    @classmethod
-    def of(cls, statement: Select[Any], dialect: Dialect) -> "_Select":
-        compiled: Any = statement.compile(dialect=dialect)
-        bind = {name: _bind(parameter.type, dialect) for name, parameter in compiled.binds.items()}
-        fixed = [(name, compiled.params[name]) for name in compiled.positiontup]
-
-        def parameters(keys: list[list[Any]]) -> tuple[Any, ...]:
-            values = ((bind[name], keys if name == _KEYS else value) for name, value in fixed)
-            return tuple(convert(value) if convert else value for convert, value in values)
-
-        columns = statement.selected_columns
-        converted = (
-            (column.name, column.type.dialect_impl(dialect).result_processor(dialect, None))
-            for column in columns
-        )
-        given = tuple((name, convert) for name, convert in converted if convert)
-        # SQLite keeps the order of a CROSS JOIN: the keys, and a look-up of each. Else it may go through all
-        # rows of the table that `where` leaves, and through the keys for each of them.
-        text = str(compiled).replace(" JOIN ", " CROSS JOIN ") if dialect.name == "sqlite" else str(compiled)
-        return cls(text, parameters, tuple(columns.keys()), given)
-
-    def rows(self, connection: Connection, keys: list[list[Any]]) -> list[Row]:
-        found = connection.exec_driver_sql(self.text, self.parameters(keys))
-        rows = [dict(zip(self.names, row, strict=True)) for row in found]
-        for name, convert in self.converted:
-            for row in rows:
-                row[name] = convert(row[name])
-        return rows
+def _by_keys(prepared: Prepared, dialect: str) -> Prepared:
+    """SQLite keeps the order of a CROSS JOIN: the keys, and a look-up of each. Else it may go through all
+    rows of the table that `where` leaves, and through the keys for each of them."""
+    if dialect != "sqlite":
+        return prepared
+    return replace(prepared, text=prepared.text.replace(" JOIN ", " CROSS JOIN "))
 
 
 def _at(read: Select[Any], table: Table, names: Sequence[str], each: Callable[..., Any]) -> Select[Any]:

@@ -63,7 +63,11 @@ _WITHOUT_ZONE = len("2026-11-22 10:00:00.000000")
 
 def _sqlite_text(moment: datetime | None) -> str | None:
     """As SQLAlchemy's own type writes it, in half the time: an event has half a dozen moments."""
-    return None if moment is None else _in_utc(moment).isoformat(" ", "microseconds")[:_WITHOUT_ZONE]
+    if moment is None:
+        return None
+    if moment.tzinfo is not timezone.utc:
+        moment = _in_utc(moment)
+    return moment.isoformat(" ", "microseconds")[:_WITHOUT_ZONE]
 
 
 # event_log.py. One row: its lock, held until commit, serialises appends, so that seq grows in commit order

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -14,6 +15,7 @@ from monitor.events.data import DATA, AssetRef, Data, TaskInstanceData
 from monitor.events.identity import TRY
 from monitor.events.values import Id, Moment, Name
 
+SOURCE = "/airflow/"
 DEPLOYMENT = r"[A-Za-z0-9._-]{1,100}"
 MAX_REASONS = 3  # of a rejected event: enough to mend it, short enough to log
 SHOWN_VALUE = 80  # characters of a wrong value that its message repeats
@@ -45,7 +47,13 @@ class Event:
 
     @property
     def deployment(self) -> str:
-        return self.source.removeprefix("/airflow/")
+        return self.source[len(SOURCE) :]
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """Of the data, also those that this monitor does not know."""
+        extra = self.data.model_extra
+        return {**extra, **vars(self.data)} if extra else vars(self.data)
 
     def get(self, name: str) -> Any:
         """A field of the data, or None where this type has no such field."""

@@ -3,7 +3,7 @@ never stops a transaction later.
 """
 
 import re
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
@@ -19,6 +19,8 @@ YEARS = range(1900, 9999)  # what every database and zone conversion can carry
 
 def _need_zone(value: Any) -> Any:
     """Refuse a time without a zone: guessing one would change the event's identity."""
+    if isinstance(value, str) and value.endswith("Z"):
+        return value  # most are: events have half a dozen moments
     if not isinstance(value, str):
         raise ValueError("is not a text such as 2026-11-22T10:00:00.000000Z")  # noqa: TRY004 (pydantic's way)
     if not re.search(r"(Z|[+-]\d\d:?\d\d)$", value):
@@ -29,7 +31,7 @@ def _need_zone(value: Any) -> Any:
 def _storable(value: datetime) -> datetime:
     if value.year not in YEARS:
         raise ValueError(f"is not within the years {YEARS.start} to {YEARS.stop - 1}")
-    return value
+    return value.astimezone(timezone.utc)  # once, not wherever it is written
 
 
 def _no_nul(value: str) -> str:

@@ -55,6 +55,7 @@ class Feeds:
         self._closed = False
         self.publish = self._live.publish
         self.attend = self._live.attend
+        self.hand = self._live.fresh.put
 
     def require_room(self) -> None:
         """Raises FeedFull where no further feed is served."""

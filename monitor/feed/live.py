@@ -12,6 +12,7 @@ from monitor import event_log
 from monitor.database import Database
 from monitor.event_log import Cursor, Line, LogState
 from monitor.feed.block import Block, Message, body
+from monitor.feed.fresh import Fresh
 from monitor.feed.offer import Waiting, offer
 from monitor.feed.reader import Reader
 from monitor.feed.register import Register
@@ -40,6 +41,7 @@ class Live:
     ) -> None:
         self._database = database
         self._wake = wake
+        self.fresh = Fresh(wake)
         self._metrics = metrics
         self._heartbeat = heartbeat
         self._behind = behind
@@ -76,9 +78,9 @@ class Live:
         while True:
             seen = self._wake.count
             if not self._register:
-                self._tape = (
-                    None  # whoever comes next begins a new one: nobody has to be shown what was before
-                )
+                # Whoever comes next begins a new one: nobody has to be shown what was before.
+                self._tape = None
+                self.fresh.clear()
             else:
                 began = _now()
                 await self._pass_on()
@@ -97,6 +99,10 @@ class Live:
 
     async def _pass_on(self) -> None:
         """Serve all that the log holds behind the tape."""
+        tape = await self.tape()
+        if fresh := self.fresh.take(tape.end):
+            await self._extend(tape, fresh)
+            return
         more = True
         while more:
             tape = await self.tape()
@@ -109,9 +115,12 @@ class Live:
             if state.expired(tape.end):
                 self._begin_anew(state)
                 return
-            for block in tape.extend(lines):
-                await self._serve(block)
+            await self._extend(tape, lines)
             more = len(lines) == READ
+
+    async def _extend(self, tape: Tape, lines: list[Line]) -> None:
+        for block in tape.extend(lines):
+            await self._serve(block)
 
     def _begin(self, state: LogState) -> None:
         self._tape = Tape(Cursor(state.epoch, state.last_seq))
@@ -124,18 +133,19 @@ class Live:
         self._begin(state)
 
     async def _serve(self, block: Block) -> None:
+        now = _now()
         for number, reader in enumerate(self._register.concerned(block), 1):
             if reader.live:
-                self._give(reader, block)
+                self._give(reader, block, now)
             if number % TURN == 0:
                 await asyncio.sleep(0)
+                now = _now()
         self._served = block.upto
 
-    def _give(self, reader: Reader, block: Block) -> None:
-        now = _now()
+    def _give(self, reader: Reader, block: Block, now: float) -> None:
         if reader.seq >= block.upto:
             return  # it took the block itself, from the tape, while others were served
-        if reader.to_be_asked:
+        if reader.rights is not None and reader.to_be_asked:
             self._fall_behind(reader)
             return
         message = block.following(reader.seq, reader.selection, reader.form)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, select, update
 
 from monitor.database.bulk import LookUp
+from monitor.database.prepared import Statement
 from monitor.database.schema import incidents as table
 from monitor.event_log import Visible, readable
 from monitor.events import Event
@@ -83,43 +84,60 @@ def open_of(connection: Connection, keys: Iterable[tuple[str, str]]) -> list[Inc
     return sorted(map(Incident.of, _OPEN.rows(connection, keys)), key=lambda incident: incident.id)
 
 
-_BEGIN = insert(table).returning(*table.c)
+_BEGUN = ("deployment", "key", "dag_id", "title", "state", "failures", "opened_at", "opened_seq", "last_at")
+_BEGIN = Statement(
+    lambda insert: insert(table).returning(*table.c), columns=(*_BEGUN, "last_seq", "flapping")
+)
 
 
 def begin(connection: Connection, seq: int, event: Event, key: str, title: str) -> Incident:
     """Open one with its first failure."""
-    values = {
-        "deployment": event.deployment,
-        "key": key,
-        "dag_id": event.get("dag_id"),
-        "title": title,
-        "state": OPEN,
-        "failures": 1,
-        "opened_at": event.time,
-        "opened_seq": seq,
-        "last_at": event.time,
-        "last_seq": seq,
-        "flapping": False,
-    }
-    return Incident.of(connection.execute(_BEGIN, values).mappings().one())
+    [made] = _BEGIN.rows(
+        connection,
+        deployment=event.deployment,
+        key=key,
+        dag_id=event.get("dag_id"),
+        title=title,
+        state=OPEN,
+        failures=1,
+        opened_at=event.time,
+        opened_seq=seq,
+        last_at=event.time,
+        last_seq=seq,
+        flapping=False,
+    )
+    return Incident.of(made)
+
+
+def _change(*names: str, **values: Any) -> Statement:
+    """Sets columns of these names to what is given, and others to what they hold."""
+    given = {name: bindparam(name, type_=table.c[name].type) for name in names}
+    changed = update(table).where(table.c.id == bindparam("incident_id")).values(given | values)
+    return Statement(lambda _insert: changed.returning(*table.c))
+
+
+_JOIN = _change("last_at", "last_seq", failures=table.c.failures + 1)
+_CLOSE = _change("state", "closed_at", "closed_seq", "closed_because")
+_ACKNOWLEDGE = _change("acked_at", "acked_by", "ack_reason")
+_FLAP = _change("flapping")
 
 
 def join(connection: Connection, incident: Incident, seq: int, at: datetime) -> Incident:
     """One more failure. One that is reported late is not the latest."""
     last_at = max(at, incident.last_at)
-    return _changed(connection, incident.id, failures=table.c.failures + 1, last_at=last_at, last_seq=seq)
+    return _changed(connection, _JOIN, incident.id, last_at=last_at, last_seq=seq)
 
 
 def close(
     connection: Connection, incident: Incident, seq: int | None, because: str, at: datetime
 ) -> Incident:
     return _changed(
-        connection, incident.id, state=CLOSED, closed_at=at, closed_seq=seq, closed_because=because
+        connection, _CLOSE, incident.id, state=CLOSED, closed_at=at, closed_seq=seq, closed_because=because
     )
 
 
 def mark_flapping(connection: Connection, incident: Incident) -> Incident:
-    return _changed(connection, incident.id, flapping=True)
+    return _changed(connection, _FLAP, incident.id, flapping=True)
 
 
 def retract(connection: Connection, incident_id: int, why: str, now: datetime) -> None:
@@ -135,13 +153,13 @@ def acknowledge(
     """Somebody looks after it: no follow-ups and reminders any more; its end is told. None: no such one."""
     if find(connection, incident_id) is None:
         return None
-    return _changed(connection, incident_id, acked_at=now, acked_by=who, ack_reason=reason)
+    return _changed(connection, _ACKNOWLEDGE, incident_id, acked_at=now, acked_by=who, ack_reason=reason)
 
 
 def unacknowledge(connection: Connection, incident_id: int) -> Incident | None:
     if find(connection, incident_id) is None:
         return None
-    return _changed(connection, incident_id, acked_at=None, acked_by=None, ack_reason=None)
+    return _changed(connection, _ACKNOWLEDGE, incident_id, acked_at=None, acked_by=None, ack_reason=None)
 
 
 def find(connection: Connection, incident_id: int, visible: Visible = None) -> Incident | None:
@@ -180,14 +198,23 @@ def page(
     ]
 
 
-def recent(connection: Connection, deployment: str, key: str, since: datetime) -> list[Incident]:
-    """Those of a key that opened since a moment, oldest first."""
-    query = (
+_RECENT = Statement(
+    lambda _insert: (
         select(table)
-        .where(table.c.deployment == deployment, table.c.key == key, table.c.opened_at >= since)
+        .where(
+            table.c.deployment == bindparam("deployment"),
+            table.c.key == bindparam("key"),
+            table.c.opened_at >= bindparam("since"),
+        )
         .order_by(table.c.opened_at, table.c.id)
     )
-    return [Incident.of(row) for row in connection.execute(query).mappings()]
+)
+
+
+def recent(connection: Connection, deployment: str, key: str, since: datetime) -> list[Incident]:
+    """Those of a key that opened since a moment, oldest first."""
+    found = _RECENT.rows(connection, deployment=deployment, key=key, since=since)
+    return [Incident.of(row) for row in found]
 
 
 def open_ones(connection: Connection, after: int, limit: int) -> list[Incident]:
@@ -196,6 +223,6 @@ def open_ones(connection: Connection, after: int, limit: int) -> list[Incident]:
     return [Incident.of(row) for row in connection.execute(query).mappings()]
 
 
-def _changed(connection: Connection, incident_id: int, **values: Any) -> Incident:
-    change = update(table).where(table.c.id == incident_id).values(values).returning(*table.c)
-    return Incident.of(connection.execute(change).mappings().one())
+def _changed(connection: Connection, change: Statement, incident_id: int, **values: Any) -> Incident:
+    [changed] = change.rows(connection, incident_id=incident_id, **values)
+    return Incident.of(changed)

@@ -5,9 +5,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, select, update
 
 from monitor.database.bulk import Row, Write, plain
+from monitor.database.prepared import Statement
 from monitor.database.schema import deliveries, notifications
 from monitor.events import Event
 from monitor.events.identity import digest
@@ -16,7 +17,10 @@ from monitor.outbox.record import Notification
 from monitor.outbox.state import WAITING, State
 from monitor.rules.targets import Target
 
-_NOTIFY = insert(notifications).returning(*notifications.c)  # made once: an outage calls for thousands
+_NOTIFY = Statement(
+    lambda insert: insert(notifications).returning(*notifications.c),
+    columns=[column.name for column in notifications.c if column.name not in ("id", "sealed_at")],
+)
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,8 @@ def put(
     """
     values = {name: value for name, value in vars(word).items() if name != "reason"}
     values |= {"kind": word.kind.value, "deployment": about.deployment, "created_at": now}
-    made = connection.execute(_NOTIFY, values).mappings()
-    notification = Notification.of(made.one())
+    [made] = _NOTIFY.rows(connection, **values)
+    notification = Notification.of(made)
     if targets:
         rows = [_row(about, notification, target, word.reason, host) for target in targets]
         _DELIVERIES.rows(connection, rows)
@@ -97,26 +101,30 @@ def _row(about: About, notification: Notification, target: Target, reason: str, 
     }
 
 
+def _latest(*more: ColumnElement[bool]) -> Statement:
+    of_group = (
+        notifications.c.rule == bindparam("rule"),
+        notifications.c.group_key == bindparam("group_key"),
+    )
+    query = select(notifications).where(*of_group, *more).order_by(notifications.c.id.desc())
+    return Statement(lambda _insert: query.limit(1))
+
+
+_OPEN = _latest(notifications.c.sealed_at.is_(None))
+_LAST = _latest()
+
+
 def open_group(connection: Connection, rule: str, group_key: str) -> Notification | None:
     """The rule's notification of this group that others may still join, or None."""
-    return _latest(connection, rule, group_key, notifications.c.sealed_at.is_(None))
+    return _found(_OPEN.first(connection, rule=rule, group_key=group_key))
 
 
 def last_of_group(connection: Connection, rule: str, group_key: str) -> Notification | None:
     """The rule's latest notification of this group, sealed or not."""
-    return _latest(connection, rule, group_key)
+    return _found(_LAST.first(connection, rule=rule, group_key=group_key))
 
 
-def _latest(
-    connection: Connection, rule: str, group_key: str, *more: ColumnElement[bool]
-) -> Notification | None:
-    query = (
-        select(notifications)
-        .where(notifications.c.rule == rule, notifications.c.group_key == group_key, *more)
-        .order_by(notifications.c.id.desc())
-        .limit(1)
-    )
-    row = connection.execute(query).mappings().one_or_none()
+def _found(row: Row | None) -> Notification | None:
     return Notification.of(row) if row else None
 
 

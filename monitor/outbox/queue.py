@@ -15,8 +15,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Select, Update, bindparam, func, insert, select, update
+from sqlalchemy import BindParameter, Connection, Select, bindparam, func, select, update
 
+from monitor.database.prepared import Statement
 from monitor.database.schema import deliveries, delivery_attempts
 from monitor.errors import WindsockError
 from monitor.outbox.put import seal
@@ -56,8 +57,7 @@ def claim_some(
     SKIP LOCKED: two monitors never take the same.
     """
     # One query a state, so that each reads the first entries of an index, however many rows wait.
-    wanted = {"of": channel.value, "now": now, "most": most}
-    rows = [row for due_ones in _DUE for row in connection.execute(due_ones, wanted).mappings()]
+    rows = [row for due in _DUE for row in due.rows(connection, of=channel.value, now=now, most=most)]
     due = sorted(map(Delivery.of, rows), key=lambda one: (one.next_attempt_at, one.id))[:most]
     for delivery in due:
         check(delivery.state, State.SENDING)
@@ -65,38 +65,43 @@ def claim_some(
     taken = [
         replace(one, state=State.SENDING, claim=_token(), lease_until=until, handed_at=None) for one in due
     ]
+    for one in taken:
+        _MARK.rows(connection, of=one.id, token=one.claim, until=until)
     if taken:
-        marks = [{"of": one.id, "token": one.claim, "until": until} for one in taken]
-        connection.execute(_MARK, marks)
         seal(connection, {one.notification_id for one in taken}, now)
     return taken
 
 
-_MARK = (
-    update(deliveries)
-    .where(deliveries.c.id == bindparam("of"))
-    .values(
-        state=State.SENDING.value,
-        claim=bindparam("token"),
-        lease_until=bindparam("until", type_=deliveries.c.lease_until.type),
-        handed_at=None,
+_MARK = Statement(
+    lambda _insert: (
+        update(deliveries)
+        .where(deliveries.c.id == bindparam("of"))
+        .values(
+            state=State.SENDING.value,
+            claim=bindparam("token"),
+            lease_until=bindparam("until", type_=deliveries.c.lease_until.type),
+            handed_at=None,
+        )
     )
 )
 
 
-# Made once: SQLAlchemy takes longer to make these than SQLite to run them.
-_DUE = [
-    select(deliveries)
-    .where(
-        deliveries.c.state == state,
-        deliveries.c.channel == bindparam("of"),
-        deliveries.c.next_attempt_at <= bindparam("now"),
+def _due(state: str) -> Statement:
+    query = (
+        select(deliveries)
+        .where(
+            deliveries.c.state == state,
+            deliveries.c.channel == bindparam("of"),
+            deliveries.c.next_attempt_at <= bindparam("now"),
+        )
+        .order_by(deliveries.c.next_attempt_at, deliveries.c.id)
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True)
     )
-    .order_by(deliveries.c.next_attempt_at, deliveries.c.id)
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True)
-    for state in _WAITING
-]
+    return Statement(lambda _insert: query)
+
+
+_DUE = [_due(state) for state in _WAITING]
 
 
 def _token() -> str:
@@ -206,23 +211,31 @@ _FENCE = (
     deliveries.c.state == bindparam("_state"),
     deliveries.c.claim.is_not_distinct_from(bindparam("_claim")),
 )
-_HAND_OVER = update(deliveries).where(*_FENCE).values(_asked("handed_at", "subject"))
-_SETTLE = (
-    update(deliveries)
-    .where(*_FENCE)
-    .values(
-        _asked("state", "reason", "next_attempt_at", "remaining", "attempts", "settled_at")
-        | {"claim": None, "lease_until": None, "handed_at": None}
-    )
+
+
+def _fenced(*names: str, **values: Any) -> Statement:
+    """Sets columns of these names to what is given, and others to what is said here."""
+    changed = update(deliveries).where(*_FENCE).values(_asked(*names) | values)
+    return Statement(lambda _insert: changed.returning(deliveries.c.id))
+
+
+_HAND_OVER = _fenced("handed_at", "subject")
+_SETTLE = _fenced(
+    *("state", "reason", "next_attempt_at", "remaining", "attempts", "settled_at"),
+    claim=None,
+    lease_until=None,
+    handed_at=None,
 )
-_ATTEMPT = insert(delivery_attempts)
+_ATTEMPT = Statement(
+    lambda insert: insert(delivery_attempts), columns=("delivery_id", "at", "outcome", "answer")
+)
 
 
-def _written(connection: Connection, statement: Update, delivery: Delivery, **values: Any) -> None:
+def _written(connection: Connection, statement: Statement, delivery: Delivery, **values: Any) -> None:
     """Raises LeaseLost where the row is no longer as this claimer knows it."""
     known = {"_id": delivery.id, "_state": delivery.state.value, "_claim": delivery.claim}
     given = {f"_{name}_": value for name, value in values.items()}
-    if not connection.execute(statement, {**known, **given}).rowcount:
+    if not statement.rows(connection, **known, **given):
         raise LeaseLost(_lost(delivery))
 
 
@@ -242,5 +255,4 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _note(connection: Connection, delivery_id: int, at: datetime, outcome: str, answer: str) -> None:
-    row = {"delivery_id": delivery_id, "at": at, "outcome": outcome, "answer": answer}
-    connection.execute(_ATTEMPT, row)
+    _ATTEMPT.rows(connection, delivery_id=delivery_id, at=at, outcome=outcome, answer=answer)

@@ -1,10 +1,10 @@
 """A notification, a delivery of it, an attempt, what came of one, and what a rule decided: frozen, each made
 from a row in one place."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-
-from sqlalchemy import RowMapping
+from typing import Any
 
 from monitor.outbox.kinds import Kind
 from monitor.outbox.state import State
@@ -28,7 +28,7 @@ class Notification:
     """When the first of its deliveries was claimed: nothing joins it any more."""
 
     @classmethod
-    def of(cls, row: RowMapping) -> "Notification":
+    def of(cls, row: Mapping[Any, Any]) -> "Notification":
         return cls(**{**row, "kind": Kind(row["kind"])})
 
 
@@ -67,7 +67,7 @@ class Delivery:
     settled_at: datetime | None
 
     @classmethod
-    def of(cls, row: RowMapping) -> "Delivery":
+    def of(cls, row: Mapping[Any, Any]) -> "Delivery":
         recipients = tuple(row["recipients"])
         remaining = recipients if row["remaining"] is None else tuple(row["remaining"])
         read = {

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, select
 
 from monitor.database.bulk import Write
+from monitor.database.prepared import Statement
 from monitor.database.schema import deliveries, notification_incidents, notifications
 from monitor.outbox.record import Delivery
 from monitor.outbox.state import WAITING, State
@@ -120,10 +121,24 @@ def last_told(connection: Connection, incident_id: int, rule: str) -> datetime |
     return moment
 
 
+_STATES = Statement(
+    lambda _insert: (
+        select(deliveries.c.state)
+        .select_from(notification_incidents)
+        .join(deliveries, deliveries.c.notification_id == notification_incidents.c.notification_id)
+        .where(
+            notification_incidents.c.incident_id == bindparam("incident_id"),
+            *(deliveries.c[name] == bindparam(name) for name in ("rule", "channel", "recipient")),
+        )
+    )
+)
+
+
 def hears(connection: Connection, incident_id: int, rule: str, target: Target) -> bool:
     """Whether the target was told of an incident by this rule, or is about to be."""
-    rows = _told(connection, {incident_id}, {rule}, {target.recipient})
-    return any(row.channel == target.channel.value and row.state in (*TOLD, *ON_THEIR_WAY) for row in rows)
+    whom = {"recipient": target.recipient, "channel": target.channel.value}
+    rows = _STATES.rows(connection, incident_id=incident_id, rule=rule, **whom)
+    return any(row["state"] in (*TOLD, *ON_THEIR_WAY) for row in rows)
 
 
 def _told(

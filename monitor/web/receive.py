@@ -5,6 +5,7 @@
 import json
 import logging
 from collections import Counter
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -29,6 +30,7 @@ from monitor.web.reader import address_of, bearer_of
 from monitor.web.services import Here, Services
 
 MAX_BODY = 4 * 1024 * 1024  # bytes: a full batch of long tracebacks; more is a mistake or an attack
+SMALL_BODY = 8 * 1024  # bytes: checked in less time than a thread takes to be woken
 BUSY_SECONDS = 2  # what Retry-After asks of a sender while the queue is full
 
 STATUSES = ("accepted", "duplicate", "rejected")
@@ -68,10 +70,9 @@ async def receive(request: Request, here: Here) -> JSONResponse:
         has_token = await _has_token(request, here)
         body = await _read(request)
         headers = dict(request.headers)
+        opening = partial(_open, None if has_token else here.settings, kind, headers, body)
         # In a thread: a signature over 4 MiB and 500 events to check would hold every feed for a while.
-        raws, parsed = await run_in_threadpool(
-            _open, None if has_token else here.settings, kind, headers, body
-        )
+        raws, parsed = opening() if len(body) <= SMALL_BODY else await run_in_threadpool(opening)
         return await _take(here, raws, parsed)
     except Refusal as refusal:
         here.metrics.ingest_refused.labels(refusal.reason).inc()

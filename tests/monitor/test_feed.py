@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import threading
 import uuid
 from asyncio import create_task
@@ -10,18 +11,19 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, event
 
 from monitor import event_log
 from monitor.database import Database
 from monitor.event_log import Cursor, Filter, Visible
-from monitor.events import parse_event
+from monitor.events import Event, parse_event
 from monitor.feed import FeedEnded, FeedFull, Feeds, Form, Rights, Selection, Start, after, from_now, since
 from monitor.feed.block import Message
 from monitor.feed.log_page import PAGE
 from monitor.metrics import Metrics
 from monitor.wake import Wake
 from tests.monitor.conftest import NOW
-from tests.sample import run_event
+from tests.sample import asset_event, run_event, task_event
 
 DEADLINE = 20.0
 
@@ -156,6 +158,64 @@ def test_without_a_cursor_only_what_comes_is_told_and_the_place_is_told_at_once(
         assert seqs(await reading.events(1)) == [3]
 
     run(read())
+
+
+def ingested(database: Database, reading: Reading, *names: str) -> None:
+    """Logged by this process, which hands over what it has committed."""
+    batch = [parse_event(run_event(dag_id=name, run_id=str(uuid.uuid4()))) for name in names]
+
+    def write(connection: Connection) -> tuple[Cursor, list[tuple[int, Event]]]:
+        end = event_log.lock(connection)
+        seqs = event_log.append(connection, batch, NOW, end)
+        return end, [(seq, one) for seq, one in zip(seqs, batch, strict=True) if seq is not None]
+
+    reading.feeds.hand(*database.write_now(write))
+
+
+def test_what_is_handed_over_needs_no_look_at_the_log(database: Database) -> None:
+    asked: list[str] = []
+
+    async def read() -> None:
+        reading = Reading(database)
+        await reading.live()
+        ingested(database, reading, "one")
+        event.listen(database.engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
+        first = await reading.events(1)
+        assert not asked
+        ingested(database, reading, "two", "three")
+        assert seqs(first + await reading.events(2)) == [1, 2, 3]
+
+    run(read())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_others_write_falls_nowhere_between_what_is_handed_over(database: Database, seed: int) -> None:
+    """Another process's events are found by the wake that it sends, or by what follows on them."""
+    chance = random.Random(seed)  # noqa: S311 (no secret)
+
+    async def read() -> None:
+        reading = Reading(database)
+        await reading.live()
+        for number in range(40):
+            if chance.random() < 0.4:
+                add(database, f"other_{number}")
+                if chance.random() < 0.5:
+                    reading.wake.set()
+            else:
+                ingested(database, reading, f"own_{number}", f"own_{number}_too")
+            await asyncio.sleep(chance.choice([0, 0, 0.01]))
+        reading.wake.set()
+        upto = database.read_now(event_log.state).last_seq
+        assert seqs(await reading.events(upto)) == list(range(1, upto + 1))
+
+    run(read())
+
+
+def test_an_event_handed_over_is_just_as_the_log_has_it(database: Database) -> None:
+    told = [parse_event(raw) for raw in (run_event("failed"), task_event("failed"), asset_event(1))]
+    database.write_now(lambda connection: event_log.append(connection, told, NOW))
+    lines = database.read_now(lambda connection: event_log.lines_after(connection, 0, 10))
+    assert [event_log.line_of(seq, one) for seq, one in enumerate(told, 1)] == lines
 
 
 def test_since_begins_with_what_was_received_then(database: Database) -> None:

@@ -1,11 +1,13 @@
 """The feed over HTTP, from a real server: resuming, filters, slow readers, its end."""
 
+import resource
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import event
 
@@ -160,6 +162,43 @@ def test_open_feeds_are_counted(monitor: Served) -> None:
     with FeedReader(monitor.url), FeedReader(monitor.url):
         wait.until(lambda: open_feeds() == 2, "two feeds to be counted")
     wait.until(lambda: open_feeds() == 0, "both to be counted off")
+
+
+FILES = 128  # that the monitor may have open: half of them for feeds
+
+
+def test_a_full_monitor_says_so_and_serves_the_next_once_a_reader_has_gone(settings: Settings) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, hard))
+    try:
+        monitor = Served(settings)  # counts its room
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    monitor.start()
+    try:
+        with ExitStack() as stack:
+            held = [stack.enter_context(_open_feed(monitor.port)) for _ in range(FILES // 2)]
+            full = httpx.get(f"{monitor.url}/events", timeout=20, trust_env=False)
+            assert full.status_code == 503
+            assert full.headers["content-type"] == "application/problem+json"
+            assert int(full.headers["retry-after"]) > 0
+            assert f"{FILES // 2} feeds are open on this monitor" in full.json()["detail"]
+            held[0].close()
+            wait.until(lambda: _is_served(monitor.url), "the place to be given back")
+    finally:
+        monitor.stop()
+
+
+def _open_feed(port: int) -> socket.socket:
+    reader = socket.create_connection(("127.0.0.1", port), timeout=20)
+    reader.sendall(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    assert reader.recv(4096).startswith(b"HTTP/1.1 200 ")
+    return reader
+
+
+def _is_served(url: str) -> bool:
+    with httpx.stream("GET", f"{url}/events", timeout=20, trust_env=False) as answer:
+        return answer.status_code == 200
 
 
 BIG = "x" * 20_000

@@ -1,11 +1,14 @@
 """A batch is decided, and shown on the board, as if its events had come one by one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, select
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, delete, select, update
 
 from monitor import board, event_log
 from monitor.database import Database
@@ -13,26 +16,33 @@ from monitor.database.migrate import migrate
 from monitor.database.schema import (
     assets,
     dag_runs,
+    dags,
     decisions,
     deliveries,
+    events,
+    import_errors,
     incidents,
+    log_state,
     notification_incidents,
     notifications,
     task_instances,
     tries,
 )
 from monitor.events import parse_event
+from monitor.events.identity import earlier_try_id_of, import_error_id, mended_id, pause_id
+from monitor.ingest import Ingest, Wakes
 from monitor.rules import Rules, default_config
 from monitor.rules.facts import Facts
-from monitor.rules.model import Rule
+from monitor.rules.model import Config, Match, Receiver, Rule
+from monitor.wake import Wake
 from tests.monitor.conftest import FakeClock
 from tests.monitor.notify_support import Town
-from tests.sample import asset_event, run_event, task_event
+from tests.sample import asset_event, event, moment, run_event, task_event
 
 OPS = "ops@example.com"
 TI = "00000000-0000-7000-8000-000000000001"
 WRITTEN = (
-    *(assets, dag_runs, decisions, deliveries, incidents),
+    *(assets, dag_runs, dags, decisions, deliveries, events, import_errors, incidents),
     *(notification_incidents, notifications, task_instances, tries),
 )
 
@@ -119,3 +129,103 @@ def test_an_event_that_cannot_be_decided_stops_none_of_its_batch(
     assert [row["kind"] for row in found["deliveries"]] == ["opened", "recovered", "opened", "opened"]
     assert town.metrics.undecided._value.get() == 1
     assert STORY[9]["id"] in caplog.text
+
+
+def _task(dag_id: str, number: int, state: str, kept: bool, by: str) -> dict[str, Any]:
+    """A report of a try; where its UUID is not `kept`, as Airflow has filed it."""
+    raw = task_event(state, dag_id=dag_id, run_id="a", ti_id=f"{TI[:-1]}{number}", try_number=number)
+    if not kept:
+        raw["id"] = earlier_try_id_of(dag_id, "a", "load", -1, number, state)
+    raw["data"] |= {"reported_by": by} if kept else {"reported_by": "reconciler", "ti_id": None}
+    return raw
+
+
+def _file(state: str) -> dict[str, Any]:
+    error_id = import_error_id("etl.py", "broken")
+    data = {"filename": "etl.py", "bundle_name": "dags-folder"}
+    if state == "mended":
+        mended = {**data, "error_id": error_id}
+        return event("airflow.dag.import_error_mended", mended_id(error_id), "etl.py", moment(9), mended)
+    return event("airflow.dag.import_error", error_id, "etl.py", moment(8), {**data, "stacktrace": "broken"})
+
+
+DAGS = st.sampled_from(["etl", "other"])
+ANYTHING = st.one_of(
+    st.builds(
+        lambda state, dag_id, run_id, start, kind: run_event(state, dag_id, run_id, start, run_type=kind),
+        st.sampled_from(["running", "success", "failed"]),
+        DAGS,
+        st.sampled_from("ab"),
+        st.sampled_from([0, 20, 40]),
+        st.sampled_from(["manual", "scheduled"]),
+    ),
+    st.builds(
+        _task,
+        DAGS,
+        st.sampled_from([1, 2]),
+        st.sampled_from(["running", "success", "failed", "up_for_retry"]),
+        st.booleans(),
+        st.sampled_from(["listener", "reconciler"]),
+    ),
+    st.builds(asset_event, st.sampled_from([1, 2, 3]), timestamp=st.sampled_from([moment(1), moment(6)])),
+    st.builds(_file, st.sampled_from(["broken", "mended"])),
+    st.builds(
+        lambda dag_id, state: event(
+            f"airflow.dag.{state}",
+            pause_id(dag_id, state),
+            dag_id,
+            moment(),
+            {"dag_id": dag_id, "state": state},
+        ),
+        DAGS,
+        st.sampled_from(["paused", "unpaused"]),
+    ),
+)
+TELL = ("every_failure", "recovered", "success", "notice")
+TELLS_ALL = Config(
+    receivers={"ops": Receiver(email=(OPS, "two@example.com"))},
+    rules=(
+        Rule(name="runs", match=Match(type=("airflow.dag*",)), to=("ops",)),
+        Rule(name="tasks", match=Match(type=("airflow.task*", "airflow.asset*")), tell=TELL, to=("ops",)),
+    ),
+)
+
+
+@pytest.fixture
+def alike(tmp_path: Path) -> Iterator[tuple[Database, Database]]:
+    pair = (Database(f"sqlite:///{tmp_path / 'one.db'}"), Database(f"sqlite:///{tmp_path / 'other.db'}"))
+    for database in pair:
+        migrate(database)
+    yield pair
+    for database in pair:
+        database.close()
+
+
+def _ingested(database: Database, *batches: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """What stands in a database that was empty, but for what Town puts there."""
+    database.write_now(_empty)
+    clock = FakeClock()
+    clock.forward(600)
+    town = Town(database, TELLS_ALL, clock)
+    ingest = Ingest(database, town.engine, Wakes(Wake(), Wake(), {}), town.metrics, clock)
+    for batch in batches:
+        parsed = [parse_event(raw) for raw in batch]
+        database.write_now(partial(ingest.log, events=parsed))()
+    assert town.metrics.undecided._value.get() == 0
+    return written(database)
+
+
+def _empty(connection: Connection) -> None:
+    for table in WRITTEN:
+        connection.execute(delete(table))
+    connection.execute(update(log_state).values(last_seq=0))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(story=st.lists(ANYTHING, min_size=1, max_size=40), size=st.integers(2, 100))
+def test_any_events_are_written_as_if_they_came_one_by_one(
+    alike: tuple[Database, Database], story: list[dict[str, Any]], size: int
+) -> None:
+    one, other = alike
+    together = _ingested(one, *(story[start : start + size] for start in range(0, len(story), size)))
+    assert together == _ingested(other, *([raw] for raw in story))

@@ -25,7 +25,7 @@ def lock(connection: Connection) -> Any:
 
 
 def append(
-    connection: Connection, batch: Sequence[Event], received_at: datetime, last: Any = None
+    connection: Connection, batch: Sequence[Event], received_at: datetime, end: Any = None
 ) -> list[int | None]:
     known = event_log._known(connection, batch)
     new = list(
