@@ -4,7 +4,7 @@ from tests.chart.helm import Manifest, example, merged
 
 SECRETS = {
     "ingest_secret": "whsec_" + "QUJD" * 10,
-    "session_secret": "session-5a1e",
+    "session_secret": "session-5a1e-5a1e-5a1e",
     "airflow_password": "airflow-5a1e",
     "smtp_password": "smtp-5a1e",
     "database_url": "postgresql+psycopg://windsock:database-5a1e@postgres/windsock",
@@ -42,9 +42,20 @@ SCALED: Manifest = merged(
 )
 """Everything at once, the secrets in the values."""
 
+OF_AN_OPERATOR: Manifest = merged(
+    example("monitor-postgresql"),
+    {
+        "secrets": {"keys": ["ingest_secret", "session_secret", "airflow_password", "smtp_password"]},
+        "database": {"urlSecret": {"name": "windsock-db-app"}},
+        "persistence": {"existingClaim": "windsock-home"},
+    },
+)
+"""PostgreSQL's address from a Secret of its operator's, and a home that all replicas share."""
+
 CASES: dict[str, Manifest] = {
     "smallest": SMALLEST,
     "sqlite": example("monitor-sqlite"),
     "postgresql": example("monitor-postgresql"),
     "scaled": SCALED,
+    "operator": OF_AN_OPERATOR,
 }

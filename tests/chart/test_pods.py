@@ -22,7 +22,7 @@ def test_pods_meet_the_profile_restricted(manifests: list[Manifest]) -> None:
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert not any(spec.get(name) for name in ("hostNetwork", "hostPID", "hostIPC"))
         kinds = {kind for volume in spec.get("volumes", []) for kind in volume if kind != "name"}
-        assert kinds <= {"configMap", "emptyDir", "persistentVolumeClaim", "secret"}
+        assert kinds <= {"configMap", "emptyDir", "persistentVolumeClaim", "projected"}
         for container in containers(pod):
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
@@ -64,11 +64,13 @@ def test_what_a_pod_names_is_there(manifests: list[Manifest], case: str) -> None
         if volume["name"] in ("rules", "templates"):
             assert ("ConfigMap", volume["configMap"]["name"]) in made
         if "persistentVolumeClaim" in volume:
-            assert ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]) in made
+            claim = volume["persistentVolumeClaim"]["claimName"]
+            assert (("PersistentVolumeClaim", claim) in made) == (case != "operator")
         if volume["name"] == "secrets" and case in ("smallest", "scaled"):
             secret = the(manifests, "Secret")
-            assert secret["metadata"]["name"] == volume["secret"]["secretName"]
-            assert {item["key"] for item in volume["secret"]["items"]} == secret["data"].keys()
+            (source,) = (one["secret"] for one in volume["projected"]["sources"])
+            assert secret["metadata"]["name"] == source["name"]
+            assert {item["key"] for item in source["items"]} == secret["data"].keys()
 
 
 def test_selectors_match_the_monitor_and_nothing_else(manifests: list[Manifest]) -> None:
@@ -123,11 +125,12 @@ def test_every_variable_is_a_setting(manifests: list[Manifest]) -> None:
 
 def test_secrets_are_read_from_files_that_are_mounted(manifests: list[Manifest]) -> None:
     spec = the(manifests, "Deployment")["spec"]["template"]["spec"]
-    (volume,) = (one["secret"] for one in spec["volumes"] if one["name"] == "secrets")
+    (volume,) = (one["projected"] for one in spec["volumes"] if one["name"] == "secrets")
+    items = [item for source in volume["sources"] for item in source["secret"]["items"]]
     for container in [*spec["initContainers"], *spec["containers"]]:
         (mount,) = (one for one in container["volumeMounts"] if one["name"] == "secrets")
         assert mount["readOnly"] is True
-        there = {str(PurePosixPath(mount["mountPath"], item["path"])) for item in volume["items"]}
+        there = {str(PurePosixPath(mount["mountPath"], item["path"])) for item in items}
         named = {name: path for name, path in environment(container).items() if name.endswith(FILE)}
         read = {path for name, path in named.items() if name not in SETTINGS}
         assert read == there

@@ -31,12 +31,12 @@
 {{- if include "windsock.several" . -}}
 {{- $said = append $said "replicas, autoscaling: with database.kind sqlite there is one replica; for more set database.kind to postgresql and the secret database_url." -}}
 {{- end -}}
-{{- if has "database_url" $keys -}}
-{{- $said = append $said "database.kind: is sqlite and the secret database_url is given; set it to postgresql, or take the secret away." -}}
+{{- if or (has "database_url" $keys) .Values.database.urlSecret.name -}}
+{{- $said = append $said "database.kind: is sqlite and database_url is given; set it to postgresql, or take the secret away." -}}
 {{- end -}}
 {{- else -}}
-{{- if not (has "database_url" $keys) -}}
-{{- $said = append $said "database.kind: postgresql needs the secret database_url, postgresql+psycopg://user:password@host/name." -}}
+{{- if eq (has "database_url" $keys) (ne .Values.database.urlSecret.name "") -}}
+{{- $said = append $said "database.kind: postgresql needs the secret database_url (postgresql+psycopg://user:password@host/name) or database.urlSecret, one of them." -}}
 {{- end -}}
 {{- if not (has "session_secret" $keys) -}}
 {{- $said = append $said "database.kind: postgresql needs the secret session_secret too, 32 random bytes or more: pods keep nothing, and what signs links in mails must outlive them." -}}

@@ -5,7 +5,10 @@
 
 {{/* What `serve` and `migrate` have in common: the image, what they may do, what they know, what they see. */}}
 {{- define "windsock.container" -}}
-{{- $keys := include "windsock.secretKeys" . | fromJsonArray -}}
+{{- $files := include "windsock.secretKeys" . | fromJsonArray -}}
+{{- if .Values.database.urlSecret.name -}}
+{{- $files = append $files "database_url" -}}
+{{- end -}}
 image: {{ include "windsock.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 securityContext:
@@ -35,7 +38,7 @@ env:
   - name: WINDSOCK_{{ $name | upper }}
     value: {{ include "windsock.text" $value | quote }}
   {{- end }}
-  {{- range $keys }}
+  {{- range $files }}
   - name: WINDSOCK_{{ . | upper }}_FILE
     value: /etc/windsock/secrets/{{ . }}
   {{- end }}
@@ -72,25 +75,35 @@ volumeMounts:
 
 {{- define "windsock.volumes" -}}
 - name: home
-  {{- if eq .Values.database.kind "sqlite" }}
+  {{- if or (eq .Values.database.kind "sqlite") .Values.persistence.existingClaim }}
   persistentVolumeClaim:
     claimName: {{ .Values.persistence.existingClaim | default (include "windsock.fullname" .) }}
   {{- else }}
-  emptyDir:
-    sizeLimit: 64Mi
+  emptyDir: {}
   {{- end }}
 - name: tmp
   emptyDir:
     sizeLimit: 64Mi
 - name: secrets
-  secret:
-    secretName: {{ include "windsock.secret" . }}
+  projected:
     defaultMode: 0440
     # By name: a key that is missing keeps the pod from starting, and the event says which.
-    items:
-      {{- range include "windsock.secretKeys" . | fromJsonArray }}
-      - key: {{ . }}
-        path: {{ . }}
+    sources:
+      - secret:
+          name: {{ include "windsock.secret" . }}
+          items:
+            {{- range include "windsock.secretKeys" . | fromJsonArray }}
+            - key: {{ . }}
+              path: {{ . }}
+            {{- end }}
+      {{- with .Values.database.urlSecret }}
+      {{- if .name }}
+      - secret:
+          name: {{ .name }}
+          items:
+            - key: {{ .key }}
+              path: database_url
+      {{- end }}
       {{- end }}
 {{- if .Values.rules }}
 - name: rules
