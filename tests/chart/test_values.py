@@ -101,6 +101,18 @@ def test_people_reach_it_where_the_ingress_is() -> None:
         assert environment(monitor(render(example(name))))["WINDSOCK_PUBLIC_URL"] == url
 
 
+def test_ingress_nginx_lets_batches_and_feeds_through() -> None:
+    """docs/proxy.md, "Other proxies": bodies of 4 MiB, a feed that is silent for 15 s."""
+    ingress = the(render(example("monitor-postgresql")), "Ingress")
+    told = {key.rpartition("/")[2]: value for key, value in ingress["metadata"]["annotations"].items()}
+    assert int(told["proxy-body-size"].removesuffix("m")) > 4
+    assert int(told["proxy-read-timeout"]) > 15
+    assert "proxy-buffering" not in told  # pages are better buffered, and the feed says so for itself
+    rule = ingress["spec"]["rules"][0]
+    assert (rule["host"], rule["http"]["paths"][0]["path"]) == ("ops.example.com", "/windsock")
+    assert ingress["spec"]["tls"] == [{"hosts": [rule["host"]], "secretName": "ops-tls"}]
+
+
 def test_sqlite_has_one_replica_that_is_gone_before_the_next_comes() -> None:
     manifests = render(example("monitor-sqlite"))
     spec = the(manifests, "Deployment")["spec"]
