@@ -1,4 +1,4 @@
-"""The monitor itself, started as the pod's containers start it: its secrets in files, its folders elsewhere."""
+"""The monitor itself, started as the pod's containers start it: secrets in files, its folders elsewhere."""
 
 import base64
 import subprocess
