@@ -143,6 +143,11 @@ test-scale: $(DEV_ENV)/.made ## several monitors on one PostgreSQL: writers, rea
 	tests/debian-packages
 	PYTHONPATH=plugins $(DEV_ENV)/bin/python -m tests.scale $(ARGS)
 
+.PHONY: test-restore
+test-restore: $(DEV_ENV)/.made ## backup, loss and restore with hundreds of mails under way; a move of 200,000 events
+	tests/debian-packages
+	RESTORE_MAILS=150 MOVE_EVENTS=200000 $(DEV_ENV)/bin/python -m pytest tests/monitor/test_backup.py tests/monitor/test_move.py
+
 .PHONY: test-compose
 test-compose: $(DEV_ENV)/.made ## the compose stack, for real (needs Docker)
 	@PYTHON=$(DEV_ENV)/bin/python tests/compose/run $(ARGS)

@@ -182,6 +182,12 @@ def revoke(connection: Connection, whose: Whose, token_id: int, now: datetime) -
     return Token.of(row) if row else None
 
 
+def revoke_all(connection: Connection, owner: str, now: datetime) -> int:
+    """End all that are in force of an owner, who is gone; answers how many."""
+    mine = Whose(owner=owner).clause(), table.c.revoked_at.is_(None), table.c.expires_at > now
+    return connection.execute(update(table).where(*mine).values(revoked_at=now)).rowcount
+
+
 def narrow(connection: Connection, owner: str, dags: frozenset[tuple[str, str]]) -> list[int]:
     """Take from the owner's tokens what the owner may read no more; answers which have lost some."""
     query = select(table).where(Whose(owner=owner).clause(), table.c.revoked_at.is_(None))

@@ -10,7 +10,7 @@ from rich.table import Table
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from monitor import board, tokens
+from monitor import board, sessions, tokens
 from monitor.cli.command import cli, fail, settings_or_exit
 from monitor.clock import utc_now
 from monitor.database import Database
@@ -69,8 +69,32 @@ def list_them() -> None:
 
 
 @commands.command()
-def revoke(token: Annotated[int, typer.Argument(help="The number, as the list shows it.")]) -> None:
-    """End a token now; a running monitor knows of it within seconds, and ends the feeds it holds open."""
+def revoke(
+    token: Annotated[int | None, typer.Argument(help="The number, as the list shows it.")] = None,
+    of: Annotated[
+        str | None, typer.Option(help="Every token of this Airflow user, and the sessions.")
+    ] = None,
+) -> None:
+    """End a token now, or all that a user has; a running monitor knows of it within seconds, and ends the
+    feeds that are held open."""
+    if (token is None) == (of is None):
+        fail("give a token's number, or --of and a user's name")
+    if of is not None:
+        _revoke_all(of)
+    elif token is not None:
+        _revoke(token)
+
+
+def _revoke_all(user: str) -> None:
+    def end(connection: Connection) -> tuple[int, int]:
+        owner = tokens.owner_of(user)
+        return tokens.revoke_all(connection, owner, utc_now()), sessions.end_all(connection, owner)
+
+    revoked, ended = _in_database(end)
+    typer.echo(f"{revoked} tokens of {user!r} are revoked, {ended} sessions ended")
+
+
+def _revoke(token: int) -> None:
     found = _in_database(lambda connection: tokens.revoke(connection, EVERYONE, token, utc_now()))
     if found is None:
         fail(f"there is no token {token}")

@@ -17,6 +17,7 @@ from monitor.database import Database
 from monitor.delivery import Airflow, Budget, Deliverer, Desk
 from monitor.delivery.news import Log
 from monitor.events import Event
+from monitor.journal import Journal
 from monitor.links import Links
 from monitor.mailer import Mailer
 from monitor.mailer.mailbox import Mailbox
@@ -99,6 +100,7 @@ class Office:
         senders: Mapping[Channel, Sender] | None = None,
         is_counted: bool = False,
         log: Log | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self.database, self.clock, self.wake, self.metrics = database, clock, Wake(), Metrics()
         self.town = Town(database, config or default_config((TO,), ["*"]), clock)
@@ -116,6 +118,7 @@ class Office:
             *(database, desk, {**mail, **(senders or {})}, self.wake, self.metrics, clock, "example.com"),
             log=log or self._log,
             jitter=lambda: 0.999,
+            journal=journal,
         )
 
     def _log(self, connection: Connection, events: Sequence[Event]) -> Callable[[], None]:

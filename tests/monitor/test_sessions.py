@@ -9,8 +9,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import update
+from typer.testing import CliRunner
 
 from monitor import failed_attempts, sessions
+from monitor.cli import tokens  # noqa: F401 (adds its commands)
+from monitor.cli.command import cli
 from monitor.database import Database
 from monitor.database.schema import sessions as table
 from monitor.failed_attempts import FAILURES, WINDOW_SECONDS
@@ -183,3 +186,23 @@ def test_a_window_begins_with_its_first_failure(database: Database) -> None:
         WINDOW_SECONDS - FAILURES + 1
     ]
     assert fail(WINDOW_SECONDS) == 0  # another window
+
+
+def test_who_is_gone_from_airflow_is_ended_by_name(
+    replicas: list[Served], database: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = replicas[0]
+    cookie = signed_in(here)
+    csrf = hidden("csrf", here.client.get("/", headers=cookie).text)
+    wanted = {"name": "bot", "scopes": ["read"]}
+    made = here.client.post("/api/v1/tokens", headers=cookie | {"X-CSRF-Token": csrf}, json=wanted).json()
+    bearer = {"Authorization": f"Bearer {made['secret']}"}
+    assert (status(here, cookie), status(here, bearer)) == (200, 200)
+    monkeypatch.setenv("WINDSOCK_DATABASE_URL", database.url.render_as_string(hide_password=False))
+    monkeypatch.setenv("WINDSOCK_AUTH", "none")
+    done = CliRunner().invoke(cli, ["token", "revoke", "--of", "Alice"])
+    assert done.output == "1 tokens of 'Alice' are revoked, 1 sessions ended\n"
+    clock.forward(LOOKUP_SECONDS)
+    assert (status(here, cookie), status(here, bearer)) == (401, 401)
+    for wrong in ([], ["1", "--of", "alice"]):
+        assert CliRunner().invoke(cli, ["token", "revoke", *wrong]).exit_code == 1
