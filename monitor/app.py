@@ -19,6 +19,7 @@ from monitor.database.migrate import migrate
 from monitor.delivery import Deliverer, Desk
 from monitor.delivery.budget import Budget
 from monitor.feed import Feeds
+from monitor.gauges import look_up
 from monitor.ingest import Ingest, Wakes
 from monitor.links import Links
 from monitor.mailer.door import Door
@@ -130,6 +131,12 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
     watches = Watches(
         [Watched(api, _status(each)) for api, each in zip(apis.values(), reconcilers, strict=True)],
         *(database, ingest, lambda: rules.current.config.watches, deliverer.mail_trouble, metrics, clock),
+    )
+    look_up(
+        *(metrics, clock, database.engine),
+        mail_failing=lambda: deliverer.mail.failing_since,
+        rules_broken=lambda: rules.problem is not None,
+        airflows=[_status(each) for each in reconcilers],
     )
     work: dict[str, Work] = {
         "ingest": ingest.run,

@@ -57,6 +57,7 @@ class Deliverer:
         """`host`: the right side of a digest's Message-ID. `log`: ingest's door for events of deliveries."""
         self._database = database
         self._metrics = metrics
+        self._clock = clock
         office = Office(database, desk, wake, metrics, clock, News(log), host, jitter)
         self._lines = {channel: Line(channel, sender, office) for channel, sender in senders.items()}
 
@@ -89,7 +90,14 @@ class Deliverer:
         return any(worked)
 
     async def count(self) -> None:
-        self._metrics.deliveries_waiting.set(await self._database.read(outbox.waiting))
+        now = self._clock()
+        found = await self._database.read(lambda connection: outbox.standing(connection, now))
+        self._metrics.deliveries_waiting.set(found.waiting)
+        for state, number in found.by_state.items():
+            self._metrics.outbox.labels(state.value).set(number)
+        for channel in self._lines:
+            waits = (now - found.oldest.get(channel, now)).total_seconds()
+            self._metrics.delivery_oldest.labels(channel.value).set(waits)
 
     async def _count(self) -> None:
         while True:

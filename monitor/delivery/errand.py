@@ -11,6 +11,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 from monitor import outbox
 from monitor.channels import Sender
+from monitor.delivery.case import Case
 from monitor.delivery.closing import Closing, close
 from monitor.delivery.desk import UNTRUE, Cases, Ready
 from monitor.delivery.news import Committed
@@ -40,6 +41,8 @@ class Errand:
         settled: Outcome | None = None
         try:
             settled = await self._settle(delivery, await self._closing(delivery, cases))
+            if settled.state is State.SENT:
+                self._measure(delivery, (await cases).get(delivery.id))
         except LeaseLost as error:
             logger.warning("%s", error)
         except Exception:
@@ -122,14 +125,17 @@ class Errand:
             outcome, told = await _tries()(office.clerk.write, write)
         told()
         office.count(delivery, outcome.state)
-        if outcome.state is State.SENT:
-            delay = max(0.0, (now - delivery.created_at).total_seconds())
-            office.metrics.delivery_delay.labels(delivery.channel.value).observe(delay)
         if outcome.state not in (State.SENT, State.DEAD, State.UNCERTAIN):
             office.wake.set()  # it, or a digest, is due at a time that nobody waits for yet
         level = logging.ERROR if outcome.state in WORSE else logging.INFO
         logger.log(level, "delivery %d: %s: %s", delivery.id, outcome.state.value, outcome.reason)
         return outcome
+
+    def _measure(self, delivery: Delivery, case: Case | None) -> None:
+        now, metrics, channel = self._now(), self._office.metrics, delivery.channel.value
+        due = case.notification.due_at if case else delivery.created_at
+        for since, delay in ((delivery.created_at, metrics.delivery_delay), (due, metrics.delivery_late)):
+            delay.labels(channel).observe(max(0.0, (now - since).total_seconds()))
 
     def _whom(self, delivery: Delivery) -> str:
         return "" if self._sender.is_one_server else delivery.recipient

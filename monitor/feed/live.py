@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import datetime, timezone
 from functools import partial
 
 from sqlalchemy import Connection
@@ -101,7 +102,7 @@ class Live:
         while more:
             tape = await self.tape()
             try:
-                state, lines = await self._database.read(partial(_news, end=tape.end))
+                state, lines, oldest = await self._database.read(partial(_news, end=tape.end))
             except SQLAlchemyError:
                 logger.exception("the log cannot be read; feeds go on when it can")
                 self._metrics.feed_errors.inc()
@@ -111,6 +112,9 @@ class Live:
                 return
             for block in tape.extend(lines):
                 await self._serve(block)
+            if oldest:
+                late = (datetime.now(timezone.utc) - oldest).total_seconds()
+                self._metrics.feed_delay.observe(max(0.0, late))
             more = len(lines) == READ
 
     def _begin(self, state: LogState) -> None:
@@ -176,5 +180,8 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _news(connection: Connection, end: Cursor) -> tuple[LogState, list[Line]]:
-    return event_log.state(connection), event_log.lines_after(connection, end.seq, READ)
+def _news(connection: Connection, end: Cursor) -> tuple[LogState, list[Line], datetime | None]:
+    """The log's state, what follows, and since when the first of that has been in the log."""
+    lines = event_log.lines_after(connection, end.seq, READ)
+    first = event_log.of_seqs(connection, {lines[0].seq}) if lines else []
+    return event_log.state(connection), lines, first[0].received_at if first else None

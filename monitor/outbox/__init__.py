@@ -16,7 +16,7 @@ from monitor.outbox.decisions import (
     suppressed,
 )
 from monitor.outbox.kinds import Kind
-from monitor.outbox.pages import Wanted, attempts, counts, deliveries, find, waiting
+from monitor.outbox.pages import Standing, Wanted, attempts, counts, deliveries, find, standing
 from monitor.outbox.put import (
     About,
     Word,
@@ -57,6 +57,7 @@ __all__ = [
     "LeaseLost",
     "Notification",
     "Outcome",
+    "Standing",
     "State",
     "Thread",
     "TransitionError",
@@ -92,10 +93,10 @@ __all__ = [
     "seal",
     "sent_since",
     "settle",
+    "standing",
     "suppressed",
     "tells_of",
     "threads",
     "to_digest",
-    "waiting",
     "withdraw",
 ]
