@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from monitor import outbox
+from monitor import logs, outbox
 from monitor.channels import Sender
 from monitor.delivery.case import Case
 from monitor.delivery.closing import Closing, close
@@ -39,6 +39,13 @@ class Errand:
     async def run(self, delivery: Delivery, cases: Awaitable[Cases]) -> None:
         """`cases`: what the deliveries that were claimed with it are about."""
         settled: Outcome | None = None
+        logs.bind(
+            delivery_id=delivery.id,
+            event_id=delivery.event_id,
+            deployment=delivery.deployment,
+            dag_id=delivery.dag_id,
+            run_id=delivery.run_id,
+        )
         try:
             settled = await self._settle(delivery, await self._closing(delivery, cases))
             if settled.state is State.SENT:

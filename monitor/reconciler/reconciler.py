@@ -12,6 +12,7 @@ from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from monitor import logs
 from monitor.airflow_api import AirflowApi
 from monitor.clock import Clock
 from monitor.database import Database
@@ -81,6 +82,7 @@ class Reconciler:
 
     async def run(self) -> None:
         """Compare until cancelled."""
+        logs.bind(deployment=self._deployment)
         now = asyncio.get_running_loop().time
         # Not at once: after a stop, what the listeners have kept comes first, and it holds the errors' text.
         next_poll = now() + self._interval

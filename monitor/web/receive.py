@@ -5,6 +5,7 @@
 import json
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -13,6 +14,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
+from monitor import logs
 from monitor.errors import EventError
 from monitor.events import NUDGE, Event, parse_event
 from monitor.events.data import OWN
@@ -30,6 +32,8 @@ from monitor.web.services import Here, Services
 
 MAX_BODY = 4 * 1024 * 1024  # bytes: a full batch of long tracebacks; more is a mistake or an attack
 BUSY_SECONDS = 2  # what Retry-After asks of a sender while the queue is full
+
+NAMED = 10  # events of a batch whose ids its log lines carry
 
 STATUSES = ("accepted", "duplicate", "rejected")
 
@@ -177,6 +181,7 @@ def _parse(raw: object) -> Event | str:
 
 async def _take(here: Services, raws: list[Any], parsed: list[Event | str]) -> JSONResponse:
     events = [event for event in parsed if isinstance(event, Event)]
+    logs.bind(**_about(events))
     try:
         taken = iter(await here.ingest.take(events) if events else [])
     except IngestBusy as busy:
@@ -192,6 +197,15 @@ async def _take(here: Services, raws: list[Any], parsed: list[Event | str]) -> J
     counts = Counter(str(result["status"]) for result in results)
     answer: dict[str, Any] = {status: counts[status] for status in STATUSES}
     return JSONResponse(answer | {"results": results}, 202)
+
+
+def _about(events: Sequence[Event]) -> dict[str, Any]:
+    """What this request's log lines name; a batch may be of many runs, and then its events' ids do."""
+    about: dict[str, Any] = {"event_ids": [event.id for event in events[:NAMED]] or None}
+    for name in ("deployment", "dag_id", "run_id"):
+        values = {getattr(event, name, None) or event.get(name) for event in events}
+        about[name] = values.pop() if len(values) == 1 else None
+    return about
 
 
 def _id_of(raw: object) -> str | None:
