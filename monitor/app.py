@@ -37,6 +37,7 @@ from monitor.rules import Channel
 from monitor.rules.in_force import live_rules
 from monitor.settings import Settings
 from monitor.telling import Telling
+from monitor.tracing import Traces, traces_of
 from monitor.wake import Wake
 from monitor.watches import Watched, Watches
 from monitor.web.asked_airflow import AskedAirflow
@@ -78,6 +79,7 @@ def create_app(
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.gather(*(api.close() for api in parts.airflows))
+            await asyncio.to_thread(services.traces.close)
             services.database.close()
 
     app = FastAPI(title="Windsock", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -101,6 +103,7 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     database = Database(settings.database)
     metrics = Metrics()
+    traces = traces_of(settings)
     apis = AirflowApi.all_of(settings, clock)
     wakes = Wakes(Wake(), Wake(), {deployment: Wake() for deployment in apis})
     renderer = Renderer(
@@ -112,7 +115,7 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
     engine = Engine(lambda: rules.current, telling, choose, settings.mail_host, metrics)
     ingest = Ingest(database, engine, wakes, metrics, clock)
     reconcilers = [
-        _reconciler(settings, api, database, ingest, wakes.reconcilers[deployment], metrics, clock)
+        _reconciler(settings, api, database, ingest, wakes.reconcilers[deployment], metrics, clock, traces)
         for deployment, api in apis.items()
     ]
     mailbox = None if settings.smtp_host else Mailbox(settings.home / "mailbox", clock)
@@ -127,6 +130,7 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
         *(database, desk, _senders(settings, mailbox, clock), wakes.delivery, metrics, clock),
         host=settings.mail_host,
         log=ingest.log,
+        traces=traces,
     )
     watches = Watches(
         [Watched(api, _status(each)) for api, each in zip(apis.values(), reconcilers, strict=True)],
@@ -166,6 +170,7 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
         lineage=Lineage(apis, clock),
         asked=AskedAirflow(apis),
         mailbox=mailbox,
+        traces=traces,
         reports=[of_reconciler(each) for each in reconcilers],
     )
     return Parts(services, work, list(apis.values()))
@@ -179,6 +184,7 @@ def _reconciler(
     wake: Wake,
     metrics: Metrics,
     clock: Clock,
+    traces: Traces,
 ) -> Reconciler:
     return Reconciler(
         *(api, database, ingest, wake, metrics, clock),
@@ -186,6 +192,7 @@ def _reconciler(
         snapshots=snapshots(api, database, ingest, metrics, clock),
         first_look_back=timedelta(hours=settings.first_look_back_hours),
         retention=timedelta(days=settings.retention_days),
+        traces=traces,
     )
 
 

@@ -20,6 +20,7 @@ from monitor.delivery.office import Office
 from monitor.delivery.retry import Jitter
 from monitor.metrics import Metrics
 from monitor.rules import Channel
+from monitor.tracing import OFF, Traces
 from monitor.wake import Wake
 
 COUNT_SECONDS = 15.0  # the gauge of what waits: counting a million rows at each delivery would be the work
@@ -53,12 +54,13 @@ class Deliverer:
         host: str,
         log: Log | None = None,
         jitter: Jitter = _random,
+        traces: Traces = OFF,
     ) -> None:
         """`host`: the right side of a digest's Message-ID. `log`: ingest's door for events of deliveries."""
         self._database = database
         self._metrics = metrics
         self._clock = clock
-        office = Office(database, desk, wake, metrics, clock, News(log), host, jitter)
+        office = Office(database, desk, wake, metrics, clock, News(log), host, jitter, traces)
         self._lines = {channel: Line(channel, sender, office) for channel, sender in senders.items()}
 
     @property

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Awaitable
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -18,8 +20,10 @@ from monitor.delivery.news import Committed
 from monitor.delivery.office import Office
 from monitor.delivery.pauses import Pauses, Trouble
 from monitor.delivery.results import again, of_error, of_receipt
+from monitor.events.trace import trace_of
 from monitor.mailer import SendError, Uncertain
 from monitor.outbox import Delivery, LeaseLost, Outcome, State
+from monitor.tracing import Span
 
 SETTLE_TRIES = 6  # a busy or restarting database; within half a minute, and never a reason to send twice
 WORSE = (State.DEAD, State.UNCERTAIN)
@@ -47,9 +51,14 @@ class Errand:
             run_id=delivery.run_id,
         )
         try:
-            settled = await self._settle(delivery, await self._closing(delivery, cases))
+            case = (await cases).get(delivery.id)
+            with self._span(delivery, case) as span:
+                settled = await self._settle(delivery, await self._closing(delivery, cases))
+                span.set(outcome=settled.state.value, reason=settled.reason)
+                if settled.state in WORSE:
+                    span.failed(settled.reason)
             if settled.state is State.SENT:
-                self._measure(delivery, (await cases).get(delivery.id))
+                self._measure(delivery, case)
         except LeaseLost as error:
             logger.warning("%s", error)
         except Exception:
@@ -72,7 +81,8 @@ class Errand:
 
     async def _prepared(self, delivery: Delivery, cases: Awaitable[Cases]) -> Ready | Closing:
         try:
-            return await self._office.desk.prepare(delivery, await cases, self._now())
+            with self._office.traces.span("confirm and render"):
+                return await self._office.desk.prepare(delivery, await cases, self._now())
         except Exception as error:
             # Whatever is wrong with this one must not stand in the way of the others.
             logger.exception("delivery %d could not be prepared", delivery.id)
@@ -101,7 +111,10 @@ class Errand:
             lambda connection: outbox.hand_over(connection, delivery, now, ready.subject)
         )
         try:
-            receipt = await self._sender.send(ready.parcel)
+            with self._office.traces.span(f"send {delivery.channel.value}", "client") as span:
+                receipt = await self._sender.send(
+                    replace(ready.parcel, traceparent=span.traceparent or ready.traceparent)
+                )
         except SendError as error:
             return self._of_error(delivery, error)
         except Exception as error:
@@ -137,6 +150,22 @@ class Errand:
         level = logging.ERROR if outcome.state in WORSE else logging.INFO
         logger.log(level, "delivery %d: %s: %s", delivery.id, outcome.state.value, outcome.reason)
         return outcome
+
+    def _span(self, delivery: Delivery, case: Case | None) -> AbstractContextManager[Span]:
+        """A child of the last event that is told, and linked to the others."""
+        *others, parent = [trace_of(event) for event in case.events] if case and case.events else [None]
+        return self._office.traces.span(
+            f"deliver {delivery.channel.value}",
+            parent=parent,
+            links=others,
+            delivery_id=delivery.id,
+            event_id=delivery.event_id,
+            deployment=delivery.deployment,
+            dag_id=delivery.dag_id,
+            run_id=delivery.run_id,
+            rule=delivery.rule,
+            attempt=delivery.attempts + 1,
+        )
 
     def _measure(self, delivery: Delivery, case: Case | None) -> None:
         now, metrics, channel = self._now(), self._office.metrics, delivery.channel.value

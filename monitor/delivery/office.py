@@ -10,6 +10,7 @@ from monitor.delivery.news import News
 from monitor.delivery.retry import Jitter
 from monitor.metrics import Metrics
 from monitor.outbox import Delivery, State
+from monitor.tracing import OFF, Traces
 from monitor.wake import Wake
 
 
@@ -24,6 +25,7 @@ class Office:
     host: str
     """The right side of Message-IDs."""
     jitter: Jitter
+    traces: Traces = OFF
     clerk: Clerk = field(init=False)
 
     def __post_init__(self) -> None:

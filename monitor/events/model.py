@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from monitor.errors import EventError
+from monitor.events import traceparent
 from monitor.events.data import DATA, AssetRef, Data, TaskInstanceData
 from monitor.events.identity import TRY
 from monitor.events.values import Id, Moment, Name
@@ -42,6 +43,8 @@ class Event:
     time: datetime
     data: Data
     body: str
+    traceparent: str | None = None
+    """As it was told, where that is one."""
 
     @property
     def deployment(self) -> str:
@@ -91,6 +94,7 @@ def parse_event(raw: object) -> Event:
         time=envelope.time,
         data=data,
         body=_encode(raw),
+        traceparent=traceparent.valid(raw.get(traceparent.ATTRIBUTE)),
     )
 
 

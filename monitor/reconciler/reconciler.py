@@ -25,6 +25,7 @@ from monitor.reconciler.filling import Filling
 from monitor.reconciler.listings import ASSETS, LISTINGS
 from monitor.reconciler.snapshots import Snapshot
 from monitor.reconciler.standing import ReconcilerStatus, Standing
+from monitor.tracing import OFF, Traces
 from monitor.wake import Wake
 
 NUDGE_LOOKS = (0.1, 0.4, 1.0, 2.0, 4.0, 7.0)  # seconds after a nudge; the last is past CREATED_RUNS_WAIT
@@ -53,6 +54,7 @@ class Reconciler:
         retention: timedelta | None = None,
         snapshots: Sequence[Snapshot] = (),
         max_rows: int = MAX_ROWS,
+        traces: Traces = OFF,
     ) -> None:
         """`interval` in seconds. `wake` is for this deployment's nudges. `first_look_back`: how much of the
         past a first start logs. `retention`: what is older is not told; None: the log keeps everything.
@@ -68,6 +70,7 @@ class Reconciler:
         self._wake = wake
         self._seen = wake.count
         self._metrics = metrics
+        self._traces = traces
         self._clock = clock
         self._interval = interval
         self._deployment = api.deployment
@@ -103,7 +106,9 @@ class Reconciler:
         """Compare everything that is due; answers after how many seconds to do it again."""
         began = asyncio.get_running_loop().time()
         self._useful = False
-        await self._attempt(self._compare_all)
+        with self._traces.span("compare with Airflow", deployment=self._deployment) as span:
+            if not await self._attempt(self._compare_all):
+                span.failed(self.status.last_error or "not compared in full")
         spent = asyncio.get_running_loop().time() - began
         self._metrics.reconcile_poll.labels(self._deployment).observe(spent)
         if not self._useful:

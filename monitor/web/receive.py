@@ -4,6 +4,7 @@
 
 import json
 import logging
+import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,8 @@ from monitor.events.values import MAX_ID
 from monitor.ingest import IngestBusy
 from monitor.settings import Settings
 from monitor.tokens import PREFIX, Scope
+from monitor.tracing import Span
+from monitor.web.beside import asked_in, hear, trace
 from monitor.web.gate import NotSignedIn, ScopeLacking, TooManyFailures
 from monitor.web.ingest_told import ANSWERS, BATCH, MAX_BATCH, REQUEST, SINGLE, Receipt
 from monitor.web.prefix import at
@@ -76,7 +79,9 @@ async def receive(request: Request, here: Here) -> JSONResponse:
         raws, parsed = await run_in_threadpool(
             _open, None if has_token else here.settings, kind, headers, body
         )
-        return await _take(here, raws, parsed)
+        hear(here, request, raws, [event for event in parsed if isinstance(event, Event)])
+        with here.traces.span("ingest", "server", parent=asked_in(request)) as span:
+            return await _take(here, raws, parsed, span)
     except Refusal as refusal:
         here.metrics.ingest_refused.labels(refusal.reason).inc()
         retry = {"Retry-After": str(refusal.retry)} if refusal.retry else None
@@ -179,13 +184,17 @@ def _parse(raw: object) -> Event | str:
     return event
 
 
-async def _take(here: Services, raws: list[Any], parsed: list[Event | str]) -> JSONResponse:
+async def _take(here: Services, raws: list[Any], parsed: list[Event | str], span: Span) -> JSONResponse:
     events = [event for event in parsed if isinstance(event, Event)]
     logs.bind(**_about(events))
+    span.set(events=len(events))
+    began = time.time_ns()
     try:
-        taken = iter(await here.ingest.take(events) if events else [])
+        told = await here.ingest.take(events) if events else []
     except IngestBusy as busy:
         raise Refusal(429, "busy", f"{busy}; send again in {BUSY_SECONDS} s", BUSY_SECONDS) from None
+    trace(here.traces, span, zip(events, told, strict=True), began)
+    taken = iter(told)
     results: list[dict[str, str | None]] = []
     for raw, event in zip(raws, parsed, strict=True):
         if isinstance(event, Event):
