@@ -21,6 +21,7 @@ from monitor.database.migrate import migrate
 from monitor.delivery import Deliverer, Desk
 from monitor.delivery.budget import Budget
 from monitor.feed import Feeds
+from monitor.gauges import look_up
 from monitor.ingest import Ingest, Wakes
 from monitor.journal import Journal
 from monitor.links import Links
@@ -40,6 +41,7 @@ from monitor.rules import Channel
 from monitor.rules.in_force import live_rules
 from monitor.settings import SESSION_WARNING, Settings
 from monitor.telling import Telling
+from monitor.tracing import Traces, traces_of
 from monitor.wake import Wake
 from monitor.watches import Watched, Watches
 from monitor.web.asked_airflow import AskedAirflow
@@ -80,6 +82,7 @@ def create_app(
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.gather(*(api.close() for api in parts.airflows))
+            await asyncio.to_thread(services.traces.close)
             services.database.close()
 
     app = FastAPI(title="Windsock", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -105,6 +108,7 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
         logger.warning(SESSION_WARNING)
     database = _database(settings)
     metrics = Metrics()
+    traces = traces_of(settings)
     apis = AirflowApi.all_of(settings, clock)
     feed_wake = Wake()
     feeds = Feeds(database, feed_wake, metrics)
@@ -121,7 +125,9 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
         Post(
             deployment,
             partial(
-                _reconciler, settings, api, database, ingest, wakes.reconcilers[deployment], metrics, clock
+                _reconciler,
+                *(settings, api, database, ingest),
+                *(wakes.reconcilers[deployment], metrics, clock, traces),
             ),
             *(database, metrics, clock),
         )
@@ -139,6 +145,7 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
         host=settings.mail_host,
         log=ingest.log,
         journal=Journal(settings.journal, clock, timedelta(days=settings.ledger_days)),
+        traces=traces,
     )
     watches = partial(
         Watches,
@@ -152,6 +159,11 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
         **{f"reconciler {each.deployment}": each.run for each in reconcilers},
         "watches": lambda: watches().run(),
     }
+    look_up(
+        *(metrics, clock, database.engine),
+        rules_broken=lambda: rules.problem is not None,
+        silent={each.deployment: each.silent_since for each in reconcilers},
+    )
     turns = turns_of(database, list(one_at_a_time), metrics)
     reports = [of_reconciler(each) for each in reconcilers]
     work: dict[str, Work] = {
@@ -183,6 +195,7 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
         lineage=Lineage(apis, clock),
         asked=AskedAirflow(apis),
         mailbox=mailbox,
+        traces=traces,
         reports=reports,
     )
     return Parts(services, work, list(apis.values()))
@@ -205,6 +218,7 @@ def _reconciler(
     wake: Wake,
     metrics: Metrics,
     clock: Clock,
+    traces: Traces,
 ) -> Reconciler:
     return Reconciler(
         *(api, database, ingest, wake, metrics, clock),
@@ -212,6 +226,7 @@ def _reconciler(
         snapshots=snapshots(api, database, ingest, metrics, clock),
         first_look_back=timedelta(hours=settings.first_look_back_hours),
         retention=timedelta(days=settings.retention_days),
+        traces=traces,
     )
 
 

@@ -8,6 +8,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection
 
@@ -18,6 +19,7 @@ from monitor.event_log import Cursor
 from monitor.events import NUDGE, Event
 from monitor.metrics import Metrics
 from monitor.notify import Engine
+from monitor.origins import origin_of
 from monitor.replicas import DELIVERY, FEED, reconcile, signal
 from monitor.wake import Wake
 
@@ -26,6 +28,14 @@ MAX_WAITING = 200  # requests in the queue; beyond it a sender is told to come b
 
 Logged = tuple[int, Event]
 """An event, and its seq before it."""
+ENDS = {
+    **{f"airflow.dag_run.{state}": "run" for state in ("success", "failed")},
+    **{
+        f"airflow.task_instance.{state}": "task"
+        for state in ("success", "failed", "skipped", "upstream_failed", "removed", "up_for_retry")
+    },
+}
+"""What is an end, of a run or of a task's try: whose delay is what was promised (docs/slo.md)."""
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +94,7 @@ class Ingest:
         self._wakes = wakes
         self._metrics = metrics
         self._clock = clock
+        self._origins: dict[str, datetime] = {}
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(MAX_WAITING)
 
     async def take(self, events: Sequence[Event]) -> list[bool]:
@@ -160,6 +171,8 @@ class Ingest:
             if seq is not None:
                 logged.append((seq, events[place]))
         board.apply_all(connection, logged)
+        for deployment in {event.deployment for _, event in logged} - self._origins.keys():
+            self._origins[deployment] = origin_of(connection, deployment, now)
         called_for = self._engine.tell_all(connection, logged, now)
         signal(connection, *_words(events, bool(logged), called_for))
         return _Written(taken, end, logged, called_for)
@@ -171,7 +184,7 @@ class Ingest:
         duplicates: Counter[str] = Counter()
         for event, new in zip(events, taken, strict=True):
             if new:
-                delays[event.data.reported_by].append(max(0.0, (now - event.time).total_seconds()))
+                delays[event.data.reported_by].append(_late(event, now))
             else:
                 duplicates[event.data.reported_by] += 1
         for reporter, some in delays.items():
@@ -181,6 +194,18 @@ class Ingest:
                 delay.observe(seconds)
         for reporter, number in duplicates.items():
             self._metrics.events.labels("duplicate", reporter).inc(number)
+        self._measure([event for event, new in zip(events, taken, strict=True) if new], now)
+
+    def _measure(self, new: Sequence[Event], now: datetime) -> None:
+        """How late ends came to be known; the past, before a deployment was known, is not late."""
+        for event in new:
+            of = ENDS.get(event.type)
+            if of and event.time >= self._origins.get(event.deployment, now):
+                self._metrics.told_delay.labels(of).observe(_late(event, now))
+
+
+def _late(event: Event, now: datetime) -> float:
+    return max(0.0, (now - event.time).total_seconds())
 
 
 def _words(events: Sequence[Event], logged: bool, called_for: bool) -> list[str]:

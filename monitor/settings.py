@@ -95,6 +95,12 @@ class Settings(BaseSettings):
     ledger_retention_days: float = Field(90, gt=0)
     """How long the rest is kept: runs and their tasks, incidents that are over, decisions, deliveries, the
     journal of what was sent. What is shorter than retention_days counts as that."""
+    log_format: Literal["text", "json"] = "text"
+    """Of log lines, on stderr: text for people, or one JSON object a line."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged; `debug` is of the monitor's own lines only."""
+    traces: Literal["off", "otlp"] = "off"
+    """`otlp`: spans go to an OpenTelemetry collector; the standard OTEL_EXPORTER_OTLP_… variables name it."""
 
     airflow_url: str | None = None
     airflow_public_url: str | None = None
@@ -152,6 +158,11 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("log_format", "log_level", "traces", mode="before")
+    @classmethod
+    def _in_small_letters(cls, value: Any) -> Any:
+        return value.strip().lower() if isinstance(value, str) else value
 
     @field_validator("airflows", mode="before")
     @classmethod

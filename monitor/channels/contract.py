@@ -27,6 +27,8 @@ class Parcel:
     """The notification's."""
     told: Mapping[str, Any]
     """The same for programs, as JSON."""
+    traceparent: str | None = None
+    """The trace that it belongs to (W3C Trace Context), where it is in one."""
 
 
 class Sender(Protocol):

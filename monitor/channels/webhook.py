@@ -63,6 +63,8 @@ class WebhookSender:
     async def _posted(self, url: str, parcel: Parcel) -> str | SendError:
         body = json.dumps(parcel.told, ensure_ascii=False, separators=(",", ":"))
         headers = {"content-type": "application/json", "user-agent": "Windsock", **self._signed(parcel, body)}
+        if parcel.traceparent:
+            headers["traceparent"] = parcel.traceparent
         if self._client is None:
             self._client = httpx.AsyncClient(timeout=self._seconds, follow_redirects=False)
         async with self._client.stream("POST", url, content=body.encode(), headers=headers) as response:

@@ -1,6 +1,5 @@
 """Commands that run until they are told to stop: serve, up."""
 
-import logging
 import os
 import signal
 from pathlib import Path
@@ -12,6 +11,7 @@ from monitor.app import create_app
 from monitor.cli.command import cli, fail, migrated, refuse, settings_or_exit
 from monitor.errors import SettingsError
 from monitor.feed.room import raise_limit
+from monitor.logs import configure
 from monitor.settings import load_environment
 from monitor.up.run import up as run_up
 from monitor.up.setup import Options
@@ -19,17 +19,13 @@ from monitor.web.server import Server
 
 UP_SECONDS = 240.0  # ten times what it takes on two cores that have nothing else to do
 AIRFLOW_PORT = 8080
-CHATTY = ("httpx", "mail.log", "alembic.runtime.migration")
-"""Loggers that write a line a request, a line a command, and nothing to learn from."""
 
 
 @cli.command()
 def serve() -> None:
     """Run the monitor until it is told to stop."""
     settings = settings_or_exit()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for chatty in CHATTY:
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    configure(settings)
     raise_limit()
     fatal: list[str] = []
 

@@ -19,6 +19,7 @@ from monitor.delivery.retry import Jitter
 from monitor.journal import Journal
 from monitor.metrics import Metrics
 from monitor.rules import Channel
+from monitor.tracing import OFF, Traces
 from monitor.wake import Wake
 
 COUNT_SECONDS = 15.0  # the gauge of what waits: counting a million rows at each delivery would be the work
@@ -43,12 +44,14 @@ class Deliverer:
         log: Log | None = None,
         jitter: Jitter = _random,
         journal: Journal | None = None,
+        traces: Traces = OFF,
     ) -> None:
         """`host`: the right side of a digest's Message-ID. `log`: ingest's door for events of deliveries.
         `journal`: keeps what was sent for a database that is restored from a backup."""
         self._database = database
         self._metrics = metrics
-        office = Office(database, desk, wake, metrics, clock, News(log), host, jitter, journal)
+        self._clock = clock
+        office = Office(database, desk, wake, metrics, clock, News(log), host, jitter, journal, traces)
         self._lines = {channel: Line(channel, sender, office) for channel, sender in senders.items()}
 
     async def run(self) -> None:
@@ -69,7 +72,17 @@ class Deliverer:
         return any(worked)
 
     async def count(self) -> None:
-        self._metrics.deliveries_waiting.set(await self._database.read(outbox.waiting))
+        now = self._clock()
+        found, trouble = await self._database.read(
+            lambda connection: (outbox.standing(connection, now), outbox.trouble(connection))
+        )
+        self._metrics.mail_failing.set((now - trouble.since).total_seconds() if trouble else 0)
+        self._metrics.deliveries_waiting.set(found.waiting)
+        for state, number in found.by_state.items():
+            self._metrics.outbox.labels(state.value).set(number)
+        for channel in self._lines:
+            waits = (now - found.oldest.get(channel, now)).total_seconds()
+            self._metrics.delivery_oldest.labels(channel.value).set(waits)
 
     async def _count(self) -> None:
         while True:

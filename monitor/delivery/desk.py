@@ -43,6 +43,8 @@ class Ready:
     subject: str
     problem: str | None
     """Why it is plainer than its template."""
+    traceparent: str | None = None
+    """As the last event that it tells of was told with it."""
     retracted: tuple[int, ...] = ()
     """Incidents beside what is told that were none."""
 
@@ -149,7 +151,8 @@ class Desk:
         parcel = Parcel(
             delivery.message_id, delivery.recipient, resolved, rendered, delivery.kind.value, programs
         )
-        return Ready(parcel, rendered.subject, rendered.problem)
+        traceparent = told.lead.traceparent if told.lead else None
+        return Ready(parcel, rendered.subject, rendered.problem, traceparent)
 
     async def _story(self, told: Told) -> Story:
         deployment = told.lead.deployment if told.lead else told.notification.deployment

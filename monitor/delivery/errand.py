@@ -3,6 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Awaitable
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -10,17 +12,20 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from monitor import outbox
+from monitor import logs, outbox
 from monitor.channels import Sender
+from monitor.delivery.case import Case
 from monitor.delivery.closing import Closing, close
 from monitor.delivery.desk import UNTRUE, Cases, Ready
 from monitor.delivery.news import Committed
 from monitor.delivery.office import Office
 from monitor.delivery.pauses import Pauses, Trouble
 from monitor.delivery.results import again, of_error, of_receipt
+from monitor.events.trace import trace_of
 from monitor.journal import HANDED, NOT_TAKEN, SENT, Line
 from monitor.mailer import SendError, Uncertain
 from monitor.outbox import Delivery, LeaseLost, Outcome, State
+from monitor.tracing import Span
 
 SETTLE_TRIES = 6  # a busy or restarting database; within half a minute, and never a reason to send twice
 WORSE = (State.DEAD, State.UNCERTAIN)
@@ -40,8 +45,22 @@ class Errand:
     async def run(self, delivery: Delivery, cases: Awaitable[Cases]) -> None:
         """`cases`: what the deliveries that were claimed with it are about."""
         settled: Outcome | None = None
+        logs.bind(
+            delivery_id=delivery.id,
+            event_id=delivery.event_id,
+            deployment=delivery.deployment,
+            dag_id=delivery.dag_id,
+            run_id=delivery.run_id,
+        )
         try:
-            settled = await self._settle(delivery, await self._closing(delivery, cases))
+            case = (await cases).get(delivery.id)
+            with self._span(delivery, case) as span:
+                settled = await self._settle(delivery, await self._closing(delivery, cases))
+                span.set(outcome=settled.state.value, reason=settled.reason)
+                if settled.state in WORSE:
+                    span.failed(settled.reason)
+            if settled.state is State.SENT:
+                self._measure(delivery, case)
         except LeaseLost as error:
             logger.warning("%s", error)
         except Exception:
@@ -64,7 +83,8 @@ class Errand:
 
     async def _prepared(self, delivery: Delivery, cases: Awaitable[Cases]) -> Ready | Closing:
         try:
-            return await self._office.desk.prepare(delivery, await cases, self._now())
+            with self._office.traces.span("confirm and render"):
+                return await self._office.desk.prepare(delivery, await cases, self._now())
         except Exception as error:
             # Whatever is wrong with this one must not stand in the way of the others.
             logger.exception("delivery %d could not be prepared", delivery.id)
@@ -108,7 +128,10 @@ class Errand:
 
     async def _answered(self, delivery: Delivery, ready: Ready) -> Outcome:
         try:
-            receipt = await self._sender.send(ready.parcel)
+            with self._office.traces.span(f"send {delivery.channel.value}", "client") as span:
+                receipt = await self._sender.send(
+                    replace(ready.parcel, traceparent=span.traceparent or ready.traceparent)
+                )
         except SendError as error:
             return self._of_error(delivery, error)
         except Exception as error:
@@ -139,14 +162,33 @@ class Errand:
             outcome, told = await _tries()(office.clerk.write, write)
         told()
         office.count(delivery, outcome.state)
-        if outcome.state is State.SENT:
-            delay = max(0.0, (now - delivery.created_at).total_seconds())
-            office.metrics.delivery_delay.labels(delivery.channel.value).observe(delay)
         if outcome.state not in (State.SENT, State.DEAD, State.UNCERTAIN):
             office.wake.set()  # it, or a digest, is due at a time that nobody waits for yet
         level = logging.ERROR if outcome.state in WORSE else logging.INFO
         logger.log(level, "delivery %d: %s: %s", delivery.id, outcome.state.value, outcome.reason)
         return outcome
+
+    def _span(self, delivery: Delivery, case: Case | None) -> AbstractContextManager[Span]:
+        """A child of the last event that is told, and linked to the others."""
+        *others, parent = [trace_of(event) for event in case.events] if case and case.events else [None]
+        return self._office.traces.span(
+            f"deliver {delivery.channel.value}",
+            parent=parent,
+            links=others,
+            delivery_id=delivery.id,
+            event_id=delivery.event_id,
+            deployment=delivery.deployment,
+            dag_id=delivery.dag_id,
+            run_id=delivery.run_id,
+            rule=delivery.rule,
+            attempt=delivery.attempts + 1,
+        )
+
+    def _measure(self, delivery: Delivery, case: Case | None) -> None:
+        now, metrics, channel = self._now(), self._office.metrics, delivery.channel.value
+        due = case.notification.due_at if case else delivery.created_at
+        for since, delay in ((delivery.created_at, metrics.delivery_delay), (due, metrics.delivery_late)):
+            delay.labels(channel).observe(max(0.0, (now - since).total_seconds()))
 
     def _whom(self, delivery: Delivery) -> str:
         return "" if self._sender.is_one_server else delivery.recipient

@@ -11,6 +11,7 @@ from monitor.delivery.retry import Jitter
 from monitor.journal import Journal
 from monitor.metrics import Metrics
 from monitor.outbox import Delivery, State
+from monitor.tracing import OFF, Traces
 from monitor.wake import Wake
 
 
@@ -27,6 +28,7 @@ class Office:
     jitter: Jitter
     journal: Journal | None = None
     """None: nobody could tell after a restore what was sent."""
+    traces: Traces = OFF
     clerk: Clerk = field(init=False)
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from monitor.errors import EventError
+from monitor.events import traceparent
 from monitor.events.data import DATA, AssetRef, Data, TaskInstanceData
 from monitor.events.identity import TRY
 from monitor.events.values import Id, Moment, Name
@@ -44,6 +45,8 @@ class Event:
     time: datetime
     data: Data
     body: str
+    traceparent: str | None = None
+    """As it was told, where that is one."""
 
     @property
     def deployment(self) -> str:
@@ -99,6 +102,7 @@ def parse_event(raw: object) -> Event:
         time=envelope.time,
         data=data,
         body=_encode(raw),
+        traceparent=traceparent.valid(raw.get(traceparent.ATTRIBUTE)),
     )
 
 

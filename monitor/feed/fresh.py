@@ -4,6 +4,7 @@ It is taken only where it follows what the feed has, without a gap, and where no
 look: whatever another process writes takes a place in the log, and is read from there.
 """
 
+import time
 from collections.abc import Sequence
 
 from monitor import event_log
@@ -23,6 +24,8 @@ class Fresh:
         self._wake = wake
         self._waiting: list[tuple[Cursor, Sequence[Logged]]] = []
         self._size = 0
+        self.since = 0.0
+        """By time.monotonic(), since when the first of what waits has been waiting."""
         self._handed = 0
         """Wakings that tell of nothing but what was handed over."""
         self._others = 0
@@ -31,6 +34,8 @@ class Fresh:
     def put(self, after: Cursor, logged: Sequence[Logged]) -> None:
         """Hand over what was committed behind a place in the log, and wake the feed."""
         if logged and self._size + len(logged) <= MOST:
+            if not self._waiting:
+                self.since = time.monotonic()
             self._waiting.append((after, logged))
             self._size += len(logged)
             self._handed += 1

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 from functools import partial
 
 from sqlalchemy import Connection
@@ -100,14 +102,16 @@ class Live:
     async def _pass_on(self) -> None:
         """Serve all that the log holds behind the tape."""
         tape = await self.tape()
+        since = self.fresh.since
         if fresh := self.fresh.take(tape.end):
             await self._extend(tape, fresh)
+            self._metrics.feed_delay.observe(time.monotonic() - since)
             return
         more = True
         while more:
             tape = await self.tape()
             try:
-                state, lines = await self._database.read(partial(_news, end=tape.end))
+                state, lines, oldest = await self._database.read(partial(_news, end=tape.end))
             except SQLAlchemyError:
                 logger.exception("the log cannot be read; feeds go on when it can")
                 self._metrics.feed_errors.inc()
@@ -116,6 +120,9 @@ class Live:
                 self._begin_anew(state)
                 return
             await self._extend(tape, lines)
+            if oldest:
+                late = (datetime.now(timezone.utc) - oldest).total_seconds()
+                self._metrics.feed_delay.observe(max(0.0, late))
             more = len(lines) == READ
 
     async def _extend(self, tape: Tape, lines: list[Line]) -> None:
@@ -186,5 +193,8 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _news(connection: Connection, end: Cursor) -> tuple[LogState, list[Line]]:
-    return event_log.state(connection), event_log.lines_after(connection, end.seq, READ)
+def _news(connection: Connection, end: Cursor) -> tuple[LogState, list[Line], datetime | None]:
+    """The log's state, what follows, and since when the first of that has been in the log."""
+    lines = event_log.lines_after(connection, end.seq, READ)
+    first = event_log.of_seqs(connection, {lines[0].seq}) if lines else []
+    return event_log.state(connection), lines, first[0].received_at if first else None

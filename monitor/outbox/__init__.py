@@ -17,7 +17,7 @@ from monitor.outbox.decisions import (
 )
 from monitor.outbox.forget import forget, forget_decisions
 from monitor.outbox.kinds import Kind
-from monitor.outbox.pages import Wanted, attempts, counts, deliveries, find, waiting
+from monitor.outbox.pages import Standing, Wanted, attempts, counts, deliveries, find, standing
 from monitor.outbox.put import (
     About,
     Word,
@@ -61,6 +61,7 @@ __all__ = [
     "LeaseLost",
     "Notification",
     "Outcome",
+    "Standing",
     "State",
     "Thread",
     "TransitionError",
@@ -100,11 +101,11 @@ __all__ = [
     "seal",
     "sent_since",
     "settle",
+    "standing",
     "suppressed",
     "tells_of",
     "threads",
     "to_digest",
     "trouble",
-    "waiting",
     "withdraw",
 ]

@@ -1,13 +1,13 @@
 """What pages, the API and metrics read of the outbox."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
 from sqlalchemy import ColumnElement, Connection, exists, func, not_, or_, select
 
-from monitor.database.schema import decisions, delivery_attempts
+from monitor.database.schema import decisions, delivery_attempts, notifications
 from monitor.database.schema import deliveries as table
 from monitor.event_log import Visible, readable
 from monitor.outbox.kinds import Kind
@@ -106,8 +106,36 @@ def counts(connection: Connection) -> dict[State, int]:
     return {state: found.get(state, 0) for state in State}
 
 
-def waiting(connection: Connection) -> int:
-    """How many deliveries are neither sent nor given up."""
-    states = [State.PENDING.value, State.SENDING.value, State.PARKED.value]
-    query = select(func.count()).select_from(table).where(table.c.state.in_(states))
-    return connection.execute(query).scalar_one()
+@dataclass(frozen=True)
+class Standing:
+    """How the outbox stands, for metrics."""
+
+    by_state: Mapping[State, int]
+    """Of what waits, and of what a person has to look at. The others may be a million."""
+    oldest: Mapping[Channel, datetime]
+    """Since when the oldest delivery of a channel has been due that is neither sent nor parked."""
+
+    @property
+    def waiting(self) -> int:
+        """How many deliveries are neither sent nor given up."""
+        return sum(self.by_state[state] for state in (State.PENDING, State.SENDING, State.PARKED))
+
+
+COUNTED = (State.PENDING, State.SENDING, State.PARKED, State.DEAD, State.UNCERTAIN)
+
+
+def standing(connection: Connection, now: datetime) -> Standing:
+    numbers = (
+        select(table.c.state, func.count())
+        .where(table.c.state.in_([state.value for state in COUNTED]))
+        .group_by(table.c.state)
+    )
+    found = {State(state): number for state, number in connection.execute(numbers)}
+    due = (
+        select(table.c.channel, func.min(notifications.c.due_at))
+        .join(notifications, notifications.c.id == table.c.notification_id)
+        .where(table.c.state.in_([State.PENDING.value, State.SENDING.value]), notifications.c.due_at <= now)
+        .group_by(table.c.channel)
+    )
+    oldest = {Channel(channel): since for channel, since in connection.execute(due)}
+    return Standing({state: found.get(state, 0) for state in COUNTED}, oldest)

@@ -1,6 +1,7 @@
 """Where the comparison with one Airflow is done: here while this replica has the turn, else in another."""
 
 from collections.abc import Callable
+from datetime import datetime
 
 from monitor.clock import Clock
 from monitor.database import Database
@@ -34,6 +35,10 @@ class Post:
     @property
     def is_here(self) -> bool:
         return self._here is not None
+
+    def silent_since(self) -> datetime | None:
+        """Since when Airflow does not answer this replica; None where it does, or another one asks it."""
+        return self._here.status.silent_since if self._here else None
 
     async def run(self) -> None:
         """Compare until cancelled."""

@@ -13,6 +13,7 @@ from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from monitor import logs
 from monitor.airflow_api import AirflowApi
 from monitor.clock import Clock
 from monitor.database import Database
@@ -26,6 +27,7 @@ from monitor.reconciler.filling import Filling
 from monitor.reconciler.listings import ASSETS, LISTINGS
 from monitor.reconciler.snapshots import Snapshot
 from monitor.reconciler.standing import ReconcilerStatus, Standing
+from monitor.tracing import OFF, Traces
 from monitor.wake import Wake
 
 NUDGE_LOOKS = (0.1, 0.4, 1.0, 2.0, 4.0, 7.0)  # seconds after a nudge; the last is past CREATED_RUNS_WAIT
@@ -56,6 +58,7 @@ class Reconciler:
         retention: timedelta | None = None,
         snapshots: Sequence[Snapshot] = (),
         max_rows: int = MAX_ROWS,
+        traces: Traces = OFF,
     ) -> None:
         """`interval` in seconds. `wake` is for this deployment's nudges. `first_look_back`: how much of the
         past a first start logs. `retention`: what is older is not told; None: the log keeps everything.
@@ -72,6 +75,7 @@ class Reconciler:
         self._seen = wake.count
         self._database = database
         self._metrics = metrics
+        self._traces = traces
         self._clock = clock
         self._interval = interval
         self._deployment = api.deployment
@@ -87,6 +91,7 @@ class Reconciler:
 
     async def run(self) -> None:
         """Compare until cancelled."""
+        logs.bind(deployment=self._deployment)
         now = asyncio.get_running_loop().time
         # Not at once: after a stop, what the listeners have kept comes first, and it holds the errors' text.
         next_poll = now() + self._interval
@@ -107,7 +112,9 @@ class Reconciler:
         """Compare everything that is due; answers after how many seconds to do it again."""
         began = asyncio.get_running_loop().time()
         self._useful = False
-        await self._attempt(self._compare_all)
+        with self._traces.span("compare with Airflow", deployment=self._deployment) as span:
+            if not await self._attempt(self._compare_all):
+                span.failed(self.status.last_error or "not compared in full")
         await self._share()
         spent = asyncio.get_running_loop().time() - began
         self._metrics.reconcile_poll.labels(self._deployment).observe(spent)

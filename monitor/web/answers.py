@@ -38,6 +38,9 @@ class Problem(Answer):
     status: int
     detail: str = Field(description="What is wrong here, and how to mend it")
     instance: str | None = Field(None, description="Of internal errors: what the monitor's log names it by")
+    request_id: str | None = Field(
+        None, description="Of the request, as the header X-Request-ID: what the monitor's log lines name"
+    )
     errors: list[Mistake] | None = Field(None, description="Of invalid values: each of them")
 
 
@@ -89,6 +92,7 @@ def problems(*statuses: int) -> Answers:
 def _problem(status: int) -> dict[str, Any]:
     kind = BY_STATUS[status]
     shown = {"type": kind.type(""), "title": kind.title, "status": status, **SHOWN[status]}
+    shown["request_id"] = "9f1c2f7be0d44c0f8a3f5e0d6b1c7a52"
     content = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": shown}
     return {
         "description": f"{kind.title}. {kind.meaning}",

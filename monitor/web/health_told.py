@@ -13,7 +13,7 @@ OPEN: dict[str, Any] = {"security": []}
 METRICS: dict[str, Any] = {
     "description": "Every number",
     "content": {
-        "text/plain": {"schema": {"type": "string"}, "example": "windsock_log_last_seq 7.0\n"},
+        "text/plain": {"schema": {"type": "string"}, "example": "windsock_deliveries_waiting 0.0\n"},
     },
 }
 

@@ -67,6 +67,10 @@ def _event(shapes: list[type[BaseModel]]) -> JsonSchemaValue:
             },
             "subject": {**text, "maxLength": MAX_NAME},
             "time": {"type": "string", "format": "date-time", "description": "When the state changed, UTC"},
+            "traceparent": {
+                "type": "string",
+                "description": "Its trace (W3C Trace Context, level 1). One that is none is ignored",
+            },
             "datacontenttype": {"const": "application/json"},
             "data": {
                 "description": "By the type",

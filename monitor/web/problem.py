@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Mount
 
+from monitor import logs
 from monitor.web.prefix import at, path_of
 from monitor.web.problem_kinds import BY_STATUS, Kind
 from monitor.web.rendering import render
@@ -49,6 +50,8 @@ def problem(
         "status": status,
         "detail": _clean(detail),
     }
+    if asked := logs.request_id():
+        body["request_id"] = asked
     headers = {"Cache-Control": "no-store", **(headers or {})}
     return JSONResponse(body | more, status, headers, media_type=CONTENT_TYPE)
 

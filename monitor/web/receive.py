@@ -4,7 +4,9 @@
 
 import json
 import logging
+import time
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +16,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
+from monitor import logs
 from monitor.errors import EventError
 from monitor.events import NUDGE, Event, parse_event
 from monitor.events.data import OWN
@@ -21,6 +24,8 @@ from monitor.events.values import MAX_ID
 from monitor.ingest import IngestBusy
 from monitor.settings import Settings
 from monitor.tokens import PREFIX, Scope
+from monitor.tracing import Span
+from monitor.web.beside import asked_in, hear, trace
 from monitor.web.gate import NotSignedIn, ScopeLacking, TooManyFailures
 from monitor.web.ingest_told import ANSWERS, BATCH, MAX_BATCH, REQUEST, SINGLE, Receipt
 from monitor.web.prefix import at
@@ -32,6 +37,8 @@ from monitor.web.services import Here, Services
 MAX_BODY = 4 * 1024 * 1024  # bytes: a full batch of long tracebacks; more is a mistake or an attack
 SMALL_BODY = 8 * 1024  # bytes: checked in less time than a thread takes to be woken
 BUSY_SECONDS = 2  # what Retry-After asks of a sender while the queue is full
+
+NAMED = 10  # events of a batch whose ids its log lines carry
 
 STATUSES = ("accepted", "duplicate", "rejected")
 
@@ -73,7 +80,9 @@ async def receive(request: Request, here: Here) -> JSONResponse:
         opening = partial(_open, None if has_token else here.settings, kind, headers, body)
         # In a thread: a signature over 4 MiB and 500 events to check would hold every feed for a while.
         raws, parsed = opening() if len(body) <= SMALL_BODY else await run_in_threadpool(opening)
-        return await _take(here, raws, parsed)
+        hear(here, request, raws, [event for event in parsed if isinstance(event, Event)])
+        with here.traces.span("ingest", "server", parent=asked_in(request)) as span:
+            return await _take(here, raws, parsed, span)
     except Refusal as refusal:
         here.metrics.ingest_refused.labels(refusal.reason).inc()
         retry = {"Retry-After": str(refusal.retry)} if refusal.retry else None
@@ -176,12 +185,17 @@ def _parse(raw: object) -> Event | str:
     return event
 
 
-async def _take(here: Services, raws: list[Any], parsed: list[Event | str]) -> JSONResponse:
+async def _take(here: Services, raws: list[Any], parsed: list[Event | str], span: Span) -> JSONResponse:
     events = [event for event in parsed if isinstance(event, Event)]
+    logs.bind(**_about(events))
+    span.set(events=len(events))
+    began = time.time_ns()
     try:
-        taken = iter(await here.ingest.take(events) if events else [])
+        told = await here.ingest.take(events) if events else []
     except IngestBusy as busy:
         raise Refusal(429, "busy", f"{busy}; send again in {BUSY_SECONDS} s", BUSY_SECONDS) from None
+    trace(here.traces, span, zip(events, told, strict=True), began)
+    taken = iter(told)
     results: list[dict[str, str | None]] = []
     for raw, event in zip(raws, parsed, strict=True):
         if isinstance(event, Event):
@@ -193,6 +207,15 @@ async def _take(here: Services, raws: list[Any], parsed: list[Event | str]) -> J
     counts = Counter(str(result["status"]) for result in results)
     answer: dict[str, Any] = {status: counts[status] for status in STATUSES}
     return JSONResponse(answer | {"results": results}, 202)
+
+
+def _about(events: Sequence[Event]) -> dict[str, Any]:
+    """What this request's log lines name; a batch may be of many runs, and then its events' ids do."""
+    about: dict[str, Any] = {"event_ids": [event.id for event in events[:NAMED]] or None}
+    for name in ("deployment", "dag_id", "run_id"):
+        values = {getattr(event, name, None) or event.get(name) for event in events}
+        about[name] = values.pop() if len(values) == 1 else None
+    return about
 
 
 def _id_of(raw: object) -> str | None:

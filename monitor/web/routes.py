@@ -42,6 +42,7 @@ from monitor.web import (
 )
 from monitor.web.hand_over import HandOver
 from monitor.web.head import Head
+from monitor.web.observed import Observed
 from monitor.web.openapi import describe
 from monitor.web.prefix import Prefix, prefix_of
 from monitor.web.problem import on_http_error, on_invalid_request
@@ -98,5 +99,6 @@ def mount(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(Unexpected)
     app.add_middleware(Head)
     app.add_middleware(Security, settings=settings)
+    app.add_middleware(Observed, metrics=app.state.services.metrics)
     app.add_middleware(Prefix, prefix=prefix_of(settings.url))
     app.add_middleware(HandOver)

@@ -17,6 +17,7 @@ from monitor.metrics import Metrics
 from monitor.render import Renderer
 from monitor.rules import LiveRules
 from monitor.settings import Settings
+from monitor.tracing import OFF, Traces
 from monitor.web.asked_airflow import AskedAirflow
 from monitor.web.gate import Gate
 from monitor.web.lineage import Lineage
@@ -55,6 +56,7 @@ class Services:
     """What a page asks Airflow."""
     mailbox: Mailbox | None = None
     """None where mail goes to an SMTP server."""
+    traces: Traces = OFF
     reports: Sequence[Report] = field(default=())
     """The reconciler's and the mailer's word on how they are."""
 

@@ -14,6 +14,7 @@ from windsock import __version__
 from windsock.settings import Endpoint, Settings
 from windsock.signing import signed_headers
 from windsock.spool import Letter, Spool
+from windsock.spool_word import HEADER, SpoolWord
 from windsock.transport import Answer, Unreachable, post
 
 MAX_BATCH = 500  # events; the monitor takes no more
@@ -49,12 +50,13 @@ class Courier:
         self._secrets = settings.secrets
         self._endpoint = endpoint
         self._spool = spool
+        self._word = SpoolWord(spool)
 
     def carry(self, letters: Sequence[Letter], allowance: Callable[[], float]) -> None:
         """Sends one request, more only where it must be split; `allowance` says how many seconds the next one
         may take. Raises Later."""
         body = b"[" + b",".join(letter.body for letter in letters) + b"]"
-        headers = {**HEADERS, **signed_headers(body, self._secrets)}
+        headers = {**HEADERS, HEADER: self._word.of(letters), **signed_headers(body, self._secrets)}
         try:
             answer = post(self._endpoint, body, headers, allowance())
         except Unreachable as error:

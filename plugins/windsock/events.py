@@ -17,12 +17,13 @@ from functools import partial
 from time import time_ns
 from typing import Any, cast
 
-from windsock import error_text, facts
+from windsock import error_text, facts, traces
 from windsock.facts import RUN_TIMES, TASK_TIMES, Facts, Read
 
 Event = dict[str, Any]
-Report = tuple[str, str, Any]
-"""Kind, source and what was read, as the kind's builder takes it: what is kept of a hook's call."""
+Report = tuple[str, str, Any] | tuple[str, str, Any, str]
+"""Kind, source and what was read, as the kind's builder takes it: what is kept of a hook's call. Where traces
+are on, also the traceparent that Airflow gave, or nothing."""
 
 
 def _encoder() -> Callable[[Any, int], Iterable[str]]:
@@ -61,8 +62,10 @@ def serialize(document: Event | Report | tuple[str, ...]) -> bytes:
 
 def event(report: Report, nanoseconds: int) -> Event:
     """The event of what a hook reported at that moment."""
-    kind, source, known = report
+    kind, source, known, *given = report
     told = KINDS[kind](source, known)
+    if given:
+        told[traces.ATTRIBUTE] = given[0] or traces.derived(told)
     return told if told["time"] else {**told, "time": _at(nanoseconds)}
 
 
@@ -164,6 +167,15 @@ def report(hook: str, source: str, *objects: Any) -> Report | Event:
         kind, read = READERS[hook]
         return kind, source, read(*objects)
     return {**import_error(source, *objects), "time": _at(time_ns())}
+
+
+def traced(hook: str, source: str, *objects: Any) -> Report | Event:
+    """The same, with the trace that it belongs to."""
+    told = report(hook, source, *objects)
+    if isinstance(told, dict):
+        return {**told, traces.ATTRIBUTE: traces.derived(told)}
+    kind, source, known, *_ = told
+    return kind, source, known, traces.carried(objects)
 
 
 def _times(known: Facts, names: tuple[str, ...]) -> Facts:

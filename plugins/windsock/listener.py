@@ -23,10 +23,11 @@ from windsock import settings as configuration
 from windsock.backoff import Backoff
 from windsock.courier import Courier
 from windsock.drainer import Drainer
-from windsock.events import completed, report, serialize
+from windsock.events import completed, report, serialize, traced
 from windsock.log_limit import LogLimit
 from windsock.settings import Settings
 from windsock.spool import Full, Spool
+from windsock.spool_word import FAILED
 from windsock.tally import Tally
 from windsock.task_sender import TaskSender
 
@@ -51,9 +52,10 @@ class Listener:
         self._source = settings.source
         self._include = [re.compile(fnmatch.translate(glob)) for glob in settings.include]
         self._exclude = [re.compile(fnmatch.translate(glob)) for glob in settings.exclude]
+        self._told = traced if settings.traces else report
         self._all = not self._include and not self._exclude
         self._spool = Spool(settings.spool_dir, settings.max_events, settings.max_bytes)
-        self.failed = Tally(settings.spool_dir / "failed_hooks")
+        self.failed = Tally(settings.spool_dir / FAILED)
         self._limit = LogLimit()
         self._thread = threading.local()
         self._drainer: Drainer | None = None
@@ -154,16 +156,16 @@ class Listener:
             self._report("on_asset_changed", asset_event.asset)
 
     def _report(self, hook: str, *objects: Any) -> None:
-        self._keep(serialize(report(hook, self._source, *objects)))
+        self._keep(serialize(self._told(hook, self._source, *objects)))
 
     def _run(self, hook: str, dag_run: Any, msg: str) -> None:
         if self._all or self._wanted(dag_run.dag_id):
-            self._keep(serialize(report(hook, self._source, dag_run, msg)))
+            self._keep(serialize(self._told(hook, self._source, dag_run, msg)))
 
     def _task(self, hook: str, previous_state: object, ti: Any, error: object = None) -> None:
         if not (self._all or self._wanted(ti.dag_id)):
             return
-        told = serialize(report(hook, self._source, previous_state, ti, error))
+        told = serialize(self._told(hook, self._source, previous_state, ti, error))
         if self._task_sender is not None and in_task_process(ti.__class__):
             self._task_sender.send(str(ti.id), self._put(told))
         else:

@@ -32,6 +32,11 @@ class Quota:
         self._looked = self._written = float("-inf")
         self._seen = 0
 
+    @property
+    def events(self) -> int:
+        """How many the spool holds, by what is known."""
+        return self._events
+
     def admits(self, events: int, size: int) -> bool:
         """Whether so many events of `size` bytes together may still be put, by what is known."""
         return self._events + events <= self._max_events and self._bytes + size <= self._max_bytes

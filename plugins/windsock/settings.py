@@ -23,6 +23,9 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 (the prefix that Standard Webhooks gives 
 SECRET_BYTES = range(24, 65)  # Standard Webhooks
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
+SWITCH = {"": False, **dict.fromkeys(("off", "false", "0", "no"), False)}
+SWITCH.update(dict.fromkeys(("on", "true", "1", "yes"), True))
+
 Read = Callable[[str], str]
 """Gives the text of a setting, "" where it is not set."""
 
@@ -50,6 +53,8 @@ class Settings:
     max_events: int = 50_000
     max_bytes: int = 256 * 1024 * 1024
     task_send_budget: float = 1.0
+    traces: bool = False
+    """Whether events say which trace they belong to."""
 
     @property
     def source(self) -> str:
@@ -102,6 +107,7 @@ def load(read: Read, airflow_home: Path) -> tuple[Settings | None, tuple[str, ..
         max_events=int(numbers["spool_max_events"]),
         max_bytes=int(numbers["spool_max_bytes"]),
         task_send_budget=numbers["task_send_budget"],
+        traces=_switch("traces", read("traces"), problems),
     )
     return settings, tuple(problems)
 
@@ -189,6 +195,13 @@ def _number(name: str, text: str, problems: list[str]) -> float:
         f"{bounds.highest:g}. {bounds.default:g} is used instead."
     )
     return bounds.default
+
+
+def _switch(name: str, text: str, problems: list[str]) -> bool:
+    word = text.strip().lower()
+    if word not in SWITCH:
+        problems.append(f"[windsock] {name} is {text.strip()!r}; it must be on or off. It is off.")
+    return SWITCH.get(word, False)
 
 
 def _spool_dir(text: str, airflow_home: Path) -> Path:

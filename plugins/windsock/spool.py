@@ -96,6 +96,11 @@ class Spool:
         self._quota.added(len(body))
         return name
 
+    @property
+    def waiting(self) -> int:
+        """How many events it holds, by what is known."""
+        return self._quota.events
+
     def _name(self, size: int, moment: int) -> str:
         return (
             f"{moment:020d}-{os.getpid()}-{next(self._serial)}-{size}.json"  # the serial tells threads apart

@@ -85,6 +85,7 @@ def test_metrics_are_prometheus_text(settings: Settings) -> None:
             (sample.name, sample.labels.get("result")): sample.value
             for family in text_string_to_metric_families(answer.text)
             for sample in family.samples
+            if sample.labels.get("reported_by", "listener") == "listener"
         }
         assert found["windsock_events_total", "accepted"] == 1
         assert found["windsock_events_total", "duplicate"] == 1

@@ -1,0 +1,96 @@
+"""What is asked of Airflow: comparisons with the log, and watches."""
+
+from monitor.metrics.book import Book
+from monitor.metrics.intake import DEPLOYMENT
+
+LISTING = "what is listed: dag runs, task instances, asset events, …"
+WATCH = "the watch's name in the rules file"
+
+
+class Airflow:
+    def __init__(self, book: Book) -> None:
+        self.airflow_silent = book.gauge(
+            "windsock_airflow_silent_seconds",
+            "Since when nothing at all could be compared with this Airflow; 0 while it answers",
+            "Above 120: Airflow is away, or refuses the monitor's user",
+            {"deployment": DEPLOYMENT},
+        )
+        self.reconcile_polls = book.counter(
+            "windsock_reconcile_polls",
+            "Comparisons of Airflow with the log",
+            "Other results than `ok`: `unreachable` and `refused` are Airflow's, `error` is the "
+            "monitor's own",
+            {"deployment": DEPLOYMENT, "result": "ok, unreachable, refused, error"},
+        )
+        self.reconcile_filled = book.counter(
+            "windsock_reconcile_filled",
+            "Events that only the reconciler found",
+            "Of `airflow.dag_run.*` or many of a task's `success`: hooks do not report, or their "
+            "spools are lost",
+            {"deployment": DEPLOYMENT, "type": "the event's type"},
+        )
+        self.reconcile_rows = book.counter(
+            "windsock_reconcile_rows",
+            "Rows of Airflow's that were looked at",
+            "Far above what Airflow changes: one listing is read again and again",
+            {"deployment": DEPLOYMENT, "listing": LISTING},
+        )
+        self.reconcile_passed_over = book.counter(
+            "windsock_reconcile_passed_over",
+            "Looks at rows that make no event any more",
+            "`no_answer` grows: Airflow does not tell of earlier tries",
+            {
+                "deployment": DEPLOYMENT,
+                "reason": "forgotten: older than the log; not_filed, no_answer: of earlier tries",
+            },
+        )
+        self.reconcile_poll = book.histogram(
+            "windsock_reconcile_poll_seconds",
+            "What a comparison took in all",
+            "Above the interval (15 s): Airflow's API is slow",
+            (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+            {"deployment": DEPLOYMENT},
+        )
+        self.reconcile_asking = book.histogram(
+            "windsock_reconcile_asking_seconds",
+            "What Airflow took to answer, a step of a listing",
+            "Above a second: Airflow's database lacks an index, or is busy",
+            (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+            {"deployment": DEPLOYMENT, "listing": LISTING},
+        )
+        self.reconcile_interval = book.gauge(
+            "windsock_reconcile_interval_seconds",
+            "From one look at a listing to the next, as its cost allows",
+            "Far above the interval that was set: asking costs Airflow so much that it is asked less often",
+            {"deployment": DEPLOYMENT, "listing": LISTING},
+        )
+        self.reconcile_lag = book.gauge(
+            "windsock_reconcile_lag_seconds",
+            "Age of the moment up to which a listing has been compared with the log, at the last comparison",
+            "Above 300: what no hook told is that late",
+            {"deployment": DEPLOYMENT, "listing": LISTING},
+        )
+        self.watch_findings = book.counter(
+            "windsock_watch_findings",
+            "What watches found and told",
+            "Growth is what a watch is for; many of one watch: its bound is too tight",
+            {"deployment": DEPLOYMENT, "watch": WATCH},
+        )
+        self.watch_open = book.gauge(
+            "windsock_watch_open_findings",
+            "What watches found that is still so",
+            "Above 0 for long",
+            {"deployment": DEPLOYMENT, "watch": WATCH},
+        )
+        self.watch_looks = book.counter(
+            "windsock_watch_looks",
+            "Looks of the watches at an Airflow",
+            "`error` grows, or `blind` (its present is not known) goes on: watches find nothing meanwhile",
+            {"deployment": DEPLOYMENT, "result": "ok, blind, error"},
+        )
+        self.watch_errors = book.counter(
+            "windsock_watch_errors",
+            "Watches that could not look",
+            "Any growth: the log says why",
+            {"deployment": DEPLOYMENT, "watch": WATCH},
+        )

@@ -1,0 +1,73 @@
+"""What comes in: requests, events, and what the plugin's spools hold."""
+
+from monitor.metrics.book import Book
+
+REPORTERS = ("listener", "reconciler", "monitor")
+DEPLOYMENT = "the Airflow's name in events"
+AREAS = ("ingest", "api", "feed", "page", "probe", "static")
+AGES = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
+
+
+class Intake:
+    def __init__(self, book: Book) -> None:
+        self.events = book.counter(
+            "windsock_events",
+            "Events that arrived, by what became of them",
+            "`rejected` grows: a plugin tells what this monitor does not take, which its spool keeps "
+            "in bad/. "
+            "`accepted` by `listener` stands still while Airflow works: no hook reports",
+            {"result": ("accepted", "duplicate", "rejected"), "reported_by": (*REPORTERS, "unknown")},
+        )
+        self.ingest_refused = book.counter(
+            "windsock_ingest_requests_refused",
+            "Requests to the ingest endpoint that were refused whole",
+            "Any growth but of `cut`: `signature` and `token` are a wrong secret or clock, `busy` is "
+            "a monitor "
+            "that writes more slowly than events arrive",
+            {"reason": ("busy", "content_type", "cut", "malformed", "signature", "token", "too_large")},
+        )
+        self.event_delay = book.histogram(
+            "windsock_event_delay_seconds",
+            "From the state change in Airflow to its place in the log, of every event",
+            "`listener` above a few seconds: events wait in a spool. `reconciler` is some seconds by nature",
+            (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+            {"reported_by": REPORTERS},
+        )
+        self.told_delay = book.histogram(
+            "windsock_told_delay_seconds",
+            "From the end of a run or a task's try in Airflow to its place in the log, whoever "
+            "reported it: what "
+            "feeds and mails wait for. What ended before Windsock knew of the deployment is left out",
+            "More than one in a thousand above 60 s (docs/slo.md)",
+            AGES,
+            {"of": ("run", "task")},
+        )
+        self.undecided = book.counter(
+            "windsock_events_undecided",
+            "Events at which the rules failed: they are logged, and nobody is told",
+            "Any growth: it is a defect",
+        )
+        self.traceparents_ignored = book.counter(
+            "windsock_traceparents_ignored",
+            "Events whose traceparent is not one (W3C Trace Context): taken without it",
+            "Growth: a sender of events writes it wrongly, and its traces are torn",
+        )
+        self.http_requests = book.counter(
+            "windsock_http_requests",
+            "Requests that were answered",
+            "`5xx` in `ingest`: plugins come again, and are late. In `page` and `api`: people see errors",
+            {"area": AREAS, "code": ("1xx", "2xx", "3xx", "4xx", "5xx")},
+        )
+        self.http_seconds = book.histogram(
+            "windsock_http_request_seconds",
+            "From a request's arrival to its answer's end (a feed's: to its beginning)",
+            "`ingest` above a second: the database is slow, and spools fill",
+            (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+            {"area": AREAS},
+        )
+        self.http_failures = book.counter(
+            "windsock_http_failures",
+            "Requests that failed inside the monitor",
+            "Any growth: `unexpected` is a defect, `database` a database that was away",
+            {"reason": ("unexpected", "database")},
+        )

@@ -1,0 +1,39 @@
+"""The monitor itself."""
+
+from monitor.metrics.book import Book
+
+WORK = "what one replica does at a time: reconciler <deployment>, watches, reminders, retention"
+
+
+class Service:
+    def __init__(self, book: Book) -> None:
+        self.build = book.gauge(
+            "windsock_build_info",
+            "1, with what runs",
+            "Two versions for longer than an upgrade takes",
+            {"version": "the monitor's", "python": "Python's", "database": "sqlite, postgresql"},
+        )
+        self.turn = book.gauge(
+            "windsock_turn",
+            "1 where this replica has the turn at what one replica does at a time",
+            "The sum over all replicas is 0 for longer than a minute (nobody does it), or above 1 (two do)",
+            {"work": WORK},
+        )
+        self.database_errors = book.counter(
+            "windsock_database_errors",
+            "Errors of the database or of the connection to it",
+            "Any growth: `operational` is a database that is away, full or locked; others are defects",
+            {"kind": ("operational", "integrity", "other")},
+        )
+        self.links_lost = book.counter(
+            "windsock_links_lost",
+            "Times that a connection which is to stay was lost, or could not be made",
+            "Growth while PostgreSQL is up: a proxy or a firewall that ends idle connections",
+            {"link": ("signals", "turns")},
+        )
+        self.signals_heard = book.counter(
+            "windsock_signals_heard",
+            "What was heard of commits, this replica's own among them",
+            "No growth while events are accepted on PostgreSQL: feeds and mails wait for the next poll",
+            {"word": ("feed", "delivery", "reconcile")},
+        )

@@ -1,0 +1,36 @@
+"""What each request says of the spool that it comes from, so that the monitor can show it: one header."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import socket
+import time
+from collections.abc import Sequence
+
+from windsock.spool import Letter, Spool
+from windsock.tally import Tally
+
+HEADER = "windsock-spool"
+FAILED = "failed_hooks"  # the file in the spool that counts hooks which could not report
+MAX_HOST = 48  # characters of the host's name; the monitor takes 64 with what follows
+MOMENT = 20  # digits at the beginning of a file's name: when it was put, in nanoseconds
+
+
+class SpoolWord:
+    """One for a process. The name tells hosts, and several spools of a host, apart."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._failed = Tally(spool.root / FAILED)
+        host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:MAX_HOST]
+        self._name = f"{host}-{hashlib.sha256(str(spool.root).encode()).hexdigest()[:8]}"
+
+    def of(self, letters: Sequence[Letter]) -> str:
+        """`letters` are what is sent, the oldest first."""
+        moments = [int(one.name[:MOMENT]) for one in letters[:1] if one.name[:MOMENT].isdigit()]
+        oldest = max(0, (time.time_ns() - moments[0]) // 10**9) if moments else 0
+        return (
+            f"name={self._name};waiting={max(len(letters), self._spool.waiting)};oldest={oldest};"
+            f"refused={int(self._spool.refused)};failed={int(self._failed)}"
+        )

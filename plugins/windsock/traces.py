@@ -1,0 +1,38 @@
+"""The trace that an event belongs to (CloudEvents' distributed tracing extension, W3C Trace Context):
+Airflow's own where Airflow records one, else one that is derived from the run, so that all events of a run
+share it and nobody has to hand anything on. docs/events.md has the recipe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+ATTRIBUTE = "traceparent"
+SAMPLED = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f][13579bdf]")
+"""What is not sampled is kept by nobody: Airflow's traces are off, or pass this run over."""
+
+
+def carried(objects: tuple[Any, ...]) -> str:
+    """The traceparent that Airflow gave the run or the task, or nothing. Read from the object's own dict: an
+    attribute that is not loaded would be asked of the database, in a hook."""
+    for one in objects:
+        carrier = getattr(one, "__dict__", {}).get("context_carrier")
+        found = carrier.get(ATTRIBUTE) if isinstance(carrier, dict) else None
+        if isinstance(found, str) and SAMPLED.fullmatch(found):
+            return found
+    return ""
+
+
+def derived(event: dict[str, Any]) -> str:
+    """The same for every event of a run; for what is of no run, the event's own."""
+    data = event["data"]
+    if data.get("dag_id") and data.get("run_id"):
+        parts = [event["source"], data["dag_id"], data["run_id"]]
+    else:
+        parts = [event["source"], event["id"]]
+    text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+    digits = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    return f"00-{digits[:32]}-{digits[32:48]}-01"

@@ -1,0 +1,41 @@
+"""The first plugin with this monitor, and this plugin with the first monitor: real programs on both sides."""
+
+import json
+from pathlib import Path
+
+from tests.monitor_process import REPOSITORY, MonitorProcess
+from tests.versions.old import FirstMonitor, first_release, send
+
+WIRE = REPOSITORY / "tests/versions/wire"
+
+
+def lasting(events: Path) -> set[str]:
+    return {
+        event["id"] for event in json.loads(events.read_text()) if event["type"] != "windsock.asset.nudge"
+    }
+
+
+def test_the_first_plugin_reports_to_this_monitor(tmp_path: Path) -> None:
+    release, events = first_release(tmp_path / "first"), WIRE / "2026-11-22.json"
+    monitor = MonitorProcess(tmp_path).start()
+    try:
+        assert send(release / "plugins", events, tmp_path / "spool", monitor) == []
+        assert {event["id"] for event in monitor.events()} == lasting(events)
+        # And once more, as after an answer that was lost.
+        assert send(release / "plugins", events, tmp_path / "spool", monitor) == []
+        assert {event["id"] for event in monitor.events()} == lasting(events)
+    finally:
+        monitor.stop()
+
+
+def test_this_plugin_reports_to_the_first_monitor(tmp_path: Path) -> None:
+    """What this plugin adds (`traceparent`, the header `windsock-spool`) is kept, or passed over."""
+    release, events = first_release(tmp_path / "first"), WIRE / "2026-11-25.json"
+    monitor = FirstMonitor(tmp_path, release).start()
+    try:
+        assert send(REPOSITORY / "plugins", events, tmp_path / "spool", monitor) == []
+        told = monitor.events()
+        assert {event["id"] for event in told} == lasting(events)
+        assert all("traceparent" in event for event in told)
+    finally:
+        monitor.stop()
