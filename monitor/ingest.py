@@ -129,8 +129,10 @@ class Ingest:
             self._wakes.delivery.set()
 
     def _write(self, connection: Connection, events: Sequence[Event]) -> tuple[list[bool], bool]:
-        now = self._clock()
         last = event_log.lock(connection)
+        now = (
+            self._clock()
+        )  # not before, or the log has later events received earlier, and `since` skips some
         late = board.told_already(connection, events)
         taken = [not known for known in late]
         lasting = [place for place, event in enumerate(events) if taken[place] and event.type != NUDGE]
