@@ -130,9 +130,8 @@ class Ingest:
 
     def _write(self, connection: Connection, events: Sequence[Event]) -> tuple[list[bool], bool]:
         last = event_log.lock(connection)
-        now = (
-            self._clock()
-        )  # not before, or the log has later events received earlier, and `since` skips some
+        # Not before the lock: what is logged later would be received earlier, and `since` step over some.
+        now = self._clock()
         late = board.told_already(connection, events)
         taken = [not known for known in late]
         lasting = [place for place, event in enumerate(events) if taken[place] and event.type != NUDGE]
