@@ -159,8 +159,9 @@ class Ingest:
         self._count(events, written.taken)
 
     def _write(self, connection: Connection, events: Sequence[Event]) -> _Written:
-        now = self._clock()
         end = event_log.lock(connection)
+        # Not before the lock: what is logged later would be received earlier, and `since` step over some.
+        now = self._clock()
         late = board.told_already(connection, events)
         taken = [not known for known in late]
         lasting = [place for place, event in enumerate(events) if taken[place] and event.type != NUDGE]

@@ -29,8 +29,9 @@ def may_join(kind: Kind, open_group: Notification, now: datetime) -> bool:
         return True
     if open_group.kind in (Kind.FOLLOW_UP, Kind.REMINDER):
         return False  # it may be due in hours, and an opening is news
-    # What waits for the next free worker only is as good as told.
-    return open_group.due_at > now
+    # What waits for the next free worker only is as good as told: by this replica's clock, and by the clock
+    # of the one that told it.
+    return open_group.due_at > max(now, open_group.created_at)
 
 
 def due_at(connection: Connection, rules: Rules, rule: Rule, kind: Kind, key: str, now: datetime) -> datetime:

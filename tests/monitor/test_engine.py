@@ -214,6 +214,17 @@ def test_group_wait_gathers_what_fails_together(database: Database, clock: FakeC
     assert here.mail() == [f"recovered r {OPS} 2"]
 
 
+def test_every_failure_of_replicas_whose_clocks_differ(database: Database, clock: FakeClock) -> None:
+    """What one replica has just told does not wait for what another tells a second earlier, as it has it."""
+    here = town(database, clock, rule(tell=["every_failure"]))
+    clock.forward(1)
+    here.fail()
+    clock.forward(-1)
+    here.fail()
+    clock.forward(1)
+    assert here.mail() == [f"failure r {OPS} 1"] * 2
+
+
 def test_group_interval_of_every_failure(database: Database, clock: FakeClock) -> None:
     here = town(database, clock, rule(tell=["every_failure"], group={"interval": "10m"}))
     here.fail()

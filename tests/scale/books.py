@@ -14,18 +14,20 @@ from tests.scale.verdict import Books
 OWN = "windsock."
 """How the types of events begin that monitors tell themselves."""
 
+_LOG = select(events.c.seq, events.c.id, events.c.type, events.c.received_at).order_by(events.c.seq)
+
 
 def books(fleet: Fleet, sent: Told, held: Iterable[str] = (), counted: bool = True) -> Books:
     """`held`: the ids that the slow writer logged. `counted=False`: a monitor died, its counts with it."""
     with fleet.engine.connect() as connection:
-        every = connection.execute(select(events.c.seq, events.c.id, events.c.type).order_by(events.c.seq))
-        log = [(seq, event_id, kind) for seq, event_id, kind in every]
+        log = connection.execute(_LOG).all()
         board, tasks = _runs(connection), _tasks(connection)
     accepted = fleet.counted("windsock_events_total", result="accepted") if counted else None
     ends = Counter(sent.runs.values())
     return Books(
-        sent=sent.ids | set(held) | {event_id for _, event_id, kind in log if kind.startswith(OWN)},
-        log=[(seq, event_id) for seq, event_id, _ in log],
+        sent=sent.ids | set(held) | {row.id for row in log if row.type.startswith(OWN)},
+        log=[(row.seq, row.id) for row in log],
+        received=[row.received_at for row in log],
         last_seq=fleet.log_state().last_seq,
         accepted=None if accepted is None else accepted + len(set(held)),
         runs=sent.runs,

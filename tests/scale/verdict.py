@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from tests.scale.tails import Tail
 
@@ -17,6 +18,8 @@ class Books:
     """The ids of all events, however often each was sent."""
     log: Sequence[tuple[int, str]]
     """Seq and id, in the order of seq."""
+    received: Sequence[datetime]
+    """When each was received, in the same order."""
     last_seq: int
     """As the log's state has it."""
     accepted: int | None
@@ -55,6 +58,8 @@ def _log(books: Books) -> Iterator[str]:
     yield from _some("events twice in the log", _twice(ids))
     if [seq for seq, _ in books.log] != list(range(1, len(ids) + 1)):
         yield f"the log's seqs are not 1 to {len(ids)} without a gap"
+    if list(books.received) != sorted(books.received):
+        yield "events were received in another order than they were logged: `since` steps over some"
     if books.last_seq != len(ids):
         yield f"the log's state says {books.last_seq}, it holds {len(ids)}"
     if books.accepted is not None and books.accepted != len(ids):
