@@ -16,6 +16,8 @@ AIRFLOW_TEST_ENV := $(ENVS)/airflow-$(AIRFLOW_VERSION)-test
 MONITOR_ENV := $(ENVS)/monitor
 DEV_ENV := $(ENVS)/dev
 BENCH_ENV := $(ENVS)/bench-hooks
+DOCS_ENV := $(ENVS)/docs
+RELEASE_ENV := $(ENVS)/release
 # uv reads no pip configuration: hand it the index that this machine's pip would ask.
 export UV_DEFAULT_INDEX ?= $(shell $(PYTHON) -m pip config get global.index-url 2>/dev/null)
 export UV_NO_PROGRESS ?= $(if $(CI),true,false)
@@ -67,6 +69,14 @@ $(DEV_ENV)/.made: requirements/dev.txt pyproject.toml | $(UV)
 	@VIRTUAL_ENV=$(DEV_ENV) $(UV) pip install --quiet --no-deps --editable .
 	@touch $@
 
+$(DOCS_ENV)/.made: requirements/docs.txt | $(UV)
+	$(call sync,$(DOCS_ENV),$<,installing what builds the pages)
+	@touch $@
+
+$(RELEASE_ENV)/.made: requirements/release.txt | $(UV)
+	$(call sync,$(RELEASE_ENV),$<,installing what builds and examines a release)
+	@touch $@
+
 # What tests run in a browser and beside one, from the npm registry by its lock (hashes, no address).
 tests/npm/node_modules/.made: tests/npm/package-lock.json
 	tests/debian-packages
@@ -90,6 +100,10 @@ envs: $(AIRFLOW_ENV)/.made $(AIRFLOW_TEST_ENV)/.made $(MONITOR_ENV)/.made $(DEV_
 .PHONY: run
 run: $(AIRFLOW_ENV)/.made $(MONITOR_ENV)/.made ## Airflow, the DAGs and the monitor on this machine (ARGS=--once: ends by itself)
 	@exec $(MONITOR_ENV)/bin/windsock up --airflow $(AIRFLOW_ENV) $(ARGS)
+
+.PHONY: wheels
+wheels: $(RELEASE_ENV)/.made ## the wheels and source archives of the monitor and of the plugin, in dist/
+	@PATH=$(RELEASE_ENV)/bin:$$PATH release/wheels dist
 
 .PHONY: compose
 compose: ## the stack in containers, healthy; writes .env with fresh secrets if there is none
