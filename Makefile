@@ -152,6 +152,14 @@ test-faults: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## processes killed, requests
 	tests/debian-packages
 	$(DEV_ENV)/bin/python -m tests.faults $(ARGS)
 
+# An Airflow as a user has it: made anew each time, with pip in it, and nothing of this project's.
+FRESH_AIRFLOW_ENV := $(ENVS)/fresh-airflow
+.PHONY: test-docs
+test-docs: $(DEV_ENV)/.made $(RELEASE_ENV)/.made ## docs/existing-airflow.md, every command of it, on a fresh Airflow
+	$(call sync,$(FRESH_AIRFLOW_ENV),requirements/airflow-$(AIRFLOW_VERSION).txt,installing a fresh Airflow $(AIRFLOW_VERSION))
+	@$(FRESH_AIRFLOW_ENV)/bin/python -m ensurepip >/dev/null 2>&1 && touch $(FRESH_AIRFLOW_ENV)/.made
+	WINDSOCK_TEST_AIRFLOW_ENV=$(FRESH_AIRFLOW_ENV) $(DEV_ENV)/bin/python -m pytest tests/docs/test_existing_airflow.py
+
 .PHONY: test-compose
 test-compose: $(DEV_ENV)/.made ## the compose stack, for real (needs Docker)
 	@PYTHON=$(DEV_ENV)/bin/python tests/compose/run $(ARGS)
