@@ -105,6 +105,26 @@ run: $(AIRFLOW_ENV)/.made $(MONITOR_ENV)/.made ## Airflow, the DAGs and the moni
 wheels: $(RELEASE_ENV)/.made ## the wheels and source archives of the monitor and of the plugin, in dist/
 	@PATH=$(RELEASE_ENV)/bin:$$PATH release/wheels dist
 
+.PHONY: audit
+audit: $(RELEASE_ENV)/.made $(MONITOR_ENV)/.made $(DEV_ENV)/.made $(AIRFLOW_ENV)/.made ## known holes and licences of every lock (ARGS=--strict: what cannot be checked fails)
+	@$(RELEASE_ENV)/bin/python -m release audit --environments $(ENVS) $(ARGS)
+
+.PHONY: lock-check
+lock-check: | $(UV) ## that each lock is what its .in gives (asks the package index)
+	@PATH=$(dir $(UV)):$$PATH release/lock-check
+
+.PHONY: release
+release: $(RELEASE_ENV)/.made $(MONITOR_ENV)/.made $(DEV_ENV)/.made $(AIRFLOW_ENV)/.made ## wheels, images, bills of materials, checksums into dist/ (ARGS=--dry-run)
+	@$(RELEASE_ENV)/bin/python -m release make --environments $(ENVS) $(ARGS)
+
+.PHONY: docs
+docs: $(DOCS_ENV)/.made ## the pages, into site/; a link that leads nowhere fails
+	@PYTHONPATH=. $(DOCS_ENV)/bin/properdocs build --quiet --strict --config-file mkdocs.yml
+
+.PHONY: docs-reference
+docs-reference: $(DEV_ENV)/.made ## write the reference pages anew, from the code
+	@$(DEV_ENV)/bin/python -m reference
+
 .PHONY: compose
 compose: ## the stack in containers, healthy; writes .env with fresh secrets if there is none
 	@compose/up
