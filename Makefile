@@ -134,16 +134,18 @@ compose-down: ## stop it; the data stay (ARGS=--volumes removes them)
 	@compose/down $(ARGS)
 
 .PHONY: check
-check: $(DEV_ENV)/.made $(AIRFLOW_TEST_ENV)/.made ## format, lint, types, import ranks
+check: $(DEV_ENV)/.made $(AIRFLOW_TEST_ENV)/.made ## format, lint, types, import ranks, the pages and their links
 	$(DEV_ENV)/bin/ruff format --check .
 	$(DEV_ENV)/bin/ruff check .
 	MYPYPATH=plugins $(DEV_ENV)/bin/mypy monitor bench/latency bench/reconcile bench/feed \
 	  bench/outbox bench/lists bench/ingest bench/pages bench/mail/__main__.py bench/mail/outbox_side.py bench/mail/sink.py tests/*.py \
-	  tests/monitor tests/feed tests/identity tests/up tests/browser tests/e2e tests/compose tests/scenarios tests/faults
+	  tests/monitor tests/feed tests/identity tests/up tests/browser tests/e2e tests/compose tests/scenarios tests/faults \
+	  tests/docs tests/release reference release
 	MYPYPATH=plugins $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python plugins tests/plugin bench/hooks.py bench/peers bench/mail/hook.py compose
 	MYPYPATH=dags $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python dags tests/dags
 	MYPYPATH=tests/scenarios/dags $(DEV_ENV)/bin/mypy --explicit-package-bases --python-executable $(AIRFLOW_TEST_ENV)/bin/python tests/*/dags/*.py bench/*/dags/*.py
 	PYTHONPATH=plugins $(DEV_ENV)/bin/lint-imports
+	$(MAKE) --no-print-directory docs
 
 # Side by side, as far as they mostly wait; those that start a whole Airflow come after, alone.
 .PHONY: test
@@ -157,7 +159,8 @@ test-airflow-side: $(AIRFLOW_TEST_ENV)/.made
 	$(AIRFLOW_TEST_ENV)/bin/python -m pytest tests/plugin tests/dags
 
 test-monitor-side: $(DEV_ENV)/.made tests/npm/node_modules/.made
-	$(DEV_ENV)/bin/python -m pytest --numprocesses=2 --dist=loadfile tests/monitor tests/identity tests/up
+	$(DEV_ENV)/bin/python -m pytest --numprocesses=2 --dist=loadfile tests/monitor tests/identity tests/up \
+	  tests/release tests/docs/test_reference.py
 
 test-together: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made tests/npm/node_modules/.made
 	$(DEV_ENV)/bin/python -m pytest tests/browser tests/feed tests/e2e tests/scenarios tests/faults

@@ -8,8 +8,9 @@ from monitor.settings import Settings
 from reference.markdown import code, heading, joined, linked, table
 
 ABOUT = """
-The monitor tells the same about itself at `/docs`, with every schema, and as OpenAPI 3.1 at `/openapi.json`. How to sign
-in, page, ask again cheaply, and read errors: [The API](api.md). The feed has a page of its own: [The feed](feed.md).
+The monitor tells the same about itself at `/docs`, with every schema, and as OpenAPI 3.1 at
+`/openapi.json`. How to sign in, page, ask again cheaply, and read errors: [The API](api.md). The feed has
+a page of its own: [The feed](feed.md).
 """
 METHODS = ("get", "post", "put", "patch", "delete")
 
@@ -45,7 +46,9 @@ def _operation(name: str, operation: dict[str, Any]) -> str:
         for status, answer in operation["responses"].items()
         if not _is_problem(answer)
     ]
-    problems = " ".join(code(status) for status, answer in operation["responses"].items() if _is_problem(answer))
+    problems = " ".join(
+        code(status) for status, answer in operation["responses"].items() if _is_problem(answer)
+    )
     body = _content(operation.get("requestBody", {}))
     return joined(
         (
@@ -78,7 +81,9 @@ def _shape(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return " ".join(code(str(value)) for value in schema["enum"])
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_shape(each) for each in schema["anyOf"] if each.get("type") != "null"))
+        return " or ".join(
+            dict.fromkeys(_shape(each) for each in schema["anyOf"] if each.get("type") != "null")
+        )
     if schema.get("type") == "array":
         return f"several {_shape(schema.get('items', {}))}".strip()
     return str(schema.get("format") or schema.get("type") or "")

@@ -1,4 +1,4 @@
-"""docs/event-types.md: the data of each type, from monitor/events/data.py, and a golden event of tests/contract."""
+"""docs/event-types.md: the data of each type, and a golden event of tests/contract."""
 
 import json
 from collections.abc import Iterator
@@ -8,15 +8,15 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from monitor.events.data import DATA
+from monitor.events.data import DATA, Data
 from reference.markdown import code, heading, joined, linked, table
 from reference.settings import docstrings, sentence
 
 CONTRACT = Path(__file__).parent.parent / "tests" / "contract"
 ABOUT = """
 What is in `data` of each event. What an event is, what its id is made of, and what each type means:
-[Events](events.md). Fields are only ever added, so read the ones you know and pass over the others. The examples are the
-golden events of `tests/contract/`, to which the plugin and the monitor are both held.
+[Events](events.md). Fields are only ever added, so read the ones you know and pass over the others. The
+examples are the golden events of `tests/contract/`, to which the plugin and the monitor are both held.
 """
 
 
@@ -26,7 +26,7 @@ def page() -> str:
 
 
 def _types() -> Iterator[str]:
-    told: dict[type[BaseModel], list[str]] = {}
+    told: dict[type[Data], list[str]] = {}
     for name, data in DATA.items():
         told.setdefault(data, []).append(name)
     for data, types in told.items():
@@ -44,7 +44,12 @@ def _fields(data: type[BaseModel]) -> str:
     for each in reversed(data.__mro__):
         meanings |= docstrings(each) if issubclass(each, BaseModel) and each is not BaseModel else {}
     rows = [
-        (code(name), _type(field.annotation), "always" if field.is_required() else "", _meaning(meanings, name))
+        (
+            code(name),
+            _type(field.annotation),
+            "always" if field.is_required() else "",
+            _meaning(meanings, name),
+        )
         for name, field in _last(data.model_fields)
     ]
     return table(("field", "is", "there", "meaning"), rows)

@@ -1,4 +1,7 @@
-"""The plugin's part of docs/settings.md. Their meaning is told here: the plugin itself is loaded in every task."""
+"""The plugin's part of docs/settings.md.
+
+Their meaning is told here, as the plugin itself is loaded in every task; a test holds the names to its own.
+"""
 
 import ast
 from pathlib import Path
@@ -8,9 +11,10 @@ from reference.markdown import code, joined, table
 SOURCE = Path(__file__).parent.parent / "plugins" / "windsock" / "settings.py"
 ABOUT = """## The plugin
 
-Section `[windsock]` of Airflow's configuration, or `AIRFLOW__WINDSOCK__<NAME>` in the environment of every Airflow process.
-A wrong value never stops Airflow: it is named in the log with the remedy, and its default is used, or the events are
-kept until it is mended. `windsock plugin-env` prints the first three as the monitor has them.
+Section `[windsock]` of Airflow's configuration, or `AIRFLOW__WINDSOCK__<NAME>` in the environment of
+every Airflow process. A wrong value never stops Airflow: it is named in the log with the remedy, and its
+default is used, or the events are kept until it is mended. `windsock plugin-env` prints the first three
+as the monitor has them.
 """
 MEANINGS = {
     "monitor_url": ("–", "Where the monitor is. Not set: the plugin does nothing"),
@@ -46,6 +50,6 @@ def names() -> set[str]:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "read":
             found |= {argument.value for argument in node.args if isinstance(argument, ast.Constant)}
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "NUMBERS":
-            assert isinstance(node.value, ast.Dict)
-            found |= {key.value for key in node.value.keys if isinstance(key, ast.Constant)}
+            numbers: ast.Dict = node.value  # type: ignore[assignment]
+            found |= {key.value for key in numbers.keys if isinstance(key, ast.Constant)}
     return {str(name) for name in found}

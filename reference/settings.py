@@ -23,9 +23,10 @@ SECTIONS = {
 """The field that each section begins with, in the order of the class."""
 
 ABOUT = """
-The monitor reads its settings from the environment, and beneath it from `.env` in the folder where it is started; the
-environment wins. A wrong value stops it at the start, with the variable's name, the value and the remedy. `windsock check`
-tries what they say. The plugin's settings are Airflow's own: see [The plugin](#the-plugin).
+The monitor reads its settings from the environment, and beneath it from `.env` in the folder where it is
+started; the environment wins. A wrong value stops it at the start, with the variable's name, the value
+and the remedy. `windsock check` tries what they say. The plugin's settings are Airflow's own: see [The
+plugin](#the-plugin).
 """
 VARIABLE = re.compile(r"\b(WINDSOCK|AIRFLOW|NOTIFICATION|OTEL)_[A-Z0-9_]+(=\w+)?")
 BOUNDS = {"gt": "above {}", "ge": "{} or more", "lt": "below {}", "le": "at most {}"}
@@ -87,14 +88,15 @@ def _type(annotation: Any) -> str:
 def _default(value: Any) -> str:
     if value in (None, "", (), {}):
         return ""
-    shown = " ".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else value
+    shown = (
+        " ".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else value
+    )
     return f"; default {code(str(shown))}"
 
 
 def docstrings(model: type) -> dict[str, str]:
     """What stands below each field of a class."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
-    assert isinstance(body, ast.ClassDef)
+    body: ast.ClassDef = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]  # type: ignore[assignment]
     pairs = zip(body.body, body.body[1:], strict=False)
     return {
         field.target.id: inspect.cleandoc(below.value.value)

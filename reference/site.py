@@ -26,7 +26,7 @@ logger = logging.getLogger("properdocs.hooks.site")
 
 def on_files(files: Any, config: Any) -> Any:
     """Hand in the pages that are awaited."""
-    from properdocs.structure.files import File
+    from properdocs.structure.files import File  # type: ignore[import-not-found]
 
     for name, title in AWAITED.items():
         if files.get_file_from_path(name) is None:
@@ -34,7 +34,7 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
-def on_post_page(output: str, page: Any, config: Any) -> str:
+def on_post_page(output: str, page: Any, **_: Any) -> str:
     """Warn, and so fail, where a page would load something from elsewhere or has an address that is none."""
     if LOADED.search(output):
         logger.warning("%s loads something from another host", page.file.src_path)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from release import building, holes, images, licences
-from release.project import ROOT, SUPPORTED, say, version
+from release.project import ROOT, SUPPORTED, Failed, say, version
 from release.refusals import refusals
 
 ENVIRONMENTS = ROOT / ".windsock" / "env"
@@ -21,11 +21,16 @@ def main() -> int:
     audit.add_argument("--strict", action="store_true", help="what could not be checked is a failure")
     make.add_argument("--out", type=Path, default=ROOT / "dist")
     make.add_argument("--dry-run", action="store_true", help="go on where it would be refused, push nothing")
+    make.add_argument("--no-images", action="store_true", help="of a dry run: do without Docker")
     make.add_argument("--push", metavar="PREFIX", help="push the images there")
     given = asked.parse_args()
-    if given.command == "audit":
-        return 0 if audited(given.environments, given.strict) else 1
-    return released(given)
+    try:
+        if given.command == "audit":
+            return 0 if audited(given.environments, given.strict) else 1
+        return released(given)
+    except Failed as error:
+        say([f"failed: {error}"])
+        return 1
 
 
 def audited(environments: Path, strict: bool) -> bool:
@@ -55,11 +60,7 @@ def released(given: argparse.Namespace) -> int:
         say([f"refused: {error}"])
         if not given.dry_run:
             return 1
-    built = images.build() if images.possible() else {}
-    if not built:
-        say(["no Docker: no images are built"])
-        if not given.dry_run:
-            return 1
+    built = {} if given.dry_run and given.no_images else images.build()
     pythons = {target: python for target, (_, python) in images.TARGETS.items()}
     building.write_bills(given.out, given.environments / "monitor", built, pythons)
     building.write_sums(given.out)

@@ -1,7 +1,6 @@
 """Bills of materials (CycloneDX 1.6): what the monitor, the plugin and each image hold of Python packages."""
 
 import json
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -51,10 +50,8 @@ def write(bill: dict[str, Any], file: Path) -> None:
 
 
 def _made(options: Sequence[str], stdin: str = "") -> dict[str, Any]:
-    made = subprocess.run(
-        [tool("cyclonedx-py"), *options], input=stdin, capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    bill: dict[str, Any] = json.loads(made.stdout)
+    made = run(tool("cyclonedx-py"), *options, stdin=stdin)
+    bill: dict[str, Any] = json.loads(made)
     return bill
 
 

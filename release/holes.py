@@ -1,7 +1,7 @@
 """Known holes in each lock, by pip-audit: it asks PyPI's service of advisories, a package at a time.
 
-Where that service cannot be asked, pip-audit says that it skipped each package and ends well: taken as it is, that
-would be a check which checks nothing.
+Where that service cannot be asked, pip-audit says that it skipped each package and ends well: taken as it is,
+that would be a check which checks nothing.
 """
 
 import json
@@ -59,7 +59,9 @@ def look_at_all() -> list[Looked]:
 def look_at(lock: Path) -> Looked:
     options = ["--requirement", str(lock), "--require-hashes", "--disable-pip", "--format=json"]
     options += ["--progress-spinner=off", *(f"--ignore-vuln={known}" for known in ACCEPTED)]
-    ran = subprocess.run([tool("pip-audit"), *options], capture_output=True, text=True, timeout=SECONDS)
+    ran = subprocess.run(
+        [tool("pip-audit"), *options], check=False, capture_output=True, text=True, timeout=SECONDS
+    )
     return judged(lock.name, ran.stdout, ran.stderr, ships(lock))
 
 

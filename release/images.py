@@ -1,6 +1,5 @@
 """The two images, with the labels of the Open Container Initiative."""
 
-import shutil
 from datetime import datetime, timezone
 
 from release.project import ROOT, run, version
@@ -14,7 +13,7 @@ LICENCE = "Apache-2.0"
 
 
 def labels(title: str, of: str, revision: str, committed: datetime) -> dict[str, str]:
-    """org.opencontainers.image.*; the moment is the commit's, so that the same sources give the same labels."""
+    """org.opencontainers.image.*; the moment is the commit's: the same sources give the same labels."""
     told = {
         "title": title,
         "version": of,
@@ -26,12 +25,8 @@ def labels(title: str, of: str, revision: str, committed: datetime) -> dict[str,
     return {f"org.opencontainers.image.{name}": value for name, value in told.items()}
 
 
-def possible() -> bool:
-    return shutil.which("docker") is not None
-
-
 def build() -> dict[str, str]:
-    """Both, locally; each one's name by its target."""
+    """Both, locally; each one's name by its target. Raises Failed without Docker."""
     revision = run("git", "rev-parse", "HEAD").strip()
     committed = datetime.fromisoformat(run("git", "log", "-1", "--format=%cI").strip())
     built = {}

@@ -1,4 +1,4 @@
-"""Every package's licence against a short list: what may be installed beside us, and passed on in an image."""
+"""Every package's licence against a short list: what may be installed beside us and passed on in an image."""
 
 import json
 import re
@@ -29,8 +29,8 @@ ALLOWED = frozenset(
         "the unlicense (unlicense)",
         "unlicense",
         "zlib",
-        # Weak copyleft: changes to these very files are to be published. We change none, and install each as it is,
-        # beside our own code and never in our wheels.
+        # Weak copyleft: changes to these very files are to be published. We change none, and install each as
+        # it is, beside our own code and never in our wheels.
         "gnu library or lesser general public license (lgpl)",
         "lgpl-3.0-only",
         "mozilla public license 2.0 (mpl 2.0)",
@@ -48,16 +48,18 @@ _OWN = frozenset({"windsock", "windsock-airflow"})
 
 def listed(environments: Sequence[Path]) -> dict[tuple[str, str], str]:
     """Each package's licence, by name and version, in all of these environments (folders)."""
-    found = {}
+    found: dict[tuple[str, str], str] = {}
     for environment in environments:
         python = environment / "bin" / "python"
-        told = run(tool("pip-licenses"), f"--python={python}", "--from=mixed", "--format=json", "--with-system")
+        told = run(
+            tool("pip-licenses"), f"--python={python}", "--from=mixed", "--format=json", "--with-system"
+        )
         found |= {(each["Name"], each["Version"]): each["License"] for each in json.loads(told)}
     return found
 
 
 def problems(packages: Mapping[tuple[str, str], str]) -> list[str]:
-    """A sentence for each whose licence is not on the list, of what is vendored and taken from npm as well."""
+    """A sentence for each whose licence is not on the list; also of what is vendored and taken from npm."""
     wrong = [
         f"{name} {version}: {licence!r} is not an allowed licence"
         for (name, version), licence in packages.items()

@@ -1,5 +1,6 @@
 """Where things are, what the version is, and how other programs are run."""
 
+import os
 import re
 import subprocess
 import sys
@@ -21,9 +22,22 @@ def version(package: Path = ROOT / "monitor") -> str:
     return found[1]
 
 
-def run(*command: str | Path, cwd: Path = ROOT) -> str:
-    """What it prints. Raises subprocess.CalledProcessError with what it said where it fails."""
-    return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True).stdout
+class Failed(Exception):
+    """A program that was needed did not do its work; the message is what it said."""
+
+
+def run(*command: str | Path, cwd: Path = ROOT, stdin: str = "") -> str:
+    """What it prints; programs of this environment are found first. Raises Failed where it fails."""
+    environment = os.environ | {"PATH": f"{tool('')}{os.pathsep}{os.environ['PATH']}"}
+    try:
+        ran = subprocess.run(
+            command, check=False, cwd=cwd, env=environment, input=stdin, capture_output=True, text=True
+        )
+    except FileNotFoundError:
+        raise Failed(f"{command[0]} is not installed") from None
+    if ran.returncode != 0:
+        raise Failed(f"{' '.join(map(str, command))} ended with {ran.returncode}: {ran.stderr.strip()}")
+    return ran.stdout
 
 
 def tool(name: str) -> Path:

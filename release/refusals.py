@@ -32,7 +32,7 @@ def _changelog(root: Path) -> Iterator[str]:
 def _tree(root: Path) -> Iterator[str]:
     changed = run("git", "status", "--porcelain", cwd=root).splitlines()
     if changed:
-        yield f"{len(changed)} files differ from the commit, such as {changed[0][3:]!r}: commit or remove them"
+        yield f"{len(changed)} files are not as committed, such as {changed[0][3:]!r}: commit or remove them"
 
 
 def _tag(root: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`windsock plugin-env`: what Airflow must be told, from what the monitor was told, so that one secret is copied once."""
+"""`windsock plugin-env`: what Airflow must be told, as the monitor was told: a secret is copied once."""
 
 import shlex
 from typing import Annotated

@@ -14,7 +14,7 @@ import pytest
 from dotenv import dotenv_values
 
 from tests import wait
-from tests.airflow_environment import ENVIRONMENT, REPOSITORY
+from tests.airflow_environment import AIRFLOW, ENVIRONMENT, REPOSITORY
 from tests.airflow_server import START_SECONDS, AirflowServer
 from tests.docs.page import Shell, commands
 from tests.ports import free_port
@@ -35,7 +35,7 @@ class ExistingAirflow(AirflowServer):
     """With FAB sign-in, a DAG, and no Windsock."""
 
     def prepare(self) -> None:
-        migrate = [ENVIRONMENT / "bin" / "airflow", "fab-db", "migrate"]
+        migrate = [str(AIRFLOW), "fab-db", "migrate"]
         subprocess.run(
             migrate, env=self.environment, check=True, capture_output=True, timeout=PREPARE_SECONDS
         )
@@ -46,7 +46,8 @@ def airflow(tmp_path: Path) -> Iterator[ExistingAirflow]:
     dags = tmp_path / "dags"
     dags.mkdir()
     (dags / "theirs.py").write_text("from airflow.sdk import DAG\ntheirs = DAG('theirs', schedule=None)\n")
-    with ExistingAirflow(dags, env={"AIRFLOW__CORE__AUTH_MANAGER": FAB}) as airflow:
+    airflow = ExistingAirflow(dags, env={"AIRFLOW__CORE__AUTH_MANAGER": FAB})
+    with airflow:
         wait.until(lambda: airflow.query("SELECT 1 FROM dag"), "their DAG", START_SECONDS)
         yield airflow
 
