@@ -29,12 +29,24 @@ and the remedy. `windsock check` tries what they say. The plugin's settings are 
 plugin](#the-plugin).
 """
 VARIABLE = re.compile(r"\b(WINDSOCK|AIRFLOW|NOTIFICATION|OTEL)_[A-Z0-9_]+(=\w+)?")
+DAGS = """## The DAGs of this repository
+
+They read `WINDSOCK_MODELS_DIR` (default `models` in `AIRFLOW_HOME`), `WINDSOCK_TRAINING_CSV` (default: the
+file beside them) and
+`NOTIFICATION_EMAIL_TO`, from the environment of Airflow's processes.
+"""
 BOUNDS = {"gt": "above {}", "ge": "{} or more", "lt": "below {}", "le": "at most {}"}
 
 
 def page() -> str:
     return joined(
-        (heading("Settings", "monitor/settings.py"), ABOUT.lstrip(), *_monitor(), plugin_settings.section())
+        (
+            heading("Settings", "monitor/settings.py"),
+            ABOUT.lstrip(),
+            *_monitor(),
+            plugin_settings.section(),
+            DAGS,
+        )
     )
 
 
