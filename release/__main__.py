@@ -54,6 +54,7 @@ def released(given: argparse.Namespace) -> int:
         say(["refused: the audit above"])
         return 1
     given.out.mkdir(parents=True, exist_ok=True)
+    building.clear(given.out)
     try:
         building.wheels(given.out)
     except ValueError as error:

@@ -10,6 +10,13 @@ from release.project import ROOT, run
 SUMS = "SHA256SUMS"
 
 
+def clear(folder: Path) -> None:
+    """Take away what an earlier release left there."""
+    for pattern in ("windsock*", "image-*.cdx.json", SUMS):
+        for file in folder.glob(pattern):
+            file.unlink()
+
+
 def wheels(folder: Path) -> list[Path]:
     """Built twice, from two copies of the commit's files. Raises ValueError where the two differ."""
     run(ROOT / "release" / "wheels", folder)
