@@ -16,6 +16,8 @@ AIRFLOW_TEST_ENV := $(ENVS)/airflow-$(AIRFLOW_VERSION)-test
 MONITOR_ENV := $(ENVS)/monitor
 DEV_ENV := $(ENVS)/dev
 BENCH_ENV := $(ENVS)/bench-hooks
+DOCS_ENV := $(ENVS)/docs
+RELEASE_ENV := $(ENVS)/release
 # uv reads no pip configuration: hand it the index that this machine's pip would ask.
 export UV_DEFAULT_INDEX ?= $(shell $(PYTHON) -m pip config get global.index-url 2>/dev/null)
 export UV_NO_PROGRESS ?= $(if $(CI),true,false)
@@ -67,6 +69,14 @@ $(DEV_ENV)/.made: requirements/dev.txt pyproject.toml | $(UV)
 	@VIRTUAL_ENV=$(DEV_ENV) $(UV) pip install --quiet --no-deps --editable .
 	@touch $@
 
+$(DOCS_ENV)/.made: requirements/docs.txt | $(UV)
+	$(call sync,$(DOCS_ENV),$<,installing what builds the pages)
+	@touch $@
+
+$(RELEASE_ENV)/.made: requirements/release.txt | $(UV)
+	$(call sync,$(RELEASE_ENV),$<,installing what builds and examines a release)
+	@touch $@
+
 # What tests run in a browser and beside one, from the npm registry by its lock (hashes, no address).
 tests/npm/node_modules/.made: tests/npm/package-lock.json
 	tests/debian-packages
@@ -91,6 +101,30 @@ envs: $(AIRFLOW_ENV)/.made $(AIRFLOW_TEST_ENV)/.made $(MONITOR_ENV)/.made $(DEV_
 run: $(AIRFLOW_ENV)/.made $(MONITOR_ENV)/.made ## Airflow, the DAGs and the monitor on this machine (ARGS=--once: ends by itself)
 	@exec $(MONITOR_ENV)/bin/windsock up --airflow $(AIRFLOW_ENV) $(ARGS)
 
+.PHONY: wheels
+wheels: $(RELEASE_ENV)/.made ## the wheels and source archives of the monitor and of the plugin, in dist/
+	@PATH=$(RELEASE_ENV)/bin:$$PATH release/wheels dist
+
+.PHONY: audit
+audit: $(RELEASE_ENV)/.made $(MONITOR_ENV)/.made $(DEV_ENV)/.made $(AIRFLOW_ENV)/.made ## known holes and licences of every lock (ARGS=--strict: what cannot be checked fails)
+	@$(RELEASE_ENV)/bin/python -m release audit --environments $(ENVS) $(ARGS)
+
+.PHONY: lock-check
+lock-check: | $(UV) ## that each lock is what its .in gives (asks the package index)
+	@PATH=$(dir $(UV)):$$PATH release/lock-check
+
+.PHONY: release
+release: $(RELEASE_ENV)/.made $(MONITOR_ENV)/.made $(DEV_ENV)/.made $(AIRFLOW_ENV)/.made ## wheels, images, bills of materials, checksums into dist/ (ARGS=--dry-run)
+	@$(RELEASE_ENV)/bin/python -m release make --environments $(ENVS) $(ARGS)
+
+.PHONY: docs
+docs: $(DOCS_ENV)/.made ## the pages, into site/; a link that leads nowhere fails
+	@PYTHONPATH=. $(DOCS_ENV)/bin/properdocs build --quiet --strict --config-file mkdocs.yml
+
+.PHONY: docs-reference
+docs-reference: $(DEV_ENV)/.made ## write the reference pages anew, from the code
+	@$(DEV_ENV)/bin/python -m reference
+
 .PHONY: compose
 compose: ## the stack in containers, healthy; writes .env with fresh secrets if there is none
 	@compose/up
@@ -100,17 +134,18 @@ compose-down: ## stop it; the data stay (ARGS=--volumes removes them)
 	@compose/down $(ARGS)
 
 .PHONY: check
-check: $(DEV_ENV)/.made $(AIRFLOW_TEST_ENV)/.made ## format, lint, types, import ranks
+check: $(DEV_ENV)/.made $(AIRFLOW_TEST_ENV)/.made ## format, lint, types, import ranks, the pages and their links
 	$(DEV_ENV)/bin/ruff format --check .
 	$(DEV_ENV)/bin/ruff check .
 	MYPYPATH=plugins $(DEV_ENV)/bin/mypy monitor bench/latency bench/reconcile bench/feed \
 	  bench/outbox bench/lists bench/ingest bench/pages bench/scale bench/mail/__main__.py bench/mail/outbox_side.py bench/mail/sink.py tests/*.py \
 	  tests/monitor tests/feed tests/identity tests/up tests/browser tests/e2e tests/compose tests/scenarios tests/faults tests/scale tests/chart \
-	  tests/observability tests/versions
+	  tests/observability tests/versions tests/docs tests/release reference release
 	MYPYPATH=plugins $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python plugins tests/plugin bench/hooks.py bench/peers bench/mail/hook.py compose
 	MYPYPATH=dags $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python dags tests/dags
 	MYPYPATH=tests/scenarios/dags $(DEV_ENV)/bin/mypy --explicit-package-bases --python-executable $(AIRFLOW_TEST_ENV)/bin/python tests/*/dags/*.py bench/*/dags/*.py
 	PYTHONPATH=plugins $(DEV_ENV)/bin/lint-imports
+	$(MAKE) --no-print-directory docs
 
 # Side by side, as far as they mostly wait; those that start a whole Airflow come after, alone.
 .PHONY: test
@@ -125,7 +160,8 @@ test-airflow-side: $(AIRFLOW_TEST_ENV)/.made
 
 test-monitor-side: $(DEV_ENV)/.made tests/npm/node_modules/.made
 	$(DEV_ENV)/bin/python -m pytest --numprocesses=2 --dist=loadfile tests/monitor tests/identity tests/up \
-	  tests/chart tests/observability tests/versions
+	  tests/chart tests/observability tests/versions tests/release \
+	  tests/docs/test_reference.py tests/docs/test_threat_model.py
 
 test-together: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made tests/npm/node_modules/.made
 	$(DEV_ENV)/bin/python -m pytest tests/browser tests/feed tests/scale tests/e2e tests/scenarios tests/faults
@@ -149,6 +185,14 @@ test-scale: $(DEV_ENV)/.made ## several monitors on one PostgreSQL: writers, rea
 test-restore: $(DEV_ENV)/.made ## backup, loss and restore with hundreds of mails under way; a move of 200,000 events
 	tests/debian-packages
 	RESTORE_MAILS=150 MOVE_EVENTS=200000 $(DEV_ENV)/bin/python -m pytest tests/monitor/test_backup.py tests/monitor/test_move.py
+
+# An Airflow as a user has it: made anew each time, with pip in it, and nothing of this project's.
+FRESH_AIRFLOW_ENV := $(ENVS)/fresh-airflow
+.PHONY: test-docs
+test-docs: $(DEV_ENV)/.made $(RELEASE_ENV)/.made ## docs/existing-airflow.md, every command of it, on a fresh Airflow
+	$(call sync,$(FRESH_AIRFLOW_ENV),requirements/airflow-$(AIRFLOW_VERSION).txt,installing a fresh Airflow $(AIRFLOW_VERSION))
+	@$(FRESH_AIRFLOW_ENV)/bin/python -m ensurepip >/dev/null 2>&1 && touch $(FRESH_AIRFLOW_ENV)/.made
+	WINDSOCK_TEST_AIRFLOW_ENV=$(FRESH_AIRFLOW_ENV) $(DEV_ENV)/bin/python -m pytest tests/docs/test_existing_airflow.py
 
 .PHONY: test-compose
 test-compose: $(DEV_ENV)/.made ## the compose stack, for real (needs Docker)

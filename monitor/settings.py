@@ -68,28 +68,36 @@ class Settings(BaseSettings):
     )
 
     home: Path = Path(".windsock")
+    """Where SQLite, the embedded mailbox and the rules file are."""
     config: Path | None = None
     """The rules file (docs/rules.md). Default: windsock.yaml in the home folder, where there is one."""
     host: str = "127.0.0.1"
+    """Where it listens. Any other than the loopback address needs WINDSOCK_AUTH=airflow."""
     port: int = Field(8090, ge=0, le=65535)
+    """0: any free one."""
     public_url: str | None = None
     """How people reach the monitor; for links in mail. Default: http://host:port."""
     database_url: str = ""
-    """Default: SQLite in the home folder."""
+    """SQLAlchemy's address, such as postgresql+psycopg://user:password@host/name. Default: SQLite in the home
+    folder."""
     database_pool_size: int = Field(6, ge=3, le=100)
     """PostgreSQL: connections that requests, feeds and mails share; two more hear and hold the turns."""
     database_statement_timeout: float = Field(30, gt=0)
     """PostgreSQL: seconds after which it ends a statement."""
     deployment: str = Field("local", pattern=rf"^{DEPLOYMENT}$")
+    """The first Airflow's name in events: what its plugin has as DEPLOYMENT."""
     ingest_secret: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """`whsec_` secrets that requests may be signed with; several while one is being replaced."""
     auth: Literal["airflow", "none"] = "airflow"
+    """airflow: people sign in with their Airflow name and password and see the DAGs that Airflow shows them
+    (docs/sign-in.md). none: everybody on this machine sees everything."""
     session_secret: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Signs session cookies and the links in mails, and seals sessions; several while one is being replaced:
     the first one signs, any verifies. The same in all monitors on one database. Unset: cookies by a new one
     at each start, which signs everybody out, and links by one that is kept in the home (link.key)."""
     trusted_proxies: WORDS = ()
-    """Addresses and networks (CIDR) of reverse proxies: from them alone is X-Forwarded-For taken as true."""
+    """Addresses and networks (CIDR) of reverse proxies: from them alone is X-Forwarded-For taken as true
+    (docs/proxy.md)."""
     retention_days: float = Field(30, gt=0)
     """How long the log keeps events: as far back as feeds can resume."""
     ledger_retention_days: float = Field(90, gt=0)
@@ -103,15 +111,21 @@ class Settings(BaseSettings):
     """`otlp`: spans go to an OpenTelemetry collector; the standard OTEL_EXPORTER_OTLP_… variables name it."""
 
     airflow_url: str | None = None
+    """Airflow's address, without /api/v2. Unset: nothing is confirmed, enriched or reconciled."""
     airflow_public_url: str | None = None
     """How people reach Airflow; for links in mail. Default: airflow_url."""
     airflow_username: str | None = None
+    """An Airflow user that may read DAGs; the role Viewer is enough."""
     airflow_password: SecretStr | None = None
+    """That user's password."""
     airflow_timeout: float = Field(10, gt=0)
+    """Seconds for one answer of Airflow."""
     airflows: Annotated[
         dict[Annotated[str, StringConstraints(pattern=rf"^{DEPLOYMENT}$")], AirflowSettings], NoDecode
     ] = {}
-    """Further Airflows by their deployments' names, as JSON."""
+    """Further Airflows by their deployments' names, as JSON: {"emea": {"url": "…", "username": "…",
+    "password": "…", "public_url": "…"}}. People see the DAGs of each Airflow that knows the name and password
+    they sign in with."""
     reconcile_interval: float = Field(15, gt=0)
     """Seconds between two comparisons of Airflow with the log."""
     first_look_back_hours: float = Field(24, ge=0)
@@ -124,10 +138,15 @@ class Settings(BaseSettings):
     smtp_host: str | None = None
     """Unset: mail goes to the embedded mailbox."""
     smtp_port: int = Field(587, ge=1, le=65535)
+    """587 for starttls, 465 for tls, as a rule."""
     smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    """starttls: encrypted after a greeting. tls: from the first byte. none: not at all."""
     smtp_username: str | None = None
+    """The login at the mail server."""
     smtp_password: SecretStr | None = None
+    """Its password; Gmail wants an app password."""
     smtp_timeout: float = Field(20, gt=0)
+    """Seconds for one answer of the mail server."""
     smtp_connections: int = Field(2, ge=1, le=10)
     """Kept open at once. Few: Gmail counts connections and logins against an account."""
     smtp_oauth2_token_file: Path | None = None
@@ -135,8 +154,11 @@ class Settings(BaseSettings):
     smtp_oauth2_refresh_token: SecretStr | None = None
     """Instead of a password: what access tokens are fetched with; needs a client too."""
     smtp_oauth2_client_id: str | None = None
+    """The client that a refresh token belongs to."""
     smtp_oauth2_client_secret: SecretStr | None = None
+    """That client's secret."""
     smtp_oauth2_token_url: str = "https://oauth2.googleapis.com/token"  # noqa: S105 (an address, no password)
+    """Where a refresh token is turned into an access token."""
     smtp_ca_file: Path | None = None
     """A CA certificate to trust beside the system's, for a mail server of one's own."""
     mail_from: str | None = None
@@ -144,6 +166,7 @@ class Settings(BaseSettings):
     notification_email_to: WORDS = Field(
         (), validation_alias=AliasChoices("NOTIFICATION_EMAIL_TO", "WINDSOCK_NOTIFICATION_EMAIL_TO")
     )
+    """Who is mailed."""
     notify_success: WORDS = ("Airflow_Lab2",)
     """Globs of the DAGs whose every success is mailed."""
     templates: Path | None = None

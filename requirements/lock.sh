@@ -25,3 +25,5 @@ lock bench-hooks --exclude-newer "$(with_release $NEWEST)"
 ( cd .. && uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
     --no-header --no-annotate --extra postgresql --extra otel pyproject.toml --output-file requirements/monitor.txt )
 lock dev
+lock docs
+lock release

@@ -2,10 +2,10 @@
 
 import os
 
-from monitor.cli import ask, backup, move, serve, state, tail, tokens
+from monitor.cli import ask, backup, move, plugin_env, serve, state, tail, tokens
 from monitor.cli.command import cli
 
-__all__ = ["ask", "backup", "main", "move", "serve", "state", "tail", "tokens"]
+__all__ = ["ask", "backup", "main", "move", "plugin_env", "serve", "state", "tail", "tokens"]
 
 PRIVATE = 0o077  # the log, the mailbox and the secrets are nobody else's to read on this machine
 

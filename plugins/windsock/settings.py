@@ -151,7 +151,7 @@ def _endpoint(url: str, problems: list[str]) -> Endpoint | None:
     return None
 
 
-_URL_REMEDY = "Write it like http://windsock:8000. Events are kept in the spool until it is mended."
+_URL_REMEDY = "Write it like http://windsock:8090. Events are kept in the spool until it is mended."
 
 
 def _secrets(text: str, problems: list[str]) -> tuple[bytes, ...]:

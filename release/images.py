@@ -1,0 +1,46 @@
+"""The two images, with the labels of the Open Container Initiative."""
+
+from datetime import datetime, timezone
+
+from release.project import ROOT, run, version
+
+TARGETS = {
+    "monitor": ("Windsock monitor", "/opt/windsock/bin/python"),
+    "airflow": ("Airflow with the Windsock plugin", "python"),
+}
+"""A target of the Dockerfile: its title, and the Python whose packages are its contents."""
+LICENCE = "Apache-2.0"
+
+
+def labels(title: str, of: str, revision: str, committed: datetime) -> dict[str, str]:
+    """org.opencontainers.image.*; the moment is the commit's: the same sources give the same labels."""
+    told = {
+        "title": title,
+        "version": of,
+        "revision": revision,
+        "created": committed.astimezone(timezone.utc).isoformat(),
+        "licenses": LICENCE,
+        "description": "Event-driven notifications for Apache Airflow 3",
+    }
+    return {f"org.opencontainers.image.{name}": value for name, value in told.items()}
+
+
+def build() -> dict[str, str]:
+    """Both, locally; each one's name by its target. Raises Failed without Docker."""
+    revision = run("git", "rev-parse", "HEAD").strip()
+    committed = datetime.fromisoformat(run("git", "log", "-1", "--format=%cI").strip())
+    built = {}
+    for target, (title, _) in TARGETS.items():
+        name = f"windsock-{target}:{version()}"
+        told = labels(title, version(), revision, committed)
+        options = [f"--label={label}={value}" for label, value in told.items()]
+        run("docker", "build", "--quiet", f"--target={target}", f"--tag={name}", *options, str(ROOT))
+        built[target] = name
+    return built
+
+
+def push(built: dict[str, str], prefix: str) -> None:
+    """To where `prefix` says, such as registry/owner: whoever calls has signed in there."""
+    for name in built.values():
+        run("docker", "tag", name, f"{prefix}/{name}")
+        run("docker", "push", "--quiet", f"{prefix}/{name}")
