@@ -6,15 +6,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from types import MappingProxyType
 
 from fastapi import FastAPI
 
-from monitor import __version__
+from monitor import __version__, outbox
 from monitor.airflow_api import AirflowApi
 from monitor.channels import AppriseSender, MailSender, Sender, WebhookSender, check_apprise_url
 from monitor.clock import Clock, utc_now
 from monitor.database import Database
+from monitor.database.engine import APPLICATION
 from monitor.database.migrate import migrate
 from monitor.delivery import Deliverer, Desk
 from monitor.delivery.budget import Budget
@@ -27,10 +29,11 @@ from monitor.mailer.smtp import Server, SmtpMailer
 from monitor.metrics import Metrics
 from monitor.notify import Engine
 from monitor.notify.reminders import Reminders
-from monitor.reconciler import Reconciler, ReconcilerStatus
+from monitor.reconciler import Post, Reconciler
 from monitor.reconciler.snapshots import snapshots
 from monitor.render import Renderer
 from monitor.render.choice import choose
+from monitor.replicas import Link, Listener, SharedTurns, by_turns, turns_of
 from monitor.retention import Retention
 from monitor.rules import Channel
 from monitor.rules.in_force import live_rules
@@ -40,7 +43,7 @@ from monitor.wake import Wake
 from monitor.watches import Watched, Watches
 from monitor.web.asked_airflow import AskedAirflow
 from monitor.web.gate import Gate
-from monitor.web.health import of_reconciler
+from monitor.web.health_reports import of_reconciler, of_turns
 from monitor.web.lineage import Lineage
 from monitor.web.routes import mount
 from monitor.web.services import Services
@@ -98,7 +101,7 @@ class Parts:
 def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -> Parts:
     """Raises SettingsError where the settings, or the rules file, cannot be used."""
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    database = Database(settings.database)
+    database = _database(settings)
     metrics = Metrics()
     apis = AirflowApi.all_of(settings, clock)
     wakes = Wakes(Wake(), Wake(), {deployment: Wake() for deployment in apis})
@@ -111,7 +114,13 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
     engine = Engine(lambda: rules.current, telling, choose, settings.mail_host, metrics)
     ingest = Ingest(database, engine, wakes, metrics, clock)
     reconcilers = [
-        _reconciler(settings, api, database, ingest, wakes.reconcilers[deployment], metrics, clock)
+        Post(
+            deployment,
+            partial(
+                _reconciler, settings, api, database, ingest, wakes.reconcilers[deployment], metrics, clock
+            ),
+            *(database, metrics, clock),
+        )
         for deployment, api in apis.items()
     ]
     mailbox = None if settings.smtp_host else Mailbox(settings.home / "mailbox", clock)
@@ -127,21 +136,32 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
         host=settings.mail_host,
         log=ingest.log,
     )
-    watches = Watches(
-        [Watched(api, _status(each)) for api, each in zip(apis.values(), reconcilers, strict=True)],
-        *(database, ingest, lambda: rules.current.config.watches, deliverer.mail_trouble, metrics, clock),
+    watches = partial(
+        Watches,
+        [Watched(api, each.status) for api, each in zip(apis.values(), reconcilers, strict=True)],
+        *(database, ingest, lambda: rules.current.config.watches),
+        *(partial(database.read, outbox.trouble), metrics, clock),
     )
+    one_at_a_time: dict[str, Work] = {
+        "retention": Retention(database, settings.retention_days, clock).run,
+        "reminders": Reminders(database, engine, wakes.delivery, clock).run,
+        **{f"reconciler {each.deployment}": each.run for each in reconcilers},
+        "watches": lambda: watches().run(),
+    }
+    turns = turns_of(database, list(one_at_a_time), metrics)
+    reports = [of_reconciler(each) for each in reconcilers]
     work: dict[str, Work] = {
         "ingest": ingest.run,
         "feed": feeds.publish,
         "feed readers": feeds.attend,
         "rules": rules.run,
-        "retention": Retention(database, settings.retention_days, clock).run,
         "delivery": deliverer.run,
-        "reminders": Reminders(database, engine, wakes.delivery, clock).run,
-        **{f"reconciler {each.status.deployment}": each.run for each in reconcilers},
-        "watches": watches.run,
+        **{name: by_turns(turns, name, each) for name, each in one_at_a_time.items()},
     }
+    if isinstance(turns, SharedTurns):
+        signals = Listener(Link("signals", database, metrics), wakes.by_word, metrics)
+        work |= {"turns": turns.run, "signals": signals.run}
+        reports.append(of_turns(database, list(one_at_a_time)))
     if mailbox and settings.mailbox_smtp_port is not None:
         work["mailbox"] = Door(mailbox, settings.mailbox_smtp_port).run
     services = Services(
@@ -159,9 +179,18 @@ def _assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) 
         lineage=Lineage(apis, clock),
         asked=AskedAirflow(apis),
         mailbox=mailbox,
-        reports=[of_reconciler(each) for each in reconcilers],
+        reports=reports,
     )
     return Parts(services, work, list(apis.values()))
+
+
+def _database(settings: Settings) -> Database:
+    return Database(
+        settings.database,
+        pool_size=settings.database_pool_size,
+        statement_timeout=settings.database_statement_timeout,
+        name=f"{APPLICATION} {settings.replica}",
+    )
 
 
 def _reconciler(
@@ -188,10 +217,6 @@ def _senders(settings: Settings, mailbox: Mailbox | None, clock: Clock) -> dict[
         Channel.APPRISE: AppriseSender(),
         Channel.WEBHOOK: WebhookSender(clock),
     }
-
-
-def _status(reconciler: Reconciler) -> Callable[[], ReconcilerStatus]:
-    return lambda: reconciler.status
 
 
 def start_background(name: str, run: Work, on_fatal: Callable[[str], None]) -> "asyncio.Task[None]":

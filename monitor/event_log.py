@@ -280,7 +280,8 @@ def prune(connection: Connection, before: datetime) -> int:
     upto = connection.execute(query).scalar_one_or_none()
     if upto is None:
         return 0
-    connection.execute(update(log_state).values(pruned_seq=upto))
+    # Not back: another replica may have been at it a moment before.
+    connection.execute(update(log_state).where(log_state.c.pruned_seq < upto).values(pruned_seq=upto))
     return connection.execute(delete(events).where(events.c.seq <= upto)).rowcount
 
 

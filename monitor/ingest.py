@@ -17,6 +17,7 @@ from monitor.database import Database
 from monitor.events import NUDGE, Event
 from monitor.metrics import Metrics
 from monitor.notify import Engine
+from monitor.replicas import DELIVERY, FEED, reconcile, signal
 from monitor.wake import Wake
 
 MAX_COMMIT = 2_000  # events in one transaction: keeps the writer's turn, and a reader's wait, short
@@ -37,6 +38,12 @@ class Wakes:
     delivery: Wake
     reconcilers: Mapping[str, Wake]
     """By deployment."""
+
+    @property
+    def by_word(self) -> dict[str, Wake]:
+        """By what another replica signals."""
+        nudges = {reconcile(deployment): wake for deployment, wake in self.reconcilers.items()}
+        return {FEED: self.feed, DELIVERY: self.delivery, **nudges}
 
 
 @dataclass
@@ -134,7 +141,9 @@ class Ingest:
             if seq is not None:
                 logged.append((seq, events[place]))
         board.apply_all(connection, logged)
-        return taken, self._engine.tell_all(connection, logged, now)
+        called_for = self._engine.tell_all(connection, logged, now)
+        signal(connection, *_words(events, bool(logged), called_for))
+        return taken, called_for
 
     def _count(self, events: Sequence[Event], taken: Sequence[bool]) -> None:
         """By reporter: to find the metric of a label takes longer than to count in it."""
@@ -153,6 +162,12 @@ class Ingest:
                 delay.observe(seconds)
         for reporter, number in duplicates.items():
             self._metrics.events.labels("duplicate", reporter).inc(number)
+
+
+def _words(events: Sequence[Event], logged: bool, called_for: bool) -> list[str]:
+    """What the other replicas are to look for."""
+    nudged = sorted({reconcile(event.deployment) for event in events if event.type == NUDGE})
+    return [*([FEED] * logged), *([DELIVERY] * called_for), *nudged]
 
 
 def _fail(together: list[_Waiting], error: Exception) -> None:

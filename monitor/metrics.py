@@ -140,3 +140,21 @@ class Metrics:
             ["deployment", "listing"],
             registry=self.registry,
         )
+        self.turn = Gauge(
+            "windsock_turn",
+            "1 where this replica does the work that only one does at a time",
+            ["work"],
+            registry=self.registry,
+        )
+        self.links_lost = Counter(
+            "windsock_links_lost",
+            "Times that a connection which is to stay was lost, or could not be made",
+            ["link"],  # signals, turns
+            registry=self.registry,
+        )
+        self.signals_heard = Counter(
+            "windsock_signals_heard",
+            "What was heard of commits, this replica's own among them",
+            ["word"],  # feed, delivery, reconcile
+            registry=self.registry,
+        )

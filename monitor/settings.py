@@ -7,6 +7,7 @@ import hmac
 import ipaddress
 import json
 import os
+import socket
 from collections.abc import Mapping
 from email.utils import parseaddr
 from pathlib import Path
@@ -32,6 +33,9 @@ from monitor.key_file import key_at
 from monitor.secret_files import read_secrets
 
 SECRET_BYTES = range(24, 65)  # what Standard Webhooks asks of a symmetric secret
+HIDDEN = ("airflows", "database_url")
+HOST_NAME = 40  # of its characters, the last: PostgreSQL keeps 63 of a client's name
+DATABASES = ("sqlite", "postgresql", "postgresql+psycopg", "postgres")  # what an address begins with
 WORDS = Annotated[tuple[str, ...], NoDecode]
 """Several values in one variable, separated by commas or white space."""
 
@@ -70,6 +74,10 @@ class Settings(BaseSettings):
     """How people reach the monitor; for links in mail. Default: http://host:port."""
     database_url: str = ""
     """Default: SQLite in the home folder."""
+    database_pool_size: int = Field(6, ge=3, le=100)
+    """PostgreSQL: connections that requests, feeds and mails share; two more hear and hold the turns."""
+    database_statement_timeout: float = Field(30, gt=0)
+    """PostgreSQL: seconds after which it ends a statement."""
     deployment: str = Field("local", pattern=rf"^{DEPLOYMENT}$")
     ingest_secret: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """`whsec_` secrets that requests may be signed with; several while one is being replaced."""
@@ -152,6 +160,15 @@ class Settings(BaseSettings):
     @classmethod
     def _is_url(cls, value: str | None) -> str | None:
         return _without_slash(value)
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_database(cls, value: str) -> str:
+        if value and value.partition("://")[0] not in DATABASES:
+            raise ValueError(
+                "is no address such as postgresql://user:password@host/database; leave it out for SQLite"
+            )
+        return value
 
     @field_validator("ingest_secret")
     @classmethod
@@ -254,6 +271,11 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{(self.home / 'windsock.db').absolute()}"
 
     @property
+    def replica(self) -> str:
+        """What this monitor is called beside others on the same PostgreSQL."""
+        return f"{socket.gethostname()[-HOST_NAME:]}:{self.port}"
+
+    @property
     def url(self) -> str:
         return self.public_url or f"http://{self.host}:{self.port}"
 
@@ -331,7 +353,7 @@ def _mistake(mistake: Any) -> str:
     variable = f"WINDSOCK_{name.upper()}" if name and not name.isupper() else name
     where = f"{variable} {inner}".strip()
     message = mistake["msg"].removeprefix("Value error, ")
-    # "airflows" as a whole, or an object in it, holds passwords
-    secret = any(word in f"{name} {inner}" for word in ("secret", "password", "token")) or name == "airflows"
+    # "airflows" as a whole, or an object in it, holds passwords, as does a database's address
+    secret = any(word in f"{name} {inner}" for word in ("secret", "password", "token")) or name in HIDDEN
     shown = f" (got {str(mistake['input'])[:80]!r})" if where and not secret else ""
     return f"{where}: {message}{shown}" if where else message

@@ -1,11 +1,17 @@
-"""A PostgreSQL server of the tests' own: a fresh cluster on a socket in a temporary folder, no TCP port."""
+"""A PostgreSQL server of the tests' own: a fresh cluster in a temporary folder, on a socket in it."""
 
 import os
 import pwd
 import shutil
 import subprocess
 import tempfile
+import uuid
 from pathlib import Path
+from typing import Any
+
+from sqlalchemy import NullPool, create_engine, text
+
+from tests.ports import free_port
 
 USERS = ("postgres", "nobody")  # it refuses to run as root
 
@@ -22,12 +28,16 @@ def programs() -> Path | None:
 class PostgresServer:
     """start() … url(database) … stop()."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "") -> None:
+        """`host`: an address to listen on, at a port of its own, instead of a socket in the file system."""
+        self._host = host
+        self._port = free_port() if host else 5432
         self.folder = Path(tempfile.mkdtemp(prefix="windsock-pg-", dir="/tmp"))
         bin_folder = programs()
         if bin_folder is None:
             raise RuntimeError("PostgreSQL's programs are not installed: apt-get install postgresql")
         self._bin = bin_folder
+        self._data = self.folder / "data"
         self._user = self._choose_user()
 
     def _choose_user(self) -> str | None:
@@ -38,32 +48,55 @@ class PostgresServer:
         shutil.chown(self.folder, user)
         return user
 
-    def _run(self, *command: str) -> None:
+    def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
-            command, check=True, user=self._user, cwd=self.folder, stdout=subprocess.DEVNULL, timeout=60
+            [self._bin / program, *arguments],
+            check=True,
+            user=self._user,
+            cwd=self.folder,
+            stdout=subprocess.DEVNULL,
+            timeout=60,
         )
 
     def start(self) -> "PostgresServer":
-        data = str(self.folder / "data")
-        self._run(str(self._bin / "initdb"), "-D", data, "-U", "windsock", "-A", "trust", "-E", "UTF8", "-N")
-        options = f"-k {self.folder} -h '' -c fsync=off"
-        self._run(
-            str(self._bin / "pg_ctl"),
-            "-D",
-            data,
-            "-l",
-            str(self.folder / "log"),
-            "-o",
-            options,
-            "-w",
-            "start",
-        )
+        self._run("initdb", "-D", str(self._data), "-U", "windsock", "-A", "trust", "-E", "UTF8", "-N")
+        self._begin()
         return self
 
+    def _begin(self) -> None:
+        options = f"-k {self.folder} -h '{self._host}' -p {self._port} -c fsync=off"
+        self._control("-l", str(self.folder / "log"), "-o", options, "-w", "start")
+
+    def _control(self, *arguments: str) -> None:
+        self._run("pg_ctl", "-D", str(self._data), *arguments)
+
+    def go_down(self) -> None:
+        """Stop as in a crash; what was committed is there when it comes up."""
+        self._control("-m", "immediate", "stop")
+
+    def come_up(self) -> None:
+        self._begin()
+
     def stop(self) -> None:
-        self._run(str(self._bin / "pg_ctl"), "-D", str(self.folder / "data"), "-m", "immediate", "stop")
+        if (self._data / "postmaster.pid").exists():
+            self.go_down()
         shutil.rmtree(self.folder)
 
     def url(self, database: str = "postgres") -> str:
         """SQLAlchemy's address of a database on this server."""
-        return f"postgresql+psycopg://windsock@/{database}?host={self.folder}"
+        where = f"{self._host}:{self._port}" if self._host else ""
+        socket = "" if self._host else f"?host={self.folder}"
+        return f"postgresql+psycopg://windsock@{where}/{database}{socket}"
+
+    def create(self) -> str:
+        """The address of a new, empty database."""
+        name = f"windsock_{uuid.uuid4().hex}"
+        self.query(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def query(self, sql: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """A statement in a transaction of its own, as the server's owner."""
+        engine = create_engine(self.url(database), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        with engine.connect() as connection:
+            found = connection.execute(text(sql))
+            return [tuple(row) for row in found] if found.returns_rows else []

@@ -1,9 +1,14 @@
 """The command itself, and how its parts end."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import typer
+from sqlalchemy.exc import DBAPIError
 
+from monitor.database import Database
+from monitor.database.migrate import migrate_patiently
 from monitor.errors import SettingsError
 from monitor.settings import Settings, load_settings
 
@@ -21,6 +26,25 @@ def settings_or_exit() -> Settings:
         return load_settings()
     except SettingsError as error:
         refuse(str(error))
+
+
+@contextmanager
+def migrated(settings: Settings) -> Iterator[Database]:
+    """The database in this release's schema; where that cannot be, a sentence ends the program."""
+    try:
+        database = Database(settings.database)
+    except SettingsError as error:
+        refuse(str(error))
+    try:
+        migrate_patiently(database)
+        yield database
+    except SettingsError as error:
+        refuse(str(error))
+    except DBAPIError as error:
+        shown = database.url.render_as_string(hide_password=True)
+        fail(f"WINDSOCK_DATABASE_URL: {shown} cannot be used: {error.orig}")
+    finally:
+        database.close()
 
 
 def refuse(message: str) -> NoReturn:

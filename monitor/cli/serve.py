@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from monitor.app import create_app
-from monitor.cli.command import cli, fail, refuse, settings_or_exit
+from monitor.cli.command import cli, fail, migrated, refuse, settings_or_exit
 from monitor.errors import SettingsError
 from monitor.feed.room import raise_limit
 from monitor.settings import load_environment
@@ -38,6 +38,8 @@ def serve() -> None:
         server.should_exit = True
 
     try:
+        with migrated(settings):
+            pass  # what is wrong with the database is said in a sentence, before anything listens
         app = create_app(settings, on_fatal=on_fatal, environment=load_environment(os.environ))
     except SettingsError as error:
         refuse(str(error))

@@ -7,12 +7,11 @@ from typing import Annotated
 import typer
 
 from monitor import outbox
-from monitor.cli.command import cli, fail, refuse, settings_or_exit
+from monitor.cli.command import cli, fail, migrated, settings_or_exit
 from monitor.clock import utc_now
 from monitor.database import Database
-from monitor.database.migrate import migrate as migrate_database
 from monitor.database.migrate import versions
-from monitor.errors import SettingsError, WindsockError
+from monitor.errors import WindsockError
 
 SECRET_BYTES = 32
 
@@ -37,14 +36,8 @@ def requeue(
 @cli.command()
 def migrate() -> None:
     """Bring the database to this release's schema."""
-    database = Database(settings_or_exit().database)
-    try:
-        migrate_database(database)
+    with migrated(settings_or_exit()) as database:
         typer.echo(f"schema {versions(database)[0]}: {database.url.render_as_string(hide_password=True)}")
-    except SettingsError as error:
-        refuse(str(error))
-    finally:
-        database.close()
 
 
 @cli.command()

@@ -10,10 +10,20 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from monitor.database import postgresql
+from monitor.errors import SettingsError
 
 READERS = 4  # threads; pages and feeds read, and two cores are the smallest machine
+POSTGRES_WRITERS = (
+    2  # one waits, maybe behind another replica, to append to the log; mails are settled meanwhile
+)
+POOL_SIZE = READERS + POSTGRES_WRITERS
+STATEMENT_TIMEOUT = 30.0  # seconds: no statement of a monitor takes a tenth of it
 BUSY_TIMEOUT_MS = 10_000  # a migration or a backup may hold SQLite's lock for a while
+APPLICATION = "windsock"
 
 T = TypeVar("T")
 
@@ -21,12 +31,32 @@ T = TypeVar("T")
 class Database:
     """Runs functions of a Connection, each in one transaction, off the event loop."""
 
-    def __init__(self, url: str) -> None:
-        self.url = make_url(url)
-        self.engine = _create_engine(url)
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = POOL_SIZE,
+        statement_timeout: float = STATEMENT_TIMEOUT,
+        name: str = APPLICATION,
+    ) -> None:
+        """On PostgreSQL: `pool_size` connections, of which POSTGRES_WRITERS write and the rest read;
+        `statement_timeout` in seconds; `name` is what pg_stat_activity shows. Raises SettingsError."""
+        self.url = _read(url)
+        self.name = name
+        self.is_shared = self.url.get_backend_name() != "sqlite"
+        """Whether other monitors may work on it too."""
+        self._statement_timeout = statement_timeout
+        if self.is_shared:
+            self.engine = postgresql.make_engine(self.url, name, pool_size, statement_timeout)
+        else:
+            self.engine = _make_sqlite_engine(self.url)
+        writers = POSTGRES_WRITERS if self.is_shared else 1
+        readers = pool_size - writers if self.is_shared else READERS
+        self.threads = readers + writers
+        """On PostgreSQL as many as there are connections: none waits for one, and none lies idle."""
         self._writing = self.engine.execution_options(windsock_write=True)
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="db-write")
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="db-read")
+        self._writer = ThreadPoolExecutor(writers, thread_name_prefix="db-write")
 
     async def read(self, function: Callable[[Connection], T]) -> T:
         """Run the function in a transaction that only reads."""
@@ -46,6 +76,12 @@ class Database:
         with self._writing.begin() as connection:
             return function(connection)
 
+    def apart(self, purpose: str) -> dict[str, Any]:
+        """libpq's parameters for a connection beside the pool, of a name of its own."""
+        _, parameters = self.engine.dialect.create_connect_args(self.url)
+        name = f"{self.name} {purpose}"
+        return {**parameters, **postgresql.connect_args(self.url, name, self._statement_timeout)}
+
     def close(self) -> None:
         """End the threads, after what they are doing, and every connection."""
         self._writer.shutdown()
@@ -53,11 +89,20 @@ class Database:
         self.engine.dispose()
 
 
-def _create_engine(url: str) -> Engine:
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True)
-    engine = create_engine(parsed)
+def _read(url: str) -> URL:
+    """Raises SettingsError."""
+    try:
+        found = make_url(url)
+    except (ArgumentError, ValueError):  # the address is not repeated: it may hold a password
+        raise SettingsError(
+            "WINDSOCK_DATABASE_URL: cannot be read; write postgresql://user:password@host:5432/database, the "
+            "password with % for what is special in addresses"
+        ) from None
+    return found if found.drivername == "sqlite" else postgresql.with_driver(found)
+
+
+def _make_sqlite_engine(url: URL) -> Engine:
+    engine = create_engine(url)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

@@ -1,29 +1,50 @@
 """Bring the database to the schema of this release, forward only."""
 
+import logging
 from pathlib import Path
+from zlib import crc32
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_exponential,
+)
 
 from monitor.database.engine import Database
 from monitor.errors import SettingsError
 
 SCRIPTS = Path(__file__).parent / "migrations"
+LOCK = crc32(b"windsock migrations")
+"""The advisory lock of whoever migrates: replicas that start together do it once."""
+LOCK_TIMEOUT = "60s"
+"""A change of a table waits so long for those who read it, and all others behind it; then it is given up,
+and the next start tries again."""
+PATIENCE = 60.0  # seconds that a start waits for a database which starts too, or is failing over
+LONGEST_WAIT = 5.0  # seconds between two looks
+
+logger = logging.getLogger(__name__)
 
 
 def migrate(database: Database) -> None:
-    """Apply what is missing. Safe to run at each start and from several processes in turn.
+    """Apply what is missing. Safe to run at each start, and from several processes at once.
 
     Raises SettingsError where the database was written by a newer release: going on would lose what this
-    one does not know.
+    one does not know. Raises OperationalError where the database does not answer.
     """
-    config = Config()
-    config.set_main_option("script_location", str(SCRIPTS))
+    config = _config()
 
-    def upgrade(connection: object) -> None:
+    def upgrade(connection: Connection) -> None:
+        if connection.dialect.name == "postgresql":
+            _take_the_turn(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
@@ -36,12 +57,44 @@ def migrate(database: Database) -> None:
         ) from error
 
 
+def migrate_patiently(database: Database, patience: float = PATIENCE) -> None:
+    """The same at a start, when the database may start too. Raises as `migrate`, after `patience` seconds."""
+    retrying = Retrying(
+        retry=retry_if_exception_type(OperationalError),
+        stop=stop_after_delay(patience),
+        wait=wait_exponential(multiplier=0.2, max=LONGEST_WAIT),
+        before_sleep=_say,
+        reraise=True,
+    )
+    retrying(migrate, database)
+
+
+def _say(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    reason = str(getattr(error, "orig", error)).strip()
+    logger.warning("the database does not answer yet, trying again: %s", reason)
+
+
+def _take_the_turn(connection: Connection) -> None:
+    """Wait for whoever migrates now; the lock ends with the transaction. A migration may take its time."""
+    for setting in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+        connection.exec_driver_sql(f"SET LOCAL {setting} = 0")
+    if not connection.exec_driver_sql("SELECT pg_try_advisory_xact_lock(%s)", (LOCK,)).scalar_one():
+        logger.info("another replica migrates the database; waiting for it")
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+
+
 def versions(database: Database) -> tuple[str | None, str | None]:
     """The database's schema version and this release's."""
-    config = Config()
-    config.set_main_option("script_location", str(SCRIPTS))
-    head = ScriptDirectory.from_config(config).get_current_head()
+    head = ScriptDirectory.from_config(_config()).get_current_head()
     found = database.read_now(
         lambda connection: MigrationContext.configure(connection).get_current_revision()
     )
     return found, head
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    return config

@@ -2,7 +2,7 @@
 
 from monitor.delivery.airflow import Airflow
 from monitor.delivery.budget import Budget
-from monitor.delivery.deliverer import Deliverer, MailStanding
+from monitor.delivery.deliverer import Deliverer
 from monitor.delivery.desk import Desk
 
-__all__ = ["Airflow", "Budget", "Deliverer", "Desk", "MailStanding"]
+__all__ = ["Airflow", "Budget", "Deliverer", "Desk"]

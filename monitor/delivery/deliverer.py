@@ -3,8 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from random import SystemRandom
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,16 +27,6 @@ _random = SystemRandom().random
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class MailStanding:
-    """How the mail server stands, as far as is known."""
-
-    failing_since: datetime | None = None
-    """None: it takes mail, or was not asked yet."""
-    error: str | None = None
-    """Its last words, while it takes nothing."""
-
-
 class Deliverer:
     """`run()` is the background task; `work()` is one turn of it."""
 
@@ -59,17 +47,6 @@ class Deliverer:
         self._metrics = metrics
         office = Office(database, desk, wake, metrics, clock, News(log), host, jitter)
         self._lines = {channel: Line(channel, sender, office) for channel, sender in senders.items()}
-
-    @property
-    def mail(self) -> MailStanding:
-        line = self._lines.get(Channel.EMAIL)
-        trouble = line.trouble if line else None
-        return MailStanding(trouble.since, trouble.error) if trouble else MailStanding()
-
-    def mail_trouble(self) -> tuple[datetime, str] | None:
-        """Since when no mail can be sent, and why."""
-        standing = self.mail
-        return (standing.failing_since, standing.error or "") if standing.failing_since else None
 
     async def run(self) -> None:
         """Deliver until cancelled."""

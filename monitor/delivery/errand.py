@@ -87,8 +87,10 @@ class Errand:
 
     async def _sent(self, delivery: Delivery, ready: Ready) -> Outcome:
         now = self._now()
-        await self._office.clerk.write(
-            lambda connection: outbox.hand_over(connection, delivery, now, ready.subject)
+        # Again where the database went under it: noted and not sent, it would be uncertain for nothing.
+        await _tries()(
+            self._office.clerk.write,
+            lambda connection: outbox.hand_over(connection, delivery, now, ready.subject),
         )
         try:
             receipt = await self._sender.send(ready.parcel)

@@ -16,7 +16,7 @@ from monitor import outbox
 from monitor.channels import Sender
 from monitor.delivery.errand import Errand
 from monitor.delivery.office import Office
-from monitor.delivery.pauses import Pauses, Trouble
+from monitor.delivery.pauses import Pauses
 from monitor.outbox import Delivery, LeaseLost
 from monitor.rules import Channel
 
@@ -45,11 +45,6 @@ class Line:
         self._most = sender.at_once + AHEAD
         self._reaped_at: datetime | None = None
         self._under_way: dict[asyncio.Task[None], Delivery] = {}
-
-    @property
-    def trouble(self) -> Trouble | None:
-        """Since when the one server of this channel takes nothing, and why; None where it does."""
-        return self._pauses.trouble("")
 
     async def run(self) -> None:
         """Deliver until cancelled. What is under way then is given STOP_SECONDS to come through."""

@@ -29,9 +29,6 @@ class Pauses:
         self._jitter = jitter
         self._troubles: dict[str, Trouble] = {}
 
-    def trouble(self, whom: str) -> Trouble | None:
-        return self._troubles.get(whom)
-
     def now(self, whom: str, now: datetime) -> Trouble | None:
         """The trouble for which it is left alone now."""
         found = self._troubles.get(whom)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from monitor.delivery.retry import GIVE_UP_AFTER, PARKED_FOR, Jitter, back_off
-from monitor.mailer import OverLimit, Receipt, Refused, SendError, TryLater, Uncertain
+from monitor.mailer import OverLimit, Receipt, Refused, SendError, TryLater, Unavailable, Uncertain
 from monitor.outbox import Delivery, Outcome, State
 
 
@@ -31,6 +31,7 @@ def of_error(delivery: Delivery, error: SendError, now: datetime, jitter: Jitter
     said = str(error)
     if isinstance(error, TryLater):
         outcome = again(delivery, f"to be tried again: {said}", now, jitter, said)
+        outcome = replace(outcome, unavailable=isinstance(error, Unavailable))
         return _not_before(outcome, now + error.not_before) if error.not_before else outcome
     if isinstance(error, OverLimit):
         until = now + PARKED_FOR

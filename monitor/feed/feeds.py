@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 
+from sqlalchemy.exc import DBAPIError
+
 from monitor.database import Database
 from monitor.feed import log_page
 from monitor.feed.block import Message, body
@@ -20,6 +22,7 @@ from monitor.feed.starts import Start
 from monitor.metrics import Metrics
 from monitor.wake import Wake
 
+AGAIN_SECONDS = 1.0  # until a reader's own work is tried again that the database has ended
 HEARTBEAT_SECONDS = 15.0  # below the 30 to 60 s after which proxies cut a silent connection
 RETRY_MS = (1_000, 3_000)  # how soon a reader comes back: spread, so that a restart is not met by all at once
 
@@ -97,7 +100,7 @@ class Feeds:
     async def _guard(self, reader: Reader, work: Work) -> None:
         """Do a reader's own work; where it cannot go on its feed is ended, and it comes back where it was."""
         try:
-            await work()
+            await self._through(reader, work)
         except FeedEnded as ended:
             logger.info("a feed ended: %s", ended)
         except Exception:
@@ -107,6 +110,19 @@ class Feeds:
             with suppress(Exception):  # it was logged above, where the connection is what broke
                 await reader.send(_farewell(reader))
         reader.task = None
+
+    async def _through(self, reader: Reader, work: Work) -> None:
+        """A database that is away holds a feed up, and ends none that has begun."""
+        while True:
+            try:
+                return await work()
+            except DBAPIError as error:
+                if not reader.epoch or self._closed:
+                    raise
+                logger.warning("the log cannot be read; a feed goes on when it can: %s", error.orig)
+                self._metrics.feed_errors.inc()
+                await asyncio.sleep(AGAIN_SECONDS)
+                work = partial(self._catch_up, reader)
 
     async def _open(self, reader: Reader, start: Start) -> None:
         begun = await self._database.read(lambda connection: log_page.begin(connection, start))

@@ -12,6 +12,7 @@ from monitor.clock import Clock
 from monitor.database import Database
 from monitor.events import Event, parse_event
 from monitor.notify.engine import Engine
+from monitor.replicas import DELIVERY, signal
 from monitor.wake import Wake
 
 EVERY = 60.0  # seconds; the shortest `repeat` that makes sense is far longer
@@ -47,13 +48,19 @@ class Reminders:
                 self._delivery.set()
 
     def _some(self, connection: Connection, after: int) -> tuple[int | None, bool]:
-        """The incidents behind an id; answers where to go on, and whether anything is to be sent."""
+        """The incidents behind an id; answers where to go on, and whether anything is to be sent.
+
+        Under the log's lock: of two replicas the second one sees what the first has told.
+        """
+        event_log.lock(connection)
         found = incidents.open_ones(connection, after, AT_ONCE)
         called_for = False
         for incident in found:
             event = _last_failure(connection, incident.last_seq)
             if event is not None:
                 called_for |= self._engine.remind(connection, incident, event, self._clock())
+        if called_for:
+            signal(connection, DELIVERY)
         return (found[-1].id if len(found) == AT_ONCE else None), called_for
 
 

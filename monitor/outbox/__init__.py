@@ -42,6 +42,7 @@ from monitor.outbox.queue import (
 from monitor.outbox.record import Attempt, Decision, Delivery, Notification, Outcome
 from monitor.outbox.state import ALLOWED, State, TransitionError
 from monitor.outbox.thread import Thread, hears, last_told, tells_of, threads
+from monitor.outbox.trouble import Trouble, trouble
 
 __all__ = [
     "ALLOWED",
@@ -60,6 +61,7 @@ __all__ = [
     "State",
     "Thread",
     "TransitionError",
+    "Trouble",
     "Wanted",
     "Word",
     "attempts",
@@ -96,6 +98,7 @@ __all__ = [
     "tells_of",
     "threads",
     "to_digest",
+    "trouble",
     "waiting",
     "withdraw",
 ]

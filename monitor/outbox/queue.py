@@ -22,9 +22,12 @@ from monitor.errors import WindsockError
 from monitor.outbox.put import seal
 from monitor.outbox.record import Delivery, Outcome
 from monitor.outbox.state import WAITING, State, TransitionError, check
+from monitor.replicas import DELIVERY, signal
 from monitor.rules.targets import Channel
 
 REQUEUED = "requeued"
+UNAVAILABLE = "unavailable"
+"""What the ledger says of an attempt where no server was there to take anything."""
 _WAITING = [state.value for state in WAITING]
 CRASHED = "the monitor ended between handing the mail to the server and noting the server's answer"
 
@@ -127,7 +130,8 @@ def settle(connection: Connection, delivery: Delivery, outcome: Outcome, now: da
         settled_at=None if outcome.state in WAITING else now,
     )
     if outcome.answer is not None:
-        _note(connection, delivery.id, now, outcome.state.value, outcome.answer)
+        said = UNAVAILABLE if outcome.unavailable else outcome.state.value
+        _note(connection, delivery.id, now, said, outcome.answer)
 
 
 def reap(connection: Connection, now: datetime) -> list[Delivery]:
@@ -171,6 +175,7 @@ def requeue(connection: Connection, delivery_id: int, now: datetime) -> Delivery
         settled_at=None,
     )
     _note(connection, delivery_id, now, REQUEUED, f"was {delivery.state.value}: {delivery.reason}")
+    signal(connection, DELIVERY)
     return _one(connection, _by_id(delivery_id))
 
 

@@ -101,6 +101,8 @@ class Outcome:
     """The mail server's words; None where it was not spoken to, and then the ledger gets no line."""
     remaining: tuple[str, ...] | None = None
     """Who still lacks it; None: as before."""
+    unavailable: bool = False
+    """Whether it was the server that took nothing, of nobody."""
 
 
 @dataclass(frozen=True)

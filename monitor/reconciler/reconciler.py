@@ -6,6 +6,7 @@ assets.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,6 +19,7 @@ from monitor.database import Database
 from monitor.errors import AirflowError, AirflowUnreachable
 from monitor.ingest import Ingest, IngestBusy
 from monitor.metrics import Metrics
+from monitor.reconciler import shared
 from monitor.reconciler.comparison import MAX_ROWS, PAST, Comparison
 from monitor.reconciler.earlier_tries import EarlierTries
 from monitor.reconciler.filling import Filling
@@ -29,6 +31,8 @@ from monitor.wake import Wake
 NUDGE_LOOKS = (0.1, 0.4, 1.0, 2.0, 4.0, 7.0)  # seconds after a nudge; the last is past CREATED_RUNS_WAIT
 GIVEN_UP_AFTER = 2  # parts without an answer: nobody is there. One alone may be a row that Airflow fails at
 FIRST_LOOK_BACK = timedelta(hours=24)
+
+logger = logging.getLogger(__name__)
 
 Recoverable = (AirflowError, IngestBusy, SQLAlchemyError)
 Step = Callable[[], Awaitable[bool]]
@@ -66,11 +70,13 @@ class Reconciler:
         self._snapped: dict[str, datetime] = {}
         self._wake = wake
         self._seen = wake.count
+        self._database = database
         self._metrics = metrics
         self._clock = clock
         self._interval = interval
         self._deployment = api.deployment
         self._standing = Standing(api.deployment, clock)
+        self._resumed = False
         self._useful = False
         self._behind = False
 
@@ -102,6 +108,7 @@ class Reconciler:
         began = asyncio.get_running_loop().time()
         self._useful = False
         await self._attempt(self._compare_all)
+        await self._share()
         spent = asyncio.get_running_loop().time() - began
         self._metrics.reconcile_poll.labels(self._deployment).observe(spent)
         if not self._useful:
@@ -178,6 +185,7 @@ class Reconciler:
         try:
             await self._present.load()
             await self._past.load()
+            await self._resume()
             await work()
         except Recoverable as error:
             result = self._standing.failed(error, self._useful)
@@ -186,6 +194,22 @@ class Reconciler:
         self._metrics.reconcile_polls.labels(self._deployment, result).inc()
         self._show_progress()
         return result == "ok"
+
+    async def _resume(self) -> None:
+        """Once: since when Airflow is silent does not begin anew where the turn moves."""
+        if not self._resumed:
+            now, deployment = self._clock(), self._deployment
+            known = await self._database.read(lambda connection: shared.load(connection, deployment, now))
+            self._standing.resume(known)
+            self._resumed = True
+
+    async def _share(self) -> None:
+        """Tell the other replicas how it stands."""
+        status, now = self.status, self._clock()
+        try:
+            await self._database.write(lambda connection: shared.save(connection, status, now))
+        except SQLAlchemyError as error:  # the next look tells; the database's trouble is told elsewhere
+            logger.warning("%s: how it stands could not be kept: %s", self._deployment, error)
 
     def _show_progress(self) -> None:
         for listing in LISTINGS:

@@ -57,6 +57,11 @@ class Standing:
         watermark = min(marks.values(), default=None)
         return ReconcilerStatus(self._deployment, self._good, error, watermark, marks, self._silent_since)
 
+    def resume(self, known: ReconcilerStatus) -> None:
+        """Go on from what another replica, or the last process, knew a moment ago."""
+        self._good = self._good or known.last_good
+        self._silent_since = self._silent_since or known.silent_since
+
     def _tolerated(self) -> bool:
         since = self._since
         return self._passing and since is not None and self._clock() - since < TOLERATED

@@ -1,11 +1,15 @@
 """Up to where Airflow has been compared with the log. Only this module names its table."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, select, true
 
+from monitor.database.bulk import Write, replacing
 from monitor.database.schema import watermarks
+
+_SAVE = Write(watermarks, replacing(watermarks, lambda _new: true()))
+"""An upsert: two replicas may save the same at once, for a moment (replicas/turns.py)."""
 
 
 def load(connection: Connection, deployment: str) -> dict[str, datetime]:
@@ -16,11 +20,14 @@ def load(connection: Connection, deployment: str) -> dict[str, datetime]:
 
 def save(connection: Connection, deployment: str, marks: Mapping[str, datetime], now: datetime) -> None:
     """Set these watermarks."""
-    connection.execute(
-        delete(watermarks).where(watermarks.c.deployment == deployment, watermarks.c.name.in_(marks))
-    )
     rows = [
         {"deployment": deployment, "name": name, "moment": moment, "updated_at": now}
-        for name, moment in marks.items()
+        for name, moment in sorted(marks.items())  # all in one order, or two would wait for each other
     ]
-    connection.execute(insert(watermarks), rows)
+    _SAVE.rows(connection, rows)
+
+
+def forget(connection: Connection, deployment: str, names: Collection[str]) -> None:
+    """Have none of these names."""
+    some = (watermarks.c.deployment == deployment, watermarks.c.name.in_(names))
+    connection.execute(delete(watermarks).where(*some))

@@ -3,7 +3,7 @@ cannot look holds up none of the others.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -32,7 +32,7 @@ class Watched:
     """One Airflow, and how its comparison with the log stands."""
 
     api: AirflowApi
-    status: Callable[[], ReconcilerStatus]
+    status: Callable[[], Awaitable[ReconcilerStatus]]
 
 
 class AirflowLook:
@@ -52,7 +52,7 @@ class AirflowLook:
     async def look(self, watches: Sequence[Watch], now: datetime) -> str:
         """Answers how it went, for the metrics. Raises what the database and the ingest raise."""
         await self.account.load()
-        status = self._watched.status()
+        status = await self._watched.status()
         await self._look_whether_it_answers(status, watches, now)
         sight = await self._eyes.look(status, self.account.open, now)
         if sight is None:

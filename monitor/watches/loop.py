@@ -38,7 +38,6 @@ class Watches:
         self._mail = mail
         self._metrics = metrics
         self._clock = clock
-        self._started = clock()
 
     async def run(self) -> None:
         """Look every minute until cancelled. Not at once: the reconciler comes first."""
@@ -63,6 +62,6 @@ class Watches:
         now, deployment = self._clock(), look.deployment
         watch = Choice(watches, "mail", deployment).of_all()
         told = look.account.open.get((FAILING, MAIL_SUBJECT))
-        found = mail_failing(self._mail(), watch, told, deployment, now, self._started)
+        found = mail_failing(await self._mail(), watch, told, deployment, now)
         over = partial(mail_works_again, deployment, now)
         await look.account.settle("mail", FAILING, found, over, now)

@@ -1,10 +1,11 @@
 """What the monitor itself depends on: Airflow's answers, and the mail server."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from monitor.events import Event, stamp, troubles
 from monitor.events.watched import Told
+from monitor.outbox import Trouble
 from monitor.reconciler import ReconcilerStatus
 from monitor.rules.model import Watch
 from monitor.watches.finding import Finding, Open
@@ -13,11 +14,9 @@ from monitor.watches.moments import moment_in
 UNREACHABLE, FAILING = "windsock.airflow.unreachable", "windsock.mail.failing"
 AFTER = timedelta(minutes=5)  # where the watch names none: longer than a restart
 MAIL_SUBJECT = "mail"
-MAIL_KNOWN = timedelta(minutes=15)
-"""How long after a start nothing is known of the mail server where no mail has failed yet."""
 
-MailTrouble = Callable[[], tuple[datetime, str] | None]
-"""Since when no mail can be sent, and why; None where it can, as far as is known."""
+MailTrouble = Callable[[], Awaitable[Trouble | None]]
+"""Since when no mail can be sent, and why; None where it can, as far as is known. Raises SQLAlchemyError."""
 
 
 def unreachable(
@@ -43,24 +42,23 @@ def reachable_again(deployment: str, now: datetime, ended: Open) -> Event:
 
 
 def mail_failing(
-    trouble: tuple[datetime, str] | None,
+    trouble: Trouble | None,
     watch: Watch | None,
     told: Open | None,
     deployment: str,
     now: datetime,
-    started: datetime,
 ) -> list[Finding]:
     """Whether no mail can be sent."""
-    if told and (trouble or now - started < MAIL_KNOWN):
+    if told and trouble:
         return [told.still()]
-    if watch is None or trouble is None or now - trouble[0] < _after(watch):
+    if watch is None or trouble is None or now - trouble.since < _after(watch):
         return []
-    (since, error), told_with = trouble, Told(deployment, now, watch.name)
+    told_with = Told(deployment, now, watch.name)
 
     def build() -> Event:
-        return troubles.mail_failing(told_with, since, error, _after(watch))
+        return troubles.mail_failing(told_with, trouble.since, trouble.error, _after(watch))
 
-    return [Finding(FAILING, MAIL_SUBJECT, stamp(since), build)]
+    return [Finding(FAILING, MAIL_SUBJECT, stamp(trouble.since), build)]
 
 
 def mail_works_again(deployment: str, now: datetime, ended: Open) -> Event:

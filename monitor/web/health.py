@@ -4,7 +4,9 @@ Without sign-in a caller learns from /health only whether all is well. /metrics 
 and no name of a DAG, a run or a person; scrapers have no Airflow token.
 """
 
+import asyncio
 import json
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -19,21 +21,21 @@ from starlette.concurrency import run_in_threadpool
 from monitor import event_log, outbox
 from monitor.event_log import Filter, Visible
 from monitor.outbox import State, Wanted
-from monitor.reconciler import Reconciler
 from monitor.render.words import span
 from monitor.web.answers import problems
+from monitor.web.health_reports import AIRFLOW, RECONCILER
 from monitor.web.health_told import DOWN, FRESH, METRICS, NOT_READY, OPEN, Alive, Health
 from monitor.web.querying import MAX_PAGE
 from monitor.web.reader import MaybeReader
 from monitor.web.services import Here, PartHealth, Report, Services
 
-AIRFLOW = "airflow"
-RECONCILER = "reconciler"
 NO_HOOK = PartHealth(
     "unknown", "no hook has reported lately; what hooks do not tell, the reconciler fills in"
 )
 LOOKED_AT = 50  # events, the latest, among which a hook's report is looked for
 LATE = 60.0  # seconds between what happened and its report: a spool that could send would not wait so long
+
+logger = logging.getLogger(__name__)
 
 router = APIRouter(tags=["health"])
 
@@ -90,13 +92,21 @@ async def metrics(here: Here) -> Response:
 async def check(here: Services, sight: Visible) -> dict[str, PartHealth]:
     """How every part is, for a reader of this sight: what went wrong with an Airflow may name DAGs."""
     parts = await _database(here)
-    for report in here.reports:
-        parts |= report()
+    for told in await asyncio.gather(*map(_ask, here.reports)):
+        parts |= told
     if sight is not None:
         parts = {name: _discreet(name, part) for name, part in parts.items()}
     if not any(name.startswith(AIRFLOW) for name in parts):
         parts[AIRFLOW] = PartHealth("unknown", "not asked: WINDSOCK_AIRFLOW_URL is not set")
     return {"spool": NO_HOOK} | parts
+
+
+async def _ask(report: Report) -> Mapping[str, PartHealth]:
+    try:
+        return await report()
+    except SQLAlchemyError as error:  # which the part "database" tells
+        logger.warning("how a part is could not be read: %s", error)
+        return {}
 
 
 def _discreet(name: str, part: PartHealth) -> PartHealth:
@@ -144,33 +154,6 @@ def _mail(connection: Connection, smtp_host: str | None) -> PartHealth:
     if any(delivery.attempts for delivery in waiting):
         return PartHealth("down", f"{where} did not take the last mail, it is tried again; {told}")
     return PartHealth("ok", f"{where}: {told or 'none was called for yet'}")
-
-
-def of_reconciler(reconciler: Reconciler) -> Report:
-    """The report on one Airflow."""
-
-    def report() -> dict[str, PartHealth]:
-        status = reconciler.status
-        airflow, own = f"{AIRFLOW} {status.deployment}", f"{RECONCILER} {status.deployment}"
-        if status.silent_since is not None:
-            said = PartHealth("down", status.last_error or "does not answer", status.last_good)
-            return {airflow: said, own: PartHealth("unknown", "waits for Airflow", status.last_good)}
-        if status.last_error is not None:
-            return {
-                airflow: PartHealth("ok", "answers, not everything", status.last_good),
-                own: PartHealth("down", status.last_error, status.last_good),
-            }
-        if status.last_good is None:
-            return {
-                airflow: PartHealth("unknown", "not asked yet"),
-                own: PartHealth("unknown", "not compared with the log yet"),
-            }
-        return {
-            airflow: PartHealth("ok", "answers", status.last_good),
-            own: PartHealth("ok", "compared with the log", status.last_good),
-        }
-
-    return report
 
 
 def _told(part: PartHealth) -> Mapping[str, Any]:

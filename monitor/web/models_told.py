@@ -50,7 +50,10 @@ class DeliveryPage(Answer):
 class Attempt(Answer):
     model_config = example(**examples.ATTEMPT)
     at: datetime
-    outcome: str
+    outcome: str = Field(
+        description="The state that it led to; `unavailable`: no server was there to take any mail; "
+        "`requeued`: somebody asked for it again"
+    )
     answer: str
 
 

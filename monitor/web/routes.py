@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
@@ -91,8 +91,8 @@ def mount(app: FastAPI, settings: Settings) -> None:
     app.add_exception_handler(RequestValidationError, on_invalid_request)
     app.add_exception_handler(SignInNeeded, sign_in.on_sign_in_needed)
     app.add_exception_handler(LinkError, signed.on_link_error)
-    app.add_exception_handler(OperationalError, on_database_away)
-    app.add_exception_handler(PoolTimeout, on_database_away)
+    for away in (OperationalError, InterfaceError, InternalError, PoolTimeout):
+        app.add_exception_handler(away, on_database_away)
     describe(app, settings)
     # The last is the outermost.
     app.add_middleware(Unexpected)

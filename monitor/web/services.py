@@ -1,6 +1,6 @@
 """What request handlers work with: made once by create_app, found at `request.app.state.services`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Literal, cast
@@ -32,8 +32,8 @@ class PartHealth:
     """When it was last known to be well."""
 
 
-Report = Callable[[], Mapping[str, PartHealth]]
-"""Asked for the health of parts by name, such as `airflow/local`; answers at once, from memory."""
+Report = Callable[[], Awaitable[Mapping[str, PartHealth]]]
+"""Asked for the health of parts by name, such as `airflow local`. Raises SQLAlchemyError."""
 
 
 @dataclass(frozen=True)

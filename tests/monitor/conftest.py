@@ -14,7 +14,6 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import create_engine, text
 from standardwebhooks import Webhook
 
 from monitor.app import create_app
@@ -78,12 +77,7 @@ def postgres() -> Iterator[PostgresServer]:
 @pytest.fixture
 def postgres_url(postgres: PostgresServer) -> str:
     """The address of an empty database."""
-    name = f"windsock_{uuid.uuid4().hex}"
-    admin = create_engine(postgres.url(), isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    admin.dispose()
-    return postgres.url(name)
+    return postgres.create()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

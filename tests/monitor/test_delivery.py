@@ -20,7 +20,7 @@ from monitor.delivery.retry import GIVE_UP_AFTER, PARKED_FOR
 from monitor.errors import AirflowNotFound, AirflowRefused, AirflowUnreachable
 from monitor.mailer import Receipt, SendError, TryLater, Unavailable
 from monitor.mailer.mailbox import Mailbox
-from monitor.outbox import State
+from monitor.outbox import State, Trouble
 from monitor.rules import Rules, default_config
 from tests.monitor.conftest import FakeClock
 from tests.monitor.delivery_support import (
@@ -262,6 +262,10 @@ def test_it_goes_out_over_smtp(over_smtp: Callable[[Story], None]) -> None:
     over_smtp(story)
 
 
+OF_THE_SERVER = ("MAIL", "AUTH")
+"""Where these go wrong below, no mail at all would pass."""
+
+
 @pytest.mark.parametrize(
     ("verb", "reply", "state"),
     [
@@ -285,7 +289,7 @@ def test_each_answer_has_its_state_its_reason_and_its_line(
         await office.work()
         assert office.only().state is state
         [(outcome, answer)] = office.ledger()
-        assert outcome == state.value
+        assert outcome == ("unavailable" if verb in OF_THE_SERVER else state.value)
         if reply not in (DROP, HANG):
             assert reply in answer
             assert reply in office.only().reason
@@ -387,6 +391,27 @@ def test_a_dead_server_is_not_asked_for_every_mail(database: Database, clock: Fa
         office.deliver()
     assert 3 < server.tried < 12
     assert {delivery.state for delivery in office.deliveries()} == {State.PENDING}
+
+
+def test_every_replica_knows_since_when_no_mail_goes_out(
+    database: Database, clock: FakeClock, mailbox: Mailbox
+) -> None:
+    def trouble() -> Trouble | None:
+        return database.read_now(outbox.trouble)
+
+    cut_off, other = Office(database, clock, DeadServer()), Office(database, clock, mailbox)
+    assert trouble() is None
+    cut_off.tell(run_event("failed", "first"))
+    cut_off.deliver()
+    since = clock.now
+    for _ in range(3):
+        assert trouble() == Trouble(since, "connection refused")
+        clock.forward(3_600)
+        cut_off.deliver()
+    assert {attempt.outcome for attempt in cut_off.attempts()} == {"unavailable"}
+    clock.forward(3_600)
+    other.deliver()
+    assert trouble() is None
 
 
 class Killed(BaseException):

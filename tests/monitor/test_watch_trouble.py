@@ -8,6 +8,7 @@ import pytest
 from monitor.database import Database
 from monitor.database.schema import watch_findings
 from monitor.events.identity import stamp
+from monitor.outbox import Trouble
 from monitor.rules.model import Watch
 from monitor.watches.active import MAX_RUNS
 from monitor.watches.sight import SETTLING
@@ -65,13 +66,13 @@ def test_mail_that_does_not_go_out(fake: FakeAirflow, database: Database) -> Non
     error = "535 5.7.8 Username and Password not accepted"
 
     async def act(on: Scene) -> None:
-        on.trouble = (NOW, error)
+        on.trouble = Trouble(NOW, error)
         told = await on.look_for(10 * MINUTE)
         assert kinds(told) == ["mail.failing"]
         assert told[0]["data"]["error"] == error
-        on.start()
-        on.trouble = None  # the next process has sent none yet
+        on.start()  # in another replica, or after a restart
         assert await on.look_for(10 * MINUTE) == []
+        on.trouble = None
         assert kinds(await on.look_for(10 * MINUTE)) == ["mail.recovered"]
 
     play(fake, database, act)
@@ -86,7 +87,7 @@ def test_a_watch_that_is_off_or_of_another_airflow_tells_nothing(
     ]
 
     async def act(on: Scene) -> None:
-        on.silent_since, on.trouble = NOW, (NOW, "no")
+        on.silent_since, on.trouble = NOW, Trouble(NOW, "no")
         assert await on.look_for(HOUR) == []
 
     play(fake, database, act, config)

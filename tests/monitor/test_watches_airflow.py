@@ -18,7 +18,7 @@ from monitor.database import Database
 from monitor.ingest import Ingest, Wakes
 from monitor.metrics import Metrics
 from monitor.origins import ORIGIN
-from monitor.reconciler import Reconciler, watermarks
+from monitor.reconciler import Reconciler, ReconcilerStatus, watermarks
 from monitor.reconciler.pauses import Pauses
 from monitor.rules.model import Watch
 from monitor.wake import Wake
@@ -65,8 +65,16 @@ async def watching(airflow: AirflowServer, database: Database) -> AsyncIterator[
     pauses.every = timedelta(seconds=2)
     woken = wakes.reconcilers["local"]
     reconciler = Reconciler(api, database, ingest, woken, metrics, utc_now, interval=1, snapshots=[pauses])
-    seen = [Watched(api, lambda: reconciler.status)]
-    watches = Watches(seen, database, ingest, lambda: WATCHES, lambda: None, metrics, utc_now)
+
+    async def known() -> ReconcilerStatus:
+        return reconciler.status
+
+    seen = [Watched(api, known)]
+
+    async def no_trouble() -> None:
+        return None
+
+    watches = Watches(seen, database, ingest, lambda: WATCHES, no_trouble, metrics, utc_now)
     await database.write(lambda c: watermarks.save(c, "local", {ORIGIN: utc_now()}, utc_now()))
     tasks = [asyncio.create_task(ingest.run()), asyncio.create_task(reconciler.run())]
     try:

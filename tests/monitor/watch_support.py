@@ -18,6 +18,7 @@ from monitor.events import Event
 from monitor.events.rest import asset_event, run_event
 from monitor.ingest import Ingest, Wakes
 from monitor.metrics import Metrics
+from monitor.outbox import Trouble
 from monitor.reconciler import ReconcilerStatus
 from monitor.rules.model import Watch
 from monitor.wake import Wake
@@ -46,7 +47,7 @@ class Scene:
     api: AirflowApi
     config: Sequence[Watch]
     silent_since: datetime | None = None
-    trouble: tuple[datetime, str] | None = None
+    trouble: Trouble | None = None
     behind: timedelta = timedelta(seconds=10)
     """How far the log is behind Airflow."""
     known: bool = True
@@ -64,18 +65,21 @@ class Scene:
             self.database,
             self.ingest,
             lambda: self.config,
-            lambda: self.trouble,
+            self._trouble,
             self.metrics,
             self.fake.clock,
         )
 
-    def _status(self) -> ReconcilerStatus:
+    async def _status(self) -> ReconcilerStatus:
         now = self.fake.clock()
         mark = (self.silent_since or now) - self.behind
         marks = dict.fromkeys(LISTINGS, mark) if self.known else {}
         error = "no answer from Airflow" if self.silent_since else None
         good = now if self.known and not self.silent_since else None
         return ReconcilerStatus("local", good, error, mark, marks, self.silent_since)
+
+    async def _trouble(self) -> Trouble | None:
+        return self.trouble
 
     async def look(self, after: float = LOOK_SECONDS) -> Told:
         """What a look tells, so many seconds after the one before."""

@@ -1,0 +1,92 @@
+"""How this process connects to PostgreSQL: every wait for the server or the network is bounded.
+
+Odd on purpose: a connection asks the server to watch over its client (the `tcp_*` settings of a session). A
+host that vanishes (power, network) sends no farewell, and the server would keep its locks for the two hours
+of the system's own keep-alive.
+"""
+
+import math
+from importlib.util import find_spec
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL, ExceptionContext
+
+from monitor.errors import SettingsError
+
+CONNECT_TIMEOUT = 5  # seconds: a server that is there answers in milliseconds; the next look comes soon
+PEER_IDLE = 5  # seconds of silence after which the other side is asked whether it is there
+PEER_INTERVAL = 2  # seconds from one such question to the next
+PEER_COUNT = 3  # questions without an answer: it is gone
+PEER_GONE = PEER_IDLE + PEER_INTERVAL * PEER_COUNT
+"""Seconds after which either side gives up one that has vanished, and the server its locks."""
+LOCK_TIMEOUT = PEER_GONE + 4
+"""Seconds that a statement waits for a lock: longer than one who holds it can have vanished."""
+IDLE_IN_TRANSACTION_TIMEOUT = 10
+"""Seconds that a transaction may rest between two statements: it may hold the log's lock, and all replicas
+wait for that. The longest rest is the work on a batch of events, well under a second."""
+MAX_NAME = 63  # bytes of an application_name that PostgreSQL keeps
+READ_ONLY = "25006"  # what a former primary answers, once another has taken its place
+DRIVER = "postgresql+psycopg"
+
+
+def with_driver(url: URL) -> URL:
+    """`postgres://` and `postgresql://`, as providers write them, mean the driver that is used here. Raises
+    SettingsError."""
+    if find_spec("psycopg") is None:
+        raise SettingsError(
+            "WINDSOCK_DATABASE_URL: PostgreSQL's driver is not installed: pip install 'windsock[postgresql]'"
+        )
+    return url.set(drivername=DRIVER)
+
+
+def connect_args(url: URL, name: str, statement_timeout: float) -> dict[str, Any]:
+    """libpq's parameters of a connection, but for those that the address sets itself. `name`: what
+    pg_stat_activity shows. `statement_timeout` in seconds."""
+    session = {
+        "statement_timeout": _ms(statement_timeout),
+        "lock_timeout": _ms(LOCK_TIMEOUT),
+        "idle_in_transaction_session_timeout": _ms(IDLE_IN_TRANSACTION_TIMEOUT),
+        "tcp_keepalives_idle": PEER_IDLE,
+        "tcp_keepalives_interval": PEER_INTERVAL,
+        "tcp_keepalives_count": PEER_COUNT,
+        "tcp_user_timeout": _ms(PEER_GONE),
+    }
+    wanted = {
+        "application_name": name.encode()[:MAX_NAME].decode(errors="ignore"),
+        "connect_timeout": CONNECT_TIMEOUT,
+        "keepalives_idle": PEER_IDLE,
+        "keepalives_interval": PEER_INTERVAL,
+        "keepalives_count": PEER_COUNT,
+        "tcp_user_timeout": _ms(PEER_GONE),
+        # After a failover the old primary may still answer, or the name still lead to it.
+        "target_session_attrs": "read-write",
+    }
+    options = " ".join(f"-c {setting}={value}" for setting, value in session.items())
+    theirs = str(url.query.get("options", ""))  # the later one wins
+    own = {key: value for key, value in wanted.items() if key not in url.query}
+    return own | {"options": f"{options} {theirs}".strip()}
+
+
+def make_engine(url: URL, name: str, pool_size: int, statement_timeout: float) -> Engine:
+    """`pool_size` connections, and never more: whoever uses them has as many threads (engine.py)."""
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,  # after a restart of the server nobody is given a connection of before
+        pool_size=pool_size,
+        max_overflow=0,
+        connect_args=connect_args(url, name, statement_timeout),
+    )
+    event.listen(engine, "handle_error", _leave_former_primary)
+    return engine
+
+
+def _leave_former_primary(context: ExceptionContext) -> None:
+    """A connection on which nothing can be written any more is of no use: the next one finds the new
+    primary."""
+    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+        context.is_disconnect = True
+
+
+def _ms(seconds: float) -> int:
+    return max(1, math.ceil(seconds * 1000))
