@@ -31,6 +31,15 @@ HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 \
   CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['WINDSOCK_PORT'] + '/readyz', timeout=5)"]
 ENTRYPOINT ["windsock"]
 CMD ["serve"]
+# At the end: another commit makes no layer anew.
+ARG VERSION
+ARG REVISION
+ARG CREATED
+LABEL org.opencontainers.image.title="Windsock monitor" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.created="$CREATED" \
+      org.opencontainers.image.licenses="Apache-2.0"
 
 
 FROM apache/airflow:3.3.2-python3.11 AS airflow
@@ -44,7 +53,7 @@ RUN needs= \
  && awk -v needs="$needs " '/^[a-z]/ { name = $1; sub("==.*", "", name); keep = index(needs, " " name " ") } keep' \
       /home/airflow/windsock-lock.txt >/home/airflow/windsock-needs.txt \
  && pip install --no-cache-dir --no-deps --require-hashes -r /home/airflow/windsock-needs.txt \
- && python -c 'import sklearn.linear_model, airflow.providers.fab, airflow.providers.smtp, psycopg2, asyncpg'
+ && python -c 'import sklearn.linear_model, airflow.providers.fab, airflow.providers.smtp, psycopg2, asyncpg, airflow.providers.celery, celery, redis'
 # Mounted volumes take their owner from here. The empty configuration file keeps Airflow from writing one:
 # every setting comes from the environment, and the root file system can be read-only.
 RUN mkdir -p /opt/airflow/models /opt/airflow/spool && touch /opt/airflow/airflow.cfg
@@ -53,3 +62,11 @@ ENV XDG_CACHE_HOME=/tmp/.cache XDG_CONFIG_HOME=/tmp/.config XDG_DATA_HOME=/tmp/.
 COPY --chown=airflow:root compose/airflow /opt/windsock
 COPY --chown=airflow:root plugins /opt/airflow/plugins
 COPY --chown=airflow:root dags /opt/airflow/dags
+ARG VERSION
+ARG REVISION
+ARG CREATED
+LABEL org.opencontainers.image.title="Airflow with the Windsock plugin and DAGs" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.created="$CREATED" \
+      org.opencontainers.image.licenses="Apache-2.0"

@@ -29,6 +29,22 @@ need_docker() { # sets COMPOSE, or ends with a sentence that says what to do
   fi
 }
 
+declare -A PROFILE_SERVICES=( # also in docker-compose.yaml; 1.29 does not tell them
+  [celery]="redis airflow-worker-1 airflow-worker-2"
+  [scale]="monitor-postgres monitor-1 monitor-2 load-balancer"
+  [observability]="prometheus grafana"
+)
+
+profiles() { setting COMPOSE_PROFILES | tr ',' ' '; }
+has_profile() { [[ " $(profiles) " = *" $1 "* ]]; }
+
+build_labels() { # what the images' labels say of them; the date is the commit's, so that layers are kept
+  VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/pyproject.toml" | head -1)
+  REVISION=$(git -C "$ROOT" rev-parse HEAD 2>/dev/null || true)
+  CREATED=$(git -C "$ROOT" log -1 --format=%cI 2>/dev/null || true)
+  export VERSION REVISION CREATED
+}
+
 compose() { "${COMPOSE[@]}" --project-directory "$ROOT" --file "$ROOT/docker-compose.yaml" --env-file "$ENV_FILE" "$@"; }
 
 setting() { # setting NAME: as compose reads it, the environment before .env; the file's last line wins

@@ -13,7 +13,7 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException
 
 from assets import CHAMPION, MODEL, OWNER, SCALER, SPLIT_TASK_ID, TRAINING_DAG_ID, TRAINING_TASK_ID
-from ml import settings
+from models import models_dir
 
 if TYPE_CHECKING:
     from airflow.sdk.types import OutletEventAccessorsProtocol, RuntimeTaskInstanceProtocol
@@ -64,16 +64,16 @@ def compare_with_champion(ti: RuntimeTaskInstanceProtocol) -> dict[str, Any]:
     from ml.compare import compare
     from ml.evaluate import scores
 
-    models_dir = settings.models_dir(os.environ)
+    models = models_dir(os.environ)
     candidate: Candidate = ti.xcom_pull(task_ids="pick_candidate")
-    challenger = artefact.read(candidate["artefacts"], within=models_dir)
+    challenger = artefact.read(candidate["artefacts"], within=models)
     held_out = _held_out_rows(ti, candidate["run_id"])
-    incumbent = champion.current(models_dir)
+    incumbent = champion.current(models)
     if incumbent is not None and not artefact.loadable(incumbent):
         log.warning("The champion was pickled by another scikit-learn and cannot be compared: %s", incumbent)
         incumbent = None
     facts = scores(challenger, held_out)
-    rival = scores(artefact.read(incumbent, within=models_dir), held_out) if incumbent else None
+    rival = scores(artefact.read(incumbent, within=models), held_out) if incumbent else None
     return {**facts, "champion": rival, **compare(facts, rival)}
 
 
@@ -102,7 +102,7 @@ def promote(ti: RuntimeTaskInstanceProtocol, outlet_events: OutletEventAccessors
         **{name: verdict[name] for name in ("accuracy", "roc_auc", "f1", "reason")},
         "training_run_id": candidate["run_id"],
     }
-    released = champion.promote(settings.models_dir(os.environ), ti.run_id, candidate["artefacts"], facts)
+    released = champion.promote(models_dir(os.environ), ti.run_id, candidate["artefacts"], facts)
     promoted: dict[str, Any] = {**facts, **released}
     outlet_events[CHAMPION].extra = promoted
     return promoted

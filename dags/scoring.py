@@ -11,6 +11,7 @@ from airflow.sdk import DAG
 
 from assets import CHAMPION, OWNER
 from ml import settings
+from models import models_dir
 
 if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
@@ -30,22 +31,21 @@ def score(ti: RuntimeTaskInstanceProtocol) -> dict[str, Any]:
     from ml import artefact, atomic, champion
     from ml.errors import ArtefactError
     from ml.load import load
+    from ml.place import told
     from ml.predict import predictions
     from ml.preprocess import preprocess
     from ml.run_folder import run_folder
 
-    models_dir = settings.models_dir(os.environ)
-    released = champion.current(models_dir)
+    models = models_dir(os.environ)
+    released = champion.current(models)
     if released is None:
-        raise ArtefactError(
-            f"{models_dir} has no champion: trigger the training DAG, and release promotes one"
-        )
+        raise ArtefactError(f"{models} has no champion: trigger the training DAG, and release promotes one")
     table = preprocess(load(settings.training_csv(os.environ)))
-    folder = run_folder(models_dir, ti.dag_id, ti.run_id)
-    lines = predictions(artefact.read(released, within=models_dir), table)
+    folder = run_folder(models, ti.dag_id, ti.run_id)
+    lines = predictions(artefact.read(released, within=models), table)
     atomic.write(folder, {PREDICTIONS_FILE: lines})
     return {
-        "path": str(folder / PREDICTIONS_FILE),
+        "path": told(folder / PREDICTIONS_FILE),
         "rows": len(table["target"]),
         "model_sha256": released["model"]["sha256"],
     }

@@ -13,6 +13,7 @@ from airflow.sdk import DAG
 
 from assets import MODEL, OWNER, SCALER, SPLIT_TASK_ID, TRAINING_DAG_ID, TRAINING_TASK_ID
 from ml import settings
+from models import models_dir
 
 if TYPE_CHECKING:
     from airflow.sdk.types import OutletEventAccessorsProtocol, RuntimeTaskInstanceProtocol
@@ -92,7 +93,7 @@ def build_model(
         "training_rows": training_rows,
         "held_out_rows": held_out_rows,
     }
-    folder = run_folder(settings.models_dir(os.environ), ti.dag_id, ti.run_id)
+    folder = run_folder(models_dir(os.environ), ti.dag_id, ti.run_id)
     artefacts = artefact.write(folder, pair)
     built: dict[str, Any] = {**facts, **artefacts}
     outlet_events[MODEL].extra = {**facts, **built["model"]}
@@ -107,7 +108,7 @@ def load_model(ti: RuntimeTaskInstanceProtocol) -> dict[str, Any]:
 
     built = ti.xcom_pull(task_ids=TRAINING_TASK_ID)
     held_out = ti.xcom_pull(task_ids=SPLIT_TASK_ID)["held_out"]
-    pair = artefact.read(built, within=settings.models_dir(os.environ))
+    pair = artefact.read(built, within=models_dir(os.environ))
     return {
         **built["model"],
         **scores(pair, held_out),

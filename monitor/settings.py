@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import os
 import socket
 from collections.abc import Mapping
 from email.utils import parseaddr
@@ -29,6 +30,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from monitor.errors import SettingsError
 from monitor.events.model import DEPLOYMENT
 from monitor.key_file import key_at
+from monitor.secret_files import read_secrets
 
 SECRET_BYTES = range(24, 65)  # what Standard Webhooks asks of a symmetric secret
 HIDDEN = ("airflows", "database_url")
@@ -61,7 +63,8 @@ class AirflowSettings(BaseModel):
 
 
 class Settings(BaseSettings):
-    """`WINDSOCK_<NAME>` in the environment or in `.env`; the environment wins."""
+    """`WINDSOCK_<NAME>` in the environment or in `.env`; the environment wins. Each secret may come from a
+    file that `WINDSOCK_<NAME>_FILE` names (secret_files)."""
 
     model_config = SettingsConfigDict(
         env_prefix="WINDSOCK_", extra="ignore", frozen=True, populate_by_name=True
@@ -409,9 +412,11 @@ def load_environment(environ: Mapping[str, str], env_file: Path | None = Path(".
 
 
 def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:
-    """Read the environment and `.env`. Raises SettingsError that names each wrong variable."""
+    """Read the environment, `.env` and the secrets' files. Raises SettingsError that names each wrong
+    variable."""
+    files = read_secrets(load_environment(os.environ, env_file))
     try:
-        return Settings(_env_file=env_file, **overrides)
+        return Settings(_env_file=env_file, **files | overrides)
     except ValidationError as error:
         raise SettingsError("\n".join(_mistake(mistake) for mistake in error.errors())) from None
 

@@ -20,3 +20,11 @@ def until(condition: Callable[[], T], what: str, deadline: float = DEADLINE) -> 
         if time.monotonic() > end:
             raise AssertionError(f"waited {deadline} s for {what}; last seen: {value!r}")
         time.sleep(PAUSE)
+
+
+def settled(amiss: Callable[[], list[str]], deadline: float = DEADLINE) -> None:
+    """Wait until nothing is amiss. Raises AssertionError that says what still is after `deadline` seconds."""
+    end = time.monotonic() + deadline
+    while (left := amiss()) and time.monotonic() < end:
+        time.sleep(1)  # each look is a comparison of its own
+    assert not left, "\n".join(left)

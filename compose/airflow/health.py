@@ -2,6 +2,7 @@
 
     python health.py api                     the API server answers and reaches the database
     python health.py SchedulerJob            the component's own heartbeat is fresh
+    python health.py worker                  this host's Celery worker answers through the broker
 
 `airflow jobs check` tells the same of a heartbeat and imports all of Airflow to do so: seconds of CPU and
 some 200 MiB each time, in three containers. This asks the table itself.
@@ -10,11 +11,13 @@ some 200 MiB each time, in three containers. This asks the table itself.
 from __future__ import annotations
 
 import json
-import os
+import socket
 import sys
 import urllib.request
+from pathlib import Path
 
 HEALTH = "http://127.0.0.1:8080/api/v2/monitor/health"
+SECRETS = Path("/run/secrets")
 TIMEOUT = 5  # seconds for each answer; the container's health check gives twice that
 STALE_AFTER = 30  # seconds: Airflow's own threshold for all three; they beat every 5
 HEARTBEAT = """
@@ -33,7 +36,7 @@ def api() -> None:
 def heartbeat(job_type: str) -> None:
     import psycopg2  # type: ignore[import-untyped]
 
-    url = os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].replace("+psycopg2", "", 1)
+    url = (SECRETS / "AIRFLOW_DATABASE_URL").read_text().replace("+psycopg2", "", 1)
     connection = psycopg2.connect(url, connect_timeout=TIMEOUT)
     try:
         with connection.cursor() as cursor:
@@ -47,8 +50,20 @@ def heartbeat(job_type: str) -> None:
         sys.exit(f"the last heartbeat of {job_type} is {age:.0f} s old")
 
 
+def worker() -> None:
+    """Without Airflow's own Celery app, whose import takes seconds of CPU."""
+    from celery import Celery  # type: ignore[import-untyped]
+
+    name = f"celery@{socket.gethostname()}"
+    app = Celery(broker=(SECRETS / "AIRFLOW_BROKER_URL").read_text())
+    if not app.control.ping(destination=[name], timeout=TIMEOUT):
+        sys.exit(f"{name} does not answer within {TIMEOUT} s")
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "api":
         api()
+    elif sys.argv[1] == "worker":
+        worker()
     else:
         heartbeat(sys.argv[1])

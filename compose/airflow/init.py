@@ -11,7 +11,9 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+SECRETS = Path("/run/secrets")
 VIEWER = "windsock"  # who the monitor is to Airflow; also in docker-compose.yaml
 MIGRATION_WAIT = 60  # seconds for `db check-migrations`; it answers at once where all is well
 SECURITY = {  # the extra of Airflow's smtp connection: "ssl" is TLS from the first byte, "tls" is STARTTLS
@@ -33,17 +35,38 @@ class User:
 
 def main(environ: Mapping[str, str]) -> None:
     """Everything, in order."""
-    smtp = smtp_connection(environ)  # a mistake in .env is told before a minute of work
+    check_profiles(environ)  # mistakes in .env are told before a minute of work
+    smtp = smtp_connection({**environ, "WINDSOCK_SMTP_PASSWORD": secret("WINDSOCK_SMTP_PASSWORD")})
     admin = environ["AIRFLOW_USERNAME"]
     if admin == VIEWER:
         raise SystemExit(
             f"AIRFLOW_USERNAME is {VIEWER!r}, which is the monitor's own user; take another name"
         )
-    check_database(environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
+    check_database(secret("AIRFLOW_DATABASE_URL"))
     migrate()
-    set_user(User(admin, environ["AIRFLOW_PASSWORD"], "Admin", "admin@localhost"))
-    set_user(User(VIEWER, environ["AIRFLOW_VIEWER_PASSWORD"], "Viewer", "windsock@localhost"))
+    set_user(User(admin, secret("AIRFLOW_PASSWORD"), "Admin", "admin@localhost"))
+    set_user(User(VIEWER, secret("AIRFLOW_VIEWER_PASSWORD"), "Viewer", "windsock@localhost"))
     set_connection("smtp_default", smtp)
+
+
+def secret(name: str) -> str:
+    """What compose/env wrote for this name."""
+    return (SECRETS / name).read_text()
+
+
+def check_profiles(environ: Mapping[str, str]) -> None:
+    """Raises SystemExit where COMPOSE_PROFILES was changed and what follows from it was not."""
+    profiles = environ["COMPOSE_PROFILES"].split(",")
+    follows = {
+        "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor" if "celery" in profiles else "LocalExecutor",
+        "MONITOR_HOST": "load-balancer" if "scale" in profiles else "monitor",
+    }
+    for name, value in follows.items():
+        if environ[name] != value:
+            raise SystemExit(
+                f"COMPOSE_PROFILES is {environ['COMPOSE_PROFILES']!r}, so {name} should be {value} and is "
+                f"{environ[name]}: run `make compose`, or compose/env before `docker compose up`"
+            )
 
 
 def check_database(url: str) -> None:

@@ -1,4 +1,4 @@
-"""Pickled models and scalers on the disk, known by their sha256.
+"""Pickled models and scalers, known by their sha256.
 
 Unpickling runs whatever code the file holds, so `read` opens nothing that lies outside the models' folder
 and unpickles nothing whose sha256 is not the one recorded when it was written.
@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import pickle
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TypedDict
 
 import sklearn  # type: ignore[import-untyped]
@@ -18,13 +17,14 @@ import sklearn  # type: ignore[import-untyped]
 from ml import atomic
 from ml.errors import ArtefactError
 from ml.evaluate import Pair
+from ml.place import Place, inside, told
 
 MODEL_FILE = "model.pkl"
 SCALER_FILE = "scaler.pkl"
 
 
 class Artefact(TypedDict):
-    """One file as it was written; `path` is absolute."""
+    """One file as it was written; `path` is absolute, or a URL."""
 
     path: str
     sha256: str
@@ -38,13 +38,13 @@ class Artefacts(TypedDict):
     scaler: Artefact
 
 
-def write(folder: Path, pair: Pair) -> Artefacts:
+def write(folder: Place, pair: Pair) -> Artefacts:
     """Pickle the pair into `model.pkl` and `scaler.pkl` of the folder: both or neither."""
     contents = {MODEL_FILE: pickle.dumps(pair.model), SCALER_FILE: pickle.dumps(pair.scaler)}
     return write_contents(folder, contents)
 
 
-def write_contents(folder: Path, contents: Mapping[str, bytes]) -> Artefacts:
+def write_contents(folder: Place, contents: Mapping[str, bytes]) -> Artefacts:
     """As `write`, from pickles; further files of `contents` are written with them."""
     atomic.write(folder, contents)
     return {
@@ -53,7 +53,7 @@ def write_contents(folder: Path, contents: Mapping[str, bytes]) -> Artefacts:
     }
 
 
-def read(artefacts: Artefacts, within: Path) -> Pair:
+def read(artefacts: Artefacts, within: Place) -> Pair:
     """The pair; raises `ArtefactError` unless both files are as recorded and lie within the folder."""
     # Both are checked before either is unpickled.
     model, scaler = (checked(artefact, within) for artefact in (artefacts["model"], artefacts["scaler"]))
@@ -66,11 +66,9 @@ def loadable(artefacts: Artefacts) -> bool:
     return all(artefact["scikit_learn_version"] == sklearn.__version__ for artefact in pair)
 
 
-def checked(artefact: Artefact, within: Path) -> bytes:
+def checked(artefact: Artefact, within: Place) -> bytes:
     """The file's bytes, still pickled; raises `ArtefactError` unless they are as recorded."""
-    path = Path(artefact["path"]).resolve()
-    if not path.is_relative_to(within.resolve()):
-        raise ArtefactError(f"path {str(path)!r} lies outside the models' folder {str(within)!r}: not opened")
+    path = inside(within, artefact["path"])
     if artefact["scikit_learn_version"] != sklearn.__version__:
         raise ArtefactError(
             f"{path}: scikit_learn_version is {artefact['scikit_learn_version']!r}, and this is "
@@ -79,12 +77,12 @@ def checked(artefact: Artefact, within: Path) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ArtefactError(f"{path} cannot be read ({error.strerror}): train again") from error
+        raise ArtefactError(f"{path} cannot be read ({error.strerror or error}): train again") from error
     _check_digest(path, content, artefact["sha256"])
     return content
 
 
-def _check_digest(path: Path, content: bytes, expected: str) -> None:
+def _check_digest(path: Place, content: bytes, expected: str) -> None:
     digest = hashlib.sha256(content).hexdigest()
     if not hmac.compare_digest(digest.encode(), expected.encode()):
         raise ArtefactError(
@@ -93,9 +91,9 @@ def _check_digest(path: Path, content: bytes, expected: str) -> None:
         )
 
 
-def _describe(path: Path, content: bytes) -> Artefact:
+def _describe(path: Place, content: bytes) -> Artefact:
     return {
-        "path": str(path),
+        "path": told(path),
         "sha256": hashlib.sha256(content).hexdigest(),
         "scikit_learn_version": sklearn.__version__,
     }

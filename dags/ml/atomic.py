@@ -1,4 +1,7 @@
-"""Files that are there whole or not at all, whatever dies while they are written."""
+"""Files that are there whole or not at all, whatever dies while they are written.
+
+An object store does so by itself, file by file: there the last one is the one that others begin at.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,41 @@ import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ml.place import Place, local
 
-def write(folder: Path, contents: Mapping[str, bytes]) -> None:
+
+def write(folder: Place, contents: Mapping[str, bytes]) -> None:
     """Write these files into the folder, making it if need be.
 
     Nothing is replaced before everything is on the disk: a failure on the way leaves what was there before.
     """
+    here = local(folder)
+    if here is not None:
+        _write_here(here, contents)
+        return
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+
+
+def point(link: Place, target: Place) -> None:
+    """Make the link lead to the target, below the link's own folder: a symbolic link; in a store, a file."""
+    here, there = local(link), local(target)
+    if here is not None and there is not None:
+        _link(here, there.relative_to(here.parent))
+        return
+    start = f"{str(link.parent).rstrip('/')}/"
+    link.write_bytes(str(target).removeprefix(start).encode())
+
+
+def target(link: Place) -> Place | None:
+    """Where the link leads, or None where there is none."""
+    here = local(link)
+    if here is not None:
+        return here.resolve() if here.is_symlink() else None
+    return link.parent / link.read_bytes().decode() if link.exists() else None
+
+
+def _write_here(folder: Path, contents: Mapping[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # Not tempfile's: it would keep the files from every other user, such as another container's.
     staged = {name: folder / f".{name}.{uuid.uuid4().hex}.tmp" for name in contents}
@@ -27,11 +59,10 @@ def write(folder: Path, contents: Mapping[str, bytes]) -> None:
             path.unlink(missing_ok=True)
 
 
-def point(link: Path, target: Path) -> None:
-    """Make the symbolic link lead to the target, a neighbour in the link's folder or below it."""
+def _link(link: Path, target: Path) -> None:
     staged = link.with_name(f".{link.name}.{uuid.uuid4().hex}.tmp")
     try:
-        staged.symlink_to(target.relative_to(link.parent))
+        staged.symlink_to(target)
         staged.replace(link)
         _sync_folders((link.parent,))
     finally:

@@ -1,4 +1,4 @@
-"""The released model: `<models_dir>/champion`, a link to one of `<models_dir>/champions/`.
+"""The released model: `<models_dir>/champion`, a link into `<models_dir>/champions/`; in a store, a file.
 
 A champion is a copy, so that a training run that is cleared and repeated cannot change it. The link is
 switched in one step: whoever follows it finds one champion's model with the same champion's scaler. Earlier
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import uuid
-from pathlib import Path
 from typing import Any
 
 from ml import artefact, atomic
 from ml.artefact import MODEL_FILE, SCALER_FILE, Artefacts
 from ml.errors import ArtefactError
+from ml.place import Place, told
 from ml.run_folder import folder_name
 
 LINK = "champion"
@@ -24,22 +24,21 @@ _PARTS = ("model", "scaler")
 _REMEDY = f"lead the link {LINK!r} to an earlier champion, or remove it and the next release makes one"
 
 
-def current(models_dir: Path) -> Artefacts | None:
+def current(models_dir: Place) -> Artefacts | None:
     """The champion, or None before the first release; raises `ArtefactError` for a damaged record."""
-    link = models_dir / LINK
-    if not link.is_symlink():
+    folder = atomic.target(models_dir / LINK)  # once: the link may be switched while we read
+    if folder is None:
         return None
-    folder = link.resolve()  # once: the link may be switched while we read
     record = _record(folder / RECORD)
     return {
-        "model": artefact.parse({**record.get("model", {}), "path": str(folder / MODEL_FILE)}, str(folder)),
+        "model": artefact.parse({**record.get("model", {}), "path": told(folder / MODEL_FILE)}, told(folder)),
         "scaler": artefact.parse(
-            {**record.get("scaler", {}), "path": str(folder / SCALER_FILE)}, str(folder)
+            {**record.get("scaler", {}), "path": told(folder / SCALER_FILE)}, told(folder)
         ),
     }
 
 
-def promote(models_dir: Path, release_run_id: str, candidate: Artefacts, facts: dict[str, Any]) -> Artefacts:
+def promote(models_dir: Place, release_run_id: str, candidate: Artefacts, facts: dict[str, Any]) -> Artefacts:
     """Copy the candidate, checking it once more, record `facts` with it, and make it the champion."""
     contents = {
         MODEL_FILE: artefact.checked(candidate["model"], models_dir),
@@ -53,7 +52,7 @@ def promote(models_dir: Path, release_run_id: str, candidate: Artefacts, facts: 
     return released
 
 
-def _record(path: Path) -> dict[str, Any]:
+def _record(path: Place) -> dict[str, Any]:
     try:
         record = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from urllib.parse import quote
+
+from ml.place import P
 
 MAX_NAME = 200  # file systems end at 255 bytes; what is written beside it may add to the name
 _KEPT = 100  # of a longer name, enough to recognise the run
 
 
-def run_folder(models_dir: Path, dag_id: str, run_id: str) -> Path:
+def run_folder(models_dir: P, dag_id: str, run_id: str) -> P:
     """`<models_dir>/<dag_id>/<run_id>`, both made safe."""
     return models_dir / folder_name(dag_id) / folder_name(run_id)
 

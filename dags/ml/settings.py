@@ -9,10 +9,12 @@ BUNDLED_CSV = Path(__file__).parents[1] / "data" / "breast_cancer.csv"
 NOBODY = "airflow@example.com"  # a domain that is reserved: no mail reaches anyone by mistake
 
 
-def models_dir(environ: Mapping[str, str]) -> Path:
-    """Where models are kept: `WINDSOCK_MODELS_DIR`, or `models` in Airflow's home."""
+def models_url(environ: Mapping[str, str]) -> str:
+    """Where models are kept: `WINDSOCK_MODELS_DIR`, a folder or a URL such as s3://connection@bucket/models;
+    or `models` in Airflow's home. A folder becomes a file:// URL."""
     home = environ.get("AIRFLOW_HOME") or "~/airflow"
-    return Path(environ.get("WINDSOCK_MODELS_DIR") or f"{home}/models").expanduser().absolute()
+    folder = environ.get("WINDSOCK_MODELS_DIR") or f"{home}/models"
+    return folder if "://" in folder else f"file://{Path(folder).expanduser().absolute()}"
 
 
 def training_csv(environ: Mapping[str, str]) -> Path:

@@ -31,6 +31,7 @@ def settings_or_exit() -> Settings:
 @contextmanager
 def migrated(settings: Settings) -> Iterator[Database]:
     """The database in this release's schema; where that cannot be, a sentence ends the program."""
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)  # SQLite's file is in it
     try:
         database = Database(settings.database)
     except SettingsError as error:

@@ -101,7 +101,7 @@ def load(read: Read, airflow_home: Path) -> tuple[Settings | None, tuple[str, ..
         deployment=deployment,
         spool_dir=_spool_dir(read("spool_dir").strip(), airflow_home),
         endpoint=_endpoint(url, problems),
-        secrets=_secrets(read("ingest_secret"), problems),
+        secrets=_secrets(_ingest_secret(read, airflow_home, problems), problems),
         include=_globs(read("include")),
         exclude=_globs(read("exclude")),
         max_events=int(numbers["spool_max_events"]),
@@ -152,6 +152,26 @@ def _endpoint(url: str, problems: list[str]) -> Endpoint | None:
 
 
 _URL_REMEDY = "Write it like http://windsock:8090. Events are kept in the spool until it is mended."
+
+
+def _ingest_secret(read: Read, airflow_home: Path, problems: list[str]) -> str:
+    """From the setting, or from a file: Airflow's own `_CMD` is for secrets that Airflow knows."""
+    text, path = read("ingest_secret"), read("ingest_secret_file").strip()
+    if not path:
+        return text
+    if text.strip():
+        problems.append(
+            "[windsock] ingest_secret and ingest_secret_file are both set: take one away. The file is left."
+        )
+        return text
+    try:
+        return (airflow_home / Path(path).expanduser()).read_text()
+    except (OSError, UnicodeError) as error:
+        problems.append(
+            f"[windsock] ingest_secret_file is {path!r} and cannot be read ({error}). Name a file that "
+            "Airflow's user may read."
+        )
+        return ""
 
 
 def _secrets(text: str, problems: list[str]) -> tuple[bytes, ...]:

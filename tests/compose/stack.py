@@ -14,6 +14,7 @@ from tests.compose.engine import Engine
 
 ADDRESS = "127.0.0.1"
 ANSWER_SECONDS = 30.0  # the API server's first answers take seconds on a busy machine
+MAILS = 1000  # all that the sink keeps
 PAGE = 500  # events a request, the most that the monitor gives
 BEGINNING = "2020-01-01T00:00:00Z"  # before any event
 
@@ -58,9 +59,15 @@ class Stack:
         found = self.airflow("dags/~/dagRuns").raise_for_status().json()["dag_runs"]
         return sorted((run["dag_id"], run["state"]) for run in found)
 
+    def runs_by_id(self) -> dict[str, tuple[str, str]]:
+        """DAG and state of every run, by the run's id, as Airflow's database has them."""
+        rows = self.engine.query("SELECT run_id, dag_id, state FROM dag_run")
+        return {row["run_id"]: (row["dag_id"], row["state"]) for row in rows}
+
     def mails(self) -> list[dict[str, Any]]:
         """What the mail sink has taken, newest first."""
-        answer = self._http.get(f"{self._mailpit}/api/v1/messages").raise_for_status()
+        answer = self._http.get(f"{self._mailpit}/api/v1/messages", params={"limit": MAILS})
+        answer.raise_for_status()
         messages: list[dict[str, Any]] = answer.json()["messages"]
         return messages
 
@@ -69,13 +76,21 @@ class Stack:
 
     def log(self) -> list[Event]:
         """Every event of the monitor's log, oldest first."""
-        events: list[Event] = []
+        return [row["event"] for row in self._every("events")][::-1]
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        """What the monitor says of each mail."""
+        return self._every("deliveries")
+
+    def _every(self, what: str) -> list[dict[str, Any]]:
+        """Page after page, newest first."""
+        found: list[dict[str, Any]] = []
         query: dict[str, int] | None = {}
         while query is not None:
-            page = self.monitor("api/v1/events", limit=PAGE, **query).raise_for_status().json()
-            events += [row["event"] for row in page["events"]]
+            page = self.monitor(f"api/v1/{what}", limit=PAGE, **query).raise_for_status().json()
+            found += page[what]
             query = {"cursor": page["next"]} if page["next"] else None
-        return events[::-1]
+        return found
 
     def feed(self, enough: Callable[[list[Event]], bool], deadline: float) -> list[Event]:
         """What the live feed tells from the log's beginning until it is enough."""

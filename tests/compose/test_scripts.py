@@ -6,8 +6,6 @@ import socket
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from tests.compose.engine import docker
 from tests.compose.stack import read_env
 
@@ -21,14 +19,18 @@ SECRETS = {
     "AIRFLOW_API_SECRET",
     "WINDSOCK_INGEST_SECRET",
     "WINDSOCK_SESSION_SECRET",
+    "MONITOR_POSTGRES_PASSWORD",
+    "REDIS_PASSWORD",
+    "GRAFANA_PASSWORD",
 }
+WRITTEN = {"SECRETS_DIR", "SECRETS_VERSION", "AIRFLOW_EXECUTOR", "MONITOR_REPLICAS", "MONITOR_HOST"}
 MISTAKE, NO_DOCKER = 2, 3
 PROJECT = "windsock-test-scripts"  # in which nothing runs
 
 
 def script(name: str, env_file: Path, **env: str) -> "subprocess.CompletedProcess[str]":
     """Run one as a user would, with a project of its own that has nothing running."""
-    own = {"ENV_FILE": str(env_file), "COMPOSE_PROJECT_NAME": PROJECT}
+    own = {"ENV_FILE": str(env_file), "COMPOSE_PROJECT_NAME": PROJECT, "COMPOSE_PROFILES": ""}
     return subprocess.run(
         [ROOT / "compose" / name], env=os.environ | own | env, capture_output=True, text=True, timeout=60
     )
@@ -51,7 +53,7 @@ def test_env_that_is_there_keeps_its_values_and_gets_what_it_lacks(tmp_path: Pat
     settings = read_env(path)
     assert settings["AIRFLOW_PASSWORD"] == "mine"
     assert settings["AIRFLOW_PORT"] == "9999"
-    assert set(settings) == SECRETS | {"AIRFLOW_PORT"}
+    assert set(settings) == SECRETS | WRITTEN | {"AIRFLOW_PORT"}
     assert all(settings.values())
     assert not any(settings[name] in told for name in SECRETS)
     before = path.read_bytes()
@@ -96,11 +98,10 @@ def test_machine_without_docker_is_told(tmp_path: Path) -> None:
     assert "Docker is not installed" in done.stderr
 
 
-@pytest.mark.parametrize("name", sorted(SECRETS))
-def test_compose_itself_refuses_to_start_without_a_secret(tmp_path: Path, name: str) -> None:
+def test_compose_itself_refuses_to_start_before_the_secrets_are_written(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     script("env", path)
-    kept = [line for line in path.read_text().splitlines() if not line.startswith(f"{name}=")]
+    kept = [line for line in path.read_text().splitlines() if not line.startswith("SECRETS_DIR=")]
     path.write_text("\n".join(kept))
     probe = f'source "{ROOT}/compose/engine.sh"; need_docker; compose config'
     done = subprocess.run(
@@ -108,3 +109,50 @@ def test_compose_itself_refuses_to_start_without_a_secret(tmp_path: Path, name: 
     )
     assert done.returncode != 0
     assert "make compose" in done.stderr
+
+
+def test_secrets_are_files_that_no_other_user_reaches(tmp_path: Path) -> None:
+    script("env", tmp_path / ".env")
+    folder = tmp_path / ".secrets"
+    settings = read_env(tmp_path / ".env")
+    assert settings["SECRETS_DIR"] == str(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    for name in SECRETS:
+        assert (folder / name).read_text() == settings[name]
+        assert (folder / name).stat().st_mode & 0o777 == 0o444  # the containers' users read them
+    assert (folder / "WINDSOCK_DATABASE_URL").read_text() == ""
+
+
+def test_another_secret_is_another_version_of_the_containers(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    script("env", path)
+    before = read_env(path)
+    path.write_text(path.read_text().replace(before["AIRFLOW_JWT_SECRET"], "x" * 64))
+    script("env", path)
+    assert read_env(path)["SECRETS_VERSION"] != before["SECRETS_VERSION"]
+    assert (tmp_path / ".secrets" / "AIRFLOW_JWT_SECRET").read_text() == "x" * 64
+
+
+def test_profiles_say_what_follows_from_them(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    script("env", path, COMPOSE_PROFILES="celery,scale")
+    settings = read_env(path)
+    assert [settings[name] for name in ("AIRFLOW_EXECUTOR", "MONITOR_REPLICAS", "MONITOR_HOST")] == [
+        "CeleryExecutor",
+        "0",
+        "load-balancer",
+    ]
+    assert "@monitor-postgres/" in (tmp_path / ".secrets" / "WINDSOCK_DATABASE_URL").read_text()
+    script("env", path)
+    settings = read_env(path)
+    assert [settings[name] for name in ("AIRFLOW_EXECUTOR", "MONITOR_REPLICAS", "MONITOR_HOST")] == [
+        "LocalExecutor",
+        "1",
+        "monitor",
+    ]
+
+
+def test_profile_that_is_none_is_named(tmp_path: Path) -> None:
+    done = script("env", tmp_path / ".env", COMPOSE_PROFILES="celery,scael")
+    assert done.returncode == MISTAKE
+    assert "'scael'" in done.stderr

@@ -1,5 +1,7 @@
 """One training run through the whole stack: what Airflow did, what was mailed, logged, streamed and kept."""
 
+import json
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from tests import wait
 from tests.compose.conftest import DAGS
 from tests.compose.engine import docker
 from tests.compose.stack import Event, Stack
+from tests.compose.test_scripts import SECRETS
 
 RUN_SECONDS = 240.0  # three DAGs, nine tasks; a busy machine takes 60
 TELL_SECONDS = 120.0  # for what the listener did not tell to come from the reconciler, and for the mails
@@ -116,6 +119,21 @@ def test_nothing_runs_as_root_or_may_become_it(stack: Stack) -> None:
             assert "NoNewPrivs:\t1" in status, service
 
 
+def test_no_secret_is_in_what_the_engine_tells(stack: Stack) -> None:
+    secrets = {name: value for name, value in stack.settings.items() if name in SECRETS}
+    assert len(secrets) == len(SECRETS)
+    told = str(stack.engine.containers())
+    assert [name for name, value in secrets.items() if value in told] == []
+
+
+def test_images_say_what_they_are(stack: Stack) -> None:
+    for image, title in (("windsock-monitor:local", "Windsock"), ("windsock-airflow:local", "Airflow")):
+        labels = json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", image))
+        assert title in labels["org.opencontainers.image.title"]
+        for name in ("version", "revision", "created", "licenses"):
+            assert labels[f"org.opencontainers.image.{name}"], name
+
+
 def test_ports_are_open_to_this_machine_only(stack: Stack) -> None:
     bound = {
         binding["HostIp"]
@@ -129,8 +147,10 @@ def test_ports_are_open_to_this_machine_only(stack: Stack) -> None:
 def test_log_outlives_the_monitor(stack: Stack, training: Training) -> None:
     before = [event["id"] for event in stack.log()]
     mails = len(stack.mails())
-    docker("restart", stack.engine.containers()["monitor"]["Id"])
-    wait.until(lambda: _healthy(stack, "monitor"), "the monitor's health", HEALTH_SECONDS)
+    monitors = [name for name in stack.engine.containers() if re.fullmatch(r"monitor(-\d)?", name)]
+    docker("restart", *(stack.engine.containers()[name]["Id"] for name in monitors))
+    for name in monitors:
+        wait.until(lambda name=name: _healthy(stack, name), f"the health of {name}", HEALTH_SECONDS)  # type: ignore[misc]
     assert [event["id"] for event in stack.log()][: len(before)] == before
     assert len(stack.mails()) == mails
 

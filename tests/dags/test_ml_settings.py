@@ -8,15 +8,17 @@ from ml import settings
 
 
 @pytest.mark.parametrize(
-    ("environ", "folder"),
+    ("environ", "url"),
     [
-        ({"WINDSOCK_MODELS_DIR": "/models", "AIRFLOW_HOME": "/home"}, Path("/models")),
-        ({"WINDSOCK_MODELS_DIR": "", "AIRFLOW_HOME": "/home"}, Path("/home/models")),
-        ({}, Path("~/airflow/models").expanduser()),
+        ({"WINDSOCK_MODELS_DIR": "/models", "AIRFLOW_HOME": "/home"}, "file:///models"),
+        ({"WINDSOCK_MODELS_DIR": "file:///models"}, "file:///models"),
+        ({"WINDSOCK_MODELS_DIR": "s3://key@bucket/models"}, "s3://key@bucket/models"),
+        ({"WINDSOCK_MODELS_DIR": "", "AIRFLOW_HOME": "/home"}, "file:///home/models"),
+        ({}, f"file://{Path('~/airflow/models').expanduser()}"),
     ],
 )
-def test_models_dir(environ: dict[str, str], folder: Path) -> None:
-    assert settings.models_dir(environ) == folder
+def test_models_url(environ: dict[str, str], url: str) -> None:
+    assert settings.models_url(environ) == url
 
 
 def test_training_csv() -> None:

@@ -193,3 +193,24 @@ def test_scoring_by_hand_uses_the_champion(lab: Lab) -> None:
     followed(lab, "release")
 
     assert lab.trigger("scoring").state == "success"
+
+
+def test_models_may_lie_in_an_object_store(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WINDSOCK_MODELS_DIR", "memory://bucket/models")
+    for _ in range(2):
+        lab.train()
+        assert (followed(lab, "release").state, followed(lab, "scoring").state) == ("success", "success")
+    first, second = lab.updates("champion")
+    assert second["model"]["path"].startswith("memory://bucket/models/champions/")
+    assert first["model"]["path"] != second["model"]["path"]
+    assert not lab.models_dir.exists()
+
+
+def test_a_pickle_outside_the_store_s_folder_is_refused(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WINDSOCK_MODELS_DIR", "memory://bucket/models")
+    lab.train()
+    (model,) = lab.updates("model.pkl")
+    climbing = model["path"].replace("/models/", "/models/../models/")
+    lab.rewrite_update("model.pkl", extra={**model, "path": climbing})
+
+    assert followed(lab, "release").tasks["compare_with_champion"] == "failed"

@@ -98,6 +98,24 @@ def test_without_a_secret_events_stay_in_the_spool() -> None:
     assert "ingest_secret is not set" in problem
 
 
+def test_the_secret_comes_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text(f"{SECRET}\n")
+    assert settings_of(ingest_secret="", ingest_secret_file=str(path)).secrets == (b"k" * 32,)
+
+
+def test_a_secret_that_is_given_twice_or_cannot_be_read_is_named(tmp_path: Path) -> None:
+    path = str(tmp_path / "none")
+    settings, (problem,) = loaded(ingest_secret_file=path)
+    assert settings is not None
+    assert settings.secrets == (b"k" * 32,)
+    assert "take one away" in problem
+    settings, (problem, _) = loaded(ingest_secret="", ingest_secret_file=path)
+    assert settings is not None
+    assert not settings.sends
+    assert f"ingest_secret_file is {path!r} and cannot be read" in problem
+
+
 def test_secrets_are_not_in_the_repr() -> None:
     assert "kkkk" not in repr(settings_of())
 
