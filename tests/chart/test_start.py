@@ -5,7 +5,6 @@ import subprocess
 from pathlib import Path
 
 import httpx
-import pytest
 
 from tests import wait
 from tests.chart.cases import SECRETS, SMALLEST
@@ -13,8 +12,6 @@ from tests.chart.helm import Manifest, merged, render
 from tests.chart.pods import environment, monitor, the
 from tests.monitor_process import REPOSITORY, WINDSOCK
 from tests.ports import free_port
-
-pytest.importorskip("monitor.secret_files", reason="settings cannot be read from files yet")
 
 RULES = "receivers:\n  team:\n    email: [team@example.com]\n"
 STOP_SECONDS = 20.0

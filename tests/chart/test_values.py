@@ -20,11 +20,6 @@ OF_THE_CHART = {"home", "host", "port", "config", "templates"}
 ELSEWHERE = {"auth", "mailbox_smtp_port"}
 """`none` would let everybody in, and the mailbox's door opens on the loopback address only."""
 HOLD_PASSWORDS = {"database_url", "airflows"}
-ON_THEIR_WAY = {
-    *("database_pool_size", "database_statement_timeout", "ledger_retention_days"),
-    *("log_format", "log_level", "traces"),
-}
-"""Settings of the parts that are written beside this one."""
 PASSWORDS_OF_ALL = frozenset(
     name for name, field in Settings.model_fields.items() if SecretStr.__name__ in repr(field.annotation)
 )
@@ -60,7 +55,7 @@ def test_settings_and_secrets_are_the_monitors() -> None:
     assert values["secrets"]["properties"]["values"]["properties"].keys() == secret
     assert set(values["secrets"]["properties"]["keys"]["items"]["enum"]) == secret
     plain = set(Settings.model_fields) - secret - OF_THE_CHART - ELSEWHERE
-    assert values["settings"]["properties"].keys() - ON_THEIR_WAY == plain - ON_THEIR_WAY
+    assert values["settings"]["properties"].keys() == plain
 
 
 def test_the_chart_installs_this_release() -> None:

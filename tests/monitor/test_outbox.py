@@ -310,4 +310,4 @@ def test_each_state_is_counted(database: Database, clock: FakeClock) -> None:
         State.SENDING: 1,
         State.SENT: 1,
     }
-    assert database.read_now(lambda connection: outbox.standing(connection, clock())).waiting == 2
+    assert database.read_now(lambda connection: outbox.standing(connection, NOW)).waiting == 2

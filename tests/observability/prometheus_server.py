@@ -48,11 +48,9 @@ def scraping(target: str) -> Iterator[Prometheus]:
         settings["scrape_configs"] = [{"job_name": "windsock", "static_configs": [{"targets": [target]}]}]
         (home / "prometheus.yml").write_text(yaml.safe_dump(settings))
         command = [
-            *(
-                "prometheus",
-                f"--config.file={home / 'prometheus.yml'}",
-                f"--storage.tsdb.path={home / 'data'}",
-            ),
+            "prometheus",
+            f"--config.file={home / 'prometheus.yml'}",
+            f"--storage.tsdb.path={home / 'data'}",
             f"--web.listen-address=127.0.0.1:{port}",
         ]
         with (home / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:

@@ -56,9 +56,8 @@ def test_every_panel_shows_what_a_monitor_tells(settings: Settings) -> None:
 
 
 def test_grafana_finds_what_the_dashboard_names() -> None:
-    source = yaml.safe_load((GRAFANA / "provisioning/datasources/windsock.yaml").read_text())["datasources"][
-        0
-    ]
+    provisioning = GRAFANA / "provisioning"
+    (source,) = yaml.safe_load((provisioning / "datasources/windsock.yaml").read_text())["datasources"]
     named = {target["datasource"]["uid"] for panel in PANELS for target in panel["targets"]}
     assert named == {source["uid"]}
     (provider,) = yaml.safe_load((provisioning / "dashboards/windsock.yaml").read_text())["providers"]
