@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 class MonitorProcess:
-    """One monitor with a home of its own; `env` adds to or overrides its settings."""
+    """One monitor with a home of its own; `env` adds to or overrides its settings, `within` is the command
+    that runs it, such as one that enters a network namespace."""
 
-    def __init__(self, home: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, home: Path, env: Mapping[str, str] | None = None, within: Sequence[str] = ()) -> None:
         self.home = home
+        self._within = within
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.secret = "whsec_" + b64encode(secrets.token_bytes(32)).decode()
@@ -50,7 +52,11 @@ class MonitorProcess:
         """Start it, and look no further."""
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                [WINDSOCK, "serve"], cwd=self.home, env=self.env, stdout=output, stderr=subprocess.STDOUT
+                [*self._within, WINDSOCK, "serve"],
+                cwd=self.home,
+                env=self.env,
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
 
     def wait_until_ready(self) -> None:
