@@ -58,6 +58,7 @@ def main() -> None:
         for _ in range(options.rounds):
             for number in numbers:
                 for name, figure, strain in (*_events(server, number), _mails(server, number)):
+                    print(f"{number} monitors: {name}: {figure:,.0f}", flush=True)
                     figures[name, number].append(figure)
                     strains[name, number] = strain
     finally:
