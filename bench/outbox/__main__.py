@@ -101,7 +101,7 @@ def _round(database: Database, now: datetime, taken: Steps) -> None:
     timed("look for ended leases", lambda c: outbox.reap(c, now))
     timed("when the next is due", lambda c: outbox.next_due(c, Channel.EMAIL))
     if len(taken["claim"]) % COUNTED_EVERY == 0:
-        timed("count what waits (every 15 s)", outbox.waiting)
+        timed("count what waits (every 15 s)", lambda c: outbox.standing(c, now))
 
 
 def _fill(database: Database, size: int, now: datetime, waiting: bool) -> None:
