@@ -138,6 +138,11 @@ test-faults: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## processes killed, requests
 	tests/debian-packages
 	$(DEV_ENV)/bin/python -m tests.faults $(ARGS)
 
+.PHONY: test-replicas
+test-replicas: $(DEV_ENV)/.made ## several monitors on one PostgreSQL: killed under a mail, cut off from the network (2.5 minutes)
+	tests/debian-packages
+	$(DEV_ENV)/bin/python -m pytest -s tests/replicas
+
 .PHONY: test-compose
 test-compose: $(DEV_ENV)/.made ## the compose stack, for real (needs Docker)
 	@PYTHON=$(DEV_ENV)/bin/python tests/compose/run $(ARGS)
