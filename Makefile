@@ -198,6 +198,11 @@ test-docs: $(DEV_ENV)/.made $(RELEASE_ENV)/.made ## docs/existing-airflow.md, ev
 	@$(FRESH_AIRFLOW_ENV)/bin/python -m ensurepip >/dev/null 2>&1 && touch $(FRESH_AIRFLOW_ENV)/.made
 	WINDSOCK_TEST_AIRFLOW_ENV=$(FRESH_AIRFLOW_ENV) $(DEV_ENV)/bin/python -m pytest tests/docs/test_existing_airflow.py
 
+.PHONY: test-replicas
+test-replicas: $(DEV_ENV)/.made ## several monitors on one PostgreSQL: killed under a mail, cut off from the network (2.5 minutes)
+	tests/debian-packages
+	$(DEV_ENV)/bin/python -m pytest -s tests/replicas
+
 .PHONY: test-compose
 test-compose: $(DEV_ENV)/.made ## the compose stack, each profile of it, for real (needs Docker)
 	@PYTHON=$(DEV_ENV)/bin/python tests/compose/run $(ARGS)

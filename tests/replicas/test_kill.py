@@ -84,8 +84,9 @@ def test_the_turns_of_one_that_is_killed_are_taken(server: PostgresServer, tmp_p
         first.kill()
         wait.until(lambda: turns_at(second, database) == set(WORKS), "the turns to move", TURN_DEADLINE)
         print(f"kill -9: taken after {time.monotonic() - began:.1f} s")  # noqa: T201 (a measurement)
-        began = time.monotonic()
         first.start()
+        began = time.monotonic()
         second.stop()
+        print(f"clean stop: ended after {time.monotonic() - began:.1f} s")  # noqa: T201
         wait.until(lambda: turns_at(first, database) == set(WORKS), "the turns to move back", TURN_DEADLINE)
         print(f"clean stop: taken after {time.monotonic() - began:.1f} s")  # noqa: T201

@@ -94,10 +94,11 @@ class Load:
         self._client = httpx.Client(timeout=10, trust_env=False)
 
     def send(self, number: int) -> list[str]:
-        """Answers the ids."""
+        """Once; answers the ids."""
         events = [run_event("success", MAILED, f"run_{one}") for one in range(number)]
         for event in events:
             wait.until(lambda: self._is_taken(event), "an event to be taken")  # noqa: B023 (awaited here)
+        self._client.close()
         return [event["id"] for event in events]
 
     def _is_taken(self, event: dict[str, Any]) -> bool:
