@@ -141,7 +141,7 @@ test-faults: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## processes killed, requests
 .PHONY: test-restore
 test-restore: $(DEV_ENV)/.made ## backup, loss and restore with hundreds of mails under way; a move of 200,000 events
 	tests/debian-packages
-	RESTORE_MAILS=150 MOVE_EVENTS=200000 $(DEV_ENV)/bin/python -m pytest tests/monitor/test_backup.py tests/monitor/test_move.py
+	RESTORE_MAILS=60 MOVE_EVENTS=200000 $(DEV_ENV)/bin/python -m pytest tests/monitor/test_backup.py tests/monitor/test_move.py
 
 .PHONY: test-compose
 test-compose: $(DEV_ENV)/.made ## the compose stack, for real (needs Docker)
