@@ -16,7 +16,7 @@ from bench.feed.publishers import Connection
 from tests.monitor.conftest import sign
 from tests.monitor_process import MonitorProcess
 
-SENDERS = 32  # connections, whatever the number of monitors: hosts that tell at the same time
+SENDERS = 8  # connections, whatever the number of monitors
 ONE = b"\ndata: "
 """In each event of a feed of Server-Sent Events, and in nothing else of it."""
 JOIN_SECONDS = 20.0

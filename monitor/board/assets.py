@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, false, func, select
 
 from monitor.board.rows import Row, find
 from monitor.database.schema import assets, events
@@ -76,9 +76,9 @@ def gaps(moments: Sequence[datetime]) -> list[timedelta]:
     return [later - earlier for later, earlier in pairwise(sorted(moments, reverse=True))]
 
 
-# An expression, so that no index on types is taken: PostgreSQL holds a URI and a type for independent,
-# expects few events of both, and would read and sort every update of the asset to show the last of them.
-_IS_UPDATE = events.c.type + "" == UPDATED
+# Odd on purpose: PostgreSQL holds a URI and a type for independent and expects few events of both, so that it
+# would read and sort every update of the asset to show the last of them. Of this it guesses that half fit.
+_IS_UPDATE = func.coalesce(events.c.type == UPDATED, false())
 
 
 def _of(query: Select[Any], name: AssetName, visible: Visible) -> Select[Any]:
