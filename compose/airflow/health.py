@@ -52,7 +52,7 @@ def heartbeat(job_type: str) -> None:
 
 def worker() -> None:
     """Without Airflow's own Celery app, whose import takes seconds of CPU."""
-    from celery import Celery  # type: ignore[import-untyped]
+    from celery import Celery  # type: ignore[import-not-found]
 
     name = f"celery@{socket.gethostname()}"
     app = Celery(broker=(SECRETS / "AIRFLOW_BROKER_URL").read_text())
