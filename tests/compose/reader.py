@@ -22,6 +22,7 @@ class Reader(threading.Thread):
         self._bearer = stack.bearer
         self._left = threading.Event()
         self.events: list[str] = []
+        self.connected = False
         self.resumed = 0
         self.resets = 0
         self._last = ""
@@ -49,6 +50,7 @@ class Reader(threading.Thread):
         headers = self._bearer | ({"Last-Event-ID": self._last} if self._last else {})
         with connect_sse(http, "GET", self._url, params={"since": BEGINNING}, headers=headers) as source:
             source.response.raise_for_status()
+            self.connected = True
             for frame in source.iter_sse():
                 self.resets += frame.event == "reset"
                 if frame.data and frame.id:

@@ -40,7 +40,7 @@ def test_a_replica_with_another_address_is_found(stack: Stack) -> None:
     """The other one is away meanwhile, so that only the new address can answer."""
     one, other = (stack.engine.containers()[name]["Id"] for name in ("monitor-1", "monitor-2"))
     network = f"{os.environ['COMPOSE_PROJECT_NAME']}_replicas"
-    docker("pause", other)
+    docker("kill", other)
     try:
         docker("network", "disconnect", network, one)
         docker(
@@ -55,5 +55,5 @@ def test_a_replica_with_another_address_is_found(stack: Stack) -> None:
         )
         wait.until(lambda: stack.monitor("readyz").is_success, "the new address", HEALTH_SECONDS)
     finally:
-        docker("unpause", other)
+        docker("start", other)
     assert all(stack.monitor("readyz").is_success for _ in range(10))

@@ -86,7 +86,7 @@ def blows(stack: Stack, reader: Reader) -> None:
 def test_nothing_is_lost_or_doubled_whatever_dies(stack: Stack) -> None:
     with ExitStack() as beside:
         readers = [beside.enter_context(Reader(stack)) for _ in range(READERS)]
-        wait.until(lambda: all(reader.events for reader in readers), "the feeds", MORE_SECONDS)
+        wait.until(lambda: all(reader.connected for reader in readers), "the feeds", MORE_SECONDS)
         for _ in range(RUNS):
             stack.trigger("Airflow_Lab2", stack.bearer).raise_for_status()
         blows(stack, readers[0])
