@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from monitor import event_log
+from monitor.event_log import writing
 from monitor.events import Event
 
 _DRAW = text("UPDATE log_state SET last_seq = last_seq + :number RETURNING last_seq - :number")
@@ -27,14 +28,14 @@ def lock(connection: Connection) -> Any:
 def append(
     connection: Connection, batch: Sequence[Event], received_at: datetime, end: Any = None
 ) -> list[int | None]:
-    known = event_log._known(connection, batch)
+    known = writing._known(connection, batch)
     new = list(
         {(event.source, event.id): event for event in batch if (event.source, event.id) not in known}.values()
     )
     with connection.engine.begin() as at_once:
         first = int(at_once.execute(_DRAW, {"number": len(new)}).scalar_one()) + 1
     seqs = {event.id: first + place for place, event in enumerate(new)}
-    event_log._APPEND.rows(connection, [event_log._row(event, seqs[event.id], received_at) for event in new])
+    writing._APPEND.rows(connection, [writing._row(event, seqs[event.id], received_at) for event in new])
     return [seqs.pop(event.id, None) for event in batch]
 
 

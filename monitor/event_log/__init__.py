@@ -1,0 +1,54 @@
+"""The log of events: append once, read after a cursor, forget by age. Only this package names its tables."""
+
+from monitor.event_log.entries import Line, Logged, Page
+from monitor.event_log.filters import FILTERS, Filter, conditions, like_any
+from monitor.event_log.forgetting import PRUNE_BATCH, begin_epoch, mark, prune, seq_by
+from monitor.event_log.place import Cursor, LogState, state
+from monitor.event_log.reading import (
+    IDS_A_QUERY,
+    last_received,
+    lines_after,
+    missing,
+    of_id,
+    of_seqs,
+    read_after,
+    read_before,
+    received,
+    seq_at,
+)
+from monitor.event_log.sight import Visible, readable, seen_body
+from monitor.event_log.writing import append, line_of, lock
+
+__all__ = [
+    "FILTERS",
+    "IDS_A_QUERY",
+    "PRUNE_BATCH",
+    "Cursor",
+    "Filter",
+    "Line",
+    "LogState",
+    "Logged",
+    "Page",
+    "Visible",
+    "append",
+    "begin_epoch",
+    "conditions",
+    "last_received",
+    "like_any",
+    "line_of",
+    "lines_after",
+    "lock",
+    "mark",
+    "missing",
+    "of_id",
+    "of_seqs",
+    "prune",
+    "read_after",
+    "read_before",
+    "readable",
+    "received",
+    "seen_body",
+    "seq_at",
+    "seq_by",
+    "state",
+]

@@ -1,0 +1,52 @@
+"""A place in the log, and how far the log goes."""
+
+import re
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from monitor.database.schema import log_state
+from monitor.errors import CursorError
+
+_CURSOR = re.compile(r"([0-9a-f]{1,32})-(\d{1,18})")
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """A place in one log: everything up to and including seq has been read."""
+
+    epoch: str
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.seq}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Cursor":
+        """Read `epoch-seq`. Raises CursorError."""
+        match = _CURSOR.fullmatch(text.strip())
+        if not match:
+            raise CursorError(f"cursor: {text[:60]!r} is not of the form epoch-seq, such as 1a2b3c4d-42")
+        return cls(match[1], int(match[2]))
+
+
+@dataclass(frozen=True)
+class LogState:
+    epoch: str
+    last_seq: int
+    pruned_seq: int
+
+    def expired(self, cursor: Cursor) -> str | None:
+        """Why one cannot go on from this cursor, or None where one can."""
+        if cursor.epoch != self.epoch:
+            return "the cursor is of another log (epoch)"
+        if cursor.seq < self.pruned_seq:
+            return "the cursor is older than what the log keeps"
+        if cursor.seq > self.last_seq:
+            return "the cursor is ahead of the log"
+        return None
+
+
+def state(connection: Connection) -> LogState:
+    row = connection.execute(select(log_state.c.epoch, log_state.c.last_seq, log_state.c.pruned_seq)).one()
+    return LogState(row.epoch, row.last_seq, row.pruned_seq)

@@ -1,0 +1,137 @@
+"""Read after a cursor, before a place, by id."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, func, select
+
+from monitor.database.schema import events
+from monitor.event_log.entries import LINE, Line, Logged, Page
+from monitor.event_log.filters import Filter, conditions
+from monitor.event_log.place import state
+from monitor.event_log.sight import Visible, readable, seen_body
+from monitor.rules.globs import WILD, matches_any
+
+IDS_A_QUERY = 500  # bound parameters in one statement; SQLite's limit was 999 for long
+_LOGGED = select(events.c.seq, events.c.type, events.c.body, events.c.received_at)
+
+
+def _each_type() -> Select[Any]:
+    """The types that the log has, and a None: from one to the next by the index, however many events."""
+    types = select(func.min(events.c.type).label("type")).cte("types", recursive=True)
+    following = select(func.min(events.c.type)).where(events.c.type > types.c.type).scalar_subquery()
+    types = types.union_all(select(following).where(types.c.type.is_not(None)))
+    return select(types.c.type)
+
+
+_TYPES = _each_type()
+
+
+def read_after(
+    connection: Connection, after: int, limit: int, wanted: Filter | None = None, visible: Visible = None
+) -> Page:
+    """The next events after a seq, oldest first."""
+    last = state(connection).last_seq
+    # On PostgreSQL each statement sees what is committed by then: none may look beyond what all of them see.
+    between = (events.c.seq > after, events.c.seq <= last)
+    found = _read(connection, wanted or Filter(), visible, between, limit)
+    return Page(found, found[-1].seq if len(found) == limit else max(last, after))
+
+
+def lines_after(connection: Connection, after: int, limit: int) -> list[Line]:
+    """The next events after a seq, oldest first, for whoever they may concern."""
+    query = select(*LINE).where(events.c.seq > after).order_by(events.c.seq).limit(limit)
+    return [Line(*row) for row in connection.execute(query)]
+
+
+def read_before(
+    connection: Connection, before: int | None, limit: int, wanted: Filter, visible: Visible = None
+) -> list[Logged]:
+    """The latest events before a seq (None: from the end), newest first: what pages show."""
+    upto = state(connection).last_seq if before is None else before - 1
+    return _read(connection, wanted, visible, (events.c.seq <= upto,), limit, newest_first=True)
+
+
+def _read(
+    connection: Connection,
+    wanted: Filter,
+    visible: Visible,
+    between: Sequence[ColumnElement[bool]],
+    limit: int,
+    newest_first: bool = False,
+) -> list[Logged]:
+    """In the order of seq, either way. One query a type, where several are asked for: each reads the first
+    entries of an index, while for all of them together a database may sort half of the log."""
+    order = events.c.seq.desc() if newest_first else events.c.seq
+    found: list[Logged] = []
+    for one in _by_type(connection, wanted):
+        query = _LOGGED.where(*between, *conditions(connection, one, visible)).order_by(order).limit(limit)
+        found += [_seen(Logged(*row), visible) for row in connection.execute(query)]
+    return sorted(found, key=lambda event: event.seq, reverse=newest_first)[:limit]
+
+
+def _by_type(connection: Connection, wanted: Filter) -> Iterable[Filter]:
+    """The filter; where it may take several types, one for each of them that the log has."""
+    given = dict(wanted.globs)
+    globs = given.get("type", ())
+    if not globs or (len(globs) == 1 and WILD.isdisjoint(globs[0])):
+        return [wanted]
+    types = [kind for (kind,) in connection.execute(_TYPES) if kind is not None and matches_any(globs, kind)]
+    return [Filter.of(**{**given, "type": (kind,)}) for kind in types]
+
+
+def of_id(connection: Connection, event_id: str) -> list[Logged]:
+    """The events of this id: one for each Airflow, mostly one."""
+    query = _LOGGED.where(events.c.id == event_id).order_by(events.c.seq)
+    return [Logged(*row) for row in connection.execute(query)]
+
+
+def of_seqs(connection: Connection, seqs: Iterable[int], visible: Visible = None) -> list[Logged]:
+    """These events, as far as they are kept and the reader may see them, oldest first."""
+    wanted, found = sorted(seqs), []
+    columns = _LOGGED.where(*readable(events.c.deployment, events.c.dag_id, visible))
+    for start in range(0, len(wanted), IDS_A_QUERY):
+        query = columns.where(events.c.seq.in_(wanted[start : start + IDS_A_QUERY])).order_by(events.c.seq)
+        found += [_seen(Logged(*row), visible) for row in connection.execute(query)]
+    return found
+
+
+def _seen(event: Logged, visible: Visible) -> Logged:
+    body = seen_body(event.type, event.body, visible)
+    return event if body is event.body else replace(event, body=body)
+
+
+def missing(connection: Connection, source: str, ids: Iterable[str]) -> set[str]:
+    """Which of these ids the log lacks: the reconciler's question."""
+    wanted = list(set(ids))
+    lacking = set(wanted)
+    for start in range(0, len(wanted), IDS_A_QUERY):
+        some = wanted[start : start + IDS_A_QUERY]
+        query = select(events.c.id).where(events.c.source == source, events.c.id.in_(some))
+        lacking.difference_update(connection.execute(query).scalars())
+    return lacking
+
+
+def received(connection: Connection, seqs: Iterable[int]) -> dict[int, datetime]:
+    """When each of these events was logged; those that are forgotten are left out."""
+    wanted, found = list(seqs), {}
+    for start in range(0, len(wanted), IDS_A_QUERY):
+        some = wanted[start : start + IDS_A_QUERY]
+        query = select(events.c.seq, events.c.received_at).where(events.c.seq.in_(some))
+        found.update({row.seq: row.received_at for row in connection.execute(query)})
+    return found
+
+
+def seq_at(connection: Connection, moment: datetime) -> int:
+    """The seq of the last event received before a moment: where `?since=` begins."""
+    query = select(func.max(events.c.seq)).where(events.c.received_at < moment)
+    seq = connection.execute(query).scalar_one_or_none()
+    return seq if seq is not None else state(connection).pruned_seq
+
+
+def last_received(connection: Connection) -> datetime | None:
+    """When the last event was logged; None where the log keeps none."""
+    query = select(events.c.received_at).order_by(events.c.seq.desc()).limit(1)
+    return connection.execute(query).scalar_one_or_none()
