@@ -1,4 +1,4 @@
-"""Hooks of the site's build (mkdocs.yml): pages that are still to come, and links that leave the site."""
+"""Hooks of the site's build (mkdocs.yml): what a page loads, and links that leave the site."""
 
 import logging
 import re
@@ -6,32 +6,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-AWAITED = {
-    "compose.md": "Docker compose",
-    "kubernetes.md": "Kubernetes",
-    "metrics.md": "Metrics",
-    "operations.md": "Operations",
-    "postgresql.md": "PostgreSQL",
-    "slo.md": "Service levels",
-}
-"""Pages that the navigation names and that may not be there yet: each that is not stands empty."""
-
 LINK = re.compile(r'\b(?:href|src)="((?:https?:)?//[^"]*)"')
 LOADED = re.compile(r'<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)="(?:https?:)?//')
 EXAMPLES = re.compile(r"\bexample\.(?:com|org)$|^(?:localhost|127\.0\.0\.1)$")
 
 # Strict mode counts what the builder's own logger warns of.
 logger = logging.getLogger("properdocs.hooks.site")
-
-
-def on_files(files: Any, config: Any) -> Any:
-    """Hand in the pages that are awaited."""
-    from properdocs.structure.files import File  # type: ignore[import-not-found]
-
-    for name, title in AWAITED.items():
-        if files.get_file_from_path(name) is None:
-            files.append(File.generated(config, name, content=f"# {title}\n\nThis page is still to come.\n"))
-    return files
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:
