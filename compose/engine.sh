@@ -39,7 +39,7 @@ profiles() { setting COMPOSE_PROFILES | tr ',' ' '; }
 has_profile() { [[ " $(profiles) " = *" $1 "* ]]; }
 
 build_labels() { # what the images' labels say of them; the date is the commit's, so that layers are kept
-  VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/pyproject.toml" | head -1)
+  VERSION=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' "$ROOT/monitor/__init__.py")
   REVISION=$(git -C "$ROOT" rev-parse HEAD 2>/dev/null || true)
   CREATED=$(git -C "$ROOT" log -1 --format=%cI 2>/dev/null || true)
   export VERSION REVISION CREATED
