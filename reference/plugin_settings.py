@@ -19,6 +19,11 @@ as the monitor has them.
 MEANINGS = {
     "monitor_url": ("–", "Where the monitor is. Not set: the plugin does nothing"),
     "ingest_secret": ("–", "`whsec_…`; several, separated by spaces, while one is being replaced"),
+    "ingest_secret_file": (
+        "–",
+        "Instead of it: a file that holds it, as Docker's and Kubernetes' secrets are; absolute, or below "
+        "`AIRFLOW_HOME`",
+    ),
     "deployment": ("`local`", "This Airflow's name in events: 1 to 100 of letters, digits, `.`, `_`, `-`"),
     "spool_dir": (
         "`windsock-spool` in `AIRFLOW_HOME`",
@@ -26,6 +31,7 @@ MEANINGS = {
     ),
     "include": ("all", "Globs of the dag_ids that are reported, separated by commas"),
     "exclude": ("none", "Globs of the dag_ids that are not"),
+    "traces": ("`off`", "`on`: each event says which trace it belongs to (`traceparent`)"),
     "spool_max_events": (
         "50000",
         "Beyond it events are refused, counted, and filled in by the reconciler; 1 to 10000000",

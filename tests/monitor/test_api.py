@@ -111,7 +111,8 @@ def test_problems_name_what_is_wrong(monitor: Served, path: str, status: int, wo
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
-    assert set(problem) - {"errors"} == {"type", "title", "status", "detail"}
+    assert set(problem) - {"errors"} == {"type", "title", "status", "detail", "request_id"}
+    assert problem["request_id"] == answer.headers["x-request-id"]
     assert ("errors" in problem) == (status == 422)
     assert problem["status"] == status
     assert words in problem["detail"]
