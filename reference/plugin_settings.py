@@ -21,8 +21,7 @@ MEANINGS = {
     "ingest_secret": ("–", "`whsec_…`; several, separated by spaces, while one is being replaced"),
     "ingest_secret_file": (
         "–",
-        "Instead of it: a file that holds it, as Docker's and Kubernetes' secrets are; absolute, or below "
-        "`AIRFLOW_HOME`",
+        "Instead of it: a file that holds it, as Docker's secrets are; absolute, or below `AIRFLOW_HOME`",
     ),
     "deployment": ("`local`", "This Airflow's name in events: 1 to 100 of letters, digits, `.`, `_`, `-`"),
     "spool_dir": (
