@@ -20,6 +20,7 @@ from monitor.database.engine import APPLICATION
 from monitor.database.migrate import migrate
 from monitor.delivery import Deliverer, Desk
 from monitor.delivery.budget import Budget
+from monitor.ending import end
 from monitor.feed import Feeds
 from monitor.gauges import look_up
 from monitor.ingest import Ingest, Wakes
@@ -78,9 +79,7 @@ def create_app(
         try:
             yield
         finally:
-            for task in reversed(tasks):
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(reversed(tasks))
             await asyncio.gather(*(api.close() for api in parts.airflows))
             await asyncio.to_thread(services.traces.close)
             services.database.close()

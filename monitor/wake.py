@@ -25,8 +25,11 @@ class Wake:
         """Return True once the count has risen above `seen`, or False after `timeout` seconds."""
         if self._count != seen:
             return True
+        # Not asyncio.wait_for: until Python 3.12 it loses a cancellation that comes together with the waking,
+        # and the loop that was told to end would go on for ever.
+        waking = asyncio.ensure_future(self._event.wait())
         try:
-            await asyncio.wait_for(self._event.wait(), timeout)
-        except (TimeoutError, asyncio.TimeoutError):  # two classes until Python 3.11
-            return False
-        return True
+            woken, _ = await asyncio.wait({waking}, timeout=timeout)
+        finally:
+            waking.cancel()
+        return bool(woken)

@@ -17,6 +17,7 @@ import typer
 from monitor.airflow_api import AirflowApi
 from monitor.cli.command import cli, fail, settings_or_exit
 from monitor.clock import utc_now
+from monitor.ending import end
 from monitor.errors import WindsockError
 from monitor.events import stamp
 from monitor.rules.durations import duration
@@ -24,6 +25,7 @@ from monitor.settings import Settings
 from monitor.tail import OutputGone, Wanted, show
 from monitor.tail.show import Output
 
+INTERRUPT_SECONDS = 0.5  # until an interrupt that was lost on the way is said again
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 EVER = "1970-01-01T00:00:00Z"  # where to begin without --follow and a beginning: with the whole log
 GLOBS = "Globs; any of several."
@@ -112,7 +114,12 @@ async def _tail(wanted: Wanted, settings: Settings | None) -> None:
     """This machine's monitor is read as its own user; another address is shown no token but the one given."""
     if settings and settings.auth == "airflow" and not wanted.token:
         wanted = replace(wanted, token=await _own_token(settings))
-    await show(wanted, Output(), Output(stderr=True))
+    showing = asyncio.ensure_future(show(wanted, Output(), Output(stderr=True)))
+    try:
+        await asyncio.wait({showing})
+    finally:
+        await end([showing], again=INTERRUPT_SECONDS)
+    await showing
 
 
 async def _own_token(settings: Settings) -> str:
