@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-AGAIN_SECONDS = 5.0  # more than a task needs to tidy up
+AGAIN_SECONDS = 10.0  # twice what any task takes to tidy up (a mail under way, a turn given back)
 
 
 async def end(tasks: Iterable["asyncio.Task[Any]"], again: float = AGAIN_SECONDS) -> None:

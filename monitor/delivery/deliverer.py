@@ -59,7 +59,10 @@ class Deliverer:
         work = [*(line.run() for line in self._lines.values()), self._count()]
         tasks = [asyncio.ensure_future(one) for one in work]
         try:
-            await asyncio.gather(*tasks)
+            # Not gather: it hands a cancellation on, and each would be told twice, then in its tidying up.
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
         finally:
             for task in tasks:
                 task.cancel()
