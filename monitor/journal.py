@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from monitor.clock import Clock
+from monitor.durable import sync
 
 What = Literal["handed", "sent", "not taken"]
 HANDED: What = "handed"
@@ -110,7 +111,7 @@ class Journal:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._delete_old()
             file.touch(OWNERS_ALONE)
-            _sync_folder(self._folder)
+            sync(self._folder)
             self._day = day
         return file
 
@@ -129,14 +130,6 @@ def _end(together: Sequence[tuple[Line, "asyncio.Future[None] | None"]], error: 
             done.set_result(None)
         else:
             done.set_exception(error)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ random id that the cookie holds only a hash is kept, and what belongs to it is s
 that takes two things, neither of which is in the database: that id and the session secret (HKDF, RFC 5869).
 """
 
-import hashlib
 import json
 import os
 import secrets
@@ -21,7 +20,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import Connection, delete, func, insert, select
 
 from monitor.database.schema import sessions as table
-from monitor.tokens import owner_of
+from monitor.tokens import hash_of, owner_of
 
 SESSION_SECONDS = 12 * 3600  # a working day; Airflow's own token lives 24 hours
 MAX_SESSIONS = 10_000  # the oldest gives way: the table stays bounded whoever signs in
@@ -81,10 +80,6 @@ def end_all(connection: Connection, owner: str | None = None) -> int:
 def forget(connection: Connection, now: datetime) -> int:
     """Those that have expired; answers how many. There are never more than MAX_SESSIONS."""
     return connection.execute(delete(table).where(table.c.expires_at <= now)).rowcount
-
-
-def hash_of(session_id: str) -> str:
-    return hashlib.sha256(session_id.encode()).hexdigest()
 
 
 def _sealed(session: Session, secret: str) -> bytes:

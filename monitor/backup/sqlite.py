@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from monitor.backup.errors import BackupError
+from monitor.durable import sync
 
 OWNERS_ALONE = 0o600
 LOCK_SECONDS = 2.0  # is waited for whoever is just closing the database
@@ -36,9 +37,9 @@ def take(database: Path, file: Path) -> int:
             source.backup(target)
             target.execute("PRAGMA journal_mode=DELETE")  # the backup is one file
             check(target, part)
-        _sync(part)
+        sync(part)
         part.rename(file)
-        _sync(file.parent)
+        sync(file.parent)
     except (OSError, sqlite3.Error) as error:
         part.unlink(missing_ok=True)
         raise BackupError(f"{file}: the backup cannot be written: {error}") from None
@@ -77,7 +78,7 @@ def put_in_place(file: Path, database: Path, now: datetime) -> Path | None:
     try:
         with closing(_open(file)) as connection:
             connection.execute("PRAGMA journal_mode=DELETE")
-        _sync(file)
+        sync(file)
         if database.exists():
             with alone(database):
                 kept = database.with_name(f"{database.name}.before-{now:%Y%m%dT%H%M%SZ}")
@@ -85,7 +86,7 @@ def put_in_place(file: Path, database: Path, now: datetime) -> Path | None:
         for end in COMPANIONS:
             database.with_name(database.name + end).unlink(missing_ok=True)
         file.rename(database)
-        _sync(database.parent)
+        sync(database.parent)
     except (OSError, sqlite3.Error) as error:
         raise BackupError(f"{database}: cannot be replaced: {error}") from None
     return kept
@@ -120,11 +121,3 @@ def _open(file: Path) -> sqlite3.Connection:
 
 def _read_only(file: Path) -> str:
     return f"{file.absolute().as_uri()}?mode=ro"
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

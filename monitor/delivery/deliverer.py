@@ -16,6 +16,7 @@ from monitor.delivery.line import Line
 from monitor.delivery.news import Log, News
 from monitor.delivery.office import Office
 from monitor.delivery.retry import Jitter
+from monitor.ending import first_of
 from monitor.journal import Journal
 from monitor.metrics import Metrics
 from monitor.rules import Channel
@@ -56,17 +57,7 @@ class Deliverer:
 
     async def run(self) -> None:
         """Deliver until cancelled."""
-        work = [*(line.run() for line in self._lines.values()), self._count()]
-        tasks = [asyncio.ensure_future(one) for one in work]
-        try:
-            # Not gather: it hands a cancellation on, and each would be told twice, then in its tidying up.
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-            for task in done:
-                task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await first_of(*(line.run() for line in self._lines.values()), self._count())
 
     async def work(self) -> bool:
         """Deliver what is due; False: nothing was."""

@@ -17,6 +17,7 @@ from monitor.channels import Sender
 from monitor.delivery.errand import Errand
 from monitor.delivery.office import Office
 from monitor.delivery.pauses import Pauses
+from monitor.ending import end
 from monitor.outbox import Delivery, LeaseLost
 from monitor.rules import Channel
 
@@ -59,8 +60,7 @@ class Line:
                     await self._office.wake.wait(seen, await self._pause())
         finally:
             await self._stop()
-            renewing.cancel()
-            await asyncio.gather(renewing, return_exceptions=True)
+            await end([renewing])
 
     async def work(self) -> bool:
         """Take up what a dead monitor left, and deliver what is due; False: nothing was."""
@@ -146,7 +146,5 @@ class Line:
         errands = list(self._under_way)
         if errands:
             await asyncio.wait(errands, timeout=STOP_SECONDS)
-        for errand in errands:
-            errand.cancel()
-        await asyncio.gather(*errands, return_exceptions=True)
+        await end(errands)
         await self._sender.close()

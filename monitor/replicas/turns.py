@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from monitor.database import Database
 from monitor.database.engine import APPLICATION
+from monitor.ending import end, first_of
 from monitor.metrics import Metrics
 from monitor.replicas.link import Link, ask, rest
 
@@ -135,8 +136,7 @@ class SharedTurns:
         """At a clean stop: the work, which is told to end too, ends before another begins with it."""
         busy = [asyncio.create_task(turn.idle.wait()) for turn in self._turns.values()]
         await asyncio.wait(busy, timeout=STAND_DOWN_SECONDS)
-        for task in busy:
-            task.cancel()
+        await end(busy)
 
     def _give_up(self) -> None:
         for work, turn in self._turns.items():
@@ -178,16 +178,12 @@ def by_turns(turns: Turns, name: str, work: Work, pause: float = AGAIN_SECONDS) 
 
 async def _until(work: Work, lost: Awaitable[None]) -> None:
     """Raises what the work raises; RuntimeError where it ends by itself."""
-    working, losing = asyncio.ensure_future(work()), asyncio.ensure_future(lost)
-    try:
-        await asyncio.wait({working, losing}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            await working
-            raise RuntimeError("it ended by itself")
-    finally:
-        for task in (working, losing):
-            task.cancel()
-        await asyncio.gather(working, losing, return_exceptions=True)
+
+    async def working() -> None:
+        await work()
+        raise RuntimeError("it ended by itself")
+
+    await first_of(working(), lost)
 
 
 def key(work: str) -> int:

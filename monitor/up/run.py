@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 from time import monotonic
 
+from monitor.ending import first_of
 from monitor.errors import AirflowError, WindsockError
 from monitor.up import report, story
 from monitor.up.airflow_client import AirflowClient, Run, SignIn, open_client
@@ -14,7 +15,7 @@ from monitor.up.home import ADMIN, Home, open_home
 from monitor.up.processes import Processes
 from monitor.up.screen import Screen
 from monitor.up.setup import Options, Setup, prepare
-from monitor.up.stage import Stage, first_of
+from monitor.up.stage import Stage
 from monitor.up.start import start_all
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

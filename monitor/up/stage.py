@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import httpx
 
@@ -43,16 +43,3 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
             if await condition():
                 return
         await asyncio.sleep(POLL_SECONDS)
-
-
-async def first_of(*works: Awaitable[Any]) -> None:
-    """Do them side by side until one ends, then cut the others off; its error is raised."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in done:
-        task.result()

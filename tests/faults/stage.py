@@ -4,9 +4,7 @@ PostgreSQL, because SIGKILL under SQLite makes "database is locked" the subject.
 """
 
 import shutil
-from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 
 import psycopg
 from psycopg.sql import SQL, Identifier
@@ -18,6 +16,7 @@ from tests.faults.schedule import Replies, cuts
 from tests.monitor_process import MonitorProcess, airflow_env
 from tests.postgres_server import PostgresServer
 from tests.smtp_server import SmtpServer
+from tests.staged import Staged
 
 HERE = Path(__file__).parent
 PLUGINS = HERE.parent.parent / "plugins"
@@ -46,7 +45,7 @@ AIRFLOW = {
 }
 
 
-class Stage:
+class Stage(Staged):
     """`with Stage(folder, seed) as stage: …`: everything runs and is healthy; at the end all is gone."""
 
     def __init__(self, folder: Path, seed: int, on_postgres: bool = False) -> None:
@@ -61,21 +60,7 @@ class Stage:
         self.to_monitor = FaultyProxy(self.monitor.port, cuts(seed, "plugin to monitor"))
         self._seed = seed
         self._on_postgres = on_postgres
-        self._ends = ExitStack()
-
-    def __enter__(self) -> "Stage":
-        try:
-            self._start()
-        except BaseException:
-            self._ends.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._keep_logs()
-        self._ends.close()
+        super().__init__()
 
     def _start(self) -> None:
         postgres = PostgresServer().start()
@@ -100,6 +85,7 @@ class Stage:
         self.monitor.env["WINDSOCK_DATABASE_URL"] = self.database
         self._ends.callback(self.monitor.stop)
         self.monitor.start()
+        self._ends.callback(self._keep_logs)  # the first to be undone, while there still are logs
 
     def heal(self) -> None:
         """From now on the network and the mail server do what they should."""

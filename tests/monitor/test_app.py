@@ -7,7 +7,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from monitor.app import Work, start_background
+from monitor.app import start_background
+from monitor.assembly import Work
 from monitor.database import Database, metadata
 from monitor.database.migrate import migrate, versions
 from monitor.errors import SettingsError

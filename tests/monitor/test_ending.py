@@ -44,3 +44,21 @@ def test_a_wait_that_is_cancelled_as_it_is_woken_ends() -> None:
             await waiting
 
     asyncio.run(at_once())
+
+
+def test_they_are_told_in_order() -> None:
+    told: list[int] = []
+
+    async def one(number: int) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            told.append(number)
+
+    async def all_of_it() -> None:
+        tasks = [asyncio.ensure_future(one(number)) for number in range(50)]
+        await asyncio.sleep(0)  # so that they wait
+        await end(reversed(tasks))
+
+    asyncio.run(all_of_it())
+    assert told == list(reversed(range(50)))

@@ -19,6 +19,7 @@ from monitor.database.schema import sessions as table
 from monitor.failed_attempts import FAILURES, WINDOW_SECONDS
 from monitor.sessions import SESSION_SECONDS
 from monitor.settings import Settings
+from monitor.tokens import hash_of
 from monitor.web.sessions import LOOKUP_SECONDS
 from tests import wait
 from tests.monitor.conftest import NOW, FakeClock
@@ -123,7 +124,7 @@ def test_the_database_alone_gives_no_session_away(database: Database) -> None:
 
     assert found(session.id, SECRET) == found(session.id, "another one", SECRET) == session
     assert found(session.id, "another one") is None
-    assert found(sessions.hash_of(session.id), SECRET) is None
+    assert found(hash_of(session.id), SECRET) is None
     longer = NOW + timedelta(seconds=2 * SESSION_SECONDS)
     database.write_now(lambda c: c.execute(update(table).values(expires_at=longer)))
     assert found(session.id, SECRET) is None  # its end cannot be put off

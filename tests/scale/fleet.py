@@ -1,9 +1,7 @@
 """Monitors on one PostgreSQL, each a process of its own, and what all of them hold."""
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -12,9 +10,10 @@ from sqlalchemy import NullPool, create_engine
 from monitor import event_log
 from tests.monitor_process import MonitorProcess
 from tests.postgres_server import PostgresServer
+from tests.staged import Staged
 
 
-class Fleet:
+class Fleet(Staged):
     """`with Fleet(folder, 4) as fleet: …`: everything runs and is ready; at the end all is gone."""
 
     def __init__(
@@ -29,21 +28,8 @@ class Fleet:
         self.folder = folder
         self._number = number
         self._env = env or {}
-        self._ends = ExitStack()
+        super().__init__()
         self.monitors: list[MonitorProcess] = []
-
-    def __enter__(self) -> "Fleet":
-        try:
-            self._start()
-        except BaseException:
-            self._ends.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ends.close()
 
     def _start(self) -> None:
         self.postgres = self._given or PostgresServer().start()

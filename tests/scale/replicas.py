@@ -5,7 +5,6 @@ the sink's mails against the ledger, and the same accounts as in writers.py.
 import os
 import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -26,10 +25,9 @@ from tests.faults import ledger
 from tests.faults.mails import compare
 from tests.faults.stage import RECIPIENTS
 from tests.scale.books import books
-from tests.scale.clients import Clients
 from tests.scale.fleet import Fleet, sender_of
-from tests.scale.tails import Restless, caught_up, three_of
 from tests.scale.told import EVENTS_A_RUN, told
+from tests.scale.traffic import traffic
 from tests.scale.verdict import Outcome, wrong
 from tests.smtp_server import Received, SmtpServer
 
@@ -71,32 +69,23 @@ def replicas(folder: Path, failures: int, seed: int, patient: bool = True) -> Ou
         fleet = ends.enter_context(Fleet(folder, MONITORS, env))
         killer.pids = {sender_of(place): one.process_id for place, one in enumerate(fleet.monitors)}
         sent = told(failures * EVENTS_A_RUN, seed, utc_now(), failing=1.0)
-        tails = three_of(fleet)
-        for tail in tails:
-            ends.callback(tail.close)
-        restless = Restless(tails[-1], fleet.urls, seed)
-        ends.callback(restless.stop)
-        began = time.monotonic()
-        clients = Clients(fleet.urls, fleet.secret, sent.batches, CLIENTS, seed)
-        ends.callback(clients.stop)
+        going = ends.enter_context(traffic(fleet, sent, CLIENTS, seed))
         killed_at = _killed(fleet, killer)
         wait.until(lambda: len(smtp.mails) >= number * RESTARTED_AT, "half of the mails", SETTLE_SECONDS)
         fleet.postgres.go_down()
         fleet.postgres.come_up()
-        clients.done()
+        going.clients.done()
         _settled(fleet, killed_at, patient)
-        took = time.monotonic() - began
-        restless.stop()
-        caught_up(tails, fleet.log_state().last_seq)
+        took = going.ended()
         mails = compare(sent.failures, ledger.read(fleet.database), smtp.mails)
         summary = (
             f"{MONITORS} monitors, {len(sent.ids):,} events, {mails.expected:,} mails in {took:.0f} s; "
             f"{killer.killed} killed while it sent, PostgreSQL restarted; accepted {mails.accepted:,}, "
             f"lost {len(mails.lost)}, doubled {len(list(_doubled(smtp.mails)))}, "
             f"uncertain {dict(mails.uncertain)}; "
-            f"{restless.moves} times a feed went on elsewhere; {dict(clients.counts)}"
+            f"{going.restless.moves} times a feed went on elsewhere; {dict(going.clients.counts)}"
         )
-        found = wrong(books(fleet, sent, counted=False), tails)
+        found = wrong(books(fleet, sent, counted=False), going.tails)
         return Outcome([*found, *mails.lost, *mails.false, *_doubled(smtp.mails)], summary)
 
 

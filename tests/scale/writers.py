@@ -5,7 +5,6 @@ its transaction, and readers on several monitors. All of them have to tell the s
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,10 +12,9 @@ from pathlib import Path
 from monitor.clock import utc_now
 from tests.monitor_process import REPOSITORY
 from tests.scale.books import books
-from tests.scale.clients import Clients
 from tests.scale.fleet import Fleet
-from tests.scale.tails import Restless, caught_up, three_of
 from tests.scale.told import told
+from tests.scale.traffic import traffic
 from tests.scale.verdict import Outcome, wrong
 
 MONITORS = 4
@@ -32,26 +30,17 @@ def writers(folder: Path, number: int, seed: int, serialised: bool = True) -> Ou
     path = str(REPOSITORY) if serialised else f"{UNSERIALISED}:{REPOSITORY}"
     with Fleet(folder, MONITORS, {"PYTHONPATH": path}) as fleet, ExitStack() as ends:
         sent = told(number, seed, utc_now())
-        tails = three_of(fleet)
-        for tail in tails:
-            ends.callback(tail.close)
-        restless = Restless(tails[-1], fleet.urls, seed)
-        ends.callback(restless.stop)
-        began = time.monotonic()
-        clients = Clients(fleet.urls, fleet.secret, sent.batches, CLIENTS, seed)
-        ends.callback(clients.stop)
+        going = ends.enter_context(traffic(fleet, sent, CLIENTS, seed))
         with _slow_writer(fleet, path) as slow:
-            clients.done()
+            going.clients.done()
             held = slow.communicate(timeout=SLOW_GIVE_UP_SECONDS)[0].split()
-        took = time.monotonic() - began
-        restless.stop()
-        caught_up(tails, fleet.log_state().last_seq)
+        took = going.ended()
         found = books(fleet, sent, held)
         summary = (
             f"{len(found.log):,} events in {took:.0f} s by {CLIENTS} clients to {MONITORS} monitors; "
-            f"{restless.moves} times a feed went on elsewhere; {dict(clients.counts)}"
+            f"{going.restless.moves} times a feed went on elsewhere; {dict(going.clients.counts)}"
         )
-        return Outcome(wrong(found, tails), summary)
+        return Outcome(wrong(found, going.tails), summary)
 
 
 @contextmanager
