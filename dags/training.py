@@ -124,7 +124,7 @@ with DAG(
     schedule=None,
     start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
     catchup=False,
-    max_active_runs=2,  # runs share nothing, and each holds the rows in memory
+    max_active_runs=settings.training_runs(os.environ),
     default_args={"owner": OWNER, "retries": 0, "execution_timeout": TASK_LIMIT},
     tags=["windsock", "training"],
 ):

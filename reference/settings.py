@@ -32,7 +32,8 @@ VARIABLE = re.compile(r"\b(WINDSOCK|AIRFLOW|NOTIFICATION|OTEL)_[A-Z0-9_]+(=\w+)?
 DAGS = """## The DAGs of this repository
 
 They read `WINDSOCK_MODELS_DIR` (default `models` in `AIRFLOW_HOME`), `WINDSOCK_TRAINING_CSV` (default: the
-file beside them) and `NOTIFICATION_EMAIL_TO`, from the environment of Airflow's processes.
+file beside them), `WINDSOCK_TRAINING_RUNS` (how many training runs go on at once; default 2) and
+`NOTIFICATION_EMAIL_TO`, from the environment of Airflow's processes.
 """
 BOUNDS = {"gt": "above {}", "ge": "{} or more", "lt": "below {}", "le": "at most {}"}
 

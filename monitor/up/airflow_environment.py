@@ -13,7 +13,7 @@ from monitor.up.ports import LOOPBACK
 
 PASSED_ON = re.compile(
     r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE"
-    r"|WINDSOCK_TRAINING_CSV"  # another file, or a broken one, to see what a failure looks like
+    r"|WINDSOCK_TRAINING_(CSV|RUNS)"  # another file, or a broken one, to see what a failure looks like
     r"|(https?|all|no)_proxy|(HTTPS?|ALL|NO)_PROXY"
 )
 """All that children get of the user's environment. The user's own AIRFLOW__* would make another Airflow."""

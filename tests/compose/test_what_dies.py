@@ -17,11 +17,12 @@ from tests.compose.reader import Reader
 from tests.compose.stack import Stack
 
 RUNS = int(os.environ.get("WINDSOCK_CHAOS_RUNS", "3"))
+IN_FLIGHT = min(RUNS, int(os.environ.get("WINDSOCK_TRAINING_RUNS", "2")))
 CUT_SECONDS = float(os.environ.get("WINDSOCK_CHAOS_CUT_SECONDS", "20"))
 AWAY_SECONDS = float(os.environ.get("WINDSOCK_CHAOS_AWAY_SECONDS", "8"))  # before what was killed is back
 READERS = 3
 MORE_SECONDS = 180.0  # for the log to grow: a task or a comparison with Airflow is due before
-RUNS_SECONDS = 300.0 + 60.0 * RUNS  # two at a time; a dead worker's task holds its run for a minute or two
+RUNS_SECONDS = 300.0 + 60.0 * RUNS  # a dead worker's task holds its run for a minute or two
 SETTLE_SECONDS = 240.0  # comparisons with Airflow, leases, retries, mails' grouping
 
 pytestmark = pytest.mark.skipif(
@@ -68,6 +69,10 @@ def ended(stack: Stack) -> bool:
     return all(state in ("success", "failed") for _, state in stack.runs_by_id().values())
 
 
+def running(stack: Stack) -> int:
+    return [state for _, state in stack.runs_by_id().values()].count("running")
+
+
 def blows(stack: Stack, reader: Reader) -> None:
     """One after the other; between them the feed goes on."""
     for service in ("monitor-1", "load-balancer"):
@@ -89,6 +94,7 @@ def test_nothing_is_lost_or_doubled_whatever_dies(stack: Stack) -> None:
         wait.until(lambda: all(reader.connected for reader in readers), "the feeds", MORE_SECONDS)
         for _ in range(RUNS):
             stack.trigger("Airflow_Lab2", stack.bearer).raise_for_status()
+        wait.until(lambda: running(stack) >= IN_FLIGHT, f"{IN_FLIGHT} runs in flight", MORE_SECONDS)
         blows(stack, readers[0])
         wait.until(lambda: ended(stack), "the runs' ends", RUNS_SECONDS)
         for amiss in (

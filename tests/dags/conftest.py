@@ -40,7 +40,12 @@ os.environ |= {
     "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",  # Airflow queues no asset event for a paused DAG
     "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
 }
-for name in ("WINDSOCK_MODELS_DIR", "WINDSOCK_TRAINING_CSV", "NOTIFICATION_EMAIL_TO"):
+for name in (
+    "WINDSOCK_MODELS_DIR",
+    "WINDSOCK_TRAINING_CSV",
+    "WINDSOCK_TRAINING_RUNS",
+    "NOTIFICATION_EMAIL_TO",
+):
     os.environ.pop(name, None)
 
 # Airflow's own: its ignore files, the in-process execution API that `dag.test()` talks to, and the pipe that

@@ -27,6 +27,17 @@ def test_training_csv() -> None:
     assert settings.BUNDLED_CSV.is_file()
 
 
+def test_training_runs() -> None:
+    assert settings.training_runs({"WINDSOCK_TRAINING_RUNS": "20"}) == 20
+    assert settings.training_runs({"WINDSOCK_TRAINING_RUNS": ""}) == 2
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5"])
+def test_training_runs_that_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match=rf"WINDSOCK_TRAINING_RUNS is '{text}'; .*1 or more"):
+        settings.training_runs({"WINDSOCK_TRAINING_RUNS": text})
+
+
 def test_notification_email_to() -> None:
     assert settings.notification_email_to({"NOTIFICATION_EMAIL_TO": "a@b.org"}) == "a@b.org"
     assert settings.notification_email_to({"NOTIFICATION_EMAIL_TO": ""}) == "airflow@example.com"
