@@ -199,7 +199,7 @@ test-docs: $(DEV_ENV)/.made $(RELEASE_ENV)/.made ## docs/existing-airflow.md, ev
 	WINDSOCK_TEST_AIRFLOW_ENV=$(FRESH_AIRFLOW_ENV) $(DEV_ENV)/bin/python -m pytest tests/docs/test_existing_airflow.py
 
 .PHONY: test-replicas
-test-replicas: $(DEV_ENV)/.made ## several monitors on one PostgreSQL: killed under a mail, cut off from the network (2.5 minutes)
+test-replicas: $(DEV_ENV)/.made ## several monitors on one PostgreSQL: killed under a mail, cut off, the database failing over (5 minutes)
 	tests/debian-packages
 	$(DEV_ENV)/bin/python -m pytest -s tests/replicas
 
