@@ -165,7 +165,7 @@ test-airflow-side: $(AIRFLOW_TEST_ENV)/.made
 test-monitor-side: $(DEV_ENV)/.made tests/npm/node_modules/.made
 	$(DEV_ENV)/bin/python -m pytest $(UNHUNG) --numprocesses=2 --dist=loadfile tests/monitor tests/identity tests/up \
 	  tests/chart tests/observability tests/versions tests/release \
-	  tests/docs/test_reference.py tests/docs/test_threat_model.py
+	  tests/docs/test_names.py tests/docs/test_reference.py tests/docs/test_threat_model.py
 
 test-together: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made tests/npm/node_modules/.made
 	$(DEV_ENV)/bin/python -m pytest tests/browser tests/feed tests/scale tests/e2e tests/scenarios tests/faults
