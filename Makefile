@@ -193,10 +193,11 @@ test-restore: $(DEV_ENV)/.made ## backup, loss and restore with hundreds of mail
 # An Airflow as a user has it: made anew each time, with pip in it, and nothing of this project's.
 FRESH_AIRFLOW_ENV := $(ENVS)/fresh-airflow
 .PHONY: test-docs
-test-docs: $(DEV_ENV)/.made $(RELEASE_ENV)/.made ## every command of docs/existing-airflow.md, on a fresh Airflow, and of docs/operations.md
+test-docs: $(DEV_ENV)/.made $(RELEASE_ENV)/.made ## what docs/existing-airflow.md, operations.md and logs-and-traces.md say to do, done, on a fresh Airflow
 	$(call sync,$(FRESH_AIRFLOW_ENV),requirements/airflow-$(AIRFLOW_VERSION).txt,installing a fresh Airflow $(AIRFLOW_VERSION))
 	@$(FRESH_AIRFLOW_ENV)/bin/python -m ensurepip >/dev/null 2>&1 && touch $(FRESH_AIRFLOW_ENV)/.made
-	WINDSOCK_TEST_AIRFLOW_ENV=$(FRESH_AIRFLOW_ENV) $(DEV_ENV)/bin/python -m pytest tests/docs/test_existing_airflow.py tests/docs/test_operations.py
+	tests/debian-packages
+	WINDSOCK_TEST_AIRFLOW_ENV=$(FRESH_AIRFLOW_ENV) $(DEV_ENV)/bin/python -m pytest -m slow tests/docs
 
 .PHONY: test-replicas
 test-replicas: $(DEV_ENV)/.made ## several monitors on one PostgreSQL: killed under a mail, cut off, the database failing over (5 minutes)
