@@ -200,7 +200,7 @@ test-docs: $(DEV_ENV)/.made $(RELEASE_ENV)/.made ## what docs/existing-airflow.m
 	WINDSOCK_TEST_AIRFLOW_ENV=$(FRESH_AIRFLOW_ENV) $(DEV_ENV)/bin/python -m pytest -m slow tests/docs
 
 .PHONY: test-replicas
-test-replicas: $(DEV_ENV)/.made ## several monitors on one PostgreSQL: killed under a mail, cut off, the database failing over (5 minutes)
+test-replicas: $(DEV_ENV)/.made ## several monitors on one PostgreSQL: killed under a mail, cut off, the database failing over (3 minutes)
 	tests/debian-packages
 	$(DEV_ENV)/bin/python -m pytest -s tests/replicas
 
