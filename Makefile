@@ -165,7 +165,7 @@ test-airflow-side: $(AIRFLOW_TEST_ENV)/.made
 test-monitor-side: $(DEV_ENV)/.made tests/npm/node_modules/.made
 	$(DEV_ENV)/bin/python -m pytest $(UNHUNG) --numprocesses=2 --dist=loadfile tests/monitor tests/identity tests/up \
 	  tests/chart tests/observability tests/versions tests/release \
-	  tests/docs/test_reference.py tests/docs/test_threat_model.py
+	  tests/docs/test_names.py tests/docs/test_reference.py tests/docs/test_threat_model.py
 
 test-together: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made tests/npm/node_modules/.made
 	$(DEV_ENV)/bin/python -m pytest tests/browser tests/feed tests/scale tests/e2e tests/scenarios tests/faults
@@ -193,13 +193,14 @@ test-restore: $(DEV_ENV)/.made ## backup, loss and restore with hundreds of mail
 # An Airflow as a user has it: made anew each time, with pip in it, and nothing of this project's.
 FRESH_AIRFLOW_ENV := $(ENVS)/fresh-airflow
 .PHONY: test-docs
-test-docs: $(DEV_ENV)/.made $(RELEASE_ENV)/.made ## docs/existing-airflow.md, every command of it, on a fresh Airflow
+test-docs: $(DEV_ENV)/.made $(RELEASE_ENV)/.made ## what docs/existing-airflow.md, operations.md and logs-and-traces.md say to do, done, on a fresh Airflow
 	$(call sync,$(FRESH_AIRFLOW_ENV),requirements/airflow-$(AIRFLOW_VERSION).txt,installing a fresh Airflow $(AIRFLOW_VERSION))
 	@$(FRESH_AIRFLOW_ENV)/bin/python -m ensurepip >/dev/null 2>&1 && touch $(FRESH_AIRFLOW_ENV)/.made
-	WINDSOCK_TEST_AIRFLOW_ENV=$(FRESH_AIRFLOW_ENV) $(DEV_ENV)/bin/python -m pytest tests/docs/test_existing_airflow.py
+	tests/debian-packages
+	WINDSOCK_TEST_AIRFLOW_ENV=$(FRESH_AIRFLOW_ENV) $(DEV_ENV)/bin/python -m pytest -m slow tests/docs
 
 .PHONY: test-replicas
-test-replicas: $(DEV_ENV)/.made ## several monitors on one PostgreSQL: killed under a mail, cut off from the network (2.5 minutes)
+test-replicas: $(DEV_ENV)/.made ## several monitors on one PostgreSQL: killed under a mail, cut off, the database failing over (3 minutes)
 	tests/debian-packages
 	$(DEV_ENV)/bin/python -m pytest -s tests/replicas
 

@@ -28,13 +28,18 @@ def _of_rule(line: Line) -> Iterator[str]:
     if not line.decisions:
         yield f"  {line.rule}: takes it, and had nothing to say of it"
     for decision in line.decisions:
-        yield f"  {line.rule}: {decision.outcome}: {decision.reason}"
+        yield f"  {line.rule}: {_said(decision.outcome, decision.reason)}"
     if line.mismatch:
         yield f"    as the rule is now, it would not take it: {line.mismatch}"
     for delivery in line.deliveries:
         whom = f"{delivery.channel.value} {delivery.recipient}"
         what = f"delivery {delivery.id}, {delivery.kind.value} to {whom}"
-        yield f"    {what}: {delivery.state.value}: {delivery.reason}"
+        yield f"    {what}: {_said(delivery.state.value, delivery.reason)}"
+
+
+def _said(outcome: str, reason: str) -> str:
+    """The outcome's word once: most reasons begin with it."""
+    return reason if reason.startswith(outcome) else f"{outcome}: {reason}"
 
 
 def of_replay(found: Replay) -> Iterator[str]:

@@ -24,18 +24,21 @@ def create_app(
     clock: Clock = utc_now,
     on_fatal: Callable[[str], None] = logger.critical,
     environment: Mapping[str, str] = MappingProxyType({}),
+    is_migrated: bool = False,
 ) -> FastAPI:
     """The service. Its background work runs while the app's lifespan is open. Raises SettingsError.
 
     `environment` is what the rules file may name. `on_fatal` is told when a background task has died: the
     process must then end, because a monitor that serves pages and sends no mail looks healthy and is not.
+    `is_migrated`: the caller has brought the database to this release's schema.
     """
     parts = assemble(settings, clock, environment)
     services = parts.services
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(migrate, services.database)
+        if not is_migrated:
+            await asyncio.to_thread(migrate, services.database)
         tasks = [start_background(name, run, on_fatal) for name, run in parts.work.items()]
         try:
             yield

@@ -3,15 +3,20 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import uuid
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import NullPool, create_engine, text
 
 from tests.ports import free_port
+
+Self = TypeVar("Self", bound="PostgresServer")
 
 USERS = ("postgres", "nobody")  # it refuses to run as root
 
@@ -28,12 +33,14 @@ def programs() -> Path | None:
 class PostgresServer:
     """start() … url(database) … stop()."""
 
-    def __init__(self, host: str = "", durable: bool = False) -> None:
+    def __init__(self, host: str = "", durable: bool = False, within: Sequence[str] = ()) -> None:
         """`host`: an address to listen on, at a port of its own, instead of a socket in the file system.
-        `durable`: each commit waits for the disk, as in service."""
+        `durable`: each commit waits for the disk, as in service. `within`: the command that runs its
+        programs, such as one that enters a network namespace; root alone can."""
         self._durable = durable
-        self._host = host
-        self._port = free_port() if host else 5432
+        self._within = [*within, "runuser", "-u"] if within else []
+        self.host = host
+        self.port = free_port() if host else 5432
         self.folder = Path(tempfile.mkdtemp(prefix="windsock-pg-", dir="/tmp"))
         bin_folder = programs()
         if bin_folder is None:
@@ -51,25 +58,31 @@ class PostgresServer:
         return user
 
     def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._bin / program), *arguments]
+        inside = [*self._within, str(self._user), "--", *command]  # root enters, and becomes the user there
         subprocess.run(
-            [self._bin / program, *arguments],
+            inside if self._within else command,
             check=True,
-            user=self._user,
+            user=None if self._within else self._user,
             cwd=self.folder,
             stdout=subprocess.DEVNULL,
             timeout=60,
         )
 
-    def start(self) -> "PostgresServer":
-        self._run("initdb", "-D", str(self._data), "-U", "windsock", "-A", "trust", "-E", "UTF8", "-N")
-        if self._host:  # initdb lets in this machine alone
-            with (self._data / "pg_hba.conf").open("a") as rules:
-                rules.write("host all all samenet trust\n")
+    def start(self: Self) -> Self:
+        self._make()
         self._begin()
         return self
 
+    def _make(self) -> None:
+        """The cluster's files."""
+        self._run("initdb", "-D", str(self._data), "-U", "windsock", "-A", "trust", "-E", "UTF8", "-N")
+        if self.host:  # initdb lets in this machine alone
+            with (self._data / "pg_hba.conf").open("a") as rules:
+                rules.write("host all,replication all samenet trust\n")
+
     def _begin(self) -> None:
-        options = f"-k {self.folder} -h '{self._host}' -p {self._port}" + (
+        options = f"-k {self.folder} -h '{self.host}' -p {self.port}" + (
             "" if self._durable else " -c fsync=off"
         )
         self._control("-l", str(self.folder / "log"), "-o", options, "-w", "start")
@@ -84,6 +97,15 @@ class PostgresServer:
     def come_up(self) -> None:
         self._begin()
 
+    def kill(self) -> None:
+        """SIGKILL to every process of it, as when its machine dies. stop() is still called."""
+        postmaster = self.process_id
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        for number in (postmaster, *map(int, children)):
+            with suppress(ProcessLookupError):  # a backend may have ended by itself
+                os.kill(number, signal.SIGKILL)
+        (self._data / "postmaster.pid").unlink()
+
     def stop(self) -> None:
         if (self._data / "postmaster.pid").exists():
             self.go_down()
@@ -94,10 +116,15 @@ class PostgresServer:
         """The postmaster's: each connection's backend is a child of it."""
         return int((self._data / "postmaster.pid").read_text().split()[0])
 
+    @property
+    def libpq(self) -> str:
+        """Where it is, as PostgreSQL's own programs are told."""
+        return f"host={self.host or self.folder} port={self.port} user=windsock"
+
     def url(self, database: str = "postgres") -> str:
         """SQLAlchemy's address of a database on this server."""
-        where = f"{self._host}:{self._port}" if self._host else ""
-        socket = "" if self._host else f"?host={self.folder}"
+        where = f"{self.host}:{self.port}" if self.host else ""
+        socket = "" if self.host else f"?host={self.folder}"
         return f"postgresql+psycopg://windsock@{where}/{database}{socket}"
 
     def create(self) -> str:

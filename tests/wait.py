@@ -10,8 +10,9 @@ DEADLINE = 20.0  # seconds; far more than a healthy machine needs
 PAUSE = 0.02  # seconds between two looks
 
 
-def until(condition: Callable[[], T], what: str, deadline: float = DEADLINE) -> T:
-    """Return the condition's first true value. Raises AssertionError after `deadline` seconds."""
+def until(condition: Callable[[], T], what: str, deadline: float = DEADLINE, pause: float = PAUSE) -> T:
+    """Return the condition's first true value. Raises AssertionError after `deadline` seconds. `pause` in
+    seconds: longer where a look takes what it waits for from its work."""
     end = time.monotonic() + deadline
     while True:
         value = condition()
@@ -19,7 +20,7 @@ def until(condition: Callable[[], T], what: str, deadline: float = DEADLINE) -> 
             return value
         if time.monotonic() > end:
             raise AssertionError(f"waited {deadline} s for {what}; last seen: {value!r}")
-        time.sleep(PAUSE)
+        time.sleep(pause)
 
 
 def settled(amiss: Callable[[], list[str]], deadline: float = DEADLINE) -> None:

@@ -36,7 +36,8 @@ def serve() -> None:
     try:
         with migrated(settings):
             pass  # what is wrong with the database is said in a sentence, before anything listens
-        app = create_app(settings, on_fatal=on_fatal, environment=load_environment(os.environ))
+        environment = load_environment(os.environ)
+        app = create_app(settings, on_fatal=on_fatal, environment=environment, is_migrated=True)
     except SettingsError as error:
         refuse(str(error))
     server = Server(app, settings.host, settings.port)

@@ -18,11 +18,12 @@ from monitor.events import rest
 from tests import wait
 from tests.monitor.airflow_api_fake import PASSWORD, USERNAME, FakeAirflow, run_row, serving
 from tests.monitor.conftest import FakeClock, sign
-from tests.monitor_process import WINDSOCK, MonitorProcess, airflow_env
+from tests.monitor_process import TLS, WINDSOCK, MonitorProcess, airflow_env
 from tests.smtp_server import SmtpServer
 
 TO = "ops@example.com"
 PAUSE = 0.01  # seconds between two runs' ends: about what SQLite, the mails and two cores take
+LOOK_SECONDS = 0.3  # between two looks at the whole log, which the monitor has to read meanwhile
 PATIENCE = 180.0  # seconds; hundreds of mails may be under way
 HOOK_IS_LOST = 5  # every so many: the reconciler alone tells of it
 SHARED = "shared"
@@ -92,7 +93,8 @@ class Stage:
             body = json.dumps([told])
             headers = sign(self.monitor.secret, body)
             url = f"{self.monitor.url}/api/v1/events"
-            httpx.post(url, content=body, headers=headers, timeout=20, trust_env=False).raise_for_status()
+            answer = httpx.post(url, content=body, headers=headers, timeout=20, trust_env=False, verify=TLS)
+            answer.raise_for_status()
 
     @contextmanager
     def runs_ending(self) -> Iterator[None]:
@@ -137,8 +139,11 @@ class Stage:
                 self.monitor.get("/api/v1/deliveries", state=state)["deliveries"] for state in states
             )
 
-        wait.until(lambda: set(self.ended) <= set(self.logged()), "the log to be complete", PATIENCE)
-        wait.until(nothing_waits, "the mails to be through", PATIENCE)
+        def log_is_complete() -> bool:
+            return set(self.ended) <= set(self.logged())
+
+        wait.until(log_is_complete, "the log to be complete", PATIENCE, LOOK_SECONDS)
+        wait.until(nothing_waits, "the mails to be through", PATIENCE, LOOK_SECONDS)
 
     def logged(self) -> list[str]:
         return [event["id"] for event in self.monitor.events()]

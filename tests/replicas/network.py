@@ -51,6 +51,8 @@ class Host:
         _run(*self.within, "iptables", "-F")
 
     def remove(self) -> None:
+        # The cable too: sockets that wait for an answer keep the namespace, and its end of it, for a while.
+        _run("ip", "link", "del", f"{self.name}-a")
         _run("ip", "netns", "del", self.name)
 
 

@@ -35,8 +35,7 @@ class Fleet(Staged):
         self.postgres = self._given or PostgresServer().start()
         if not self._given:
             self._ends.callback(self.postgres.stop)
-        self.database = self.postgres.create()
-        self.engine = create_engine(self.database, poolclass=NullPool)
+        self.look_at(self.postgres.create())
         for number in range(self._number):
             self.monitors.append(self._make(number))
             self._ends.callback(self.monitors[-1].stop)
@@ -46,6 +45,11 @@ class Fleet(Staged):
             monitor.launch()
         for monitor in self.monitors[1:]:
             monitor.wait_until_ready()
+
+    def look_at(self, database: str) -> None:
+        """Read the database at this address: its server may have changed."""
+        self.database = database
+        self.engine = create_engine(database, poolclass=NullPool)
 
     def _make(self, number: int) -> MonitorProcess:
         home = self.folder / f"monitor-{number}"

@@ -81,12 +81,12 @@ def replicas(folder: Path, failures: int, seed: int, patient: bool = True) -> Ou
         summary = (
             f"{MONITORS} monitors, {len(sent.ids):,} events, {mails.expected:,} mails in {took:.0f} s; "
             f"{killer.killed} killed while it sent, PostgreSQL restarted; accepted {mails.accepted:,}, "
-            f"lost {len(mails.lost)}, doubled {len(list(_doubled(smtp.mails)))}, "
+            f"lost {len(mails.lost)}, doubled {len(list(doubled(smtp.mails)))}, "
             f"uncertain {dict(mails.uncertain)}; "
             f"{going.restless.moves} times a feed went on elsewhere; {dict(going.clients.counts)}"
         )
         found = wrong(books(fleet, sent, counted=False), going.tails)
-        return Outcome([*found, *mails.lost, *mails.false, *_doubled(smtp.mails)], summary)
+        return Outcome([*found, *mails.lost, *mails.false, *doubled(smtp.mails)], summary)
 
 
 def _killed(fleet: Fleet, killer: Killer) -> datetime:
@@ -104,25 +104,25 @@ def _settled(fleet: Fleet, killed_at: datetime, patient: bool) -> None:
     if not patient:
         sure = killed_at + timedelta(seconds=RENEW_SECONDS + 3)  # who lives has settled or renewed by then
         wait.until(
-            lambda: utc_now() > sure and not _number(fleet, *WAITING), "the mails that wait", SETTLE_SECONDS
+            lambda: utc_now() > sure and not number_of(fleet, *WAITING), "the mails that wait", SETTLE_SECONDS
         )
         with fleet.engine.begin() as connection:
             connection.execute(_END, {"dead": killed_at + LEASE})
     wait.until(
-        lambda: not _number(fleet, *WAITING, State.SENDING), "every delivery to be settled", SETTLE_SECONDS
+        lambda: not number_of(fleet, *WAITING, State.SENDING), "every delivery to be settled", SETTLE_SECONDS
     )
 
 
 _END = text("UPDATE deliveries SET lease_until = created_at WHERE state = 'sending' AND lease_until <= :dead")
 
 
-def _number(fleet: Fleet, *states: State) -> int:
+def number_of(fleet: Fleet, *states: State) -> int:
     query = select(func.count()).where(deliveries.c.state.in_([state.value for state in states]))
     with fleet.engine.connect() as connection:
         return connection.execute(query).scalar_one()
 
 
-def _doubled(mails: list[Received]) -> Iterator[str]:
+def doubled(mails: list[Received]) -> Iterator[str]:
     inbox = Counter((str(mail.message["X-Windsock-Event"]), who) for mail in mails for who in mail.recipients)
     for (event_id, who), number in inbox.items():
         if number > 1:
