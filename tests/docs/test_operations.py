@@ -1,11 +1,9 @@
 """docs/operations.md: every command of it, by somebody who copies them, first on SQLite, then on PostgreSQL.
 
-Of its lines only what a reader mends is changed: folders, hosts, the address of the database. What is not
-installed here (rsync) is left out.
+Of its lines only what a reader mends is changed: folders, hosts, the address of the database.
 """
 
 import os
-import shutil
 from collections.abc import Iterator
 from functools import reduce
 from pathlib import Path
@@ -41,8 +39,7 @@ def test_every_command_of_the_page_works(server: PostgresServer, tmp_path: Path)
     for folder in ("windsock/journal", "backups/monitor-2/journal", "backups/monitor-3/journal"):
         (tmp_path / folder).mkdir(parents=True)
     env = environment(server, moved_to, tmp_path)
-    blocks = [one for one in commands("operations.md") if shutil.which(one.split()[0], path=env["PATH"])]
-    assert len(blocks) >= 7
+    blocks = commands("operations.md")
     shell = Shell(tmp_path, tmp_path, env)
     try:
         for block in sorted(blocks, key=lambda block: OF_POSTGRESQL in block):
