@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
+from typing import TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,6 +28,8 @@ from monitor.outbox import Delivery, LeaseLost, Outcome, State
 from monitor.tracing import Span
 
 SETTLE_TRIES = 6  # a busy or restarting database; within half a minute, and never a reason to send twice
+T = TypeVar("T")
+
 WORSE = (State.DEAD, State.UNCERTAIN)
 
 logger = logging.getLogger(__name__)
@@ -109,15 +111,14 @@ class Errand:
 
     async def _sent(self, delivery: Delivery, ready: Ready) -> Outcome:
         now = self._now()
-        # Again where the database went under it: noted and not sent, it would be uncertain for nothing.
-        keys: list[str] = await _tries()(
-            self._office.clerk.write, partial(_hand_over, delivery, now, ready.subject)
+        await self._write(
+            delivery, lambda connection: outbox.hand_over(connection, delivery, now, ready.subject)
         )
         journal = self._office.journal
         if journal is None:
             return await self._answered(delivery, ready)
         try:
-            await journal.note(Line(now, HANDED, delivery.message_id, tuple(keys), ready.subject))
+            await journal.note(Line(now, HANDED, delivery.message_id, ready.keys, ready.subject))
         except OSError as error:
             return self._again(delivery, f"not sent: the journal cannot be written: {error}")
         outcome = await self._answered(delivery, ready)
@@ -155,11 +156,7 @@ class Errand:
             told = office.news.write(connection, delivery, closing.outcome, now)
             return close(connection, delivery, closing, now, office.host), told
 
-        try:
-            outcome, told = await office.clerk.write(write)
-        except SQLAlchemyError as error:
-            logger.warning("delivery %d is not settled yet: %s", delivery.id, error)
-            outcome, told = await _tries()(office.clerk.write, write)
+        outcome, told = await self._write(delivery, write)
         told()
         office.count(delivery, outcome.state)
         if outcome.state not in (State.SENT, State.DEAD, State.UNCERTAIN):
@@ -167,6 +164,16 @@ class Errand:
         level = logging.ERROR if outcome.state in WORSE else logging.INFO
         logger.log(level, "delivery %d: %s: %s", delivery.id, outcome.state.value, outcome.reason)
         return outcome
+
+    async def _write(self, delivery: Delivery, function: Callable[[Connection], T]) -> T:
+        """Again where the database went under it: handed over and not sent, or sent and not settled, it would
+        be uncertain for nothing."""
+        try:
+            return await self._office.clerk.write(function)
+        except SQLAlchemyError as error:
+            logger.warning("delivery %d is not noted yet: %s", delivery.id, error)
+            result: T = await _tries()(self._office.clerk.write, function)
+            return result
 
     def _span(self, delivery: Delivery, case: Case | None) -> AbstractContextManager[Span]:
         """A child of the last event that is told, and linked to the others."""
@@ -195,12 +202,6 @@ class Errand:
 
     def _now(self) -> datetime:
         return self._office.clock()
-
-
-def _hand_over(delivery: Delivery, now: datetime, subject: str, connection: Connection) -> list[str]:
-    """Answers the keys of what it tells of."""
-    outbox.hand_over(connection, delivery, now, subject)
-    return outbox.keys_of(connection, delivery)
 
 
 def _tries() -> AsyncRetrying:

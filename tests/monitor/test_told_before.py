@@ -54,7 +54,7 @@ def send(here: Town, folder: Path, answer: journal.What | None = SENT) -> list[D
 
     async def note() -> None:
         for one in sent:
-            keys = tuple(here.read(lambda connection: keys_of(connection, one)))  # noqa: B023 (called here)
+            keys = here.read(lambda connection: keys_of(connection, [one]))[one.id]  # noqa: B023 (called here)
             await written.note(Line(here.clock(), HANDED, one.message_id, keys, f"about {one.dag_id}"))
             if answer:
                 await written.note(Line(here.clock(), answer, one.message_id))
@@ -182,7 +182,7 @@ def test_what_waited_in_the_backup_is_settled_unless_it_was_asked_for_again(
 
     async def sent(dag_id: str) -> None:
         [one] = [one for one in waiting if one.dag_id == dag_id]
-        keys = tuple(here.read(lambda connection: keys_of(connection, one)))
+        keys = here.read(lambda connection: keys_of(connection, [one]))[one.id]
         await written.note(Line(clock(), HANDED, one.message_id, keys, "s"))
         await written.note(Line(clock(), SENT, one.message_id))
 
