@@ -22,7 +22,7 @@ from monitor.delivery.office import Office
 from monitor.delivery.pauses import Pauses, Trouble
 from monitor.delivery.results import again, of_error, of_receipt
 from monitor.events.trace import trace_of
-from monitor.journal import HANDED, NOT_TAKEN, SENT, Line
+from monitor.journal import HANDED, NOT_TAKEN, SENT, Line, What
 from monitor.mailer import SendError, Uncertain
 from monitor.outbox import Delivery, LeaseLost, Outcome, State
 from monitor.tracing import Span
@@ -110,22 +110,40 @@ class Errand:
         return None
 
     async def _sent(self, delivery: Delivery, ready: Ready) -> Outcome:
-        now = self._now()
-        await self._write(
-            delivery, lambda connection: outbox.hand_over(connection, delivery, now, ready.subject)
-        )
-        journal = self._office.journal
-        if journal is None:
-            return await self._answered(delivery, ready)
-        try:
-            await journal.note(Line(now, HANDED, delivery.message_id, ready.keys, ready.subject))
-        except OSError as error:
-            return self._again(delivery, f"not sent: the journal cannot be written: {error}")
+        unwritten = await self._handed_over(delivery, ready)
+        if unwritten is not None:
+            return self._again(delivery, f"not sent: the journal cannot be written: {unwritten}")
         outcome = await self._answered(delivery, ready)
         if outcome.state is not State.UNCERTAIN:
-            what = SENT if outcome.state is State.SENT else NOT_TAKEN
-            journal.jot(Line(self._now(), what, delivery.message_id))
+            self._jot(delivery, SENT if outcome.state is State.SENT else NOT_TAKEN)
         return outcome
+
+    async def _handed_over(self, delivery: Delivery, ready: Ready) -> OSError | None:
+        """Noted in the outbox and in the journal, side by side, for each waits for the disk; the journal's
+        error, if any."""
+        now = self._now()
+        line = Line(now, HANDED, delivery.message_id, ready.keys, ready.subject)
+        noting = asyncio.create_task(self._noted(line))
+        try:
+            await self._write(
+                delivery, lambda connection: outbox.hand_over(connection, delivery, now, ready.subject)
+            )
+            return await noting
+        except BaseException:
+            self._jot(delivery, NOT_TAKEN)  # no server has heard of it, and none will
+            raise
+
+    async def _noted(self, line: Line) -> OSError | None:
+        try:
+            if self._office.journal is not None:
+                await self._office.journal.note(line)
+        except OSError as error:
+            return error
+        return None
+
+    def _jot(self, delivery: Delivery, what: What) -> None:
+        if self._office.journal is not None:
+            self._office.journal.jot(Line(self._now(), what, delivery.message_id))
 
     async def _answered(self, delivery: Delivery, ready: Ready) -> Outcome:
         try:

@@ -9,8 +9,9 @@ among the globals. That, and fewer Markups, takes two fifths of a mail's renderi
 import re
 from typing import Any
 
-from jinja2 import Environment, nodes
+from jinja2 import Environment, Template, nodes
 from jinja2.compiler import CodeGenerator, Frame
+from jinja2.environment import TemplateModule
 from markupsafe import Markup, escape
 
 from monitor.render.present import of_present
@@ -28,10 +29,14 @@ def shown(value: object) -> str:
     return "" if value is None else escape(value)
 
 
+class _Template(Template):
+    def make_module(self, *context: Any, **more: Any) -> TemplateModule:
+        """With a context, as an import gives it, the same as without."""
+        return self.module if context else super().make_module(*context, **more)
+
+
 class _Code(CodeGenerator):
-    def visit_Import(self, node: nodes.Import, frame: Frame) -> None:  # noqa: N802 (Jinja's name)
-        node.with_context = False
-        super().visit_Import(node, frame)
+    """Puts out what `shown` makes of a value."""
 
     def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
         if not frame.eval_ctx.autoescape:
@@ -47,6 +52,7 @@ class _Code(CodeGenerator):
 
 
 class BuiltIn(Environment):
+    template_class = _Template
     code_generator_class = _Code
     shown = staticmethod(shown)
 
