@@ -7,6 +7,7 @@ after a restore, and is not sent again.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -26,6 +27,7 @@ SENT: What = "sent"
 NOT_TAKEN: What = "not taken"
 SUFFIX = ".jsonl"
 OWNERS_ALONE = 0o600
+JOT_SECONDS = 0.05  # the next mail is noted sooner, where there are many
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ class Journal:
         self._process = secrets.token_hex(4)  # two monitors in one home write two files
         self._waiting: list[tuple[Line, asyncio.Future[None] | None]] = []
         self._writing: asyncio.Task[None] | None = None
+        self._is_waited_for = asyncio.Event()
         self._day = ""
 
     async def note(self, line: Line) -> None:
@@ -73,26 +76,44 @@ class Journal:
         await done
 
     def jot(self, line: Line) -> None:
-        """Write it when there is time."""
+        """Write it with the next one that is noted, or soon."""
         self._add(line, None)
 
     def _add(self, line: Line, done: "asyncio.Future[None] | None") -> None:
         self._waiting.append((line, done))
+        if done is not None:
+            self._is_waited_for.set()
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._work(), name="the journal's writer")
 
     async def _work(self) -> None:
-        while self._waiting:
-            await asyncio.sleep(0)  # whoever is just about to ask comes along
-            together, self._waiting = self._waiting, []
-            is_waited_for = any(done for _, done in together)
-            try:
-                await asyncio.to_thread(self._append, [line for line, _ in together], is_waited_for)
-            except OSError as error:
-                logger.error("%s cannot be written: %s", self._folder, error)  # noqa: TRY400 (each mail says it)
-                _end(together, error)
-            else:
-                _end(together, None)
+        try:
+            while self._waiting:
+                await self._company()
+                await self._write()
+        except asyncio.CancelledError:  # the monitor ends
+            if self._waiting:
+                self._append([line for line, _ in self._waiting], is_durable=False)
+            raise
+
+    async def _company(self) -> None:
+        """Whoever is just about to ask comes along; lines that nobody waits for go with the next."""
+        self._is_waited_for = asyncio.Event()
+        if not any(done for _, done in self._waiting):
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._is_waited_for.wait(), JOT_SECONDS)
+        await asyncio.sleep(0)
+
+    async def _write(self) -> None:
+        together, self._waiting = self._waiting, []
+        is_waited_for = any(done for _, done in together)
+        try:
+            await asyncio.to_thread(self._append, [line for line, _ in together], is_waited_for)
+        except OSError as error:
+            logger.error("%s cannot be written: %s", self._folder, error)  # noqa: TRY400 (each mail says it)
+            _end(together, error)
+        else:
+            _end(together, None)
 
     def _append(self, lines: Sequence[Line], is_durable: bool) -> None:
         file = self._file()

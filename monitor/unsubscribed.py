@@ -5,6 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, delete, select
 
+from monitor.database.bulk import LookUp
 from monitor.database.prepared import Statement
 from monitor.database.schema import unsubscribed as table
 
@@ -31,17 +32,13 @@ _AT = Statement(
         table.c.address == bindparam("address"), table.c.rule == bindparam("rule")
     )
 )
-_AMONG = select(table.c.address, table.c.rule).where(
-    table.c.address.in_(bindparam("addresses", expanding=True))
-)
+_AMONG = LookUp(table, ("address", "rule"))
 
 
 def among(connection: Connection, wanted: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
     """Which of these (address, rule) do not want to hear."""
-    addresses = sorted({_same(address) for address, _ in wanted})
-    found = (
-        {tuple(row) for row in connection.execute(_AMONG, {"addresses": addresses})} if addresses else set()
-    )
+    rows = _AMONG.rows(connection, {(_same(address), rule) for address, rule in wanted})
+    found = {(row["address"], row["rule"]) for row in rows}
     return {(address, rule) for address, rule in wanted if (_same(address), rule) in found}
 
 

@@ -24,6 +24,7 @@ from monitor.delivery.desk import Cases, Ready
 from monitor.events import Event, parse_event, run_id_of
 from monitor.events.identity import stamp
 from monitor.ingest import Ingest, Wakes
+from monitor.journal import Journal
 from monitor.links import Links
 from monitor.mailer import Mailer, Receipt
 from monitor.metrics import Metrics
@@ -39,6 +40,7 @@ from monitor.wake import Wake
 
 SENDER = "windsock@example.com"
 TO = "ops@example.com"
+KEPT = timedelta(days=1)  # of the journal
 
 
 class Collecting:
@@ -125,7 +127,8 @@ class Side:
             desk = Written(written)
         senders = {Channel.EMAIL: self.sender}
         self.deliverer = Deliverer(
-            *(self.database, desk, senders, self.wakes.delivery, metrics, utc_now, "example.com")
+            *(self.database, desk, senders, self.wakes.delivery, metrics, utc_now, "example.com"),
+            journal=Journal(folder / "journal", utc_now, KEPT),
         )
         self.ingest = Ingest(self.database, self.engine, self.wakes, metrics, utc_now)
 

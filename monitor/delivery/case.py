@@ -1,13 +1,15 @@
 """What claimed deliveries are about, read from the database at once."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
 from monitor import board, event_log, incidents, outbox, silences, unsubscribed
+from monitor.delivery.known import Known, known_of
+from monitor.delivery.told import Told
 from monitor.events import Event, parse_event
 from monitor.incidents import Incident
 from monitor.outbox import Delivery, Kind, Notification, Thread
@@ -33,12 +35,24 @@ class Case:
     thread: Thread
     openings: int
     unsubscribed: bool
+    keys: tuple[str, ...]
+    """Of what it tells of, in the journal (outbox/told_before.py)."""
+    known: Known | None = None
+    """What the board knows of these events, where it was read with them."""
 
 
 def cases_of(
-    connection: Connection, deliveries: Sequence[Delivery], rules: Rules, now: datetime
+    connection: Connection,
+    deliveries: Sequence[Delivery],
+    rules: Rules,
+    now: datetime,
+    asked: Container[str] = (),
 ) -> dict[int, Case]:
-    """By the delivery's id, each table read once for them all. One whose notification is gone is left out."""
+    """By the delivery's id, each table read once for them all. One whose notification is gone is left out.
+
+    `asked`: the deployments whose Airflow is asked before they are told: what the board knows is read then.
+    """
+    keys = outbox.keys_of(connection, deliveries)
     notifications = outbox.notifications_of(connection, (one.notification_id for one in deliveries))
     seqs = outbox.event_seqs_of(connection, notifications, COUNTED)
     events = _events(connection, {seq for some in seqs.values() for seq in some[-TOLD:]}, now)
@@ -52,17 +66,22 @@ def cases_of(
             continue
         told = [seq for seq in seqs[notification.id][-TOLD:] if seq in events]
         incident = known.get(delivery.incident_id or 0)
+        these = tuple(events[seq][0] for seq in told)
+        earlier = max(0, len(seqs[notification.id]) - TOLD)
+        as_told = Told(delivery, notification, these, incident, earlier=earlier)
         found[delivery.id] = Case(
             delivery=delivery,
             notification=notification,
             seqs=tuple(told),
-            events=tuple(events[seq][0] for seq in told),
+            events=these,
             silenced=tuple(events[seq][1] for seq in told),
-            earlier=max(0, len(seqs[notification.id]) - TOLD),
+            earlier=earlier,
             incident=incident,
             thread=threads[delivery.id],
             openings=_openings(connection, delivery, incident, rules, now),
             unsubscribed=delivery.channel is Channel.EMAIL and (delivery.recipient, delivery.rule) in gone,
+            keys=keys[delivery.id],
+            known=None if notification.deployment in asked else known_of(connection, as_told),
         )
     return found
 

@@ -47,6 +47,8 @@ class Ready:
     """As the last event that it tells of was told with it."""
     retracted: tuple[int, ...] = ()
     """Incidents beside what is told that were none."""
+    keys: tuple[str, ...] = ()
+    """Of what it tells of, in the journal."""
 
 
 class Desk:
@@ -108,7 +110,9 @@ class Desk:
 
     async def _read(self, deliveries: Sequence[Delivery], now: datetime) -> Cases:
         rules = self._rules()
-        return await self._database.read(lambda connection: cases_of(connection, deliveries, rules, now))
+        return await self._database.read(
+            lambda connection: cases_of(connection, deliveries, rules, now, self._apis)
+        )
 
     async def _confirmed(self, case: Case, now: datetime) -> tuple[Told, tuple[int, ...]] | Closing:
         """What stands, and the incidents that do not."""
@@ -144,7 +148,7 @@ class Desk:
         delivery = case.delivery
         letter = letter_for(self._links, case, told, timezone)
         try:
-            rendered = self._renderer.render(delivery.template, await self._story(told), letter)
+            rendered = self._renderer.render(delivery.template, await self._story(case, told), letter)
         except ValueError as error:
             return Closing(Outcome(State.DEAD, f"dead: the mail cannot be addressed: {error}"))
         programs = for_programs(told, letter, rendered.subject)
@@ -152,13 +156,13 @@ class Desk:
             delivery.message_id, delivery.recipient, resolved, rendered, delivery.kind.value, programs
         )
         traceparent = told.lead.traceparent if told.lead else None
-        return Ready(parcel, rendered.subject, rendered.problem, traceparent)
+        return Ready(parcel, rendered.subject, rendered.problem, traceparent, keys=case.keys)
 
-    async def _story(self, told: Told) -> Story:
+    async def _story(self, case: Case, told: Told) -> Story:
         deployment = told.lead.deployment if told.lead else told.notification.deployment
         airflow = None if told.unconfirmed else self._apis.get(deployment)
         if airflow is None:
-            return await tell(self._database, None, told)
+            return await tell(self._database, None, told, case.known if told.events == case.events else None)
         try:
             return await asyncio.wait_for(tell(self._database, airflow, told), TELL_SECONDS)
         except (TimeoutError, asyncio.TimeoutError):

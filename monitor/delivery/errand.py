@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
+from typing import TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,12 +22,14 @@ from monitor.delivery.office import Office
 from monitor.delivery.pauses import Pauses, Trouble
 from monitor.delivery.results import again, of_error, of_receipt
 from monitor.events.trace import trace_of
-from monitor.journal import HANDED, NOT_TAKEN, SENT, Line
+from monitor.journal import HANDED, NOT_TAKEN, SENT, Line, What
 from monitor.mailer import SendError, Uncertain
 from monitor.outbox import Delivery, LeaseLost, Outcome, State
 from monitor.tracing import Span
 
 SETTLE_TRIES = 6  # a busy or restarting database; within half a minute, and never a reason to send twice
+T = TypeVar("T")
+
 WORSE = (State.DEAD, State.UNCERTAIN)
 
 logger = logging.getLogger(__name__)
@@ -108,23 +110,40 @@ class Errand:
         return None
 
     async def _sent(self, delivery: Delivery, ready: Ready) -> Outcome:
-        now = self._now()
-        # Again where the database went under it: noted and not sent, it would be uncertain for nothing.
-        keys: list[str] = await _tries()(
-            self._office.clerk.write, partial(_hand_over, delivery, now, ready.subject)
-        )
-        journal = self._office.journal
-        if journal is None:
-            return await self._answered(delivery, ready)
-        try:
-            await journal.note(Line(now, HANDED, delivery.message_id, tuple(keys), ready.subject))
-        except OSError as error:
-            return self._again(delivery, f"not sent: the journal cannot be written: {error}")
+        unwritten = await self._handed_over(delivery, ready)
+        if unwritten is not None:
+            return self._again(delivery, f"not sent: the journal cannot be written: {unwritten}")
         outcome = await self._answered(delivery, ready)
         if outcome.state is not State.UNCERTAIN:
-            what = SENT if outcome.state is State.SENT else NOT_TAKEN
-            journal.jot(Line(self._now(), what, delivery.message_id))
+            self._jot(delivery, SENT if outcome.state is State.SENT else NOT_TAKEN)
         return outcome
+
+    async def _handed_over(self, delivery: Delivery, ready: Ready) -> OSError | None:
+        """Noted in the outbox and in the journal, side by side, for each waits for the disk; the journal's
+        error, if any."""
+        now = self._now()
+        line = Line(now, HANDED, delivery.message_id, ready.keys, ready.subject)
+        noting = asyncio.create_task(self._noted(line))
+        try:
+            await self._write(
+                delivery, lambda connection: outbox.hand_over(connection, delivery, now, ready.subject)
+            )
+            return await noting
+        except BaseException:
+            self._jot(delivery, NOT_TAKEN)  # no server has heard of it, and none will
+            raise
+
+    async def _noted(self, line: Line) -> OSError | None:
+        try:
+            if self._office.journal is not None:
+                await self._office.journal.note(line)
+        except OSError as error:
+            return error
+        return None
+
+    def _jot(self, delivery: Delivery, what: What) -> None:
+        if self._office.journal is not None:
+            self._office.journal.jot(Line(self._now(), what, delivery.message_id))
 
     async def _answered(self, delivery: Delivery, ready: Ready) -> Outcome:
         try:
@@ -155,11 +174,7 @@ class Errand:
             told = office.news.write(connection, delivery, closing.outcome, now)
             return close(connection, delivery, closing, now, office.host), told
 
-        try:
-            outcome, told = await office.clerk.write(write)
-        except SQLAlchemyError as error:
-            logger.warning("delivery %d is not settled yet: %s", delivery.id, error)
-            outcome, told = await _tries()(office.clerk.write, write)
+        outcome, told = await self._write(delivery, write)
         told()
         office.count(delivery, outcome.state)
         if outcome.state not in (State.SENT, State.DEAD, State.UNCERTAIN):
@@ -167,6 +182,16 @@ class Errand:
         level = logging.ERROR if outcome.state in WORSE else logging.INFO
         logger.log(level, "delivery %d: %s: %s", delivery.id, outcome.state.value, outcome.reason)
         return outcome
+
+    async def _write(self, delivery: Delivery, function: Callable[[Connection], T]) -> T:
+        """Again where the database went under it: handed over and not sent, or sent and not settled, it would
+        be uncertain for nothing."""
+        try:
+            return await self._office.clerk.write(function)
+        except SQLAlchemyError as error:
+            logger.warning("delivery %d is not noted yet: %s", delivery.id, error)
+            result: T = await _tries()(self._office.clerk.write, function)
+            return result
 
     def _span(self, delivery: Delivery, case: Case | None) -> AbstractContextManager[Span]:
         """A child of the last event that is told, and linked to the others."""
@@ -195,12 +220,6 @@ class Errand:
 
     def _now(self) -> datetime:
         return self._office.clock()
-
-
-def _hand_over(delivery: Delivery, now: datetime, subject: str, connection: Connection) -> list[str]:
-    """Answers the keys of what it tells of."""
-    outbox.hand_over(connection, delivery, now, subject)
-    return outbox.keys_of(connection, delivery)
 
 
 def _tries() -> AsyncRetrying:

@@ -47,6 +47,8 @@ def _against_recovery(case: Case, now: datetime) -> Outcome | None:
 def without_silenced(case: Case) -> Case | Outcome:
     """The case without the events that a silence covers by now; an outcome where nothing is left to tell."""
     words = case.silenced
+    if not any(words):
+        return case
     # A recovery is told for its success: with that, it is silenced as a whole.
     if all(words) or (case.delivery.kind is Kind.RECOVERED and words[-1]):
         said = "; ".join(dict.fromkeys(word for word in words if word))
@@ -57,6 +59,7 @@ def without_silenced(case: Case) -> Case | Outcome:
         seqs=tuple(case.seqs[at] for at in left),
         events=tuple(case.events[at] for at in left),
         silenced=tuple(words[at] for at in left),
+        known=None,
     )
 
 

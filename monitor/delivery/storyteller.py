@@ -31,9 +31,10 @@ from monitor.outbox import Kind
 from monitor.render import Asset, Error, ImportTrouble, Run, Story
 
 
-async def tell(database: Database, airflow: Airflow | None, told: Told) -> Story:
-    """The story of a notification. `airflow` is None where there is none or where it cannot be asked."""
-    known = await database.read(lambda connection: known_of(connection, told))
+async def tell(database: Database, airflow: Airflow | None, told: Told, read: Known | None = None) -> Story:
+    """The story of a notification. `airflow` is None where there is none or where it cannot be asked; `read`,
+    where the database is still to be."""
+    known = await database.read(lambda connection: known_of(connection, told)) if read is None else read
     story = begun(told, known)
     lead = told.lead
     if lead is None or told.notification.kind is Kind.DIGEST:

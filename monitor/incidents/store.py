@@ -170,14 +170,12 @@ def find(connection: Connection, incident_id: int, visible: Visible = None) -> I
     return Incident.of(row) if row else None
 
 
-_OF_IDS = select(table).where(table.c.id.in_(bindparam("ids", expanding=True)))
+_OF_IDS = LookUp(table, ("id",))
 
 
 def find_all(connection: Connection, ids: Iterable[int]) -> dict[int, Incident]:
     """Those that there are, by their ids."""
-    wanted = sorted(set(ids))
-    found = connection.execute(_OF_IDS, {"ids": wanted}).mappings() if wanted else ()
-    return {row["id"]: Incident.of(row) for row in found}
+    return {row["id"]: Incident.of(row) for row in _OF_IDS.rows(connection, ((one,) for one in set(ids)))}
 
 
 def page(

@@ -10,9 +10,18 @@ from email.message import EmailMessage
 from typing import Any
 
 import aiosmtplib
-from aiosmtplib import SMTPDataError, SMTPResponse, SMTPResponseException, SMTPSenderRefused
-from aiosmtplib.protocol import PERIOD_REGEX, normalize_message_line_endings
+from aiosmtplib import (
+    SMTPDataError,
+    SMTPRecipientRefused,
+    SMTPRecipientsRefused,
+    SMTPResponse,
+    SMTPResponseException,
+    SMTPSenderRefused,
+)
+from aiosmtplib.email import parse_address
+from aiosmtplib.protocol import normalize_message_line_endings
 
+from monitor.mailer.flat import flat
 from monitor.mailer.oauth import Tokens
 from monitor.mailer.server import Server
 from monitor.mailer.subject import with_folded_subject
@@ -58,7 +67,7 @@ class Conversation(aiosmtplib.SMTP):
         self.mails += 1
         message = with_folded_subject(message)
         try:
-            return await self.send_message(message, sender=sender, recipients=recipients)
+            return await self._mailed(message, sender, recipients)
         except SMTPSenderRefused as error:
             claimed = [name for name in OPTIONS if self.supports_extension(name)]
             if error.code not in UNKNOWN_OPTION or not claimed or not self.is_connected:
@@ -68,8 +77,38 @@ class Conversation(aiosmtplib.SMTP):
             del self.esmtp_extensions[name]
         return await self.send_message(message, sender=sender, recipients=recipients)
 
+    async def _mailed(
+        self, message: EmailMessage, sender: str, recipients: list[str]
+    ) -> tuple[dict[str, SMTPResponse], str]:
+        """As send_message does it, in half the time where nothing has to be encoded."""
+        await self._ehlo_or_helo_if_needed()
+        is_plain = self.supports_extension("8bitmime") and "".join((sender, *recipients)).isascii()
+        content = flat(message) if is_plain else None
+        if content is None:
+            return await self.send_message(message, sender=sender, recipients=recipients)
+        for address in (sender, *recipients):
+            parse_address(address)  # before the server hears of any
+        size = [f"size={len(content)}"] if self.supports_extension("size") else []
+        await self.mail(sender, options=[*size, "BODY=8BITMIME"])
+        refused = [error for who in recipients if (error := await self._refused(who))]
+        if len(refused) == len(recipients):
+            raise SMTPRecipientsRefused(refused)
+        answer = await self._content(content)
+        return {error.recipient: SMTPResponse(error.code, error.message) for error in refused}, answer.message
+
+    async def _refused(self, recipient: str) -> SMTPRecipientRefused | None:
+        try:
+            await self.rcpt(recipient)
+        except SMTPRecipientRefused as error:
+            return error
+        return None
+
     async def data(self, message: str | bytes, /, *, timeout: Any = None) -> SMTPResponse:
-        content = normalize_message_line_endings(message.encode() if isinstance(message, str) else message)
+        content = message.encode() if isinstance(message, str) else message
+        return await self._content(normalize_message_line_endings(content))
+
+    async def _content(self, content: bytes) -> SMTPResponse:
+        """Each of its lines ends with CRLF."""
         asked = await self.execute_command(b"DATA")
         if asked.code != GO_ON:
             raise SMTPDataError(asked.code, asked.message)
@@ -77,7 +116,7 @@ class Conversation(aiosmtplib.SMTP):
             raise aiosmtplib.SMTPServerDisconnected("the server closed the connection before the message")
         self.in_doubt = True
         try:
-            self.protocol.write(PERIOD_REGEX.sub(b"..", content) + b".\r\n")
+            self.protocol.write(_stuffed(content) + b".\r\n")
             answer = await self.protocol.read_response(timeout=self._data_seconds)
         except (aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError):
             self.close()
@@ -121,6 +160,12 @@ class Conversation(aiosmtplib.SMTP):
         super().close()
         if isinstance(transport, asyncio.WriteTransport):
             transport.abort()
+
+
+def _stuffed(content: bytes) -> bytes:
+    """A point that begins a line is doubled (RFC 5321 section 4.5.2)."""
+    first = b"." if content.startswith(b".") else b""
+    return first + content.replace(b"\n.", b"\n..")
 
 
 def _is_a_no(error: BaseException) -> bool:

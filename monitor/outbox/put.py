@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, bindparam, select, update
 
-from monitor.database.bulk import Row, Write, plain
+from monitor.database.bulk import LookUp, Row, Write, plain
 from monitor.database.prepared import Statement
 from monitor.database.schema import deliveries, notifications
 from monitor.events import Event
@@ -128,7 +128,7 @@ def _found(row: Row | None) -> Notification | None:
     return Notification.of(row) if row else None
 
 
-_OF_IDS = select(notifications).where(notifications.c.id.in_(bindparam("ids", expanding=True)))
+_OF_IDS = LookUp(notifications, ("id",))
 _SEAL = update(notifications).where(
     notifications.c.id.in_(bindparam("ids", expanding=True)), notifications.c.sealed_at.is_(None)
 )
@@ -140,7 +140,7 @@ def notification(connection: Connection, notification_id: int) -> Notification |
 
 def notifications_of(connection: Connection, ids: Iterable[int]) -> dict[int, Notification]:
     """Those that there are, by their ids."""
-    found = connection.execute(_OF_IDS, {"ids": sorted(set(ids))}).mappings()
+    found = _OF_IDS.rows(connection, ((one,) for one in set(ids)))
     return {row["id"]: Notification.of(row) for row in found}
 
 

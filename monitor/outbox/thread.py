@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, select
 
-from monitor.database.bulk import Write
+from monitor.database.bulk import LookUp, Write
 from monitor.database.prepared import Statement
 from monitor.database.schema import deliveries, notification_incidents, notifications
 from monitor.outbox.record import Delivery
@@ -37,9 +37,7 @@ class Thread:
         return bool(self.references)
 
 
-_TELLS_OF = select(notification_incidents).where(
-    notification_incidents.c.notification_id.in_(bindparam("ids", expanding=True))
-)
+_TELLS_OF = LookUp(notification_incidents, ("notification_id",))
 _TOLD = (
     select(
         notification_incidents.c.incident_id,
@@ -64,9 +62,8 @@ def threads(connection: Connection, of: Sequence[Delivery]) -> dict[int, Thread]
     """The conversation before each delivery. A notification may tell of several incidents: what was told of
     any of them is before it."""
     incidents: dict[int, set[int]] = {}
-    tells = connection.execute(_TELLS_OF, {"ids": sorted({one.notification_id for one in of})})
-    for row in tells:
-        incidents.setdefault(row.notification_id, set()).add(row.incident_id)
+    for row in _TELLS_OF.rows(connection, {(one.notification_id,) for one in of}):
+        incidents.setdefault(row["notification_id"], set()).add(row["incident_id"])
     told = _told(
         connection,
         set().union(*incidents.values()),

@@ -7,7 +7,7 @@ with the rule, the channel and the recipient. What was told is put into the ledg
 Message-ID, so that what follows it is in the same thread, and is sent to nobody.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -51,18 +51,22 @@ class Before:
         return f"uncertain: handed to the server on {moment}; the journal has no answer"
 
 
-def keys_of(connection: Connection, delivery: Delivery) -> list[str]:
-    """Of everything that a delivery tells of."""
-    query = select(decisions.c.event_id, decisions.c.rule).where(
-        decisions.c.notification_id == delivery.notification_id
-    )
+_DECIDED = LookUp(decisions, ("notification_id",), columns=("notification_id", "event_id", "rule"))
+
+
+def keys_of(connection: Connection, deliveries: Sequence[Delivery]) -> dict[int, tuple[str, ...]]:
+    """By the delivery's id, the keys of everything that it tells of."""
+    told: dict[int, set[tuple[str, str]]] = {one.notification_id: set() for one in deliveries}
+    for row in _DECIDED.rows(connection, ((one,) for one in told)):
+        told[row["notification_id"]].add((row["event_id"], row["rule"]))
+    return {one.id: tuple(_keys(one, told[one.notification_id])) for one in deliveries}
+
+
+def _keys(delivery: Delivery, told: Iterable[tuple[str, str]]) -> Iterator[str]:
     target = Target(delivery.channel, delivery.recipient)
-    told = {(row.event_id, row.rule) for row in connection.execute(query)}
-    return [
-        _key(delivery.deployment, event_id, rule, target, delivery.kind)
-        for event_id, rule in sorted(told)
-        if not event_id.startswith(NUMBERED)
-    ]
+    for event_id, rule in sorted(told):
+        if not event_id.startswith(NUMBERED):
+            yield _key(delivery.deployment, event_id, rule, target, delivery.kind)
 
 
 def _key(deployment: str, event_id: str, rule: str, target: Target, kind: Kind) -> str:
@@ -156,7 +160,7 @@ _FIELDS = ("at", "message_id", "subject")
 
 def _before(connection: Connection, delivery: Delivery, told: Mapping[str, Before]) -> Before | None:
     """When all of it was told, after somebody asked for it last."""
-    found = [told.get(key) for key in keys_of(connection, delivery)]
+    found = [told.get(key) for key in keys_of(connection, [delivery])[delivery.id]]
     asked = select(delivery_attempts.c.at).where(
         delivery_attempts.c.delivery_id == delivery.id, delivery_attempts.c.outcome == REQUEUED
     )

@@ -4,9 +4,7 @@ from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from jinja2 import pass_context
-from jinja2.runtime import Context
-
+from monitor.render.present import of_present
 from monitor.render.story import Value
 from monitor.render.words import span
 
@@ -67,19 +65,16 @@ def _zone_name(local: datetime) -> str:
     return f"UTC{name}" if name.startswith(("+", "-")) else name
 
 
-@pass_context
-def _when(context: Context, moment: datetime | None) -> str:
-    return _kept(when(moment, context["zone"]))
+def _when(moment: datetime | None) -> str:
+    return _kept(when(moment, of_present("zone")))
 
 
-@pass_context
-def _short(context: Context, moment: datetime | None) -> str:
-    return _kept(short(moment, context["zone"]))
+def _short(moment: datetime | None) -> str:
+    return _kept(short(moment, of_present("zone")))
 
 
-@pass_context
-def _told(context: Context, value: Value | None) -> str:
-    shown = told(value, context["zone"])
+def _told(value: Value | None) -> str:
+    shown = told(value, of_present("zone"))
     return shown if value is None or isinstance(value, str) else _kept(shown)
 
 

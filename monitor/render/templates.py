@@ -24,8 +24,10 @@ from jinja2 import (
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from monitor.render import moments
+from monitor.render.built_in import BuiltIn
 from monitor.render.columns import fit
 from monitor.render.letter import Written
+from monitor.render.present import writing
 from monitor.render.words import counted, nth, shortened, span
 
 BUILT_IN = "built-in"
@@ -53,6 +55,10 @@ class Templates:
 
     def write(self, name: str, values: Mapping[str, Any]) -> Written:
         """The three texts. In HTML alone a number stays with its unit: `2 min 5 s` is not torn apart."""
+        with writing(values):
+            return self._write(name, values)
+
+    def _write(self, name: str, values: Mapping[str, Any]) -> Written:
         text = self._environment.get_template(f"{name}.txt.j2")
         html = self._environment.get_template(f"{name}.html.j2")
         subject = _plain(" ".join("".join(text.blocks["subject"](text.new_context(dict(values)))).split()))
@@ -64,10 +70,8 @@ class Templates:
 
 @lru_cache(maxsize=FOLDERS)
 def _built_in(folder: Path) -> Environment:
-    """They are part of the program: none changes while it runs, so none is looked at, or compiled, again."""
     loader = FileSystemLoader(folder)
-    options = _options(_with_prefix(loader, loader))
-    return _set_up(Environment(**options, auto_reload=False))  # noqa: S701 (_options has it)
+    return _set_up(BuiltIn(**_options(_with_prefix(loader, loader))))
 
 
 def _plain(text: str) -> str:

@@ -35,12 +35,13 @@ from monitor.render import (
     usual,
 )
 from monitor.render.bounds import MAX_HTML
+from monitor.render.clean import cleaned
 from monitor.render.columns import WIDTH, columns, fit
 from monitor.render.headers import list_id
 from monitor.render.moments import iso, when, zone_of
 from monitor.render.renderer import SUBJECT_LENGTH
 from monitor.render.samples import sample, spoilt
-from monitor.render.templates import FILTERS
+from monitor.render.templates import FILTERS, Templates
 from monitor.render.words import counted, nth, span
 from monitor.rules.model import Rule
 from tests.monitor.conftest import NOW, FakeClock
@@ -658,3 +659,19 @@ def test_numbers_are_told_as_people_tell_them() -> None:
 )
 def test_durations_are_told_as_people_tell_them(seconds: float, told: str) -> None:
     assert span(timedelta(seconds=seconds)) == told
+
+
+@pytest.mark.parametrize("hostile", [False, True])
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_the_built_in_templates_are_written_as_plain_jinja_writes_them(
+    template: str, hostile: bool, tmp_path: Path
+) -> None:
+    """Their environment makes the parts once; that of users' folders is Jinja's own."""
+    folder = templates_folder() / "email"
+    renderer = Renderer("windsock@example.com", "http://monitor", {"local": "http://airflow"}, FakeClock())
+    built_in, users = Templates.built_in(folder), Templates.of_user(tmp_path, folder)
+    story, letter = sample(template, hostile)
+    for zone in ("UTC", "Asia/Kathmandu"):
+        values = renderer.values(cleaned(story), replace(letter, timezone=zone))
+        quick, plain = (one.write(template, values) for one in (built_in, users))
+        assert quick == plain

@@ -8,11 +8,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from monitor import event_log, journal, outbox
 from monitor.backup import after_restore
 from monitor.database import Database
 from monitor.database.migrate import migrate
+from monitor.database.schema import deliveries
 from monitor.events import Event
 from monitor.journal import HANDED, NOT_TAKEN, SENT, Journal, Line
 from monitor.mailer.mailbox import Mailbox
@@ -54,7 +56,7 @@ def send(here: Town, folder: Path, answer: journal.What | None = SENT) -> list[D
 
     async def note() -> None:
         for one in sent:
-            keys = tuple(here.read(lambda connection: keys_of(connection, one)))  # noqa: B023 (called here)
+            keys = here.read(lambda connection: keys_of(connection, [one]))[one.id]  # noqa: B023 (called here)
             await written.note(Line(here.clock(), HANDED, one.message_id, keys, f"about {one.dag_id}"))
             if answer:
                 await written.note(Line(here.clock(), answer, one.message_id))
@@ -182,7 +184,7 @@ def test_what_waited_in_the_backup_is_settled_unless_it_was_asked_for_again(
 
     async def sent(dag_id: str) -> None:
         [one] = [one for one in waiting if one.dag_id == dag_id]
-        keys = tuple(here.read(lambda connection: keys_of(connection, one)))
+        keys = here.read(lambda connection: keys_of(connection, [one]))[one.id]
         await written.note(Line(clock(), HANDED, one.message_id, keys, "s"))
         await written.note(Line(clock(), SENT, one.message_id))
 
@@ -248,3 +250,41 @@ def test_a_restore_begins_another_log(database: Database, folder: Path, clock: F
     new = database.read_now(event_log.state)
     assert new.last_seq == old.last_seq
     assert "another log" in (new.expired(event_log.Cursor(old.epoch, new.last_seq)) or "")
+
+
+def test_what_is_jotted_last_is_written_when_the_monitor_ends(folder: Path, clock: FakeClock) -> None:
+    written = Journal(folder, clock, KEPT)
+
+    async def sent() -> None:
+        await written.note(Line(clock(), HANDED, "<1@example.com>", ("key",), "s"))
+        written.jot(Line(clock(), SENT, "<1@example.com>"))
+
+    asyncio.run(sent())
+    assert [(told.handed.message_id, told.is_sent) for told in journal.read([folder])] == [
+        ("<1@example.com>", True)
+    ]
+
+
+class Robbed(Mailbox):
+    """While its mail is about to be handed over, another monitor takes the delivery up."""
+
+    def __init__(self, folder: Path, clock: FakeClock, database: Database) -> None:
+        super().__init__(folder, clock)
+        self._database = database
+
+    async def open(self) -> None:
+        self._database.write_now(lambda connection: connection.execute(update(deliveries).values(claim="x")))
+
+
+def test_a_mail_that_is_another_s_to_send_is_noted_as_not_taken(
+    database: Database, folder: Path, clock: FakeClock, tmp_path: Path
+) -> None:
+    office = Office(
+        *(database, clock, Robbed(tmp_path / "mailbox", clock, database)),
+        journal=Journal(folder, clock, KEPT),
+    )
+    failed_run(office)
+    asyncio.run(office.deliverer.work())
+    [file] = folder.iterdir()
+    assert [json.loads(line)["what"] for line in file.read_text().splitlines()] == [HANDED, NOT_TAKEN]
+    assert journal.read([folder]) == []
