@@ -12,7 +12,8 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -164,14 +165,23 @@ class Told:
 def read(folders: Sequence[Path], since: datetime | None = None) -> list[Told]:
     """What was told, or may have been, by the journals in these folders; a mail that was not taken is left
     out. A line that was cut off by a crash is passed over: its mail was not handed over yet."""
-    lines = sorted(_lines(folders, since), key=lambda line: line.at)
-    handed = {line.message_id: line for line in lines if line.what == HANDED}
-    last: Mapping[str, What] = {line.message_id: line.what for line in lines}
-    return [
-        Told(line, last[message_id] == SENT)
-        for message_id, line in handed.items()
-        if last[message_id] != NOT_TAKEN
-    ]
+    found: dict[str, list[Line]] = defaultdict(list)
+    for line in sorted(_lines(folders, since), key=lambda line: line.at):
+        found[line.message_id].append(line)
+    return [told for lines in found.values() if (told := _told(lines))]
+
+
+def _told(lines: Sequence[Line]) -> Told | None:
+    """By all lines of one mail, in their order. Several may have tried to hand it over, side by side where a
+    lease ran out: that one of them did not does not say that none did."""
+    handed, open_ends = None, 0
+    for line in lines:
+        if line.what == HANDED:
+            handed, open_ends = line, open_ends + 1
+        elif line.what == NOT_TAKEN:
+            open_ends = max(0, open_ends - 1)
+    is_sent = any(line.what == SENT for line in lines)
+    return Told(handed, is_sent) if handed and (is_sent or open_ends) else None
 
 
 def _lines(folders: Sequence[Path], since: datetime | None) -> Iterator[Line]:

@@ -243,6 +243,36 @@ def test_a_journal_that_is_cut_off_is_read_as_far_as_it_goes(folder: Path, clock
     assert [one.name[:10] for one in folder.iterdir()] == [f"{clock():%Y-%m-%d}"]
 
 
+@pytest.mark.parametrize(
+    ("one", "another", "is_sent"),
+    [
+        ([HANDED, SENT], [HANDED, NOT_TAKEN], True),
+        ([HANDED], [HANDED, NOT_TAKEN], False),
+        ([HANDED, NOT_TAKEN], [HANDED, NOT_TAKEN], None),
+        ([HANDED, NOT_TAKEN, HANDED], [], False),
+        ([HANDED, NOT_TAKEN, HANDED, SENT], [], True),
+        ([], [NOT_TAKEN], None),
+    ],
+)
+def test_the_lines_of_all_who_tried_are_taken_together(
+    folder: Path,
+    clock: FakeClock,
+    tmp_path: Path,
+    one: list[journal.What],
+    another: list[journal.What],
+    is_sent: bool | None,
+) -> None:
+    """Where a lease ran out, two monitors had the same mail, and the one that let it go says so last."""
+    folders = [folder, tmp_path / "another"]
+    for place, whats in zip(folders, (one, another), strict=True):
+        written = Journal(place, clock, KEPT)
+        for what in whats:
+            clock.forward(1)
+            asyncio.run(written.note(Line(clock(), what, "<1@example.com>", ("key",), "s")))
+    told = [told.is_sent for told in journal.read(folders)]
+    assert told == ([] if is_sent is None else [is_sent])
+
+
 def test_a_restore_begins_another_log(database: Database, folder: Path, clock: FakeClock) -> None:
     Town(database, config(), clock).fail()
     old = database.read_now(event_log.state)
