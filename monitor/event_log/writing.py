@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from monitor.database.bulk import LookUp, Write, plain
 from monitor.database.prepared import Statement
@@ -13,13 +13,8 @@ from monitor.event_log.entries import LINE, Line
 from monitor.event_log.place import Cursor
 from monitor.events import Event
 
-_LOCK = Statement(
-    lambda _insert: (
-        update(log_state)
-        .values(last_seq=log_state.c.last_seq)
-        .returning(log_state.c.epoch, log_state.c.last_seq)
-    )
-)
+# SQLite knows no FOR UPDATE and needs none: whoever writes holds the whole database (database/engine.py).
+_LOCK = Statement(lambda _insert: select(log_state.c.epoch, log_state.c.last_seq).with_for_update())
 _ADVANCE = Statement(lambda _insert: update(log_state).values(last_seq=bindparam("last")))
 _APPEND = Write(events, plain(events))
 _OF_IDS = LookUp(events, ("source", "id"), columns=("source", "id"))

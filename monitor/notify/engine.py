@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from monitor import incidents, outbox
+from monitor.database.savepoint import savepoint
 from monitor.events import Event
 from monitor.incidents import Change, Course, Incident
 from monitor.metrics import Metrics
@@ -67,7 +68,7 @@ class Engine:
         if not logged:
             return False
         try:
-            with connection.begin_nested():
+            with savepoint(connection):
                 known = Known(connection, rules, [event for _, event in logged], self._telling, now)
                 told = [
                     self._tell(known, *one, facts) for one, facts in zip(logged, known.facts, strict=True)
