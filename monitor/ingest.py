@@ -5,7 +5,6 @@ Dual writes do not exist: a mail that is called for is in the database, or its e
 
 import asyncio
 import logging
-from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +20,7 @@ from monitor.metrics import Metrics
 from monitor.notify import Engine
 from monitor.origins import origin_of
 from monitor.replicas import DELIVERY, FEED, reconcile, signal
+from monitor.tally import Tally
 from monitor.wake import Wake
 
 MAX_COMMIT = 2_000  # events in one transaction: keeps the writer's turn, and a reader's wait, short
@@ -28,14 +28,6 @@ MAX_WAITING = 200  # requests in the queue; beyond it a sender is told to come b
 
 Logged = tuple[int, Event]
 """An event, and its seq before it."""
-ENDS = {
-    **{f"airflow.dag_run.{state}": "run" for state in ("success", "failed")},
-    **{
-        f"airflow.task_instance.{state}": "task"
-        for state in ("success", "failed", "skipped", "upstream_failed", "removed", "up_for_retry")
-    },
-}
-"""What is an end, of a run or of a task's try: whose delay is what was promised (docs/slo.md)."""
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +84,7 @@ class Ingest:
         self._database = database
         self._engine = engine
         self._wakes = wakes
-        self._metrics = metrics
+        self._tally = Tally(metrics)
         self._clock = clock
         self._origins: dict[str, datetime] = {}
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(MAX_WAITING)
@@ -156,7 +148,7 @@ class Ingest:
             self._wakes.feed.set()
         if written.called_for:
             self._wakes.delivery.set()
-        self._count(events, written.taken)
+        self._tally.count(events, written.taken, self._origins, self._clock())
 
     def _write(self, connection: Connection, events: Sequence[Event]) -> _Written:
         end = event_log.lock(connection)
@@ -177,36 +169,6 @@ class Ingest:
         called_for = self._engine.tell_all(connection, logged, now)
         signal(connection, *_words(events, bool(logged), called_for))
         return _Written(taken, end, logged, called_for)
-
-    def _count(self, events: Sequence[Event], taken: Sequence[bool]) -> None:
-        """By reporter: to find the metric of a label takes longer than to count in it."""
-        now = self._clock()
-        delays: dict[str, list[float]] = defaultdict(list)
-        duplicates: Counter[str] = Counter()
-        for event, new in zip(events, taken, strict=True):
-            if new:
-                delays[event.data.reported_by].append(_late(event, now))
-            else:
-                duplicates[event.data.reported_by] += 1
-        for reporter, some in delays.items():
-            self._metrics.events.labels("accepted", reporter).inc(len(some))
-            delay = self._metrics.event_delay.labels(reporter)
-            for seconds in some:
-                delay.observe(seconds)
-        for reporter, number in duplicates.items():
-            self._metrics.events.labels("duplicate", reporter).inc(number)
-        self._measure([event for event, new in zip(events, taken, strict=True) if new], now)
-
-    def _measure(self, new: Sequence[Event], now: datetime) -> None:
-        """How late ends came to be known; the past, before a deployment was known, is not late."""
-        for event in new:
-            of = ENDS.get(event.type)
-            if of and event.time >= self._origins.get(event.deployment, now):
-                self._metrics.told_delay.labels(of).observe(_late(event, now))
-
-
-def _late(event: Event, now: datetime) -> float:
-    return max(0.0, (now - event.time).total_seconds())
 
 
 def _words(events: Sequence[Event], logged: bool, called_for: bool) -> list[str]:

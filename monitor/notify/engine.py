@@ -93,6 +93,8 @@ class Engine:
         # A task's failure is an incident of its own only where a rule asks for tasks.
         counts = why_not is None and (taking or not event.type.startswith(TASKS))
         change = incidents.apply(connection, seq, event, known.open) if counts else Change(Course.NONE)
+        if not taking:
+            return False
         case = Case(connection, seq, event, known.now, known, facts, change, why_not)
         # Who is told of a recovery is not told of the same success besides, whatever the rules' order.
         first = sorted(taking, key=lambda rule: "recovered" not in rule.tell)
@@ -198,7 +200,7 @@ class Engine:
 
 def _concerns(rules: Rules, event: Event) -> bool:
     """Whether any rule may take it, or any incident be changed by it."""
-    return rules.asks(event.type) or (not event.type.startswith(TASKS) and bool(incidents.concerned(event)))
+    return rules.asks(event.type) or (not event.type.startswith(TASKS) and incidents.concerns(event.type))
 
 
 def _if_new(event: Event) -> Change:
