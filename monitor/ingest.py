@@ -3,9 +3,7 @@
 Dual writes do not exist: a mail that is called for is in the database, or its event is not.
 """
 
-import asyncio
 import logging
-from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +11,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from monitor import board, event_log
+from monitor.arrivals import Arrival, Arrivals, IngestBusy
 from monitor.clock import Clock
 from monitor.database import Database
 from monitor.event_log import Cursor
@@ -21,27 +20,13 @@ from monitor.metrics import Metrics
 from monitor.notify import Engine
 from monitor.origins import origin_of
 from monitor.replicas import DELIVERY, FEED, reconcile, signal
+from monitor.tally import Tally
 from monitor.wake import Wake
-
-MAX_COMMIT = 2_000  # events in one transaction: keeps the writer's turn, and a reader's wait, short
-MAX_WAITING = 200  # requests in the queue; beyond it a sender is told to come back (429), nothing is lost
 
 Logged = tuple[int, Event]
 """An event, and its seq before it."""
-ENDS = {
-    **{f"airflow.dag_run.{state}": "run" for state in ("success", "failed")},
-    **{
-        f"airflow.task_instance.{state}": "task"
-        for state in ("success", "failed", "skipped", "upstream_failed", "removed", "up_for_retry")
-    },
-}
-"""What is an end, of a run or of a task's try: whose delay is what was promised (docs/slo.md)."""
 
 logger = logging.getLogger(__name__)
-
-
-class IngestBusy(Exception):
-    """More is waiting to be written than is sensible: try again later."""
 
 
 @dataclass
@@ -72,12 +57,6 @@ class _Written:
     """Whether something is to be delivered."""
 
 
-@dataclass
-class _Waiting:
-    events: Sequence[Event]
-    taken: "asyncio.Future[list[bool]]"
-
-
 class Ingest:
     """Takes events. `run()` is its one background task: the writer."""
 
@@ -92,10 +71,10 @@ class Ingest:
         self._database = database
         self._engine = engine
         self._wakes = wakes
-        self._metrics = metrics
+        self._tally = Tally(metrics)
         self._clock = clock
         self._origins: dict[str, datetime] = {}
-        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(MAX_WAITING)
+        self._arrivals = Arrivals()
 
     async def take(self, events: Sequence[Event]) -> list[bool]:
         """Make events durable. Answers for each, in order, whether it was new.
@@ -105,48 +84,40 @@ class Ingest:
         for nudged in {event.deployment for event in events if event.type == NUDGE}:
             if nudged in self._wakes.reconcilers:
                 self._wakes.reconcilers[nudged].set()
-        waiting = _Waiting(events, asyncio.get_running_loop().create_future())
-        try:
-            self._queue.put_nowait(waiting)
-        except asyncio.QueueFull:
-            raise IngestBusy(f"{MAX_WAITING} requests are waiting to be written") from None
-        return await waiting.taken
+        return await self._arrivals.add(events)
 
     async def run(self) -> None:
         """Write what waits, as much as fits at once, until cancelled."""
-        while True:
-            together = [await self._queue.get()]
-            size = len(together[0].events)
-            while size < MAX_COMMIT and not self._queue.empty():
-                together.append(self._queue.get_nowait())
-                size += len(together[-1].events)
-            await self._commit(together)
-
-    async def _commit(self, together: list[_Waiting]) -> None:
-        events = [event for waiting in together for event in waiting.events]
         try:
-            written = await self._database.write(lambda connection: self._write(connection, events))
-        except asyncio.CancelledError:
-            _fail(together, IngestBusy("the monitor is stopping"))
-            raise
+            while True:
+                await self._arrivals.wait()
+                await self._commit()
+        finally:
+            self._arrivals.fail_all(IngestBusy("the monitor is stopping"))
+
+    async def _commit(self) -> None:
+        together: list[Arrival] = []
+        try:
+            written = await self._database.write(lambda connection: self._write_some(connection, together))
         except Exception as error:
             # The senders keep their events and come again; the database may be full, locked or gone.
-            logger.exception("could not write %d events", len(events))
-            _fail(together, error)
+            together = together or self._arrivals.gather()
+            logger.exception("could not write %d requests", len(together))
+            self._arrivals.fail(together, error)
             return
-        self._told(events, written)
-        results = iter(written.taken)
-        for waiting in together:
-            answer = [next(results) for _ in waiting.events]
-            if (
-                not waiting.taken.done()
-            ):  # the request may have been cut off: its events are kept all the same
-                waiting.taken.set_result(answer)
+        self._told(_events(together), written)
+        self._arrivals.answer(together, written.taken)
+
+    def _write_some(self, connection: Connection, together: list[Arrival]) -> _Written:
+        """Write what waits once the log is had, and say so in `together`: it may fail half-way."""
+        end = event_log.lock(connection)
+        together += self._arrivals.gather()
+        return self._write(connection, _events(together), end)
 
     def log(self, connection: Connection, events: Sequence[Event]) -> Callable[[], None]:
         """Take events in the caller's transaction, so that they are durable with what else it writes; answers
         what has to be called once it is committed."""
-        written = self._write(connection, events)
+        written = self._write(connection, events, event_log.lock(connection))
         return lambda: self._told(events, written)
 
     def _told(self, events: Sequence[Event], written: _Written) -> None:
@@ -156,10 +127,10 @@ class Ingest:
             self._wakes.feed.set()
         if written.called_for:
             self._wakes.delivery.set()
-        self._count(events, written.taken)
+        self._tally.count(events, written.taken, self._origins, self._clock())
 
-    def _write(self, connection: Connection, events: Sequence[Event]) -> _Written:
-        end = event_log.lock(connection)
+    def _write(self, connection: Connection, events: Sequence[Event], end: Cursor) -> _Written:
+        """`end`: the log's, which is locked."""
         # Not before the lock: what is logged later would be received earlier, and `since` step over some.
         now = self._clock()
         late = board.told_already(connection, events)
@@ -178,36 +149,6 @@ class Ingest:
         signal(connection, *_words(events, bool(logged), called_for))
         return _Written(taken, end, logged, called_for)
 
-    def _count(self, events: Sequence[Event], taken: Sequence[bool]) -> None:
-        """By reporter: to find the metric of a label takes longer than to count in it."""
-        now = self._clock()
-        delays: dict[str, list[float]] = defaultdict(list)
-        duplicates: Counter[str] = Counter()
-        for event, new in zip(events, taken, strict=True):
-            if new:
-                delays[event.data.reported_by].append(_late(event, now))
-            else:
-                duplicates[event.data.reported_by] += 1
-        for reporter, some in delays.items():
-            self._metrics.events.labels("accepted", reporter).inc(len(some))
-            delay = self._metrics.event_delay.labels(reporter)
-            for seconds in some:
-                delay.observe(seconds)
-        for reporter, number in duplicates.items():
-            self._metrics.events.labels("duplicate", reporter).inc(number)
-        self._measure([event for event, new in zip(events, taken, strict=True) if new], now)
-
-    def _measure(self, new: Sequence[Event], now: datetime) -> None:
-        """How late ends came to be known; the past, before a deployment was known, is not late."""
-        for event in new:
-            of = ENDS.get(event.type)
-            if of and event.time >= self._origins.get(event.deployment, now):
-                self._metrics.told_delay.labels(of).observe(_late(event, now))
-
-
-def _late(event: Event, now: datetime) -> float:
-    return max(0.0, (now - event.time).total_seconds())
-
 
 def _words(events: Sequence[Event], logged: bool, called_for: bool) -> list[str]:
     """What the other replicas are to look for."""
@@ -215,7 +156,5 @@ def _words(events: Sequence[Event], logged: bool, called_for: bool) -> list[str]
     return [*([FEED] * logged), *([DELIVERY] * called_for), *nudged]
 
 
-def _fail(together: list[_Waiting], error: Exception) -> None:
-    for waiting in together:
-        if not waiting.taken.done():
-            waiting.taken.set_exception(error)
+def _events(together: Sequence[Arrival]) -> list[Event]:
+    return [event for arrival in together for event in arrival.events]

@@ -35,8 +35,9 @@ from monitor.board.last_words import LastWord, is_end, last_words
 from monitor.board.lists import RunName, asset_list, run, runs, tasks
 from monitor.board.rows import Row, Told
 from monitor.board.run_list import RunsWanted, Strip, first_failure, run_list, strip
-from monitor.board.states import RUN_ENDS, RUNNING, apply_assets, apply_runs, apply_tasks
-from monitor.board.tries import TaskName, Try, apply_tries, told_already, tries_of
+from monitor.board.states import RUN_ENDS, RUNNING, apply_assets, apply_runs
+from monitor.board.task_reports import apply_task_reports
+from monitor.board.tries import TaskName, Try, told_already, tries_of
 from monitor.events import Event
 from monitor.events.data import (
     AssetData,
@@ -52,7 +53,7 @@ from monitor.events.data import (
 _Appliers = tuple[Callable[[Connection, Sequence[Told[Any]]], None], ...]
 _APPLIERS: dict[type[Data], _Appliers] = {
     DagRunData: (apply_runs,),
-    TaskInstanceData: (apply_tasks, apply_tries),
+    TaskInstanceData: (apply_task_reports,),
     AssetData: (apply_assets,),
     AssetUpdatedData: (apply_assets,),
     ImportErrorData: (apply_import_errors,),

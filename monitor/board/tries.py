@@ -15,6 +15,8 @@ from monitor.database.schema import tries
 from monitor.events import Event
 from monitor.events.data import TaskInstanceData
 
+TRY = ("deployment", "dag_id", "run_id", "task_id", "map_index", "try_number")
+"""The columns that name a try."""
 UP_FOR_RETRY = "up_for_retry"
 FAILURES = (UP_FOR_RETRY, "failed")
 """How a try's failure is told: Airflow files either as `failed`."""
@@ -28,17 +30,6 @@ class TaskName(NamedTuple):
     run_id: str
     task_id: str
     map_index: int
-
-
-class TryName(NamedTuple):
-    """Which try of it."""
-
-    deployment: str
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int
-    try_number: int
 
 
 class Try(NamedTuple):
@@ -68,7 +59,12 @@ class Try(NamedTuple):
 _PUT = Write(tries, replacing(tries, lambda new: falls_not_back(tries, new)))
 _OF_TASKS = LookUp(tries, TaskName._fields)
 # Those alone that a report may be late for: nothing is known already of a try that still runs.
-_SETTLED = LookUp(tries, TryName._fields, (tries.c.state != RUNNING) | tries.c.filed)
+_SETTLED = LookUp(tries, TRY, (tries.c.state != RUNNING) | tries.c.filed)
+
+
+def name_of(event: Event, data: TaskInstanceData) -> tuple[str | int, ...]:
+    """Which try an event tells of: the values of TRY. A plain tuple: each event needs one, or two."""
+    return event.deployment, data.dag_id, data.run_id, data.task_id, data.map_index, data.try_number
 
 
 def apply_tries(connection: Connection, told: Sequence[Told[TaskInstanceData]]) -> None:
@@ -76,7 +72,6 @@ def apply_tries(connection: Connection, told: Sequence[Told[TaskInstanceData]]) 
 
 
 def _row(seq: int, event: Event, data: TaskInstanceData) -> Row:
-    told = _told(data)
     return {
         "deployment": event.deployment,
         "dag_id": data.dag_id,
@@ -84,9 +79,9 @@ def _row(seq: int, event: Event, data: TaskInstanceData) -> Row:
         "task_id": data.task_id,
         "map_index": data.map_index,
         "try_number": data.try_number,
-        "ti_id": told.ti_id,
-        "state": told.state,
-        "filed": told.filed,
+        "ti_id": data.ti_id,
+        "state": data.state,
+        "filed": _is_filed(data),
         "last_seq": seq,
     }
 
@@ -106,12 +101,12 @@ def told_already(connection: Connection, events: Sequence[Event]) -> list[bool]:
     nobody else appends to the log.
     """
     told = [
-        (number, _name(event, event.data), _told(event.data))
+        (number, name_of(event, event.data), _told(event.data))
         for number, event in enumerate(events)
         if isinstance(event.data, TaskInstanceData)
     ]
     found = _SETTLED.rows(connection, {name for _, name, _ in told})
-    known = {TryName(*(row[name] for name in TryName._fields)): _try(row) for row in found}
+    known = {tuple(row[name] for name in TRY): _try(row) for row in found}
     answers = [False] * len(events)
     for number, name, new in told:
         old = known.get(name)
@@ -138,14 +133,13 @@ def _falls_back(new: Try, old: Try) -> bool:
 
 
 def _told(data: TaskInstanceData) -> Try:
+    return Try(data.ti_id, data.state, _is_filed(data), data.reported_by == "listener")
+
+
+def _is_filed(data: TaskInstanceData) -> bool:
     # A row of Airflow's that is up_for_retry has the next try's UUID: the reconciler tells that state only of
     # tries that are filed.
-    filed = data.ti_id is None or (data.state == UP_FOR_RETRY and data.reported_by == "reconciler")
-    return Try(data.ti_id, data.state, filed, data.reported_by == "listener")
-
-
-def _name(event: Event, data: TaskInstanceData) -> TryName:
-    return TryName(event.deployment, data.dag_id, data.run_id, data.task_id, data.map_index, data.try_number)
+    return data.ti_id is None or (data.state == UP_FOR_RETRY and data.reported_by == "reconciler")
 
 
 def _try(row: Row) -> Try:

@@ -44,11 +44,14 @@ class Write:
             for name, words in WORDS.items()
         }
 
-    def rows(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Write them in their order, a later one upon an earlier one. Each has a value for each column."""
-        if rows:
-            prepared = self._prepared[connection.dialect.name]
-            on_driver(connection, prepared.text, prepared.bound(rows), many=len(rows) > 1)
+    def rows(self, connection: Connection, rows: Sequence[Row]) -> int:
+        """Write them in their order, a later one upon an earlier one; answers how many were written. Each has
+        a value for each column."""
+        if not rows:
+            return 0
+        prepared = self._prepared[connection.dialect.name]
+        cursor = on_driver(connection, prepared.text, prepared.bound(rows), many=len(rows) > 1)
+        return int(cursor.rowcount)
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ class LookUp:
 
     def rows(self, connection: Connection, keys: Iterable[Sequence[Any]]) -> list[Row]:
         """Those that are there, in no order."""
-        wanted = [list(key) for key in keys]
+        wanted = list(keys)  # tuples become JSON's arrays too
         return self._prepared[connection.dialect.name].rows(connection, {_KEYS: wanted}) if wanted else []
 
 

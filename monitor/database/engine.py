@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from monitor.database import postgresql
+from monitor.database.prepared import on_driver
 from monitor.errors import SettingsError
 
 READERS = 4  # threads; pages and feeds read, and two cores are the smallest machine
@@ -121,4 +122,4 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     writing = connection.get_execution_options().get("windsock_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    on_driver(connection, "BEGIN IMMEDIATE" if writing else "BEGIN", ())

@@ -4,24 +4,23 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
-from monitor.database.bulk import LookUp, Write, plain
+from monitor.database.bulk import LookUp, Write
 from monitor.database.prepared import Statement
 from monitor.database.schema import events, log_state
 from monitor.event_log.entries import LINE, Line
 from monitor.event_log.place import Cursor
 from monitor.events import Event
 
-_LOCK = Statement(
-    lambda _insert: (
-        update(log_state)
-        .values(last_seq=log_state.c.last_seq)
-        .returning(log_state.c.epoch, log_state.c.last_seq)
-    )
-)
+# SQLite knows no FOR UPDATE and needs none: whoever writes holds the whole database (database/engine.py).
+_LOCK = Statement(lambda _insert: select(log_state.c.epoch, log_state.c.last_seq).with_for_update())
 _ADVANCE = Statement(lambda _insert: update(log_state).values(last_seq=bindparam("last")))
-_APPEND = Write(events, plain(events))
+_APPEND = Write(
+    events,
+    lambda insert: insert(events).on_conflict_do_nothing(index_elements=(events.c.source, events.c.id)),
+)
+_TAKE_BACK = Statement(lambda _insert: delete(events).where(events.c.seq >= bindparam("first")))
 _OF_IDS = LookUp(events, ("source", "id"), columns=("source", "id"))
 
 
@@ -38,21 +37,33 @@ def append(
 
     `end` is what `lock` answered; None where the transaction has not asked it yet.
     """
-    first = (end or lock(connection)).seq  # locked before anything is read
-    known = _known(connection, batch)
+    first = (end or lock(connection)).seq + 1  # locked before anything is read
+    seqs: list[int | None] = list(range(first, first + len(batch)))
+    if not _append(connection, batch, seqs, received_at):
+        _TAKE_BACK.rows(connection, first=first)
+        seqs = _numbered(batch, _known(connection, batch), first)
+        _append(connection, batch, seqs, received_at)
+    if new := [seq for seq in seqs if seq is not None]:
+        _ADVANCE.rows(connection, last=new[-1])
+    return seqs
+
+
+def _append(
+    connection: Connection, batch: Sequence[Event], seqs: Sequence[int | None], received_at: datetime
+) -> bool:
+    """Whether all that have a seq were new. Most batches are: to write them is their look-up."""
+    rows = [_row(event, seq, received_at) for event, seq in zip(batch, seqs, strict=True) if seq is not None]
+    return _APPEND.rows(connection, rows) == len(rows)
+
+
+def _numbered(batch: Sequence[Event], known: set[tuple[str, str]], first: int) -> list[int | None]:
+    """A seq for each that is neither known nor there before; no number is left out."""
     seqs: list[int | None] = []
-    rows: list[dict[str, Any]] = []
     for event in batch:
-        key = (event.source, event.id)
-        if key in known:
-            seqs.append(None)
-            continue
-        known.add(key)
-        seqs.append(first + len(rows) + 1)
-        rows.append(_row(event, first + len(rows) + 1, received_at))
-    if rows:
-        _APPEND.rows(connection, rows)
-        _ADVANCE.rows(connection, last=first + len(rows))
+        is_new = (event.source, event.id) not in known
+        known.add((event.source, event.id))
+        seqs.append(first if is_new else None)
+        first += is_new
     return seqs
 
 

@@ -2,7 +2,7 @@
 
 from monitor.incidents.course import Change, Course, Open, apply
 from monitor.incidents.forget import forget
-from monitor.incidents.signals import Meaning, Signal, concerned, signal_of
+from monitor.incidents.signals import Meaning, Signal, concerns, signal_of
 from monitor.incidents.store import (
     CLOSED,
     OPEN,
@@ -31,7 +31,7 @@ __all__ = [
     "Wanted",
     "acknowledge",
     "apply",
-    "concerned",
+    "concerns",
     "find",
     "find_all",
     "forget",

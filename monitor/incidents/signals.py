@@ -103,6 +103,14 @@ def _bounded(key: str) -> str:
     return f"{key[: MAX_KEY - DIGEST_DIGITS - 1]}:{digest(key)}"
 
 
+_CHANGING = frozenset((*_FAILURES, *_RECOVERIES, RUN_BEGINS))
+
+
+def concerns(event_type: str) -> bool:
+    """Whether an event of this type may change any incident at all."""
+    return event_type in _CHANGING
+
+
 def concerned(event: Event) -> list[str]:
     """The keys of all incidents that this event may change."""
     signal = signal_of(event)

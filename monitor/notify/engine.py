@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from monitor import incidents, outbox
+from monitor.database.savepoint import savepoint
 from monitor.events import Event
 from monitor.incidents import Change, Course, Incident
 from monitor.metrics import Metrics
@@ -67,7 +68,7 @@ class Engine:
         if not logged:
             return False
         try:
-            with connection.begin_nested():
+            with savepoint(connection):
                 known = Known(connection, rules, [event for _, event in logged], self._telling, now)
                 told = [
                     self._tell(known, *one, facts) for one, facts in zip(logged, known.facts, strict=True)
@@ -92,6 +93,8 @@ class Engine:
         # A task's failure is an incident of its own only where a rule asks for tasks.
         counts = why_not is None and (taking or not event.type.startswith(TASKS))
         change = incidents.apply(connection, seq, event, known.open) if counts else Change(Course.NONE)
+        if not taking:
+            return False
         case = Case(connection, seq, event, known.now, known, facts, change, why_not)
         # Who is told of a recovery is not told of the same success besides, whatever the rules' order.
         first = sorted(taking, key=lambda rule: "recovered" not in rule.tell)
@@ -197,7 +200,7 @@ class Engine:
 
 def _concerns(rules: Rules, event: Event) -> bool:
     """Whether any rule may take it, or any incident be changed by it."""
-    return rules.asks(event.type) or (not event.type.startswith(TASKS) and bool(incidents.concerned(event)))
+    return rules.asks(event.type) or (not event.type.startswith(TASKS) and incidents.concerns(event.type))
 
 
 def _if_new(event: Event) -> Change:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, delete, insert, select, update
 
 from monitor.database.bulk import LookUp
+from monitor.database.prepared import Statement
 from monitor.database.schema import decisions, deliveries, delivery_attempts
 from monitor.database.schema import told_before as table
 from monitor.database.sweep import Swept, oldest
@@ -75,11 +76,12 @@ def _key(deployment: str, event_id: str, rule: str, target: Target, kind: Kind) 
 
 
 _OF_KEYS = LookUp(table, ("key",))
+_ANY = Statement(lambda _insert: select(table.c.key).limit(1))
 
 
 def any_at_all(connection: Connection) -> bool:
     """Whether anything is to be looked up: nothing is, where no backup was restored lately."""
-    return connection.execute(select(table.c.key).limit(1)).first() is not None
+    return _ANY.first(connection) is not None
 
 
 def told_of(

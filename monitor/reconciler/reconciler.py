@@ -15,10 +15,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from monitor import logs
 from monitor.airflow_api import AirflowApi
+from monitor.arrivals import IngestBusy
 from monitor.clock import Clock
 from monitor.database import Database
 from monitor.errors import AirflowError, AirflowUnreachable
-from monitor.ingest import Ingest, IngestBusy
+from monitor.ingest import Ingest
 from monitor.metrics import Metrics
 from monitor.reconciler import shared
 from monitor.reconciler.comparison import MAX_ROWS, PAST, Comparison

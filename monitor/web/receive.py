@@ -17,11 +17,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from monitor import logs
+from monitor.arrivals import IngestBusy
 from monitor.errors import EventError
 from monitor.events import NUDGE, Event, parse_event
 from monitor.events.data import OWN
 from monitor.events.values import MAX_ID
-from monitor.ingest import IngestBusy
 from monitor.settings import Settings
 from monitor.tokens import PREFIX, Scope
 from monitor.tracing import Span

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -9,13 +10,14 @@ from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
-from sqlalchemy import func, select, text
+from sqlalchemy import Connection, func, select, text
 
 from monitor import board, event_log
+from monitor.arrivals import MAX_WAITING, IngestBusy
 from monitor.database import Database
 from monitor.database.schema import deliveries
 from monitor.events import parse_event
-from monitor.ingest import MAX_WAITING, Ingest, IngestBusy, Wakes
+from monitor.ingest import Ingest, Wakes
 from monitor.metrics import Metrics
 from monitor.wake import Wake
 from tests.monitor.conftest import FakeClock
@@ -180,3 +182,55 @@ def test_the_board_is_written_with_the_log(database: Database, clock: FakeClock)
     asyncio.run(story())
     assert [row["state"] for row in database.read_now(lambda c: board.runs(c, 10))] == ["failed"]
     assert database.read_now(lambda c: c.execute(select(func.count()).select_from(deliveries)).scalar()) == 1
+
+
+class Holder:
+    """Has the log until it is told to let go."""
+
+    def __init__(self) -> None:
+        self.has_it, self.is_done = threading.Event(), threading.Event()
+
+    def __call__(self, connection: Connection) -> None:
+        event_log.lock(connection)
+        self.has_it.set()
+        assert self.is_done.wait(10)
+
+
+def test_what_waits_while_the_log_is_anothers_is_written_at_once(
+    database: Database, clock: FakeClock
+) -> None:
+    holder = Holder()
+
+    async def story() -> int:
+        async with opened(database, clock) as door:
+            before = door.wakes.feed.count
+            holding = asyncio.create_task(database.write(holder))
+            await asyncio.to_thread(holder.has_it.wait)
+            first = asyncio.create_task(door.take(run_event(run_id="first")))
+            for _ in range(5):  # the writer asks for the log meanwhile
+                await asyncio.sleep(0)
+            others = [asyncio.create_task(door.take(run_event(run_id=str(n)))) for n in range(20)]
+            await asyncio.sleep(0)
+            holder.is_done.set()
+            await asyncio.gather(first, *others, holding)
+            return door.wakes.feed.count - before
+
+    assert asyncio.run(story()) == 1
+    assert database.read_now(event_log.state).last_seq == 21
+
+
+def test_who_waits_when_it_stops_is_sent_away(database: Database, clock: FakeClock) -> None:
+    holder = Holder()
+
+    async def story() -> None:
+        async with opened(database, clock) as door:
+            holding = asyncio.create_task(database.write(holder))
+            await asyncio.to_thread(holder.has_it.wait)
+            waiting = [asyncio.create_task(door.take(run_event(run_id=str(n)))) for n in range(3)]
+            await asyncio.sleep(0)
+        for told in await asyncio.gather(*waiting, return_exceptions=True):
+            assert isinstance(told, IngestBusy)
+        holder.is_done.set()
+        await holding
+
+    asyncio.run(story())

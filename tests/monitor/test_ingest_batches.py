@@ -133,7 +133,8 @@ def test_an_event_that_cannot_be_decided_stops_none_of_its_batch(
 
 def _task(dag_id: str, number: int, state: str, kept: bool, by: str) -> dict[str, Any]:
     """A report of a try; where its UUID is not `kept`, as Airflow has filed it."""
-    raw = task_event(state, dag_id=dag_id, run_id="a", ti_id=f"{TI[:-1]}{number}", try_number=number)
+    ti_id = f"{TI[:-2]}{len(dag_id)}{number}"  # of this try of this DAG's alone
+    raw = task_event(state, dag_id=dag_id, run_id="a", ti_id=ti_id, try_number=number)
     if not kept:
         raw["id"] = earlier_try_id_of(dag_id, "a", "load", -1, number, state)
     raw["data"] |= {"reported_by": by} if kept else {"reported_by": "reconciler", "ti_id": None}

@@ -7,6 +7,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from monitor.database import Database
 from monitor.database.bulk import Write, plain
 from monitor.database.prepared import Statement, on_driver
+from monitor.database.savepoint import savepoint
 from monitor.database.schema import unsubscribed
 from tests.monitor.conftest import NOW
 
@@ -54,3 +55,34 @@ def test_a_connection_that_is_gone_is_not_used_again(database: Database) -> None
         database.write_now(end_it)
     assert told.value.connection_invalidated
     assert database.read_now(number) == 0
+
+
+def test_a_part_that_fails_is_taken_back_alone(database: Database) -> None:
+    def fail(connection: Connection) -> None:
+        with savepoint(connection):
+            with savepoint(connection):
+                PUT.rows(connection, **{**ROW, "rule": "successes"})
+            PUT.rows(connection, **{**ROW, "rule": "watches"})
+            raise ZeroDivisionError
+
+    def write(connection: Connection) -> None:
+        PUT.rows(connection, **ROW)
+        with pytest.raises(ZeroDivisionError):
+            fail(connection)
+        with savepoint(connection):
+            PUT.rows(connection, **{**ROW, "rule": "import-errors"})
+
+    database.write_now(write)
+    assert database.read_now(number) == 2
+
+
+def test_a_part_whose_connection_is_gone_says_so(database: Database) -> None:
+    if database.url.get_backend_name() == "sqlite":
+        pytest.skip("SQLite has no server to lose")
+
+    def write(connection: Connection) -> None:
+        with savepoint(connection):
+            on_driver(connection, "SELECT pg_terminate_backend(pg_backend_pid()) WHERE %s = 1", (1,))
+
+    with pytest.raises(OperationalError, match="terminating connection"):
+        database.write_now(write)
