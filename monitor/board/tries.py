@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from monitor import event_log
 from monitor.board.rows import Row, Told
 from monitor.board.states import RUNNING, falls_not_back
 from monitor.database.bulk import LookUp, Write, replacing
@@ -107,11 +108,19 @@ def told_already(connection: Connection, events: Sequence[Event]) -> list[bool]:
     ]
     found = _SETTLED.rows(connection, {name for _, name, _ in told})
     known = {tuple(row[name] for name in TRY): _try(row) for row in found}
+    # What the log has says nothing new of its try, though another end was told since. It is looked for where
+    # it can make a difference: not of a try that has just begun, as most are.
+    logged = event_log.known(connection, [events[number] for number, name, _ in told if name in known])
     answers = [False] * len(events)
     for number, name, new in told:
+        if (one := (events[number].source, events[number].id)) in logged:
+            continue
         old = known.get(name)
         answers[number] = old is not None and (_is_known(new, old) or _is_overtaken(new, old))
-        if old is None or not (answers[number] or _falls_back(new, old)):
+        if answers[number]:
+            continue
+        logged.add(one)
+        if old is None or not _falls_back(new, old):
             known[name] = new
     return answers
 

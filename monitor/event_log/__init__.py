@@ -17,7 +17,7 @@ from monitor.event_log.reading import (
     seq_at,
 )
 from monitor.event_log.sight import Visible, readable, seen_body
-from monitor.event_log.writing import append, line_of, lock
+from monitor.event_log.writing import append, known, line_of, lock
 
 __all__ = [
     "FILTERS",
@@ -33,6 +33,7 @@ __all__ = [
     "append",
     "begin_epoch",
     "conditions",
+    "known",
     "last_received",
     "like_any",
     "line_of",

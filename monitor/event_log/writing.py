@@ -41,7 +41,7 @@ def append(
     seqs: list[int | None] = list(range(first, first + len(batch)))
     if not _append(connection, batch, seqs, received_at):
         _TAKE_BACK.rows(connection, first=first)
-        seqs = _numbered(batch, _known(connection, batch), first)
+        seqs = _numbered(batch, known(connection, batch), first)
         _append(connection, batch, seqs, received_at)
     if new := [seq for seq in seqs if seq is not None]:
         _ADVANCE.rows(connection, last=new[-1])
@@ -56,18 +56,19 @@ def _append(
     return _APPEND.rows(connection, rows) == len(rows)
 
 
-def _numbered(batch: Sequence[Event], known: set[tuple[str, str]], first: int) -> list[int | None]:
-    """A seq for each that is neither known nor there before; no number is left out."""
+def _numbered(batch: Sequence[Event], logged: set[tuple[str, str]], first: int) -> list[int | None]:
+    """A seq for each that is neither logged nor there before; no number is left out."""
     seqs: list[int | None] = []
     for event in batch:
-        is_new = (event.source, event.id) not in known
-        known.add((event.source, event.id))
+        is_new = (event.source, event.id) not in logged
+        logged.add((event.source, event.id))
         seqs.append(first if is_new else None)
         first += is_new
     return seqs
 
 
-def _known(connection: Connection, batch: Sequence[Event]) -> set[tuple[str, str]]:
+def known(connection: Connection, batch: Sequence[Event]) -> set[tuple[str, str]]:
+    """Those of these events that are in the log, by their source and id."""
     found = _OF_IDS.rows(connection, [(event.source, event.id) for event in batch])
     return {(row["source"], row["id"]) for row in found}
 

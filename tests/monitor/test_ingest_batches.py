@@ -230,3 +230,14 @@ def test_any_events_are_written_as_if_they_came_one_by_one(
     one, other = alike
     together = _ingested(one, *(story[start : start + size] for start in range(0, len(story), size)))
     assert together == _ingested(other, *([raw] for raw in story))
+
+
+def test_what_comes_again_after_it_was_set_otherwise_says_nothing_new(
+    alike: tuple[Database, Database],
+) -> None:
+    one, other = alike
+    success, failed = (_task("etl", 1, state, True, "reconciler") for state in ("success", "failed"))
+    filed = _task("etl", 1, "failed", False, "reconciler")
+    together = _ingested(one, [success], [failed], [success, filed])
+    assert together == _ingested(other, [success], [failed], [success], [filed])
+    assert len(together["events"]) == 2
