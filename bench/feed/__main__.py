@@ -1,5 +1,5 @@
-"""`python -m bench.feed [--readers 1000] [--only limit,one,sustained,burst,log,idle,stuck]`: the feed beside
-Debian's nginx with nchan, one worker each, with the same readers and the same bodies, in one run.
+"""`python -m bench.feed [--readers 1000] [--rounds 1] [--only limit,one,sustained,burst,log,idle,stuck]`: the
+feed beside Debian's nginx with nchan, one worker each, with the same readers and the same bodies, in one run.
 """
 
 import argparse
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
 import psutil  # type: ignore[import-untyped]
@@ -40,11 +41,17 @@ def sides(home: Path) -> Iterator[list[Side]]:
         monitor.stop()
 
 
-def compared(name: str, both: list[Side], readers: int) -> None:
+def compared(name: str, both: list[Side], readers: int, rounds: int) -> None:
     for dags in (["one"], [f"dag_{number}" for number in range(readers)]):
         what = name if len(dags) == 1 else f"{name}, each its own"
-        for side in both:
-            _print(what, side, SCENARIOS[name], readers, dags)
+        rates: dict[str, list[float]] = {side.peer.name: [] for side in both}
+        for side in both * rounds:
+            rates[side.peer.name].append(_print(what, side, SCENARIOS[name], readers, dags))
+        if rounds > 1:
+            ours, theirs = (median(some) for some in rates.values())
+            print(
+                f"{what:24} medians   {ours:,.0f}/s beside {theirs:,.0f}/s: {ours / theirs:.2f}", flush=True
+            )
 
 
 def from_log(both: list[Side], readers: int) -> None:
@@ -75,7 +82,8 @@ def stuck(side: Side) -> None:
     print(f"one reader that never reads: MB after each {BURST:,} events: {sizes}")
 
 
-def _print(what: str, side: Side, scenario: Scenario, readers: int, dags: list[str]) -> None:
+def _print(what: str, side: Side, scenario: Scenario, readers: int, dags: list[str]) -> float:
+    """Answers the deliveries a second."""
     before = side.peer.cpu()
     row = scenario(side, readers, dags)
     rate = row["events"] / row["seconds"] if row["seconds"] else 0.0
@@ -86,6 +94,7 @@ def _print(what: str, side: Side, scenario: Scenario, readers: int, dags: list[s
         f"cpu {side.peer.cpu() - before:.1f} s, readers {row['cpu']:.1f} s",
         flush=True,
     )
+    return float(rate)
 
 
 def main() -> None:
@@ -97,7 +106,7 @@ def main() -> None:
             limit(home, options.readers)
         with sides(home) as both:
             for name in [name for name in only if name in SCENARIOS]:
-                compared(name, both, options.readers)
+                compared(name, both, options.readers, options.rounds)
             if "log" in only:
                 from_log(both, options.readers)
             if "idle" in only:
@@ -109,6 +118,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.feed", description=__doc__)
     parser.add_argument("--readers", type=int, default=1000, help="open feeds (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=1, help="of each scenario, in turn (%(default)s)")
     parser.add_argument(
         "--only", default="limit,one,sustained,burst,log,idle,stuck", help="what is measured (%(default)s)"
     )
