@@ -1,5 +1,5 @@
-"""`python -m bench.feed [--readers 1000] [--rounds 1] [--only limit,one,sustained,burst,log,idle,stuck]`: the
-feed beside Debian's nginx with nchan, one worker each, with the same readers and the same bodies, in one run.
+"""`python -m bench.feed [--readers 1000] [--rounds 1] [--rate 1000]
+[--only limit,one,sustained,burst,log,idle,stuck]`: the feed beside Debian's nginx with nchan, one worker each, with the same readers and the same bodies, in one run.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import psutil  # type: ignore[import-untyped]
 
 from bench.feed.programs import Peer, build, crowd, flood, nchan
 from bench.feed.publishers import ToLog, ToMonitor, ToNchan, body, event
-from bench.feed.scenarios import BURST, SCENARIOS, Scenario, Side, burst, memory_of_idle, memory_with_stuck
+from bench.feed.scenarios import BURST, Scenario, Side, burst, memory_of_idle, memory_with_stuck, scenarios
 from tests.monitor_process import MonitorProcess
 
 IDLE = 10_000  # readers
@@ -41,12 +41,12 @@ def sides(home: Path) -> Iterator[list[Side]]:
         monitor.stop()
 
 
-def compared(name: str, both: list[Side], readers: int, rounds: int) -> None:
+def compared(name: str, scenario: Scenario, both: list[Side], readers: int, rounds: int) -> None:
     for dags in (["one"], [f"dag_{number}" for number in range(readers)]):
         what = name if len(dags) == 1 else f"{name}, each its own"
         rates: dict[str, list[float]] = {side.peer.name: [] for side in both}
         for side in both * rounds:
-            rates[side.peer.name].append(_print(what, side, SCENARIOS[name], readers, dags))
+            rates[side.peer.name].append(_print(what, side, scenario, readers, dags))
         if rounds > 1:
             ours, theirs = (median(some) for some in rates.values())
             print(
@@ -105,8 +105,9 @@ def main() -> None:
         if "limit" in only:
             limit(home, options.readers)
         with sides(home) as both:
-            for name in [name for name in only if name in SCENARIOS]:
-                compared(name, both, options.readers, options.rounds)
+            for name, scenario in scenarios(options.rate).items():
+                if name in only:
+                    compared(name, scenario, both, options.readers, options.rounds)
             if "log" in only:
                 from_log(both, options.readers)
             if "idle" in only:
@@ -119,6 +120,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.feed", description=__doc__)
     parser.add_argument("--readers", type=int, default=1000, help="open feeds (%(default)s)")
     parser.add_argument("--rounds", type=int, default=1, help="of each scenario, in turn (%(default)s)")
+    parser.add_argument("--rate", type=int, default=1000, help="events a second, sustained (%(default)s)")
     parser.add_argument(
         "--only", default="limit,one,sustained,burst,log,idle,stuck", help="what is measured (%(default)s)"
     )

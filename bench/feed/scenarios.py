@@ -4,6 +4,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,10 @@ from bench.feed.publishers import Publisher
 
 ONE_EVENTS = 60  # one at a time
 ONE_PAUSE = 0.25  # seconds between two of them
-RATE = 1_000  # events a second, sustained
 SUSTAINED_SECONDS = 10
 TICK = 0.02  # seconds between two posts at that rate
 BURST = 10_000
-PATIENCE = 90.0  # seconds after which readers tell what they have
+PATIENCE = 240.0  # seconds after which readers tell what they have
 
 Row = dict[str, Any]
 
@@ -47,13 +47,13 @@ def one_at_a_time(side: Side, readers: int, dags: list[str]) -> Row:
     return watching.result()
 
 
-def sustained(side: Side, readers: int, dags: list[str]) -> Row:
-    """RATE events a second for a while, in small posts; a slower hub gets them as fast as it takes them."""
-    total = RATE * SUSTAINED_SECONDS
+def sustained(side: Side, readers: int, dags: list[str], rate: int) -> Row:
+    """So many events a second for a while, in small posts; a slower hub gets them as fast as it takes them."""
+    total = rate * SUSTAINED_SECONDS
     watching = side.crowd(dags, readers, total // len(dags))
     began, sent = time.monotonic(), 0
     while sent < total:
-        due = min(total, int((time.monotonic() - began) * RATE))
+        due = min(total, int((time.monotonic() - began) * rate))
         side.publisher.publish([dags[number % len(dags)] for number in range(sent, due)])
         sent = max(sent, due)
         time.sleep(TICK)
@@ -70,11 +70,9 @@ def burst(side: Side, readers: int, dags: list[str]) -> Row:
 
 Scenario = Callable[[Side, int, list[str]], Row]
 
-SCENARIOS: dict[str, Scenario] = {
-    "one": one_at_a_time,
-    "sustained": sustained,
-    "burst": burst,
-}
+
+def scenarios(rate: int) -> dict[str, Scenario]:
+    return {"one": one_at_a_time, "sustained": partial(sustained, rate=rate), "burst": burst}
 
 
 def memory_of_idle(side: Side, readers: int) -> float:
