@@ -48,7 +48,7 @@ def one_at_a_time(side: Side, readers: int, dags: list[str]) -> Row:
 
 
 def sustained(side: Side, readers: int, dags: list[str], rate: int) -> Row:
-    """So many events a second for a while, in small posts; a slower hub gets them as fast as it takes them."""
+    """So many events a second for a while, in small posts; a slower hub gets them as it takes them."""
     total = rate * SUSTAINED_SECONDS
     watching = side.crowd(dags, readers, total // len(dags))
     began, sent = time.monotonic(), 0
