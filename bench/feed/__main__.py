@@ -1,6 +1,6 @@
 """`python -m bench.feed [--readers 1000] [--rounds 1] [--rate 1000]
-[--only limit,one,sustained,burst,log,idle,stuck]`: the feed beside Debian's nginx with nchan, one worker each,
-with the same readers and the same bodies, in one run.
+[--only limit,one,sustained,burst,log,idle,stuck]`: the feed beside Debian's nginx with nchan, one worker
+each, with the same readers and the same bodies, in one run.
 """
 
 import argparse
