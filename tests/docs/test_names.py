@@ -27,7 +27,7 @@ NO_METRICS = {
     "windsock_spool_",  # how metrics begin that an event's field becomes
     "windsock_url",  # a variable of templates
 }
-OF_THE_DAGS = {"WINDSOCK_MODELS_DIR", "WINDSOCK_TRAINING_CSV"}
+OF_THE_DAGS = {"WINDSOCK_MODELS_DIR", "WINDSOCK_TRAINING_CSV", "WINDSOCK_TRAINING_RUNS"}
 OF_THE_TESTS = {"WINDSOCK_SCHEMATHESIS_EXAMPLES"}
 NOT_THE_MONITORS = (
     re.compile(r"/(etc|opt|run|var)/"),  # files
