@@ -20,6 +20,7 @@ from pathlib import Path
 from monitor.clock import Clock
 from monitor.mailer.contract import Receipt, TryLater
 from monitor.mailer.replies import plain
+from monitor.mailer.subject import with_folded_subject
 
 FILED = "filed in the embedded mailbox as "
 KEPT = 5_000  # mails; the oldest go first: an unattended monitor must not fill the disk
@@ -67,7 +68,7 @@ class Mailbox:
 
     async def send(self, message: EmailMessage, recipients: Sequence[str]) -> Receipt:
         """File a mail. Raises TryLater where the disk does not take it."""
-        content = message.as_bytes(policy=policy.SMTP)
+        content = with_folded_subject(message).as_bytes(policy=policy.SMTP)
         try:
             mail_id = await asyncio.to_thread(self.file, content, recipients)
         except OSError as error:
