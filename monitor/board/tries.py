@@ -110,10 +110,12 @@ def told_already(connection: Connection, events: Sequence[Event]) -> list[bool]:
     known = {tuple(row[name] for name in TRY): _try(row) for row in found}
     # What the log has says nothing new of its try, though another end was told since. It is looked for where
     # it can make a difference: not of a try that has just begun, as most are.
-    logged = event_log.known(connection, [events[number] for number, name, _ in told if name in known])
+    logged = event_log.known(
+        connection, [event_log.name_of(events[number]) for number, name, _ in told if name in known]
+    )
     answers = [False] * len(events)
     for number, name, new in told:
-        if (one := (events[number].source, events[number].id)) in logged:
+        if (one := event_log.name_of(events[number])) in logged:
             continue
         old = known.get(name)
         answers[number] = old is not None and (_is_known(new, old) or _is_overtaken(new, old))

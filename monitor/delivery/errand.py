@@ -28,9 +28,9 @@ from monitor.outbox import Delivery, LeaseLost, Outcome, State
 from monitor.tracing import Span
 
 SETTLE_TRIES = 6  # a busy or restarting database; within half a minute, and never a reason to send twice
-T = TypeVar("T")
-
 WORSE = (State.DEAD, State.UNCERTAIN)
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 

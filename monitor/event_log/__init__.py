@@ -6,6 +6,7 @@ from monitor.event_log.forgetting import PRUNE_BATCH, begin_epoch, mark, prune, 
 from monitor.event_log.place import Cursor, LogState, state
 from monitor.event_log.reading import (
     IDS_A_QUERY,
+    known,
     last_received,
     lines_after,
     missing,
@@ -16,8 +17,8 @@ from monitor.event_log.reading import (
     received,
     seq_at,
 )
-from monitor.event_log.sight import Visible, readable, seen_body
-from monitor.event_log.writing import append, known, line_of, lock
+from monitor.event_log.sight import Visible, may_read, readable, seen_body
+from monitor.event_log.writing import append, line_of, lock, name_of
 
 __all__ = [
     "FILTERS",
@@ -40,7 +41,9 @@ __all__ = [
     "lines_after",
     "lock",
     "mark",
+    "may_read",
     "missing",
+    "name_of",
     "of_id",
     "of_seqs",
     "prune",

@@ -12,7 +12,7 @@ from monitor.database.schema import events
 from monitor.event_log.entries import LINE, Line, Logged, Page
 from monitor.event_log.filters import Filter, conditions
 from monitor.event_log.place import state
-from monitor.event_log.sight import Visible, readable, seen_body
+from monitor.event_log.sight import Visible, may_read, seen_body
 from monitor.rules.globs import WILD, matches_any
 
 IDS_A_QUERY = 500  # bound parameters in one statement; SQLite's limit was 999 for long
@@ -89,20 +89,17 @@ def of_id(connection: Connection, event_id: str) -> list[Logged]:
     return [Logged(*row) for row in connection.execute(query)]
 
 
-_OF_SEQS = LookUp(events, ("seq",), columns=("seq", "type", "body", "received_at"))
+_OF_SEQS = LookUp(events, ("seq",), columns=("seq", "type", "body", "received_at", "deployment", "dag_id"))
 
 
 def of_seqs(connection: Connection, seqs: Iterable[int], visible: Visible = None) -> list[Logged]:
     """These events, as far as they are kept and the reader may see them, oldest first."""
-    if visible is None:
-        rows = _OF_SEQS.rows(connection, ((seq,) for seq in seqs))
-        return sorted((Logged(**row) for row in rows), key=lambda event: event.seq)
-    wanted, found = sorted(seqs), []
-    columns = _LOGGED.where(*readable(events.c.deployment, events.c.dag_id, visible))
-    for start in range(0, len(wanted), IDS_A_QUERY):
-        query = columns.where(events.c.seq.in_(wanted[start : start + IDS_A_QUERY])).order_by(events.c.seq)
-        found += [_seen(Logged(*row), visible) for row in connection.execute(query)]
-    return found
+    found = [
+        _seen(Logged(row["seq"], row["type"], row["body"], row["received_at"]), visible)
+        for row in _OF_SEQS.rows(connection, {(seq,) for seq in seqs})
+        if may_read(row["deployment"], row["dag_id"], visible)
+    ]
+    return sorted(found, key=lambda event: event.seq)
 
 
 def _seen(event: Logged, visible: Visible) -> Logged:
@@ -110,15 +107,18 @@ def _seen(event: Logged, visible: Visible) -> Logged:
     return event if body is event.body else replace(event, body=body)
 
 
+_OF_IDS = LookUp(events, ("source", "id"), columns=("source", "id"))
+
+
+def known(connection: Connection, named: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Which of these the log has, by their source and id."""
+    return {(row["source"], row["id"]) for row in _OF_IDS.rows(connection, named)}
+
+
 def missing(connection: Connection, source: str, ids: Iterable[str]) -> set[str]:
     """Which of these ids the log lacks: the reconciler's question."""
-    wanted = list(set(ids))
-    lacking = set(wanted)
-    for start in range(0, len(wanted), IDS_A_QUERY):
-        some = wanted[start : start + IDS_A_QUERY]
-        query = select(events.c.id).where(events.c.source == source, events.c.id.in_(some))
-        lacking.difference_update(connection.execute(query).scalars())
-    return lacking
+    wanted = set(ids)
+    return wanted - {name for _, name in known(connection, {(source, name) for name in wanted})}
 
 
 def received(connection: Connection, seqs: Iterable[int]) -> dict[int, datetime]:

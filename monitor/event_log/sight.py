@@ -21,6 +21,11 @@ def readable(
     return [or_(false(), *((deployment == name) & dag_id.in_(dags) for name, dags in allowed.items()))]
 
 
+def may_read(deployment: str, dag_id: str | None, visible: Visible) -> bool:
+    """The same of one row that has been read."""
+    return visible is None or (deployment, dag_id) in visible
+
+
 def seen_body(kind: str, body: str, visible: Visible) -> str:
     """What a reader is told of an event that the reader may see: an asset's update also names the runs that
     it began, and those may be of other DAGs."""

@@ -6,11 +6,12 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
-from monitor.database.bulk import LookUp, Write
+from monitor.database.bulk import Write
 from monitor.database.prepared import Statement
 from monitor.database.schema import events, log_state
 from monitor.event_log.entries import LINE, Line
 from monitor.event_log.place import Cursor
+from monitor.event_log.reading import known
 from monitor.events import Event
 
 # SQLite knows no FOR UPDATE and needs none: whoever writes holds the whole database (database/engine.py).
@@ -21,7 +22,6 @@ _APPEND = Write(
     lambda insert: insert(events).on_conflict_do_nothing(index_elements=(events.c.source, events.c.id)),
 )
 _TAKE_BACK = Statement(lambda _insert: delete(events).where(events.c.seq >= bindparam("first")))
-_OF_IDS = LookUp(events, ("source", "id"), columns=("source", "id"))
 
 
 def lock(connection: Connection) -> Cursor:
@@ -41,7 +41,7 @@ def append(
     seqs: list[int | None] = list(range(first, first + len(batch)))
     if not _append(connection, batch, seqs, received_at):
         _TAKE_BACK.rows(connection, first=first)
-        seqs = _numbered(batch, known(connection, batch), first)
+        seqs = _numbered(batch, known(connection, map(name_of, batch)), first)
         _append(connection, batch, seqs, received_at)
     if new := [seq for seq in seqs if seq is not None]:
         _ADVANCE.rows(connection, last=new[-1])
@@ -60,17 +60,16 @@ def _numbered(batch: Sequence[Event], logged: set[tuple[str, str]], first: int) 
     """A seq for each that is neither logged nor there before; no number is left out."""
     seqs: list[int | None] = []
     for event in batch:
-        is_new = (event.source, event.id) not in logged
-        logged.add((event.source, event.id))
+        is_new = name_of(event) not in logged
+        logged.add(name_of(event))
         seqs.append(first if is_new else None)
         first += is_new
     return seqs
 
 
-def known(connection: Connection, batch: Sequence[Event]) -> set[tuple[str, str]]:
-    """Those of these events that are in the log, by their source and id."""
-    found = _OF_IDS.rows(connection, [(event.source, event.id) for event in batch])
-    return {(row["source"], row["id"]) for row in found}
+def name_of(event: Event) -> tuple[str, str]:
+    """What names it in the log (CloudEvents 1.0: `source` and `id` together)."""
+    return event.source, event.id
 
 
 def _row(event: Event, seq: int, received_at: datetime) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from monitor.event_log import Filter, Line, Visible
+from monitor.event_log import Filter, Line, Visible, may_read
 from monitor.rules.globs import WILD, matches_any
 
 KEYS = 50  # DAGs up to which a reader is found by their names; one with more is asked about every block
@@ -31,7 +31,7 @@ class Selection:
         return None
 
     def takes(self, line: Line) -> bool:
-        if self.visible is not None and (line.deployment, line.dag_id) not in self.visible:
+        if not may_read(line.deployment, line.dag_id, self.visible):
             return False
         return all(_matches(globs, getattr(line, name)) for name, globs in self.wanted.globs)
 
