@@ -101,21 +101,24 @@ def _row(about: About, notification: Notification, target: Target, reason: str, 
     }
 
 
-def _latest(*more: ColumnElement[bool]) -> Statement:
+def _latest(*more: ColumnElement[bool], is_kept_open: bool = False) -> Statement:
     of_group = (
         notifications.c.rule == bindparam("rule"),
         notifications.c.group_key == bindparam("group_key"),
     )
-    query = select(notifications).where(*of_group, *more).order_by(notifications.c.id.desc())
-    return Statement(lambda _insert: query.limit(1))
+    query = select(notifications).where(*of_group, *more).order_by(notifications.c.id.desc()).limit(1)
+    if is_kept_open:
+        query = query.with_for_update(skip_locked=True)
+    return Statement(lambda _insert: query)
 
 
-_OPEN = _latest(notifications.c.sealed_at.is_(None))
+_OPEN = _latest(notifications.c.sealed_at.is_(None), is_kept_open=True)
 _LAST = _latest()
 
 
 def open_group(connection: Connection, rule: str, group_key: str) -> Notification | None:
-    """The rule's notification of this group that others may still join, or None."""
+    """The rule's notification of this group that others may still join, or None. Nobody claims it until the
+    transaction ends; one that is being claimed at this moment is open no more."""
     return _found(_OPEN.first(connection, rule=rule, group_key=group_key))
 
 

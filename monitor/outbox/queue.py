@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import BindParameter, Connection, Select, bindparam, func, select, update
 
 from monitor.database.prepared import Statement
-from monitor.database.schema import deliveries, delivery_attempts
+from monitor.database.schema import deliveries, delivery_attempts, notifications
 from monitor.errors import WindsockError
 from monitor.outbox.put import seal
 from monitor.outbox.record import Delivery, Outcome
@@ -54,7 +54,8 @@ def claim_some(
 ) -> list[Delivery]:
     """Take those of a channel that have been due longest, at most so many; their notifications are sealed.
 
-    SKIP LOCKED: two monitors never take the same.
+    SKIP LOCKED: two monitors never take the same, and none takes what an event is just joining: it would be
+    told as if it were in a mail that does not have it.
     """
     # One query a state, so that each reads the first entries of an index, however many rows wait.
     rows = [row for due in _DUE for row in due.rows(connection, of=channel.value, now=now, most=most)]
@@ -89,6 +90,7 @@ _MARK = Statement(
 def _due(state: str) -> Statement:
     query = (
         select(deliveries)
+        .join(notifications, notifications.c.id == deliveries.c.notification_id)
         .where(
             deliveries.c.state == state,
             deliveries.c.channel == bindparam("of"),
@@ -96,7 +98,7 @@ def _due(state: str) -> Statement:
         )
         .order_by(deliveries.c.next_attempt_at, deliveries.c.id)
         .limit(bindparam("most"))
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, of=(deliveries, notifications))
     )
     return Statement(lambda _insert: query)
 

@@ -7,9 +7,11 @@ from threading import Barrier, Thread
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from monitor import event_log, outbox
 from monitor.database import Database
+from monitor.database.migrate import migrate
 from monitor.events import parse_event
 from monitor.outbox import (
     ALLOWED,
@@ -17,6 +19,7 @@ from monitor.outbox import (
     Delivery,
     Kind,
     LeaseLost,
+    Notification,
     Outcome,
     State,
     TransitionError,
@@ -46,6 +49,12 @@ def put(database: Database, dag_id: str = "etl", run_id: str = "manual__1", seco
 
     database.write_now(write)
     return max(delivery.id for delivery in listed(database))
+
+
+def migrated(url: str) -> Database:
+    database = Database(url)
+    migrate(database)
+    return database
 
 
 def listed(database: Database) -> list[Delivery]:
@@ -252,6 +261,30 @@ def test_a_claim_seals_the_notification(database: Database, clock: FakeClock) ->
     assert database.read_now(lambda connection: outbox.open_group(connection, "failures", "")) is not None
     claimed(database, clock)
     assert database.read_now(lambda connection: outbox.open_group(connection, "failures", "")) is None
+
+
+def open_group(connection: Connection) -> Notification | None:
+    return outbox.open_group(connection, "failures", "")
+
+
+def test_nothing_joins_what_is_just_being_claimed(postgres_url: str, clock: FakeClock) -> None:
+    """It would be told as if it were in a mail that was read without it."""
+    database = migrated(postgres_url)
+    put(database)
+    with database.engine.begin() as connection:
+        assert outbox.claim(connection, clock(), LEASE)
+        assert database.write_now(open_group) is None
+    database.close()
+
+
+def test_nothing_is_claimed_that_is_just_being_joined(postgres_url: str, clock: FakeClock) -> None:
+    database = migrated(postgres_url)
+    put(database)
+    with database.engine.begin() as connection:
+        assert open_group(connection)
+        assert database.write_now(lambda other: outbox.claim(other, clock(), LEASE)) is None
+    claimed(database, clock)
+    database.close()
 
 
 def test_what_has_no_room_in_the_budget_is_told_in_a_digest(database: Database, clock: FakeClock) -> None:
