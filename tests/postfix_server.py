@@ -147,8 +147,8 @@ class PostfixServer:
     def mails(self, number: int) -> list[EmailMessage]:
         """Wait for as many mails in the maildir; answers them all, oldest first."""
         box = self.folder / "mail" / "box" / "new"
-        wait.until(lambda: box.is_dir() and len(list(box.iterdir())) >= number, f"{number} mails in {box}")
-        files = sorted(box.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        wait.until(lambda: len(list(box.glob("*"))) >= number, f"{number} mails in {box}")
+        files = sorted(box.glob("*"), key=lambda path: path.stat().st_mtime_ns)
         return [message_from_bytes(path.read_bytes(), policy=policy.default) for path in files]
 
     def monitor_env(self) -> dict[str, str]:
