@@ -31,6 +31,7 @@ from bench.ingest.stream import Raw, Stream
 from monitor.clock import utc_now
 from monitor.database import Database
 from monitor.database.migrate import migrate
+from monitor.ending import end
 from monitor.events import Event, parse_event
 from monitor.ingest import Ingest, Wakes
 from monitor.metrics import Metrics
@@ -165,8 +166,7 @@ async def _take(database: Database, batches: Iterable[Batch], after_each: Callab
     for batch in batches:
         assert all(await ingest.take(batch))
         after_each()
-    writer.cancel()
-    await asyncio.gather(writer, return_exceptions=True)
+    await end([writer])
 
 
 def _requested(told: Told, size: int) -> tuple[int, float]:

@@ -21,6 +21,7 @@ from monitor.database import Database
 from monitor.database.migrate import migrate
 from monitor.delivery import Budget, Deliverer, Desk
 from monitor.delivery.desk import Cases, Ready
+from monitor.ending import end
 from monitor.events import Event, parse_event, run_id_of
 from monitor.events.identity import stamp
 from monitor.ingest import Ingest, Wakes
@@ -170,8 +171,7 @@ class Side:
 
 
 async def ended(task: "asyncio.Task[Any]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await end([task])
 
 
 def failures(number: int) -> list[Event]:

@@ -15,6 +15,7 @@ from monitor import event_log
 from monitor.airflow_api import AirflowApi
 from monitor.clock import utc_now
 from monitor.database import Database
+from monitor.ending import end
 from monitor.events import Event, rest
 from monitor.ingest import Ingest, Wakes
 from monitor.metrics import Metrics
@@ -101,8 +102,7 @@ async def report(database: Database, events: Sequence[Event]) -> list[str]:
     try:
         taken = await ingest.take(events)
     finally:
-        writer.cancel()
-        await asyncio.gather(writer, return_exceptions=True)
+        await end([writer])
     return [event.id for event, new in zip(events, taken, strict=True) if new]
 
 

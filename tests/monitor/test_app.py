@@ -11,6 +11,7 @@ from monitor.app import start_background
 from monitor.assembly import Work
 from monitor.database import Database, metadata
 from monitor.database.migrate import migrate, versions
+from monitor.ending import end
 from monitor.errors import SettingsError
 from monitor.settings import Settings
 from tests.monitor.conftest import Live
@@ -41,8 +42,7 @@ def test_a_cancelled_background_task_is_not() -> None:
         told: list[str] = []
         task = start_background("mailer", asyncio.Event().wait, told.append)  # type: ignore[arg-type]
         await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end([task])
         return told
 
     assert asyncio.run(story()) == []

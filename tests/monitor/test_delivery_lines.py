@@ -16,6 +16,7 @@ from monitor.database import Database
 from monitor.database.migrate import migrate
 from monitor.delivery.line import AHEAD, LEASE
 from monitor.delivery.news import Log
+from monitor.ending import end
 from monitor.errors import AirflowUnreachable
 from monitor.event_log import Filter
 from monitor.events import Event
@@ -113,8 +114,7 @@ def test_a_deadlocked_mail_server_stops_no_webhook_no_other_mail_and_no_event(
             await server.until_taken(3)
             while _states(database) != ["sending", "sent", "sent", "sent"]:  # noqa: ASYNC110 (the last is settled)
                 await asyncio.sleep(0.01)
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await end([running])
 
     run(story)
 
@@ -131,8 +131,7 @@ def test_one_that_holds_the_line_holds_up_no_other_recipient(database: Database,
         office.tell(run_event("failed", "a"))
         running = asyncio.create_task(office.deliverer.run())
         await post.until(lambda: post.taken == ["hooks#2"])
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await end([running])
 
     run(story)
 
@@ -171,8 +170,7 @@ def test_what_waits_a_moment_is_looked_at_again_after_that_moment(database: Data
         running = asyncio.create_task(office.deliverer.run())
         await asyncio.to_thread(wait.until, lambda: airflow.asked > 1, "Airflow to be asked again")
         assert office.only().id == event.id
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await end([running])
 
     run(story)
 
@@ -190,8 +188,7 @@ def test_no_more_is_claimed_than_there_is_room_for(database: Database, clock: Fa
         assert states.count(State.SENDING) == post.at_once + AHEAD
         handed = [one for one in office.deliveries() if one.handed_at]
         assert len(handed) == post.at_once
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await end([running])
 
     run(story)
 

@@ -16,6 +16,7 @@ import pytest
 
 from monitor.clock import utc_now
 from monitor.database import Database
+from monitor.ending import end
 from monitor.events import parse_event
 from tests import wait
 from tests.airflow_environment import REPOSITORY
@@ -89,8 +90,7 @@ def test_it_tells_what_airflow_took_from_a_dead_scheduler(
             running = asyncio.create_task(reconciler.run())
             complete = partial(nothing_is_lacking, airflow, database)
             await asyncio.to_thread(wait.until, complete, "the reconciler to have told it all", TOLD_SECONDS)
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await end([running])
             hooks = [parse_event(event) for event in spooled(airflow)]
             new = await report(database, [hook for hook in hooks if hook.get("task_id")])
             assert [event_id for event_id in new if not event_id.endswith(":running")] == []

@@ -16,6 +16,7 @@ from monitor import board, event_log
 from monitor.arrivals import MAX_WAITING, IngestBusy
 from monitor.database import Database
 from monitor.database.schema import deliveries
+from monitor.ending import end
 from monitor.events import parse_event
 from monitor.ingest import Ingest, Wakes
 from monitor.metrics import Metrics
@@ -126,9 +127,7 @@ def test_too_many_waiting_requests_are_sent_away(database: Database, clock: Fake
         await asyncio.sleep(0)
         with pytest.raises(IngestBusy):
             await door.take(run_event())
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+        await end(waiting)
 
     asyncio.run(story())
 

@@ -12,6 +12,7 @@ import pytest
 from starlette.responses import JSONResponse, PlainTextResponse
 
 from monitor.database import Database
+from monitor.ending import end
 from monitor.errors import AirflowRefused, AirflowUnreachable
 from monitor.events import rest
 from monitor.reconciler.comparison import OVERLAP
@@ -309,16 +310,14 @@ def test_a_nudge_has_it_look_at_assets_at_once_and_polling_goes_on(
             await until(on, {"asset_event:1"})
             assert fake.requests("/dagRuns") == []
         finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await end([running])
 
     async def poll(on: Scene) -> None:
         running = asyncio.create_task(on.reconciler.run())
         try:
             await until(on, {"asset_event:1", *run_ids(fake, "polled")})
         finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await end([running])
 
     play(fake, database, act, interval=3600)
     play(fake, database, poll, interval=0.05)

@@ -23,6 +23,7 @@ from monitor import event_log
 from monitor.airflow_api import AirflowApi
 from monitor.clock import utc_now
 from monitor.database import Database
+from monitor.ending import end
 from monitor.errors import AirflowNotFound, AirflowRefused
 from monitor.ingest import Ingest, Wakes
 from monitor.metrics import Metrics
@@ -145,8 +146,7 @@ def test_it_tells_what_no_plugin_reported_under_the_plugins_own_ids(
             running = asyncio.create_task(reconciler.run())
             complete = partial(holds_all, airflow, database)
             await asyncio.to_thread(wait.until, complete, "the reconciler to have told it all", 60)
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await end([running])
             before = logged(database)
             await reconciler.poll()
             assert logged(database) == before
@@ -269,5 +269,4 @@ async def _poll_until(reconciler: Reconciler, complete: Callable[[], bool]) -> N
     try:
         await asyncio.to_thread(wait.until, complete, "the reconciler to have told it", 30)
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await end([running])

@@ -12,6 +12,7 @@ from monitor import board, event_log, incidents, outbox, silences
 from monitor.board import RunName
 from monitor.database import Database, metadata, sweep
 from monitor.database.schema import dag_runs, deliveries, task_instances
+from monitor.ending import end
 from monitor.events import parse_event
 from monitor.incidents import CLOSED, OPEN
 from monitor.ingest import Ingest, Wakes
@@ -84,8 +85,7 @@ def test_ingest_goes_on_meanwhile(
         clock.forward(2 * LEDGER_DAYS * DAY)
         taken, _ = await asyncio.gather(take(300, 100), retention.look())
         assert taken == 200
-        writer.cancel()
-        await asyncio.gather(writer, return_exceptions=True)
+        await end([writer])
 
     asyncio.run(story())
     for table in (dag_runs, task_instances):

@@ -1,7 +1,6 @@
 """The watches against a real Airflow whose scheduler is killed, and comes back."""
 
 import asyncio
-import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from monitor import board, event_log
 from monitor.airflow_api import AirflowApi
 from monitor.clock import utc_now
 from monitor.database import Database
+from monitor.ending import end
 from monitor.ingest import Ingest, Wakes
 from monitor.metrics import Metrics
 from monitor.origins import ORIGIN
@@ -80,10 +80,7 @@ async def watching(airflow: AirflowServer, database: Database) -> AsyncIterator[
     try:
         yield watches
     finally:
-        for task in tasks:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await end(tasks)
         await api.close()
 
 
