@@ -10,13 +10,15 @@ from monitor import outbox
 from monitor.airflow_api import AirflowApi
 from monitor.channels import AppriseSender, MailSender, Sender, WebhookSender, check_apprise_url
 from monitor.clock import Clock
+from monitor.continuity import Continuity
 from monitor.database import Database
 from monitor.database.engine import APPLICATION
 from monitor.delivery import Deliverer, Desk
 from monitor.delivery.budget import Budget
+from monitor.event_log import Cursor
 from monitor.feed import Feeds
 from monitor.gauges import look_up
-from monitor.ingest import Ingest, Wakes
+from monitor.ingest import Ingest, Logged, Wakes
 from monitor.journal import Journal
 from monitor.links import Links
 from monitor.mailer.door import Door
@@ -73,6 +75,7 @@ class _Ground:
     apis: dict[str, AirflowApi]
     feeds: Feeds
     wakes: Wakes
+    continuity: Continuity
 
 
 def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -> Parts:
@@ -108,12 +111,12 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
         "feed readers": ground.feeds.attend,
         "rules": rules.run,
         "delivery": _deliverer(ground, renderer, links, rules, mailbox, ingest).run,
-        **{name: by_turns(turns, name, each) for name, each in shared.items()},
+        **{name: by_turns(turns, name, ground.continuity.after_hold(each)) for name, each in shared.items()},
     }
     reports = [of_reconciler(post) for post in posts]
     if isinstance(turns, SharedTurns):
         signals = Listener(Link("signals", database, metrics), wakes.by_word, metrics)
-        work |= {"turns": turns.run, "signals": signals.run}
+        work |= {"turns": turns.run, "signals": signals.run, "continuity": ground.continuity.run}
         reports.append(of_turns(database, list(shared)))
     if mailbox and settings.mailbox_smtp_port is not None:
         work["mailbox"] = Door(mailbox, settings.mailbox_smtp_port).run
@@ -147,9 +150,15 @@ def _ground(settings: Settings, clock: Clock) -> _Ground:
     traces = traces_of(settings)
     apis = AirflowApi.all_of(settings, clock)
     feed = Wake()
-    feeds = Feeds(database, feed, metrics)
-    wakes = Wakes(feed, Wake(), {deployment: Wake() for deployment in apis}, hand=feeds.hand)
-    return _Ground(settings, clock, database, metrics, traces, apis, feeds, wakes)
+    continuity = Continuity(database, settings.journal, metrics, clock)
+    feeds = Feeds(database, feed, metrics, saw=continuity.saw)
+
+    def hand(after: Cursor, logged: Sequence[Logged]) -> None:
+        continuity.wrote(after, logged)
+        feeds.hand(after, logged)
+
+    wakes = Wakes(feed, Wake(), {deployment: Wake() for deployment in apis}, hand)
+    return _Ground(settings, clock, database, metrics, traces, apis, feeds, wakes, continuity)
 
 
 def _database(settings: Settings) -> Database:
@@ -217,6 +226,7 @@ def _deliverer(
         log=ingest.log,
         journal=Journal(settings.journal, clock, timedelta(days=settings.ledger_days)),
         traces=ground.traces,
+        held_until=ground.continuity.held_until,
     )
 
 

@@ -63,7 +63,7 @@ class MonitorProcess:
             )
 
     def wait_until_ready(self) -> None:
-        wait.until(self._ready, "the monitor to be ready", START_SECONDS)
+        wait.until(self.is_ready, "the monitor to be ready", START_SECONDS)
 
     @property
     def process_id(self) -> int:
@@ -74,7 +74,7 @@ class MonitorProcess:
         """What it ended with by itself; None where it runs, or was stopped."""
         return None if self._process is None else self._process.poll()
 
-    def _ready(self) -> bool:
+    def is_ready(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, f"the monitor ended:\n{self.log.read_text()}"
         try:

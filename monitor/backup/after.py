@@ -8,17 +8,15 @@ since must not come back.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Connection
 
 from monitor import event_log, failed_attempts, journal, sessions
+from monitor.continuity import by_key, told_since
 from monitor.database import Database
-from monitor.outbox import Before, State, told_before
-
-BEFORE = timedelta(hours=1)
-"""How much of the journals is read from before the backup: clocks differ, and to know it twice is no harm."""
+from monitor.outbox import told_before
 
 
 @dataclass(frozen=True)
@@ -40,22 +38,10 @@ def after_restore(database: Database, journals: Sequence[Path]) -> Restored:
 
 def _follow(connection: Connection, journals: Sequence[Path]) -> Restored:
     last = event_log.last_received(connection)
-    waiting = told_before.earliest_waiting(connection)
-    known = [moment for moment in (last, waiting) if moment]
-    told = journal.read(journals, min(known) - BEFORE if known else None)
-    settled = told_before.restore(connection, _by_key(told))
+    told = journal.read(journals, told_since(connection))
+    settled = told_before.restore(connection, by_key(told))
     event_log.begin_epoch(connection)
     sessions.end_all(connection)
     failed_attempts.forget_all(connection)
     since = [one for one in told if last is None or one.handed.at >= last]
     return Restored(last, len(since), settled)
-
-
-def _by_key(told: Sequence[journal.Told]) -> dict[str, Before]:
-    """The last word on each; one that is sure goes before one that is not."""
-    found: dict[str, Before] = {}
-    for one in sorted(told, key=lambda one: (one.is_sent, one.handed.at)):
-        state = State.SENT if one.is_sent else State.UNCERTAIN
-        before = Before(state, one.handed.at, one.handed.message_id, one.handed.subject)
-        found.update(dict.fromkeys(one.handed.keys, before))
-    return found

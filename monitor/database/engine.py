@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -27,6 +27,11 @@ BUSY_TIMEOUT_MS = 10_000  # a migration or a backup may hold SQLite's lock for a
 APPLICATION = "windsock"
 
 T = TypeVar("T")
+
+Prove = Callable[[Connection], None]
+"""Asks a new connection, in transactions of its own, whether its database may be used; raises where it cannot
+tell."""
+_PROVEN = "windsock_proven"
 
 
 class Database:
@@ -46,6 +51,7 @@ class Database:
         self.name = name
         self.is_shared = self.url.get_backend_name() != "sqlite"
         """Whether other monitors may work on it too."""
+        self.prove: Prove | None = None
         self._statement_timeout = statement_timeout
         if self.is_shared:
             self.engine = postgresql.make_engine(self.url, name, pool_size, statement_timeout)
@@ -69,13 +75,20 @@ class Database:
 
     def read_now(self, function: Callable[[Connection], T]) -> T:
         """The same, blocking: for the command line and tests."""
-        with self.engine.connect() as connection, connection.begin():
+        with self.engine.connect() as connection, self._begun(connection):
             return function(connection)
 
     def write_now(self, function: Callable[[Connection], T]) -> T:
         """The same, blocking: for the command line and tests."""
-        with self._writing.begin() as connection:
+        with self._writing.connect() as connection, self._begun(connection):
             return function(connection)
+
+    def _begun(self, connection: Connection) -> RootTransaction:
+        """The next transaction. A connection is proven before the first."""
+        if self.prove and not connection.info.get(_PROVEN):
+            self.prove(connection)
+            connection.info[_PROVEN] = True
+        return connection.begin()
 
     def apart(self, purpose: str) -> dict[str, Any]:
         """libpq's parameters for a connection beside the pool, of a name of its own."""

@@ -6,11 +6,14 @@ of the system's own keep-alive.
 """
 
 import math
+from dataclasses import dataclass
+from datetime import datetime
 from importlib.util import find_spec
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, ExceptionContext
+from sqlalchemy.exc import DBAPIError
 
 from monitor.errors import SettingsError
 
@@ -79,6 +82,32 @@ def make_engine(url: URL, name: str, pool_size: int, statement_timeout: float) -
     )
     event.listen(engine, "handle_error", _leave_former_primary)
     return engine
+
+
+@dataclass(frozen=True)
+class Life:
+    """Of a server: from its start to its end."""
+
+    started_at: datetime
+    timeline: str
+    """Another with each server that takes a primary's place, or is restored to a moment (PostgreSQL's
+    documentation, 26.3.5); empty where the provider does not tell."""
+
+
+_STARTED = text("SELECT pg_postmaster_start_time()")
+_TIMELINE = text("SELECT substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)")
+
+
+def life(connection: Connection) -> Life:
+    """The server's, behind a connection."""
+    started_at = connection.execute(_STARTED).scalar_one()
+    try:
+        with connection.begin_nested():
+            return Life(started_at, connection.execute(_TIMELINE).scalar_one())
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        return Life(started_at, "")
 
 
 def _leave_former_primary(context: ExceptionContext) -> None:

@@ -14,7 +14,7 @@ from monitor.database import Database
 from monitor.delivery.desk import Desk
 from monitor.delivery.line import Line
 from monitor.delivery.news import Log, News
-from monitor.delivery.office import Office
+from monitor.delivery.office import Held, Office, free
 from monitor.delivery.retry import Jitter
 from monitor.ending import first_of
 from monitor.journal import Journal
@@ -46,13 +46,17 @@ class Deliverer:
         jitter: Jitter = _random,
         journal: Journal | None = None,
         traces: Traces = OFF,
+        held_until: Held = free,
     ) -> None:
         """`host`: the right side of a digest's Message-ID. `log`: ingest's door for events of deliveries.
-        `journal`: keeps what was sent for a database that is restored from a backup."""
+        `journal`: keeps what was sent for a database that is restored from a backup. `held_until`: until when
+        all of it waits."""
         self._database = database
         self._metrics = metrics
         self._clock = clock
-        office = Office(database, desk, wake, metrics, clock, News(log), host, jitter, journal, traces)
+        office = Office(
+            *(database, desk, wake, metrics, clock, News(log), host, jitter, journal, traces, held_until)
+        )
         self._lines = {channel: Line(channel, sender, office) for channel, sender in senders.items()}
 
     async def run(self) -> None:

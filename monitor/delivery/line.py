@@ -87,7 +87,7 @@ class Line:
     async def _take(self) -> int:
         """Claim as many as there is room for, and begin with them; answers how many."""
         now = self._office.clock()
-        if self._pauses.now("", now):
+        if self._free_at(now):
             return 0
         room = self._room
         try:
@@ -106,12 +106,15 @@ class Line:
         return len(claimed)
 
     def _claim(self, connection: Connection, now: datetime, most: int) -> list[Delivery]:
+        if self._office.held_until(now):  # since the connection was made for this very claim
+            return []
         if self._reaped_at is None or now - self._reaped_at >= REAP:
             self._reaped_at = now
             for lost in outbox.reap(connection, now):
                 logger.warning("delivery %d: %s", lost.id, lost.reason)
                 self._office.count(lost, lost.state)
-        return outbox.claim_some(connection, now, LEASE, self.channel, most)
+        claimed = outbox.claim_some(connection, now, LEASE, self.channel, most)
+        return outbox.told_before.sift(connection, claimed)
 
     def _came_back(self, errand: "asyncio.Task[None]") -> None:
         self._under_way.pop(errand, None)
@@ -124,10 +127,15 @@ class Line:
             )
         except SQLAlchemyError:
             return POLL_SECONDS
-        away = self._pauses.now("", now)
-        moments = [moment for moment in (due, away and away.back_at) if moment]
+        moments = [moment for moment in (due, self._free_at(now)) if moment]
         wait = (max(moments) - now).total_seconds() if moments else POLL_SECONDS
         return min(max(wait, SHORTEST_WAIT), POLL_SECONDS)
+
+    def _free_at(self, now: datetime) -> datetime | None:
+        """When anything may be claimed again; None: it may."""
+        away = self._pauses.now("", now)
+        moments = (away.back_at if away else None, self._office.held_until(now))
+        return max((moment for moment in moments if moment), default=None)
 
     async def _renew(self) -> None:
         while True:

@@ -1,6 +1,8 @@
 """What every channel's deliveries share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from monitor.clock import Clock
 from monitor.database import Database
@@ -13,6 +15,13 @@ from monitor.metrics import Metrics
 from monitor.outbox import Delivery, State
 from monitor.tracing import OFF, Traces
 from monitor.wake import Wake
+
+Held = Callable[[datetime], datetime | None]
+"""Until when nothing may be delivered, by the moment at which it is asked; None: it may be."""
+
+
+def free(_now: datetime) -> datetime | None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,7 @@ class Office:
     journal: Journal | None = None
     """None: nobody could tell after a restore what was sent."""
     traces: Traces = OFF
+    held_until: Held = free
     clerk: Clerk = field(init=False)
 
     def __post_init__(self) -> None:

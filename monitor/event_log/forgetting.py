@@ -26,9 +26,11 @@ def prune(connection: Connection, before: datetime) -> int:
     return gone
 
 
-def begin_epoch(connection: Connection) -> None:
-    """It is another log from now on: no cursor of before leads into it."""
-    connection.execute(update(log_state).values(epoch=secrets.token_hex(EPOCH_BYTES)))
+def begin_epoch(connection: Connection) -> str:
+    """It is another log from now on: no cursor of before leads into it. Answers its name."""
+    epoch = secrets.token_hex(EPOCH_BYTES)
+    connection.execute(update(log_state).values(epoch=epoch))
+    return epoch
 
 
 def mark(connection: Connection, now: datetime, kept: datetime) -> None:

@@ -13,7 +13,7 @@ from monitor.database import Database
 from monitor.feed import log_page
 from monitor.feed.block import Message, body
 from monitor.feed.forms import Form
-from monitor.feed.live import Live
+from monitor.feed.live import Live, Saw, unwitnessed
 from monitor.feed.offer import Send, Waiting
 from monitor.feed.reader import FeedEnded, Reader, Rights
 from monitor.feed.room import room
@@ -45,11 +45,13 @@ class Feeds:
         metrics: Metrics,
         heartbeat: float = HEARTBEAT_SECONDS,
         limit: int | None = None,
+        saw: Saw = unwitnessed,
     ) -> None:
-        """`limit`: feeds that may be open; default: as many as this process may have files for."""
+        """`limit`: feeds that may be open; default: as many as this process may have files for. `saw` is told
+        how far readers have been served."""
         self._database = database
         self._metrics = metrics
-        self._live = Live(database, wake, metrics, heartbeat, self._behind)
+        self._live = Live(database, wake, metrics, heartbeat, self._behind, saw)
         self._readers: dict[Reader, None] = {}
         self._room = room() if limit is None else limit
         self._closed = False

@@ -35,11 +35,25 @@ Behind = Callable[[Reader, Waiting | None], None]
 """Told of a reader that cannot go on with the others: it is slow, or its rights have to be asked for."""
 
 
+Saw = Callable[[Cursor, Line | None], None]
+"""Told of the log's end as it was seen, and of the event there."""
+
+
+def unwitnessed(_end: Cursor, _line: Line | None) -> None:
+    return
+
+
 class Live:
     """Readers that have everything up to the tape's end, but for what comes next."""
 
     def __init__(
-        self, database: Database, wake: Wake, metrics: Metrics, heartbeat: float, behind: Behind
+        self,
+        database: Database,
+        wake: Wake,
+        metrics: Metrics,
+        heartbeat: float,
+        behind: Behind,
+        saw: Saw = unwitnessed,
     ) -> None:
         self._database = database
         self._wake = wake
@@ -47,6 +61,7 @@ class Live:
         self._metrics = metrics
         self._heartbeat = heartbeat
         self._behind = behind
+        self._saw = saw
         self._register = Register()
         self._tape: Tape | None = None
         self._served = 0
@@ -126,11 +141,15 @@ class Live:
             more = len(lines) == READ
 
     async def _extend(self, tape: Tape, lines: list[Line]) -> None:
-        for block in tape.extend(lines):
+        blocks = tape.extend(lines)
+        if lines:
+            self._saw(tape.end, lines[-1])  # before any reader does
+        for block in blocks:
             await self._serve(block)
 
     def _begin(self, state: LogState) -> None:
         self._tape = Tape(Cursor(state.epoch, state.last_seq))
+        self._saw(self._tape.end, None)
         self._served = state.last_seq
 
     def _begin_anew(self, state: LogState) -> None:

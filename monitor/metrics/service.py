@@ -31,6 +31,11 @@ class Service:
             "Growth while PostgreSQL is up: a proxy or a firewall that ends idle connections",
             {"link": ("signals", "turns")},
         )
+        self.database_went_back = book.counter(
+            "windsock_database_went_back",
+            "Times that the database was found to have lost what it had committed",
+            "Any growth: a standby that lagged was promoted, or a backup was put back under running monitors",
+        )
         self.signals_heard = book.counter(
             "windsock_signals_heard",
             "What was heard of commits, this replica's own among them",

@@ -1,5 +1,6 @@
 """What was told since the backup that was restored: a restored database does not know it, the journals of the
-monitors do (monitor/journal.py). Only this module names its table.
+monitors do (monitor/journal.py). A database that lost its last moments (monitor/continuity/) is one too. Only
+this module names its table.
 
 A mail is known again by what it told, not by its number: the reconciler fills in the events since the backup,
 in another order, and other deliveries get the numbers. So there is a key of each event that a mail told of,
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from monitor.database.bulk import LookUp
 from monitor.database.prepared import Statement
@@ -24,7 +25,7 @@ from monitor.outbox.kinds import Kind
 from monitor.outbox.put import About, Word, put, seal
 from monitor.outbox.queue import REQUEUED
 from monitor.outbox.record import Delivery, Notification
-from monitor.outbox.state import State
+from monitor.outbox.state import WAITING, State
 from monitor.outbox.thread import ON_THEIR_WAY
 from monitor.rules.targets import Target
 
@@ -138,39 +139,92 @@ def earliest_waiting(connection: Connection) -> datetime | None:
 
 
 def restore(connection: Connection, told: Mapping[str, Before]) -> list[int]:
-    """Know these from now on, by their keys; settle what waits although it was told. Answers the numbers of
-    those deliveries."""
+    """Know these and no others from now on, by their keys; settle what waits although it was told. Answers
+    the numbers of those deliveries. No monitor may run."""
     connection.execute(delete(table))
-    rows = [
-        {"key": key, "state": one.state.value, **{name: getattr(one, name) for name in _FIELDS}}
-        for key, one in told.items()
-    ]
-    if rows:
-        connection.execute(insert(table), rows)
+    _know(connection, told)
     waiting = select(deliveries).where(deliveries.c.state.in_(ON_THEIR_WAY)).order_by(deliveries.c.id)
     settled = []
     for delivery in [Delivery.of(row) for row in connection.execute(waiting).mappings().all()]:
-        if before := _before(connection, delivery, told):
+        if before := _before(connection, delivery, told, delivery.created_at - CLOCKS):
             _settle(connection, delivery, before)
             seal(connection, [delivery.notification_id], before.at)
             settled.append(delivery.id)
     return settled
 
 
+def add(connection: Connection, told: Mapping[str, Before]) -> None:
+    """Know these too. What waits although it was told is found when it is claimed (`sift`)."""
+    if told:
+        keys = [{"of": key} for key in told]
+        connection.execute(delete(table).where(table.c.key == bindparam("of")), keys)
+    _know(connection, told)
+
+
+def _know(connection: Connection, told: Mapping[str, Before]) -> None:
+    rows = [
+        {"key": key, "state": one.state.value, **{name: getattr(one, name) for name in _FIELDS}}
+        for key, one in told.items()
+    ]
+    if rows:
+        connection.execute(insert(table), rows)
+
+
 _FIELDS = ("at", "message_id", "subject")
 
 
-def _before(connection: Connection, delivery: Delivery, told: Mapping[str, Before]) -> Before | None:
-    """When all of it was told, after somebody asked for it last."""
+def sift(connection: Connection, claimed: Sequence[Delivery]) -> list[Delivery]:
+    """Settle what is claimed although it was told, as the ledger does not know; answers the rest. What was
+    tried since, or asked for again, is known. A reminder is no second one of an earlier reminder."""
+    if not claimed or not any_at_all(connection):
+        return list(claimed)
+    keys = {key for some in keys_of(connection, claimed).values() for key in some}
+    told, left = _of_keys(connection, keys), []
+    for delivery in claimed:
+        since = delivery.created_at - CLOCKS if delivery.kind is Kind.REMINDER else None
+        before = _before(connection, delivery, told, since)
+        if before is None or _tried(connection, delivery.id, before.at):
+            left.append(delivery)
+        else:
+            _settle(connection, delivery, before)
+    return left
+
+
+def _before(
+    connection: Connection, delivery: Delivery, told: Mapping[str, Before], since: datetime | None
+) -> Before | None:
+    """When all of it was told, after somebody asked for it last; `since`: what was told earlier does not
+    count, where nobody asked."""
     found = [told.get(key) for key in keys_of(connection, [delivery])[delivery.id]]
     asked = select(delivery_attempts.c.at).where(
         delivery_attempts.c.delivery_id == delivery.id, delivery_attempts.c.outcome == REQUEUED
     )
-    times = list(connection.execute(asked).scalars())
-    since = max(times, default=delivery.created_at - CLOCKS)
-    if not found or not all(one and one.at >= since for one in found):
+    since = max(connection.execute(asked).scalars(), default=since)
+    if not found or not all(one and (since is None or one.at >= since) for one in found):
         return None
     return max((one for one in found if one), key=lambda one: one.at)
+
+
+def lost(connection: Connection, handed: Mapping[str, datetime]) -> set[str]:
+    """Which of these mails, by their Message-IDs and when they were handed over, the ledger does not know to
+    have been: it lacks the delivery, or has it not handed over, and knows of no try since."""
+    left, ids = set(handed), list(handed)
+    for start in range(0, len(ids), IDS_A_QUERY):
+        some = deliveries.c.message_id.in_(ids[start : start + IDS_A_QUERY])
+        for row in connection.execute(select(*_STANDING).where(some)):
+            is_handed = State(row.state) not in (*WAITING, State.SENDING) or row.handed_at is not None
+            if is_handed or _tried(connection, row.id, handed[row.message_id]):
+                left.discard(row.message_id)
+    return left
+
+
+IDS_A_QUERY = 500
+_STANDING = [deliveries.c[name] for name in ("id", "message_id", "state", "handed_at")]
+
+
+def _tried(connection: Connection, delivery_id: int, since: datetime) -> bool:
+    mine = (delivery_attempts.c.delivery_id == delivery_id, delivery_attempts.c.at >= since)
+    return connection.execute(select(delivery_attempts.c.at).where(*mine).limit(1)).first() is not None
 
 
 def _of_keys(connection: Connection, keys: Iterable[str]) -> dict[str, Before]:

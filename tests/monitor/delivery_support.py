@@ -16,6 +16,7 @@ from monitor.channels import MailSender, Sender
 from monitor.database import Database
 from monitor.delivery import Airflow, Budget, Deliverer, Desk
 from monitor.delivery.news import Log
+from monitor.delivery.office import Held, free
 from monitor.events import Event
 from monitor.journal import Journal
 from monitor.links import Links
@@ -101,6 +102,7 @@ class Office:
         is_counted: bool = False,
         log: Log | None = None,
         journal: Journal | None = None,
+        held_until: Held = free,
     ) -> None:
         self.database, self.clock, self.wake, self.metrics = database, clock, Wake(), Metrics()
         self.town = Town(database, config or default_config((TO,), ["*"]), clock)
@@ -119,6 +121,7 @@ class Office:
             log=log or self._log,
             jitter=lambda: 0.999,
             journal=journal,
+            held_until=held_until,
         )
 
     def _log(self, connection: Connection, events: Sequence[Event]) -> Callable[[], None]:

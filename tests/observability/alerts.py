@@ -80,6 +80,11 @@ CASES = (
         {f'windsock_database_errors_total{{kind="operational",{M1}}}': "3x60"},
     ),
     Case(
+        *("WindsockDatabaseWentBack", "page"),
+        {f"windsock_database_went_back_total{{{M1}}}": "0x10 1x50"},
+        {f"windsock_database_went_back_total{{{M1}}}": "1x60"},
+    ),
+    Case(
         *("WindsockDefect", "ticket"),
         {f'windsock_http_failures_total{{reason="unexpected",{M1}}}': "0x20 1x40"},
         {f'windsock_http_failures_total{{reason="unexpected",{M1}}}': "1x60"},
