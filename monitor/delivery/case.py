@@ -108,13 +108,3 @@ def _openings(
     rule = next((one for one in rules.config.rules if one.name == delivery.rule), None)
     within = rule.flapping.within if rule and rule.flapping else OPENINGS_WITHIN
     return len(incidents.recent(connection, incident.deployment, incident.key, now - within))
-
-
-def none_but(connection: Connection, case: Case, untrue: set[int]) -> tuple[int, ...]:
-    """The incidents all of whose failures are among these events (seqs), which were taken back."""
-    by_incident: dict[int, int] = {}
-    for decision in outbox.decisions_of_notification(connection, case.notification.id):
-        if decision.incident_id is not None and decision.event_seq in untrue:
-            by_incident[decision.incident_id] = by_incident.get(decision.incident_id, 0) + 1
-    found = ((incidents.find(connection, one), number) for one, number in by_incident.items())
-    return tuple(one.id for one, number in found if one and one.is_open and one.failures <= number)

@@ -1,21 +1,26 @@
 """How a delivery is settled, in one transaction with everything that follows from it."""
 
+import json
+from collections import Counter
+from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
 
-from monitor import incidents, outbox
+from monitor import event_log, incidents, outbox
 from monitor.delivery.budget import ToDigest
+from monitor.events import parse_event
+from monitor.incidents import Incident
 from monitor.outbox import Delivery, Outcome
 
 
 @dataclass(frozen=True)
 class Closing:
-    """What it came to, and which incidents were none, with the reason."""
+    """What it came to, and which of the failures that it was to tell (seqs) were none, with the reason."""
 
     outcome: Outcome | ToDigest
-    retracted: tuple[int, ...] = ()
+    untrue: Set[int] = frozenset()
     because: str = ""
 
 
@@ -25,9 +30,35 @@ def close(connection: Connection, delivery: Delivery, closing: Closing, now: dat
     `host`: the right side of a digest's Message-ID.
     """
     outcome = closing.outcome
+    if closing.untrue:
+        event_log.lock(connection)  # no failure joins an incident while it is found to be none
+        _take_back(connection, delivery, closing, now)
     if isinstance(outcome, ToDigest):
         outcome = outbox.to_digest(connection, delivery, now, outcome.due, host)
     outbox.settle(connection, delivery, outcome, now)
-    for incident_id in closing.retracted:
-        incidents.retract(connection, incident_id, closing.because, now)
     return outcome
+
+
+def _take_back(connection: Connection, delivery: Delivery, closing: Closing, now: datetime) -> None:
+    """An incident is none where all of its failures are untrue. Where others have joined it, and nothing else
+    is told of it here, it begins with them."""
+    decisions = outbox.decisions_of_notification(connection, delivery.notification_id)
+    told = Counter(one.incident_id for one in decisions)
+    untrue = Counter(one.incident_id for one in decisions if one.event_seq in closing.untrue)
+    for incident in incidents.find_all(connection, (one for one in untrue if one is not None)).values():
+        if not incident.is_open:
+            continue
+        if left := _left(connection, incident, closing.untrue):
+            if told[incident.id] == untrue[incident.id]:
+                began = parse_event(json.loads(left[0].body)).time
+                incidents.begin_later(connection, incident.id, len(left), left[0].seq, began)
+                outbox.open_with_next(connection, incident.id, delivery, now)
+        elif incident.failures <= untrue[incident.id]:
+            incidents.retract(connection, incident.id, closing.because, now)
+
+
+def _left(connection: Connection, incident: Incident, untrue: Set[int]) -> list[event_log.Logged]:
+    """Its failures but for these, and those that were taken back before."""
+    decided = {one.event_seq for one in outbox.decisions_of_incident(connection, incident.id)}
+    left = {seq for seq in decided if seq >= incident.opened_seq} - untrue
+    return event_log.of_seqs(connection, left)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -11,7 +11,7 @@ from monitor.database import Database
 from monitor.delivery import objections
 from monitor.delivery.airflow import Airflow
 from monitor.delivery.budget import Budget, ToDigest
-from monitor.delivery.case import Case, cases_of, none_but
+from monitor.delivery.case import Case, cases_of
 from monitor.delivery.closing import Closing
 from monitor.delivery.confirm import Word, ask_all
 from monitor.delivery.letters import letter_for
@@ -19,6 +19,7 @@ from monitor.delivery.programs import for_programs
 from monitor.delivery.storyteller import tell
 from monitor.delivery.told import Told
 from monitor.delivery.verdict import verdict
+from monitor.events import Event
 from monitor.links import Links
 from monitor.outbox import Delivery, Kind, Outcome, State
 from monitor.render import Renderer, Story
@@ -45,8 +46,8 @@ class Ready:
     """Why it is plainer than its template."""
     traceparent: str | None = None
     """As the last event that it tells of was told with it."""
-    retracted: tuple[int, ...] = ()
-    """Incidents beside what is told that were none."""
+    untrue: Set[int] = frozenset()
+    """Failures (seqs) beside what is told that were none."""
     keys: tuple[str, ...] = ()
     """Of what it tells of, in the journal."""
 
@@ -97,11 +98,11 @@ class Desk:
         confirmed = await self._confirmed(case, now)
         if isinstance(confirmed, Closing):
             return confirmed
-        told, retracted = confirmed
+        told, untrue = confirmed
         if no_room := await self._no_room(delivery, now):
-            return Closing(no_room, retracted, UNTRUE)
+            return Closing(no_room, untrue, UNTRUE)
         ready = await self._written(case, told, resolved, rules.timezone_of(target))
-        return replace(ready, retracted=retracted) if isinstance(ready, Ready) else ready
+        return replace(ready, untrue=untrue) if isinstance(ready, Ready) else ready
 
     def done(self, delivery: Delivery, state: State | None) -> None:
         """What became of it; None: nobody knows."""
@@ -114,29 +115,37 @@ class Desk:
             lambda connection: cases_of(connection, deliveries, rules, now, self._apis)
         )
 
-    async def _confirmed(self, case: Case, now: datetime) -> tuple[Told, tuple[int, ...]] | Closing:
-        """What stands, and the incidents that do not."""
+    async def _confirmed(self, case: Case, now: datetime) -> tuple[Told, Set[int]] | Closing:
+        """What stands, and the failures that do not (seqs), where they are told of for the first time."""
         # A recovery stands or falls with its success; the failures before it may have been cleared since.
         asked = case.events[-1:] if case.delivery.kind is Kind.RECOVERED else case.events
         apart = len(case.events) - len(asked)
         answers = await ask_all(self._apis, asked)
         said = verdict(answers, case.notification.due_at, now, self._grace)
         untrue = {case.seqs[apart + at] for at, answer in enumerate(answers) if answer.word is Word.NOT_SO}
-        retracted = await self._retracted(case, untrue)
+        if case.delivery.kind not in BEGINNINGS:
+            untrue = set()
         if isinstance(said, Outcome):
-            return Closing(said, retracted, said.reason)
-        events = (*case.events[:apart], *(asked[at] for at in said.standing))
+            return Closing(said, untrue, said.reason)
+        before = await self._failures_before(case, case.events[:apart])
+        if before is None:
+            return Closing(objections.NOTHING_TOLD)
+        events = (*before, *(asked[at] for at in said.standing))
         told = Told(
             *(case.delivery, case.notification, events, case.incident, said.unconfirmed),
             earlier=case.earlier,
             openings=case.openings,
         )
-        return told, retracted
+        return told, untrue
 
-    async def _retracted(self, case: Case, untrue: set[int]) -> tuple[int, ...]:
-        if not untrue or case.delivery.kind not in BEGINNINGS:
-            return ()
-        return await self._database.read(lambda connection: none_but(connection, case, untrue))
+    async def _failures_before(self, case: Case, failures: Sequence[Event]) -> Sequence[Event] | None:
+        """Of the failures that a recovery tells of, those that stand where nobody was told of them yet. None:
+        there is nothing that it would be the recovery of."""
+        if not failures or case.thread.is_told:
+            return failures
+        answers = await ask_all(self._apis, failures)
+        left = [one for one, answer in zip(failures, answers, strict=True) if answer.word is not Word.NOT_SO]
+        return left if left or case.earlier else None
 
     async def _no_room(self, delivery: Delivery, now: datetime) -> Outcome | ToDigest | None:
         budget = self._budget

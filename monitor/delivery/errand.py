@@ -81,7 +81,7 @@ class Errand:
                 or await self._unreached(delivery)
                 or await self._sent(delivery, ready)
             )
-        return Closing(outcome, ready.retracted, UNTRUE)
+        return Closing(outcome, ready.untrue, UNTRUE)
 
     async def _prepared(self, delivery: Delivery, cases: Awaitable[Cases]) -> Ready | Closing:
         try:

@@ -12,6 +12,8 @@ from monitor.outbox import Kind, Outcome, State
 AFTER_ACKNOWLEDGEMENT = (Kind.FOLLOW_UP, Kind.REMINDER)
 """What is needless once somebody looks after it, or it is over."""
 
+NOTHING_TOLD = Outcome(State.SUPERSEDED, "superseded: nothing was told of this failure")
+
 
 def against(case: Case, now: datetime) -> Outcome | None:
     """Why the recipient is not told at all, or not yet; or None."""
@@ -33,14 +35,15 @@ def _against_delivery(case: Case) -> Outcome | None:
 
 
 def _against_recovery(case: Case, now: datetime) -> Outcome | None:
-    """A recovery is told to those who were told of the failure, and after it."""
+    """A recovery is told to those who were told of the failure, and after it; one that tells of failures
+    itself, which waited to be told, to those too."""
     if case.delivery.kind is not Kind.RECOVERED:
         return None
     if case.thread.is_waiting:
         reason = "waits for what is still to be told of the failure"
         return Outcome(State.PENDING, reason, look_again(case.notification.due_at, now))
-    if not case.thread.is_told:
-        return Outcome(State.SUPERSEDED, "superseded: nothing was told of this failure")
+    if not case.thread.is_told and len(case.events) + case.earlier <= 1:
+        return NOTHING_TOLD
     return None
 
 

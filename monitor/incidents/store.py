@@ -117,6 +117,7 @@ def _change(*names: str, **values: Any) -> Statement:
 
 
 _JOIN = _change("last_at", "last_seq", failures=table.c.failures + 1)
+_BEGIN_LATER = _change("failures", "opened_at", "opened_seq")
 _CLOSE = _change("state", "closed_at", "closed_seq", "closed_because")
 _ACKNOWLEDGE = _change("acked_at", "acked_by", "ack_reason")
 _FLAP = _change("flapping")
@@ -145,6 +146,14 @@ def retract(connection: Connection, incident_id: int, why: str, now: datetime) -
     incident = find(connection, incident_id)
     if incident is not None and incident.is_open:
         close(connection, incident, None, why, now)
+
+
+def begin_later(
+    connection: Connection, incident_id: int, failures: int, opened_seq: int, opened_at: datetime
+) -> Incident:
+    """Its first failures were taken back: it has so many, and began with another."""
+    begun = {"failures": failures, "opened_seq": opened_seq, "opened_at": opened_at}
+    return _changed(connection, _BEGIN_LATER, incident_id, **begun)
 
 
 def acknowledge(

@@ -42,7 +42,7 @@ from monitor.outbox.queue import (
 )
 from monitor.outbox.record import Attempt, Decision, Delivery, Notification, Outcome
 from monitor.outbox.state import ALLOWED, State, TransitionError
-from monitor.outbox.thread import Thread, hears, last_told, tells_of, threads
+from monitor.outbox.thread import Thread, hears, last_told, open_with_next, tells_of, threads
 from monitor.outbox.told_before import Before, keys_of
 from monitor.outbox.trouble import Trouble, trouble
 
@@ -93,6 +93,7 @@ __all__ = [
     "notification",
     "notifications_of",
     "open_group",
+    "open_with_next",
     "parked",
     "put",
     "reap",

@@ -6,18 +6,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from monitor.database.bulk import LookUp, Write
 from monitor.database.prepared import Statement
 from monitor.database.schema import deliveries, notification_incidents, notifications
+from monitor.outbox.kinds import Kind
 from monitor.outbox.record import Delivery
 from monitor.outbox.state import WAITING, State
 from monitor.rules.targets import Target
 
 REFERENCES = 20  # Message-IDs: RFC 5322 lets the middle go, and an incident may last for weeks
 TOLD = (State.SENT.value, State.UNCERTAIN.value)
-ON_THEIR_WAY = (State.SENDING.value, *(state.value for state in WAITING))
+_WAITING = [state.value for state in WAITING]
+ON_THEIR_WAY = (State.SENDING.value, *_WAITING)
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,26 @@ _TELLS = Write(notification_incidents, lambda insert: insert(notification_incide
 def tells_of(connection: Connection, notification_id: int, incident_id: int) -> None:
     """Safe to say twice: a notification may tell of many failures of one incident."""
     _TELLS.rows(connection, [{"incident_id": incident_id, "notification_id": notification_id}])
+
+
+def open_with_next(connection: Connection, incident_id: int, opening: Delivery, now: datetime) -> None:
+    """The opening of an incident is not told: what waits to follow it is the opening, and due now."""
+    waiting = select(notifications.c.id).where(
+        notifications.c.rule == opening.rule,
+        notifications.c.kind == Kind.FOLLOW_UP.value,
+        notifications.c.sealed_at.is_(None),
+        notifications.c.id.in_(
+            select(notification_incidents.c.notification_id).where(
+                notification_incidents.c.incident_id == incident_id
+            )
+        ),
+    )
+    said = {"kind": opening.kind.value, "template": opening.template}
+    for number in list(connection.execute(waiting).scalars()):
+        told = update(notifications).where(notifications.c.id == number)
+        connection.execute(told.values(due_at=now, **said))
+        its_own = (deliveries.c.notification_id == number, deliveries.c.state.in_(_WAITING))
+        connection.execute(update(deliveries).where(*its_own).values(next_attempt_at=now, **said))
 
 
 def last_told(connection: Connection, incident_id: int, rule: str) -> datetime | None:

@@ -11,10 +11,11 @@ import pytest
 from monitor import incidents, outbox, silences, unsubscribed
 from monitor.database import Database
 from monitor.database.migrate import migrate
+from monitor.delivery.closing import Closing, close
 from monitor.errors import AirflowUnreachable
 from monitor.mailer import TryLater
 from monitor.mailer.mailbox import Mailbox
-from monitor.outbox import Kind, State
+from monitor.outbox import Kind, Outcome, State
 from monitor.rules import Config, Match, Receiver
 from monitor.rules.model import Group, Rule
 from tests.monitor.conftest import FakeClock
@@ -187,6 +188,105 @@ def test_an_incident_that_has_another_failure_stays_open(
     office.deliver()
     assert office.only().state is State.SENT
     assert incident(office).is_open
+
+
+def taken_back(office: Office, airflow: ScriptedAirflow, *then: dict[str, Any]) -> None:
+    """The first failure is asked about again and again, and was none; meanwhile there is a second."""
+    office.tell(run_event("failed", run_id="1"))
+    office.deliver()
+    assert {one.state for one in office.deliveries()} == {State.PENDING}
+    office.clock.forward(30)
+    office.tell(run_event("failed", run_id="2", start=30), *then)
+    airflow.runs["1"] = airflow_run("success")
+    office.clock.forward(60)
+    office.deliver()
+
+
+def second_is_true() -> ScriptedAirflow:
+    runs: dict[str, Any] = {"1": airflow_run("running"), "2": airflow_run("failed", start=30)}
+    return ScriptedAirflow(airflow_run("success", start=60), runs=runs)
+
+
+def test_a_failure_after_one_that_was_none_is_told_at_once(
+    database: Database, clock: FakeClock, mailbox: Mailbox
+) -> None:
+    """It was to follow in hours what was never told."""
+    airflow = second_is_true()
+    office = Office(database, clock, mailbox, airflow)
+    taken_back(office, airflow)
+    second, first = office.deliveries()
+    assert (first.state, second.state) == (State.SUPERSEDED, State.SENT)
+    assert incident(office).is_open
+    office.tell(run_event("success", run_id="3", start=60))
+    office.deliver()
+    assert (office.latest().kind, office.latest().state) == (Kind.RECOVERED, State.SENT)
+
+
+def test_the_same_for_everybody_who_was_to_be_told(
+    database: Database, clock: FakeClock, mailbox: Mailbox
+) -> None:
+    airflow = second_is_true()
+    office = Office(database, clock, mailbox, airflow, of_rule(to=(TO, "b@example.com")))
+    taken_back(office, airflow)
+    found = [(one.run_id, one.kind, one.state) for one in office.deliveries()]
+    assert found == [("2", Kind.OPENED, State.SENT)] * 2 + [("1", Kind.OPENED, State.SUPERSEDED)] * 2
+    assert (incident(office).is_open, incident(office).failures) == (True, 1)
+
+
+def test_two_that_were_none_make_no_incident(database: Database, clock: FakeClock, mailbox: Mailbox) -> None:
+    airflow = second_is_true()
+    airflow.runs["2"] = airflow_run("success", start=30)
+    office = Office(database, clock, mailbox, airflow)
+    taken_back(office, airflow)
+    assert {one.state for one in office.deliveries()} == {State.SUPERSEDED}
+    assert incident(office).closed_because == "superseded: Airflow says success"
+
+
+def test_a_failure_after_one_that_was_none_is_told_with_its_recovery(
+    database: Database, clock: FakeClock, mailbox: Mailbox
+) -> None:
+    airflow = second_is_true()
+    office = Office(database, clock, mailbox, airflow)
+    taken_back(office, airflow, run_event("success", run_id="3", start=60))
+    office.clock.forward(60)
+    office.deliver()
+    states = {one.kind: one.state for one in office.deliveries()}
+    assert states == {
+        Kind.OPENED: State.SUPERSEDED,
+        Kind.FOLLOW_UP: State.SUPERSEDED,  # told in the recovered
+        Kind.RECOVERED: State.SENT,
+    }
+    [text] = texts(mailbox)
+    assert "failed" in text
+
+
+def test_a_recovery_of_failures_that_were_all_none_is_not_told(
+    database: Database, clock: FakeClock, mailbox: Mailbox
+) -> None:
+    airflow = second_is_true()
+    airflow.runs["2"] = airflow_run("success", start=30)
+    office = Office(database, clock, mailbox, airflow)
+    taken_back(office, airflow, run_event("success", run_id="3", start=60))
+    office.clock.forward(60)
+    office.deliver()
+    assert {one.state for one in office.deliveries()} == {State.SUPERSEDED}
+    assert texts(mailbox) == []
+
+
+def test_an_incident_that_a_failure_joins_at_the_last_moment_stays_open(
+    database: Database, clock: FakeClock, mailbox: Mailbox
+) -> None:
+    """After Airflow was asked about the others, and before that is written down."""
+    office = Office(database, clock, mailbox)
+    failed_run(office)
+    claimed = office.town.write(lambda connection: outbox.claim(connection, clock(), GRACE))
+    office.tell(run_event("failed", run_id="2", start=30))
+    outcome = Outcome(State.SUPERSEDED, "superseded: Airflow says success")
+    closing = Closing(outcome, frozenset({claimed.event_seq}), outcome.reason)
+    office.town.write(lambda connection: close(connection, claimed, closing, clock(), "example.com"))
+    assert incident(office).is_open
+    office.deliver()
+    assert [one.state for one in office.deliveries()] == [State.SENT, State.SUPERSEDED]
 
 
 def grouped(office: Office, *run_ids: str) -> None:
