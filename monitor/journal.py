@@ -68,6 +68,7 @@ class Journal:
         self._waiting: list[tuple[Line, asyncio.Future[None] | None]] = []
         self._writing: asyncio.Task[None] | None = None
         self._is_waited_for = asyncio.Event()
+        self._is_flushed = False
         self._day = ""
 
     async def note(self, line: Line) -> None:
@@ -79,6 +80,14 @@ class Journal:
     def jot(self, line: Line) -> None:
         """Write it with the next one that is noted, or soon."""
         self._add(line, None)
+
+    async def flush(self) -> None:
+        """Returns when what is jotted by now is written. What still waits for a thread when the loop ends is
+        lost."""
+        if self._writing is not None and not self._writing.done():
+            self._is_flushed = True
+            self._is_waited_for.set()
+            await asyncio.wait({self._writing})
 
     def _add(self, line: Line, done: "asyncio.Future[None] | None") -> None:
         self._waiting.append((line, done))
@@ -100,10 +109,11 @@ class Journal:
     async def _company(self) -> None:
         """Whoever is just about to ask comes along; lines that nobody waits for go with the next."""
         self._is_waited_for = asyncio.Event()
-        if not any(done for _, done in self._waiting):
+        if not self._is_flushed and not any(done for _, done in self._waiting):
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._is_waited_for.wait(), JOT_SECONDS)
         await asyncio.sleep(0)
+        self._is_flushed = False
 
     async def _write(self) -> None:
         together, self._waiting = self._waiting, []

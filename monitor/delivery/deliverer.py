@@ -54,6 +54,7 @@ class Deliverer:
         self._database = database
         self._metrics = metrics
         self._clock = clock
+        self._journal = journal
         office = Office(
             *(database, desk, wake, metrics, clock, News(log), host, jitter, journal, traces, held_until)
         )
@@ -61,13 +62,21 @@ class Deliverer:
 
     async def run(self) -> None:
         """Deliver until cancelled."""
-        await first_of(*(line.run() for line in self._lines.values()), self._count())
+        try:
+            await first_of(*(line.run() for line in self._lines.values()), self._count())
+        finally:
+            await self._flush()
 
     async def work(self) -> bool:
         """Deliver what is due; False: nothing was."""
         worked = [await line.work() for line in self._lines.values()]
+        await self._flush()
         await self.count()
         return any(worked)
+
+    async def _flush(self) -> None:
+        if self._journal is not None:
+            await self._journal.flush()
 
     async def count(self) -> None:
         now = self._clock()

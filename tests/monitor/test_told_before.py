@@ -4,8 +4,11 @@ again, however events are grouped this time."""
 import asyncio
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from threading import Event as Flag
+from threading import Timer
 
 import pytest
 from sqlalchemy import update
@@ -16,7 +19,7 @@ from monitor.database import Database
 from monitor.database.migrate import migrate
 from monitor.database.schema import deliveries
 from monitor.events import Event
-from monitor.journal import HANDED, NOT_TAKEN, SENT, Journal, Line
+from monitor.journal import HANDED, JOT_SECONDS, NOT_TAKEN, SENT, Journal, Line
 from monitor.mailer.mailbox import Mailbox
 from monitor.notify.reminders import Reminders
 from monitor.outbox import Delivery, State, keys_of
@@ -222,6 +225,24 @@ def test_nothing_is_sent_that_the_journal_cannot_hold(
     assert mailbox.mails(10) == []
     assert office.only().state is State.PENDING
     assert "the journal cannot be written" in office.only().reason
+
+
+def test_what_was_jotted_last_is_written_though_the_loop_ends(folder: Path, clock: FakeClock) -> None:
+    written = Journal(folder, clock, KEPT)
+    asyncio.run(written.note(Line(clock(), HANDED, "<1@x>", ("a key",), "s")))
+
+    async def end() -> None:
+        loop, free = asyncio.get_running_loop(), Flag()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        loop.run_in_executor(None, free.wait)
+        Timer(4 * JOT_SECONDS, free.set).start()
+        written.jot(Line(clock(), SENT, "<1@x>"))
+        await asyncio.sleep(2 * JOT_SECONDS)  # until the writer waits for a thread
+        await written.flush()
+
+    asyncio.run(end())
+    [told] = journal.read([folder])
+    assert told.is_sent
 
 
 def test_a_journal_that_is_cut_off_is_read_as_far_as_it_goes(folder: Path, clock: FakeClock) -> None:
