@@ -63,7 +63,7 @@ class FirstMonitor(MonitorProcess):
                 command, cwd=self.home, env=self.env, stdout=output, stderr=subprocess.STDOUT
             )
 
-    def _ready(self) -> bool:
+    def is_ready(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, f"the monitor ended:\n{self.log.read_text()}"
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 2):
