@@ -10,7 +10,7 @@ are the reconciler's.
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from monitor.event_log import Cursor, Line
 from monitor.events import Event
 from monitor.metrics import Metrics
 from monitor.replicas import FEED, signal
+from monitor.replicas.turns import Work
 
 UNDER_WAY = timedelta(seconds=5)
 """What was under way on the old server has failed at the new one by then, or the mail server has it."""
@@ -35,8 +36,6 @@ HOLD = timedelta(seconds=15)
 """Mails wait so long after a change of servers. Replicas find the new one up to 6 s one after the other
 (docs/postgresql.md), and each compares its journal UNDER_WAY after that."""
 LOOK_SECONDS = 1.0
-
-Work = Callable[[], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 

@@ -91,7 +91,7 @@ class Life:
     started_at: datetime
     timeline: str
     """Another with each server that takes a primary's place, or is restored to a moment (PostgreSQL's
-    documentation, 26.3.5); empty where the provider does not tell."""
+    documentation, "Timelines"); empty where the provider does not tell."""
 
 
 _STARTED = text("SELECT pg_postmaster_start_time()")

@@ -119,11 +119,11 @@ def open_with_next(connection: Connection, incident_id: int, opening: Delivery, 
         ),
     )
     said = {"kind": opening.kind.value, "template": opening.template}
-    for number in list(connection.execute(waiting).scalars()):
-        told = update(notifications).where(notifications.c.id == number)
-        connection.execute(told.values(due_at=now, **said))
-        its_own = (deliveries.c.notification_id == number, deliveries.c.state.in_(_WAITING))
-        connection.execute(update(deliveries).where(*its_own).values(next_attempt_at=now, **said))
+    ids = list(connection.execute(waiting).scalars())
+    told = update(notifications).where(notifications.c.id.in_(ids))
+    connection.execute(told.values(due_at=now, **said))
+    theirs = (deliveries.c.notification_id.in_(ids), deliveries.c.state.in_(_WAITING))
+    connection.execute(update(deliveries).where(*theirs).values(next_attempt_at=now, **said))
 
 
 def last_told(connection: Connection, incident_id: int, rule: str) -> datetime | None:

@@ -19,13 +19,14 @@ from monitor.database.prepared import Statement
 from monitor.database.schema import decisions, deliveries, delivery_attempts
 from monitor.database.schema import told_before as table
 from monitor.database.sweep import Swept, oldest
+from monitor.event_log import IDS_A_QUERY
 from monitor.events import Event
 from monitor.events.identity import digest
 from monitor.outbox.kinds import Kind
 from monitor.outbox.put import About, Word, put, seal
 from monitor.outbox.queue import REQUEUED
 from monitor.outbox.record import Delivery, Notification
-from monitor.outbox.state import WAITING, State
+from monitor.outbox.state import State
 from monitor.outbox.thread import ON_THEIR_WAY
 from monitor.rules.targets import Target
 
@@ -146,7 +147,8 @@ def restore(connection: Connection, told: Mapping[str, Before]) -> list[int]:
     waiting = select(deliveries).where(deliveries.c.state.in_(ON_THEIR_WAY)).order_by(deliveries.c.id)
     settled = []
     for delivery in [Delivery.of(row) for row in connection.execute(waiting).mappings().all()]:
-        if before := _before(connection, delivery, told, delivery.created_at - CLOCKS):
+        keys = keys_of(connection, [delivery])[delivery.id]
+        if before := _before(connection, delivery, keys, told, delivery.created_at - CLOCKS):
             _settle(connection, delivery, before)
             seal(connection, [delivery.notification_id], before.at)
             settled.append(delivery.id)
@@ -178,11 +180,11 @@ def sift(connection: Connection, claimed: Sequence[Delivery]) -> list[Delivery]:
     tried since, or asked for again, is known. A reminder is no second one of an earlier reminder."""
     if not claimed or not any_at_all(connection):
         return list(claimed)
-    keys = {key for some in keys_of(connection, claimed).values() for key in some}
-    told, left = _of_keys(connection, keys), []
+    keys, left = keys_of(connection, claimed), []
+    told = _of_keys(connection, set().union(*keys.values()))
     for delivery in claimed:
         since = delivery.created_at - CLOCKS if delivery.kind is Kind.REMINDER else None
-        before = _before(connection, delivery, told, since)
+        before = _before(connection, delivery, keys[delivery.id], told, since)
         if before is None or _tried(connection, delivery.id, before.at):
             left.append(delivery)
         else:
@@ -191,11 +193,15 @@ def sift(connection: Connection, claimed: Sequence[Delivery]) -> list[Delivery]:
 
 
 def _before(
-    connection: Connection, delivery: Delivery, told: Mapping[str, Before], since: datetime | None
+    connection: Connection,
+    delivery: Delivery,
+    keys: Sequence[str],
+    told: Mapping[str, Before],
+    since: datetime | None,
 ) -> Before | None:
-    """When all of it was told, after somebody asked for it last; `since`: what was told earlier does not
-    count, where nobody asked."""
-    found = [told.get(key) for key in keys_of(connection, [delivery])[delivery.id]]
+    """When all of it (its `keys`) was told, after somebody asked for it last; `since`: what was told earlier
+    does not count, where nobody asked."""
+    found = [told.get(key) for key in keys]
     asked = select(delivery_attempts.c.at).where(
         delivery_attempts.c.delivery_id == delivery.id, delivery_attempts.c.outcome == REQUEUED
     )
@@ -212,13 +218,12 @@ def lost(connection: Connection, handed: Mapping[str, datetime]) -> set[str]:
     for start in range(0, len(ids), IDS_A_QUERY):
         some = deliveries.c.message_id.in_(ids[start : start + IDS_A_QUERY])
         for row in connection.execute(select(*_STANDING).where(some)):
-            is_handed = State(row.state) not in (*WAITING, State.SENDING) or row.handed_at is not None
+            is_handed = row.state not in ON_THEIR_WAY or row.handed_at is not None
             if is_handed or _tried(connection, row.id, handed[row.message_id]):
                 left.discard(row.message_id)
     return left
 
 
-IDS_A_QUERY = 500
 _STANDING = [deliveries.c[name] for name in ("id", "message_id", "state", "handed_at")]
 
 
