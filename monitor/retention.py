@@ -108,7 +108,10 @@ def _sweeps(before: datetime, upto: int) -> Iterator[tuple[str, Sweep]]:
     yield "tries", lambda connection, after: board.forget_tries(connection, upto, after)
     yield "assets", lambda connection, _: board.forget_assets(connection, upto)
     yield "import errors", lambda connection, after: board.forget_import_errors(connection, upto, after)
-    yield "notifications", lambda connection, after: outbox.forget(connection, before, after)
+    yield (
+        "notifications",
+        lambda connection, after: outbox.forget(connection, before, after, incidents.still_open),
+    )
     yield "decisions", lambda connection, after: outbox.forget_decisions(connection, before, after)
     yield "incidents", lambda connection, _: incidents.forget(connection, before)
     yield "silences", lambda connection, _: silences.forget(connection, before)

@@ -235,6 +235,7 @@ incidents = Table(
     Column("closed_at", UtcDateTime),
     Column("closed_seq", BigInteger),
     Column("closed_because", Text),  # null while it is open
+    Column("closed_by", Text),  # who closed it outside of the flow of events; null: an event did
     Column("flapping", Boolean, nullable=False),  # true: one of many openings within a short time
     Column("acked_at", UtcDateTime),
     Column("acked_by", Text),

@@ -1,5 +1,6 @@
 """What is wrong, since when, and until when: a function of the log, whatever the rules are."""
 
+from monitor.incidents.closing import BY_SYSTEM, close
 from monitor.incidents.course import Change, Course, Open, apply
 from monitor.incidents.forget import forget
 from monitor.incidents.signals import Meaning, Signal, concerns, signal_of
@@ -17,10 +18,12 @@ from monitor.incidents.store import (
     page,
     recent,
     retract,
+    still_open,
     unacknowledge,
 )
 
 __all__ = [
+    "BY_SYSTEM",
     "CLOSED",
     "OPEN",
     "Change",
@@ -33,6 +36,7 @@ __all__ = [
     "acknowledge",
     "apply",
     "begin_later",
+    "close",
     "concerns",
     "find",
     "find_all",
@@ -43,5 +47,6 @@ __all__ = [
     "recent",
     "retract",
     "signal_of",
+    "still_open",
     "unacknowledge",
 ]

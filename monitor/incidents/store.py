@@ -36,6 +36,8 @@ class Incident:
     closed_at: datetime | None
     closed_seq: int | None
     closed_because: str | None
+    closed_by: str | None
+    """Who closed it outside of the flow of events; None: an event did."""
     flapping: bool
     acked_at: datetime | None
     acked_by: str | None
@@ -118,7 +120,7 @@ def _change(*names: str, **values: Any) -> Statement:
 
 _JOIN = _change("last_at", "last_seq", failures=table.c.failures + 1)
 _BEGIN_LATER = _change("failures", "opened_at", "opened_seq")
-_CLOSE = _change("state", "closed_at", "closed_seq", "closed_because")
+_CLOSE = _change("state", "closed_at", "closed_seq", "closed_because", "closed_by")
 _ACKNOWLEDGE = _change("acked_at", "acked_by", "ack_reason")
 _FLAP = _change("flapping")
 
@@ -130,11 +132,15 @@ def join(connection: Connection, incident: Incident, seq: int, at: datetime) -> 
 
 
 def close(
-    connection: Connection, incident: Incident, seq: int | None, because: str, at: datetime
+    connection: Connection,
+    incident: Incident,
+    seq: int | None,
+    because: str,
+    at: datetime,
+    by: str | None = None,
 ) -> Incident:
-    return _changed(
-        connection, _CLOSE, incident.id, state=CLOSED, closed_at=at, closed_seq=seq, closed_because=because
-    )
+    closed = {"state": CLOSED, "closed_at": at, "closed_seq": seq, "closed_because": because}
+    return _changed(connection, _CLOSE, incident.id, **closed, closed_by=by)
 
 
 def mark_flapping(connection: Connection, incident: Incident) -> Incident:
@@ -185,6 +191,11 @@ _OF_IDS = LookUp(table, ("id",))
 def find_all(connection: Connection, ids: Iterable[int]) -> dict[int, Incident]:
     """Those that there are, by their ids."""
     return {row["id"]: Incident.of(row) for row in _OF_IDS.rows(connection, ((one,) for one in set(ids)))}
+
+
+def still_open(connection: Connection, ids: Iterable[int]) -> set[int]:
+    """Which of these are open."""
+    return {number for number, incident in find_all(connection, ids).items() if incident.is_open}
 
 
 def page(

@@ -27,6 +27,7 @@ from monitor.outbox.put import (
     open_group,
     put,
     seal,
+    suppress_follow_ups,
     withdraw,
 )
 from monitor.outbox.queue import (
@@ -103,6 +104,7 @@ __all__ = [
     "sent_since",
     "settle",
     "standing",
+    "suppress_follow_ups",
     "suppressed",
     "tells_of",
     "threads",

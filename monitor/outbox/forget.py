@@ -1,11 +1,10 @@
 """What the ledger forgets by age: notifications with all that is theirs, and decisions that told nobody."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
-from monitor import incidents
 from monitor.database.schema import (
     decisions,
     deliveries,
@@ -16,10 +15,12 @@ from monitor.database.schema import (
 from monitor.database.sweep import BATCH, Key, Swept, walk
 from monitor.outbox.thread import ON_THEIR_WAY
 
+StillOpen = Callable[[Connection, Iterable[int]], set[int]]
+"""Which of these incidents are open."""
 AT_ONCE = 200  # notifications in one transaction, with their deliveries, attempts and decisions
 
 
-def forget(connection: Connection, before: datetime, after: Key) -> Swept:
+def forget(connection: Connection, before: datetime, after: Key, still_open: StillOpen) -> Swept:
     """The next notifications, in the order of their ids, that were made before a moment.
 
     Kept are those of which something is still on its way, and those of incidents that are open: what is told
@@ -39,11 +40,11 @@ def forget(connection: Connection, before: datetime, after: Key) -> Swept:
     ids = list(connection.execute(page).scalars())
     if not ids:
         return Swept(0, None)
-    gone, is_all = _forget(connection, sorted(set(ids) - _kept(connection, ids)))
+    gone, is_all = _forget(connection, sorted(set(ids) - _kept(connection, ids, still_open)))
     return Swept(gone, after if not is_all else (ids[-1],) if len(ids) == AT_ONCE else None)
 
 
-def _kept(connection: Connection, ids: Sequence[int]) -> set[int]:
+def _kept(connection: Connection, ids: Sequence[int], still_open: StillOpen) -> set[int]:
     # Locked, so that nobody asks at this moment for one of them to be sent again.
     theirs = select(deliveries.c.notification_id, deliveries.c.state).where(
         deliveries.c.notification_id.in_(ids)
@@ -53,8 +54,7 @@ def _kept(connection: Connection, ids: Sequence[int]) -> set[int]:
     told = connection.execute(
         select(notification_incidents).where(notification_incidents.c.notification_id.in_(ids))
     ).all()
-    known = incidents.find_all(connection, (row.incident_id for row in told))
-    still = {number for number, incident in known.items() if incident.is_open}
+    still = still_open(connection, (row.incident_id for row in told))
     return waiting | {row.notification_id for row in told if row.incident_id in still}
 
 

@@ -152,12 +152,28 @@ def seal(connection: Connection, notification_ids: Collection[int], now: datetim
     connection.execute(_SEAL, {"ids": list(notification_ids), "sealed_at": now})
 
 
+def suppress_follow_ups(connection: Connection, incident_id: int, reason: str, now: datetime) -> None:
+    """Suppress the follow-ups and reminders of one incident that still wait. A notification that is about
+    several incidents is left to wait."""
+    kinds = [Kind.FOLLOW_UP.value, Kind.REMINDER.value]
+    its_own = (notifications.c.incident_id == incident_id, notifications.c.kind.in_(kinds))
+    ids = list(connection.execute(select(notifications.c.id).where(*its_own)).scalars())
+    seal(connection, ids, now)
+    _settle_waiting(connection, ids, State.SUPPRESSED, reason, now)
+
+
 def withdraw(connection: Connection, notification_id: int, reason: str, now: datetime) -> None:
     """What it was to tell is told otherwise; `reason` says how. What is being sent at this moment is sent."""
     seal(connection, [notification_id], now)
+    _settle_waiting(connection, [notification_id], State.SUPERSEDED, reason, now)
+
+
+def _settle_waiting(
+    connection: Connection, notification_ids: Collection[int], state: State, reason: str, now: datetime
+) -> None:
     waiting = (
-        deliveries.c.notification_id == notification_id,
+        deliveries.c.notification_id.in_(notification_ids),
         deliveries.c.state.in_([state.value for state in WAITING]),
     )
-    settled = {"state": State.SUPERSEDED.value, "reason": reason, "settled_at": now}
+    settled = {"state": state.value, "reason": reason, "settled_at": now}
     connection.execute(update(deliveries).where(*waiting).values(settled))

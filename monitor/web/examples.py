@@ -116,6 +116,7 @@ INCIDENT: Shown = {
     "closed_at": None,
     "closed_seq": None,
     "closed_because": None,
+    "closed_by": None,
     "flapping": False,
     "acked_at": "2026-11-22T10:12:00Z",
     "acked_by": "alice",

@@ -125,6 +125,7 @@ class Incident(Answer):
     closed_at: datetime | None
     closed_seq: int | None
     closed_because: str | None
+    closed_by: str | None
     flapping: bool
     acked_at: datetime | None
     acked_by: str | None
