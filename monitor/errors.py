@@ -30,4 +30,9 @@ class AirflowRefused(AirflowError):
 
 
 class AirflowNotFound(AirflowError):
-    """Airflow does not know this run, task or DAG."""
+    """Airflow's own word that it does not know this run, task or DAG: a 404 that names it. Any other 404 (a
+    proxy's, a wrong path's) is no answer: AirflowUnreachable."""
+
+
+class AirflowUnaddressable(AirflowError):
+    """Airflow has no way to ask this about a thing of such a name, and will have none later."""

@@ -1,31 +1,35 @@
 """What the monitor asks Airflow."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Collection, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
 from monitor.airflow_api.connection import MAX_TIMEOUTS, Connection, Params
-from monitor.airflow_api.failures import no_answer
+from monitor.airflow_api.failures import no_answer, shown, unaddressable, unreadable
 from monitor.airflow_api.logs import LogTail
-from monitor.airflow_api.paging import Page, pages, rows_of
+from monitor.airflow_api.names import is_addressable, quoted, run_path
+from monitor.airflow_api.paging import Page, Row, pages, rows_of
 from monitor.clock import Clock
 from monitor.errors import AirflowNotFound
 from monitor.events import stamp
 from monitor.settings import AirflowSettings, Settings
 
 NDJSON = "application/x-ndjson"
+NO_LOG = ("TaskInstance",)  # "TaskInstance not found": Airflow names no more of it
 LIKE_IT = 100  # assets whose URIs hold a URI: a page of Airflow's
 
+Asked = Awaitable[tuple[Row, datetime]]
 Between = tuple[datetime | None, datetime | None]
 """From and to, both included; None: without end."""
 ANY_TIME: Between = (None, None)
 
 
 class AirflowApi:
-    """One Airflow. Every method raises AirflowUnreachable (try again), AirflowRefused, AirflowNotFound or,
-    where the answer makes no sense, AirflowError.
+    """One Airflow. Every method raises AirflowUnreachable (try again), AirflowRefused or, where the answer
+    makes no sense, AirflowError; AirflowNotFound only where Airflow's own word is that it does not know this
+    very thing. A listing that lacks it is no such word: it holds what its reader may read.
     """
 
     def __init__(
@@ -74,33 +78,48 @@ class AirflowApi:
     async def may_read(self) -> int:
         """How many DAGs the monitor's own user may read."""
         answer, _ = await self._connection.get("/dags", {"limit": 1, "exclude_stale": False})
-        return int(answer.get("total_entries", 0))
+        total = answer.get("total_entries")
+        if not isinstance(total, int):
+            raise unreadable(self.url, "GET /dags", "it has no total_entries")
+        return total
 
-    async def dag_run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+    async def dag(self, dag_id: str) -> Row:
+        """The DAG as Airflow has it (its DAGDetailsResponse)."""
+        return await self._about(f"/dags/{quoted(dag_id)}/details", {"dag_id": dag_id})
+
+    async def dag_run(self, dag_id: str, run_id: str) -> Row:
         """The run as Airflow has it (its DAGRunResponse)."""
-        answer, _ = await self._connection.get(_run_path(dag_id, run_id))
-        return answer
+        if not is_addressable(run_id):
+            return await self._unaddressable_run(dag_id, run_id)
+        return await self._about(run_path(dag_id, run_id), {"dag_id": dag_id, "dag_run_id": run_id})
 
     async def task_instances(
         self, dag_id: str, run_id: str, state: Sequence[str] = ()
     ) -> list[dict[str, Any]]:
         """The task instances of a run, all or those in one of these states."""
+        if not is_addressable(run_id):
+            rows = await self._tasks_of_unaddressable(dag_id, run_id, state)
+            if not rows:  # the list lacks what may not be read, too
+                await self.dag_run(dag_id, run_id)
+            return rows
         params = {"cursor": "", "order_by": "id", "state": list(state)}
-        path = f"{_run_path(dag_id, run_id)}/taskInstances"
-        return [row async for page in self._pages(path, "task_instances", params) for row in page.rows]
+        found = self._pages(f"{run_path(dag_id, run_id)}/taskInstances", "task_instances", params, (run_id,))
+        return [row async for page in found for row in page.rows]
 
     async def tries(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> Page:
         """Every try of a task, those that are filed and the latest, without their UUIDs. Airflow does not
-        page them, and leaves out a latest one that is up_for_retry."""
-        path = f"{_run_path(dag_id, run_id)}/taskInstances/{_quoted(task_id)}/{map_index}/tries"
-        (page,) = [page async for page in self._pages(path, "task_instances", {})]
+        page them, and leaves out a latest one that is up_for_retry. Raises AirflowUnaddressable too."""
+        path = f"{self._path_of(dag_id, run_id)}/taskInstances/{quoted(task_id)}/{map_index}/tries"
+        named = (dag_id, run_id, task_id)
+        (page,) = [page async for page in self._pages(path, "task_instances", {}, named)]
         return page
 
     async def log_tail(
         self, dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int, lines: int
     ) -> list[str]:
-        """The last lines of a try's log, as text, an error's traceback included."""
-        path = f"{_run_path(dag_id, run_id)}/taskInstances/{_quoted(task_id)}/logs/{try_number}"
+        """The last lines of a try's log, as text, an error's traceback included. Raises AirflowUnaddressable
+        too."""
+        path = f"{self._path_of(dag_id, run_id)}/taskInstances/{quoted(task_id)}/logs/{try_number}"
         tail = LogTail(lines)
         try:
             # A log may be long: it is read once, as it comes, and only its end is kept.
@@ -114,7 +133,7 @@ class AirflowApi:
     ) -> list[dict[str, Any]]:
         """The latest runs of a DAG that had begun by then and are in one of these states, newest first."""
         params = {"order_by": "-start_date", "start_date_lte": stamp(until), "state": list(state)}
-        return await self._first(f"/dags/{_quoted(dag_id)}/dagRuns", "dag_runs", params, limit)
+        return await self._first(f"/dags/{quoted(dag_id)}/dagRuns", "dag_runs", params, limit)
 
     async def asset_events_of(self, dag_id: str, run_id: str, limit: int) -> list[dict[str, Any]]:
         """The first asset events that a run made."""
@@ -163,21 +182,20 @@ class AirflowApi:
         found = await self._first("/assets", "assets", {"order_by": "id", "uri_pattern": uri}, LIKE_IT)
         return next((row for row in found if row.get("uri") == uri), None)
 
-    async def asset_condition(self, dag_id: str) -> dict[str, Any] | None:
+    async def asset_condition(self, dag_id: str) -> Row | None:
         """Which assets a DAG waits for: `{"all": […]}` or `{"any": […]}` of `{"asset": {"id", …}}`."""
-        answer, _ = await self._connection.get(f"/dags/{_quoted(dag_id)}/details")
-        condition = answer.get("asset_expression")
+        condition = (await self.dag(dag_id)).get("asset_expression")
         return condition if isinstance(condition, dict) else None
 
     async def assets_waiting(self, dag_id: str) -> set[int]:
         """The ids of the assets whose updates wait for a run of this DAG that they are to begin."""
-        path = f"/dags/{_quoted(dag_id)}/assets/queuedEvents"
+        path = f"/dags/{quoted(dag_id)}/assets/queuedEvents"
         try:
-            answer, _ = await self._connection.get(path)
-        except AirflowNotFound:  # none, to Airflow 3
+            answer, _ = await self._connection.get(path, named=(dag_id,))
+        except AirflowNotFound:  # none, to Airflow 3.0
             return set()
-        rows = answer.get("queued_events")
-        return {row["asset_id"] for row in rows} if isinstance(rows, list) else set()
+        rows = rows_of(answer, "queued_events", f"GET {path}", self.url)
+        return {number for row in rows if isinstance(number := row.get("asset_id"), int)}
 
     def import_errors(self) -> AsyncGenerator[Page, None]:
         """What Airflow could not import, as it stands at the moment."""
@@ -186,10 +204,65 @@ class AirflowApi:
     def dags(self, token: str | None = None) -> AsyncGenerator[Page, None]:
         """The DAGs that the owner of the token may read (unset: the monitor's own user), stale ones too."""
         params: Params = {"order_by": "dag_id", "exclude_stale": False}
-        return pages(self._connection, "/dags", "dags", params, token)
+        return self._pages("/dags", "dags", params, token=token)
 
-    def _pages(self, path: str, key: str, params: Params) -> AsyncGenerator[Page, None]:
-        return pages(self._connection, path, key, params)
+    def _pages(
+        self, path: str, key: str, params: Params, named: Collection[str] = (), token: str | None = None
+    ) -> AsyncGenerator[Page, None]:
+        def ask(place: Params) -> Asked:
+            return self._connection.get(path, place, token, named)
+
+        return pages(self._connection, ask, f"GET {path}", key, params)
+
+    def _posted(self, path: str, key: str, body: Params) -> AsyncGenerator[Page, None]:
+        """The same where the question is a body."""
+
+        def ask(place: Params) -> Asked:
+            paged = {"page_limit": place.pop("limit"), "page_offset": place.pop("offset")}
+            return self._connection.post(path, place | paged)
+
+        return pages(self._connection, ask, f"POST {path}", key, body)
+
+    async def _about(self, path: str, names: dict[str, str]) -> Row:
+        """What Airflow has of one thing; an answer about anything else is no answer."""
+        answer, _ = await self._connection.get(path, named=names.values())
+        if any(answer.get(field) != name for field, name in names.items()):
+            raise unreadable(self.url, f"GET {path}", f"it is not about {' of '.join(names.values())}")
+        return answer
+
+    async def _unaddressable_run(self, dag_id: str, run_id: str) -> Row:
+        """A run by Airflow's listing of runs that were due when its tasks' was, as that knows no run_id."""
+        body: Params = {"dag_ids": [dag_id], "order_by": "-run_after"}
+        tasks = await self._tasks_of_unaddressable(dag_id, run_id, (), limit=1)
+        if due := tasks and tasks[0].get("run_after"):
+            body |= {"run_after_gte": due, "run_after_lte": due}
+        async with aclosing(self._posted("/dags/~/dagRuns/list", "dag_runs", body)) as found:
+            async for page in found:
+                for row in page.rows:
+                    if (row.get("dag_id"), row.get("dag_run_id")) == (dag_id, run_id):
+                        return row
+        await self.dag(dag_id)  # it may be read: so the list is complete
+        raise AirflowNotFound(f"Airflow at {shown(self.url)} lists no run {run_id!r} of {dag_id!r}")
+
+    async def _tasks_of_unaddressable(
+        self, dag_id: str, run_id: str, state: Sequence[str], limit: int | None = None
+    ) -> list[Row]:
+        body: Params = {"dag_ids": [dag_id], "dag_run_ids": [run_id], "order_by": "id"}
+        body |= {"state": list(state)} if state else {}
+        rows: list[Row] = []
+        path = "/dags/~/dagRuns/~/taskInstances/list"
+        async with aclosing(self._posted(path, "task_instances", body)) as found:
+            async for page in found:
+                rows += page.rows
+                if limit and len(rows) >= limit:
+                    break
+        return rows
+
+    def _path_of(self, dag_id: str, run_id: str) -> str:
+        """For what Airflow shows by its path alone."""
+        if not is_addressable(run_id):
+            raise unaddressable(self.url, run_id)
+        return run_path(dag_id, run_id)
 
     async def _first(self, path: str, key: str, params: Params, limit: int) -> list[dict[str, Any]]:
         """The first rows of a listing, at most a page of them."""
@@ -197,20 +270,11 @@ class AirflowApi:
         return rows_of(answer, key, f"GET {path}", self.url)[:limit]
 
     async def _read_log(self, path: str, map_index: int, tail: LogTail) -> None:
-        async with self._connection.stream(path, {"map_index": map_index}, NDJSON) as pieces:
+        async with self._connection.stream(path, {"map_index": map_index}, NDJSON, NO_LOG) as pieces:
             async for piece in pieces:
                 tail.take(piece)
                 if tail.full:
                     return
-
-
-def _run_path(dag_id: str, run_id: str) -> str:
-    return f"/dags/{_quoted(dag_id)}/dagRuns/{_quoted(run_id)}"
-
-
-def _quoted(name: str) -> str:
-    """A name as one part of a path: run ids hold `:` and `+`, and may hold `/`."""
-    return quote(name, safe="")
 
 
 def _updated(since: datetime, until: datetime | None, state: Sequence[str], run_after: Between) -> Params:

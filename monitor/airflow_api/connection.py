@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -26,6 +27,21 @@ JSON = "application/json"
 
 Params = dict[str, Any]
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One request of the signed-in API."""
+
+    method: str
+    path: str
+    params: Params | None = None
+    body: Params | None = None
+    accept: str = JSON
+    named: Collection[str] = ()
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
 
 
 class Connection:
@@ -58,14 +74,24 @@ class Connection:
         return token
 
     async def get(
-        self, path: str, params: Params | None = None, token: str | None = None
+        self,
+        path: str,
+        params: Params | None = None,
+        token: str | None = None,
+        named: Collection[str] = (),
     ) -> tuple[dict[str, Any], datetime]:
         """The decoded answer, and the moment at which Airflow gave it by its own clock (in whole seconds).
 
         `path` begins behind /api/v2. `token` unset: as the monitor's own user. Raises AirflowError and what
-        is derived from it.
+        is derived from it: AirflowNotFound only where Airflow's own word names all that is `named`.
         """
-        return await self._in_time(self._get(path, params, token), f"GET {path}")
+        asked = _Asked("GET", path, params=params, named=named)
+        return await self._in_time(self._answer(asked, token), str(asked))
+
+    async def post(self, path: str, body: Params) -> tuple[dict[str, Any], datetime]:
+        """The same for a listing whose question is its body."""
+        asked = _Asked("POST", path, body=body)
+        return await self._in_time(self._answer(asked, None), str(asked))
 
     async def get_public(self, path: str) -> dict[str, Any]:
         """The same for what Airflow tells everybody."""
@@ -74,9 +100,11 @@ class Connection:
         return answer
 
     @asynccontextmanager
-    async def stream(self, path: str, params: Params, accept: str) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def stream(
+        self, path: str, params: Params, accept: str, named: Collection[str] = ()
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
         """An answer in pieces, as they come. Their number is the caller's to bound."""
-        response = await self._open_signed(path, params, None, accept)
+        response = await self._open_signed(_Asked("GET", path, params, None, accept, named), None)
         try:
             yield response.aiter_bytes()
         except httpx.HTTPError as error:
@@ -84,27 +112,26 @@ class Connection:
         finally:
             await response.aclose()
 
-    async def _get(
-        self, path: str, params: Params | None, token: str | None
-    ) -> tuple[dict[str, Any], datetime]:
-        return await self._decode(await self._open_signed(path, params, token, JSON))
+    async def _answer(self, asked: _Asked, token: str | None) -> tuple[dict[str, Any], datetime]:
+        return await self._decode(await self._open_signed(asked, token))
 
-    async def _open_signed(
-        self, path: str, params: Params | None, token: str | None, accept: str
-    ) -> httpx.Response:
+    async def _open_signed(self, asked: _Asked, token: str | None) -> httpx.Response:
         """Ask with a token: somebody's, or the monitor's own, which is renewed once where it is refused."""
         bearer = token or await self._own_token()
         try:
-            return await self._open(self._signed(path, params, bearer, accept))
+            return await self._open(self._signed(asked, bearer), asked.named)
         except TokenRefused:
             if token:
                 raise
             renewed = await self._own_token(refused=bearer)
-            return await self._open(self._signed(path, params, renewed, accept))
+            return await self._open(self._signed(asked, renewed), asked.named)
 
-    def _signed(self, path: str, params: Params | None, bearer: str, accept: str) -> httpx.Request:
-        headers = {"Authorization": f"Bearer {bearer}", "Accept": accept}
-        return self._http.build_request("GET", f"{self.url}/api/v2{path}", params=params, headers=headers)
+    def _signed(self, asked: _Asked, bearer: str) -> httpx.Request:
+        headers = {"Authorization": f"Bearer {bearer}", "Accept": asked.accept}
+        url = f"{self.url}/api/v2{asked.path}"
+        return self._http.build_request(
+            asked.method, url, params=asked.params, json=asked.body, headers=headers
+        )
 
     async def _own_token(self, refused: str | None = None) -> str:
         """The monitor's token; a new one where it ends soon or is the one that was refused."""
@@ -125,7 +152,7 @@ class Connection:
             self._refused = None
             return self._token.text
 
-    async def _open(self, request: httpx.Request) -> httpx.Response:
+    async def _open(self, request: httpx.Request, named: Collection[str] = ()) -> httpx.Response:
         """Send; answers a success that is yet to be read."""
         asked = _named(request)
         try:
@@ -135,7 +162,8 @@ class Connection:
         if response.is_success:
             return response
         detail = _detail(await self._read(response))
-        raise refusal(self.url, asked, response.status_code, detail, request.url.path.endswith(TOKEN_PATH))
+        signing_in = request.url.path.endswith(TOKEN_PATH)
+        raise refusal(self.url, asked, response.status_code, detail, signing_in, named)
 
     async def _decoded(self, request: httpx.Request) -> tuple[dict[str, Any], datetime]:
         return await self._decode(await self._open(request))

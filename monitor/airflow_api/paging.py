@@ -5,7 +5,7 @@ happened before it. Paging by offset would step over a row where an earlier one 
 page begins with the last rows of the one before, and one that does not is read again from further back.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,8 @@ NAMES = ("id", "import_error_id", "dag_id", "dag_run_id")
 """What tells one row of a listing from another, in whichever it has them."""
 
 Row = dict[str, Any]
+Ask = Callable[[Params], Awaitable[tuple[dict[str, Any], datetime]]]
+"""Asks for one page by its parameters; answers as Connection.get does."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,17 @@ class Page:
 
 
 async def pages(
-    connection: Connection, path: str, key: str, params: Params, token: str | None = None
+    connection: Connection, ask: Ask, what: str, key: str, params: Params
 ) -> AsyncGenerator[Page, None]:
-    """The pages of the listing that stands under `key`. Raises AirflowError and what is derived from it."""
+    """The pages of the listing that stands under `key`; `what` is its name in messages. Raises AirflowError
+    and what is derived from it."""
     place: Params = {"offset": 0}
     seen: set[tuple[str, ...]] = set()
     for _ in range(MAX_PAGES):
         asked = connection.clock()
-        answer, moment = await connection.get(path, {**params, "limit": PAGE_SIZE, **place}, token)
+        answer, moment = await ask({**params, "limit": PAGE_SIZE, **place})
         seconds = max(0.0, (connection.clock() - asked).total_seconds())
-        rows = rows_of(answer, key, f"GET {path}", connection.url)
+        rows = rows_of(answer, key, what, connection.url)
         fresh = [row for row in rows if _name(row) not in seen]
         if place.get("offset") and len(fresh) == len(rows):
             place = {"offset": max(0, place["offset"] - PAGE_SIZE)}  # rows before it have left
@@ -58,7 +61,7 @@ async def pages(
         if following is None:
             return
         place = following
-    raise unreadable(connection.url, f"GET {path}", f"it has more than {MAX_PAGES} pages")
+    raise unreadable(connection.url, what, f"it has more than {MAX_PAGES} pages")
 
 
 def rows_of(answer: dict[str, Any], key: str, request: str, url: str) -> list[Row]:

@@ -6,7 +6,8 @@ from typing import Any, Protocol
 
 
 class Airflow(Protocol):
-    """Each method raises AirflowError; AirflowNotFound where Airflow does not know the run."""
+    """Each method raises AirflowError; AirflowNotFound where Airflow itself says that it does not
+    know the run."""
 
     async def dag_run(self, dag_id: str, run_id: str) -> dict[str, Any]: ...
 

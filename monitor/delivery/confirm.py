@@ -3,7 +3,8 @@
 A run's hooks fire before Airflow commits, so right after a report Airflow may still say `running`. That is no
 contradiction but a question asked early. And what was so may be so no longer: people clear runs and mark
 them. Only runs and tasks are asked about; what a watch finds, and import errors, are the monitor's own
-reading.
+reading. That a run is gone is believed to Airflow's own word on this very run alone (AirflowNotFound):
+whatever else answers 404 for Airflow has not answered.
 """
 
 import asyncio

@@ -14,7 +14,13 @@ from monitor import board
 from monitor.airflow_api import AirflowApi, Page
 from monitor.clock import Clock
 from monitor.database import Database
-from monitor.errors import AirflowError, AirflowNotFound, AirflowUnreachable, EventError
+from monitor.errors import (
+    AirflowError,
+    AirflowNotFound,
+    AirflowUnaddressable,
+    AirflowUnreachable,
+    EventError,
+)
 from monitor.events import Event
 from monitor.events.rest import Row, filed_try_event, moment_of, number_of
 from monitor.ingest import Ingest
@@ -148,7 +154,7 @@ class EarlierTries:
     def _give_up(self, task: TriedTask, error: AirflowError) -> bool:
         """Whether a task was asked for often enough. It holds up the watermark until then."""
         times = self._failed.pop(task.ti_id, 0) + 1
-        if times < MAX_ASKED:
+        if times < MAX_ASKED and not isinstance(error, AirflowUnaddressable):
             self._failed[task.ti_id] = times
             _bound(self._failed)
             return False

@@ -15,7 +15,7 @@ from monitor.delivery.airflow import Airflow
 from monitor.delivery.differences import changes_of
 from monitor.delivery.history import ASKED, ASKED_STATES, History, PastRun, from_airflow
 from monitor.delivery.masks import shown, without_secrets
-from monitor.errors import AirflowError, AirflowNotFound, AirflowRefused
+from monitor.errors import AirflowError, AirflowNotFound, AirflowRefused, AirflowUnaddressable
 from monitor.render import Change, Run
 from monitor.render.words import shortened
 
@@ -99,6 +99,8 @@ class AskedAirflow:
                 return await asyncio.wait_for(question(airflow), ASK_SECONDS)
         except AirflowNotFound:
             raise NoAnswer(f"Airflow has {nothing}, or none any more.") from None
+        except AirflowUnaddressable as error:
+            raise NoAnswer(str(error)) from None
         except AirflowRefused as error:
             raise NoAnswer(f"Airflow does not let the monitor's own user read this: {error}") from None
         except AirflowError as error:

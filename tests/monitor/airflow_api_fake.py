@@ -24,6 +24,7 @@ UPDATED = "_updated_at"
 """The row's updated_at: Airflow filters on it, and does not tell it."""
 
 Row = dict[str, Any]
+NO_ROUTE = JSONResponse({"error": "API route not found"}, 404)
 
 
 @dataclass
@@ -46,6 +47,9 @@ class FakeAirflow:
     """By DAG, which assets it waits for."""
     waiting: dict[str, list[int]] = field(default_factory=dict)
     """By DAG, the assets whose updates wait for its run."""
+    waits: list[Row] = field(default_factory=list)
+    """Of every run, as `…/hitlDetails` shows them."""
+    deleted_dags: set[str] = field(default_factory=set)
     log: str = ""
     cursors: bool = True
     token_life: float = 3600
@@ -61,6 +65,8 @@ class FakeAirflow:
         routes = [
             Route("/auth/token", self._sign_in, methods=["POST"]),
             Route("/api/v2/version", self._version),
+            Route("/api/v2/dags/~/dagRuns/list", self._batch, methods=["POST"]),
+            Route("/api/v2/dags/~/dagRuns/~/taskInstances/list", self._batch, methods=["POST"]),
             Route("/api/v2/{path:path}", self._answer),
         ]
         return Starlette(routes=routes)
@@ -73,6 +79,10 @@ class FakeAirflow:
 
     async def _sign_in(self, request: Request) -> Response:
         self.logins += 1
+        for number, (part, failure) in enumerate(self.failures):
+            if part in request.url.path:
+                del self.failures[number]
+                return failure
         login = await request.json()
         if login != {"username": USERNAME, "password": PASSWORD}:
             return JSONResponse({"detail": "Invalid credentials"}, 401)
@@ -109,6 +119,8 @@ class FakeAirflow:
             return self._tries(path)
         if path.endswith(("/details", "/queuedEvents")):
             return self._of_consumer(path)
+        if path.endswith("/hitlDetails"):
+            return JSONResponse({"hitl_details": self.waits, "total_entries": len(self.waits)})
         dags = [*({"dag_id": dag} for dag in self.dags), *self.dag_rows]
         listings = {
             "/taskInstances": ("task_instances", self.tasks, "updated_at"),
@@ -121,10 +133,36 @@ class FakeAirflow:
         for end, listing in listings.items():
             if path.endswith(end):
                 return self._page(request, *listing)
+        if "/dagRuns/" in path:
+            return self._run(*(unquote(part) for part in path.split("/")[4::2]))
+        return NO_ROUTE
+
+    def _run(self, dag_id: str, run_id: str, *more: str) -> Response:
+        if more or "/" in run_id:  # Starlette decodes a path before it looks for its route
+            return NO_ROUTE
         for run in self.runs:
-            if path.endswith(f"/dagRuns/{run['dag_run_id']}"):
+            if (run["dag_id"], run["dag_run_id"]) == (dag_id, run_id):
                 return JSONResponse(_told(run))
-        return JSONResponse({"detail": f"nothing at {path}"}, 404)
+        said = f"The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found"
+        return JSONResponse({"detail": said}, 404)
+
+    async def _batch(self, request: Request) -> Response:
+        """The listings that are asked for by a body."""
+        self.asked.append(request.url.path)
+        body = await request.json()
+        columns = {"dag_ids": "dag_id", "dag_run_ids": "dag_run_id", "state": "state", "states": "state"}
+        key, rows = ("dag_runs", self.runs)
+        if request.url.path.endswith("/taskInstances/list"):
+            key, rows = ("task_instances", self.tasks)
+        found = [
+            _told(row)
+            for row in rows
+            if all(row[column] in body[name] for name, column in columns.items() if name in body)
+            and _is_due_within(row, body.get("run_after_gte"), body.get("run_after_lte"))
+        ]
+        start = body["page_offset"]
+        page = found[start : start + min(body["page_limit"], 100)]
+        return JSONResponse({key: page, "total_entries": len(found)})
 
     def _tries(self, path: str) -> Response:
         """What is filed, then the latest one unless it is up_for_retry; none of them with its id."""
@@ -137,19 +175,28 @@ class FakeAirflow:
             if tuple(row[name] for name in ("dag_id", "dag_run_id", "task_id", "map_index")) == wanted
         ]
         if not found:
-            return JSONResponse({"detail": f"nothing at {path}"}, 404)
+            named = (
+                f"dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}` and map_index: `{map_index}`"
+            )
+            return JSONResponse({"detail": f"The Task Instance with {named} was not found"}, 404)
         return JSONResponse({"task_instances": found, "total_entries": len(found)})
 
     def _of_consumer(self, path: str) -> Response:
         parts = path.split("/")
         if parts[-1] == "details":
-            return JSONResponse({"asset_expression": self.conditions.get(parts[-2])})
+            return self._details(parts[-2])
         dag_id = parts[-3]
         waiting = self.waiting.get(dag_id)
         if not waiting:
-            return JSONResponse({"detail": "no queued event was found"}, 404)
+            return JSONResponse({"detail": f"Queue event with dag_id: `{dag_id}` was not found"}, 404)
         rows = [{"dag_id": dag_id, "asset_id": number} for number in waiting]
         return JSONResponse({"queued_events": rows, "total_entries": len(rows)})
+
+    def _details(self, dag_id: str) -> Response:
+        if dag_id in self.deleted_dags:
+            return JSONResponse({"detail": f"Dag with id: {dag_id} was not found"}, 404)
+        known = next((row for row in self.dag_rows if row["dag_id"] == dag_id), {})
+        return JSONResponse({"dag_id": dag_id, "asset_expression": self.conditions.get(dag_id), **known})
 
     def _page(self, request: Request, key: str, rows: list[Row], column: str) -> Response:
         query = request.query_params

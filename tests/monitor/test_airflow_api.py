@@ -14,12 +14,27 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from monitor.airflow_api import AirflowApi
 from monitor.airflow_api.connection import MAX_ANSWER
 from monitor.airflow_api.paging import PAGE_SIZE
-from monitor.errors import AirflowError, AirflowNotFound, AirflowRefused, AirflowUnreachable
-from tests.monitor.airflow_api_fake import PASSWORD, USERNAME, FakeAirflow, run_row, serving, task_row
+from monitor.errors import (
+    AirflowError,
+    AirflowNotFound,
+    AirflowRefused,
+    AirflowUnaddressable,
+    AirflowUnreachable,
+)
+from tests.monitor.airflow_api_fake import (
+    NO_ROUTE,
+    PASSWORD,
+    USERNAME,
+    FakeAirflow,
+    run_row,
+    serving,
+    task_row,
+)
 from tests.monitor.conftest import NOW, FakeClock
 from tests.ports import free_port
 
 T = TypeVar("T")
+GONE = "The DagRun with dag_id: `etl` and run_id: `manual__1` was not found"
 
 
 @pytest.fixture
@@ -130,7 +145,14 @@ def test_another_users_token_that_has_ended_is_refused_and_not_renewed(fake: Fak
     ("answer", "error", "told"),
     [
         (JSONResponse({"detail": "Forbidden"}, 403), AirflowRefused, "Viewer"),
-        (JSONResponse({"detail": "The DagRun was not found"}, 404), AirflowNotFound, "was not found"),
+        (JSONResponse({"detail": GONE}, 404), AirflowNotFound, "was not found"),
+        (JSONResponse({"detail": GONE.replace("etl", "etl2")}, 404), AirflowUnreachable, "no word of"),
+        (JSONResponse({"detail": "Not Found"}, 404), AirflowUnreachable, "no word of Airflow's"),
+        (NO_ROUTE, AirflowUnreachable, "no word of Airflow's"),
+        (PlainTextResponse("default backend - 404", 404), AirflowUnreachable, "no word of Airflow's"),
+        (PlainTextResponse(f"<html>{GONE}", 404), AirflowUnreachable, "no word of Airflow's"),
+        (JSONResponse({}), AirflowError, "it is not about etl of manual__1"),
+        (JSONResponse({"dag_id": "etl", "dag_run_id": "other"}), AirflowError, "it is not about"),
         (PlainTextResponse("slow down", 429), AirflowUnreachable, "again later"),
         (PlainTextResponse("<html>oops", 500), AirflowUnreachable, "500"),
         (JSONResponse({"detail": [{"loc": "limit"}]}, 422), AirflowError, "limit"),
@@ -252,10 +274,82 @@ def test_a_listing_that_is_none_is_an_error(fake: FakeAirflow, answer: dict[str,
 
 def test_names_are_quoted_in_paths(fake: FakeAirflow) -> None:
     with pytest.raises(AirflowNotFound):
-        ask(fake, lambda api: api.dag_run("données/été?", "manual__2026-11-22T10:00:00+00:00/../x"))
+        ask(fake, lambda api: api.dag_run("données", "manual__2026-11-22T10:00:00+00:00"))
     (path,) = fake.requests("/dags/")
-    assert path.startswith("/api/v2/dags/donn%C3%A9es%2F%C3%A9t%C3%A9%3F/dagRuns/manual__2026-11-22T10%3A00")
-    assert "%2B00%3A00%2F..%2Fx" in path
+    assert path == "/api/v2/dags/donn%C3%A9es/dagRuns/manual__2026-11-22T10%3A00%3A00%2B00%3A00?"
+
+
+@pytest.mark.parametrize(
+    "run_id", ["a%2Fb", "été", "a b", "x;y", "x?y#z", "...", "a/../b".replace("/", "%2F")]
+)
+def test_every_other_sign_is_asked_for_by_its_path(fake: FakeAirflow, run_id: str) -> None:
+    fake.runs = [run_row(run_id, NOW, "failed")]
+    assert ask(fake, lambda api: api.dag_run("etl", run_id))["state"] == "failed"
+    assert len(fake.asked) == 1
+
+
+@pytest.mark.parametrize("run_id", ["media/2026/clip.wav", "/", ".", ".."])
+def test_a_run_whose_id_no_path_takes_is_asked_for_by_listings(fake: FakeAirflow, run_id: str) -> None:
+    fake.runs = [run_row(f"manual__{number}", NOW) for number in range(3)]
+    fake.runs.append(run_row(run_id, NOW, "failed"))
+    fake.tasks = [task_row(number, NOW) | {"dag_run_id": run_id} for number in range(250)]
+    fake.tasks[7]["state"] = "failed"
+    for task in fake.tasks:
+        task["run_after"] = fake.runs[-1]["run_after"]
+
+    async def question(api: AirflowApi) -> tuple[str, int, int]:
+        run = await api.dag_run("etl", run_id)
+        failed, every = [await api.task_instances("etl", run_id, state) for state in (["failed"], ())]
+        return run["state"], len(failed), len(every)
+
+    assert ask(fake, question) == ("failed", 1, 250)
+
+
+def test_a_run_whose_id_no_path_takes_is_gone_only_where_its_dag_may_be_read(fake: FakeAirflow) -> None:
+    run_id = "media/clip"
+    with pytest.raises(AirflowNotFound, match=run_id):
+        ask(fake, lambda api: api.dag_run("etl", run_id))
+    with pytest.raises(AirflowNotFound, match=run_id):
+        ask(fake, lambda api: api.task_instances("etl", run_id))
+    for status, error in ((403, AirflowRefused), (404, AirflowUnreachable)):
+        fake.failures = [("/details", JSONResponse({"detail": "Forbidden"}, status))]
+        with pytest.raises(error):
+            ask(fake, lambda api: api.task_instances("etl", run_id))
+
+
+def test_what_only_a_path_shows_of_such_a_run_has_no_address(fake: FakeAirflow) -> None:
+    for question in (
+        lambda api: api.log_tail("etl", "a/b", "load", -1, 1, 5),
+        lambda api: api.tries("etl", "a/b", "load", -1),
+    ):
+        with pytest.raises(AirflowUnaddressable, match="allowed_run_id_pattern"):
+            ask(fake, question)
+    assert fake.asked == []
+
+
+def test_a_sign_in_that_leads_nowhere_is_no_word_of_airflows(fake: FakeAirflow) -> None:
+    with pytest.raises(AirflowUnreachable, match="POST /wrong/auth/token with 404"):
+        ask(fake, lambda api: api.dag_run("etl", "manual__1"), url=f"{fake.url}/wrong")
+
+
+@pytest.mark.parametrize(
+    ("path", "question"),
+    [
+        ("/queuedEvents", lambda api: api.assets_waiting("etl")),
+        ("/details", lambda api: api.asset_condition("etl")),
+        ("/dags", lambda api: api.may_read()),
+        ("/taskInstances", lambda api: api.task_instances("etl", "manual__1")),
+        ("/tries", lambda api: api.tries("etl", "manual__1", "load", -1)),
+    ],
+)
+@pytest.mark.parametrize("answer", [NO_ROUTE, JSONResponse({"up": True}), PlainTextResponse("<html>")])
+def test_what_is_not_airflows_is_no_answer(
+    fake: FakeAirflow, path: str, question: Callable[[AirflowApi], Awaitable[Any]], answer: Response
+) -> None:
+    fake.failures = [(path, answer)]
+    with pytest.raises(AirflowError) as failed:
+        ask(fake, question)
+    assert not isinstance(failed.value, AirflowNotFound)
 
 
 def records(*events: dict[str, Any]) -> str:

@@ -25,7 +25,8 @@ from tests.sample import task_event
 
 TI = "00000000-0000-7000-8000-000000000001"
 """The first try's UUID, which REST does not show."""
-RUN_ID = "manual__2026/11/22 10:00:00+00:00"
+NAMED = "task_id: `task_9` and map_index: `-1` was not found"
+RUN_ID = "manual__2026-11-22 10:00:00+00:00"
 
 
 @pytest.fixture
@@ -207,7 +208,12 @@ def test_an_airflow_that_comes_back_is_asked_again(fake: FakeAirflow, database: 
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (JSONResponse({"detail": "not found"}, 404), None),
+        (
+            JSONResponse(
+                {"detail": f"The Task Instance with dag_id: `etl`, run_id: `{RUN_ID}`, {NAMED}"}, 404
+            ),
+            None,
+        ),
         (JSONResponse({"task_instances": [], "total_entries": 0}), "not_filed"),
     ],
 )

@@ -1,0 +1,63 @@
+"""What the answers of Airflow, and of what stands before it, mean for a report."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from monitor.airflow_api import AirflowApi
+from monitor.delivery.confirm import GONE, Answer, Word, ask
+from monitor.events import Event, parse_event
+from tests.monitor.airflow_api_fake import NO_ROUTE, PASSWORD, USERNAME, FakeAirflow, serving
+from tests.monitor.conftest import FakeClock
+from tests.sample import run_event, task_event
+
+REPORTS = [parse_event(run_event("failed")), parse_event(task_event("failed"))]
+
+
+@pytest.fixture
+def fake(clock: FakeClock) -> Iterator[FakeAirflow]:
+    with serving(FakeAirflow(clock)) as fake:
+        yield fake
+
+
+def answer_to(fake: FakeAirflow, event: Event) -> Answer:
+    async def story() -> Answer:
+        api = AirflowApi("local", fake.url, USERNAME, PASSWORD, 10, fake.clock)
+        try:
+            return await ask(api, event)
+        finally:
+            await api.close()
+
+    return asyncio.run(story())
+
+
+@pytest.mark.parametrize("event", REPORTS, ids=["run", "task"])
+@pytest.mark.parametrize(
+    "response",
+    [
+        PlainTextResponse("default backend - 404", 404),
+        PlainTextResponse("<html><title>404 Not Found</title>", 404),
+        PlainTextResponse("<html>Sign in", 200),
+        JSONResponse({"detail": "Not Found"}, 404),
+        JSONResponse({"status": "up"}),
+        NO_ROUTE,
+    ],
+    ids=["ingress", "wrong path", "sign-in page", "another service", "status page", "no route"],
+)
+@pytest.mark.parametrize("part", ["/dagRuns/", "/auth/token"])
+def test_what_is_not_airflows_own_word_on_the_run_is_no_answer(
+    fake: FakeAirflow, event: Event, response: Response, part: str
+) -> None:
+    fake.failures = [(part, response)] * 3
+    answer = answer_to(fake, event)
+    assert answer.word is Word.NO_ANSWER
+    assert "404" in answer.why or "cannot be read" in answer.why
+
+
+@pytest.mark.parametrize("event", REPORTS, ids=["run", "task"])
+def test_airflows_own_word_on_the_run_is_believed(fake: FakeAirflow, event: Event) -> None:
+    run = f"dag_id: `{event.get('dag_id')}` and run_id: `{event.get('run_id')}`"
+    fake.failures = [("/dagRuns/", JSONResponse({"detail": f"The DagRun with {run} was not found"}, 404))]
+    assert answer_to(fake, event) == GONE
