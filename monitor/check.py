@@ -16,7 +16,7 @@ from monitor.clock import utc_now
 from monitor.database import Database
 from monitor.database.migrate import versions
 from monitor.errors import AirflowError, AirflowRefused, SettingsError
-from monitor.mailer import Unavailable
+from monitor.mailer import Misconfigured, Refused, SendError, TryLater, Unavailable
 from monitor.mailer.smtp import Server, SmtpMailer
 from monitor.rules import RulesError, default_config, load_config
 from monitor.rules.checks_receivers import CheckUrl
@@ -128,12 +128,30 @@ async def _mail(settings: Settings) -> Finding:
         )
     try:
         await mailer.open()
-    except Unavailable as error:
+        later = await _later(mailer, settings)
+    except Misconfigured as error:
+        return Finding("mail", False, str(error), "Mend what stands in brackets; until then mails wait.")
+    except Refused as error:
+        return Finding("mail", False, str(error), "Check NOTIFICATION_EMAIL_TO: its mails would be dead.")
+    except SendError as error:
         return Finding("mail", False, str(error), _mail_remedy(settings))
     finally:
         await mailer.close()
     login = f"signed in as {settings.smtp_username!r}" if settings.smtp_username else "without a login"
-    return Finding("mail", True, f"{where}: {login}")
+    return Finding("mail", True, f"{where}: {login}{later}")
+
+
+async def _later(mailer: SmtpMailer, settings: Settings) -> str:
+    """Name the sender and the first recipient to the server, without a mail: many servers refuse a host or a
+    login only then. Return what it said if it asks to come back, as greylisting does. Raises SendError."""
+    recipient = next(iter(settings.notification_email_to), settings.sender_address)
+    try:
+        await mailer.try_envelope(recipient)
+    except (Unavailable, Misconfigured):
+        raise
+    except TryLater as error:
+        return f"; to {recipient} only later: {error}"
+    return ""
 
 
 def _mail_remedy(settings: Settings) -> str:

@@ -9,7 +9,6 @@ import json
 import os
 import socket
 from collections.abc import Mapping
-from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,6 +29,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from monitor.errors import SettingsError
 from monitor.events.model import DEPLOYMENT
 from monitor.key_file import key_at
+from monitor.mail_addresses import Sender, check_address, is_address, is_greeting
 from monitor.secret_files import read_secrets
 
 SECRET_BYTES = range(24, 65)  # what Standard Webhooks asks of a symmetric secret
@@ -162,14 +162,18 @@ class Settings(BaseSettings):
     """That client's secret."""
     smtp_oauth2_token_url: str = "https://oauth2.googleapis.com/token"  # noqa: S105 (an address, no password)
     """Where a refresh token is turned into an access token."""
+    smtp_helo: str | None = None
+    """The name by which the monitor greets the mail server (EHLO): a host name, or an address such as
+    [192.0.2.1]. Default: the machine's full name, or the connection's own address where it has none."""
     smtp_ca_file: Path | None = None
     """A CA certificate to trust beside the system's, for a mail server of one's own."""
     mail_from: str | None = None
-    """Default: smtp_username where it is an address, else windsock@localhost."""
+    """The sender: an address, or a name and an address, such as "Data, Platform" <windsock@example.com>.
+    Default: smtp_username where it is an address, else windsock@localhost."""
     notification_email_to: WORDS = Field(
         (), validation_alias=AliasChoices("NOTIFICATION_EMAIL_TO", "WINDSOCK_NOTIFICATION_EMAIL_TO")
     )
-    """Who is mailed."""
+    """Who is mailed: addresses, separated by commas, semicolons or spaces."""
     notify_success: WORDS = ("Airflow_Lab2",)
     """Globs of the DAGs whose every success is mailed."""
     templates: Path | None = None
@@ -178,12 +182,18 @@ class Settings(BaseSettings):
     """Where set: an SMTP server on the loopback address that files what it gets in the embedded mailbox."""
 
     @field_validator(
-        *("notification_email_to", "notify_success", "ingest_secret", "session_secret", "trusted_proxies"),
+        *("notify_success", "ingest_secret", "session_secret", "trusted_proxies"),
         mode="before",
     )
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("notification_email_to", mode="before")
+    @classmethod
+    def _split_addresses(cls, value: Any) -> Any:
+        """Airflow separates addresses by semicolons as well."""
+        return cls._split(value.replace(";", " ")) if isinstance(value, str) else value
 
     @field_validator("log_format", "log_level", "traces", mode="before")
     @classmethod
@@ -248,17 +258,24 @@ class Settings(BaseSettings):
     @field_validator("mail_from")
     @classmethod
     def _is_sender(cls, value: str | None) -> str | None:
-        if value is not None and "@" not in parseaddr(value)[1]:
-            raise ValueError("is not a mail address such as Windsock <windsock@example.com>")
+        if value is not None:
+            Sender.parse(value)
+        return value
+
+    @field_validator("smtp_helo")
+    @classmethod
+    def _is_greeting(cls, value: str | None) -> str | None:
+        if value is not None and not is_greeting(value):
+            raise ValueError(
+                "is neither a host name such as windsock.example.com nor an address such as [192.0.2.1] or "
+                "[IPv6:2001:db8::1]"
+            )
         return value
 
     @field_validator("notification_email_to")
     @classmethod
     def _is_address(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for address in value:
-            if address.count("@") != 1 or address.startswith("@") or address.endswith("@"):
-                raise ValueError(f"{address!r} is not a mail address")
-        return value
+        return tuple(check_address(address) for address in value)
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":
@@ -365,12 +382,17 @@ class Settings(BaseSettings):
         if self.mail_from:
             return self.mail_from
         account = self.smtp_username or ""
-        return account if "@" in account else "windsock@localhost"
+        return account if is_address(account) else "windsock@localhost"
+
+    @property
+    def sender_address(self) -> str:
+        """The sender without the display name, as the mail server is told."""
+        return Sender.parse(self.sender).envelope
 
     @property
     def mail_host(self) -> str:
         """The right side of Message-IDs: the sender's domain."""
-        return parseaddr(self.sender)[1].rpartition("@")[2]
+        return Sender.parse(self.sender).domain
 
 
 def _link_key(secret: str) -> str:

@@ -2,6 +2,7 @@
 
 from monitor.mailer.contract import (
     Mailer,
+    Misconfigured,
     OverLimit,
     Receipt,
     Refused,
@@ -13,6 +14,7 @@ from monitor.mailer.contract import (
 
 __all__ = [
     "Mailer",
+    "Misconfigured",
     "OverLimit",
     "Receipt",
     "Refused",

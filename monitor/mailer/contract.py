@@ -23,7 +23,14 @@ class TryLater(SendError):
 
 
 class Unavailable(TryLater):
-    """Temporary, and of the server as a whole: no connection, no TLS, a refused login. No mail would pass."""
+    """The server as a whole takes nothing: no connection, no TLS, a refused name, host or login.
+
+    No mail would pass, so all mails wait."""
+
+
+class Misconfigured(TryLater):
+    """The server refuses the sender or its host, or does not relay to this recipient. People mend that, here
+    or at the server, so the mail waits."""
 
 
 class Refused(SendError):

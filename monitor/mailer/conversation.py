@@ -12,6 +12,7 @@ from typing import Any
 import aiosmtplib
 from aiosmtplib import (
     SMTPDataError,
+    SMTPNotSupported,
     SMTPRecipientRefused,
     SMTPRecipientsRefused,
     SMTPResponse,
@@ -20,7 +21,9 @@ from aiosmtplib import (
 )
 from aiosmtplib.email import parse_address
 from aiosmtplib.protocol import normalize_message_line_endings
+from aiosmtplib.typing import Default
 
+from monitor.mail_addresses import ascii_address, greeting
 from monitor.mailer.flat import flat
 from monitor.mailer.oauth import Tokens
 from monitor.mailer.server import Server
@@ -50,7 +53,11 @@ class Conversation(aiosmtplib.SMTP):
             start_tls=server.security == "starttls",
             tls_context=tls,
             timeout=server.timeout,
+            local_hostname=server.helo,
         )
+        self._helo = server.helo
+        self.greeting = ""
+        """What EHLO said last."""
         self._data_seconds = data_seconds
         self._is_open_to_all = server.security == "none"
         self.in_doubt = False
@@ -59,10 +66,44 @@ class Conversation(aiosmtplib.SMTP):
         self.used_at = 0.0
         """When it was last heard of, by the loop's clock."""
 
+    async def open(self) -> None:
+        """Connect, encrypt, log in, and greet in any case: a refusal of the greeting is no mail's fault."""
+        await self.connect()
+        await self._ehlo_or_helo_if_needed()
+
+    async def ehlo(self, *, hostname: str | None = None, timeout: Any = Default.token) -> SMTPResponse:
+        return await super().ehlo(hostname=hostname or self._greeting(), timeout=timeout)
+
+    async def helo(self, *, hostname: str | None = None, timeout: Any = Default.token) -> SMTPResponse:
+        return await super().helo(hostname=hostname or self._greeting(), timeout=timeout)
+
+    def _greeting(self) -> str:
+        own = self.get_transport_info("sockname")
+        self.greeting = self._helo or greeting(self.local_hostname or "", own[0])
+        return self.greeting
+
+    async def ask(self, sender: str, recipient: str) -> None:
+        """Name the sender and a recipient, and take both back. Raises what aiosmtplib raises."""
+        recipient = ascii_address(recipient)
+        is_ascii = f"{sender}{recipient}".isascii()
+        if not is_ascii and not self.supports_extension("smtputf8"):
+            raise SMTPNotSupported(f"{recipient} needs SMTPUTF8")
+        encoding = "ascii" if is_ascii else "utf-8"
+        await self.mail(sender, options=[] if is_ascii else ["SMTPUTF8"], encoding=encoding)
+        await self.rcpt(recipient, encoding=encoding)
+        await self.rset()
+
     async def hand(
         self, message: EmailMessage, sender: str, recipients: list[str]
     ) -> tuple[dict[str, SMTPResponse], str]:
         """Give the server a mail; answers who was refused, and its words. Raises what aiosmtplib raises."""
+        written = {ascii_address(who): who for who in recipients}
+        refused, answer = await self._handed(message, sender, list(written))
+        return {written[who]: reply for who, reply in refused.items()}, answer
+
+    async def _handed(
+        self, message: EmailMessage, sender: str, recipients: list[str]
+    ) -> tuple[dict[str, SMTPResponse], str]:
         self.in_doubt = False
         self.mails += 1
         message = with_folded_subject(message)

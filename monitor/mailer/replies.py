@@ -1,32 +1,101 @@
 """SMTP's replies, read: which error each one is (RFC 5321 section 4.2, RFC 3463, RFC 4954).
 
-A refused login is temporary although its code says 5xx: people mend passwords, and the mails of that hour
-must still be there. Gmail tells its daily limit as `550 5.4.5`, Exchange Online as `550 5.1.90`.
+What is refused decides, and not the code alone. A refusal of the session (the name that EHLO gives, the host,
+the login) or of the sender is the same for every mail. It is temporary although its code says 5xx: people
+mend passwords, names and rights to relay, and the mails of that hour must still be there. Many servers
+(Postfix' smtpd_delay_reject) give such a refusal as the answer to the first recipient.
+Gmail tells its daily limit as `550 5.4.5`, Exchange Online as `550 5.1.90`.
 """
 
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
+from enum import Enum
 
-from aiosmtplib import SMTPRecipientRefused, SMTPRecipientsRefused, SMTPResponseException
+from aiosmtplib import (
+    SMTPRecipientRefused,
+    SMTPRecipientsRefused,
+    SMTPResponseException,
+    SMTPSenderRefused,
+)
 
-from monitor.mailer.contract import OverLimit, Refused, SendError, TryLater, Unavailable
+from monitor.mailer.contract import Misconfigured, OverLimit, Refused, SendError, TryLater, Unavailable
 
 SHOWN = 500  # characters of a server's words that are kept: enough for the code, the reason and a link
 LOGIN_CODES = frozenset({530, 534, 535, 538})  # RFC 4954 section 6: authentication is missing or refused
 LEAVING = 421  # "closing transmission channel": of the server, not of this mail
+SESSION_CODES = frozenset({503, 504})
+"""503: a command, a login as a rule, is missing before this one. 504: Postfix wants a name with a domain."""
+HOST_REMEDY = "let the mail server accept this host, and check WINDSOCK_SMTP_HELO and the login"
+RELAY_REMEDY = "let the mail server relay for this host, or set WINDSOCK_SMTP_USERNAME and its password"
+SENDER_REMEDY = "check WINDSOCK_MAIL_FROM, and the sender's domain in DNS"
+_OF_SESSION = re.compile(
+    r"client host|\b(?:helo|ehlo)\b|authentication (?:is )?required|authenticat(?:e|ed|ion) (?:first|before)"
+    r"|not authenticated|starttls|client was not authenticated|rdns|reverse dns|\bptr\b"
+    r"|^5\.7\.(?:25|57|606|708)\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""The host, its name or its login. Statuses: no reverse DNS (RFC 7372); Exchange's for hosts and logins."""
+_OF_RELAY = re.compile(
+    r"\brelay(?:ing)?\b.{0,20}\b(?:denied|refused|prohibited|not|unauthori[sz]ed)\b"
+    r"|\b(?:unable|not|cannot|can't|won't|don't)\b.{0,20}\brelay|credentials for relay"
+    r"|^5\.7\.(?:54|64|367)\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""Not Postfix' `User unknown in relay recipient table`, which is about the recipient."""
+_OF_SENDER = re.compile(
+    r"sender address rejected|sender verify failed|^5\.(?:1\.[78]|7\.(?:2[0-46-7]|60|23))\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""The sender's address, or what DNS says of its domain: SPF, DKIM and DMARC (RFC 7372)."""
+_REMEDIES = (
+    (_OF_SESSION, HOST_REMEDY),
+    (_OF_RELAY, RELAY_REMEDY),
+    (_OF_SENDER, SENDER_REMEDY),
+)
+TOO_LARGE = 552
+_OF_CONTENT = re.compile(r"^5\.(?:3\.4|2\.3|6\.\d+)\b", re.MULTILINE)
+"""The size, and what SMTPUTF8 or 8BITMIME would carry, which MAIL announces: of one mail."""
 _DAILY_LIMIT = re.compile(r"^5\.(4\.5|1\.90)\b", re.MULTILINE)
 _NOT_TEXT = re.compile(r"[\x00-\x20\x7f-\x9f]+")
 
 
-def error_of(code: int, message: str) -> SendError:
-    """The error that a reply stands for, its text the server's words."""
+class Stage(Enum):
+    """What a reply answers. Before MAIL, every refusal is of the session (SmtpMailer)."""
+
+    SENDER = "sender"
+    """MAIL: the sender is the same for every mail."""
+    RECIPIENT = "recipient"
+    MESSAGE = "message"
+
+
+def error_of(code: int, message: str, stage: Stage) -> SendError:
+    """Return the error that a reply stands for, its text the server's words and the remedy."""
     words = told(code, message)
     if code in LOGIN_CODES or code == LEAVING:
         return Unavailable(words)
-    if 500 <= code < 600:
-        return OverLimit(words) if _DAILY_LIMIT.search(message) else Refused(words)
-    return TryLater(words)
+    if not 500 <= code < 600:
+        return TryLater(words)
+    if _DAILY_LIMIT.search(message):
+        return OverLimit(words)
+    is_size = code == TOO_LARGE or _OF_CONTENT.search(message)
+    if stage is Stage.MESSAGE:
+        remedy = _remedy(message)
+        return Misconfigured(f"{words} ({remedy})") if remedy and not is_size else Refused(words)
+    if code in SESSION_CODES or _OF_SESSION.search(message):
+        return Unavailable(f"{words} ({HOST_REMEDY})")
+    if stage is Stage.SENDER:
+        return Refused(words) if is_size else Unavailable(f"{words} ({_remedy(message) or SENDER_REMEDY})")
+    remedy = _remedy(message)
+    return Misconfigured(f"{words} ({remedy})") if remedy else Refused(words)
+
+
+def _remedy(message: str) -> str | None:
+    """Return what mends a refusal of the host, the relaying or the sender; None if it is about the mail."""
+    for pattern, remedy in _REMEDIES:
+        if pattern.search(message):
+            return remedy
+    return None
 
 
 def told(code: int, message: str) -> str:
@@ -43,7 +112,7 @@ def plain(text: str) -> str:
 def worst(errors: Sequence[SendError]) -> SendError:
     """One error for several recipients of whom none was accepted: what may still pass decides."""
     words = plain("; ".join(dict.fromkeys(str(error) for error in errors)))
-    for kind in (Unavailable, OverLimit, TryLater):
+    for kind in (Unavailable, OverLimit, Misconfigured, TryLater):
         if any(isinstance(error, kind) for error in errors):
             return kind(words)
     return Refused(words)
@@ -54,12 +123,18 @@ def of_recipients(refusal: SMTPRecipientsRefused) -> SendError:
 
 
 def _of_recipient(refusal: SMTPRecipientRefused) -> SendError:
-    error = error_of(refusal.code, refusal.message)
+    error = error_of(refusal.code, refusal.message, Stage.RECIPIENT)
     return type(error)(plain(f"{refusal.recipient}: {error}"))
 
 
 def of_response(error: SMTPResponseException) -> SendError:
-    return error_of(error.code, error.message)
+    return error_of(error.code, error.message, _stage_of(error))
+
+
+def _stage_of(error: SMTPResponseException) -> Stage:
+    if isinstance(error, SMTPSenderRefused):
+        return Stage.SENDER
+    return Stage.RECIPIENT if isinstance(error, SMTPRecipientRefused) else Stage.MESSAGE
 
 
 def without_secrets(text: str, username: str, secrets: Iterable[str]) -> str:

@@ -18,12 +18,15 @@ class Server:
     port: int
     security: Literal["starttls", "tls", "none"]
     sender: str
+    """An address, without a name."""
     username: str | None = None
     password: str = field(default="", repr=False)
     timeout: float = 20.0
     ca_file: Path | None = None
     grant: Grant | None = None
     connections: int = 2
+    helo: str | None = None
+    """What EHLO says; None: a name or address of this machine."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Server":
@@ -34,13 +37,14 @@ class Server:
             host=settings.smtp_host,
             port=settings.smtp_port,
             security=settings.smtp_security,
-            sender=settings.sender,
+            sender=settings.sender_address,
             username=settings.smtp_username,
             password=settings.smtp_password.get_secret_value() if settings.smtp_password else "",
             timeout=settings.smtp_timeout,
             ca_file=settings.smtp_ca_file,
             grant=Grant.of(settings),
             connections=settings.smtp_connections,
+            helo=settings.smtp_helo,
         )
 
     def tls_context(self) -> ssl.SSLContext:

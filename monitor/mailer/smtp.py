@@ -21,7 +21,7 @@ from aiosmtplib import SMTPException
 from monitor.mailer.contract import Receipt, SendError, TryLater, Unavailable, Uncertain
 from monitor.mailer.conversation import Conversation
 from monitor.mailer.meanings import doubt, meaning, words
-from monitor.mailer.replies import error_of, plain, told, without_secrets
+from monitor.mailer.replies import HOST_REMEDY, Stage, error_of, plain, told, without_secrets
 from monitor.mailer.server import Server
 
 __all__ = ["Server", "SmtpMailer"]
@@ -72,6 +72,23 @@ class SmtpMailer:
         async with self._turns:
             return await self._guarded(self._send(message, recipients), TryLater)
 
+    async def try_envelope(self, recipient: str) -> None:
+        """Ask if the server would take a mail to this recipient, without a mail. Raises SendError."""
+        async with self._turns:
+            await self._guarded(self._asked(recipient), Unavailable)
+
+    async def _asked(self, recipient: str) -> None:
+        smtp = await self._kept()
+        try:
+            await smtp.ask(self._server.sender, recipient)
+        except (SMTPException, OSError, ValueError) as error:
+            await self._put_back(smtp, error)
+            raise meaning(error, in_doubt=False) from None
+        except BaseException:
+            smtp.close()
+            raise
+        await self._put_back(smtp, None)
+
     async def close(self) -> None:
         """What is in use ends with the mail that uses it."""
         while self._idle:
@@ -115,7 +132,10 @@ class SmtpMailer:
             smtp.close()
             raise
         await self._put_back(smtp, None)
-        errors = {who: error_of(reply.code, self._clean(reply.message)) for who, reply in refused.items()}
+        errors = {
+            who: error_of(reply.code, self._clean(reply.message), Stage.RECIPIENT)
+            for who, reply in refused.items()
+        }
         accepted = tuple(who for who in recipients if who not in errors)
         return Receipt(self._clean(f"250 {answer}"), accepted, errors)
 
@@ -155,10 +175,16 @@ class SmtpMailer:
     async def _connected(self) -> Conversation:
         smtp = Conversation(self._server, self._tls, self._tokens, self._data_seconds)
         try:
-            await smtp.connect()
+            await smtp.open()
         except (SMTPException, OSError, ValueError) as error:
             smtp.close()
-            raise Unavailable(self._why_not(error)) from None
+            raise Unavailable(self._why_not(smtp, error)) from None
+        if not self._server.sender.isascii() and not smtp.supports_extension("smtputf8"):
+            smtp.close()
+            raise Unavailable(
+                f"{self._where} has no SMTPUTF8, and the sender {self._server.sender!r} needs it: "
+                "set WINDSOCK_MAIL_FROM to an address in ASCII"
+            )
         smtp.used_at = asyncio.get_running_loop().time()
         return smtp
 
@@ -166,12 +192,14 @@ class SmtpMailer:
     def _where(self) -> str:
         return f"{self._server.host}:{self._server.port}"
 
-    def _why_not(self, error: Exception) -> str:
+    def _why_not(self, smtp: Conversation, error: Exception) -> str:
         if isinstance(error, aiosmtplib.SMTPAuthenticationError):
             if self._tokens:
                 self._tokens.refused()
             return f"{self._where} refused the login: {told(error.code, error.message)} ({self._login_hint})"
         hint = ""
+        if isinstance(error, aiosmtplib.SMTPHeloError):
+            hint = f" (it was greeted as {smtp.greeting}: {HOST_REMEDY})"
         if "certificate verify failed" in str(error):
             hint = " (a mail server with a CA of its own: set WINDSOCK_SMTP_CA_FILE)"
         return f"{self._where}: {words(error)}{hint}"

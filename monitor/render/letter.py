@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime
 from itertools import count
 
+from monitor.mail_addresses import Sender, ascii_address
 from monitor.render.headers import MAX_LINE, POLICY, addresses, list_id, words
 from monitor.render.words import header
 
@@ -44,13 +45,14 @@ class Written:
     html: str
 
 
-def message_of(written: Written, letter: Letter, sender: str, event_id: str, now: datetime) -> EmailMessage:
+def message_of(
+    written: Written, letter: Letter, sender: Sender, event_id: str, now: datetime
+) -> EmailMessage:
     """Raises ValueError for an address that is none."""
     message = EmailMessage(policy=POLICY)
-    name, address = parseaddr(sender)
-    message["From"] = addresses("From", f"{name or 'Windsock'} <{address or sender}>")
-    message["To"] = addresses("To", letter.recipient)
-    for header_name, value in _headers(written, letter, address, event_id, now):
+    message["From"] = words("From", sender.header)
+    message["To"] = addresses("To", ascii_address(letter.recipient))
+    for header_name, value in _headers(written, letter, sender.domain, event_id, now):
         message[header_name] = words(header_name, value)
     kind = f'multipart/alternative; boundary="{_boundary(written)}"'
     message["Content-Type"] = words("Content-Type", kind)
@@ -65,7 +67,7 @@ def _boundary(written: Written) -> str:
 
 
 def _headers(
-    written: Written, letter: Letter, address: str, event_id: str, now: datetime
+    written: Written, letter: Letter, host: str, event_id: str, now: datetime
 ) -> Iterator[tuple[str, str]]:
     yield "Subject", written.subject
     yield "Date", format_datetime(now)
@@ -75,7 +77,7 @@ def _headers(
         yield "References", " ".join(letter.references)
     yield "Auto-Submitted", "auto-generated"  # RFC 3834: no out-of-office answers, no loops
     yield "X-Auto-Response-Suppress", "All"  # the same, for Exchange
-    yield "List-Id", list_id(letter.rule, address.rpartition("@")[2] or "localhost")
+    yield "List-Id", list_id(letter.rule, host)
     if letter.unsubscribe_url:
         yield "List-Unsubscribe", f"<{letter.unsubscribe_url}>"
         yield "List-Unsubscribe-Post", "List-Unsubscribe=One-Click"  # RFC 8058

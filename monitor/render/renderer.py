@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import TemplateNotFound
 
 from monitor.clock import Clock
+from monitor.mail_addresses import Sender
 from monitor.render import links
 from monitor.render.bounds import MAX_HTML, tighter
 from monitor.render.chart import chart_of
@@ -68,7 +69,7 @@ class Renderer:
         folder: Path | None = None,
         overrides: Path | None = None,
     ) -> None:
-        self._sender = sender
+        self._sender = Sender.parse(sender)
         self._monitor_url = monitor_url
         self._airflow_urls = airflow_urls
         self._clock = clock

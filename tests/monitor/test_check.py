@@ -17,6 +17,7 @@ from monitor.settings import Settings, load_settings
 from tests import smtp_server
 from tests.monitor.airflow_api_fake import PASSWORD, USERNAME, FakeAirflow, serving
 from tests.monitor.conftest import FakeClock, Live, make_secret
+from tests.monitor.hostile_smtp import HostileServer, Script
 from tests.ports import free_port
 
 
@@ -170,6 +171,45 @@ def test_a_ca_file_that_is_none(free: Settings, mail: smtp_server.SmtpServer, tm
 
     assert not finding.ok
     assert "WINDSOCK_SMTP_CA_FILE" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("script", "ok", "words", "remedy"),
+    [
+        (
+            dict.fromkeys(("EHLO", "HELO"), "501 no such name"),
+            False,
+            "WINDSOCK_SMTP_HELO",
+            "WINDSOCK_SMTP_HOST",
+        ),
+        (
+            {"RCPT": "504 5.5.2 <m-1>: Helo command rejected"},
+            False,
+            "WINDSOCK_SMTP_HELO",
+            "WINDSOCK_SMTP_HOST",
+        ),
+        ({"RCPT": "554 5.7.1 Relay access denied"}, False, "WINDSOCK_SMTP_USERNAME", "mails wait"),
+        ({"RCPT": "550 5.1.1 User unknown"}, False, "User unknown", "NOTIFICATION_EMAIL_TO"),
+        ({"RCPT": "450 4.2.0 Greylisted"}, True, "only later: 450 4.2.0 Greylisted", ""),
+        ({}, True, "without a login", ""),
+    ],
+    ids=str,
+)
+def test_a_mail_server_that_refuses_the_session(
+    free: Settings, script: Script, ok: bool, words: str, remedy: str
+) -> None:
+    async def looked() -> Finding:
+        async with HostileServer(script).running() as server:
+            at = {"smtp_host": "127.0.0.1", "smtp_port": server.port, "smtp_security": "none"}
+            changed = free.model_copy(update=at | {"notification_email_to": ("ops@example.com",)})
+            (finding,) = (finding for finding in await check(changed) if finding.name == "mail")
+            assert server.messages == []
+            return finding
+
+    finding = asyncio.run(looked())
+    assert finding.ok is ok
+    assert words in finding.detail
+    assert remedy in finding.remedy
 
 
 def test_gmail_is_told_about_app_passwords(free: Settings) -> None:

@@ -98,7 +98,7 @@ def test_one_connection_serves_many_mails(ca: trustme.CA, tmp_path: Path) -> Non
         ("MAIL", "451 4.3.0 Temporary", TryLater),
         ("MAIL", "530 5.7.0 Authentication Required", Unavailable),
         ("MAIL", "550 5.4.5 Daily user sending limit exceeded", OverLimit),
-        ("MAIL", "553 5.1.8 Sender refused", Refused),
+        ("MAIL", "553 5.1.8 Sender refused", Unavailable),
         ("RCPT", "450 4.2.1 Greylisted", TryLater),
         ("RCPT", "550 5.1.1 No such user", Refused),
         ("RCPT", "550 5.4.5 Daily user sending limit exceeded", OverLimit),
