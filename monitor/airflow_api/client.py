@@ -128,6 +128,16 @@ class AirflowApi:
             raise no_answer(self.url, f"GET {path}", error) from error
         return tail.text()
 
+    async def human_questions(self, dag_id: str, run_id: str) -> list[Row]:
+        """What the tasks of a run asked a person, answered or not. Airflow 3.1 and newer has such a route."""
+        if is_addressable(run_id):
+            found = self._pages(f"{run_path(dag_id, run_id)}/hitlDetails", "hitl_details", {}, (run_id,))
+            return [row async for page in found for row in page.rows]
+        every = self._pages("/dags/~/dagRuns/~/hitlDetails", "hitl_details", {"dag_id_pattern": dag_id})
+        rows = [(row, row.get("task_instance") or {}) async for page in every for row in page.rows]
+        wanted = (dag_id, run_id)
+        return [row for row, task in rows if (task.get("dag_id"), task.get("dag_run_id")) == wanted]
+
     async def runs_of(
         self, dag_id: str, until: datetime, state: Sequence[str], limit: int
     ) -> list[dict[str, Any]]:

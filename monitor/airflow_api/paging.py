@@ -83,4 +83,10 @@ def _following(asked: Params, answer: dict[str, Any], rows: int, total: int) -> 
 
 
 def _name(row: Row) -> tuple[str, ...]:
-    return tuple(str(row.get(name)) for name in NAMES)
+    return tuple(str(_named(row).get(name)) for name in NAMES)
+
+
+def _named(row: Row) -> Row:
+    """What has the row's name: a question to a person has that of its task."""
+    task = row.get("task_instance")
+    return task if isinstance(task, dict) else row

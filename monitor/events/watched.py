@@ -33,6 +33,8 @@ class Bound:
     usual: timedelta | None = None
     spread: timedelta | None = None
     count: int | None = None
+    is_without_history: bool = False
+    """Whether it stands for a history that is too short."""
 
     @property
     def data(self) -> dict[str, Any]:
@@ -43,6 +45,8 @@ class Bound:
         }
 
     def __str__(self) -> str:
+        if self.is_without_history:
+            return f"at most {spoken(self.after)} as long as its DAG has too few good runs to compare with"
         return f"usually {spoken(self.usual)}" if self.usual is not None else f"at most {spoken(self.after)}"
 
 

@@ -21,6 +21,8 @@ from monitor.rules.durations import a_minute_at_least, duration, written
 from monitor.rules.globs import MAX_GLOB
 from monitor.rules.written_forms import ClockTimeForm, DurationForm, Several, clock_time, no_truth
 
+WITHOUT_HISTORY = timedelta(hours=6)
+"""Longer than most runs take, and short enough to hear of a run that hangs within a working day."""
 MAX_NAME = 100  # characters of a receiver's or quiet hours' name: it stands in the ledger's rows
 
 Duration = Annotated[
@@ -187,6 +189,8 @@ class Watch(Part):
     """The absolute bound, or the tolerance; None: the watch's own default (docs/watches.md)."""
     floor: Duration = timedelta(minutes=10)
     """stuck, stale: shorter than this is never unusual, whatever the history says."""
+    without_history: Duration = WITHOUT_HISTORY
+    """stuck: the bound for a DAG that has fewer than five successful runs to compare with."""
     spreads: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
     """stuck, stale: how many spreads (median absolute deviations) above the median are unusual."""
     off: bool = False

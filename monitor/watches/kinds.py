@@ -18,10 +18,11 @@ from monitor.watches.late import LATE, late
 from monitor.watches.missing import MISSING, Missing
 from monitor.watches.sight import Sight
 from monitor.watches.stale import STALE, stale, stale_no_more
-from monitor.watches.stuck import STUCK, History, in_question, stuck
+from monitor.watches.stuck import STUCK, History, in_question, long_runs, stuck
 from monitor.watches.unconsumed import UNCONSUMED, consumed, unconsumed, uri_of
 from monitor.watches.updates import Updates
 from monitor.watches.usual import HISTORY
+from monitor.watches.waiting import Waiting
 
 ASSETS = (STALE, UNCONSUMED)
 
@@ -42,7 +43,7 @@ class Kind:
 
 def kinds(api: AirflowApi, database: Database, updates: Updates) -> list[Kind]:
     """Those that look at runs and assets. `updates` is read on before each look."""
-    absent, consumers = Missing(), Consumers(api)
+    absent, consumers, waiting = Missing(), Consumers(api), Waiting(api)
 
     async def look_for_missing(sight: Sight, choice: Choice) -> list[Finding]:
         return absent.findings(sight, choice)
@@ -53,7 +54,8 @@ def kinds(api: AirflowApi, database: Database, updates: Updates) -> list[Kind]:
     async def look_for_stuck(sight: Sight, choice: Choice) -> list[Finding]:
         wanted = in_question(sight, choice)
         history = await database.read(lambda connection: _lengths(connection, sight.deployment, wanted))
-        return stuck(sight, choice, history)
+        runs = long_runs(sight, choice, history)
+        return stuck(sight, runs, await waiting.waited(runs, sight.now))
 
     async def look_for_stale(sight: Sight, choice: Choice) -> list[Finding]:
         return stale(sight, choice, updates.assets)

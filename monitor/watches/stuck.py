@@ -1,7 +1,13 @@
-"""Stuck: a run goes on for longer than it may, or than is usual by the DAG's own history."""
+"""Stuck: a run goes on for longer than it may, or than is usual by the DAG's own history.
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+A DAG that has too few good runs to know what is usual has a bound of its own (`without_history`): else a run
+that hangs in a new DAG would be told to nobody. The time for which a run waited for a person is not its own
+(waiting.py).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from monitor.board import Row
 from monitor.events import Event, watched_runs
@@ -16,7 +22,24 @@ from monitor.watches.usual import unusual_after
 
 STUCK = "windsock.run.stuck"
 History = Mapping[str, Sequence[timedelta]]
-"""How long the last successful runs of a DAG took, the latest first."""
+"""How long the last successful runs of a DAG took, the latest first, of those that are in question."""
+Waited = Mapping[str, timedelta | None]
+"""By a run's key, for how long it waited for a person; None: that is not known yet."""
+
+
+@dataclass(frozen=True)
+class LongRun:
+    """A run that goes on for longer than its bound."""
+
+    run: ActiveRun
+    start: datetime
+    bound: Bound
+    watch: Watch
+    is_told: bool
+
+    @property
+    def key(self) -> str:
+        return run_key(self.run.dag_id, self.run.run_id, self.start, None)
 
 
 def in_question(sight: Sight, choice: Choice) -> list[str]:
@@ -30,18 +53,25 @@ def in_question(sight: Sight, choice: Choice) -> list[str]:
     ]
 
 
-def stuck(sight: Sight, choice: Choice, history: History) -> list[Finding]:
-    """The run of each DAG that is stuck: the one that was told, or the one that runs longest."""
-    found = []
+def long_runs(sight: Sight, choice: Choice, history: History) -> list[LongRun]:
+    """Every run that is longer than its bound: those that were told, then the others, the longest first."""
+    found: list[LongRun] = []
     for dag_id, runs in sight.active.running.items():
         watch = _watch(sight, choice, dag_id)
-        bound = watch and _bound(watch, history.get(dag_id, ()))
-        if not watch or not bound:
+        if watch and (bound := _bound(watch, history.get(dag_id))):
+            found += _longer(sight, watch, runs, bound)
+    return sorted(found, key=lambda each: (not each.is_told, each.start))
+
+
+def stuck(sight: Sight, runs: Sequence[LongRun], waited: Waited) -> list[Finding]:
+    """The run of each DAG that is stuck: the one that was told, or else the first that is."""
+    found: dict[str, Finding] = {}
+    for each in runs:
+        away = timedelta(0) if each.is_told else waited.get(each.key)
+        if away is None or not (each.is_told or _is_ripe(sight, each, away)):
             continue
-        told = sight.open_found(STUCK, dag_id)
-        some = [one for run in runs if (one := _finding(sight, watch, run, bound, told))]
-        found += sorted(some, key=lambda one: one.found != told)[:1]
-    return found
+        found.setdefault(each.run.dag_id, _finding(sight, each))
+    return list(found.values())
 
 
 def _watch(sight: Sight, choice: Choice, dag_id: str) -> Watch | None:
@@ -49,21 +79,33 @@ def _watch(sight: Sight, choice: Choice, dag_id: str) -> Watch | None:
     return choice.of_dag(dag_id, tags_of(dag)) if dag else None
 
 
-def _bound(watch: Watch, history: Sequence[timedelta]) -> Bound | None:
+def _bound(watch: Watch, history: Sequence[timedelta] | None) -> Bound | None:
     if watch.after is not None:
         return Bound(watch.after)
-    return unusual_after(history, watch.floor, watch.spreads)
-
-
-def _finding(sight: Sight, watch: Watch, run: ActiveRun, bound: Bound, told: str | None) -> Finding | None:
-    start = run.start_date
-    if start is None:
+    if history is None:  # none of its runs is longer than the floor
         return None
-    key = run_key(run.dag_id, run.run_id, start, None)
-    if key != told and not sight.is_ripe(start + bound.after, bound.after):
-        return None
+    usual = unusual_after(history, watch.floor, watch.spreads)
+    return usual or Bound(max(watch.floor, watch.without_history), is_without_history=True)
 
+
+def _longer(sight: Sight, watch: Watch, runs: Sequence[ActiveRun], bound: Bound) -> Iterator[LongRun]:
+    told = sight.open_found(STUCK, runs[0].dag_id)
+    for run in runs:
+        if run.start_date is None:
+            continue
+        one = LongRun(run, run.start_date, bound, watch, False)
+        if one.key == told:
+            yield LongRun(run, run.start_date, bound, watch, True)
+        elif _is_ripe(sight, one, timedelta(0)):
+            yield one
+
+
+def _is_ripe(sight: Sight, each: LongRun, away: timedelta) -> bool:
+    return sight.is_ripe(each.start + away + each.bound.after, each.bound.after)
+
+
+def _finding(sight: Sight, each: LongRun) -> Finding:
     def build() -> Event:
-        return watched_runs.stuck(sight.told(watch), run.named, start, bound)
+        return watched_runs.stuck(sight.told(each.watch), each.run.named, each.start, each.bound)
 
-    return Finding(STUCK, run.dag_id, key, build)
+    return Finding(STUCK, each.run.dag_id, each.key, build)

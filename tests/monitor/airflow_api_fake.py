@@ -50,6 +50,7 @@ class FakeAirflow:
     waits: list[Row] = field(default_factory=list)
     """Of every run, as `…/hitlDetails` shows them."""
     deleted_dags: set[str] = field(default_factory=set)
+    version: str = "3.3.2"
     log: str = ""
     cursors: bool = True
     token_life: float = 3600
@@ -75,7 +76,7 @@ class FakeAirflow:
         return [path for path in self.asked if part in path]
 
     async def _version(self, _request: Request) -> Response:
-        return JSONResponse({"version": "3.3.2"})
+        return JSONResponse({"version": self.version})
 
     async def _sign_in(self, request: Request) -> Response:
         self.logins += 1
@@ -120,7 +121,9 @@ class FakeAirflow:
         if path.endswith(("/details", "/queuedEvents")):
             return self._of_consumer(path)
         if path.endswith("/hitlDetails"):
-            return JSONResponse({"hitl_details": self.waits, "total_entries": len(self.waits)})
+            run_id = unquote(path.split("/")[-2])
+            waits = [row for row in self.waits if run_id in ("~", row["task_instance"]["dag_run_id"])]
+            return JSONResponse({"hitl_details": waits, "total_entries": len(waits)})
         dags = [*({"dag_id": dag} for dag in self.dags), *self.dag_rows]
         listings = {
             "/taskInstances": ("task_instances", self.tasks, "updated_at"),

@@ -1,18 +1,19 @@
 """Runs that do not come, do not begin, do not end: told once, and only where somebody could know it."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.responses import JSONResponse, PlainTextResponse
 
 from monitor.database import Database
 from monitor.events.identity import stamp
 from monitor.rules.model import Watch
 from monitor.watches.attention import GAP
 from monitor.watches.sight import SETTLING
-from tests.monitor.airflow_api_fake import FakeAirflow, serving
+from tests.monitor.airflow_api_fake import FakeAirflow, moment, serving
 from tests.monitor.conftest import NOW, FakeClock
 from tests.monitor.watch_support import Scene, kinds, play, run, sqlite, told_run
 
@@ -305,12 +306,12 @@ async def had_runs(on: Scene, dag_id: str, *minutes: float) -> None:
         ([1, 1, 2, 1, 1, 1], 10, "never before the floor"),
         ([10] * 6 + [120], 150, "one in twenty or fewer is usual"),
         ([10] * 45 + [300, 60, 60, 10, 10], 75, "but not one in fifty"),
-        ([60] * 4, None, "too little is known"),
-        ([], None, "nothing is known"),
+        ([60] * 4, 360, "too little is known: six hours"),
+        ([], 360, "nothing is known: six hours"),
     ],
 )
 def test_a_run_is_stuck_by_its_own_history(
-    fake: FakeAirflow, database: Database, history: list[float], told_after: float | None, why: str
+    fake: FakeAirflow, database: Database, history: list[float], told_after: float, why: str
 ) -> None:
     async def act(on: Scene) -> None:
         on.know("etl")
@@ -318,15 +319,12 @@ def test_a_run_is_stuck_by_its_own_history(
         await on.look_for(SETTLING)
         began = on.fake.clock()
         fake.runs = [run("etl", "running", began, began)]
-        told = await on.look_for(6 * HOUR)
-        if told_after is None:
-            assert told == []
-            return
-        (one,) = told
+        (one,) = await on.look_for(7 * HOUR)
         running = timedelta(seconds=one["data"]["running_seconds"])
         assert timedelta(0) <= running - timedelta(minutes=told_after) <= 5 * MINUTE
         assert one["data"]["after_seconds"] == pytest.approx(told_after * 60)
-        assert one["data"]["runs"] == len(history[-50:])
+        assert one["data"]["runs"] == (len(history[-50:]) if len(history) >= 5 else None)
+        assert ("too few good runs" in one["data"]["what"]) == (len(history) < 5)
         on.start()
         assert await on.look_for(HOUR) == []
 
@@ -355,6 +353,90 @@ def test_a_bound_of_its_own_and_the_floor_of_a_watch(fake: FakeAirflow, database
         assert [one["data"]["watch"] for one in await on.look_for(HOUR)] == ["any"]
 
     play(fake, database, act, config)
+
+
+@pytest.mark.parametrize("bound", [2 * HOUR, MINUTE])
+def test_the_bound_of_a_dag_without_a_history_is_a_setting(
+    fake: FakeAirflow, database: Database, bound: timedelta
+) -> None:
+    watch = Watch(name="stuck", watch="stuck", without_history=bound)
+
+    async def act(on: Scene) -> None:
+        on.know("etl")
+        await on.look_for(SETTLING)
+        began = on.fake.clock()
+        fake.runs = [run("etl", "running", began, began)]
+        (told,) = await on.look_for(3 * HOUR)
+        assert told["data"]["after_seconds"] == max(bound, watch.floor).total_seconds()
+
+    play(fake, database, act, [watch])
+
+
+def question(run_id: str, asked: datetime, answered: datetime | None = None, **task: Any) -> dict[str, Any]:
+    """As Airflow shows what a task asked a person."""
+    told = {"id": f"{run_id}-{asked}", "dag_id": "etl", "dag_run_id": run_id, "state": "deferred", **task}
+    return {
+        "created_at": moment(asked),
+        "responded_at": moment(answered) if answered else None,
+        "task_instance": told,
+    }
+
+
+def test_a_run_that_waits_for_a_person_is_not_stuck(fake: FakeAirflow, database: Database) -> None:
+    async def act(on: Scene) -> None:
+        on.know("etl")
+        await on.look_for(SETTLING)
+        began = on.fake.clock()
+        fake.runs = [run("etl", "running", began, began)]
+        run_id = fake.runs[0]["dag_run_id"]
+        fake.waits = [question(run_id, began + MINUTE), question(run_id, began + 2 * MINUTE)]
+        assert await on.look_for(2 * HOUR) == []
+        answered = on.fake.clock()
+        fake.waits = [
+            question(run_id, began + MINUTE, answered),
+            question(run_id, began + 2 * MINUTE, None, state="failed", end_date=moment(answered)),
+        ]
+        assert await on.look_for(18 * MINUTE) == []  # a minute of its own before it asked
+        (told,) = await on.look_for(5 * MINUTE)
+        assert told["data"]["run_id"] == run_id
+        fake.waits.append(question(run_id, on.fake.clock()))
+        assert await on.look_for(HOUR) == []
+        assert on.count("windsock_watch_open_findings", watch="stuck") == 1
+
+    play(fake, database, act, [Watch(name="stuck", watch="stuck", after=20 * MINUTE)])
+
+
+def test_a_run_that_waits_for_a_person_hides_no_other(fake: FakeAirflow, database: Database) -> None:
+    async def act(on: Scene) -> None:
+        on.know("etl")
+        await on.look_for(SETTLING)
+        began = on.fake.clock()
+        fake.runs = [run("etl", "running", began + number * MINUTE, began) for number in range(2)]
+        first, second = (one["dag_run_id"] for one in fake.runs)
+        fake.waits = [question(first, began)]
+        fake.failures = [("/hitlDetails", PlainTextResponse("", 503))]
+        told = await on.look_for(HOUR)
+        assert [one["data"]["run_id"] for one in told] == [second]
+
+    play(fake, database, act, [Watch(name="stuck", watch="stuck", after=20 * MINUTE)])
+
+
+@pytest.mark.parametrize("version", ["3.0.2", "3.3.2"])
+def test_where_no_question_can_be_read_a_long_run_is_stuck(
+    fake: FakeAirflow, database: Database, version: str
+) -> None:
+    fake.version = version
+    fake.failures = [("/hitlDetails", JSONResponse({"detail": "Forbidden"}, 403))]
+
+    async def act(on: Scene) -> None:
+        on.know("etl")
+        await on.look_for(SETTLING)
+        began = on.fake.clock()
+        fake.runs = [run("etl", "running", began, began)]
+        assert kinds(await on.look_for(HOUR)) == ["run.stuck"]
+        assert bool(fake.requests("/hitlDetails")) == (version != "3.0.2")
+
+    play(fake, database, act, [Watch(name="stuck", watch="stuck", after=20 * MINUTE)])
 
 
 def test_who_is_no_longer_stuck_and_is_stuck_again_is_told_again(
