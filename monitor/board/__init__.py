@@ -32,10 +32,10 @@ from monitor.board.forget import (
 )
 from monitor.board.history import begun, latest, lengths, updated_assets
 from monitor.board.last_words import LastWord, is_end, last_words
-from monitor.board.lists import RunName, asset_list, run, runs, tasks
+from monitor.board.lists import RunName, asset_list, run, running, runs, tasks, test_runs
 from monitor.board.rows import Row, Told
 from monitor.board.run_list import RunsWanted, Strip, first_failure, run_list, strip
-from monitor.board.states import RUN_ENDS, RUNNING, apply_assets, apply_runs
+from monitor.board.states import OVER, RUN_ENDS, RUNNING, apply_assets, apply_runs
 from monitor.board.task_reports import apply_task_reports
 from monitor.board.tries import TaskName, Try, told_already, tries_of
 from monitor.events import Event
@@ -63,6 +63,7 @@ _APPLIERS: dict[type[Data], _Appliers] = {
 """Who brings the board up to which data. No two of them write the same table, so each goes by itself."""
 
 __all__ = [
+    "OVER",
     "RUNNING",
     "RUN_ENDS",
     "AssetName",
@@ -100,11 +101,13 @@ __all__ = [
     "lengths",
     "run",
     "run_list",
+    "running",
     "runs",
     "see_dags",
     "strangers",
     "strip",
     "tasks",
+    "test_runs",
     "told_already",
     "tries_of",
     "update_dags",

@@ -7,14 +7,14 @@ last_words.py), and once it is gone, everything that the reconciler finds of it 
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, exists
 
-from monitor.board.states import RUN_ENDS
+from monitor.board.states import OVER
 from monitor.database.schema import assets, dag_runs, import_errors, task_instances, tries, watch_findings
 from monitor.database.sweep import Key, Swept, oldest, walk
 
 
 def forget_runs(connection: Connection, upto: int) -> Swept:
     """Runs that have ended. One that still runs, or waits, is kept however long it does."""
-    old = dag_runs.c.last_seq <= upto, dag_runs.c.state.in_(RUN_ENDS)
+    old = dag_runs.c.last_seq <= upto, dag_runs.c.state.in_(OVER)
     return oldest(connection, dag_runs, dag_runs.c.last_seq, *old)
 
 

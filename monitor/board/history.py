@@ -8,6 +8,9 @@ from sqlalchemy import ColumnElement, Connection, bindparam, func, select
 from monitor.board.rows import Row
 from monitor.database.prepared import Statement
 from monitor.database.schema import assets, dag_runs
+from monitor.events.data import TEST
+
+_IN_PRODUCTION = dag_runs.c.run_type.is_distinct_from(TEST)
 
 
 def lengths(connection: Connection, deployment: str, dag_id: str, limit: int) -> list[timedelta]:
@@ -20,6 +23,7 @@ def lengths(connection: Connection, deployment: str, dag_id: str, limit: int) ->
             dag_runs.c.state == "success",
             dag_runs.c.start_date.is_not(None),
             dag_runs.c.end_date.is_not(None),
+            _IN_PRODUCTION,
         )
         .order_by(dag_runs.c.last_seq.desc())
         .limit(limit)
@@ -33,8 +37,8 @@ def _last_runs(*which: ColumnElement[bool]) -> Statement:
     return Statement(lambda _insert: query.limit(bindparam("most")))
 
 
-_RUNS = _last_runs()
-_GOOD_RUNS = _last_runs(dag_runs.c.state == "success")
+_RUNS = _last_runs(_IN_PRODUCTION)
+_GOOD_RUNS = _last_runs(_IN_PRODUCTION, dag_runs.c.state == "success")
 
 
 def latest(connection: Connection, deployment: str, dag_id: str, limit: int) -> list[Row]:

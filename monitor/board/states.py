@@ -16,11 +16,12 @@ from sqlalchemy import Connection, Table, case, func, literal_column, or_
 from monitor.board.rows import Row, Told
 from monitor.database.bulk import Write, replacing
 from monitor.database.schema import UtcDateTime, assets, dag_runs, task_instances
-from monitor.events.data import AssetData, AssetUpdatedData, DagRunData, TaskInstanceData
+from monitor.events.data import DELETED, AssetData, AssetUpdatedData, DagRunData, TaskInstanceData
 from monitor.events.identity import run_key
 
 RUNNING = "running"
 RUN_ENDS = ("success", "failed")
+OVER = (*RUN_ENDS, DELETED)
 NO_ENDS = (RUNNING, "up_for_retry")
 _RUNNING: Any = literal_column(f"'{RUNNING}'")
 _BEGINNING: Any = literal_column("'0001-01-01 00:00:00'", UtcDateTime)  # before each moment that events hold

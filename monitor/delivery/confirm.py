@@ -19,8 +19,9 @@ from pydantic import AwareDatetime, TypeAdapter
 from monitor.delivery.airflow import Airflow
 from monitor.errors import AirflowError, AirflowNotFound
 from monitor.events import Event
-from monitor.events.data import DagRunData, TaskInstanceData
+from monitor.events.data import DELETED, TEST, DagRunData, TaskInstanceData
 from monitor.events.identity import run_key
+from monitor.events.rest import run_type_of
 
 CONFIRM_SECONDS = 60.0  # for all questions about one notification; then that counts as no answer
 ASKED_AT_ONCE = 5  # of them: Airflow has other work
@@ -50,6 +51,7 @@ class Answer:
 
 SO = Answer(Word.SO)
 GONE = Answer(Word.NOT_SO, "Airflow does not know this run; it was deleted")
+IS_TEST = Answer(Word.NOT_SO, "the run is a test (airflow dags test), no production")
 
 
 async def ask(airflow: Airflow | None, event: Event) -> Answer:
@@ -60,9 +62,12 @@ async def ask(airflow: Airflow | None, event: Event) -> Answer:
     try:
         if isinstance(data, DagRunData):
             return _of_run(await airflow.dag_run(data.dag_id, data.run_id), data)
-        return await _of_task(airflow, data)
+        answer = await _of_task(airflow, data)
+        if answer.word is Word.SO and run_type_of(await airflow.dag_run(data.dag_id, data.run_id)) == TEST:
+            return IS_TEST
+        return answer
     except AirflowNotFound:
-        return GONE
+        return SO if data.state == DELETED else GONE
     except (AirflowError, ValueError) as error:
         return Answer(Word.NO_ANSWER, str(error))
 
@@ -89,6 +94,10 @@ async def ask_all(apis: Mapping[str, Airflow], events: Sequence[Event]) -> list[
 
 def _of_run(run: Row, told: DagRunData) -> Answer:
     """Raises ValueError where the answer is not a run."""
+    if told.state == DELETED:
+        return Answer(Word.NOT_SO, f"Airflow has the run; it says {run.get('state')}")
+    if run_type_of(run) == TEST:
+        return IS_TEST
     state = run.get("state")
     start, queued = (MOMENT.validate_python(run.get(name)) for name in ("start_date", "queued_at"))
     if run_key(told.dag_id, told.run_id, start, queued) != run_key(

@@ -10,6 +10,8 @@ from sqlalchemy import Connection
 
 from monitor import board
 from monitor.delivery.confirm import MOMENT
+from monitor.events.data import TEST
+from monitor.events.rest import run_type_of
 from monitor.render import Past, Run
 
 SHOWN = 16  # bars: as many as a phone shows side by side
@@ -41,7 +43,7 @@ def from_airflow(deployment: str, rows: Sequence[Mapping[str, Any]]) -> list[Pas
     """Airflow's list. Raises ValueError where its rows are none."""
     return [
         PastRun(
-            run=_run(deployment, {**row, "run_id": row.get("dag_run_id")}),
+            run=_run(deployment, {**row, "run_id": row.get("dag_run_id"), "run_type": run_type_of(row)}),
             version=_version(row),
             bundle_version=row.get("bundle_version") or None,
             conf=row.get("conf") or {},
@@ -88,6 +90,7 @@ class History:
             one.run.run_id: one
             for one in runs
             if one.run.state in ENDS
+            and one.run.run_type != TEST
             and (this is None or one.run.run_id != this.run_id)
             and one.run.start is not None
             and one.run.start <= until

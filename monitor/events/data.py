@@ -13,7 +13,17 @@ OWN = "windsock."
 """Before the types of what the monitor finds by itself. Nobody else may send them, but for the nudge."""
 
 RUN_STATES = ("running", "success", "failed")
+DELETED = "deleted"
+"""Of a run that Airflow no longer knows; no state of Airflow's."""
+
 TASK_STATES = ("running", "success", "failed", "skipped", "up_for_retry", "upstream_failed", "removed")
+
+
+TEST = "test"
+"""The run_type of a run of `airflow dags test`."""
+
+TEMPORARY_RUN = "__airflow_temporary_run_"
+"""How the run_id begins that `airflow tasks test` makes for a run that no database holds."""
 
 
 class Data(BaseModel):
@@ -24,8 +34,11 @@ class Data(BaseModel):
 class DagRunData(Data):
     dag_id: Key
     run_id: Key
-    state: Literal["running", "success", "failed"]
+    state: Literal["running", "success", "failed", "deleted"]
+    """`deleted`: Airflow no longer knows the run, whatever became of it."""
     run_type: Word | None = None
+    """Airflow's word: `manual`, `scheduled`, `backfill`, `asset_triggered`, …; `test`: of `airflow dags
+    test`, no production."""
     logical_date: Moment | None = None
     data_interval_start: Moment | None = None
     data_interval_end: Moment | None = None
@@ -201,7 +214,7 @@ class DeliveryTroubleData(WatchData):
 
 
 DATA: dict[str, type[Data]] = {
-    **{f"airflow.dag_run.{state}": DagRunData for state in RUN_STATES},
+    **{f"airflow.dag_run.{state}": DagRunData for state in (*RUN_STATES, DELETED)},
     **{f"airflow.task_instance.{state}": TaskInstanceData for state in TASK_STATES},
     "airflow.asset.updated": AssetUpdatedData,
     "airflow.asset.created": AssetData,

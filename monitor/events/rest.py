@@ -3,14 +3,14 @@
 Each passes through parse_event, as every event does: one check serves all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from monitor.errors import EventError
-from monitor.events.data import RUN_STATES, TASK_STATES
+from monitor.events.data import DELETED, RUN_STATES, TASK_STATES, TEST
 from monitor.events.identity import asset_event_id_of, earlier_try_id_of, run_id_of, stamp, task_id_of
 from monitor.events.model import Event, parse_event
 
@@ -41,7 +41,7 @@ def run_event(deployment: str, row: Row, now: datetime) -> Event | None:
         "dag_id": dag_id,
         "run_id": run_id,
         "state": state,
-        "run_type": row.get("run_type"),
+        "run_type": run_type_of(row),
         **{name: stamp(moment) if moment else None for name, moment in times.items()},
         "message": None,
     }
@@ -53,6 +53,26 @@ def run_event(deployment: str, row: Row, now: datetime) -> Event | None:
         times["start_date" if state == "running" else "end_date"] or now,
         data,
     )
+
+
+def deleted_run_event(deployment: str, run: Mapping[str, Any], now: datetime) -> Event:
+    """A run of the board that Airflow no longer knows."""
+    times = ("logical_date", "queued_at", "start_date", "end_date")
+    data = {
+        "dag_id": run["dag_id"],
+        "run_id": run["run_id"],
+        "state": DELETED,
+        "run_type": run["run_type"],
+        **{name: stamp(run[name]) if run[name] else None for name in times},
+    }
+    event_id = run_id_of(run["dag_id"], run["run_id"], run["start_date"], run["queued_at"], DELETED)
+    subject = f"{run['dag_id']}/{run['run_id']}"
+    return reconciled(deployment, event_id, f"airflow.dag_run.{DELETED}", subject, now, data)
+
+
+def run_type_of(row: Mapping[str, Any]) -> Any:
+    """Airflow calls a run of `airflow dags test` manual, and says that it was triggered by a test."""
+    return TEST if row.get("triggered_by") == TEST else row.get("run_type")
 
 
 def task_event(deployment: str, row: Row, now: datetime) -> Event | None:

@@ -13,6 +13,7 @@ SIGNS = {
     "failed": ("✖", "bold red"),
     "import_error": ("✖", "bold red"),
     "mended": ("✔", "green"),
+    "deleted": ("∅", "dim"),
     "paused": ("‖", "yellow"),
     "unpaused": ("▷", "blue"),
     "running": ("▶", "blue"),

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from monitor.airflow_api import AirflowApi
 from monitor.errors import EventError, WindsockError
-from monitor.events.rest import Row, moment_of, text_of
+from monitor.events.data import TEST
+from monitor.events.rest import Row, moment_of, run_type_of, text_of
 from monitor.events.watched_runs import Run
 
 MAX_RUNS = 2_000  # of each state: twenty requests; an Airflow with more is not watched run by run
@@ -66,7 +67,7 @@ async def _listed(api: AirflowApi, state: str) -> dict[str, list[ActiveRun]]:
                     "are not looked for until there are fewer"
                 )
             for row in page.rows:
-                if run := _read(row):
+                if (run := _read(row)) and run.run_type != TEST:  # somebody looks at that one anyway
                     found.setdefault(run.dag_id, []).append(run)
     return found
 
@@ -76,7 +77,7 @@ def _read(row: Row) -> ActiveRun | None:
     try:
         times = [moment_of(row, name) for name in ("run_after", "queued_at", "start_date")]
         return ActiveRun(
-            text_of(row, "dag_id"), text_of(row, "dag_run_id"), str(row.get("run_type") or ""), *times
+            text_of(row, "dag_id"), text_of(row, "dag_run_id"), str(run_type_of(row) or ""), *times
         )
     except EventError:
         return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from monitor.board import RUN_ENDS, RUNNING
+from monitor.board import OVER, RUNNING
 from monitor.render.words import span
 from monitor.web.tries_told import ToldTry
 
@@ -80,7 +80,7 @@ def chart_of(
     if begin is None or began is None:
         return None
     begin = min((one for one in (begin, *starts) if began - one <= _USUAL_WAIT), default=began)
-    is_open = run["state"] not in RUN_ENDS
+    is_open = run["state"] not in OVER
     shown, left_out = _chosen(tasks)
     return Chart(
         begin=begin,

@@ -31,6 +31,9 @@ TASK_TIMES = ("start_date", "end_date")
 
 RUN = ("dag_id", "run_id", "run_type", *RUN_TIMES)
 RUN_IDENTITY = 2  # of these: there is no event without them
+RUN_TYPE = RUN.index("run_type")
+TEST = "test"
+"""The run_type that is told of a run of `airflow dags test`; Airflow's is manual, triggered by test."""
 TASK = (
     *("dag_id", "run_id", "task_id", "try_number", "id", "state", "map_index", "max_tries"),
     *(*TASK_TIMES, "operator", "hostname"),
@@ -41,6 +44,9 @@ TRY_ID, STATE, OPERATOR = TASK.index("id"), TASK.index("state"), TASK.index("ope
 
 def of_run(run: Any, msg: str | None = None, *, state: str) -> Read:
     read = _read(run, RUN, RUN_IDENTITY)
+    started_by = run.__dict__.get("triggered_by")  # as it is loaded: no query in the scheduler
+    if started_by is not None and getattr(started_by, "value", started_by) == TEST:
+        read[RUN_TYPE] = TEST
     read += state, msg if msg in AIRFLOW_S_WORDS else _masked(msg)
     return read
 

@@ -7,7 +7,7 @@ import pytest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from monitor.airflow_api import AirflowApi
-from monitor.delivery.confirm import GONE, Answer, Word, ask
+from monitor.delivery.confirm import GONE, IS_TEST, SO, Answer, Word, ask
 from monitor.events import Event, parse_event
 from tests.monitor.airflow_api_fake import NO_ROUTE, PASSWORD, USERNAME, FakeAirflow, serving
 from tests.monitor.conftest import FakeClock
@@ -61,3 +61,21 @@ def test_airflows_own_word_on_the_run_is_believed(fake: FakeAirflow, event: Even
     run = f"dag_id: `{event.get('dag_id')}` and run_id: `{event.get('run_id')}`"
     fake.failures = [("/dagRuns/", JSONResponse({"detail": f"The DagRun with {run} was not found"}, 404))]
     assert answer_to(fake, event) == GONE
+
+
+@pytest.mark.parametrize("event", REPORTS, ids=["run", "task"])
+def test_a_test_of_a_dag_is_no_production(fake: FakeAirflow, event: Event) -> None:
+    """A plugin of before does not say it, and of its tasks no hook does."""
+    told = run_event("failed")["data"] | {"dag_run_id": "manual__1", "triggered_by": "test"}
+    task = task_event("failed")["data"] | {"dag_run_id": "manual__1", "id": event.get("ti_id")}
+    fake.runs, fake.tasks = [told], [task]
+    assert answer_to(fake, event) == IS_TEST
+    fake.runs[0]["triggered_by"] = "ui"
+    assert answer_to(fake, event) == SO
+
+
+def test_that_a_run_is_deleted_is_confirmed_by_airflows_not_knowing_it(fake: FakeAirflow) -> None:
+    deleted = parse_event(run_event("deleted"))
+    assert answer_to(fake, deleted) == SO
+    fake.runs = [run_event("failed")["data"] | {"dag_run_id": "manual__1"}]
+    assert answer_to(fake, deleted).word is Word.NOT_SO

@@ -18,7 +18,7 @@ from monitor.telling import Telling
 from monitor.wake import Wake
 from tests.monitor.conftest import NOW, FakeClock
 from tests.monitor.notify_support import Town
-from tests.sample import asset_event, moment
+from tests.sample import asset_event, moment, run_event, task_event
 
 OPS, DATA = "ops@example.com", "data@example.com"
 HOUR = 3600.0
@@ -427,3 +427,28 @@ def test_an_opening_is_news_and_joins_no_follow_up(database: Database, clock: Fa
     clock.forward(60)
     here.fail()
     assert here.mail() == [f"opened r {OPS} 1"]
+
+
+@pytest.mark.parametrize("of", ["run", "task"])
+def test_a_test_of_a_dag_is_logged_and_changes_nothing(database: Database, clock: FakeClock, of: str) -> None:
+    """`airflow dags test` and `airflow tasks test`: no mail, no incident opened, none closed."""
+    tell = ["first_failure", "recovered", "success", "notice"]
+    here = town(database, clock, rule(match={"type": ["airflow.*"]}, tell=tell))
+    tested = {"run_id": "manual__test", "run_type": "test"}
+    if of == "task":  # which says of no run type: its run does
+        here.tell(run_event("running", **tested))
+        del tested["run_type"]
+    make = run_event if of == "run" else task_event
+    here.tell(make("failed", **tested))
+    assert (here.mail(), here.incidents()) == ([], [])
+    here.tell(make("failed"))
+    assert here.mail() == [f"opened r {OPS} 1"]
+    clock.forward(60)
+    ended = here.tell(make("success", **tested))
+    here.tell(task_event("success", run_id="__airflow_temporary_run_2026-11-22T10:00:00+00:00__"))
+    assert here.mail() == []
+    [incident] = here.incidents()
+    assert incident.is_open
+    assert {one.reason for one in here.why(*ended)} == {
+        "suppressed: a test (airflow dags test, airflow tasks test) is no production"
+    }

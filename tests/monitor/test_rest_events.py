@@ -139,6 +139,20 @@ def test_the_end_of_an_import_error_is_the_golden_event() -> None:
     assert json.loads(event.body) == {**golden["event"], "time": "2026-11-22T12:00:00.000000Z"}
 
 
+def test_a_run_that_was_deleted_is_the_golden_event() -> None:
+    golden = json.loads((CONTRACT / "dag_run.deleted.json").read_text())
+    board = {
+        name: datetime.fromisoformat(value.replace("Z", "+00:00"))
+        if value and name in rest.RUN_TIMES
+        else value
+        for name, value in golden["board"].items()
+    }
+
+    event = rest.deleted_run_event("local", board, NOW)
+
+    assert json.loads(event.body) == {**golden["event"], "time": "2026-11-22T12:00:00.000000Z"}
+
+
 def test_what_comes_again_has_the_next_number_and_is_else_the_same() -> None:
     error, pause = GOLDEN["dag.import_error.new"], GOLDEN["dag.paused"]
     again = rest_dags.import_error_event("local", error["rest"], NOW, 2)

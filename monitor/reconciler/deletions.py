@@ -1,0 +1,179 @@
+"""Runs and DAGs that were deleted: no hook tells it, and no listing shows what is gone.
+
+What the board has as running and Airflow does not list as active is asked for one by one, and so are the runs
+that an open incident is about. Only Airflow's own word that it does not know this very run counts: a listing
+also lacks what the monitor's user may no longer read. A run that is gone is told (`airflow.dag_run.deleted`);
+an incident of which every run is gone, or its DAG, is closed with the reason, and nobody is notified of that.
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from contextlib import aclosing
+from datetime import datetime, timedelta
+from functools import partial
+
+from sqlalchemy import Connection
+
+from monitor import board, event_log, incidents
+from monitor.airflow_api import AirflowApi
+from monitor.board import Row, RunName
+from monitor.clock import Clock
+from monitor.database import Database
+from monitor.errors import AirflowError, AirflowNotFound, AirflowUnreachable
+from monitor.events import parse_event
+from monitor.events.data import DELETED
+from monitor.events.rest import deleted_run_event
+from monitor.incidents import Incident
+from monitor.ingest import Ingest
+from monitor.metrics import Metrics
+from monitor.reconciler.teller import Teller, settled
+
+MAX_RUNS = 2_000  # that are running, on the board and in Airflow; of more, the oldest are looked at
+MAX_ASKED = 50  # runs and DAGs at one look, a request each
+ASK_AGAIN = timedelta(minutes=10)  # about a run or DAG that was there
+MAX_KEPT = 10_000  # of which that is remembered
+MAX_INCIDENTS = 1_000  # open ones that are looked at
+MAX_FAILURES = 200  # of an incident that are read back: one that has more is not closed for this
+
+Name = tuple[str, ...]
+"""A DAG, or a DAG and its run."""
+
+logger = logging.getLogger(__name__)
+
+
+class Deletions:
+    """The snapshot of what is no longer there."""
+
+    name = "deletions"
+    every = timedelta(seconds=60)
+
+    def __init__(
+        self, api: AirflowApi, database: Database, ingest: Ingest, metrics: Metrics, clock: Clock
+    ) -> None:
+        self._api = api
+        self._database = database
+        self._clock = clock
+        self._teller = Teller(self.name, api.deployment, ingest, metrics)
+        self._there: dict[Name, datetime] = {}
+        """When each was last known to be there."""
+        self._gone: set[Name] = set()
+        self._asked = 0
+
+    async def is_wanted(self) -> bool:
+        return False
+
+    async def compare(self) -> None:
+        """Tell which runs are gone, and close what was wrong with them. Raises AirflowError, IngestBusy,
+        SQLAlchemyError."""
+        self._asked, self._gone = 0, set()
+        await self._look_at_runs()
+        await self._look_at_incidents()
+
+    async def _look_at_runs(self) -> None:
+        deployment, now = self._api.deployment, self._clock()
+        rows = await self._database.read(lambda connection: _running(connection, deployment, now))
+        active = await self._active() if rows else set()
+        suspects = [row for row in rows if (row["dag_id"], row["run_id"]) not in active]
+        await self._tell([row for row in suspects if await self._is_gone(row["dag_id"], row["run_id"])])
+
+    async def _tell(self, gone: Iterable[Row]) -> None:
+        deployment, now = self._api.deployment, self._clock()
+        await self._teller.tell([deleted_run_event(deployment, row, now) for row in gone])
+
+    async def _active(self) -> set[Name]:
+        found: set[Name] = set()
+        for state in ("running", "queued"):
+            async with aclosing(self._api.runs_in(state)) as pages:
+                async for page in pages:
+                    found |= {(str(row.get("dag_id")), str(row.get("dag_run_id"))) for row in page.rows}
+                    if len(found) >= MAX_RUNS:
+                        break
+        return found
+
+    async def _look_at_incidents(self) -> None:
+        deployment = self._api.deployment
+        open_ones, dags = await self._database.read(
+            lambda connection: (_of_dags(connection, deployment), board.known_dags(connection, deployment))
+        )
+        for incident in open_ones:
+            dag_id = str(incident.dag_id)
+            is_listed = dag_id not in dags or not dags[dag_id]["is_stale"]
+            if not is_listed and await self._is_gone(dag_id):
+                await self._close(incident, f"the DAG {dag_id} was deleted from Airflow")
+                continue
+            runs = await self._database.read(partial(_runs_of, incident=incident))
+            if runs and all([await self._is_gone(dag_id, run_id) for run_id in runs]):
+                await self._tell(await self._database.read(partial(_rows_of, incident=incident, runs=runs)))
+                which = f"the run {runs[0]} was" if len(runs) == 1 else f"its {len(runs)} runs were"
+                await self._close(incident, f"{which} deleted from Airflow")
+
+    async def _close(self, incident: Incident, reason: str) -> None:
+        now = self._clock()
+        await self._database.write(
+            lambda connection: incidents.close(connection, incident.id, now, incidents.BY_SYSTEM, reason)
+        )
+        logger.info("%s: incident %d is closed: %s", self._api.deployment, incident.id, reason)
+
+    async def _is_gone(self, *name: str) -> bool:
+        """Whether Airflow itself says that it knows no such DAG, or no such run. Not known: it is there."""
+        if name in self._gone:
+            return True
+        now, there = self._clock(), self._there.get(name)
+        if (there and there <= now < there + ASK_AGAIN) or self._asked >= MAX_ASKED:
+            return False
+        self._asked += 1
+        try:
+            await (self._api.dag_run(*name) if len(name) == 2 else self._api.dag(*name))
+        except AirflowNotFound:
+            self._gone.add(name)
+            self._there.pop(name, None)
+            return True
+        except AirflowUnreachable:
+            raise
+        except (
+            AirflowError
+        ) as error:  # about this one alone, as where it may not be read: no word that it is gone
+            logger.info("%s: whether %s was deleted is not known: %s", self._api.deployment, name, error)
+        if len(self._there) >= MAX_KEPT:
+            self._there.clear()
+        self._there[name] = now
+        return False
+
+
+def _running(connection: Connection, deployment: str, asked: datetime) -> list[Row]:
+    """Runs that the board has as running, and of which nothing was told a moment ago."""
+    rows = {
+        f"{row['dag_id']}/{row['run_id']}": row for row in board.running(connection, deployment, MAX_RUNS)
+    }
+    ripe = settled(connection, rows, asked)
+    return [row for name, row in rows.items() if name in ripe]
+
+
+def _of_dags(connection: Connection, deployment: str) -> list[Incident]:
+    """The open incidents of DAGs of this Airflow."""
+    open_ones = incidents.open_ones(connection, 0, MAX_INCIDENTS)
+    return [one for one in open_ones if one.deployment == deployment and one.dag_id is not None]
+
+
+def _runs_of(connection: Connection, incident: Incident) -> list[str]:
+    """The runs that an incident is about, newest first; none where the log does not have them all."""
+    last = event_log.of_seqs(connection, [incident.last_seq])
+    if not last:
+        return []
+    wanted = event_log.Filter.of(
+        deployment=[incident.deployment], dag_id=[str(incident.dag_id)], type=[last[0].type]
+    )
+    found = event_log.read_before(connection, incident.last_seq + 1, MAX_FAILURES, wanted)
+    logged = [parse_event(json.loads(one.body)) for one in found if one.seq >= incident.opened_seq]
+    signals = [(incidents.signal_of(event), event.get("run_id")) for event in logged]
+    runs = [run_id for signal, run_id in signals if signal and signal.key == incident.key]
+    is_whole = len(runs) >= incident.failures and len(logged) < MAX_FAILURES
+    return list(dict.fromkeys(map(str, runs))) if is_whole and all(runs) else []
+
+
+def _rows_of(connection: Connection, incident: Incident, runs: Sequence[str]) -> list[Row]:
+    """Of these runs, those that the board does not show as deleted."""
+    names = [RunName(incident.deployment, str(incident.dag_id), run_id) for run_id in runs]
+    rows = [row for name in names if (row := board.run(connection, name))]
+    return [row for row in rows if row["state"] != DELETED]
