@@ -1,9 +1,10 @@
-"""How many feeds one process serves."""
+"""How many feeds and connections one process serves."""
 
 import resource
 
 MAX_READERS = 20_000  # open feeds; at about 20 kB each that is 400 MB
 OTHERS = 200  # file descriptors for everything else: the database, mail, Airflow, pages
+OTHER_CONNECTIONS = 100  # of these, for requests that are no feeds
 
 
 def raise_limit() -> None:
@@ -18,3 +19,10 @@ def room() -> int:
     """Feeds that can be open at once: each holds a file descriptor."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MAX_READERS if soft == resource.RLIM_INFINITY else min(MAX_READERS, max(soft - OTHERS, soft // 2))
+
+
+def connection_room() -> int:
+    """Return how many connections can be open at once: every feed's, and half of the other descriptors."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = OTHERS if soft == resource.RLIM_INFINITY else soft - room()
+    return room() + min(OTHER_CONNECTIONS, spare // 2)

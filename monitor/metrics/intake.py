@@ -71,3 +71,10 @@ class Intake:
             "Any growth: `unexpected` is a defect, `database` a database that was away",
             {"reason": ("unexpected", "database")},
         )
+        self.http_cut = book.counter(
+            "windsock_http_connections_cut",
+            "Connections that were ended because they broke a bound of the server (docs/threat-model.md)",
+            "`connections` grows: more are open than this process may hold, or somebody opens many on "
+            "purpose. `head`, `head_seconds`, `body_seconds`: a program that sends no proper requests",
+            {"bound": ("connections", "head", "head_seconds", "body_seconds")},
+        )

@@ -1,9 +1,15 @@
-"""The HTTP server: uvicorn, told to end the open feeds before it waits for the open requests."""
+"""The HTTP server: uvicorn with bounds, told to end the open feeds before it waits for the open requests."""
 
+import asyncio
 import socket
+from functools import partial
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
+
+from monitor.feed.room import connection_room
+from monitor.web.bounded_http import BODY_SECONDS, HEAD_SECONDS, BoundedHttpProtocol, ConnectionLimit
 
 SHUTDOWN_SECONDS = 5  # for requests under way to be answered; feeds are told to end and take no time
 
@@ -11,13 +17,32 @@ SHUTDOWN_SECONDS = 5  # for requests under way to be answered; feeds are told to
 class Server(uvicorn.Server):
     """One app on one address. A feed never ends by itself, and the lifespan ends only after the requests."""
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
-        proxies = app.state.services.settings.trusted_proxies
+    def __init__(
+        self,
+        app: FastAPI,
+        host: str,
+        port: int,
+        *,
+        most_connections: int | None = None,
+        head_seconds: float = HEAD_SECONDS,
+        body_seconds: float = BODY_SECONDS,
+    ) -> None:
+        """`most_connections`: None for what this process may open."""
+        services = app.state.services
+        proxies = services.settings.trusted_proxies
+        protocol = partial(
+            BoundedHttpProtocol,
+            limit=ConnectionLimit(most_connections or connection_room(), services.metrics),
+            head_seconds=head_seconds,
+            body_seconds=body_seconds,
+        )
         super().__init__(
             uvicorn.Config(
                 app,
                 host=host,
                 port=port,
+                http=cast("type[asyncio.Protocol]", protocol),
+                ws="none",
                 log_config=None,
                 access_log=False,
                 server_header=False,

@@ -1,0 +1,195 @@
+"""Bounds of the HTTP server: request heads, trailers, the time for heads and bodies, connections."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+
+import httpx
+import pytest
+
+from monitor.app import create_app
+from monitor.settings import Settings
+from monitor.web.bounded_http import MAX_HEAD, MAX_TARGET
+from monitor.web.server import Server
+from tests import wait
+from tests.monitor.conftest import listen
+
+FLOOD = 8 * 1024 * 1024  # bytes: what a sender without a key tries to have kept
+PIECE = 64 * 1024
+SOON = 0.3  # seconds: a deadline that a test can wait for
+LONG = 60.0
+
+
+@contextmanager
+def serving(settings: Settings, **bounds: float) -> Iterator[int]:
+    """Serve a monitor with these bounds; give its port."""
+    listening = listen(0)
+    server = Server(create_app(settings), "127.0.0.1", 0, **bounds)  # type: ignore[arg-type]
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])), daemon=True)
+    thread.start()
+    wait.until(lambda: server.started or not thread.is_alive(), "the monitor to start")
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        listening.close()
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=20)
+
+
+def send_flood(port: int, beginning: bytes, piece: bytes) -> tuple[int, bytes]:
+    """Send pieces until the server ends the connection; return how many bytes it took, and its answer."""
+    with closing(connect(port)) as flood:
+        flood.sendall(beginning)
+        sent = 0
+        try:
+            while sent < FLOOD:
+                flood.sendall(piece)
+                sent += len(piece)
+        except OSError:
+            pass
+        try:
+            return sent, flood.recv(4096)
+        except OSError:
+            return sent, b""
+
+
+def read_until_closed(connection: socket.socket) -> bytes:
+    """Return all that comes until the server closes the connection."""
+    answer = b""
+    try:
+        while part := connection.recv(4096):
+            answer += part
+    except ConnectionResetError:
+        pass
+    return answer
+
+
+def is_alive(port: int) -> bool:
+    return httpx.get(f"http://127.0.0.1:{port}/livez", timeout=10).status_code == 200
+
+
+CHUNKED = b"POST /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("beginning", "piece"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n", b"".join(b"X-%d: %s\r\n" % (n, b"a" * 1000) for n in range(64))),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: ", b"a" * PIECE),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n", b"a" * PIECE),
+        (b"GET /", b"a" * PIECE),
+        (CHUNKED + b"0\r\n", b"X-T: " + b"a" * 1000 + b"\r\n"),
+        (CHUNKED + b"0\r\nX-T: ", b"a" * PIECE),
+        (CHUNKED + b"1;", b"a" * PIECE),
+    ],
+    ids=["headers", "a header", "a header's name", "the address", "trailers", "a trailer", "an extension"],
+)
+def test_a_head_without_end_is_cut(settings: Settings, beginning: bytes, piece: bytes) -> None:
+    with serving(settings) as port:
+        sent, _ = send_flood(port, beginning, piece)
+        # What the kernel holds of it between both ends is megabytes; the rest of the flood was never taken.
+        assert sent < FLOOD
+        assert is_alive(port)
+
+
+@pytest.mark.parametrize(
+    ("request_head", "status"),
+    [
+        (b"GET /livez?" + b"a" * (MAX_TARGET - 20) + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"200"),
+        (b"GET /livez?" + b"a" * MAX_TARGET + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"414"),
+        (b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"a" * (MAX_HEAD - 100) + b"\r\n\r\n", b"200"),
+        (b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"a" * MAX_HEAD + b"\r\n\r\n", b"431"),
+        (b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"X: %s\r\n" % (b"a" * 1000) * 40 + b"\r\n", b"431"),
+        (b"nonsense\r\n\r\n", b"400"),
+    ],
+    ids=["a long address", "too long an address", "a long header", "too long a header", "many", "none"],
+)
+def test_the_answer_names_the_bound(settings: Settings, request_head: bytes, status: bytes) -> None:
+    with serving(settings) as port, closing(connect(port)) as connection:
+        connection.sendall(request_head)
+        connection.shutdown(socket.SHUT_WR)
+        assert read_until_closed(connection).split(b" ")[1] == status
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHos",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /livez HTTP/1.1\r\n",
+    ],
+    ids=["nothing", "half a head", "half of a second head"],
+)
+def test_a_head_has_a_deadline(settings: Settings, sent: bytes) -> None:
+    with serving(settings, head_seconds=SOON) as port, closing(connect(port)) as connection:
+        connection.sendall(sent)
+        read_until_closed(connection)  # its own timeout is the deadline
+        assert is_alive(port)
+
+
+def test_a_body_has_a_deadline(settings: Settings) -> None:
+    with serving(settings, body_seconds=SOON) as port, closing(connect(port)) as connection:
+        connection.sendall(b"POST /api/v1/events HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
+        read_until_closed(connection)
+        assert is_alive(port)
+
+
+def test_a_feed_outlives_both_deadlines(settings: Settings) -> None:
+    with serving(settings, head_seconds=SOON, body_seconds=SOON) as port, closing(connect(port)) as feed:
+        feed.sendall(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert feed.recv(4096).startswith(b"HTTP/1.1 200")
+        end = time.monotonic() + 3 * SOON
+        feed.settimeout(SOON)
+        while time.monotonic() < end:
+            with suppress(TimeoutError):
+                assert feed.recv(4096), "the feed was ended"
+
+
+def test_half_open_connections_give_way_to_new_ones(settings: Settings) -> None:
+    with serving(settings, most_connections=20, head_seconds=LONG) as port:
+        half_open = [connect(port) for _ in range(40)]
+        for each in half_open:
+            each.sendall(b"GET / HTTP/1.1\r\nHos")
+        assert is_alive(port)
+        wait.until(lambda: sum(map(_is_closed, half_open)) >= 20, "the oldest to be ended")
+        for each in half_open:
+            each.close()
+        assert is_alive(port)
+
+
+def test_a_newcomer_is_refused_when_all_connections_are_in_use(settings: Settings) -> None:
+    with serving(settings, most_connections=5) as port:
+        feeds = [connect(port) for _ in range(5)]
+        for feed in feeds:
+            feed.sendall(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert feed.recv(4096).startswith(b"HTTP/1.1 200")
+        with closing(connect(port)) as newcomer:
+            assert b" 503 " in read_until_closed(newcomer)
+        feeds.pop().close()
+        wait.until(lambda: _answers(port), "a place to be free again")
+        for feed in feeds:
+            feed.close()
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        return connection.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def _answers(port: int) -> bool:
+    try:
+        return is_alive(port)
+    except httpx.HTTPError:
+        return False
