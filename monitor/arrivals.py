@@ -8,11 +8,21 @@ import asyncio
 from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from monitor.events import Event
 
 MAX_COMMIT = 2_000  # events in one transaction: keeps the writer's turn, and a reader's wait, short
 MAX_WAITING = 200  # requests in the queue; beyond it a sender is told to come back (429), nothing is lost
+
+
+class Outcome(str, Enum):
+    """What became of one event."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    REJECTED = "rejected"
+    """The database refused its data; the events that arrived with it were written."""
 
 
 class IngestBusy(Exception):
@@ -22,7 +32,7 @@ class IngestBusy(Exception):
 @dataclass(eq=False)
 class Arrival:
     events: Sequence[Event]
-    taken: "asyncio.Future[list[bool]]"
+    outcomes: "asyncio.Future[list[Outcome]]"
 
 
 class Arrivals:
@@ -33,7 +43,7 @@ class Arrivals:
         self._unanswered: set[Arrival] = set()
         self._came = asyncio.Event()
 
-    def add(self, events: Sequence[Event]) -> "asyncio.Future[list[bool]]":
+    def add(self, events: Sequence[Event]) -> "asyncio.Future[list[Outcome]]":
         """What is answered for these events. Raises IngestBusy where too much is waiting already."""
         if len(self._waiting) >= MAX_WAITING:
             raise IngestBusy(f"{MAX_WAITING} requests are waiting to be written")
@@ -41,7 +51,7 @@ class Arrivals:
         self._waiting.append(arrival)
         self._unanswered.add(arrival)
         self._came.set()
-        return arrival.taken
+        return arrival.outcomes
 
     async def wait(self) -> None:
         """Until there is something to be written."""
@@ -58,19 +68,19 @@ class Arrivals:
             size += len(together[-1].events)
         return together
 
-    def answer(self, together: Sequence[Arrival], taken: Sequence[bool]) -> None:
-        """`taken`: of each of their events, whether it was new."""
-        results = iter(taken)
+    def answer(self, together: Sequence[Arrival], outcomes: Sequence[Outcome]) -> None:
+        """`outcomes`: of each of their events, in order."""
+        results = iter(outcomes)
         for arrival in together:
             answer = [next(results) for _ in arrival.events]
-            if not arrival.taken.done():  # the request may be cut off: its events are kept all the same
-                arrival.taken.set_result(answer)
+            if not arrival.outcomes.done():  # the request may be cut off: its events are kept all the same
+                arrival.outcomes.set_result(answer)
         self._unanswered.difference_update(together)
 
     def fail(self, together: Collection[Arrival], error: Exception) -> None:
         for arrival in together:
-            if not arrival.taken.done():
-                arrival.taken.set_exception(error)
+            if not arrival.outcomes.done():
+                arrival.outcomes.set_exception(error)
         self._unanswered.difference_update(together)
 
     def fail_all(self, error: Exception) -> None:

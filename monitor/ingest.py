@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from monitor import board, event_log
-from monitor.arrivals import Arrival, Arrivals, IngestBusy
+from monitor.arrivals import Arrival, Arrivals, IngestBusy, Outcome
 from monitor.clock import Clock
 from monitor.database import Database
 from monitor.event_log import Cursor
@@ -25,6 +26,9 @@ from monitor.wake import Wake
 
 Logged = tuple[int, Event]
 """An event, and its seq before it."""
+
+OF_THE_DATA = (DataError, IntegrityError, OverflowError, ValueError, TypeError)
+"""Errors that an event's own values cause: it would fail again for ever, so it is rejected."""
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +81,14 @@ class Ingest:
         self._arrivals = Arrivals()
 
     async def take(self, events: Sequence[Event]) -> list[bool]:
-        """Make events durable. Answers for each, in order, whether it was new.
+        """Make events durable. Return for each, in order, whether it was new.
+
+        Raises IngestBusy where too much is waiting already.
+        """
+        return [outcome is Outcome.ACCEPTED for outcome in await self.submit(events)]
+
+    async def submit(self, events: Sequence[Event]) -> list[Outcome]:
+        """Make events durable. Return what became of each, in order.
 
         Raises IngestBusy where too much is waiting already.
         """
@@ -103,10 +114,46 @@ class Ingest:
             # The senders keep their events and come again; the database may be full, locked or gone.
             together = together or self._arrivals.gather()
             logger.exception("could not write %d requests", len(together))
-            self._arrivals.fail(together, error)
-            return
-        self._told(_events(together), written)
-        self._arrivals.answer(together, written.taken)
+            if not _is_of_one_event(error):
+                self._arrivals.fail(together, error)
+                return
+            for arrival in together:
+                await self._commit_alone(arrival)
+        else:
+            self._told(_events(together), written)
+            self._arrivals.answer(together, _outcomes(written))
+
+    async def _commit_alone(self, arrival: Arrival) -> None:
+        """Write one request by itself, and event by event if it fails, so that no sender's event stops
+        another's."""
+        try:
+            outcomes = await self._write_apart(arrival.events)
+        except Exception as error:
+            # What was written of it is a duplicate when the sender comes again.
+            logger.exception("could not write a request of %d events", len(arrival.events))
+            self._arrivals.fail([arrival], error)
+        else:
+            self._arrivals.answer([arrival], outcomes)
+
+    async def _write_apart(self, events: Sequence[Event]) -> list[Outcome]:
+        """Write the events together, or each by itself; reject those whose data cannot be written."""
+        try:
+            return await self._write_events(events)
+        except OF_THE_DATA as error:
+            if len(events) > 1:
+                return [outcome for event in events for outcome in await self._write_apart([event])]
+            logger.warning(
+                "event %r of %s is rejected, its data cannot be written: %s",
+                *(events[0].id, events[0].source, error),
+            )
+            return [Outcome.REJECTED]
+
+    async def _write_events(self, events: Sequence[Event]) -> list[Outcome]:
+        written = await self._database.write(
+            lambda connection: self._write(connection, events, event_log.lock(connection))
+        )
+        self._told(events, written)
+        return _outcomes(written)
 
     def _write_some(self, connection: Connection, together: list[Arrival]) -> _Written:
         """Write what waits once the log is had, and say so in `together`: it may fail half-way."""
@@ -154,6 +201,15 @@ def _words(events: Sequence[Event], logged: bool, called_for: bool) -> list[str]
     """What the other replicas are to look for."""
     nudged = sorted({reconcile(event.deployment) for event in events if event.type == NUDGE})
     return [*([FEED] * logged), *([DELIVERY] * called_for), *nudged]
+
+
+def _is_of_one_event(error: Exception) -> bool:
+    """Return True unless the error is the database's own: away, locked, full, of another schema."""
+    return isinstance(error, OF_THE_DATA) or not isinstance(error, (DBAPIError, OSError))
+
+
+def _outcomes(written: _Written) -> list[Outcome]:
+    return [Outcome.ACCEPTED if new else Outcome.DUPLICATE for new in written.taken]
 
 
 def _events(together: Sequence[Arrival]) -> list[Event]:

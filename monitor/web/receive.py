@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from monitor import logs
-from monitor.arrivals import IngestBusy
+from monitor.arrivals import IngestBusy, Outcome
 from monitor.errors import EventError
 from monitor.events import NUDGE, Event, parse_event
 from monitor.events.data import OWN
@@ -40,7 +40,8 @@ BUSY_SECONDS = 2  # what Retry-After asks of a sender while the queue is full
 
 NAMED = 10  # events of a batch whose ids its log lines carry
 
-STATUSES = ("accepted", "duplicate", "rejected")
+REJECTED = Outcome.REJECTED
+UNWRITABLE = "data: a value that the database cannot hold; the monitor's log names it"
 
 router = APIRouter()
 logger = logging.getLogger(__name__)
@@ -191,21 +192,23 @@ async def _take(here: Services, raws: list[Any], parsed: list[Event | str], span
     span.set(events=len(events))
     began = time.time_ns()
     try:
-        told = await here.ingest.take(events) if events else []
+        outcomes = await here.ingest.submit(events) if events else []
     except IngestBusy as busy:
         raise Refusal(429, "busy", f"{busy}; send again in {BUSY_SECONDS} s", BUSY_SECONDS) from None
-    trace(here.traces, span, zip(events, told, strict=True), began)
-    taken = iter(told)
+    new = [outcome is Outcome.ACCEPTED for outcome in outcomes]
+    trace(here.traces, span, zip(events, new, strict=True), began)
+    remaining = iter(outcomes)
     results: list[dict[str, str | None]] = []
     for raw, event in zip(raws, parsed, strict=True):
-        if isinstance(event, Event):
-            results.append({"id": event.id, "status": "accepted" if next(taken) else "duplicate"})
-        else:
-            results.append({"id": _id_of(raw), "status": "rejected", "reason": event})
+        outcome, reason = (next(remaining), UNWRITABLE) if isinstance(event, Event) else (REJECTED, event)
+        result: dict[str, str | None] = {"id": _id_of(raw), "status": outcome.value}
+        if outcome is REJECTED:
+            result["reason"] = reason
             here.metrics.events.labels("rejected", "unknown").inc()
-            logger.warning("rejected event %r: %s", _id_of(raw), event)
+            logger.warning("rejected event %r: %s", _id_of(raw), reason)
+        results.append(result)
     counts = Counter(str(result["status"]) for result in results)
-    answer: dict[str, Any] = {status: counts[status] for status in STATUSES}
+    answer: dict[str, Any] = {outcome.value: counts[outcome.value] for outcome in Outcome}
     return JSONResponse(answer | {"results": results}, 202)
 
 
