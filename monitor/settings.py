@@ -55,6 +55,19 @@ class AirflowSettings(BaseModel):
     """How people reach it; for links. Default: url."""
     username: str
     password: SecretStr
+    ingest_secret: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """`whsec_` secrets that this Airflow's reports are signed with. WINDSOCK_INGEST_SECRET is the first
+    Airflow's alone: a secret reports for its own deployment."""
+
+    @field_validator("ingest_secret", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return _split_words(value)
+
+    @field_validator("ingest_secret")
+    @classmethod
+    def _is_secret(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        return _checked_secrets(value)
 
     @field_validator("url", "public_url")
     @classmethod
@@ -90,7 +103,8 @@ class Settings(BaseSettings):
     deployment: str = Field("local", pattern=rf"^{DEPLOYMENT}$")
     """The first Airflow's name in events: what its plugin has as DEPLOYMENT."""
     ingest_secret: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    """`whsec_` secrets that requests may be signed with; several while one is being replaced."""
+    """`whsec_` secrets that the first Airflow's reports are signed with; several while one is being replaced.
+    They report for its deployment alone."""
     auth: Literal["airflow", "none"] = "airflow"
     """airflow: people sign in with their Airflow name and password and see the DAGs that Airflow shows them
     (docs/sign-in.md). none: everybody on this machine sees everything."""
@@ -127,7 +141,7 @@ class Settings(BaseSettings):
         dict[Annotated[str, StringConstraints(pattern=rf"^{DEPLOYMENT}$")], AirflowSettings], NoDecode
     ] = {}
     """Further Airflows by their deployments' names, as JSON: {"emea": {"url": "…", "username": "…",
-    "password": "…", "public_url": "…"}}. People see the DAGs of each Airflow that knows the name and password
+    "password": "…", "public_url": "…", "ingest_secret": "whsec_…"}}. People see the DAGs of each Airflow that knows the name and password
     they sign in with."""
     reconcile_interval: float = Field(15, gt=0)
     """Seconds between two comparisons of Airflow with the log."""
@@ -187,7 +201,7 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+        return _split_words(value)
 
     @field_validator("notification_email_to", mode="before")
     @classmethod
@@ -228,9 +242,7 @@ class Settings(BaseSettings):
     @field_validator("ingest_secret")
     @classmethod
     def _is_secret(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        for secret in value:
-            check_secret(secret.get_secret_value())
-        return value
+        return _checked_secrets(value)
 
     @field_validator("session_secret")
     @classmethod
@@ -279,6 +291,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":
+        self._check_ingest_secrets()
         if self.airflow_url and not (self.airflow_username and self.airflow_password):
             raise ValueError(
                 "airflow_url: needs airflow_username and airflow_password too (a user that may read DAGs)"
@@ -298,6 +311,17 @@ class Settings(BaseSettings):
             raise ValueError("auth: 'airflow' signs people in through Airflow, so airflow_url is needed")
         self._check_login()
         return self
+
+    def _check_ingest_secrets(self) -> None:
+        owners: dict[str, str] = {}
+        for name, secrets in self.ingest_secrets.items():
+            for secret in secrets:
+                owner = owners.setdefault(secret.get_secret_value(), name)
+                if owner != name:
+                    raise ValueError(
+                        f"airflows: {owner!r} and {name!r} have the same ingest_secret, so each could report "
+                        "for the other; make one for each (windsock secret)"
+                    )
 
     def _check_login(self) -> None:
         ways = (self.smtp_password, self.smtp_oauth2_token_file, self.smtp_oauth2_refresh_token)
@@ -329,6 +353,12 @@ class Settings(BaseSettings):
             password=self.airflow_password,
         )
         return {self.deployment: first, **self.airflows}
+
+    @property
+    def ingest_secrets(self) -> dict[str, tuple[SecretStr, ...]]:
+        """The secrets that reports are signed with, by the deployment that they report for."""
+        further = {name: each.ingest_secret for name, each in self.airflows.items()}
+        return {self.deployment: self.ingest_secret, **further}
 
     @property
     def airflow_pages(self) -> dict[str, str]:
@@ -406,6 +436,16 @@ def _without_slash(address: str | None) -> str | None:
     if not address.startswith(("http://", "https://")):
         raise ValueError("is not an address such as http://localhost:8080")
     return address.rstrip("/")
+
+
+def _split_words(value: Any) -> Any:
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+def _checked_secrets(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    for secret in value:
+        check_secret(secret.get_secret_value())
+    return value
 
 
 def check_secret(secret: str) -> None:

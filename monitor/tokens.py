@@ -58,6 +58,8 @@ class Draft:
     scopes: frozenset[Scope]
     dags: Visible
     life: timedelta = DEFAULT_LIFE
+    deployments: frozenset[str] | None = None
+    """What an ingest token may report for; None: the first Airflow's deployment."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,26 @@ class Token:
     expires_at: datetime
     last_used_at: datetime | None
     revoked_at: datetime | None
+    deployments: frozenset[str] | None = None
+    """The deployments that an ingest token may report for; None of a token that is older than this field."""
 
     @classmethod
     def of(cls, row: RowMapping) -> "Token":
         values: dict[str, Any] = {name: row[name] for name in cls.__dataclass_fields__}
         dags = None if row["dags"] is None else frozenset((name, dag) for name, dag in row["dags"])
-        return cls(**{**values, "dags": dags, "scopes": frozenset(map(Scope, row["scopes"]))})
+        deployments = None if row["deployments"] is None else frozenset(row["deployments"])
+        return cls(
+            **{
+                **values,
+                "dags": dags,
+                "scopes": frozenset(map(Scope, row["scopes"])),
+                "deployments": deployments,
+            }
+        )
+
+    def reports_for(self, first: str) -> frozenset[str]:
+        """Return the deployments that it may report for; `first`: what an older token means."""
+        return frozenset((first,)) if self.deployments is None else self.deployments
 
     def allows(self, scope: Scope) -> bool:
         return scope in self.scopes or (scope is Scope.READ and Scope.ADMIN in self.scopes)
@@ -140,6 +156,7 @@ def add(connection: Connection, draft: Draft, created_by: str | None, now: datet
         "scopes": sorted(draft.scopes),
         "created_by": created_by,
         "dags": _listed(draft.dags),
+        "deployments": None if draft.deployments is None else sorted(draft.deployments),
         "created_at": now,
         "expires_at": now + draft.life,
     }

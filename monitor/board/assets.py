@@ -91,7 +91,7 @@ def _of(query: Select[Any], name: AssetName, visible: Visible) -> Select[Any]:
 
 
 def _update(deployment: str, seq: int, time: datetime, data: dict[str, Any], visible: Visible) -> AssetUpdate:
-    began = ((str(run.get("dag_id")), str(run.get("run_id"))) for run in data.get("created_dagruns") or ())
+    began = ((run["dag_id"], run["run_id"]) for run in data.get("created_dagruns") or ())
     return AssetUpdate(
         seq=seq,
         asset_event_id=data["asset_event_id"],

@@ -402,6 +402,7 @@ tokens = Table(
     Column("scopes", JSON, nullable=False),  # list of tokens.Scope
     Column("created_by", Text),  # the Airflow user, in lower case; null: somebody at the monitor's machine
     Column("dags", JSON, nullable=False),  # list of [deployment, dag_id] that it may read; null: every one
+    Column("deployments", JSON(none_as_null=True)),  # list that an ingest token reports for; null: the first
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
     Column("last_used_at", UtcDateTime),

@@ -103,9 +103,7 @@ def asset_of(data: AssetUpdatedData) -> Asset:
             Fact(shortened(key.replace("_", " "), DETAIL_LENGTH), _short(shown_under(key, extra[key])))
             for key in list(extra)[:MAX_DETAILS]
         ),
-        triggered=tuple(
-            f"{run.get('dag_id')} / {run.get('run_id')}" for run in data.created_dagruns[:MAX_TRIGGERED]
-        ),
+        triggered=tuple(f"{run.dag_id} / {run.run_id}" for run in data.created_dagruns[:MAX_TRIGGERED]),
         source=source or None,
     )
 

@@ -33,7 +33,7 @@ def seen_body(kind: str, body: str, visible: Visible) -> str:
         return body
     event = json.loads(body)
     deployment, began = event["source"].rpartition("/")[2], event["data"].get("created_dagruns") or []
-    seen = [run for run in began if (deployment, run.get("dag_id")) in visible]
+    seen = [run for run in began if (deployment, run["dag_id"]) in visible]
     if len(seen) == len(began):
         return body
     event["data"]["created_dagruns"] = seen

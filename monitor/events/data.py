@@ -1,5 +1,6 @@
 """The typed data of each event type (docs/events.md, "Types and data")."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,6 +25,8 @@ TEST = "test"
 
 TEMPORARY_RUN = "__airflow_temporary_run_"
 """How the run_id begins that `airflow tasks test` makes for a run that no database holds."""
+
+MAX_CREATED_RUNS = 1_000  # of one asset event: each is a row of the asset's page
 
 
 class Data(BaseModel):
@@ -90,6 +93,14 @@ class AssetData(Data):
     asset: AssetRef
 
 
+class CreatedRun(BaseModel):
+    """A run that an asset's update began."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    dag_id: Key
+    run_id: Key
+
+
 class AssetUpdatedData(AssetData):
     asset_event_id: int
     timestamp: Moment
@@ -98,7 +109,7 @@ class AssetUpdatedData(AssetData):
     source_run_id: Key | None = None
     source_task_id: Key | None = None
     source_map_index: Count | None = None
-    created_dagruns: list[dict[str, Any]] = Field(default_factory=list)
+    created_dagruns: list[CreatedRun] = Field(default_factory=list, max_length=MAX_CREATED_RUNS)
 
 
 class AliasData(Data):
@@ -107,15 +118,15 @@ class AliasData(Data):
 
 class ImportErrorData(Data):
     filename: Name
-    bundle_name: str | None = None
-    stacktrace: str
+    bundle_name: Name | None = None
+    stacktrace: Text
     error_id: Id | None = None
     """The id of this error when it was told first; None of a plugin that is older than this field."""
 
 
 class ImportErrorMendedData(Data):
     filename: Name
-    bundle_name: str | None = None
+    bundle_name: Name | None = None
     error_id: Id
     replaced_by: Id | None = None
     """The error that the file has now instead."""
@@ -238,3 +249,12 @@ DATA: dict[str, type[Data]] = {
     NUDGE: AssetData,
 }
 """Every type that the monitor takes, and the shape of its data."""
+
+
+def declared(event_type: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a logged event's data that its type declares, which were checked when it arrived.
+
+    Senders may add others; the log keeps them for subscribers, and nothing in the monitor reads them.
+    """
+    known = DATA.get(event_type, Data).model_fields
+    return {name: value for name, value in data.items() if name in known}

@@ -13,12 +13,13 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from monitor.errors import EventError
 from monitor.events import traceparent
 from monitor.events.data import DATA, AssetRef, Data, TaskInstanceData
-from monitor.events.identity import TRY
+from monitor.events.identity import TRY, stamp
 from monitor.events.values import Id, Moment, Name
 
 SOURCE = "/airflow/"
 DEPLOYMENT = r"[A-Za-z0-9._-]{1,100}"
 MAX_REASONS = 3  # of a rejected event: enough to mend it, short enough to log
+MAX_DEPTH = 32  # levels of JSON: an asset's extra has a few, and every parser of a subscriber takes as many
 SHOWN_VALUE = 80  # characters of a wrong value that its message repeats
 
 
@@ -54,14 +55,12 @@ class Event:
 
     @property
     def fields(self) -> Mapping[str, Any]:
-        """Of the data, also those that this monitor does not know."""
-        extra = self.data.model_extra
-        return {**extra, **vars(self.data)} if extra else vars(self.data)
+        """The declared fields of the data. A sender may add others: they were not checked, and nothing reads them."""
+        return vars(self.data)
 
     def get(self, name: str) -> Any:
-        """A field of the data, or None where this type has no such field."""
-        fields = vars(self.data)  # getattr, where there is no such field, takes as long as all the rest
-        return fields[name] if name in fields else (self.data.model_extra or {}).get(name)
+        """Return a declared field of the data, or None if this type has no such field."""
+        return vars(self.data).get(name)  # getattr takes as long as all the rest if there is no such field
 
     @property
     def dag_id(self) -> str | None:
@@ -76,7 +75,15 @@ class Event:
 
     def renamed(self, event_id: str) -> Event:
         """The same under another id."""
-        return replace(self, id=event_id, body=_encode({**json.loads(self.body), "id": event_id}))
+        return self.corrected(event_id)
+
+    def corrected(self, event_id: str, time: datetime | None = None) -> Event:
+        """Return the event with this id, and this time unless it is None."""
+        time = time or self.time
+        if (event_id, time) == (self.id, self.time):
+            return self
+        body = {**json.loads(self.body), "id": event_id, "time": stamp(time)}
+        return replace(self, id=event_id, time=time, body=_encode(body))
 
 
 def parse_event(raw: object) -> Event:
@@ -86,6 +93,7 @@ def parse_event(raw: object) -> Event:
     """
     if not isinstance(raw, dict):
         raise EventError(f"an event is a JSON object, this is {type(raw).__name__}")
+    _check_depth(raw)
     try:
         envelope = _Envelope.model_validate(raw)
         shape = _shape_of(envelope.type)
@@ -121,6 +129,21 @@ def _encode(raw: dict[str, Any]) -> str:
     return body
 
 
+def _check_depth(raw: dict[str, Any]) -> None:
+    """Raise EventError if the event is nested so deeply that writing or reading its JSON may fail."""
+    level: list[Any] = [raw]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (dict, list))
+        ]
+        if not level:
+            return
+    raise EventError(f"the event is nested more than {MAX_DEPTH} levels deep")
+
+
 def _shape_of(event_type: str) -> type[Data]:
     try:
         return DATA[event_type]
@@ -133,7 +156,7 @@ def _shape_of(event_type: str) -> type[Data]:
 
 def _check_state(event_type: str, data: Data) -> None:
     """The state stands twice, in the type and in the data: a sender that says two things is refused."""
-    state = getattr(data, "state", None)
+    state = vars(data).get("state")
     if state is not None and not event_type.endswith(f".{state}"):
         raise EventError(f"data.state: {state!r} does not fit the type {event_type!r}")
 

@@ -42,6 +42,12 @@ class Intake:
             AGES,
             {"of": ("run", "task")},
         )
+        self.ids_corrected = book.counter(
+            "windsock_event_ids_corrected",
+            "Events whose sender gave another id than their data do; the monitor's own is used",
+            "An older plugin, after an update of the monitor; otherwise somebody reports on purpose what did not happen",
+            {"deployment": DEPLOYMENT},
+        )
         self.undecided = book.counter(
             "windsock_events_undecided",
             "Events at which the rules failed: they are logged, and nobody is told",

@@ -38,7 +38,7 @@ class Update:
             Asset(asset["name"], asset["uri"], asset.get("group")),
             data["asset_event_id"],
             moment_in(data["timestamp"]),
-            frozenset(str(run.get("dag_id")) for run in data.get("created_dagruns") or ()),
+            frozenset(run["dag_id"] for run in data.get("created_dagruns") or ()),
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from monitor.event_log import Logged
+from monitor.events.data import declared
 from monitor.render.words import shortened
 
 WORDS = {"import_error_mended": "mended"}  # where a type's last part is too long for a word
@@ -44,7 +45,7 @@ class EventLine:
     @classmethod
     def read(cls, seq: int, body: Mapping[str, Any]) -> "EventLine":
         """From an event as it is told (docs/events.md)."""
-        data = body["data"]
+        data = declared(body["type"], body["data"])
         parts = str(body["type"]).split(".")
         return cls(
             seq=seq,

@@ -19,11 +19,11 @@ from starlette.requests import ClientDisconnect
 from monitor import logs
 from monitor.arrivals import IngestBusy, Outcome
 from monitor.errors import EventError
-from monitor.events import NUDGE, Event, parse_event
-from monitor.events.data import OWN
+from monitor.events import Event
+from monitor.events.reports import Reporter, accept_report
 from monitor.events.values import MAX_ID
 from monitor.settings import Settings
-from monitor.tokens import PREFIX, Scope
+from monitor.tokens import PREFIX, Scope, Token
 from monitor.tracing import Span
 from monitor.web.beside import asked_in, hear, trace
 from monitor.web.gate import NotSignedIn, ScopeLacking, TooManyFailures
@@ -37,6 +37,10 @@ from monitor.web.services import Here, Services
 MAX_BODY = 4 * 1024 * 1024  # bytes: a full batch of long tracebacks; more is a mistake or an attack
 SMALL_BODY = 8 * 1024  # bytes: checked in less time than a thread takes to be woken
 BUSY_SECONDS = 2  # what Retry-After asks of a sender while the queue is full
+
+SIGNATURE_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
+TOLERANCE_SECONDS = 300  # Standard Webhooks' own; the library checks it again, with the body
+TIMESTAMP_DIGITS = 12  # seconds until the year 33658
 
 NAMED = 10  # events of a batch whose ids its log lines carry
 
@@ -75,13 +79,16 @@ async def receive(request: Request, here: Here) -> JSONResponse:
     """
     try:
         kind = _content_type(request)
-        has_token = await _has_token(request, here)
+        token = await _token(request, here)
+        if token is None:
+            _check_signature_headers(request, here)
         body = await _read(request)
         headers = dict(request.headers)
-        opening = partial(_open, None if has_token else here.settings, kind, headers, body)
+        opening = partial(_open, here.settings, token, kind, headers, body)
         # In a thread: a signature over 4 MiB and 500 events to check would hold every feed for a while.
         raws, parsed = opening() if len(body) <= SMALL_BODY else await run_in_threadpool(opening)
         hear(here, request, raws, [event for event in parsed if isinstance(event, Event)])
+        _count_corrected(here, raws, parsed)
         with here.traces.span("ingest", "server", parent=asked_in(request)) as span:
             return await _take(here, raws, parsed, span)
     except Refusal as refusal:
@@ -98,12 +105,12 @@ def _content_type(request: Request) -> str:
     return kind
 
 
-async def _has_token(request: Request, here: Services) -> bool:
-    """Whether a Windsock token stands for the signature. Looked at before the body is."""
+async def _token(request: Request, here: Services) -> Token | None:
+    """Return the Windsock token that stands for the signature. Looked at before the body is."""
     try:
         bearer = bearer_of(request)
         if bearer is None or not bearer.startswith(PREFIX):
-            return False
+            return None
         token = await here.gate.token(bearer, address_of(request))
     except NotSignedIn as reason:
         raise Refusal(401, "token", str(reason)) from None
@@ -111,7 +118,21 @@ async def _has_token(request: Request, here: Services) -> bool:
         raise Refusal(429, "token", str(many), many.seconds) from None
     if not token.allows(Scope.INGEST):
         raise Refusal(403, "token", str(ScopeLacking(token, Scope.INGEST)))
-    return True
+    return token
+
+
+def _check_signature_headers(request: Request, here: Services) -> None:
+    """Refuse what cannot be signed before its body is read: whoever has no secret sends a few headers only."""
+    if not any(here.settings.ingest_secrets.values()):
+        raise Refusal(401, "signature", "no ingest secret is set on the monitor: set WINDSOCK_INGEST_SECRET")
+    lacking = [name for name in SIGNATURE_HEADERS if not request.headers.get(name)]
+    if lacking:
+        raise _unsigned(f"{', '.join(lacking)}: missing")
+    sent = request.headers["webhook-timestamp"]
+    if not (sent.isascii() and sent.isdigit() and len(sent) <= TIMESTAMP_DIGITS):
+        raise _unsigned("webhook-timestamp: is no number of seconds")
+    if abs(time.time() - int(sent)) > TOLERANCE_SECONDS:
+        raise _unsigned("webhook-timestamp: is too old or too new")
 
 
 async def _read(request: Request) -> bytes:
@@ -132,30 +153,34 @@ async def _read(request: Request) -> bytes:
 
 
 def _open(
-    settings: Settings | None, kind: str, headers: dict[str, str], body: bytes
+    settings: Settings, token: Token | None, kind: str, headers: dict[str, str], body: bytes
 ) -> tuple[list[Any], list[Event | str]]:
-    """Verify, decode and check: the raw values, and for each the event or why it is none. No settings: a
-    token has vouched for the sender."""
-    if settings is not None:
-        _verify(settings, headers, body)
+    """Verify, decode and check: the raw values, and for each the event or why it is none. A token stands for
+    the signature."""
+    allowed = _verify(settings, headers, body) if token is None else token.reports_for(settings.deployment)
+    reporter = Reporter(allowed & settings.ingest_secrets.keys(), frozenset(settings.every_airflow))
     raws = _decode(kind, body)
-    return raws, [_parse(raw) for raw in raws]
+    return raws, [_parse(raw, reporter) for raw in raws]
 
 
-def _verify(settings: Settings, headers: dict[str, str], body: bytes) -> None:
-    """Check the signature against each secret in force (compared in constant time by the library)."""
-    if not settings.ingest_secret:
-        raise Refusal(401, "signature", "no ingest secret is set on the monitor: set WINDSOCK_INGEST_SECRET")
+def _verify(settings: Settings, headers: dict[str, str], body: bytes) -> frozenset[str]:
+    """Check the signature against each secret in force (compared in constant time by the library); return the
+    deployments that it reports for."""
     detail = ""
-    for secret in settings.ingest_secret:
-        try:
-            Webhook(secret.get_secret_value()).verify(body, headers, json_parse=False)
-            return
-        except WebhookVerificationError as error:
-            detail = str(error)
-        except ValueError:  # the library lets a body that is no UTF-8 and a malformed header through to here
-            detail = "the headers or the body are malformed"
-    raise Refusal(
+    for deployment, secrets in settings.ingest_secrets.items():
+        for secret in secrets:
+            try:
+                Webhook(secret.get_secret_value()).verify(body, headers, json_parse=False)
+                return frozenset((deployment,))
+            except WebhookVerificationError as error:
+                detail = str(error)
+            except ValueError:  # the library lets a body that is no UTF-8 and a malformed header through
+                detail = "the headers or the body are malformed"
+    raise _unsigned(detail)
+
+
+def _unsigned(detail: str) -> Refusal:
+    return Refusal(
         401,
         "signature",
         f"signature: {detail}. Compare AIRFLOW__WINDSOCK__INGEST_SECRET with WINDSOCK_INGEST_SECRET, "
@@ -176,14 +201,19 @@ def _decode(kind: str, body: bytes) -> list[Any]:
     return batch
 
 
-def _parse(raw: object) -> Event | str:
+def _parse(raw: object, reporter: Reporter) -> Event | str:
     try:
-        event = parse_event(raw)
+        return accept_report(raw, reporter)
     except EventError as error:
         return str(error)
-    if event.type.startswith(OWN) and event.type != NUDGE:
-        return f"type: {event.type!r} is told by the monitor itself, and taken from nobody else"
-    return event
+
+
+def _count_corrected(here: Services, raws: Sequence[Any], parsed: Sequence[Event | str]) -> None:
+    """Count and log the events whose sender gave another id than their data do."""
+    for raw, event in zip(raws, parsed, strict=True):
+        if isinstance(event, Event) and event.id != raw["id"]:
+            here.metrics.ids_corrected.labels(event.deployment).inc()
+            logger.warning("event %r has the id %r by its data, which is used", raw["id"], event.id)
 
 
 async def _take(here: Services, raws: list[Any], parsed: list[Event | str], span: Span) -> JSONResponse:
