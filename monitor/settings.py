@@ -141,8 +141,8 @@ class Settings(BaseSettings):
         dict[Annotated[str, StringConstraints(pattern=rf"^{DEPLOYMENT}$")], AirflowSettings], NoDecode
     ] = {}
     """Further Airflows by their deployments' names, as JSON: {"emea": {"url": "…", "username": "…",
-    "password": "…", "public_url": "…", "ingest_secret": "whsec_…"}}. People see the DAGs of each Airflow that knows the name and password
-    they sign in with."""
+    "password": "…", "public_url": "…", "ingest_secret": "whsec_…"}}. People see the DAGs of each Airflow that
+    knows the name and password they sign in with."""
     reconcile_interval: float = Field(15, gt=0)
     """Seconds between two comparisons of Airflow with the log."""
     first_look_back_hours: float = Field(24, ge=0)

@@ -103,5 +103,5 @@ def asset_event(number: int, uri: str = "file:///model.pkl", **data: Any) -> dic
             **data,
         },
     )
-    made["data"]["reported_by"] = "reconciler"
+    made["data"]["reported_by"] = "listener"
     return made

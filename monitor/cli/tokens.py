@@ -38,14 +38,27 @@ def create(
     dag_id: Annotated[
         list[str], typer.Option(help="Globs: what it may read of the DAGs known now. Default: every DAG.")
     ] = [],  # noqa: B006
+    deployment: Annotated[
+        list[str],
+        typer.Option(help="Of an ingest token: what it may report for. Default: WINDSOCK_DEPLOYMENT."),
+    ] = [],  # noqa: B006
 ) -> None:
     """Make a token and print its secret, which is kept nowhere."""
     if not 0 < len(name.strip()) <= MAX_NAME or "\0" in name:
         fail(f"name: {name[:40]!r} has {len(name.strip())} signs; give 1 to {MAX_NAME}, none of them NUL")
 
+    settings = settings_or_exit()
+    known = settings.ingest_secrets
+    for one in deployment:
+        if one not in known:
+            fail(f"deployment: {one!r} is unknown; known: {', '.join(known)}")
+    if deployment and Scope.INGEST not in scope:
+        fail("deployment: only a token of the scope ingest reports; leave it out")
+    reports_for = frozenset(deployment or (settings.deployment,)) if Scope.INGEST in scope else None
+
     def add(connection: Connection) -> tuple[tokens.Token, str]:
         dags = _chosen(connection, dag_id)
-        draft = Draft(name.strip(), frozenset(scope), dags, timedelta(days=days))
+        draft = Draft(name.strip(), frozenset(scope), dags, timedelta(days=days), reports_for)
         return tokens.add(connection, draft, None, utc_now())
 
     token, secret = _in_database(add)

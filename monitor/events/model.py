@@ -55,7 +55,7 @@ class Event:
 
     @property
     def fields(self) -> Mapping[str, Any]:
-        """The declared fields of the data. A sender may add others: they were not checked, and nothing reads them."""
+        """The declared fields of the data. A sender's others were not checked, and nothing reads them."""
         return vars(self.data)
 
     def get(self, name: str) -> Any:

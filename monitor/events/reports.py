@@ -35,7 +35,7 @@ LISTENER = "listener"
 FROM_REST = frozenset(
     ("airflow.asset.updated", "airflow.dag.import_error_mended", "airflow.dag.paused", "airflow.dag.unpaused")
 )
-"""Types that the monitor reads from Airflow itself: no hook reports them, and their ids are easily guessed."""
+"""Types that the monitor reads from Airflow itself: no hook reports them, and their ids can be guessed."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Reporter:
     deployments: frozenset[str]
     """The deployments that they may report for."""
     asked: frozenset[str] = field(default=frozenset())
-    """The deployments whose Airflow the monitor asks: what it reads there is taken from nobody else."""
+    """The deployments whose Airflow the monitor asks: what it reads there, it takes from nobody."""
 
 
 def accept_report(raw: object, reporter: Reporter) -> Event:
@@ -55,7 +55,9 @@ def accept_report(raw: object, reporter: Reporter) -> Event:
     """
     event = parse_event(raw)
     if event.type.startswith(OWN) and event.type != NUDGE:
-        raise EventError(f"type: {event.type!r} is reported by the monitor itself, and taken from nobody else")
+        raise EventError(
+            f"type: {event.type!r} is reported by the monitor itself, and taken from nobody else"
+        )
     if event.deployment not in reporter.deployments:
         raise EventError(
             f"source: this secret or token may not report for the deployment {event.deployment!r}, only for "
@@ -98,9 +100,7 @@ def _task_id(data: TaskInstanceData) -> str:
 
 
 _IDS: dict[type[Data], Callable[[Any], str]] = {
-    DagRunData: lambda data: run_id_of(
-        data.dag_id, data.run_id, data.start_date, data.queued_at, data.state
-    ),
+    DagRunData: lambda data: run_id_of(data.dag_id, data.run_id, data.start_date, data.queued_at, data.state),
     TaskInstanceData: _task_id,
     AssetUpdatedData: lambda data: asset_event_id_of(data.asset_event_id),
     AssetData: lambda data: f"asset:{digest(data.asset.name, data.asset.uri)}:created",

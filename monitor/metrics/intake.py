@@ -45,7 +45,8 @@ class Intake:
         self.ids_corrected = book.counter(
             "windsock_event_ids_corrected",
             "Events whose sender gave another id than their data do; the monitor's own is used",
-            "An older plugin, after an update of the monitor; otherwise somebody reports on purpose what did not happen",
+            "Growth: an older plugin after an update of the monitor, or somebody who reports what did not "
+            "happen",
             {"deployment": DEPLOYMENT},
         )
         self.undecided = book.counter(

@@ -122,7 +122,7 @@ async def _token(request: Request, here: Services) -> Token | None:
 
 
 def _check_signature_headers(request: Request, here: Services) -> None:
-    """Refuse what cannot be signed before its body is read: whoever has no secret sends a few headers only."""
+    """Refuse what cannot be signed before its body is read."""
     if not any(here.settings.ingest_secrets.values()):
         raise Refusal(401, "signature", "no ingest secret is set on the monitor: set WINDSOCK_INGEST_SECRET")
     lacking = [name for name in SIGNATURE_HEADERS if not request.headers.get(name)]

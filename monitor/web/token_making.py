@@ -38,11 +38,13 @@ async def make(
     scopes: frozenset[Scope],
     life: timedelta,
     globs: Sequence[str],
+    deployments: Sequence[str] = (),
 ) -> tuple[Token, str]:
     """A token and its secret. Raises 403 where the reader may not, 409 and 422 where it cannot be."""
     now, sight = here.clock(), await here.gate.sight(reader)
     _check(reader, scopes, life, sight, now)
-    draft = Draft(name, scopes, await _dags(here, reader, sight, globs), life)
+    dags = await _dags(here, reader, sight, globs)
+    draft = Draft(name, scopes, dags, life, _deployments(here, reader, scopes, deployments))
     try:
         token, secret = await here.database.write(
             lambda connection: tokens.add(connection, draft, reader.owner, now)
@@ -97,6 +99,28 @@ async def _dags(here: Services, reader: Reader, sight: Visible, globs: Sequence[
         return tokens.within(known, globs)
     except NoSuchDag as error:
         raise HTTPException(422, str(error)) from None
+
+
+def _deployments(
+    here: Services, reader: Reader, scopes: frozenset[Scope], wanted: Sequence[str]
+) -> frozenset[str] | None:
+    """Return what an ingest token reports for. Raises 422 for a deployment that the maker has not."""
+    if Scope.INGEST not in scopes:
+        if wanted:
+            raise HTTPException(
+                422, "deployments: only a token of the scope 'ingest' reports; leave them out"
+            )
+        return None
+    first = here.settings.deployment
+    known = here.settings.ingest_secrets.keys() if reader.token is None else reader.token.reports_for(first)
+    for name in wanted:
+        if name not in known:
+            raise HTTPException(
+                422,
+                f"deployments: {name[:80]!r} is none that you may report for; "
+                f"known: {', '.join(sorted(known))}",
+            )
+    return frozenset(wanted or (first,))
 
 
 def _words(scopes: frozenset[Scope]) -> str:

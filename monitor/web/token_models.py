@@ -12,6 +12,7 @@ from monitor.web.answers import Answer
 from monitor.web.querying import Globs, no_nul
 
 MAX_NAME = 100  # characters
+MAX_DEPLOYMENTS = 100  # of one token
 SHORTEST = timedelta(minutes=1)
 
 TokenName = Annotated[
@@ -62,6 +63,9 @@ class NewToken(BaseModel):
     )
     dags: Globs = Field(
         [], description="Globs of dag_ids within what its creator may read; none: all of that"
+    )
+    deployments: Annotated[list[str], Field(max_length=MAX_DEPLOYMENTS)] = Field(
+        [], description="`ingest` only: the deployments that it may report for; none: the first Airflow's"
     )
 
 

@@ -43,7 +43,9 @@ async def make_one(
 ) -> dict[str, Any]:
     """Make a token. The answer holds its secret, this once; it reads what you may read now, and no more."""
     await require_csrf(request, reader)
-    made, secret = await make(here, reader, given.name, given.scopes, given.expires_in, given.dags)
+    made, secret = await make(
+        here, reader, given.name, given.scopes, given.expires_in, given.dags, given.deployments
+    )
     answer.headers["Cache-Control"] = "no-store"
     return told(made, here.clock) | {"secret": secret}
 

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from monitor import event_log
 from monitor.clock import utc_now
 from monitor.settings import Settings
-from monitor.web.ingest_told import BATCH, MAX_BATCH
+from monitor.web.ingest_told import MAX_BATCH
 from monitor.web.receive import MAX_BODY
 from tests import wait
 from tests.monitor.conftest import Live, make_secret, sign
@@ -192,7 +192,8 @@ def metrics(live: Live) -> str:
 def test_a_request_that_is_cut_off_takes_nothing_and_is_no_error(
     live: Live, caplog: pytest.LogCaptureFixture
 ) -> None:
-    headers = ("Host: 127.0.0.1", f"Content-Type: {BATCH}", "Content-Length: 100")
+    signed = (f"{name}: {value}" for name, value in sign(secret_of(live), "").items())
+    headers = ("Host: 127.0.0.1", *signed, "Content-Length: 100")
     half = "\r\n".join(("POST /api/v1/events HTTP/1.1", *headers, "", "[{"))
     with socket.create_connection(("127.0.0.1", live.port)) as sender:
         sender.sendall(half.encode())
@@ -212,5 +213,5 @@ def test_what_the_monitor_finds_itself_is_taken_from_nobody_else(live: Live) -> 
     nudge = json.loads((contract / "asset.nudge.json").read_text())["event"]
     answer = live.post([*own, nudge | {"id": "nudge:1", "time": moment()}]).json()
     assert (answer["rejected"], answer["accepted"]) == (len(own), 1)
-    assert "is told by the monitor itself" in answer["results"][0]["reason"]
+    assert "is reported by the monitor itself" in answer["results"][0]["reason"]
     assert logged(live) == []

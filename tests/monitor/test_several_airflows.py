@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from monitor.settings import AirflowSettings, Settings
-from tests.monitor.conftest import FakeClock
+from tests.monitor.conftest import FakeClock, make_secret
 from tests.monitor.web_support import (
     MONITOR_USER,
     Served,
@@ -42,7 +42,12 @@ def monitor(
     settings: Settings, local: SignInAirflow, emea: SignInAirflow, clock: FakeClock
 ) -> Iterator[Served]:
     user, password = MONITOR_USER
-    other = AirflowSettings(url=emea.url, username=user, password=SecretStr(password))
+    other = AirflowSettings(
+        url=emea.url,
+        username=user,
+        password=SecretStr(password),
+        ingest_secret=(SecretStr(make_secret()),),
+    )
     both = with_sign_in(settings, local).model_copy(update={"airflows": {"emea": other}})
     with serving(both, clock) as monitor:
         # The same name in both: who may read the one must not see the other.
