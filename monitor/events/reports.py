@@ -11,8 +11,11 @@ from typing import Any
 
 from monitor.errors import EventError
 from monitor.events.data import (
+    DATA,
     NUDGE,
     OWN,
+    RUN_STATES,
+    TASK_STATES,
     AliasData,
     AssetData,
     AssetUpdatedData,
@@ -32,9 +35,15 @@ from monitor.events.identity import (
 from monitor.events.model import Event, parse_event
 
 LISTENER = "listener"
-FROM_REST = frozenset(
-    ("airflow.asset.updated", "airflow.dag.import_error_mended", "airflow.dag.paused", "airflow.dag.unpaused")
+HOOKS = frozenset(
+    (
+        *(f"airflow.dag_run.{state}" for state in RUN_STATES),
+        *(f"airflow.task_instance.{state}" for state in TASK_STATES),
+        *("airflow.asset.created", "airflow.asset_alias.created", "airflow.dag.import_error", NUDGE),
+    )
 )
+"""Types that Airflow's hooks report."""
+FROM_REST = frozenset(kind for kind in DATA if not kind.startswith(OWN)) - HOOKS
 """Types that the monitor reads from Airflow itself: no hook reports them, and their ids can be guessed."""
 
 
