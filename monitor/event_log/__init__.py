@@ -6,6 +6,7 @@ from monitor.event_log.forgetting import PRUNE_BATCH, begin_epoch, mark, prune, 
 from monitor.event_log.place import Cursor, LogState, state
 from monitor.event_log.reading import (
     IDS_A_QUERY,
+    first_times,
     known,
     last_received,
     lines_after,
@@ -34,6 +35,7 @@ __all__ = [
     "append",
     "begin_epoch",
     "conditions",
+    "first_times",
     "known",
     "last_received",
     "like_any",

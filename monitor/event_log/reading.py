@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 
 from monitor.database.bulk import LookUp
 from monitor.database.schema import events
@@ -16,6 +16,7 @@ from monitor.event_log.sight import Visible, may_read, seen_body
 from monitor.rules.globs import WILD, matches_any
 
 IDS_A_QUERY = 500  # bound parameters in one statement; SQLite's limit was 999 for long
+RUNS_A_QUERY = 100  # two bound parameters each
 _LOGGED = select(events.c.seq, events.c.type, events.c.body, events.c.received_at)
 
 
@@ -119,6 +120,24 @@ def missing(connection: Connection, source: str, ids: Iterable[str]) -> set[str]
     """Which of these ids the log lacks: the reconciler's question."""
     wanted = set(ids)
     return wanted - {name for _, name in known(connection, {(source, name) for name in wanted})}
+
+
+def first_times(
+    connection: Connection, deployment: str, kind: str, runs: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], datetime]:
+    """When each of these runs, by DAG and run id, was first in the state that events of this type report."""
+    found: dict[tuple[str, str], datetime] = {}
+    wanted = sorted(runs)
+    for start in range(0, len(wanted), RUNS_A_QUERY):
+        some = wanted[start : start + RUNS_A_QUERY]
+        query = (
+            select(events.c.dag_id, events.c.run_id, func.min(events.c.time).label("first"))
+            .where(events.c.deployment == deployment, events.c.type == kind)
+            .where(or_(*(and_(events.c.dag_id == dag, events.c.run_id == run) for dag, run in some)))
+            .group_by(events.c.dag_id, events.c.run_id)
+        )
+        found.update({(row.dag_id, row.run_id): row.first for row in connection.execute(query)})
+    return found
 
 
 def received(connection: Connection, seqs: Iterable[int]) -> dict[int, datetime]:

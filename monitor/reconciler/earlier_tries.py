@@ -1,4 +1,4 @@
-"""Tries that are over and behind which another one stands: no listing shows them any more.
+"""Tries that are over and behind which another one stands, begun or still waiting: no listing shows them.
 
 Most were told by their hooks, or by a poll while they were the latest. What is left is what no hook tells:
 above all the tries that Airflow takes from a dead scheduler, files as failed and begins anew. Airflow shows
@@ -10,7 +10,9 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from monitor import board
+from sqlalchemy import Connection
+
+from monitor import board, event_log
 from monitor.airflow_api import AirflowApi, Page
 from monitor.clock import Clock
 from monitor.database import Database
@@ -22,6 +24,7 @@ from monitor.errors import (
     EventError,
 )
 from monitor.events import Event
+from monitor.events.data import TASK_STATES
 from monitor.events.rest import Row, filed_try_event, moment_of, number_of
 from monitor.ingest import Ingest
 from monitor.metrics import Metrics
@@ -35,6 +38,8 @@ is taken for what it is, a second word on the same end."""
 
 MAX_ASKED = 3  # times that a task is asked for whose tries Airflow fails to show: the watermark waits for it
 MAX_REMEMBERED = 10_000  # tasks, so that overlapping windows ask for none of them again: about 1 MiB
+RUN_STARTS = "airflow.dag_run.running"
+TASK_ENDS = tuple(state for state in TASK_STATES if state != "running")
 
 logger = logging.getLogger(__name__)
 
@@ -99,17 +104,24 @@ class EarlierTries:
                 task = TriedTask.of(self._api.deployment, row)
             except EventError:  # filling.py has said so
                 continue
-            if task.try_number > 1 and task.ti_id not in self._settled:
+            if task.remembered_as not in self._settled:
                 tasks.append(task)
-        if not tasks:
-            return []
-        names = [task.name for task in tasks]
-        told = await self._database.read(lambda connection: board.tries_of(connection, names))
+        if tasks:
+            await self._database.read(lambda connection: self._look_up(connection, tasks))
         for task in tasks:
-            task.told = told.get(task.name, {})
             if not task.lacking:
                 self._settle(task)
         return [task for task in tasks if task.lacking]
+
+    def _look_up(self, connection: Connection, tasks: Sequence[TriedTask]) -> None:
+        """What the log knows of these tasks and of their runs' beginnings."""
+        told = board.tries_of(connection, [task.name for task in tasks])
+        for task in tasks:
+            task.told = told.get(task.name, {})
+        runs = {task.name[1:3] for task in tasks if task.may_be_made_anew}
+        started = event_log.first_times(connection, self._api.deployment, RUN_STARTS, runs)
+        for task in tasks:
+            task.run_started = started.get(task.name[1:3])
 
     async def _ask(self, task: TriedTask) -> Page | None:
         """What Airflow has filed; None where it knows no such task any more."""
@@ -153,9 +165,9 @@ class EarlierTries:
 
     def _give_up(self, task: TriedTask, error: AirflowError) -> bool:
         """Whether a task was asked for often enough. It holds up the watermark until then."""
-        times = self._failed.pop(task.ti_id, 0) + 1
+        times = self._failed.pop(task.remembered_as, 0) + 1
         if times < MAX_ASKED and not isinstance(error, AirflowUnaddressable):
-            self._failed[task.ti_id] = times
+            self._failed[task.remembered_as] = times
             _bound(self._failed)
             return False
         logger.warning("%s: the earlier tries of %s are left: %s", *(task.name[0], task.name[1:], error))
@@ -164,8 +176,8 @@ class EarlierTries:
         return True
 
     def _settle(self, task: TriedTask) -> None:
-        self._settled[task.ti_id] = None
-        self._failed.pop(task.ti_id, None)
+        self._settled[task.remembered_as] = None
+        self._failed.pop(task.remembered_as, None)
         _bound(self._settled)
 
     def _pass_over(self, reason: str, number: int) -> None:
@@ -173,13 +185,20 @@ class EarlierTries:
 
 
 def _by_number(rows: Sequence[Row]) -> tuple[dict[int, Row], str]:
-    """What Airflow has filed, by its try; and what is wrong with rows that name none."""
-    numbered, wrong = {}, ""
+    """What Airflow has filed, by its try; and what is wrong with rows that name none.
+
+    A task that was cleared and has not begun again stands there too, without an end, under the same number.
+    """
+    numbered: dict[int, Row] = {}
+    wrong = ""
     for row in rows:
         try:
-            numbered[number_of(row, "try_number")] = row
+            number = number_of(row, "try_number")
         except EventError as error:
             wrong = str(error)
+            continue
+        if number not in numbered or row.get("state") in TASK_ENDS:
+            numbered[number] = row
     return numbered, wrong
 
 

@@ -1,15 +1,25 @@
-"""A task that was tried more than once: of which of its tries the log lacks an end."""
+"""A task instance with tries that Airflow has filed: of which of them the log lacks an end."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from uuid import UUID
 
 from monitor.board import TaskName, Try
 from monitor.events.rest import Row, number_of, text_of
 
+FILED_UNDER_ITS_NUMBER = (None, "restarting", "up_for_retry")
+"""States of a row whose number is still that of the try that Airflow has filed: the scheduler counts on when
+it schedules the next one."""
+START_SLACK = timedelta(seconds=2)
+"""How much later than the run's start a task instance must have been made to have been made anew: the hosts
+that make runs and start them have clocks of their own."""
+UUID7_UNIX_MS_BITS = 80  # a UUID of version 7 begins with 48 bits of milliseconds
+
 
 @dataclass
 class TriedTask:
-    """One row of a listing that has earlier tries."""
+    """One row of a listing of task instances."""
 
     row: Row
     name: TaskName
@@ -17,6 +27,8 @@ class TriedTask:
     ti_id: str
     told: dict[int, Try] = field(default_factory=dict)
     """What the log has of its tries."""
+    run_started: datetime | None = None
+    """When its run first started, as far as the log knows."""
 
     @classmethod
     def of(cls, deployment: str, row: Row) -> "TriedTask":
@@ -25,9 +37,41 @@ class TriedTask:
         return cls(row, name, number_of(row, "try_number"), text_of(row, "id"))
 
     @property
+    def remembered_as(self) -> str:
+        """What stays the same for as long as nothing more of it is filed."""
+        return f"{self.ti_id} {self.last_filed}"
+
+    @property
     def lacking(self) -> set[int]:
         """The earlier tries whose ends are not told, or not surely as Airflow has filed them."""
-        return {number for number in range(1, self.try_number) if not self.is_told(number)}
+        first = 0 if self.is_made_anew else 1
+        return {number for number in range(first, self.last_filed + 1) if not self.is_told(number)}
+
+    @property
+    def last_filed(self) -> int:
+        """The number of the latest try that Airflow may have filed."""
+        waits_for_its_number = self.row.get("state") in FILED_UNDER_ITS_NUMBER
+        return self.try_number if waits_for_its_number else self.try_number - 1
+
+    @property
+    def may_be_made_anew(self) -> bool:
+        """Whether its first UUID can tell. Mapped instances are made while the run goes on."""
+        return self.name.map_index < 0 and (self.try_number <= 1 or 1 in self.told)
+
+    @property
+    def is_made_anew(self) -> bool:
+        """Whether it was cleared before it ever began, in a run that went on: Airflow files that as try 0.
+
+        Airflow makes the instances of a run before the run starts, and gives one a new UUID when it is
+        cleared. No other field of REST's answer tells.
+        """
+        made = _made_at(self._first_id) if self.may_be_made_anew else None
+        return bool(made and self.run_started and made > self.run_started + START_SLACK)
+
+    @property
+    def _first_id(self) -> str | None:
+        """The UUID of the first try that began, or is to begin."""
+        return self.told[1].ti_id if 1 in self.told else self.ti_id
 
     def is_told(self, number: int) -> bool:
         """A failure is taken for told. Anything else may be the word of a process whose scheduler was dead:
@@ -50,3 +94,14 @@ class TriedTask:
         if before is None or any(before <= other < number for other in filed):
             return None
         return self.told[before].ti_id if self.told[before].is_failure else None
+
+
+def _made_at(ti_id: str | None) -> datetime | None:
+    """When a UUID of version 7 was made; None for any other."""
+    try:
+        known = UUID(ti_id or "")
+    except ValueError:
+        return None
+    if known.version != 7:  # noqa: PLR2004 (RFC 9562)
+        return None
+    return datetime.fromtimestamp((known.int >> UUID7_UNIX_MS_BITS) / 1000, timezone.utc)

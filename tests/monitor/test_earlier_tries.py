@@ -21,7 +21,7 @@ from monitor.reconciler.earlier_tries import HOOKS_FIRST, MAX_ASKED
 from tests.monitor.airflow_api_fake import FakeAirflow, Row, moment, serving, task_row
 from tests.monitor.conftest import NOW, FakeClock
 from tests.monitor.reconciler_support import RETENTION, Scene, ago, play, report
-from tests.sample import task_event
+from tests.sample import START, run_event, task_event
 
 TI = "00000000-0000-7000-8000-000000000001"
 """The first try's UUID, which REST does not show."""
@@ -300,3 +300,92 @@ def test_a_process_that_airflow_has_given_up_is_not_heard_but_airflow_is(databas
         ("up_for_retry", "listener"),
         ("success", "reconciler"),
     ]
+
+
+WAITING = ("scheduled", "queued", "deferred", "up_for_reschedule", "awaiting_input")
+NUMBER_TO_COME = (None, "restarting", "up_for_retry")
+
+
+@pytest.mark.parametrize(
+    ("state", "number"), [*((state, 2) for state in WAITING), *((state, 1) for state in NUMBER_TO_COME)]
+)
+def test_an_earlier_try_is_reported_while_the_next_one_waits(
+    fake: FakeAirflow, database: Database, state: str | None, number: int
+) -> None:
+    """A row that has yet to be scheduled still has the number of the try that is filed."""
+    fake.tasks = [latest(number, state=state, end_date=None, start_date=None)]
+    fake.filed = [filed()]
+
+    async def act(on: Scene) -> None:
+        for _ in range(3):
+            await on.reconciler.poll()
+            fake.clock.forward(20)
+        assert on.logged() == [nameless(1, "up_for_retry")]
+        assert len(fake.requests("/tries")) == 1
+
+    play(fake, database, act)
+
+
+def made(at: datetime) -> str:
+    """A UUID of version 7 of this moment."""
+    return str(uuid.UUID(int=(int(at.timestamp() * 1000) << 80) | (7 << 76) | (2 << 62) | 1))
+
+
+STARTED = NOW - timedelta(minutes=10)
+
+
+@pytest.mark.parametrize(
+    ("state", "number", "cleared", "expected"),
+    [
+        (None, 0, "failed", ["up_for_retry"]),  # it waits for its upstream again
+        ("running", 1, "failed", ["up_for_retry"]),
+        ("awaiting_input", 1, "failed", ["up_for_retry"]),
+        (None, 0, "upstream_failed", ["upstream_failed"]),
+        (None, 0, None, []),  # made anew, and nothing filed: a task that the DAG's new version has
+    ],
+)
+def test_a_task_that_was_cleared_before_it_began_is_reported_as_try_0(
+    fake: FakeAirflow,
+    database: Database,
+    state: str | None,
+    number: int,
+    cleared: str | None,
+    expected: list[str],
+) -> None:
+    ti_id = made(STARTED + timedelta(minutes=2))
+    fake.tasks = [latest(number, id=ti_id, state=state, end_date=None)]
+    fake.filed = [filed(0, state=cleared)] if cleared else []
+    running = parse_event(run_event("running", run_id=RUN_ID, start=(STARTED - START).total_seconds()))
+
+    async def act(on: Scene) -> None:
+        await on.ingest.take([running])
+        for _ in range(3):
+            await on.reconciler.poll()
+            fake.clock.forward(20)
+        told = [event_id for event_id in on.logged() if event_id.startswith("try:")]
+        assert told == [nameless(0, each) for each in expected]
+        assert len(fake.requests("/tries")) == 1
+
+    play(fake, database, act)
+
+
+@pytest.mark.parametrize(
+    "ti_id",
+    [
+        made(STARTED - timedelta(milliseconds=3)),  # as Airflow makes every task of a run
+        made(STARTED + timedelta(seconds=1)),  # by a host whose clock is ahead
+        "01936a5e-0000-4000-8000-000000000009",  # of no version that holds a time
+    ],
+)
+def test_a_task_that_was_never_cleared_is_not_asked_for(
+    fake: FakeAirflow, database: Database, ti_id: str
+) -> None:
+    fake.tasks = [latest(1, id=ti_id, state="running", end_date=None)]
+    running = parse_event(run_event("running", run_id=RUN_ID, start=(STARTED - START).total_seconds()))
+
+    async def act(on: Scene) -> None:
+        await on.ingest.take([running])
+        await on.reconciler.poll()
+        assert not fake.requests("/tries")
+
+    play(fake, database, act)
