@@ -157,7 +157,8 @@ def _ground(settings: Settings, clock: Clock) -> _Ground:
         continuity.wrote(after, logged)
         feeds.hand(after, logged)
 
-    wakes = Wakes(feed, Wake(), {deployment: Wake() for deployment in apis}, hand)
+    nudges, ends = ({deployment: Wake() for deployment in apis} for _ in range(2))
+    wakes = Wakes(feed, Wake(), nudges, ends, hand)
     return _Ground(settings, clock, database, metrics, traces, apis, feeds, wakes, continuity)
 
 
@@ -188,6 +189,7 @@ def _reconciler(ground: _Ground, ingest: Ingest, deployment: str) -> Reconciler:
         first_look_back=timedelta(hours=settings.first_look_back_hours),
         retention=timedelta(days=settings.retention_days),
         traces=ground.traces,
+        run_ended=ground.wakes.run_ended[deployment],
     )
 
 

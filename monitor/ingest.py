@@ -5,7 +5,7 @@ Dual writes do not exist: a mail that is called for is in the database, or its e
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -17,10 +17,11 @@ from monitor.clock import Clock
 from monitor.database import Database
 from monitor.event_log import Cursor
 from monitor.events import NUDGE, Event
+from monitor.events.data import RUN_ENDS
 from monitor.metrics import Metrics
 from monitor.notify import Engine
 from monitor.origins import origin_of
-from monitor.replicas import DELIVERY, FEED, reconcile, signal
+from monitor.replicas import DELIVERY, FEED, reconcile, run_ended, signal
 from monitor.tally import Tally
 from monitor.wake import Wake
 
@@ -40,7 +41,9 @@ class Wakes:
     feed: Wake
     delivery: Wake
     reconcilers: Mapping[str, Wake]
-    """By deployment."""
+    """By deployment: an asset was updated."""
+    run_ended: Mapping[str, Wake] = field(default_factory=dict)
+    """By deployment: the log has a run's end."""
     hand: Callable[[Cursor, Sequence[Logged]], None] | None = None
     """Takes what was logged behind a place, and wakes the feed; None: the feed is woken, and reads it."""
 
@@ -48,7 +51,8 @@ class Wakes:
     def by_word(self) -> dict[str, Wake]:
         """By what another replica signals."""
         nudges = {reconcile(deployment): wake for deployment, wake in self.reconcilers.items()}
-        return {FEED: self.feed, DELIVERY: self.delivery, **nudges}
+        ends = {run_ended(deployment): wake for deployment, wake in self.run_ended.items()}
+        return {FEED: self.feed, DELIVERY: self.delivery, **nudges, **ends}
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class _Written:
     logged: list[Logged]
     called_for: bool
     """Whether something is to be delivered."""
+    run_ended: set[str]
+    """The deployments of which a run's end was logged."""
 
 
 class Ingest:
@@ -174,6 +180,8 @@ class Ingest:
             self._wakes.feed.set()
         if written.called_for:
             self._wakes.delivery.set()
+        for deployment in written.run_ended & self._wakes.run_ended.keys():
+            self._wakes.run_ended[deployment].set()
         self._tally.count(events, written.taken, self._origins, self._clock())
 
     def _write(self, connection: Connection, events: Sequence[Event], end: Cursor) -> _Written:
@@ -193,14 +201,15 @@ class Ingest:
         for deployment in {event.deployment for _, event in logged} - self._origins.keys():
             self._origins[deployment] = origin_of(connection, deployment, now)
         called_for = self._engine.tell_all(connection, logged, now)
-        signal(connection, *_words(events, bool(logged), called_for))
-        return _Written(taken, end, logged, called_for)
+        ended = {event.deployment for _, event in logged if event.type in RUN_ENDS}
+        signal(connection, *_words(events, bool(logged), called_for, ended))
+        return _Written(taken, end, logged, called_for, ended)
 
 
-def _words(events: Sequence[Event], logged: bool, called_for: bool) -> list[str]:
+def _words(events: Sequence[Event], logged: bool, called_for: bool, ended: set[str]) -> list[str]:
     """What the other replicas are to look for."""
     nudged = sorted({reconcile(event.deployment) for event in events if event.type == NUDGE})
-    return [*([FEED] * logged), *([DELIVERY] * called_for), *nudged]
+    return [*([FEED] * logged), *([DELIVERY] * called_for), *nudged, *map(run_ended, sorted(ended))]
 
 
 def _is_of_one_event(error: Exception) -> bool:

@@ -102,9 +102,13 @@ class AirflowApi:
             if not rows:  # the list lacks what may not be read, too
                 await self.dag_run(dag_id, run_id)
             return rows
+        return [row async for page in self.tasks_of(dag_id, run_id, state) for row in page.rows]
+
+    def tasks_of(self, dag_id: str, run_id: str, state: Sequence[str] = ()) -> AsyncGenerator[Page, None]:
+        """The same in pages. Raises AirflowUnaddressable too."""
         params = {"cursor": "", "order_by": "id", "state": list(state)}
-        found = self._pages(f"{run_path(dag_id, run_id)}/taskInstances", "task_instances", params, (run_id,))
-        return [row async for page in found for row in page.rows]
+        path = f"{self._path_of(dag_id, run_id)}/taskInstances"
+        return self._pages(path, "task_instances", params, (run_id,))
 
     async def tries(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> Page:
         """Every try of a task, those that are filed and the latest, without their UUIDs. Airflow does not

@@ -16,7 +16,8 @@ OWN = "windsock."
 RUN_STATES = ("running", "success", "failed")
 DELETED = "deleted"
 """Of a run that Airflow no longer knows; no state of Airflow's."""
-
+RUN_ENDS = ("airflow.dag_run.success", "airflow.dag_run.failed")
+"""The types that report a run's end."""
 TASK_STATES = ("running", "success", "failed", "skipped", "up_for_retry", "upstream_failed", "removed")
 
 

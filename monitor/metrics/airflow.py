@@ -44,6 +44,15 @@ class Airflow:
                 "reason": "forgotten: older than the log; not_filed, no_answer: of earlier tries",
             },
         )
+        self.reconcile_ended_runs = book.counter(
+            "windsock_reconcile_ended_runs",
+            "Runs whose end was reported and whose tasks were compared at once",
+            "Mostly `left` or `failed`: what hooks do not report comes with the next comparison only",
+            {
+                "deployment": DEPLOYMENT,
+                "result": "complete; left: to the next comparison; failed: a look that Airflow did not answer",
+            },
+        )
         self.reconcile_poll = book.histogram(
             "windsock_reconcile_poll_seconds",
             "What a comparison took in all",

@@ -18,6 +18,7 @@ from monitor.reconciler.pace import Pace
 OVERLAP = timedelta(seconds=60)  # Airflow's transactions commit late, and its hosts' clocks differ
 DEEP_OVERLAP = timedelta(minutes=15)  # the same for what comes very late: looked at again,
 DEEP_EVERY = timedelta(minutes=5)  # but this seldom
+GLANCE_OVERLAP = timedelta(seconds=5)  # the same between two polls; the next poll overlaps by more
 MAX_ROWS = 2_000  # of one step, so that catching up after days goes in steps, each of which is kept
 SMALLEST_WINDOW = timedelta(seconds=1)  # more rows than MAX_ROWS in less than this are read all the same
 PAST = "past."  # before the names of the past's watermarks
@@ -87,7 +88,8 @@ class Comparison:
         """
         deep = self._is_deep(listing)
         window = self._window(listing, deep)
-        while isinstance(mark := await self._read(listing, window), Window):
+        pace = self.pace(listing)
+        while isinstance(mark := await self._read(listing, window, pace), Window):
             window = mark
         await self._save({listing.name: mark})
         if deep:
@@ -99,6 +101,17 @@ class Comparison:
         self._steps[listing.name] = window.until - window.since
         return True
 
+    async def glance(self, listing: Listing) -> None:
+        """Compare what changed since the watermark, and leave the watermark and the next poll as they are.
+
+        Raises AirflowError, IngestBusy, SQLAlchemyError.
+        """
+        await self.load()
+        pace = self._paces.setdefault(f"glance.{listing.name}", Pace(listing.allowance))
+        await self._read(
+            listing, Window(self._marks[listing.name] - GLANCE_OVERLAP, None, self._clock()), pace
+        )
+
     def _window(self, listing: Listing, deep: bool) -> Window:
         now, mark = self._clock(), self._marks[listing.name]
         step = self._steps.get(listing.name)
@@ -107,14 +120,14 @@ class Comparison:
             return Window(mark, until if until < now else None, now)
         return Window(max(self._begin, mark - (DEEP_OVERLAP if deep else OVERLAP)), None, now)
 
-    async def _read(self, listing: Listing, window: Window) -> datetime | Window:
+    async def _read(self, listing: Listing, window: Window, pace: Pace) -> datetime | Window:
         """Tell what the log lacks of a window: answers up to when; a smaller one where it holds too much."""
         mark = window.until or datetime.max.replace(tzinfo=timezone.utc)
         spent: list[float] = []
         async with aclosing(listing.pages(self._api, window)) as pages:
             async for page in pages:
                 if not spent:
-                    self.pace(listing).took(page.asked, page.seconds)
+                    pace.took(page.asked, page.seconds)
                     if self._holds_too_much(window, page):
                         return _halved(window, page.moment)
                 spent.append(page.seconds)

@@ -15,11 +15,11 @@ from monitor.clock import Clock
 from monitor.database import Database
 from monitor.errors import EventError
 from monitor.events import Event
-from monitor.events.rest import Row, task_event
+from monitor.events.rest import Row
 from monitor.ingest import Ingest
 from monitor.metrics import Metrics
 from monitor.reconciler.earlier_tries import EarlierTries
-from monitor.reconciler.listings import Listing
+from monitor.reconciler.listings import RowKind
 
 SETTLED = timedelta(seconds=15)
 """How old the log's last word must have been when Airflow was asked, before Airflow's answer contradicts it:
@@ -53,27 +53,27 @@ class Filling:
         self._said = False
         self._rejected: set[tuple[str, str]] = set()
 
-    async def fill(self, listing: Listing, page: Page) -> list[datetime]:
+    async def fill(self, kind: RowKind, page: Page) -> list[datetime]:
         """Tell what is to be told of a page; answers since when those wait that are too young.
 
         Raises IngestBusy, SQLAlchemyError.
         """
-        self._metrics.reconcile_rows.labels(self._deployment, listing.name).inc(len(page.rows))
+        self._metrics.reconcile_rows.labels(self._deployment, kind.name).inc(len(page.rows))
         events: dict[str, Event] = {}
         waiting = []
         for row in page.rows:
             try:
-                since = listing.waiting_since(row, page.moment)
-                event = listing.build(self._deployment, row, self._clock())
+                since = kind.waiting_since(row, page.moment)
+                event = kind.build(self._deployment, row, self._clock())
             except EventError as error:
-                self._reject(listing, row, error)
+                self._reject(kind, row, error)
                 continue
             if event and since:
                 waiting.append(since)
             elif event:
                 events[event.id] = event
         await self._tell(events, page.asked - SETTLED)
-        if listing.build is task_event:
+        if kind.has_earlier_tries:
             waiting += await self._earlier_tries.fill(page)
         return waiting
 
@@ -132,7 +132,7 @@ class Filling:
                 *(self._deployment, old[0].subject, old[0].time.isoformat()),
             )
 
-    def _reject(self, listing: Listing, row: Row, error: EventError) -> None:
+    def _reject(self, kind: RowKind, row: Row, error: EventError) -> None:
         """One row that makes no sense holds up no other; it is the same at the next look, and said once."""
         name = "/".join(str(row.get(key)) for key in ("dag_id", "dag_run_id", "task_id", "id") if key in row)
         if (name, str(error)) in self._rejected:
@@ -140,5 +140,5 @@ class Filling:
         if len(self._rejected) >= MAX_REJECTED:
             self._rejected.clear()
         self._rejected.add((name, str(error)))
-        logger.warning("%s: %s of %s makes no event: %s", self._deployment, name, listing.name, error)
+        logger.warning("%s: %s of %s makes no event: %s", self._deployment, name, kind.name, error)
         self._metrics.events.labels("rejected", "reconciler").inc()

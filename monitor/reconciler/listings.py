@@ -17,8 +17,12 @@ from monitor.events.data import RUN_STATES
 from monitor.reconciler.pace import FRESH, OLD, Allowance
 
 HEAD_START = timedelta(seconds=5)
-"""What a change must have of age. The listener's report, which holds the error and Airflow's reason, comes
-first then; the reconciler fills in what is still lacking."""
+"""What a change that a hook may report must have of age. The listener's report, which holds the error and
+Airflow's reason, comes first then; the reconciler fills in what is still lacking."""
+
+ENDED_RUN_HEAD_START = timedelta(seconds=1)
+"""The same for the tasks of a run whose end has been reported: their processes reported before they ended,
+and the scheduler saw that before it ended the run."""
 
 CREATED_RUNS_WAIT = timedelta(seconds=3)
 """How long an asset event waits for the runs that it creates: the scheduler makes them a loop or two later,
@@ -26,6 +30,10 @@ and the event is told only once."""
 
 CLOCK_SLACK = timedelta(seconds=2)
 """What is younger than nothing by more than this was dated by another clock: it waits for nothing."""
+
+SILENT_STATES = ("upstream_failed", "removed")
+SILENT_WITHOUT_WORKER = ("success", "skipped")
+"""What an EmptyOperator and what a branch leaves out become."""
 
 RECENT = timedelta(hours=2)
 """A run is recent for so long after it was due: longer than most runs take, and short enough that a busy
@@ -48,17 +56,16 @@ Pages = Callable[[AirflowApi, Window], AsyncGenerator[Page, None]]
 
 
 @dataclass(frozen=True)
-class Listing:
-    """One listing. A row may be told once it is `wait` old; `age_from` is None where it may at once.
-    `allowance`: how often it may be asked for (pace.py).
+class RowKind:
+    """Rows of one kind. One may be reported once it is `wait` old; `age_from` is None if it may at once.
+    `has_earlier_tries`: whether what Airflow filed behind the rows is looked for (earlier_tries.py).
     """
 
     name: str
-    pages: Pages
     build: rest.Builder
     age_from: Callable[[rest.Row], datetime | None]
     wait: timedelta
-    allowance: Allowance
+    has_earlier_tries: bool
 
     def waiting_since(self, row: rest.Row, now: datetime) -> datetime | None:
         """When the change of a row that is still to wait was made; None where it may be told.
@@ -69,8 +76,26 @@ class Listing:
         return made if made and -CLOCK_SLACK <= now - made < self.wait else None
 
 
+@dataclass(frozen=True)
+class Listing(RowKind):
+    """One listing. `allowance`: how often it may be asked for (pace.py)."""
+
+    pages: Pages
+    allowance: Allowance
+
+
 def _changed(row: rest.Row) -> datetime | None:
     return rest.moment_of(row, "start_date" if row.get("state") == "running" else "end_date")
+
+
+def _task_changed(row: rest.Row) -> datetime | None:
+    return None if _is_silent(row) else _changed(row)
+
+
+def _is_silent(row: rest.Row) -> bool:
+    """Return True if no hook reports this state: the scheduler set it, and no worker ever had the task."""
+    state = row.get("state")
+    return state in SILENT_STATES or (state in SILENT_WITHOUT_WORKER and not row.get("hostname"))
 
 
 def _made_alone(row: rest.Row) -> datetime | None:
@@ -92,26 +117,30 @@ def _tasks(name: str, due: Callable[[Window], Between], allowance: Allowance) ->
         # In whatever state: behind a row that waits for its next try stand those that Airflow has filed.
         return api.task_instances_updated(window.since, window.until, run_after=due(window))
 
-    return Listing(name, pages, rest.task_event, _changed, HEAD_START, allowance)
+    return Listing(name, rest.task_event, _task_changed, HEAD_START, True, pages, allowance)
 
 
 def _runs(name: str, due: Callable[[Window], Between], allowance: Allowance) -> Listing:
     def pages(api: AirflowApi, window: Window) -> AsyncGenerator[Page, None]:
         return api.runs_updated(window.since, window.until, RUN_STATES, due(window))
 
-    return Listing(name, pages, rest.run_event, _changed, HEAD_START, allowance)
+    return Listing(name, rest.run_event, _changed, HEAD_START, False, pages, allowance)
 
 
 ASSETS = Listing(
     "asset_events",
-    lambda api, window: api.asset_events(window.since, window.until),
     rest.asset_event,
     _made_alone,
     CREATED_RUNS_WAIT,
+    False,
+    lambda api, window: api.asset_events(window.since, window.until),
     FRESH,
 )
+TASKS = _tasks("task_instances", _due_recently, FRESH)
+ENDED_RUN = RowKind("ended_run", rest.task_event, _task_changed, ENDED_RUN_HEAD_START, False)
+"""The tasks of one run that has ended. Tries that are filed wait longer than this is looked at."""
 LISTINGS = (  # a run's end is told after the ends of its tasks
-    _tasks("task_instances", _due_recently, FRESH),
+    TASKS,
     _runs("dag_runs", _due_recently, FRESH),
     ASSETS,
     _tasks("old_task_instances", _due_long_ago, OLD),

@@ -18,14 +18,16 @@ from monitor.airflow_api import AirflowApi
 from monitor.arrivals import IngestBusy
 from monitor.clock import Clock
 from monitor.database import Database
+from monitor.ending import first_of
 from monitor.errors import AirflowError, AirflowUnreachable
 from monitor.ingest import Ingest
 from monitor.metrics import Metrics
 from monitor.reconciler import shared
 from monitor.reconciler.comparison import MAX_ROWS, PAST, Comparison
 from monitor.reconciler.earlier_tries import EarlierTries
+from monitor.reconciler.ended_runs import EndedRuns
 from monitor.reconciler.filling import Filling
-from monitor.reconciler.listings import ASSETS, LISTINGS
+from monitor.reconciler.listings import ASSETS, LISTINGS, TASKS
 from monitor.reconciler.snapshots import Snapshot
 from monitor.reconciler.standing import ReconcilerStatus, Standing
 from monitor.tracing import OFF, Traces
@@ -60,16 +62,21 @@ class Reconciler:
         snapshots: Sequence[Snapshot] = (),
         max_rows: int = MAX_ROWS,
         traces: Traces = OFF,
+        run_ended: Wake | None = None,
     ) -> None:
         """`interval` in seconds. `wake` is for this deployment's nudges. `first_look_back`: how much of the
         past a first start logs. `retention`: what is older is not told; None: the log keeps everything.
-        `max_rows` of a listing are compared in one step.
+        `max_rows` of a listing are compared in one step. `run_ended` is woken when the log has a run's end.
         """
         earlier_tries = EarlierTries(api, database, ingest, metrics, clock, retention)
         filling = Filling(api.deployment, database, ingest, metrics, clock, retention, earlier_tries)
         compared = partial(Comparison, api, database, filling, metrics, clock, max_rows)
         self._present: Comparison = compared()
         self._past: Comparison = compared(first_look_back)
+        self._ended_runs = EndedRuns(
+            *(api, database, filling, run_ended or Wake(), metrics, clock),
+            glance=partial(self._present.glance, TASKS),
+        )
         self._snapshots = snapshots
         self._snapped: dict[str, datetime] = {}
         self._wake = wake
@@ -93,6 +100,10 @@ class Reconciler:
     async def run(self) -> None:
         """Compare until cancelled."""
         logs.bind(deployment=self._deployment)
+        # Side by side: what ended just now does not wait for a poll that takes long.
+        await first_of(self._poll_for_ever(), self._ended_runs.run())
+
+    async def _poll_for_ever(self) -> None:
         now = asyncio.get_running_loop().time
         # Not at once: after a stop, what the listeners have kept comes first, and it holds the errors' text.
         next_poll = now() + self._interval

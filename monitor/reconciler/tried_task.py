@@ -102,6 +102,6 @@ def _made_at(ti_id: str | None) -> datetime | None:
         known = UUID(ti_id or "")
     except ValueError:
         return None
-    if known.version != 7:  # noqa: PLR2004 (RFC 9562)
+    if known.version != 7:
         return None
     return datetime.fromtimestamp((known.int >> UUID7_UNIX_MS_BITS) / 1000, timezone.utc)

@@ -3,7 +3,7 @@ is done by whoever has the turn (advisory locks). On SQLite a monitor is alone, 
 
 from monitor.replicas.link import Link
 from monitor.replicas.listener import Listener
-from monitor.replicas.signals import DELIVERY, FEED, reconcile, signal
+from monitor.replicas.signals import DELIVERY, FEED, reconcile, run_ended, signal
 from monitor.replicas.turns import Alone, SharedTurns, Turns, by_turns, holders, turns_of
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "by_turns",
     "holders",
     "reconcile",
+    "run_ended",
     "signal",
     "turns_of",
 ]

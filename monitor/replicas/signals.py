@@ -18,6 +18,11 @@ def reconcile(deployment: str) -> str:
     return f"reconcile {deployment}"
 
 
+def run_ended(deployment: str) -> str:
+    """The end of a run of this deployment is in the log: its tasks are to be compared at once."""
+    return f"run_ended {deployment}"
+
+
 def signal(connection: Connection, *words: str) -> None:
     """Tell these when the transaction is committed. Nothing on SQLite: there is nobody else."""
     if words and connection.dialect.name == "postgresql":

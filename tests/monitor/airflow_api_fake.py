@@ -135,7 +135,7 @@ class FakeAirflow:
         }
         for end, listing in listings.items():
             if path.endswith(end):
-                return self._page(request, *listing)
+                return self._page(request, listing[0], _of_path(listing[1], path), listing[2])
         if "/dagRuns/" in path:
             return self._run(*(unquote(part) for part in path.split("/")[4::2]))
         return NO_ROUTE
@@ -221,6 +221,14 @@ class FakeAirflow:
         if self.cursors and "cursor" in query:
             answer["next_cursor"] = str(start + limit) if start + limit < len(found) else None
         return JSONResponse(answer)
+
+
+def _of_path(rows: list[Row], path: str) -> list[Row]:
+    """Those of the one run that the path names, if it names one."""
+    parts = [unquote(part) for part in path.split("/")]
+    if not path.endswith("/taskInstances") or parts[-2] == "~":
+        return rows
+    return [row for row in rows if (row["dag_id"], row["dag_run_id"]) == (parts[-4], parts[-2])]
 
 
 def _when(row: Row) -> datetime:

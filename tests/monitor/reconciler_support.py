@@ -65,7 +65,7 @@ class Scene:
 async def scene(
     fake: FakeAirflow, database: Database, interval: float = INTERVAL, snapshots: Sequence[Snapshot] = ()
 ) -> AsyncIterator[Scene]:
-    wakes, metrics = Wakes(Wake(), Wake(), {"local": Wake()}), Metrics()
+    wakes, metrics = Wakes(Wake(), Wake(), {"local": Wake()}, {"local": Wake()}), Metrics()
     ingest = Ingest(database, engine_of(), wakes, metrics, fake.clock)
     api = AirflowApi("local", fake.url, USERNAME, PASSWORD, 10, fake.clock)
     reconciler = Reconciler(
@@ -73,6 +73,7 @@ async def scene(
         retention=RETENTION,
         snapshots=snapshots,
         max_rows=STEP,
+        run_ended=wakes.run_ended["local"],
     )
     writer = asyncio.create_task(ingest.run())
     try:

@@ -1,0 +1,200 @@
+"""Runs whose end has just been reported: their tasks are compared at once, not at the next poll.
+
+Hooks do not report every end of a task, and a run's hook fires before Airflow commits. So a run is looked at
+several times within a few seconds, until all its tasks have ended. The log says which runs ended: whichever
+replica took the report, the one that compares reads it there, and a lost signal costs one poll.
+"""
+
+import asyncio
+import json
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from monitor import event_log
+from monitor.airflow_api import AirflowApi
+from monitor.arrivals import IngestBusy
+from monitor.clock import Clock
+from monitor.database import Database
+from monitor.errors import AirflowError, AirflowNotFound
+from monitor.events import parse_event
+from monitor.events.data import RUN_ENDS, DagRunData
+from monitor.metrics import Metrics
+from monitor.reconciler.earlier_tries import TASK_ENDS
+from monitor.reconciler.filling import Filling
+from monitor.reconciler.listings import ENDED_RUN, RECENT
+from monitor.reconciler.pace import FRESH, Pace
+from monitor.wake import Wake
+
+LOOKS = (0.3, 1.0, 2.0, 4.0)
+"""Seconds after a run's end is in the log: Airflow commits what its hook reports within one loop of the
+scheduler. What none of them sees is left to the next poll."""
+APART = 0.25  # seconds from one look to the next at the least: four requests of a few milliseconds a second
+MAX_ALONE = (
+    4  # runs that one look asks for by themselves; more ended together, and one listing shows them all
+)
+MAX_WAITING = 1_000  # runs; what ends beyond them meanwhile is left to the next poll
+MAX_ROWS = 2_000  # of one run: what a larger one has beyond them is left to the next poll
+MAX_AGE = timedelta(minutes=10)
+"""An end from before that comes out of a spool or of the first start's past: polls catch up with those."""
+IDLE_SECONDS = 3600.0  # with nothing to look at; a report wakes
+
+logger = logging.getLogger(__name__)
+
+Recoverable = (AirflowError, IngestBusy, SQLAlchemyError)
+
+
+@dataclass
+class EndedRun:
+    """A run that is to be looked at."""
+
+    dag_id: str
+    run_id: str
+    run_after: datetime | None
+    reported: float
+    """By the event loop's clock."""
+    looks: int = 0
+
+    @property
+    def due(self) -> float:
+        return self.reported + LOOKS[self.looks]
+
+    def is_recent(self, now: datetime) -> bool:
+        """Return True if the listing of recent runs shows it."""
+        return self.run_after is None or self.run_after > now - RECENT
+
+
+class EndedRuns:
+    """Of one deployment. `run()` is its background task.
+
+    `glance` compares all that changed of recent runs since the last poll.
+    """
+
+    def __init__(
+        self,
+        api: AirflowApi,
+        database: Database,
+        filling: Filling,
+        wake: Wake,
+        metrics: Metrics,
+        clock: Clock,
+        glance: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._api = api
+        self._database = database
+        self._filling = filling
+        self._wake = wake
+        self._metrics = metrics
+        self._clock = clock
+        self._glance = glance
+        self._seen = wake.count
+        self._seq: int | None = None
+        self._waiting: OrderedDict[tuple[str, str], EndedRun] = OrderedDict()
+        self._pace = Pace(FRESH)
+        self._free = 0.0
+        self._failing = False
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        now = asyncio.get_running_loop().time
+        await self._attempt(self._read_log)
+        while True:
+            following = min((run.due for run in self._waiting.values()), default=now() + IDLE_SECONDS)
+            if await self._wake.wait(self._seen, max(0.0, max(following, self._free) - now())):
+                self._seen = self._wake.count
+                await self._attempt(self._read_log)
+            elif self._waiting:
+                await self._look(now())
+                self._free = now() + max(APART, self._pace.pause.total_seconds())
+
+    async def _read_log(self) -> None:
+        """Take up the runs that ended since the last time; at the first time none."""
+        deployment, after = self._api.deployment, self._seq
+        if after is None:
+            self._seq = (await self._database.read(event_log.state)).last_seq
+            return
+        page = await self._database.read(lambda connection: _ended(connection, deployment, after))
+        now, reported = self._clock(), asyncio.get_running_loop().time()
+        self._seq = page.upto
+        for logged in page.events:
+            event = parse_event(json.loads(logged.body))
+            if isinstance(event.data, DagRunData) and event.time > now - MAX_AGE:
+                self._take_up(event.data, reported)
+
+    def _take_up(self, data: DagRunData, reported: float) -> None:
+        name = data.dag_id, data.run_id
+        if len(self._waiting) >= MAX_WAITING and name not in self._waiting:
+            self._count("left")
+            return
+        self._waiting[name] = EndedRun(*name, data.run_after, reported)
+
+    async def _look(self, now: float) -> None:
+        due = [run for run in self._waiting.values() if run.due <= now]
+        asked, began = self._clock(), asyncio.get_running_loop().time()
+        recent = [run for run in due if run.is_recent(asked)]
+        if len(recent) > MAX_ALONE:
+            await self._attempt(self._glance)
+            for run in recent:
+                self._looked(run, complete=False)
+            due = [run for run in due if run not in recent]
+        for run in due[:MAX_ALONE]:
+            if not await self._attempt(partial(self._look_at, run)):
+                break
+        self._pace.took(asked, asyncio.get_running_loop().time() - began)
+
+    async def _look_at(self, run: EndedRun) -> None:
+        try:
+            complete = await self._compare(run)
+        except AirflowNotFound:  # deleted meanwhile, or no path names it: the listings show what there is
+            complete = True
+        except Recoverable:
+            self._looked(run, complete=False)
+            raise
+        self._looked(run, complete)
+
+    async def _compare(self, run: EndedRun) -> bool:
+        """Report what the log lacks of a run's tasks; answers whether that is all there will be."""
+        complete, rows, seconds = True, 0, 0.0
+        async with aclosing(self._api.tasks_of(run.dag_id, run.run_id)) as pages:
+            async for page in pages:
+                waiting = await self._filling.fill(ENDED_RUN, page)
+                complete &= not waiting and all(row.get("state") in TASK_ENDS for row in page.rows)
+                rows, seconds = rows + len(page.rows), seconds + page.seconds
+                if rows >= MAX_ROWS:
+                    break
+        self._metrics.reconcile_asking.labels(self._api.deployment, ENDED_RUN.name).observe(seconds)
+        return complete
+
+    def _looked(self, run: EndedRun, complete: bool) -> None:
+        run.looks += 1
+        if complete or run.looks == len(LOOKS):
+            self._waiting.pop((run.dag_id, run.run_id), None)
+            self._count("complete" if complete else "left")
+
+    def _count(self, result: str) -> None:
+        self._metrics.reconcile_ended_runs.labels(self._api.deployment, result).inc()
+
+    async def _attempt(self, work: Callable[[], Awaitable[None]]) -> bool:
+        """What fails here is done by the next poll, which says what is wrong for as long as it lasts."""
+        try:
+            await work()
+        except Recoverable as error:
+            if not self._failing:
+                logger.warning("%s: ended runs wait for the next poll: %s", self._api.deployment, error)
+            self._failing = True
+            self._count("failed")
+            return False
+        self._failing = False
+        return True
+
+
+def _ended(connection: Connection, deployment: str, after: int) -> event_log.Page:
+    wanted = event_log.Filter.of(deployment=(deployment,), type=RUN_ENDS)
+    return event_log.read_after(connection, after, MAX_WAITING, wanted)
