@@ -180,6 +180,15 @@ class AirflowApi:
         params = {"order_by": "timestamp", **_range("timestamp", since, until)}
         return self._pages("/assets/events", "asset_events", params)
 
+    def runs_dated(self, dag_id: str, since: datetime, until: datetime) -> AsyncGenerator[Page, None]:
+        """The runs of a DAG whose logical dates are in this time, both ends included."""
+        params: Params = {"cursor": "", "order_by": "id", **_range("logical_date", since, until)}
+        return self._pages(f"/dags/{_quoted(dag_id)}/dagRuns", "dag_runs", params)
+
+    def backfills(self, dag_id: str) -> AsyncGenerator[Page, None]:
+        """Every backfill of a DAG, those that are through too."""
+        return self._pages("/backfills", "backfills", {"dag_id": dag_id, "order_by": "id"})
+
     def runs_in(self, state: str) -> AsyncGenerator[Page, None]:
         """The runs, of every DAG, that are in this state now. (One state: Airflow has an index of the queued
         runs and one of those that are running.)"""

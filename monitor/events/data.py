@@ -51,6 +51,8 @@ class DagRunData(Data):
     start_date: Moment | None = None
     end_date: Moment | None = None
     message: Text | None = None
+    partition_key: Key | None = None
+    """Of a run that is about one partition (Airflow 3.2 and newer); absent from any other."""
 
 
 class TaskError(BaseModel):
@@ -110,6 +112,8 @@ class AssetUpdatedData(AssetData):
     source_run_id: Key | None = None
     source_task_id: Key | None = None
     source_map_index: Count | None = None
+    partition_key: Key | None = None
+    """Of the partition that was updated (Airflow 3.2 and newer); absent where there is none."""
     created_dagruns: list[CreatedRun] = Field(default_factory=list, max_length=MAX_CREATED_RUNS)
 
 
@@ -136,6 +140,18 @@ class ImportErrorMendedData(Data):
 class DagPauseData(Data):
     dag_id: Key
     state: Literal["paused", "unpaused"]
+
+
+class BackfillCompletedData(Data):
+    dag_id: Key
+    backfill_id: int = Field(ge=0)
+    from_date: Moment
+    to_date: Moment
+    created_at: Moment
+    completed_at: Moment
+    total_runs: int = Field(ge=0)
+    """Those that it made, and those that it ran again."""
+    failed_runs: int = Field(ge=0)
 
 
 class WatchData(Data):
@@ -235,6 +251,7 @@ DATA: dict[str, type[Data]] = {
     "airflow.dag.import_error_mended": ImportErrorMendedData,
     "airflow.dag.paused": DagPauseData,
     "airflow.dag.unpaused": DagPauseData,
+    "airflow.backfill.completed": BackfillCompletedData,
     "windsock.run.missing": RunMissingData,
     "windsock.run.late": RunLateData,
     "windsock.run.stuck": RunStuckData,

@@ -63,6 +63,11 @@ def asset_event_id_of(asset_event_id: int) -> str:
     return f"asset_event:{asset_event_id}"
 
 
+def backfill_id_of(backfill_id: int) -> str:
+    """The id of a backfill's end. Airflow numbers backfills, and each is completed once."""
+    return f"backfill:{backfill_id}:completed"
+
+
 def import_error_id(filename: str, stacktrace: str) -> str:
     """The id of an import error: the same trace in a file of the same name is the same error, wherever the
     file lies (a hook knows its whole path, REST the path inside its bundle)."""

@@ -44,6 +44,7 @@ def run_event(deployment: str, row: Row, now: datetime) -> Event | None:
         "run_type": run_type_of(row),
         **{name: stamp(moment) if moment else None for name, moment in times.items()},
         "message": None,
+        **_partition(row),
     }
     return reconciled(
         deployment,
@@ -145,6 +146,7 @@ def asset_event(deployment: str, row: Row, now: datetime) -> Event | None:
         "extra": row.get("extra") or {},
         **{name: row.get(name) for name in ("source_dag_id", "source_run_id", "source_task_id")},
         "source_map_index": row.get("source_map_index"),
+        **_partition(row),
         "created_dagruns": [
             {"dag_id": run.get("dag_id"), "run_id": run.get("run_id")}
             for run in _objects(row, "created_dagruns")
@@ -152,6 +154,12 @@ def asset_event(deployment: str, row: Row, now: datetime) -> Event | None:
     }
     event_id = asset_event_id_of(number)
     return reconciled(deployment, event_id, "airflow.asset.updated", text_of(row, "uri"), moment or now, data)
+
+
+def _partition(row: Row) -> Row:
+    """What most rows have none of, and Airflow before 3.2 does not know."""
+    key = row.get("partition_key")
+    return {} if key is None else {"partition_key": key}
 
 
 def moment_of(row: Row, name: str) -> datetime | None:

@@ -50,7 +50,7 @@ class Airflow:
             "Mostly `left` or `failed`: what hooks do not report comes with the next comparison only",
             {
                 "deployment": DEPLOYMENT,
-                "result": "complete; left: to the next comparison; failed: a look that Airflow did not answer",
+                "result": "complete; left: to the next comparison; failed: a look without an answer",
             },
         )
         self.reconcile_poll = book.histogram(

@@ -8,6 +8,7 @@ from monitor.clock import Clock
 from monitor.database import Database
 from monitor.ingest import Ingest
 from monitor.metrics import Metrics
+from monitor.reconciler.backfills import Backfills
 from monitor.reconciler.deletions import Deletions
 from monitor.reconciler.import_errors import ImportErrors
 from monitor.reconciler.pauses import Pauses
@@ -32,4 +33,5 @@ def snapshots(
     api: AirflowApi, database: Database, ingest: Ingest, metrics: Metrics, clock: Clock
 ) -> list[Snapshot]:
     """Every snapshot of one Airflow."""
-    return [each(api, database, ingest, metrics, clock) for each in (ImportErrors, Pauses, Deletions)]
+    kinds = (ImportErrors, Pauses, Deletions, Backfills)
+    return [each(api, database, ingest, metrics, clock) for each in kinds]

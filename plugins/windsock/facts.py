@@ -47,7 +47,7 @@ def of_run(run: Any, msg: str | None = None, *, state: str) -> Read:
     started_by = run.__dict__.get("triggered_by")  # as it is loaded: no query in the scheduler
     if started_by is not None and getattr(started_by, "value", started_by) == TEST:
         read[RUN_TYPE] = TEST
-    read += state, msg if msg in AIRFLOW_S_WORDS else _masked(msg)
+    read += state, msg if msg in AIRFLOW_S_WORDS else _masked(msg), run.__dict__.get("partition_key")
     return read
 
 
@@ -67,7 +67,11 @@ def of_task(previous_state: object, ti: Any, error: object = None, *, state: str
 
 
 def run(read: Read) -> Facts:
-    return dict(zip((*RUN, "state", "message"), read, strict=True))
+    # What a journal holds of an older plugin has no partition key; Airflow has them from 3.2 on.
+    known = dict(zip((*RUN, "state", "message", "partition_key"), read, strict=False))
+    if known.get("partition_key") is None:
+        known.pop("partition_key", None)
+    return known
 
 
 def task(read: Read) -> Facts:

@@ -41,6 +41,7 @@ class FakeAirflow:
     import_errors: list[Row] = field(default_factory=list)
     filed: list[Row] = field(default_factory=list)
     """Earlier tries, as `…/tries` shows them."""
+    backfills: list[Row] = field(default_factory=list)
     asset_rows: list[Row] = field(default_factory=list)
     """Assets, with the DAGs that are scheduled on them."""
     conditions: dict[str, Row] = field(default_factory=dict)
@@ -131,6 +132,7 @@ class FakeAirflow:
             "/assets/events": ("asset_events", self.assets, "timestamp"),
             "/assets": ("assets", self.asset_rows, ""),
             "/dags": ("dags", dags, ""),
+            "/backfills": ("backfills", self.backfills, ""),
             "/importErrors": ("import_errors", self.import_errors, ""),
         }
         for end, listing in listings.items():

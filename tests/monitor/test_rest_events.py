@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from monitor.errors import EventError
-from monitor.events import rest, rest_dags
+from monitor.events import rest, rest_backfills, rest_dags
 from monitor.events.identity import nth
 
 CONTRACT = Path(__file__).parent.parent / "contract"
@@ -55,6 +55,15 @@ def test_event_equals_the_listeners_but_for_what_rest_does_not_know(name: str) -
         expected["subject"] = golden["rest"]["filename"]
 
     assert made == expected
+
+
+def test_a_backfill_that_is_through() -> None:
+    """One that an earlier backfill made and one of the schedule lie in its span, too."""
+    golden = json.loads((CONTRACT / "backfill.completed.json").read_text())
+    event = rest_backfills.completed_event("local", golden["backfill"], golden["runs"])
+    assert json.loads(event.body) == golden["event"]
+    with pytest.raises(EventError, match="completed_at: null in a backfill of 'etl'"):
+        rest_backfills.completed_event("local", golden["backfill"] | {"completed_at": None}, [])
 
 
 def test_a_try_that_airflow_has_filed() -> None:

@@ -7,7 +7,7 @@ its tasks to serve.
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,7 +25,7 @@ from tests.scenarios.log import Log
 HERE = Path(__file__).parent
 PROCESSES = 6
 """Tasks at once: some only hold, and each supervisor that is killed takes one place with it."""
-RECONCILE_SECONDS = 2
+OFTEN = {"WINDSOCK_RECONCILE_INTERVAL": "2"}
 TOLD_SECONDS = 120.0  # a try that a dead scheduler left is told 30 s after its end; the machine may be busy
 
 DAG_SECONDS = 90.0  # until the dag-processor has parsed every file
@@ -165,11 +165,11 @@ class Stage:
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[Stage]:
+def opened(folder: Path, settings: Mapping[str, str] = OFTEN) -> Iterator[Stage]:
     """Airflow with the plugin, the monitor with the reconciler, each as processes; ended for sure."""
     signals = folder / "signals"
     signals.mkdir()
-    monitor = MonitorProcess(folder, {"WINDSOCK_RECONCILE_INTERVAL": str(RECONCILE_SECONDS)})
+    monitor = MonitorProcess(folder, settings)
     with ExitStack() as ended:
         postgres = PostgresServer().start()
         ended.callback(postgres.stop)

@@ -1,0 +1,103 @@
+"""Backfills that are through. Airflow lists backfills DAG by DAG only, and no hook reports them.
+
+A DAG is asked for its backfills once one of its backfill runs has ended, and again until all are through.
+"""
+
+import json
+from contextlib import aclosing
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from monitor import event_log
+from monitor.airflow_api import AirflowApi
+from monitor.clock import Clock
+from monitor.database import Database
+from monitor.errors import AirflowNotFound, AirflowRefused, EventError
+from monitor.events import Event
+from monitor.events.data import RUN_ENDS
+from monitor.events.rest import Row
+from monitor.events.rest_backfills import BACKFILL, completed_at, completed_event, span_of
+from monitor.ingest import Ingest
+from monitor.metrics import Metrics
+from monitor.reconciler.teller import Teller
+
+LOOK_BACK = timedelta(hours=24)
+"""After a start, run ends so old are looked through; a backfill that was through before is no news."""
+MAX_ENDS = 1_000  # read from the log at once
+MAX_DAGS = 100  # that are asked for at one look; the others at the next
+
+
+class Backfills:
+    """The snapshot of GET /backfills."""
+
+    name = "backfills"
+    every = timedelta(seconds=30)  # Airflow itself looks no more often whether one is through
+
+    def __init__(
+        self, api: AirflowApi, database: Database, ingest: Ingest, metrics: Metrics, clock: Clock
+    ) -> None:
+        self._api = api
+        self._database = database
+        self._clock = clock
+        self._teller = Teller(self.name, api.deployment, ingest, metrics)
+        self._seq: int | None = None
+        self._open: dict[str, None] = {}
+        """DAGs that may have a backfill under way, in the order in which that was seen."""
+
+    async def is_wanted(self) -> bool:
+        return False
+
+    async def compare(self) -> None:
+        """Report the backfills that are through. Raises AirflowError, IngestBusy, SQLAlchemyError."""
+        for dag_id in await self._database.read(self._ended_runs_of):
+            self._open.setdefault(dag_id)
+        passed: dict[str, str] = {}
+        for dag_id in list(self._open)[:MAX_DAGS]:
+            del self._open[dag_id]  # and behind the others, if it is to be asked for again
+            try:
+                is_open = await self._compare(dag_id)
+            except (AirflowRefused, AirflowNotFound, EventError) as error:
+                passed[dag_id] = str(error)
+                continue
+            except Exception:
+                self._open[dag_id] = None
+                raise
+            if is_open:
+                self._open[dag_id] = None
+        self._teller.pass_over(passed)
+
+    def _ended_runs_of(self, connection: Connection) -> list[str]:
+        """The DAGs of which a backfill's run has ended since the last look."""
+        after = self._seq
+        if after is None:
+            after = event_log.seq_at(connection, self._clock() - LOOK_BACK)
+        wanted = event_log.Filter.of(deployment=(self._api.deployment,), type=RUN_ENDS)
+        found: list[str] = []
+        while True:
+            page = event_log.read_after(connection, after, MAX_ENDS, wanted)
+            data = [json.loads(logged.body)["data"] for logged in page.events]
+            found += [run["dag_id"] for run in data if run.get("run_type") == BACKFILL]
+            self._seq = after = page.upto
+            if len(page.events) < MAX_ENDS:
+                return found
+
+    async def _compare(self, dag_id: str) -> bool:
+        """Report what is through; answers whether something is not. Raises EventError too."""
+        async with aclosing(self._api.backfills(dag_id)) as pages:
+            rows = [row async for page in pages for row in page.rows]
+        since = self._clock() - LOOK_BACK
+        through = [row for row in rows if (moment := completed_at(row)) and moment >= since]
+        events = [await self._completed(row) for row in through]
+        lacking = await self._database.read(lambda connection: self._lacking(connection, events))
+        await self._teller.tell([event for event in events if event.id in lacking])
+        return any(completed_at(row) is None for row in rows)
+
+    async def _completed(self, row: Row) -> Event:
+        async with aclosing(self._api.runs_dated(str(row["dag_id"]), *span_of(row))) as pages:
+            runs = [run async for page in pages for run in page.rows]
+        return completed_event(self._api.deployment, row, runs)
+
+    def _lacking(self, connection: Connection, events: list[Event]) -> set[str]:
+        source = f"/airflow/{self._api.deployment}"
+        return event_log.missing(connection, source, [event.id for event in events])
