@@ -35,6 +35,7 @@ from monitor.wake import Wake
 
 NUDGE_LOOKS = (0.1, 0.4, 1.0, 2.0, 4.0, 7.0)  # seconds after a nudge; the last is past CREATED_RUNS_WAIT
 GIVEN_UP_AFTER = 2  # parts without an answer: nobody is there. One alone may be a row that Airflow fails at
+USUAL_INTERVAL = 15.0  # seconds: whoever has Airflow asked more often has its snapshots compared more often
 FIRST_LOOK_BACK = timedelta(hours=24)
 
 logger = logging.getLogger(__name__)
@@ -177,7 +178,8 @@ class Reconciler:
 
     def _is_due(self, snapshot: Snapshot) -> bool:
         last = self._snapped.get(snapshot.name)
-        return last is None or not last <= self._clock() < last + snapshot.every
+        pause = snapshot.every * min(1.0, self._interval / USUAL_INTERVAL)
+        return last is None or not last <= self._clock() < last + pause
 
     async def _compare_snapshot(self, snapshot: Snapshot) -> bool:
         self._snapped[snapshot.name] = self._clock()
