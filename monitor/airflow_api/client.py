@@ -183,7 +183,7 @@ class AirflowApi:
     def runs_dated(self, dag_id: str, since: datetime, until: datetime) -> AsyncGenerator[Page, None]:
         """The runs of a DAG whose logical dates are in this time, both ends included."""
         params: Params = {"cursor": "", "order_by": "id", **_range("logical_date", since, until)}
-        return self._pages(f"/dags/{_quoted(dag_id)}/dagRuns", "dag_runs", params)
+        return self._pages(f"/dags/{quoted(dag_id)}/dagRuns", "dag_runs", params, (dag_id,))
 
     def backfills(self, dag_id: str) -> AsyncGenerator[Page, None]:
         """Every backfill of a DAG, those that are through too."""

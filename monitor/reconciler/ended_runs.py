@@ -23,7 +23,7 @@ from monitor.airflow_api import AirflowApi
 from monitor.arrivals import IngestBusy
 from monitor.clock import Clock
 from monitor.database import Database
-from monitor.errors import AirflowError, AirflowNotFound
+from monitor.errors import AirflowError, AirflowNotFound, AirflowUnaddressable
 from monitor.events import parse_event
 from monitor.events.data import RUN_ENDS, DagRunData
 from monitor.metrics import Metrics
@@ -152,7 +152,7 @@ class EndedRuns:
     async def _look_at(self, run: EndedRun) -> None:
         try:
             complete = await self._compare(run)
-        except AirflowNotFound:  # deleted meanwhile, or no path names it: the listings show what there is
+        except (AirflowNotFound, AirflowUnaddressable):  # deleted meanwhile, or only the listings show it
             complete = True
         except Recoverable:
             self._looked(run, complete=False)

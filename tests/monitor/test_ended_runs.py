@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 import pytest
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 
 from monitor.database import Database
 from monitor.ending import end
@@ -200,8 +200,21 @@ def test_an_airflow_that_does_not_answer_is_asked_no_more_than_an_incomplete_run
     async def act(on: Scene) -> None:
         async with at_work(on):
             await on.ingest.take([ended()])
-            await until_done(on, "complete" if status == 404 else "left")
-        assert len(fake.requests(OF_THE_RUN)) == (1 if status == 404 else len(LOOKS))
+            await until_done(on, "left")
+        assert len(fake.requests(OF_THE_RUN)) == len(LOOKS)
 
     play(fake, database, act, interval=NEVER)
-    assert caplog.text.count("wait for the next poll") == (status != 404)
+    assert caplog.text.count("wait for the next poll") == 1
+
+
+def test_a_run_that_was_deleted_meanwhile_is_done_with(fake: FakeAirflow, database: Database) -> None:
+    said = {"detail": "The DagRun with dag_id: `etl` and run_id: `manual__1` was not found"}
+    fake.failures = [(OF_THE_RUN, JSONResponse(said, 404)) for _ in range(100)]
+
+    async def act(on: Scene) -> None:
+        async with at_work(on):
+            await on.ingest.take([ended()])
+            await until_done(on, "complete")
+        assert len(fake.requests(OF_THE_RUN)) == 1
+
+    play(fake, database, act, interval=NEVER)
