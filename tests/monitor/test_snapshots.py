@@ -85,7 +85,7 @@ async def scene(fake: FakeAirflow, database: Database) -> AsyncIterator[Scene]:
     wakes = Wakes(Wake(), Wake(), {"local": Wake()})
     ingest = Ingest(database, engine_of(), wakes, metrics, clock)
     api = AirflowApi("local", fake.url, USERNAME, PASSWORD, 10, clock)
-    errors, pauses, _ = snapshots(api, database, ingest, metrics, clock)
+    errors, pauses, *_ = snapshots(api, database, ingest, metrics, clock)
     writer = asyncio.create_task(ingest.run())
     try:
         yield Scene(errors, pauses, ingest, metrics, clock, database)
