@@ -19,6 +19,7 @@ from monitor.events.data import (
     AliasData,
     AssetData,
     AssetUpdatedData,
+    BackfillCompletedData,
     DagPauseData,
     DagRunData,
     Data,
@@ -26,6 +27,7 @@ from monitor.events.data import (
 )
 from monitor.events.identity import (
     asset_event_id_of,
+    backfill_id_of,
     digest,
     earlier_try_id_of,
     pause_id,
@@ -95,6 +97,8 @@ def changed_at(data: Data) -> datetime | None:
     """Return when the state changed, by the dates in the data; None if there are none."""
     if isinstance(data, AssetUpdatedData):
         return data.timestamp
+    if isinstance(data, BackfillCompletedData):
+        return data.completed_at
     if isinstance(data, (DagRunData, TaskInstanceData)):
         return data.start_date if data.state == "running" else data.end_date
     return None
@@ -112,6 +116,7 @@ _IDS: dict[type[Data], Callable[[Any], str]] = {
     DagRunData: lambda data: run_id_of(data.dag_id, data.run_id, data.start_date, data.queued_at, data.state),
     TaskInstanceData: _task_id,
     AssetUpdatedData: lambda data: asset_event_id_of(data.asset_event_id),
+    BackfillCompletedData: lambda data: backfill_id_of(data.backfill_id),
     AssetData: lambda data: f"asset:{digest(data.asset.name, data.asset.uri)}:created",
     AliasData: lambda data: f"asset_alias:{digest(data.alias.name)}:created",
     DagPauseData: lambda data: pause_id(data.dag_id, data.state),
