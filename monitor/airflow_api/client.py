@@ -17,6 +17,7 @@ from monitor.events import stamp
 from monitor.settings import AirflowSettings, Settings
 
 NDJSON = "application/x-ndjson"
+AUDIT_ENTRIES = 20
 NO_LOG = ("TaskInstance",)  # "TaskInstance not found": Airflow names no more of it
 LIKE_IT = 100  # assets whose URIs hold a URI: a page of Airflow's
 
@@ -148,6 +149,16 @@ class AirflowApi:
         """The latest runs of a DAG that had begun by then and are in one of these states, newest first."""
         params = {"order_by": "-start_date", "start_date_lte": stamp(until), "state": list(state)}
         return await self._first(f"/dags/{quoted(dag_id)}/dagRuns", "dag_runs", params, limit)
+
+    async def last_runs(self, dag_id: str, limit: int) -> list[Row]:
+        """The runs of a DAG that have ended, those first that were due last."""
+        params = {"order_by": "-run_after", "state": ["success", "failed"]}
+        return await self._first(f"/dags/{quoted(dag_id)}/dagRuns", "dag_runs", params, limit)
+
+    async def audit_entries(self, dag_id: str, event: str, after: datetime) -> list[Row]:
+        """The latest entries of Airflow's audit log about a DAG. The role Viewer may not read them."""
+        params = {"order_by": "-when", "dag_id": dag_id, "event": event, "after": stamp(after)}
+        return await self._first("/eventLogs", "event_logs", params, AUDIT_ENTRIES)
 
     async def asset_events_of(self, dag_id: str, run_id: str, limit: int) -> list[dict[str, Any]]:
         """The first asset events that a run made."""

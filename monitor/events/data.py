@@ -223,6 +223,19 @@ class AssetRecoveredData(AssetWatchData):
     lasted_seconds: float
 
 
+class DagAutoPausedData(WatchData):
+    dag_id: Key
+    failed_runs: int
+    """How many of its last runs failed: its max_consecutive_failed_dag_runs."""
+    is_certain: bool
+    """Whether Airflow's audit log says so; otherwise the monitor's user may not read that."""
+
+
+class DagRecoveredData(WatchData):
+    dag_id: Key
+    lasted_seconds: float
+
+
 class TroubleData(WatchData):
     error: Text
     after_seconds: float
@@ -255,6 +268,8 @@ DATA: dict[str, type[Data]] = {
     "windsock.run.missing": RunMissingData,
     "windsock.run.late": RunLateData,
     "windsock.run.stuck": RunStuckData,
+    "windsock.dag.auto_paused": DagAutoPausedData,
+    "windsock.dag.recovered": DagRecoveredData,
     "windsock.asset.stale": AssetStaleData,
     "windsock.asset.unconsumed": AssetUnconsumedData,
     "windsock.asset.recovered": AssetRecoveredData,

@@ -52,6 +52,10 @@ def _asset_watch(event: Event) -> tuple[str, str]:
     return f"windsock.asset:{event.asset_uri}", f"{event.asset_uri} is {word}"
 
 
+def _auto_paused(event: Event) -> tuple[str, str]:
+    return f"auto_paused:{event.get('dag_id')}", f"{event.get('dag_id')} was paused by Airflow"
+
+
 def _airflow(event: Event) -> tuple[str, str]:
     return "airflow", f"Airflow {event.deployment} cannot be reached"
 
@@ -69,6 +73,7 @@ _FAILURES: dict[str, Build] = {
     "windsock.run.stuck": _run_watch,
     "windsock.asset.stale": _asset_watch,
     "windsock.asset.unconsumed": _asset_watch,
+    "windsock.dag.auto_paused": _auto_paused,
     "windsock.airflow.unreachable": _airflow,
     "windsock.mail.failing": _mail,
 }
@@ -77,6 +82,7 @@ _RECOVERIES: dict[str, Build] = {
     "airflow.task_instance.success": _task,
     "airflow.dag.import_error_mended": _import_error,
     "windsock.asset.recovered": _asset_watch,
+    "windsock.dag.recovered": _auto_paused,
     "windsock.airflow.recovered": _airflow,
     "windsock.mail.recovered": _mail,
 }

@@ -10,6 +10,7 @@ _BAD = (
     ".stuck",
     ".stale",
     ".unconsumed",
+    ".auto_paused",
     ".unreachable",
     ".failing",
     ".dead",

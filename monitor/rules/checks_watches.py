@@ -7,7 +7,7 @@ from monitor.rules.found import Found
 from monitor.rules.model import Watch
 from monitor.rules.source import Path
 
-_OF_DAGS = frozenset(("missing", "late", "stuck"))
+_OF_DAGS = frozenset(("missing", "late", "stuck", "auto_paused"))
 _OF_ASSETS = frozenset(("stale", "unconsumed"))
 _FOR = {
     "asset": _OF_ASSETS,

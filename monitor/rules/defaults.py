@@ -20,6 +20,7 @@ WATCHES_WAIT = timedelta(seconds=10)  # what one look found comes within a secon
 _WATCHES = (
     Watch(name="missing", watch="missing", after=timedelta(minutes=15)),
     Watch(name="stuck", watch="stuck"),
+    Watch(name="auto_paused", watch="auto_paused"),
     Watch(name="unreachable", watch="unreachable", after=timedelta(minutes=5)),
     Watch(name="mail", watch="mail", after=timedelta(minutes=10)),
 )

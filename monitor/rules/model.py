@@ -175,7 +175,7 @@ class Watch(Part):
 
     name: Name
     """That of a watch which is there without a file (missing, stuck, unreachable, mail) changes that one."""
-    watch: Literal["missing", "late", "stuck", "stale", "unconsumed", "unreachable", "mail"]
+    watch: Literal["missing", "late", "stuck", "stale", "unconsumed", "auto_paused", "unreachable", "mail"]
     """What is watched (docs/watches.md)."""
     deployment: Globs = ()
     """Of these Airflows only."""

@@ -11,6 +11,7 @@ from monitor import board
 from monitor.airflow_api import AirflowApi
 from monitor.database import Database
 from monitor.events import Event
+from monitor.watches.auto_paused import AUTO_PAUSED, AutoPaused, auto_paused_no_more
 from monitor.watches.choice import Choice
 from monitor.watches.consumers import Consumers
 from monitor.watches.finding import Finding, Open
@@ -44,6 +45,7 @@ class Kind:
 def kinds(api: AirflowApi, database: Database, updates: Updates) -> list[Kind]:
     """Those that look at runs and assets. `updates` is read on before each look."""
     absent, consumers, waiting = Missing(), Consumers(api), Waiting(api)
+    pauses = AutoPaused(api)
 
     async def look_for_missing(sight: Sight, choice: Choice) -> list[Finding]:
         return absent.findings(sight, choice)
@@ -68,6 +70,7 @@ def kinds(api: AirflowApi, database: Database, updates: Updates) -> list[Kind]:
         Kind("late", LATE, look_for_late),
         Kind("stuck", STUCK, look_for_stuck),
         Kind("stale", STALE, look_for_stale, False, _unless_another(stale_no_more)),
+        Kind("auto_paused", AUTO_PAUSED, pauses.findings, False, auto_paused_no_more),
         Kind("unconsumed", UNCONSUMED, look_for_unconsumed, True, _unless_another(consumed)),
     ]
 

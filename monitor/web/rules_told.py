@@ -32,6 +32,7 @@ WATCHES: Mapping[str, str] = {
     "stuck": "a run that takes unusually long",
     "stale": "an asset that is not updated",
     "unconsumed": "an update of an asset that no run takes up",
+    "auto_paused": "a DAG that Airflow has paused after too many failed runs",
     "unreachable": "an Airflow that cannot be reached",
     "mail": "mail that cannot be sent",
 }

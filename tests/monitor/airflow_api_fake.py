@@ -51,6 +51,8 @@ class FakeAirflow:
     waits: list[Row] = field(default_factory=list)
     """Of every run, as `…/hitlDetails` shows them."""
     deleted_dags: set[str] = field(default_factory=set)
+    audit: list[Row] | None = None
+    """The audit log; None: the monitor's user may not read it."""
     version: str = "3.3.2"
     log: str = ""
     cursors: bool = True
@@ -117,14 +119,16 @@ class FakeAirflow:
     def _listing(self, request: Request, path: str) -> Response:
         if "/logs/" in path:
             return PlainTextResponse(self.log, media_type="application/x-ndjson")
-        if path.endswith("/tries"):
-            return self._tries(path)
-        if path.endswith(("/details", "/queuedEvents")):
-            return self._of_consumer(path)
-        if path.endswith("/hitlDetails"):
-            run_id = unquote(path.split("/")[-2])
-            waits = [row for row in self.waits if run_id in ("~", row["task_instance"]["dag_run_id"])]
-            return JSONResponse({"hitl_details": waits, "total_entries": len(waits)})
+        others: dict[str, Callable[[], Response]] = {
+            "/tries": lambda: self._tries(path),
+            "/details": lambda: self._details(unquote(path.split("/")[-2])),
+            "/queuedEvents": lambda: self._waiting_for(path.split("/")[-3]),
+            "/eventLogs": lambda: self._audit_log(request),
+            "/hitlDetails": lambda: self._questions(unquote(path.split("/")[-2])),
+        }
+        for end, answer in others.items():
+            if path.endswith(end):
+                return answer()
         dags = [*({"dag_id": dag} for dag in self.dags), *self.dag_rows]
         listings = {
             "/taskInstances": ("task_instances", self.tasks, "updated_at"),
@@ -169,6 +173,15 @@ class FakeAirflow:
         page = found[start : start + min(body["page_limit"], 100)]
         return JSONResponse({key: page, "total_entries": len(found)})
 
+    def _audit_log(self, request: Request) -> Response:
+        if self.audit is None:
+            return JSONResponse({"detail": "Forbidden"}, 403)
+        query = request.query_params
+        found = [
+            row for row in self.audit if row["dag_id"] == query["dag_id"] and row["event"] == query["event"]
+        ]
+        return JSONResponse({"event_logs": found, "total_entries": len(found)})
+
     def _tries(self, path: str) -> Response:
         """What is filed, then the latest one unless it is up_for_retry; none of them with its id."""
         *_, dag_id, _, run_id, _, task_id, map_index, _ = map(unquote, path.split("/"))
@@ -186,11 +199,11 @@ class FakeAirflow:
             return JSONResponse({"detail": f"The Task Instance with {named} was not found"}, 404)
         return JSONResponse({"task_instances": found, "total_entries": len(found)})
 
-    def _of_consumer(self, path: str) -> Response:
-        parts = path.split("/")
-        if parts[-1] == "details":
-            return self._details(parts[-2])
-        dag_id = parts[-3]
+    def _questions(self, run_id: str) -> Response:
+        found = [row for row in self.waits if run_id in ("~", row["task_instance"]["dag_run_id"])]
+        return JSONResponse({"hitl_details": found, "total_entries": len(found)})
+
+    def _waiting_for(self, dag_id: str) -> Response:
         waiting = self.waiting.get(dag_id)
         if not waiting:
             return JSONResponse({"detail": f"Queue event with dag_id: `{dag_id}` was not found"}, 404)

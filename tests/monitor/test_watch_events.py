@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from monitor.events import Event, troubles, watched_assets, watched_runs
+from monitor.events import Event, troubles, watched_assets, watched_dags, watched_runs
 from monitor.events.data import DATA, OWN
 from monitor.events.durations import spoken
 from monitor.events.watched import Bound, Told
@@ -20,6 +20,7 @@ BUILDERS: dict[str, Callable[..., Event]] = {
     for builder in (
         *(watched_runs.missing, watched_runs.late, watched_runs.stuck),
         *(watched_assets.stale, watched_assets.unconsumed, watched_assets.asset_recovered),
+        *(watched_dags.auto_paused, watched_dags.dag_recovered),
         *(troubles.unreachable, troubles.reachable_again),
         *(troubles.mail_failing, troubles.mail_works_again, troubles.delivery_trouble),
     )
@@ -43,9 +44,12 @@ def _value(name: str, value: Any) -> Any:
         return watched_runs.Run(**value)
     if name == "asset":
         return watched_assets.Asset(**value)
+    if name == "cause":
+        return watched_dags.Cause(**value)
     if name == "bound":
-        lengths = {key: timedelta(seconds=value[key]) for key in ("after", "usual", "spread") if key in value}
-        return Bound(**lengths, count=value.get("count"))
+        after, usual, spread = (value.get(key) for key in ("after", "usual", "spread"))
+        lengths = [None if length is None else timedelta(seconds=length) for length in (usual, spread)]
+        return Bound(timedelta(seconds=after), *lengths, count=value.get("count"))
     if name == "after":
         return timedelta(seconds=value)
     if name.endswith(("_at", "since", "_date")) and value:

@@ -1,0 +1,96 @@
+"""Auto-paused: Airflow has paused a DAG by itself, after `max_consecutive_failed_dag_runs` failed runs.
+
+No hook tells it, and from then on the DAG makes no runs and every other watch passes it over: so nobody would
+hear of it again. Airflow's audit log says who paused it, where the monitor's user may read that (the role
+Viewer may not). Else it is told as likely where the last runs failed, as many as the DAG's own limit.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from monitor.airflow_api import AirflowApi
+from monitor.board import Row
+from monitor.errors import AirflowNotFound, AirflowRefused, EventError
+from monitor.events import Event, watched_dags
+from monitor.events.rest import moment_of
+from monitor.events.watched import Told
+from monitor.events.watched_dags import Cause
+from monitor.rules.model import Watch
+from monitor.watches.choice import Choice
+from monitor.watches.finding import Finding, Open
+from monitor.watches.sight import Sight, tags_of
+
+AUTO_PAUSED = "windsock.dag.auto_paused"
+MAX_ASKED = 20  # DAGs at one look, three requests each
+SCHEDULER = "scheduler"
+"""The owner of what Airflow enters into its audit log for itself."""
+
+
+@dataclass
+class AutoPaused:
+    """Of one Airflow."""
+
+    api: AirflowApi
+    _judged: set[tuple[str, int]] = field(default_factory=set)
+    """DAGs and their pauses that people made."""
+
+    async def findings(self, sight: Sight, choice: Choice) -> list[Finding]:
+        """The DAGs that are paused by Airflow, of those that were paused since the monitor knows them.
+        Raises AirflowError."""
+        found, asked = [], 0
+        for dag_id, dag in sight.dags.items():
+            pause = _pause(dag)
+            watch = choice.of_dag(dag_id, tags_of(dag)) if pause else None
+            if watch is None or pause is None or (dag_id, pause) in self._judged:
+                continue
+            told = sight.open.get((AUTO_PAUSED, dag_id))
+            if told and told.found == str(pause):
+                found.append(told.still())
+            elif asked < MAX_ASKED:
+                asked += 1
+                if cause := await self._cause(dag_id, sight.now):
+                    found.append(_finding(sight, watch, dag_id, pause, cause))
+                else:
+                    self._judged.add((dag_id, pause))
+        return found
+
+    async def _cause(self, dag_id: str, now: datetime) -> Cause | None:
+        try:
+            limit = (await self.api.dag(dag_id)).get("max_consecutive_failed_dag_runs")
+            if not isinstance(limit, int) or limit < 1:
+                return None
+            runs = await self.api.last_runs(dag_id, limit)
+        except AirflowNotFound:
+            return None
+        if len(runs) < limit or any(run.get("state") != "failed" for run in runs):
+            return None
+        try:
+            began = min((moment for run in runs if (moment := moment_of(run, "start_date"))), default=now)
+            entries = await self.api.audit_entries(dag_id, "paused", began)
+        except (AirflowRefused, EventError):
+            return Cause(limit, is_certain=False)
+        if any(entry.get("owner") == SCHEDULER for entry in entries):
+            return Cause(limit, is_certain=True)
+        return None
+
+
+def _pause(dag: Row) -> int | None:
+    """Which of its pauses this is; None where it is not paused, or was so when it was first seen."""
+    return dag["times_paused"] or None if dag["is_paused"] and not dag["is_stale"] else None
+
+
+def _finding(sight: Sight, watch: Watch, dag_id: str, pause: int, cause: Cause) -> Finding:
+    def build() -> Event:
+        return watched_dags.auto_paused(sight.told(watch), dag_id, pause, cause)
+
+    return Finding(AUTO_PAUSED, dag_id, str(pause), build)
+
+
+def auto_paused_no_more(sight: Sight, ended: Open) -> Event:
+    """The end of what was told: it is unpaused, gone, or nobody watches it any more."""
+    dag_id, told = ended.subject, Told(sight.deployment, sight.now, None)
+    if sight.dag_at_work(dag_id):
+        what = f"{dag_id} is unpaused"
+    else:
+        what = f"{dag_id} is no longer watched for this: it is gone, or the watches are others"
+    return watched_dags.dag_recovered(told, what, dag_id, int(ended.found), ended.raised_at)
