@@ -174,7 +174,8 @@ class Watch(Part):
     """What is told because it does *not* happen."""
 
     name: Name
-    """That of a watch which is there without a file (missing, stuck, unreachable, mail) changes that one."""
+    """That of a watch which is there without a file (missing, stuck, auto_paused, unreachable, mail) changes
+    that one."""
     watch: Literal["missing", "late", "stuck", "stale", "unconsumed", "auto_paused", "unreachable", "mail"]
     """What is watched (docs/watches.md)."""
     deployment: Globs = ()
