@@ -4,6 +4,8 @@ import json
 from collections import deque
 from typing import Any
 
+from monitor.plain_text import lines
+
 MAX_READ = 64 * 1024 * 1024  # bytes of one log that are read to find its end
 MAX_RECORD = 256 * 1024  # bytes of one record that are kept: a traceback of a hundred frames is 20 KB
 MAX_LINE = 2_000  # characters of a line that is shown
@@ -44,15 +46,15 @@ def _lines(line: str) -> list[str]:
     try:
         record = json.loads(line)
     except ValueError:
-        return [line] if line.strip() else []  # a log handler that writes plain text
+        return lines(line) if line.strip() else []  # a log handler that writes plain text
     if not isinstance(record, dict):
-        return [line]
+        return lines(line)
     event = str(record.get("event", ""))
     if event.startswith(HIDDEN):
         return []
     when = str(record.get("timestamp") or "")[:19].replace("T", " ")
     level = str(record.get("level") or "").upper()
-    first, *more = event.splitlines() or [""]
+    first, *more = lines(event) or [""]
     return [" ".join(part for part in (when, level, first) if part), *more, *_traceback(record)]
 
 
@@ -61,11 +63,11 @@ def _traceback(record: dict[str, Any]) -> list[str]:
     chain = record.get("error_detail")
     if not isinstance(chain, list):
         return []
-    lines: list[str] = []
+    told: list[str] = []
     for error in reversed([error for error in chain if isinstance(error, dict)]):
-        if lines:
-            lines.append("The error above led to:")
+        if told:
+            told.append("The error above led to:")
         frames = [frame for frame in error.get("frames") or () if isinstance(frame, dict)]
-        lines += [f'  File "{f.get("filename")}", line {f.get("lineno")}, in {f.get("name")}' for f in frames]
-        lines += f"{error.get('exc_type')}: {error.get('exc_value')}".splitlines()
-    return lines
+        told += [f'  File "{f.get("filename")}", line {f.get("lineno")}, in {f.get("name")}' for f in frames]
+        told += lines(f"{error.get('exc_type')}: {error.get('exc_value')}")
+    return told

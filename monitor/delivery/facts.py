@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from itertools import dropwhile
 from typing import Any
 
 from monitor.delivery.confirm import MOMENT
 from monitor.delivery.masks import shown_under, without_secrets
 from monitor.delivery.metrics import METRICS, flat
 from monitor.events.data import AssetUpdatedData, DagRunData, ImportErrorData, TaskInstanceData
+from monitor.plain_text import lines
 from monitor.render import Asset, Error, Fact, ImportTrouble, Run, Task
 from monitor.render.words import shortened
 
@@ -63,8 +65,8 @@ def told_task(data: TaskInstanceData) -> Task:
 
 
 def error_of(error: Mapping[str, Any]) -> Error:
-    first, *more = str(error.get("message") or "").strip().splitlines() or [""]
-    trace = str(error.get("traceback") or "").rstrip().splitlines()
+    first, *more = [*dropwhile(is_blank, lines(str(error.get("message") or "").strip()))] or [""]
+    trace = lines(str(error.get("traceback") or "").rstrip())
     return Error(
         type=shortened(str(error["type"]), DETAIL_LENGTH) if error.get("type") else None,
         message=without_secrets(first[:MESSAGE_LENGTH]),
@@ -73,23 +75,27 @@ def error_of(error: Mapping[str, Any]) -> Error:
     )
 
 
+def is_blank(text: str) -> bool:
+    return not text.strip()
+
+
 def trouble_of(data: ImportErrorData) -> ImportTrouble:
     """What Airflow says of a file; the trace's last line names the error."""
-    lines = [line for line in data.stacktrace.rstrip().splitlines() if line.strip()]
-    said = lines[-1] if lines else ""
+    trace = [line for line in lines(data.stacktrace.rstrip()) if line.strip()]
+    said = trace[-1] if trace else ""
     kind, _, message = said.partition(": ")
     named = kind.isidentifier() or all(part.isidentifier() for part in kind.split("."))
     error = Error(
         type=kind if named and message else None,
         message=without_secrets((message if named and message else said)[:MESSAGE_LENGTH]),
-        lines=last_lines(lines, TRACE_LINES),
+        lines=last_lines(trace, TRACE_LINES),
         lines_from="Traceback",
     )
     return ImportTrouble(data.filename, data.bundle_name, error)
 
 
-def last_lines(lines: list[str], number: int) -> tuple[str, ...]:
-    return tuple(without_secrets(line[:LINE_LENGTH]) for line in lines[-number:])
+def last_lines(shown: list[str], number: int) -> tuple[str, ...]:
+    return tuple(without_secrets(line[:LINE_LENGTH]) for line in shown[-number:])
 
 
 def asset_of(data: AssetUpdatedData) -> Asset:

@@ -20,7 +20,9 @@ from aiosmtplib import (
 )
 
 from monitor.mailer.contract import Misconfigured, OverLimit, Refused, SendError, TryLater, Unavailable
+from monitor.plain_text import line
 
+READ = 10_000  # characters of a server's words that are looked at
 SHOWN = 500  # characters of a server's words that are kept: enough for the code, the reason and a link
 LOGIN_CODES = frozenset({530, 534, 535, 538})  # RFC 4954 section 6: authentication is missing or refused
 LEAVING = 421  # "closing transmission channel": of the server, not of this mail
@@ -57,7 +59,7 @@ TOO_LARGE = 552
 _OF_CONTENT = re.compile(r"^5\.(?:3\.4|2\.3|6\.\d+)\b", re.MULTILINE)
 """The size, and what SMTPUTF8 or 8BITMIME would carry, which MAIL announces: of one mail."""
 _DAILY_LIMIT = re.compile(r"^5\.(4\.5|1\.90)\b", re.MULTILINE)
-_NOT_TEXT = re.compile(r"[\x00-\x20\x7f-\x9f]+")
+_SPACES = re.compile(r"\s+")
 
 
 class Stage(Enum):
@@ -105,8 +107,7 @@ def told(code: int, message: str) -> str:
 
 def plain(text: str) -> str:
     """One bounded line without control signs: a server's words go to logs, pages and terminals."""
-    readable = text.encode("utf-8", "replace").decode()
-    return _NOT_TEXT.sub(" ", readable).strip()[:SHOWN]
+    return _SPACES.sub(" ", line(text[:READ])).strip()[:SHOWN]
 
 
 def worst(errors: Sequence[SendError]) -> SendError:

@@ -3,7 +3,7 @@
 from dataclasses import fields, is_dataclass, replace
 from typing import TypeVar, cast
 
-from monitor.render.words import line
+from monitor.plain_text import line
 
 T = TypeVar("T")
 

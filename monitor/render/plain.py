@@ -5,11 +5,12 @@ from datetime import tzinfo
 
 from markupsafe import escape
 
+from monitor.plain_text import line
 from monitor.render.letter import Written
 from monitor.render.marks import mark_of
 from monitor.render.moments import told, when
 from monitor.render.story import Story
-from monitor.render.words import line, shortened, span
+from monitor.render.words import shortened, span
 
 SHOWN = 30  # happenings, facts and tasks
 PAGE = (
@@ -21,7 +22,7 @@ LENGTH = 1_000  # characters of a line: the facts are bounded, and this holds wh
 
 def plainly(story: Story, zone: tzinfo, url: str, problem: str) -> Written:
     what = f"{story.dag_id}: {story.run.state}" if story.run else story.subject
-    facts = [shortened(line(fact), LENGTH) for fact in _facts(story, zone)]
+    facts = [shortened(fact, LENGTH) for fact in _facts(story, zone)]
     facts += ["", url, "", line(f"This mail is plain because its template failed: {problem}")]
     text = "\n".join(facts) + "\n"
     return Written(f"{mark_of(story.event_type)} {what}", text, PAGE.format(text=escape(text)))

@@ -14,6 +14,7 @@ from jinja2 import TemplateNotFound
 
 from monitor.clock import Clock
 from monitor.mail_addresses import Sender
+from monitor.plain_text import line
 from monitor.render import links
 from monitor.render.bounds import MAX_HTML, tighter
 from monitor.render.chart import chart_of
@@ -28,7 +29,7 @@ from monitor.render.plain import plainly
 from monitor.render.samples import sample
 from monitor.render.story import Run, Story, Task
 from monitor.render.templates import Templates
-from monitor.render.words import header, line
+from monitor.render.words import header
 
 SUBJECT_LENGTH = 120  # characters: inboxes show 60 to 100, and the rest is in the mail
 ANYTHING = "notice"

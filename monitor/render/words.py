@@ -5,18 +5,9 @@ from datetime import timedelta
 
 from markupsafe import Markup
 
-# Controls (ESC would command a terminal, CR and LF would begin a header), the signs that reorder text for the
-# eye, and Unicode's own line ends.
-_UNSHOWN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
+from monitor.plain_text import line
+
 SPACES = re.compile(r"\s+")
-
-
-def line(text: str) -> str:
-    """The text as one line that shows what it holds; leading spaces stay, they are a traceback's shape."""
-    if text.isascii() and text.isprintable():  # nearly every text
-        return text
-    readable = text.encode("utf-8", "replace").decode()
-    return _UNSHOWN.sub(" ", readable.replace("\t", "    "))
 
 
 def finalize(value: object) -> object:
@@ -27,6 +18,8 @@ def finalize(value: object) -> object:
 
 
 def shortened(text: str, limit: int) -> str:
+    """Return the text as one line, cleaned before it is cut: half a control sequence is none any more."""
+    text = line(text)
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 

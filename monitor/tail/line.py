@@ -4,7 +4,7 @@ from datetime import date, datetime
 
 from rich.text import Text
 
-from monitor.render.words import line
+from monitor.plain_text import line
 from monitor.tail.messages import RESET, Message
 from monitor.web.event_line import EventLine
 

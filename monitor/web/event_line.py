@@ -7,6 +7,7 @@ from typing import Any
 
 from monitor.event_log import Logged
 from monitor.events.data import declared
+from monitor.plain_text import lines
 from monitor.render.words import shortened
 
 WORDS = {"import_error_mended": "mended"}  # where a type's last part is too long for a word
@@ -70,14 +71,14 @@ def _task(data: Mapping[str, Any]) -> str | None:
 def _detail(data: Mapping[str, Any]) -> str:
     """What is worth a word in a list: the error, the metrics, Airflow's reason, the first line of a trace."""
     if error := data.get("error"):
-        return ": ".join(part for part in (error.get("type"), error["message"]) if part)
+        return ": ".join(part for part in (error.get("type"), " ".join(lines(error["message"]))) if part)
     if extra := data.get("extra"):
         return metrics(extra)
     if (message := data.get("message")) and data.get("state") == "failed":
         return str(message)  # of other states Airflow only says the state again
     if "replaced_by" in data:
         return "the file has another import error now" if data["replaced_by"] else "no import error any more"
-    return str(data.get("stacktrace", "")).strip().rpartition("\n")[2]
+    return next(reversed(lines(str(data.get("stacktrace", "")).strip())), "")
 
 
 def metrics(extra: Mapping[str, Any]) -> str:

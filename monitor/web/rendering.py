@@ -11,11 +11,14 @@ from urllib.parse import quote, urlencode
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_environment
+from jinja2.filters import do_truncate
 from markupsafe import Markup
 
+from monitor import plain_text
+from monitor.plain_text import line
 from monitor.render import templates_folder
-from monitor.render.words import finalize, line, span
+from monitor.render.words import finalize, span
 from monitor.web import asset_words, rules_told
 from monitor.web.event_line import number
 from monitor.web.gate import Reader
@@ -56,7 +59,7 @@ def _environment(prefix: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (moment, took, ago, told_value, pretty, lines, number, query)
+    filters = (moment, took, ago, told_value, pretty, lines, number, query, truncate, text_lines)
     environment.filters.update({function.__name__: function for function in filters})
     environment.globals["at"] = prefix
     environment.globals["run_url"] = lambda run: prefix + run_url(run)
@@ -129,7 +132,18 @@ def pretty(value: Any) -> Markup:
 
 def lines(text: str) -> Markup:
     """Text that keeps its lines, each made safe to show."""
-    return Markup("\n").join(line(one) for one in text.splitlines())
+    return Markup("\n").join(plain_text.lines(text))
+
+
+def text_lines(text: str) -> list[str]:
+    """The text's lines, each made safe to show."""
+    return plain_text.lines(text)
+
+
+@pass_environment
+def truncate(environment: Environment, text: str, length: int) -> str:
+    """Jinja's filter, for a text that is cleaned before it is cut."""
+    return do_truncate(environment, line(text), length)
 
 
 def _iso(when: datetime) -> str:

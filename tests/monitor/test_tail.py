@@ -86,7 +86,7 @@ LINES = [
     (run_event("failed"), ["✖ failed", "etl / manual__1"]),
     (
         task_event("failed", error={"type": "ValueError", "message": "no\x1b[2Jthing\nmore"}),
-        ["✖ failed", "etl / manual__1 / load", "ValueError: no [2Jthing more"],
+        ["✖ failed", "etl / manual__1 / load", "ValueError: nothing more"],
     ),
     (task_event("success", map_index=3), ["✔ success", "load[3]"]),
     (asset_event(1), ["■ updated", "file:///model.pkl", "accuracy 0.97"]),

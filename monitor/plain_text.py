@@ -1,0 +1,79 @@
+"""Text of anybody's as pages, mails, chats and terminals can show it: the one place that cleans it.
+
+What Airflow's users name and what their tasks print may hold a terminal's control sequences (ECMA-48: colors,
+links, titles), progress bars that write over themselves, and signs that break or reorder lines. Sequences are
+taken out whole. Each step takes time in proportion to the text, whatever is in it.
+"""
+
+import re
+from collections.abc import Iterable
+
+_SEQUENCE = re.compile(
+    r"""
+    # OSC: links, titles
+      (?:\x1b\]|\x9d) [^\x07\x0a\x1b\x90\x98\x9c-\x9f]* (?:\x07|\x1b\\|\x9c)
+    # DCS, SOS, PM, APC
+    | (?:\x1b[PX^_]|[\x90\x98\x9e\x9f]) [^\x0a\x1b\x90\x98\x9c-\x9f]* (?:\x1b\\|\x9c)
+    # CSI: colors, cursor, erasing
+    | (?:\x1b\[|\x9b) [0-?]* [ -/]* [@-~]?
+    # the rest, and what was cut off
+    | \x1b [#%()*+./-]? [0-~]?
+    """,
+    re.VERBOSE,
+)
+"""No string runs over another's beginning, so no sign is looked at for more than one of them."""
+_ENDS = re.compile(r"\r?\n|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+"""The ends of lines that str.splitlines knows, but for a lone CR: that goes back to the line's beginning."""
+_CLEAR = re.compile(r"[\x08\x0d\x1b\x80-\x9f]")
+# Controls (CR and LF would begin a header), the signs that reorder text, and Unicode's own ends of lines.
+_UNSHOWN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
+TAB = "    "
+
+
+def line(text: str) -> str:
+    """Return the text as one line without control signs.
+
+    Leading spaces stay: they are a traceback's shape.
+    """
+    if text.isascii() and text.isprintable():  # nearly every text
+        return text
+    readable = text.encode("utf-8", "replace").decode()
+    return _UNSHOWN.sub(" ", without_sequences(readable).replace("\t", TAB))
+
+
+def lines(text: str) -> list[str]:
+    """Return the lines that a terminal would show, each safe to show anywhere.
+
+    Of what was written over itself after a carriage return, the last is left.
+    """
+    if text.isascii() and text.isprintable():
+        return [text] if text else []
+    parts = _ENDS.split(without_sequences(text))
+    if parts and not parts[-1]:
+        parts.pop()
+    return [line(_last_written(part)) for part in parts]
+
+
+def safe_for_terminal(texts: Iterable[str]) -> str:
+    """Return lines of text for a terminal: their breaks stay, and none of them commands it."""
+    return "\n".join(line(part) for text in texts for part in text.split("\n"))
+
+
+def without_sequences(text: str) -> str:
+    """Return the text without a terminal's control sequences."""
+    return _SEQUENCE.sub("", text) if _CLEAR.search(text) else text
+
+
+def _last_written(text: str) -> str:
+    """Return what is left of a line after its carriage returns and backspaces."""
+    if "\r" in text:
+        text = next((part for part in reversed(text.split("\r")) if part.strip()), "")
+    if "\b" not in text:
+        return text
+    kept: list[str] = []
+    for sign in text:
+        if sign != "\b":
+            kept.append(sign)
+        elif kept:
+            kept.pop()
+    return "".join(kept)
