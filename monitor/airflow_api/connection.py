@@ -13,6 +13,7 @@ import httpx
 
 from monitor.airflow_api.failures import TokenRefused, no_answer, refusal, unreadable
 from monitor.airflow_api.token import Token
+from monitor.bounded_http import ACCEPT, UnreadableBody, pieces, read
 from monitor.clock import Clock
 from monitor.errors import AirflowRefused
 
@@ -55,7 +56,7 @@ class Connection:
         self.clock = clock
         # A proxy named in the environment is for what lies beyond this machine.
         trust_env = httpx.URL(self.url).host not in LOOPBACK
-        self._http = httpx.AsyncClient(timeout=timeout, trust_env=trust_env)
+        self._http = httpx.AsyncClient(timeout=timeout, trust_env=trust_env, headers=ACCEPT)
         self._signing_in = asyncio.Lock()
         self._token: Token | None = None
         self._refused: tuple[datetime, AirflowRefused] | None = None
@@ -106,9 +107,11 @@ class Connection:
         """An answer in pieces, as they come. Their number is the caller's to bound."""
         response = await self._open_signed(_Asked("GET", path, params, None, accept, named), None)
         try:
-            yield response.aiter_bytes()
+            yield pieces(response)
         except httpx.HTTPError as error:
             raise no_answer(self.url, f"GET {path}", error) from error
+        except UnreadableBody as error:
+            raise unreadable(self.url, f"GET {path}", str(error)) from error
         finally:
             await response.aclose()
 
@@ -180,19 +183,14 @@ class Connection:
 
     async def _read(self, response: httpx.Response) -> bytes:
         """The whole body, given up on where it is too long."""
-        body = bytearray()
         try:
-            async for part in response.aiter_bytes():
-                body += part
-                if len(body) > MAX_ANSWER:
-                    raise unreadable(
-                        self.url, _named(response.request), f"it is longer than {MAX_ANSWER} bytes"
-                    )
+            return await read(response, MAX_ANSWER)
+        except UnreadableBody as error:
+            raise unreadable(self.url, _named(response.request), str(error)) from error
         except httpx.HTTPError as error:
             raise no_answer(self.url, _named(response.request), error) from error
         finally:
             await response.aclose()
-        return bytes(body)
 
     def _moment(self, response: httpx.Response) -> datetime:
         """When Airflow answered by its own clock: what its `updated_at` is to be compared with."""

@@ -12,12 +12,14 @@ from email.utils import parsedate_to_datetime
 import httpx
 from standardwebhooks import Webhook
 
+from monitor.bounded_http import ACCEPT, UnreadableBody, read_beginning
 from monitor.channels.contract import Parcel
 from monitor.channels.secrets import keep_quiet, without_url
 from monitor.clock import Clock
 from monitor.mailer import Receipt, Refused, SendError, TryLater, Unavailable
 
-SECONDS = 20.0  # for everything: a receiver that says a byte a second keeps within each timeout of httpx
+SECONDS = 20.0  # until the status: a receiver that says a byte a second keeps within each timeout of httpx
+BODY_SECONDS = 2.0  # for the beginning of a body: it is only words for the ledger
 ANSWER_BYTES = 500  # of a receiver's answer that are kept; more is not read
 AT_ONCE = 8
 LONGEST_WAIT = timedelta(hours=24)  # that a receiver may ask for
@@ -43,7 +45,7 @@ class WebhookSender:
     async def send(self, parcel: Parcel) -> Receipt:
         url = parcel.resolved.url.get_secret_value()
         try:
-            answer = await asyncio.wait_for(self._posted(url, parcel), self._seconds)
+            response = await asyncio.wait_for(self._posted(url, parcel), self._seconds)
         except (TimeoutError, asyncio.TimeoutError, httpx.TimeoutException):
             raise Unavailable(f"the receiver did not answer within {self._seconds:.0f} s") from None
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError) as error:
@@ -51,6 +53,10 @@ class WebhookSender:
         except httpx.HTTPError as error:
             words = without_url(str(error), url) or type(error).__name__
             raise Unavailable(f"no answer of the receiver: {words}") from None
+        try:
+            answer = _meaning(response, without_url(await _words(response), url), self._clock())
+        finally:
+            await response.aclose()
         if isinstance(answer, SendError):
             raise answer
         return Receipt(answer, (parcel.recipient,))
@@ -60,16 +66,16 @@ class WebhookSender:
             await self._client.aclose()
             self._client = None
 
-    async def _posted(self, url: str, parcel: Parcel) -> str | SendError:
+    async def _posted(self, url: str, parcel: Parcel) -> httpx.Response:
+        """Post it; the answer's body is yet to be read."""
         body = json.dumps(parcel.told, ensure_ascii=False, separators=(",", ":"))
         headers = {"content-type": "application/json", "user-agent": "Windsock", **self._signed(parcel, body)}
         if parcel.traceparent:
             headers["traceparent"] = parcel.traceparent
         if self._client is None:
-            self._client = httpx.AsyncClient(timeout=self._seconds, follow_redirects=False)
-        async with self._client.stream("POST", url, content=body.encode(), headers=headers) as response:
-            said = without_url(await _beginning(response), url)
-            return _meaning(response, said, self._clock())
+            self._client = httpx.AsyncClient(timeout=self._seconds, follow_redirects=False, headers=ACCEPT)
+        request = self._client.build_request("POST", url, content=body.encode(), headers=headers)
+        return await self._client.send(request, stream=True)
 
     def _signed(self, parcel: Parcel, body: str) -> dict[str, str]:
         now = self._clock().astimezone(timezone.utc)
@@ -115,10 +121,10 @@ def _retry_after(header: str | None, now: datetime) -> timedelta | None:
     return min(max(wait, timedelta(0)), LONGEST_WAIT)
 
 
-async def _beginning(response: httpx.Response) -> str:
-    read = b""
-    async for chunk in response.aiter_bytes(ANSWER_BYTES):
-        read += chunk
-        if len(read) >= ANSWER_BYTES:
-            break
-    return read[:ANSWER_BYTES].decode(errors="replace")
+async def _words(response: httpx.Response) -> str:
+    """Return the beginning of the body. The status is the answer; an unreadable body changes nothing."""
+    try:
+        read = await asyncio.wait_for(read_beginning(response, ANSWER_BYTES), BODY_SECONDS)
+    except (TimeoutError, asyncio.TimeoutError, httpx.HTTPError, UnreadableBody) as error:
+        return f"(its words could not be read: {str(error) or type(error).__name__})"
+    return read.decode(errors="replace")

@@ -5,6 +5,7 @@ refresh token (RFC 6749 section 6). It is asked for at each login and never writ
 """
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Protocol
 
 import httpx
 
+from monitor.bounded_http import ACCEPT, UnreadableBody, read
 from monitor.errors import SettingsError
 from monitor.mailer.contract import Unavailable
 from monitor.settings import Settings
@@ -21,6 +23,11 @@ TOKEN_SECONDS = 20.0  # for the token server's answer
 EARLY = 60.0  # seconds before its end that a token is not used any more: a login takes a moment
 LIFETIME = 3600.0  # seconds, where the token server does not say
 MAX_TOKEN = 16 * 1024  # bytes of a token file: tokens have some hundred, those of Microsoft some thousand
+MAX_ANSWER = 64 * 1024  # bytes of the token server's answer: a token and a few words
+ANSWERS_NOTHING = (
+    *(httpx.HTTPError, TimeoutError, asyncio.TimeoutError),
+    *(ValueError, KeyError, TypeError, AttributeError, RecursionError),  # of an answer of another form
+)
 SHOWN = 200  # characters of the token server's reason
 
 
@@ -123,14 +130,24 @@ class Refreshed:
             "refresh_token": self._grant.refresh_token,
         }
         try:
-            async with httpx.AsyncClient(timeout=TOKEN_SECONDS) as client:
-                answer = await client.post(self._grant.url, data=form)
-            said = answer.json()
-            if answer.status_code == httpx.codes.OK:
+            status, body = await asyncio.wait_for(self._answer(form), TOKEN_SECONDS)
+            said = json.loads(body)
+            if status == httpx.codes.OK:
                 return str(said["access_token"]), float(said.get("expires_in", LIFETIME))
-        except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except UnreadableBody as error:
+            raise Unavailable(
+                f"no token from {self._grant.url}: the answer cannot be read: {error}"
+            ) from None
+        except ANSWERS_NOTHING as error:
             raise Unavailable(f"no token from {self._grant.url}: {type(error).__name__}") from None
-        raise Unavailable(f"no token from {self._grant.url}: {answer.status_code} {_reason(said)}")
+        raise Unavailable(f"no token from {self._grant.url}: {status} {_reason(said)}")
+
+    async def _answer(self, form: dict[str, str]) -> tuple[int, bytes]:
+        async with (
+            httpx.AsyncClient(timeout=TOKEN_SECONDS, headers=ACCEPT) as client,
+            client.stream("POST", self._grant.url, data=form) as response,
+        ):
+            return response.status_code, await read(response, MAX_ANSWER)
 
 
 def _reason(said: object) -> str:
