@@ -154,7 +154,11 @@ def recover(spool: Spool) -> None:
     with the reason. Raises the last OSError, when all the others are through."""
     folder = spool.root / FOLDER
     failed: OSError | None = None
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    if not os.path.lexists(folder):
+        return
+    spool.prepare()
+    own_directory(folder)
+    for path in sorted(folder.iterdir()):
         try:
             _recover(spool, path)
         except OSError as error:

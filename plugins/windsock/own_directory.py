@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 
 def own_directory(path: Path) -> None:
-    """Makes it if need be. Raises OSError."""
+    """Make the directory if need be. Raises OSError if it is a link, no directory, or another user's.
+
+    A link is not followed: another local user who makes one first would have us write where it leads.
+    """
     path.mkdir(mode=0o700, exist_ok=True)
-    status = path.stat()
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(
+            f"{path} is a link or no directory; give [windsock] spool_dir the path of a directory"
+        )
     if status.st_uid != os.geteuid():
         raise PermissionError(
             f"{path} belongs to another user; give [windsock] spool_dir a path of this user's"

@@ -10,7 +10,8 @@ from pathlib import Path
 def write(path: Path, text: str) -> None:
     """Replaces the file. Raises OSError."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    draft.unlink(missing_ok=True)  # a dead process's that had our numbers, or a link that somebody laid there
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         os.write(descriptor, text.encode())
     finally:

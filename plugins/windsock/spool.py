@@ -113,7 +113,7 @@ class Spool:
 
     def names(self, most: int = sys.maxsize) -> list[str]:
         """The oldest of what waits, in order. Hidden files (NFS makes them) are nobody's event."""
-        if not self._new.is_dir():
+        if not self._exists():
             return []
         oldest: list[str] = []
         count = total = 0
@@ -153,16 +153,17 @@ class Spool:
 
     def recover(self) -> None:
         """Clears tmp/ of writers that died: a whole event is sent after all, the rest is swept away."""
-        if not self._tmp.is_dir():
+        if not self._exists():
             return
         for draft in self._tmp.iterdir():
             with suppress(FileNotFoundError):  # its writer lives, or another recovers too
-                status = draft.stat()
+                status = draft.lstat()
                 if time.time() - status.st_mtime > ABANDONED_AFTER:
                     self._recover(draft, status.st_size)
 
     def _recover(self, draft: Path, size: int) -> None:
-        body = draft.read_bytes() if 0 < size <= MAX_EVENT_BYTES else b""
+        is_whole = 0 < size <= MAX_EVENT_BYTES and not draft.is_symlink()
+        body = draft.read_bytes() if is_whole else b""
         try:
             _event_id(json.loads(body))
         except ValueError:
@@ -175,9 +176,17 @@ class Spool:
         if self._ready:
             return
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for directory in (self._tmp, self._new, self._bad):
+        for directory in (self.root, self._tmp, self._new, self._bad):
             own_directory(directory)
         self._ready = True
+
+    def _exists(self) -> bool:
+        """Return True if there is a spool. Raises OSError if it is another user's: what lies there is signed
+        with our secret."""
+        if not self._ready and not os.path.lexists(self._new):
+            return False
+        self.prepare()
+        return True
 
     def _measure(self) -> tuple[int, int]:
         return _total(name for piece in _pieces(self._new) for name in piece)

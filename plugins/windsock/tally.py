@@ -14,7 +14,7 @@ class Tally:
     def add(self) -> None:
         """Adds one; a count that cannot be written (the disk is full) is lost, what it counts is logged."""
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(self._path, flags, 0o600)
         except OSError:
             return
@@ -27,6 +27,6 @@ class Tally:
 
     def __int__(self) -> int:
         try:
-            return self._path.stat().st_size
+            return self._path.lstat().st_size
         except FileNotFoundError:
             return 0

@@ -25,7 +25,8 @@ class Turn:
     def taken(self, within: float = 0.0) -> Iterator[bool]:
         """Whether it is this process's turn, at the latest after so many seconds. Raises OSError."""
         if self._file is None:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._file = os.open(self._path, flags, 0o600)
         if not self._locked(self._file, time.monotonic() + within):
             yield False
             return

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -26,9 +27,11 @@ from tests.plugin.receiver import Receiver
 from windsock.backoff import Backoff
 from windsock.courier import Courier
 from windsock.drainer import Drainer
+from windsock.journal import recover
 from windsock.settings import Settings
 from windsock.spool import Spool
 from windsock.task_sender import TaskSender
+from windsock.turn import TURN, Turn
 
 NOBODY = 65534
 MANY = 100_000
@@ -123,6 +126,50 @@ def test_a_directory_that_is_another_user_s_is_refused_and_said(tmp_path: Path) 
 
     assert status_of(in_child(as_nobody)) == 0
     assert len(spool.names()) == 1
+
+
+@pytest.mark.parametrize("within", ["", "tmp", "new", "bad", "journals"])
+def test_a_link_in_place_of_a_directory_is_not_followed(tmp_path: Path, within: str) -> None:
+    """Whoever makes the spool first must not have our files written, or moved, where a link leads."""
+    elsewhere = tmp_path / "dags"
+    elsewhere.mkdir()
+    (elsewhere / "dag.py").write_text("schedule = None")
+    root = tmp_path / "spool"
+    if within:
+        root.mkdir()
+    (root / within).symlink_to(elsewhere)
+    spool = Spool(root, 10, 10_000)
+    for use in (lambda: spool.put(event(1)), spool.names, spool.recover, lambda: recover(spool)):
+        with suppress(OSError):  # refused, or nothing to do
+            use()
+    assert [path.name for path in elsewhere.iterdir()] == ["dag.py"]
+    assert (elsewhere / "dag.py").read_text() == "schedule = None"
+
+
+@pytest.mark.parametrize("name", ["refused", "drainer.lock", "usage"])
+def test_a_link_in_place_of_a_file_is_not_followed(settings: Settings, tmp_path: Path, name: str) -> None:
+    target = tmp_path / "dag.py"
+    target.write_text("schedule = None")
+    spool = open_spool(settings)
+    spool.put(event(1))
+    (settings.spool_dir / name).unlink(missing_ok=True)
+    (settings.spool_dir / name).symlink_to(target)
+    spool.refused.add()
+    spool.names()
+    with suppress(OSError), Turn(settings.spool_dir / TURN).taken():
+        pass
+    assert target.read_text() == "schedule = None"
+
+
+def test_what_lies_in_another_user_s_spool_is_not_sent(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    root = tmp_path / "spool"
+    Spool(root, 10, 10_000).put(event(1))
+    for path in (root, *root.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    with pytest.raises(PermissionError):
+        Spool(root, 10, 10_000).names()
 
 
 def test_a_hundred_thousand_events_wait_in_order_and_in_little_memory(settings: Settings) -> None:
