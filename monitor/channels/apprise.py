@@ -1,4 +1,4 @@
-"""The channel `apprise`: Slack, Teams, Discord, PagerDuty and a hundred more, by Apprise URLs.
+"""The channel `apprise`: Slack, Teams, Discord, Telegram and a hundred more, by Apprise URLs.
 
 Apprise blocks, for as long as its plugins do, so each call has a thread of its own and is waited for only
 so long. It is imported at its first use: that takes a second, and most monitors have no such target.

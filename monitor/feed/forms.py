@@ -6,9 +6,19 @@ comes back with a recent place, and the log is not looked through again from whe
 """
 
 import json
+import re
 from enum import Enum
 
 from monitor.event_log import Cursor
+
+_OTHER_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
+
+
+def one_line(body: str) -> str:
+    """Return the same JSON without Unicode's own ends of lines, at which many readers cut it in two."""
+    if body.isascii():  # nearly every event; Python knows without looking
+        return body
+    return _OTHER_LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", body)
 
 
 class Form(Enum):
@@ -19,6 +29,7 @@ class Form(Enum):
 
     def event(self, cursor: str, kind: str, body: str) -> bytes:
         """One event. Its body is one line of JSON, so it needs one `data:`."""
+        body = one_line(body)
         if self is Form.SSE:
             return f"id: {cursor}\nevent: {kind}\ndata: {body}\n\n".encode()
         return f'{{"id": "{cursor}", "event": {body}}}\n'.encode()

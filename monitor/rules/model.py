@@ -153,7 +153,7 @@ class Receiver(Part):
     email: Several[str] = ()
     """Mail addresses."""
     apprise: Several[SecretStr] = ()
-    """Apprise URLs (Slack, Teams, Discord, PagerDuty, …). They hold secrets: write ${NAME} and keep the URL
+    """Apprise URLs (Slack, Teams, Discord, Telegram, …). They hold secrets: write ${NAME} and keep the URL
     in the environment."""
     webhook: tuple[Webhook, ...] = ()
     """Programs that are told by a signed POST (Standard Webhooks)."""

@@ -71,7 +71,9 @@ def _task(data: Mapping[str, Any]) -> str | None:
 def _detail(data: Mapping[str, Any]) -> str:
     """What is worth a word in a list: the error, the metrics, Airflow's reason, the first line of a trace."""
     if error := data.get("error"):
-        return ": ".join(part for part in (error.get("type"), " ".join(lines(error["message"] or ""))) if part)
+        return ": ".join(
+            part for part in (error.get("type"), " ".join(lines(error["message"] or ""))) if part
+        )
     if extra := data.get("extra"):
         return metrics(extra)
     if (message := data.get("message")) and data.get("state") == "failed":

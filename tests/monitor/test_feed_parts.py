@@ -1,10 +1,12 @@
 """The feed's parts: what a reader takes, the tape, and sends that have to wait."""
 
 import asyncio
+import json
 import uuid
 from functools import partial
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import Connection
 
@@ -83,6 +85,23 @@ def test_the_tape_forgets_its_oldest_blocks() -> None:
     kept = [seq for seq in range(many) if tape.following(Cursor("a", seq))]
     assert kept == list(range(kept[0], many))
     assert len(kept) == KEPT_BYTES // BLOCK_BYTES
+
+
+@pytest.mark.parametrize("sign", ["\x85", "\u2028", "\u2029"])
+def test_no_reader_finds_the_end_of_a_line_within_an_event(sign: str) -> None:
+    """httpx' iter_lines and str.splitlines end lines there."""
+    event = parse_event(
+        task_event("failed", error={"type": "E", "message": f"a{sign}b größe", "traceback": None})
+    )
+    assert sign in event.body
+    ndjson = Form.NDJSON.event("e-1", event.type, event.body).decode()
+    (line,) = ndjson.splitlines()
+    assert json.loads(line)["event"] == json.loads(event.body)
+    assert "größe" in line
+    with httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=ndjson))) as client:
+        assert list(client.get("http://feed").iter_lines()) == [line]
+    sse = Form.SSE.event("e-1", event.type, event.body).decode()
+    assert [part.partition(":")[0] for part in sse.splitlines()] == ["id", "event", "data", ""]
 
 
 def test_readers_that_want_the_same_share_its_bytes() -> None:
