@@ -68,9 +68,14 @@ class Links:
         # A salt of its own a purpose: a token of one is no token of another.
         self._serializers = {purpose: _serializer(keys, purpose, clock) for purpose in EXPIRY}
 
-    def silence(self, deployment: str, dag_id: str | None) -> str:
-        """To silence a DAG, or a whole deployment."""
-        return self._link(SILENCE, {"deployment": deployment, "dag_id": dag_id})
+    def silence(self, deployment: str, dag_id: str | None = None, **named: str) -> str:
+        """To silence what these name of an Airflow: a DAG, a task, an asset."""
+        given = {"deployment": deployment, "dag_id": dag_id, **named}
+        return self._link(SILENCE, {name: value for name, value in given.items() if value})
+
+    def silence_incident(self, incident_id: int) -> str:
+        """To silence what an incident is about."""
+        return self._link(SILENCE, {"incident_id": incident_id})
 
     def acknowledge(self, incident_id: int) -> str:
         return self._link(ACKNOWLEDGE, {"incident_id": incident_id})

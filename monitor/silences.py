@@ -11,7 +11,48 @@ from monitor.database.prepared import Statement
 from monitor.database.schema import silences as table
 from monitor.database.sweep import Swept, oldest
 from monitor.event_log import Visible, readable
+from monitor.events import Event
+from monitor.incidents import Incident, signal_of
 from monitor.rules import Facts, Match, mismatch
+from monitor.rules.globs import WILD, matches_any
+
+FAILURES = ("airflow.dag_run.failed", "airflow.task_instance.failed")
+CHOOSING = ("dag_id", "task_id", "asset", "tags", "owners")
+"""The fields of a match that choose among the DAGs of an Airflow. The others choose among their events."""
+OF_DELIVERIES = frozenset({"windsock.delivery.dead", "windsock.delivery.parked"})
+"""They name the DAG of a message, and are about the message."""
+
+
+@dataclass(frozen=True)
+class SilenceScope:
+    """What is silenced: what a match takes, or of that one incident alone."""
+
+    match: Match
+    incident: Incident | None = None
+
+    @classmethod
+    def of_incident(cls, incident: Incident) -> "SilenceScope":
+        """As much as an incident is about, and no more: the DAG whose runs fail; of all else (a task, a file,
+        an asset, Airflow itself) the incident, now and when it comes again."""
+        deployment, dag_id = (incident.deployment,), incident.dag_id
+        if dag_id and incident.is_of_dag and WILD.isdisjoint(dag_id):
+            return cls(Match(deployment=deployment, dag_id=(dag_id,)))
+        return cls(Match(deployment=deployment), incident)
+
+    @property
+    def dag(self) -> tuple[str, str] | None:
+        """The one DAG whose readers may silence this and see it; None: those who may read every DAG."""
+        deployment = _only(self.match.deployment)
+        dag_id = self.incident.dag_id if self.incident else _only(self.match.dag_id)
+        return (deployment, dag_id) if deployment and dag_id else None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it silences a whole Airflow."""
+        return self.incident is None and is_whole(self.match)
+
+    def covers(self, facts: Facts) -> bool:
+        return _covers(self.match, self.incident.key if self.incident else None, facts)
 
 
 @dataclass(frozen=True)
@@ -21,6 +62,9 @@ class Silence:
     deployment: str | None
     """These two where it is of one DAG only: whose readers may see it."""
     dag_id: str | None
+    incident_key: str | None
+    """Where it is of one incident, and of what opens the same again."""
+    incident_title: str | None
     author: str
     reason: str
     created_at: datetime
@@ -36,8 +80,50 @@ class Silence:
     def is_active(self, now: datetime) -> bool:
         return self.starts_at <= now < self.ends_at
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it silences a whole Airflow."""
+        return self.incident_key is None and is_whole(self.match)
+
+    def is_of(self, scope: SilenceScope) -> bool:
+        """Whether it silences exactly this."""
+        key = scope.incident.key if scope.incident else None
+        return (self.match, self.incident_key) == (scope.match, key)
+
+    def covers(self, facts: Facts) -> bool:
+        return _covers(self.match, self.incident_key, facts)
+
     def __str__(self) -> str:
         return f"silence {self.id} of {self.author} until {self.ends_at:%Y-%m-%d %H:%M} UTC: {self.reason}"
+
+
+def is_whole(match: Match) -> bool:
+    """Whether a match takes failures of whatever DAG an Airflow has, named or not. What `none_of` leaves out
+    of that changes nothing: it is everything but a few."""
+    if not any(matches_any(match.type, failure) for failure in FAILURES):
+        return False
+    if not all(_takes_any(getattr(match, name)) for name in CHOOSING):
+        return False
+    return not match.any_of or any(is_whole(one) for one in match.any_of)
+
+
+def _takes_any(globs: tuple[str, ...]) -> bool:
+    return not globs or any("*" in glob and WILD.issuperset(glob) for glob in globs)
+
+
+def named_by(event: Event) -> dict[str, str]:
+    """What a silence names, beside the Airflow, to take what an event is about and no more: its asset, its
+    task, its DAG. Nothing: it is about none of these."""
+    if event.asset_uri:
+        return {"asset": event.asset_uri}
+    if not event.dag_id:
+        return {}
+    named = {"dag_id": event.dag_id}
+    if task_id := event.get("task_id"):
+        named["task_id"] = task_id
+    if event.type in OF_DELIVERIES:
+        named["type"] = event.type
+    return named
 
 
 def add(
@@ -48,12 +134,15 @@ def add(
     starts_at: datetime,
     ends_at: datetime,
     now: datetime,
+    incident: Incident | None = None,
 ) -> Silence:
-    deployment, dag_id = _only(match.deployment), _only(match.dag_id)
+    deployment, dag_id = SilenceScope(match, incident).dag or (None, None)
     values = {
         "match": match.model_dump(mode="json", exclude_defaults=True),
-        "deployment": deployment if dag_id else None,
-        "dag_id": dag_id if deployment else None,
+        "deployment": deployment,
+        "dag_id": dag_id,
+        "incident_key": incident.key if incident else None,
+        "incident_title": incident.title if incident else None,
         "author": author,
         "reason": reason,
         "created_at": now,
@@ -100,11 +189,6 @@ def page(
     return [Silence.of(row) for row in found.mappings()]
 
 
-def covering(connection: Connection, facts: Facts, now: datetime) -> Silence | None:
-    """The active silence that covers an event, the one that lasts longest; None: nobody silenced it."""
-    return first_of(active(connection, now), facts)
-
-
 def active(connection: Connection, now: datetime) -> list[Silence]:
     """Those that silence something now, the one that lasts longest first."""
     return [Silence.of(row) for row in _ACTIVE.rows(connection, now=now)]
@@ -112,7 +196,15 @@ def active(connection: Connection, now: datetime) -> list[Silence]:
 
 def first_of(some: Iterable[Silence], facts: Facts) -> Silence | None:
     """The first that covers an event."""
-    return next((silence for silence in some if mismatch(silence.match, facts) is None), None)
+    return next((silence for silence in some if silence.covers(facts)), None)
+
+
+def _covers(match: Match, incident_key: str | None, facts: Facts) -> bool:
+    if incident_key is not None:
+        signal = signal_of(facts.event)
+        if signal is None or signal.key != incident_key:
+            return False
+    return mismatch(match, facts) is None
 
 
 _ACTIVE = Statement(
@@ -131,4 +223,4 @@ def forget(connection: Connection, before: datetime) -> Swept:
 
 def _only(globs: tuple[str, ...]) -> str | None:
     """The one name that these globs stand for, or None."""
-    return globs[0] if len(globs) == 1 and not set(globs[0]) & {"*", "?"} else None
+    return globs[0] if len(globs) == 1 and WILD.isdisjoint(globs[0]) else None

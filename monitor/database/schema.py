@@ -252,6 +252,8 @@ silences = Table(
     Column("match", JSON, nullable=False),  # monitor.rules.Match
     Column("deployment", String(100)),  # these two where it is of one DAG only: whose readers may see it
     Column("dag_id", Text),
+    Column("incident_key", String(300)),  # where it is of one incident only, and of what opens the same again
+    Column("incident_title", Text),
     Column("author", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),

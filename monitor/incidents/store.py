@@ -51,6 +51,11 @@ class Incident:
     def is_open(self) -> bool:
         return self.state == OPEN
 
+    @property
+    def is_of_dag(self) -> bool:
+        """Whether a DAG's runs fail, rather than a task, a file, an asset or Airflow itself."""
+        return self.dag_id is not None and self.key == f"dag:{self.dag_id}"
+
 
 @dataclass(frozen=True)
 class Wanted:

@@ -32,6 +32,8 @@ class Letter:
     """The conversation's: where there is one, this mail's is `Re: ` and it, for Gmail joins what has both the
     references and the subject."""
     silence_url: str | None = None
+    silence_label: str = "Silence"
+    """What that link silences, in words."""
     acknowledge_url: str | None = None
     unsubscribe_url: str | None = None
 

@@ -165,6 +165,7 @@ class Renderer:
             "task_url": task_url,
             "run_url": run_url,
             "silence_url": letter.silence_url,
+            "silence_label": letter.silence_label,
             "acknowledge_url": letter.acknowledge_url if to_acknowledge else None,
             "unsubscribe_url": letter.unsubscribe_url,
         }

@@ -42,6 +42,7 @@ LETTER = Letter(
     rule="failures of production",
     timezone="Europe/Berlin",
     silence_url="https://windsock.example.com/links/silence/preview",
+    silence_label="Silence this DAG",
     acknowledge_url="https://windsock.example.com/links/acknowledge/preview",
     unsubscribe_url="https://windsock.example.com/links/unsubscribe/preview",
 )

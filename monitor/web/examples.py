@@ -127,6 +127,8 @@ SILENCE: Shown = {
     "match": {"deployment": ["local"], "dag_id": ["etl"]},
     "deployment": "local",
     "dag_id": "etl",
+    "incident_key": None,
+    "incident_title": None,
     "author": "alice",
     "reason": "the source is down",
     "created_at": "2026-11-22T10:15:00Z",

@@ -1,4 +1,4 @@
-"""`/links/silence/{token}`: silence a DAG, or a whole deployment, from a mail."""
+"""`/links/silence/{token}`: silence, from a mail, what the mail is about, and no more."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -8,19 +8,21 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
-from monitor import silences
-from monitor.event_log import Visible
+from monitor import incidents, silences
 from monitor.links import SILENCE
 from monitor.rules import Match
-from monitor.silences import Silence
+from monitor.rules.globs import WILD
+from monitor.silences import Silence, SilenceScope
 from monitor.web import signed, spans
 from monitor.web.rendering import render
 from monitor.web.services import Here, Services
 from monitor.web.signed import Deed
-from monitor.web.silencing import WILD, mistake_in
+from monitor.web.silencing import mistake_in
 
 SHOWN = 20  # active silences
 PATH = "/links/silence/{token}"
+NAMED = ("dag_id", "task_id", "asset", "type")
+"""What a link may name, beside the Airflow."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -34,25 +36,27 @@ class SilenceDeed(Deed):
 @router.get(PATH)
 async def ask(request: Request, here: Here, token: str) -> HTMLResponse:
     """What would be silenced, for how long, and what is silenced already."""
-    return await _page(request, here, _scope(here, token), SilenceDeed(), None)
+    return await _page(request, here, await _scope(here, token), SilenceDeed(), None)
 
 
 @router.post(PATH)
 async def act(request: Request, here: Here, token: str, form: Annotated[SilenceDeed, Form()]) -> Response:
-    """Silence, or end a silence of the same DAG."""
-    match = _scope(here, token)
+    """Silence, or end a silence of the same."""
+    scope = await _scope(here, token)
     now = here.clock()
     if form.action == "end":
-        await here.database.write(lambda connection: _end(connection, match, form, now))
+        await here.database.write(lambda connection: _end(connection, scope, form, now))
         return _back(request)
     try:
         ends_at = spans.end_of(form.until, form.own_end, now, here.rules.current.config.timezone)
     except ValueError as error:
-        return await _page(request, here, match, form, str(error))
-    if mistake := mistake_in(match, now, ends_at, now):
-        return await _page(request, here, match, form, mistake)
+        return await _page(request, here, scope, form, str(error))
+    if mistake := mistake_in(scope, now, ends_at, now):
+        return await _page(request, here, scope, form, mistake)
     await here.database.write(
-        lambda connection: silences.add(connection, match, form.who, form.why, now, ends_at, now)
+        lambda connection: silences.add(
+            connection, scope.match, form.who, form.why, now, ends_at, now, scope.incident
+        )
     )
     return _back(request)
 
@@ -61,38 +65,58 @@ def _back(request: Request) -> RedirectResponse:
     return RedirectResponse(request.url.path, 303)  # a reload must not silence again
 
 
-def _scope(here: Services, token: str) -> Match:
-    """Raises LinkError."""
+async def _scope(here: Services, token: str) -> SilenceScope:
+    """Raises LinkError, and 404, 409 and 410 as HTTP errors."""
     content = signed.read(here, SILENCE, token)
-    deployment, dag_id = content["deployment"], content["dag_id"]
-    if WILD & set(dag_id or ""):
+    if "incident_id" in content:
+        incident_id = content["incident_id"]
+        found = await here.database.read(lambda connection: incidents.find(connection, incident_id))
+        if found is None:
+            raise HTTPException(404, f"Incident {incident_id} is known here no more.")
+        return SilenceScope.of_incident(found)
+    named = {name: content[name] for name in NAMED if content.get(name)}
+    for value in named.values():
+        if not WILD.isdisjoint(value):
+            raise HTTPException(
+                409,
+                f"The name {value!r} holds * or ?, which would silence others too: use the page Silences.",
+            )
+    scope = SilenceScope(Match.model_validate({"deployment": content["deployment"], **named}))
+    if scope.is_whole:
         raise HTTPException(
-            409,
-            f"The name {dag_id!r} holds * or ?, which would silence other DAGs too: use the page Silences.",
+            410,
+            "A link silences no whole Airflow any more, and this one was for nothing less. Sign in, and use "
+            "the page Silences.",
         )
-    return Match(deployment=(deployment,), dag_id=(dag_id,) if dag_id else ())
+    return scope
 
 
-def _end(connection: Connection, match: Match, form: SilenceDeed, now: datetime) -> None:
-    if any(one.id == form.silence_id for one in _active(connection, match, now)):
+def _end(connection: Connection, scope: SilenceScope, form: SilenceDeed, now: datetime) -> None:
+    if any(one.id == form.silence_id for one in _active(connection, scope, now)):
         silences.end(connection, form.silence_id, form.who, now)
 
 
-def _active(connection: Connection, match: Match, now: datetime) -> list[Silence]:
-    """The active silences of exactly what the link is for."""
-    dag = next(iter(match.dag_id), None)
-    visible: Visible = frozenset({(match.deployment[0], dag)}) if dag else None
-    found = silences.page(connection, SHOWN, active_at=now, visible=visible)
-    return [one for one in found if dag or one.match == match]
+def _active(connection: Connection, scope: SilenceScope, now: datetime) -> list[Silence]:
+    """The active silences of what the link is for: of a DAG those too that take but some of its events."""
+    of_dag = (
+        scope.dag
+        if scope == SilenceScope(Match(deployment=scope.match.deployment, dag_id=scope.match.dag_id))
+        else None
+    )
+    return [
+        one
+        for one in silences.active(connection, now)
+        if one.is_of(scope) or (of_dag is not None and (one.deployment, one.dag_id) == of_dag)
+    ][:SHOWN]
 
 
 async def _page(
-    request: Request, here: Services, match: Match, form: SilenceDeed, problem: str | None
+    request: Request, here: Services, scope: SilenceScope, form: SilenceDeed, problem: str | None
 ) -> HTMLResponse:
     now, zone = here.clock(), here.rules.current.config.timezone
     shown: dict[str, Any] = {
-        "match": match,
-        "active": await here.database.read(lambda connection: _active(connection, match, now)),
+        "scope": scope,
+        "active": await here.database.read(lambda connection: _active(connection, scope, now)),
         "choices": spans.choices(now, zone),
         "zone": zone,
         "form": form,

@@ -158,7 +158,9 @@ class Silence(Answer):
         description="As `match` of a rule (docs/rules.md)"
     )
     deployment: str | None
-    dag_id: str | None = Field(description="Both null: of more than one DAG")
+    dag_id: str | None = Field(description="Both null: of more than one DAG, or of none")
+    incident_key: str | None = Field(description="Where it is of one incident alone, and of its like")
+    incident_title: str | None
     author: str
     reason: str
     created_at: datetime

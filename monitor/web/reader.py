@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from monitor.errors import AirflowError
 from monitor.tokens import PREFIX, Scope
+from monitor.web import whole_silences
 from monitor.web.gate import NotSignedIn, Reader, ScopeLacking, TooManyFailures
 from monitor.web.security import SAFE_METHODS
 from monitor.web.services import Here, Services
@@ -78,14 +79,18 @@ async def _api_reader(request: Request, here: Here) -> Reader:
 
 async def _page_reader(request: Request, here: Here) -> Reader:
     try:
-        return await identify(request, here)
+        reader = await identify(request, here)
     except NotSignedIn:
         raise SignInNeeded from None
+    await whole_silences.look_up(request, here, reader)
+    return reader
 
 
 async def _anyone(request: Request, here: Here) -> Reader | None:
     try:
-        return await identify(request, here)
+        reader = await identify(request, here)
+        await whole_silences.look_up(request, here, reader)
+        return reader
     except (NotSignedIn, HTTPException, SQLAlchemyError):  # nobody is known while the database is away
         return None
 

@@ -19,7 +19,7 @@ from monitor import plain_text
 from monitor.plain_text import line
 from monitor.render import templates_folder
 from monitor.render.words import finalize, span
-from monitor.web import asset_words, rules_told
+from monitor.web import asset_words, rules_told, whole_silences
 from monitor.web.event_line import number
 from monitor.web.gate import Reader
 from monitor.web.prefix import at, path_of
@@ -40,7 +40,8 @@ def render(
 ) -> HTMLResponse:
     """A page for this reader; None: someone who has not signed in."""
     environment = _environment(at(request))
-    text = environment.get_template(template).render(path=path_of(request), reader=reader, **context)
+    context |= {"path": path_of(request), "reader": reader, "whole_silences": whole_silences.of(request)}
+    text = environment.get_template(template).render(context)
     # A page that keeps itself up to date asks for itself again and again: what it has is not sent twice.
     tag = f'"{hashlib.blake2b(text.encode(), digest_size=TAG_BYTES).hexdigest()}"'
     told = {"Cache-Control": "no-store", "ETag": tag, **(headers or {})}
@@ -69,7 +70,7 @@ def _environment(prefix: str) -> Environment:
     environment.globals["asset_url"] = lambda asset: prefix + asset_words.asset_url(asset)
     environment.filters.update(asset_words.FILTERS)
     environment.globals["silence_url"] = lambda incident: prefix + silence_url(incident)
-    environment.globals["match_words"] = rules_told.match
+    environment.globals["silenced_words"] = rules_told.silenced
     return environment
 
 
@@ -82,7 +83,7 @@ def run_url(run: Any, what: str = "runs") -> str:
 def silence_url(incident: Any) -> str:
     """The form that silences what an incident is of, filled in; nothing is silenced yet."""
     named = incident if isinstance(incident, Mapping) else vars(incident)
-    return "/silences/new?" + query({name: named[name] for name in ("deployment", "dag_id") if named[name]})
+    return "/silences/new?" + query({"incident": named["id"]})
 
 
 def airflow_run_url(airflow: str, run: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from monitor.rules import Config, Match, Receiver, Rule, Watch
 from monitor.rules.durations import written
 from monitor.rules.model import QuietHours
+from monitor.silences import Silence, SilenceScope
 
 TELLS: Mapping[str, str] = {
     "first_failure": "the first failure, and then follow-ups",
@@ -89,6 +90,17 @@ def match(given: Match) -> str:
         told.append(" or ".join(f"({match(one)})" for one in given.any_of))
     told += [f"not ({match(one)})" for one in given.none_of]
     return ", and ".join(told) or "everything"
+
+
+def silenced(given: Silence | SilenceScope) -> str:
+    """What a silence is of."""
+    if isinstance(given, SilenceScope):
+        title = given.incident.title if given.incident else None
+    else:
+        title = given.incident_title
+    if title is None:
+        return match(given.match)
+    return f"incident “{title}” of Airflow {' or '.join(given.match.deployment)}"
 
 
 def receiver(name: str, given: Receiver) -> Told:

@@ -1,11 +1,11 @@
 """The form of a silence: text fields in which people list names, and what they come to."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from monitor.rules import Match
-from monitor.web.querying import MAX_NAME, no_nul
+from monitor.web.querying import MAX_NAME, MAX_SEQ, no_nul
 from monitor.web.signed import Text
 
 FIELDS = ("deployment", "dag_id", "task_id", "type", "tags", "owners", "run_type", "asset")
@@ -28,7 +28,10 @@ class SilenceForm(BaseModel):
     until: str = ""
     own_end: str = ""
     reason: Text = ""
-    action: str = ""
+    incident: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
+    """What this incident is about, instead of the fields above."""
+    whole_airflow: bool = False
+    action: Literal["", "preview", "confirm"] = ""
 
     @property
     def is_question(self) -> bool:
@@ -37,7 +40,16 @@ class SilenceForm(BaseModel):
 
     @property
     def is_filled(self) -> bool:
-        return any(getattr(self, name) for name in FIELDS)
+        return self.incident is not None or self.whole_airflow or any(getattr(self, name) for name in FIELDS)
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether somebody has seen what silencing a whole Airflow means, and said yes."""
+        return self.action == "confirm"
+
+    def given(self) -> dict[str, Any]:
+        """What was filled in, for the address of the same form."""
+        return self.model_dump(mode="json", exclude={"action"}, exclude_defaults=True)
 
     def match(self) -> Match:
         """Raises ValueError, whose message is for people."""

@@ -9,17 +9,19 @@ from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
 from monitor import silences
+from monitor.silences import SilenceScope
 from monitor.web import silences_api, spans
 from monitor.web.gate import Reader
 from monitor.web.pages import live
 from monitor.web.prefix import redirect
 from monitor.web.querying import Id, Paged
 from monitor.web.reader import PageReader, require_csrf
+from monitor.web.rendering import query as query_string
 from monitor.web.rendering import render
 from monitor.web.services import Here, Services
 from monitor.web.silence_form import SilenceForm
 from monitor.web.silence_preview import preview
-from monitor.web.silencing import may_silence
+from monitor.web.silencing import incident_scope, may_silence, whole_mistake
 
 SHOWN_ACTIVE = 200
 
@@ -55,29 +57,23 @@ async def form(
     request: Request, here: Here, reader: PageReader, given: Annotated[SilenceForm, Query()]
 ) -> HTMLResponse:
     """The form; once something is filled in, also what it would have covered in the last day."""
-    return await _form(request, here, reader, given, _mistake_in(given))
-
-
-def _mistake_in(given: SilenceForm) -> str | None:
-    try:
-        given.match()
-    except ValueError as error:
-        return str(error)
-    return None
+    return await _form(request, here, reader, given)
 
 
 @router.post("")
 async def make(
     request: Request, here: Here, reader: PageReader, given: Annotated[SilenceForm, Form()]
 ) -> Response:
-    """The form, sent: to silence, or to see what that would cover."""
+    """The form, sent: to silence, or to see first what that would cover. A whole Airflow is silenced by who
+    has seen that and says so once more."""
     await require_csrf(request, reader)
-    if given.is_question:
-        return await _form(request, here, reader, given, _mistake_in(given))
+    if given.is_question or (given.whole_airflow and not given.is_confirmed):
+        return redirect(request, f"/silences/new?{query_string(given.given())}")
     now = here.clock()
     try:
         ends_at = spans.end_of(given.until, given.own_end, now, here.rules.current.config.timezone)
-        await silences_api.add(here, reader, given.match(), given.why(), now, ends_at)
+        scope = await _scope(here, reader, given)
+        await silences_api.add(here, reader, scope, given.why(), now, ends_at, given.whole_airflow)
     except ValueError as error:
         return await _form(request, here, reader, given, str(error))
     except HTTPException as refusal:
@@ -85,30 +81,43 @@ async def make(
     return redirect(request, "/silences")
 
 
+async def _scope(here: Services, reader: Reader, given: SilenceForm) -> SilenceScope:
+    """Raises ValueError, and 404 as an HTTP error."""
+    if given.incident is None:
+        return SilenceScope(given.match())
+    return await incident_scope(here, reader, given.incident)
+
+
 async def _form(
     request: Request,
     here: Services,
     reader: Reader,
     given: SilenceForm,
-    problem: str | None,
+    problem: str | None = None,
     status: int = 422,
 ) -> HTMLResponse:
     now, zone = here.clock(), here.rules.current.config.timezone
     visible = await here.gate.sight(reader)
-    covered, allowed = None, True
-    if not problem and given.is_filled:
-        match = given.match()
-        allowed = await may_silence(here.gate, reader, match)
-        covered = await here.database.read(lambda connection: preview(connection, match, now, visible))
+    scope, covered, allowed = None, None, True
+    try:
+        scope = await _scope(here, reader, given)
+        if given.whole_airflow:
+            problem = problem or whole_mistake(scope, whole_airflow=True)
+    except ValueError as error:
+        problem = problem or str(error)
+    if scope is not None and given.is_filled and not problem:
+        allowed = await may_silence(here.gate, reader, scope)
+        covered = await here.database.read(lambda connection: preview(connection, scope, now, visible))
     shown: dict[str, Any] = {
         "form": given,
+        "scope": scope,
         "problem": problem,
         "covered": covered,
         "allowed": allowed,
         "zone": zone,
+        "choices": spans.choices(now, zone),
     }
-    choices = spans.choices(now, zone)
-    return render(request, "silence_new.html", reader, status if problem else 200, choices=choices, **shown)
+    return render(request, "silence_new.html", reader, status if problem else 200, **shown)
 
 
 @router.post("/{silence_id}/end")

@@ -1,4 +1,4 @@
-"""What a silence would have covered: the last day's events that its match takes."""
+"""What a silence would have covered: the last day's events that it takes."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,8 @@ from monitor import board, event_log
 from monitor.errors import EventError
 from monitor.event_log import Filter, Logged, Visible
 from monitor.events import parse_event
-from monitor.rules import Facts, Match, mismatch
+from monitor.rules import Facts
+from monitor.silences import SilenceScope
 from monitor.web.event_line import EventLine
 
 LOOKED_BACK = timedelta(days=1)
@@ -34,25 +35,25 @@ class Covered:
     """How many of the latest that the log's own search found, where there were more."""
 
 
-def preview(connection: Connection, match: Match, now: datetime, visible: Visible) -> Covered:
-    wanted = Filter.of(**{name: getattr(match, name) for name in IN_SQL})
+def preview(connection: Connection, scope: SilenceScope, now: datetime, visible: Visible) -> Covered:
+    wanted = Filter.of(**{name: getattr(scope.match, name) for name in IN_SQL})
     found = event_log.read_before(connection, None, LOOKED_THROUGH, wanted, visible)
     recent = [event for event in found if event.received_at >= now - LOOKED_BACK]
     dags: _Dags = {}
-    covered = [event for event in recent if _covers(connection, match, event, dags)]
+    covered = [event for event in recent if _covers(connection, scope, event, dags)]
     is_cut = len(recent) == LOOKED_THROUGH
     examples = [EventLine.of(event) for event in covered[:EXAMPLES]]
     return Covered(len(covered), examples, LOOKED_THROUGH if is_cut else None)
 
 
-def _covers(connection: Connection, match: Match, logged: Logged, dags: _Dags) -> bool:
+def _covers(connection: Connection, scope: SilenceScope, logged: Logged, dags: _Dags) -> bool:
     try:
         event = parse_event(json.loads(logged.body))
     except EventError:  # logged by an older monitor, whose shapes were others
         return False
     if not event.dag_id:
-        return mismatch(match, Facts.of(event, None)) is None
+        return scope.covers(Facts.of(event, None))
     key = (event.deployment, event.dag_id)
     if key not in dags:  # one look for each DAG, however many events it has
         dags[key] = board.dag(connection, *key)
-    return mismatch(match, Facts.of(event, dags[key])) is None
+    return scope.covers(Facts.of(event, dags[key]))

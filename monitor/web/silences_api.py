@@ -13,6 +13,7 @@ from monitor.event_log import Visible
 from monitor.rules import Match
 from monitor.rules.model import Duration
 from monitor.silences import Silence as Found
+from monitor.silences import SilenceScope
 from monitor.web.answers import PROBLEMS, WRITING, polled, problems
 from monitor.web.gate import Reader
 from monitor.web.incidents_api import Reason
@@ -20,10 +21,10 @@ from monitor.web.models_told import Silence, SilencePage
 from monitor.web.paging import Paging
 from monitor.web.polled import Polled
 from monitor.web.problem import Invalid
-from monitor.web.querying import Id, SilencesQuery
+from monitor.web.querying import MAX_SEQ, Id, SilencesQuery
 from monitor.web.reader import ApiReader, require_csrf
 from monitor.web.services import Here, Services
-from monitor.web.silencing import MAX_SILENCE, may_silence, mistake_in
+from monitor.web.silencing import MAX_SILENCE, incident_scope, may_silence, mistake_in
 
 router = APIRouter(prefix="/api/v1/silences", tags=["silences"], responses=PROBLEMS, route_class=Polled)
 
@@ -35,15 +36,34 @@ EXAMPLES: list[JsonValue] = [
         "starts_at": "2026-11-28T20:00:00Z",
         "ends_at": "2026-11-29T06:00:00Z",
     },
+    {"incident_id": 12, "reason": "the file is being mended", "duration": "1h"},
+    {
+        "match": {"deployment": "staging"},
+        "whole_airflow": True,
+        "reason": "Airflow is being upgraded",
+        "duration": "2h",
+    },
 ]
-ONE_END: list[JsonValue] = [{"required": ["ends_at"]}, {"required": ["duration"]}]
+ONE_OF_EACH: list[JsonValue] = [
+    {"required": [what, end]} for what in ("match", "incident_id") for end in ("ends_at", "duration")
+]
 
 
 class NewSilence(BaseModel):
     """A silence to be made."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": EXAMPLES, "oneOf": ONE_END})
-    match: Match = Field(description="As `match` of a rule (docs/rules.md)")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": EXAMPLES, "oneOf": ONE_OF_EACH})
+    match: Match | None = Field(
+        None, description="As `match` of a rule (docs/rules.md). Give this or `incident_id`"
+    )
+    incident_id: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = Field(
+        None,
+        description="What this incident is about: the DAG whose runs fail; else the incident alone, now and "
+        "when it comes again",
+    )
+    whole_airflow: bool = Field(
+        False, description="Say true where `match` names no DAG, task, asset, tag or owner, and you mean that"
+    )
     reason: Reason
     starts_at: AwareDatetime | None = Field(None, description="Default: now")
     ends_at: AwareDatetime | None = Field(None, description="Give this or `duration`")
@@ -52,7 +72,9 @@ class NewSilence(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _one_end(self) -> "NewSilence":
+    def _one_of_each(self) -> "NewSilence":
+        if (self.match is None) == (self.incident_id is None):
+            raise ValueError("give either match or incident_id")
         if (self.ends_at is None) == (self.duration is None):
             raise ValueError("give either ends_at or duration")
         return self
@@ -96,31 +118,44 @@ async def silence(here: Here, reader: ApiReader, silence_id: Id) -> dict[str, An
     response_model=Silence,
     response_description="The silence, which holds from its start on",
     operation_id="makeSilence",
-    responses=WRITING,
+    responses=WRITING | problems(404),
 )
 async def make(request: Request, here: Here, reader: ApiReader, given: NewSilence) -> dict[str, Any]:
-    """Silence what matches. More than one DAG may be silenced by those who may read every DAG."""
+    """Silence what matches, or what an incident is about. More than one DAG may be silenced by those who may
+    read every DAG."""
     await require_csrf(request, reader)
     starts_at, ends_at = given.span(here.clock())
-    return told(await add(here, reader, given.match, given.reason, starts_at, ends_at), here.clock())
+    scope = SilenceScope(given.match) if given.match is not None else None
+    if scope is None:
+        scope = await incident_scope(here, reader, given.incident_id or 0)
+    made = await add(here, reader, scope, given.reason, starts_at, ends_at, given.whole_airflow)
+    return told(made, here.clock())
 
 
 async def add(
-    here: Services, reader: Reader, match: Match, reason: str, starts_at: datetime, ends_at: datetime
+    here: Services,
+    reader: Reader,
+    scope: SilenceScope,
+    reason: str,
+    starts_at: datetime,
+    ends_at: datetime,
+    whole_airflow: bool = False,
 ) -> Found:
     """Raises 403 where the reader may not, 422 where something is wrong with it."""
     now = here.clock()
-    if mistake := mistake_in(match, starts_at, ends_at, now):
+    if mistake := mistake_in(scope, starts_at, ends_at, now, whole_airflow):
         field, _, words = mistake.partition(": ")
         raise Invalid(field, words)
-    if not await may_silence(here.gate, reader, match):
+    if not await may_silence(here.gate, reader, scope):
         raise HTTPException(
             403,
             "match: is not of one DAG that you may read; name exactly one deployment and one dag_id, without "
             "* and ?. To silence more takes the right to read every DAG",
         )
     return await here.database.write(
-        lambda connection: silences.add(connection, match, reader.name, reason, starts_at, ends_at, now)
+        lambda connection: silences.add(
+            connection, scope.match, reader.name, reason, starts_at, ends_at, now, scope.incident
+        )
     )
 
 

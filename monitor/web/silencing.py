@@ -3,8 +3,13 @@ it."""
 
 from datetime import datetime, timedelta
 
+from starlette.exceptions import HTTPException
+
+from monitor import incidents
 from monitor.rules import Match
+from monitor.silences import CHOOSING, SilenceScope
 from monitor.web.gate import Gate, Reader
+from monitor.web.services import Services
 
 MAX_REASON = 500  # characters; it stands in the ledger beside each decision
 MAX_AUTHOR = 100
@@ -12,28 +17,32 @@ MAX_SILENCE = timedelta(days=366)  # longer is a rule's business, and nobody rem
 MAX_VALUES = 20  # of one field of a match: each active silence is held against each event
 MAX_MATCHES = 50  # in one, however nested: the same
 MAX_DEPTH = 5  # of any_of and none_of: nobody reads more, and what looks at them goes down by itself
-WILD = frozenset("*?")
 
 
-def only(globs: tuple[str, ...]) -> str | None:
-    """The one name that these globs stand for, or None."""
-    return globs[0] if len(globs) == 1 and WILD.isdisjoint(globs[0]) else None
-
-
-async def may_silence(gate: Gate, reader: Reader, match: Match) -> bool:
+async def may_silence(gate: Gate, reader: Reader, scope: SilenceScope) -> bool:
     """Whether this reader may: of one DAG, who may read it; of more than one, who may read every DAG."""
-    dag = (only(match.deployment), only(match.dag_id))
-    if reader.visible is not None and dag in reader.visible:
+    if reader.visible is not None and scope.dag in reader.visible:
         return True
     return await gate.reads_every_dag(reader)
 
 
-def mistake_in(match: Match, starts_at: datetime, ends_at: datetime, now: datetime) -> str | None:
-    """What is wrong with it, naming the field, the value and the remedy."""
-    given = match.model_dump(exclude_defaults=True)
-    if not given and "type" not in match.model_fields_set:
-        return "match: names nothing, so it would silence everything; where you mean that, give type: *"
-    if too_much := _too_much(match):
+async def incident_scope(here: Services, reader: Reader, incident_id: int) -> SilenceScope:
+    """What an incident is about. Raises 404 where there is none that the reader may see."""
+    visible = await here.gate.sight(reader)
+    found = await here.database.read(lambda connection: incidents.find(connection, incident_id, visible))
+    if found is None:
+        raise HTTPException(404, f"no incident {incident_id} is known")
+    return SilenceScope.of_incident(found)
+
+
+def mistake_in(
+    scope: SilenceScope, starts_at: datetime, ends_at: datetime, now: datetime, whole_airflow: bool = False
+) -> str | None:
+    """What is wrong with it, naming the field, the value and the remedy. `whole_airflow`: somebody said that
+    a whole Airflow is meant."""
+    if mistake := whole_mistake(scope, whole_airflow):
+        return mistake
+    if too_much := _too_much(scope.match):
         return too_much
     if ends_at <= now:
         return f"ends_at: {ends_at:%Y-%m-%d %H:%M} UTC is over already; give a moment to come"
@@ -41,6 +50,23 @@ def mistake_in(match: Match, starts_at: datetime, ends_at: datetime, now: dateti
         return f"ends_at: {ends_at:%Y-%m-%d %H:%M} UTC is not after starts_at; give a later moment"
     if ends_at - max(starts_at, now) > MAX_SILENCE:
         return f"ends_at: a silence lasts at most {MAX_SILENCE.days} days; leave the event out of the rules"
+    return None
+
+
+def whole_mistake(scope: SilenceScope, whole_airflow: bool) -> str | None:
+    """Whether it silences a whole Airflow unsaid, or less than was said."""
+    if scope.is_whole and not whole_airflow:
+        of = (
+            f"the Airflow {' or '.join(scope.match.deployment)}"
+            if scope.match.deployment
+            else "every Airflow"
+        )
+        return (
+            f"match: names no {', '.join(CHOOSING[:-1])} or {CHOOSING[-1]}, so it would silence {of} as a "
+            "whole; name one, or, where you mean that, say whole_airflow"
+        )
+    if whole_airflow and not scope.is_whole:
+        return "whole_airflow: the match names less than a whole Airflow; give one or the other"
     return None
 
 

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Connection
 
 from monitor import incidents, silences, unsubscribed
+from monitor.events import parse_event
 from monitor.incidents import Incident
 from monitor.links import EXPIRY
 from monitor.settings import Settings
@@ -16,9 +17,9 @@ from monitor.silences import Silence
 from monitor.web.link_unsubscribe import masked
 from monitor.web.signed import BY_LINK
 from tests.monitor.conftest import FakeClock
-from tests.monitor.test_incidents_web import EVIL, fail
+from tests.monitor.test_incidents_web import EVIL, fail, settled
 from tests.monitor.web_support import Served, SignInAirflow, serving, with_sign_in
-from tests.sample import run_event
+from tests.sample import asset_event, event, moment, run_event, task_event
 
 ADDRESS = "jane.doe@example.com"
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
@@ -152,18 +153,80 @@ def test_texts_are_bounded(monitor: Served, field: str) -> None:
     assert state(monitor)[0] == []
 
 
-def test_a_whole_airflow_can_be_silenced(monitor: Served) -> None:
+def test_no_link_silences_a_whole_airflow(monitor: Served) -> None:
+    """Links of mails that an earlier version wrote still come."""
     services = monitor.app.state.services
-    path = services.links.silence("local", None).removeprefix(monitor.settings.url)
-    monitor.client.post(links(monitor)["silence"], data={"until": "1h"})
-    page = monitor.client.get(path).text
-    assert "everything" in page
-    assert "Silenced already" not in page  # the silence of one DAG is not of the whole
-    monitor.client.post(path, data={"until": "1h"})
-    assert state(monitor)[0][0].match.deployment == ("local",)
-    assert "Silenced already" in monitor.client.get(path).text
-    ends = re.findall(r'name="silence_id" value="(\d+)"', monitor.client.get(path).text)
-    assert ends == ["2"]
+    path = services.links.silence("local").removeprefix(monitor.settings.url)
+    for method in ("GET", "POST"):
+        answer = monitor.client.request(method, path, data={"until": "1h"})
+        assert answer.status_code == 410
+        assert "silences no whole Airflow" in answer.text
+    assert state(monitor)[0] == []
+
+
+def broken(filename: str, number: int = 0) -> dict[str, Any]:
+    """An import error that a file has for the first time."""
+    data = {"filename": filename, "stacktrace": f"NameError: {filename} {number}"}
+    return event(
+        "airflow.dag.import_error", f"import_error:{filename}{number}", filename, moment(number), data
+    )
+
+
+def silence_link(letter: Any) -> tuple[str, str]:
+    """What the link of a mail says that it silences, and its path."""
+    html = letter.get_body(("html",)).get_content()
+    (found,) = re.findall(r'href="[^"]*(/links/silence/[^"]+)"[^>]*>([^<]+)<', html)
+    return found[1], found[0]
+
+
+def last_decision(monitor: Served, number: int) -> dict[str, Any]:
+    found: dict[str, Any] = monitor.client.get(f"/api/v1/incidents/{number}").json()["decisions"][-1]
+    return found
+
+
+def test_the_link_of_an_import_error_silences_this_file_alone(settings: Settings, clock: FakeClock) -> None:
+    with serving(settings, clock) as monitor:
+        assert monitor.post([broken("a.py")]).json()["accepted"] == 1
+        settled(monitor)
+        mailbox = monitor.app.state.services.mailbox
+        (letter,) = (mailbox.get(one.id) for one in mailbox.mails(10))
+        label, path = silence_link(letter)
+        assert label == "Silence this incident"
+        assert "a.py cannot be imported" in monitor.client.get(path).text
+        assert monitor.client.post(path, data={"until": "1h"}).status_code == 303
+        assert "Silenced already" in monitor.client.get(path).text
+        monitor.post([broken("a.py", 1), broken("b.py"), run_event("failed", "etl")])
+        settled(monitor)
+        outcomes = {number: last_decision(monitor, number)["outcome"] for number in (1, 2, 3)}
+        assert outcomes == {1: "suppressed", 2: "told", 3: "told"}
+        (silence,) = state(monitor)[0]
+        monitor.client.post(path, data={"action": "end", "silence_id": str(silence.id)})
+        assert state(monitor)[0][0].ended_by == BY_LINK
+
+
+def test_the_link_of_a_failed_run_silences_its_dag(settings: Settings, clock: FakeClock) -> None:
+    with serving(settings, clock) as monitor:
+        fail(monitor)
+        mailbox = monitor.app.state.services.mailbox
+        (letter,) = (mailbox.get(one.id) for one in mailbox.mails(10))
+        label, path = silence_link(letter)
+        assert label == "Silence this DAG"
+        monitor.client.post(path, data={"until": "1h"})
+        (silence,) = state(monitor)[0]
+        assert (silence.deployment, silence.dag_id, silence.incident_key) == ("local", "etl", None)
+
+
+@pytest.mark.parametrize(
+    ("told", "named"),
+    [
+        (run_event("success"), {"dag_id": "etl"}),
+        (task_event("success"), {"dag_id": "etl", "task_id": "load"}),
+        (asset_event(1), {"asset": "file:///model.pkl"}),
+        (broken("a.py"), {}),
+    ],
+)
+def test_a_mail_silences_what_it_is_about(told: dict[str, Any], named: dict[str, str]) -> None:
+    assert silences.named_by(parse_event(told)) == named
 
 
 def test_a_link_ends_silences_of_its_own_dag_alone(monitor: Served) -> None:

@@ -49,8 +49,10 @@ def test_a_link_says_what_it_is_for(links: Links) -> None:
     assert links.read(ACKNOWLEDGE, tokens[ACKNOWLEDGE]) == {"incident_id": 42}
     expected = {"address": "ünï+x@example.com", "rule": "every failure"}
     assert links.read(UNSUBSCRIBE, tokens[UNSUBSCRIBE]) == expected
-    whole = links.silence("local", None).rpartition("/")[2]
-    assert links.read(SILENCE, whole) == {"deployment": "local", "dag_id": None}
+    asset = links.silence("local", asset="file:///model.pkl").rpartition("/")[2]
+    assert links.read(SILENCE, asset) == {"deployment": "local", "asset": "file:///model.pkl"}
+    incident = links.silence_incident(42).rpartition("/")[2]
+    assert links.read(SILENCE, incident) == {"incident_id": 42}
 
 
 @pytest.mark.parametrize("purpose", list(EXPIRY))

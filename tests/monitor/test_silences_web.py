@@ -12,6 +12,7 @@ from monitor.database import Database
 from monitor.events import parse_event
 from monitor.rules import Match
 from monitor.settings import Settings
+from monitor.silences import SilenceScope
 from monitor.web import silence_preview, spans
 from monitor.web.rights import RIGHTS_SECONDS
 from monitor.web.silence_preview import preview
@@ -19,7 +20,7 @@ from monitor.web.silencing import MAX_REASON, mistake_in
 from tests.monitor.conftest import NOW, FakeClock
 from tests.monitor.test_incidents_web import EVIL, fail, get, sign_in
 from tests.monitor.web_support import MONITOR_USER, Served, SignInAirflow, serving, with_sign_in
-from tests.sample import run_event, task_event
+from tests.sample import event, moment, run_event, task_event
 
 API = "/api/v1/silences"
 ETL = {"deployment": ["local"], "dag_id": ["etl"]}
@@ -79,7 +80,15 @@ def test_silences_are_paged_and_told_by_their_state(monitor: Served, clock: Fake
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"match": {}}, "names nothing"),
+        ({"match": {}}, "silence every Airflow as a whole"),
+        ({"match": {"deployment": "local"}}, "silence the Airflow local as a whole"),
+        ({"match": {"type": "*"}}, "say whole_airflow"),
+        ({"match": {"dag_id": ["*"]}}, "as a whole"),
+        ({"match": {"dag_id": ["?*"], "run_type": "scheduled"}}, "as a whole"),
+        ({"match": {"any_of": [{"dag_id": "etl"}, {"type": "airflow.*"}]}}, "as a whole"),
+        ({"match": {"none_of": [{"dag_id": "etl"}]}}, "as a whole"),
+        ({"whole_airflow": True}, "less than a whole Airflow"),
+        ({"incident_id": 1}, "either match or incident_id"),
         ({"match": {"dag": ["etl"]}}, "dag"),
         ({"match": {"dag_id": ["x"] * 21}}, "21 values"),
         ({"match": {"dag_id": [""]}}, "dag_id"),
@@ -131,8 +140,8 @@ def test_the_form_shows_what_it_would_cover(monitor: Served) -> None:
     assert 'value="etl"' in page
     asked = {"dag_id": "etl, load", "type": "airflow.dag_run.*", "action": "preview"}
     answer = monitor.client.post("/silences", data=asked)
-    assert answer.status_code == 200
-    assert "2 events" in answer.text
+    assert answer.status_code == 303  # a page of its own: to load it again sends nothing again
+    assert "2 events" in monitor.client.get(answer.headers["location"]).text
     assert get(monitor.client, API)["silences"] == []
     assert "In the last day" not in monitor.client.get("/silences/new").text
 
@@ -157,7 +166,8 @@ def test_a_silence_by_the_form(monitor: Served, clock: FakeClock) -> None:
     ("changes", "words"),
     [
         ({"reason": ""}, "reason: is empty"),
-        ({"dag_id": ""}, "names nothing"),
+        ({"dag_id": ""}, "as a whole"),
+        ({"whole_airflow": "true", "action": "confirm"}, "less than a whole Airflow"),
         ({"until": "for ever"}, "none of the choices"),
         ({"until": "own"}, "another end: is empty"),
         ({"until": "own", "own_end": "soon"}, "no moment such as"),
@@ -192,10 +202,9 @@ def test_spans_end_in_the_morning_of_a_zone() -> None:
 
 
 def test_the_longest_silence() -> None:
-    match = Match.model_validate(ETL)
-    assert mistake_in(match, NOW, NOW + timedelta(days=366), NOW) is None
-    assert "at most 366 days" in str(mistake_in(match, NOW, NOW + timedelta(days=366, seconds=1), NOW))
-    assert mistake_in(Match.model_validate({"type": ["*"]}), NOW, NOW + timedelta(days=1), NOW) is None
+    scope = SilenceScope(Match.model_validate(ETL))
+    assert mistake_in(scope, NOW, NOW + timedelta(days=366), NOW) is None
+    assert "at most 366 days" in str(mistake_in(scope, NOW, NOW + timedelta(days=366, seconds=1), NOW))
 
 
 def log(database: Database, *told: dict[str, Any], at: datetime = NOW) -> None:
@@ -209,8 +218,8 @@ def test_a_preview_counts_what_the_match_takes(database: Database) -> None:
     log(database, run_event("failed", "payroll"), task_event("failed", try_number=2, dag_id="etl_1"))
 
     def covered(visible: event_log.Visible = None, **given: Any) -> int:
-        match = Match.model_validate(given)
-        return database.read_now(lambda connection: preview(connection, match, NOW, visible)).number
+        scope = SilenceScope(Match.model_validate(given))
+        return database.read_now(lambda connection: preview(connection, scope, NOW, visible)).number
 
     assert covered(dag_id="etl*") == 31
     assert covered(dag_id="etl") == 0
@@ -278,11 +287,12 @@ WIDE = (
     {"tags": ["nightly"]},
 )
 """Of more than alice's one DAG."""
+WHOLE = ({"deployment": ["local"]}, {"type": ["*"]})
 
 
 @pytest.mark.parametrize("match", WIDE)
 def test_more_than_one_dag_is_silenced_by_who_reads_all(browser: httpx.Client, match: Any) -> None:
-    asked = {"match": match, "reason": "x", "duration": "8h"}
+    asked = {"match": match, "reason": "x", "duration": "8h", "whole_airflow": match in WHOLE}
     refused = browser.post(API, json=asked, headers=sign_in(browser, "alice"))
     assert (refused.status_code, refused.headers["content-type"]) == (403, "application/problem+json")
     assert "exactly one deployment and one dag_id" in refused.json()["detail"]
@@ -296,9 +306,10 @@ def test_nobody_silences_all_while_airflow_cannot_say(
     csrf = sign_in(browser, "chief")
     airflow.away = True
     clock.forward(RIGHTS_SECONDS)
-    asked = {"match": {"type": ["*"]}, "reason": "x", "duration": "8h"}
+    asked = {"match": {"type": ["*"]}, "reason": "x", "duration": "8h", "whole_airflow": True}
     assert browser.post(API, json=asked, headers=csrf).status_code == 403
-    assert browser.post(API, json={**asked, "match": ETL}, headers=csrf).status_code == 201
+    asked |= {"match": ETL, "whole_airflow": False}
+    assert browser.post(API, json=asked, headers=csrf).status_code == 201
     asked_then = airflow.asked
     assert browser.get("/incidents").status_code == 200
     assert airflow.asked == asked_then  # an Airflow that is away is not asked again by every page
@@ -342,3 +353,81 @@ def test_a_preview_counts_the_own_dags_alone(browser: httpx.Client, guarded: Ser
     page = browser.get("/silences/new?type=airflow.*").text
     assert "1 event" in page
     assert "payroll" not in page
+
+
+def broken(filename: str, number: int = 0) -> dict[str, Any]:
+    data = {"filename": filename, "stacktrace": f"NameError: {number}"}
+    return event(
+        "airflow.dag.import_error", f"import_error:{filename}{number}", filename, moment(number), data
+    )
+
+
+def test_an_incident_without_a_dag_is_silenced_alone(monitor: Served) -> None:
+    """Its button filled in nothing but the Airflow, and silenced all of it."""
+    monitor.post([broken("a.py")])
+    for path in ("/incidents", "/incidents/1"):
+        assert "/silences/new?incident=1" in monitor.client.get(path).text
+    page = monitor.client.get("/silences/new?incident=1").text
+    assert "incident “a.py cannot be imported” of Airflow local" in page
+    assert "1 event" in page
+    form = {"incident": "1", "until": "1h", "reason": "being mended"}
+    assert monitor.client.post("/silences", data=form).status_code == 303
+    (silence,) = get(monitor.client, API)["silences"]
+    assert (silence["incident_title"], silence["dag_id"]) == ("a.py cannot be imported", None)
+    for path in ("/silences", "/"):
+        assert "a.py cannot be imported" in monitor.client.get(path).text
+    monitor.post([broken("a.py", 1), broken("b.py")])
+    fail(monitor)
+
+    def outcome(number: int) -> str:
+        told: str = get(monitor.client, f"/api/v1/incidents/{number}")["decisions"][-1]["outcome"]
+        return told
+
+    assert [outcome(number) for number in (1, 2, 3)] == ["suppressed", "told", "told"]
+
+
+def test_an_incident_is_silenced_by_the_api(monitor: Served) -> None:
+    fail(monitor)
+    monitor.post([broken("a.py")])
+    of_dag = made(monitor, match=None, incident_id=1)
+    assert (of_dag["match"], of_dag["incident_key"]) == (ETL, None)
+    of_file = made(monitor, match=None, incident_id=2)
+    assert of_file["match"] == {"deployment": ["local"]}
+    assert of_file["incident_title"] == "a.py cannot be imported"
+    asked = {"incident_id": 9, "reason": "x", "duration": "8h"}
+    assert monitor.client.post(API, json=asked).status_code == 404
+
+
+def test_a_whole_airflow_is_silenced_by_who_means_it(monitor: Served) -> None:
+    """The form, what that means, and once more; then every page says so for as long as it lasts."""
+    form = {"deployment": "local", "until": "1h", "reason": "an upgrade", "whole_airflow": "true"}
+    asked = monitor.client.post("/silences", data=form)
+    assert get(monitor.client, API)["silences"] == []
+    page = monitor.client.get(asked.headers["location"]).text
+    assert "Silence a whole Airflow?" in page
+    assert 'value="an upgrade"' in page
+    assert "silenced as a whole" not in page
+    answer = monitor.client.post("/silences", data={**form, "action": "confirm"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/silences")
+    for path in ("/", "/runs", "/silences", "/status", "/mail", "/settings", "/tokens", "/docs"):
+        page = monitor.client.get(path).text
+        assert "the Airflow local is silenced as a whole" in page, path
+        assert "local: an upgrade" in page
+    (silence,) = get(monitor.client, API)["silences"]
+    monitor.client.post(f"/silences/{silence['id']}/end")
+    assert "silenced as a whole" not in monitor.client.get("/runs").text
+
+
+def test_who_may_read_little_knows_that_all_is_silenced(browser: httpx.Client) -> None:
+    chief = sign_in(browser, "chief")
+    for match in ({"deployment": ["local"]}, {"deployment": ["other"]}):
+        asked = {"match": match, "reason": "a secret", "duration": "8h", "whole_airflow": True}
+        assert browser.post(API, json=asked, headers=chief).status_code == 201
+    assert "chief: a secret" in browser.get("/runs").text
+    sign_in(browser, "alice")
+    page = browser.get("/runs").text
+    assert "the Airflow local is silenced as a whole" in page
+    assert "other" not in page.split("whole-silences")[1].split("<main")[0]
+    assert "a secret" not in page
+    form = {"deployment": "local", "until": "1h", "reason": "x", "whole_airflow": "true", "action": "confirm"}
+    assert browser.post("/silences", data=form, headers=sign_in(browser, "alice")).status_code == 403
