@@ -1,7 +1,8 @@
 """What the dashboard reads: runs, tasks, assets, DAGs and their files, always a function of the log.
 
-Two exceptions: of a DAG that is seen for the first time, whether it is paused is kept and told to nobody; and
-what Airflow's list says of DAGs (tags, owners, schedule) is kept as it is, and told to nobody.
+Three exceptions: of a DAG that is seen for the first time, whether it is paused is kept and told to nobody;
+what Airflow's list says of DAGs (tags, owners, schedule) is kept as it is, and told to nobody; and so are the
+dates that Airflow's list has for the end of a task that a hook told with others (task_dates.py).
 """
 
 from collections import defaultdict
@@ -36,6 +37,7 @@ from monitor.board.lists import RunName, asset_list, run, running, runs, tasks, 
 from monitor.board.rows import Row, Told
 from monitor.board.run_list import RunsWanted, Strip, first_failure, run_list, strip
 from monitor.board.states import OVER, RUN_ENDS, RUNNING, apply_assets, apply_runs
+from monitor.board.task_dates import correct_dates, dated_otherwise
 from monitor.board.task_reports import apply_task_reports
 from monitor.board.tries import TaskName, Try, told_already, tries_of
 from monitor.events import Event
@@ -82,7 +84,9 @@ __all__ = [
     "asset_list",
     "asset_updates",
     "begun",
+    "correct_dates",
     "dag",
+    "dated_otherwise",
     "every_dag",
     "facts_of",
     "facts_of_all",

@@ -60,6 +60,7 @@ class Filling:
         """
         self._metrics.reconcile_rows.labels(self._deployment, kind.name).inc(len(page.rows))
         events: dict[str, Event] = {}
+        shown: list[Event] = []
         waiting = []
         for row in page.rows:
             try:
@@ -68,12 +69,16 @@ class Filling:
             except EventError as error:
                 self._reject(kind, row, error)
                 continue
-            if event and since:
+            if event is None:
+                continue
+            shown.append(event)
+            if since:
                 waiting.append(since)
-            elif event:
+            else:
                 events[event.id] = event
         await self._tell(events, page.asked - SETTLED)
         if kind.has_earlier_tries:
+            await self._correct_dates(shown)
             waiting += await self._earlier_tries.fill(page)
         return waiting
 
@@ -87,6 +92,12 @@ class Filling:
         for event, new in zip(wanted, taken, strict=True):
             if new:
                 self._metrics.reconcile_filled.labels(self._deployment, event.type).inc()
+
+    async def _correct_dates(self, shown: Sequence[Event]) -> None:
+        """Of ends that hooks told: what is known is not told again, and its dates are Airflow's from here."""
+        otherwise = await self._database.read(lambda connection: board.dated_otherwise(connection, shown))
+        if otherwise:
+            await self._database.write(lambda connection: board.correct_dates(connection, otherwise))
 
     def _to_be_told(
         self, connection: Connection, events: Mapping[str, Event], settled_before: datetime

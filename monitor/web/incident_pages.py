@@ -80,3 +80,15 @@ async def acknowledge(
 
     await change(here, incident_id, visible, write)
     return redirect(request, f"/incidents/{incident_id}")
+
+
+@router.post("/{incident_id}/close")
+async def close(
+    request: Request, here: Here, reader: PageReader, incident_id: Id, form: Annotated[Deed, Form()]
+) -> RedirectResponse:
+    """The other form on that page."""
+    await require_csrf(request, reader)
+    if not form.reason:
+        raise HTTPException(422, "reason: is empty; others want to know why the incident is closed")
+    await incidents_api.close_by(here, reader, incident_id, form.reason)
+    return redirect(request, f"/incidents/{incident_id}")

@@ -13,6 +13,7 @@ from monitor.event_log import Visible
 from monitor.incidents import Incident as Found
 from monitor.web.answers import PROBLEMS, WRITING, polled, problems
 from monitor.web.deliveries_api import may_see
+from monitor.web.gate import Reader
 from monitor.web.models_told import Incident, IncidentDetail, IncidentPage
 from monitor.web.paging import Paging
 from monitor.web.polled import Polled
@@ -27,6 +28,13 @@ Reason = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_REASON),
     AfterValidator(no_nul),
 ]
+
+
+class Closing(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"reason": "the DAG was deleted"}]}
+    )
+    reason: Reason
 
 
 class Acknowledgement(BaseModel):
@@ -115,6 +123,31 @@ async def unacknowledge(request: Request, here: Here, reader: ApiReader, inciden
     )
 
 
+@router.post(
+    "/{incident_id}/close",
+    response_model=Incident,
+    response_description="The incident, as it is now",
+    operation_id="closeIncident",
+    responses=WRITING | problems(404, 409),
+)
+async def close(request: Request, here: Here, reader: ApiReader, incident_id: Id, given: Closing) -> Found:
+    """Close it by hand: nothing is wrong any more, or nothing will ever recover. What waits to be told of it
+    is not, and nobody is told of this end. The next failure opens another incident."""
+    await require_csrf(request, reader)
+    return await close_by(here, reader, incident_id, given.reason)
+
+
+async def close_by(here: Services, reader: Reader, incident_id: int, reason: str) -> Found:
+    """Close an incident in a reader's name. Raises 404 and 409."""
+    visible = await here.gate.sight(reader)
+    return await change(
+        here,
+        incident_id,
+        visible,
+        lambda connection: incidents.close(connection, incident_id, here.clock(), reader.name, reason),
+    )
+
+
 async def change(
     here: Services, incident_id: int, visible: Visible, write: Callable[[Connection], Found | None]
 ) -> Found:
@@ -123,7 +156,8 @@ async def change(
     def checked(connection: Connection) -> Found | None:
         known = incidents.find(connection, incident_id, visible)
         if known is not None and not known.is_open:
-            raise HTTPException(409, f"incident {incident_id} is closed: {known.closed_because}")
+            by = f" by {known.closed_by}" if known.closed_by else ""
+            raise HTTPException(409, f"incident {incident_id} is closed{by}: {known.closed_because}")
         return write(connection) if known else None
 
     found = await here.database.write(checked)

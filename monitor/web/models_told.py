@@ -125,7 +125,10 @@ class Incident(Answer):
     closed_at: datetime | None
     closed_seq: int | None
     closed_because: str | None
-    closed_by: str | None
+    closed_by: str | None = Field(
+        description="Who closed it by hand, with the reason in `closed_because`; `Windsock`: it did itself; "
+        "null: an event ended it, or it is open"
+    )
     flapping: bool
     acked_at: datetime | None
     acked_by: str | None

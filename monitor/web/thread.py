@@ -71,5 +71,6 @@ def _notes(incident: Mapping[str, Any]) -> Sequence[Entry]:
         words = f"acknowledged by {incident['acked_by']}: {incident['ack_reason']}"
         notes.append(Entry(incident["acked_at"], "word 1", note=words))
     if incident["closed_at"]:
-        notes.append(Entry(incident["closed_at"], "word 2", note=f"closed: {incident['closed_because']}"))
+        by = f" by {incident['closed_by']}" if incident["closed_by"] else ""
+        notes.append(Entry(incident["closed_at"], "word 2", note=f"closed{by}: {incident['closed_because']}"))
     return notes

@@ -30,6 +30,7 @@ OPEN = {
 """What needs no sign-in, and why. All else has to refuse strangers."""
 BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/incidents/{incident_id}/acknowledgement": {"reason": "seen"},
+    "POST /api/v1/incidents/{incident_id}/close": {"reason": "over"},
     "POST /api/v1/silences": {
         "match": {"deployment": "local", "dag_id": "etl"},
         "reason": "x",

@@ -125,6 +125,41 @@ def test_what_is_over_is_not_acknowledged(monitor: Served) -> None:
     assert "closed" in answer.json()["detail"]
 
 
+def test_closing_by_hand(monitor: Served, clock: FakeClock) -> None:
+    """A DAG that was deleted never succeeds again; a failure after that opens another incident."""
+    fail(monitor)
+    path = "/api/v1/incidents/1/close"
+    for body in ({}, {"reason": " "}, {"reason": "x" * (MAX_REASON + 1)}, {"reason": "a\0b"}):
+        assert monitor.client.post(path, json=body).status_code == 422, body
+    assert monitor.client.post(path, json={"reason": "x"}, headers=EVIL).status_code == 403
+    assert monitor.client.post("/api/v1/incidents/9/close", json={"reason": "x"}).status_code == 404
+    closed = monitor.client.post(path, json={"reason": "the DAG was deleted"})
+    assert closed.status_code == 200
+    told = closed.json()
+    assert (told["state"], told["closed_by"]) == ("closed", "local")
+    assert told["closed_because"] == "the DAG was deleted"
+    again = monitor.client.post(path, json={"reason": "x"})
+    assert again.status_code == 409
+    assert "closed by local: the DAG was deleted" in again.json()["detail"]
+    for page in ("/incidents", "/incidents/1"):
+        assert "closed by local: the DAG was deleted" in monitor.client.get(page).text
+    assert get(monitor.client, "/api/v1/incidents?state=open")["incidents"] == []
+    fail(monitor, number=1)
+    assert [one["id"] for one in get(monitor.client, "/api/v1/incidents?state=open")["incidents"]] == [2]
+
+
+def test_closing_on_the_incidents_page(monitor: Served) -> None:
+    fail(monitor)
+    assert 'action="/incidents/1/close"' in monitor.client.get("/incidents/1").text
+    assert monitor.client.post("/incidents/1/close", data={"reason": " "}).status_code == 422
+    answer = monitor.client.post("/incidents/1/close", data={"reason": "no failure at all"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/incidents/1")
+    page = monitor.client.get("/incidents/1").text
+    assert "closed by local: no failure at all" in page
+    assert "/close" not in page
+    assert monitor.client.post("/incidents/1/close", data={"reason": "x"}).status_code == 409
+
+
 def test_what_each_rule_made_of_an_event(monitor: Served) -> None:
     event_id = fail(monitor)
     (told,) = get(monitor.client, f"/api/v1/events/{event_id}/decisions")["explanations"]
@@ -186,7 +221,7 @@ def test_the_pages_of_incidents(monitor: Served) -> None:
     is_open, is_over = page.split('id="over-title"')
     assert "etl fails" in is_open
     assert "2 failures" in is_open
-    assert "/silences/new?deployment=local&amp;dag_id=etl" in is_open
+    assert "/silences/new?incident=1" in is_open
     assert "other fails" in is_over
     page = monitor.client.get("/incidents/1").text
     for words in ("etl fails", "first failure", "opened by email to ops@example.com"):
@@ -311,6 +346,11 @@ def test_who_sees_which_incident(browser: httpx.Client) -> None:
             assert acked.status_code == status
             assert status == 404 or acked.json()["acked_by"] == user
             assert browser.delete(path, headers=csrf).status_code == status
+            if status == 404:
+                path = f"/api/v1/incidents/{number}/close"
+                assert browser.post(path, json={"reason": "x"}, headers=csrf).status_code == 404
+                form = {"reason": "x"}
+                assert browser.post(f"/incidents/{number}/close", data=form, headers=csrf).status_code == 404
 
 
 def test_who_sees_which_delivery_and_decision(browser: httpx.Client) -> None:
