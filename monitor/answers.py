@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 
+from monitor.notify.case import UNDECIDED, UNMATCHED
 from monitor.notify.explain import Explanation, Line
 from monitor.notify.replay import Replay, Told
 
@@ -12,34 +13,36 @@ MOMENT = "%Y-%m-%d %H:%M:%S"
 
 
 def of_event(found: Explanation) -> Iterator[str]:
-    """What each rule made of one event."""
+    """What was decided about one event when it came; then, marked as such, what the rules say of it now."""
     event = found.event
     yield f"{event.type}  {event.subject}  {_at(event.time)}  ({event.deployment})"
-    for line in found.lines:
-        yield from _of_rule(line)
-    if not found.lines:
-        yield "  no rule is in force"
+    yield "  decided when it came:"
+    decided = [line for line in found.lines if line.decisions]
+    for line in decided:
+        yield from _decided(line)
+    if not decided:
+        yield "    nothing: nobody was notified, because no rule had anything to say of it"
+    yield "  as the rules are now, which says nothing of what was decided then:"
+    now = [line for line in found.lines if line.rule not in (UNMATCHED, UNDECIDED)]
+    for line in now:
+        yield f"    {line.rule}: " + (f"does not take it: {line.mismatch}" if line.mismatch else "takes it")
+    if not now:
+        yield "    no rule is in force"
 
 
-def _of_rule(line: Line) -> Iterator[str]:
-    if line.mismatch and not line.decisions:
-        yield f"  {line.rule}: does not take it: {line.mismatch}"
-        return
-    if not line.decisions:
-        yield f"  {line.rule}: takes it, and had nothing to say of it"
+def _decided(line: Line) -> Iterator[str]:
     for decision in line.decisions:
-        yield f"  {line.rule}: {_said(decision.outcome, decision.reason)}"
-    if line.mismatch:
-        yield f"    as the rule is now, it would not take it: {line.mismatch}"
+        name = "" if line.rule == UNMATCHED else f"{line.rule}: "
+        yield f"    {name}{_said(decision.outcome, decision.reason)} ({_at(decision.created_at)})"
     for delivery in line.deliveries:
         whom = f"{delivery.channel.value} {delivery.recipient}"
         what = f"delivery {delivery.id}, {delivery.kind.value} to {whom}"
-        yield f"    {what}: {_said(delivery.state.value, delivery.reason)}"
+        yield f"      {what}: {_said(delivery.state.value, delivery.reason)}"
 
 
 def _said(outcome: str, reason: str) -> str:
-    """The outcome's word once: most reasons begin with it."""
-    return reason if reason.startswith(outcome) else f"{outcome}: {reason}"
+    """The outcome's word once: most reasons begin with it, or say it in full."""
+    return reason if reason.startswith((outcome, "nobody was notified")) else f"{outcome}: {reason}"
 
 
 def of_replay(found: Replay) -> Iterator[str]:

@@ -15,6 +15,12 @@ from monitor.rules import Facts, Target
 from monitor.rules.model import Rule
 
 UNDECIDED = "(all rules)"
+UNMATCHED = "(no rule)"
+"""In the place of a rule's name: of a failure that no rule takes."""
+NOBODY = (
+    "nobody was notified, because no rule matches this event; add a rule whose `match` takes its like "
+    "(docs/rules.md)"
+)
 MAX_REASON = 1_000  # characters: a database error repeats its whole statement
 
 
@@ -39,6 +45,13 @@ def undecided(seq: int, event: Event, error: Exception, now: datetime) -> Decisi
     reason = f"the rules failed at this event: {type(error).__name__}: {error}"[:MAX_REASON]
     said = (outbox.SUPPRESSED, reason, None, None, None)
     return Decision(seq, event.id, event.deployment, event.dag_id, UNDECIDED, *said, now)
+
+
+def unmatched(case: Case) -> Decision:
+    """Of a failure that no rule takes: the ledger says that nobody was notified, and why."""
+    event, incident = case.event, case.change.incident
+    said = (outbox.SUPPRESSED, NOBODY, incident.id if incident else None, None, None)
+    return Decision(case.seq, event.id, event.deployment, event.dag_id, UNMATCHED, *said, case.now)
 
 
 def decision(

@@ -1,8 +1,8 @@
 """From an event to the words that it calls for, in the transaction that logs it: incident → decision →
 notification.
 
-Every failure gets a decision of each rule that takes it, also where nobody is told: the ledger answers for
-each one.
+Every failure gets a decision of each rule that takes it, also where nobody is told, and one where no rule
+takes it: the ledger answers for each one.
 """
 
 import logging
@@ -18,7 +18,7 @@ from monitor.events import Event
 from monitor.incidents import Change, Course, Incident
 from monitor.metrics import Metrics
 from monitor.notify.before import MOMENT, Choose, before, known_again, tells
-from monitor.notify.case import Case, decision, undecided
+from monitor.notify.case import Case, decision, undecided, unmatched
 from monitor.notify.flapping import flapping
 from monitor.notify.group import due_at, group_key, may_join
 from monitor.notify.known import Known
@@ -93,9 +93,11 @@ class Engine:
         # A task's failure is an incident of its own only where a rule asks for tasks.
         counts = why_not is None and (taking or not event.type.startswith(TASKS))
         change = incidents.apply(connection, seq, event, known.open) if counts else Change(Course.NONE)
-        if not taking:
-            return False
         case = Case(connection, seq, event, known.now, known, facts, change, why_not)
+        if not taking:
+            if change.course in (Course.OPENED, Course.JOINED):
+                outbox.note(connection, [unmatched(case)])
+            return False
         # Who is told of a recovery is not told of the same success besides, whatever the rules' order.
         first = sorted(taking, key=lambda rule: "recovered" not in rule.tell)
         decided = [self._decide(case, rules, rule) for rule in first]

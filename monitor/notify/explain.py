@@ -1,4 +1,4 @@
-"""`windsock explain`: what each rule made of one event, and why."""
+"""`windsock explain`: what was decided about one event when it came, and what the rules say of it now."""
 
 import json
 from collections.abc import Sequence
@@ -9,10 +9,13 @@ from sqlalchemy import Connection
 from monitor import board, event_log, outbox
 from monitor.event_log import Visible
 from monitor.events import Event, parse_event
+from monitor.notify.case import UNDECIDED, UNMATCHED
 from monitor.outbox import Decision, Delivery, Wanted
 from monitor.rules import Rules
 
 SHOWN = 100  # deliveries of one notification
+NO_SUCH = "the rules in force have no such rule"
+NOT_ONE = "this stands for the rules as a whole"
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class Line:
     """One rule and the event."""
 
     rule: str
+    """Its name; UNMATCHED or UNDECIDED where no rule, or no single one, decided."""
     mismatch: str | None
     """Why the rule, as it is now, does not take the event; None: it does."""
     decisions: tuple[Decision, ...] = ()
@@ -54,8 +58,8 @@ def _explain(connection: Connection, rules: Rules, event: Event, visible: Visibl
     lines = []
     for name in names:
         mine = tuple(one for one in decided if one.rule == name)
-        why = now.get(name, "the rules in force have no such rule")
-        if why is not None and visible is not None:
+        why = now.get(name, NOT_ONE if name in (UNMATCHED, UNDECIDED) else NO_SUCH)
+        if why is not None and name in now and visible is not None:
             why = "it does not take this event any more"
         lines.append(Line(name, why, mine, _deliveries(connection, mine, visible)))
     return Explanation(event, tuple(lines))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, Select, bindparam, func, select, update
 
-from monitor.database.bulk import Write, plain
+from monitor.database.bulk import LookUp, Write, plain
 from monitor.database.schema import decisions
 from monitor.event_log import Visible, readable
 from monitor.outbox.record import Decision
@@ -30,6 +30,31 @@ def decisions_of_event(
     if deployment is not None:
         query = query.where(decisions.c.deployment == deployment)
     return _read(connection, query)
+
+
+_OF_EVENTS = LookUp(decisions, ("event_id",), columns=list(Decision.__dataclass_fields__))
+SEARCHED = 10_000  # decisions, the latest: no index has their rules
+
+
+def decisions_of_events(
+    connection: Connection, event_ids: Iterable[str], visible: Visible = None
+) -> list[Decision]:
+    """What was decided about several events, in the order in which it was."""
+    found = [Decision(**row) for row in _OF_EVENTS.rows(connection, ((one,) for one in set(event_ids)))]
+    seen = [one for one in found if visible is None or (one.deployment, one.dag_id) in visible]
+    return sorted(seen, key=lambda one: (one.event_seq, one.created_at))
+
+
+def latest_of_rule(connection: Connection, rule: str, limit: int, visible: Visible = None) -> list[Decision]:
+    """The latest that stand under this rule's name, newest first, of the latest decisions of all."""
+    newest = select(func.max(decisions.c.id)).scalar_subquery()
+    query = select(*_COLUMNS).where(
+        decisions.c.id > newest - SEARCHED,
+        decisions.c.rule == rule,
+        *readable(decisions.c.deployment, decisions.c.dag_id, visible),
+    )
+    rows = connection.execute(query.order_by(decisions.c.id.desc()).limit(limit)).mappings()
+    return [Decision(**row) for row in rows]
 
 
 def decisions_of_notification(connection: Connection, notification_id: int) -> list[Decision]:

@@ -19,6 +19,7 @@ from monitor.web.rendering import render
 from monitor.web.services import Here
 from monitor.web.signed import Deed
 from monitor.web.thread import thread_of
+from monitor.web.unnotified import why_nobody
 
 SHOWN_OPEN = 200  # more at once are one outage, and its first page says so
 
@@ -62,7 +63,12 @@ def _look(connection: Connection, incident_id: int, visible: Visible) -> dict[st
     found = incidents_api.detail(connection, incident_id, visible)
     if found is None:
         return None
-    return live(connection) | {"incident": found, "thread": thread_of(connection, found, visible)}
+    nobody = list(why_nobody(found["decisions"]).values()) if not found["deliveries"] else []
+    return live(connection) | {
+        "incident": found,
+        "thread": thread_of(connection, found, visible),
+        "nobody": nobody[-1] if nobody else None,
+    }
 
 
 @router.post("/{incident_id}/acknowledge")

@@ -18,8 +18,10 @@ from starlette.exceptions import HTTPException
 from monitor import event_log, outbox
 from monitor.event_log import Visible
 from monitor.mailer.mailbox import Mailbox, Summary, header
+from monitor.notify.case import UNMATCHED
 from monitor.outbox import Delivery, Kind, State
 from monitor.rules import Channel
+from monitor.web.event_line import EventLine
 from monitor.web.gate import Reader
 from monitor.web.pages import live
 from monitor.web.querying import MAX_PAGE, DeliveriesQuery
@@ -28,6 +30,7 @@ from monitor.web.rendering import render
 from monitor.web.services import Here, Services
 
 SHOWN = 50  # letters in the list
+SHOWN_UNMATCHED = 5  # failures that no rule took: one is enough to see that a rule is lacking
 MOMENTS = ("since", "until")
 LOCAL_LENGTHS = (len("2026-11-22T10:00"), len("2026-11-22T10:00:00"))  # as a datetime-local field writes it
 
@@ -68,7 +71,7 @@ async def mails(
     def look(connection: Connection) -> dict[str, Any]:
         found = outbox.deliveries(connection, query.limit, query.cursor, query.wanted(), visible)
         following = found[-1].id if len(found) == query.limit else None
-        return live(connection) | {"deliveries": found, "next": following}
+        return live(connection) | {"deliveries": found, "next": following} | _unmatched(connection, visible)
 
     shown = await here.database.read(look)
     given = query.model_dump(mode="json", exclude={"cursor", "limit"}, exclude_defaults=True)
@@ -76,6 +79,13 @@ async def mails(
     choices = {"state": list(State), "channel": list(Channel), "kind": list(Kind)}
     shown |= {"letters": letters, "smtp": here.settings.smtp_host, "given": given, "choices": choices}
     return render(request, "mail.html", reader, **shown)
+
+
+def _unmatched(connection: Connection, visible: Visible) -> dict[str, Any]:
+    """The latest failures that no rule took, with what the log still has of them."""
+    decided = outbox.latest_of_rule(connection, UNMATCHED, SHOWN_UNMATCHED, visible)
+    found = event_log.of_seqs(connection, [one.event_seq for one in decided], visible)
+    return {"unmatched": decided, "unmatched_events": {one.seq: EventLine.of(one) for one in found}}
 
 
 async def _letters(here: Services, reader: Reader) -> list[Summary]:

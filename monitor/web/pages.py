@@ -13,7 +13,7 @@ from monitor import event_log, outbox
 from monitor.event_log import FILTERS, Cursor, Logged, Visible
 from monitor.events.data import DATA
 from monitor.mailer.mailbox import filed_as
-from monitor.web import deliveries_api
+from monitor.web import deliveries_api, unnotified
 from monitor.web.event_line import EventLine
 from monitor.web.prefix import redirect
 from monitor.web.querying import EventsQuery, Id
@@ -69,7 +69,11 @@ async def events(
     def look(connection: Connection) -> dict[str, Any]:
         found = event_log.read_before(connection, query.cursor, query.limit, query.filter(), reader.visible)
         following = found[-1].seq if len(found) == query.limit else None
-        return live(connection) | {"events": lines(found), "next": following}
+        return live(connection) | {
+            "events": lines(found),
+            "unnotified": unnotified.of_events(connection, found, reader.visible),
+            "next": following,
+        }
 
     shown = await here.database.read(look)
     given = query.model_dump(exclude={"cursor", "limit"}, exclude_defaults=True)

@@ -61,7 +61,7 @@ def _environment(prefix: str) -> Environment:
         lstrip_blocks=True,
     )
     filters = (moment, took, ago, told_value, pretty, lines, number, query, truncate, text_lines)
-    environment.filters.update({function.__name__: function for function in filters})
+    environment.filters.update({function.__name__: function for function in (*filters, capitalize_first)})
     environment.globals["at"] = prefix
     environment.globals["run_url"] = lambda run: prefix + run_url(run)
     environment.globals["log_url"] = lambda run, **task: f"{prefix}{run_url(run, 'logs')}?{query(task)}"
@@ -145,6 +145,11 @@ def text_lines(text: str) -> list[str]:
 def truncate(environment: Environment, text: str, length: int) -> str:
     """Jinja's filter, for a text that is cleaned before it is cut."""
     return do_truncate(environment, line(text), length)
+
+
+def capitalize_first(text: str) -> str:
+    """The first letter as a sentence has it; the others, which names have, as they are."""
+    return text[:1].upper() + text[1:]
 
 
 def _iso(when: datetime) -> str:

@@ -11,10 +11,10 @@ from starlette.exceptions import HTTPException
 
 from monitor import board, event_log, incidents
 from monitor.board import RunName
-from monitor.event_log import Filter, Visible
+from monitor.event_log import Filter, Logged, Visible
 from monitor.incidents import Incident
+from monitor.web import unnotified
 from monitor.web.asked_airflow import NoAnswer
-from monitor.web.event_line import EventLine
 from monitor.web.gantt import chart_of
 from monitor.web.gate import Reader
 from monitor.web.pages import airflow_url, filled, lines, live
@@ -100,12 +100,14 @@ async def run(
         if detail is None:
             return None
         earlier = earlier_tries(connection, name, detail["tasks"])
+        logged = _logged(connection, name, RUN_EVENTS, reader.visible)
         return live(connection) | {
             "run": detail,
             "chart": chart_of(detail, detail["tasks"], earlier, here.clock()),
             "incident": _incident(connection, detail, sight),
-            "updates": _told(connection, name, RUN_UPDATES, reader.visible, UPDATED),
-            "events": _told(connection, name, RUN_EVENTS, reader.visible),
+            "updates": lines(_logged(connection, name, RUN_UPDATES, reader.visible, UPDATED)),
+            "events": lines(logged),
+            "unnotified": unnotified.of_events(connection, logged, reader.visible),
         }
 
     shown = await here.database.read(look)
@@ -114,13 +116,15 @@ async def run(
     return render(request, "run.html", reader, airflow=airflow_url(here, deployment), **shown)
 
 
-def _told(
-    connection: Connection, name: RunName, limit: int, visible: Visible, *types: str
-) -> list[EventLine]:
+def _logged(connection: Connection, name: RunName, limit: int, visible: Visible, *types: str) -> list[Logged]:
     wanted = Filter.of(type=types, **{key: [value] for key, value in vars(name).items()})
-    found = lines(event_log.read_before(connection, None, limit, wanted, visible))
+    found = event_log.read_before(connection, None, limit, wanted, visible)
     # A filter reads * and ? in a name as globs; here they are letters.
-    return [one for one in found if (one.dag_id, one.run_id) == (name.dag_id, name.run_id)]
+    return [
+        logged
+        for logged, line in zip(found, lines(found), strict=True)
+        if (line.dag_id, line.run_id) == (name.dag_id, name.run_id)
+    ]
 
 
 def _incident(connection: Connection, run: Mapping[str, Any], visible: Visible) -> Incident | None:

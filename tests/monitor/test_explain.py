@@ -35,12 +35,14 @@ def test_every_rule_answers_for_an_event(database: Database, clock: FakeClock) -
     told, hushed = here.fail(), here.fail("quiet")
     here.mail()
 
-    first, runs, delivery, prod = said(here, told.id)
+    first, _, runs, delivery, now, *takes = said(here, told.id)
     assert told.subject in first
     assert "runs: told: rule 'runs': the first failure" in runs
     assert f"email {OPS}: sent" in delivery
-    assert "prod: does not take it" in prod
-    assert "tags" in prod
+    assert "as the rules are now" in now
+    assert takes[0] == "    runs: takes it"
+    assert "prod: does not take it" in takes[1]
+    assert "tags" in takes[1]
     assert "silence 1 of ann" in " ".join(said(here, hushed.id))
     assert "repairs" in " ".join(said(here, hushed.id))
     assert said(here, "run:none:failed") == []
@@ -51,6 +53,18 @@ def test_a_rule_that_is_gone_still_answers(database: Database, clock: FakeClock)
     event = here.fail()
     here.rules = Rules(Config())
     assert any("no such rule" in line for line in said(here, event.id))
+
+
+def test_what_was_decided_comes_before_what_would_be_now(database: Database, clock: FakeClock) -> None:
+    """Yesterday no rule took it, and nobody was notified. Today's rules take it, which changes nothing."""
+    here = Town(database, Config.model_validate({"rules": [CONFIG["rules"][1]]}), clock)
+    event = here.fail()
+    here.rules = Rules(Config.model_validate(CONFIG))
+    lines = said(here, event.id)
+    nobody = next(line for line in lines if "nobody was notified, because no rule matches" in line)
+    today = next(line for line in lines if "as the rules are now" in line)
+    assert lines.index(nobody) < lines.index(today) < lines.index("    runs: takes it")
+    assert not any("(no rule)" in line for line in lines)
 
 
 def test_other_rules_are_tried_on_what_the_log_holds(database: Database, clock: FakeClock) -> None:

@@ -28,6 +28,12 @@ from tests.monitor.web_support import (
 from tests.sample import START, event, moment, run_event
 
 EVIL = {"Origin": "https://evil.example"}
+OTHERS_ONLY = """
+rules:
+  - name: others
+    match: {type: "airflow.dag_run.*", dag_id: other}
+    to: [ops@example.com]
+"""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -228,6 +234,24 @@ def test_the_pages_of_incidents(monitor: Served) -> None:
         assert words in page
     assert page.index("run_0") < page.index("run_1")
     assert monitor.client.get("/incidents/99", headers={"Accept": "text/html"}).status_code == 404
+
+
+def test_a_failure_that_no_rule_takes_says_so(monitor: Served) -> None:
+    """On the pages of the incident, its run, the events and the deliveries, and in the API."""
+    rules = monitor.app.state.services.rules
+    rules.path.write_text(OTHERS_ONLY)
+    while not rules.look():  # read when two looks have found it the same
+        pass
+    event_id = fail(monitor)
+    (told,) = get(monitor.client, f"/api/v1/events/{event_id}/decisions")["explanations"]
+    decisions = [one for line in told["lines"] for one in line["decisions"]]
+    assert [(one["outcome"], one["incident_id"]) for one in decisions] == [("suppressed", 1)]
+    for path in ("/incidents/1", "/runs/local/etl/run_0", "/events/list", "/mail"):
+        assert "obody was notified, because no rule matches" in monitor.client.get(path).text, path
+    assert "Failures that no rule matches" in monitor.client.get("/mail").text
+    fail(monitor, "other")
+    for path in ("/incidents/2", "/runs/local/other/run_0"):
+        assert "obody was notified" not in monitor.client.get(path).text, path
 
 
 def test_acknowledging_on_the_page(monitor: Served) -> None:
