@@ -47,7 +47,7 @@ def explain(
         str, typer.Argument(help="The event's id, as the log, a mail and the ledger show it.")
     ],
 ) -> None:
-    """Say what each rule made of an event, and why."""
+    """Say what was decided about an event when it came and why, and then what the rules say of it now."""
     settings = settings_or_exit()
     database = Database(settings.database)
     try:

@@ -46,7 +46,10 @@ class Problem(Answer):
 
 SHOWN: dict[int, dict[str, Any]] = {
     400: {"detail": "cursor: 'yesterday' is not of the form epoch-seq, such as 1a2b3c4d-42"},
-    401: {"detail": "sign in: the session has ended; sign in again"},
+    401: {
+        "detail": "sign in: the request names nobody; send a token as `Authorization: Bearer …`, or sign in "
+        "at /login"
+    },
     403: {"detail": "the x-csrf-token header or the csrf field is missing or wrong"},
     404: {"detail": "no incident 9 is known"},
     409: {"detail": "incident 4 is closed: airflow.dag_run.success of etl/manual__2"},

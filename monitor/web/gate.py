@@ -16,6 +16,7 @@ from monitor.errors import AirflowError, AirflowRefused
 from monitor.event_log import Visible
 from monitor.settings import Settings
 from monitor.tokens import PREFIX, Scope, Token, owner_of
+from monitor.web.flash import Flash
 from monitor.web.rights import Rights, SignInApi
 from monitor.web.sessions import Session, Sessions
 from monitor.web.throttle import Throttle
@@ -92,6 +93,7 @@ class Gate:
     ) -> None:
         self.open = settings.auth == "none"
         self.secure_cookie = settings.url.startswith("https://")
+        self.flash = Flash(settings.session_secret, self.secure_cookie)
         self._sessions = Sessions(database, clock, settings.session_secret)
         self._throttle = Throttle(database, clock)
         self._clock = clock
@@ -149,6 +151,10 @@ class Gate:
 
     async def session_reader(self, cookie: str) -> Reader:
         """Who a cookie stands for. Raises NotSignedIn, AirflowError."""
+        if not cookie:
+            raise NotSignedIn(
+                "the request names nobody; send a token as `Authorization: Bearer …`, or sign in at /login"
+            )
         session = await self._live(cookie)
 
         async def rights() -> Visible:

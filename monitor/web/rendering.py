@@ -23,6 +23,7 @@ from monitor.web import asset_words, rules_told, whole_silences
 from monitor.web.event_line import number
 from monitor.web.gate import Reader
 from monitor.web.prefix import at, path_of
+from monitor.web.static_files import version_of
 
 TEMPLATES = templates_folder() / "web"
 STATIC = TEMPLATES / "static"
@@ -63,6 +64,7 @@ def _environment(prefix: str) -> Environment:
     filters = (moment, took, ago, told_value, pretty, lines, number, query, truncate, text_lines)
     environment.filters.update({function.__name__: function for function in (*filters, capitalize_first)})
     environment.globals["at"] = prefix
+    environment.globals["static"] = f"{prefix}/static/{version_of(STATIC)}"
     environment.globals["run_url"] = lambda run: prefix + run_url(run)
     environment.globals["log_url"] = lambda run, **task: f"{prefix}{run_url(run, 'logs')}?{query(task)}"
     environment.globals["details_url"] = lambda run: prefix + run_url(run, "details")

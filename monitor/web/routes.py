@@ -5,7 +5,6 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
-from starlette.staticfiles import StaticFiles
 
 from monitor.links import LinkError
 from monitor.settings import Settings
@@ -49,6 +48,7 @@ from monitor.web.problem import on_http_error, on_invalid_request
 from monitor.web.reader import SignInNeeded
 from monitor.web.rendering import STATIC
 from monitor.web.security import Security
+from monitor.web.static_files import VersionedFiles
 from monitor.web.unexpected import Unexpected, on_database_away
 
 ROUTERS = (
@@ -87,7 +87,7 @@ def mount(app: FastAPI, settings: Settings) -> None:
     """Give the app its routes, its error answers and its security."""
     for router in ROUTERS:
         app.include_router(router)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.mount("/static", VersionedFiles(STATIC), name="static")
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_invalid_request)
     app.add_exception_handler(SignInNeeded, sign_in.on_sign_in_needed)

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field, StringConstraints
 from starlette.exceptions import HTTPException
 
@@ -26,7 +26,9 @@ SCOPES = {
     Scope.INGEST: "sends events, of any DAG",
 }
 
-router = APIRouter(prefix="/tokens", include_in_schema=False)
+PATH = "/tokens"
+
+router = APIRouter(prefix=PATH, include_in_schema=False)
 
 
 class TokenForm(BaseModel):
@@ -41,15 +43,18 @@ async def all_of_them(
     request: Request, here: Here, reader: PageReader, query: Annotated[Paged, Query()]
 ) -> HTMLResponse:
     """One's own, newest first; everybody's for those who may read every DAG."""
-    return await _page(request, here, reader, query=query)
+    secret = here.gate.flash.said(request)
+    page = await _page(request, here, reader, query=query, secret=secret)
+    if secret:
+        here.gate.flash.forget(request, page, PATH)
+    return page
 
 
 @router.post("")
 async def make_one(
     request: Request, here: Here, reader: PageReader, form: Annotated[TokenForm, Form()]
-) -> HTMLResponse:
-    """Make a token. The answer is the page itself, not a redirect: the secret stands in it and is kept
-    nowhere, so no other address could show it."""
+) -> Response:
+    """Make a token. Its secret is kept nowhere: the page that follows shows it this once."""
     await require_csrf(request, reader)
     if not form.scope:
         return await _page(request, here, reader, 422, problem="scope: choose what the token is for")
@@ -60,7 +65,9 @@ async def make_one(
         )
     except HTTPException as refusal:
         return await _page(request, here, reader, refusal.status_code, problem=refusal.detail)
-    return await _page(request, here, reader, 201, secret=secret)
+    answer = redirect(request, PATH)
+    here.gate.flash.say(request, answer, PATH, secret)
+    return answer
 
 
 @router.post("/{token_id}/revoke")
@@ -68,7 +75,7 @@ async def revoke_one(request: Request, here: Here, reader: PageReader, token_id:
     """The button beside a token."""
     await require_csrf(request, reader)
     await revoke(here, reader, token_id)
-    return redirect(request, "/tokens")
+    return redirect(request, PATH)
 
 
 async def _page(

@@ -48,7 +48,8 @@ def assert_harmless(answer: httpx.Response, shown: bool = True) -> None:
     assert answer.status_code < 500
     assert (MARK in page) is shown, "the page does not show what was sent, so it proves nothing"
     elements = Elements(page)
-    assert [script.get("src") for script in elements.of("script")] == ["/static/page.js"]
+    (script,) = elements.of("script")
+    assert re.fullmatch(r"/static/[0-9a-f]{16}/page\.js", str(script.get("src")))
     for tag, attributes in elements.found:
         for name, value in attributes.items():
             assert not name.startswith("on"), (tag, name)
@@ -320,3 +321,20 @@ def test_errors_are_pages_for_people(monitor: Served) -> None:
     assert answer.status_code == 404
     assert "To the dashboard" in answer.text
     assert monitor.client.get("/nowhere", headers={"Accept": "*/*"}).json()["status"] == 404
+
+
+def test_files_are_kept_by_browsers_for_as_long_as_they_are_the_same(settings: Settings) -> None:
+    with serving(settings) as monitor:
+        page = monitor.client.get("/runs").text
+        (script,) = re.findall(r'src="(/static/[0-9a-f]{16}/page\.js)"', page)
+        kept = monitor.client.get(script)
+        assert kept.headers["cache-control"] == "public, max-age=31536000, immutable"
+        other = "/".join(["/static", "0" * 16, "page.js"])  # a replica of another release wrote the page
+        for path in ("/static/page.js", other):
+            asked = monitor.client.get(path)
+            assert (asked.status_code, asked.headers["cache-control"]) == (200, "no-cache")
+            assert asked.text == kept.text
+        again = monitor.client.get("/static/page.js", headers={"If-None-Match": kept.headers["etag"]})
+        assert again.status_code == 304
+        assert monitor.client.get("/static/../../base.html").status_code == 404
+        assert monitor.client.get(f"/static/{'0' * 16}/nothing.js").headers["cache-control"] == "no-store"

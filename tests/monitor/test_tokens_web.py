@@ -305,12 +305,17 @@ def test_the_page_shows_the_secret_once(browser: httpx.Client, monitor: Served) 
     assert "There is none yet" in browser.get("/tokens").text
     form = {"name": "<b>screen</b>", "scope": ["read", "admin"], "days": "30", "dags": "etl, training"}
     assert browser.post("/tokens", data=form).status_code == 403
-    page = browser.post("/tokens", data={**form, "csrf": csrf})
-    assert (page.status_code, page.headers["cache-control"]) == (201, "no-store")
+    answer = browser.post("/tokens", data={**form, "csrf": csrf})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/tokens")
+    for attribute in ("Path=/tokens", "HttpOnly", "SameSite=strict", "Max-Age=60"):
+        assert attribute in answer.headers["set-cookie"]
+    page = browser.get("/tokens")
+    assert page.headers["cache-control"] == "no-store"
     (secret,) = re.findall(r'<pre tabindex="0" id="secret">(wst_[\w-]{43})</pre>', page.text)
     assert monitor.client.get("/api/v1/runs", headers=bearer(secret)).status_code == 200
-    later = browser.get("/tokens").text
+    later = browser.get("/tokens").text  # as to load the page again does
     assert secret not in later
+    assert len(browser.get(API).json()["tokens"]) == 1
     assert secret[:10] in later
     assert "&lt;b&gt;screen" in later
     assert "2 DAGs" in later
@@ -320,6 +325,22 @@ def test_the_page_shows_the_secret_once(browser: httpx.Client, monitor: Served) 
     gone = browser.post("/tokens/1/revoke", data={"csrf": csrf})
     assert (gone.status_code, gone.headers["location"]) == (303, "/tokens")
     assert monitor.client.get("/api/v1/runs", headers=bearer(secret)).status_code == 401
+
+
+def test_what_is_shown_once_is_the_monitors_own(browser: httpx.Client, monitor: Served) -> None:
+    """A cookie that somebody else has set shows nothing."""
+    signed_in(browser)
+    browser.cookies.set("windsock_flash", "wst_somebody-elses.aaaa.bbbb")
+    assert "wst_somebody" not in browser.get("/tokens").text
+
+
+def test_who_names_nobody_is_told_so(monitor: Served, browser: httpx.Client) -> None:
+    refused = monitor.client.get("/api/v1/runs")
+    assert refused.status_code == 401
+    assert "names nobody" in refused.json()["detail"]
+    assert "session has ended" not in refused.text
+    ended = monitor.client.get("/api/v1/runs", headers={"Cookie": "windsock_session=old"})
+    assert "session has ended" in ended.json()["detail"]
 
 
 @pytest.fixture
