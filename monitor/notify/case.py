@@ -17,10 +17,7 @@ from monitor.rules.model import Rule
 UNDECIDED = "(all rules)"
 UNMATCHED = "(no rule)"
 """In the place of a rule's name: of a failure that no rule takes."""
-NOBODY = (
-    "nobody was notified, because no rule matches this event; add a rule whose `match` takes its like "
-    "(docs/rules.md)"
-)
+NOBODY = "nobody was notified, because no rule matches this event: add a rule that does (docs/rules.md)"
 MAX_REASON = 1_000  # characters: a database error repeats its whole statement
 
 

@@ -27,6 +27,7 @@ FIELDS: Mapping[str, str] = {
     "owners": "owner",
     "attempt": "try",
 }
+EVERYTHING = "everything"
 WATCHES: Mapping[str, str] = {
     "missing": "a run that does not begin when it should",
     "late": "a run that begins later than it should",
@@ -89,7 +90,7 @@ def match(given: Match) -> str:
     if given.any_of:
         told.append(" or ".join(f"({match(one)})" for one in given.any_of))
     told += [f"not ({match(one)})" for one in given.none_of]
-    return ", and ".join(told) or "everything"
+    return ", and ".join(told) or EVERYTHING
 
 
 def silenced(given: Silence | SilenceScope) -> str:
@@ -99,7 +100,8 @@ def silenced(given: Silence | SilenceScope) -> str:
     else:
         title = given.incident_title
     if title is None:
-        return match(given.match)
+        words = match(given.match)
+        return f"everything of {words}" if given.is_whole and words != EVERYTHING else words
     return f"incident “{title}” of Airflow {' or '.join(given.match.deployment)}"
 
 

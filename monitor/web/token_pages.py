@@ -22,7 +22,7 @@ from monitor.web.token_models import TokenName
 DAYS = (7, 30, DEFAULT_LIFE.days, LONGEST_LIFE.days)
 SCOPES = {
     Scope.READ: "pages, API and feed",
-    Scope.ADMIN: "effects too: resend, silence, acknowledge, tokens",
+    Scope.ADMIN: "effects too: resend, silence, acknowledge, close, tokens",
     Scope.INGEST: "sends events, of any DAG",
 }
 

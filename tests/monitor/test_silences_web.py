@@ -411,7 +411,7 @@ def test_a_whole_airflow_is_silenced_by_who_means_it(monitor: Served) -> None:
     assert (answer.status_code, answer.headers["location"]) == (303, "/silences")
     for path in ("/", "/runs", "/silences", "/status", "/mail", "/settings", "/tokens", "/docs"):
         page = monitor.client.get(path).text
-        assert "the Airflow local is silenced as a whole" in page, path
+        assert "The Airflow local is silenced as a whole" in page, path
         assert "local: an upgrade" in page
     (silence,) = get(monitor.client, API)["silences"]
     monitor.client.post(f"/silences/{silence['id']}/end")
@@ -426,7 +426,7 @@ def test_who_may_read_little_knows_that_all_is_silenced(browser: httpx.Client) -
     assert "chief: a secret" in browser.get("/runs").text
     sign_in(browser, "alice")
     page = browser.get("/runs").text
-    assert "the Airflow local is silenced as a whole" in page
+    assert "The Airflow local is silenced as a whole" in page
     assert "other" not in page.split("whole-silences")[1].split("<main")[0]
     assert "a secret" not in page
     form = {"deployment": "local", "until": "1h", "reason": "x", "whole_airflow": "true", "action": "confirm"}
