@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from monitor.rules import Match
+from monitor.silences import SilenceScope
 from monitor.web.querying import MAX_NAME, MAX_SEQ, no_nul
 from monitor.web.signed import Text
 
@@ -59,6 +60,14 @@ class SilenceForm(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+    def spelt_out(self, scope: SilenceScope) -> "SilenceForm":
+        """The same with the fields filled in, where what the incident is about can be said by them: whoever
+        sees them may narrow them."""
+        if self.incident is None or scope.incident is not None:
+            return self
+        filled = {name: ", ".join(getattr(scope.match, name)) for name in ("deployment", "dag_id")}
+        return self.model_copy(update={**filled, "incident": None})
 
     def why(self) -> str:
         """Raises ValueError."""

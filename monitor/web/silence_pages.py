@@ -101,6 +101,7 @@ async def _form(
     scope, covered, allowed = None, None, True
     try:
         scope = await _scope(here, reader, given)
+        given = given.spelt_out(scope)
         if given.whole_airflow:
             problem = problem or whole_mistake(scope, whole_airflow=True)
     except ValueError as error:

@@ -201,6 +201,7 @@ def test_openapi_is_valid_and_tells_of_every_endpoint(monitor: Served) -> None:
         "/api/v1/incidents",
         "/api/v1/incidents/{incident_id}",
         "/api/v1/incidents/{incident_id}/acknowledgement",
+        "/api/v1/incidents/{incident_id}/close",
         "/api/v1/silences",
         "/api/v1/silences/{silence_id}",
     }
@@ -208,7 +209,7 @@ def test_openapi_is_valid_and_tells_of_every_endpoint(monitor: Served) -> None:
     assert {"get", "post"} <= set(openapi["paths"]["/api/v1/events"])
     assert {"post", "delete"} <= set(openapi["paths"]["/api/v1/incidents/{incident_id}/acknowledgement"])
     schemas = openapi["components"]["schemas"]
-    for name in ("Incident", "Silence", "Decision", "NewSilence", "Acknowledgement"):
+    for name in ("Incident", "Silence", "Decision", "NewSilence", "Acknowledgement", "Closing"):
         assert schemas[name]["examples"], name
     page = monitor.client.get("/docs").text
     assert all(path in page for path in paths)

@@ -389,6 +389,8 @@ def test_an_incident_without_a_dag_is_silenced_alone(monitor: Served) -> None:
 def test_an_incident_is_silenced_by_the_api(monitor: Served) -> None:
     fail(monitor)
     monitor.post([broken("a.py")])
+    page = monitor.client.get("/silences/new?incident=1").text
+    assert 'name="dag_id" value="etl"' in page  # to be narrowed, and to be seen
     of_dag = made(monitor, match=None, incident_id=1)
     assert (of_dag["match"], of_dag["incident_key"]) == (ETL, None)
     of_file = made(monitor, match=None, incident_id=2)
