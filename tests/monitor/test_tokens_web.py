@@ -380,7 +380,7 @@ def test_a_token_that_read_every_dag_then_is_not_taken_for_one_that_does(
     token = made(browser, signed_in(browser, "clerk", "clerk's secret"), scopes=["admin"])
     airflow.dags[MONITOR_USER[0]] = ["new"]
     assert monitor.client.get("/settings", headers=bearer(token)).status_code == 403
-    silence = {"match": {"dag_id": "*"}, "reason": "x", "duration": "1h"}
+    silence = {"match": {"dag_id": "*"}, "reason": "x", "duration": "1h", "whole_airflow": True}
     assert monitor.client.post("/api/v1/silences", json=silence, headers=bearer(token)).status_code == 403
 
 
