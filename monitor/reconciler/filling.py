@@ -15,6 +15,7 @@ from monitor.clock import Clock
 from monitor.database import Database
 from monitor.errors import EventError
 from monitor.events import Event
+from monitor.events.data import TaskInstanceData
 from monitor.events.rest import Row
 from monitor.ingest import Ingest
 from monitor.metrics import Metrics
@@ -77,8 +78,8 @@ class Filling:
             else:
                 events[event.id] = event
         await self._tell(events, page.asked - SETTLED)
+        await self._correct_dates(shown)
         if kind.has_earlier_tries:
-            await self._correct_dates(shown)
             waiting += await self._earlier_tries.fill(page)
         return waiting
 
@@ -95,7 +96,10 @@ class Filling:
 
     async def _correct_dates(self, shown: Sequence[Event]) -> None:
         """Of ends that hooks told: what is known is not told again, and its dates are Airflow's from here."""
-        otherwise = await self._database.read(lambda connection: board.dated_otherwise(connection, shown))
+        tasks = [event for event in shown if isinstance(event.data, TaskInstanceData)]
+        if not tasks:
+            return
+        otherwise = await self._database.read(lambda connection: board.dated_otherwise(connection, tasks))
         if otherwise:
             await self._database.write(lambda connection: board.correct_dates(connection, otherwise))
 
