@@ -6,7 +6,6 @@ taken out whole. Each step takes time in proportion to the text, whatever is in 
 """
 
 import re
-from collections.abc import Iterable
 
 _SEQUENCE = re.compile(
     r"""
@@ -54,9 +53,9 @@ def lines(text: str) -> list[str]:
     return [line(_last_written(part)) for part in parts]
 
 
-def safe_for_terminal(texts: Iterable[str]) -> str:
-    """Return lines of text for a terminal: their breaks stay, and none of them commands it."""
-    return "\n".join(line(part) for text in texts for part in text.split("\n"))
+def for_terminal(text: str) -> str:
+    """Return the text for a terminal: its lines stay lines, and nothing in it commands the terminal."""
+    return "\n".join(line(part) for part in text.split("\n"))
 
 
 def without_sequences(text: str) -> str:

@@ -11,12 +11,13 @@ import typer
 from monitor import answers
 from monitor.channels import check_apprise_url
 from monitor.check import check as run_check
-from monitor.cli.command import EXIT_FAILED, cli, fail, refuse, settings_or_exit
+from monitor.cli.command import EXIT_FAILED, cli, fail, refuse, say, settings_or_exit
 from monitor.clock import utc_now
 from monitor.database import Database
 from monitor.errors import SettingsError
 from monitor.notify.explain import explain as explain_event
 from monitor.notify.replay import replay
+from monitor.plain_text import for_terminal
 from monitor.render import Renderer
 from monitor.render.choice import choose
 from monitor.render.preview import preview as show_preview
@@ -33,10 +34,10 @@ def check() -> None:
     findings = asyncio.run(run_check(settings_or_exit(), load_environment(os.environ), check_apprise_url))
     for finding in findings:
         sign, colour = ("ok    ", "green") if finding.ok else ("broken", "red")
-        detail = finding.detail.replace("\n", "\n        ")
-        typer.echo(f"{typer.style(sign, fg=colour)}  {finding.name}: {detail}")
+        detail = for_terminal(f"{finding.name}: {finding.detail}").replace("\n", "\n        ")
+        typer.echo(f"{typer.style(sign, fg=colour)}  {detail}")
         if finding.remedy:
-            typer.echo(f"        {finding.remedy}")
+            say(f"        {finding.remedy}")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(EXIT_FAILED)
 
@@ -61,7 +62,7 @@ def explain(
         fail(f"the log has no event {event_id!r}; it keeps {settings.retention_days:g} days")
     for one in found:
         for line in answers.of_event(one):
-            typer.echo(line)
+            say(line)
 
 
 @cli.command()
@@ -76,7 +77,7 @@ def try_rules(
         rules = rules_of(file, settings, load_environment(os.environ), check_apprise_url)
         since, within = utc_now() - timedelta(days=days), timedelta(hours=settings.tell_within_hours)
         for line in answers.of_replay(replay(database, rules, since, within, choose)):
-            typer.echo(line)
+            say(line)
     except RulesError as error:
         refuse(str(error))
     finally:
@@ -95,7 +96,7 @@ def preview(
         settings.sender, settings.url, settings.airflow_pages, utc_now, overrides=settings.templates
     )
     try:
-        are_well = show_preview(renderer, template, out, text, typer.echo)
+        are_well = show_preview(renderer, template, out, text, say)
     except SettingsError as error:
         refuse(str(error))
     if not are_well:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from monitor.database import Database
 from monitor.database.migrate import migrate_patiently
 from monitor.errors import SettingsError
+from monitor.plain_text import for_terminal
 from monitor.settings import Settings, load_settings
 
 EXIT_FAILED = 1
@@ -48,14 +49,19 @@ def migrated(settings: Settings) -> Iterator[Database]:
         database.close()
 
 
+def say(text: str) -> None:
+    """Print a text that may hold what Airflow's users named: nothing in it commands the terminal."""
+    typer.echo(for_terminal(text))
+
+
 def refuse(message: str) -> NoReturn:
     """What the user set cannot be used."""
     typer.secho("windsock: these settings do not fit:", err=True, fg="red")
-    for line in message.splitlines():
+    for line in for_terminal(message).split("\n"):
         typer.echo(f"  {line}", err=True)
     raise typer.Exit(EXIT_SETTINGS)
 
 
 def fail(message: str) -> NoReturn:
-    typer.secho(f"windsock: {message}", err=True, fg="red")
+    typer.secho(f"windsock: {for_terminal(message)}", err=True, fg="red")
     raise typer.Exit(EXIT_FAILED)

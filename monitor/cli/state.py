@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from monitor import outbox
-from monitor.cli.command import cli, fail, migrated, settings_or_exit
+from monitor.cli.command import cli, fail, migrated, say, settings_or_exit
 from monitor.clock import utc_now
 from monitor.database import Database
 from monitor.database.migrate import versions
@@ -30,7 +30,7 @@ def requeue(
         database.close()
     if found is None:
         fail(f"there is no delivery {delivery}")
-    typer.echo(f"delivery {delivery} to {', '.join(found.remaining)}: {found.reason}")
+    say(f"delivery {delivery} to {', '.join(found.remaining)}: {found.reason}")
 
 
 @cli.command()

@@ -6,6 +6,7 @@ from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,6 +18,7 @@ from monitor.database import Database
 from monitor.database.migrate import versions
 from monitor.errors import WindsockError
 from monitor.event_log import Visible
+from monitor.plain_text import line
 from monitor.tokens import DEFAULT_LIFE, EVERYONE, LONGEST_LIFE, Draft, Scope
 from monitor.web.token_models import MAX_NAME
 
@@ -120,7 +122,7 @@ def _chosen(connection: Connection, globs: list[str]) -> Visible:
 
 def _plain(text: str) -> str:
     """Without what rich and a terminal would act on."""
-    return "".join(sign for sign in text if sign.isprintable()).replace("[", r"\[")
+    return escape(line(text))
 
 
 def _in_database(do: Callable[[Connection], T]) -> T:

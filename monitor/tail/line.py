@@ -34,7 +34,7 @@ def render(message: Message) -> Text:
     sign, style = SIGNS.get(event.word, ("·", ""))
     text = Text.assemble(
         (f"{_local(event.time):%H:%M:%S}  ", "dim"),
-        (f"{sign} {event.word:<16}", style),
+        (f"{sign} {line(event.word):<16}", style),
         (line(" / ".join(part for part in (event.dag_id, event.run_id, event.task) if part)), "bold")
         if event.dag_id and event.kind != "asset"
         else (line(event.subject), "bold"),

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import httpx
 from rich.console import Console
 
+from monitor.plain_text import line
 from monitor.tail.follow import CONNECT_SECONDS, Params, TailRefused, bearer, places, why
 from monitor.tail.line import Days, render
 from monitor.tail.messages import RESET, Message
@@ -141,7 +142,7 @@ class _Telling:
         self._begun, self._lost = True, False
 
     def _say(self, text: str) -> None:
-        self._err.print(f"windsock: {text}", style="dim", markup=False, highlight=False, soft_wrap=True)
+        self._err.print(f"windsock: {line(text)}", style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def _unreachable(url: str, reason: str) -> TailRefused:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from rich.console import Console, RenderableType
 from rich.markup import escape
 
+from monitor.plain_text import for_terminal
+
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
@@ -35,11 +37,11 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Print a line, as it is."""
-        self.show(f"[bold]windsock[/bold]  {escape(text)}")
+        self.show(f"[bold]windsock[/bold]  {escape(for_terminal(text))}")
 
     def refuse(self, text: str) -> None:
         """Print what went wrong."""
-        self.show(f"[bold red]windsock[/bold red]  {escape(text)}")
+        self.show(f"[bold red]windsock[/bold red]  {escape(for_terminal(text))}")
 
     @contextlib.contextmanager
     def step(self, doing: str) -> Iterator[None]:
@@ -58,7 +60,7 @@ class Screen:
         """One spinner for all that is being done; only where somebody sees it turn."""
         with contextlib.suppress(OSError):
             if self._doing and self._console.is_terminal:
-                self._spinner.update(escape(", ".join(self._doing)))
+                self._spinner.update(escape(for_terminal(", ".join(self._doing))))
                 self._spinner.start()
             else:
                 self._spinner.stop()
