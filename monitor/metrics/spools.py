@@ -18,8 +18,10 @@ from monitor.metrics.book import Book
 HEADER = "windsock-spool"
 FORGET_SECONDS = 600.0  # a host that says nothing for so long has nothing to send, or is gone
 MAX_SPOOLS = 10_000  # kept at once; what is beyond is not counted, so that nobody can fill the memory
-MAX_NUMBER = 10**12
-FORM = re.compile(r"name=([A-Za-z0-9._-]{1,64});waiting=(\d+);oldest=(\d+);refused=(\d+);failed=(\d+)")
+NUMBER = "([0-9]{1,12})"
+FORM = re.compile(
+    rf"name=([A-Za-z0-9._-]{{1,64}});waiting={NUMBER};oldest={NUMBER};refused={NUMBER};failed={NUMBER}"
+)
 FAMILIES = (
     (
         "windsock_spool_waiting",
@@ -64,7 +66,7 @@ class Spools(Collector):
     def hear(self, deployment: str, header: str) -> None:
         """Keep a header's word; one that is malformed, or one too many, is passed over: it is no event."""
         found = FORM.fullmatch(header)
-        if found is None or any(int(number) > MAX_NUMBER for number in found.groups()[1:]):
+        if found is None:
             return
         key = deployment, found[1]
         if key in self._said or len(self._said) < MAX_SPOOLS:
@@ -73,9 +75,10 @@ class Spools(Collector):
     def collect(self) -> Iterator[Metric]:
         self._forget()
         families = [GaugeMetricFamily(name, meaning, labels=["deployment"]) for name, meaning, _ in FAMILIES]
-        said = list(self._said.items())
-        for deployment in sorted({name for (name, _), _ in said}):
-            of = [one for (name, _), one in said if name == deployment]
+        by_deployment: dict[str, list[_Said]] = {}
+        for (deployment, _), said in list(self._said.items()):
+            by_deployment.setdefault(deployment, []).append(said)
+        for deployment, of in sorted(by_deployment.items()):
             values = (
                 sum(one.waiting for one in of),
                 max(one.oldest for one in of),
