@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from monitor import outbox
+from monitor import board, outbox
 from monitor.airflow_api import AirflowApi
 from monitor.channels import AppriseSender, MailSender, Sender, WebhookSender, check_apprise_url
 from monitor.clock import Clock
@@ -15,7 +15,7 @@ from monitor.database import Database
 from monitor.database.engine import APPLICATION
 from monitor.delivery import Deliverer, Desk
 from monitor.delivery.budget import Budget
-from monitor.event_log import Cursor
+from monitor.event_log import Cursor, LoggedDags
 from monitor.feed import Feeds
 from monitor.gauges import look_up
 from monitor.ingest import Ingest, Logged, Wakes
@@ -74,6 +74,7 @@ class _Ground:
     traces: Traces
     apis: dict[str, AirflowApi]
     feeds: Feeds
+    logged_dags: LoggedDags
     wakes: Wakes
     continuity: Continuity
 
@@ -128,7 +129,7 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
         metrics=metrics,
         clock=clock,
         feeds=ground.feeds,
-        gate=Gate(settings, apis, database, clock),
+        gate=Gate(settings, apis, database, clock, ground.logged_dags),
         links=links,
         rules=rules,
         renderer=renderer,
@@ -151,7 +152,8 @@ def _ground(settings: Settings, clock: Clock) -> _Ground:
     apis = AirflowApi.all_of(settings, clock)
     feed = Wake()
     continuity = Continuity(database, settings.journal, metrics, clock)
-    feeds = Feeds(database, feed, metrics, saw=continuity.saw)
+    logged_dags = LoggedDags(database, board.every_dag)
+    feeds = Feeds(database, feed, metrics, logged_dags, saw=continuity.saw)
 
     def hand(after: Cursor, logged: Sequence[Logged]) -> None:
         continuity.wrote(after, logged)
@@ -159,7 +161,7 @@ def _ground(settings: Settings, clock: Clock) -> _Ground:
 
     nudges, ends = ({deployment: Wake() for deployment in apis} for _ in range(2))
     wakes = Wakes(feed, Wake(), nudges, ends, hand)
-    return _Ground(settings, clock, database, metrics, traces, apis, feeds, wakes, continuity)
+    return _Ground(settings, clock, database, metrics, traces, apis, feeds, logged_dags, wakes, continuity)
 
 
 def _database(settings: Settings) -> Database:

@@ -1,14 +1,17 @@
-"""Wrong passwords and tokens, counted by name in windows that begin with the first, in every monitor on the
-same database. Only this module names their table.
+"""Attempts with a password or token, counted by name in windows that begin with the first, in every monitor
+on the same database. Only this module names their table.
+
+An attempt counts from before its outcome is known: guesses that are sent side by side would otherwise all be
+let through. One that was none is taken back.
 """
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, case, delete, func, select
+from sqlalchemy import Connection, case, delete, func, select, update
 
 from monitor.database.bulk import Write
 from monitor.database.schema import failed_attempts as table
@@ -18,26 +21,27 @@ WINDOW_SECONDS = 300
 MAX_NAMES = 10_000  # that are counted; the oldest are forgotten, so the table stays bounded
 
 
-def wait(connection: Connection, names: Iterable[str], now: datetime) -> int:
-    """Seconds until all of these names may try again; 0: now."""
-    query = select(func.max(table.c.ends_at)).where(
-        table.c.hash.in_([_hash(name) for name in names]),
-        table.c.number >= FAILURES,
-        table.c.ends_at > now,
-    )
-    until: datetime | None = connection.execute(query).scalar_one()
-    return math.ceil((until - now).total_seconds()) if until else 0
-
-
-def fail(connection: Connection, names: Iterable[str], now: datetime) -> None:
-    """Count one more failure of each name."""
+def begin(connection: Connection, names: Iterable[str], now: datetime) -> int:
+    """Count an attempt of each name; answers 0, or the seconds to wait, and then it is not counted."""
     ends = now + timedelta(seconds=WINDOW_SECONDS)
     hashes = sorted(_hash(name) for name in names)  # in one order, or two monitors could wait for each other
+    # Counted before the number is looked at: who counts holds the row, so no two see the same number.
     _COUNT.rows(connection, [{"hash": one, "number": 1, "began_at": now, "ends_at": ends} for one in hashes])
+    query = select(func.max(table.c.ends_at)).where(table.c.hash.in_(hashes), table.c.number > FAILURES)
+    until: datetime | None = connection.execute(query).scalar_one()
+    if until is not None:
+        _take_back(connection, hashes)
+        return math.ceil((until - now).total_seconds())
     surplus = connection.execute(select(func.count()).select_from(table)).scalar_one() - MAX_NAMES
     if surplus > 0:
         oldest = select(table.c.hash).order_by(table.c.ends_at).limit(surplus)
         connection.execute(delete(table).where(table.c.hash.in_(oldest.scalar_subquery())))
+    return 0
+
+
+def take_back(connection: Connection, names: Iterable[str]) -> None:
+    """An attempt was no wrong one."""
+    _take_back(connection, sorted(_hash(name) for name in names))
 
 
 def forget(connection: Connection, now: datetime) -> int:
@@ -62,6 +66,12 @@ def _count(insert: Any) -> Any:
 
 
 _COUNT = Write(table, _count)
+
+
+def _take_back(connection: Connection, hashes: Sequence[str]) -> None:
+    for one in hashes:
+        connection.execute(update(table).where(table.c.hash == one).values(number=table.c.number - 1))
+    connection.execute(delete(table).where(table.c.hash.in_(hashes), table.c.number <= 0))
 
 
 def _hash(name: str) -> str:

@@ -17,13 +17,14 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, true
 
 from monitor.database.schema import sessions as table
 from monitor.tokens import hash_of, owner_of
 
 SESSION_SECONDS = 12 * 3600  # a working day; Airflow's own token lives 24 hours
 MAX_SESSIONS = 10_000  # the oldest gives way: the table stays bounded whoever signs in
+MAX_OF_ONE_USER = 50  # browsers and devices; beyond that the user's own oldest gives way, and nobody else's
 KEY_BYTES = 32
 NONCE_BYTES = 12  # AES-GCM's own (NIST SP 800-38D); each key seals once, so none comes twice
 PURPOSE = b"windsock-session-1"
@@ -42,17 +43,16 @@ class Session:
 def begin(
     connection: Connection, user: str, tokens: Mapping[str, str], secret: str, now: datetime
 ) -> Session:
-    """Sign a user in. What has expired is forgotten, and the oldest where there are too many."""
+    """Sign a user in. What has expired is forgotten, and the oldest where there are too many: first of the
+    user's own."""
     forget(connection, now)
     expires = now + timedelta(seconds=SESSION_SECONDS)
     session = Session(secrets.token_urlsafe(), user, tokens, secrets.token_urlsafe(), expires)
     hashed = hash_of(session.id)
     row = {"hash": hashed, "owner": owner_of(user), "sealed": _sealed(session, secret), "expires_at": expires}
     connection.execute(insert(table).values(row))
-    surplus = connection.execute(select(func.count()).select_from(table)).scalar_one() - MAX_SESSIONS
-    if surplus > 0:
-        oldest = select(table.c.hash).order_by(table.c.expires_at).limit(surplus)
-        connection.execute(delete(table).where(table.c.hash.in_(oldest.scalar_subquery())))
+    _bound(connection, table.c.owner == row["owner"], MAX_OF_ONE_USER)
+    _bound(connection, true(), MAX_SESSIONS)
     return session
 
 
@@ -82,25 +82,33 @@ def forget(connection: Connection, now: datetime) -> int:
     return connection.execute(delete(table).where(table.c.expires_at <= now)).rowcount
 
 
+def _bound(connection: Connection, whose: ColumnElement[bool], most: int) -> None:
+    number = select(func.count()).select_from(table).where(whose)
+    surplus = connection.execute(number).scalar_one() - most
+    if surplus > 0:
+        oldest = select(table.c.hash).where(whose).order_by(table.c.expires_at).limit(surplus)
+        connection.execute(delete(table).where(table.c.hash.in_(oldest.scalar_subquery())))
+
+
 def _sealed(session: Session, secret: str) -> bytes:
     content = {"user": session.user, "tokens": dict(session.tokens), "csrf": session.csrf}
     nonce = os.urandom(NONCE_BYTES)
-    bound = _bound(session.id, session.expires)
-    return nonce + _cipher(session.id, secret).encrypt(nonce, json.dumps(content).encode(), bound)
+    vouched = _vouched(session.id, session.expires)
+    return nonce + _cipher(session.id, secret).encrypt(nonce, json.dumps(content).encode(), vouched)
 
 
 def _opened(sealed: bytes, session_id: str, secret: str, expires: datetime) -> dict[str, Any] | None:
     """None where it was sealed with another secret, or changed since."""
     nonce, rest = bytes(sealed[:NONCE_BYTES]), bytes(sealed[NONCE_BYTES:])
     try:
-        content = _cipher(session_id, secret).decrypt(nonce, rest, _bound(session_id, expires))
+        content = _cipher(session_id, secret).decrypt(nonce, rest, _vouched(session_id, expires))
     except InvalidTag:
         return None
     opened: dict[str, Any] = json.loads(content)
     return opened
 
 
-def _bound(session_id: str, expires: datetime) -> bytes:
+def _vouched(session_id: str, expires: datetime) -> bytes:
     """What the seal vouches for besides: a row is no other's, and its end is not put off."""
     return f"{hash_of(session_id)} {expires.isoformat()}".encode()
 

@@ -126,8 +126,12 @@ EVERYONE = Whose(all=True)
 
 
 def owner_of(user: str) -> str:
-    """An Airflow user as tokens name it: Airflow's FAB takes a name in any case for the same user."""
-    return user.casefold()
+    """An Airflow user as tokens and sessions name it: by the very signs that Airflow accepted.
+
+    Some of Airflow's auth managers take names in any case for the same user, others tell them apart; two
+    names that only look alike must never share their tokens.
+    """
+    return user
 
 
 def within(known: frozenset[tuple[str, str]], globs: Sequence[str]) -> frozenset[tuple[str, str]]:
@@ -203,6 +207,13 @@ def revoke_all(connection: Connection, owner: str, now: datetime) -> int:
     """End all that are in force of an owner, who is gone; answers how many."""
     mine = Whose(owner=owner).clause(), table.c.revoked_at.is_(None), table.c.expires_at > now
     return connection.execute(update(table).where(*mine).values(revoked_at=now)).rowcount
+
+
+def other_spellings(connection: Connection, owner: str) -> list[str]:
+    """Owners of tokens in force whose names differ from this one in case alone."""
+    query = select(table.c.created_by).where(table.c.revoked_at.is_(None)).distinct()
+    names = connection.execute(query).scalars()
+    return sorted(name for name in names if name and name != owner and name.casefold() == owner.casefold())
 
 
 def narrow(connection: Connection, owner: str, dags: frozenset[tuple[str, str]]) -> list[int]:

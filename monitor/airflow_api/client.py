@@ -72,8 +72,9 @@ class AirflowApi:
         """A token for a user of Airflow. Raises AirflowRefused where name or password are wrong."""
         return await self._connection.sign_in(username, password)
 
-    async def readable_dags(self, token: str) -> set[str]:
-        """The dag_ids that the owner of this token may read. Raises AirflowRefused where it has ended."""
+    async def readable_dags(self, token: str | None = None) -> set[str]:
+        """The dag_ids that the owner of this token (unset: the monitor's own user) may read. Raises
+        AirflowRefused where it has ended."""
         return {str(dag["dag_id"]) async for page in self.dags(token) for dag in page.rows}
 
     async def may_read(self) -> int:

@@ -14,9 +14,7 @@ from sqlalchemy import Connection, Select, false, func, select
 
 from monitor.board.rows import Row, find
 from monitor.database.schema import assets, events
-from monitor.event_log import Visible, readable
-
-UPDATED = "airflow.asset.updated"
+from monitor.event_log import UPDATED, Visible, readable
 
 
 @dataclass(frozen=True)

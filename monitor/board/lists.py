@@ -92,11 +92,13 @@ _TASKS = Statement(
 def asset_list(
     connection: Connection, limit: int, before: int | None = None, visible: Visible = None
 ) -> list[Row]:
-    """The assets that changed last, newest first; one belongs to the DAG that last updated it."""
+    """The assets that changed last, newest first; one belongs to the DAG that last updated it.
+
+    The number of updates is left out for a reader of some DAGs: it counts those by the other DAGs too.
+    """
     query = select(assets).where(*readable(assets.c.deployment, assets.c.source_dag_id, visible))
     if before is not None:
         query = query.where(assets.c.last_seq < before)
-    return [
-        dict(row)
-        for row in connection.execute(query.order_by(assets.c.last_seq.desc()).limit(limit)).mappings()
-    ]
+    hidden: Row = {} if visible is None else {"updates": None}
+    rows = connection.execute(query.order_by(assets.c.last_seq.desc()).limit(limit)).mappings()
+    return [{**row, **hidden} for row in rows]

@@ -101,12 +101,17 @@ def revoke(
 
 
 def _revoke_all(user: str) -> None:
-    def end(connection: Connection) -> tuple[int, int]:
+    def end(connection: Connection) -> tuple[int, int, list[str]]:
         owner = tokens.owner_of(user)
-        return tokens.revoke_all(connection, owner, utc_now()), sessions.end_all(connection, owner)
+        revoked, ended = tokens.revoke_all(connection, owner, utc_now()), sessions.end_all(connection, owner)
+        return revoked, ended, tokens.other_spellings(connection, owner)
 
-    revoked, ended = _in_database(end)
+    revoked, ended, others = _in_database(end)
     typer.echo(f"{revoked} tokens of {user!r} are revoked, {ended} sessions ended")
+    for other in others:
+        typer.echo(
+            f"{other!r} has tokens too; if Airflow takes both names for one user, revoke those as well"
+        )
 
 
 def _revoke(token: int) -> None:

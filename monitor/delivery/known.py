@@ -10,6 +10,7 @@ from monitor.delivery.happenings import happenings_of
 from monitor.delivery.history import PastRun, from_board
 from monitor.delivery.told import Told
 from monitor.delivery.updates import update_before
+from monitor.event_log import Visible
 from monitor.events.data import AssetUpdatedData, DagRunData
 from monitor.incidents import Incident
 from monitor.outbox import Kind
@@ -27,7 +28,7 @@ class Known:
     """Of an asset's update: the one before it."""
 
 
-def known_of(connection: Connection, told: Told) -> Known:
+def known_of(connection: Connection, told: Told, visible: Visible = None) -> Known:
     happenings = happenings_of(connection, told.listed)
     lead = told.lead
     if lead is None or told.notification.kind is Kind.DIGEST:
@@ -40,7 +41,7 @@ def known_of(connection: Connection, told: Told) -> Known:
         tasks=board.tasks(connection, name) if name and is_run else [],
         runs=from_board(connection, lead.deployment, dag_id) if dag_id else [],
         run=board.run(connection, name) if name and not is_run else None,
-        before=update_before(connection, lead.deployment, lead.data)
+        before=update_before(connection, lead.deployment, lead.data, visible)
         if isinstance(lead.data, AssetUpdatedData)
         else [],
     )

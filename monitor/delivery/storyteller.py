@@ -18,6 +18,7 @@ from monitor.delivery.run_tasks import all_tasks, failed_tasks, with_log
 from monitor.delivery.told import Told
 from monitor.delivery.updates import updates_of
 from monitor.delivery.watched import facts_of, watch_of
+from monitor.event_log import Visible
 from monitor.events import Event
 from monitor.events.data import (
     AssetUpdatedData,
@@ -31,10 +32,18 @@ from monitor.outbox import Kind
 from monitor.render import Asset, Error, ImportTrouble, Run, Story
 
 
-async def tell(database: Database, airflow: Airflow | None, told: Told, read: Known | None = None) -> Story:
+async def tell(
+    database: Database,
+    airflow: Airflow | None,
+    told: Told,
+    read: Known | None = None,
+    visible: Visible = None,
+) -> Story:
     """The story of a notification. `airflow` is None where there is none or where it cannot be asked; `read`,
-    where the database is still to be."""
-    known = await database.read(lambda connection: known_of(connection, told)) if read is None else read
+    where the database is still to be; `visible` is what somebody who is not the recipient may read."""
+    known = (
+        await database.read(lambda connection: known_of(connection, told, visible)) if read is None else read
+    )
     story = begun(told, known)
     lead = told.lead
     if lead is None or told.notification.kind is Kind.DIGEST:
@@ -42,7 +51,7 @@ async def tell(database: Database, airflow: Airflow | None, told: Told, read: Kn
     match lead.data:
         case DagRunData():
             run = run_of(lead.deployment, lead.data)
-            return await _run(database, airflow, story, run, known)
+            return await _run(database, airflow, story, run, known, visible)
         case TaskInstanceData():
             return await _task(airflow, story, lead.data, known)
         case ImportErrorData():
@@ -57,7 +66,9 @@ async def tell(database: Database, airflow: Airflow | None, told: Told, read: Kn
     return replace(story, facts=facts_of(lead.data))
 
 
-async def _run(database: Database, airflow: Airflow | None, story: Story, run: Run, known: Known) -> Story:
+async def _run(
+    database: Database, airflow: Airflow | None, story: Story, run: Run, known: Known, visible: Visible
+) -> Story:
     """The story of a run's end."""
     name = RunName(run.deployment, run.dag_id, run.run_id)
     comparing = _compared(airflow, story, run, known)
@@ -67,11 +78,12 @@ async def _run(database: Database, airflow: Airflow | None, story: Story, run: R
     if story.kind == Kind.RECOVERED.value:
         return await comparing
     compared, tasks, updates = await asyncio.gather(
-        comparing, all_tasks(airflow, name, known.tasks), updates_of(database, airflow, name)
+        comparing, all_tasks(airflow, name, known.tasks), updates_of(database, airflow, name, visible)
     )
     before: Sequence[AssetUpdatedData] = ()
     if metrics_of(updates) and (good := compared.last_good):
-        before = await updates_of(database, airflow, RunName(good.deployment, good.dag_id, good.run_id))
+        good_name = RunName(good.deployment, good.dag_id, good.run_id)
+        before = await updates_of(database, airflow, good_name, visible)
     assets = tuple(asset_of(update) for update in updates)
     return replace(compared, tasks=tasks, metrics=metrics_of(updates, before), assets=assets)
 

@@ -3,6 +3,7 @@
 from monitor.event_log.entries import Line, Logged, Page
 from monitor.event_log.filters import FILTERS, Filter, conditions, like_any
 from monitor.event_log.forgetting import PRUNE_BATCH, begin_epoch, mark, prune, seq_by
+from monitor.event_log.logged_dags import LoggedDags
 from monitor.event_log.place import Cursor, LogState, state
 from monitor.event_log.reading import (
     IDS_A_QUERY,
@@ -18,21 +19,24 @@ from monitor.event_log.reading import (
     received,
     seq_at,
 )
-from monitor.event_log.sight import Visible, may_read, readable, seen_body
+from monitor.event_log.sight import UPDATED, Visible, began_by, may_read, readable, seen_body
 from monitor.event_log.writing import append, line_of, lock, name_of
 
 __all__ = [
     "FILTERS",
     "IDS_A_QUERY",
     "PRUNE_BATCH",
+    "UPDATED",
     "Cursor",
     "Filter",
     "Line",
     "LogState",
     "Logged",
+    "LoggedDags",
     "Page",
     "Visible",
     "append",
+    "began_by",
     "begin_epoch",
     "conditions",
     "first_times",

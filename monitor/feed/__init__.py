@@ -6,7 +6,7 @@ woken (offer.py). A reader that cannot take it at once, or that is further back 
 brought up to the others by a task of its own, from the log: the server keeps one write for it and no queue.
 """
 
-from monitor.feed.feeds import FeedFull, Feeds
+from monitor.feed.feeds import FeedFull, Feeds, ShareFull
 from monitor.feed.forms import Form
 from monitor.feed.reader import FeedEnded, Reader, Rights
 from monitor.feed.selection import Selection
@@ -20,6 +20,7 @@ __all__ = [
     "Reader",
     "Rights",
     "Selection",
+    "ShareFull",
     "Start",
     "after",
     "from_now",

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -10,13 +11,14 @@ from functools import partial
 from sqlalchemy.exc import DBAPIError
 
 from monitor.database import Database
+from monitor.event_log import LoggedDags
 from monitor.feed import log_page
 from monitor.feed.block import Message, body
 from monitor.feed.forms import Form
 from monitor.feed.live import Live, Saw, unwitnessed
 from monitor.feed.offer import Send, Waiting
 from monitor.feed.reader import FeedEnded, Reader, Rights
-from monitor.feed.room import room
+from monitor.feed.room import room, share_of
 from monitor.feed.selection import Selection
 from monitor.feed.starts import Start
 from monitor.metrics import Metrics
@@ -35,6 +37,10 @@ class FeedFull(Exception):
     """As many feeds are open as this process serves."""
 
 
+class ShareFull(Exception):
+    """As many feeds are open as one user may have: others need some too."""
+
+
 class Feeds:
     """`publish` and `attend` are its background tasks."""
 
@@ -43,6 +49,7 @@ class Feeds:
         database: Database,
         wake: Wake,
         metrics: Metrics,
+        logged: LoggedDags,
         heartbeat: float = HEARTBEAT_SECONDS,
         limit: int | None = None,
         saw: Saw = unwitnessed,
@@ -51,25 +58,44 @@ class Feeds:
         how far readers have been served."""
         self._database = database
         self._metrics = metrics
-        self._live = Live(database, wake, metrics, heartbeat, self._behind, saw)
+        self._logged = logged
+        self._live = Live(database, wake, metrics, logged, heartbeat, self._behind, saw)
         self._readers: dict[Reader, None] = {}
+        self._open_of: Counter[str] = Counter()
         self._room = room() if limit is None else limit
         self._closed = False
         self.publish = self._live.publish
         self.attend = self._live.attend
         self.hand = self._live.fresh.put
 
-    def require_room(self) -> None:
-        """Raises FeedFull where no further feed is served."""
+    def require_room(self, whose: str | None = None) -> None:
+        """Raises FeedFull where no further feed is served, ShareFull where none of this user is."""
         if len(self._readers) >= self._room:
             raise FeedFull(f"{self._room} feeds are open on this monitor; close some, or come back later")
+        share = share_of(self._room)
+        if whose is not None and self._open_of[whose] >= share:
+            raise ShareFull(
+                f"you have {share} feeds open on this monitor, as many as one user may; close some"
+            )
 
     def join(
-        self, start: Start, selection: Selection, form: Form, send: Send, rights: Rights | None = None
+        self,
+        start: Start,
+        selection: Selection,
+        form: Form,
+        send: Send,
+        rights: Rights | None = None,
+        whose: str | None = None,
     ) -> Reader:
-        """Serve a reader from now on, until it leaves, the service ends, or its rights do."""
-        reader = Reader(selection, form, send, rights)
+        """Serve a reader from now on, until it leaves, the service ends, or its rights do.
+
+        Raises FeedFull and ShareFull: others may have come since there was room.
+        """
+        self.require_room(whose)
+        reader = Reader(selection, form, send, rights, self._logged, whose)
         self._readers[reader] = None
+        if whose is not None:
+            self._open_of[whose] += 1
         self._metrics.feed_readers.inc()
         self._work_for(reader, partial(self._open, reader, start))
         return reader
@@ -79,6 +105,8 @@ class Feeds:
         if self._readers.pop(reader, self) is self:
             return
         self._metrics.feed_readers.dec()
+        if reader.whose is not None:
+            self._open_of -= Counter((reader.whose,))  # which forgets whoever has none left
         self._live.leave(reader)
         if reader.task:
             reader.task.cancel()
@@ -141,8 +169,10 @@ class Feeds:
     async def _catch_up(self, reader: Reader) -> None:
         """From the reader's place to the tape's end, where it becomes live: one loop, over tape and log."""
         while not self._closed:
-            await reader.ask()
             tape = await self._live.tape()
+            if reader.to_be_asked:
+                await reader.ask()
+                continue  # another DAG may have come meanwhile; from here on nothing is awaited
             if reader.epoch == tape.end.epoch and reader.seq >= tape.end.seq:
                 self._live.enter(reader)
                 return
@@ -156,9 +186,14 @@ class Feeds:
                 await reader.say(message)
 
     async def _read_log(self, reader: Reader) -> None:
+        """Read a page. One that may hold a DAG that is newer than the reader's rights is read again."""
         page = await self._database.read(
             lambda connection: log_page.read(connection, reader.cursor, reader.selection)
         )
+        if reader.rights is not None:
+            await self._logged.catch_up()
+            if reader.to_be_asked:
+                return
         reader.move(page.cursor)
         if chunk := page.encode(reader.form):
             await reader.say(body(chunk))

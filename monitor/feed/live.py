@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from monitor import event_log
 from monitor.database import Database
-from monitor.event_log import Cursor, Line, LogState
+from monitor.event_log import Cursor, Line, LoggedDags, LogState
 from monitor.feed.block import Block, Message, body
 from monitor.feed.fresh import Fresh
 from monitor.feed.offer import Waiting, offer
@@ -51,6 +51,7 @@ class Live:
         database: Database,
         wake: Wake,
         metrics: Metrics,
+        logged: LoggedDags,
         heartbeat: float,
         behind: Behind,
         saw: Saw = unwitnessed,
@@ -59,6 +60,7 @@ class Live:
         self._wake = wake
         self.fresh = Fresh(wake)
         self._metrics = metrics
+        self._logged = logged
         self._heartbeat = heartbeat
         self._behind = behind
         self._saw = saw
@@ -141,7 +143,11 @@ class Live:
             more = len(lines) == READ
 
     async def _extend(self, tape: Tape, lines: list[Line]) -> None:
+        version = self._logged.version
+        self._logged.note(tape.end, lines)  # before the tape gives them to anybody
         blocks = tape.extend(lines)
+        if self._logged.version != version:
+            self._ask_all()
         if lines:
             self._saw(tape.end, lines[-1])  # before any reader does
         for block in blocks:
@@ -158,6 +164,13 @@ class Live:
             self._fall_behind(reader)
         self._begin(state)
 
+    def _ask_all(self) -> None:
+        """There is a new DAG: nothing is passed over before it is known who may read it, not even for readers
+        whom no other DAG concerns."""
+        for reader in self._register.all():
+            if reader.to_be_asked:
+                self._fall_behind(reader)
+
     async def _serve(self, block: Block) -> None:
         now = _now()
         for number, reader in enumerate(self._register.concerned(block), 1):
@@ -171,7 +184,7 @@ class Live:
     def _give(self, reader: Reader, block: Block, now: float) -> None:
         if reader.seq >= block.upto:
             return  # it took the block itself, from the tape, while others were served
-        if reader.rights is not None and reader.to_be_asked:
+        if reader.to_be_asked:
             self._fall_behind(reader)
             return
         message = block.following(reader.seq, reader.selection, reader.form)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from math import inf
 
-from monitor.event_log import Cursor, Visible
+from monitor.event_log import Cursor, LoggedDags, Visible
 from monitor.feed.block import Message
 from monitor.feed.forms import Form
 from monitor.feed.offer import Send
@@ -24,9 +24,20 @@ class FeedEnded(Exception):
 class Reader:
     """Everything that an open feed costs beside its connection: kept small, there may be ten thousand."""
 
-    __slots__ = ("asked", "epoch", "form", "live", "rights", "selection", "send", "seq", "spoke", "task")
+    __slots__ = (
+        *("asked", "epoch", "form", "live", "logged", "rights", "selection", "send", "seq", "spoke", "task"),
+        *("version", "whose"),
+    )
 
-    def __init__(self, selection: Selection, form: Form, send: Send, rights: Rights | None) -> None:
+    def __init__(
+        self,
+        selection: Selection,
+        form: Form,
+        send: Send,
+        rights: Rights | None,
+        logged: LoggedDags,
+        whose: str | None = None,
+    ) -> None:
         self.selection = selection
         self.form = form
         self.send = send
@@ -36,8 +47,13 @@ class Reader:
         self.seq = 0
         self.live = False
         """Served with the others; otherwise a task of its own brings it up to them."""
+        self.logged = logged
+        self.whose = whose
+        """By what feeds are shared out; None: nobody is told apart."""
         self.asked = -inf
         """When it was last asked what it may see, by the loop's clock."""
+        self.version = -1
+        """Which DAGs the log had then."""
         self.spoke = -inf
         """When something was last sent, by the loop's clock."""
         self.task: Task[None] | None = None
@@ -47,17 +63,20 @@ class Reader:
         return Cursor(self.epoch, self.seq)
 
     async def ask(self) -> None:
-        """Ask what it may see, unless that was asked a moment ago. Raises FeedEnded."""
-        if self.rights is None or not self.to_be_asked:
+        """Ask what it may see. Raises FeedEnded."""
+        if self.rights is None:
             return
-        self.asked = get_running_loop().time()
+        self.asked, self.version = get_running_loop().time(), self.logged.version
         visible = await self.rights()
         if visible != self.selection.visible:
             self.selection = replace(self.selection, visible=visible)
 
     @property
     def to_be_asked(self) -> bool:
-        return self.rights is not None and get_running_loop().time() - self.asked >= RIGHTS_SECONDS
+        """What it may see was asked a while ago, or the log has a DAG that is newer than the answer."""
+        if self.rights is None:
+            return False
+        return self.version != self.logged.version or get_running_loop().time() - self.asked >= RIGHTS_SECONDS
 
     def must_be_asked(self) -> None:
         """What it may see may have changed."""

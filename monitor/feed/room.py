@@ -3,6 +3,8 @@
 import resource
 
 MAX_READERS = 20_000  # open feeds; at about 20 kB each that is 400 MB
+MIN_SHARE = 20  # feeds that one user may have open however few there are in all
+SHARE = 0.1  # of all feeds: what one user may have open, so that one cannot take every other's
 OTHERS = 200  # file descriptors for everything else: the database, mail, Airflow, pages
 OTHER_CONNECTIONS = 100  # of these, for requests that are no feeds
 
@@ -26,3 +28,8 @@ def connection_room() -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     spare = OTHERS if soft == resource.RLIM_INFINITY else soft - room()
     return room() + min(OTHER_CONNECTIONS, spare // 2)
+
+
+def share_of(room: int) -> int:
+    """Feeds that one user may have open, of so many in all."""
+    return min(room, max(MIN_SHARE, int(room * SHARE)))

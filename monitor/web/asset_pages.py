@@ -98,6 +98,8 @@ async def asset(
         if row is None or not (latest or _may_see(visible, row)):
             return None
         row = row if _may_see(visible, row) else row | _as_seen(latest[0])
+        if visible is not None:
+            row = row | {"updates": None}  # it counts those by other DAGs too
         page = board.asset_updates(connection, name, query.limit, query.cursor, visible)
         gaps = board.gaps([update.timestamp for update in latest])
         fresh = freshness(watches, row, gaps, _dag_of(connection, row), now)
@@ -127,9 +129,9 @@ def _may_see(visible: Visible, row: Row) -> bool:
 
 
 def _as_seen(update: AssetUpdate) -> Row:
-    """The row as the last update that the reader may see left it; how many there were is not told."""
+    """The row as the last update that the reader may see left it."""
     source = {f"source_{key}": getattr(update, key) for key in ("dag_id", "run_id", "task_id")}
-    return {"updated_at": update.timestamp, "extra": update.extra, "updates": None, **source}
+    return {"updated_at": update.timestamp, "extra": update.extra, **source}
 
 
 def _seen(known: Known, deployment: str, visible: Visible) -> Known:

@@ -5,6 +5,8 @@ recipient's.
 """
 
 import asyncio
+import json
+from dataclasses import replace
 from html import escape
 
 from fastapi import APIRouter
@@ -12,11 +14,12 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
-from monitor import outbox
+from monitor import event_log, outbox
 from monitor.delivery.case import Case, cases_of
 from monitor.delivery.storyteller import tell
 from monitor.delivery.told import Told
 from monitor.event_log import Visible
+from monitor.events import Event, parse_event
 from monitor.render import Letter, Rendered
 from monitor.rules import Channel, Target
 from monitor.web.deliveries_api import may_see
@@ -31,12 +34,12 @@ router = APIRouter(include_in_schema=False)
 @router.get("/deliveries/{delivery_id}/html")
 async def preview(here: Here, reader: PageReader, delivery_id: Id) -> HTMLResponse:
     """What the frame on the delivery's page shows: a mail's HTML, or the text that other channels take."""
-    visible = await here.gate.sight(reader)
+    visible = reader.visible
     case = await here.database.read(lambda connection: _case(connection, here, delivery_id, visible))
     if case is None:
         raise HTTPException(404, f"No delivery {delivery_id} is known here whose events the log still has.")
     try:
-        written = await _written(here, case)
+        written = await _written(here, case, visible)
     except ValueError as error:
         raise HTTPException(409, f"The delivery {delivery_id} cannot be addressed: {error}.") from None
     is_mail = case.delivery.channel is Channel.EMAIL
@@ -52,10 +55,16 @@ def _case(connection: Connection, here: Services, delivery_id: int, visible: Vis
     if case is None or not case.events:
         return None
     seen = all(may_see(visible, event.deployment, event.dag_id) for event in case.events)
-    return case if seen else None
+    return replace(case, events=tuple(_seen(event, visible) for event in case.events)) if seen else None
 
 
-async def _written(here: Services, case: Case) -> Rendered:
+def _seen(event: Event, visible: Visible) -> Event:
+    """Without the runs that an asset's update began, of DAGs that the reader may not see."""
+    body = event_log.seen_body(event.type, event.body, visible)
+    return event if body is event.body else parse_event(json.loads(body))
+
+
+async def _written(here: Services, case: Case, visible: Visible) -> Rendered:
     """Raises ValueError."""
     delivery = case.delivery
     told = Told(
@@ -69,5 +78,5 @@ async def _written(here: Services, case: Case) -> Rendered:
         references=case.thread.references,
         subject=case.thread.subject,
     )
-    story = await tell(here.database, None, told)
+    story = await tell(here.database, None, told, visible=visible)
     return await asyncio.to_thread(here.renderer.render, delivery.template, story, letter)

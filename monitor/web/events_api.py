@@ -10,7 +10,18 @@ from starlette.exceptions import HTTPException
 
 from monitor.errors import AirflowError, CursorError
 from monitor.event_log import Cursor, Visible
-from monitor.feed import FeedEnded, FeedFull, Form, Rights, Selection, Start, after, from_now, since
+from monitor.feed import (
+    FeedEnded,
+    FeedFull,
+    Form,
+    Rights,
+    Selection,
+    ShareFull,
+    Start,
+    after,
+    from_now,
+    since,
+)
 from monitor.web.feed_response import FeedResponse
 from monitor.web.feed_told import FEED
 from monitor.web.gate import NotSignedIn, Reader
@@ -46,13 +57,18 @@ async def feed(
     """
     start = _start(last_event_id or query.after, query.since)
     try:
-        here.feeds.require_room()
+        here.feeds.require_room(reader.whose)
+    except ShareFull as full:
+        raise HTTPException(429, str(full), {"Retry-After": str(FULL_RETRY)}) from None
     except FeedFull as full:
         raise HTTPException(503, str(full), {"Retry-After": str(FULL_RETRY)}) from None
     form = Form.NDJSON if Form.NDJSON.value in accept else Form.SSE
     rights = None if here.gate.open and reader.token is None else _for_feed(reader)
     selection = Selection(query.filter(), reader.visible)
-    return FeedResponse(here.feeds, form, lambda send: here.feeds.join(start, selection, form, send, rights))
+    whose = reader.whose
+    return FeedResponse(
+        here.feeds, form, lambda send: here.feeds.join(start, selection, form, send, rights, whose)
+    )
 
 
 def _start(cursor: str | None, moment: str | None) -> Start:

@@ -11,7 +11,8 @@ from functools import partial
 from sse_starlette import EventSourceResponse
 from starlette.types import Receive, Scope, Send
 
-from monitor.feed import Feeds, Form, Reader
+from monitor.feed import FeedFull, Feeds, Form, Reader, ShareFull
+from monitor.feed.block import body
 from monitor.web.hand_over import hand_over
 
 Join = Callable[[Send], Reader]
@@ -32,7 +33,14 @@ class FeedResponse(EventSourceResponse):
 
 
 async def _stay(feeds: Feeds, join: list[Join], receive: Receive, send: Send) -> None:
-    reader = join.pop()(send)  # popped: what it holds need not stay for days
+    try:
+        reader = join.pop()(send)  # popped: what it holds need not stay for days
+    except (
+        FeedFull,
+        ShareFull,
+    ):  # others have come since the answer began; the reader comes back and is told
+        await send(body(b"", more=False))
+        return
     try:
         while (await receive())["type"] != "http.disconnect":
             pass  # a request has no more to say; its end does

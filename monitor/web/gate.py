@@ -4,20 +4,28 @@
 bearer token for programs: Windsock's own, which says what it may read, or an Airflow JWT, whose user's DAGs
 Airflow says. Where there are several Airflows, a person sees what those show that know this name and
 password; a JWT is the first one's and is shown to no other.
+
+Who may read every DAG in Airflow reads everything here (`visible` is None), so that every list and every
+number on a page is of the same moment and of the same rights.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from asyncio import Lock
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
+from weakref import WeakValueDictionary
 
+from monitor.airflow_api.token import subject_of
 from monitor.clock import Clock
 from monitor.database import Database
 from monitor.errors import AirflowError, AirflowRefused
-from monitor.event_log import Visible
+from monitor.event_log import LoggedDags, Visible
 from monitor.settings import Settings
 from monitor.tokens import PREFIX, Scope, Token, owner_of
 from monitor.web.flash import Flash
-from monitor.web.rights import Rights, SignInApi
+from monitor.web.rights import ReadableNow, Rights, SignedIn, SignInApi
 from monitor.web.sessions import Session, Sessions
 from monitor.web.throttle import Throttle
 from monitor.web.token_lookup import TokenLookup
@@ -51,7 +59,15 @@ class ScopeLacking(Exception):
         self.scope = scope
 
 
-async def _everything() -> Visible:
+class ReaderRights(Protocol):
+    """Asks again what a reader may read. Raises NotSignedIn, AirflowError."""
+
+    async def __call__(self, anew: bool = False) -> Visible:
+        """`anew`: ask Airflow, whatever is remembered."""
+        ...
+
+
+async def _everything(anew: bool = False) -> Visible:  # noqa: ARG001 (a ReaderRights)
     return None
 
 
@@ -60,8 +76,10 @@ class Reader:
     """Someone who asks, and what that one may read at this moment."""
 
     visible: Visible = None
-    rights: Callable[[], Awaitable[Visible]] = field(default=_everything, repr=False)
-    """Asks again: for whoever stays. Raises NotSignedIn, AirflowError."""
+    rights: ReaderRights = field(default=_everything, repr=False)
+    """Asks again: for whoever stays."""
+    seq: int | None = None
+    """The place in the log up to which `visible` decides; None: it does for all that comes."""
     user: str | None = None
     """Known for sessions only."""
     csrf: str | None = field(default=None, repr=False)
@@ -72,6 +90,8 @@ class Reader:
     """Whose tokens are the reader's: tokens.owner_of() the user; None: those of the monitor's machine."""
     is_nameless: bool = False
     """Nobody knows whose they would be: of an Airflow JWT."""
+    whose: str | None = None
+    """By what a fair share is counted; None: everybody reads, and nobody is told apart."""
     token: Token | None = field(default=None, repr=False)
     """The Windsock token that was sent, which bounds what the reader may do."""
 
@@ -90,59 +110,59 @@ class Gate:
         airflows: Mapping[str, SignInApi],
         database: Database,
         clock: Clock,
+        logged: LoggedDags,
     ) -> None:
         self.open = settings.auth == "none"
         self.secure_cookie = settings.url.startswith("https://")
         self.flash = Flash(settings.session_secret, self.secure_cookie)
         self._sessions = Sessions(database, clock, settings.session_secret)
         self._throttle = Throttle(database, clock)
+        self._first_use: WeakValueDictionary[str, Lock] = WeakValueDictionary()
         self._clock = clock
         self._first = settings.deployment
         self.tokens = TokenLookup(database, clock)
-        self._rights = Rights(airflows, clock) if airflows else None
+        self._logged = logged
+        self._rights = Rights(airflows, clock, logged) if airflows else None
 
     async def sign_in(self, user: str, password: str, address: str) -> str:
         """Check a name and password at Airflow; answers the session cookie's value.
 
         Raises AirflowRefused, AirflowError, TooManyFailures.
         """
-        names = (f"user {user.casefold()}", f"address {address}")
-        await self._brake(*names)
         if self._rights is None:
             raise AirflowRefused("no Airflow is configured: set WINDSOCK_AIRFLOW_URL")
-        try:
-            airflow_tokens = await self._rights.sign_in(user, password)
-        except AirflowRefused:
-            await self._throttle.fail(*names)
-            raise
-        await self._narrow(self._rights, user, airflow_tokens)
-        return await self._sessions.begin(user, airflow_tokens)
+        # Airflow may take a name in any case for the same user: guesses at all of them are counted together.
+        names = (f"user {user.casefold()}", f"address {address}")
+        await self._logged.catch_up()
+        async with self._attempt(*names):
+            signed_in = await self._rights.sign_in(user, password)
+        await self._narrow(self._rights, user, signed_in)
+        return await self._sessions.begin(user, signed_in.tokens)
 
-    async def _narrow(self, rights: Rights, user: str, airflow_tokens: Mapping[str, str]) -> None:
+    async def _narrow(self, rights: Rights, user: str, signed_in: SignedIn) -> None:
         """What the user may read no more, the user's Windsock tokens do not read either."""
+        if not signed_in.is_complete:
+            logger.warning(
+                "the tokens of %r are not compared with what Airflow shows: not every one answers", user
+            )
+            return
         try:
-            every, dags = await rights.every(), await rights.of(airflow_tokens)
+            now = await rights.of(signed_in.tokens, anew=True)
         except AirflowError as error:
             logger.warning("the tokens of %r are not compared with what Airflow shows: %s", user, error)
             return
-        if len(dags) < every:
-            await self.tokens.narrow(user, dags)
+        # An Airflow that shows nothing to anybody may have lost its database: it takes nothing away.
+        if now.visible is not None and rights.shows_any:
+            await self.tokens.narrow(user, now.visible)
 
     async def reads_every_dag(self, reader: Reader) -> bool:
-        """Whether the reader may read all that the monitor's own user may. No, where nobody can say."""
-        # As many as there are is not all of them for a token: its DAGs are of the day when it was made.
-        if reader.visible is None or reader.token is not None:
-            return reader.visible is None
-        try:
-            every = await self._rights.every() if self._rights else 0
-        except AirflowError:
-            return False
-        return 0 < every <= len(reader.visible)
+        """Return True if the reader may read all that the monitor's own user may."""
+        return reader.visible is None
 
     async def sight(self, reader: Reader) -> Visible:
         """What the reader may read of what belongs to DAGs and of what may belong to none: an incident of
         Airflow itself, a silence of many DAGs. None, everything, for who may read every DAG."""
-        return None if await self.reads_every_dag(reader) else reader.visible
+        return reader.visible
 
     async def sign_out(self, cookie: str | None) -> None:
         """At every monitor on this database: here at once."""
@@ -157,29 +177,43 @@ class Gate:
             )
         session = await self._live(cookie)
 
-        async def rights() -> Visible:
-            return await self._readable(await self._live(cookie))
+        async def rights(anew: bool = False) -> Visible:
+            return _current(await self._readable(await self._live(cookie), anew))
 
-        user = session.user
-        return Reader(await self._readable(session), rights, user, session.csrf, user, owner=owner_of(user))
+        await self._logged.catch_up()
+        now, user = await self._readable(session), session.user
+        owner = owner_of(user)
+        return Reader(
+            now.visible, rights, now.seq, user, session.csrf, user, owner=owner, whose=f"user {owner}"
+        )
 
     async def bearer_reader(self, token: str, address: str) -> Reader:
         """Who a bearer token stands for. Raises NotSignedIn, AirflowError, TooManyFailures."""
         if token.startswith(PREFIX):
             return await self._token_reader(token, address)
-        name = f"tokens from {address}"
-        await self._brake(name)
+        if self._rights is None:
+            raise NotSignedIn("no Airflow is configured to check tokens at")
+        known, tokens, name = self._rights, {self._first: token}, f"tokens from {address}"
 
-        async def rights() -> Visible:
-            if self._rights is None:
-                raise NotSignedIn("no Airflow is configured to check tokens at")
+        async def ask(anew: bool = False) -> ReadableNow:
             try:
-                return await self._rights.of({self._first: token})
+                async with self._first_use.setdefault(token, Lock()):  # sent side by side, it is one attempt
+                    if not known.knows(tokens):
+                        async with self._attempt(name):
+                            return await known.of(tokens, anew)
+                return await known.of(tokens, anew)
             except AirflowRefused as refused:
-                await self._throttle.fail(name)
                 raise NotSignedIn(f"Airflow refuses this bearer token: {refused}") from None
 
-        return Reader(await rights(), rights, name=BEARER_NAME, is_nameless=True)
+        async def rights(anew: bool = False) -> Visible:
+            return _current(await ask(anew))
+
+        await self._logged.catch_up()
+        now = await ask()
+        who = subject_of(token) or address
+        return Reader(
+            now.visible, rights, now.seq, name=BEARER_NAME, is_nameless=True, whose=f"Airflow {who}"
+        )
 
     async def token(self, secret: str, address: str) -> Token:
         """The Windsock token that is in force by this secret. Raises NotSignedIn, TooManyFailures.
@@ -190,9 +224,7 @@ class Gate:
         try:
             return await self._token(secret)
         except NotSignedIn:
-            name = f"windsock tokens from {address}"
-            await self._brake(name)
-            await self._throttle.fail(name)
+            await self._count(f"windsock tokens from {address}")
             raise
 
     async def _token(self, secret: str) -> Token:
@@ -204,18 +236,37 @@ class Gate:
         return token
 
     async def _token_reader(self, secret: str, address: str) -> Reader:
-        async def rights() -> Visible:
+        async def rights(anew: bool = False) -> Visible:  # noqa: ARG001 (Airflow does not know the token)
             return (await self._token(secret)).dags
 
         token = await self.token(secret, address)
         whose = f" of {token.created_by}" if token.created_by else ""
         return Reader(
-            token.dags, rights, name=f"token {token.name!r}{whose}", owner=token.created_by, token=token
+            token.dags,
+            rights,
+            name=f"token {token.name!r}{whose}",
+            owner=token.created_by,
+            token=token,
+            whose=f"user {token.created_by}" if token.created_by else f"token {token.id}",
         )
 
-    async def _brake(self, *names: str) -> None:
-        if seconds := await self._throttle.wait(*names):
+    async def _count(self, *names: str) -> None:
+        """Raises TooManyFailures."""
+        if seconds := await self._throttle.begin(*names):
             raise TooManyFailures(seconds)
+
+    @asynccontextmanager
+    async def _attempt(self, *names: str) -> AsyncIterator[None]:
+        """Something that counts as wrong until Airflow has said otherwise. Raises TooManyFailures."""
+        await self._count(*names)
+        try:
+            yield
+        except AirflowRefused:
+            raise
+        except AirflowError:  # nobody has said that it is wrong
+            await self._throttle.take_back(*names)
+            raise
+        await self._throttle.take_back(*names)
 
     async def _live(self, cookie: str) -> Session:
         session = await self._sessions.find(cookie)
@@ -223,11 +274,18 @@ class Gate:
             raise NotSignedIn("the session has ended; sign in again")
         return session
 
-    async def _readable(self, session: Session) -> Visible:
+    async def _readable(self, session: Session, anew: bool = False) -> ReadableNow:
         if self._rights is None:
             raise NotSignedIn("no Airflow is configured to sign in at")
         try:
-            return await self._rights.of(session.tokens)
+            return await self._rights.of(session.tokens, anew)
         except AirflowRefused:
             await self._sessions.end(session)
             raise NotSignedIn("Airflow no longer accepts this session; sign in again") from None
+
+
+def _current(now: ReadableNow) -> Visible:
+    """For who goes on along the log. Raises AirflowError where Airflow has not been asked about a new DAG."""
+    if not now.is_current:
+        raise AirflowError("the log has a new DAG, and Airflow cannot be asked now whether you may read it")
+    return now.visible

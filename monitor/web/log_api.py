@@ -26,9 +26,15 @@ async def events(
 
     To hear of what comes, follow `/events` instead of asking again and again.
     """
+    # Not beyond where the reader's rights decide: who remembers the newest seq would never ask for what is
+    # hidden before it, and that may be of a new DAG.
+    ends = [
+        place for place in (query.cursor, None if reader.seq is None else reader.seq + 1) if place is not None
+    ]
+    before = min(ends, default=None)
     found = await here.database.read(
         lambda connection: event_log.read_before(
-            connection, query.cursor, query.limit + 1, query.filter(), reader.visible
+            connection, before, query.limit + 1, query.filter(), reader.visible
         )
     )
     page = pager.page("events", found, query.limit, lambda one: one.seq)

@@ -5,6 +5,7 @@ send nothing, shown in a frame without an origin.
 """
 
 import asyncio
+import json
 from collections.abc import Callable
 from email.message import EmailMessage
 from typing import Annotated, Any
@@ -16,7 +17,11 @@ from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
 from monitor import event_log, outbox
-from monitor.event_log import Visible
+from monitor.board import RunName
+from monitor.delivery.updates import from_log, update_before
+from monitor.event_log import Logged, Visible
+from monitor.events import parse_event
+from monitor.events.data import AssetUpdatedData, DagRunData
 from monitor.mailer.mailbox import Mailbox, Summary, header
 from monitor.notify.case import UNMATCHED
 from monitor.outbox import Delivery, Kind, State
@@ -108,7 +113,7 @@ async def _allowed(here: Services, reader: Reader) -> Allowed | None:
     Windsock did not write (a task's own mail, filed by the mailbox's SMTP door) is for those who may read
     every DAG: it is some DAG's, and nobody knows which.
     """
-    if reader.visible is None or await here.gate.reads_every_dag(reader):
+    if reader.visible is None:
         return None
     own = await here.database.read(lambda connection: _own(connection, reader.visible))
     return lambda letter: header(letter, "Message-ID") in own
@@ -121,12 +126,23 @@ def _own(connection: Connection, visible: Visible) -> set[str]:
 
 
 def _is_seen(connection: Connection, delivery: Delivery, visible: Visible) -> bool:
-    """An asset's update, which a notice tells of, names the runs that it began, of whatever DAG."""
-    if delivery.kind is not Kind.NOTICE:
-        return True
+    """A letter stands as it was written, for its recipients: it names the runs that updates of assets began,
+    and compares each update with the one before it, of whatever DAGs those are."""
     seqs = outbox.event_seqs(connection, delivery.notification_id, MAX_PAGE)
     told = event_log.of_seqs(connection, seqs)  # what is forgotten cannot be looked at
-    return len(told) == len(seqs) and told == event_log.of_seqs(connection, seqs, visible)
+    if len(told) != len(seqs) or told != event_log.of_seqs(connection, seqs, visible):
+        return False
+    return all(_of_assets(connection, one, None) == _of_assets(connection, one, visible) for one in told)
+
+
+def _of_assets(connection: Connection, logged: Logged, visible: Visible) -> list[AssetUpdatedData]:
+    """The updates of assets that a letter of this event may tell of."""
+    event = parse_event(json.loads(logged.body))
+    if isinstance(event.data, DagRunData):
+        return from_log(connection, RunName(event.deployment, event.data.dag_id, event.data.run_id), visible)
+    if isinstance(event.data, AssetUpdatedData):
+        return update_before(connection, event.deployment, event.data, visible)
+    return []
 
 
 async def _letter(here: Services, reader: Reader, letter_id: str) -> EmailMessage:

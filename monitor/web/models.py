@@ -71,7 +71,7 @@ class Asset(Answer):
     uri: str
     name: str
     group: str | None
-    updates: int
+    updates: int | None = Field(description="null: you may not read every DAG, and others may update it too")
     updated_at: datetime | None
     extra: dict[str, Any] | None
     source_dag_id: str | None

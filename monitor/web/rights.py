@@ -1,149 +1,267 @@
-"""What each signed-in user may read, as Airflow last said; asked anew every minute."""
+"""Which DAGs each signed-in user may read, as Airflow answers.
 
+An answer counts for a minute, and only as long as the log has no DAG that is newer than it: such a DAG may be
+the user's, and a feed that passes its events over would never report them. "May read every DAG" compares
+sets: all that the monitor's own user may read, asked for no earlier than what the user may read.
+"""
+
+import asyncio
 import hashlib
 from asyncio import Lock, gather
 from collections import OrderedDict
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import inf
 from typing import Protocol, TypeVar
 
 from monitor.clock import Clock
 from monitor.errors import AirflowError, AirflowRefused
+from monitor.event_log import LoggedDags, Visible
 
-RIGHTS_SECONDS = 60  # how long what Airflow said of a user's DAGs is taken as said
+RIGHTS_SECONDS = 60  # how long Airflow's answer about a user's DAGs counts
 STALE_SECONDS = 600  # how long it still counts while Airflow cannot be reached
+PAUSE_SECONDS = 0.5  # between two questions for one token: new DAGs come in numbers, when a file is deployed
+RETRY_SECONDS = 5  # until an Airflow that could not answer is asked about a new DAG again: pages wait for it
 MAX_TOKENS = 2_000  # tokens whose rights are remembered: sessions and programs
 
 T = TypeVar("T")
 
-Dags = frozenset[tuple[str, str]]
-"""(deployment, dag_id) pairs, as event_log.Visible has them."""
-
 
 class SignInApi(Protocol):
-    """What sign-in needs of Airflow. Both raise AirflowRefused, or AirflowError where it cannot be asked."""
+    """What sign-in needs of Airflow. Each raises AirflowRefused, or AirflowError where it cannot be asked."""
 
     async def sign_in(self, username: str, password: str) -> str:
         """The user's token."""
         ...
 
-    async def readable_dags(self, token: str) -> set[str]:
-        """The DAGs that the token's user may read."""
+    async def readable_dags(self, token: str | None = None) -> set[str]:
+        """The DAGs that the token's user, or the monitor's own user, may read."""
         ...
 
-    async def may_read(self) -> int:
-        """How many DAGs the monitor's own user may read."""
-        ...
+
+@dataclass(frozen=True)
+class SignedIn:
+    """A user's tokens, by deployment, and whether every Airflow was reached."""
+
+    tokens: dict[str, str]
+    is_complete: bool
+
+
+@dataclass(frozen=True)
+class ReadableNow:
+    """What a user may read, over all Airflows."""
+
+    visible: Visible
+    seq: int
+    """The place in the log up to which this decides: a later event may be of a DAG that is newer."""
+    is_current: bool
+    """False: the log had a newer DAG before the question, and Airflow cannot be asked about it now."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What one Airflow answered about one user."""
+
+    dags: frozenset[str]
+    every: frozenset[str] | None
+    """What the monitor's own user may read, if this user may read all of it."""
+    version: int
+    """Of the deployment's DAGs in the log when the question was asked."""
+    seq: int
+    answered: datetime
 
 
 @dataclass
-class _Known:
-    asking: Lock = field(default_factory=Lock)
-    dags: Dags | None = None
-    asked: datetime | None = None
-    answered: datetime | None = None
+class _Asked:
+    """One token's questions."""
 
+    lock: Lock = field(default_factory=Lock)
+    answer: _Answer | None = None
+    at: datetime | None = None
+    """When Airflow was last asked, in vain or not."""
+    began: float = -inf
+    """The same by the loop's clock, as the question was sent."""
+    has_failed: bool = False
 
-class ReadableDags:
-    """The DAGs behind each token."""
-
-    def __init__(self, deployment: str, airflow: SignInApi, clock: Clock) -> None:
-        self._deployment = deployment
-        self._airflow = airflow
-        self._clock = clock
-        self._known: OrderedDict[str, _Known] = OrderedDict()
-
-    async def of(self, token: str) -> Dags:
-        """What the token's user may read. Raises AirflowRefused, or another AirflowError."""
-        key = hashlib.sha256(token.encode()).hexdigest()
-        known = self._known.setdefault(key, _Known())
-        self._known.move_to_end(key)
-        if len(self._known) > MAX_TOKENS:
-            self._known.popitem(last=False)
-        async with known.asking:  # one question at a time for a token, however many feeds it has open
-            if known.dags is None or self._age(known.asked) >= RIGHTS_SECONDS:
-                known.dags = await self._ask(key, token, known)
-            return known.dags
-
-    async def _ask(self, key: str, token: str, known: _Known) -> Dags:
-        try:
-            dags = await self._airflow.readable_dags(token)
-        except AirflowRefused:
-            self._known.pop(key, None)
-            raise
-        except AirflowError:
-            if known.dags is None or self._age(known.answered) >= STALE_SECONDS:
-                raise
-            known.asked = self._clock()  # the next one does not wait for Airflow's silence again
-            return known.dags
-        known.asked = known.answered = self._clock()
-        return frozenset((self._deployment, dag) for dag in dags)
-
-    def _age(self, moment: datetime | None) -> float:
-        return (self._clock() - moment).total_seconds() if moment else float("inf")
+    @property
+    def is_put_off(self) -> bool:
+        return self.has_failed and asyncio.get_running_loop().time() - self.began < RETRY_SECONDS
 
 
 class EveryDag:
-    """How many DAGs the monitor's own users may read, over all Airflows."""
+    """The DAGs that the monitor's own user may read in one Airflow."""
 
-    def __init__(self, airflows: Mapping[str, SignInApi], clock: Clock) -> None:
-        self._airflows = airflows
+    def __init__(self, airflow: SignInApi, clock: Clock) -> None:
+        self._airflow = airflow
         self._clock = clock
-        self._asking = Lock()
-        self._asked: datetime | None = None
-        self._answer: int | str = 0
-        """The number, or why it is not known."""
+        self._lock = Lock()
+        self._began = -inf
+        self._answered: datetime | None = None
+        self.last: frozenset[str] = frozenset()
+        """The last answer; empty until there is one."""
 
-    async def number(self) -> int:
-        """Raises AirflowError where one could not be asked, for a while without asking again: pages wait for
-        this, and an Airflow that is away answers slowly."""
-        async with self._asking:
-            age = (self._clock() - self._asked).total_seconds() if self._asked else float("inf")
-            if age >= RIGHTS_SECONDS:
-                self._answer = await self._ask()
-                self._asked = self._clock()
-        if isinstance(self._answer, str):
-            raise AirflowError(self._answer)
-        return self._answer
+    @property
+    def age(self) -> float:
+        """Seconds since the last answer."""
+        return _age(self._clock, self._answered)
 
-    async def _ask(self) -> int | str:
+    async def since(self, began: float) -> frozenset[str]:
+        """An answer to a question that was asked at this moment of the loop's clock or later."""
+        async with self._lock:
+            if self._began < began:
+                sent = asyncio.get_running_loop().time()
+                self.last = frozenset(await self._airflow.readable_dags())
+                self._began, self._answered = sent, self._clock()
+            return self.last
+
+
+class ReadableDags:
+    """What each token's user may read in one Airflow."""
+
+    def __init__(self, deployment: str, airflow: SignInApi, clock: Clock, logged: LoggedDags) -> None:
+        self._deployment = deployment
+        self._airflow = airflow
+        self._clock = clock
+        self._logged = logged
+        self._every = EveryDag(airflow, clock)
+        self._asked: OrderedDict[str, _Asked] = OrderedDict()
+
+    def knows(self, token: str) -> bool:
+        """Return True if Airflow has accepted this token before."""
+        asked = self._asked.get(_key(token))
+        return asked is not None and asked.answer is not None
+
+    async def of(self, token: str, anew: bool = False) -> tuple[_Answer, bool]:
+        """The answer, and whether it knows every DAG that the log had at the time of this call.
+
+        `anew`: whatever is remembered. Raises AirflowRefused, or another AirflowError.
+        """
+        key = _key(token)
+        asked = self._asked.setdefault(key, _Asked())
+        self._asked.move_to_end(key)
+        if len(self._asked) > MAX_TOKENS:
+            self._asked.popitem(last=False)
+        called, version = asyncio.get_running_loop().time(), self._logged.version_of(self._deployment)
+        async with asked.lock:  # one question at a time for a token, however many feeds it has open
+            answer = asked.answer
+            if (
+                answer is None
+                or _age(self._clock, asked.at) >= RIGHTS_SECONDS
+                or (answer.version < version and not asked.is_put_off)
+                or (anew and asked.began < called)
+            ):
+                answer = await self._ask(key, token, asked, anew)
+            return answer, answer.version >= version
+
+    @property
+    def shows_any(self) -> bool:
+        """Return True if the monitor's own user may read any DAG."""
+        return bool(self._every.last)
+
+    def decides_upto(self, answer: _Answer) -> int:
+        """The place in the log up to which no event is of a DAG that is newer than this answer."""
+        is_latest = answer.version == self._logged.version_of(self._deployment)
+        return self._logged.seq if is_latest else answer.seq
+
+    async def _ask(self, key: str, token: str, asked: _Asked, anew: bool) -> _Answer:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(0.0, asked.began + PAUSE_SECONDS - loop.time()))
+        asked.began, asked.has_failed = loop.time(), False
+        version, seq, before = self._logged.version_of(self._deployment), self._logged.seq, asked.answer
         try:
-            return sum(await gather(*(api.may_read() for api in self._airflows.values())))
-        except AirflowError as error:
-            return str(error)
+            dags = frozenset(await self._airflow.readable_dags(token))
+        except AirflowRefused:
+            self._asked.pop(key, None)
+            raise
+        except AirflowError:
+            asked.at, asked.has_failed = (
+                self._clock(),
+                True,
+            )  # the next one does not wait for its silence again
+            if before is None or _age(self._clock, before.answered) >= STALE_SECONDS:
+                raise
+            return before
+        if before is not None:
+            self._logged.forget((self._deployment, dag) for dag in before.dags - dags)
+        every = await self._every_of(dags, before, version, asked.began, anew)
+        asked.at = self._clock()
+        asked.answer = _Answer(dags, every, version, seq, asked.at)
+        return asked.answer
+
+    async def _every_of(
+        self, dags: frozenset[str], before: _Answer | None, version: int, began: float, anew: bool
+    ) -> frozenset[str] | None:
+        """Return all that the monitor's own user may read, if these DAGs include it.
+
+        A no may come from the list of a moment ago, or each reader of few DAGs would have it read anew.
+        """
+        every = self._every
+        was_every = before is not None and before.every is not None
+        is_recent = every.age < RIGHTS_SECONDS
+        if is_recent and not (was_every or anew or every.last <= dags):
+            return None
+        try:
+            listed = await every.since(began)
+        except AirflowError:
+            # An administrator still is one for a while, unless there is something that speaks against it.
+            if before is None or not before.dags <= dags or before.version != version:
+                return None
+            return before.every if every.age < STALE_SECONDS else None
+        # An Airflow whose list is empty has no DAGs yet. If the log has some of it, the list is not believed.
+        is_believed = bool(listed) or not self._logged.has_any(self._deployment)
+        return listed if listed <= dags and is_believed else None
 
 
 class Rights:
-    """Every deployment's word on a user: what one lets the user read, no other can take away or add to."""
+    """Every Airflow's answers together: what one lets a user read, no other can take away or add to."""
 
-    def __init__(self, airflows: Mapping[str, SignInApi], clock: Clock) -> None:
+    def __init__(self, airflows: Mapping[str, SignInApi], clock: Clock, logged: LoggedDags) -> None:
         self._airflows = airflows
-        self._every = EveryDag(airflows, clock)
-        self._dags = {name: ReadableDags(name, api, clock) for name, api in airflows.items()}
+        self._dags = {name: ReadableDags(name, api, clock, logged) for name, api in airflows.items()}
+        self.logged = logged
 
-    async def sign_in(self, user: str, password: str) -> dict[str, str]:
-        """The user's tokens, by deployment: of each Airflow that knows this name and password.
+    async def sign_in(self, user: str, password: str) -> SignedIn:
+        """The user's tokens of each Airflow that knows this name and password.
 
         Raises AirflowRefused where none does, AirflowError where none could be asked.
         """
-        return await _those_that_answer(
-            {name: api.sign_in(user, password) for name, api in self._airflows.items()}
+        asked = {name: api.sign_in(user, password) for name, api in self._airflows.items()}
+        answers, unreached = await _those_that_answer(asked)
+        return SignedIn(answers, is_complete=not unreached)
+
+    def knows(self, tokens: Mapping[str, str]) -> bool:
+        """Return True if each of these tokens was accepted before."""
+        return all(self._dags[name].knows(token) for name, token in tokens.items())
+
+    @property
+    def shows_any(self) -> bool:
+        """Return True if the monitor's own users may read any DAG, as far as that was asked."""
+        return any(dags.shows_any for dags in self._dags.values())
+
+    async def of(self, tokens: Mapping[str, str], anew: bool = False) -> ReadableNow:
+        """What the owner of these tokens may read.
+
+        Raises AirflowRefused where every token has ended, another AirflowError where nobody could be asked.
+        """
+        asked = {name: self._dags[name].of(token, anew) for name, token in tokens.items()}
+        given, _ = await _those_that_answer(asked)
+        answers = {name: answer for name, (answer, _) in given.items()}
+        dags = frozenset((name, dag) for name, answer in answers.items() for dag in answer.dags)
+        lists = [answers[name].every if name in answers else None for name in self._airflows]
+        reads_every = any(lists) and all(every is not None for every in lists)
+        return ReadableNow(
+            visible=None if reads_every else dags,
+            seq=min(self._dags[name].decides_upto(answer) for name, answer in answers.items()),
+            is_current=all(is_current for _, is_current in given.values()),
         )
 
-    async def of(self, tokens: Mapping[str, str]) -> Dags:
-        """What the owner of these tokens may read. Raises AirflowRefused where every one has ended, another
-        AirflowError where nobody could be asked."""
-        asked = {name: self._dags[name].of(token) for name, token in tokens.items()}
-        return frozenset[tuple[str, str]]().union(*(await _those_that_answer(asked)).values())
 
-    async def every(self) -> int:
-        """How many DAGs the monitor's own users may read. Raises AirflowError where one cannot be asked."""
-        return await self._every.number()
+async def _those_that_answer(asked: Mapping[str, Awaitable[T]]) -> tuple[dict[str, T], list[AirflowError]]:
+    """Ask side by side; answers what was said, and why some could not be reached.
 
-
-async def _those_that_answer(asked: Mapping[str, Awaitable[T]]) -> dict[str, T]:
-    """Ask side by side. Raises AirflowRefused where nobody answered and one refused, else the first error."""
+    Raises AirflowRefused where nobody answered and one refused, else the first error.
+    """
     answers = await gather(*asked.values(), return_exceptions=True)
     given: dict[str, T] = {}
     errors: list[AirflowError] = []
@@ -156,4 +274,12 @@ async def _those_that_answer(asked: Mapping[str, Awaitable[T]]) -> dict[str, T]:
             given[name] = answer
     if errors and not given:
         raise next((error for error in errors if isinstance(error, AirflowRefused)), errors[0])
-    return given
+    return given, [error for error in errors if not isinstance(error, AirflowRefused)]
+
+
+def _key(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _age(clock: Clock, moment: datetime | None) -> float:
+    return (clock() - moment).total_seconds() if moment else inf

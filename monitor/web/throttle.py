@@ -9,17 +9,17 @@ __all__ = ["FAILURES", "MAX_NAMES", "WINDOW_SECONDS", "Throttle"]
 
 
 class Throttle:
-    """Counts failures by name, in windows that begin with the first failure."""
+    """Counts attempts by name, in windows that begin with the first one."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 
-    async def wait(self, *names: str) -> int:
-        """Seconds until these names may try again; 0: now."""
+    async def begin(self, *names: str) -> int:
+        """Count an attempt; answers 0, or the seconds until these names may try again."""
         now = self._clock()
-        return await self._database.read(lambda connection: failed_attempts.wait(connection, names, now))
+        return await self._database.write(lambda connection: failed_attempts.begin(connection, names, now))
 
-    async def fail(self, *names: str) -> None:
-        now = self._clock()
-        await self._database.write(lambda connection: failed_attempts.fail(connection, names, now))
+    async def take_back(self, *names: str) -> None:
+        """The attempt was right, or nobody could say."""
+        await self._database.write(lambda connection: failed_attempts.take_back(connection, names))

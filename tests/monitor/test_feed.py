@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from monitor import event_log
+from monitor import board, event_log
 from monitor.database import Database
-from monitor.event_log import Cursor, Filter, Visible
+from monitor.event_log import Cursor, Filter, LoggedDags, Visible
 from monitor.events import Event, parse_event
 from monitor.feed import FeedEnded, FeedFull, Feeds, Form, Rights, Selection, Start, after, from_now, since
 from monitor.feed.block import Message
@@ -68,7 +68,11 @@ class Reading:
         among: "Reading | None" = None,
     ) -> None:
         self.wake: Wake = among.wake if among else Wake()
-        self.feeds: Feeds = among.feeds if among else Feeds(database, self.wake, Metrics(), heartbeat)
+        self.feeds: Feeds = (
+            among.feeds
+            if among
+            else Feeds(database, self.wake, Metrics(), LoggedDags(database, board.every_dag), heartbeat)
+        )
         self._work: list[asyncio.Task[None]] = (
             among._work if among else [create_task(self.feeds.publish()), create_task(self.feeds.attend())]
         )
@@ -422,7 +426,7 @@ def test_closing_ends_every_feed_with_its_place_and_when_to_come_back(database: 
 
 def test_there_is_room_for_so_many_readers_and_their_places_are_given_back(database: Database) -> None:
     async def read() -> None:
-        feeds = Feeds(database, Wake(), Metrics(), limit=2)
+        feeds = Feeds(database, Wake(), Metrics(), LoggedDags(database, board.every_dag), limit=2)
 
         async def send(message: Message) -> None: ...
 

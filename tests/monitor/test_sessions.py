@@ -172,21 +172,52 @@ def test_names_that_failed_are_bounded_and_forgotten(
     monkeypatch.setattr(failed_attempts, "MAX_NAMES", 20)
     for number in range(30):
         at = NOW + timedelta(seconds=number)
-        database.write_now(lambda c: failed_attempts.fail(c, [f"user {number}"], at))  # noqa: B023 (called here)
+        database.write_now(lambda c: failed_attempts.begin(c, [f"user {number}"], at))  # noqa: B023 (called here)
     over = NOW + timedelta(seconds=29 + WINDOW_SECONDS)
     assert database.write_now(lambda c: failed_attempts.forget(c, over)) == 20
 
 
-def test_a_window_begins_with_its_first_failure(database: Database) -> None:
-    def fail(second: int) -> int:
+def test_a_window_begins_with_its_first_attempt(database: Database) -> None:
+    def begin(second: int) -> int:
         at = NOW + timedelta(seconds=second)
-        database.write_now(lambda c: failed_attempts.fail(c, ["user alice", "address ::1"], at))
-        return database.read_now(lambda c: failed_attempts.wait(c, ["user alice"], at))
+        return database.write_now(lambda c: failed_attempts.begin(c, ["user alice", "address ::1"], at))
 
-    assert [fail(second) for second in range(FAILURES)] == [0] * (FAILURES - 1) + [
-        WINDOW_SECONDS - FAILURES + 1
-    ]
-    assert fail(WINDOW_SECONDS) == 0  # another window
+    assert [begin(second) for second in range(FAILURES)] == [0] * FAILURES
+    assert begin(FAILURES) == WINDOW_SECONDS - FAILURES
+    assert begin(WINDOW_SECONDS) == 0  # another window
+
+
+def test_an_attempt_that_was_right_is_taken_back_and_one_that_is_refused_was_none(database: Database) -> None:
+    def begin(*names: str) -> int:
+        return database.write_now(lambda c: failed_attempts.begin(c, names, NOW))
+
+    for _ in range(3 * FAILURES):
+        assert begin("user alice", "address ::1") == 0
+        database.write_now(lambda c: failed_attempts.take_back(c, ["user alice", "address ::1"]))
+    for _ in range(FAILURES):
+        assert begin("user alice", "address ::1") == 0
+    assert begin("user alice", "address ::2") > 0
+    assert [begin("user bob", "address ::2") for _ in range(FAILURES)] == [0] * FAILURES
+
+
+def test_one_user_cannot_push_the_sessions_of_others_out(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "MAX_SESSIONS", 12)
+    monkeypatch.setattr(sessions, "MAX_OF_ONE_USER", 10)
+
+    def begin(user: str, second: int) -> str:
+        at = NOW + timedelta(seconds=second)
+        return database.write_now(lambda c: sessions.begin(c, user, {"local": "t"}, "s" * 40, at)).id
+
+    def is_there(session_id: str) -> bool:
+        at = NOW + timedelta(seconds=100)
+        return database.read_now(lambda c: sessions.find(c, session_id, ["s" * 40], at)) is not None
+
+    bob = begin("bob", 0)
+    alice = [begin("alice", second) for second in range(1, 31)]
+    assert is_there(bob)
+    assert [is_there(one) for one in alice] == [False] * 20 + [True] * 10
 
 
 def test_who_is_gone_from_airflow_is_ended_by_name(
@@ -202,7 +233,9 @@ def test_who_is_gone_from_airflow_is_ended_by_name(
     monkeypatch.setenv("WINDSOCK_DATABASE_URL", database.url.render_as_string(hide_password=False))
     monkeypatch.setenv("WINDSOCK_AUTH", "none")
     done = CliRunner().invoke(cli, ["token", "revoke", "--of", "Alice"])
-    assert done.output == "1 tokens of 'Alice' are revoked, 1 sessions ended\n"
+    assert "0 tokens of 'Alice' are revoked, 0 sessions ended\n'alice' has tokens too" in done.output
+    done = CliRunner().invoke(cli, ["token", "revoke", "--of", "alice"])
+    assert done.output == "1 tokens of 'alice' are revoked, 1 sessions ended\n"
     clock.forward(LOOKUP_SECONDS)
     assert (status(here, cookie), status(here, bearer)) == (401, 401)
     for wrong in ([], ["1", "--of", "alice"]):

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
@@ -74,7 +75,7 @@ class SignInAirflow:
 
     def token(self, user: str) -> str:
         """A token as a program gets it, from Airflow itself."""
-        token = f"token-{len(self.tokens)}-of-{user}"
+        token = f"token-{len(self.tokens)}-of-{quote(user)}"
         self.tokens[token] = user
         return token
 

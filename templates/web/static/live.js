@@ -1,6 +1,7 @@
 // A page that keeps itself up to date. The feed only says that something happened; what the page shows is
 // then fetched anew, as the server renders it, and the rows that differ are exchanged.
 import { countFailure, setTitle, startBadge } from "./badge.js";
+import { connect, takes } from "./connection.js";
 import { grow } from "./gantt.js";
 import { AFTER_A_GAP, growList, touch } from "./lists.js";
 import { exchange, remember } from "./rows.js";
@@ -11,10 +12,13 @@ const QUIET_MS = 250; // events come in bursts: one refresh for each burst
 const SHARE = 4; // times as long as a refresh took is waited for the next: a slow server is left in peace
 const POLL_MS = 4_000; // a mail's state and the health change without an event
 const SLOWEST_MS = 30_000; // between two looks, where the server is slow or nobody answers
-const REOPEN_MS = 3_000; // after an answer that the browser itself does not try again after (503, 401)
+const SILENT_MS = 28_000; // without a word of the feed, heartbeats too: what reads it is gone itself
+const PATIENCE_MS = 20_000; // for the page itself: an answer that takes longer never comes
 
 let body = null;
-let source = null;
+let feed = null; // the address of the feed, with this page's filter
+let disconnect = null; // ends this window's part of the feed
+let silent = 0; // the timer of the watch on the feed
 let polling = 0; // the timer of the next look without an event
 let waiting = 0; // the timer of the next refresh
 let refreshing = false;
@@ -27,11 +31,12 @@ let lostAt = null;
 
 export function follow(pageBody) {
   body = pageBody;
+  feed = new URL(body.dataset.feed, location.origin);
   for (const place of places()) remember(place.children);
   startBadge(body);
   open();
   poll();
-  // A browser has six connections to a server; pages that nobody looks at give theirs back.
+  // A page that nobody looks at needs no news.
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : wakeUp()));
   addEventListener("pagehide", close);
   addEventListener("pageshow", (event) => event.persisted && wakeUp());
@@ -51,48 +56,61 @@ function poll() {
 }
 
 function open() {
-  const address = new URL(body.dataset.feed, location.origin);
-  address.searchParams.set("after", body.dataset.cursor);
-  source = new EventSource(address);
-  source.onopen = () => { lostAt = null; tell("live", "Live"); schedule(); };
-  source.onerror = lost;
-  for (const type of [...body.dataset.types.split(" "), "reset"]) source.addEventListener(type, happened);
+  watch();
+  disconnect = connect(feed, body.dataset.cursor, hear);
 }
 
 function close() {
-  source?.close();
-  source = null;
+  clearTimeout(silent);
+  disconnect?.();
+  disconnect = null;
 }
 
 function wakeUp() {
-  if (source || over) return;
+  if (disconnect || over) return;
   if (!lostAt) tell("waiting", "Connecting");
   open();
 }
 
-function happened(message) {
+// The feed itself notices a silent server. This is for what reads it: the browser may end that.
+function watch() {
+  clearTimeout(silent);
+  silent = setTimeout(() => { close(); lost(0); wakeUp(); }, SILENT_MS);
+}
+
+function hear({ state, status, event, reset }) {
+  watch();
+  if (state === "live") live();
+  else if (state === "lost") lost(status);
+  else if (reset) schedule();
+  else if (event && takes(feed, event)) happened(event);
+}
+
+function live() {
+  lostAt = null;
+  tell("live", "Live");
+  schedule(); // of what happened before, the page may have missed something
+}
+
+function happened(event) {
   pause = POLL_MS;
   poll(); // what an event calls for, such as a mail, changes soon after it
-  if (message.type.startsWith("airflow.dag_run.")) runChanged(message);
+  if (event.type.startsWith("airflow.dag_run.")) runChanged(event);
   schedule();
 }
 
-function runChanged(message) {
-  const { source: deployment, data } = JSON.parse(message.data);
+function runChanged({ source: deployment, data }) {
   touch(`${deployment.replace("/airflow/", "")}/${data.dag_id}/${data.run_id}`);
   if (data.state !== "failed") return;
   countFailure();
   sayFailed(data.dag_id);
 }
 
-function lost() {
+function lost(status) {
   if (over) return; // signed out says more than that the connection is lost
   lostAt ??= new Date();
   tell("lost", `Connection lost at ${timeOf(lostAt)}, trying again`);
-  if (source?.readyState !== EventSource.CLOSED) return; // the browser itself tries again
-  close();
-  refresh(); // tells whether one is signed out
-  setTimeout(() => document.hidden || wakeUp(), REOPEN_MS);
+  if (status >= 400) refresh(); // tells whether one is signed out
 }
 
 function tell(state, words) {
@@ -140,7 +158,7 @@ async function look() {
 }
 
 function asking(known) {
-  return { headers: { Accept: "text/html", ...(known && { "If-None-Match": known }) }, cache: "no-store" };
+  return { headers: { Accept: "text/html", ...(known && { "If-None-Match": known }) }, cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) };
 }
 
 async function pageOf(answer) {
