@@ -1,4 +1,4 @@
-"""The word "Live" in a browser: it goes when the monitor is silent, and holds however many windows there are."""
+"""The word "Live" in a browser: it goes when the monitor is silent, and holds with many windows open."""
 
 import os
 import re
