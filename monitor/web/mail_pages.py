@@ -39,6 +39,9 @@ SHOWN_UNMATCHED = 5  # failures that no rule took: one is enough to see that a r
 MOMENTS = ("since", "until")
 LOCAL_LENGTHS = (len("2026-11-22T10:00"), len("2026-11-22T10:00:00"))  # as a datetime-local field writes it
 
+TELLS_OF_UPDATES = frozenset({Kind.SUCCESS, Kind.NOTICE})
+"""Letters that may tell of assets' updates, and so of other DAGs than the delivery's."""
+
 LETTER_POLICY = "; ".join(
     ("sandbox", "default-src 'none'", "style-src 'unsafe-inline'", "img-src data:", "frame-ancestors 'self'")
 )
@@ -128,6 +131,8 @@ def _own(connection: Connection, visible: Visible) -> set[str]:
 def _is_seen(connection: Connection, delivery: Delivery, visible: Visible) -> bool:
     """A letter stands as it was written, for its recipients: it names the runs that updates of assets began,
     and compares each update with the one before it, of whatever DAGs those are."""
+    if delivery.kind not in TELLS_OF_UPDATES:
+        return True
     seqs = outbox.event_seqs(connection, delivery.notification_id, MAX_PAGE)
     told = event_log.of_seqs(connection, seqs)  # what is forgotten cannot be looked at
     if len(told) != len(seqs) or told != event_log.of_seqs(connection, seqs, visible):

@@ -11,7 +11,6 @@ from starlette.exceptions import HTTPException
 
 from monitor import event_log, outbox
 from monitor.event_log import FILTERS, Cursor, Logged, Visible
-from monitor.events.data import DATA
 from monitor.mailer.mailbox import filed_as
 from monitor.web import deliveries_api, unnotified
 from monitor.web.event_line import EventLine
@@ -25,9 +24,6 @@ OTHERS = 50  # deliveries of the same text to others
 
 LOCAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?")
 """What a browser sends of an `<input type="datetime-local">`."""
-
-TYPES = " ".join(sorted(DATA))
-"""An EventSource has to ask for each type by its name."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -51,9 +47,9 @@ def filled(given: Any) -> Any:
 
 
 def live(connection: Connection) -> dict[str, Any]:
-    """What a page that updates itself needs: the place in the log that it shows, and what to listen for."""
+    """What a page that updates itself needs: the place in the log that it shows."""
     state = event_log.state(connection)
-    return {"cursor": Cursor(state.epoch, state.last_seq), "types": TYPES}
+    return {"cursor": Cursor(state.epoch, state.last_seq)}
 
 
 def lines(events: list[Logged]) -> list[EventLine]:
