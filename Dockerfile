@@ -47,13 +47,13 @@ COPY --chown=airflow:root requirements/airflow-3.3.2.txt /home/airflow/windsock-
 # What the DAGs need and this image lacks, with the lock's versions and hashes. What the image has, it keeps:
 # its providers were tested with that.
 RUN needs= \
- && for name in cloudpickle joblib narwhals numpy scikit-learn scipy threadpoolctl; do \
+ && for name in cloudpickle joblib narwhals numpy pandas python-dateutil pytz scikit-learn scipy six threadpoolctl tzdata; do \
       pip show --quiet $name 2>/dev/null || needs="$needs $name"; \
     done \
  && awk -v needs="$needs " '/^[a-z]/ { name = $1; sub("==.*", "", name); keep = index(needs, " " name " ") } keep' \
       /home/airflow/windsock-lock.txt >/home/airflow/windsock-needs.txt \
  && pip install --no-cache-dir --no-deps --require-hashes -r /home/airflow/windsock-needs.txt \
- && python -c 'import sklearn.linear_model, airflow.providers.fab, airflow.providers.smtp, psycopg2, asyncpg, airflow.providers.celery, celery, redis'
+ && python -c 'import pandas, sklearn.linear_model, airflow.providers.fab, airflow.providers.smtp, psycopg2, asyncpg, airflow.providers.celery, celery, redis'
 # Mounted volumes take their owner from here. The empty configuration file keeps Airflow from writing one:
 # every setting comes from the environment, and the root file system can be read-only.
 RUN mkdir -p /opt/airflow/models /opt/airflow/spool && touch /opt/airflow/airflow.cfg

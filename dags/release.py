@@ -17,6 +17,7 @@ from models import models_dir
 
 if TYPE_CHECKING:
     from airflow.sdk.types import OutletEventAccessorsProtocol, RuntimeTaskInstanceProtocol
+    from pandas import DataFrame
 
     from ml.candidate import Candidate, Update
 
@@ -77,9 +78,10 @@ def compare_with_champion(ti: RuntimeTaskInstanceProtocol) -> dict[str, Any]:
     return {**facts, "champion": rival, **compare(facts, rival)}
 
 
-def _held_out_rows(ti: RuntimeTaskInstanceProtocol, training_run_id: str) -> Any:
+def _held_out_rows(ti: RuntimeTaskInstanceProtocol, training_run_id: str) -> DataFrame:
     """From the training run itself: the CSV may be another one by now."""
     from ml.errors import CandidateError
+    from ml.frames import numbers
 
     parts = ti.xcom_pull(dag_id=TRAINING_DAG_ID, run_id=training_run_id, task_ids=SPLIT_TASK_ID)
     if parts is None:
@@ -87,7 +89,7 @@ def _held_out_rows(ti: RuntimeTaskInstanceProtocol, training_run_id: str) -> Any
             f"run {training_run_id} of {TRAINING_DAG_ID} has no held-out rows left: it was cleared or "
             f"deleted; trigger {TRAINING_DAG_ID} anew"
         )
-    return parts["held_out"]
+    return numbers(parts["held_out"])
 
 
 def promote(ti: RuntimeTaskInstanceProtocol, outlet_events: OutletEventAccessorsProtocol) -> dict[str, Any]:

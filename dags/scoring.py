@@ -40,13 +40,14 @@ def score(ti: RuntimeTaskInstanceProtocol) -> dict[str, Any]:
     released = champion.current(models)
     if released is None:
         raise ArtefactError(f"{models} has no champion: trigger the training DAG, and release promotes one")
-    table = preprocess(load(settings.training_csv(os.environ)))
+    csv = settings.training_csv(os.environ)
+    table = preprocess(load(csv), str(csv))
     folder = run_folder(models, ti.dag_id, ti.run_id)
     lines = predictions(artefact.read(released, within=models), table)
     atomic.write(folder, {PREDICTIONS_FILE: lines})
     return {
         "path": told(folder / PREDICTIONS_FILE),
-        "rows": len(table["target"]),
+        "rows": len(table),
         "model_sha256": released["model"]["sha256"],
     }
 

@@ -1,4 +1,4 @@
-"""The training DAG. scikit-learn is imported inside the tasks: this file is parsed again and again."""
+"""The training DAG. What is heavy is imported inside the tasks: this file is parsed again and again."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from models import models_dir
 if TYPE_CHECKING:
     from airflow.sdk.types import OutletEventAccessorsProtocol, RuntimeTaskInstanceProtocol
 
-    from ml.schema import RawTable, Table
-    from ml.split import Split
+    from ml.frames import Frame
 
 DOC = """
 ### Train the breast cancer classifier
@@ -52,25 +51,31 @@ ROC AUC {{ '%.4f' % result.roc_auc }}, F1 {{ '%.4f' % result.f1 }}.</p>
 """
 
 
-def load_data() -> RawTable:
-    """The CSV's rows as text."""
+def load_data() -> dict[str, Any]:
+    """The CSV's cells as text, and which file it was."""
+    from ml.frames import packed
     from ml.load import load
 
-    return load(settings.training_csv(os.environ))
+    path = settings.training_csv(os.environ)
+    return {"source": str(path), "text": packed(load(path))}
 
 
-def data_preprocessing(ti: RuntimeTaskInstanceProtocol) -> Table:
-    """The rows as numbers, the target apart from the features."""
+def data_preprocessing(ti: RuntimeTaskInstanceProtocol) -> Frame:
+    """The cells as numbers."""
+    from ml.frames import packed, text
     from ml.preprocess import preprocess
 
-    return preprocess(ti.xcom_pull(task_ids="load_data"))
+    loaded = ti.xcom_pull(task_ids="load_data")
+    return packed(preprocess(text(loaded["text"]), loaded["source"]))
 
 
-def separate_data_outputs(ti: RuntimeTaskInstanceProtocol) -> Split:
-    """Training rows, held-out rows, and the scale that the training rows have."""
+def separate_data_outputs(ti: RuntimeTaskInstanceProtocol) -> dict[str, Frame]:
+    """Training rows and held-out rows."""
+    from ml.frames import numbers, packed
     from ml.split import split
 
-    return split(ti.xcom_pull(task_ids="data_preprocessing"))
+    parts = split(numbers(ti.xcom_pull(task_ids="data_preprocessing")))
+    return {"train": packed(parts.train), "held_out": packed(parts.held_out)}
 
 
 def build_model(
@@ -78,20 +83,19 @@ def build_model(
 ) -> dict[str, Any]:
     """Train, write both files, and say of each what it is."""
     from ml import artefact
-    from ml.evaluate import Pair, scores
+    from ml.evaluate import scores
+    from ml.frames import numbers
     from ml.run_folder import run_folder
-    from ml.scale import scaler_of
     from ml.train import train
 
-    parts: Split = ti.xcom_pull(task_ids=SPLIT_TASK_ID)
-    scaler = scaler_of(parts["scale"])
-    pair = Pair(train(parts["train"], scaler), scaler)
-    training_rows, held_out_rows = (len(parts[part]["target"]) for part in ("train", "held_out"))
+    parts = ti.xcom_pull(task_ids=SPLIT_TASK_ID)
+    training, held_out = numbers(parts["train"]), numbers(parts["held_out"])
+    pair = train(training)
     facts: dict[str, Any] = {
-        **scores(pair, parts["held_out"]),
-        "rows": training_rows + held_out_rows,
-        "training_rows": training_rows,
-        "held_out_rows": held_out_rows,
+        **scores(pair, held_out),
+        "rows": len(training) + len(held_out),
+        "training_rows": len(training),
+        "held_out_rows": len(held_out),
     }
     folder = run_folder(models_dir(os.environ), ti.dag_id, ti.run_id)
     artefacts = artefact.write(folder, pair)
@@ -105,14 +109,15 @@ def load_model(ti: RuntimeTaskInstanceProtocol) -> dict[str, Any]:
     """Read the files back as a consumer would, and report on the held-out rows."""
     from ml import artefact
     from ml.evaluate import report, scores
+    from ml.frames import numbers
 
     built = ti.xcom_pull(task_ids=TRAINING_TASK_ID)
-    held_out = ti.xcom_pull(task_ids=SPLIT_TASK_ID)["held_out"]
+    held_out = numbers(ti.xcom_pull(task_ids=SPLIT_TASK_ID)["held_out"])
     pair = artefact.read(built, within=models_dir(os.environ))
     return {
         **built["model"],
         **scores(pair, held_out),
-        "held_out_rows": len(held_out["target"]),
+        "held_out_rows": len(held_out),
         "report": report(pair, held_out),
     }
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypedDict
 
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 from sklearn.metrics import (  # type: ignore[import-untyped]
     accuracy_score,
@@ -13,7 +16,7 @@ from sklearn.metrics import (  # type: ignore[import-untyped]
 )
 from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
 
-from ml.schema import CLASSES, Table
+from ml.schema import CLASSES, FEATURES, TARGET
 
 
 class Pair(NamedTuple):
@@ -22,13 +25,13 @@ class Pair(NamedTuple):
     model: LogisticRegression
     scaler: StandardScaler
 
-    def classes(self, rows: list[list[float]]) -> list[int]:
+    def classes(self, table: pd.DataFrame) -> NDArray[np.int64]:
         """The more probable class of each row."""
-        return [int(number) for number in self.model.predict(self.scaler.transform(rows))]
+        return np.asarray(self.model.predict(self.scaler.transform(table[FEATURES])))
 
-    def probabilities(self, rows: list[list[float]]) -> list[float]:
+    def probabilities(self, table: pd.DataFrame) -> NDArray[np.float64]:
         """The probability of class 1 (benign) for each row."""
-        return [float(number) for number in self.model.predict_proba(self.scaler.transform(rows))[:, 1]]
+        return np.asarray(self.model.predict_proba(self.scaler.transform(table[FEATURES]))[:, 1])
 
 
 class Scores(TypedDict):
@@ -39,22 +42,22 @@ class Scores(TypedDict):
     f1: float
 
 
-def scores(pair: Pair, held_out: Table) -> Scores:
+def scores(pair: Pair, held_out: pd.DataFrame) -> Scores:
     """The pair's scores on these rows."""
-    predicted = pair.classes(held_out["rows"])
+    predicted = pair.classes(held_out)
     return {
-        "accuracy": float(accuracy_score(held_out["target"], predicted)),
-        "roc_auc": float(roc_auc_score(held_out["target"], pair.probabilities(held_out["rows"]))),
-        "f1": float(f1_score(held_out["target"], predicted)),
+        "accuracy": float(accuracy_score(held_out[TARGET], predicted)),
+        "roc_auc": float(roc_auc_score(held_out[TARGET], pair.probabilities(held_out))),
+        "f1": float(f1_score(held_out[TARGET], predicted)),
     }
 
 
-def report(pair: Pair, held_out: Table) -> str:
+def report(pair: Pair, held_out: pd.DataFrame) -> str:
     """scikit-learn's classification report, as a text table."""
     return str(
         classification_report(
-            held_out["target"],
-            pair.classes(held_out["rows"]),
+            held_out[TARGET],
+            pair.classes(held_out),
             labels=range(len(CLASSES)),
             target_names=CLASSES,
             digits=3,

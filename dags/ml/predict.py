@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import pandas as pd
 
 from ml.evaluate import Pair
-from ml.schema import CLASSES, Table
-
-HEADER = ("row", "probability_benign", "predicted", "actual")
+from ml.schema import CLASSES, TARGET
 
 
-def predictions(pair: Pair, table: Table) -> bytes:
+def predictions(pair: Pair, table: pd.DataFrame) -> bytes:
     """CSV with a line for each row of the table, in its order, counted from 0."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADER)
-    outcome = zip(
-        pair.probabilities(table["rows"]), pair.classes(table["rows"]), table["target"], strict=True
+    names = pd.Series(CLASSES)
+    outcome = pd.DataFrame(
+        {
+            "probability_benign": pair.probabilities(table),
+            "predicted": names[pair.classes(table)].to_numpy(),
+            "actual": names[table[TARGET]].to_numpy(),
+        }
     )
-    for row, (probability, predicted, actual) in enumerate(outcome):
-        writer.writerow((row, probability, CLASSES[predicted], CLASSES[actual]))
-    return text.getvalue().encode()
+    text: str = outcome.to_csv(index_label="row", lineterminator="\n")
+    return text.encode()

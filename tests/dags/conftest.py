@@ -23,9 +23,9 @@ from tests.dags.smtp_sink import SmtpSink, smtp_sink
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import BundleDagBag
+    from pandas import DataFrame
 
     from ml.evaluate import Pair
-    from ml.schema import Table
     from ml.split import Split
     from tests.dags.lab import Lab
 
@@ -117,17 +117,17 @@ def lab(
 
 
 @pytest.fixture(scope="session")
-def table() -> Table:
-    """The bundled CSV's rows."""
+def table() -> DataFrame:
+    """The bundled CSV's numbers."""
     from ml.load import load
     from ml.preprocess import preprocess
     from ml.settings import BUNDLED_CSV
 
-    return preprocess(load(BUNDLED_CSV))
+    return preprocess(load(BUNDLED_CSV), str(BUNDLED_CSV))
 
 
 @pytest.fixture(scope="session")
-def parts(table: Table) -> Split:
+def parts(table: DataFrame) -> Split:
     from ml.split import split
 
     return split(table)
@@ -136,9 +136,6 @@ def parts(table: Table) -> Split:
 @pytest.fixture(scope="session")
 def pair(parts: Split) -> Pair:
     """A model trained on the bundled CSV, with its scaler."""
-    from ml.evaluate import Pair
-    from ml.scale import scaler_of
     from ml.train import train
 
-    scaler = scaler_of(parts["scale"])
-    return Pair(train(parts["train"], scaler), scaler)
+    return train(parts.train)

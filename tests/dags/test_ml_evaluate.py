@@ -4,12 +4,13 @@ import csv
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ml.compare import compare
 from ml.evaluate import Pair, Scores, report, scores
-from ml.predict import HEADER, predictions
-from ml.schema import Table
+from ml.predict import predictions
+from ml.schema import TARGET
 from ml.split import Split
 from ml.train import MAX_ITERATIONS
 
@@ -20,9 +21,9 @@ def test_the_model_converges(pair: Pair) -> None:
 
 
 def test_scores_against_their_definitions(pair: Pair, parts: Split) -> None:
-    held_out = parts["held_out"]
-    actual, predicted = np.array(held_out["target"]), np.array(pair.classes(held_out["rows"]))
-    probability = np.array(pair.probabilities(held_out["rows"]))
+    held_out = parts.held_out
+    actual, predicted = held_out[TARGET].to_numpy(), pair.classes(held_out)
+    probability = pair.probabilities(held_out)
     benign, malignant = probability[actual == 1], probability[actual == 0]
 
     found = scores(pair, held_out)
@@ -35,25 +36,22 @@ def test_scores_against_their_definitions(pair: Pair, parts: Split) -> None:
 
 
 def test_the_report_has_a_line_for_each_class(pair: Pair, parts: Split) -> None:
-    lines = {
-        line.split()[0]: line.split()[1:] for line in report(pair, parts["held_out"]).splitlines() if line
-    }
+    held_out = parts.held_out
+    lines = {line.split()[0]: line.split()[1:] for line in report(pair, held_out).splitlines() if line}
 
-    assert lines["malignant"][-1] == str(parts["held_out"]["target"].count(0))
-    assert lines["benign"][-1] == str(parts["held_out"]["target"].count(1))
-    assert float(lines["accuracy"][0]) == pytest.approx(
-        scores(pair, parts["held_out"])["accuracy"], abs=0.001
-    )
+    assert lines["malignant"][-1] == str((held_out[TARGET] == 0).sum())
+    assert lines["benign"][-1] == str((held_out[TARGET] == 1).sum())
+    assert float(lines["accuracy"][0]) == pytest.approx(scores(pair, held_out)["accuracy"], abs=0.001)
 
 
-def test_a_prediction_for_each_row(pair: Pair, table: Table) -> None:
+def test_a_prediction_for_each_row(pair: Pair, table: pd.DataFrame) -> None:
     lines = list(csv.DictReader(io.StringIO(predictions(pair, table).decode())))
 
-    assert tuple(lines[0]) == HEADER
-    assert [int(line["row"]) for line in lines] == list(range(len(table["target"])))
-    assert [float(line["probability_benign"]) for line in lines] == pair.probabilities(table["rows"])
+    assert list(lines[0]) == ["row", "probability_benign", "predicted", "actual"]
+    assert [int(line["row"]) for line in lines] == list(range(len(table)))
+    assert [float(line["probability_benign"]) for line in lines] == pair.probabilities(table).tolist()
     assert all((float(line["probability_benign"]) > 0.5) == (line["predicted"] == "benign") for line in lines)
-    assert [line["actual"] == "benign" for line in lines] == [bool(target) for target in table["target"]]
+    assert [line["actual"] == "benign" for line in lines] == (table[TARGET] == 1).tolist()
 
 
 def scored(roc_auc: float) -> Scores:

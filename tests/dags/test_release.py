@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
 
-from ml.schema import Table
-from ml.split import HELD_OUT_SHARE, RANDOM_STATE
+from ml.split import Split
 from tests.dags.csv_files import Lines, changed_csv
 from tests.dags.lab import Lab, Run
 
@@ -32,19 +30,15 @@ def followed(lab: Lab, dag_id: str) -> Run:
     return run
 
 
-def spoil_training_rows(table: Table) -> Callable[[Lines], None]:
+def spoil_training_rows(parts: Split) -> Callable[[Lines], None]:
     """Shuffle the features among the training rows: the held-out rows stay as they are."""
-    train, _ = train_test_split(
-        np.arange(len(table["target"])),
-        test_size=HELD_OUT_SHARE,
-        stratify=table["target"],
-        random_state=RANDOM_STATE,
-    )
+    positions = [line - 1 for line in parts.train.index]
 
     def change(lines: Lines) -> None:
-        features = [lines[row + 1][:-1] for row in train]
-        for row, donor in zip(train, np.random.default_rng(0).permutation(len(train)), strict=True):
-            lines[row + 1][:-1] = features[donor]
+        features = [lines[position][:-1] for position in positions]
+        shuffled = np.random.default_rng(0).permutation(len(positions))
+        for position, donor in zip(positions, shuffled, strict=True):
+            lines[position][:-1] = features[donor]
 
     return change
 
@@ -87,12 +81,12 @@ def test_an_equal_model_is_promoted(lab: Lab) -> None:
 
 
 def test_a_worse_model_is_not(
-    lab: Lab, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, parts: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = lab.train()
     followed(lab, "release")
     followed(lab, "scoring")
-    spoilt = changed_csv(tmp_path / "spoilt.csv", spoil_training_rows(table))
+    spoilt = changed_csv(tmp_path / "spoilt.csv", spoil_training_rows(parts))
     monkeypatch.setenv("WINDSOCK_TRAINING_CSV", str(spoilt))
     lab.train()
 
