@@ -2,10 +2,13 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Shot
 from tests.e2e.conftest import Stage
+
+pytestmark = pytest.mark.slow
 
 RUN_MS = 60_000  # for a run of a real Airflow
 

@@ -9,10 +9,14 @@ import json
 import sys
 from datetime import datetime, timezone
 
+import pytest
+
 from tests import wait
 from tests.e2e.conftest import Stage
 from tests.e2e.test_story import all_is_told, mails_about, play, text_of, told_ids
 from tests.e2e.truth import endings, untold
+
+pytestmark = pytest.mark.slow
 
 FROM_TASKS = "airflow.task_instance."
 

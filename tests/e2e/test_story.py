@@ -5,11 +5,15 @@ from collections import Counter
 from email.message import EmailMessage
 from typing import Any
 
+import pytest
+
 from tests import wait
 from tests.e2e.conftest import RECIPIENT, Stage
 from tests.e2e.feed_reader import FeedReader
 from tests.e2e.truth import endings, terminal_states, untold
 from tests.smtp_server import USERNAME
+
+pytestmark = pytest.mark.slow
 
 SETTLE_SECONDS = 60.0  # the reconciler's interval, twice, and the mails after it
 

@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
+import pytest
 
 from tests.airflow_environment import ENVIRONMENT
+
+pytestmark = pytest.mark.slow
 
 WINDSOCK = Path(sys.executable).parent / "windsock"
 SECONDS = 400  # of which an idle machine needs an eighth

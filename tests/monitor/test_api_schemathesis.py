@@ -23,6 +23,8 @@ from tests import wait
 from tests.monitor.web_support import MONITOR_USER, Served, SignInAirflow, serving, with_sign_in
 from tests.sample import asset_event, moment, run_event, task_event
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 CONTRACT = HERE.parent / "contract"
 EXAMPLES = int(os.environ.get("WINDSOCK_SCHEMATHESIS_EXAMPLES", "5"))

@@ -28,6 +28,7 @@ def on(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
         yield on
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_or_told_twice_after_a_restore(on: Stage, tmp_path: Path) -> None:
     monitor, file = on.monitor.start(), tmp_path / "backup"
     with on.runs_ending():
@@ -106,6 +107,7 @@ def test_a_backup_that_is_none_changes_nothing(tmp_path: Path) -> None:
         sqlite.copy(tmp_path / "nothing", target)
 
 
+@pytest.mark.slow
 def test_a_restore_that_fails_in_the_middle_leaves_what_was_there(postgres_url: str, tmp_path: Path) -> None:
     def epoch() -> str:
         return database.read_now(event_log.state).epoch

@@ -42,6 +42,7 @@ def server() -> Iterator[PostgresServer]:
     server.stop()
 
 
+@pytest.mark.slow
 def test_a_snapshot_is_put_back_under_a_monitor(
     server: PostgresServer, settings: Settings, tmp_path: Path
 ) -> None:
