@@ -150,8 +150,8 @@ check: $(DEV_ENV)/.made $(AIRFLOW_TEST_ENV)/.made ## format, lint, types, import
 	PYTHONPATH=plugins $(DEV_ENV)/bin/lint-imports
 	$(MAKE) --no-print-directory docs
 
-# A test that starts an Airflow or a browser, or takes more than 5 s, is marked slow: `make test` leaves it out, and
-# `make test-all` runs those alone after it. So nothing runs twice.
+# A test that needs an Airflow, a browser or a PostgreSQL, or takes more than 5 s, is slow: `make test` leaves it out,
+# and `make test-all` runs those alone after it. So nothing runs twice.
 .PHONY: test
 test: check ## what a change must pass: make check, then every test that is not marked slow
 	tests/debian-packages
@@ -182,12 +182,13 @@ MARKED := slow or not slow
 ALONE := tests/scale tests/e2e tests/scenarios tests/faults # each keeps both processors busy
 BESIDE :=
 
+# Four workers, also on two processors: half of a test's time it waits.
 .PHONY: test-airflow-side test-monitor-side test-together
 test-airflow-side: $(AIRFLOW_TEST_ENV)/.made
 	$(AIRFLOW_TEST_ENV)/bin/python -m $(PYTEST) -m '$(MARKED)' tests/plugin tests/dags
 
 test-monitor-side: $(DEV_ENV)/.made tests/npm/node_modules/.made
-	$(DEV_ENV)/bin/python -m $(PYTEST) $(UNHUNG) --numprocesses=2 --dist=loadfile -m '$(MARKED)' \
+	$(DEV_ENV)/bin/python -m $(PYTEST) $(UNHUNG) --numprocesses=4 --dist=loadfile -m '$(MARKED)' \
 	  tests/monitor tests/identity tests/up tests/chart tests/observability tests/versions tests/release \
 	  tests/docs/test_names.py tests/docs/test_reference.py tests/docs/test_threat_model.py \
 	  tests/browser tests/feed $(BESIDE)

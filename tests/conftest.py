@@ -1,4 +1,4 @@
-"""What `make test` leaves to `make test-all`: whatever is marked slow, and whatever asks for a browser."""
+"""What is slow, and so left by `make test` to `make test-all`: see CONTRIBUTING.md."""
 
 import pytest
 
@@ -8,5 +8,7 @@ WITH_CHROMIUM = {"browser", "feed", "e2e"}  # elsewhere a fixture of that name i
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "browser" in getattr(item, "fixturenames", ()) and item.path.parent.name in WITH_CHROMIUM:
+        asked = getattr(item, "fixturenames", ())
+        browser = "browser" in asked and item.path.parent.name in WITH_CHROMIUM
+        if browser or "postgres" in asked or "[postgresql" in item.name or "-postgresql" in item.name:
             item.add_marker(pytest.mark.slow)

@@ -136,10 +136,10 @@ class PostgresServer:
         socket = "" if self.host else f"?host={self.folder}"
         return f"postgresql+psycopg://windsock@{where}/{database}{socket}"
 
-    def create(self) -> str:
-        """The address of a new, empty database."""
+    def create(self, template: str = "template1") -> str:
+        """The address of a new database: an empty one, or a copy of another that nobody is connected to."""
         name = f"windsock_{uuid.uuid4().hex}"
-        self.query(f"CREATE DATABASE {name}")
+        self.query(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)
 
     def query(self, sql: str, database: str = "postgres") -> list[tuple[Any, ...]]:

@@ -3,11 +3,13 @@
 import asyncio
 import secrets
 import socket
+import tempfile
 import threading
 import uuid
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from pydantic import SecretStr
 from standardwebhooks import Webhook
 
 from monitor.app import create_app
-from monitor.clock import utc_now
+from monitor.clock import Clock, utc_now
 from monitor.database import Database
 from monitor.database.migrate import migrate
 from monitor.events import parse_event
@@ -26,6 +28,7 @@ from monitor.origins import origin_of
 from monitor.settings import Settings, load_settings
 from monitor.web.server import Server
 from tests import wait
+from tests.monitor_process import TLS
 from tests.postgres_server import PostgresServer
 from tests.sample import START
 
@@ -82,14 +85,37 @@ def postgres_url(postgres: PostgresServer) -> str:
     return postgres.create()
 
 
+@pytest.fixture(scope="session")
+def postgres_template(postgres: PostgresServer) -> str:
+    """A migrated database, to be copied: that is quicker."""
+    database = Database(postgres.create())
+    migrate(database)
+    database.close()
+    return str(database.url.database)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A migrated database, of each kind in turn."""
-    sqlite = f"sqlite:///{tmp_path / 'windsock.db'}"
-    database = Database(sqlite if request.param == "sqlite" else request.getfixturevalue("postgres_url"))
-    migrate(database)
+    if request.param == "sqlite":
+        (tmp_path / "windsock.db").write_bytes(migrated())
+        database = Database(f"sqlite:///{tmp_path / 'windsock.db'}")
+    else:
+        postgres, template = map(request.getfixturevalue, ("postgres", "postgres_template"))
+        database = Database(postgres.create(template))
     yield database
     database.close()
+
+
+@cache
+def migrated() -> bytes:
+    """An SQLite database as a start makes it: made once, as each of a thousand tests begins with one."""
+    with tempfile.TemporaryDirectory(prefix="windsock-") as folder:
+        file = Path(folder) / "windsock.db"
+        database = Database(f"sqlite:///{file}")
+        migrate(database)
+        database.close()
+        return file.read_bytes()
 
 
 def sign(secret: str, body: str, at: datetime | None = None) -> dict[str, str]:
@@ -117,16 +143,16 @@ def listen(port: int) -> socket.socket:
 class Live:
     """A monitor on a real server in a thread; `post` signs as the plugin does."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Clock = utc_now) -> None:
         self.settings = settings
         self.fatal: list[str] = []
-        self.app = create_app(settings, on_fatal=self.fatal.append)
+        self.app = create_app(settings, clock, on_fatal=self.fatal.append)
         self._socket = listen(settings.port)
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._server = Server(self.app, "127.0.0.1", self.port)
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
-        self.client = httpx.Client(base_url=self.url, timeout=10)
+        self.client = httpx.Client(base_url=self.url, timeout=10, verify=TLS)
 
     def _run(self) -> None:
         asyncio.run(self._serve())
@@ -136,6 +162,9 @@ class Live:
         await self._server.serve(sockets=[self._socket])
 
     def start(self) -> "Live":
+        file = self.settings.home / "windsock.db"
+        if not self.settings.database_url and not file.exists():
+            file.write_bytes(migrated())
         self._thread.start()
         wait.until(lambda: self._server.started or not self._thread.is_alive(), "the monitor to start")
         assert self._server.started

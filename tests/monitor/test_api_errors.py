@@ -204,6 +204,7 @@ def test_a_defect_tells_nothing_of_the_inside(
         assert problem_of(answer)["instance"] == incident
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away_is_no_defect(settings: Settings) -> None:
     with ExitStack() as running:
         postgres = PostgresServer().start()

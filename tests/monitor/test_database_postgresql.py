@@ -31,6 +31,7 @@ def shown(database: Database, *names: str) -> list[str]:
     return database.read_now(lambda connection: [str(connection.scalar(text(f"SHOW {n}"))) for n in names])
 
 
+@pytest.mark.slow
 def test_every_wait_is_bounded_on_both_sides(network: PostgresServer) -> None:
     database = Database(network.url(), statement_timeout=7.5, name="windsock here:8090")
     keep_alive = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")
@@ -44,6 +45,7 @@ def test_every_wait_is_bounded_on_both_sides(network: PostgresServer) -> None:
         database.close()
 
 
+@pytest.mark.slow
 def test_what_the_address_says_goes_before(network: PostgresServer) -> None:
     query = "application_name=mine&options=-c%20statement_timeout%3D1234ms&connect_timeout=9"
     database = Database(f"{network.url()}?{query}")
@@ -125,6 +127,7 @@ def test_replicas_that_start_together_migrate_once(postgres_url: str) -> None:
             database.close()
 
 
+@pytest.mark.slow
 def test_a_start_waits_for_a_database_that_starts_too(caplog: pytest.LogCaptureFixture) -> None:
     server = PostgresServer().start()
     database = Database(server.create())

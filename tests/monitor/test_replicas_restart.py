@@ -14,6 +14,8 @@ from tests.monitor.web_support import FeedReader
 from tests.postgres_server import PostgresServer
 from tests.sample import run_event
 
+pytestmark = pytest.mark.slow
+
 CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'windsock %'"
 
 

@@ -22,10 +22,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from monitor.app import create_app
 from monitor.clock import Clock, utc_now
 from monitor.settings import Settings
-from monitor.web.server import Server
 from tests import wait
 from tests.monitor.conftest import Live
 from tests.sample import run_event
@@ -38,11 +36,6 @@ MONITOR_USER = ("monitor", "the monitor's own secret")
 
 class Served(Live):
     """A monitor on the server that `windsock serve` runs, by a clock of the test's choice."""
-
-    def __init__(self, settings: Settings, clock: Clock = utc_now) -> None:
-        super().__init__(settings)
-        self.app = create_app(settings, clock, on_fatal=self.fatal.append)
-        self._server = Server(self.app, "127.0.0.1", self.port)
 
 
 @contextmanager
