@@ -4,7 +4,16 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    StrictInt,
+    model_validator,
+)
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
@@ -56,12 +65,12 @@ class NewSilence(BaseModel):
     match: Match | None = Field(
         None, description="As `match` of a rule (docs/rules.md). Give this or `incident_id`"
     )
-    incident_id: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = Field(
+    incident_id: Annotated[StrictInt, Field(ge=1, le=MAX_SEQ)] | None = Field(
         None,
         description="What this incident is about: the DAG whose runs fail; else the incident alone, now and "
         "when it comes again",
     )
-    whole_airflow: bool = Field(
+    whole_airflow: StrictBool = Field(
         False, description="Say true where `match` names no DAG, task, asset, tag or owner, and you mean that"
     )
     reason: Reason

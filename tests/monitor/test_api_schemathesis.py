@@ -46,7 +46,11 @@ def fill(monitor: Served, client: httpx.Client) -> None:
     """Something in every list, and mails that were sent."""
     golden = [json.loads(path.read_text())["event"] for path in sorted(CONTRACT.glob("*.json"))]
     events = [
-        *({**one, "time": one["time"] or moment()} for one in golden if one["type"].startswith("airflow.")),
+        *(
+            {**one, "time": one["time"] or moment(), "data": {**one["data"], "reported_by": "listener"}}
+            for one in golden
+            if one["type"].startswith("airflow.")
+        ),
         *(task_event("failed", run_id=name) for name in NAMES),
     ]
     events += [run_event("failed", dag_id=name, run_id="manual__1") for name in DAGS]

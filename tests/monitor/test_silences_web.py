@@ -88,6 +88,7 @@ def test_silences_are_paged_and_told_by_their_state(monitor: Served, clock: Fake
         ({"match": {"any_of": [{"dag_id": "etl"}, {"type": "airflow.*"}]}}, "as a whole"),
         ({"match": {"none_of": [{"dag_id": "etl"}]}}, "as a whole"),
         ({"whole_airflow": True}, "less than a whole Airflow"),
+        ({"whole_airflow": 0}, "whole_airflow"),
         ({"incident_id": 1}, "either match or incident_id"),
         ({"match": {"dag": ["etl"]}}, "dag"),
         ({"match": {"dag_id": ["x"] * 21}}, "21 values"),
