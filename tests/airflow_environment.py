@@ -13,6 +13,13 @@ ENVIRONMENT = Path(
 AIRFLOW = ENVIRONMENT / "bin" / "airflow"
 
 
+def version() -> tuple[int, ...]:
+    """The version of the Airflow in the environment, such as (3, 3, 2); empty if there is none."""
+    for metadata in ENVIRONMENT.glob("lib/python3*/site-packages/apache_airflow_core-*.dist-info"):
+        return tuple(int(part) for part in metadata.name.split("-")[1].removesuffix(".dist").split("."))
+    return ()
+
+
 def variables(home: Path, url: str, database: str, processes: int) -> dict[str, str]:
     """What every component needs to be told, the same for all: secrets made anew, nothing on a fixed port."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ") if name in os.environ}

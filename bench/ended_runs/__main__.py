@@ -3,7 +3,8 @@
     python -m bench.ended_runs [--rounds 30] [--together 100]
 
 A real Airflow on PostgreSQL (WINDSOCK_TEST_AIRFLOW_ENV) plays DAGs of tests/scenarios side by side, then many
-runs of one DAG at once. Counted is from a task's end in Airflow's database until the log has it.
+runs of one DAG at once. Counted is from the run's end in Airflow's database until the log has all of it, and
+beside it how late the run's own end is there, which a hook reports.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from statistics import median, quantiles
 import httpx
 
 from tests.e2e.truth import Ending, endings, plain
+from tests.scenarios.log import Telling
 from tests.scenarios.stage import Stage, opened
 
 DAGS = ("empty_operator", "upstream_failed", "skip_by_branch", "dagrun_timeout")
@@ -48,20 +50,29 @@ def main() -> None:
 
 
 def show(stage: Stage, name: str, held: Sequence[Ending]) -> None:
-    """Print how late the states of tasks are that the reconciler found."""
+    """Print how late the states are that no hook reported, from their run's end, and those ends."""
     log = {plain(str(telling.event["id"])): telling for telling in stage.log.read()}
-    late = sorted(
-        (telling.received_at - ending.moment).total_seconds()
-        for ending in held
-        if ending.moment
-        and (telling := next((log[each] for each in ending.ids if each in log), None))
-        and telling.reporter == "reconciler"
-    )
-    if len(late) > 1:
-        p99 = quantiles(late, n=100, method="inclusive")[98]
-        print(
-            f"{name:20} {len(late):5}  median {median(late):.2f} s  p99 {p99:.2f} s  worst {late[-1]:.2f} s"
-        )
+    told = [(ending, log[each]) for ending in held for each in ending.ids if each in log]
+    ends = {run_of(telling): ending.moment for ending, telling in told if ending.ids[0].startswith("run:")}
+    late: dict[str, list[float]] = {"run's end": [], "what no hook reports": []}
+    for ending, telling in told:
+        end = ends.get(run_of(telling))
+        is_run = ending.ids[0].startswith("run:")
+        if end and (is_run or telling.reporter == "reconciler"):
+            seconds = (telling.received_at - end).total_seconds()
+            late["run's end" if is_run else "what no hook reports"].append(max(0.0, seconds))
+    for what, found in late.items():
+        if len(found) > 1:
+            p99 = quantiles(found, n=100, method="inclusive")[98]
+            print(
+                f"{name:18} {what:21} {len(found):4}  median {median(found):.2f} s  p99 {p99:.2f} s"
+                f"  worst {max(found):.2f} s"
+            )
+
+
+def run_of(telling: Telling) -> tuple[str, str]:
+    data = telling.event["data"]
+    return str(data["dag_id"]), str(data["run_id"])
 
 
 def requests(stage: Stage) -> None:

@@ -33,7 +33,7 @@ from monitor.reconciler.listings import ENDED_RUN, RECENT
 from monitor.reconciler.pace import FRESH, Pace
 from monitor.wake import Wake
 
-LOOKS = (0.3, 1.0, 2.0, 4.0)
+LOOKS = (0.1, 0.5, 1.2, 2.4, 5.0)
 """Seconds after a run's end is in the log: Airflow commits what its hook reports within one loop of the
 scheduler. What none of them sees is left to the next poll."""
 APART = 0.25  # seconds from one look to the next at the least: four requests of a few milliseconds a second

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from monitor.clock import utc_now
 from monitor.database.postgresql import LOCK_TIMEOUT, PEER_GONE
 from monitor.metrics import Metrics
 from monitor.replicas import Alone, by_turns, holders
@@ -18,7 +19,7 @@ from tests.monitor.replicas_support import WORKS, Replica, replicas
 from tests.monitor.test_ingest import NUDGE
 from tests.monitor.web_support import FeedReader, SignInAirflow, with_sign_in
 from tests.postgres_server import PostgresServer
-from tests.sample import run_event
+from tests.sample import START, run_event
 
 COMPARING = {"auth": "none"}
 CUT_TURNS = (
@@ -59,6 +60,31 @@ def test_a_nudge_reaches_the_replica_that_compares(
             polls = {"deployment": "local", "result": "ok"}
             wait.until(lambda: one.sample("windsock_reconcile_polls_total", **polls), "Airflow to be asked")
             assert other.sample("windsock_reconcile_polls_total", **polls) == 0
+
+
+def test_a_runs_end_reaches_the_replica_that_compares(
+    settings: Settings, postgres_url: str, tmp_path: Path
+) -> None:
+    """Its tasks are asked for long before the next comparison, though another replica took the report."""
+
+    def looked(monitor: Replica) -> float:
+        results = ("complete", "left", "failed")
+        name = "windsock_reconcile_ended_runs_total"
+        return sum(monitor.sample(name, deployment="local", result=result) for result in results)
+
+    with SignInAirflow().serving() as airflow:
+        own = with_sign_in(settings, airflow).model_copy(update=COMPARING | {"reconcile_interval": 3600})
+        with replicas(own, postgres_url, tmp_path, 2) as (one, other):
+            wait.until(lambda: one.sample("windsock_turn", work="reconciler local"), "the turn")
+
+            def reported() -> bool:
+                # Again and again: what ended before the turn was taken is left to the polls.
+                ago = (utc_now() - START).total_seconds()
+                other.post([run_event(run_id=f"manual__{ago}", start=ago - 10)])
+                return looked(one) > 0
+
+            wait.until(reported, "Airflow to be asked")
+            assert looked(other) == 0
 
 
 def test_who_compares_is_known_to_all(settings: Settings, postgres_url: str, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """One Airflow for all scenarios, and the report of what became of them."""
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
@@ -11,6 +11,7 @@ from tests.scenarios.scenario import Scenario
 from tests.scenarios.stage import Stage, opened
 from tests.scenarios.table import IN_SEQUENCE, SIDE_BY_SIDE
 
+AT_ONCE = 40  # stories: many of them wait, and Airflow's api-server has its tasks to serve
 Played = Mapping[str, "Future[None]"]
 
 FAILURES = pytest.StashKey[dict[str, str | None]]()
@@ -29,11 +30,22 @@ def stage(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
 
 @pytest.fixture(scope="session")
 def played(stage: Stage, request: pytest.FixtureRequest) -> Iterator[Played]:
-    """The scenarios that do not disturb each other, begun all at once, as far as they are asked for."""
+    """The scenarios that do not disturb each other, many at once, as far as they are asked for."""
+    yield from _begun(SIDE_BY_SIDE, AT_ONCE, stage, request)
+
+
+@pytest.fixture(scope="session")
+def played_in_sequence(stage: Stage, request: pytest.FixtureRequest) -> Iterator[Played]:
+    """The others, one after the other, while what became of the first ones is still looked at."""
+    yield from _begun(IN_SEQUENCE, 1, stage, request)
+
+
+def _begun(
+    scenarios: Sequence[Scenario], at_once: int, stage: Stage, request: pytest.FixtureRequest
+) -> Iterator[Played]:
     asked = {scenario.name for item in request.session.items if (scenario := scenario_of(item))}
-    scenarios = [scenario for scenario in SIDE_BY_SIDE if scenario.name in asked]
-    with ThreadPoolExecutor(len(scenarios), thread_name_prefix="story") as threads:
-        yield {scenario.name: threads.submit(scenario.play, stage) for scenario in scenarios}
+    with ThreadPoolExecutor(at_once, thread_name_prefix="story") as threads:
+        yield {each.name: threads.submit(each.play, stage) for each in scenarios if each.name in asked}
 
 
 def scenario_of(item: pytest.Item) -> Scenario | None:

@@ -64,7 +64,7 @@ def _totals(sessions: Sequence[Session]) -> list[list[str]]:
 
 
 def green(session: Session) -> bool:
-    """Whether every scenario passed and the log holds each state once."""
+    """Whether every scenario passed, and the log holds each state once."""
     whole = session.whole
     return whole.told == whole.held and not whole.doubled and all(row.failure is None for row in session.rows)
 

@@ -19,6 +19,8 @@ class Scenario:
     """Further DAGs that it is about."""
     remarks: Mapping[str, str] = field(default_factory=dict)
     """What there is to say of it for an Airflow version."""
+    since: tuple[int, ...] = ()
+    """The first Airflow that has what it is about."""
 
     @property
     def origins(self) -> tuple[str, ...]:

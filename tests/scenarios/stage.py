@@ -25,7 +25,7 @@ from tests.scenarios.log import Log
 HERE = Path(__file__).parent
 PROCESSES = 6
 """Tasks at once: some only hold, and each supervisor that is killed takes one place with it."""
-OFTEN = {"WINDSOCK_RECONCILE_INTERVAL": "2"}
+OFTEN = {"WINDSOCK_RECONCILE_INTERVAL": "2", "WINDSOCK_CONFIG": str(HERE / "windsock.yaml")}
 TOLD_SECONDS = 120.0  # a try that a dead scheduler left is told 30 s after its end; the machine may be busy
 
 DAG_SECONDS = 90.0  # until the dag-processor has parsed every file
@@ -152,6 +152,27 @@ class Stage:
             and all(event["data"].get(name) == value for name, value in data.items())
         ]
 
+    def until_event(self, seconds: float, event_type: str, file: str = "", **data: Any) -> dict[str, Any]:
+        """Wait for an event of this type whose data say this; `file`: the base name in its filename."""
+
+        def found() -> dict[str, Any] | None:
+            return next((one.event for one in self.log.read() if fits(one.event)), None)
+
+        def fits(event: dict[str, Any]) -> bool:
+            said = event["data"]
+            return (
+                event["type"] == event_type
+                and str(said.get("filename", "")).endswith(file)
+                and all(said.get(name) == value for name, value in data.items())
+            )
+
+        return self.until(found, seconds, f"{event_type} of {data or file}")
+
+    def incidents(self, dag_id: str) -> list[str]:
+        """The states of a DAG's incidents, oldest first."""
+        found = self.monitor.get("/api/v1/incidents", dag_id=dag_id, limit=200)["incidents"]
+        return [one["state"] for one in sorted(found, key=lambda one: one["id"])]
+
     def remembered(self, sql: str, *parameters: Any) -> Rows:
         """Read the monitor's own database: to know that it has seen what is about to change."""
         return SqliteDatabase(self.monitor.home / "windsock" / "windsock.db").query(sql, *parameters)
@@ -159,9 +180,14 @@ class Stage:
     def write(self, name: str, text: str) -> None:
         """Write a DAG file anew, in one step: the dag-processor never sees half of it."""
         file = self.airflow.dags_folder / name
+        file.parent.mkdir(exist_ok=True)
         partial = file.with_suffix(".partial")
         partial.write_text(text)
         partial.rename(file)
+
+    def remove(self, name: str) -> None:
+        """Take a DAG file away."""
+        (self.airflow.dags_folder / name).unlink()
 
 
 @contextmanager

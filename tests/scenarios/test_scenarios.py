@@ -19,8 +19,9 @@ def test_side_by_side(scenario: Scenario, played: Played) -> None:
 
 
 @pytest.mark.parametrize("scenario", IN_SEQUENCE, ids=lambda scenario: scenario.name)
-def test_in_sequence(scenario: Scenario, stage: Stage) -> None:
-    scenario.play(stage)
+def test_in_sequence(scenario: Scenario, stage: Stage, played_in_sequence: Played) -> None:
+    played_in_sequence[scenario.name].result(STORY_SECONDS)
+    stage.until_told(scenario.name)
 
 
 def test_the_log_holds_every_terminal_state_once(stage: Stage) -> None:

@@ -14,10 +14,14 @@ def give(name: str) -> None:
     (FOLDER / name).touch()
 
 
+def is_given(name: str) -> bool:
+    return (FOLDER / name).exists()
+
+
 def await_signal(name: str) -> None:
     """Wait for a signal. Raises TimeoutError."""
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (FOLDER / name).exists():
+    while not is_given(name):
         if time.monotonic() > deadline:
             raise TimeoutError(f"nobody gave the signal {name!r}")
         time.sleep(PAUSE_SECONDS)

@@ -126,12 +126,12 @@ def paused(stage: Stage) -> None:
     stage.until(lambda: stage.remembered(known, dag_id), PAUSE_SECONDS, f"{dag_id} to be known")
     for count, on in enumerate((True, False), start=1):
         stage.ask("PATCH", f"/dags/{dag_id}", {"is_paused": on})
-        stage.until(lambda: len(_pauses(stage, dag_id)) >= count, PAUSE_SECONDS, f"is_paused={on} to be told")  # noqa: B023 (used at once)
-    told = _pauses(stage, dag_id)
+        stage.until(lambda: len(pauses(stage, dag_id)) >= count, PAUSE_SECONDS, f"is_paused={on} to be told")  # noqa: B023 (used at once)
+    told = pauses(stage, dag_id)
     assert told == ["paused", "unpaused"], f"told: {told}"
 
 
-def _pauses(stage: Stage, dag_id: str) -> list[str]:
+def pauses(stage: Stage, dag_id: str) -> list[str]:
     return [
         telling.event["type"].rpartition(".")[2]
         for telling in stage.log.read()

@@ -1,4 +1,8 @@
-"""Airflow's own services killed while runs are in flight, one after the other. dags/held.py."""
+"""Airflow's own services killed while runs are in flight, one after the other. dags/held.py.
+
+What is told of a try that a dead scheduler left comes half a minute later. The next story does not wait for
+it: test_scenarios.py does.
+"""
 
 from collections.abc import Callable
 
@@ -23,12 +27,11 @@ def until_first_tasks(stage: Stage, dag_id: str, state: str) -> None:
 
 
 def goes_on(stage: Stage, dag_id: str, component: str) -> None:
-    """Start the component anew; the runs end somehow, which is Airflow's affair, and are told."""
+    """Start the component anew; the runs end somehow, which is Airflow's affair."""
     stage.airflow.environment |= QUICK_TO_TAKE_OVER
     stage.airflow.restart(component)
     stage.signal(f"{dag_id}-goes-on")
     stage.until_ended(dag_id, RUNS)
-    stage.until_told(dag_id)
 
 
 def killed(dag_id: str, component: str) -> Callable[[Stage], None]:
