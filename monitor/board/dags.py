@@ -79,6 +79,12 @@ def known_dags(connection: Connection, deployment: str) -> dict[str, Row]:
     return {row["dag_id"]: dict(row) for row in connection.execute(query).mappings()}
 
 
+def partitioned_dags(connection: Connection, deployment: str) -> set[str]:
+    """The DAGs whose runs partitions of assets begin."""
+    query = select(dags.c.dag_id).where(dags.c.deployment == deployment, dags.c.is_partitioned)
+    return set(connection.execute(query).scalars())
+
+
 def see_dags(connection: Connection, deployment: str, new: Mapping[str, Row]) -> None:
     """Keep what DAGs are like that were not seen before. Beside what Airflow's list says of it
     (`update_dags`), whether it is paused: the one thing on the board that no event may have told."""
@@ -87,7 +93,7 @@ def see_dags(connection: Connection, deployment: str, new: Mapping[str, Row]) ->
         connection.execute(insert(dags), [{**told, "dag_id": dag_id, **row} for dag_id, row in new.items()])
 
 
-LISTED = ("tags", "owners", "schedule", "next_run_after", "is_stale", "seen_at")
+LISTED = ("tags", "owners", "schedule", "next_run_after", "is_stale", "is_partitioned", "seen_at")
 _UPDATE = (
     update(dags)
     .where(dags.c.deployment == bindparam("at_deployment"), dags.c.dag_id == bindparam("at_dag_id"))

@@ -214,6 +214,7 @@ dags = Table(
     Column("schedule", Text),  # Airflow's summary of the timetable; null: none
     Column("next_run_after", UtcDateTime),  # when Airflow's scheduler is to begin the next run
     Column("is_stale", Boolean),  # true: it has disappeared from its file
+    Column("is_partitioned", Boolean),  # true: partitions of assets begin its runs (Airflow 3.2 and newer)
     Column("seen_at", UtcDateTime),  # since when its schedule and pause are so; null: since the first look
 )
 

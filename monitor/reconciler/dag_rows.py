@@ -13,7 +13,7 @@ from monitor.events.rest import moment_of
 SCHEDULING = ("schedule", "next_run_after", "is_stale")
 """What decides whether a run is due. `seen_at` is when this was last seen to change, or the pause; null where
 it is as it was at the first comparison of all."""
-DESCRIPTION = ("tags", "owners")
+DESCRIPTION = ("tags", "owners", "is_partitioned")
 
 
 def listed(row: RestRow) -> Row:
@@ -26,6 +26,7 @@ def listed(row: RestRow) -> Row:
         "schedule": str(summary) if summary is not None else None,
         "next_run_after": moment_of(row, "next_dagrun_run_after"),
         "is_stale": row.get("is_stale") is True,
+        "is_partitioned": row.get("timetable_partitioned") is True,
     }
 
 

@@ -103,7 +103,8 @@ async def asset(
         page = board.asset_updates(connection, name, query.limit, query.cursor, visible)
         gaps = board.gaps([update.timestamp for update in latest])
         fresh = freshness(watches, row, gaps, _dag_of(connection, row), now)
-        return live(connection) | {"asset": row, "latest": latest, "updates": page, "fresh": fresh}
+        seen = {"asset": row, "latest": latest, "updates": page, "fresh": fresh}
+        return live(connection) | seen | {"partitioned": board.partitioned_dags(connection, deployment)}
 
     shown = await here.database.read(look)
     if shown is None:

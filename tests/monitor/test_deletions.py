@@ -176,6 +176,7 @@ def test_an_incident_is_closed_when_its_dag_is_deleted(fake: FakeAirflow, databa
             "schedule": None,
             "next_run_after": None,
             "seen_at": None,
+            "is_partitioned": False,
         }
         stale = {"etl": {**listed, "is_stale": True}}
         new = {"etl": {**stale["etl"], "is_paused": False}}

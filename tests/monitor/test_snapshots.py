@@ -352,15 +352,19 @@ def test_whose_a_dag_is_and_when_it_runs_next_is_kept(fake: FakeAirflow, databas
             "schedule": "0 6 * * *",
             "next_run_after": datetime(2026, 11, 23, 6, tzinfo=timezone.utc),
             "is_stale": False,
+            "is_partitioned": False,
             "seen_at": None,  # as it was when Windsock came
         }
         assert known(database, "etl") == first
         nothing: dict[str, Any] = {"tags": [], "owners": [], "schedule": None, "next_run_after": None}
+        nothing |= {"is_partitioned": False}
         assert known(database, "bare") == nothing | {"is_stale": False, "seen_at": None}
-        fake.dag_rows = [listed_dag("etl", tags=[], owners=None), listed_dag("new")]
+        new = listed_dag("new", timetable_partitioned=True)
+        fake.dag_rows = [listed_dag("etl", tags=[], owners=None), new]
         await on.told(on.pauses)
         assert known(database, "etl") == first | {"tags": [], "owners": []}
-        assert known(database, "new") == first | {"seen_at": on.clock.now}
+        assert known(database, "new") == first | {"seen_at": on.clock.now, "is_partitioned": True}
+        assert database.read_now(lambda c: board.partitioned_dags(c, "local")) == {"new"}
         assert known(database, "bare") == nothing | {"is_stale": True, "seen_at": on.clock.now}
 
     play(fake, database, act)

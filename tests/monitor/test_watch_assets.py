@@ -259,6 +259,24 @@ def test_an_asset_has_recovered_when_nothing_is_wrong_with_it_any_more(
     play(fake, database, act, UNCONSUMED)
 
 
+def test_a_dag_that_partitions_begin_is_not_watched(fake: FakeAirflow, database: Database) -> None:
+    """Airflow says that nothing waits for it, whatever does, and its condition is not the whole of it."""
+    fake.asset_rows = [consumed_by(7, URI, "release", "scoring")]
+    fake.conditions = {"release": {"all": [part(7)]}, "scoring": {"all": [part(7)]}}
+    fake.waiting = {"release": [7], "scoring": [7]}
+
+    async def act(on: Scene) -> None:
+        on.know("train")
+        on.know("release", is_partitioned=True)
+        on.know("scoring")
+        await on.take(told_update(42, on.fake.clock()))
+        told = await on.look_for(HOUR)
+        assert [one["data"]["dag_id"] for one in told] == ["scoring"]
+        assert fake.requests("/dags/release/") == []
+
+    play(fake, database, act, UNCONSUMED)
+
+
 def test_conditions_that_airflow_may_have(fake: FakeAirflow) -> None:
     assert is_met({"all": []}, [])
     assert not is_met({"any": [{"alias": {"name": "models", "group": "asset"}}]}, [7])

@@ -110,7 +110,7 @@ class Scene:
     def know(self, dag_id: str, next_run: datetime | None = None, **more: Any) -> None:
         """What Airflow's list says of a DAG from now on."""
         row: dict[str, Any] = {"tags": [], "owners": [], "schedule": "0 * * * *", "next_run_after": next_run}
-        row |= {"is_stale": False, "seen_at": None}
+        row |= {"is_stale": False, "is_partitioned": False, "seen_at": None}
 
         def keep(connection: Any) -> None:
             old = board.dag(connection, "local", dag_id)

@@ -1,0 +1,157 @@
+"""What only a real Airflow shows: its word on runs that are deleted, or whose ids no path takes, on DAGs that
+it pauses, on tests, and on runs that wait for a person."""
+
+import asyncio
+import json
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from monitor.airflow_api import AirflowApi
+from monitor.clock import utc_now
+from monitor.errors import AirflowNotFound, AirflowUnaddressable, AirflowUnreachable
+from monitor.events.rest import run_type_of
+from monitor.events.watched import Bound
+from monitor.rules.model import Watch
+from monitor.watches.active import ActiveRun
+from monitor.watches.auto_paused import AutoPaused
+from monitor.watches.stuck import LongRun
+from monitor.watches.waiting import Waiting
+from tests.airflow_environment import AIRFLOW, REPOSITORY
+from tests.airflow_server import AirflowServer
+
+pytestmark = pytest.mark.slow
+
+HERE = Path(__file__).parent
+SLASHES = "media/2026/clip.wav"
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="module")
+def airflow() -> Iterator[AirflowServer]:
+    env = {"AIRFLOW__SCHEDULER__ALLOWED_RUN_ID_PATTERN": "^.+$"}
+    with AirflowServer(HERE / "own_word" / "dags", env=env, processes=4) as server:
+        for dag_id in ("plain", "sleeper", "failing"):
+            server.wait_for_dag(dag_id)
+        yield server
+
+
+def ask(airflow: AirflowServer, question: Callable[[AirflowApi], Awaitable[T]], admin: bool = False) -> T:
+    who = (airflow.username, airflow.password) if admin else (airflow.viewer, airflow.viewer_password)
+
+    async def story() -> T:
+        api = AirflowApi("local", airflow.url, *who, 10, utc_now)
+        try:
+            return await question(api)
+        finally:
+            await api.close()
+
+    return asyncio.run(story())
+
+
+def test_a_run_with_slashes_in_its_id(airflow: AirflowServer) -> None:
+    airflow.trigger("plain", SLASHES)
+
+    def ended() -> dict[str, Any] | None:
+        run = ask(airflow, lambda api: api.dag_run("plain", SLASHES))
+        return run if run["state"] == "success" else None
+
+    assert airflow.wait_until(ended, 60, "the end of the run")["dag_run_id"] == SLASHES
+    (task,) = ask(airflow, lambda api: api.task_instances("plain", SLASHES, ["success"]))
+    assert (task["task_id"], task["dag_run_id"]) == ("work", SLASHES)
+    assert ask(airflow, lambda api: api.task_instances("plain", SLASHES, ["failed"])) == []
+    with pytest.raises(AirflowUnaddressable):
+        ask(airflow, lambda api: api.tries("plain", SLASHES, "work", -1))
+    for lookup in (AirflowApi.dag_run, AirflowApi.task_instances):
+        with pytest.raises(AirflowNotFound):
+            ask(airflow, lambda api, lookup=lookup: lookup(api, "plain", "no/such"))  # type: ignore[misc]
+
+
+def test_a_run_and_a_dag_that_are_deleted(airflow: AirflowServer) -> None:
+    run_id = airflow.trigger("sleeper")
+    airflow.wait_for_run("sleeper", run_id, ("running",))
+    assert ask(airflow, lambda api: api.dag_run("sleeper", run_id))["state"] == "running"
+    airflow.api("DELETE", f"/dags/sleeper/dagRuns/{run_id}")
+    for lookup in (AirflowApi.dag_run, AirflowApi.task_instances):
+        with pytest.raises(AirflowNotFound):
+            ask(airflow, lambda api, lookup=lookup: lookup(api, "sleeper", run_id))  # type: ignore[misc]
+    with pytest.raises(AirflowNotFound):
+        ask(airflow, lambda api: api.dag("none"))
+    wrong = AirflowApi("local", airflow.url + "/wrong", "a", "b", 10, utc_now)
+    with pytest.raises(AirflowUnreachable):
+        asyncio.run(wrong.dag_run("plain", run_id))
+
+
+def test_a_run_of_dags_test_says_so_to_hooks_and_to_the_rest_api(
+    airflow: AirflowServer, tmp_path: Path
+) -> None:
+    env = airflow.environment | {
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
+        "AIRFLOW__WINDSOCK__SPOOL_DIR": str(tmp_path / "spool"),
+        "AIRFLOW__WINDSOCK__DEPLOYMENT": "local",
+    }
+    tested = subprocess.run(
+        [AIRFLOW, "dags", "test", "plain"], env=env, capture_output=True, text=True, timeout=120
+    )
+    assert tested.returncode == 0, tested.stderr[-2000:]
+    runs = airflow.api("GET", "/dags/plain/dagRuns")["dag_runs"]
+    [run] = [run for run in runs if run["triggered_by"] == "test"]
+    assert (run_type_of(run), run["run_type"]) == ("test", "manual")
+    kept = [path.read_bytes() for path in (tmp_path / "spool").rglob("*") if path.is_file()]
+    told = [
+        one for text in kept for one in _reports(text) if run["dag_run_id"] in str(one) and "run" in one[:1]
+    ]
+    assert told, kept
+    assert all("test" in str(one) for one in told)
+
+
+def _reports(text: bytes) -> list[Any]:
+    """Each line of a spool's file that is a report."""
+    found = []
+    for line in text.splitlines():
+        try:
+            one = json.loads(line)
+        except ValueError:
+            continue
+        found.append(one if isinstance(one, list) else ["run" if "dag_run" in str(one) else "", one])
+    return found
+
+
+def test_a_dag_that_airflow_pauses_itself(airflow: AirflowServer) -> None:
+    for _ in range(2):
+        airflow.wait_for_run("failing", airflow.trigger("failing"))
+    airflow.wait_until(lambda: airflow.api("GET", "/dags/failing")["is_paused"], 30, "the pause")
+
+    def cause(admin: bool) -> Any:
+        return ask(airflow, lambda api: AutoPaused(api)._cause("failing", utc_now()), admin)
+
+    assert (cause(admin=True).failed_runs, cause(admin=True).is_certain) == (2, True)
+    assert (cause(admin=False).failed_runs, cause(admin=False).is_certain) == (2, False)
+
+
+def test_a_run_that_waits_for_a_person(airflow: AirflowServer) -> None:
+    if not ask(airflow, lambda api: Waiting(api)._has_questions()):
+        pytest.skip("Airflow 3.0 has no human in the loop")
+    airflow.wait_for_dag("human")
+    run_id = airflow.trigger("human")
+    airflow.wait_until(
+        lambda: ask(airflow, lambda api: api.human_questions("human", run_id)), 60, "a question"
+    )
+    start = utc_now() - timedelta(hours=1)
+    run = ActiveRun("human", run_id, "manual", start, start, start)
+    each = LongRun(run, start, Bound(timedelta(minutes=1)), Watch(name="stuck", watch="stuck"), False)
+
+    def waited(after: timedelta) -> timedelta:
+        found = ask(airflow, lambda api: Waiting(api).waited([each], utc_now() + after))
+        length = found[each.key]
+        assert length is not None
+        return length
+
+    assert waited(timedelta(hours=2)) >= timedelta(hours=2)
+    answer = {"chosen_options": ["Approve"], "params_input": {}}
+    airflow.api("PATCH", f"/dags/human/dagRuns/{run_id}/taskInstances/ask/-1/hitlDetails", answer)
+    assert waited(timedelta(hours=2)) < timedelta(minutes=5)
