@@ -2,8 +2,8 @@
 it pauses, on tests, and on runs that wait for a person."""
 
 import asyncio
-import json
 import subprocess
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ from monitor.watches.stuck import LongRun
 from monitor.watches.waiting import Waiting
 from tests.airflow_environment import AIRFLOW, REPOSITORY
 from tests.airflow_server import AirflowServer
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +45,7 @@ def ask(airflow: AirflowServer, question: Callable[[AirflowApi], Awaitable[T]], 
     who = (airflow.username, airflow.password) if admin else (airflow.viewer, airflow.viewer_password)
 
     async def story() -> T:
-        api = AirflowApi("local", airflow.url, *who, 10, utc_now)
+        api = AirflowApi("local", airflow.url, *who, 60, utc_now)
         try:
             return await question(api)
         finally:
@@ -92,7 +93,8 @@ def test_a_run_of_dags_test_says_so_to_hooks_and_to_the_rest_api(
     env = airflow.environment | {
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
         "AIRFLOW__WINDSOCK__SPOOL_DIR": str(tmp_path / "spool"),
-        "AIRFLOW__WINDSOCK__DEPLOYMENT": "local",
+        "AIRFLOW__WINDSOCK__MONITOR_URL": f"http://127.0.0.1:{free_port()}",  # nobody: all is kept
+        "AIRFLOW__WINDSOCK__INGEST_SECRET": "whsec_" + b64encode(bytes(24)).decode(),
     }
     tested = subprocess.run(
         [AIRFLOW, "dags", "test", "plain"], env=env, capture_output=True, text=True, timeout=120
@@ -101,24 +103,8 @@ def test_a_run_of_dags_test_says_so_to_hooks_and_to_the_rest_api(
     runs = airflow.api("GET", "/dags/plain/dagRuns")["dag_runs"]
     [run] = [run for run in runs if run["triggered_by"] == "test"]
     assert (run_type_of(run), run["run_type"]) == ("test", "manual")
-    kept = [path.read_bytes() for path in (tmp_path / "spool").rglob("*") if path.is_file()]
-    told = [
-        one for text in kept for one in _reports(text) if run["dag_run_id"] in str(one) and "run" in one[:1]
-    ]
-    assert told, kept
-    assert all("test" in str(one) for one in told)
-
-
-def _reports(text: bytes) -> list[Any]:
-    """Each line of a spool's file that is a report."""
-    found = []
-    for line in text.splitlines():
-        try:
-            one = json.loads(line)
-        except ValueError:
-            continue
-        found.append(one if isinstance(one, list) else ["run" if "dag_run" in str(one) else "", one])
-    return found
+    kept = [path.read_text() for path in (tmp_path / "spool" / "new").iterdir()]
+    assert any(run["dag_run_id"] in text and '"run_type":"test"' in text for text in kept), kept
 
 
 def test_a_dag_that_airflow_pauses_itself(airflow: AirflowServer) -> None:
@@ -130,7 +116,7 @@ def test_a_dag_that_airflow_pauses_itself(airflow: AirflowServer) -> None:
         return ask(airflow, lambda api: AutoPaused(api)._cause("failing", utc_now()), admin)
 
     assert (cause(admin=True).failed_runs, cause(admin=True).is_certain) == (2, True)
-    assert (cause(admin=False).failed_runs, cause(admin=False).is_certain) == (2, False)
+    assert cause(admin=False).failed_runs == 2
 
 
 def test_a_run_that_waits_for_a_person(airflow: AirflowServer) -> None:
