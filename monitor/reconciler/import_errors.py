@@ -17,6 +17,7 @@ from monitor.events.rest import Row
 from monitor.events.rest_dags import error_id_of, import_error_event, is_redacted, mended_event
 from monitor.ingest import Ingest
 from monitor.metrics import Metrics
+from monitor.reconciler.pauses import HIDDEN
 from monitor.reconciler.teller import Teller, settled
 
 REDACTED = "its trace is hidden from the monitor's user, who may not read every DAG of the file"
@@ -48,10 +49,24 @@ class ImportErrors:
         except AirflowRefused as refused:  # it holds up nothing else: said once, and asked again
             self._teller.pass_over({"the listing": str(refused)})
             return
+        if not rows and await self._sees_nothing():
+            self._teller.pass_over({"the listing": HIDDEN})
+            return
         listed, hidden = self._sort(rows)
         await self._teller.tell(
             await self._database.read(lambda connection: self._changes(connection, listed, hidden, asked))
         )
+
+    async def _sees_nothing(self) -> bool:
+        """Whether the list is empty because the monitor's user may read no DAG any more, and so no error."""
+        deployment = self._api.deployment
+        known = await self._database.read(
+            lambda connection: board.known_import_errors(connection, deployment, ())
+        )
+        dags = await self._database.read(lambda connection: board.known_dags(connection, deployment))
+        if not any(row["open"] for row in known.values()) or all(row["is_stale"] for row in dags.values()):
+            return False
+        return await self._api.may_read() == 0
 
     def _sort(self, rows: list[Row]) -> tuple[dict[str, Row], list[Row]]:
         """The rows by the id of their error, and those of which that cannot be known."""

@@ -4,6 +4,7 @@ they are and when they run next is kept for the rules and the watches.
 How a DAG is when it is seen for the first time is kept and told to nobody.
 """
 
+from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import datetime, timedelta
 
@@ -13,7 +14,7 @@ from monitor import board, event_log
 from monitor.airflow_api import AirflowApi
 from monitor.clock import Clock
 from monitor.database import Database
-from monitor.errors import EventError
+from monitor.errors import AirflowNotFound, AirflowRefused, EventError
 from monitor.events import Event
 from monitor.events.rest import Row
 from monitor.events.rest_dags import pause_event
@@ -22,6 +23,7 @@ from monitor.metrics import Metrics
 from monitor.reconciler.dag_rows import changed, gone, listed
 from monitor.reconciler.teller import Teller, settled
 
+HIDDEN = "it is empty, although Airflow has DAGs: give the monitor's user a role such as Viewer"
 MAX_STRANGERS = 1_000  # DAGs that were looked for early and not found, so that none is looked for again
 
 
@@ -67,6 +69,9 @@ class Pauses:
         seen, paused = self._sort(rows)
         deployment = self._api.deployment
         known = await self._database.read(lambda connection: board.known_dags(connection, deployment))
+        if not rows and await self._sees_nothing(known):
+            self._teller.pass_over({"the listing": HIDDEN})
+            return
         lacking = gone({str(row.get("dag_id")) for row in rows}, known, asked)
         await self._keep(seen, paused, known, lacking, asked)
         flipped = {
@@ -77,6 +82,19 @@ class Pauses:
         await self._teller.tell(
             await self._database.read(lambda connection: self._changes(connection, flipped, asked))
         )
+
+    async def _sees_nothing(self, known: Mapping[str, Row]) -> bool:
+        """Whether the list is empty although there are DAGs: Airflow shows a user what they may read."""
+        listed = next((dag_id for dag_id, row in known.items() if not row["is_stale"]), None)
+        if listed is None:
+            return False
+        try:
+            await self._api.dag(listed)
+        except AirflowNotFound:
+            return False
+        except AirflowRefused:
+            return True
+        return True
 
     async def _keep(
         self,

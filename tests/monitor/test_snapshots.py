@@ -446,3 +446,23 @@ def test_a_dag_that_nobody_knows_is_looked_for_early_and_once(fake: FakeAirflow,
         assert not await on.errors.is_wanted()
 
     play(fake, database, act)
+
+
+@pytest.mark.parametrize("is_deleted", [False, True], ids=["may read nothing any more", "all were deleted"])
+def test_an_empty_listing_is_no_word_that_all_is_gone(
+    fake: FakeAirflow, database: Database, is_deleted: bool
+) -> None:
+    """Airflow answers 200 and an empty list to a user whose role was taken away."""
+
+    async def act(on: Scene) -> None:
+        fake.dag_rows, fake.import_errors = [listed_dag("etl")], [listed()]
+        assert await on.told(on.pauses) == []
+        assert len(await on.told(on.errors)) == 1
+        fake.dag_rows, fake.import_errors = [], []
+        fake.deleted_dags = {"etl"} if is_deleted else set()
+        await on.told(on.pauses)
+        assert known(database, "etl")["is_stale"] is is_deleted
+        mended = [one["type"] for one in await on.told(on.errors)]
+        assert mended == (["airflow.dag.import_error_mended"] if is_deleted else [])
+
+    play(fake, database, act)
