@@ -13,7 +13,7 @@ from monitor.clock import Clock
 from monitor.continuity import Continuity
 from monitor.database import Database
 from monitor.database.engine import APPLICATION
-from monitor.delivery import Deliverer, Desk
+from monitor.delivery import Deliverer, Desk, Recoveries
 from monitor.delivery.budget import Budget
 from monitor.event_log import Cursor, LoggedDags
 from monitor.feed import Feeds
@@ -97,6 +97,7 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
     shared = {
         "retention": Retention(database, settings.retention_days, clock, settings.ledger_days).run,
         "reminders": Reminders(database, engine, wakes.delivery, clock).run,
+        "recoveries": Recoveries(database, apis, engine, wakes.delivery, clock).run,
         **{f"reconciler {post.deployment}": post.run for post in posts},
         "watches": _watches(ground, ingest, posts, rules),
     }

@@ -13,12 +13,10 @@ from sqlalchemy import Connection
 
 from monitor.board.assets import AssetName, AssetUpdate, asset, asset_gaps, asset_updates, gaps
 from monitor.board.dags import (
-    apply_import_errors,
     apply_pauses,
     dag,
     every_dag,
     known_dags,
-    known_import_errors,
     partitioned_dags,
     see_dags,
     strangers,
@@ -33,6 +31,16 @@ from monitor.board.forget import (
     forget_tries,
 )
 from monitor.board.history import begun, latest, lengths, updated_assets
+from monitor.board.import_errors import (
+    Place,
+    apply_import_errors,
+    is_below,
+    known_import_errors,
+    locate,
+    may_be,
+    places_of,
+    told_as_another,
+)
 from monitor.board.last_words import LastWord, is_end, last_words
 from monitor.board.lists import RunName, asset_list, run, running, runs, tasks, test_runs
 from monitor.board.rows import Row, Told
@@ -40,7 +48,8 @@ from monitor.board.run_list import RunsWanted, Strip, first_failure, run_list, s
 from monitor.board.states import OVER, RUN_ENDS, RUNNING, apply_assets, apply_runs
 from monitor.board.task_dates import correct_dates, dated_otherwise
 from monitor.board.task_reports import apply_task_reports
-from monitor.board.tries import TaskName, Try, told_already, tries_of
+from monitor.board.tries import TaskName, Try, tries_of
+from monitor.board.tries import told_already as told_of_tries
 from monitor.events import Event
 from monitor.events.data import (
     AssetData,
@@ -72,6 +81,7 @@ __all__ = [
     "AssetName",
     "AssetUpdate",
     "LastWord",
+    "Place",
     "Row",
     "RunName",
     "RunsWanted",
@@ -98,13 +108,17 @@ __all__ = [
     "forget_tasks",
     "forget_tries",
     "gaps",
+    "is_below",
     "is_end",
     "known_dags",
     "known_import_errors",
     "last_words",
     "latest",
     "lengths",
+    "locate",
+    "may_be",
     "partitioned_dags",
+    "places_of",
     "run",
     "run_list",
     "running",
@@ -119,6 +133,13 @@ __all__ = [
     "update_dags",
     "updated_assets",
 ]
+
+
+def told_already(connection: Connection, events: Sequence[Event]) -> list[bool]:
+    """Which of these events, in their order, were told under another id. To be asked where nobody else
+    appends to the log."""
+    tries, errors = told_of_tries(connection, events), told_as_another(connection, events)
+    return [one or other for one, other in zip(tries, errors, strict=True)]
 
 
 def apply(connection: Connection, seq: int, event: Event) -> None:

@@ -1,13 +1,9 @@
-"""What is known of DAGs and of their files: which are paused, which cannot be imported, and what Airflow's
-list says of each.
-"""
+"""What is known of DAGs: which are paused, and what Airflow's list says of each."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
-    RowMapping,
     bindparam,
     exists,
     insert,
@@ -17,25 +13,8 @@ from sqlalchemy import (
 )
 
 from monitor.board.rows import Row, Told, find, put
-from monitor.database.schema import dag_runs, dags, import_errors
-from monitor.event_log import IDS_A_QUERY
-from monitor.events.data import DagPauseData, ImportErrorData, ImportErrorMendedData
-
-
-def apply_import_errors(
-    connection: Connection, told: Sequence[Told[ImportErrorData | ImportErrorMendedData]]
-) -> None:
-    for seq, event, data in told:
-        key = {"deployment": event.deployment, "error_id": data.error_id or event.id}
-        old = find(connection, import_errors, key)
-        put(connection, import_errors, key, {**_import_error(data, old), "last_seq": seq}, old)
-
-
-def _import_error(data: ImportErrorData | ImportErrorMendedData, old: RowMapping | None) -> Row:
-    file: Row = {"filename": data.filename, "bundle_name": data.bundle_name}
-    if isinstance(data, ImportErrorData):
-        return {**file, "open": True, "times": (old["times"] if old else 0) + 1}
-    return {"open": False} if old else {**file, "open": False, "times": 1}
+from monitor.database.schema import dag_runs, dags
+from monitor.events.data import DagPauseData
 
 
 def apply_pauses(connection: Connection, told: Sequence[Told[DagPauseData]]) -> None:
@@ -46,25 +25,6 @@ def apply_pauses(connection: Connection, told: Sequence[Told[DagPauseData]]) -> 
         row: Row = {"is_paused": data.state == "paused", "last_seq": seq}
         row |= {} if old else {"times_paused": 0, "times_unpaused": 0}
         put(connection, dags, key, row | {counted: (old[counted] if old else 0) + 1}, old)
-
-
-def known_import_errors(
-    connection: Connection, deployment: str, error_ids: Collection[str]
-) -> dict[str, Row]:
-    """Every import error that is open, and these, by the id under which each was told first."""
-    ids = list(error_ids)
-    wanted: list[ColumnElement[bool]] = [
-        import_errors.c.open,
-        *(
-            import_errors.c.error_id.in_(ids[start : start + IDS_A_QUERY])
-            for start in range(0, len(ids), IDS_A_QUERY)
-        ),
-    ]
-    found: dict[str, Row] = {}
-    for which in wanted:
-        query = select(import_errors).where(import_errors.c.deployment == deployment, which)
-        found.update({row["error_id"]: dict(row) for row in connection.execute(query).mappings()})
-    return found
 
 
 def dag(connection: Connection, deployment: str, dag_id: str) -> Row | None:

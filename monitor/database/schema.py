@@ -185,7 +185,7 @@ assets = Table(
     Index(None, "last_seq"),
 )
 
-# board/dags.py: import errors, each by the id under which it was told first
+# board/import_errors.py: import errors, each by the id under which it was told first
 import_errors = Table(
     "import_errors",
     metadata,
@@ -193,6 +193,8 @@ import_errors = Table(
     Column("error_id", String(200), primary_key=True),
     Column("filename", Text, nullable=False),
     Column("bundle_name", Text),
+    Column("path", Text),  # within the bundle, as REST says, of an error that a hook told
+    Column("trace", String(32)),  # the digest of its trace
     Column("open", Boolean, nullable=False),  # false: mended
     Column("times", Integer, nullable=False),  # how often it was told: mended and broken again
     Column("last_seq", BigInteger, nullable=False),
@@ -238,11 +240,20 @@ incidents = Table(
     Column("closed_because", Text),  # null while it is open
     Column("closed_by", Text),  # who closed it outside of the flow of events; null: an event did
     Column("flapping", Boolean, nullable=False),  # true: one of many openings within a short time
+    Column("quiet_seconds", Integer),  # of one that flaps: it is over after so long without a failure
+    # incidents/order.py: the latest of its failures in the order of the DAG's runs
+    Column("latest_moment", UtcDateTime),
+    Column("latest_start", UtcDateTime),
+    Column("latest_undated_start", UtcDateTime),
+    # Closed by a report that Airflow has not confirmed yet: since when, and when it is asked next
+    Column("confirm_since", UtcDateTime),
+    Column("confirm_at", UtcDateTime),
     Column("acked_at", UtcDateTime),
     Column("acked_by", Text),
     Column("ack_reason", Text),
     Index(None, "deployment", "key", "opened_at"),
     Index(None, "state", "opened_at"),
+    Index(None, "confirm_at"),
 )
 
 # silences.py: what nobody is told for a while
@@ -298,9 +309,8 @@ notifications = Table(
     Column("deployment", String(100), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("due_at", UtcDateTime, nullable=False),
-    Column(
-        "sealed_at", UtcDateTime
-    ),  # when the first of its deliveries was claimed: nothing joins it any more
+    Column("sealed_at", UtcDateTime),  # when the first delivery was claimed: nothing joins it any more
+    Column("gathered_into", BigInteger),  # of a follow-up: the recovered that tells it instead
     Index(None, "rule", "group_key", "id"),
 )
 

@@ -4,5 +4,6 @@ from monitor.delivery.airflow import Airflow
 from monitor.delivery.budget import Budget
 from monitor.delivery.deliverer import Deliverer
 from monitor.delivery.desk import Desk
+from monitor.delivery.recoveries import Recoveries
 
-__all__ = ["Airflow", "Budget", "Deliverer", "Desk"]
+__all__ = ["Airflow", "Budget", "Deliverer", "Desk", "Recoveries"]

@@ -37,6 +37,8 @@ class Case:
     unsubscribed: bool
     keys: tuple[str, ...]
     """Of what it tells of, in the journal (outbox/told_before.py)."""
+    is_asked: bool = False
+    """Whether its Airflow can be asked, so that an end that was reported is confirmed (recoveries.py)."""
     known: Known | None = None
     """What the board knows of these events, where it was read with them."""
 
@@ -81,6 +83,7 @@ def cases_of(
             openings=_openings(connection, delivery, incident, rules, now),
             unsubscribed=delivery.channel is Channel.EMAIL and (delivery.recipient, delivery.rule) in gone,
             keys=keys[delivery.id],
+            is_asked=notification.deployment in asked,
             known=None if notification.deployment in asked else known_of(connection, as_told),
         )
     return found

@@ -40,8 +40,8 @@ def close(connection: Connection, delivery: Delivery, closing: Closing, now: dat
 
 
 def _take_back(connection: Connection, delivery: Delivery, closing: Closing, now: datetime) -> None:
-    """An incident is none where all of its failures are untrue. Where others have joined it, and nothing else
-    is told of it here, it begins with them."""
+    """An incident is none if all of its failures are untrue. If others have joined it, it begins with them,
+    and they are told at once if nothing else is told of it here."""
     decisions = outbox.decisions_of_notification(connection, delivery.notification_id)
     told = Counter(one.incident_id for one in decisions)
     untrue = Counter(one.incident_id for one in decisions if one.event_seq in closing.untrue)
@@ -49,9 +49,10 @@ def _take_back(connection: Connection, delivery: Delivery, closing: Closing, now
         if not incident.is_open:
             continue
         if left := _left(connection, incident, closing.untrue):
+            events = [parse_event(json.loads(one.body)) for one in left]
+            latest = incidents.latest_of_failures(connection, events)
+            incidents.begin_later(connection, incident.id, len(left), left[0].seq, events[0], latest)
             if told[incident.id] == untrue[incident.id]:
-                began = parse_event(json.loads(left[0].body)).time
-                incidents.begin_later(connection, incident.id, len(left), left[0].seq, began)
                 outbox.open_with_next(connection, incident.id, delivery, now)
         elif incident.failures <= untrue[incident.id]:
             incidents.retract(connection, incident.id, closing.because, now)

@@ -17,10 +17,10 @@ NOTHING_TOLD = Outcome(State.SUPERSEDED, "superseded: nothing was told of this f
 
 def against(case: Case, now: datetime) -> Outcome | None:
     """Why the recipient is not told at all, or not yet; or None."""
-    return _against_delivery(case) or _against_recovery(case, now)
+    return _against_delivery(case, now) or _against_recovery(case, now)
 
 
-def _against_delivery(case: Case) -> Outcome | None:
+def _against_delivery(case: Case, now: datetime) -> Outcome | None:
     delivery, incident = case.delivery, case.incident
     if case.unsubscribed:
         return _suppressed(f"{delivery.recipient} has unsubscribed from the rule {delivery.rule!r}")
@@ -29,6 +29,9 @@ def _against_delivery(case: Case) -> Outcome | None:
             f"incident {incident.id} is acknowledged by {incident.acked_by}: {incident.ack_reason}"
         )
     if delivery.kind in AFTER_ACKNOWLEDGEMENT and incident and not incident.is_open:
+        if case.is_asked and incident.confirm_at is not None:
+            reason = "waits: Airflow is asked whether the incident is over"
+            return Outcome(State.PENDING, reason, look_again(case.notification.due_at, now))
         reason = f"superseded: incident {incident.id} is over ({incident.closed_because})"
         return Outcome(State.SUPERSEDED, reason)
     return None

@@ -12,6 +12,9 @@ DIGEST_DIGITS = 32  # 128 bits: no two names meet by chance, and the id stays sh
 TRY = "try:"
 """Before the ids of tries that are told without their UUID."""
 
+IMPORT_ERROR = "import_error:"
+"""Before the ids of import errors."""
+
 CHANGING = re.compile(r"0x[0-9a-fA-F]+|(?<=PID: )[0-9]+")
 """What differs from parse to parse in the trace of one and the same error: addresses of objects, and the
 process that Airflow names where an import takes too long."""
@@ -68,10 +71,22 @@ def backfill_id_of(backfill_id: int) -> str:
     return f"backfill:{backfill_id}:completed"
 
 
-def import_error_id(filename: str, stacktrace: str) -> str:
-    """The id of an import error: the same trace in a file of the same name is the same error, wherever the
-    file lies (a hook knows its whole path, REST the path inside its bundle)."""
-    return f"import_error:{digest(filename.rpartition('/')[2], CHANGING.sub('*', stacktrace))}"
+def import_error_id(filename: str, stacktrace: str, bundle_name: str | None = None) -> str:
+    """The id of an import error: which file, and the trace.
+
+    REST knows the path within the bundle, a hook the whole path and no bundle. So the same error has two ids;
+    it is logged under the one that comes first (monitor/board/import_errors.py).
+    """
+    return f"{IMPORT_ERROR}{digest(bundle_name or '', filename)}:{digest(CHANGING.sub('*', stacktrace))}"
+
+
+def trace_of_error(error_id: str, stacktrace: str = "") -> str:
+    """The digest of an import error's trace: of the whole one, which the id has; else of what is told of it,
+    for the ids of older plugins have no such part."""
+    _, *parts = error_id.split(":")
+    if error_id.startswith(IMPORT_ERROR) and len(parts) == 2:
+        return parts[1]
+    return digest(CHANGING.sub("*", stacktrace))
 
 
 def mended_id(error_id: str) -> str:

@@ -20,12 +20,18 @@ def is_redacted(row: Row) -> bool:
 
 def error_id_of(row: Row) -> str:
     """The id under which the import error of a row is told first. Raises EventError."""
-    return import_error_id(text_of(row, "filename"), text_of(row, "stack_trace"))
+    bundle = row.get("bundle_name")
+    trace = text_of(row, "stack_trace")
+    return import_error_id(text_of(row, "filename"), trace, bundle if isinstance(bundle, str) else None)
 
 
-def import_error_event(deployment: str, row: Row, now: datetime, number: int = 1) -> Event:
-    """A row of /importErrors, told for the `number`th time. Raises EventError."""
-    error_id, filename, trace = error_id_of(row), text_of(row, "filename"), text_of(row, "stack_trace")
+def import_error_event(
+    deployment: str, row: Row, now: datetime, number: int = 1, first_id: str | None = None
+) -> Event:
+    """A row of /importErrors, told for the `number`th time. `first_id`: the id under which it was told first,
+    if a hook told it. Raises EventError."""
+    error_id = first_id or error_id_of(row)
+    filename, trace = text_of(row, "filename"), text_of(row, "stack_trace")
     data = {
         "filename": filename,
         "bundle_name": row.get("bundle_name"),
@@ -40,14 +46,15 @@ def mended_event(
     deployment: str, error_id: str, known: Row, replaced_by: str | None, now: datetime, number: int = 1
 ) -> Event:
     """The end of an import error that is `known` (its file and bundle), for the `number`th time."""
+    filename = known.get("path") or known["filename"]
     data = {
-        "filename": known["filename"],
+        "filename": filename,
         "bundle_name": known["bundle_name"],
         "error_id": error_id,
         "replaced_by": replaced_by,
     }
     event_id = nth(mended_id(error_id), number)
-    return reconciled(deployment, event_id, "airflow.dag.import_error_mended", known["filename"], now, data)
+    return reconciled(deployment, event_id, "airflow.dag.import_error_mended", filename, now, data)
 
 
 def pause_event(deployment: str, row: Row, now: datetime, number: int = 1) -> Event:

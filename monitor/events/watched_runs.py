@@ -22,6 +22,27 @@ def missing_id(dag_id: str, expected_at: datetime) -> str:
     return f"run_missing:{digest(dag_id, stamp(expected_at))}"
 
 
+def late_id(run: str) -> str:
+    return f"run_late:{run}"
+
+
+def stuck_id(run: str) -> str:
+    return f"run_stuck:{run}"
+
+
+def id_of(kind: str, dag_id: str, found: str) -> str | None:
+    """The id of the event that told of a finding; None if it is not about a run."""
+    match kind:
+        case "windsock.run.missing":
+            return missing_id(dag_id, datetime.fromisoformat(found.replace("Z", "+00:00")))
+        case "windsock.run.late":
+            return late_id(found)
+        case "windsock.run.stuck":
+            return stuck_id(found)
+        case _:
+            return None
+
+
 def missing(told: Told, dag_id: str, expected_at: datetime, after: timedelta, schedule: str | None) -> Event:
     """No run exists that Airflow's own schedule wanted at this moment."""
     data = {
@@ -47,7 +68,7 @@ def late(told: Told, run: Run, expected_at: datetime, queued_at: datetime | None
         "after_seconds": after.total_seconds(),
     }
     key = run_key(run.dag_id, run.run_id, None, queued_at)
-    return own_event(told, f"run_late:{key}", "windsock.run.late", f"{run.dag_id}/{run.run_id}", data)
+    return own_event(told, late_id(key), "windsock.run.late", f"{run.dag_id}/{run.run_id}", data)
 
 
 def stuck(told: Told, run: Run, start_date: datetime, bound: Bound) -> Event:
@@ -63,4 +84,4 @@ def stuck(told: Told, run: Run, start_date: datetime, bound: Bound) -> Event:
         "runs": bound.count,
     }
     key = run_key(run.dag_id, run.run_id, start_date, None)
-    return own_event(told, f"run_stuck:{key}", "windsock.run.stuck", f"{run.dag_id}/{run.run_id}", data)
+    return own_event(told, stuck_id(key), "windsock.run.stuck", f"{run.dag_id}/{run.run_id}", data)

@@ -7,6 +7,15 @@ from enum import Enum
 from monitor.events import Event
 from monitor.events.identity import DIGEST_DIGITS, digest
 
+LATE, MISSING, STUCK = "windsock.run.late", "windsock.run.missing", "windsock.run.stuck"
+SCHEDULED = "scheduled"
+"""The type of the runs that answer a DAG's schedule; one that is triggered, or a backfill, does not."""
+
+
+IMPORT_ERROR = "import_error:"
+"""Before the keys of import errors."""
+MAX_KEY = 300  # characters: the column's
+
 
 class Meaning(str, Enum):
     FAILURE = "failure"
@@ -32,19 +41,36 @@ def _dag(event: Event) -> tuple[str, str]:
 
 
 def _task(event: Event) -> tuple[str, str]:
-    name = f"{event.get('dag_id')}/{event.get('task_id')}"
+    index = event.get("map_index")
+    mapped = "" if index in (None, -1) else f"[{index}]"
+    name = f"{event.get('dag_id')}/{event.get('task_id')}{mapped}"
     return f"task:{name}", f"{name} fails"
 
 
 def _import_error(event: Event) -> tuple[str, str]:
-    # The base name: a hook knows the whole path, REST the path inside its bundle.
-    name = str(event.get("filename")).rpartition("/")[2]
-    return f"import_error:{name}", f"{name} cannot be imported"
+    filename = str(event.get("filename"))
+    return import_error_key(event.get("bundle_name"), filename), import_error_title(filename)
+
+
+def import_error_key(bundle_name: str | None, path: str) -> str:
+    """By bundle and path within it. A hook knows the whole path only: files.py finds out whose that is."""
+    return _bounded(f"{IMPORT_ERROR}{path}" if bundle_name is None else f"{IMPORT_ERROR}{bundle_name}:{path}")
+
+
+def import_error_title(path: str) -> str:
+    return f"{path} cannot be imported"
 
 
 def _run_watch(event: Event) -> tuple[str, str]:
     word = event.type.rpartition(".")[2]
-    return f"{event.type}:{event.get('dag_id')}", f"a run of {event.get('dag_id')} is {word}"
+    return run_watch_key(event.type, event), f"a run of {event.get('dag_id')} is {word}"
+
+
+def run_watch_key(watch: str, event: Event) -> str:
+    """A run that is missing has no name: the incident is its DAG's, and the moment of the schedule says which
+    run answers it (order.py). One that is late or stuck is that run."""
+    run = "" if watch == MISSING else f"/{event.get('run_id')}"
+    return f"{watch}:{event.get('dag_id')}{run}"
 
 
 def _asset_watch(event: Event) -> tuple[str, str]:
@@ -68,9 +94,9 @@ _FAILURES: dict[str, Build] = {
     "airflow.dag_run.failed": _dag,
     "airflow.task_instance.failed": _task,
     "airflow.dag.import_error": _import_error,
-    "windsock.run.late": _run_watch,
-    "windsock.run.missing": _run_watch,
-    "windsock.run.stuck": _run_watch,
+    LATE: _run_watch,
+    MISSING: _run_watch,
+    STUCK: _run_watch,
     "windsock.asset.stale": _asset_watch,
     "windsock.asset.unconsumed": _asset_watch,
     "windsock.dag.auto_paused": _auto_paused,
@@ -86,15 +112,14 @@ _RECOVERIES: dict[str, Build] = {
     "windsock.airflow.recovered": _airflow,
     "windsock.mail.recovered": _mail,
 }
-MAX_KEY = 300  # characters: the column's
-_BEGIN_WATCHES = ("windsock.run.missing", "windsock.run.late")
-_END_WATCHES = ("windsock.run.stuck",)
 RUN_BEGINS = "airflow.dag_run.running"
 RUN_ENDS = ("airflow.dag_run.success", "airflow.dag_run.failed")
 
 
 def signal_of(event: Event) -> Signal | None:
     """None where the event is neither: it is a notice."""
+    if event.get("replaced_by"):  # the file has another error instead
+        return None
     for meaning, table in ((Meaning.FAILURE, _FAILURES), (Meaning.RECOVERY, _RECOVERIES)):
         if build := table.get(event.type):
             key, title = build(event)
@@ -124,11 +149,9 @@ def concerned(event: Event) -> list[str]:
 
 
 def overtaken_by(event: Event) -> list[str]:
-    """The keys of incidents that this event ends though it tells of no recovery of them: a run that begins is
-    neither missing nor late, and one that ends is not stuck."""
+    """The keys of incidents that this event may end without telling of a recovery: a run that begins, begins
+    anew or ends is neither late nor stuck, and one that the schedule wanted is no longer missing."""
     if event.type not in (RUN_BEGINS, *RUN_ENDS):
         return []
-    # A run by hand is not the one that is missing or late (docs/watches.md).
-    begins = () if event.get("run_type") == "manual" else _BEGIN_WATCHES
-    ends = _END_WATCHES if event.type in RUN_ENDS else ()
-    return [_bounded(f"{kind}:{event.get('dag_id')}") for kind in (*begins, *ends)]
+    answers = (MISSING,) if event.get("run_type") == SCHEDULED else ()
+    return [_bounded(run_watch_key(watch, event)) for watch in (*answers, LATE, STUCK)]

@@ -3,7 +3,7 @@ their table."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, select, update
@@ -13,6 +13,7 @@ from monitor.database.prepared import Statement
 from monitor.database.schema import incidents as table
 from monitor.event_log import Visible, readable
 from monitor.events import Event
+from monitor.incidents.order import Latest, Order
 
 OPEN, CLOSED = "open", "closed"
 
@@ -39,6 +40,15 @@ class Incident:
     closed_by: str | None
     """Who closed it outside of the flow of events; None: an event did."""
     flapping: bool
+    quiet_seconds: int | None
+    """Of one that flaps: it is over after so long without a failure."""
+    latest_moment: datetime | None
+    latest_start: datetime | None
+    latest_undated_start: datetime | None
+    confirm_since: datetime | None
+    """Since when the report that closed it waits for Airflow's confirmation; None: it does not."""
+    confirm_at: datetime | None
+    """When Airflow is asked next."""
     acked_at: datetime | None
     acked_by: str | None
     ack_reason: str | None
@@ -55,6 +65,15 @@ class Incident:
     def is_of_dag(self) -> bool:
         """Whether a DAG's runs fail, rather than a task, a file, an asset or Airflow itself."""
         return self.dag_id is not None and self.key == f"dag:{self.dag_id}"
+
+    @property
+    def latest(self) -> Latest:
+        """The latest of its failures, in the order of the DAG's runs."""
+        return Latest(self.latest_moment, self.latest_start, self.latest_undated_start)
+
+    @property
+    def quiet(self) -> timedelta | None:
+        return None if self.quiet_seconds is None else timedelta(seconds=self.quiet_seconds)
 
 
 @dataclass(frozen=True)
@@ -92,12 +111,15 @@ def open_of(connection: Connection, keys: Iterable[tuple[str, str]]) -> list[Inc
 
 
 _BEGUN = ("deployment", "key", "dag_id", "title", "state", "failures", "opened_at", "opened_seq", "last_at")
+_LATEST = ("latest_moment", "latest_start", "latest_undated_start")
 _BEGIN = Statement(
-    lambda insert: insert(table).returning(*table.c), columns=(*_BEGUN, "last_seq", "flapping")
+    lambda insert: insert(table).returning(*table.c), columns=(*_BEGUN, "last_seq", "flapping", *_LATEST)
 )
 
 
-def begin(connection: Connection, seq: int, event: Event, key: str, title: str) -> Incident:
+def begin(
+    connection: Connection, seq: int, event: Event, key: str, title: str, order: Order | None
+) -> Incident:
     """Open one with its first failure."""
     [made] = _BEGIN.rows(
         connection,
@@ -112,6 +134,7 @@ def begin(connection: Connection, seq: int, event: Event, key: str, title: str) 
         last_at=event.time,
         last_seq=seq,
         flapping=False,
+        **_columns(Latest().joined(order)),
     )
     return Incident.of(made)
 
@@ -123,17 +146,26 @@ def _change(*names: str, **values: Any) -> Statement:
     return Statement(lambda _insert: changed.returning(*table.c))
 
 
-_JOIN = _change("last_at", "last_seq", failures=table.c.failures + 1)
-_BEGIN_LATER = _change("failures", "opened_at", "opened_seq")
-_CLOSE = _change("state", "closed_at", "closed_seq", "closed_because", "closed_by")
+def _columns(latest: Latest) -> dict[str, datetime | None]:
+    return dict(zip(_LATEST, (latest.moment, latest.start, latest.undated_start), strict=True))
+
+
+_JOIN = _change("last_at", "last_seq", *_LATEST, failures=table.c.failures + 1)
+_BEGIN_LATER = _change("failures", "opened_at", "opened_seq", *_LATEST)
+_CLOSED = ("state", "closed_at", "closed_seq", "closed_because", "closed_by", "confirm_since", "confirm_at")
+_CLOSE = _change(*_CLOSED)
+_ABSORB = _change("failures", "opened_at", "opened_seq", *_LATEST, "acked_at", "acked_by", "ack_reason")
+_RENAME = _change("key", "title")
+_CONFIRM = _change("confirm_since", "confirm_at")
 _ACKNOWLEDGE = _change("acked_at", "acked_by", "ack_reason")
-_FLAP = _change("flapping")
+_FLAP = _change("flapping", "quiet_seconds")
 
 
-def join(connection: Connection, incident: Incident, seq: int, at: datetime) -> Incident:
+def join(connection: Connection, incident: Incident, seq: int, at: datetime, order: Order | None) -> Incident:
     """One more failure. One that is reported late is not the latest."""
+    latest = _columns(incident.latest.joined(order))
     last_at = max(at, incident.last_at)
-    return _changed(connection, _JOIN, incident.id, last_at=last_at, last_seq=seq)
+    return _changed(connection, _JOIN, incident.id, last_at=last_at, last_seq=seq, **latest)
 
 
 def close(
@@ -143,13 +175,60 @@ def close(
     because: str,
     at: datetime,
     by: str | None = None,
+    confirm_from: datetime | None = None,
 ) -> Incident:
-    closed = {"state": CLOSED, "closed_at": at, "closed_seq": seq, "closed_because": because}
-    return _changed(connection, _CLOSE, incident.id, **closed, closed_by=by)
+    """`confirm_from`: Airflow is asked about the closing report from then on; None: it stands."""
+    closed = {"state": CLOSED, "closed_at": at, "closed_seq": seq, "closed_because": because, "closed_by": by}
+    confirm = {"confirm_since": confirm_from, "confirm_at": confirm_from}
+    return _changed(connection, _CLOSE, incident.id, **closed, **confirm)
 
 
-def mark_flapping(connection: Connection, incident: Incident) -> Incident:
-    return _changed(connection, _FLAP, incident.id, flapping=True)
+def reopen(connection: Connection, incident: Incident) -> Incident:
+    """Open it again, as if it had not been closed."""
+    return _changed(connection, _CLOSE, incident.id, **dict.fromkeys(_CLOSED) | {"state": OPEN})
+
+
+def absorb(connection: Connection, incident: Incident, earlier: Incident) -> Incident:
+    """Let an incident go on with what an earlier one of the same key had."""
+    acked = incident if incident.acked_by is not None else earlier
+    return _changed(
+        connection,
+        _ABSORB,
+        incident.id,
+        failures=incident.failures + earlier.failures,
+        opened_at=min(incident.opened_at, earlier.opened_at),
+        opened_seq=min(incident.opened_seq, earlier.opened_seq),
+        acked_at=acked.acked_at,
+        acked_by=acked.acked_by,
+        ack_reason=acked.ack_reason,
+        **_columns(incident.latest.merged(earlier.latest)),
+    )
+
+
+def rename(connection: Connection, incident: Incident, key: str, title: str) -> Incident:
+    """Let it be known by another name of the same thing."""
+    return _changed(connection, _RENAME, incident.id, key=key, title=title)
+
+
+def confirm_later(connection: Connection, incident: Incident, at: datetime) -> Incident:
+    return _changed(connection, _CONFIRM, incident.id, confirm_since=incident.confirm_since, confirm_at=at)
+
+
+def confirmed(connection: Connection, incident: Incident) -> Incident:
+    """Its end stands."""
+    return _changed(connection, _CONFIRM, incident.id, confirm_since=None, confirm_at=None)
+
+
+def to_confirm(connection: Connection, now: datetime, limit: int) -> list[Incident]:
+    """Those whose closing report Airflow is to be asked about now, the longest due first."""
+    due = select(table).where(table.c.confirm_at <= now).order_by(table.c.confirm_at, table.c.id).limit(limit)
+    return [Incident.of(row) for row in connection.execute(due).mappings()]
+
+
+def mark_flapping(connection: Connection, incident: Incident, quiet: timedelta) -> Incident:
+    """Mark it as one of many. From now on it is over only after it has been quiet for so long."""
+    seconds = max(incident.quiet_seconds or 0, round(quiet.total_seconds()))
+    return _changed(connection, _FLAP, incident.id, flapping=True, quiet_seconds=seconds)
 
 
 def retract(connection: Connection, incident_id: int, why: str, now: datetime) -> None:
@@ -160,10 +239,10 @@ def retract(connection: Connection, incident_id: int, why: str, now: datetime) -
 
 
 def begin_later(
-    connection: Connection, incident_id: int, failures: int, opened_seq: int, opened_at: datetime
+    connection: Connection, incident_id: int, failures: int, opened_seq: int, began: Event, latest: Latest
 ) -> Incident:
-    """Its first failures were taken back: it has so many, and began with another."""
-    begun = {"failures": failures, "opened_seq": opened_seq, "opened_at": opened_at}
+    """Some of its failures were taken back: it has so many, and began with this one."""
+    begun = {"failures": failures, "opened_seq": opened_seq, "opened_at": began.time, **_columns(latest)}
     return _changed(connection, _BEGIN_LATER, incident_id, **begun)
 
 
@@ -219,6 +298,36 @@ def page(
         Incident.of(row)
         for row in connection.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings()
     ]
+
+
+_LATEST_OF = Statement(
+    lambda _insert: (
+        select(table)
+        .where(table.c.deployment == bindparam("deployment"), table.c.key == bindparam("key"))
+        .order_by(table.c.opened_at.desc(), table.c.id.desc())
+        .limit(1)
+    )
+)
+
+
+def latest_of(connection: Connection, deployment: str, key: str) -> Incident | None:
+    """The one of a key that opened last."""
+    row = _LATEST_OF.first(connection, deployment=deployment, key=key)
+    return Incident.of(row) if row else None
+
+
+def open_with_prefix(connection: Connection, deployment: str, prefix: str) -> list[Incident]:
+    """Those that are open whose keys begin so."""
+    its = (table.c.state == OPEN, table.c.deployment == deployment)
+    query = select(table).where(*its, table.c.key.startswith(prefix, autoescape=True))
+    return [Incident.of(row) for row in connection.execute(query).mappings()]
+
+
+def open_with_seq(connection: Connection, deployment: str, seq: int) -> Incident | None:
+    """The open one whose latest failure is this event."""
+    its = (table.c.state == OPEN, table.c.deployment == deployment, table.c.last_seq == seq)
+    row = connection.execute(select(table).where(*its)).mappings().first()
+    return Incident.of(row) if row else None
 
 
 _RECENT = Statement(

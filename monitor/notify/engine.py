@@ -19,7 +19,7 @@ from monitor.incidents import Change, Course, Incident
 from monitor.metrics import Metrics
 from monitor.notify.before import MOMENT, Choose, before, known_again, tells
 from monitor.notify.case import Case, decision, undecided, unmatched
-from monitor.notify.flapping import flapping
+from monitor.notify.flapping import flapping, settles_after
 from monitor.notify.group import due_at, group_key, may_join
 from monitor.notify.known import Known
 from monitor.notify.verdict import Verdict, verdict
@@ -92,10 +92,12 @@ class Engine:
         why_not = known.why_not(event)
         # A task's failure is an incident of its own only where a rule asks for tasks.
         counts = why_not is None and (taking or not event.type.startswith(TASKS))
-        change = incidents.apply(connection, seq, event, known.open) if counts else Change(Course.NONE)
+        change = (
+            incidents.apply(connection, seq, event, known.open, known.now) if counts else Change(Course.NONE)
+        )
         case = Case(connection, seq, event, known.now, known, facts, change, why_not)
         if not taking:
-            if change.course in (Course.OPENED, Course.JOINED):
+            if change.course in (Course.OPENED, Course.JOINED, Course.REOPENED):
                 outbox.note(connection, [unmatched(case)])
             return False
         # Who is told of a recovery is not told of the same success besides, whatever the rules' order.
@@ -118,6 +120,23 @@ class Engine:
             if _is_due(connection, rule, incident, now)
         ]
         outbox.note(connection, [one for one in decided if one.notification_id is not None])
+        return any(one.notification_id is not None for one in decided)
+
+    def tell_reopened(self, connection: Connection, incident: Incident, event: Event, now: datetime) -> bool:
+        """Say to those who were told that an incident is over that it is not; `event` is its last failure.
+        Answers whether anything is to be sent."""
+        rules = self._rules()
+        known = Known(connection, rules, [event], self._telling, now)
+        [facts] = known.facts
+        case = Case(
+            connection, incident.last_seq, event, now, known, facts, Change(Course.JOINED, incident), None
+        )
+        decided = [
+            self._called_for(case, rules, rule, Kind.REMINDER, f"rule {rule.name!r}: not over after all")
+            for rule in rules.for_event(facts)
+            if outbox.last_told(connection, incident.id, rule.name) is not None
+        ]
+        outbox.note(connection, decided)
         return any(one.notification_id is not None for one in decided)
 
     def _decide(self, case: Case, rules: Rules, rule: Rule) -> Decision | None:
@@ -172,12 +191,15 @@ class Engine:
             if not targets:
                 return known
             outbox.note(connection, [known])
+        settles = settles_after(rule, kind, case.change)
         waiting = outbox.open_group(connection, rule.name, key)
         if waiting is not None and may_join(kind, waiting, case.now):
+            if settles and incident and waiting.incident_id == incident.id:
+                outbox.put_off(connection, waiting.id, case.now + settles)
             tells(connection, waiting.id, incident)
             reason = f"{because}; told with notification {waiting.id}, due {waiting.due_at:{MOMENT}} UTC"
             return decision(case, rule, Verdict(kind, reason), outbox.GROUPED, waiting.id)
-        due = due_at(connection, rules, rule, kind, key, case.now)
+        due = due_at(connection, rules, rule, kind, key, case.now, settles)
         template = self._choose(rule, kind, case.event.type)
         incident_id = incident.id if incident and "dag_id" in rule.group.by else None
         word = Word(rule.name, kind, template, key, incident_id, because, due)
@@ -196,7 +218,7 @@ class Engine:
         if waiting is None or waiting.kind is not Kind.FOLLOW_UP:
             return
         reason = f"told in the recovered, notification {into}"
-        outbox.withdraw(case.connection, waiting.id, f"superseded: {reason}", case.now)
+        outbox.gather(case.connection, waiting.id, into, f"superseded: {reason}", case.now)
         outbox.move(case.connection, waiting.id, into, reason)
 
 

@@ -34,8 +34,19 @@ def may_join(kind: Kind, open_group: Notification, now: datetime) -> bool:
     return open_group.due_at > max(now, open_group.created_at)
 
 
-def due_at(connection: Connection, rules: Rules, rule: Rule, kind: Kind, key: str, now: datetime) -> datetime:
-    """When it is told: after the group's wait or interval, and after the quiet hours."""
+def due_at(
+    connection: Connection,
+    rules: Rules,
+    rule: Rule,
+    kind: Kind,
+    key: str,
+    now: datetime,
+    settles: timedelta | None = None,
+) -> datetime:
+    """When it is told: after the group's wait or interval, and after the quiet hours. `settles`: how long it
+    has to last before (flapping.py)."""
+    if settles is not None:
+        return rules.quiet_until(rule, now + settles) or now + settles
     due = now + rule.group.wait
     interval = _interval(rule, kind)
     if interval:

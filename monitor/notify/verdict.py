@@ -21,7 +21,7 @@ class Verdict:
 
 def verdict(rule: Rule, event: Event, change: Change) -> Verdict:
     match change.course:
-        case Course.OPENED | Course.JOINED:
+        case Course.OPENED | Course.JOINED | Course.REOPENED:
             return _of_failure(rule, change)
         case Course.CLOSED:
             return _of_recovery(rule, event, change)
@@ -38,6 +38,8 @@ def _of_failure(rule: Rule, change: Change) -> Verdict:
         return Verdict(None, f"rule {rule.name!r} tells no failures")
     if change.course is Course.OPENED:
         return Verdict(Kind.OPENED, f"rule {rule.name!r}: the first failure, opens {name}")
+    if change.course is Course.REOPENED and (rule.flapping is None or change.is_told_over):
+        return Verdict(Kind.OPENED, f"rule {rule.name!r}: failure {number}, opens {name} again")
     return Verdict(Kind.FOLLOW_UP, f"rule {rule.name!r}: failure {number} of {name}")
 
 

@@ -23,14 +23,15 @@ from monitor.outbox.pages import Standing, Wanted, attempts, counts, deliveries,
 from monitor.outbox.put import (
     About,
     Word,
+    gather,
     last_of_group,
     notification,
     notifications_of,
     open_group,
     put,
+    put_off,
     seal,
     suppress_follow_ups,
-    withdraw,
 )
 from monitor.outbox.queue import (
     LeaseLost,
@@ -44,6 +45,7 @@ from monitor.outbox.queue import (
     settle,
 )
 from monitor.outbox.record import Attempt, Decision, Delivery, Notification, Outcome
+from monitor.outbox.reopened import move_incident, take_back_recovered
 from monitor.outbox.state import ALLOWED, State, TransitionError
 from monitor.outbox.thread import Thread, hears, last_told, open_with_next, tells_of, threads
 from monitor.outbox.told_before import Before, keys_of
@@ -86,6 +88,7 @@ __all__ = [
     "forget",
     "forget_decisions",
     "frees_at",
+    "gather",
     "hand_over",
     "hears",
     "keys_of",
@@ -93,6 +96,7 @@ __all__ = [
     "last_told",
     "latest_of_rule",
     "move",
+    "move_incident",
     "next_due",
     "note",
     "notification",
@@ -101,6 +105,7 @@ __all__ = [
     "open_with_next",
     "parked",
     "put",
+    "put_off",
     "reap",
     "renew",
     "requeue",
@@ -110,9 +115,9 @@ __all__ = [
     "standing",
     "suppress_follow_ups",
     "suppressed",
+    "take_back_recovered",
     "tells_of",
     "threads",
     "to_digest",
     "trouble",
-    "withdraw",
 ]

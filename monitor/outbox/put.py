@@ -19,7 +19,9 @@ from monitor.rules.targets import Target
 
 _NOTIFY = Statement(
     lambda insert: insert(notifications).returning(*notifications.c),
-    columns=[column.name for column in notifications.c if column.name not in ("id", "sealed_at")],
+    columns=[
+        column.name for column in notifications.c if column.name not in ("id", "sealed_at", "gathered_into")
+    ],
 )
 
 
@@ -127,6 +129,13 @@ def last_of_group(connection: Connection, rule: str, group_key: str) -> Notifica
     return _found(_LAST.first(connection, rule=rule, group_key=group_key))
 
 
+def put_off(connection: Connection, notification_id: int, due: datetime) -> None:
+    """Let a notification that waits be due at this moment, and not before."""
+    its_own = deliveries.c.notification_id == notification_id, deliveries.c.state == State.PENDING.value
+    connection.execute(update(deliveries).where(*its_own).values(next_attempt_at=due))
+    connection.execute(update(notifications).where(notifications.c.id == notification_id).values(due_at=due))
+
+
 def _found(row: Row | None) -> Notification | None:
     return Notification.of(row) if row else None
 
@@ -159,18 +168,21 @@ def suppress_follow_ups(connection: Connection, incident_id: int, reason: str, n
     its_own = (notifications.c.incident_id == incident_id, notifications.c.kind.in_(kinds))
     ids = list(connection.execute(select(notifications.c.id).where(*its_own)).scalars())
     seal(connection, ids, now)
-    _settle_waiting(connection, ids, State.SUPPRESSED, reason, now)
+    settle_waiting(connection, ids, State.SUPPRESSED, reason, now)
 
 
-def withdraw(connection: Connection, notification_id: int, reason: str, now: datetime) -> None:
-    """What it was to tell is told otherwise; `reason` says how. What is being sent at this moment is sent."""
+def gather(connection: Connection, notification_id: int, into: int, reason: str, now: datetime) -> None:
+    """What it was to tell is told by another. What is being sent at this moment is sent."""
     seal(connection, [notification_id], now)
-    _settle_waiting(connection, [notification_id], State.SUPERSEDED, reason, now)
+    gathered = update(notifications).where(notifications.c.id == notification_id)
+    connection.execute(gathered.values(gathered_into=into))
+    settle_waiting(connection, [notification_id], State.SUPERSEDED, reason, now)
 
 
-def _settle_waiting(
+def settle_waiting(
     connection: Connection, notification_ids: Collection[int], state: State, reason: str, now: datetime
 ) -> None:
+    """Settle what waits of these."""
     waiting = (
         deliveries.c.notification_id.in_(notification_ids),
         deliveries.c.state.in_([state.value for state in WAITING]),

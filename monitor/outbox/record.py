@@ -26,6 +26,8 @@ class Notification:
     due_at: datetime
     sealed_at: datetime | None
     """When the first of its deliveries was claimed: nothing joins it any more."""
+    gathered_into: int | None
+    """Of a follow-up: the recovered that tells it instead."""
 
     @classmethod
     def of(cls, row: Mapping[Any, Any]) -> "Notification":

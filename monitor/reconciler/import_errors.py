@@ -2,17 +2,20 @@
 one that comes back with the same trace has an id that the log knows, and is told under the next number.
 """
 
+from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from monitor import board
+from monitor import board, event_log, incidents
 from monitor.airflow_api import AirflowApi
+from monitor.board import Place
 from monitor.clock import Clock
 from monitor.database import Database
 from monitor.errors import AirflowRefused, EventError
 from monitor.events import Event
+from monitor.events.identity import trace_of_error
 from monitor.events.rest import Row
 from monitor.events.rest_dags import error_id_of, import_error_event, is_redacted, mended_event
 from monitor.ingest import Ingest
@@ -52,10 +55,24 @@ class ImportErrors:
         if not rows and await self._sees_nothing():
             self._teller.pass_over({"the listing": HIDDEN})
             return
-        listed, hidden = self._sort(rows)
+        rows_by_id, hidden = self._sort(rows)
+        known = await self._database.read(
+            lambda connection: board.known_import_errors(connection, self._api.deployment, rows_by_id)
+        )
+        listed = by_first_id(rows_by_id, known)
+        if places := _places(listed, known):
+            await self._database.write(lambda connection: self._locate(connection, known, places))
         await self._teller.tell(
             await self._database.read(lambda connection: self._changes(connection, listed, hidden, asked))
         )
+
+    def _locate(self, connection: Connection, known: Mapping[str, Row], places: Mapping[str, Place]) -> None:
+        """Keep where the files are that a hook has named by their whole paths."""
+        event_log.lock(connection)  # no event of the file comes meanwhile
+        board.locate(connection, self._api.deployment, places)
+        for error_id, place in places.items():
+            filename = known[error_id]["filename"]
+            incidents.name_file(connection, self._api.deployment, filename, place, self._clock())
 
     async def _sees_nothing(self) -> bool:
         """Whether the list is empty because the monitor's user may read no DAG any more, and so no error."""
@@ -92,29 +109,58 @@ class ImportErrors:
         gone = {
             error_id: row
             for error_id, row in known.items()
-            if row["open"] and error_id not in listed and not any(_same_file(row, other) for other in hidden)
+            if row["open"] and error_id not in listed and not any(board.may_be(row, one) for one in hidden)
         }
         back = {error_id: row for error_id, row in known.items() if error_id in listed and not row["open"]}
         changed = settled(connection, gone | back, asked)
-        mended = [self._mended(one, known[one], listed) for one in gone if one in changed]
+        mended = [self._mended(one, known, listed) for one in gone if one in changed]
         broken = [one for one in listed if one not in known or one in changed]
         return mended + [self._broken(one, listed[one], known.get(one)) for one in broken]
 
-    def _mended(self, error_id: str, known: Row, listed: dict[str, Row]) -> Event:
-        instead = next((other for other, row in listed.items() if _same_file(known, row)), None)
-        return mended_event(
-            self._api.deployment, error_id, known, instead, self._clock(), number=known["times"]
-        )
+    def _mended(self, error_id: str, known: Mapping[str, Row], listed: Mapping[str, Row]) -> Event:
+        its = known[error_id]
+        # Of a row that a hook told too, the whole path is known: that of another file may end as REST's does.
+        files = ((other, known.get(other, row)) for other, row in listed.items())
+        instead = next((other for other, file in files if board.may_be(its, file)), None)
+        return mended_event(self._api.deployment, error_id, its, instead, self._clock(), number=its["times"])
 
     def _broken(self, error_id: str, row: Row, known: Row | None) -> Event:
         number = known["times"] + 1 if known else 1
-        return import_error_event(self._api.deployment, row, self._clock(), number)
+        return import_error_event(self._api.deployment, row, self._clock(), number, error_id)
 
 
-def _same_file(known: Row, row: Row) -> bool:
-    """Whether an error as it was told and one that Airflow lists are of one file. The listener told its whole
-    path and no bundle; Airflow lists the path inside the bundle."""
-    if known["bundle_name"] is not None:
-        return bool((known["bundle_name"], known["filename"]) == (row.get("bundle_name"), row["filename"]))
-    one, other = known["filename"].split("/"), row["filename"].split("/")
-    return bool(one[-len(other) :] == other)
+def by_first_id(rows: Mapping[str, Row], known: Mapping[str, Row]) -> dict[str, Row]:
+    """REST's rows by the ids under which their errors were told first: REST's own, or that of a hook's report
+    of the same trace in a file whose whole path ends with the row's. The longest path is matched first, and
+    each report with one row only."""
+    found = {error_id: row for error_id, row in rows.items() if error_id in known}
+    pairs = [
+        (error_id, first_id)
+        for error_id in rows.keys() - found.keys()
+        for first_id, told in known.items()
+        if first_id not in found
+        and told["trace"] == trace_of_error(error_id)
+        and board.may_be(told, rows[error_id])
+    ]
+    left = {error_id: row for error_id, row in rows.items() if error_id not in found}
+    for error_id, first_id in sorted(pairs, key=lambda pair: _fit(rows[pair[0]], known[pair[1]])):
+        if error_id in left and first_id not in found:
+            found[first_id] = left.pop(error_id)
+    return {**found, **left}
+
+
+def _fit(row: Row, told: Row) -> tuple[bool, int, bool, str, str]:
+    """The best first: where REST has said so already, the longest path, a folder that is called as the
+    bundle."""
+    folders = told["filename"].split("/")
+    is_named_so = row.get("bundle_name") in folders
+    return (told["path"] is None, -len(row["filename"]), not is_named_so, row["filename"], told["filename"])
+
+
+def _places(listed: Mapping[str, Row], known: Mapping[str, Row]) -> dict[str, Place]:
+    """Where the files of hooks' reports are, as far as that is new."""
+    return {
+        error_id: place
+        for error_id, row in listed.items()
+        if error_id in known and known[error_id]["bundle_name"] is None and (place := board.Place.of(row))
+    }

@@ -241,7 +241,7 @@ _STORIES = {
         changes=(),
     ),
     "import_error": Story(
-        event_id="import_error:747706cb47e9abd9785c1f887b78843a",
+        event_id="import_error:74bbf9c43bcf63cfd993ebfe7de699db:b0668720a4a32bd5a94420434b1315f6",
         event_type="airflow.dag.import_error",
         deployment=DEPLOYMENT,
         subject="/opt/airflow/dags/sales/nightly.py",

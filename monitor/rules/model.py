@@ -99,8 +99,8 @@ class QuietHours(Part):
 
 
 class Flapping(Part):
-    """An incident that opens more often than this is told once as flapping, and then no more until it is
-    quiet for as long."""
+    """An incident that opens more often than this is told once as flapping, and then only what lasts for
+    `within / openings`."""
 
     openings: int = Field(5, ge=2)
     """How often it opens."""

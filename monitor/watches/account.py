@@ -10,8 +10,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from monitor import incidents
 from monitor.database import Database
-from monitor.events import Event
+from monitor.events import Event, watched_runs
 from monitor.ingest import Ingest
 from monitor.metrics import Metrics
 from monitor.watches.finding import Finding, Key, Open
@@ -66,6 +67,11 @@ class Account:
     def _keep(
         self, connection: Connection, new: Sequence[Finding], ended: Sequence[Open], now: datetime
     ) -> None:
+        replaced = [self.open[one.key] for one in new if one.key in self.open]
+        for past in (*ended, *replaced):
+            # Of a run nothing is told when it is over: its incident ends with the finding.
+            if event_id := watched_runs.id_of(past.type, past.subject, past.found):
+                incidents.close_found(connection, self.deployment, event_id, now)
         raise_all(connection, self.deployment, new, now)
         end_all(connection, self.deployment, [one.key for one in ended], now)
 

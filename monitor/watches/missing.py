@@ -16,7 +16,7 @@ from monitor.board import Row
 from monitor.events import Event, watched_runs
 from monitor.events.identity import stamp
 from monitor.rules.model import Watch
-from monitor.watches.active import BACKFILL, SCHEDULED
+from monitor.watches.active import SCHEDULED
 from monitor.watches.choice import Choice
 from monitor.watches.finding import Finding
 from monitor.watches.moments import moment_in
@@ -24,8 +24,8 @@ from monitor.watches.sight import Sight, tags_of
 
 MISSING = "windsock.run.missing"
 AFTER = timedelta(minutes=15)  # where the watch names none: a scheduler may be replaced meanwhile
-BY_SCHEDULE = (SCHEDULED, BACKFILL)
-"""The types of runs that are an answer to a schedule."""
+BY_SCHEDULE = (SCHEDULED,)
+"""The types of runs that are an answer to a schedule: nothing that is triggered, and no backfill."""
 
 
 @dataclass

@@ -124,10 +124,10 @@ def asset_nudge(source: str, data: Facts) -> Event:
 
 
 def import_error(source: str, filename: str, stacktrace: str) -> Event:
-    # The reconciler's is the same: REST has the file's path inside its bundle only, and what differs from
-    # parse to parse (addresses, the process that took too long) would make each parse an error of its own.
+    # What differs from parse to parse (addresses, the process that took too long) would make each parse an
+    # error of its own. The hook knows no bundle: the monitor finds out which file within it that is.
     same = re.sub(r"0x[0-9a-fA-F]+|(?<=PID: )[0-9]+", "*", stacktrace)
-    event_id = f"import_error:{digest(filename.rpartition('/')[2], same)}"
+    event_id = f"import_error:{digest('', filename)}:{digest(same)}"
     data = {
         "filename": filename,
         "bundle_name": None,

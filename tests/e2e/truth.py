@@ -32,7 +32,7 @@ Alternatives = tuple[str, ...]
 """The ids under which one terminal state may have been told: one of them, once."""
 
 _ID = re.compile(
-    r"(?P<thing>(?:asset_event|asset|asset_alias|import_error|run|task|try):[^:]+)(?::(?P<state>[a-z_]+))?(?::\d+)?"
+    r"(?P<thing>import_error:[^:]+:[^:]+|(?:asset_event|asset|asset_alias|run|task|try):[^:]+)(?::(?P<state>[a-z_]+))?(?::\d+)?"
 )
 
 
@@ -184,10 +184,16 @@ def _asset_events(airflow: AirflowServer) -> list[Ending]:
 
 def _import_errors(airflow: AirflowServer) -> list[Ending]:
     """Airflow dates an import error anew at every reparse: when it came about is not known."""
-    rows = airflow.query("SELECT filename, stacktrace FROM import_error")
+    rows = airflow.query("SELECT filename, stacktrace, bundle_name FROM import_error")
     return [
-        Ending(name, f"import error of {name}", (import_error_id(name, trace),), None)
-        for name, trace in ((Path(filename).name, stacktrace) for filename, stacktrace in rows)
+        # As the reconciler tells it, or as the hook does, which knows the whole path.
+        Ending(
+            Path(name).name,
+            f"import error of {name}",
+            (import_error_id(name, trace, bundle), import_error_id(str(airflow.dags_folder / name), trace)),
+            None,
+        )
+        for name, trace, bundle in rows
     ]
 
 

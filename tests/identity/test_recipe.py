@@ -7,6 +7,7 @@ from datetime import timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitor import board
 from monitor.events import identity
 from monitor.events.rest_dags import mended_event, pause_event
 from tests.identity.things import BROKEN, NOW, RUNS, TASKS, THINGS, ZONES, Broken, Run, Task, Thing
@@ -17,9 +18,12 @@ from windsock import events as listener
 def test_hook_and_rest_give_the_same_id(thing: Thing, zone: timezone | None) -> None:
     hook, rest = thing.from_hook(zone), thing.from_rest()
     assert rest is not None
-    assert (hook.id, hook.source, hook.type) == (rest.id, rest.source, rest.type)
-    if not isinstance(thing, Broken):  # REST has the file's path inside its bundle
-        assert hook.subject == rest.subject
+    assert (hook.source, hook.type) == (rest.source, rest.type)
+    if isinstance(thing, Broken):  # REST has the bundle and the path within it, a hook the whole path
+        assert identity.trace_of_error(hook.id) == identity.trace_of_error(rest.id)
+        assert board.may_be(hook.fields, rest.fields)
+    else:
+        assert (hook.id, hook.subject) == (rest.id, rest.subject)
 
 
 @given(st.lists(RUNS, max_size=8) | st.lists(TASKS, max_size=8) | st.lists(BROKEN, max_size=8))

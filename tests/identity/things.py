@@ -102,14 +102,17 @@ class Broken:
 
     @property
     def key(self) -> tuple[object, ...]:
-        return self.name, self.trace
+        return self.path, self.trace
+
+    @property
+    def path(self) -> str:
+        return f"/{self.bundle}/{self.folder}{self.name}"
 
     def parsed(self, address: int) -> str:
         return f"{self.trace}\n<Hook at {address:#x}>, PID: {address}"
 
     def from_hook(self, _zone: timezone | None) -> Event:
-        path = f"/{self.bundle}/{self.folder}{self.name}"
-        return told_by_listener("on_existing_dag_import_error", path, self.parsed(self.address))
+        return told_by_listener("on_existing_dag_import_error", self.path, self.parsed(self.address))
 
     def from_rest(self) -> Event | None:
         row = {

@@ -1,5 +1,6 @@
 """A database of an earlier release is brought to this one's schema, with all that is in it."""
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
@@ -12,7 +13,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import JSON, Column, Connection, MetaData, Table, delete, insert, inspect, text
 
-from monitor import board, event_log, outbox
+from monitor import board, event_log, incidents, outbox
 from monitor.board.states import apply_assets, apply_runs, apply_tasks
 from monitor.database import Database
 from monitor.database.migrate import SCRIPTS, migrate, versions
@@ -20,7 +21,9 @@ from monitor.database.schema import UtcDateTime, delivery_attempts, metadata, tr
 from monitor.events import parse_event
 from monitor.events.data import AssetData, DagRunData, TaskInstanceData
 from tests.monitor.conftest import NOW
-from tests.sample import asset_event, run_event, task_event
+from tests.sample import asset_event, moment, run_event, task_event
+
+CONTRACT = Path(__file__).parents[1] / "contract"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -186,3 +189,51 @@ def test_the_migrations_make_what_the_schema_says(empty: Database) -> None:
 
 def versions_of(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
+
+
+def old_incident(key: str, seq: int) -> dict[str, Any]:
+    began = {"opened_at": NOW, "last_at": NOW, "opened_seq": seq, "last_seq": seq}
+    known = {"deployment": "local", "title": key, "state": "open", "failures": 1, "flapping": False}
+    return {"key": key, **known, **began}
+
+
+def test_open_incidents_are_named_anew_or_closed(empty: Database) -> None:
+    """None is left open that no event could end any more."""
+    bring_to(empty, "0008")
+    stuck = json.loads((CONTRACT / "windsock.run.stuck.json").read_text())["event"]
+    missing = json.loads((CONTRACT / "windsock.run.missing.json").read_text())["event"]
+    broken = json.loads((CONTRACT / "dag.import_error.new.json").read_text())["event"] | {"time": moment()}
+    told = [
+        *(run_event("failed", logical_date=moment(-5)), task_event("failed", map_index=3)),
+        *(task_event("failed"), stuck, missing, broken),
+    ]
+    keys = [
+        *("dag:etl", "task:etl/load", "task:etl/load", "windsock.run.stuck:etl", "windsock.run.missing:etl"),
+        "import_error:broken.py",
+    ]
+
+    def fill(connection: Connection) -> None:
+        events = [parse_event(raw) for raw in told]
+        seqs = event_log.append(connection, events, NOW)
+        typed = {name: Column(name, UtcDateTime()) for name in ("opened_at", "last_at")}
+        table = Table("incidents", MetaData(), *typed.values(), autoload_with=connection)
+        rows = [old_incident(key, seq or 0) for key, seq in zip(keys, seqs, strict=True)]
+        gone = [old_incident(key, 900) for key in ("windsock.run.late:etl", "import_error:gone.py")]
+        connection.execute(insert(table), rows + gone)
+
+    empty.write_now(fill)
+    migrate(empty)
+    found = empty.read_now(lambda connection: incidents.page(connection, 20))[::-1]
+    assert [(one.key, one.state) for one in found] == [
+        ("dag:etl", "open"),
+        ("task:etl/load[3]", "open"),
+        ("task:etl/load", "open"),
+        (f"windsock.run.stuck:{stuck['subject']}", "open"),
+        ("windsock.run.missing:etl", "open"),
+        ("import_error:/opt/airflow/dags/etl/broken.py", "open"),
+        ("windsock.run.late:etl", "closed"),
+        ("import_error:gone.py", "closed"),
+    ]
+    assert found[0].latest_moment == parse_event(told[0]).get("logical_date")
+    assert found[4].latest_moment == parse_event(missing).get("expected_at")
+    assert {one.closed_by for one in found} == {None, "Windsock"}

@@ -122,21 +122,74 @@ def test_the_next_failure_opens_where_nobody_heard_of_the_first(database: Databa
     assert here.mail() == [f"opened r {OPS} 1"]
 
 
-def test_flapping_is_told_once(database: Database, clock: FakeClock) -> None:
-    here = town(database, clock, rule(flapping={"openings": 3, "within": "1h"}))
+def flap(here: Town, clock: FakeClock, times: int) -> list[str]:
+    """The kinds of what is told while a DAG fails and recovers every four minutes."""
     told = []
-    for _ in range(8):
+    for _ in range(times):
         clock.forward(120)
         here.fail()
         told += here.mail()
         clock.forward(120)
         here.succeed()
         told += here.mail()
-    words = [one.split()[0] for one in told]
-    assert words == ["opened", "recovered", "opened", "recovered", "flapping", "recovered"]
+    return [one.split()[0] for one in told]
+
+
+FLAPPING = {"openings": 3, "within": "1h"}  # so it is over after 20 minutes without a failure
+
+
+def test_flapping_is_told_once_and_its_end_when_it_lasts(database: Database, clock: FakeClock) -> None:
+    here = town(database, clock, rule(flapping=FLAPPING))
+    assert flap(here, clock, 8) == ["opened", "recovered", "opened", "recovered", "flapping"]
+    clock.forward(19 * 60)
+    assert here.mail() == []
+    clock.forward(120)
+    assert here.mail() == [f"recovered r {OPS} 6"]
+    assert [(one.failures, one.flapping) for one in here.incidents()] == [(6, True), (1, False), (1, False)]
+    here.fail()
+    assert here.mail() == [f"flapping r {OPS} 1"], "the last message was that all is well"
+    here.succeed()
     clock.forward(2 * HOUR)
+    assert here.mail() == [f"recovered r {OPS} 1"]
     here.fail()
     assert here.mail() == [f"opened r {OPS} 1"]
+
+
+def test_a_failure_that_lasts_is_told_though_it_flapped(database: Database, clock: FakeClock) -> None:
+    here = town(database, clock, rule(flapping=FLAPPING))
+    flap(here, clock, 7)
+    clock.forward(600)
+    here.fail()
+    assert here.mail() == []
+    clock.forward(21 * 60)
+    assert here.mail() == [f"follow_up r {OPS} 5"], "with the failures since it was told as flapping"
+    here.succeed()
+    clock.forward(21 * 60)
+    assert here.mail() == [f"recovered r {OPS} 1"]
+
+
+def test_each_opening_is_told_by_a_rule_that_knows_no_flapping(database: Database, clock: FakeClock) -> None:
+    here = town(database, clock, rule(flapping=FLAPPING), rule(name="each", to=[DATA], flapping=None))
+    told = []
+    for _ in range(6):
+        clock.forward(120)
+        here.fail()
+        told += here.mail()
+        clock.forward(120)
+        here.succeed()
+        told += here.mail()
+    assert [one.split()[0] for one in told if "each" in one] == ["opened", "recovered"] * 6
+
+
+def test_who_was_told_of_an_end_too_early_is_told_at_once(database: Database, clock: FakeClock) -> None:
+    """The failure was reported late: by then the end had been told."""
+    here = town(database, clock, rule(flapping=FLAPPING))
+    flap(here, clock, 3)
+    clock.forward(21 * 60)
+    assert here.mail() == [f"recovered r {OPS} 1"]
+    here.fail(ago=600)
+    assert here.mail() == [f"flapping r {OPS} 1"]
+    assert here.incidents()[0].failures == 2, "it is the same incident"
 
 
 def test_a_silence_covers_and_ends(database: Database, clock: FakeClock) -> None:

@@ -100,7 +100,7 @@ def test_who_compares_is_known_to_all(settings: Settings, postgres_url: str, tmp
             assert other.client.get("/health").status_code == 200
             replica, _, works = part(other, "replicas")["detail"].partition(": ")
             assert replica == one.app.state.services.settings.replica
-            assert works == "retention, reminders, reconciler local, watches"
+            assert works == "retention, reminders, recoveries, reconciler local, watches"
             assert "compared with the log by another replica" in other.client.get("/").text
             airflow.away = True
             for each in (one, other):

@@ -52,7 +52,7 @@ def test_event_equals_the_listeners_but_for_what_rest_does_not_know(name: str) -
     made = build(golden, golden["rest"])
     expected["time"] = expected["time"] or golden["rest"].get("timestamp", "2026-11-22T12:00:00.000000Z")
     if golden["event"]["type"] == "airflow.dag.import_error":  # the file, as REST has it
-        expected["subject"] = golden["rest"]["filename"]
+        expected |= {"subject": golden["rest"]["filename"], "id": golden["rest_id"]}
 
     assert made == expected
 
@@ -170,7 +170,7 @@ def test_what_comes_again_has_the_next_number_and_is_else_the_same() -> None:
 
     mended = rest_dags.mended_event("local", error["event"]["id"], board, None, NOW, 2)
 
-    assert (again.id, again.get("error_id")) == (nth(error["event"]["id"], 2), error["event"]["id"])
+    assert (again.id, again.get("error_id")) == (nth(error["rest_id"], 2), error["rest_id"])
     assert json.loads(again.body) == build(error, error["rest"]) | {"id": again.id}
     assert mended.id == error["event"]["id"] + ":mended:2"
     assert paused.id == pause["event"]["id"] + ":3"

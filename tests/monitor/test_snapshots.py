@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.event import listen, remove
 from starlette.responses import JSONResponse
 
-from monitor import board, event_log
+from monitor import board, event_log, incidents
 from monitor.airflow_api import AirflowApi
 from monitor.database import Database
 from monitor.errors import AirflowUnreachable
@@ -31,7 +31,11 @@ from tests.monitor.notify_support import engine_of
 from tests.sample import event, moment, run_event
 
 TRACE = 'File "/dags/etl/broken.py"\nModuleNotFoundError: nothing_here\n'
-ERROR = import_error_id("broken.py", TRACE)
+PATH, ABSOLUTE = "etl/broken.py", "/dags/etl/broken.py"
+ERROR = import_error_id(PATH, TRACE, "dags")
+"""As REST's row is told."""
+REPORTED = import_error_id(ABSOLUTE, TRACE)
+"""As the listener's report is told."""
 WAIT = COMMIT_WAIT.total_seconds()
 Told = list[dict[str, Any]]
 
@@ -143,15 +147,15 @@ def test_what_the_listener_told_is_not_told_again(fake: FakeAirflow, database: D
         fake.import_errors = []
         (mended,) = await on.told(on.errors)
         assert mended["data"] == {
-            "filename": "/dags/etl/broken.py",
-            "bundle_name": None,
-            "error_id": ERROR,
+            "filename": "etl/broken.py",
+            "bundle_name": "dags",
+            "error_id": REPORTED,
             "replaced_by": None,
             "reported_by": "reconciler",
         }
         assert await on.report() == [False]  # its id is known …
         fake.import_errors = [listed()]
-        assert ids(await on.told(on.errors)) == [f"{ERROR}:2"]  # … so only the list can tell
+        assert ids(await on.told(on.errors)) == [f"{REPORTED}:2"]  # … so only the list can tell
 
     play(fake, database, act)
 
@@ -160,7 +164,66 @@ def test_a_report_before_the_commit_is_not_taken_for_mended(fake: FakeAirflow, d
     async def act(on: Scene) -> None:
         await on.report()
         assert await on.told(on.errors, after=WAIT - 1) == []
-        assert ids(await on.told(on.errors, after=1)) == [f"{ERROR}:mended"]
+        assert ids(await on.told(on.errors, after=1)) == [f"{REPORTED}:mended"]
+
+    play(fake, database, act)
+
+
+def test_what_rest_told_is_not_told_again_by_the_listener(fake: FakeAirflow, database: Database) -> None:
+    async def act(on: Scene) -> None:
+        fake.import_errors = [listed()]
+        assert ids(await on.told(on.errors)) == [ERROR]
+        assert await on.report() == [False]
+        assert await on.report("/dags/other/broken.py") == [True], "another file with the same trace"
+        assert await on.report(trace="NameError") == [True], "another error of the same file"
+
+    play(fake, database, act)
+
+
+def test_one_trace_in_two_files_is_two_errors(fake: FakeAirflow, database: Database) -> None:
+    async def act(on: Scene) -> None:
+        # One path within two bundles, and a file at the root whose path ends every other.
+        places = [("one", "etl/broken.py"), ("two", "etl/broken.py"), ("three", "broken.py")]
+        fake.import_errors = [
+            listed(path, bundle_name=bundle, import_error_id=number)
+            for number, (bundle, path) in enumerate(places)
+        ]
+        for bundle in ("one", "two"):
+            assert await on.report(f"/opt/{bundle}/etl/broken.py") == [True]
+        assert ids(await on.told(on.errors)) == [import_error_id("broken.py", TRACE, "three")]
+        assert await on.told(on.errors) == []
+        del fake.import_errors[1]
+        (mended,) = await on.told(on.errors)
+        assert (mended["data"]["bundle_name"], mended["data"]["filename"]) == ("two", "etl/broken.py")
+        assert mended["data"]["error_id"] == import_error_id("/opt/two/etl/broken.py", TRACE)
+        assert mended["data"]["replaced_by"] is None
+
+    play(fake, database, act)
+
+
+def test_incidents_have_the_names_that_rest_gives_the_files(fake: FakeAirflow, database: Database) -> None:
+    def standing() -> list[tuple[str, str]]:
+        found = database.read_now(lambda connection: incidents.page(connection, 10))
+        return [(one.key.partition(":")[2], one.state) for one in reversed(found)]
+
+    async def act(on: Scene) -> None:
+        await on.report("/dags/a/dag.py", "NameError")
+        await on.report("/dags/b/dag.py", "ZeroDivisionError")
+        assert standing() == [("/dags/a/dag.py", "open"), ("/dags/b/dag.py", "open")]
+        fake.import_errors = [
+            listed("a/dag.py", "NameError", import_error_id=1),
+            listed("b/dag.py", "ZeroDivisionError", import_error_id=2),
+        ]
+        assert await on.told(on.errors) == []
+        assert standing() == [("dags:a/dag.py", "open"), ("dags:b/dag.py", "open")]
+        await on.report("/dags/b/dag.py", "SyntaxError")
+        fake.import_errors[1] = listed("b/dag.py", "SyntaxError", import_error_id=2)
+        (mended,) = await on.told(on.errors)
+        assert mended["data"]["replaced_by"] == import_error_id("/dags/b/dag.py", "SyntaxError")
+        assert standing() == [("dags:a/dag.py", "open"), ("dags:b/dag.py", "open")]
+        del fake.import_errors[1]
+        await on.told(on.errors)
+        assert standing() == [("dags:a/dag.py", "open"), ("dags:b/dag.py", "closed")]
 
     play(fake, database, act)
 
@@ -182,13 +245,13 @@ def test_an_answer_older_than_the_logs_last_word_brings_nothing_back(
 def test_another_error_in_the_same_file(fake: FakeAirflow, database: Database) -> None:
     async def act(on: Scene) -> None:
         await on.report()
-        other = import_error_id("broken.py", "SyntaxError")
+        other = import_error_id(PATH, "SyntaxError", "dags")
         fake.import_errors = [
             listed(trace="SyntaxError"),
             listed("other/broken.py", "NameError", import_error_id=2),
         ]
         mended, broken, apart = await on.told(on.errors)
-        assert (mended["data"]["error_id"], mended["data"]["replaced_by"]) == (ERROR, other)
+        assert (mended["data"]["error_id"], mended["data"]["replaced_by"]) == (REPORTED, other)
         assert (broken["id"], apart["subject"]) == (other, "other/broken.py")
         fake.import_errors = [listed("other/broken.py", "NameError", import_error_id=2)]
         (mended,) = await on.told(on.errors)
@@ -210,7 +273,7 @@ def test_a_hidden_trace_makes_no_event_and_mends_nothing(
         assert on.rejected() == 2
         assert len([one for one in caplog.messages if "may not read every DAG" in one]) == 2
         fake.import_errors = []
-        assert ids(await on.told(on.errors)) == [f"{ERROR}:mended"]
+        assert ids(await on.told(on.errors)) == [f"{REPORTED}:mended"]
 
     play(fake, database, act)
 

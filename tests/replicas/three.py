@@ -23,7 +23,7 @@ from tests.monitor_process import MonitorProcess
 from tests.sample import START, run_event
 from tests.smtp_server import Received, SmtpServer
 
-WORKS = ["retention", "reminders", "watches"]
+WORKS = ["retention", "reminders", "recoveries", "watches"]
 TURN = re.compile(
     r"^(\S+ \S+) INFO monitor\.replicas\.turns: this replica has (no longer )?the turn: watches", re.M
 )
