@@ -40,18 +40,18 @@ class Incident:
     closed_by: str | None
     """Who closed it outside of the flow of events; None: an event did."""
     flapping: bool
-    quiet_seconds: int | None
-    """Of one that flaps: it is over after so long without a failure."""
-    latest_moment: datetime | None
-    latest_start: datetime | None
-    latest_undated_start: datetime | None
-    confirm_since: datetime | None
-    """Since when the report that closed it waits for Airflow's confirmation; None: it does not."""
-    confirm_at: datetime | None
-    """When Airflow is asked next."""
     acked_at: datetime | None
     acked_by: str | None
     ack_reason: str | None
+    quiet_seconds: int | None = None
+    """Of one that flaps: it is over after so long without a failure."""
+    latest_moment: datetime | None = None
+    latest_start: datetime | None = None
+    latest_undated_start: datetime | None = None
+    confirm_since: datetime | None = None
+    """Since when the report that closed it waits for Airflow's confirmation; None: it does not."""
+    confirm_at: datetime | None = None
+    """When Airflow is asked next."""
 
     @classmethod
     def of(cls, row: Mapping[Any, Any]) -> "Incident":

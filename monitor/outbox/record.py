@@ -26,7 +26,7 @@ class Notification:
     due_at: datetime
     sealed_at: datetime | None
     """When the first of its deliveries was claimed: nothing joins it any more."""
-    gathered_into: int | None
+    gathered_into: int | None = None
     """Of a follow-up: the recovered that tells it instead."""
 
     @classmethod
