@@ -33,8 +33,11 @@ LABELS = {
     "intervals": "Intervals compared",
     "run_type": "Type",
     "delivery_id": "Delivery",
+    "remedy": "What to do",
 }
-TOLD_APART = frozenset({"what", "watch", "since", "reported_by", "asset", "asset_event_id", "ended"})
+TOLD_APART = frozenset(
+    {"what", "watch", "since", "reported_by", "asset", "asset_event_id", "ended", "is_certain"}
+)
 OF_THE_RUN = frozenset({"dag_id", "run_id", "run_type", "start_date", "queued_at"})
 """What a mail about a watch tells of its run elsewhere."""
 
@@ -44,7 +47,7 @@ _MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 def watch_of(event: Event, data: WatchData) -> Watch:
     return Watch(
         what=data.what,
-        word=event.type.rpartition(".")[2],
+        word=event.type.rpartition(".")[2].replace("_", " "),
         since=data.since,
         name=data.watch,
         facts=tuple(_facts(data, TOLD_APART | OF_THE_RUN)),

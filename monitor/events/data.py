@@ -229,6 +229,8 @@ class DagAutoPausedData(WatchData):
     """How many of its last runs failed: its max_consecutive_failed_dag_runs."""
     is_certain: bool
     """Whether Airflow's audit log says so; otherwise the monitor's user may not read that."""
+    remedy: Text
+    """What to do."""
 
 
 class DagRecoveredData(WatchData):

@@ -33,7 +33,8 @@ def auto_paused(told: Told, dag_id: str, pause: int, cause: Cause) -> Event:
     runs = "run" if cause.failed_runs == 1 else f"{cause.failed_runs} runs"
     why = f"its last {runs} failed, which is its max_consecutive_failed_dag_runs"
     data = {
-        "what": f"{dag_id} was paused by {who}: {why}. {REMEDY}",
+        "what": f"{dag_id} was paused by {who}: {why}",
+        "remedy": REMEDY,
         "since": stamp(told.now),
         "dag_id": dag_id,
         "failed_runs": cause.failed_runs,

@@ -57,7 +57,7 @@ def test_it_is_told_once_and_again_when_it_is_paused_again(
             assert (told["type"], told["subject"]) == ("windsock.dag.auto_paused", "etl")
             assert told["data"]["failed_runs"] == 3
             assert told["data"]["is_certain"] == (audit is not None)
-            assert "no other watch looks at it" in told["data"]["what"]
+            assert "no other watch looks at it" in told["data"]["remedy"]
             on.start()
             assert await on.look_for(3 * MINUTE) == []
             await pause(on, number, paused=False)
