@@ -15,6 +15,7 @@ from monitor.errors import (
     AirflowUnreachable,
 )
 
+NOT_KNOWN = ("not found", "Unable to obtain")  # the second: Airflow 3.0 of a DAG that was deleted
 SHOWN_DETAIL = 200  # characters of Airflow's own word; a proxy's answer may be a whole page
 
 
@@ -58,7 +59,7 @@ def refusal(
 def _names(detail: str, name: str) -> bool:
     """Whether Airflow's word is about this very one: "The DagRun with dag_id: `a` and run_id: `b` was not
     found". Its quotes differ from version to version."""
-    return "not found" in detail and bool(
+    return any(word in detail for word in NOT_KNOWN) and bool(
         re.search(rf"(?:^|\s)[`'\"]?{re.escape(name)}[`'\"]?,?(?:\s|$)", detail)
     )
 

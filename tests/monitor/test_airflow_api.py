@@ -413,3 +413,17 @@ def test_a_log_that_is_not_there_is_not_found(fake: FakeAirflow) -> None:
 
     with pytest.raises(AirflowNotFound):
         tail(fake, 5)
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        "Dag with id: etl was not found",
+        "Unable to obtain dag with id etl from session",
+        "The Dag with ID: `etl` was not found",
+    ],
+)
+def test_what_each_version_says_of_a_dag_that_was_deleted(fake: FakeAirflow, detail: str) -> None:
+    fake.failures = [("/details", JSONResponse({"detail": detail}, 404))]
+    with pytest.raises(AirflowNotFound):
+        ask(fake, lambda api: api.dag("etl"))
