@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from monitor import outbox
+from monitor import incidents, outbox
 from monitor.database import Database
 from monitor.delivery.closing import Closing, close
 from monitor.incidents import Incident
@@ -192,3 +192,17 @@ def test_a_failure_that_was_none_counts_no_longer(database: Database, clock: Fak
     here.write(take_back)
     left = here.incidents()[0]
     assert (left.failures, left.opened_at, left.latest_moment) == (1, real.time, START + timedelta(days=1))
+
+
+def test_a_finding_that_is_over_ends_its_incident_and_no_other_airflows(
+    database: Database, clock: FakeClock
+) -> None:
+    here = town(database, clock, "windsock.run.*")
+    stuck = watched("stuck", run_id="one")
+    here.tell(stuck, stuck | {"source": "/airflow/other"})
+    clock.forward(60)
+    here.write(lambda connection: incidents.close_found(connection, "local", stuck["id"], clock()))
+    assert [(one.deployment, one.state) for one in here.incidents()] == [
+        ("other", "open"),
+        ("local", "closed"),
+    ]
