@@ -5,10 +5,10 @@ from datetime import timedelta
 
 LONGEST = timedelta(days=366)
 """A year and a day: longer is a slip of the pen, and far longer no date can carry."""
-_ONE = r"[0-9]{1,9}(\.[0-9]{1,6})?\s*(ms|min|s|m|h|d|w)"
+_ONE = r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(ms|min|s|m|h|d|w)"
 PATTERN = rf"0|{_ONE}(\s*{_ONE})*"
 
-_PART = re.compile(r"([0-9.]+)\s*([a-z]+)")
+_PART = re.compile(_ONE)
 _UNITS = {
     "ms": timedelta(milliseconds=1),
     "s": timedelta(seconds=1),

@@ -15,7 +15,7 @@ HIDDEN = "…"
 # has behind its scheme, and the value of a field that is named for a secret.
 _SECRETS = (
     re.compile(r"(whsec_)\S+"),
-    re.compile(r"([A-Za-z][\w+.-]*://)[^\s\"',\]}]+"),
+    re.compile(r"(://)[^\s\"',\]}]+"),
     re.compile(r"((?:secret|password|token|key)[\"']?\s*[:=]\s*)(?!\$\{\w+\}\s*$)\S.*", re.IGNORECASE),
 )
 _OF_SECRETS = re.compile(r"\b(apprise|webhook|secret|url)\b")

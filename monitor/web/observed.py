@@ -18,6 +18,7 @@ from monitor.metrics import Metrics
 
 HEADER = "X-Request-ID"
 SANE = re.compile(r"[A-Za-z0-9._~+/=@:-]{1,128}")
+MAX_PATH = 2_000  # characters of a path that are logged: a run's page with two names of 250, as UTF-8 in %XX
 INGEST = "/api/v1/events"
 PROBES = frozenset({"/livez", "/readyz", "/health", "/metrics"})
 PREFIXES = (("/static/", "static"), ("/api", "api"))
@@ -63,9 +64,9 @@ class Observed:
         level = logging.DEBUG if area in QUIET and status < 400 else logging.INFO
         if logger.isEnabledFor(level):
             about = {"status": status, "seconds": round(seconds, 4), "client": (scope["client"] or ("",))[0]}
-            line = "%s %s %d"
-            known = {"method": scope["method"], "path": path, **about}
-            logger.log(level, line, scope["method"], path, status, extra=known)
+            asked = path if len(path) <= MAX_PATH else f"{path[:MAX_PATH]}… ({len(path)} characters)"
+            known = {"method": scope["method"], "path": asked, **about}
+            logger.log(level, "%s %s %d", scope["method"], asked, status, extra=known)
 
 
 def area_of(method: str, path: str) -> str:

@@ -13,10 +13,10 @@ from monitor import logs
 from monitor.clock import utc_now
 from monitor.errors import SettingsError
 from monitor.logs.forms import JsonForm, TextForm
-from monitor.logs.redact import Redactor
+from monitor.logs.redact import HEAD, TAIL, Redactor
 from monitor.logs.setup import secrets_of
 from monitor.settings import AirflowSettings, Settings, load_settings
-from monitor.web.observed import area_of
+from monitor.web.observed import MAX_PATH, area_of
 from tests import wait
 from tests.feed.log import AWKWARD
 from tests.monitor.conftest import sign
@@ -81,6 +81,32 @@ def test_no_secret_is_logged(line: str, secret: str) -> None:
         assert secret not in told
 
 
+@pytest.mark.parametrize("around", range(-40, 41, 8))
+@pytest.mark.parametrize("end", [HEAD, TAIL])
+@pytest.mark.parametrize(("line", "secret"), HIDDEN)
+def test_no_part_of_a_secret_stands_where_a_long_line_is_cut(
+    line: str, secret: str, end: int, around: int
+) -> None:
+    """Whichever part of the line the cut goes through; a part of five signs would be told."""
+    filler = "word " * 10_000
+    before = filler[: HEAD - around] if end == HEAD else filler
+    after = filler if end == HEAD else filler[: TAIL - around]
+    told = Redactor([SECRET])(f"{before} {line} {after}")
+    assert "characters left out" in told
+    assert len(told) < HEAD + TAIL + 100
+    assert not [part for part in (secret[at : at + 5] for at in range(len(secret) - 4)) if part in told]
+
+
+def test_what_a_line_may_hold_is_bounded() -> None:
+    path = "/" + "a." * 32_000
+    for form in (JsonForm(Redactor()), TextForm(Redactor())):
+        try:
+            raise ValueError(path)  # noqa: TRY301
+        except ValueError as error:
+            told = form.format(record(f"GET {path} 404", error, path=path))
+        assert len(told) < 4 * (HEAD + TAIL)
+
+
 def test_every_secret_of_the_settings_is_known(settings: Settings) -> None:
     further = AirflowSettings(url="http://a", username="u", password=SecretStr("the further one"))
     changed = settings.model_copy(
@@ -115,6 +141,17 @@ def test_a_request_has_the_proxys_id_where_it_is_sane(monitor: Served, given: st
     answer = monitor.client.get("/api/v1/incidents/99", headers={"X-Request-ID": given})
     assert (answer.headers["X-Request-ID"] == given) is kept
     assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
+
+
+def test_a_long_path_is_logged_in_part(monitor: Served, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "monitor.access")
+    assert monitor.client.get("/" + "a." * 10_000).status_code == 404
+
+    def told() -> list[str]:
+        return [one.getMessage() for one in caplog.records if one.name == "monitor.access"]
+
+    wait.until(told, "the request to be logged")  # behind the answer
+    assert len(told()[0]) < MAX_PATH + 100
 
 
 def test_requests_are_counted_by_what_they_are() -> None:

@@ -1,0 +1,246 @@
+"""Every regular expression of the project takes time that grows as its text does, whatever the text is.
+
+Whoever sends a text of 64 kB must not stop the event loop. The expressions are found in the source, so that a
+new one is covered. Each is fed with repetitions of its own parts, and the slowest of them are made longer:
+the bound is the ratio of two lengths' times, so that a slow machine fails nothing.
+"""
+
+import ast
+import importlib
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import translate
+from itertools import product
+from pathlib import Path
+from time import thread_time
+from typing import Any
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    from re import _parser as parser  # type: ignore[attr-defined]
+else:
+    import sre_parse as parser
+
+ROOT = Path(__file__).parents[2]
+FILES = [path for folder in ("monitor", "plugins") for path in sorted((ROOT / folder).rglob("*.py"))]
+COMPILING = frozenset(
+    ("compile", "match", "search", "sub", "subn", "split", "findall", "finditer", "fullmatch")
+)
+ANCHORED = frozenset(("match", "fullmatch"))
+UNITS = 10  # parts of an expression that its texts are made of
+PROBE, SHORT, MIDDLE, LONG = 300, 4_000, 16_000, 64_000  # characters
+SLOWEST = 3  # texts of each expression that are made long
+GROWTH = 2.0  # times what a linear expression takes; a quadratic one takes 4 times that from SHORT to MIDDLE
+TRIES = 2  # of which the machine may disturb one
+SIGNS = tuple(map(chr, (*range(97, 123), *range(9, 97), *range(123, 0x300), *range(0x2000, 0x2800))))
+NO_FIT = "\x00\n!"  # an end that few expressions take
+FAST = 0.02  # seconds: no quadratic expression is through with MIDDLE by then, and clocks are coarse
+
+GLOB = translate("*a*ab*b?" * 5)
+MADE_AT_RUN_TIME: dict[tuple[str, str], tuple[str, list[str]]] = {
+    ("monitor/rules/globs.py", "translate(glob.replace('[', '[[]'))"): ("match", [GLOB]),
+    ("plugins/windsock/listener.py", "fnmatch.translate(glob)"): ("match", [GLOB]),
+    ("monitor/logs/redact.py", "'|'.join(map(re.escape, known))"): (
+        "sub",
+        [f"{'a' * 60}b|{'a' * 50}c|abab"],
+    ),
+    ("monitor/rules/reader.py", "f'(?:{_pattern})\\\\Z'"): (
+        "match",  # by PyYAML, of a scalar
+        [r"(?:[-+]?[0-9]{1,18})\Z", r"(?:[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?)\Z"],
+    ),
+}
+"""Expressions that are no constants: how they are applied, and examples of them at their worst."""
+
+
+@dataclass(frozen=True)
+class Expression:
+    where: str
+    pattern: "re.Pattern[str]"
+    use: str
+    """How it is applied: match, fullmatch, or sub for all that look through a whole text."""
+
+    def seconds(self, text: str, rounds: int) -> float:
+        return min(self._once(text) for _ in range(rounds))
+
+    def _once(self, text: str) -> float:
+        arguments = ("", text) if self.use == "sub" else (text,)
+        apply = getattr(self.pattern, self.use)
+        began = thread_time()
+        apply(*arguments)
+        return thread_time() - began
+
+
+def expressions() -> Iterator[Expression]:
+    trees = {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in FILES}
+    uses = _uses(trees.values())
+    for where, tree in trees.items():
+        names = {
+            id(node.value): node.targets[0].id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        }
+        calls: Iterable[Any] = filter(_is_of_re, ast.walk(tree))
+        for call in calls:
+            named = uses.get(names.get(id(call), ""), {"sub"})
+            used, sources = _sources(where, call, named)
+            flags = _flags(call)
+            for source, use in product(sources, sorted({one if one in ANCHORED else "sub" for one in used})):
+                yield Expression(f"{where}:{call.lineno}", re.compile(source, flags), use)
+
+
+def _is_of_re(node: Any) -> bool:
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "re"
+        and node.func.attr in COMPILING
+    )
+
+
+def _flags(call: Any) -> int:
+    given = [*call.args[1:], *(one.value for one in call.keywords if one.arg == "flags")]
+    names = {node.attr for one in given for node in ast.walk(one) if isinstance(node, ast.Attribute)}
+    return sum(getattr(re, name) for name in names if isinstance(getattr(re, name, None), re.RegexFlag))
+
+
+def _sources(where: str, call: Any, named: set[str]) -> tuple[set[str], list[str]]:
+    """How the expression of this call is applied, and its text."""
+    argument, used = call.args[0], named if call.func.attr == "compile" else {call.func.attr}
+    if isinstance(argument, ast.Constant):
+        return used, [str(argument.value)]
+    written = ast.unparse(argument)
+    if made := MADE_AT_RUN_TIME.get((where, written)):
+        return {made[0]}, made[1]
+    module = importlib.import_module(where.removesuffix(".py").replace("/", "."))
+    found = getattr(module, written, None)
+    assert isinstance(found, str), f"{where}:{call.lineno}: add an example of {written} to MADE_AT_RUN_TIME"
+    return used, [found]
+
+
+def _uses(trees: Iterable[ast.AST]) -> dict[str, set[str]]:
+    """How each name is applied, in whichever module."""
+    found: dict[str, set[str]] = {}
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.Attribute) and node.attr in COMPILING and isinstance(node.value, ast.Name):
+            found.setdefault(node.value.id, set()).add(node.attr)
+    return found
+
+
+@dataclass(frozen=True)
+class Text:
+    """Something again and again, behind a beginning and before an end."""
+
+    before: str
+    pump: str
+    after: str
+
+    def of(self, length: int) -> str:
+        return self.before + self.pump * (length // len(self.pump)) + self.after
+
+
+def texts(expression: Expression) -> Iterator[Text]:
+    parts: list[str] = []
+    sample = _sample(parser.parse(expression.pattern.pattern, expression.pattern.flags), parts)
+    units = list(dict.fromkeys((*filter(None, (sample, sample[:-1])), *parts, "a", " ")))[:UNITS]
+    pumps = dict.fromkeys((*units, *map("".join, product(units, units))))
+    return (
+        Text(before, pump, after)
+        for pump, (before, after) in product(pumps, (("", ""), ("", NO_FIT), (sample[:-1], NO_FIT)))
+    )
+
+
+def _sample(tree: Any, parts: list[str]) -> str:  # noqa: C901 (a case for each kind of part)
+    """A short text that the expression may take; `parts` gets each of its words and signs."""
+    text = ""
+    for code, argument in tree:
+        match str(code):
+            case "LITERAL":
+                text += chr(argument)
+            case "NOT_LITERAL":
+                text += "b" if argument == ord("a") else "a"
+            case "ANY":
+                text += "a"
+            case "IN":
+                signs = _of_set(argument)
+                text += signs[0]
+                parts += signs
+            case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
+                text += _sample(argument[2], parts) * max(argument[0], 1)
+            case "SUBPATTERN":
+                text += _sample(argument[3], parts)
+            case "ATOMIC_GROUP":
+                text += _sample(argument, parts)
+            case "BRANCH":
+                first, *_others = [_sample(one, parts) for one in argument[1]]
+                text += first
+            case "ASSERT":
+                inner = _sample(argument[1], parts)
+                text += inner if argument[0] < 0 and not text else ""
+    if text:
+        parts.append(text)
+    return text
+
+
+def _of_set(items: Any) -> list[str]:
+    """A letter or digit of the set, and another sign: between them a word ends."""
+    allowed = re.compile(_class(items))
+    found = [sign for sign in SIGNS if allowed.match(sign)]
+    return [sign for kind in (str.isalnum, str.isspace, _is_mark) for sign in [*filter(kind, found)][:1]] or [
+        "a"
+    ]
+
+
+def _is_mark(sign: str) -> bool:
+    return not sign.isalnum() and not sign.isspace()
+
+
+def _class(items: Any) -> str:
+    named = {
+        "CATEGORY_DIGIT": r"\d",
+        "CATEGORY_SPACE": r"\s",
+        "CATEGORY_WORD": r"\w",
+        "CATEGORY_NOT_WORD": r"\W",
+        "CATEGORY_NOT_SPACE": r"\S",
+        "CATEGORY_NOT_DIGIT": r"\D",
+    }
+    text = ""
+    for code, argument in items:
+        match str(code):
+            case "NEGATE":
+                text += "^"
+            case "LITERAL":
+                text += re.escape(chr(argument))
+            case "RANGE":
+                text += f"{re.escape(chr(argument[0]))}-{re.escape(chr(argument[1]))}"
+            case "CATEGORY":
+                text += named[str(argument)]
+    return f"[{text}]"
+
+
+def check(expression: Expression) -> None:
+    slowest = sorted(texts(expression), key=lambda text: -expression.seconds(text.of(PROBE), 2))[:SLOWEST]
+    for text in slowest:
+        before = expression.seconds(text.of(SHORT), 5)
+        for length in (MIDDLE, LONG):
+            bound = max(FAST, before * length / SHORT * GROWTH)
+            tries = (expression.seconds(text.of(length), 1) for _ in range(TRIES))
+            told = f"{expression.where}: {expression.pattern.pattern!r} takes too long over {text}"
+            assert any(seconds < bound for seconds in tries), f"{told}, {length} signs of it"
+
+
+EXPRESSIONS = list(expressions())
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS, ids=[f"{one.where} {one.use}" for one in EXPRESSIONS])
+def test_takes_time_as_its_text_is_long(expression: Expression) -> None:
+    check(expression)
+
+
+def test_a_quadratic_expression_is_found() -> None:
+    scheme = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/@]+@")  # tried from each letter, each time to the end
+    with pytest.raises(AssertionError, match="takes too long"):
+        check(Expression("here", scheme, "sub"))
