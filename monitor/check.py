@@ -1,7 +1,7 @@
 """`windsock check`: prove each connection, read the rules, say what to mend, send and change nothing."""
 
 import asyncio
-import socket
+import logging
 import uuid
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
@@ -21,11 +21,14 @@ from monitor.mailer.smtp import Server, SmtpMailer
 from monitor.rules import RulesError, default_config, load_config
 from monitor.rules.checks_receivers import CheckUrl
 from monitor.settings import SESSION_WARNING, AirflowSettings, Settings
+from monitor.web.server import listen
 
 REQUEST_SECONDS = (
     5.0  # a monitor on its own machine answers in milliseconds; behind a proxy in a second or two
 )
 BATCH = "application/cloudevents-batch+json"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,17 @@ async def check(
         _sessions(settings),
         asyncio.to_thread(_rules, settings, environment or {}, check_url),
     )
-    return list(await asyncio.gather(*probes))
+    return list(await asyncio.gather(*map(_guarded, probes)))
+
+
+async def _guarded(probe: Awaitable[Finding]) -> Finding:
+    """A setting that no probe foresaw is a finding too, and takes away none of the others."""
+    try:
+        return await probe
+    except Exception as error:
+        logger.debug("a probe failed", exc_info=error)
+        said = f"could not be looked at: {type(error).__name__}: {error}"
+        return Finding("check", False, said, "Report this as a defect, with the settings but their secrets.")
 
 
 async def _database(settings: Settings) -> Finding:
@@ -182,11 +195,15 @@ def _rules(settings: Settings, environment: Mapping[str, str], check_url: CheckU
 
 async def _port(settings: Settings) -> Finding:
     where = f"{settings.host}:{settings.port}"
+    if settings.port == 0:
+        return Finding(
+            "port", True, f"any free one of {settings.host}: a monitor that runs is not looked for"
+        )
     if await _is_running(settings):
         return Finding("port", True, f"the monitor answers at {settings.url}")
     try:
         await asyncio.to_thread(_try_port, settings.host, settings.port)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be one
         remedy = "End what listens there, or set WINDSOCK_PORT and WINDSOCK_HOST to others."
         return Finding(
             "port", False, f"{where} cannot be listened on, and no monitor is there: {error}", remedy
@@ -237,7 +254,7 @@ async def _is_running(settings: Settings) -> bool:
         async with _client() as client:
             answer = await client.get(f"{settings.url}/livez")
             return answer.is_success and answer.json() == {"status": "ok"}
-    except (httpx.HTTPError, ValueError):
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         return False
 
 
@@ -246,6 +263,4 @@ def _client() -> httpx.AsyncClient:
 
 
 def _try_port(host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, port), family=family):
-        pass
+    listen(host, port).close()

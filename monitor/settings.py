@@ -11,6 +11,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -92,7 +93,7 @@ class Settings(BaseSettings):
     port: int = Field(8090, ge=0, le=65535)
     """0: any free one."""
     public_url: str | None = None
-    """How people reach the monitor; for links in mail. Default: http://host:port."""
+    """How people reach the monitor; for links in mail. Default: http://host:port, the port that it got."""
     database_url: str = ""
     """SQLAlchemy's address, such as postgresql+psycopg://user:password@host/name. Default: SQLite in the home
     folder."""
@@ -396,7 +397,8 @@ class Settings(BaseSettings):
 
     @property
     def url(self) -> str:
-        return self.public_url or f"http://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host  # an IPv6 address (RFC 3986 section 3.2.2)
+        return self.public_url or f"http://{host}:{self.port}"
 
     @property
     def link_keys(self) -> tuple[str, ...]:
@@ -433,8 +435,8 @@ def _without_slash(address: str | None) -> str | None:
     """Raises ValueError where it is no address."""
     if address is None:
         return None
-    if not address.startswith(("http://", "https://")):
-        raise ValueError("is not an address such as http://localhost:8080")
+    if not address.startswith(("http://", "https://")) or not _has_host(address):
+        raise ValueError("is not an address such as http://localhost:8080 or http://[::1]:8080")
     return address.rstrip("/")
 
 
@@ -446,6 +448,14 @@ def _checked_secrets(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     for secret in value:
         check_secret(secret.get_secret_value())
     return value
+
+
+def _has_host(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return bool(parts.hostname) and parts.port != 0 and not any(sign.isspace() for sign in address)
+    except ValueError:
+        return False
 
 
 def check_secret(secret: str) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from monitor.logs import configure
 from monitor.settings import load_environment
 from monitor.up.run import up as run_up
 from monitor.up.setup import Options
-from monitor.web.server import Server
+from monitor.web.server import Server, listen
 
 UP_SECONDS = 240.0  # ten times what it takes on two cores that have nothing else to do
 AIRFLOW_PORT = 8080
@@ -27,6 +28,9 @@ def serve() -> None:
     settings = settings_or_exit()
     configure(settings)
     raise_limit()
+    listening = _at_any_port(settings.host) if settings.port == 0 else None
+    if listening:  # links name the port that it got
+        settings = settings.model_copy(update={"port": listening.getsockname()[1]})
     fatal: list[str] = []
 
     def on_fatal(message: str) -> None:
@@ -44,9 +48,16 @@ def serve() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal once more after its graceful end: to be told to stop is no failure.
         signal.signal(number, lambda *_: None)
-    server.run()
+    server.run(sockets=[listening] if listening else None)
     if fatal or not server.started:
         fail("; ".join(fatal) or "the server did not start")
+
+
+def _at_any_port(host: str) -> socket.socket:
+    try:
+        return listen(host, 0)
+    except (OSError, UnicodeError) as error:
+        refuse(f"WINDSOCK_HOST: {host!r} cannot be listened on: {error}")
 
 
 @cli.command()

@@ -35,6 +35,7 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OWN_SITES = frozenset({"same-origin", "none"})  # Sec-Fetch-Site: this page itself, or typed by the user
 MAX_FORM = 65_536  # bytes; the longest is a name, a password and an address to go back to
+MAX_DIGITS = 10  # of a length: Python reads no number of thousands
 INGEST = "/api/v1/events"  # has a limit of its own (receive.py)
 ONE_CLICK = "/links/unsubscribe/"
 """A mail provider's own button posts there (RFC 8058); no cookie counts, the token is the whole right."""
@@ -100,7 +101,7 @@ def _oversized(headers: Headers) -> tuple[int, str] | None:
     if "transfer-encoding" in headers:
         return 411, "send a Content-Length"
     length = headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > MAX_FORM:
+    if not length.isdecimal() or len(length) > MAX_DIGITS or int(length) > MAX_FORM:
         return 413, f"a form has at most {MAX_FORM} bytes"
     return None
 
@@ -111,4 +112,11 @@ def _is_foreign(headers: Headers, host: str) -> bool:
     if site is not None:
         return site not in OWN_SITES
     origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != host
+    return origin is not None and _netloc(origin) != host
+
+
+def _netloc(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None

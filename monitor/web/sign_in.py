@@ -3,7 +3,7 @@
 import hmac
 import secrets
 from typing import Annotated
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
@@ -20,6 +20,9 @@ from monitor.web.sessions import SESSION_SECONDS
 FORM_COOKIE = "windsock_form"
 FORM_SECONDS = 3600  # how long a sign-in page may stay open before it has to be loaded anew
 MAX_FIELD = 1_000  # characters of a name or password
+MAX_TARGET = (
+    8_000  # characters of an address to go to: the names of a DAG and a run, 250 signs each, in UTF-8 as %XX
+)
 
 Field = Annotated[str, Form(), StringConstraints(max_length=MAX_FIELD)]
 
@@ -28,17 +31,19 @@ router = APIRouter(include_in_schema=False)
 
 def own_path(target: str) -> str:
     """Where to go after signing in: a path of this site, or the dashboard; never another site."""
-    parts = urlsplit(target.replace("\\", "/"))
-    local = not parts.scheme and not parts.netloc and parts.path.startswith("/")
-    printable = all(sign > " " for sign in target)  # browsers drop tabs and line ends inside an address
-    return target if local and printable and not target.startswith("//") and len(target) < MAX_FIELD else "/"
+    is_path = target.startswith("/") and target[1:2] not in ("/", "\\")  # browsers take \\ for /
+    is_printable = all(sign > " " for sign in target)  # browsers drop tabs and line ends inside an address
+    return target if is_path and is_printable and len(target) <= MAX_TARGET else "/"
 
 
 async def on_sign_in_needed(request: Request, error: Exception) -> Response:
     if not isinstance(error, SignInNeeded):
         raise error
-    target = path_of(request) + (f"?{request.url.query}" if request.url.query else "")
-    return redirect(request, f"/login?next={quote(target, safe='/')}")
+    query = f"?{request.url.query}" if request.url.query else ""
+    target = (
+        quote(path_of(request)) + query
+    )  # a path is decoded where it arrives: a run's id may hold ?, # and %
+    return redirect(request, f"/login?next={quote(target)}")
 
 
 @router.get("/login")
@@ -55,7 +60,7 @@ async def login(
     username: Field,
     password: Field,
     csrf: Field,
-    next: Field = "/",  # noqa: A002
+    next: Annotated[str, Form()] = "/",  # noqa: A002
 ) -> Response:
     target = own_path(next)
     if not hmac.compare_digest(request.cookies.get(FORM_COOKIE, "-").encode(), csrf.encode()):

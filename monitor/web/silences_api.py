@@ -1,6 +1,6 @@
 """Silences: what nobody is told for a while, by whom and why."""
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -89,8 +89,14 @@ class NewSilence(BaseModel):
         return self
 
     def span(self, now: datetime) -> tuple[datetime, datetime]:
+        """In UTC. Raises Invalid."""
         starts_at = self.starts_at or now
-        return starts_at, self.ends_at or starts_at + (self.duration or timedelta(0))
+        try:
+            ends_at = self.ends_at or starts_at + (self.duration or timedelta(0))
+            return starts_at.astimezone(timezone.utc), ends_at.astimezone(timezone.utc)
+        except OverflowError:
+            field = "ends_at" if self.ends_at else "starts_at"
+            raise Invalid(field, "is beyond every calendar; give an earlier moment") from None
 
 
 @router.get("", response_model=SilencePage, operation_id="listSilences", responses=polled(listed=True))

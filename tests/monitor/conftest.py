@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import socket
 import tempfile
 import threading
 import uuid
@@ -26,7 +25,7 @@ from monitor.events import parse_event
 from monitor.events.reports import FROM_REST
 from monitor.origins import origin_of
 from monitor.settings import Settings, load_settings
-from monitor.web.server import Server
+from monitor.web.server import Server, listen
 from tests import wait
 from tests.monitor_process import TLS
 from tests.postgres_server import PostgresServer
@@ -130,25 +129,15 @@ def sign(secret: str, body: str, at: datetime | None = None) -> dict[str, str]:
     }
 
 
-def listen(port: int) -> socket.socket:
-    """As `windsock serve` listens. The protocol is named, or asyncio leaves Nagle's algorithm on, and each
-    answer over a kept connection waits 40 ms for the acknowledgement of its headers."""
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind(("127.0.0.1", port))
-    listening.listen()
-    return listening
-
-
 class Live:
     """A monitor on a real server in a thread; `post` signs as the plugin does."""
 
     def __init__(self, settings: Settings, clock: Clock = utc_now) -> None:
-        self.settings = settings
-        self.fatal: list[str] = []
-        self.app = create_app(settings, clock, on_fatal=self.fatal.append)
-        self._socket = listen(settings.port)
+        self._socket = listen("127.0.0.1", settings.port)
         self.port: int = self._socket.getsockname()[1]
+        self.settings = settings.model_copy(update={"port": self.port})
+        self.fatal: list[str] = []
+        self.app = create_app(self.settings, clock, on_fatal=self.fatal.append)
         self.url = f"http://127.0.0.1:{self.port}"
         self._server = Server(self.app, "127.0.0.1", self.port)
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)

@@ -1,15 +1,19 @@
 """Sign-in with Airflow's names and passwords, and what each may then see, on every surface."""
 
+import html
 import re
 from collections.abc import Iterator
 from email.message import EmailMessage
 from email.policy import SMTP
+from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
 from monitor import outbox
+from monitor.render import links
+from monitor.render.story import Run
 from monitor.settings import Settings
 from monitor.web import throttle
 from monitor.web.rights import RIGHTS_SECONDS, STALE_SECONDS
@@ -149,6 +153,41 @@ def test_signing_in_leads_back_to_the_page(browser: httpx.Client) -> None:
     answer = try_to_sign_in(browser, *ALICE, target="/runs/local/etl/a%2Bb?x=1")
     assert answer.headers["location"] == "/runs/local/etl/a%2Bb?x=1"
     assert "alice" in browser.get("/").text
+
+
+RUN_IDS = (
+    *("manual__2026-11-22T10:00:00+00:00", "run id with spaces", "path/to/media.wav", "100% done", "a?b=c"),
+    *("a#b", "größe 日本", "x%2Fy", "semi;colon&amp=1", "back\\slash", "a//b", "//evil.example/x", "tail/"),
+    "日" * 250,
+)
+
+
+def test_a_mails_link_leads_to_its_run_through_the_sign_in(monitor: Served) -> None:
+    monitor.post([run_event("failed", run_id=run_id) for run_id in RUN_IDS])
+    shown = {}
+    for run_id in RUN_IDS:
+        with httpx.Client(base_url=monitor.url, headers={"Accept": "text/html"}) as stranger:
+            asked = stranger.get(links.monitor_run(monitor.url, Run("local", "etl", run_id, "failed")))
+            page = stranger.get(asked.headers["location"]).text
+            form = {name: html.unescape(hidden(name, page)) for name in ("next", "csrf")}
+            answer = stranger.post("/login", data=form | {"username": ALICE[0], "password": ALICE[1]})
+            there = stranger.get(answer.headers["location"])
+            shown[run_id] = there.url.path != "/" and html.escape(run_id) in there.text
+    assert shown == dict.fromkeys(RUN_IDS, True)
+
+
+@pytest.mark.parametrize("target", ["//[", "http://[", "/" + "a" * 60_000, "[", "//[::1", "/\ud800"])
+def test_an_odd_target_is_the_dashboard(browser: httpx.Client, target: str) -> None:
+    odd = target.encode("utf-8", "surrogatepass")
+    page = browser.get("/login?next=" + quote(odd[:10_000]))
+    form = {"username": ALICE[0], "password": ALICE[1], "csrf": hidden("csrf", page.text)}
+    answer = browser.post(
+        "/login",
+        content=f"{urlencode(form)}&next={quote(odd)}",
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )
+    assert (page.status_code, answer.status_code) == (200, 303)
+    assert answer.headers["location"] in ("/", "/" + quote("\ufffd" * 3))
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,13 @@ def test_no_ingest_secret(free: Settings) -> None:
     assert "windsock secret" in finding.remedy
 
 
+@pytest.mark.parametrize("host", ["::1", "no such host", "a" * 70 + ".example", "127.0.0.1"])
+def test_no_host_ends_in_a_traceback(free: Settings, host: str) -> None:
+    finding = look(free, host=host)["port"]
+    assert finding.ok == (host in ("::1", "127.0.0.1"))
+    assert look(free, host=host, port=0)["port"].ok
+
+
 def test_a_port_that_something_else_has(free: Settings) -> None:
     with socket.create_server(("127.0.0.1", free.port)):
         finding = look(free)["port"]

@@ -16,6 +16,7 @@ from monitor.app import create_app
 from monitor.settings import Settings, load_settings
 from monitor.tokens import Draft, Scope
 from monitor.web.rights import RIGHTS_SECONDS
+from monitor.web.security import HEADERS
 from monitor.web.sessions import SESSION_SECONDS
 from monitor.web.sign_in import own_path
 from tests import wait
@@ -229,6 +230,8 @@ def test_each_effect_needs_the_token_of_the_session(house: House) -> None:
         {"Sec-Fetch-Site": "same-site"},
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
+        {"Origin": "//[::1"},
         {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"},
     ],
 )
@@ -326,6 +329,17 @@ def test_signing_in_leads_to_no_other_site_and_into_no_other_header(house: House
         answer = browser.post("/login", data=form)
         assert answer.headers["location"] == "/"
         assert "x-evil" not in answer.headers
+
+
+@pytest.mark.parametrize("headers", [{"Origin": "http://["}, {"Origin": "//[::1"}, {"Host": "["}])
+def test_a_header_that_cannot_be_read_is_refused_with_the_usual_headers(
+    house: House, headers: Headers
+) -> None:
+    with httpx.Client(base_url=house.monitor.url) as browser:
+        request = browser.build_request("POST", "/login", headers=headers)
+        answer = browser.send(request)
+    assert 400 <= answer.status_code < 500
+    assert {name.lower() for name in HEADERS} <= set(answer.headers)
 
 
 def test_a_name_in_a_path_gets_into_no_header(house: House) -> None:

@@ -25,6 +25,11 @@ def load(**values: object) -> Settings:
         ({"auth": "airflow"}, ["auth", "airflow_url"]),
         ({"auth": "maybe"}, ["WINDSOCK_AUTH", "'maybe'"]),
         ({"airflow_url": "localhost:8080"}, ["WINDSOCK_AIRFLOW_URL", "http://localhost:8080"]),
+        ({"public_url": "http://::1:8090"}, ["WINDSOCK_PUBLIC_URL", "http://[::1]:8080"]),
+        ({"public_url": "http://[::1:8090"}, ["WINDSOCK_PUBLIC_URL"]),
+        ({"public_url": "https:///windsock"}, ["WINDSOCK_PUBLIC_URL"]),
+        ({"public_url": "http://monitor:port"}, ["WINDSOCK_PUBLIC_URL"]),
+        ({"public_url": "http://a b"}, ["WINDSOCK_PUBLIC_URL"]),
         ({"airflow_url": "http://localhost:8080"}, ["airflow_username", "airflow_password"]),
         ({"deployment": "a b"}, ["WINDSOCK_DEPLOYMENT", "'a b'"]),
         ({"trusted_proxies": "10.0.0.1/8"}, ["WINDSOCK_TRUSTED_PROXIES", "host bits", "10.0.0.0/8"]),
@@ -45,6 +50,11 @@ def test_a_wrong_setting_is_named(values: dict[str, object], words: list[str]) -
         load(**values)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_the_address_of_an_ipv6_host_has_brackets() -> None:
+    assert load(host="::1").url == "http://[::1]:8090"
+    assert load(host="127.0.0.1", port=1).url == "http://127.0.0.1:1"
 
 
 def test_a_further_airflows_password_is_not_shown() -> None:

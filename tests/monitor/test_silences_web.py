@@ -110,6 +110,16 @@ def test_silences_are_paged_and_told_by_their_state(monitor: Served, clock: Fake
             {"duration": None, "starts_at": "2026-11-25T00:00:00Z", "ends_at": "2026-11-24T00:00:00Z"},
             "not after starts_at",
         ),
+        ({"starts_at": "9999-12-31T23:00:00Z"}, "starts_at: is beyond every calendar"),
+        (
+            {
+                "duration": None,
+                "starts_at": "9999-12-31T23:00:00-12:00",
+                "ends_at": "9999-12-31T23:30:00-12:00",
+            },
+            "ends_at: is beyond every calendar",
+        ),
+        ({"duration": None, "ends_at": "0001-01-01T00:00:00+14:00"}, "ends_at: is beyond every calendar"),
         ({"author": "somebody else"}, "author"),
     ],
 )
