@@ -14,6 +14,7 @@ from monitor.continuity import Continuity
 from monitor.database import Database
 from monitor.database.engine import APPLICATION
 from monitor.delivery import Deliverer, Desk, Recoveries
+from monitor.database.write_check import WriteCheck
 from monitor.delivery.budget import Budget
 from monitor.event_log import Cursor, LoggedDags
 from monitor.feed import Feeds
@@ -101,6 +102,7 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
         **{f"reconciler {post.deployment}": post.run for post in posts},
         "watches": _watches(ground, ingest, posts, rules),
     }
+    write_check = WriteCheck(database, metrics, clock)
     turns = turns_of(database, list(shared), metrics)
     look_up(
         *(metrics, clock, database.engine),
@@ -109,6 +111,7 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
     )
     work: dict[str, Work] = {
         "ingest": ingest.run,
+        "write check": write_check.run,
         "feed": ground.feeds.publish,
         "feed readers": ground.feeds.attend,
         "rules": rules.run,
@@ -138,6 +141,7 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
         asked=AskedAirflow(apis),
         mailbox=mailbox,
         traces=ground.traces,
+        write_check=write_check,
         reports=reports,
     )
     return Parts(services, work, list(apis.values()))

@@ -5,6 +5,7 @@ import logging
 import uuid
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,7 @@ from monitor.airflow_api import AirflowApi
 from monitor.clock import utc_now
 from monitor.database import Database
 from monitor.database.migrate import versions
+from monitor.database.write_check import WRITE_SECONDS, last_written
 from monitor.errors import AirflowError, AirflowRefused, SettingsError
 from monitor.mailer import Misconfigured, Refused, SendError, TryLater, Unavailable
 from monitor.mailer.smtp import Server, SmtpMailer
@@ -26,6 +28,7 @@ from monitor.web.server import listen
 REQUEST_SECONDS = (
     5.0  # a monitor on its own machine answers in milliseconds; behind a proxy in a second or two
 )
+WRITTEN_WITHIN = timedelta(seconds=3 * WRITE_SECONDS)  # two writes may be missed while a machine is busy
 BATCH = "application/cloudevents-batch+json"
 
 logger = logging.getLogger(__name__)
@@ -65,10 +68,10 @@ async def _guarded(probe: Awaitable[Finding]) -> Finding:
 
 
 async def _database(settings: Settings) -> Finding:
-    return await asyncio.to_thread(_look_at_database, settings)
+    return await asyncio.to_thread(_look_at_database, settings, await _is_running(settings))
 
 
-def _look_at_database(settings: Settings) -> Finding:
+def _look_at_database(settings: Settings, is_running: bool) -> Finding:
     database = Database(settings.database)
     shown = database.url.render_as_string(hide_password=True)
     file = database.url.database if database.url.get_backend_name() == "sqlite" else None
@@ -76,6 +79,7 @@ def _look_at_database(settings: Settings) -> Finding:
         if file and not Path(file).exists():
             return Finding("database", True, f"{shown} is made at the first start")
         found, wanted = versions(database)
+        written = database.read_now(last_written) if found == wanted else None
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         return Finding(
@@ -86,7 +90,14 @@ def _look_at_database(settings: Settings) -> Finding:
     if found != wanted:
         detail = f"{shown} has schema {found or 'none'}; this release has {wanted}"
         return Finding("database", False, detail, "Run `windsock migrate`, or start the monitor.")
-    return Finding("database", True, f"{shown}, schema {found}")
+    told = f"last wrote to it at {written:%Y-%m-%d %H:%M:%S} UTC" if written else "has not written to it yet"
+    if is_running and (written is None or utc_now() - written > WRITTEN_WITHIN):
+        remedy = (
+            "Is the disk full, or the server read-only? Is it the database of the monitor that runs? Look at "
+            "the monitor's log and its /health."
+        )
+        return Finding("database", False, f"{shown}: a monitor runs, and {told}", remedy)
+    return Finding("database", True, f"{shown}, schema {found}" + (f"; a monitor {told}" if written else ""))
 
 
 async def _sessions(settings: Settings) -> Finding:

@@ -1,5 +1,6 @@
 """Commands that run until they are told to stop: serve, up."""
 
+import logging
 import os
 import signal
 import socket
@@ -18,6 +19,8 @@ from monitor.up.run import up as run_up
 from monitor.up.setup import Options
 from monitor.web.server import Server, listen
 
+logger = logging.getLogger(__name__)
+
 UP_SECONDS = 240.0  # ten times what it takes on two cores that have nothing else to do
 AIRFLOW_PORT = 8080
 
@@ -31,6 +34,7 @@ def serve() -> None:
     listening = _at_any_port(settings.host) if settings.port == 0 else None
     if listening:  # links name the port that it got
         settings = settings.model_copy(update={"port": listening.getsockname()[1]})
+        logger.info("listens at %s", settings.url)
     fatal: list[str] = []
 
     def on_fatal(message: str) -> None:

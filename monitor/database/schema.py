@@ -448,6 +448,14 @@ failed_attempts = Table(
     Index(None, "ends_at"),
 )
 
+# write_check.py: one row, written every few seconds, so that a database that takes nothing is noticed
+write_checks = Table(
+    "write_checks",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("written_at", UtcDateTime, nullable=False),
+)
+
 # event_log.py: how far the log had come at which moment: of what has a seq and no time, how old it is, also
 # when the event itself is forgotten
 log_marks = Table(

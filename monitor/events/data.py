@@ -247,6 +247,22 @@ class TroubleOverData(WatchData):
     lasted_seconds: float
 
 
+class ComponentData(WatchData):
+    component: Word
+    """scheduler, triggerer, dag_processor."""
+
+
+class ComponentUnhealthyData(ComponentData):
+    status: Word
+    """As Airflow says it."""
+    latest_heartbeat: Moment | None = None
+    after_seconds: float
+
+
+class ComponentRecoveredData(ComponentData):
+    lasted_seconds: float
+
+
 class DeliveryTroubleData(WatchData):
     delivery_id: int
     dag_id: Key | None = None
@@ -277,6 +293,8 @@ DATA: dict[str, type[Data]] = {
     "windsock.asset.recovered": AssetRecoveredData,
     "windsock.airflow.unreachable": TroubleData,
     "windsock.airflow.recovered": TroubleOverData,
+    "airflow.component.unhealthy": ComponentUnhealthyData,
+    "airflow.component.recovered": ComponentRecoveredData,
     "windsock.mail.failing": TroubleData,
     "windsock.mail.recovered": TroubleOverData,
     "windsock.delivery.dead": DeliveryTroubleData,

@@ -27,6 +27,49 @@ def reachable_again(told: Told, since: datetime) -> Event:
     return _over(told, event_id, "windsock.airflow.recovered", told.deployment, what, since)
 
 
+def component_id(deployment: str, component: str, since: datetime) -> str:
+    return f"airflow_component:{digest(deployment, component, stamp(since))}"
+
+
+def component_unhealthy(
+    told: Told,
+    component: str,
+    status: str,
+    since: datetime,
+    heartbeat: datetime | None,
+    after: timedelta,
+) -> Event:
+    """A component of Airflow has stopped, or hangs. `since`: its latest heartbeat, where it had one."""
+    what = f"Airflow {told.deployment}: the {spelled(component)} is {status} since {clock_time(since)}"
+    data = {
+        "what": what,
+        "component": component,
+        "status": status,
+        "since": stamp(since),
+        "latest_heartbeat": stamp(heartbeat) if heartbeat else None,
+        "after_seconds": after.total_seconds(),
+    }
+    event_id = component_id(told.deployment, component, since)
+    return own_event(told, event_id, "airflow.component.unhealthy", component, data)
+
+
+def component_recovered(told: Told, component: str, since: datetime) -> Event:
+    lasted = told.now - since
+    data = {
+        "what": f"Airflow {told.deployment}: the {spelled(component)} is healthy again, after {spoken(lasted)}",
+        "component": component,
+        "since": stamp(since),
+        "lasted_seconds": lasted.total_seconds(),
+    }
+    event_id = component_id(told.deployment, component, since) + RECOVERED
+    return own_event(told, event_id, "airflow.component.recovered", component, data)
+
+
+def spelled(component: str) -> str:
+    """`dag-processor`, as Airflow's commands and documentation have it."""
+    return component.replace("_", "-")
+
+
 def mail_failing_id(since: datetime) -> str:
     return f"mail_failing:{digest(stamp(since))}"
 

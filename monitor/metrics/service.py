@@ -25,6 +25,11 @@ class Service:
             "Any growth: `operational` is a database that is away, full or locked; others are defects",
             {"kind": ("operational", "integrity", "other")},
         )
+        self.database_write_age = book.gauge(
+            "windsock_database_write_age_seconds",
+            "Seconds since a write of the database got through; one is tried every 10 s",
+            "Above 60: the disk is full, the server takes no writes, or something holds the lock",
+        )
         self.links_lost = book.counter(
             "windsock_links_lost",
             "Times that a connection which is to stay was lost, or could not be made",

@@ -19,7 +19,16 @@ from monitor.outbox.decisions import (
 )
 from monitor.outbox.forget import forget, forget_decisions
 from monitor.outbox.kinds import Kind
-from monitor.outbox.pages import Standing, Wanted, attempts, counts, deliveries, find, standing
+from monitor.outbox.pages import (
+    Standing,
+    Wanted,
+    attempts,
+    count_dead,
+    counts,
+    deliveries,
+    find,
+    standing,
+)
 from monitor.outbox.put import (
     About,
     Word,
@@ -76,6 +85,7 @@ __all__ = [
     "attempts",
     "claim",
     "claim_some",
+    "count_dead",
     "counts",
     "decisions_of_event",
     "decisions_of_events",

@@ -106,6 +106,12 @@ def counts(connection: Connection) -> dict[State, int]:
     return {state: found.get(state, 0) for state in State}
 
 
+def count_dead(connection: Connection, since: datetime) -> int:
+    """Return how many deliveries were given up since then, and have not been sent again."""
+    query = select(func.count()).where(table.c.state == State.DEAD.value, table.c.settled_at >= since)
+    return int(connection.scalar(query) or 0)
+
+
 @dataclass(frozen=True)
 class Standing:
     """How the outbox stands, for metrics."""

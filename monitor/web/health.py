@@ -8,7 +8,8 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -24,7 +25,7 @@ from monitor.outbox import State, Wanted
 from monitor.render.words import span
 from monitor.web.answers import problems
 from monitor.web.health_reports import AIRFLOW, RECONCILER
-from monitor.web.health_told import DOWN, FRESH, METRICS, NOT_READY, OPEN, Alive, Health
+from monitor.web.health_told import DOWN, FRESH, METRICS, NOT_READY, OPEN, Alive, Health, Ready
 from monitor.web.querying import MAX_PAGE
 from monitor.web.reader import MaybeReader
 from monitor.web.services import Here, PartHealth, Report, Services
@@ -33,6 +34,8 @@ NO_HOOK = PartHealth(
     "unknown", "no hook has reported lately; what hooks do not tell, the reconciler fills in"
 )
 LOOKED_AT = 50  # events, the latest, among which a hook's report is looked for
+SPOOL_REMEDY = "Look at the log of Airflow's scheduler for the plugin's warnings: can it reach the monitor?"
+LATELY = timedelta(days=1)  # until then somebody has looked, or was told by other means
 LATE = 60.0  # seconds between what happened and its report: a spool that could send would not wait so long
 
 logger = logging.getLogger(__name__)
@@ -48,15 +51,17 @@ async def livez() -> dict[str, str]:
 
 @router.get(
     "/readyz",
-    response_model=Alive,
+    response_model=Ready,
     operation_id="getReadiness",
     openapi_extra=OPEN,
     responses=NOT_READY,
 )
 async def readyz(here: Here) -> JSONResponse:
-    """The database can be read, so requests can be served."""
+    """The database can be read and written, so requests can be served and events be taken in."""
     part = (await _database(here))["database"]
-    return JSONResponse({"status": part.status}, 200 if part.status == "ok" else 503, FRESH)
+    age = here.write_check.result.age
+    answer = {"status": part.status, "written_seconds_ago": None if age is None else round(age, 1)}
+    return JSONResponse(answer, 200 if part.status == "ok" else 503, FRESH)
 
 
 @router.get(
@@ -110,25 +115,63 @@ async def _ask(report: Report) -> Mapping[str, PartHealth]:
 
 
 def _discreet(name: str, part: PartHealth) -> PartHealth:
-    known = part.status != "down" or not name.startswith((AIRFLOW, RECONCILER))
-    return part if known else PartHealth("down", "cannot be compared with the log", part.at)
+    known = part.status != "down" or not name.startswith((f"{AIRFLOW} ", RECONCILER))
+    return part if known else replace(part, detail="cannot be compared with the log")
 
 
 async def _database(here: Services) -> dict[str, PartHealth]:
+    now = here.clock()
     try:
-        return await here.database.read(lambda connection: _look(connection, here.settings.smtp_host))
+        parts = await here.database.read(lambda connection: _look(connection, here.settings.smtp_host, now))
     except SQLAlchemyError as error:
-        return {"database": PartHealth("down", f"cannot be read: {type(error).__name__}")}
+        said = f"cannot be read: {type(error).__name__}"
+        return {"database": PartHealth("down", said, remedy=_database_remedy(here))}
+    return parts | {"database": _written(here, parts["database"])}
 
 
-def _look(connection: Connection, smtp_host: str | None) -> dict[str, PartHealth]:
+def _written(here: Services, read: PartHealth) -> PartHealth:
+    """How writing goes, by the latest result: asking does not write."""
+    result = here.write_check.result
+    ago = "" if result.age is None else f", written {span(timedelta(seconds=result.age))} ago"
+    if result.error:
+        said = f"nothing can be written: {result.error}{ago}"
+        return PartHealth("down", said, remedy=_database_remedy(here))
+    if result.is_stale:
+        said = f"writes wait and do not get through{ago}"
+        return PartHealth("down", said, remedy=_database_remedy(here))
+    return replace(read, detail=read.detail + ago)
+
+
+def _database_remedy(here: Services) -> str:
+    if here.settings.shares_database:
+        return (
+            "Look at PostgreSQL: is it up, is its disk full, is it read-only (a standby, "
+            "default_transaction_read_only), or is it locked? Plugins keep their events meanwhile."
+        )
+    return (
+        f"Make room on the disk of {here.settings.home}, and end what holds windsock.db open (a backup by "
+        "copying: use `windsock backup`). Plugins keep their events meanwhile."
+    )
+
+
+def _look(connection: Connection, smtp_host: str | None, now: datetime) -> dict[str, PartHealth]:
     log = event_log.state(connection)
     return {
         "database": PartHealth("ok", connection.dialect.name),
         "log": PartHealth("ok", f"{log.last_seq - log.pruned_seq} of {log.last_seq} events kept"),
         "mail": _mail(connection, smtp_host),
+        "deliveries": _deliveries(connection, now),
         "spool": _spool(connection),
     }
+
+
+def _deliveries(connection: Connection, now: datetime) -> PartHealth:
+    """A delivery that is dead reaches nobody until somebody acts."""
+    dead = outbox.count_dead(connection, now - LATELY)
+    if not dead:
+        return PartHealth("ok", f"none was given up in the last {span(LATELY)}")
+    remedy = "The page Deliveries, state dead, says why for each. Mend that, then press Resend on it."
+    return PartHealth("down", f"{dead} were given up in the last {span(LATELY)}", remedy=remedy)
 
 
 def _spool(connection: Connection) -> PartHealth:
@@ -140,7 +183,7 @@ def _spool(connection: Connection) -> PartHealth:
             late = event.received_at - happened
             if late.total_seconds() > LATE:
                 words = f"the latest report of a hook came {span(late)} late: it waited in the spool"
-                return PartHealth("unknown", words, event.received_at)
+                return PartHealth("unknown", words, event.received_at, SPOOL_REMEDY)
             return PartHealth("ok", f"hooks report within {span(late)}", event.received_at)
     return NO_HOOK
 
@@ -152,9 +195,13 @@ def _mail(connection: Connection, smtp_host: str | None) -> PartHealth:
     where = smtp_host or "embedded mailbox"
     waiting = outbox.deliveries(connection, MAX_PAGE, wanted=Wanted(state=State.PENDING))
     if any(delivery.attempts for delivery in waiting):
-        return PartHealth("down", f"{where} did not take the last mail, it is tried again; {told}")
+        remedy = "A waiting delivery's page has the server's answer; `windsock check` tries the server."
+        return PartHealth(
+            "down", f"{where} did not take the last mail, it is tried again; {told}", None, remedy
+        )
     return PartHealth("ok", f"{where}: {told or 'none was called for yet'}")
 
 
 def _told(part: PartHealth) -> Mapping[str, Any]:
-    return {"status": part.status, "detail": part.detail, "at": part.at.isoformat() if part.at else None}
+    at = part.at.isoformat() if part.at else None
+    return {"status": part.status, "detail": part.detail, "at": at, "remedy": part.remedy or None}

@@ -23,18 +23,28 @@ class Alive(Answer):
     status: Literal["ok", "down"]
 
 
+class Ready(Alive):
+    model_config = example(status="ok", written_seconds_ago=3.2)
+    written_seconds_ago: float | None = Field(
+        description="Age of the latest write that got through; null if none has yet"
+    )
+
+
 class Part(Answer):
     """How one part is."""
 
     status: Literal["ok", "down", "unknown"]
     detail: str
     at: datetime | None = Field(description="When it was last known to be well")
+    remedy: str | None = Field(description="What to do, where something is to be done")
 
 
 class Health(Alive):
-    model_config = example(status="ok", parts={"database": {"status": "ok", "detail": "sqlite", "at": None}})
+    model_config = example(
+        status="ok", parts={"database": {"status": "ok", "detail": "sqlite", "at": None, "remedy": None}}
+    )
     parts: dict[str, Part] | None = Field(None, description="Each part; absent for who is not signed in")
 
 
-NOT_READY: Answers = {503: {"description": "The database cannot be read", "model": Alive}}
+NOT_READY: Answers = {503: {"description": "The database cannot be read or written", "model": Ready}}
 DOWN: Answers = {503: {"description": "Some part does not work", "model": Health}}

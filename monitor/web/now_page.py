@@ -67,7 +67,7 @@ async def now(request: Request, here: Here, reader: PageReader) -> HTMLResponse:
     )
 
 
-ORDER = ("airflow", "reconciler", "mail", "spool", "database", "log", "replicas")
+ORDER = ("airflow", "reconciler", "mail", "deliveries", "spool", "database", "log", "replicas")
 """What people look for first."""
 
 

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 
 from monitor.clock import Clock
 from monitor.database import Database
+from monitor.database.write_check import WriteCheck
 from monitor.feed import Feeds
 from monitor.ingest import Ingest, Wakes
 from monitor.links import Links
@@ -31,6 +32,8 @@ class PartHealth:
     detail: str
     at: datetime | None = None
     """When it was last known to be well."""
+    remedy: str = ""
+    """What to do about it, where something is to be done."""
 
 
 Report = Callable[[], Awaitable[Mapping[str, PartHealth]]]
@@ -41,6 +44,7 @@ Report = Callable[[], Awaitable[Mapping[str, PartHealth]]]
 class Services:
     settings: Settings
     database: Database
+    write_check: WriteCheck
     ingest: Ingest
     wakes: Wakes
     metrics: Metrics

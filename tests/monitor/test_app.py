@@ -1,7 +1,13 @@
 """The wiring: the death of a background task is told; the schema is brought up to date, never back."""
 
 import asyncio
+import json
+import re
+from email import message_from_bytes
+from email.policy import default
+from pathlib import Path
 
+import httpx
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -9,13 +15,16 @@ from sqlalchemy import text
 
 from monitor.app import start_background
 from monitor.assembly import Work
+from monitor.clock import utc_now
 from monitor.database import Database, metadata
 from monitor.database.migrate import migrate, versions
 from monitor.ending import end
 from monitor.errors import SettingsError
 from monitor.settings import Settings
-from tests.monitor.conftest import Live
-from tests.sample import run_event
+from tests import wait
+from tests.monitor.conftest import Live, sign
+from tests.monitor_process import MonitorProcess
+from tests.sample import START, run_event
 
 
 async def dies() -> None:
@@ -46,6 +55,28 @@ def test_a_cancelled_background_task_is_not() -> None:
         return told
 
     assert asyncio.run(story()) == []
+
+
+@pytest.mark.parametrize(("host", "shown"), [("::1", "[::1]"), ("127.0.0.1", "127.0.0.1")])
+def test_links_name_the_port_that_it_got(tmp_path: Path, host: str, shown: str) -> None:
+    env = {"WINDSOCK_HOST": host, "WINDSOCK_PORT": "0", "NOTIFICATION_EMAIL_TO": "ops@example.com"}
+    monitor = MonitorProcess(tmp_path, env)
+    monitor.launch()
+    try:
+        listens = re.compile(rf"listens at (http://{re.escape(shown)}:[1-9]\d*)")
+        wait.until(lambda: listens.search(monitor.log.read_text()), "the monitor to listen")
+        url = listens.findall(monitor.log.read_text())[0]
+        wait.until(lambda: "startup complete" in monitor.log.read_text(), "the monitor to be ready")
+        body = json.dumps([run_event("failed", start=(utc_now() - START).total_seconds() - 10)])
+        sent = httpx.post(f"{url}/api/v1/events", content=body, headers=sign(monitor.secret, body))
+        assert sent.json()["accepted"] == 1
+        mails = monitor.home / "windsock" / "mailbox"
+        wait.until(lambda: [*mails.rglob("*.eml")], "the mail")
+        (mail,) = mails.rglob("*.eml")
+        told = message_from_bytes(mail.read_bytes(), policy=default)
+        assert str(told["List-Unsubscribe"]).startswith(f"<{url}/links/unsubscribe/")
+    finally:
+        monitor.stop()
 
 
 def test_events_outlive_a_restart(settings: Settings) -> None:

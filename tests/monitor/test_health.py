@@ -24,6 +24,7 @@ def test_a_monitor_on_its_own_is_well(settings: Settings) -> None:
             "database": "ok",
             "log": "ok",
             "mail": "ok",
+            "deliveries": "ok",
             "airflow": "unknown",
             "spool": "unknown",
         }

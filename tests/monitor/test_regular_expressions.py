@@ -9,7 +9,7 @@ import ast
 import importlib
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 from itertools import product
@@ -40,19 +40,15 @@ NO_FIT = "\x00\n!"  # an end that few expressions take
 FAST = 0.02  # seconds: no quadratic expression is through with MIDDLE by then, and clocks are coarse
 
 GLOB = translate("*a*ab*b?" * 5)
-MADE_AT_RUN_TIME: dict[tuple[str, str], tuple[str, list[str]]] = {
-    ("monitor/rules/globs.py", "translate(glob.replace('[', '[[]'))"): ("match", [GLOB]),
-    ("plugins/windsock/listener.py", "fnmatch.translate(glob)"): ("match", [GLOB]),
-    ("monitor/logs/redact.py", "'|'.join(map(re.escape, known))"): (
-        "sub",
-        [f"{'a' * 60}b|{'a' * 50}c|abab"],
-    ),
-    ("monitor/rules/reader.py", "f'(?:{_pattern})\\\\Z'"): (
-        "match",  # by PyYAML, of a scalar
-        [r"(?:[-+]?[0-9]{1,18})\Z", r"(?:[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?)\Z"],
-    ),
+MADE_AT_RUN_TIME: dict[str, Sequence[tuple[str, str]]] = {
+    "monitor/airflow_api/failures.py": [("search", r"""(?:^|\s)[`'"]?aab[`'"]?,?(?:\s|$)""")],
+    "monitor/logs/redact.py": [("sub", f"{'a' * 60}b|{'a' * 50}c|abab")],
+    "monitor/rules/globs.py": [("match", GLOB)],
+    "monitor/rules/reader.py": [("match", r"(?:[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?)\Z")],
+    "plugins/windsock/listener.py": [("match", GLOB), ("match", GLOB)],
 }
-"""Expressions that are no constants: how they are applied, and examples of them at their worst."""
+"""Of expressions that are no constants, in their files' order: how each is applied, and an example at its
+worst."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +78,22 @@ def expressions() -> Iterator[Expression]:
             for node in ast.walk(tree)
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
         }
-        calls: Iterable[Any] = filter(_is_of_re, ast.walk(tree))
+        calls: list[Any] = sorted(filter(_is_of_re, ast.walk(tree)), key=_line)
+        made = iter(MADE_AT_RUN_TIME.get(where, ()))
         for call in calls:
             named = uses.get(names.get(id(call), ""), {"sub"})
-            used, sources = _sources(where, call, named)
-            flags = _flags(call)
-            for source, use in product(sources, sorted({one if one in ANCHORED else "sub" for one in used})):
-                yield Expression(f"{where}:{call.lineno}", re.compile(source, flags), use)
+            used = named if call.func.attr == "compile" else {call.func.attr}
+            source = _constant(where, call.args[0])
+            if source is None:
+                use, source = next(made, ("", ""))
+                assert use, f"{where}:{call.lineno}: add an example of this expression to MADE_AT_RUN_TIME"
+                used = {use}
+            for use in sorted({one if one in ANCHORED else "sub" for one in used}):
+                yield Expression(f"{where}:{call.lineno}", re.compile(source, _flags(call)), use)
+
+
+def _line(node: Any) -> int:
+    return int(node.lineno)
 
 
 def _is_of_re(node: Any) -> bool:
@@ -107,18 +112,15 @@ def _flags(call: Any) -> int:
     return sum(getattr(re, name) for name in names if isinstance(getattr(re, name, None), re.RegexFlag))
 
 
-def _sources(where: str, call: Any, named: set[str]) -> tuple[set[str], list[str]]:
-    """How the expression of this call is applied, and its text."""
-    argument, used = call.args[0], named if call.func.attr == "compile" else {call.func.attr}
+def _constant(where: str, argument: ast.expr) -> str | None:
+    """The expression's text, where it is written out or the module has it."""
     if isinstance(argument, ast.Constant):
-        return used, [str(argument.value)]
-    written = ast.unparse(argument)
-    if made := MADE_AT_RUN_TIME.get((where, written)):
-        return {made[0]}, made[1]
+        return str(argument.value)
+    if not isinstance(argument, ast.Name):
+        return None
     module = importlib.import_module(where.removesuffix(".py").replace("/", "."))
-    found = getattr(module, written, None)
-    assert isinstance(found, str), f"{where}:{call.lineno}: add an example of {written} to MADE_AT_RUN_TIME"
-    return used, [found]
+    found = getattr(module, argument.id, None)
+    return found if isinstance(found, str) else None
 
 
 def _uses(trees: Iterable[ast.AST]) -> dict[str, set[str]]:
