@@ -44,9 +44,9 @@ from monitor.wake import Wake
 from monitor.watches import Watched, Watches
 from monitor.web.asked_airflow import AskedAirflow
 from monitor.web.gate import Gate
-from monitor.web.health_reports import of_reconciler, of_turns
+from monitor.web.health_reports import ComponentsReport, of_reconciler, of_turns
 from monitor.web.lineage import Lineage
-from monitor.web.services import Services
+from monitor.web.services import Report, Services
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,8 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
         "delivery": _deliverer(ground, renderer, links, rules, mailbox, ingest).run,
         **{name: by_turns(turns, name, ground.continuity.after_hold(each)) for name, each in shared.items()},
     }
-    reports = [of_reconciler(post) for post in posts]
+    reports: list[Report] = [of_reconciler(post) for post in posts]
+    reports += [ComponentsReport(api) for api in apis.values()]
     if isinstance(turns, SharedTurns):
         signals = Listener(Link("signals", database, metrics), wakes.by_word, metrics)
         work |= {"turns": turns.run, "signals": signals.run, "continuity": ground.continuity.run}

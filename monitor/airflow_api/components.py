@@ -1,4 +1,4 @@
-"""How Airflow's own components are, as its health check says (`GET /monitor/health`, which needs no token)."""
+"""The state of Airflow's own components by its health check (`GET /monitor/health`, which needs no token)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +25,11 @@ class Component:
     """healthy, unhealthy, or a word that a later Airflow may have."""
     heartbeat: datetime | None
     """The latest."""
+
+    @property
+    def spelled(self) -> str:
+        """As Airflow's commands and documentation have it: `dag-processor`."""
+        return self.name.replace("_", "-")
 
     @property
     def is_healthy(self) -> bool:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from monitor.delivery.masks import shown_under
 from monitor.events import Event
-from monitor.events.data import Data, WatchData
+from monitor.events.data import ComponentUnhealthyData, Data, WatchData
 from monitor.events.values import Moment
 from monitor.render import Fact, Value, Watch
 from monitor.render.words import shortened
@@ -34,12 +34,21 @@ LABELS = {
     "run_type": "Type",
     "delivery_id": "Delivery",
     "remedy": "What to do",
+    "latest_heartbeat": "Latest heartbeat",
 }
 TOLD_APART = frozenset(
     {"what", "watch", "since", "reported_by", "asset", "asset_event_id", "ended", "is_certain"}
 )
 OF_THE_RUN = frozenset({"dag_id", "run_id", "run_type", "start_date", "queued_at"})
 """What a mail about a watch tells of its run elsewhere."""
+
+_RESTART = "Look at its log, and start it again: `airflow {}`, its container, pod or service."
+ADVICE = {
+    "scheduler": "No run begins and no task is started until it runs. " + _RESTART.format("scheduler"),
+    "triggerer": "Deferred tasks wait until it runs, and time out then. " + _RESTART.format("triggerer"),
+    "dag_processor": "No change of a DAG's file is taken up until it runs. "
+    + _RESTART.format("dag-processor"),
+}
 
 _MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 
@@ -51,7 +60,12 @@ def watch_of(event: Event, data: WatchData) -> Watch:
         since=data.since,
         name=data.watch,
         facts=tuple(_facts(data, TOLD_APART | OF_THE_RUN)),
+        advice=_advice(data),
     )
+
+
+def _advice(data: WatchData) -> str | None:
+    return ADVICE.get(data.component) if isinstance(data, ComponentUnhealthyData) else None
 
 
 def facts_of(data: Data) -> tuple[Fact, ...]:

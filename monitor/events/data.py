@@ -10,7 +10,7 @@ from monitor.events.values import Count, Id, Key, Moment, Name, Text, TiId, Uri,
 NUDGE = "windsock.asset.nudge"
 """A hook's word that an asset was updated: it wakes the reconciler and is not logged."""
 
-OWN = "windsock."
+OWN = ("windsock.", "airflow.component.")
 """Before the types of what the monitor finds by itself. Nobody else may send them, but for the nudge."""
 
 RUN_STATES = ("running", "success", "failed")

@@ -36,7 +36,7 @@ def component_unhealthy(
     component: str,
     status: str,
     since: datetime,
-    heartbeat: datetime | None,
+    heartbeat_at: datetime | None,
     after: timedelta,
 ) -> Event:
     """A component of Airflow has stopped, or hangs. `since`: its latest heartbeat, where it had one."""
@@ -46,7 +46,7 @@ def component_unhealthy(
         "component": component,
         "status": status,
         "since": stamp(since),
-        "latest_heartbeat": stamp(heartbeat) if heartbeat else None,
+        "latest_heartbeat": stamp(heartbeat_at) if heartbeat_at else None,
         "after_seconds": after.total_seconds(),
     }
     event_id = component_id(told.deployment, component, since)
@@ -55,8 +55,9 @@ def component_unhealthy(
 
 def component_recovered(told: Told, component: str, since: datetime) -> Event:
     lasted = told.now - since
+    what = f"Airflow {told.deployment}: the {spelled(component)} is healthy again, after {spoken(lasted)}"
     data = {
-        "what": f"Airflow {told.deployment}: the {spelled(component)} is healthy again, after {spoken(lasted)}",
+        "what": what,
         "component": component,
         "since": stamp(since),
         "lasted_seconds": lasted.total_seconds(),

@@ -86,6 +86,11 @@ def _airflow(event: Event) -> tuple[str, str]:
     return "airflow", f"Airflow {event.deployment} cannot be reached"
 
 
+def _component(event: Event) -> tuple[str, str]:
+    name = str(event.get("component"))
+    return f"component:{name}", f"the {name.replace('_', '-')} of Airflow {event.deployment} does not run"
+
+
 def _mail(_event: Event) -> tuple[str, str]:
     return "mail", "no mail can be sent"
 
@@ -101,6 +106,7 @@ _FAILURES: dict[str, Build] = {
     "windsock.asset.unconsumed": _asset_watch,
     "windsock.dag.auto_paused": _auto_paused,
     "windsock.airflow.unreachable": _airflow,
+    "airflow.component.unhealthy": _component,
     "windsock.mail.failing": _mail,
 }
 _RECOVERIES: dict[str, Build] = {
@@ -110,6 +116,7 @@ _RECOVERIES: dict[str, Build] = {
     "windsock.asset.recovered": _asset_watch,
     "windsock.dag.recovered": _auto_paused,
     "windsock.airflow.recovered": _airflow,
+    "airflow.component.recovered": _component,
     "windsock.mail.recovered": _mail,
 }
 RUN_BEGINS = "airflow.dag_run.running"

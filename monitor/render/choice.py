@@ -33,7 +33,10 @@ _BY_TYPE = {
     "airflow.dag.import_error": "import_error",
     "airflow.asset.updated": "asset_updated",
 }
-_WATCHES = ("windsock.run.", "windsock.dag.", "windsock.asset.", "windsock.airflow.", "windsock.mail.")
+_WATCHES = (
+    *("windsock.run.", "windsock.dag.", "windsock.asset.", "windsock.airflow.", "windsock.mail."),
+    "airflow.component.",
+)
 
 
 def choose(rule: Rule, kind: str, event_type: str) -> str:

@@ -12,6 +12,7 @@ _BAD = (
     ".unconsumed",
     ".auto_paused",
     ".unreachable",
+    ".unhealthy",
     ".failing",
     ".dead",
     ".parked",

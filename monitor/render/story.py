@@ -192,11 +192,13 @@ class Watch:
     what: str
     """One sentence."""
     word: str
-    """late, missing, stuck, stale, unconsumed, unreachable, failing, recovered."""
+    """late, missing, stuck, stale, unconsumed, unhealthy, unreachable, failing, recovered."""
     since: datetime | None = None
     name: str | None = None
     """The watch's, in the rules file."""
     facts: tuple[Fact, ...] = ()
+    advice: str | None = None
+    """What to do, where it is always the same."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ _FOR = {
     "asset": _OF_ASSETS,
     "dag_id": _OF_DAGS | _OF_ASSETS,
     "tags": _OF_DAGS | _OF_ASSETS,
-    "deployment": _OF_DAGS | _OF_ASSETS | {"unreachable"},
+    "deployment": _OF_DAGS | _OF_ASSETS | {"component", "unreachable"},
 }
 """Which watches have a use for a field: elsewhere it would narrow nothing, in silence."""
 

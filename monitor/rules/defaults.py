@@ -21,6 +21,7 @@ _WATCHES = (
     Watch(name="missing", watch="missing", after=timedelta(minutes=15)),
     Watch(name="stuck", watch="stuck"),
     Watch(name="auto_paused", watch="auto_paused"),
+    Watch(name="component", watch="component", after=timedelta(minutes=2)),
     Watch(name="unreachable", watch="unreachable", after=timedelta(minutes=5)),
     Watch(name="mail", watch="mail", after=timedelta(minutes=10)),
 )
@@ -46,7 +47,7 @@ def default_config(recipients: Sequence[str], notify_success: Sequence[str]) -> 
             ),
             Rule(
                 name="watches",
-                match=Match(type=("windsock.*",)),
+                match=Match(type=("windsock.*", "airflow.component.*")),
                 tell=("first_failure", "recovered", "notice"),
                 to=_TO,
                 # A scheduler that is dead makes a missing run of each DAG: one mail tells of all.

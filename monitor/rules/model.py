@@ -174,9 +174,19 @@ class Watch(Part):
     """What is told because it does *not* happen."""
 
     name: Name
-    """That of a watch which is there without a file (missing, stuck, auto_paused, unreachable, mail) changes
-    that one."""
-    watch: Literal["missing", "late", "stuck", "stale", "unconsumed", "auto_paused", "unreachable", "mail"]
+    """That of a watch which is there without a file (missing, stuck, auto_paused, component, unreachable, mail)
+    changes that one."""
+    watch: Literal[
+        "missing",
+        "late",
+        "stuck",
+        "stale",
+        "unconsumed",
+        "auto_paused",
+        "component",
+        "unreachable",
+        "mail",
+    ]
     """What is watched (docs/watches.md)."""
     deployment: Globs = ()
     """Of these Airflows only."""

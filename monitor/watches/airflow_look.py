@@ -18,6 +18,7 @@ from monitor.rules.model import Watch
 from monitor.watches import active
 from monitor.watches.account import Account
 from monitor.watches.choice import Choice
+from monitor.watches.components import UNHEALTHY, Components, recovered
 from monitor.watches.eyes import Eyes
 from monitor.watches.kinds import Kind, kinds
 from monitor.watches.sight import Sight
@@ -47,6 +48,7 @@ class AirflowLook:
         self._eyes = Eyes(self.deployment, database)
         self._updates = Updates(self.deployment)
         self._kinds = kinds(watched.api, database, self._updates)
+        self._components = Components(watched.api)
         self._said: dict[str, str] = {}
 
     async def look(self, watches: Sequence[Watch], now: datetime) -> str:
@@ -54,13 +56,14 @@ class AirflowLook:
         await self.account.load()
         status = await self._watched.status()
         await self._look_whether_it_answers(status, watches, now)
+        is_known = status.silent_since is not None or await self._look_at_components(watches, now)
         sight = await self._eyes.look(status, self.account.open, now)
         if sight is None:
             return "blind"
         await self._updates.read_on(self._database)
         able = await self._able(sight, watches)
         wrong = [not await self._attempt(kind, sight, watches) for kind, sight in able]
-        return "error" if any(wrong) or len(able) < len(self._kinds) else "ok"
+        return "ok" if is_known and not any(wrong) and len(able) == len(self._kinds) else "error"
 
     async def _look_whether_it_answers(
         self, status: ReconcilerStatus, watches: Sequence[Watch], now: datetime
@@ -70,6 +73,19 @@ class AirflowLook:
         found = unreachable(status, watch, told, now)
         over = partial(reachable_again, self.deployment, now)
         await self.account.settle("unreachable", UNREACHABLE, found, over, now)
+
+    async def _look_at_components(self, watches: Sequence[Watch], now: datetime) -> bool:
+        """Return True if Airflow could say how they are. No answer is none: what was told stands."""
+        watch = Choice(watches, "component", self.deployment).of_all()
+        try:
+            found = await self._components.look(watch, self.account.open, now)
+        except WindsockError as error:
+            self._failed("component", ["component"], error)
+            return False
+        self._said.pop("component", None)
+        over = partial(recovered, self.deployment, now)
+        await self.account.settle("component", UNHEALTHY, found, over, now)
+        return True
 
     async def _able(self, sight: Sight, watches: Sequence[Watch]) -> list[tuple[Kind, Sight]]:
         """The kinds that can look, each with what it sees. Airflow is asked which runs there are where any

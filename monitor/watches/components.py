@@ -43,7 +43,11 @@ def recovered(deployment: str, now: datetime, ended: Open) -> Event:
 
 
 def _findings(
-    deployment: str, wrong: Sequence[Component], since: Mapping[str, datetime], watch: Watch | None, now: datetime
+    deployment: str,
+    wrong: Sequence[Component],
+    since: Mapping[str, datetime],
+    watch: Watch | None,
+    now: datetime,
 ) -> list[Finding]:
     if watch is None:
         return []

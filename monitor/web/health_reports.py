@@ -1,17 +1,36 @@
-"""How the background work is that runs in one replica at a time: here, or wherever it has its turn."""
+"""How Airflow and its components are, and the background work that runs in one replica at a time: here, or
+wherever it has its turn."""
 
+import asyncio
+import logging
+import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from monitor.airflow_api import AirflowApi
+from monitor.airflow_api.components import Component, components
 from monitor.database import Database
+from monitor.errors import AirflowError
 from monitor.reconciler import Post
 from monitor.replicas import holders
 from monitor.web.services import PartHealth, Report
+
+COMPONENT_SECONDS = 15.0  # an answer of Airflow's counts for so long, whoever asks how often
+COMPONENT_TIMEOUT = 3.0  # seconds: how the other parts are is not to wait for Airflow
 
 AIRFLOW = "airflow"
 RECONCILER = "reconciler"
 REPLICAS = "replicas"
 NOBODY = "no replica yet"
+AIRFLOW_REMEDY = (
+    "Is its api-server up, and are WINDSOCK_AIRFLOW_URL, name and password right? `windsock check` tries."
+)
+RECONCILER_REMEDY = (
+    "What cannot be compared is not filled in. If it does not pass, look at Airflow's api-server's log."
+)
+COMPONENT_REMEDY = "Look at its log, and start it again: `airflow {}`, its container, pod or service."
+
+logger = logging.getLogger(__name__)
 
 
 def of_turns(database: Database, works: Sequence[str]) -> Report:
@@ -37,12 +56,13 @@ def of_reconciler(post: Post) -> Report:
         compared = "compared with the log" if post.is_here else "compared with the log by another replica"
         airflow, own = f"{AIRFLOW} {status.deployment}", f"{RECONCILER} {status.deployment}"
         if status.silent_since is not None:
-            said = PartHealth("down", status.last_error or "does not answer", status.last_good)
+            why = status.last_error or "does not answer"
+            said = PartHealth("down", why, status.last_good, AIRFLOW_REMEDY)
             return {airflow: said, own: PartHealth("unknown", "waits for Airflow", status.last_good)}
         if status.last_error is not None:
             return {
                 airflow: PartHealth("ok", "answers, not everything", status.last_good),
-                own: PartHealth("down", status.last_error, status.last_good),
+                own: PartHealth("down", status.last_error, status.last_good, RECONCILER_REMEDY),
             }
         if status.last_good is None:
             return {
@@ -55,3 +75,37 @@ def of_reconciler(post: Post) -> Report:
         }
 
     return report
+
+
+class ComponentsReport:
+    """The report on one Airflow's scheduler, triggerer and dag-processor. Airflow is asked at most once in
+    COMPONENT_SECONDS, whoever asks how often."""
+
+    def __init__(self, api: AirflowApi, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._api = api
+        self._monotonic = monotonic
+        self._asking = asyncio.Lock()
+        self._asked: float | None = None
+        self._known: Mapping[str, PartHealth] = {}
+
+    async def __call__(self) -> Mapping[str, PartHealth]:
+        async with self._asking:
+            now = self._monotonic()
+            if self._asked is None or now - self._asked >= COMPONENT_SECONDS:
+                self._known = await self._ask()
+                self._asked = self._monotonic()
+        return self._known
+
+    async def _ask(self) -> dict[str, PartHealth]:
+        try:
+            found = components(await asyncio.wait_for(self._api.health(), COMPONENT_TIMEOUT))
+        except (AirflowError, TimeoutError, asyncio.TimeoutError) as error:  # which the part "airflow" tells
+            logger.debug("%s: its components are not known: %s", self._api.deployment, error)
+            return {}
+        return {f"{one.spelled} {self._api.deployment}": _part(one) for one in found}
+
+
+def _part(one: Component) -> PartHealth:
+    if one.is_healthy:
+        return PartHealth("ok", "sends heartbeats", one.heartbeat)
+    return PartHealth("down", f"is {one.status}", one.heartbeat, COMPONENT_REMEDY.format(one.spelled))

@@ -67,7 +67,19 @@ async def now(request: Request, here: Here, reader: PageReader) -> HTMLResponse:
     )
 
 
-ORDER = ("airflow", "reconciler", "mail", "deliveries", "spool", "database", "log", "replicas")
+ORDER = (
+    "airflow",
+    "scheduler",
+    "triggerer",
+    "dag-processor",
+    "reconciler",
+    "mail",
+    "deliveries",
+    "spool",
+    "database",
+    "log",
+    "replicas",
+)
 """What people look for first."""
 
 

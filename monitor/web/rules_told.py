@@ -35,6 +35,7 @@ WATCHES: Mapping[str, str] = {
     "stale": "an asset that is not updated",
     "unconsumed": "an update of an asset that no run takes up",
     "auto_paused": "a DAG that Airflow has paused after too many failed runs",
+    "component": "a scheduler, triggerer or dag-processor of Airflow that has died",
     "unreachable": "an Airflow that cannot be reached",
     "mail": "mail that cannot be sent",
 }

@@ -39,6 +39,9 @@ class FakeAirflow:
     dag_rows: list[Row] = field(default_factory=list)
     """DAGs of which more than the name matters."""
     import_errors: list[Row] = field(default_factory=list)
+    health: dict[str, Any] = field(default_factory=dict)
+    """Of Airflow's components."""
+    health_status: int = 200
     filed: list[Row] = field(default_factory=list)
     """Earlier tries, as `…/tries` shows them."""
     backfills: list[Row] = field(default_factory=list)
@@ -69,6 +72,7 @@ class FakeAirflow:
         routes = [
             Route("/auth/token", self._sign_in, methods=["POST"]),
             Route("/api/v2/version", self._version),
+            Route("/api/v2/monitor/health", self._health),
             Route("/api/v2/dags/~/dagRuns/list", self._batch, methods=["POST"]),
             Route("/api/v2/dags/~/dagRuns/~/taskInstances/list", self._batch, methods=["POST"]),
             Route("/api/v2/{path:path}", self._answer),
@@ -101,6 +105,10 @@ class FakeAirflow:
         claims = {"sub": USERNAME, "iat": issued, "exp": issued + self.token_life, "n": self.logins}
         middle = urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
         return f"e30.{middle}.c2ln"
+
+    def _health(self, request: Request) -> Response:
+        self.asked.append(request.url.path)
+        return JSONResponse(self.health, self.health_status)
 
     def _answer(self, request: Request) -> Response:
         raw = request.scope["raw_path"].decode()

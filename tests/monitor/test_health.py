@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 
 from monitor.settings import Settings
 from tests import wait
+from tests.monitor.airflow_api_fake import PASSWORD, USERNAME, FakeAirflow
+from tests.monitor.airflow_api_fake import serving as airflow_serving
+from tests.monitor.conftest import FakeClock
 from tests.monitor.web_support import SignInAirflow, serving, with_sign_in
 from tests.sample import run_event
 
@@ -51,6 +55,37 @@ def test_an_airflow_that_is_away_is_down(settings: Settings) -> None:
             assert monitor.client.get("/readyz").status_code == 200
             page = monitor.client.get("/").text
             assert "airflow local" in page
+
+
+def test_a_component_of_airflow_that_has_died_is_down(settings: Settings, clock: FakeClock) -> None:
+    fake = FakeAirflow(clock)
+    fake.health = {
+        "scheduler": {"status": "healthy", "latest_scheduler_heartbeat": "2026-11-22T10:00:00.1+00:00"},
+        "triggerer": {"status": None, "latest_triggerer_heartbeat": None},
+        "dag_processor": {
+            "status": "unhealthy",
+            "latest_dag_processor_heartbeat": "2026-11-22T09:00:00+00:00",
+        },
+    }
+    with airflow_serving(fake):
+        update = {
+            "airflow_url": fake.url,
+            "airflow_username": USERNAME,
+            "airflow_password": SecretStr(PASSWORD),
+        }
+        with serving(settings.model_copy(update=update)) as monitor:
+            answer = monitor.client.get("/health")
+            parts = answer.json()["parts"]
+            assert answer.status_code == 503
+            assert parts["scheduler local"]["status"] == "ok"
+            assert "triggerer local" not in parts
+            dead = parts["dag-processor local"]
+            assert (dead["status"], dead["at"]) == ("down", "2026-11-22T09:00:00+00:00")
+            assert "`airflow dag-processor`" in dead["remedy"]
+            fake.health["dag_processor"]["status"] = "healthy"
+            for _ in range(5):
+                monitor.client.get("/health")
+            assert len([one for one in fake.asked if "monitor/health" in one]) == 1
 
 
 @pytest.mark.parametrize("path", ["/health", "/readyz"])

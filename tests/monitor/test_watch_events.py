@@ -22,6 +22,7 @@ BUILDERS: dict[str, Callable[..., Event]] = {
         *(watched_assets.stale, watched_assets.unconsumed, watched_assets.asset_recovered),
         *(watched_dags.auto_paused, watched_dags.dag_recovered),
         *(troubles.unreachable, troubles.reachable_again),
+        *(troubles.component_unhealthy, troubles.component_recovered),
         *(troubles.mail_failing, troubles.mail_works_again, troubles.delivery_trouble),
     )
 }

@@ -1,10 +1,12 @@
 """Airflow that does not answer, mail that does not go out; and whatever else may go wrong in a look."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
+from monitor.airflow_api.components import COMPONENTS
 from monitor.database import Database
 from monitor.database.schema import watch_findings
 from monitor.events.identity import stamp
@@ -62,6 +64,85 @@ def test_a_short_silence_is_nothing(fake: FakeAirflow, database: Database) -> No
     play(fake, database, act)
 
 
+def component(status: str | None, heartbeat: datetime | None) -> dict[str, Any]:
+    beats = {f"latest_{name}_heartbeat": stamp(heartbeat) if heartbeat else None for name in COMPONENTS}
+    return {"status": status, **beats}
+
+
+def test_a_dead_component_is_told_and_that_it_runs_again(fake: FakeAirflow, database: Database) -> None:
+    async def act(on: Scene) -> None:
+        beat = on.fake.clock()
+        fake.health = {
+            "metadatabase": {"status": "healthy"},
+            "scheduler": component("healthy", beat),
+            "triggerer": component("unhealthy", beat),
+            "dag_processor": component(None, None),  # never started
+        }
+        assert await on.look() == []
+        (told,) = await on.look_for(3 * MINUTE)
+        assert (told["type"], told["subject"]) == ("airflow.component.unhealthy", "triggerer")
+        data = told["data"]
+        assert (data["component"], data["status"], data["latest_heartbeat"]) == (
+            *("triggerer", "unhealthy"),
+            stamp(beat),
+        )
+        assert "the triggerer is unhealthy since 2026-11-22" in data["what"]
+        on.start()  # in another replica, or after a restart
+        assert await on.look_for(10 * MINUTE) == []
+        fake.health_status = 503  # no answer is none
+        assert await on.look_for(10 * MINUTE) == []
+        assert on.count("windsock_watch_errors_total", watch="component") == 10
+        fake.health_status = 200
+        fake.health["triggerer"] = component(None, None)  # its row was cleaned away
+        assert await on.look_for(10 * MINUTE) == []
+        fake.health["triggerer"] = component("healthy", on.fake.clock())
+        (over,) = await on.look()
+        assert (over["type"], over["id"]) == ("airflow.component.recovered", told["id"] + ":recovered")
+        assert over["data"]["lasted_seconds"] == (on.fake.clock() - beat).total_seconds()
+        assert await on.look_for(HOUR) == []
+
+    play(fake, database, act)
+
+
+def test_each_death_of_a_component_is_another_one(fake: FakeAirflow, database: Database) -> None:
+    async def act(on: Scene) -> None:
+        ids = set()
+        for _ in range(2):
+            fake.health = {name: component("unhealthy", on.fake.clock()) for name in COMPONENTS}
+            told = await on.look_for(3 * MINUTE)
+            assert sorted(one["subject"] for one in told) == sorted(COMPONENTS)
+            ids |= {one["id"] for one in told}
+            fake.health = {name: component("healthy", on.fake.clock()) for name in COMPONENTS}
+            assert len(await on.look()) == 3
+        assert len(ids) == 6
+
+    play(fake, database, act)
+
+
+def test_a_component_without_a_heartbeat_counts_from_the_first_look(
+    fake: FakeAirflow, database: Database
+) -> None:
+    async def act(on: Scene) -> None:
+        fake.health = {"scheduler": component("unhealthy", None)}
+        assert await on.look_for(2 * MINUTE) == []
+        (told,) = await on.look()
+        assert told["data"]["latest_heartbeat"] is None
+        assert await on.look_for(10 * MINUTE) == []
+
+    play(fake, database, act)
+
+
+@pytest.mark.parametrize("health", [{}, {"scheduler": None}, {"scheduler": "healthy"}, {"triggerer": {}}])
+def test_an_odd_answer_about_components_is_nothing(
+    fake: FakeAirflow, database: Database, health: dict[str, Any]
+) -> None:
+    async def act(on: Scene) -> None:
+        fake.health = health
+        assert await on.look_for(10 * MINUTE) == []
+
+    play(fake, database, act)
+
+
 def test_mail_that_does_not_go_out(fake: FakeAirflow, database: Database) -> None:
     error = "535 5.7.8 Username and Password not accepted"
 
@@ -84,9 +165,12 @@ def test_a_watch_that_is_off_or_of_another_airflow_tells_nothing(
     config = [
         Watch(name="unreachable", watch="unreachable", off=True),
         Watch(name="mail", watch="mail", deployment=("other",)),
+        Watch(name="component", watch="component", deployment=("other",)),
     ]
 
     async def act(on: Scene) -> None:
+        fake.health = {"scheduler": component("unhealthy", NOW)}
+        assert await on.look_for(HOUR) == []
         on.silent_since, on.trouble = NOW, Trouble(NOW, "no")
         assert await on.look_for(HOUR) == []
 

@@ -15,6 +15,7 @@ from monitor.airflow_api import AirflowApi
 from monitor.database import Database
 from monitor.database.migrate import migrate
 from monitor.events import Event
+from monitor.events.data import OWN
 from monitor.events.rest import asset_event, run_event
 from monitor.ingest import Ingest, Wakes
 from monitor.metrics import Metrics
@@ -29,7 +30,7 @@ from tests.monitor.notify_support import engine_of
 
 ALL = tuple(
     Watch(name=kind, watch=kind)
-    for kind in ("missing", "late", "stuck", "stale", "unconsumed", "unreachable", "mail")
+    for kind in ("missing", "late", "stuck", "stale", "unconsumed", "component", "unreachable", "mail")
 )
 Told = list[dict[str, Any]]
 SLOW_LOOK = 240.0  # seconds: less than what counts as a gap
@@ -101,7 +102,7 @@ class Scene:
         page = self.database.read_now(lambda c: event_log.read_after(c, self.seen, 10_000))
         self.seen = page.upto
         told = [json.loads(one.body) for one in page.events]
-        return [one for one in told if one["type"].startswith("windsock.")]
+        return [one for one in told if one["type"].startswith(OWN)]
 
     async def take(self, *events: Event | None) -> None:
         """What hooks and the reconciler tell meanwhile."""

@@ -11,7 +11,7 @@ from tests.scale.slow_writer import SLOW
 from tests.scale.told import TASKS, Told
 from tests.scale.verdict import Books
 
-OWN = "windsock."
+OWN = ("windsock.", "airflow.component.")
 """How the types of events begin that monitors tell themselves."""
 
 _LOG = select(events.c.seq, events.c.id, events.c.type, events.c.received_at).order_by(events.c.seq)
