@@ -35,6 +35,13 @@ define sync
 	@VIRTUAL_ENV=$(1) $(UV) pip sync --quiet --require-hashes $(2)
 endef
 
+# A PYTHON of the user's is looked at before anything is made with it; docker alone needs none.
+ifneq ($(origin PYTHON),file)
+ifneq ($(shell $(PYTHON) -c 'import sys; print(sys.version_info >= (3, 10))' 2>/dev/null),True)
+$(error windsock: PYTHON=$(PYTHON) is not Python 3.10 or newer (`$(PYTHON) -V`). Give another, such as PYTHON=python3.12)
+endif
+endif
+
 .PHONY: help
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'

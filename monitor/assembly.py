@@ -13,8 +13,8 @@ from monitor.clock import Clock
 from monitor.continuity import Continuity
 from monitor.database import Database
 from monitor.database.engine import APPLICATION
-from monitor.delivery import Deliverer, Desk, Recoveries
 from monitor.database.write_check import WriteCheck
+from monitor.delivery import Deliverer, Desk, Recoveries
 from monitor.delivery.budget import Budget
 from monitor.event_log import Cursor, LoggedDags
 from monitor.feed import Feeds

@@ -37,6 +37,10 @@ SECRET_BYTES = range(24, 65)  # what Standard Webhooks asks of a symmetric secre
 HIDDEN = ("airflows", "database_url")
 HOST_NAME = 40  # of its characters, the last: PostgreSQL keeps 63 of a client's name
 DATABASES = ("sqlite", "postgresql", "postgresql+psycopg", "postgres")  # what an address begins with
+UP_FILE = "up.env"
+"""In the home: the settings of the monitor that `windsock up` runs, with its secrets. For its user alone."""
+DECIDING = ("WINDSOCK_AIRFLOW_URL", "WINDSOCK_AUTH")
+"""Settings of a monitor of its own: whoever has one of them does not mean that of `windsock up`."""
 SESSION_WARNING = (
     "no WINDSOCK_SESSION_SECRET is set: each monitor on this database makes its own, so who signs in at one "
     "is a stranger to the others, and a restart signs everybody out"
@@ -486,9 +490,32 @@ def load_environment(environ: Mapping[str, str], env_file: Path | None = Path(".
 def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:
     """Read the environment, `.env` and the secrets' files. Raises SettingsError that names each wrong
     variable."""
-    files = read_secrets(load_environment(os.environ, env_file))
+    return _load(env_file, overrides, load_environment(os.environ, env_file))
+
+
+def load_settings_of_up() -> tuple[Settings, Path | None]:
+    """Read the settings as load_settings does or, if they name no Airflow and no way to sign in, those of the
+    monitor that `windsock up` last ran in this home: return its file too. The environment wins over it.
+    Raises SettingsError."""
+    environment = load_environment(os.environ)
+    file = Path(environment.get("WINDSOCK_HOME") or Settings.model_fields["home"].default) / UP_FILE
+    if not file.is_file() or any(environment.get(name) for name in DECIDING):
+        return load_settings(), None
+    kept = {
+        name: value for name, value in dotenv_values(file, interpolate=False).items() if value is not None
+    }
+    own = {_field(name): value for name, value in kept.items() if name not in os.environ}
+    return _load(Path(".env"), own, kept | environment), file
+
+
+def _field(variable: str) -> str:
+    return variable.removeprefix("WINDSOCK_").lower()
+
+
+def _load(env_file: Path | None, values: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
+    files = read_secrets(environment)
     try:
-        return Settings(_env_file=env_file, **files | overrides)
+        return Settings(_env_file=env_file, **{**files, **values})
     except ValidationError as error:
         raise SettingsError("\n".join(_mistake(mistake) for mistake in error.errors())) from None
 

@@ -11,7 +11,7 @@ from monitor.database import Database
 from monitor.database.migrate import migrate_patiently
 from monitor.errors import SettingsError
 from monitor.plain_text import for_terminal
-from monitor.settings import Settings, load_settings
+from monitor.settings import Settings, load_settings, load_settings_of_up
 
 EXIT_FAILED = 1
 EXIT_SETTINGS = 2
@@ -21,12 +21,16 @@ cli = typer.Typer(
 )
 
 
-def settings_or_exit() -> Settings:
-    """Those of the environment; wrong ones end the program, each with its name."""
+def settings_or_exit(of_up: bool = True) -> Settings:
+    """Those of the environment; wrong ones end the program, each with its name. `of_up`: where they name no
+    monitor, those of the one that `windsock up` runs here."""
     try:
-        return load_settings()
+        settings, file = load_settings_of_up() if of_up else (load_settings(), None)
     except SettingsError as error:
         refuse(str(error))
+    if file:
+        typer.echo(f"windsock: settings of `windsock up`, from {file}", err=True)
+    return settings
 
 
 @contextmanager

@@ -28,7 +28,7 @@ AIRFLOW_PORT = 8080
 @cli.command()
 def serve() -> None:
     """Run the monitor until it is told to stop."""
-    settings = settings_or_exit()
+    settings = settings_or_exit(of_up=False)
     configure(settings)
     raise_limit()
     listening = _at_any_port(settings.host) if settings.port == 0 else None

@@ -174,8 +174,8 @@ class Watch(Part):
     """What is told because it does *not* happen."""
 
     name: Name
-    """That of a watch which is there without a file (missing, stuck, auto_paused, component, unreachable, mail)
-    changes that one."""
+    """That of a watch which is there without a file (missing, stuck, auto_paused, component, unreachable,
+    mail) changes that one."""
     watch: Literal[
         "missing",
         "late",

@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
+from monitor.settings import UP_FILE
 from monitor.up.errors import CannotStart
 
 ADMIN = "admin"
@@ -88,6 +89,11 @@ class Home:
         return self.root / "logs"
 
     @property
+    def settings(self) -> Path:
+        """The monitor's settings, for the commands that ask about it."""
+        return self.root / UP_FILE
+
+    @property
     def secrets(self) -> Path:
         return self.root / "secrets.json"
 
@@ -122,6 +128,22 @@ def load_secrets(home: Home) -> Secrets:
             write_private(home.secrets, json.dumps(values, indent=1))
         write_private(home.airflow_passwords, json.dumps({ADMIN: values["airflow_password"]}))
     return Secrets(**{name: values[name] for name in MAKERS})
+
+
+def keep_settings(home: Home, environment: Mapping[str, str]) -> None:
+    """Write down what the monitor runs with, so that `windsock check`, `tail` and the others ask that one."""
+    told = {
+        name: value
+        for name, value in sorted(environment.items())
+        if name.startswith("WINDSOCK_") or name == "NOTIFICATION_EMAIL_TO"
+    }
+    lines = [f"{name}='{_escaped(value)}'\n" for name, value in told.items()]
+    with _in_words(home):
+        write_private(home.settings, "# Written by `windsock up` at each start.\n" + "".join(lines))
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("'", "\\'")
 
 
 def write_private(path: Path, text: str) -> None:

@@ -14,7 +14,7 @@ from monitor.up.airflow_environment import (
     find_airflow,
 )
 from monitor.up.errors import CannotStart
-from monitor.up.home import ADMIN, Home, Secrets, load_secrets
+from monitor.up.home import ADMIN, Home, Secrets, keep_settings, load_secrets
 from monitor.up.ports import LOOPBACK, Port, hold
 
 NOBODY = "you@example.com"  # a reserved domain: a first run mails no one, it fills the embedded mailbox
@@ -62,6 +62,8 @@ def prepare(options: Options, home: Home) -> Setup:
     own = _own_settings(home, secrets, ports, wanted)
     settings = load_settings(**own)
     base = clean_base(options.environ)
+    monitor_env = _monitor_environment(base, options.environ, own)
+    keep_settings(home, monitor_env)
     return Setup(
         home=home,
         secrets=secrets,
@@ -69,7 +71,7 @@ def prepare(options: Options, home: Home) -> Setup:
         airflow_version=version,
         airflow_command=options.airflow.absolute() / "bin" / "airflow",
         airflow_env=airflow_environment(base, home, secrets, settings, ports["Airflow"].number),
-        monitor_env=_monitor_environment(base, options.environ, own),
+        monitor_env=monitor_env,
         ports=ports,
     )
 

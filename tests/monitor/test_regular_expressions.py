@@ -113,14 +113,16 @@ def _flags(call: Any) -> int:
 
 
 def _constant(where: str, argument: ast.expr) -> str | None:
-    """The expression's text, where it is written out or the module has it."""
+    """The expression's text, where it is written out or made of what its module holds."""
     if isinstance(argument, ast.Constant):
         return str(argument.value)
-    if not isinstance(argument, ast.Name):
+    if any(name in where for name in MADE_AT_RUN_TIME):
         return None
     module = importlib.import_module(where.removesuffix(".py").replace("/", "."))
-    found = getattr(module, argument.id, None)
-    return found if isinstance(found, str) else None
+    try:
+        return str(eval(ast.unparse(argument), dict(vars(module))))  # noqa: S307 (the project's own source)
+    except NameError:
+        return None
 
 
 def _uses(trees: Iterable[ast.AST]) -> dict[str, set[str]]:
