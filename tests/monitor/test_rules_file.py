@@ -255,6 +255,8 @@ def test_watches_are_merged_by_name(tmp_path: Path) -> None:
     text = """
 watches:
   - {name: mail, off: true}
+  - {name: auto_paused, off: true}
+  - {name: component, off: true}
   - {name: unreachable, after: 1h}
   - {name: missing, watch: missing, dag_id: etl}
   - {name: stuck, watch: stale, asset: model.pkl}
