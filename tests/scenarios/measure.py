@@ -9,6 +9,7 @@ from statistics import median
 
 from tests.e2e.truth import Ending, doubled, endings, histories, lacking, plain
 from tests.scenarios.log import Telling
+from tests.scenarios.recoveries import false_recoveries
 from tests.scenarios.scenario import Scenario
 from tests.scenarios.stage import Stage
 
@@ -56,6 +57,8 @@ class Session:
     listener_alone: int
     """Ends of runs and tasks that no hook told."""
     runs_and_tasks: int
+    false_recoveries: list[str] = field(default_factory=list)
+    """Notifications of a recovery that Airflow's database contradicts, in words."""
 
 
 def measure(stage: Stage, scenarios: Iterable[Scenario], failures: Mapping[str, str | None]) -> Session:
@@ -79,6 +82,7 @@ def measure(stage: Stage, scenarios: Iterable[Scenario], failures: Mapping[str, 
         whole=_cell(held, log, ()),
         listener_alone=len(states) - _cell(states, log, ()).by["listener"],
         runs_and_tasks=len(states),
+        false_recoveries=false_recoveries(stage.airflow, stage.monitor, stage.log),
     )
 
 

@@ -52,6 +52,7 @@ def _totals(sessions: Sequence[Session]) -> list[list[str]]:
         line("terminal states, asset events, import errors held", [str(one.whole.held) for one in sessions]),
         line("lacking in the log", [str(one.whole.held - one.whole.told) for one in sessions]),
         line("doubled in the log", [str(one.whole.doubled) for one in sessions]),
+        line("false recoveries", [str(len(one.false_recoveries)) for one in sessions]),
         line("told by", [_by(one.whole) for one in sessions]),
         line("a hook's delay", [summary(one.whole.delays["listener"]) for one in sessions]),
         line("the reconciler's delay", [summary(one.whole.delays["reconciler"]) for one in sessions]),
@@ -64,9 +65,11 @@ def _totals(sessions: Sequence[Session]) -> list[list[str]]:
 
 
 def green(session: Session) -> bool:
-    """Whether every scenario passed, and the log holds each state once."""
+    """Whether every scenario passed, the log holds each state once, and no recovery was false."""
     whole = session.whole
-    return whole.told == whole.held and not whole.doubled and all(row.failure is None for row in session.rows)
+    if whole.told != whole.held or whole.doubled or session.false_recoveries:
+        return False
+    return all(row.failure is None for row in session.rows)
 
 
 def written(page: str, sessions: Sequence[Session]) -> str:
@@ -89,7 +92,8 @@ def main() -> int:
         whole = session.whole
         print(  # noqa: T201
             f"Airflow {session.version}: {'green' if green(session) else 'RED'}; held {whole.held},"
-            f" lacking {whole.held - whole.told}, doubled {whole.doubled};"
+            f" lacking {whole.held - whole.told}, doubled {whole.doubled},"
+            f" false recoveries {len(session.false_recoveries)};"
             f" a listener alone misses {session.listener_alone} of {session.runs_and_tasks}"
         )
     return 0 if all(map(green, sessions)) else 1

@@ -4,6 +4,7 @@ import pytest
 
 from tests.e2e.truth import endings, untold
 from tests.scenarios.conftest import Played
+from tests.scenarios.recoveries import false_recoveries
 from tests.scenarios.scenario import Scenario
 from tests.scenarios.stage import Stage
 from tests.scenarios.table import IN_SEQUENCE, SIDE_BY_SIDE
@@ -27,3 +28,7 @@ def test_in_sequence(scenario: Scenario, stage: Stage, played_in_sequence: Playe
 def test_the_log_holds_every_terminal_state_once(stage: Stage) -> None:
     stage.until_told(*{ending.origin for ending in endings(stage.airflow)})
     assert untold(endings(stage.airflow), stage.log.ids()) == []
+
+
+def test_nobody_was_notified_of_a_recovery_that_was_none(stage: Stage) -> None:
+    assert false_recoveries(stage.airflow, stage.monitor, stage.log) == []

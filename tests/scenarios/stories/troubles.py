@@ -2,12 +2,16 @@
 tasks, files of one name, partitions. dags/troubled.py, dags/partitions.py.
 """
 
+import subprocess
+
+from tests.airflow_environment import AIRFLOW
 from tests.scenarios.scenario import Scenario, ended, ran
 from tests.scenarios.stage import DAG_SECONDS, RUN_SECONDS, Stage
 from tests.scenarios.stories.files import BROKEN, FILE_SECONDS, PAUSE_SECONDS, dag_file, pauses
 
 COMPLETED_SECONDS = 150.0  # Airflow looks every 30 s whether a backfill is through
 DELETED_SECONDS = 150.0
+TEST_SECONDS = 200.0  # `airflow dags test` imports all of Airflow first
 DAYS, FAILED_DAYS = 10, 2
 
 
@@ -35,6 +39,30 @@ def auto_paused(stage: Stage) -> None:
     assert pauses(stage, dag_id) == ["paused"]
     stage.until_event(PAUSE_SECONDS, "windsock.dag.auto_paused", dag_id=dag_id)
     stage.until_told(dag_id)
+
+
+def tested_by_hand(stage: Stage) -> None:
+    """The test succeeds, and ends nothing."""
+    dag_id = "tested_by_hand"
+    ran(stage, dag_id, state="failed", tries={"one": "failed"})
+    stage.signal(f"{dag_id}-mended")  # whoever runs its task: the scheduler takes some of a test's, too
+    command = [str(AIRFLOW), "dags", "test", dag_id]
+    subprocess.run(
+        command, env=stage.airflow.environment, check=True, capture_output=True, timeout=TEST_SECONDS
+    )
+    stage.until_ended(dag_id, 2)
+    stage.until_told(dag_id)
+    assert stage.incidents(dag_id) == ["open"]
+
+
+def mapped_recovers(stage: Stage) -> None:
+    """One index fails for good; that another succeeds later is no recovery."""
+    dag_id = "mapped_recovers"
+    stage.trigger(dag_id)
+    stage.until_event(RUN_SECONDS, "airflow.task_instance.failed", dag_id=dag_id)
+    stage.signal(f"{dag_id}-goes-on")
+    ended(stage, dag_id, states=("failed",), tries={"part[0]": "success", "part[1]": "failed"})
+    assert set(stage.incidents(dag_id)) == {"open"}
 
 
 def run_deleted(stage: Stage) -> None:
@@ -91,6 +119,8 @@ def partitioned(stage: Stage) -> None:
 TROUBLES = (
     Scenario("backfilled", "a backfill of ten days, two of which fail", backfilled),
     Scenario("auto_paused", "a DAG that Airflow pauses by itself", auto_paused),
+    Scenario("tested_by_hand", "`airflow dags test` of a DAG that has failed", tested_by_hand),
+    Scenario("mapped_recovers", "mapped: one index fails, another succeeds later", mapped_recovers),
     Scenario("run_deleted", "a failed run is deleted", run_deleted),
     Scenario("dag_deleted", "a DAG is deleted", dag_deleted),
     Scenario("same.py", "two files of one name with import errors, one mended", files_of_one_name),
