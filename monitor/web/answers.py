@@ -55,6 +55,7 @@ SHOWN: dict[int, dict[str, Any]] = {
     409: {"detail": "incident 4 is closed: airflow.dag_run.success of etl/manual__2"},
     411: {"detail": "send a Content-Length"},
     413: {"detail": "the body is longer than 4194304 bytes; send fewer events"},
+    414: {"detail": "the address is longer than 8192 bytes"},
     415: {"detail": "Content-Type: 'text/plain' is not application/cloudevents-batch+json"},
     421: {
         "detail": "Host: 'evil.example' is not this monitor's; set WINDSOCK_PUBLIC_URL to how you reach it"
@@ -66,6 +67,7 @@ SHOWN: dict[int, dict[str, Any]] = {
         ],
     },
     429: {"detail": "too many failed attempts; try again in 30 s"},
+    431: {"detail": "the request's head is longer than 32768 bytes"},
     500: {
         "detail": "a defect of the monitor; its log tells more of urn:uuid:0b5e…",
         "instance": "urn:uuid:0b5e6f1c-3a0d-4c51-9a52-6f4d8f0b7a11",
@@ -104,7 +106,9 @@ def _problem(status: int) -> dict[str, Any]:
     }
 
 
-PROBLEMS = problems(401, 421, 422, 429, 500, 503)
+SERVER = (414, 431, 500)
+"""What any endpoint can answer, whatever it does."""
+PROBLEMS = problems(401, 421, 422, 429, 503, *SERVER)
 """What every endpoint that wants a reader can answer."""
 WRITING = PROBLEMS | problems(400, 403, 411, 413)
 """And one that changes something."""

@@ -6,8 +6,9 @@ protocol sees bytes before a request exists.
 """
 
 import asyncio
-import logging
+import json
 from collections import OrderedDict
+from http import HTTPStatus
 from typing import Any
 
 import httptools
@@ -16,20 +17,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from monitor.metrics import Metrics
+from monitor.web.problem_kinds import BY_STATUS
 
 MAX_TARGET = 8 * 1024  # bytes of a request's address: RFC 9112, 3 asks for 8,000 at least
 MAX_HEAD = 32 * 1024  # bytes of request line and headers; also of what follows a chunked body
 HEAD_SECONDS = 10.0  # from a connection's opening, or a request's first byte, to the end of its head
 BODY_SECONDS = 60.0  # for a whole body: the largest, 4 MiB, needs 70 kB/s
 REFUSALS = {
-    400: "Invalid HTTP request received.",
-    414: f"The address is longer than {MAX_TARGET} bytes.",
-    431: f"The request's head is longer than {MAX_HEAD} bytes.",
-    503: "Too many connections are open. Try again later.",
+    400: "this is no HTTP request",
+    414: f"the address is longer than {MAX_TARGET} bytes",
+    431: f"the request's head is longer than {MAX_HEAD} bytes",
+    503: "too many connections are open; try again later",
 }
-_PHRASES = {400: "Bad Request", 414: "URI Too Long", 431: "Request Header Fields Too Large"}
-
-logger = logging.getLogger(__name__)
 
 
 class _Refused(Exception):
@@ -181,9 +180,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
 
 def _answer(status: int) -> bytes:
-    text = REFUSALS[status]
-    phrase = _PHRASES.get(status, "Service Unavailable")
-    return (
-        f"HTTP/1.1 {status} {phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n"
-        f"content-length: {len(text)}\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n{text}"
-    ).encode("ascii")
+    """A whole response (RFC 9457): the application, which writes all others, has not seen a request."""
+    kind = BY_STATUS[status]
+    problem = {"type": kind.type(""), "title": kind.title, "status": status, "detail": REFUSALS[status]}
+    body = json.dumps(problem).encode()
+    head = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/problem+json\r\n"
+        f"content-length: {len(body)}\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\n"
+        "connection: close\r\n\r\n"
+    )
+    return head.encode() + body

@@ -23,7 +23,7 @@ from monitor import event_log, outbox
 from monitor.event_log import Filter, Visible
 from monitor.outbox import State, Wanted
 from monitor.render.words import span
-from monitor.web.answers import problems
+from monitor.web.answers import SERVER, problems
 from monitor.web.health_reports import AIRFLOW, RECONCILER
 from monitor.web.health_told import DOWN, FRESH, METRICS, NOT_READY, OPEN, Alive, Health, Ready
 from monitor.web.querying import MAX_PAGE
@@ -69,7 +69,7 @@ async def readyz(here: Here) -> JSONResponse:
     response_model=Health,
     operation_id="getHealth",
     openapi_extra={"security": [{}, {"session": []}, {"bearer": []}]},
-    responses={**DOWN, **problems(421, 500)},
+    responses={**DOWN, **problems(421, *SERVER)},
 )
 async def health(here: Here, reader: MaybeReader) -> JSONResponse:
     """Every part, and 503 where one does not work. Details are for those who are signed in."""
@@ -86,7 +86,7 @@ async def health(here: Here, reader: MaybeReader) -> JSONResponse:
     response_class=Response,
     operation_id="getMetrics",
     openapi_extra=OPEN,
-    responses={200: METRICS, **problems(421, 500)},
+    responses={200: METRICS, **problems(421, *SERVER)},
 )
 async def metrics(here: Here) -> Response:
     """Prometheus' text format."""

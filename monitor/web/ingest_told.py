@@ -10,7 +10,7 @@ from monitor.events.data import DATA, NUDGE, OWN
 from monitor.events.model import DEPLOYMENT
 from monitor.events.values import MAX_ID, MAX_NAME
 from monitor.web import examples
-from monitor.web.answers import Answer, Answers, example, problems
+from monitor.web.answers import SERVER, Answer, Answers, example, problems
 
 MAX_BATCH = 500  # events: keeps one write transaction short
 BATCH = "application/cloudevents-batch+json"
@@ -116,6 +116,6 @@ REQUEST: dict[str, Any] = {
     },
 }
 ANSWERS: Answers = {
-    **problems(400, 401, 403, 413, 415, 421, 429, 500, 503),
+    **problems(400, 401, 403, 413, 415, 421, 429, 503, *SERVER),
     202: {"description": "All that was accepted is durable"},
 }

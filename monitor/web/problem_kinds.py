@@ -48,12 +48,14 @@ KINDS = (
     Kind("conflict", 409, "Conflict", "It is in a state in which this cannot be done; read it again."),
     Kind("length", 411, "Length required", "Send the header Content-Length."),
     Kind("too-large", 413, "Too large", "The body is longer than what is taken. Send less at once."),
+    Kind("address", 414, "Address too long", "The address is longer than 8 KiB. Send fewer filters."),
     Kind("media-type", 415, "Unsupported media type", "The body is of a kind that is not taken here."),
     Kind(
         *("host", 421, "Not this monitor's name"),
         "Without sign-in only requests to the monitor's own names are taken: set WINDSOCK_PUBLIC_URL to how "
         "you reach it.",
     ),
+    Kind("head", 431, "Head too large", "The request line and headers are longer than 32 KiB. Send less."),
     Kind(
         *("invalid", 422, "Invalid value"),
         "`errors` names each wrong parameter, or the pointer (RFC 6901) to each wrong value of the body, "
