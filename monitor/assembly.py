@@ -89,7 +89,7 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
     )
     names = [template.name for template in renderer.templates()]
     rules = live_rules(settings, environment, clock, check_apprise_url, names)
-    telling = Telling(timedelta(hours=settings.tell_within_hours))
+    telling = Telling(timedelta(hours=settings.tell_within_hours), frozenset(apis))
     engine = Engine(lambda: rules.current, telling, choose, settings.mail_host, metrics)
     ingest = Ingest(database, engine, wakes, metrics, clock)
     posts = [_post(ground, ingest, deployment) for deployment in apis]
@@ -115,7 +115,7 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
         "feed": ground.feeds.publish,
         "feed readers": ground.feeds.attend,
         "rules": rules.run,
-        "delivery": _deliverer(ground, renderer, links, rules, mailbox, ingest).run,
+        "delivery": _deliverer(ground, renderer, links, rules, mailbox, ingest, telling).run,
         **{name: by_turns(turns, name, ground.continuity.after_hold(each)) for name, each in shared.items()},
     }
     reports: list[Report] = [of_reconciler(post) for post in posts]
@@ -223,12 +223,14 @@ def _deliverer(
     rules: LiveRules,
     mailbox: Mailbox | None,
     ingest: Ingest,
+    telling: Telling,
 ) -> Deliverer:
     settings, database, clock = ground.settings, ground.database, ground.clock
     desk = Desk(
         *(database, ground.apis, renderer, links, lambda: rules.current),
         budget=Budget(lambda: rules.current) if settings.smtp_host else None,
         confirm_grace=timedelta(seconds=settings.confirm_grace),
+        telling=telling,
     )
     return Deliverer(
         *(database, desk, _senders(settings, mailbox, clock), ground.wakes.delivery, ground.metrics, clock),

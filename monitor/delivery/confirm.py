@@ -9,7 +9,7 @@ whatever else answers 404 for Airflow has not answered.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -47,6 +47,8 @@ class Answer:
 
     word: Word
     why: str = ""
+    changed_at: datetime | None = field(default=None, compare=False)
+    """When Airflow says that the state changed; None if it was not asked, or does not say."""
 
 
 SO = Answer(Word.SO)
@@ -104,7 +106,7 @@ def _of_run(run: Row, told: DagRunData) -> Answer:
         told.dag_id, told.run_id, told.start_date, told.queued_at
     ):
         return Answer(Word.NOT_SO, f"the run was cleared and began anew; Airflow says {state}")
-    return _compared(state, told.state, UNFINISHED_RUN)
+    return _compared(state, told.state, UNFINISHED_RUN, run)
 
 
 async def _of_task(airflow: Airflow, told: TaskInstanceData) -> Answer:
@@ -112,7 +114,7 @@ async def _of_task(airflow: Airflow, told: TaskInstanceData) -> Answer:
         rows = await airflow.task_instances(told.dag_id, told.run_id, states)
         for row in filter(_is_of(told), rows):
             if _is_same_try(row, told):
-                return _compared(row.get("state"), told.state, UNFINISHED_TASK)
+                return _compared(row.get("state"), told.state, UNFINISHED_TASK, row)
             if not states:
                 return _of_another_try(row, told)
     return Answer(Word.NOT_SO, "Airflow does not know this task any more")
@@ -133,9 +135,11 @@ def _of_another_try(row: Row, told: TaskInstanceData) -> Answer:
     return Answer(Word.NOT_SO, f"the task was cleared and ran anew; Airflow says {said}")
 
 
-def _compared(said: Any, told: str, unfinished: tuple[str | None, ...]) -> Answer:
+def _compared(said: Any, told: str, unfinished: tuple[str | None, ...], row: Row) -> Answer:
+    """Raises ValueError if the row's date is none."""
     if said == told:
-        return SO
+        date = row.get("start_date" if told == "running" else "end_date")
+        return Answer(Word.SO, changed_at=MOMENT.validate_python(date))
     if said in unfinished and said != "up_for_retry":
         return Answer(Word.NOT_YET, f"reported {told}, and Airflow still says {said}")
     if told in ON_THE_WAY:

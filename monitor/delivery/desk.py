@@ -13,17 +13,20 @@ from monitor.delivery.airflow import Airflow
 from monitor.delivery.budget import Budget, ToDigest
 from monitor.delivery.case import Case, cases_of
 from monitor.delivery.closing import Closing
-from monitor.delivery.confirm import Word, ask_all
+from monitor.delivery.confirm import Answer, Word, ask_all
 from monitor.delivery.letters import letter_for
 from monitor.delivery.programs import for_programs
 from monitor.delivery.storyteller import tell
 from monitor.delivery.told import Told
 from monitor.delivery.verdict import verdict
 from monitor.events import Event
+from monitor.events.reports import changed_at
 from monitor.links import Links
+from monitor.origins import origin_of
 from monitor.outbox import Delivery, Kind, Outcome, State
 from monitor.render import Renderer, Story
 from monitor.rules import Resolved, Rules, Target
+from monitor.telling import Telling
 
 TELL_SECONDS = 90.0  # for all that is asked besides; then it is told without
 UNTRUE = "Airflow took its failures back"
@@ -65,7 +68,9 @@ class Desk:
         rules: Callable[[], Rules],
         budget: Budget | None,
         confirm_grace: timedelta,
+        telling: Telling | None = None,
     ) -> None:
+        """`telling`: what is too old to be notified of, by Airflow's dates; None: nothing is."""
         self._database = database
         self._apis = apis
         self._renderer = renderer
@@ -73,6 +78,8 @@ class Desk:
         self._rules = rules
         self._budget = budget
         self._grace = confirm_grace
+        self._telling = telling
+        self._origins: dict[str, datetime] = {}
 
     async def load(self, deliveries: Sequence[Delivery], now: datetime) -> Cases:
         """What they are about, by their ids. Where one of them cannot be read, none is: `prepare` reads each
@@ -121,6 +128,8 @@ class Desk:
         asked = case.events[-1:] if case.delivery.kind is Kind.RECOVERED else case.events
         apart = len(case.events) - len(asked)
         answers = await ask_all(self._apis, asked)
+        if too_old := await self._too_old(asked, answers, case.delivery.created_at):
+            return Closing(Outcome(State.SUPPRESSED, too_old))
         said = verdict(answers, case.notification.due_at, now, self._grace)
         untrue = {case.seqs[apart + at] for at, answer in enumerate(answers) if answer.word is Word.NOT_SO}
         if case.delivery.kind not in BEGINNINGS:
@@ -137,6 +146,30 @@ class Desk:
             openings=case.openings,
         )
         return told, untrue
+
+    async def _too_old(
+        self, asked: Sequence[Event], answers: Sequence[Answer], known_at: datetime
+    ) -> str | None:
+        """Return why nobody is notified of any of these events: by Airflow's dates each was too old when it
+        came to be known. How long the delivery has been tried since does not count."""
+        telling = self._telling
+        if telling is None:
+            return None
+        reasons = []
+        for event, answer in zip(asked, answers, strict=True):
+            changed = answer.changed_at or changed_at(event.data)
+            if answer.word is Word.NOT_SO or changed is None:
+                return None
+            origin = await self._origin(event.deployment, known_at)
+            reasons.append(telling.why_not_at(changed, event.deployment, origin, known_at))
+        return reasons[0] if reasons and all(reasons) else None
+
+    async def _origin(self, deployment: str, now: datetime) -> datetime:
+        if deployment not in self._origins:
+            self._origins[deployment] = await self._database.read(
+                lambda connection: origin_of(connection, deployment, now)
+            )
+        return self._origins[deployment]
 
     async def _failures_before(self, case: Case, failures: Sequence[Event]) -> Sequence[Event] | None:
         """Of the failures that a recovery tells of, those that stand where nobody was told of them yet. None:

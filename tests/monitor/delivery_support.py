@@ -106,15 +106,14 @@ class Office:
     ) -> None:
         self.database, self.clock, self.wake, self.metrics = database, clock, Wake(), Metrics()
         self.town = Town(database, config or default_config((TO,), ["*"]), clock)
-        self.town.engine = Engine(
-            lambda: self.town.rules, Telling(timedelta(hours=24)), choose, "example.com", self.metrics
-        )
+        apis = {"local": airflow} if airflow else {}
+        telling = Telling(timedelta(hours=24), frozenset(apis))
+        self.town.engine = Engine(lambda: self.town.rules, telling, choose, "example.com", self.metrics)
         self.news: list[Event] = []
         renderer = Renderer("windsock@example.com", "http://monitor", {"local": "http://airflow"}, clock)
         links = Links("http://monitor", ["a key"], clock)
         budget = Budget(lambda: self.town.rules) if is_counted else None
-        apis = {"local": airflow} if airflow else {}
-        desk = Desk(database, apis, renderer, links, lambda: self.town.rules, budget, GRACE)
+        desk = Desk(database, apis, renderer, links, lambda: self.town.rules, budget, GRACE, telling)
         mail = {Channel.EMAIL: MailSender(mailer)} if mailer else {}
         self.deliverer = Deliverer(
             *(database, desk, {**mail, **(senders or {})}, self.wake, self.metrics, clock, "example.com"),
