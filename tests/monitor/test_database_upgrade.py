@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -215,7 +215,9 @@ def test_open_incidents_are_named_anew_or_closed(empty: Database) -> None:
     def fill(connection: Connection) -> None:
         events = [parse_event(raw) for raw in told]
         seqs = event_log.append(connection, events, NOW)
-        typed = {name: Column(name, UtcDateTime()) for name in ("opened_at", "last_at")}
+        typed: dict[str, Column[datetime]] = {
+            name: Column(name, UtcDateTime()) for name in ("opened_at", "last_at")
+        }
         table = Table("incidents", MetaData(), *typed.values(), autoload_with=connection)
         rows = [old_incident(key, seq or 0) for key, seq in zip(keys, seqs, strict=True)]
         gone = [old_incident(key, 900) for key in ("windsock.run.late:etl", "import_error:gone.py")]

@@ -487,7 +487,7 @@ def test_a_test_of_a_dag_is_logged_and_changes_nothing(database: Database, clock
     """`airflow dags test` and `airflow tasks test`: no mail, no incident opened, none closed."""
     tell = ["first_failure", "recovered", "success", "notice"]
     here = town(database, clock, rule(match={"type": ["airflow.*"]}, tell=tell))
-    tested = {"run_id": "manual__test", "run_type": "test"}
+    tested: dict[str, Any] = {"run_id": "manual__test", "run_type": "test"}
     if of == "task":  # which says of no run type: its run does
         here.tell(run_event("running", **tested))
         del tested["run_type"]

@@ -13,9 +13,8 @@ import pytest
 from monitor.app import create_app
 from monitor.settings import Settings
 from monitor.web.bounded_http import MAX_HEAD, MAX_TARGET
-from monitor.web.server import Server
+from monitor.web.server import Server, listen
 from tests import wait
-from tests.monitor.conftest import listen
 
 FLOOD = 8 * 1024 * 1024  # bytes: what a sender without a key tries to have kept
 PIECE = 64 * 1024
@@ -26,7 +25,7 @@ LONG = 60.0
 @contextmanager
 def serving(settings: Settings, **bounds: float) -> Iterator[int]:
     """Serve a monitor with these bounds; give its port."""
-    listening = listen(0)
+    listening = listen("127.0.0.1", 0)
     server = Server(create_app(settings), "127.0.0.1", 0, **bounds)  # type: ignore[arg-type]
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])), daemon=True)
     thread.start()

@@ -48,9 +48,10 @@ def _value(name: str, value: Any) -> Any:
     if name == "cause":
         return watched_dags.Cause(**value)
     if name == "bound":
-        after, usual, spread = (value.get(key) for key in ("after", "usual", "spread"))
-        lengths = [None if length is None else timedelta(seconds=length) for length in (usual, spread)]
-        return Bound(timedelta(seconds=after), *lengths, count=value.get("count"))
+        usual, spread = (
+            None if value.get(key) is None else timedelta(seconds=value[key]) for key in ("usual", "spread")
+        )
+        return Bound(timedelta(seconds=value["after"]), usual, spread, count=value.get("count"))
     if name == "after":
         return timedelta(seconds=value)
     if name.endswith(("_at", "since", "_date")) and value:
