@@ -31,7 +31,7 @@ OF_THE_DAGS = {"WINDSOCK_MODELS_DIR", "WINDSOCK_TRAINING_CSV", "WINDSOCK_TRAININ
 OF_THE_TESTS = {"WINDSOCK_SCHEMATHESIS_EXAMPLES"}
 NOT_THE_MONITORS = (
     re.compile(r"/(etc|opt|run|var)/"),  # files
-    re.compile(r"/auth/token$|/dags/"),  # Airflow's
+    re.compile(r"/auth/token$|/dags/|^/monitor/health$"),  # Airflow's
     re.compile(r"/services/$"),  # Slack's
     re.compile(r"/airflow/x$"),  # an event's source
 )
