@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from monitor.errors import AirflowError
+from monitor.event_log import Visible
 from monitor.tokens import PREFIX, Scope
 from monitor.web import whole_silences
 from monitor.web.gate import NotSignedIn, Reader, ScopeLacking, TooManyFailures
@@ -113,3 +114,20 @@ async def require_csrf(request: Request, reader: Reader) -> None:
     given = request.headers.get(CSRF_HEADER) or str((await request.form()).get(CSRF_FIELD, ""))
     if not hmac.compare_digest(given.encode(), reader.csrf.encode()):
         raise HTTPException(403, f"the {CSRF_HEADER} header or the {CSRF_FIELD} field is missing or wrong")
+
+
+async def sight_now(reader: Reader) -> Visible:
+    """Return what the reader may read. Airflow is asked anew about a reader of everything: what such a reader
+    does (a token for everything, a silence of a whole Airflow) lasts longer than a remembered right.
+
+    Raises 503 if Airflow cannot be asked, 401 if the session has ended.
+    """
+    if reader.visible is not None or reader.token is not None:
+        return reader.visible
+    try:
+        return await reader.rights(anew=True)
+    except AirflowError as error:
+        detail = f"Airflow cannot be asked now whether you may read every DAG: {error}"
+        raise HTTPException(503, detail, {"Retry-After": str(UNREACHABLE_RETRY)}) from None
+    except NotSignedIn as reason:
+        raise HTTPException(401, f"sign in: {reason}", {"WWW-Authenticate": "Bearer"}) from None

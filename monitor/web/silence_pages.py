@@ -107,7 +107,7 @@ async def _form(
     except ValueError as error:
         problem = problem or str(error)
     if scope is not None and given.is_filled and not problem:
-        allowed = await may_silence(here.gate, reader, scope)
+        allowed = await may_silence(reader, scope)
         covered = await here.database.read(lambda connection: preview(connection, scope, now, visible))
     shown: dict[str, Any] = {
         "form": given,

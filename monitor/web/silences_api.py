@@ -161,7 +161,7 @@ async def add(
     if mistake := mistake_in(scope, starts_at, ends_at, now, whole_airflow):
         field, _, words = mistake.partition(": ")
         raise Invalid(field, words)
-    if not await may_silence(here.gate, reader, scope):
+    if not await may_silence(reader, scope):
         raise HTTPException(
             403,
             "match: is not of one DAG that you may read; name exactly one deployment and one dag_id, without "

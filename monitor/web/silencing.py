@@ -8,7 +8,8 @@ from starlette.exceptions import HTTPException
 from monitor import incidents
 from monitor.rules import Match
 from monitor.silences import CHOOSING, SilenceScope
-from monitor.web.gate import Gate, Reader
+from monitor.web.gate import Reader
+from monitor.web.reader import sight_now
 from monitor.web.services import Services
 
 MAX_REASON = 500  # characters; it stands in the ledger beside each decision
@@ -19,11 +20,12 @@ MAX_MATCHES = 50  # in one, however nested: the same
 MAX_DEPTH = 5  # of any_of and none_of: nobody reads more, and what looks at them goes down by itself
 
 
-async def may_silence(gate: Gate, reader: Reader, scope: SilenceScope) -> bool:
-    """Whether this reader may: of one DAG, who may read it; of more than one, who may read every DAG."""
-    if reader.visible is not None and scope.dag in reader.visible:
+async def may_silence(reader: Reader, scope: SilenceScope) -> bool:
+    """Return True if this reader may silence it: one DAG by whoever may read it, more by who may read every DAG
+    at this moment. Raises 503 if Airflow cannot be asked for that."""
+    if scope.dag is not None and (reader.visible is None or scope.dag in reader.visible):
         return True
-    return await gate.reads_every_dag(reader)
+    return await sight_now(reader) is None
 
 
 async def incident_scope(here: Services, reader: Reader, incident_id: int) -> SilenceScope:

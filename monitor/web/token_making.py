@@ -12,11 +12,10 @@ from datetime import datetime, timedelta
 from starlette.exceptions import HTTPException
 
 from monitor import board, tokens
-from monitor.errors import AirflowError
 from monitor.event_log import Visible
 from monitor.tokens import EVERYONE, Draft, NoSuchDag, Scope, Token, TooManyTokens, Whose
-from monitor.web.gate import NotSignedIn, Reader
-from monitor.web.reader import UNREACHABLE_RETRY
+from monitor.web.gate import Reader
+from monitor.web.reader import sight_now
 from monitor.web.services import Services
 
 NOBODY = Whose(owner="")
@@ -43,7 +42,7 @@ async def make(
     deployments: Sequence[str] = (),
 ) -> tuple[Token, str]:
     """A token and its secret. Raises 403 where the reader may not, 409 and 422 where it cannot be."""
-    now, sight = here.clock(), await _sight(reader)
+    now, sight = here.clock(), await sight_now(reader)
     _check(reader, scopes, life, sight, now)
     dags = await _dags(here, sight, globs)
     draft = Draft(name, scopes, dags, life, _deployments(here, reader, scopes, deployments))
@@ -67,19 +66,6 @@ async def revoke(here: Services, reader: Reader, token_id: int) -> Token:
     here.gate.tokens.forget()
     here.feeds.rights_changed()
     return found
-
-
-async def _sight(reader: Reader) -> Visible:
-    """What the token may read at most. One that reads everything stays for months: Airflow is asked anew."""
-    if reader.visible is not None or reader.token is not None:
-        return reader.visible
-    try:
-        return await reader.rights(anew=True)
-    except AirflowError as error:
-        detail = f"Airflow cannot be asked now whether you may read every DAG: {error}"
-        raise HTTPException(503, detail, {"Retry-After": str(UNREACHABLE_RETRY)}) from None
-    except NotSignedIn as reason:
-        raise HTTPException(401, f"sign in: {reason}", {"WWW-Authenticate": "Bearer"}) from None
 
 
 def _check(reader: Reader, scopes: frozenset[Scope], life: timedelta, sight: Visible, now: datetime) -> None:
