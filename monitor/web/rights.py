@@ -135,7 +135,7 @@ class ReadableDags:
     async def of(self, token: str, anew: bool = False) -> tuple[_Answer, bool]:
         """The answer, and whether it knows every DAG that the log had at the time of this call.
 
-        `anew`: whatever is remembered. Raises AirflowRefused, or another AirflowError.
+        `anew`: ask, whatever is remembered; what is remembered does not stand in for an answer. Raises AirflowRefused, or another AirflowError.
         """
         key = _key(token)
         asked = self._asked.setdefault(key, _Asked())
@@ -175,11 +175,9 @@ class ReadableDags:
             self._asked.pop(key, None)
             raise
         except AirflowError:
-            asked.at, asked.has_failed = (
-                self._clock(),
-                True,
-            )  # the next one does not wait for its silence again
-            if before is None or _age(self._clock, before.answered) >= STALE_SECONDS:
+            # The next one does not wait for its silence again.
+            asked.at, asked.has_failed = self._clock(), True
+            if anew or before is None or _age(self._clock, before.answered) >= STALE_SECONDS:
                 raise
             return before
         if before is not None:
@@ -205,7 +203,7 @@ class ReadableDags:
             listed = await every.since(began)
         except AirflowError:
             # An administrator still is one for a while, unless there is something that speaks against it.
-            if before is None or not before.dags <= dags or before.version != version:
+            if anew or before is None or not before.dags <= dags or before.version != version:
                 return None
             return before.every if every.age < STALE_SECONDS else None
         # An Airflow whose list is empty has no DAGs yet. If the log has some of it, the list is not believed.

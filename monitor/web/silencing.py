@@ -21,8 +21,8 @@ MAX_DEPTH = 5  # of any_of and none_of: nobody reads more, and what looks at the
 
 
 async def may_silence(reader: Reader, scope: SilenceScope) -> bool:
-    """Return True if this reader may silence it: one DAG by whoever may read it, more by who may read every DAG
-    at this moment. Raises 503 if Airflow cannot be asked for that."""
+    """Return True if this reader may silence it: one DAG by whoever may read it, more by who may read every
+    DAG at this moment. Raises 503 if Airflow cannot be asked for that."""
     if scope.dag is not None and (reader.visible is None or scope.dag in reader.visible):
         return True
     return await sight_now(reader) is None

@@ -5,10 +5,9 @@ from airflow.sdk import DAG, Asset
 
 try:
     from airflow.sdk import PartitionedAssetTimetable
-except ImportError:
-    PartitionedAssetTimetable = None
-
-if PartitionedAssetTimetable:
+except ImportError:  # an older Airflow: there is no such DAG
+    pass
+else:
     asset = Asset("partitioned", uri="file:///scenarios/partitioned")
     with DAG("partitioned-consumer", schedule=PartitionedAssetTimetable(assets=asset), catchup=False):
         PythonOperator(task_id="consumes", python_callable=print)
