@@ -135,7 +135,8 @@ class ReadableDags:
     async def of(self, token: str, anew: bool = False) -> tuple[_Answer, bool]:
         """The answer, and whether it knows every DAG that the log had at the time of this call.
 
-        `anew`: ask, whatever is remembered; what is remembered does not stand in for an answer. Raises AirflowRefused, or another AirflowError.
+        `anew`: ask, whatever is remembered; what is remembered does not stand in for an answer. Raises
+        AirflowRefused, or another AirflowError.
         """
         key = _key(token)
         asked = self._asked.setdefault(key, _Asked())
