@@ -210,6 +210,7 @@ def _watches(ground: _Ground, ingest: Ingest, posts: Sequence[Post], rules: Live
         watches = Watches(
             *(watched, database, ingest, lambda: rules.current.config.watches),
             *(partial(database.read, outbox.trouble), ground.metrics, ground.clock),
+            poll_seconds=ground.settings.reconcile_interval,
         )
         await watches.run()
 

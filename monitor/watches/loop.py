@@ -15,6 +15,8 @@ from monitor.watches.choice import Choice
 from monitor.watches.trouble import FAILING, MAIL_SUBJECT, MailTrouble, mail_failing, mail_works_again
 
 LOOK_SECONDS = 60.0  # a minute more or less means nothing where minutes are tolerated
+POLLS_A_LOOK = 4
+"""Whoever has Airflow compared with the log more often than usual has it watched more often, too."""
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +34,9 @@ class Watches:
         mail: MailTrouble,
         metrics: Metrics,
         clock: Clock,
+        poll_seconds: float = LOOK_SECONDS / POLLS_A_LOOK,
     ) -> None:
+        self._look_seconds = min(LOOK_SECONDS, POLLS_A_LOOK * poll_seconds)
         self._looks = [AirflowLook(each, database, ingest, metrics) for each in watched]
         self._watches = watches
         self._mail = mail
@@ -42,7 +46,7 @@ class Watches:
     async def run(self) -> None:
         """Look every minute until cancelled. Not at once: the reconciler comes first."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(self._look_seconds)
             await self.look()
 
     async def look(self) -> None:

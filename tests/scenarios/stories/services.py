@@ -10,6 +10,7 @@ from tests.scenarios.scenario import Scenario
 from tests.scenarios.stage import QUICK_TO_TAKE_OVER, Stage
 
 RUNS = 2
+HEARTBEAT_SECONDS = 120.0  # Airflow takes 10 to 30 s to call a component unhealthy
 
 
 def in_flight(stage: Stage, dag_id: str) -> None:
@@ -57,6 +58,19 @@ def killed_scheduler(stage: Stage) -> None:
     goes_on(stage, dag_id, "scheduler")
 
 
+def dead_components(stage: Stage) -> None:
+    """Airflow's api-server goes on answering, and no hook says that the others are gone."""
+    dead = {"triggerer": "triggerer", "dag-processor": "dag_processor", "scheduler": "scheduler"}
+    for component in dead:
+        stage.airflow.kill(component)
+    for name in dead.values():
+        stage.until_event(HEARTBEAT_SECONDS, "airflow.component.unhealthy", component=name)
+    for component in dead:
+        stage.airflow.restart(component)
+    for name in dead.values():
+        stage.until_event(HEARTBEAT_SECONDS, "airflow.component.recovered", component=name)
+
+
 SERVICES = (
     Scenario(
         "killed_scheduler",
@@ -73,4 +87,5 @@ SERVICES = (
         "SIGKILL of the api-server",
         killed("killed_api_server", "api-server"),
     ),
+    Scenario("dead_components", "SIGKILL of triggerer, dag-processor and scheduler", dead_components),
 )
