@@ -47,7 +47,7 @@ QUICK = {
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "8",
 }
 QUICK_TO_TAKE_OVER = {
-    # How soon scheduler and triggerer are taken for dead. On a busy machine so short a time hits the living, too.
+    # How soon scheduler and triggerer are taken for dead. On a busy machine this hits the living, too.
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
