@@ -103,8 +103,8 @@ def _of_task(connection: Connection, deployment: str, data: TaskInstanceData) ->
     run = board.run(connection, RunName(deployment, data.dag_id, data.run_id))
     if run is None:
         return Order(None, data.start_date)
-    start = run["start_date"] or run["queued_at"]
-    return Order(run["logical_date"], start, run["run_type"] == BACKFILL)
+    # The task's own start: a run that is cleared keeps its name, and its row may be newer than this event.
+    return Order(run["logical_date"], data.start_date, run["run_type"] == BACKFILL)
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:

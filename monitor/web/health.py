@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from monitor import event_log, outbox
+from monitor.database.write_check import WRITE_SECONDS
 from monitor.event_log import Filter, Visible
 from monitor.outbox import State, Wanted
 from monitor.render.words import span
@@ -114,6 +115,10 @@ async def _ask(report: Report) -> Mapping[str, PartHealth]:
         return {}
 
 
+RECENT_SECONDS = 2 * WRITE_SECONDS
+"""A younger write is not told to the second: a page that changes with each look is never answered 304."""
+
+
 def _discreet(name: str, part: PartHealth) -> PartHealth:
     known = part.status != "down" or not name.startswith((f"{AIRFLOW} ", RECONCILER))
     return part if known else replace(part, detail="cannot be compared with the log")
@@ -139,6 +144,8 @@ def _written(here: Services, read: PartHealth) -> PartHealth:
     if result.is_stale:
         said = f"writes wait and do not get through{ago}"
         return PartHealth("down", said, remedy=_database_remedy(here))
+    if result.age is not None and result.age < RECENT_SECONDS:
+        ago = f", written less than {RECENT_SECONDS:.0f} s ago"
     return replace(read, detail=read.detail + ago)
 
 

@@ -55,13 +55,13 @@ KINDS = (
         "Without sign-in only requests to the monitor's own names are taken: set WINDSOCK_PUBLIC_URL to how "
         "you reach it.",
     ),
-    Kind("head", 431, "Head too large", "The request line and headers are longer than 32 KiB. Send less."),
     Kind(
         *("invalid", 422, "Invalid value"),
         "`errors` names each wrong parameter, or the pointer (RFC 6901) to each wrong value of the body, "
         "and why.",
     ),
     Kind("wait", 429, "Too many requests", "Come again after as many seconds as Retry-After says."),
+    Kind("head", 431, "Head too large", "The request line and headers are longer than 32 KiB. Send less."),
     Kind(
         *("internal", 500, "Internal error"),
         "A defect of the monitor. Its log has the reason, under the id that `instance` names.",

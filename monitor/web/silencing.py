@@ -42,10 +42,10 @@ def mistake_in(
 ) -> str | None:
     """What is wrong with it, naming the field, the value and the remedy. `whole_airflow`: somebody said that
     a whole Airflow is meant."""
-    if mistake := whole_mistake(scope, whole_airflow):
-        return mistake
     if too_much := _too_much(scope.match):
         return too_much
+    if mistake := whole_mistake(scope, whole_airflow):
+        return mistake
     if ends_at <= now:
         return f"ends_at: {ends_at:%Y-%m-%d %H:%M} UTC is over already; give a moment to come"
     if ends_at <= starts_at:

@@ -39,7 +39,10 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/tokens": {"name": "t", "scopes": ["read"]},
 }
 """What an effect of the API needs to be told before it looks at who asks for it."""
-FORMS = {"POST /tokens": {"name": "t", "scope": "read"}}
+FORMS = {
+    "POST /tokens": {"name": "t", "scope": "read"},
+    "POST /incidents/{incident_id}/close": {"reason": "over"},
+}
 
 
 BY_QUERY = {

@@ -32,7 +32,7 @@ def test_the_file_in_the_home_folder(tmp_path: Path) -> None:
     )
     found = finding(settings(tmp_path), {"URL": "slack://a/b/c"})
     assert found.ok, found
-    assert found.detail == f"{tmp_path / 'windsock.yaml'}: rules 1, receivers 2, watches 3"
+    assert found.detail == f"{tmp_path / 'windsock.yaml'}: rules 1, receivers 2, watches 5"
 
 
 def test_a_named_file_that_is_not_there(tmp_path: Path) -> None:

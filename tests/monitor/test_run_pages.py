@@ -22,6 +22,7 @@ from tests.monitor.web_support import Served, SignInAirflow, serving, try_to_sig
 from tests.sample import START, run_event, task_event
 
 LOG = "/logs/local/etl/manual__1?task_id=load"
+NO_TASK = "TaskInstance with dag_id: `etl`, run_id: `manual__1` and task_id: `load` was not found"
 DETAILS = "/details/local/etl/manual__1"
 
 
@@ -58,7 +59,7 @@ def test_the_end_of_a_log_is_shown_without_what_is_secret(monitor: Served, airfl
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (JSONResponse({"detail": "no"}, 404), "Airflow has no log of try 1 of &#39;load&#39;"),
+        (JSONResponse({"detail": NO_TASK}, 404), "Airflow has no log of try 1 of &#39;load&#39;"),
         (JSONResponse({"detail": "no"}, 403), "does not let the monitor&#39;s own user read this"),
         (JSONResponse({"detail": "no"}, 503), "cannot be asked at the moment"),
     ],

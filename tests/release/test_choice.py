@@ -1,5 +1,6 @@
 """What make runs of the tests: each folder, and each test once."""
 
+import os
 import re
 import subprocess
 import sys
@@ -15,8 +16,17 @@ SECONDS = 300
 
 def commands(goal: str) -> list[str]:
     """The lines of pytest that make would run, of the make that it calls too."""
+    # Without what a make that runs this test was told: its variables reach every make below it.
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
+    }
     done = subprocess.run(
-        ["make", "-n", goal], cwd=REPOSITORY, capture_output=True, text=True, timeout=SECONDS
+        ["make", "-n", goal],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
     )
     assert done.returncode == 0, done.stderr
     return re.findall(r"-m pytest .*", done.stdout.replace("\\\n", " "))
