@@ -31,7 +31,7 @@ from monitor.reconciler.teller import Teller, settled
 
 MAX_RUNS = 2_000  # that are running, on the board and in Airflow; of more, the oldest are looked at
 MAX_ASKED = 50  # runs and DAGs at one look, a request each
-ASK_AGAIN = timedelta(minutes=10)  # about a run or DAG that was there
+ASK_AGAIN = timedelta(minutes=2)  # about a run or DAG that was there
 MAX_KEPT = 10_000  # of which that is remembered
 MAX_INCIDENTS = 1_000  # open ones that are looked at
 MAX_FAILURES = 200  # of an incident that are read back: one that has more is not closed for this

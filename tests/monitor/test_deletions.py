@@ -137,7 +137,7 @@ def test_a_run_that_ended_a_moment_ago_is_left_to_its_end(fake: FakeAirflow, dat
     async def act(on: Scene) -> None:
         await on.take(run_event("running"))
         fake.runs = [running(fake, state="success")]
-        for _ in range(5):
+        for _ in range(2):
             await on.look()
         assert on.state() == "running"
         assert len(fake.requests("/dagRuns/manual__1")) == 1  # and not asked about at each look

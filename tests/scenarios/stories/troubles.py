@@ -10,7 +10,7 @@ from tests.scenarios.stage import DAG_SECONDS, RUN_SECONDS, Stage
 from tests.scenarios.stories.files import BROKEN, FILE_SECONDS, PAUSE_SECONDS, dag_file, pauses
 
 COMPLETED_SECONDS = 150.0  # Airflow looks every 30 s whether a backfill is through
-DELETED_SECONDS = 150.0
+DELETED_SECONDS = 240.0  # a run that was there at one look is asked about again after two minutes
 TEST_SECONDS = 200.0  # `airflow dags test` imports all of Airflow first
 DAYS, FAILED_DAYS = 10, 2
 
@@ -47,9 +47,8 @@ def tested_by_hand(stage: Stage) -> None:
     ran(stage, dag_id, state="failed", tries={"one": "failed"})
     stage.signal(f"{dag_id}-mended")  # whoever runs its task: the scheduler takes some of a test's, too
     command = [str(AIRFLOW), "dags", "test", dag_id]
-    subprocess.run(
-        command, env=stage.airflow.environment, check=True, capture_output=True, timeout=TEST_SECONDS
-    )
+    # Its exit status is not looked at: 3.0.2 ends with 1 if the scheduler has taken the test's task.
+    subprocess.run(command, env=stage.airflow.environment, capture_output=True, timeout=TEST_SECONDS)
     stage.until_ended(dag_id, 2)
     stage.until_told(dag_id)
     assert stage.incidents(dag_id) == ["open"]
