@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.monitor.conftest import clock, live, settings
 
@@ -23,6 +23,7 @@ QUIET = (
     "--no-first-run",
 )
 DEADLINE_MS = 20_000
+expect.set_options(timeout=DEADLINE_MS)  # Playwright's own 5 s are short beside three other tests
 
 
 LOOKS = (("light", "light", 1280), ("dark", "dark", 1280), ("phone", "light", 390))

@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from monitor.clock import Clock, utc_now
+from monitor.events.data import OWN
 from monitor.settings import Settings
 from tests import wait
 from tests.monitor.web_support import MONITOR_USER, Served, SignInAirflow, serving, with_sign_in
@@ -49,7 +50,7 @@ def fill(monitor: Served, client: httpx.Client) -> None:
         *(
             {**one, "time": one["time"] or moment(), "data": {**one["data"], "reported_by": "listener"}}
             for one in golden
-            if one["type"].startswith("airflow.")
+            if not one["type"].startswith(OWN)
         ),
         *(task_event("failed", run_id=name) for name in NAMES),
     ]

@@ -11,6 +11,7 @@ from tests.scenarios.stories.files import BROKEN, FILE_SECONDS, PAUSE_SECONDS, d
 
 COMPLETED_SECONDS = 150.0  # Airflow looks every 30 s whether a backfill is through
 DELETED_SECONDS = 240.0  # a run that was there at one look is asked about again after two minutes
+TEST_TRIES = 3  # 3.0.2 may end with 1: its scheduler has taken the test's task, and that run stays running
 TEST_SECONDS = 200.0  # `airflow dags test` imports all of Airflow first
 DAYS, FAILED_DAYS = 10, 2
 
@@ -46,10 +47,18 @@ def tested_by_hand(stage: Stage) -> None:
     dag_id = "tested_by_hand"
     ran(stage, dag_id, state="failed", tries={"one": "failed"})
     stage.signal(f"{dag_id}-mended")  # whoever runs its task: the scheduler takes some of a test's, too
-    command = [str(AIRFLOW), "dags", "test", dag_id]
-    # Its exit status is not looked at: 3.0.2 ends with 1 if the scheduler has taken the test's task.
-    subprocess.run(command, env=stage.airflow.environment, capture_output=True, timeout=TEST_SECONDS)
-    stage.until_ended(dag_id, 2)
+    for _ in range(TEST_TRIES):
+        tested = subprocess.run(
+            [str(AIRFLOW), "dags", "test", dag_id],
+            env=stage.airflow.environment,
+            capture_output=True,
+            text=True,
+            timeout=TEST_SECONDS,
+        )
+        if tested.returncode == 0:
+            break
+    assert tested.returncode == 0, tested.stderr[-2000:]
+    stage.until(lambda: "success" in stage.runs(dag_id), RUN_SECONDS, "the test's run to end")
     stage.until_told(dag_id)
     assert stage.incidents(dag_id) == ["open"]
 
