@@ -6,7 +6,7 @@ Shown = dict[str, Any]
 
 EVENT: Shown = {
     "specversion": "1.0",
-    "id": "run:4e9c5f0c1d3b4a7e8f60718293a4b5c6:failed",
+    "id": "run:a5a80c4113bc2e22fd685066d1f73e27:failed",
     "source": "/airflow/local",
     "type": "airflow.dag_run.failed",
     "subject": "etl/manual__1",

@@ -167,7 +167,8 @@ class ReadableDags:
 
     async def _ask(self, key: str, token: str, asked: _Asked, anew: bool) -> _Answer:
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(max(0.0, asked.began + PAUSE_SECONDS - loop.time()))
+        if asked.answer is not None and _age(self._clock, asked.at) < RIGHTS_SECONDS:  # before its time
+            await asyncio.sleep(max(0.0, asked.began + PAUSE_SECONDS - loop.time()))
         asked.began, asked.has_failed = loop.time(), False
         version, seq, before = self._logged.version_of(self._deployment), self._logged.seq, asked.answer
         try:
