@@ -167,7 +167,7 @@ test: check ## what a change must pass: make check, then every test that is not 
 
 .PHONY: test-all
 test-all: test $(AIRFLOW_ENV)/.made $(MONITOR_ENV)/.made ## make test, then the rest that needs no Docker (installs what it needs)
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-airflow-side test-monitor-side MARKED=slow
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-airflow-side test-monitor-side MARKED=slow WORKERS=2
 	$(MAKE) --no-print-directory test-together
 
 # The tests of `make test` once more, counted: by it alone, 85 % of the lines of `monitor/` and `plugins/` are run.
@@ -188,14 +188,16 @@ PYTEST := pytest
 MARKED := slow or not slow
 ALONE := tests/scale tests/e2e tests/scenarios tests/faults # each keeps both processors busy
 BESIDE :=
+WORKERS := 4
 
-# Four workers, also on two processors: half of a test's time it waits.
+# Four workers, also on two processors: half of a test's time it waits. What is slow has Airflows and browsers of
+# its own, and deadlines: two of them keep two processors busy.
 .PHONY: test-airflow-side test-monitor-side test-together
 test-airflow-side: $(AIRFLOW_TEST_ENV)/.made
 	$(AIRFLOW_TEST_ENV)/bin/python -m $(PYTEST) -m '$(MARKED)' tests/plugin tests/dags
 
 test-monitor-side: $(DEV_ENV)/.made tests/npm/node_modules/.made
-	$(DEV_ENV)/bin/python -m $(PYTEST) $(UNHUNG) --numprocesses=4 --dist=loadfile -m '$(MARKED)' \
+	$(DEV_ENV)/bin/python -m $(PYTEST) $(UNHUNG) --numprocesses=$(WORKERS) --dist=loadfile -m '$(MARKED)' \
 	  tests/monitor tests/identity tests/up tests/chart tests/observability tests/versions tests/release \
 	  tests/docs/test_names.py tests/docs/test_reference.py tests/docs/test_threat_model.py \
 	  tests/browser tests/feed $(BESIDE)
