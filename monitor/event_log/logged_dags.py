@@ -45,8 +45,8 @@ class LoggedDags:
         return self._versions.get(deployment, 0)
 
     def has_any(self, deployment: str) -> bool:
-        """Return True if some event or list named a DAG of this deployment."""
-        return bool(self._dags.get(deployment))
+        """Return True if some event or list named a DAG of this deployment, forgotten since or not."""
+        return deployment in self._dags
 
     def note(self, after: Cursor, lines: Sequence[Line]) -> None:
         """Take note of the DAGs that the events behind a place are of, and of those whose runs an asset's
