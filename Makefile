@@ -148,7 +148,7 @@ check: $(DEV_ENV)/.made $(AIRFLOW_TEST_ENV)/.made ## format, lint, types, import
 	$(DEV_ENV)/bin/ruff format --check .
 	$(DEV_ENV)/bin/ruff check .
 	MYPYPATH=plugins $(DEV_ENV)/bin/mypy monitor bench/latency bench/reconcile bench/feed \
-	  bench/outbox bench/lists bench/ingest bench/pages bench/scale bench/mail/__main__.py bench/mail/outbox_side.py bench/mail/sink.py tests/*.py \
+	  bench/outbox bench/lists bench/ingest bench/pages bench/scale bench/paired.py bench/mail/__main__.py bench/mail/outbox_side.py bench/mail/sink.py tests/*.py \
 	  tests/monitor tests/feed tests/identity tests/up tests/browser tests/e2e tests/compose tests/scenarios tests/faults tests/scale tests/chart \
 	  tests/observability tests/versions tests/docs tests/release reference release
 	MYPYPATH=plugins $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python plugins tests/plugin bench/hooks.py bench/peers bench/mail/hook.py compose
