@@ -80,6 +80,11 @@ CASES = (
         {f'windsock_database_errors_total{{kind="operational",{M1}}}': "3x60"},
     ),
     Case(
+        *("WindsockDatabaseNotWritten", "page"),
+        {f"windsock_database_write_age_seconds{{{M1}}}": "5x10 0+60x50"},
+        {f"windsock_database_write_age_seconds{{{M1}}}": "5x10 10 59 5x50"},
+    ),
+    Case(
         *("WindsockDatabaseWentBack", "page"),
         {f"windsock_database_went_back_total{{{M1}}}": "0x10 1x50"},
         {f"windsock_database_went_back_total{{{M1}}}": "1x60"},
