@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from datetime import date
 from pathlib import Path
 
 from release import building, holes, images, licences
@@ -9,15 +10,25 @@ from release.project import ROOT, SUPPORTED, Failed, say, version
 from release.refusals import refusals
 
 ENVIRONMENTS = ROOT / ".windsock" / "env"
+STATUSES = (
+    "Exit status: 0 nothing is wrong (what could not be checked is said; with --strict, all was checked), "
+    "1 something is wrong, or with --strict could not be checked, 2 a wrong option."
+)
 
 
 def main() -> int:
-    asked = argparse.ArgumentParser(prog="release", description=__doc__)
+    asked = argparse.ArgumentParser(prog="release", description=__doc__, epilog=STATUSES)
     commands = asked.add_subparsers(dest="command", required=True)
     audit = commands.add_parser("audit", help="known holes and licences")
     make = commands.add_parser("make", help="everything into one folder")
     for each in (audit, make):
         each.add_argument("--environments", type=Path, default=ENVIRONMENTS, help="where make made them")
+        each.add_argument(
+            "--advisories",
+            metavar="FOLDER",
+            type=Path,
+            help="OSV or PyPA advisories (JSON, YAML) to audit with, instead of PyPI's service",
+        )
     audit.add_argument("--strict", action="store_true", help="what could not be checked is a failure")
     make.add_argument("--out", type=Path, default=ROOT / "dist")
     make.add_argument("--dry-run", action="store_true", help="go on where it would be refused, push nothing")
@@ -26,18 +37,19 @@ def main() -> int:
     given = asked.parse_args()
     try:
         if given.command == "audit":
-            return 0 if audited(given.environments, given.strict) else 1
+            return 0 if audited(given, given.strict) else 1
         return released(given)
     except Failed as error:
         say([f"failed: {error}"])
         return 1
 
 
-def audited(environments: Path, strict: bool) -> bool:
+def audited(given: argparse.Namespace, strict: bool) -> bool:
     """Whether nothing is wrong; what could not be checked is wrong where it must be known."""
-    looked = holes.look_at_all()
+    looked = holes.look_at_all(date.today(), given.advisories)  # noqa: DTZ011 (a day is exact enough)
     say(dict.fromkeys(each.told() for each in looked))
-    packages = licences.listed([environments / name for name in ("monitor", "dev", f"airflow-{SUPPORTED}")])
+    environments = [given.environments / name for name in ("monitor", "dev", f"airflow-{SUPPORTED}")]
+    packages = licences.listed(environments)
     wrong = licences.problems(packages)
     say(wrong or [f"licences: {len(packages)} packages, all allowed"])
     bad = any(each.holes and each.ships for each in looked)
@@ -50,7 +62,7 @@ def released(given: argparse.Namespace) -> int:
     say([f"refused: {reason}" for reason in refused])
     if refused and not given.dry_run:
         return 1
-    if not audited(given.environments, strict=not given.dry_run):
+    if not audited(given, strict=not given.dry_run):
         say(["refused: the audit above"])
         return 1
     given.out.mkdir(parents=True, exist_ok=True)
