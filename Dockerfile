@@ -1,7 +1,12 @@
 # Two images: `monitor`, which has no Airflow in it, and `airflow`, which is Airflow with the plugin, the DAGs
 # and what those need. Only instructions that every builder knows: BuildKit is not needed.
 
-FROM python:3.11-slim AS monitor-build
+# Where these come from, so that a release can name them by digest (docker-compose.digests.yaml).
+ARG PYTHON_IMAGE=python:3.11.16-slim-bookworm
+ARG AIRFLOW_IMAGE=apache/airflow:3.3.2-python3.11
+
+
+FROM $PYTHON_IMAGE AS monitor-build
 RUN python -m venv --without-pip /opt/windsock
 COPY requirements/monitor.txt /src/requirements/
 RUN pip --python /opt/windsock/bin/python install --no-cache-dir --require-hashes \
@@ -12,7 +17,7 @@ COPY monitor /src/monitor
 RUN pip --python /opt/windsock/bin/python install --no-cache-dir --no-deps /src
 
 
-FROM python:3.11-slim AS monitor
+FROM $PYTHON_IMAGE AS monitor
 # A fixed uid: it owns the files in the volume, whatever later images hold.
 RUN groupadd --gid 10001 windsock \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/windsock --shell /usr/sbin/nologin windsock \
@@ -42,7 +47,7 @@ LABEL org.opencontainers.image.title="Windsock monitor" \
       org.opencontainers.image.licenses="Apache-2.0"
 
 
-FROM apache/airflow:3.3.2-python3.11 AS airflow
+FROM $AIRFLOW_IMAGE AS airflow
 COPY --chown=airflow:root requirements/airflow-3.3.2.txt /home/airflow/windsock-lock.txt
 # What the DAGs need and this image lacks, with the lock's versions and hashes. What the image has, it keeps:
 # its providers were tested with that.

@@ -66,10 +66,14 @@ class Stack:
 
     def mails(self) -> list[dict[str, Any]]:
         """What the mail sink has taken, newest first."""
-        answer = self._http.get(f"{self._mailpit}/api/v1/messages", params={"limit": MAILS})
-        answer.raise_for_status()
+        who = (self.settings["AIRFLOW_USERNAME"], self.settings["MAILPIT_PASSWORD"])
+        answer = self.mail_sink(f"api/v1/messages?limit={MAILS}", who).raise_for_status()
         messages: list[dict[str, Any]] = answer.json()["messages"]
         return messages
+
+    def mail_sink(self, path: str, who: tuple[str, str] | None = None) -> httpx.Response:
+        """Ask the mail sink's page or API, signed in or not."""
+        return self._http.get(f"{self._mailpit}/{path}", auth=who)
 
     def monitor(self, path: str, **query: int) -> httpx.Response:
         return self._http.get(f"{self.monitor_url}/{path}", params=query, headers=self.bearer)

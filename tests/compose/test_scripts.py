@@ -22,6 +22,7 @@ SECRETS = {
     "MONITOR_POSTGRES_PASSWORD",
     "REDIS_PASSWORD",
     "GRAFANA_PASSWORD",
+    "MAILPIT_PASSWORD",
 }
 WRITTEN = {"SECRETS_DIR", "SECRETS_VERSION", "AIRFLOW_EXECUTOR", "MONITOR_REPLICAS", "MONITOR_HOST"}
 MISTAKE, NO_DOCKER = 2, 3
@@ -121,6 +122,7 @@ def test_secrets_are_files_that_no_other_user_reaches(tmp_path: Path) -> None:
         assert (folder / name).read_text() == settings[name]
         assert (folder / name).stat().st_mode & 0o777 == 0o444  # the containers' users read them
     assert (folder / "WINDSOCK_DATABASE_URL").read_text() == ""
+    assert (folder / "MAILPIT_AUTH").read_text() == f"admin:{settings['MAILPIT_PASSWORD']}\n"
 
 
 def test_another_secret_is_another_version_of_the_containers(tmp_path: Path) -> None:

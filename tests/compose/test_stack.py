@@ -106,6 +106,18 @@ def test_feed_and_log_want_a_sign_in(stack: Stack) -> None:
         )
 
 
+def test_mail_sink_wants_a_sign_in(stack: Stack) -> None:
+    container = stack.engine.containers()["mailpit"]
+    assert "MP_UI_AUTH_FILE=/run/secrets/MAILPIT_AUTH" in container["Config"]["Env"]
+    known = stack.engine.inside("mailpit", "cat", "/run/secrets/MAILPIT_AUTH")
+    assert known == f"{stack.settings['AIRFLOW_USERNAME']}:{stack.settings['MAILPIT_PASSWORD']}\n"
+    if "standin.of" in container["Config"]["Labels"]:
+        pytest.skip("the stand-in for Mailpit knows no sign-in: its configuration is what was checked")
+    for path in ("", "api/v1/messages"):
+        assert stack.mail_sink(path).status_code == httpx.codes.UNAUTHORIZED
+        assert stack.mail_sink(path, ("admin", "wrong")).status_code == httpx.codes.UNAUTHORIZED
+
+
 def test_nothing_runs_as_root_or_may_become_it(stack: Stack) -> None:
     for service, container in stack.engine.containers().items():
         host = container["HostConfig"]
