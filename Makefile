@@ -116,7 +116,7 @@ wheels: $(RELEASE_ENV)/.made ## the wheels and source archives of the monitor an
 	@PATH=$(RELEASE_ENV)/bin:$$PATH release/wheels dist
 
 .PHONY: audit
-audit: $(RELEASE_ENV)/.made $(MONITOR_ENV)/.made $(DEV_ENV)/.made $(AIRFLOW_ENV)/.made ## known holes and licences of every lock (ARGS=--strict: what cannot be checked fails)
+audit: $(RELEASE_ENV)/.made $(MONITOR_ENV)/.made $(DEV_ENV)/.made $(AIRFLOW_ENV)/.made ## known holes and licences of every lock (ARGS=--strict: what cannot be checked fails; --advisories FOLDER)
 	@$(RELEASE_ENV)/bin/python -m release audit --environments $(ENVS) $(ARGS)
 
 .PHONY: lock-check
@@ -124,7 +124,7 @@ lock-check: | $(UV) ## that each lock is what its .in gives (asks the package in
 	@PATH=$(dir $(UV)):$$PATH release/lock-check
 
 .PHONY: release
-release: $(RELEASE_ENV)/.made $(MONITOR_ENV)/.made $(DEV_ENV)/.made $(AIRFLOW_ENV)/.made ## wheels, images, bills of materials, checksums into dist/ (ARGS=--dry-run)
+release: $(RELEASE_ENV)/.made $(MONITOR_ENV)/.made $(DEV_ENV)/.made $(AIRFLOW_ENV)/.made ## wheels, images, bills of materials, digests, checksums into dist/ (ARGS=--dry-run)
 	@$(RELEASE_ENV)/bin/python -m release make --environments $(ENVS) $(ARGS)
 
 .PHONY: docs

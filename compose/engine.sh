@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 ENV_FILE=${ENV_FILE:-$ROOT/.env}
+DIGESTS=$ROOT/docker-compose.digests.yaml # of a release: each image by digest, if it was put there
 DOCKER_UNUSABLE=3 # exit status: nothing was tried, because Docker cannot be used here
 
 say() { printf 'windsock: %s\n' "$*"; }
@@ -45,7 +46,11 @@ build_labels() { # what the images' labels say of them; the date is the commit's
   export VERSION REVISION CREATED
 }
 
-compose() { "${COMPOSE[@]}" --project-directory "$ROOT" --file "$ROOT/docker-compose.yaml" --env-file "$ENV_FILE" "$@"; }
+compose() {
+  local files=(--file "$ROOT/docker-compose.yaml")
+  [ ! -e "$DIGESTS" ] || files+=(--file "$DIGESTS")
+  "${COMPOSE[@]}" --project-directory "$ROOT" "${files[@]}" --env-file "$ENV_FILE" "$@"
+}
 
 setting() { # setting NAME: as compose reads it, the environment before .env; the file's last line wins
   local value=${!1:-}

@@ -2,10 +2,12 @@
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 
-from release import building, holes, images, licences
+from release import building, digests, holes, images, licences
 from release.project import ROOT, SUPPORTED, Failed, say, version
 from release.refusals import refusals
 
@@ -38,10 +40,13 @@ def main() -> int:
     try:
         if given.command == "audit":
             return 0 if audited(given, given.strict) else 1
-        return released(given)
+        make_release(given)
+    except Refused:
+        return 1
     except Failed as error:
         say([f"failed: {error}"])
         return 1
+    return 0
 
 
 def audited(given: argparse.Namespace, strict: bool) -> bool:
@@ -57,31 +62,65 @@ def audited(given: argparse.Namespace, strict: bool) -> bool:
     return not (wrong or bad or (unknown and strict))
 
 
-def released(given: argparse.Namespace) -> int:
-    refused = refusals()
-    say([f"refused: {reason}" for reason in refused])
-    if refused and not given.dry_run:
-        return 1
+def make_release(given: argparse.Namespace) -> None:
+    """Everything into one folder. Raises Refused."""
+    refuse(refusals(), given.dry_run)
     if not audited(given, strict=not given.dry_run):
-        say(["refused: the audit above"])
-        return 1
+        refuse(["the audit above"])
+    project, with_docker = digests.named(), not (given.dry_run and given.no_images)
+    pins = digests.pin(project.images) if with_docker else digests.Pins()
+    refuse(pins.missing, given.dry_run)
     given.out.mkdir(parents=True, exist_ok=True)
     building.clear(given.out)
     try:
         building.wheels(given.out)
     except ValueError as error:
-        say([f"refused: {error}"])
-        if not given.dry_run:
-            return 1
-    built = {} if given.dry_run and given.no_images else images.build()
+        refuse([str(error)], given.dry_run)
+    built = images.build(partial(digests.build_arguments, project, pins.pinned)) if with_docker else {}
     pythons = {target: python for target, (_, python) in images.TARGETS.items()}
     building.write_bills(given.out, given.environments / "monitor", built, pythons)
+    pushed = push(built, given.push) if given.push and not given.dry_run else {}
+    write_digests(given.out, project, pins, pushed)
     building.write_sums(given.out)
-    if given.push and not given.dry_run:
-        images.push(built, given.push)
     say([f"release {version()}{' (dry run)' if given.dry_run else ''}: {given.out}"])
     say([f"  {file.name}" for file in sorted(given.out.iterdir())])
-    return 0
 
 
-sys.exit(main())
+class Refused(Exception):
+    """There is no release; why was said."""
+
+
+def refuse(reasons: Sequence[str], dry_run: bool = False) -> None:
+    """Say each reason. Raises Refused if there is one, unless only a dry run is asked for."""
+    say(f"refused: {reason}" for reason in reasons)
+    if reasons and not dry_run:
+        raise Refused
+
+
+def push(built: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """Push our own images; each by digest, by its target. Raises Refused."""
+    names = images.push(built, prefix)
+    pins = digests.pin(names.values())
+    refuse(pins.missing)
+    return {target: pins.pinned[name] for target, name in names.items()}
+
+
+def write_digests(
+    folder: Path, project: digests.Named, pins: digests.Pins, pushed: Mapping[str, str]
+) -> None:
+    """The override and the chart's values, as far as there are digests; say which is not written, and why."""
+    about = f"The images of Windsock {version()} by digest, of {images.committed():%Y-%m-%d}."
+    if set(project.images) <= pins.pinned.keys():
+        override = digests.compose_override(project, pins.pinned, pushed, about)
+        (folder / digests.OVERRIDE).write_text(override)
+    else:
+        lacking = len(set(project.images) - pins.pinned.keys())
+        say([f"{digests.OVERRIDE} is not written: {lacking} of its images have no digest"])
+    if pushed:
+        (folder / digests.VALUES).write_text(digests.chart_values(pushed["monitor"], about))
+    else:
+        say([f"{digests.VALUES} is not written: our own images get a digest when they are pushed (--push)"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

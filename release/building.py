@@ -1,10 +1,11 @@
-"""Everything that a release is, into one folder: wheels, source archives, bills of materials, checksums."""
+"""A release's files in one folder: wheels, source archives, bills of materials, digests, checksums."""
 
 import hashlib
 import tempfile
 from pathlib import Path
 
 from release import bills
+from release.digests import OVERRIDE, VALUES
 from release.project import ROOT, run
 
 SUMS = "SHA256SUMS"
@@ -12,7 +13,7 @@ SUMS = "SHA256SUMS"
 
 def clear(folder: Path) -> None:
     """Take away what an earlier release left there."""
-    for pattern in ("windsock*", "image-*.cdx.json", SUMS):
+    for pattern in ("windsock*", "image-*.cdx.json", OVERRIDE, VALUES, SUMS):
         for file in folder.glob(pattern):
             file.unlink()
 

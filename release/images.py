@@ -1,5 +1,6 @@
 """The two images, with the labels of the Open Container Initiative."""
 
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 
 from release.project import ROOT, run, version
@@ -25,22 +26,28 @@ def labels(title: str, of: str, revision: str, committed: datetime) -> dict[str,
     return {f"org.opencontainers.image.{name}": value for name, value in told.items()}
 
 
-def build() -> dict[str, str]:
-    """Both, locally; each one's name by its target. Raises Failed without Docker."""
+def build(arguments: Callable[[str], Mapping[str, str]]) -> dict[str, str]:
+    """Both, locally, with each target's build arguments; names by targets. Raises Failed without Docker."""
     revision = run("git", "rev-parse", "HEAD").strip()
-    committed = datetime.fromisoformat(run("git", "log", "-1", "--format=%cI").strip())
     built = {}
     for target, (title, _) in TARGETS.items():
         name = f"windsock-{target}:{version()}"
-        told = labels(title, version(), revision, committed)
+        told = labels(title, version(), revision, committed())
         options = [f"--label={label}={value}" for label, value in told.items()]
+        options += [f"--build-arg={argument}={value}" for argument, value in arguments(target).items()]
         run("docker", "build", "--quiet", f"--target={target}", f"--tag={name}", *options, str(ROOT))
         built[target] = name
     return built
 
 
-def push(built: dict[str, str], prefix: str) -> None:
-    """To where `prefix` says, such as registry/owner: whoever calls has signed in there."""
+def committed() -> datetime:
+    """The moment of the commit."""
+    return datetime.fromisoformat(run("git", "log", "-1", "--format=%cI").strip())
+
+
+def push(built: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """To where `prefix` says, such as registry/owner; names by targets. Whoever calls has signed in there."""
     for name in built.values():
         run("docker", "tag", name, f"{prefix}/{name}")
         run("docker", "push", "--quiet", f"{prefix}/{name}")
+    return {target: f"{prefix}/{name}" for target, name in built.items()}
