@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 ENV_FILE=${ENV_FILE:-$ROOT/.env}
-DIGESTS=$ROOT/docker-compose.digests.yaml # of a release: each image by digest, if it was put there
+DIGESTS_FILE=${DIGESTS_FILE:-$ROOT/docker-compose.digests.yaml} # of a release: each image by digest
 DOCKER_UNUSABLE=3 # exit status: nothing was tried, because Docker cannot be used here
 
 say() { printf 'windsock: %s\n' "$*"; }
@@ -48,7 +48,7 @@ build_labels() { # what the images' labels say of them; the date is the commit's
 
 compose() {
   local files=(--file "$ROOT/docker-compose.yaml")
-  [ ! -e "$DIGESTS" ] || files+=(--file "$DIGESTS")
+  [ ! -e "$DIGESTS_FILE" ] || files+=(--file "$DIGESTS_FILE")
   "${COMPOSE[@]}" --project-directory "$ROOT" "${files[@]}" --env-file "$ENV_FILE" "$@"
 }
 

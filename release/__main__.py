@@ -80,7 +80,10 @@ def make_release(given: argparse.Namespace) -> None:
     pythons = {target: python for target, (_, python) in images.TARGETS.items()}
     building.write_bills(given.out, given.environments / "monitor", built, pythons)
     pushed = push(built, given.push) if given.push and not given.dry_run else {}
-    write_digests(given.out, project, pins, pushed)
+    if with_docker:
+        write_digests(given.out, project, pins, pushed)
+    else:
+        say(["digests: not looked up (--no-images)"])
     building.write_sums(given.out)
     say([f"release {version()}{' (dry run)' if given.dry_run else ''}: {given.out}"])
     say([f"  {file.name}" for file in sorted(given.out.iterdir())])

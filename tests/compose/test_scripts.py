@@ -104,12 +104,27 @@ def test_compose_itself_refuses_to_start_before_the_secrets_are_written(tmp_path
     script("env", path)
     kept = [line for line in path.read_text().splitlines() if not line.startswith("SECRETS_DIR=")]
     path.write_text("\n".join(kept))
-    probe = f'source "{ROOT}/compose/engine.sh"; need_docker; compose config'
-    done = subprocess.run(
-        ["bash", "-c", probe], env=os.environ | {"ENV_FILE": str(path)}, capture_output=True, text=True
-    )
+    done = merged(path)
     assert done.returncode != 0
     assert "make compose" in done.stderr
+
+
+def test_images_are_by_digest_where_a_releases_file_is_beside(tmp_path: Path) -> None:
+    path, file = tmp_path / ".env", tmp_path / "docker-compose.digests.yaml"
+    script("env", path)
+    pinned = f"postgres:16.15-bookworm@sha256:{'a' * 64}"
+    assert pinned not in merged(path, DIGESTS_FILE=str(file)).stdout
+    file.write_text(f"services: {{postgres: {{image: '{pinned}'}}}}")
+    assert f"image: {pinned}\n" in merged(path, DIGESTS_FILE=str(file)).stdout
+
+
+def merged(env_file: Path, **env: str) -> "subprocess.CompletedProcess[str]":
+    """What the scripts give compose, as compose reads it."""
+    probe = f'source "{ROOT}/compose/engine.sh"; need_docker; compose config'
+    own = {"ENV_FILE": str(env_file)}
+    return subprocess.run(
+        ["bash", "-c", probe], env=os.environ | own | env, capture_output=True, text=True, timeout=60
+    )
 
 
 def test_secrets_are_files_that_no_other_user_reaches(tmp_path: Path) -> None:
