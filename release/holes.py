@@ -68,12 +68,11 @@ def look_at_all(today: date, folder: Path | None = None) -> list[Looked]:
 def require_advisories(output: str, errors: str) -> None:
     """Raise UnusableAdvisoriesError if pip-audit, by what it printed of the canary, got no advisories."""
     asked = judged("", output, errors)
-    if asked.unchecked:
-        raise UnusableAdvisoriesError(asked.unchecked)
-    if not asked.holes:
-        raise UnusableAdvisoriesError(
-            f"the advisory service knows of no hole in {CANARY}, which has some: a mirror without advisories?"
-        )
+    reason = asked.unchecked
+    if not (reason or asked.holes):
+        reason = f"the advisory service knows of no hole in {CANARY}, which has some"
+    if reason:
+        raise UnusableAdvisoriesError(f"{reason}. Give a copy of the advisories: --advisories FOLDER")
 
 
 def require_fresh(found: Advisories, today: date) -> None:

@@ -126,6 +126,17 @@ def test_every_image_of_the_stack_is_seen() -> None:
     assert set(project.built.values()) == {"monitor", "airflow"} <= set(project.arguments)
 
 
+def test_ci_provides_every_image_of_the_stack() -> None:
+    """`.ci/docker` builds or pulls what its function `images` lists."""
+    script = (ROOT / ".ci" / "docker").read_text()
+    function = re.search(r"^images\(\) \{.*?^\}", script, re.MULTILINE | re.DOTALL)
+    assert function is not None
+    done = subprocess.run(
+        ["bash", "-c", f"{function[0]}\nimages"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.split() == digests.named().images
+
+
 def test_values_of_charts_name_exact_tags() -> None:
     """A chart's values have repository and tag apart."""
     for file in (ROOT / "charts").rglob("*.yaml"):
