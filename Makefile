@@ -133,7 +133,7 @@ docs: $(DOCS_ENV)/.made ## the pages, into site/; a link that leads nowhere fail
 
 .PHONY: docs-reference
 docs-reference: $(DEV_ENV)/.made ## write the reference pages anew, from the code
-	@$(DEV_ENV)/bin/python -m reference
+	@PYTHONPATH=plugins $(DEV_ENV)/bin/python -m reference
 
 .PHONY: compose
 compose: ## the stack in containers, healthy; writes .env with fresh secrets if there is none
@@ -148,7 +148,7 @@ check: $(DEV_ENV)/.made $(AIRFLOW_TEST_ENV)/.made ## format, lint, types, import
 	$(DEV_ENV)/bin/ruff format --check .
 	$(DEV_ENV)/bin/ruff check .
 	MYPYPATH=plugins $(DEV_ENV)/bin/mypy monitor bench/latency bench/reconcile bench/feed \
-	  bench/outbox bench/lists bench/ingest bench/pages bench/scale bench/paired.py bench/mail/__main__.py bench/mail/outbox_side.py bench/mail/sink.py tests/*.py \
+	  bench/bounds bench/outbox bench/lists bench/ingest bench/pages bench/scale bench/paired.py bench/mail/__main__.py bench/mail/outbox_side.py bench/mail/sink.py tests/*.py \
 	  tests/monitor tests/feed tests/identity tests/up tests/browser tests/e2e tests/compose tests/scenarios tests/faults tests/scale tests/chart \
 	  tests/observability tests/versions tests/docs tests/release reference release
 	MYPYPATH=plugins $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python plugins tests/plugin bench/hooks.py bench/peers bench/mail/hook.py compose
@@ -286,6 +286,10 @@ bench-pages: $(DEV_ENV)/.made ## what pages and replay take with ten thousand ev
 bench-scale: $(DEV_ENV)/.made ## events and deliveries a second with 1, 2 and 4 monitors on one PostgreSQL
 	tests/debian-packages
 	PYTHONPATH=plugins $(DEV_ENV)/bin/python -m bench.scale $(ARGS)
+
+.PHONY: bench-bounds
+bench-bounds: $(DEV_ENV)/.made ## what each bound costs: memory, and how long a monitor takes to answer meanwhile (3 minutes)
+	$(DEV_ENV)/bin/python -m bench.bounds $(ARGS)
 
 .PHONY: bench-feed
 bench-feed: $(DEV_ENV)/.made ## the live feed beside nginx with nchan: latency, throughput, memory

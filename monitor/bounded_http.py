@@ -4,6 +4,7 @@ httpx unpacks a whole piece before it hands it on. Here a body is unpacked in sm
 gzip at most, and given up on as soon as it is longer than its reader wants.
 """
 
+import asyncio
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -24,6 +25,10 @@ class UnreadableBody(WindsockError):
     """A body is too long, or packed in a way that is not read."""
 
 
+class TooLongBody(UnreadableBody):
+    """A body is longer than its reader takes."""
+
+
 async def pieces(response: httpx.Response) -> AsyncIterator[bytes]:
     """Unpack the body in pieces of at most PIECE, or as they come. Raises UnreadableBody, httpx.HTTPError."""
     packing = response.headers.get("content-encoding", "").strip().lower()
@@ -37,6 +42,9 @@ async def pieces(response: httpx.Response) -> AsyncIterator[bytes]:
     async for packed in response.aiter_raw():
         for piece in _unpacked(unpacking, packed):
             yield piece
+            await asyncio.sleep(
+                0
+            )  # what came at once may unpack to a thousand pieces: others have their turn
     if not unpacking.eof:
         raise UnreadableBody("it ends before it is unpacked")
 
@@ -55,12 +63,12 @@ def _unpacked(unpacking: Any, packed: bytes) -> Iterator[bytes]:
 
 
 async def read(response: httpx.Response, limit: int) -> bytes:
-    """Return the whole body. Raises UnreadableBody if it is longer than `limit`, and httpx.HTTPError."""
+    """Return the whole body. Raises TooLongBody if it is longer, UnreadableBody, httpx.HTTPError."""
     body = bytearray()
     async for piece in pieces(response):
         body += piece
         if len(body) > limit:
-            raise UnreadableBody(f"it is longer than {limit} bytes")
+            raise TooLongBody(f"it is longer than {limit} bytes")
     return bytes(body)
 
 

@@ -21,6 +21,10 @@ class AirflowError(WindsockError):
     """Airflow could not be asked, or answered with an error."""
 
 
+class AirflowAnswerTooLong(AirflowError):
+    """The answer is more than the monitor reads; one about less may not be."""
+
+
 class AirflowUnreachable(AirflowError):
     """No answer, or one that says "later": try again."""
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from monitor.database.prepared import Statement
 from monitor.database.schema import silences as table
 from monitor.database.sweep import Swept, oldest
+from monitor.errors import WindsockError
 from monitor.event_log import Visible, readable
 from monitor.events import Event
 from monitor.incidents import Incident, signal_of
@@ -19,8 +20,15 @@ from monitor.rules.globs import WILD, matches_any
 FAILURES = ("airflow.dag_run.failed", "airflow.task_instance.failed")
 CHOOSING = ("dag_id", "task_id", "asset", "tags", "owners")
 """The fields of a match that choose among the DAGs of an Airflow. The others choose among their events."""
+MOST = 1_000  # that are not over: each is held against each event
+MOST_OF_ONE = 100  # of one author: nobody takes all of them from others
+MOST_ALIKE = 10  # of exactly the same: who comes by a mail's link has any name
 OF_DELIVERIES = frozenset({"windsock.delivery.dead", "windsock.delivery.parked"})
 """They name the DAG of a message, and are about the message."""
+
+
+class TooManySilences(WindsockError):
+    """No more silences are made. The message says which bound is reached, and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +144,10 @@ def add(
     now: datetime,
     incident: Incident | None = None,
 ) -> Silence:
-    deployment, dag_id = SilenceScope(match, incident).dag or (None, None)
+    """Make a silence. Raises TooManySilences."""
+    scope = SilenceScope(match, incident)
+    _require_room(connection, scope, author, now)
+    deployment, dag_id = scope.dag or (None, None)
     values = {
         "match": match.model_dump(mode="json", exclude_defaults=True),
         "deployment": deployment,
@@ -150,6 +161,21 @@ def add(
         "ends_at": ends_at,
     }
     return Silence.of(connection.execute(insert(table).values(values).returning(*table.c)).mappings().one())
+
+
+def _require_room(connection: Connection, scope: SilenceScope, author: str, now: datetime) -> None:
+    rows = connection.execute(select(table).where(table.c.ends_at > now).limit(MOST)).mappings()
+    current = [Silence.of(row) for row in rows]
+    for most, number, of_what in (
+        (MOST, len(current), ""),
+        (MOST_OF_ONE, sum(one.author == author for one in current), f" of {author}"),
+        (MOST_ALIKE, sum(one.is_of(scope) for one in current), " of the same"),
+    ):
+        if number >= most:
+            raise TooManySilences(
+                f"{most} silences{of_what} hold already, or will; end some on the page Silences, or silence "
+                "with one match what several silence"
+            )
 
 
 def end(connection: Connection, silence_id: int, who: str, now: datetime) -> Silence | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from reference import api, cli, event_types, settings
+from reference import api, bounds, cli, event_types, settings
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -12,4 +12,5 @@ PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli.page,
     "event-types.md": event_types.page,
     "settings.md": settings.page,
+    "threat-model.md": bounds.page,
 }

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Collection, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -11,15 +11,23 @@ from typing import Any, TypeVar
 
 import httpx
 
-from monitor.airflow_api.failures import TokenRefused, no_answer, refusal, unreadable
+from monitor.airflow_api.failures import TokenRefused, no_answer, refusal, too_long, unreadable
 from monitor.airflow_api.token import Token
-from monitor.bounded_http import ACCEPT, UnreadableBody, pieces, read
+from monitor.bounded_http import ACCEPT, TooLongBody, UnreadableBody, pieces, read, read_beginning
+from monitor.bounded_json import TooManyValues, loads
 from monitor.clock import Clock
 from monitor.errors import AirflowRefused
 
 MAX_ANSWER = (
-    32 * 1024 * 1024
+    8 * 1024 * 1024
 )  # bytes, unpacked; a hundred task instances with long rendered fields are about 2 MB
+MAX_VALUES = (
+    100_000  # of JSON in one answer: those task instances have 5,000. Longer pages are asked for in parts
+)
+MAX_TOKEN_ANSWER = (
+    64 * 1024
+)  # bytes of a sign-in's answer: a token and a few words; a cookie's session keeps it
+MAX_REFUSAL = 64 * 1024  # bytes of a refusal that are read for its reason; a proxy's page may be longer
 MAX_TIMEOUTS = 6  # a whole answer may take so many times what each of its parts may
 REFUSED_PAUSE = timedelta(seconds=30)  # a refused password is not tried again at once: accounts get locked
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -28,6 +36,7 @@ JSON = "application/json"
 
 Params = dict[str, Any]
 T = TypeVar("T")
+Reading = Callable[[httpx.Response, int], Coroutine[Any, Any, bytes]]
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,7 @@ class Connection:
         trust_env = httpx.URL(self.url).host not in LOOPBACK
         self._http = httpx.AsyncClient(timeout=timeout, trust_env=trust_env, headers=ACCEPT)
         self._signing_in = asyncio.Lock()
+        self._decoding = asyncio.Lock()  # one at a time: others have their turn between two answers
         self._token: Token | None = None
         self._refused: tuple[datetime, AirflowRefused] | None = None
 
@@ -68,7 +78,7 @@ class Connection:
         """A token for this user. Raises AirflowRefused where name or password are wrong."""
         login = {"username": username, "password": password}
         request = self._http.build_request("POST", self.url + TOKEN_PATH, json=login)
-        answer, _ = await self._in_time(self._decoded(request), "POST " + TOKEN_PATH)
+        answer, _ = await self._in_time(self._decoded(request, MAX_TOKEN_ANSWER), "POST " + TOKEN_PATH)
         token = answer.get("access_token")
         if not isinstance(token, str):
             raise unreadable(self.url, "POST " + TOKEN_PATH, "it has no access_token")
@@ -164,27 +174,38 @@ class Connection:
             raise no_answer(self.url, asked, error) from error
         if response.is_success:
             return response
-        detail = _detail(await self._read(response))
+        detail = _detail(await self._read(response, read_beginning, MAX_REFUSAL))
         signing_in = request.url.path.endswith(TOKEN_PATH)
         raise refusal(self.url, asked, response.status_code, detail, signing_in, named)
 
-    async def _decoded(self, request: httpx.Request) -> tuple[dict[str, Any], datetime]:
-        return await self._decode(await self._open(request))
+    async def _decoded(
+        self, request: httpx.Request, most: int = MAX_ANSWER
+    ) -> tuple[dict[str, Any], datetime]:
+        return await self._decode(await self._open(request), most)
 
-    async def _decode(self, response: httpx.Response) -> tuple[dict[str, Any], datetime]:
+    async def _decode(
+        self, response: httpx.Response, most: int = MAX_ANSWER
+    ) -> tuple[dict[str, Any], datetime]:
         asked = _named(response.request)
         try:
-            answer = json.loads(await self._read(response))
+            body = await self._read(response, read, most)
+            async with self._decoding:
+                await asyncio.sleep(0)
+                answer = loads(body, MAX_VALUES)
+        except TooManyValues as error:
+            raise too_long(self.url, asked, str(error)) from error
         except (ValueError, RecursionError) as error:
             raise unreadable(self.url, asked, "it is not JSON") from error
         if not isinstance(answer, dict):
             raise unreadable(self.url, asked, "it is not a JSON object")
         return answer, self._moment(response)
 
-    async def _read(self, response: httpx.Response) -> bytes:
-        """The whole body, given up on where it is too long."""
+    async def _read(self, response: httpx.Response, reading: Reading, most: int) -> bytes:
+        """The whole body or its beginning, of so many bytes at most."""
         try:
-            return await read(response, MAX_ANSWER)
+            return await reading(response, most)
+        except TooLongBody as error:
+            raise too_long(self.url, _named(response.request), str(error)) from error
         except UnreadableBody as error:
             raise unreadable(self.url, _named(response.request), str(error)) from error
         except httpx.HTTPError as error:
@@ -213,8 +234,8 @@ def _named(request: httpx.Request) -> str:
 def _detail(body: bytes) -> str:
     """Airflow's own word for why."""
     try:
-        answer = json.loads(body)
-    except ValueError:
+        answer = loads(body)
+    except (ValueError, RecursionError):
         return ""
     detail = answer.get("detail") if isinstance(answer, dict) else None
     return detail if isinstance(detail, str) else json.dumps(detail) if detail else ""

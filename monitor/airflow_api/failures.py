@@ -8,6 +8,7 @@ from collections.abc import Collection
 import httpx
 
 from monitor.errors import (
+    AirflowAnswerTooLong,
     AirflowError,
     AirflowNotFound,
     AirflowRefused,
@@ -79,6 +80,11 @@ def unreadable(url: str, request: str, reason: str) -> AirflowError:
         f"the answer of {shown(url)} to {request} cannot be read: {reason}. "
         "Is WINDSOCK_AIRFLOW_URL the address of an Airflow?"
     )
+
+
+def too_long(url: str, request: str, reason: str) -> AirflowAnswerTooLong:
+    """The error for an answer of which the monitor reads no more."""
+    return AirflowAnswerTooLong(f"the answer of {shown(url)} to {request} is too long: {reason}")
 
 
 def unaddressable(url: str, run_id: str) -> AirflowUnaddressable:

@@ -1,14 +1,17 @@
 """The end of a task's log as text. Airflow gives a JSON object a line; an error's traceback is data in it."""
 
-import json
 from collections import deque
 from typing import Any
 
+from monitor.bounded_json import loads
 from monitor.plain_text import lines
 
 MAX_READ = 64 * 1024 * 1024  # bytes of one log that are read to find its end
 MAX_RECORD = 256 * 1024  # bytes of one record that are kept: a traceback of a hundred frames is 20 KB
 MAX_LINE = 2_000  # characters of a line that is shown
+MAX_VALUES = (
+    10_000  # in one record: a traceback of a hundred frames has 500. One that has more is shown as it is
+)
 SPARE = 20  # records beyond those wanted, for those that are not shown
 HIDDEN = ("::group::", "::endgroup::")  # folding marks of Airflow's own log page
 
@@ -44,8 +47,8 @@ class LogTail:
 
 def _lines(line: str) -> list[str]:
     try:
-        record = json.loads(line)
-    except ValueError:
+        record = loads(line, MAX_VALUES)
+    except (ValueError, RecursionError):
         return lines(line) if line.strip() else []  # a log handler that writes plain text
     if not isinstance(record, dict):
         return lines(line)

@@ -12,8 +12,10 @@ from typing import Any
 
 from monitor.airflow_api.connection import Connection, Params
 from monitor.airflow_api.failures import unreadable
+from monitor.errors import AirflowAnswerTooLong
 
 PAGE_SIZE = 100  # what Airflow 3.1 and up gives at most
+SHORTER = 4  # times: the page after one that was too long to read. A DAG's author decides how long `conf` is
 MAX_PAGES = 2_000  # a listing that never ends is a broken server
 SHARED_ROWS = 5  # of two pages by offset: so many rows may leave between them without another request
 NAMES = ("id", "import_error_id", "dag_id", "dag_run_id")
@@ -44,20 +46,28 @@ async def pages(
     and what is derived from it."""
     place: Params = {"offset": 0}
     seen: set[tuple[str, ...]] = set()
+    limit = PAGE_SIZE
     for _ in range(MAX_PAGES):
         asked = connection.clock()
-        answer, moment = await ask({**params, "limit": PAGE_SIZE, **place})
+        try:
+            answer, moment = await ask({**params, "limit": limit, **place})
+        except AirflowAnswerTooLong:
+            if limit == 1:
+                raise
+            limit = max(1, limit // SHORTER)
+            continue
         seconds = max(0.0, (connection.clock() - asked).total_seconds())
+        shared = min(SHARED_ROWS, limit // 2)
         rows = rows_of(answer, key, what, connection.url)
         fresh = [row for row in rows if _name(row) not in seen]
-        if place.get("offset") and len(fresh) == len(rows):
-            place = {"offset": max(0, place["offset"] - PAGE_SIZE)}  # rows before it have left
+        if shared and place.get("offset") and len(fresh) == len(rows):
+            place = {"offset": max(0, place["offset"] - limit)}  # rows before it have left
             continue
         seen.update(map(_name, fresh))
         counted = answer.get("total_entries")
         total = counted if isinstance(counted, int) else len(seen)
         yield Page(fresh, total, moment, asked, seconds)
-        following = _following(params | place, answer, len(rows), total)
+        following = _following(params | place, answer, len(rows), total, shared)
         if following is None:
             return
         place = following
@@ -72,14 +82,14 @@ def rows_of(answer: dict[str, Any], key: str, request: str, url: str) -> list[Ro
     return rows
 
 
-def _following(asked: Params, answer: dict[str, Any], rows: int, total: int) -> Params | None:
+def _following(asked: Params, answer: dict[str, Any], rows: int, total: int, shared: int) -> Params | None:
     """Where the next page begins, or None where this was the last."""
     if "cursor" in asked and "next_cursor" in answer:
         return {"cursor": answer["next_cursor"]} if answer["next_cursor"] else None
     read = asked["offset"] + rows
     if not rows or read >= total:
         return None
-    return {"offset": max(asked["offset"] + 1, read - SHARED_ROWS)}
+    return {"offset": max(asked["offset"] + 1, read - shared)}
 
 
 def _name(row: Row) -> tuple[str, ...]:

@@ -26,7 +26,10 @@ class Token:
         end, begin = claims.get("exp"), claims.get("iat", now.timestamp())
         if not isinstance(end, int | float) or not isinstance(begin, int | float):
             return cls(text)
-        return cls(text, now + timedelta(seconds=max(0.0, end - begin) * RENEW_AT))
+        try:
+            return cls(text, now + timedelta(seconds=max(0.0, end - begin) * RENEW_AT))
+        except (OverflowError, ValueError):  # a life without an end, or no number
+            return cls(text)
 
     def lasts(self, now: datetime) -> bool:
         return self.renew_at is None or now < self.renew_at
@@ -45,6 +48,6 @@ def _claims(text: str) -> dict[str, object]:
         return {}
     try:
         claims = json.loads(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):
         return {}
     return claims if isinstance(claims, dict) else {}

@@ -16,8 +16,9 @@ from sqlalchemy import Connection, Table, case, func, literal_column, or_
 from monitor.board.rows import Row, Told
 from monitor.database.bulk import Write, replacing
 from monitor.database.schema import UtcDateTime, assets, dag_runs, task_instances
-from monitor.events.data import DELETED, AssetData, AssetUpdatedData, DagRunData, TaskInstanceData
+from monitor.events.data import DELETED, AssetData, AssetUpdatedData, DagRunData, TaskError, TaskInstanceData
 from monitor.events.identity import run_key
+from monitor.events.values import MAX_KEY, MAX_MESSAGE, MAX_TRACE
 
 RUNNING = "running"
 RUN_ENDS = ("success", "failed")
@@ -91,7 +92,7 @@ def apply_tasks(connection: Connection, told: Sequence[Told[TaskInstanceData]]) 
             "hostname": data.hostname,
             "start_date": data.start_date,
             "end_date": data.end_date,
-            "error": data.error.model_dump() if data.error else None,
+            "error": _shortened(data.error) if data.error else None,
             "last_seq": seq,
         }
         for seq, event, data in told
@@ -118,6 +119,15 @@ def _put_asset(insert: Any) -> Any:
 
 
 _PUT_ASSET = Write(assets, _put_asset)
+
+
+def _shortened(error: TaskError) -> Row:
+    """What pages show of it. A run's page holds the errors of all its tasks."""
+    return {
+        "type": error.type and error.type[:MAX_KEY],
+        "message": error.message[:MAX_MESSAGE],
+        "traceback": error.traceback and error.traceback[-MAX_TRACE:],
+    }
 
 
 def apply_assets(connection: Connection, told: Sequence[Told[AssetData]]) -> None:

@@ -111,6 +111,9 @@ def _library() -> Any:
         warnings.simplefilter("ignore")
         import apprise
 
+        from monitor.channels.bounded_requests import bound_requests
+
+        bound_requests()
         logging.getLogger("apprise").addFilter(_Ear())
         apprise.Apprise.instantiate("json://localhost")
     return apprise

@@ -7,6 +7,7 @@ from monitor.event_log.logged_dags import LoggedDags
 from monitor.event_log.place import Cursor, LogState, state
 from monitor.event_log.reading import (
     IDS_A_QUERY,
+    MAX_PAGE_CHARACTERS,
     first_times,
     known,
     last_received,
@@ -16,6 +17,7 @@ from monitor.event_log.reading import (
     of_seqs,
     read_after,
     read_before,
+    read_page,
     received,
     seq_at,
 )
@@ -25,6 +27,7 @@ from monitor.event_log.writing import append, line_of, lock, name_of
 __all__ = [
     "FILTERS",
     "IDS_A_QUERY",
+    "MAX_PAGE_CHARACTERS",
     "PRUNE_BATCH",
     "UPDATED",
     "Cursor",
@@ -55,6 +58,7 @@ __all__ = [
     "prune",
     "read_after",
     "read_before",
+    "read_page",
     "readable",
     "received",
     "seen_body",

@@ -1,6 +1,6 @@
 """Read after a cursor, before a place, by id."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,8 @@ from monitor.event_log.place import state
 from monitor.event_log.sight import Visible, may_read, seen_body
 from monitor.rules.globs import WILD, matches_any
 
+MAX_PAGE_CHARACTERS = 4 * 1024 * 1024  # of bodies in one page, as many as one request brings
+FETCHED = 50  # rows that a database hands over at once where a page may end before its last row
 IDS_A_QUERY = 500  # bound parameters in one statement; SQLite's limit was 999 for long
 RUNS_A_QUERY = 100  # two bound parameters each
 _LOGGED = select(events.c.seq, events.c.type, events.c.body, events.c.received_at)
@@ -32,14 +34,20 @@ _TYPES = _each_type()
 
 
 def read_after(
-    connection: Connection, after: int, limit: int, wanted: Filter | None = None, visible: Visible = None
+    connection: Connection,
+    after: int,
+    limit: int,
+    wanted: Filter | None = None,
+    visible: Visible = None,
+    most_characters: int | None = None,
 ) -> Page:
-    """The next events after a seq, oldest first."""
+    """The next events after a seq, oldest first; fewer than `limit` if their bodies are that long."""
     last = state(connection).last_seq
     # On PostgreSQL each statement sees what is committed by then: none may look beyond what all of them see.
     between = (events.c.seq > after, events.c.seq <= last)
-    found = _read(connection, wanted or Filter(), visible, between, limit)
-    return Page(found, found[-1].seq if len(found) == limit else max(last, after))
+    found = _read(connection, wanted or Filter(), visible, between, limit, most_characters=most_characters)
+    is_full = len(found) == limit or (most_characters is not None and _size(found) >= most_characters)
+    return Page(found, found[-1].seq if is_full else max(last, after))
 
 
 def lines_after(connection: Connection, after: int, limit: int) -> list[Line]:
@@ -49,11 +57,30 @@ def lines_after(connection: Connection, after: int, limit: int) -> list[Line]:
 
 
 def read_before(
-    connection: Connection, before: int | None, limit: int, wanted: Filter, visible: Visible = None
+    connection: Connection,
+    before: int | None,
+    limit: int,
+    wanted: Filter,
+    visible: Visible = None,
+    most_characters: int | None = None,
 ) -> list[Logged]:
     """The latest events before a seq (None: from the end), newest first: what pages show."""
     upto = state(connection).last_seq if before is None else before - 1
-    return _read(connection, wanted, visible, (events.c.seq <= upto,), limit, newest_first=True)
+    between = (events.c.seq <= upto,)
+    return _read(
+        connection, wanted, visible, between, limit, newest_first=True, most_characters=most_characters
+    )
+
+
+def read_page(
+    connection: Connection, before: int | None, limit: int, wanted: Filter, visible: Visible = None
+) -> tuple[list[Logged], int | None]:
+    """A page of the log, newest first, and the seq before which the next begins, or None. It may hold fewer
+    events than `limit` if they are long."""
+    found = read_before(connection, before, limit + 1, wanted, visible, MAX_PAGE_CHARACTERS)
+    shown = found[:limit]
+    is_full = len(found) > limit or _size(found) >= MAX_PAGE_CHARACTERS
+    return shown, shown[-1].seq if is_full else None
 
 
 def _read(
@@ -63,6 +90,7 @@ def _read(
     between: Sequence[ColumnElement[bool]],
     limit: int,
     newest_first: bool = False,
+    most_characters: int | None = None,
 ) -> list[Logged]:
     """In the order of seq, either way. One query a type, where several are asked for: each reads the first
     entries of an index, while for all of them together a database may sort half of the log."""
@@ -70,8 +98,27 @@ def _read(
     found: list[Logged] = []
     for one in _by_type(connection, wanted):
         query = _LOGGED.where(*between, *conditions(connection, one, visible)).order_by(order).limit(limit)
-        found += [_seen(Logged(*row), visible) for row in connection.execute(query)]
-    return sorted(found, key=lambda event: event.seq, reverse=newest_first)[:limit]
+        if most_characters is not None:
+            query = query.execution_options(yield_per=FETCHED)
+        with connection.execute(query) as rows:
+            seen = (_seen(Logged(*row), visible) for row in rows)
+            found += _beginning(seen, most_characters)
+    found.sort(key=lambda event: event.seq, reverse=newest_first)
+    return list(_beginning(found[:limit], most_characters))
+
+
+def _beginning(found: Iterable[Logged], most_characters: int | None) -> Iterator[Logged]:
+    """The first of them, until their bodies are as long as that."""
+    size = 0
+    for one in found:
+        yield one
+        size += len(one.body)
+        if most_characters is not None and size >= most_characters:
+            return
+
+
+def _size(found: Iterable[Logged]) -> int:
+    return sum(len(one.body) for one in found)
 
 
 def _by_type(connection: Connection, wanted: Filter) -> Iterable[Filter]:

@@ -37,6 +37,7 @@ from monitor.events.identity import (
 from monitor.events.model import Event, parse_event
 
 LISTENER = "listener"
+MAX_EVENT = 256 * 1024  # bytes of JSON: twice what the plugin's bounds on texts allow. Readers hold hundreds
 HOOKS = frozenset(
     (
         *(f"airflow.dag_run.{state}" for state in RUN_STATES),
@@ -65,6 +66,8 @@ def accept_report(raw: object, reporter: Reporter) -> Event:
     Raises EventError with each wrong field, its value and what it should be.
     """
     event = parse_event(raw)
+    if len(event.body.encode()) > MAX_EVENT:
+        raise EventError(f"the event is longer than {MAX_EVENT} bytes; leave out some of its data")
     if event.type.startswith(OWN) and event.type != NUDGE:
         raise EventError(
             f"type: {event.type!r} is reported by the monitor itself, and taken from nobody else"

@@ -8,8 +8,8 @@ from monitor.errors import EventError
 from monitor.events.identity import import_error_id, mended_id, nth, pause_id
 from monitor.events.model import Event
 from monitor.events.rest import Row, moment_of, reconciled, text_of
+from monitor.events.values import MAX_TRACE
 
-MAX_TRACE = 16_000  # characters, the last ones: they name the error; the listener has the same bound
 REDACTED = "REDACTED - "
 """What Airflow writes in place of a trace for those who may not read every DAG of the file."""
 

@@ -14,6 +14,8 @@ MAX_KEY = 250  # characters, as Airflow's own columns
 MAX_URI = 1500  # characters, as Airflow's own column
 MAX_TI_ID = 36  # a UUID
 MAX_WORD = 50  # characters of a run type
+MAX_MESSAGE = 4_000  # characters of an error's message, as the plugin sends; pages show no more
+MAX_TRACE = 16_000  # characters of a traceback, the last ones: they name the error; the plugin sends no more
 YEARS = range(1900, 9999)  # what every database and zone conversion can carry
 
 

@@ -9,8 +9,10 @@ from monitor.event_log import Cursor, Logged
 from monitor.feed.forms import Form
 from monitor.feed.selection import Selection
 from monitor.feed.starts import Start
+from monitor.feed.tape import BLOCK_BYTES
 
-PAGE = 100  # events read, encoded and written at once: all that a reader costs in memory
+PAGE = 100  # events read, encoded and written at once: all that a reader costs in memory,
+PAGE_CHARACTERS = BLOCK_BYTES  # of their bodies, where they are long; usual ones have 1,000 each
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,9 @@ def begin(connection: Connection, start: Start) -> Beginning:
 def read(connection: Connection, cursor: Cursor, selection: Selection) -> LogPage:
     state = event_log.state(connection)
     begun = _beginning(state, cursor)
-    found = event_log.read_after(connection, begun.cursor.seq, PAGE, selection.wanted, selection.visible)
+    found = event_log.read_after(
+        connection, begun.cursor.seq, PAGE, selection.wanted, selection.visible, PAGE_CHARACTERS
+    )
     return LogPage(found.events, Cursor(state.epoch, found.upto), begun)
 
 

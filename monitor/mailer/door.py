@@ -6,6 +6,8 @@ login, so it listens on the loopback address only, and takes no mail further.
 
 import asyncio
 import logging
+from collections.abc import Callable
+from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
@@ -13,6 +15,7 @@ from monitor.errors import SettingsError
 from monitor.mailer.mailbox import Mailbox
 
 MAX_MAIL = 10 * 1024 * 1024  # bytes: a report with plots; a mail is held in memory while it is received
+MAX_LINES = 200_000  # of a mail: each is an object of 65 bytes meanwhile; 10 MiB of usual lines are 140,000
 MAX_OPEN = 20  # connections at once, which bounds that memory
 MAX_RECIPIENTS = 100  # what RFC 5321 (4.5.3.1.8) asks of a server
 IDLE_SECONDS = 60.0  # until a silent client is cut off
@@ -76,6 +79,27 @@ class Door:
         return f"250 2.0.0 Filed as {mail_id}"
 
 
+class _CountedLines:
+    """A reader that ends its connection at more than MAX_LINES: aiosmtpd bounds a mail's bytes alone, and
+    keeps each line as an object."""
+
+    def __init__(self, reader: asyncio.StreamReader, cut: Callable[[], None]) -> None:
+        self.lines = 0
+        self._reader = reader
+        self._cut = cut
+
+    async def readuntil(self, separator: bytes = b"\n") -> bytes:
+        self.lines += 1
+        if self.lines > MAX_LINES:
+            logger.warning("mailbox: a mail of more than %d lines is turned away", MAX_LINES)
+            self._cut()
+            raise asyncio.CancelledError  # as aiosmtpd ends the work of a connection that was lost
+        return await self._reader.readuntil(separator)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+
 class _Connection(SMTP):
     """One client; counted while it is open, so that all are bounded and can be ended."""
 
@@ -97,6 +121,14 @@ class _Connection(SMTP):
         if len(self._opened) > MAX_OPEN:
             logger.warning("mailbox: more than %d connections at once; one is turned away", MAX_OPEN)
             self.cut()
+
+    def _cb_client_connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        super()._cb_client_connected(reader, writer)
+        self._reader = cast("asyncio.StreamReader", _CountedLines(reader, self.cut))
+
+    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802
+        cast("_CountedLines", self._reader).lines = 0
+        await super().smtp_DATA(arg)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._opened.discard(self)

@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email import message_from_bytes, policy
@@ -24,6 +25,7 @@ from monitor.mailer.subject import with_folded_subject
 
 FILED = "filed in the embedded mailbox as "
 KEPT = 5_000  # mails; the oldest go first: an unattended monitor must not fill the disk
+KEPT_BYTES = 1024**3  # of mails; so many of them may have 10 MiB each
 HEADER_BYTES = 64 * 1024  # read of a file for the list; the headers of a mail end long before
 _ID = re.compile(r"\d{20}-[0-9a-f]{12}")
 _SUFFIX = ".eml"
@@ -53,11 +55,12 @@ class Summary:
 class Mailbox:
     """A folder of mails, and the Mailer that files them there."""
 
-    def __init__(self, folder: Path, clock: Clock, kept: int = KEPT) -> None:
+    def __init__(self, folder: Path, clock: Clock, kept: int = KEPT, kept_bytes: int = KEPT_BYTES) -> None:
         self._new = folder / "new"
         self._tmp = folder / "tmp"
         self._clock = clock
         self._kept = kept
+        self._kept_bytes = kept_bytes
 
     @property
     def at_once(self) -> int:
@@ -116,9 +119,15 @@ class Mailbox:
         return sorted(stem for name in names if _ID.fullmatch(stem := name.removesuffix(_SUFFIX)))
 
     def _forget_oldest(self) -> None:
-        for mail_id in self._ids()[: -self._kept]:
-            logger.info("mailbox: %s is forgotten, the oldest of more than %d", mail_id, self._kept)
-            (self._new / (mail_id + _SUFFIX)).unlink(missing_ok=True)
+        size = number = 0
+        for mail_id in reversed(self._ids()):
+            path = self._new / (mail_id + _SUFFIX)
+            with suppress(FileNotFoundError):  # another has forgotten it
+                size, number = size + path.stat().st_size, number + 1
+                # The newest stays whatever its size: it has just been taken.
+                if number > max(self._kept, 1) or (size > self._kept_bytes and number > 1):
+                    path.unlink()
+                    logger.info("mailbox: %s is forgotten, the oldest of too many", mail_id)
 
     def _summary(self, mail_id: str) -> Summary | None:
         path = self._new / (mail_id + _SUFFIX)

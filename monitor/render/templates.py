@@ -6,7 +6,7 @@ The user's run in Jinja's sandbox: they are data that somebody laid into a folde
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -19,8 +19,10 @@ from jinja2 import (
     FileSystemLoader,
     PrefixLoader,
     StrictUndefined,
+    TemplateRuntimeError,
     select_autoescape,
 )
+from jinja2.loaders import split_template_path
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from monitor.render import moments
@@ -31,10 +33,16 @@ from monitor.render.present import writing
 from monitor.render.words import counted, nth, shortened, span
 
 BUILT_IN = "built-in"
+MAX_FILE = 256 * 1024  # bytes of a template of the user's; the longest built-in one has 10 KiB
+MAX_TEXT = 2 * 1024 * 1024  # characters that one of them writes; Gmail shows 102 kB of a mail
 FOLDERS = 4  # a process has one, and tests a few
 NO_BREAK = "\N{NO-BREAK SPACE}"
 _INDENTS = re.compile(r"\n\s+")
 _GAPS = re.compile(r"\n{3,}")
+
+
+class TooLongTemplate(TemplateRuntimeError):
+    """A template of the user's is longer than it may be, or writes more than it may."""
 
 
 class Templates:
@@ -49,7 +57,7 @@ class Templates:
 
     @classmethod
     def of_user(cls, overrides: Path, folder: Path) -> "Templates":
-        loader = ChoiceLoader([FileSystemLoader(overrides), FileSystemLoader(folder)])
+        loader = ChoiceLoader([_BoundedLoader(overrides), FileSystemLoader(folder)])
         prefixed = _with_prefix(loader, FileSystemLoader(folder))
         return cls(_set_up(ImmutableSandboxedEnvironment(**_options(prefixed))))
 
@@ -61,11 +69,33 @@ class Templates:
     def _write(self, name: str, values: Mapping[str, Any]) -> Written:
         text = self._environment.get_template(f"{name}.txt.j2")
         html = self._environment.get_template(f"{name}.html.j2")
-        subject = _plain(" ".join("".join(text.blocks["subject"](text.new_context(dict(values)))).split()))
-        page = html.render({**values, "subject": subject})
-        told = _GAPS.sub("\n\n", fit(_plain(text.render({**values, "subject": subject})))).lstrip("\n")
+        subject = _plain(" ".join(_joined(text.blocks["subject"](text.new_context(dict(values)))).split()))
+        page = _joined(html.generate({**values, "subject": subject}))
+        plain = _joined(text.generate({**values, "subject": subject}))
+        told = _GAPS.sub("\n\n", fit(_plain(plain))).lstrip("\n")
         # No line that is shown begins with the template's own indent.
         return Written(subject, told, _INDENTS.sub("\n", page).lstrip())
+
+
+class _BoundedLoader(FileSystemLoader):
+    """The user's folder."""
+
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        file = Path(self.searchpath[0]).joinpath(*split_template_path(template))
+        if file.is_file() and file.stat().st_size > MAX_FILE:
+            raise TooLongTemplate(f"{template} is longer than {MAX_FILE // 1024} KiB")
+        return super().get_source(environment, template)
+
+
+def _joined(parts: Iterable[str]) -> str:
+    """One text. Raises TooLongTemplate: a loop that a template's author did not mean fills no memory."""
+    written, size = [], 0
+    for part in parts:
+        written.append(part)
+        size += len(part)
+        if size > MAX_TEXT:
+            raise TooLongTemplate(f"it writes more than {MAX_TEXT} characters")
+    return "".join(written)
 
 
 @lru_cache(maxsize=FOLDERS)

@@ -10,8 +10,8 @@ from typing import Protocol
 
 import httpx
 
-from monitor.errors import WindsockError
-from monitor.tail.messages import Message, parse
+from monitor.bounded_http import UnreadableBody, pieces, read_beginning
+from monitor.tail.messages import Message, TailRefused, parse
 
 FIRST_WAIT = 0.5  # seconds before the second attempt; it doubles from there
 LONGEST_WAIT = 30.0  # seconds between attempts while the monitor is away
@@ -19,16 +19,13 @@ JITTER = 0.5  # of the wait, so that many readers do not come back together
 DOUBLINGS = 16  # more would overflow, and the bound is reached long before
 SILENCE_SECONDS = 60.0  # several heartbeats without one: the connection is dead
 CONNECT_SECONDS = 10.0
+MAX_REASON = 64 * 1024  # bytes of a refusal that are read for its reason
 LATER = {408, 425, 429}  # 4xx that ask for another attempt; of 5xx all do
 FORM = "text/event-stream"
 
 logger = logging.getLogger(__name__)
 
 Params = Mapping[str, str | Sequence[str]]
-
-
-class TailRefused(WindsockError):
-    """The monitor refuses this reader or this filter, or is none; asking again would not help."""
 
 
 class Outages(Protocol):
@@ -81,7 +78,7 @@ async def places(
                     last, failures = cursor, 0
                     yield cursor, message
             reason = "the monitor has ended it"
-        except (httpx.HTTPError, _Away) as error:
+        except (httpx.HTTPError, UnreadableBody, _Away) as error:
             # It is away, or the line was cut: what was missed is asked for again.
             reason = str(error) or type(error).__name__
         told.lost(reason)
@@ -103,7 +100,7 @@ async def _connection(
     timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
     async with client.stream("GET", "/events", params=params, headers=headers, timeout=timeout) as answer:
         await _check(answer)
-        async for item in parse(answer.aiter_bytes(), last):
+        async for item in parse(pieces(answer), last):
             yield item
 
 
@@ -117,12 +114,12 @@ async def _check(answer: httpx.Response) -> None:
     if answer.status_code == 200 and form == FORM:
         return
     if answer.status_code in LATER or answer.is_server_error:
-        raise _Away(why(answer, await answer.aread()))
+        raise _Away(why(answer, await read_beginning(answer, MAX_REASON)))
     if answer.status_code == 200:
         raise TailRefused(
             f"{answer.url} answers with {form or 'nothing'}, which is no feed: is it the monitor's?"
         )
-    raise TailRefused(why(answer, await answer.aread()))
+    raise TailRefused(why(answer, await read_beginning(answer, MAX_REASON)))
 
 
 def why(answer: httpx.Response, body: bytes) -> str:
@@ -131,5 +128,5 @@ def why(answer: httpx.Response, body: bytes) -> str:
         return f"{answer.url} redirects to {to}: give that address, without /events"
     try:
         return str(json.loads(body)["detail"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return f"{answer.url} answers {answer.status_code}"

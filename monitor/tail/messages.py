@@ -9,7 +9,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+from monitor.errors import WindsockError
+
 RESET = "reset"
+MAX_MESSAGE = 16 * 1024 * 1024  # characters: four times the largest request that the monitor takes events by
+
+
+class TailRefused(WindsockError):
+    """The monitor refuses this reader or this filter, or is none; asking again would not help."""
 
 
 @dataclass(frozen=True)
@@ -27,24 +34,45 @@ async def parse(chunks: AsyncIterator[bytes], last: str = "") -> AsyncIterator[t
     """
     kind, cursor = "", last
     data: list[str] = []
+    size = 0
     async for one in _lines(chunks):
         name, _, value = one.partition(":")
         value = value.removeprefix(" ")
         if not one:
             told = "\n".join(data)
-            yield cursor, Message(kind or "message", cursor, json.loads(told)) if told else None
-            kind, data = "", []
+            yield cursor, _message(kind, cursor, told) if told else None
+            kind, data, size = "", [], 0
         elif name == "data":
             data.append(value)
+            size += len(value)
+            _require(size <= MAX_MESSAGE)
         elif name == "event":
             kind = value
         elif name == "id":
             cursor = value
 
 
+def _message(kind: str, cursor: str, told: str) -> Message:
+    try:
+        return Message(kind or "message", cursor, json.loads(told))
+    except (ValueError, RecursionError):
+        raise TailRefused(f"what is told at {cursor} is no event: is it the monitor's address?") from None
+
+
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
-    rest = b""
+    begun: list[bytes] = []
+    size = 0
     async for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        for one in whole:
-            yield one.removesuffix(b"\r").decode()
+        begun.append(chunk)
+        size += len(chunk)
+        if b"\n" in chunk:
+            *whole, rest = b"".join(begun).split(b"\n")
+            begun, size = [rest], len(rest)
+            for one in whole:
+                yield one.removesuffix(b"\r").decode(errors="replace")
+        _require(size <= MAX_MESSAGE)
+
+
+def _require(is_short: bool) -> None:
+    if not is_short:
+        raise TailRefused(f"a message is longer than {MAX_MESSAGE} characters: is it the monitor's address?")

@@ -23,6 +23,9 @@ MAX_TARGET = 8 * 1024  # bytes of a request's address: RFC 9112, 3 asks for 8,00
 MAX_HEAD = 32 * 1024  # bytes of request line and headers; also of what follows a chunked body
 HEAD_SECONDS = 10.0  # from a connection's opening, or a request's first byte, to the end of its head
 BODY_SECONDS = 60.0  # for a whole body: the largest, 4 MiB, needs 70 kB/s
+IDLE_SECONDS = (
+    5  # between two requests of one connection: browsers and the plugin connect anew in milliseconds
+)
 REFUSALS = {
     400: "this is no HTTP request",
     414: f"the address is longer than {MAX_TARGET} bytes",

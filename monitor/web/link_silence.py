@@ -12,7 +12,7 @@ from monitor import incidents, silences
 from monitor.links import SILENCE
 from monitor.rules import Match
 from monitor.rules.globs import WILD
-from monitor.silences import Silence, SilenceScope
+from monitor.silences import Silence, SilenceScope, TooManySilences
 from monitor.web import signed, spans
 from monitor.web.rendering import render
 from monitor.web.services import Here, Services
@@ -53,11 +53,14 @@ async def act(request: Request, here: Here, token: str, form: Annotated[SilenceD
         return await _page(request, here, scope, form, str(error))
     if mistake := mistake_in(scope, now, ends_at, now):
         return await _page(request, here, scope, form, mistake)
-    await here.database.write(
-        lambda connection: silences.add(
-            connection, scope.match, form.who, form.why, now, ends_at, now, scope.incident
+    try:
+        await here.database.write(
+            lambda connection: silences.add(
+                connection, scope.match, form.who, form.why, now, ends_at, now, scope.incident
+            )
         )
-    )
+    except TooManySilences as many:
+        return await _page(request, here, scope, form, str(many))
     return _back(request)
 
 

@@ -32,13 +32,12 @@ async def events(
         place for place in (query.cursor, None if reader.seq is None else reader.seq + 1) if place is not None
     ]
     before = min(ends, default=None)
-    found = await here.database.read(
-        lambda connection: event_log.read_before(
-            connection, before, query.limit + 1, query.filter(), reader.visible
+    found, following = await here.database.read(
+        lambda connection: event_log.read_page(
+            connection, before, query.limit, query.filter(), reader.visible
         )
     )
-    page = pager.page("events", found, query.limit, lambda one: one.seq)
-    return page | {"events": [_told(one) for one in page["events"]]}
+    return pager.cut("events", [_told(one) for one in found], following)
 
 
 def _told(one: Logged) -> dict[str, Any]:

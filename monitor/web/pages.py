@@ -63,8 +63,9 @@ async def events(
     """The log, page by page."""
 
     def look(connection: Connection) -> dict[str, Any]:
-        found = event_log.read_before(connection, query.cursor, query.limit, query.filter(), reader.visible)
-        following = found[-1].seq if len(found) == query.limit else None
+        found, following = event_log.read_page(
+            connection, query.cursor, query.limit, query.filter(), reader.visible
+        )
         return live(connection) | {
             "events": lines(found),
             "unnotified": unnotified.of_events(connection, found, reader.visible),

@@ -21,10 +21,13 @@ class Pager:
     def page(self, name: str, rows: Sequence[T], limit: int, place: Callable[[T], int]) -> dict[str, Any]:
         """The answer, under the list's name; `place` is what a row is found by as a cursor."""
         shown = rows[:limit]
-        following = place(shown[-1]) if len(rows) > limit else None
+        return self.cut(name, shown, place(shown[-1]) if len(rows) > limit else None)
+
+    def cut(self, name: str, rows: Sequence[Any], following: int | None) -> dict[str, Any]:
+        """The answer for rows that are a page already, and where the next begins."""
         if following is not None:
             self._link(following)
-        return {name: shown, "next": following}
+        return {name: rows, "next": following}
 
     def _link(self, cursor: int) -> None:
         """RFC 8288. The address is relative, so that it is right behind every proxy."""

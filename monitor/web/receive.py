@@ -2,7 +2,6 @@
 (docs/events.md, "Ingest").
 """
 
-import json
 import logging
 import time
 from collections import Counter
@@ -18,6 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from monitor import logs
 from monitor.arrivals import IngestBusy, Outcome
+from monitor.bounded_json import TooManyValues, loads
 from monitor.errors import EventError
 from monitor.events import Event
 from monitor.events.reports import Reporter, accept_report
@@ -190,7 +190,9 @@ def _unsigned(detail: str) -> Refusal:
 
 def _decode(kind: str, body: bytes) -> list[Any]:
     try:
-        value = json.loads(body)
+        value = loads(body)
+    except TooManyValues as error:
+        raise Refusal(413, "too_large", f"the body is too much: {error}; send fewer events") from None
     except (ValueError, RecursionError) as error:
         raise Refusal(400, "malformed", f"the body is not JSON: {error}") from None
     batch = [value] if kind == SINGLE else value

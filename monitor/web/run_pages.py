@@ -118,7 +118,7 @@ async def run(
 
 def _logged(connection: Connection, name: RunName, limit: int, visible: Visible, *types: str) -> list[Logged]:
     wanted = Filter.of(type=types, **{key: [value] for key, value in vars(name).items()})
-    found = event_log.read_before(connection, None, limit, wanted, visible)
+    found = event_log.read_before(connection, None, limit, wanted, visible, event_log.MAX_PAGE_CHARACTERS)
     # A filter reads * and ? in a name as globs; here they are letters.
     return [
         logged

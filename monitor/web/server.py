@@ -9,7 +9,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from monitor.feed.room import connection_room
-from monitor.web.bounded_http import BODY_SECONDS, HEAD_SECONDS, BoundedHttpProtocol, ConnectionLimit
+from monitor.web.bounded_http import (
+    BODY_SECONDS,
+    HEAD_SECONDS,
+    IDLE_SECONDS,
+    BoundedHttpProtocol,
+    ConnectionLimit,
+)
 
 SHUTDOWN_SECONDS = 5  # for requests under way to be answered; feeds are told to end and take no time
 
@@ -44,6 +50,7 @@ class Server(uvicorn.Server):
         most_connections: int | None = None,
         head_seconds: float = HEAD_SECONDS,
         body_seconds: float = BODY_SECONDS,
+        idle_seconds: int = IDLE_SECONDS,
     ) -> None:
         """`most_connections`: None for what this process may open."""
         services = app.state.services
@@ -66,6 +73,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 proxy_headers=bool(proxies),  # left alone, it would believe whoever asks from this machine
                 forwarded_allow_ips=list(proxies),
+                timeout_keep_alive=idle_seconds,
                 timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             )
         )

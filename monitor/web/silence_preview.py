@@ -37,13 +37,13 @@ class Covered:
 
 def preview(connection: Connection, scope: SilenceScope, now: datetime, visible: Visible) -> Covered:
     wanted = Filter.of(**{name: getattr(scope.match, name) for name in IN_SQL})
-    found = event_log.read_before(connection, None, LOOKED_THROUGH, wanted, visible)
+    found, following = event_log.read_page(connection, None, LOOKED_THROUGH, wanted, visible)
     recent = [event for event in found if event.received_at >= now - LOOKED_BACK]
     dags: _Dags = {}
     covered = [event for event in recent if _covers(connection, scope, event, dags)]
-    is_cut = len(recent) == LOOKED_THROUGH
+    is_cut = following is not None and len(recent) == len(found)
     examples = [EventLine.of(event) for event in covered[:EXAMPLES]]
-    return Covered(len(covered), examples, LOOKED_THROUGH if is_cut else None)
+    return Covered(len(covered), examples, len(found) if is_cut else None)
 
 
 def _covers(connection: Connection, scope: SilenceScope, logged: Logged, dags: _Dags) -> bool:

@@ -22,7 +22,7 @@ from monitor.event_log import Visible
 from monitor.rules import Match
 from monitor.rules.model import Duration
 from monitor.silences import Silence as Found
-from monitor.silences import SilenceScope
+from monitor.silences import SilenceScope, TooManySilences
 from monitor.web.answers import PROBLEMS, WRITING, polled, problems
 from monitor.web.gate import Reader
 from monitor.web.incidents_api import Reason
@@ -133,7 +133,7 @@ async def silence(here: Here, reader: ApiReader, silence_id: Id) -> dict[str, An
     response_model=Silence,
     response_description="The silence, which holds from its start on",
     operation_id="makeSilence",
-    responses=WRITING | problems(404),
+    responses=WRITING | problems(404, 409),
 )
 async def make(request: Request, here: Here, reader: ApiReader, given: NewSilence) -> dict[str, Any]:
     """Silence what matches, or what an incident is about. More than one DAG may be silenced by those who may
@@ -156,7 +156,7 @@ async def add(
     ends_at: datetime,
     whole_airflow: bool = False,
 ) -> Found:
-    """Raises 403 where the reader may not, 422 where something is wrong with it."""
+    """Raises 403 where the reader may not, 409 for too many, 422 where something is wrong with it."""
     now = here.clock()
     if mistake := mistake_in(scope, starts_at, ends_at, now, whole_airflow):
         field, _, words = mistake.partition(": ")
@@ -167,11 +167,14 @@ async def add(
             "match: is not of one DAG that you may read; name exactly one deployment and one dag_id, without "
             "* and ?. To silence more takes the right to read every DAG",
         )
-    return await here.database.write(
-        lambda connection: silences.add(
-            connection, scope.match, reader.name, reason, starts_at, ends_at, now, scope.incident
+    try:
+        return await here.database.write(
+            lambda connection: silences.add(
+                connection, scope.match, reader.name, reason, starts_at, ends_at, now, scope.incident
+            )
         )
-    )
+    except TooManySilences as many:
+        raise HTTPException(409, str(many)) from None
 
 
 @router.delete(

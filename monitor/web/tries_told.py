@@ -41,7 +41,10 @@ def earlier_tries(connection: Connection, name: RunName, tasks: Sequence[Mapping
         return {}
     wanted = Filter.of(type=[TASKS], **{key: [value] for key, value in vars(name).items()})
     found: dict[tuple[str, int, int], ToldTry] = {}
-    for logged in reversed(event_log.read_before(connection, None, MAX_TOLD, wanted)):
+    told = event_log.read_before(
+        connection, None, MAX_TOLD, wanted, most_characters=event_log.MAX_PAGE_CHARACTERS
+    )
+    for logged in reversed(told):
         data = json.loads(logged.body)["data"]
         key = (data["task_id"], data.get("map_index", -1), data["try_number"])
         # A filter reads * and ? in a name as globs; here they are letters.

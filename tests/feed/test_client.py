@@ -241,6 +241,12 @@ def test_a_line_without_an_end_is_an_error() -> None:
         list(lines(iter([b"x" * 2**20] * (MAX_LINE // 2**20 + 1))))
 
 
+def test_a_message_without_an_end_is_an_error() -> None:
+    told = [b"data: " + b"x" * 2**20] * (MAX_LINE // 2**20 + 1)
+    with pytest.raises(FeedError, match="a message is longer than"):
+        list(server_sent_events(told, "", lambda _: None))
+
+
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1), st.data())
 def test_however_the_stream_is_cut(texts: list[str], data: st.DataObject) -> None:
     """In both forms: whatever the parts, and wherever it ends, what is whole is told and nothing else."""

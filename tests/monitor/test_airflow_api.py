@@ -11,10 +11,13 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
-from monitor.airflow_api import AirflowApi
-from monitor.airflow_api.connection import MAX_ANSWER
+from monitor.airflow_api import AirflowApi, paging
+from monitor.airflow_api.connection import MAX_ANSWER, MAX_REFUSAL, MAX_TOKEN_ANSWER, MAX_VALUES
+from monitor.airflow_api.logs import MAX_READ
+from monitor.airflow_api.logs import MAX_VALUES as MAX_RECORD_VALUES
 from monitor.airflow_api.paging import PAGE_SIZE
 from monitor.errors import (
+    AirflowAnswerTooLong,
     AirflowError,
     AirflowNotFound,
     AirflowRefused,
@@ -159,7 +162,14 @@ def test_another_users_token_that_has_ended_is_refused_and_not_renewed(fake: Fak
         (RedirectResponse("https://elsewhere"), AirflowError, "WINDSOCK_AIRFLOW_URL"),
         (PlainTextResponse("<html>a proxy's page"), AirflowError, "not JSON"),
         (JSONResponse([1]), AirflowError, "not a JSON object"),
-        (PlainTextResponse(b" " * (MAX_ANSWER + 1)), AirflowError, "longer than"),
+        (PlainTextResponse(b" " * (MAX_ANSWER + 1)), AirflowAnswerTooLong, "longer than"),
+        (
+            PlainTextResponse('{"a": [' + "[]," * MAX_VALUES + "1]}"),
+            AirflowAnswerTooLong,
+            "more than 100000 values",
+        ),
+        (PlainTextResponse("<p>" * MAX_REFUSAL, 503), AirflowUnreachable, "503"),
+        (PlainTextResponse("[" * MAX_REFUSAL, 503), AirflowUnreachable, "503"),
     ],
 )
 def test_each_failure_says_whether_to_try_again_and_what_to_mend(
@@ -192,6 +202,18 @@ def test_a_server_that_never_answers_is_given_up_on(fake: FakeAirflow) -> None:
             ask(fake, lambda api: api.may_read(), timeout=0.2)
     finally:
         release.set()
+
+
+@pytest.mark.parametrize("life", [1e308, float("inf"), float("nan")])
+def test_a_token_without_an_end_is_used_until_it_is_refused(fake: FakeAirflow, life: float) -> None:
+    fake.token_life, fake.dags = life, ["etl"]
+    assert ask(fake, lambda api: api.may_read())
+
+
+def test_a_sign_ins_answer_is_bounded(fake: FakeAirflow) -> None:
+    fake.failures = [("/auth/token", JSONResponse({"access_token": "x" * MAX_TOKEN_ANSWER}, 201))]
+    with pytest.raises(AirflowError, match="longer than"):
+        ask(fake, lambda api: api.sign_in("someone", "password"))
 
 
 @pytest.mark.parametrize("cursors", [True, False])
@@ -399,6 +421,39 @@ def test_only_the_last_lines_are_kept_and_long_ones_cut(fake: FakeAirflow) -> No
 
     assert before == ["line 4998", "line 4999"]
     assert len(last) == 2000
+
+
+def test_a_log_without_end_is_given_up_on(fake: FakeAirflow) -> None:
+    fake.log = "a line\n" * (MAX_READ // 7 + 100_000)
+    *_, last = tail(fake, 3)
+    assert "its end was not read" in last
+
+
+@pytest.mark.parametrize("cursors", [True, False])
+def test_a_page_that_is_too_long_is_asked_for_in_parts(fake: FakeAirflow, cursors: bool) -> None:
+    fake.cursors = cursors
+    fake.runs = [run_row(f"manual__{number}", NOW) for number in range(12)]
+    for row in fake.runs[2:5]:
+        row["conf"] = {"long": "x" * (MAX_ANSWER // 2)}  # two of them are too much for one answer
+
+    async def question(api: AirflowApi) -> list[str]:
+        return [row["dag_run_id"] async for page in api.runs_updated(NOW) for row in page.rows]
+
+    assert ask(fake, question) == [row["dag_run_id"] for row in fake.runs]
+
+
+def test_a_listing_without_end_is_given_up_on(fake: FakeAirflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paging, "MAX_PAGES", 3)  # two thousand take a minute
+    fake.tasks = [task_row(number, NOW) for number in range(4 * PAGE_SIZE)]
+    with pytest.raises(AirflowError, match="more than 3 pages"):
+        ask(fake, lambda api: api.task_instances("etl", "manual__1"))
+
+
+def test_a_record_that_holds_too_much_is_shown_as_it_is(fake: FakeAirflow) -> None:
+    fake.log = '{"event": "never mind", "more": [' + "[]," * MAX_RECORD_VALUES + "1]}\n" + "[" * 10_000
+    first, deep = tail(fake, 2)
+    assert first.startswith('{"event"')
+    assert deep.startswith("[[[")
 
 
 @pytest.mark.parametrize("log", ["", "\n\n", "plain text\n", '"a string"\n', "plain text"])

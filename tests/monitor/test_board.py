@@ -10,6 +10,7 @@ from monitor.board import RunName
 from monitor.database import Database
 from monitor.event_log import append
 from monitor.events import parse_event
+from monitor.events.values import MAX_MESSAGE, MAX_TRACE
 from tests.monitor.conftest import NOW
 from tests.sample import asset_event, run_event, task_event
 
@@ -75,6 +76,21 @@ def test_the_error_of_a_failed_task_is_kept(database: Database) -> None:
     error = {"type": "ValueError", "message": "größe <b>", "traceback": None}
     tell(database, task_event("failed", error=error))
     assert database.read_now(lambda c: board.tasks(c, ETL))[0]["error"] == error
+
+
+def test_a_long_error_is_cut(database: Database) -> None:
+    error = {
+        "type": "E",
+        "message": "m" * 300_000,
+        "traceback": "first" + "t" * 300_000 + "last",
+        "more": "x",
+    }
+    tell(database, task_event("failed", error=error))
+    kept = database.read_now(lambda c: board.tasks(c, ETL))[0]["error"]
+    assert kept["message"] == "m" * MAX_MESSAGE
+    assert len(kept["traceback"]) == MAX_TRACE
+    assert kept["traceback"].endswith("last")
+    assert "more" not in kept
 
 
 def test_an_asset_counts_its_updates_and_keeps_the_latest(database: Database) -> None:

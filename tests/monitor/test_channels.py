@@ -3,7 +3,9 @@
 import asyncio
 import json
 import logging
+import resource
 import threading
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,6 +17,7 @@ from pydantic import SecretStr
 from standardwebhooks import Webhook
 
 from monitor.channels import AppriseSender, Parcel, Sender, WebhookSender, check_apprise_url
+from monitor.channels.bounded_requests import MAX_ANSWER
 from monitor.channels.secrets import without_url
 from monitor.channels.webhook import webhook_id
 from monitor.clock import utc_now
@@ -180,6 +183,19 @@ def test_what_apprise_refuses_is_tried_again_and_its_reason_holds_no_secret(
     for secret in ("geheim123", SECRET_PATH):
         assert secret not in str(raised.value)
         assert secret not in caplog.text
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_an_answer_to_apprise_is_bounded(sink: Sink, is_packed: bool) -> None:
+    """Its plugins read an answer whole, whatever it unpacks to; here a message is taken by its status."""
+    packing = zlib.compressobj(9, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    size = 256 * MAX_ANSWER if is_packed else 2 * MAX_ANSWER
+    body = b"".join(packing.compress(b" " * MAX_ANSWER) for _ in range(size // MAX_ANSWER)) + packing.flush()
+    sink.answer = (200, {"content-encoding": "gzip"}, body) if is_packed else (200, {}, b" " * size)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    receipt = sent(AppriseSender(), parcel(sink.url.replace("http://", "json://")))
+    assert receipt.answer.startswith("handed to json://")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 128 * 1024  # KiB
 
 
 def test_apprise_that_does_not_come_back_is_uncertain(sink: Sink) -> None:

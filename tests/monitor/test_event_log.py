@@ -202,3 +202,24 @@ def test_types_by_glob_are_read_in_the_logs_order_either_way(database: Database)
     assert before(5) == [3, 1]
     nothing = Filter.of(type=["windsock.*"])
     assert database.read_now(lambda c: event_log.read_after(c, 0, 4, nothing)) == event_log.Page([], 12)
+
+
+@pytest.mark.parametrize("wanted", [{}, {"type": ["airflow.*"]}], ids=["all", "by type"])
+def test_long_events_make_short_pages_and_none_is_left_out(
+    database: Database, wanted: dict[str, list[str]]
+) -> None:
+    long = "x" * (event_log.MAX_PAGE_CHARACTERS // 4)
+    append(database, *(run_event(run_id=str(number), message=long) for number in range(9)))
+    asked = Filter.of(**wanted)
+    newest: list[list[int]] = []
+    before: int | None = None
+    while not newest or before is not None:
+        page, before = database.read_now(lambda c: event_log.read_page(c, before, 100, asked))  # noqa: B023
+        newest.append([one.seq for one in page])
+    assert newest == [[9, 8, 7, 6], [5, 4, 3, 2], [1]]
+    oldest, after = [], 0
+    while after < 9:
+        found = database.read_now(lambda c: event_log.read_after(c, after, 100, asked, None, 2 * len(long)))  # noqa: B023
+        oldest.append([one.seq for one in found.events])
+        after = found.upto
+    assert oldest == [[1, 2], [3, 4], [5, 6], [7, 8], [9]]

@@ -17,6 +17,7 @@ from monitor.event_log import append
 from monitor.events import parse_event, run_id_of, stamp
 from monitor.events.data import DATA, DagRunData, TaskInstanceData
 from monitor.events.identity import digest, earlier_try_id_of, import_error_id, task_id_of
+from monitor.events.values import MAX_KEY, MAX_TI_ID
 from tests.monitor.conftest import NOW
 from tests.sample import asset_event, moment, run_event, task_event
 
@@ -108,6 +109,15 @@ NEARLY = st.sampled_from(
 )
 FIELDS = [("run", name) for name in run_event()["data"]] + [("task", name) for name in task_event()["data"]]
 FIELDS += [("asset", name) for name in asset_event(1)["data"]]
+
+
+@pytest.mark.parametrize(
+    ("field", "most"), [("dag_id", MAX_KEY), ("run_id", MAX_KEY), ("task_id", MAX_KEY), ("ti_id", MAX_TI_ID)]
+)
+def test_a_long_name_is_refused(field: str, most: int) -> None:
+    parse_event(task_event(**{field: "x" * most}) | {"id": "task:x"})
+    with pytest.raises(EventError, match=f"data.{field}: .*at most {most}"):
+        parse_event(task_event(**{field: "x" * (most + 1)}) | {"id": "task:x"})
 
 
 @given(JSON)

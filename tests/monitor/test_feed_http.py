@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import event
 
-from monitor.feed.log_page import PAGE
+from monitor.feed.log_page import PAGE_CHARACTERS
 from monitor.metrics import Metrics
 from monitor.settings import Settings
 from tests import wait
@@ -204,7 +204,7 @@ def _is_served(url: str) -> bool:
 BIG = "x" * 20_000
 MANY = 1_500  # events of 20 kB: 30 MB, far more than the sockets' buffers hold
 NEEDLE = b"event: airflow.task_instance"
-BUFFERED = 8  # pages of 2 MB: what the kernel may take for a socket that nobody reads
+BUFFERED = 16_000_000  # characters: what the kernel may take for a socket that nobody reads
 
 
 def test_a_reader_that_does_not_read_holds_a_page_and_no_more(monitor: Served) -> None:
@@ -223,17 +223,20 @@ def test_a_reader_that_does_not_read_holds_a_page_and_no_more(monitor: Served) -
         slow.connect(("127.0.0.1", monitor.port))
         slow.sendall(b"GET /events?since=2020-01-01T00:00:00Z HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         wait.until(lambda: pages, "the slow reader's first page")
-        slow_pages = _pages_of_slow(monitor, pages)
-        assert 1 <= slow_pages <= BUFFERED < MANY // PAGE
+        fast_pages, slow_pages = _pages_of_both(monitor, pages)
+        assert 1 <= slow_pages <= BUFFERED // PAGE_CHARACTERS < fast_pages
         assert _read_all(slow) == MANY
 
 
-def _pages_of_slow(monitor: Served, pages: list[int]) -> int:
-    """How many pages the slow reader had taken when another had read the whole log twice over."""
+def _pages_of_both(monitor: Served, pages: list[int]) -> tuple[int, int]:
+    """How many pages the whole log has, and how many of them the slow reader had taken when another had read
+    it twice over."""
     for _ in range(2):
+        before = len(pages)
         with FeedReader(monitor.url, "/events?since=2020-01-01T00:00:00Z") as fast:
             fast.wait_for(MANY)
-    return len(pages) - 2 * (MANY // PAGE + 1)
+    whole = len(pages) - before
+    return whole, len(pages) - 2 * whole
 
 
 def _read_all(slow: socket.socket) -> int:

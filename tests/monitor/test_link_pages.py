@@ -153,6 +153,17 @@ def test_texts_are_bounded(monitor: Served, field: str) -> None:
     assert state(monitor)[0] == []
 
 
+def test_a_link_makes_so_many_silences(monitor: Served) -> None:
+    path = links(monitor)["silence"]
+    answers = [
+        monitor.client.post(path, data={"until": "1h", "name": f"name {number}"})
+        for number in range(silences.MOST_ALIKE + 1)
+    ]
+    assert {answer.status_code for answer in answers[:-1]} == {303}
+    assert answers[-1].status_code == 422
+    assert "silences of the same" in answers[-1].text
+
+
 def test_no_link_silences_a_whole_airflow(monitor: Served) -> None:
     """Links of mails that an earlier version wrote still come."""
     services = monitor.app.state.services

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitor.errors import SettingsError
-from monitor.mailer.door import MAX_OPEN, MAX_RECIPIENTS, Door
+from monitor.mailer.door import MAX_LINES, MAX_MAIL, MAX_OPEN, MAX_RECIPIENTS, Door
 from monitor.mailer.mailbox import Mailbox
 from tests.monitor.conftest import FakeClock
 from tests.monitor.mail_support import a_mail
@@ -90,6 +90,17 @@ def test_the_oldest_go_when_there_are_too_many(tmp_path: Path, clock: FakeClock)
     ids = fill(mailbox, clock, 5)
     assert [summary.id for summary in mailbox.mails(10)] == ids[:1:-1]
     assert mailbox.get(ids[0]) is None
+
+
+def test_the_oldest_go_when_they_take_too_much_room(tmp_path: Path, clock: FakeClock) -> None:
+    mailbox = Mailbox(tmp_path, clock, kept_bytes=2_500)
+    ids = []
+    for size in (1_000, 1_000, 1_000, 5_000):
+        ids.append(mailbox.file(b"x" * size, []))
+        clock.forward(1)
+    assert [summary.id for summary in mailbox.mails(10)] == ids[-1:]  # the newest, whatever its size
+    ids.append(mailbox.file(b"x", []))
+    assert [summary.id for summary in mailbox.mails(10)] == ids[-1:]
 
 
 @pytest.mark.parametrize(
@@ -172,6 +183,18 @@ def test_the_door_refuses_what_is_too_big_and_too_many(mailbox: Mailbox) -> None
             with pytest.raises(aiosmtplib.SMTPRecipientRefused) as too_many:
                 await smtp.rcpt("one-more@x.de")
             assert too_many.value.code == 452
+
+    asyncio.run(story())
+    assert mailbox.mails(10) == []
+
+
+def test_the_door_turns_a_mail_of_too_many_lines_away(mailbox: Mailbox) -> None:
+    async def story() -> None:
+        async with opened(mailbox, max_mail=MAX_MAIL) as door, client(door) as smtp:
+            await smtp.mail("a@x.de")
+            await smtp.rcpt("b@x.de")
+            with pytest.raises((aiosmtplib.SMTPServerDisconnected, ConnectionError)):
+                await smtp.data(b"\r\n" * (MAX_LINES + 1))
 
     asyncio.run(story())
     assert mailbox.mails(10) == []

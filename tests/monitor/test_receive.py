@@ -12,7 +12,9 @@ from prometheus_client import generate_latest
 from pydantic import SecretStr
 
 from monitor import event_log
+from monitor.bounded_json import MAX_VALUES
 from monitor.clock import utc_now
+from monitor.events.reports import MAX_EVENT
 from monitor.settings import Settings
 from monitor.web.ingest_told import MAX_BATCH
 from monitor.web.receive import MAX_BODY
@@ -100,6 +102,7 @@ def test_what_is_no_object_is_rejected_alone(live: Live, value: object) -> None:
         ('{"id": 1}', 400, "array"),
         (json.dumps([{}] * (MAX_BATCH + 1)), 413, "at most"),
         ("[" + "7," * (MAX_BODY // 2) + "7]", 413, "longer than"),
+        ("[" + "7," * MAX_VALUES + "7]", 413, "more than 500000 values"),
         ('"' + "x" * 10_000_000 + '"', 413, "longer than"),
     ],
 )
@@ -109,6 +112,15 @@ def test_a_body_that_cannot_be_read_is_refused_whole(live: Live, body: str, stat
     assert answer.headers["content-type"] == "application/problem+json"
     assert words in answer.json()["detail"]
     assert live.post([run_event()]).json()["accepted"] == 1  # nothing else is disturbed
+
+
+def test_an_event_has_a_size(live: Live) -> None:
+    small = len(json.dumps(run_event(message="")))
+    at, beyond = (run_event(message="é" * ((MAX_EVENT - small + more) // 2)) for more in (0, 1000))
+    first, second = live.post([at, beyond | {"id": "x"}]).json()["results"]
+    assert first["status"] == "accepted"
+    assert second["status"] == "rejected"
+    assert f"{MAX_EVENT} bytes" in second["reason"]
 
 
 def test_a_long_body_without_a_length_is_cut_off(live: Live) -> None:

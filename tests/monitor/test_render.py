@@ -41,7 +41,7 @@ from monitor.render.headers import list_id
 from monitor.render.moments import iso, when, zone_of
 from monitor.render.renderer import SUBJECT_LENGTH
 from monitor.render.samples import sample, spoilt
-from monitor.render.templates import FILTERS, Templates
+from monitor.render.templates import FILTERS, MAX_FILE, Templates
 from monitor.render.words import counted, nth, span
 from monitor.rules.model import Rule
 from tests.monitor.conftest import NOW, FakeClock
@@ -384,6 +384,23 @@ def test_a_broken_template_of_the_users_falls_back_to_the_built_in_one_and_says_
     assert (told["recovered"].overridden, told["recovered"].problem) == (False, None)
     (tmp_path / "run_failed.txt.j2").write_text("{% block subject %}mended{% endblock %}mended\n")
     assert own.render("run_failed", story, LETTER).subject == "mended"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{#" + "x" * MAX_FILE + "#}",
+        "{% block subject %}x{% endblock %}{% for a in range(99999) %}{{ 'x' * 99 }}{% endfor %}",
+        "{% block subject %}{% for a in range(99999) %}{{ 'x' * 999 }}{% endfor %}{% endblock %}",
+    ],
+    ids=["a file", "a text", "a subject"],
+)
+def test_a_template_of_the_users_is_bounded(tmp_path: Path, template: str) -> None:
+    (tmp_path / "run_failed.txt.j2").write_text(template)
+    rendered = renderer(overrides=tmp_path).render("run_failed", a_story(a_run()), LETTER)
+    assert rendered.problem is not None
+    assert "TooLongTemplate" in rendered.problem
+    assert rendered.subject == renderer().render("run_failed", a_story(a_run()), LETTER).subject
 
 
 def test_a_template_of_the_users_goes_before_the_built_in_one_and_may_build_on_it(tmp_path: Path) -> None:

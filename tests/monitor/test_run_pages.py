@@ -3,23 +3,28 @@ and the timeline's arithmetic."""
 
 import json
 import re
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 from pydantic import SecretStr
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from monitor.settings import Settings
-from monitor.web.asked_airflow import LINES
+from monitor.web.asked_airflow import LINES, OPEN_AT_ONCE
 from monitor.web.gantt import MAX_LINES, chart_of
+from tests import wait
 from tests.monitor.airflow_api_fake import PASSWORD, USERNAME, FakeAirflow, run_row
 from tests.monitor.airflow_api_fake import serving as serving_airflow
 from tests.monitor.conftest import FakeClock
 from tests.monitor.web_support import Served, SignInAirflow, serving, try_to_sign_in, with_sign_in
 from tests.sample import START, run_event, task_event
+from tests.wait import DEADLINE
 
 LOG = "/logs/local/etl/manual__1?task_id=load"
 NO_TASK = "TaskInstance with dag_id: `etl`, run_id: `manual__1` and task_id: `load` was not found"
@@ -54,6 +59,31 @@ def test_the_end_of_a_log_is_shown_without_what_is_secret(monitor: Served, airfl
     assert "line 49\n" not in answer.text
     (asked,) = airflow.requests("/logs/")
     assert asked.startswith("/api/v2/dags/etl/dagRuns/manual__1/taskInstances/load/logs/2?")
+
+
+def test_questions_are_asked_so_many_at_once(monitor: Served, airflow: FakeAirflow) -> None:
+    """One more waits until another has its answer."""
+    release, asking = threading.Event(), 0
+
+    def hold(request: Request) -> None:
+        nonlocal asking
+        if "/logs/" in request.url.path:
+            asking += 1
+            release.wait(DEADLINE)
+
+    airflow.before_answer = hold
+    with ThreadPoolExecutor(OPEN_AT_ONCE + 2) as readers:
+        answers = [readers.submit(_log, monitor.url) for _ in range(OPEN_AT_ONCE + 2)]
+        wait.until(lambda: asking >= OPEN_AT_ONCE, "the questions to be asked")
+        assert monitor.client.get("/livez").status_code == 200
+        assert asking == OPEN_AT_ONCE
+        release.set()
+        assert {answer.result() for answer in answers} == {200}
+    assert asking == OPEN_AT_ONCE + 2
+
+
+def _log(url: str) -> int:
+    return httpx.get(f"{url}{LOG}&try_number=2", timeout=DEADLINE).status_code
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,12 @@ def test_a_body_has_a_deadline(settings: Settings) -> None:
         assert is_alive(port)
 
 
+def test_an_idle_connection_ends(settings: Settings) -> None:
+    with serving(settings, idle_seconds=SOON) as port, closing(connect(port)) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_until_closed(connection).startswith(b"HTTP/1.1 200")
+
+
 def test_a_feed_outlives_both_deadlines(settings: Settings) -> None:
     with serving(settings, head_seconds=SOON, body_seconds=SOON) as port, closing(connect(port)) as feed:
         feed.sendall(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from monitor import event_log
+from monitor import event_log, silences
 from monitor.database import Database
 from monitor.events import parse_event
 from monitor.rules import Match
@@ -54,6 +54,22 @@ def test_a_silence_silences(monitor: Served, clock: FakeClock) -> None:
     assert (ended["state"], ended["ended_by"]) == ("expired", "local")
     fail(monitor, number=1)
     assert get(monitor.client, "/api/v1/incidents/1")["decisions"][-1]["outcome"] == "told"
+
+
+def test_there_is_an_end_of_silences(monitor: Served, clock: FakeClock) -> None:
+    def refused(**match: Any) -> str:
+        answer = monitor.client.post(API, json={"match": match, "reason": "again", "duration": "1h"})
+        assert answer.status_code == 409, answer.text
+        return str(answer.json()["detail"])
+
+    for _ in range(silences.MOST_ALIKE):
+        made(monitor, duration="1h")
+    assert f"{silences.MOST_ALIKE} silences of the same" in refused(**ETL)
+    for number in range(silences.MOST_OF_ONE - silences.MOST_ALIKE):
+        made(monitor, match=ETL | {"task_id": [f"task_{number}"]}, duration="1h")
+    assert f"{silences.MOST_OF_ONE} silences of local" in refused(deployment=["local"], dag_id=["other"])
+    clock.forward(3601)
+    made(monitor)  # those are over
 
 
 def test_silences_are_paged_and_told_by_their_state(monitor: Served, clock: FakeClock) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from monitor.settings import Settings
 from monitor.tail import Message, TailRefused, follow, parse, render
+from monitor.tail.messages import MAX_MESSAGE
 from tests import wait
 from tests.monitor.web_support import serving
 from tests.sample import asset_event, event, run_event, task_event
@@ -52,6 +53,19 @@ def test_however_the_stream_is_cut(texts: list[str], data: st.DataObject) -> Non
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)))))
     parts = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
     assert [message.data["text"] for _, message in parsed(*parts) if message] == texts
+
+
+@pytest.mark.parametrize("line", [b"x", b"data: x\n"], ids=["a line", "a message"])
+def test_what_has_no_end_is_an_error(line: bytes) -> None:
+    parts = [line.replace(b"x", b"x" * 2**20)] * (MAX_MESSAGE // 2**20 + 1)
+    with pytest.raises(TailRefused, match="longer than"):
+        parsed(*parts)
+
+
+@pytest.mark.parametrize("told", [b"{", b"[" * 100_000])
+def test_what_is_no_json_is_an_error(told: bytes) -> None:
+    with pytest.raises(TailRefused, match="no event"):
+        parsed(b"id: e-1\ndata: " + told + b"\n\n")
 
 
 async def take(url: str, count: int, found: list[Message], **options: Any) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
 from monitor import tokens
 from monitor.database import Database
@@ -43,6 +43,28 @@ def test_many_ask_once(database: Database, secret: str, clock: FakeClock) -> Non
         lookup.forget()
         await lookup.find(secret)
         assert queries.number == 3
+
+    asyncio.run(ask())
+
+
+def test_what_is_remembered_is_bounded(database: Database, clock: FakeClock) -> None:
+    """As many are remembered as may be; the one that was asked for first is looked up again."""
+    lookup, queries = TokenLookup(database, clock), Queries(database)
+    draft = Draft("t", frozenset({Scope.READ}), None)
+
+    def make(connection: Connection) -> list[str]:
+        return [tokens.add(connection, draft, str(n), NOW)[1] for n in range(token_lookup.MAX_KNOWN + 1)]
+
+    made = database.write_now(make)
+
+    async def ask() -> None:
+        for secret in made:
+            await lookup.find(secret)
+        before = queries.number
+        await lookup.find(made[-1])
+        assert queries.number == before
+        await lookup.find(made[0])
+        assert queries.number == before + 1
 
     asyncio.run(ask())
 

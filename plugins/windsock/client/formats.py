@@ -40,15 +40,19 @@ def server_sent_events(told: Iterable[bytes], cursor: str, on_retry: Callable[[f
     """As the HTML standard (9.2.6) reads them. `retry:` is handed on, in seconds."""
     kind, begun = "", cursor
     data: list[bytes] = []
+    size = 0
     for line in told:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if not line:
             cursor = begun  # only now: what is cut off before its end was not told
             yield cursor, _item(cursor, kind, b"\n".join(data)) if data else None
-            kind, data = "", []
+            kind, data, size = "", [], 0
         elif name == b"data":
             data.append(value)
+            size += len(value) + 1
+            if size > MAX_LINE:
+                raise FeedError(f"a message is longer than {MAX_LINE} bytes: this is no Windsock monitor")
         elif name == b"event":
             kind = value.decode()
         elif name == b"id":

@@ -1,0 +1,1 @@
+"""What each bound costs: `python -m bench.bounds`."""
