@@ -1,7 +1,8 @@
 """Wait for a condition, with a deadline: never sleep for luck."""
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -29,3 +30,25 @@ def settled(amiss: Callable[[], list[str]], deadline: float = DEADLINE) -> None:
     while (left := amiss()) and time.monotonic() < end:
         time.sleep(1)  # each look is a comparison of its own
     assert not left, "\n".join(left)
+
+
+async def longest_turn(work: Awaitable[object]) -> float:
+    """Do it on this event loop; return the longest time in which nobody else had a turn, as a share of all.
+
+    It is the processor's time: what else the machine does counts for nothing.
+    """
+    longest = 0.0
+
+    async def watch() -> None:
+        nonlocal longest
+        before = time.thread_time()
+        while True:
+            await asyncio.sleep(0)
+            now = time.thread_time()
+            longest, before = max(longest, now - before), now
+
+    began = time.thread_time()
+    watching = asyncio.create_task(watch())
+    await work
+    watching.cancel()
+    return longest / (time.thread_time() - began)

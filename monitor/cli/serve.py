@@ -18,6 +18,8 @@ from monitor.logs import configure
 from monitor.settings import load_environment
 from monitor.up.run import up as run_up
 from monitor.up.setup import Options
+from monitor.web.prefix import prefix_of
+from monitor.web.rendering import load_templates
 from monitor.web.server import Server, listen
 
 logger = logging.getLogger(__name__)
@@ -53,6 +55,8 @@ def serve() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal once more after its graceful end: to be told to stop is no failure.
         signal.signal(number, lambda *_: None)
+    load_templates(prefix_of(settings.url))
+    app.openapi()  # 0.2 s, once
     # What is loaded now stays. Without this each full collection looks at all of it, 0.1 s in which nobody is
     # answered, and an answer of Airflow with some ten thousand values is enough to call for one.
     gc.collect()

@@ -16,6 +16,7 @@ from monitor.mailer.mailbox import Mailbox
 
 MAX_MAIL = 10 * 1024 * 1024  # bytes: a report with plots; a mail is held in memory while it is received
 MAX_LINES = 200_000  # of a mail: each is an object of 65 bytes meanwhile; 10 MiB of usual lines are 140,000
+TURN = 500  # lines that are taken before others have their turn: some milliseconds
 MAX_OPEN = 20  # connections at once, which bounds that memory
 MAX_RECIPIENTS = 100  # what RFC 5321 (4.5.3.1.8) asks of a server
 IDLE_SECONDS = 60.0  # until a silent client is cut off
@@ -83,18 +84,23 @@ class _CountedLines:
     """A reader that ends its connection at more than MAX_LINES: aiosmtpd bounds a mail's bytes alone, and
     keeps each line as an object."""
 
-    def __init__(self, reader: asyncio.StreamReader, cut: Callable[[], None]) -> None:
-        self.lines = 0
+    def __init__(self, reader: asyncio.StreamReader, cut: Callable[[], None], max_mail: int) -> None:
+        self.lines = self.size = 0
+        self._max_mail = max_mail
         self._reader = reader
         self._cut = cut
 
     async def readuntil(self, separator: bytes = b"\n") -> bytes:
         self.lines += 1
-        if self.lines > MAX_LINES:
+        if self.lines > MAX_LINES and self.size <= self._max_mail:  # of a mail that is too long none is kept
             logger.warning("mailbox: a mail of more than %d lines is turned away", MAX_LINES)
             self._cut()
             raise asyncio.CancelledError  # as aiosmtpd ends the work of a connection that was lost
-        return await self._reader.readuntil(separator)
+        if self.lines % TURN == 0:
+            await asyncio.sleep(0)  # what has come is taken without a wait
+        line = await self._reader.readuntil(separator)
+        self.size += len(line)
+        return line
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reader, name)
@@ -114,6 +120,7 @@ class _Connection(SMTP):
             loop=asyncio.get_running_loop(),
         )
         self._opened = opened
+        self._max_mail = max_mail
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -124,10 +131,11 @@ class _Connection(SMTP):
 
     def _cb_client_connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         super()._cb_client_connected(reader, writer)
-        self._reader = cast("asyncio.StreamReader", _CountedLines(reader, self.cut))
+        self._reader = cast("asyncio.StreamReader", _CountedLines(reader, self.cut, self._max_mail))
 
     async def smtp_DATA(self, arg: str) -> None:  # noqa: N802
-        cast("_CountedLines", self._reader).lines = 0
+        counted = cast("_CountedLines", self._reader)
+        counted.lines = counted.size = 0
         await super().smtp_DATA(arg)
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -51,6 +51,16 @@ def render(
     return HTMLResponse(text, status, told)
 
 
+def load_templates(prefix: str) -> list[str]:
+    """Compile every page's template; return their names. Otherwise a page's first reader waits for it, and
+    everybody else meanwhile: it takes up to 0.1 s of the event loop."""
+    environment = _environment(prefix)
+    names = environment.list_templates(extensions=["html"])
+    for name in names:
+        environment.get_template(name)
+    return names
+
+
 @lru_cache(maxsize=8)  # one a prefix, and a process has one of them
 def _environment(prefix: str) -> Environment:
     environment = Environment(

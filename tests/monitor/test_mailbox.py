@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from monitor.errors import SettingsError
 from monitor.mailer.door import MAX_LINES, MAX_MAIL, MAX_OPEN, MAX_RECIPIENTS, Door
 from monitor.mailer.mailbox import Mailbox
+from tests import wait
 from tests.monitor.conftest import FakeClock
 from tests.monitor.mail_support import a_mail
 
@@ -198,6 +199,21 @@ def test_the_door_turns_a_mail_of_too_many_lines_away(mailbox: Mailbox) -> None:
 
     asyncio.run(story())
     assert mailbox.mails(10) == []
+
+
+def test_others_have_their_turn_while_the_door_takes_many_lines(mailbox: Mailbox) -> None:
+    async def story() -> float:
+        async with opened(mailbox, max_mail=MAX_MAIL) as door:
+            reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+            writer.write(b"EHLO x\r\nMAIL FROM:<a@x.de>\r\nRCPT TO:<b@x.de>\r\nDATA\r\n")
+            while not (await reader.readline()).startswith(b"354"):
+                pass
+            writer.write(b"\r\n" * 100_000 + b".\r\n")
+            share = await wait.longest_turn(reader.readline())
+            writer.close()
+        return share
+
+    assert asyncio.run(story()) < 0.2
 
 
 def test_the_door_holds_a_bounded_number_of_connections(mailbox: Mailbox) -> None:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from monitor.settings import Settings
+from monitor.web.rendering import TEMPLATES, load_templates
 from tests import wait
 from tests.monitor.web_support import Served, serving
 from tests.sample import asset_event, event, moment, run_event, task_event
@@ -338,3 +339,9 @@ def test_files_are_kept_by_browsers_for_as_long_as_they_are_the_same(settings: S
         assert again.status_code == 304
         assert monitor.client.get("/static/../../base.html").status_code == 404
         assert monitor.client.get(f"/static/{'0' * 16}/nothing.js").headers["cache-control"] == "no-store"
+
+
+def test_every_page_is_compiled_before_anybody_asks_for_it() -> None:
+    pages = {path.name for path in TEMPLATES.glob("*.html")}
+    assert len(pages) > 20
+    assert pages <= set(load_templates(""))
