@@ -42,9 +42,8 @@ async def pieces(response: httpx.Response) -> AsyncIterator[bytes]:
     async for packed in response.aiter_raw():
         for piece in _unpacked(unpacking, packed):
             yield piece
-            await asyncio.sleep(
-                0
-            )  # what came at once may unpack to a thousand pieces: others have their turn
+            # What came at once may unpack to a thousand pieces: others have their turn.
+            await asyncio.sleep(0)
     if not unpacking.eof:
         raise UnreadableBody("it ends before it is unpacked")
 
