@@ -299,7 +299,7 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
     "From those whom the monitor asks": (
         Surface(
             "an answer of Airflow",
-            f"{size(connection.MAX_ANSWER)} unpacked, {connection.MAX_VALUES:,} JSON values, "
+            f"{size(connection.MAX_ANSWER)} unpacked, {bounded_json.MAX_VALUES:,} JSON values, "
             f"{connection.MAX_TIMEOUTS} times `WINDSOCK_AIRFLOW_TIMEOUT`",
             "a shorter page is asked for, down to one row; then the answer counts as none",
             "monitor/test_airflow_api.py::test_each_failure_says_whether_to_try_again_and_what_to_mend",
@@ -318,7 +318,7 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
         ),
         Surface(
             "a task's log",
-            f"{size(logs.MAX_READ)}; {size(logs.MAX_RECORD)} of a line",
+            f"{size(logs.MAX_READ)}; {size(logs.MAX_RECORD)} of a record, {logs.MAX_TEXT:,} characters shown",
             "the rest is not read, and the log's end says so",
             "monitor/test_airflow_api.py::test_a_log_without_end_is_given_up_on",
         ),

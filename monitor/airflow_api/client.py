@@ -132,7 +132,7 @@ class AirflowApi:
             await asyncio.wait_for(self._read_log(path, map_index, tail), self._timeout * MAX_TIMEOUTS)
         except asyncio.TimeoutError as error:
             raise no_answer(self.url, f"GET {path}", error) from error
-        return tail.text()
+        return await asyncio.to_thread(tail.text)  # up to a hundred long records are to be cleaned
 
     async def human_questions(self, dag_id: str, run_id: str) -> list[Row]:
         """What the tasks of a run asked a person, answered or not. Airflow 3.1 and newer has such a route."""

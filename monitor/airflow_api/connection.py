@@ -18,15 +18,8 @@ from monitor.bounded_json import TooManyValues, loads
 from monitor.clock import Clock
 from monitor.errors import AirflowRefused
 
-MAX_ANSWER = (
-    8 * 1024 * 1024
-)  # bytes, unpacked; a hundred task instances with long rendered fields are about 2 MB
-MAX_VALUES = (
-    100_000  # of JSON in one answer: those task instances have 5,000. Longer pages are asked for in parts
-)
-MAX_TOKEN_ANSWER = (
-    64 * 1024
-)  # bytes of a sign-in's answer: a token and a few words; a cookie's session keeps it
+MAX_ANSWER = 8 * 1024 * 1024  # bytes, unpacked; a hundred tasks with long rendered fields are about 2 MB
+MAX_TOKEN_ANSWER = 64 * 1024  # bytes of a sign-in's answer: a token and a few words
 MAX_REFUSAL = 64 * 1024  # bytes of a refusal that are read for its reason; a proxy's page may be longer
 MAX_TIMEOUTS = 6  # a whole answer may take so many times what each of its parts may
 REFUSED_PAUSE = timedelta(seconds=30)  # a refused password is not tried again at once: accounts get locked
@@ -191,7 +184,7 @@ class Connection:
             body = await self._read(response, read, most)
             async with self._decoding:
                 await asyncio.sleep(0)
-                answer = loads(body, MAX_VALUES)
+                answer = loads(body)
         except TooManyValues as error:
             raise too_long(self.url, asked, str(error)) from error
         except (ValueError, RecursionError) as error:

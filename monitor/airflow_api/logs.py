@@ -8,10 +8,9 @@ from monitor.plain_text import lines
 
 MAX_READ = 64 * 1024 * 1024  # bytes of one log that are read to find its end
 MAX_RECORD = 256 * 1024  # bytes of one record that are kept: a traceback of a hundred frames is 20 KB
+MAX_TEXT = 20_000  # characters of a record, the last ones, that are cleaned to be shown: that takes time
 MAX_LINE = 2_000  # characters of a line that is shown
-MAX_VALUES = (
-    10_000  # in one record: a traceback of a hundred frames has 500. One that has more is shown as it is
-)
+MAX_VALUES = 10_000  # in one record: a traceback of a hundred frames has 500. More is shown as it is
 SPARE = 20  # records beyond those wanted, for those that are not shown
 HIDDEN = ("::group::", "::endgroup::")  # folding marks of Airflow's own log page
 
@@ -49,10 +48,10 @@ def _lines(line: str) -> list[str]:
     try:
         record = loads(line, MAX_VALUES)
     except (ValueError, RecursionError):
-        return lines(line) if line.strip() else []  # a log handler that writes plain text
+        return lines(line[-MAX_TEXT:]) if line.strip() else []  # a log handler that writes plain text
     if not isinstance(record, dict):
-        return lines(line)
-    event = str(record.get("event", ""))
+        return lines(line[-MAX_TEXT:])
+    event = str(record.get("event", ""))[-MAX_TEXT:]
     if event.startswith(HIDDEN):
         return []
     when = str(record.get("timestamp") or "")[:19].replace("T", " ")
@@ -72,5 +71,5 @@ def _traceback(record: dict[str, Any]) -> list[str]:
             told.append("The error above led to:")
         frames = [frame for frame in error.get("frames") or () if isinstance(frame, dict)]
         told += [f'  File "{f.get("filename")}", line {f.get("lineno")}, in {f.get("name")}' for f in frames]
-        told += lines(f"{error.get('exc_type')}: {error.get('exc_value')}")
+        told += lines(f"{error.get('exc_type')}: {error.get('exc_value')}"[-MAX_TEXT:])
     return told
