@@ -461,7 +461,7 @@ def test_a_listing_without_end_is_given_up_on(fake: FakeAirflow, monkeypatch: py
 def test_a_record_that_holds_too_much_is_shown_as_it_is(fake: FakeAirflow) -> None:
     fake.log = '{"event": "never mind", "more": [' + "[]," * MAX_RECORD_VALUES + "1]}\n" + "[" * 10_000
     first, deep = tail(fake, 2)
-    assert first.startswith("[],[],")  # its end
+    assert "[],[]," in first
     assert deep.startswith("[[[")
 
 
