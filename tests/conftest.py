@@ -1,6 +1,10 @@
-"""What is slow, and so left by `make test` to `make test-all`: see CONTRIBUTING.md."""
+"""What is slow, and so left by `make test` to `make test-all`; how examples are chosen (CONTRIBUTING.md)."""
 
 import pytest
+
+from tests import examples
+
+examples.load()
 
 WITH_CHROMIUM = {"browser", "feed", "e2e"}  # elsewhere a fixture of that name is an HTTP client
 

@@ -11,7 +11,16 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from monitor.board.assets import AssetName, AssetUpdate, asset, asset_gaps, asset_updates, gaps
+from monitor.board.assets import (
+    AssetName,
+    AssetUpdate,
+    asset,
+    asset_gaps,
+    asset_list,
+    asset_updates,
+    gaps,
+    is_compared_in_sight,
+)
 from monitor.board.dags import (
     apply_pauses,
     dag,
@@ -42,7 +51,7 @@ from monitor.board.import_errors import (
     told_as_another,
 )
 from monitor.board.last_words import LastWord, is_end, last_words
-from monitor.board.lists import RunName, asset_list, run, running, runs, tasks, test_runs
+from monitor.board.lists import RunName, run, running, runs, tasks, test_runs
 from monitor.board.rows import Row, Told
 from monitor.board.run_list import RunsWanted, Strip, first_failure, run_list, strip
 from monitor.board.states import OVER, RUN_ENDS, RUNNING, apply_assets, apply_runs
@@ -109,6 +118,7 @@ __all__ = [
     "forget_tries",
     "gaps",
     "is_below",
+    "is_compared_in_sight",
     "is_end",
     "known_dags",
     "known_import_errors",

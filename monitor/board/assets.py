@@ -10,11 +10,16 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import Connection, Select, false, func, select
+from sqlalchemy import ColumnElement, Connection, Select, false, func, not_, or_, select
 
+from monitor import event_log
 from monitor.board.rows import Row, find
 from monitor.database.schema import assets, events
-from monitor.event_log import UPDATED, Visible, readable
+from monitor.event_log import UPDATED, Visible, may_read, readable
+
+RECENT = 20
+"""Updates, the last that were logged, among which the latest is looked for: one may be reported late."""
+_UNCOUNTED: Row = {"updates": None}
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,72 @@ class AssetUpdate:
     """The runs, by `dag_id` and `run_id`."""
 
 
-def asset(connection: Connection, name: AssetName) -> Row | None:
-    """What the board has of it; it may tell of an update that the reader may not see."""
+def asset(connection: Connection, name: AssetName, visible: Visible = None) -> Row | None:
+    """An asset as the updates that the reader may see left it, or None where there is none of these."""
     row = find(connection, assets, vars(name))
-    return dict(row) if row else None
+    if row is None or visible is None:
+        return dict(row) if row else None
+    if latest := asset_updates(connection, name, RECENT, visible=visible):
+        return _left_by(name, latest)
+    is_kept = row["last_seq"] > event_log.state(connection).pruned_seq
+    may_see = not is_kept and may_read(name.deployment, row["source_dag_id"], visible)
+    return {**row, **_UNCOUNTED} if may_see else None
+
+
+def asset_list(
+    connection: Connection, limit: int, before: int | None = None, visible: Visible = None
+) -> list[Row]:
+    """The assets that changed last, newest first; for a reader of some DAGs, as their updates left each.
+
+    The number of updates is left out for such a reader: it counts those by the other DAGs too.
+    """
+    if visible is None:
+        return _rows(connection, limit, before)
+    last = func.max(events.c.seq)
+    query = (
+        select(events.c.deployment, events.c.asset_uri)
+        .where(events.c.asset_uri.is_not(None), events.c.type == UPDATED)
+        .where(*readable(events.c.deployment, events.c.dag_id, visible))
+        .group_by(events.c.deployment, events.c.asset_uri)
+        .order_by(last.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        query = query.having(last < before)
+    names = [AssetName(*row) for row in connection.execute(query)]
+    found = [_left_by(name, asset_updates(connection, name, RECENT, visible=visible)) for name in names]
+    if len(found) == limit:
+        return found
+    # Behind these, of what the log has forgotten the board still has what the last update told.
+    forgotten = (
+        assets.c.last_seq <= event_log.state(connection).pruned_seq,
+        *readable(assets.c.deployment, assets.c.source_dag_id, visible),
+    )
+    rows = _rows(connection, limit - len(found), before, *forgotten)
+    return found + [{**row, **_UNCOUNTED} for row in rows]
+
+
+def _rows(connection: Connection, limit: int, before: int | None, *wanted: ColumnElement[bool]) -> list[Row]:
+    query = select(assets).where(*wanted)
+    if before is not None:
+        query = query.where(assets.c.last_seq < before)
+    rows = connection.execute(query.order_by(assets.c.last_seq.desc()).limit(limit)).mappings()
+    return [dict(row) for row in rows]
+
+
+def _left_by(name: AssetName, updates: Sequence[AssetUpdate]) -> Row:
+    """The row as the board would have it, had there been no updates but these, the newest first."""
+    newest, latest = updates[0], max(updates, key=lambda one: (one.timestamp, one.seq))
+    return {
+        **vars(name),
+        "name": newest.name,
+        "group": newest.group,
+        "updated_at": latest.timestamp,
+        "extra": latest.extra,
+        **{f"source_{key}": getattr(latest, key) for key in ("dag_id", "run_id", "task_id")},
+        "last_seq": newest.seq,
+        **_UNCOUNTED,
+    }
 
 
 def asset_updates(
@@ -68,6 +135,23 @@ def asset_gaps(
     """From each of the last updates to the next, the latest first."""
     query = _of(select(events.c.time), name, visible).order_by(events.c.seq.desc()).limit(limit + 1)
     return gaps(list(connection.execute(query).scalars()))
+
+
+def is_compared_in_sight(
+    connection: Connection, name: AssetName, asset_event_id: int, until: datetime, visible: Visible
+) -> bool:
+    """Return True if the update that a text compared this one with is sure to be one that the reader may see:
+    the log has none before it that the reader may not, and none can have been forgotten."""
+    if visible is None:
+        return True
+    query = _of(select(events.c.id), name, None).where(
+        events.c.time <= until, events.c.id != f"asset_event:{asset_event_id}"
+    )
+    (allowed,) = readable(events.c.deployment, events.c.dag_id, visible)
+    hidden = or_(events.c.dag_id.is_(None), not_(allowed))
+    if connection.execute(query.where(hidden).limit(1)).first():
+        return False
+    return not event_log.state(connection).pruned_seq or bool(connection.execute(query.limit(1)).first())
 
 
 def gaps(moments: Sequence[datetime]) -> list[timedelta]:

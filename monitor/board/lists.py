@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, select
 from monitor.board.rows import Row, find
 from monitor.database.bulk import LookUp
 from monitor.database.prepared import Statement
-from monitor.database.schema import assets, dag_runs, task_instances
+from monitor.database.schema import dag_runs, task_instances
 from monitor.event_log import Visible, readable
 from monitor.events import Event
 from monitor.events.data import TEST
@@ -87,18 +87,3 @@ _TASKS = Statement(
         .order_by(task_instances.c.start_date, task_instances.c.task_id, task_instances.c.map_index)
     )
 )
-
-
-def asset_list(
-    connection: Connection, limit: int, before: int | None = None, visible: Visible = None
-) -> list[Row]:
-    """The assets that changed last, newest first; one belongs to the DAG that last updated it.
-
-    The number of updates is left out for a reader of some DAGs: it counts those by the other DAGs too.
-    """
-    query = select(assets).where(*readable(assets.c.deployment, assets.c.source_dag_id, visible))
-    if before is not None:
-        query = query.where(assets.c.last_seq < before)
-    hidden: Row = {} if visible is None else {"updates": None}
-    rows = connection.execute(query.order_by(assets.c.last_seq.desc()).limit(limit)).mappings()
-    return [{**row, **hidden} for row in rows]

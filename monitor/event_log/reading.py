@@ -12,7 +12,7 @@ from monitor.database.schema import events
 from monitor.event_log.entries import LINE, Line, Logged, Page
 from monitor.event_log.filters import Filter, conditions
 from monitor.event_log.place import state
-from monitor.event_log.sight import Visible, may_read, seen_body
+from monitor.event_log.sight import Visible, may_read, readable, seen_body
 from monitor.rules.globs import WILD, matches_any
 
 MAX_PAGE_CHARACTERS = 4 * 1024 * 1024  # of bodies in one page, as many as one request brings
@@ -131,10 +131,11 @@ def _by_type(connection: Connection, wanted: Filter) -> Iterable[Filter]:
     return [Filter.of(**{**given, "type": (kind,)}) for kind in types]
 
 
-def of_id(connection: Connection, event_id: str) -> list[Logged]:
-    """The events of this id: one for each Airflow, mostly one."""
-    query = _LOGGED.where(events.c.id == event_id).order_by(events.c.seq)
-    return [Logged(*row) for row in connection.execute(query)]
+def of_id(connection: Connection, event_id: str, visible: Visible = None) -> list[Logged]:
+    """The events of this id that the reader may see: one for each Airflow, mostly one."""
+    rights = readable(events.c.deployment, events.c.dag_id, visible)
+    query = _LOGGED.where(events.c.id == event_id, *rights).order_by(events.c.seq)
+    return [_seen(Logged(*row), visible) for row in connection.execute(query)]
 
 
 _OF_SEQS = LookUp(events, ("seq",), columns=("seq", "type", "body", "received_at", "deployment", "dag_id"))

@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -97,6 +97,10 @@ class Mailbox:
         ids = [mail_id for mail_id in reversed(self._ids()) if before is None or mail_id < before]
         found = (self._summary(mail_id) for mail_id in ids[:limit])
         return [summary for summary in found if summary]
+
+    def summaries(self, ids: Iterable[str]) -> list[Summary]:
+        """These mails, as far as they are kept. Blocking."""
+        return [summary for mail_id in ids if self._path(mail_id) and (summary := self._summary(mail_id))]
 
     def get(self, mail_id: str) -> EmailMessage | None:
         """One mail, or None where there is none of this id. Blocking."""

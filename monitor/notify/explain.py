@@ -44,11 +44,11 @@ def explain(
 
     Rules name DAGs and people: who may not read every DAG is told of those alone that decided about it.
     """
-    return [_explain(connection, rules, event, visible) for event in _events(connection, event_id)]
+    return [_explain(connection, rules, event, visible) for event in _events(connection, event_id, visible)]
 
 
-def _events(connection: Connection, event_id: str) -> list[Event]:
-    return [parse_event(json.loads(found.body)) for found in event_log.of_id(connection, event_id)]
+def _events(connection: Connection, event_id: str, visible: Visible) -> list[Event]:
+    return [parse_event(json.loads(found.body)) for found in event_log.of_id(connection, event_id, visible)]
 
 
 def _explain(connection: Connection, rules: Rules, event: Event, visible: Visible) -> Explanation:

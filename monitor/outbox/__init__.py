@@ -22,6 +22,7 @@ from monitor.outbox.kinds import Kind
 from monitor.outbox.pages import (
     Standing,
     Wanted,
+    answers,
     attempts,
     count_dead,
     counts,
@@ -82,6 +83,7 @@ __all__ = [
     "Trouble",
     "Wanted",
     "Word",
+    "answers",
     "attempts",
     "claim",
     "claim_some",

@@ -1,6 +1,6 @@
 """What pages, the API and metrics read of the outbox."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -93,6 +93,12 @@ def attempts(connection: Connection, delivery_id: int) -> list[Attempt]:
         .order_by(columns.id)
     )
     return [Attempt(*row) for row in connection.execute(query)]
+
+
+def answers(connection: Connection, delivery_ids: Sequence[int]) -> list[str]:
+    """What was answered to the attempts at these deliveries, in no order."""
+    columns = delivery_attempts.c
+    return list(connection.scalars(select(columns.answer).where(columns.delivery_id.in_(delivery_ids))))
 
 
 def counts(connection: Connection) -> dict[State, int]:

@@ -17,7 +17,7 @@ from monitor.event_log import Visible
 from monitor.rules.model import Watch
 from monitor.watches.usual import HISTORY
 from monitor.web.freshness import Freshness, freshness
-from monitor.web.lineage import Known
+from monitor.web.lineage import NOT_NAMED, Known
 from monitor.web.pages import live
 from monitor.web.querying import MAX_PAGE, Name, Paged
 from monitor.web.reader import PageReader
@@ -93,13 +93,10 @@ async def asset(
     watches = here.rules.current.config.watches
 
     def look(connection: Connection) -> dict[str, Any] | None:
-        row = board.asset(connection, name)
-        latest = board.asset_updates(connection, name, HISTORY + 1, visible=visible)
-        if row is None or not (latest or _may_see(visible, row)):
+        row = board.asset(connection, name, visible)
+        if row is None:
             return None
-        row = row if _may_see(visible, row) else row | _as_seen(latest[0])
-        if visible is not None:
-            row = row | {"updates": None}  # it counts those by other DAGs too
+        latest = board.asset_updates(connection, name, HISTORY + 1, visible=visible)
         page = board.asset_updates(connection, name, query.limit, query.cursor, visible)
         gaps = board.gaps([update.timestamp for update in latest])
         fresh = freshness(watches, row, gaps, _dag_of(connection, row), now)
@@ -125,25 +122,15 @@ async def asset(
     )
 
 
-def _may_see(visible: Visible, row: Row) -> bool:
-    return visible is None or (row["deployment"], row["source_dag_id"]) in visible
-
-
-def _as_seen(update: AssetUpdate) -> Row:
-    """The row as the last update that the reader may see left it."""
-    source = {f"source_{key}": getattr(update, key) for key in ("dag_id", "run_id", "task_id")}
-    return {"updated_at": update.timestamp, "extra": update.extra, **source}
-
-
 def _seen(known: Known, deployment: str, visible: Visible) -> Known:
-    if visible is None:
+    if visible is None or known.problem:
         return known
-    return Known(
+    seen = Known(
         tuple(one for one in known.makers if (deployment, one[0]) in visible),
         tuple(dag_id for dag_id in known.scheduled if (deployment, dag_id) in visible),
         tuple(one for one in known.readers if (deployment, one[0]) in visible),
-        known.problem,
     )
+    return seen if seen.makers or seen.scheduled or seen.readers else NOT_NAMED
 
 
 def _makers(latest: list[AssetUpdate], known: Known) -> list[Party]:

@@ -8,7 +8,6 @@ from starlette.exceptions import HTTPException
 
 from monitor.notify.explain import Explanation, explain
 from monitor.web.answers import PROBLEMS, polled, problems
-from monitor.web.deliveries_api import may_see
 from monitor.web.examples import EVENT
 from monitor.web.models_told import EventDecisions
 from monitor.web.polled import Polled
@@ -36,12 +35,7 @@ async def decisions(
     """What each rule made of an event when it came, what was sent because of it, which rules take it now."""
     visible, rules = await here.gate.sight(reader), here.rules.current
     found = await here.database.read(lambda connection: explain(connection, rules, event_id, visible))
-    seen = [
-        one
-        for one in found
-        if may_see(visible, one.event.deployment, one.event.dag_id)
-        and deployment in (None, one.event.deployment)
-    ]
+    seen = [one for one in found if deployment in (None, one.event.deployment)]
     if not seen:
         raise HTTPException(404, f"no event {event_id!r} is in the log")
     return {"explanations": [_told(one) for one in seen]}

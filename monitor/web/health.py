@@ -119,7 +119,21 @@ RECENT_SECONDS = 2 * WRITE_SECONDS
 """A younger write is not told to the second: a page that changes with each look is never answered 304."""
 
 
+WITHOUT_NUMBERS = {
+    ("log", "ok"): "keeps the events",
+    ("mail", "ok"): "takes mails",
+    ("mail", "down"): "did not take the last mail, it is tried again",
+    ("deliveries", "ok"): f"none was given up in the last {span(LATELY)}",
+    ("deliveries", "down"): f"some were given up in the last {span(LATELY)}",
+    ("spool", "ok"): "hooks report in time",
+    ("spool", "unknown"): "no hook has reported lately, or the latest report came late",
+}
+"""What a reader of some DAGs is told of parts whose details count, or date, what happens to all of them."""
+
+
 def _discreet(name: str, part: PartHealth) -> PartHealth:
+    if words := WITHOUT_NUMBERS.get((name, part.status)):
+        return replace(part, detail=words, at=None)
     known = part.status != "down" or not name.startswith((f"{AIRFLOW} ", RECONCILER))
     return part if known else replace(part, detail="cannot be compared with the log")
 

@@ -6,7 +6,6 @@ send nothing, shown in a frame without an origin.
 
 import asyncio
 import json
-from collections.abc import Callable
 from email.message import EmailMessage
 from typing import Annotated, Any
 
@@ -16,13 +15,13 @@ from pydantic import field_validator
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
-from monitor import event_log, outbox
-from monitor.board import RunName
-from monitor.delivery.updates import from_log, update_before
-from monitor.event_log import Logged, Visible
-from monitor.events import parse_event
+from monitor import board, event_log, outbox
+from monitor.board import AssetName, RunName
+from monitor.delivery.updates import from_log
+from monitor.event_log import Visible
+from monitor.events import Event, parse_event
 from monitor.events.data import AssetUpdatedData, DagRunData
-from monitor.mailer.mailbox import Mailbox, Summary, header
+from monitor.mailer.mailbox import Summary, filed_as, header
 from monitor.notify.case import UNMATCHED
 from monitor.outbox import Delivery, Kind, State
 from monitor.rules import Channel
@@ -47,7 +46,6 @@ LETTER_POLICY = "; ".join(
 )
 
 router = APIRouter(include_in_schema=False)
-Allowed = Callable[[EmailMessage], bool]
 
 
 class DeliveriesForm(DeliveriesQuery):
@@ -100,32 +98,21 @@ async def _letters(here: Services, reader: Reader) -> list[Summary]:
     box = here.mailbox
     if box is None:
         return []
-    allowed = await _allowed(here, reader)
-    return await asyncio.to_thread(_list, box, allowed)
-
-
-def _list(box: Mailbox, allowed: Allowed | None) -> list[Summary]:
-    found = box.mails(SHOWN)
-    if allowed is None:
-        return found
-    return [one for one in found if (letter := box.get(one.id)) and allowed(letter)]
-
-
-async def _allowed(here: Services, reader: Reader) -> Allowed | None:
-    """Which letters the reader may see; None: all. A letter belongs to the DAG of its delivery. One that
-    Windsock did not write (a task's own mail, filed by the mailbox's SMTP door) is for those who may read
-    every DAG: it is some DAG's, and nobody knows which.
-    """
     if reader.visible is None:
-        return None
+        return await asyncio.to_thread(box.mails, SHOWN)
     own = await here.database.read(lambda connection: _own(connection, reader.visible))
-    return lambda letter: header(letter, "Message-ID") in own
+    return await asyncio.to_thread(box.summaries, sorted(own, reverse=True)[:SHOWN])
 
 
 def _own(connection: Connection, visible: Visible) -> set[str]:
-    """The Message-IDs of the letters that tell of nothing but what the reader may see."""
+    """The ids of the letters that tell of nothing but what the reader may see.
+
+    A letter belongs to the DAGs of its delivery. One that Windsock did not write (a task's own mail, filed by
+    the mailbox's SMTP door) is for those who may read every DAG: it is some DAG's, and nobody knows which.
+    """
     found = outbox.deliveries(connection, MAX_PAGE, visible=visible)
-    return {delivery.message_id for delivery in found if _is_seen(connection, delivery, visible)}
+    seen = [delivery.id for delivery in found if _is_seen(connection, delivery, visible)]
+    return {letter_id for answer in outbox.answers(connection, seen) if (letter_id := filed_as(answer))}
 
 
 def _is_seen(connection: Connection, delivery: Delivery, visible: Visible) -> bool:
@@ -137,24 +124,26 @@ def _is_seen(connection: Connection, delivery: Delivery, visible: Visible) -> bo
     told = event_log.of_seqs(connection, seqs)  # what is forgotten cannot be looked at
     if len(told) != len(seqs) or told != event_log.of_seqs(connection, seqs, visible):
         return False
-    return all(_of_assets(connection, one, None) == _of_assets(connection, one, visible) for one in told)
+    return all(_tells_of_seen(connection, parse_event(json.loads(one.body)), visible) for one in told)
 
 
-def _of_assets(connection: Connection, logged: Logged, visible: Visible) -> list[AssetUpdatedData]:
-    """The updates of assets that a letter of this event may tell of."""
-    event = parse_event(json.loads(logged.body))
+def _tells_of_seen(connection: Connection, event: Event, visible: Visible) -> bool:
+    """Return True if the reader may see each update of an asset that a letter of this event may tell of."""
     if isinstance(event.data, DagRunData):
-        return from_log(connection, RunName(event.deployment, event.data.dag_id, event.data.run_id), visible)
+        name = RunName(event.deployment, event.data.dag_id, event.data.run_id)
+        return from_log(connection, name) == from_log(connection, name, visible)
     if isinstance(event.data, AssetUpdatedData):
-        return update_before(connection, event.deployment, event.data, visible)
-    return []
+        asset = AssetName(event.deployment, event.data.asset.uri)
+        of_it = event.data.asset_event_id, event.data.timestamp
+        return board.is_compared_in_sight(connection, asset, *of_it, visible)
+    return True
 
 
 async def _letter(here: Services, reader: Reader, letter_id: str) -> EmailMessage:
     if here.mailbox is not None:
-        letter = await asyncio.to_thread(here.mailbox.get, letter_id)
-        allowed = await _allowed(here, reader)
-        if letter is not None and (allowed is None or allowed(letter)):
+        visible = reader.visible
+        is_seen = visible is None or letter_id in await here.database.read(lambda c: _own(c, visible))
+        if is_seen and (letter := await asyncio.to_thread(here.mailbox.get, letter_id)):
             return letter
     raise HTTPException(404, f"No letter {letter_id!r} is in the mailbox.")
 

@@ -1,13 +1,16 @@
 """The board shows the latest of each run, task and asset, in whatever order the reports come."""
 
+from datetime import datetime, timezone
 from itertools import permutations
 from typing import Any
 
 import pytest
+from sqlalchemy import delete, update
 
 from monitor import board
 from monitor.board import RunName
 from monitor.database import Database
+from monitor.database.schema import events, log_state
 from monitor.event_log import append
 from monitor.events import parse_event
 from monitor.events.values import MAX_MESSAGE, MAX_TRACE
@@ -112,3 +115,53 @@ def test_lists_page_and_show_only_what_may_be_seen(database: Database) -> None:
     assert {row["dag_id"] for row in first + rest} == {"mine"}
     assert database.read_now(lambda c: board.asset_list(c, 10, visible=mine)) == []
     assert len(database.read_now(lambda c: board.runs(c, 10, dag_id="theirs", state="success"))) == 3
+
+
+MINE = frozenset({("local", "mine")})
+MODEL = board.AssetName("local", "file:///model.pkl")
+
+
+def update_of(dag_id: str, number: int, minute: int) -> dict[str, Any]:
+    at = f"2026-11-22T10:{minute:02}:00.000000Z"
+    asset = {"name": f"model of {dag_id}", "uri": MODEL.uri, "group": dag_id}
+    made = asset_event(number, asset=asset, timestamp=at, extra={dag_id: number}, source_dag_id=dag_id)
+    return {**made, "time": at}
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_an_asset_is_as_the_updates_that_are_seen_left_it(database: Database, order: tuple[int, ...]) -> None:
+    told = [update_of("mine", 1, 1), update_of("theirs", 2, 2), update_of("theirs", 3, 0)]
+    tell(database, *(told[number] for number in order))
+    (listed,) = database.read_now(lambda c: board.asset_list(c, 10, visible=MINE))
+    assert listed == database.read_now(lambda c: board.asset(c, MODEL, MINE))
+    assert "theirs" not in str(listed)
+    assert (listed["extra"], listed["last_seq"], listed["updates"]) == ({"mine": 1}, order.index(0) + 1, None)
+    assert database.read_now(lambda c: board.asset_list(c, 10, before=order.index(0) + 1, visible=MINE)) == []
+
+
+def test_what_the_log_has_forgotten_of_an_asset_is_still_shown_to_whose_it_was(database: Database) -> None:
+    tell(database, update_of("mine", 1, 1))
+    database.write_now(lambda c: c.execute(update(log_state).values(pruned_seq=1)))
+    database.write_now(lambda c: c.execute(delete(events)))
+    (listed,) = database.read_now(lambda c: board.asset_list(c, 10, visible=MINE))
+    assert listed == database.read_now(lambda c: board.asset(c, MODEL, MINE))
+    assert listed["extra"] == {"mine": 1}
+    theirs = frozenset({("local", "theirs")})
+    assert database.read_now(lambda c: board.asset_list(c, 10, visible=theirs)) == []
+    assert database.read_now(lambda c: board.asset(c, MODEL, theirs)) is None
+
+
+def test_what_an_update_was_compared_with_is_asked_for_however_long_ago_it_was(database: Database) -> None:
+    """A letter stands as it was written: the updates since then, and what is forgotten, change nothing."""
+
+    def in_sight() -> bool:
+        at = datetime(2026, 11, 22, 10, 1, tzinfo=timezone.utc)
+        return database.read_now(lambda c: board.is_compared_in_sight(c, MODEL, 2, at, MINE))
+
+    tell(database, update_of("mine", 2, 1))
+    assert in_sight()
+    tell(database, update_of("theirs", 1, 0), *(update_of("mine", 3 + number, 2) for number in range(30)))
+    assert not in_sight()
+    database.write_now(lambda c: c.execute(delete(events).where(events.c.dag_id == "theirs")))
+    database.write_now(lambda c: c.execute(update(log_state).values(pruned_seq=1)))
+    assert not in_sight()

@@ -19,6 +19,7 @@ from monitor.event_log import LoggedDags
 from monitor.events import parse_event
 from monitor.web import rights
 from monitor.web.rights import RIGHTS_SECONDS, Rights
+from tests.examples import times
 from tests.monitor.conftest import NOW, FakeClock
 from tests.sample import run_event
 
@@ -38,7 +39,7 @@ LOST_THE_ONLY_DAG = [
 ]
 """The monitor's own user may read nothing of "other", and the reader loses the one DAG of it."""
 
-examples = count()
+numbers = count()
 steps = st.lists(
     st.tuples(
         st.sampled_from(
@@ -90,7 +91,7 @@ class World:
     """Two Airflows and a log; each example has deployments and DAGs of its own in one database."""
 
     database: Database
-    name: str = field(default_factory=lambda: f"example_{next(examples)}")
+    name: str = field(default_factory=lambda: f"example_{next(numbers)}")
     clock: FakeClock = field(default_factory=lambda: FakeClock(NOW))
     readable: dict[tuple[str, str], set[str]] = field(
         default_factory=lambda: {(name, user): set() for name in AIRFLOWS for user in (*USERS, OWN)}
@@ -125,7 +126,7 @@ class World:
         self.note()
 
     async def log(self, airflow: str, dag_id: str) -> None:
-        raw = run_event(dag_id=dag_id, run_id=str(next(examples)))
+        raw = run_event(dag_id=dag_id, run_id=str(next(numbers)))
         event = parse_event(raw | {"source": f"/airflow/{self.deployment(airflow)}"})
 
         def write(connection: Connection) -> None:
@@ -195,7 +196,7 @@ async def play(world: World, played: list[tuple[str, str, str, int]]) -> None:
         await world.check(user)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=times(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(played=steps)
 @example(played=LOST_THE_ONLY_DAG)
 def test_a_reader_sees_what_airflow_lets_that_user_read(
