@@ -6,6 +6,7 @@ send nothing, shown in a frame without an origin.
 
 import asyncio
 import json
+from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ from monitor.delivery.updates import from_log
 from monitor.event_log import Visible
 from monitor.events import Event, parse_event
 from monitor.events.data import AssetUpdatedData, DagRunData
-from monitor.mailer.mailbox import Summary, filed_as, header
+from monitor.mailer.mailbox import Mailbox, Summary, filed_as, header
 from monitor.notify.case import UNMATCHED
 from monitor.outbox import Delivery, Kind, State
 from monitor.rules import Channel
@@ -101,18 +102,40 @@ async def _letters(here: Services, reader: Reader) -> list[Summary]:
     if reader.visible is None:
         return await asyncio.to_thread(box.mails, SHOWN)
     own = await here.database.read(lambda connection: _own(connection, reader.visible))
-    return await asyncio.to_thread(box.summaries, sorted(own, reverse=True)[:SHOWN])
+    return await asyncio.to_thread(_list, box, own)
 
 
-def _own(connection: Connection, visible: Visible) -> set[str]:
-    """The ids of the letters that tell of nothing but what the reader may see.
+@dataclass(frozen=True)
+class _Own:
+    """The letters that tell of nothing but what the reader may see."""
 
-    A letter belongs to the DAGs of its delivery. One that Windsock did not write (a task's own mail, filed by
-    the mailbox's SMTP door) is for those who may read every DAG: it is some DAG's, and nobody knows which.
+    message_ids: frozenset[str]
+    filed: frozenset[str]
+    """The ids in the mailbox of those whose filing is in the ledger."""
+
+    def has(self, letter: EmailMessage) -> bool:
+        return header(letter, "Message-ID") in self.message_ids
+
+
+def _list(box: Mailbox, own: _Own) -> list[Summary]:
+    """The reader's latest letters: by the ledger, however many of others came since, and those of which the
+    ledger does not have it yet."""
+    latest = (one.id for one in box.mails(SHOWN) if one.id not in own.filed)
+    fresh = [one for one in latest if (letter := box.get(one)) and own.has(letter)]
+    return box.summaries(sorted([*own.filed, *fresh], reverse=True)[:SHOWN])
+
+
+def _own(connection: Connection, visible: Visible) -> _Own:
+    """A letter belongs to the DAGs of its delivery. One that Windsock did not write (a task's own mail, filed
+    by the mailbox's SMTP door) is for those who may read every DAG: it is some DAG's, and nobody knows which.
     """
     found = outbox.deliveries(connection, MAX_PAGE, visible=visible)
-    seen = [delivery.id for delivery in found if _is_seen(connection, delivery, visible)]
-    return {letter_id for answer in outbox.answers(connection, seen) if (letter_id := filed_as(answer))}
+    seen = [delivery for delivery in found if _is_seen(connection, delivery, visible)]
+    answers = outbox.answers(connection, [delivery.id for delivery in seen])
+    return _Own(
+        frozenset(delivery.message_id for delivery in seen),
+        frozenset(letter_id for answer in answers if (letter_id := filed_as(answer))),
+    )
 
 
 def _is_seen(connection: Connection, delivery: Delivery, visible: Visible) -> bool:
@@ -141,9 +164,10 @@ def _tells_of_seen(connection: Connection, event: Event, visible: Visible) -> bo
 
 async def _letter(here: Services, reader: Reader, letter_id: str) -> EmailMessage:
     if here.mailbox is not None:
+        letter = await asyncio.to_thread(here.mailbox.get, letter_id)
         visible = reader.visible
-        is_seen = visible is None or letter_id in await here.database.read(lambda c: _own(c, visible))
-        if is_seen and (letter := await asyncio.to_thread(here.mailbox.get, letter_id)):
+        own = None if visible is None else await here.database.read(lambda c: _own(c, visible))
+        if letter is not None and (own is None or own.has(letter)):
             return letter
     raise HTTPException(404, f"No letter {letter_id!r} is in the mailbox.")
 

@@ -447,7 +447,7 @@ def _filler(table: Table, place: int) -> dict[str, Any]:
         else:
             row[column.name] = place if column.type.python_type is int else f"{MARK}{table.name}{place}"
     if table is schema.incidents:
-        row |= {"state": "closed", "closed_at": NOW - timedelta(days=1)}
+        row |= {"state": "closed", "closed_at": NOW - timedelta(days=1), "closed_because": MARK}
     return row | {"id": place}
 
 
