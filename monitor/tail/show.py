@@ -10,9 +10,9 @@ import httpx
 from rich.console import Console
 
 from monitor.plain_text import line
-from monitor.tail.follow import CONNECT_SECONDS, Params, TailRefused, bearer, places, why
+from monitor.tail.follow import CONNECT_SECONDS, Params, bearer, places, why
 from monitor.tail.line import Days, render
-from monitor.tail.messages import RESET, Message
+from monitor.tail.messages import RESET, Message, TailRefused
 
 
 class OutputGone(Exception):

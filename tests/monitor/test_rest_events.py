@@ -10,6 +10,7 @@ import pytest
 from monitor.errors import EventError
 from monitor.events import rest, rest_backfills, rest_dags
 from monitor.events.identity import nth
+from monitor.events.values import MAX_TRACE
 
 CONTRACT = Path(__file__).parent.parent / "contract"
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
@@ -177,14 +178,14 @@ def test_what_comes_again_has_the_next_number_and_is_else_the_same() -> None:
 
 
 def test_a_long_trace_is_told_by_its_end_and_known_by_the_whole() -> None:
-    row = {**GOLDEN["dag.import_error.new"]["rest"], "stack_trace": "x" * rest_dags.MAX_TRACE + "1"}
+    row = {**GOLDEN["dag.import_error.new"]["rest"], "stack_trace": "x" * MAX_TRACE + "1"}
 
     one, other = (
         rest_dags.import_error_event("local", {**row, "stack_trace": first + row["stack_trace"]}, NOW)
         for first in "ab"
     )
 
-    assert one.get("stacktrace") == other.get("stacktrace") == "…" + "x" * (rest_dags.MAX_TRACE - 2) + "1"
+    assert one.get("stacktrace") == other.get("stacktrace") == "…" + "x" * (MAX_TRACE - 2) + "1"
     assert one.id != other.id
 
 
