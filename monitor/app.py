@@ -48,7 +48,7 @@ def create_app(
             await asyncio.to_thread(services.traces.close)
             services.database.close()
 
-    app = FastAPI(title="Windsock", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="Windsock", version=__version__, lifespan=lifespan, openapi_url=None)  # docs_page.py
     app.state.services = services
     mount(app, settings)
     return app

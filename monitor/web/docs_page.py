@@ -1,26 +1,55 @@
-"""`/docs`: the API's description as a plain page of our own, made from /openapi.json.
+"""`/openapi.json`, and `/docs`: the API's description, also as a plain page of our own.
 
 FastAPI's own page loads its program from another site, which the content security policy refuses and a
 machine without internet cannot.
+
+Anyone may ask for both, and making either takes tens of milliseconds in which nobody else is answered. So
+each is made once.
 """
 
+import json
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
+from markupsafe import Markup
 
+from monitor.web.prefix import at
 from monitor.web.problem_kinds import KINDS
 from monitor.web.reader import MaybeReader
-from monitor.web.rendering import render
+from monitor.web.rendering import render, render_part
 
 router = APIRouter(include_in_schema=False)
+
+
+@router.get("/openapi.json")
+async def description(request: Request) -> Response:
+    """The API's description, for programs."""
+    return Response(_description(request.app), media_type="application/json")
 
 
 @router.get("/docs")
 async def docs(request: Request, reader: MaybeReader) -> HTMLResponse:
     """Every operation with its parameters and answers. It tells nothing of any run, so anyone may read it."""
-    openapi = request.app.openapi()
+    return render(request, "docs.html", reader, told=_told(request.app, at(request)))
+
+
+def prepare(app: FastAPI, prefix: str) -> None:
+    """Make both before anybody asks."""
+    _description(app)
+    _told(app, prefix)
+
+
+@lru_cache(maxsize=1)  # a process has one app
+def _description(app: FastAPI) -> bytes:
+    return json.dumps(app.openapi(), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+@lru_cache(maxsize=1)  # and that has one prefix
+def _told(app: FastAPI, prefix: str) -> Markup:
+    openapi = app.openapi()
     operations = [
         {"parameters": []}
         | operation
@@ -33,7 +62,7 @@ async def docs(request: Request, reader: MaybeReader) -> HTMLResponse:
     groups = {tag: [one for one in operations if one.get("tags", ["other"])[0] == tag] for tag in tags}
     shown = {"groups": groups, "info": openapi["info"], "schemas": _schemas(openapi), "name_of": name_of}
     shown |= {"problems": KINDS, "shown_as": _shown_as}
-    return render(request, "docs.html", reader, **shown)
+    return render_part(prefix, "docs_told.html", **shown)
 
 
 def _examples(openapi: dict[str, Any], operation: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -51,6 +51,11 @@ def render(
     return HTMLResponse(text, status, told)
 
 
+def render_part(prefix: str, template: str, **context: Any) -> Markup:
+    """A part of a page that is the same for every reader."""
+    return Markup(_environment(prefix).get_template(template).render(context))  # noqa: S704 (it is escaped)
+
+
 def load_templates(prefix: str) -> list[str]:
     """Compile every page's template; return their names. Otherwise a page's first reader waits for it, and
     everybody else meanwhile: it takes up to 0.1 s of the event loop."""

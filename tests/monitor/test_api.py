@@ -11,9 +11,13 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
+from sqlalchemy import Connection
 
 from monitor.app import create_app
+from monitor.clock import utc_now
+from monitor.database.schema import delivery_attempts
 from monitor.events import parse_event
+from monitor.outbox.queue import MOST_RESENDS, REQUEUED
 from monitor.settings import Settings
 from monitor.web.problem_kinds import KINDS
 from tests import wait
@@ -142,6 +146,21 @@ def test_sending_again(monitor: Served) -> None:
     assert monitor.client.post("/api/v1/deliveries/99/resend").status_code == 404
 
 
+def test_a_mail_is_sent_again_so_many_times_a_day(monitor: Served) -> None:
+    monitor.post([run_event("failed")])
+    first = wait.until(lambda: sent(monitor), "the mail to be sent")
+    database = monitor.app.state.services.database
+
+    def note(connection: Connection) -> None:
+        asked = {"delivery_id": first["id"], "at": utc_now(), "outcome": REQUEUED, "answer": "was sent"}
+        connection.execute(delivery_attempts.insert(), [asked] * MOST_RESENDS)
+
+    database.write_now(note)
+    answer = monitor.client.post(f"/api/v1/deliveries/{first['id']}/resend")
+    assert answer.status_code == 409
+    assert f"sent again {MOST_RESENDS} times" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -178,6 +197,14 @@ def test_the_status_as_json(monitor: Served) -> None:
     assert (told["run"]["run_id"], told["run"]["state"], told["running"]) == ("manual__1", "success", "next")
     assert told["metrics"] == {"model.pkl": {"accuracy": 0.97}}
     assert get(monitor, "/api?dag_id=etl")["run"] is None
+
+
+def test_the_description_is_made_once(monitor: Served) -> None:
+    """Anybody may ask for it, and everybody else waits while it is made."""
+    paths = ("/openapi.json", "/docs")
+    before = [monitor.client.get(path).text for path in paths]
+    monitor.app.openapi_schema = {"info": {}, "paths": {}}
+    assert [monitor.client.get(path).text for path in paths] == before
 
 
 def test_openapi_is_valid_and_tells_of_every_endpoint(monitor: Served) -> None:
