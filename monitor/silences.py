@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
 
 from monitor.database.prepared import Statement
 from monitor.database.schema import silences as table
@@ -22,7 +23,10 @@ CHOOSING = ("dag_id", "task_id", "asset", "tags", "owners")
 """The fields of a match that choose among the DAGs of an Airflow. The others choose among their events."""
 MOST = 1_000  # that are not over: each is held against each event
 MOST_OF_ONE = 100  # of one author: nobody takes all of them from others
+MOST_OF_DAG = 200  # of one DAG: each is held against each of its events, whoever they are of
 MOST_ALIKE = 10  # of exactly the same: who comes by a mail's link has any name
+DAY = timedelta(days=1)
+MOST_A_DAY = 5  # times as many are made in a day: those that were ended at once stay in the table, too
 OF_DELIVERIES = frozenset({"windsock.delivery.dead", "windsock.delivery.parked"})
 """They name the DAG of a message, and are about the message."""
 
@@ -146,13 +150,9 @@ def add(
 ) -> Silence:
     """Make a silence. Raises TooManySilences."""
     scope = SilenceScope(match, incident)
-    _require_room(connection, scope, author, now)
-    deployment, dag_id = scope.dag or (None, None)
-    values = {
-        "match": match.model_dump(mode="json", exclude_defaults=True),
-        "deployment": deployment,
-        "dag_id": dag_id,
-        "incident_key": incident.key if incident else None,
+    values = _kept(scope)
+    _require_room(connection, values, author, now)
+    values |= {
         "incident_title": incident.title if incident else None,
         "author": author,
         "reason": reason,
@@ -163,18 +163,66 @@ def add(
     return Silence.of(connection.execute(insert(table).values(values).returning(*table.c)).mappings().one())
 
 
-def _require_room(connection: Connection, scope: SilenceScope, author: str, now: datetime) -> None:
-    rows = connection.execute(select(table).where(table.c.ends_at > now).limit(MOST)).mappings()
-    current = [Silence.of(row) for row in rows]
-    for most, number, of_what in (
-        (MOST, len(current), ""),
-        (MOST_OF_ONE, sum(one.author == author for one in current), f" of {author}"),
-        (MOST_ALIKE, sum(one.is_of(scope) for one in current), " of the same"),
-    ):
-        if number >= most:
+def add_or_extend(
+    connection: Connection,
+    scope: SilenceScope,
+    author: str,
+    reason: str,
+    ends_at: datetime,
+    now: datetime,
+    among: str,
+) -> Silence:
+    """Silence it from now on. Where one of exactly the same is active whose author's name holds `among`, that
+    one is extended, or lasts longer anyway, and no other is made. Raises TooManySilences."""
+    same = (one for one in active(connection, now) if one.is_of(scope) and among in one.author)
+    if (found := next(same, None)) is None:
+        return add(connection, scope.match, author, reason, now, ends_at, now, scope.incident)
+    if ends_at <= found.ends_at:
+        return found
+    longer = update(table).where(table.c.id == found.id, table.c.ends_at == found.ends_at)
+    connection.execute(longer.values(ends_at=ends_at, author=author, reason=reason))
+    return find(connection, found.id) or found
+
+
+def _kept(scope: SilenceScope) -> dict[str, Any]:
+    """What a row says of what is silenced."""
+    deployment, dag_id = scope.dag or (None, None)
+    return {
+        "match": scope.match.model_dump(mode="json", exclude_defaults=True),
+        "deployment": deployment,
+        "dag_id": dag_id,
+        "incident_key": scope.incident.key if scope.incident else None,
+    }
+
+
+def _require_room(connection: Connection, kept: Mapping[str, Any], author: str, now: datetime) -> None:
+    current, lately = table.c.ends_at > now, table.c.created_at > now - DAY
+    of_one = table.c.author == author
+    of_dag = (*(table.c[name].is_not_distinct_from(kept[name]) for name in ("deployment", "dag_id")),)
+    alike = *of_dag, table.c.incident_key.is_not_distinct_from(kept["incident_key"])
+    counted = (
+        func.count().filter(when, *which) for when in (current, lately) for which in ((), (of_one,), of_dag)
+    )
+    numbers = connection.execute(select(*counted).select_from(table).where(current | lately)).one()
+    likely = connection.execute(select(table.c.match, current).where(current | lately, *alike)).all()
+    same = [bool(is_current) for match, is_current in likely if match == kept["match"]]
+    dag_id = kept["dag_id"]
+    bounds = (
+        (MOST, "", numbers[0], numbers[3]),
+        (MOST_OF_ONE, f" of {author}", numbers[1], numbers[4]),
+        *([(MOST_OF_DAG, f" of the DAG {dag_id}", numbers[2], numbers[5])] if dag_id else []),
+        (MOST_ALIKE, " of the same", sum(same), len(same)),
+    )
+    for most, of_what, held, made in bounds:
+        if held >= most:
             raise TooManySilences(
                 f"{most} silences{of_what} hold already, or will; end some on the page Silences, or silence "
                 "with one match what several silence"
+            )
+        if made >= most * MOST_A_DAY:
+            raise TooManySilences(
+                f"{most * MOST_A_DAY} silences{of_what} were made within a day; silence with one match what "
+                "several silence, or wait"
             )
 
 
@@ -216,13 +264,37 @@ def page(
 
 
 def active(connection: Connection, now: datetime) -> list[Silence]:
-    """Those that silence something now, the one that lasts longest first."""
-    return [Silence.of(row) for row in _ACTIVE.rows(connection, now=now)]
+    """Those that silence something now, the one that lasts longest first.
+
+    Each transaction that logs or tells anything asks. What is read again is which they are; each is read and
+    parsed once. Nothing of a silence changes unless its end does.
+    """
+    known = _parsed.get(connection.engine, {})
+    marks = [_mark(row) for row in _MARKS.rows(connection, now=now)]
+    if not known.keys() >= set(marks):
+        rows = _ACTIVE.rows(connection, now=now)
+        known = {_mark(row): known.get(_mark(row)) or Silence.of(row) for row in rows}
+        _parsed[connection.engine] = known
+        marks = list(known)
+    return [known[mark] for mark in marks]
 
 
 def first_of(some: Iterable[Silence], facts: Facts) -> Silence | None:
     """The first that covers an event."""
-    return next((silence for silence in some if silence.covers(facts)), None)
+    dag_id = facts.event.dag_id
+    # One of a DAG takes that DAG's events alone: those of others are passed over without a look at the match.
+    likely = (one for one in some if one.incident_key or one.dag_id is None or one.dag_id == dag_id)
+    return next((silence for silence in likely if silence.covers(facts)), None)
+
+
+_Mark = tuple[int, datetime, datetime]
+_parsed: WeakKeyDictionary[Engine, dict[_Mark, Silence]] = WeakKeyDictionary()
+"""The active silences that active() last found, of each database."""
+
+
+def _mark(row: Mapping[str, Any]) -> _Mark:
+    """What tells apart all silences that there ever were, and what each was before it was extended."""
+    return row["id"], row["created_at"], row["ends_at"]
 
 
 def _covers(match: Match, incident_key: str | None, facts: Facts) -> bool:
@@ -233,13 +305,17 @@ def _covers(match: Match, incident_key: str | None, facts: Facts) -> bool:
     return mismatch(match, facts) is None
 
 
-_ACTIVE = Statement(
-    lambda _insert: (
-        select(table)
-        .where(table.c.starts_at <= bindparam("now"), table.c.ends_at > bindparam("now"))
-        .order_by(table.c.ends_at.desc())
+def _active(*columns: Any) -> Statement:
+    return Statement(
+        lambda _insert: (
+            select(*columns)
+            .where(table.c.starts_at <= bindparam("now"), table.c.ends_at > bindparam("now"))
+            .order_by(table.c.ends_at.desc())
+        )
     )
-)
+
+
+_ACTIVE, _MARKS = _active(table), _active(table.c.id, table.c.created_at, table.c.ends_at)
 
 
 def forget(connection: Connection, before: datetime) -> Swept:

@@ -45,6 +45,7 @@ from monitor.outbox.put import (
 )
 from monitor.outbox.queue import (
     LeaseLost,
+    TooManyResends,
     claim,
     claim_some,
     hand_over,
@@ -79,6 +80,7 @@ __all__ = [
     "Standing",
     "State",
     "Thread",
+    "TooManyResends",
     "TransitionError",
     "Trouble",
     "Wanted",

@@ -27,10 +27,16 @@ from monitor.replicas import DELIVERY, signal
 from monitor.rules.targets import Channel
 
 REQUEUED = "requeued"
+MOST_RESENDS = 20  # of a delivery, in RESENDS_WITHIN: each is a mail to everybody that it is for
+RESENDS_WITHIN = timedelta(days=1)
 UNAVAILABLE = "unavailable"
 """What the ledger says of an attempt where no server was there to take anything."""
 _WAITING = [state.value for state in WAITING]
 CRASHED = "the monitor ended between handing the mail to the server and noting the server's answer"
+
+
+class TooManyResends(WindsockError):
+    """A delivery was asked for again as often as anybody may. The message says the remedy."""
 
 
 class LeaseLost(WindsockError):
@@ -164,7 +170,7 @@ def requeue(connection: Connection, delivery_id: int, now: datetime) -> Delivery
     """Send again at once, because a person asks: to those who lack it, or to all where nobody does.
 
     The ledger keeps what was before. None where there is no such delivery; raises TransitionError where it
-    is being sent at this moment.
+    is being sent at this moment, TooManyResends where it was asked for as often as it may be.
     """
     delivery = _one(connection, _by_id(delivery_id).with_for_update())
     if delivery is None:
@@ -172,6 +178,7 @@ def requeue(connection: Connection, delivery_id: int, now: datetime) -> Delivery
     if delivery.state is State.SENDING:
         raise TransitionError(f"delivery {delivery_id} is sending at this moment; wait for what comes of it")
     check(delivery.state, State.PENDING)
+    _require_few_resends(connection, delivery_id, now)
     _write(
         connection,
         delivery,
@@ -184,6 +191,20 @@ def requeue(connection: Connection, delivery_id: int, now: datetime) -> Delivery
     _note(connection, delivery_id, now, REQUEUED, f"was {delivery.state.value}: {delivery.reason}")
     signal(connection, DELIVERY)
     return _one(connection, _by_id(delivery_id))
+
+
+def _require_few_resends(connection: Connection, delivery_id: int, now: datetime) -> None:
+    attempts = delivery_attempts.c
+    asked = (
+        attempts.delivery_id == delivery_id,
+        attempts.outcome == REQUEUED,
+        attempts.at > now - RESENDS_WITHIN,
+    )
+    if connection.execute(select(func.count()).where(*asked)).scalar_one() >= MOST_RESENDS:
+        raise TooManyResends(
+            f"delivery {delivery_id} was sent again {MOST_RESENDS} times within a day; mend what keeps it "
+            "from arriving, and ask tomorrow"
+        )
 
 
 def next_due(connection: Connection, channel: Channel = Channel.EMAIL) -> datetime | None:

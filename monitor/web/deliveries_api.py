@@ -88,6 +88,8 @@ async def resend(request: Request, here: Here, reader: ApiReader, delivery_id: I
         found = await here.database.write(again)
     except outbox.TransitionError as error:
         raise HTTPException(409, f"delivery {delivery_id}: {error}; try again in a moment") from None
+    except outbox.TooManyResends as many:
+        raise HTTPException(409, str(many)) from None
     if found is None:
         raise _unknown(delivery_id)
     here.wakes.delivery.set()

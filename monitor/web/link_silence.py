@@ -16,7 +16,7 @@ from monitor.silences import Silence, SilenceScope, TooManySilences
 from monitor.web import signed, spans
 from monitor.web.rendering import render
 from monitor.web.services import Here, Services
-from monitor.web.signed import Deed
+from monitor.web.signed import BY_LINK, Deed
 from monitor.web.silencing import mistake_in
 
 SHOWN = 20  # active silences
@@ -41,7 +41,8 @@ async def ask(request: Request, here: Here, token: str) -> HTMLResponse:
 
 @router.post(PATH)
 async def act(request: Request, here: Here, token: str, form: Annotated[SilenceDeed, Form()]) -> Response:
-    """Silence, or end a silence of the same."""
+    """Silence, or end a silence of the same. Whoever silences by a link extends what was silenced by one: the
+    same link makes one silence, however often it is used."""
     scope = await _scope(here, token)
     now = here.clock()
     if form.action == "end":
@@ -55,8 +56,8 @@ async def act(request: Request, here: Here, token: str, form: Annotated[SilenceD
         return await _page(request, here, scope, form, mistake)
     try:
         await here.database.write(
-            lambda connection: silences.add(
-                connection, scope.match, form.who, form.why, now, ends_at, now, scope.incident
+            lambda connection: silences.add_or_extend(
+                connection, scope, form.who, form.why, ends_at, now, BY_LINK
             )
         )
     except TooManySilences as many:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -12,8 +13,9 @@ from monitor import incidents, silences, unsubscribed
 from monitor.events import parse_event
 from monitor.incidents import Incident
 from monitor.links import EXPIRY
+from monitor.rules import Match
 from monitor.settings import Settings
-from monitor.silences import Silence
+from monitor.silences import Silence, SilenceScope
 from monitor.web.link_unsubscribe import masked
 from monitor.web.signed import BY_LINK
 from tests.monitor.conftest import FakeClock
@@ -153,15 +155,43 @@ def test_texts_are_bounded(monitor: Served, field: str) -> None:
     assert state(monitor)[0] == []
 
 
-def test_a_link_makes_so_many_silences(monitor: Served) -> None:
-    path = links(monitor)["silence"]
-    answers = [
-        monitor.client.post(path, data={"until": "1h", "name": f"name {number}"})
-        for number in range(silences.MOST_ALIKE + 1)
-    ]
-    assert {answer.status_code for answer in answers[:-1]} == {303}
-    assert answers[-1].status_code == 422
-    assert "silences of the same" in answers[-1].text
+def test_a_link_makes_so_many_silences(monitor: Served, clock: FakeClock) -> None:
+    path, signed_in = links(monitor)["silence"], SilenceScope(Match(deployment=("local",), dag_id=("etl",)))
+
+    def post(number: int, until: str = "1h") -> None:
+        form = {"until": until, "name": f"name {number}", "reason": f"reason {number}"}
+        assert monitor.client.post(path, data=form).status_code == 303
+
+    for number in range(20):
+        post(number)
+    (silence,) = state(monitor)[0]
+    assert silence.author == f"name 0 ({BY_LINK})"
+    post(20, "8h")
+    post(21)  # it lasts longer already
+    (silence,) = state(monitor)[0]
+    assert (silence.author, silence.reason) == (f"name 20 ({BY_LINK})", "reason 20")
+    assert silence.ends_at == clock.now + timedelta(hours=8)
+    assert silence.is_of(signed_in)
+
+
+def test_a_link_extends_no_silence_of_who_signed_in(monitor: Served, clock: FakeClock) -> None:
+    path, database = links(monitor)["silence"], monitor.app.state.services.database
+    match, end = Match(deployment=("local",), dag_id=("etl",)), clock.now + timedelta(minutes=5)
+
+    def add(connection: Connection) -> Silence:
+        return silences.add(connection, match, "ann", "hers", clock.now, end, clock.now)
+
+    of_ann = database.write_now(add)
+    assert monitor.client.post(path, data={"until": "1h"}).status_code == 303
+    assert of_ann in state(monitor)[0]
+    assert [one.author for one in state(monitor)[0]] == [BY_LINK, "ann"]
+    clock.forward(3601)
+    for _ in range(silences.MOST_ALIKE):
+        end = clock.now + timedelta(minutes=5)
+        database.write_now(add)
+    answer = monitor.client.post(path, data={"until": "1h"})
+    assert answer.status_code == 422
+    assert "silences of the same" in answer.text
 
 
 def test_no_link_silences_a_whole_airflow(monitor: Served) -> None:

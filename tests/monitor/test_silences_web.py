@@ -6,13 +6,15 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import Connection, update
 
 from monitor import event_log, silences
 from monitor.database import Database
+from monitor.database.schema import silences as table
 from monitor.events import parse_event
 from monitor.rules import Match
 from monitor.settings import Settings
-from monitor.silences import SilenceScope
+from monitor.silences import SilenceScope, TooManySilences
 from monitor.web import silence_preview, spans
 from monitor.web.rights import RIGHTS_SECONDS
 from monitor.web.silence_preview import preview
@@ -70,6 +72,78 @@ def test_there_is_an_end_of_silences(monitor: Served, clock: FakeClock) -> None:
     assert f"{silences.MOST_OF_ONE} silences of local" in refused(deployment=["local"], dag_id=["other"])
     clock.forward(3601)
     made(monitor)  # those are over
+
+
+def test_what_one_dags_readers_make_leaves_room_for_others(monitor: Served, clock: FakeClock) -> None:
+    database, ends_at = monitor.app.state.services.database, clock.now + timedelta(hours=1)
+
+    def add(dag_id: str, numbers: range) -> None:
+        def write(connection: Connection) -> None:
+            for number in numbers:
+                match = Match(deployment=("local",), dag_id=(dag_id,), task_id=(f"task_{number}",))
+                silences.add(connection, match, f"author {number}", "x", clock.now, ends_at, clock.now)
+
+        database.write_now(write)
+
+    add("etl", range(silences.MOST_OF_DAG))
+    with pytest.raises(TooManySilences, match="of the DAG etl hold already"):
+        add("etl", range(silences.MOST_OF_DAG, silences.MOST_OF_DAG + 1))
+    add("other", range(1))
+
+
+def test_making_and_ending_silences_has_an_end(database: Database) -> None:
+    match, most = Match(dag_id=("etl",)), silences.MOST_ALIKE * silences.MOST_A_DAY
+
+    def make_and_end(now: datetime, times: int = 1) -> None:
+        def write(connection: Connection) -> None:
+            for _ in range(times):
+                made = silences.add(connection, match, "ann", "x", now, now + timedelta(hours=1), now)
+                silences.end(connection, made.id, "ann", now)
+
+        database.write_now(write)
+
+    make_and_end(NOW, most)
+    with pytest.raises(TooManySilences, match=f"{most} silences of the same were made within a day"):
+        make_and_end(NOW + timedelta(hours=23))
+    make_and_end(NOW + timedelta(days=1))
+
+
+def test_what_is_active_is_read_anew_when_it_changes(database: Database) -> None:
+    """What was parsed is kept, and never outlives what the table says: not what another replica writes."""
+
+    def add(dag_id: str, ends_in: int, starts_in: int = 0) -> silences.Silence:
+        starts_at, ends_at = NOW + timedelta(hours=starts_in), NOW + timedelta(hours=ends_in)
+        return database.write_now(
+            lambda c: silences.add(c, Match(dag_id=(dag_id,)), "ann", "x", starts_at, ends_at, NOW)
+        )
+
+    def active(hours: float = 0) -> list[int]:
+        found = database.read_now(lambda c: silences.active(c, NOW + timedelta(hours=hours)))
+        return [one.id for one in found]
+
+    long, short, later = add("a", 8), add("b", 2), add("c", 4, starts_in=1)
+    assert active() == [long.id, short.id]
+    assert active(1) == [long.id, later.id, short.id]
+    assert active(3) == [long.id, later.id]
+    database.write_now(lambda c: silences.end(c, long.id, "ann", NOW + timedelta(hours=3)))
+    assert active(3.5) == [later.id]
+    with database.engine.begin() as connection:  # by another process
+        longer = {"ends_at": NOW + timedelta(hours=9), "reason": "longer"}
+        connection.execute(update(table).where(table.c.id == later.id).values(longer))
+    (found,) = database.read_now(lambda c: silences.active(c, NOW + timedelta(hours=8)))
+    assert (found.id, found.reason) == (later.id, "longer")
+
+
+def test_many_silences_of_other_dags_are_parsed_once(database: Database) -> None:
+    def add_all(connection: Connection) -> None:
+        for number in range(300):
+            match = Match(deployment=("local",), dag_id=(f"dag_{number}",))
+            silences.add(connection, match, f"author {number}", "x", NOW, NOW + timedelta(hours=1), NOW)
+
+    database.write_now(add_all)
+    first, second = (database.read_now(lambda c: silences.active(c, NOW)) for _ in range(2))
+    assert len(first) == 300
+    assert all(one is other for one, other in zip(first, second, strict=True))
 
 
 def test_silences_are_paged_and_told_by_their_state(monitor: Served, clock: FakeClock) -> None:
