@@ -5,6 +5,7 @@ from datetime import timedelta
 
 LONGEST = timedelta(days=366)
 """A year and a day: longer is a slip of the pen, and far longer no date can carry."""
+MAX_LENGTH = 100  # characters: seven units with their numbers, and blanks between them
 _ONE = r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(ms|min|s|m|h|d|w)"
 PATTERN = rf"0|{_ONE}(\s*{_ONE})*"
 
@@ -28,7 +29,7 @@ def duration(value: object) -> object:
         raise ValueError(f"has no unit; write a duration {_EXAMPLES}")
     if not isinstance(value, str):
         return value
-    if not re.fullmatch(PATTERN, value.strip()):
+    if len(value) > MAX_LENGTH or not re.fullmatch(PATTERN, value.strip()):
         raise ValueError(f"is no duration {_EXAMPLES}")
     try:
         total = sum((float(number) * _UNITS[unit] for number, unit in _PART.findall(value)), timedelta(0))

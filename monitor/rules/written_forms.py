@@ -8,7 +8,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from monitor.rules.durations import PATTERN
+from monitor.rules.durations import MAX_LENGTH, PATTERN
 
 VARIABLE = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"
 _CLOCK = r"([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d)?"
@@ -54,6 +54,7 @@ class DurationForm:
         return {
             "type": ["string", "integer"],
             "pattern": f"^({PATTERN}|{VARIABLE})$",
+            "maxLength": MAX_LENGTH,
             "maximum": 0,
             "minimum": 0,
         }

@@ -17,10 +17,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from monitor.metrics import Metrics
+from monitor.web.problem import CONTENT_TYPE
 from monitor.web.problem_kinds import BY_STATUS
+from monitor.web.security import HEADERS
 
 MAX_TARGET = 8 * 1024  # bytes of a request's address: RFC 9112, 3 asks for 8,000 at least
 MAX_HEAD = 32 * 1024  # bytes of request line and headers; also of what follows a chunked body
+MAX_HEADERS = 100  # as Apache's default; libraries look through all of them for each one that they want
+MAX_HEADER = 8 * 1024  # bytes of one header, as nginx's and Apache's defaults: values are parsed by libraries
 HEAD_SECONDS = 10.0  # from a connection's opening, or a request's first byte, to the end of its head
 BODY_SECONDS = 60.0  # for a whole body: the largest, 4 MiB, needs 70 kB/s
 IDLE_SECONDS = (
@@ -29,7 +33,8 @@ IDLE_SECONDS = (
 REFUSALS = {
     400: "this is no HTTP request",
     414: f"the address is longer than {MAX_TARGET} bytes",
-    431: f"the request's head is longer than {MAX_HEAD} bytes",
+    431: f"the request's head is longer than {MAX_HEAD} bytes, has more than {MAX_HEADERS} headers, or a "
+    f"header of more than {MAX_HEADER} bytes",
     503: "too many connections are open; try again later",
 }
 
@@ -133,9 +138,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value))
-        if self._in_head:  # what follows a chunked body is dropped: nothing reads it
-            super().on_header(name, value)
+        size = len(name) + len(value)
+        self._count(size)
+        if not self._in_head:
+            return  # what follows a chunked body is dropped: nothing reads it
+        if size > MAX_HEADER or len(self.headers) == MAX_HEADERS:
+            raise _Refused(431)
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._unparsed, self._in_head = 0, False
@@ -178,18 +187,24 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._refused = status
         self._limit.metrics.http_cut.labels(bound).inc()
         self._stop_waiting()
-        self.transport.write(_answer(status))
+        is_answering = bool(self.cycle) and not self.cycle.response_complete
+        if not is_answering:  # a refusal must not stand within another answer
+            self.transport.write(_answer(status))
         self.transport.close()
 
 
 def _answer(status: int) -> bytes:
-    """A whole response (RFC 9457): the application, which writes all others, has not seen a request."""
+    """A whole response (RFC 9457), with the security headers of all others: the application, which writes
+    those, has not seen a request."""
     kind = BY_STATUS[status]
     problem = {"type": kind.type(""), "title": kind.title, "status": status, "detail": REFUSALS[status]}
     body = json.dumps(problem).encode()
-    head = (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/problem+json\r\n"
-        f"content-length: {len(body)}\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\n"
-        "connection: close\r\n\r\n"
-    )
-    return head.encode() + body
+    headers = {
+        "Content-Type": CONTENT_TYPE,
+        "Content-Length": str(len(body)),
+        "Cache-Control": "no-store",
+        "Connection": "close",
+        **HEADERS,
+    }
+    lines = (f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *map(": ".join, headers.items()), "", "")
+    return "\r\n".join(lines).encode() + body

@@ -4,12 +4,13 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
-from pydantic import AwareDatetime, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from sse_starlette import EventSourceResponse
 from starlette.exceptions import HTTPException
 
 from monitor.errors import AirflowError, CursorError
 from monitor.event_log import Cursor, Visible
+from monitor.events.values import YEARS, Moment
 from monitor.feed import (
     FeedEnded,
     FeedFull,
@@ -32,7 +33,7 @@ from monitor.web.services import Here
 FULL_RETRY = 30  # seconds, in Retry-After
 
 router = APIRouter(tags=["events"], responses=FEED)
-_MOMENT: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
+_MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 
 
 @router.get("/events", response_class=EventSourceResponse, operation_id="followEvents")
@@ -81,7 +82,8 @@ def _start(cursor: str | None, moment: str | None) -> Start:
     except ValidationError:
         raise HTTPException(
             400,
-            f"since: {str(moment)[:60]!r} is not RFC 3339 with a zone, such as 2026-11-22T10:00:00Z",
+            f"since: {str(moment)[:60]!r} is not RFC 3339 with a zone, such as 2026-11-22T10:00:00Z, within "
+            f"the years {YEARS.start} to {YEARS.stop - 1}",
         ) from None
 
 

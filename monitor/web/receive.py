@@ -83,7 +83,7 @@ async def receive(request: Request, here: Here) -> JSONResponse:
         if token is None:
             _check_signature_headers(request, here)
         body = await _read(request)
-        headers = dict(request.headers)
+        headers = {name: request.headers.get(name, "") for name in SIGNATURE_HEADERS}
         opening = partial(_open, here.settings, token, kind, headers, body)
         # In a thread: a signature over 4 MiB and 500 events to check would hold every feed for a while.
         raws, parsed = opening() if len(body) <= SMALL_BODY else await run_in_threadpool(opening)

@@ -1,11 +1,10 @@
 """Silences: what nobody is told for a while, by whom and why."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from pydantic import (
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -19,6 +18,7 @@ from starlette.exceptions import HTTPException
 
 from monitor import silences
 from monitor.event_log import Visible
+from monitor.events.values import YEARS, Moment
 from monitor.rules import Match
 from monitor.rules.model import Duration
 from monitor.silences import Silence as Found
@@ -74,8 +74,8 @@ class NewSilence(BaseModel):
         False, description="Say true where `match` names no DAG, task, asset, tag or owner, and you mean that"
     )
     reason: Reason
-    starts_at: AwareDatetime | None = Field(None, description="Default: now")
-    ends_at: AwareDatetime | None = Field(None, description="Give this or `duration`")
+    starts_at: Moment | None = Field(None, description="Default: now")
+    ends_at: Moment | None = Field(None, description="Give this or `duration`")
     duration: Annotated[Duration, Field(gt=timedelta(0), le=MAX_SILENCE)] | None = Field(
         None, description="From its start: `8h`, `1d`"
     )
@@ -91,12 +91,11 @@ class NewSilence(BaseModel):
     def span(self, now: datetime) -> tuple[datetime, datetime]:
         """In UTC. Raises Invalid."""
         starts_at = self.starts_at or now
-        try:
-            ends_at = self.ends_at or starts_at + (self.duration or timedelta(0))
-            return starts_at.astimezone(timezone.utc), ends_at.astimezone(timezone.utc)
-        except OverflowError:
-            field = "ends_at" if self.ends_at else "starts_at"
-            raise Invalid(field, "is beyond every calendar; give an earlier moment") from None
+        if (
+            self.ends_at is None and starts_at.year + 2 not in YEARS
+        ):  # MAX_SILENCE reaches into the year after next
+            raise Invalid("starts_at", "is too near the end of the calendar; give an earlier moment")
+        return starts_at, self.ends_at or starts_at + (self.duration or timedelta(0))
 
 
 @router.get("", response_model=SilencePage, operation_id="listSilences", responses=polled(listed=True))

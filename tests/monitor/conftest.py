@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import tempfile
 import threading
+import time
 import uuid
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
@@ -167,6 +168,11 @@ class Live:
         self._thread.join(20)
         assert not self._thread.is_alive(), "the monitor did not stop"
         self._socket.close()
+
+    def loop_seconds(self) -> float:
+        """Return the CPU time that the event loop has taken so far."""
+        assert self._thread.ident is not None
+        return time.clock_gettime(time.pthread_getcpuclockid(self._thread.ident))
 
     def post(self, events: Sequence[dict[str, Any]]) -> httpx.Response:
         """Send the events as a plugin does, with the secret of the first one's deployment. What the monitor

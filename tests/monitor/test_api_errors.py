@@ -11,7 +11,7 @@ import pytest
 
 from monitor.settings import Settings
 from monitor.web.problem_kinds import KINDS
-from monitor.web.security import MAX_FORM
+from monitor.web.security import MAX_COMMAS, MAX_FORM
 from monitor.web.silencing import MAX_DEPTH, MAX_MATCHES, MAX_VALUES
 from tests.monitor.web_support import Served, SignInAirflow, serving, with_sign_in
 from tests.postgres_server import PostgresServer
@@ -115,8 +115,9 @@ def test_each_wrong_value_of_a_body_is_pointed_at(monitor: Served) -> None:
         (b'{"reason": "x", "match": {"attempt": [false]}, "duration": "1h"}', 422),
         (b'{"reason": "\\ud800", "match": {"\\udfff": 1}}', 422),
         (b'{"reason": "\\u0000", "match": {"dag_id": "etl"}, "duration": "1h"}', 422),
-        (json.dumps({"match": [1] * 9_000}).encode(), 422),
-        (json.dumps({"match": {"dag_id": [None] * 9_000}}).encode(), 422),
+        (json.dumps({"match": [1] * MAX_COMMAS}).encode(), 422),
+        (json.dumps({"match": {"dag_id": [None] * MAX_COMMAS}}).encode(), 422),
+        (json.dumps({"match": {"dag_id": [None] * (MAX_COMMAS + 2)}}).encode(), 413),
     ],
 )
 def test_a_body_that_is_none_is_a_problem(monitor: Served, body: bytes, status: int) -> None:
@@ -142,7 +143,7 @@ ETL = {"dag_id": "etl"}
         (nested(MAX_DEPTH + 1), "#/match" + "/any_of/0" * MAX_DEPTH, "nested 6 deep; at most 5"),
         (nested(200), "#/match" + "/any_of/0" * MAX_DEPTH, "nested 6 deep"),
         ({"any_of": [ETL] * (MAX_VALUES + 1)}, "#/match/any_of", "21 values; at most 20"),
-        ({"none_of": [{"tags": ["x"] * 5_000}]}, "#/match/none_of/0/tags", "5000 values; at most 20"),
+        ({"none_of": [{"tags": ["x"] * 1_500}]}, "#/match/none_of/0/tags", "1500 values; at most 20"),
         ({"any_of": [{"any_of": [ETL] * 10}] * 10}, "#/match", f"more than {MAX_MATCHES} matches"),
     ],
 )
@@ -226,6 +227,7 @@ def test_a_database_that_is_away_is_no_defect(settings: Settings) -> None:
     [
         ("/events?after=nonsense", {}, 400),
         ("/events?since=yesterday", {}, 400),
+        ("/events?since=0001-01-01T00:00:00%2B14:00", {}, 400),
         ("/events?dag=etl", {}, 422),
         ("/events?dag_id=" + "&dag_id=".join("abcdefghijklmnopqrstu"), {}, 422),
         ("/events", {"Last-Event-ID": "nonsense"}, 400),

@@ -1,6 +1,7 @@
 """Bounds of the HTTP server: request heads, trailers, the time for heads and bodies, connections."""
 
 import asyncio
+import json
 import socket
 import threading
 import time
@@ -12,7 +13,8 @@ import pytest
 
 from monitor.app import create_app
 from monitor.settings import Settings
-from monitor.web.bounded_http import MAX_HEAD, MAX_TARGET
+from monitor.web.bounded_http import MAX_HEADER, MAX_HEADERS, MAX_TARGET
+from monitor.web.security import HEADERS
 from monitor.web.server import Server, listen
 from tests import wait
 
@@ -70,10 +72,16 @@ def read_until_closed(connection: socket.socket) -> bytes:
     return answer
 
 
+def headers_of(head: bytes) -> httpx.Headers:
+    lines = (line.partition(b": ") for line in head.split(b"\r\n")[1:])
+    return httpx.Headers([(name, value) for name, _, value in lines])
+
+
 def is_alive(port: int) -> bool:
     return httpx.get(f"http://127.0.0.1:{port}/livez", timeout=10).status_code == 200
 
 
+GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = b"POST /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -103,18 +111,44 @@ def test_a_head_without_end_is_cut(settings: Settings, beginning: bytes, piece: 
     [
         (b"GET /livez?" + b"a" * (MAX_TARGET - 20) + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"200"),
         (b"GET /livez?" + b"a" * MAX_TARGET + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"414"),
-        (b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"a" * (MAX_HEAD - 100) + b"\r\n\r\n", b"200"),
-        (b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"a" * MAX_HEAD + b"\r\n\r\n", b"431"),
-        (b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"X: %s\r\n" % (b"a" * 1000) * 40 + b"\r\n", b"431"),
+        (GET + b"X: " + b"a" * (MAX_HEADER - 1) + b"\r\n\r\n", b"200"),
+        (GET + b"X: " + b"a" * MAX_HEADER + b"\r\n\r\n", b"431"),
+        (GET + b"X: %s\r\n" % (b"a" * 1000) * 30 + b"\r\n", b"200"),
+        (GET + b"X: %s\r\n" % (b"a" * 1000) * 40 + b"\r\n", b"431"),
+        (GET + b"X: \r\n" * (MAX_HEADERS - 1) + b"\r\n", b"200"),
+        (GET + b"X: \r\n" * MAX_HEADERS + b"\r\n", b"431"),
         (b"nonsense\r\n\r\n", b"400"),
     ],
-    ids=["a long address", "too long an address", "a long header", "too long a header", "many", "none"],
+    ids=[
+        "a long address",
+        "too long an address",
+        "a long header",
+        "too long a header",
+        "a long head",
+        "too long a head",
+        "many headers",
+        "too many headers",
+        "no HTTP",
+    ],
 )
 def test_the_answer_names_the_bound(settings: Settings, request_head: bytes, status: bytes) -> None:
     with serving(settings) as port, closing(connect(port)) as connection:
         connection.sendall(request_head)
         connection.shutdown(socket.SHUT_WR)
-        assert read_until_closed(connection).split(b" ")[1] == status
+        answer = read_until_closed(connection)
+        assert answer.split(b" ")[1] == status
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert {name.lower() for name in HEADERS} <= set(headers_of(head))
+        if status != b"200":
+            assert json.loads(body)["status"] == int(status)
+
+
+def test_no_refusal_stands_within_another_answer(settings: Settings) -> None:
+    with serving(settings) as port, closing(connect(port)) as feed:
+        feed.sendall(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        answer = feed.recv(4096)
+        feed.sendall(b"nonsense\r\n\r\n")
+        assert b"HTTP/1.1 400" not in answer + read_until_closed(feed)
 
 
 @pytest.mark.parametrize(
