@@ -32,6 +32,13 @@ COMPILING = frozenset(
 ANCHORED = frozenset(("match", "fullmatch"))
 UNITS = 10  # parts of an expression that its texts are made of
 PROBE, SHORT, MIDDLE, LONG = 300, 4_000, 16_000, 64_000  # characters
+EXPONENTIAL = (
+    12,
+    16,
+    20,
+    24,
+)  # characters: an expression that doubles its time with each would never end PROBE
+SLOW = 0.1  # seconds: nothing but an exponential expression takes that for so few
 SLOWEST = 3  # texts of each expression that are made long
 GROWTH = 2.0  # times what a linear expression takes; a quadratic one takes 4 times that from SHORT to MIDDLE
 TRIES = 2  # of which the machine may disturb one
@@ -226,14 +233,22 @@ def _class(items: Any) -> str:
 
 
 def check(expression: Expression) -> None:
+    for text in texts(expression):
+        for length in EXPONENTIAL:
+            assert expression.seconds(text.of(length), 1) < SLOW, (
+                f"{_told(expression)} {text}, {length} signs"
+            )
     slowest = sorted(texts(expression), key=lambda text: -expression.seconds(text.of(PROBE), 2))[:SLOWEST]
     for text in slowest:
         before = expression.seconds(text.of(SHORT), 5)
         for length in (MIDDLE, LONG):
             bound = max(FAST, before * length / SHORT * GROWTH)
             tries = (expression.seconds(text.of(length), 1) for _ in range(TRIES))
-            told = f"{expression.where}: {expression.pattern.pattern!r} takes too long over {text}"
-            assert any(seconds < bound for seconds in tries), f"{told}, {length} signs of it"
+            assert any(seconds < bound for seconds in tries), f"{_told(expression)} {text}, {length} signs"
+
+
+def _told(expression: Expression) -> str:
+    return f"{expression.where}: {expression.pattern.pattern!r} takes too long over"
 
 
 EXPRESSIONS = list(expressions())
@@ -244,7 +259,31 @@ def test_takes_time_as_its_text_is_long(expression: Expression) -> None:
     check(expression)
 
 
-def test_a_quadratic_expression_is_found() -> None:
-    scheme = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/@]+@")  # tried from each letter, each time to the end
+@pytest.mark.parametrize(
+    ("pattern", "use"),
+    [
+        (r"(\b[a-z][a-z0-9+.-]*://)[^\s/@]+@", "sub"),  # tried from each letter, each time to the end
+        (r"\s+$", "sub"),
+        (r"\w*[0-9]\w*!", "match"),
+        (r"(a+)+b", "match"),  # exponential
+        (r"(\w+|\d+)*-", "fullmatch"),
+    ],
+)
+def test_an_expression_that_takes_too_long_is_found(pattern: str, use: str) -> None:
     with pytest.raises(AssertionError, match="takes too long"):
-        check(Expression("here", scheme, "sub"))
+        check(Expression("here", re.compile(pattern), use))
+
+
+def test_no_expression_is_hidden_from_this_test() -> None:
+    """What is found is `re.something(…)`: so nothing goes by another name, or by another library."""
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            imported = [one for one in getattr(node, "names", ()) if isinstance(one, ast.alias)]
+            if isinstance(node, ast.ImportFrom):
+                assert node.module not in ("re", "regex"), f"{path}: import re itself"
+                assert node.module != "fnmatch" or {one.name for one in imported} == {"translate"}, path
+            elif isinstance(node, ast.Import):
+                assert all(one.name != "regex" for one in imported), path
+                assert all(one.asname is None for one in imported if one.name == "re"), path
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                assert node.value.id != "fnmatch" or node.attr == "translate", f"{path}:{node.lineno}"
