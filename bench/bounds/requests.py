@@ -58,7 +58,11 @@ def evil_path(monitor: Strained) -> str:
 
 
 def head(monitor: Strained, length: int) -> str:
-    return raw(monitor, b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"a" * length + b"\r\n\r\n")
+    """A request with so many bytes of headers, none of which is too long by itself."""
+    headers = b"".join(
+        b"X: %s\r\n" % (b"a" * part) for part in (*[1_000] * (length // 1_000), length % 1_000)
+    )
+    return raw(monitor, b"GET /livez HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n")
 
 
 def flood(monitor: Strained, beginning: bytes) -> str:
