@@ -5,7 +5,8 @@ slow hash for passwords is slow against. It is looked up by that hash, so no com
 much of a guess was right.
 
 A token never sees more than its creator saw: the DAGs that the creator could read are kept with it, and
-narrow() takes away those that the creator has lost since.
+narrow() takes away those that the creator has lost since. What a token has made ends with it: whoever had a
+leaked one may have made others.
 """
 
 import hashlib
@@ -30,6 +31,8 @@ SHOWN_SIGNS = len(PREFIX) + 6  # of a secret in lists: 36 of its 256 bits
 DEFAULT_LIFE = timedelta(days=90)
 LONGEST_LIFE = timedelta(days=365)  # what nobody has renewed within a year, nobody knows of any more
 MOST = 100  # tokens of one creator that are in force; more is a program that makes them in a loop
+DAY = timedelta(days=1)
+MOST_A_DAY = 200  # made by one creator: those that were revoked at once stay in the table, too
 KEPT = timedelta(days=365)  # after its end a token stands in the list for whoever asks what had access
 USE_SECONDS = 60  # how exactly the last use is known: a program that asks all day writes once a minute
 
@@ -43,7 +46,11 @@ class Scope(str, Enum):
 
 
 class TooManyTokens(WindsockError):
-    """The creator has as many in force as anybody may have."""
+    """The creator has as many in force, or has made as many lately, as anybody may."""
+
+
+class TokenEnded(WindsockError):
+    """The token that makes another counts no more."""
 
 
 class NoSuchDag(WindsockError):
@@ -60,6 +67,8 @@ class Draft:
     life: timedelta = DEFAULT_LIFE
     deployments: frozenset[str] | None = None
     """What an ingest token may report for; None: the first Airflow's deployment."""
+    made_by: int | None = None
+    """The token that makes it; None: a person does."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,8 @@ class Token:
     revoked_at: datetime | None
     deployments: frozenset[str] | None = None
     """The deployments that an ingest token may report for; None of a token that is older than this field."""
+    made_by: int | None = None
+    """The token that made it; None: a person did, or it is older than this field."""
 
     @classmethod
     def of(cls, row: RowMapping) -> "Token":
@@ -145,13 +156,18 @@ def within(known: frozenset[tuple[str, str]], globs: Sequence[str]) -> frozenset
 
 
 def add(connection: Connection, draft: Draft, created_by: str | None, now: datetime) -> tuple[Token, str]:
-    """Make a token; answers it and its secret, which is kept nowhere. Raises TooManyTokens."""
+    """Make a token; answers it and its secret, which is kept nowhere. Raises TooManyTokens, TokenEnded."""
+    if draft.made_by is not None:
+        _require_in_force(connection, draft.made_by, now)
     connection.execute(
         delete(table).where(or_(table.c.expires_at < now - KEPT, table.c.revoked_at < now - KEPT))
     )
     in_force = Whose(owner=created_by).clause(), table.c.revoked_at.is_(None), table.c.expires_at > now
     if connection.execute(select(func.count()).where(*in_force)).scalar_one() >= MOST:
         raise TooManyTokens(f"{MOST} tokens are in force already; revoke one that is not used any more")
+    lately = Whose(owner=created_by).clause(), table.c.created_at > now - DAY
+    if connection.execute(select(func.count()).where(*lately)).scalar_one() >= MOST_A_DAY:
+        raise TooManyTokens(f"{MOST_A_DAY} tokens were made within a day; use one that is in force, or wait")
     secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
     values = {
         "hash": hash_of(secret),
@@ -159,6 +175,7 @@ def add(connection: Connection, draft: Draft, created_by: str | None, now: datet
         "name": draft.name,
         "scopes": sorted(draft.scopes),
         "created_by": created_by,
+        "made_by": draft.made_by,
         "dags": _listed(draft.dags),
         "deployments": None if draft.deployments is None else sorted(draft.deployments),
         "created_at": now,
@@ -166,6 +183,15 @@ def add(connection: Connection, draft: Draft, created_by: str | None, now: datet
     }
     row = connection.execute(insert(table).values(values).returning(*table.c)).mappings().one()
     return Token.of(row), secret
+
+
+def _require_in_force(connection: Connection, token_id: int, now: datetime) -> None:
+    """Read it once more, and lock it: another replica may be revoking it at this moment."""
+    query = select(table).where(table.c.id == token_id).with_for_update()
+    row = connection.execute(query).mappings().one_or_none()
+    token = Token.of(row) if row else None
+    if token is None or (ended := token.ended(now)):
+        raise TokenEnded(f"the token {ended if token else 'is known no more'}; it makes no others")
 
 
 def hash_of(secret: str) -> str:
@@ -196,11 +222,19 @@ def page(connection: Connection, whose: Whose, limit: int, before: int | None = 
 
 
 def revoke(connection: Connection, whose: Whose, token_id: int, now: datetime) -> Token | None:
-    """End it now; one that was revoked stays as it is. None: no such one of theirs."""
+    """End it now, and what it has made; what was revoked stays as it is. None: no such one of theirs."""
     mine = table.c.id == token_id, whose.clause()
-    connection.execute(update(table).where(*mine, table.c.revoked_at.is_(None)).values(revoked_at=now))
+    ended = _end(connection, *mine, now=now)
+    while ended:  # each one is locked before those that it made are read: none can be made meanwhile
+        ended = _end(connection, table.c.made_by.in_(ended), now=now)
     row = connection.execute(select(table).where(*mine)).mappings().one_or_none()
     return Token.of(row) if row else None
+
+
+def _end(connection: Connection, *which: ColumnElement[bool], now: datetime) -> list[int]:
+    in_force = *which, table.c.revoked_at.is_(None)
+    ended = connection.execute(update(table).where(*in_force).values(revoked_at=now).returning(table.c.id))
+    return list(ended.scalars())
 
 
 def revoke_all(connection: Connection, owner: str, now: datetime) -> int:

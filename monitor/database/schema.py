@@ -414,6 +414,7 @@ tokens = Table(
     Column("name", String(100), nullable=False),
     Column("scopes", JSON, nullable=False),  # list of tokens.Scope
     Column("created_by", Text),  # the Airflow user, in lower case; null: somebody at the monitor's machine
+    Column("made_by", BigInteger),  # the token that made this one, which ends with it; null: none did
     Column("dags", JSON, nullable=False),  # list of [deployment, dag_id] that it may read; null: every one
     Column("deployments", JSON(none_as_null=True)),  # list that an ingest token reports for; null: the first
     Column("created_at", UtcDateTime, nullable=False),
@@ -421,6 +422,7 @@ tokens = Table(
     Column("last_used_at", UtcDateTime),
     Column("revoked_at", UtcDateTime),
     Index(None, "created_by"),
+    Index(None, "made_by"),
     sqlite_autoincrement=True,  # a forgotten token's number, which stands in logs, is never another's
 )
 

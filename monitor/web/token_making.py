@@ -1,8 +1,8 @@
 """Who may make which token, see which and revoke which: what the API and the page share.
 
 Nobody hands on more than they have: a token's DAGs are among its creator's, and a token that makes another
-gives it none of the scopes that it lacks itself, and no longer life. An ingest token may tell events of any
-DAG, so it takes the right to read every one.
+gives it none of the scopes that it lacks itself, and no longer life: it ends when the other is revoked. An
+ingest token may tell events of any DAG, so it takes the right to read every one.
 """
 
 import logging
@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from monitor import board, tokens
 from monitor.event_log import Visible
-from monitor.tokens import EVERYONE, Draft, NoSuchDag, Scope, Token, TooManyTokens, Whose
+from monitor.tokens import EVERYONE, Draft, NoSuchDag, Scope, Token, TokenEnded, TooManyTokens, Whose
 from monitor.web.gate import Reader
 from monitor.web.reader import sight_now
 from monitor.web.services import Services
@@ -45,19 +45,23 @@ async def make(
     now, sight = here.clock(), await sight_now(reader)
     _check(reader, scopes, life, sight, now)
     dags = await _dags(here, sight, globs)
-    draft = Draft(name, scopes, dags, life, _deployments(here, reader, scopes, deployments))
+    made_by = reader.token.id if reader.token else None
+    draft = Draft(name, scopes, dags, life, _deployments(here, reader, scopes, deployments), made_by)
     try:
         token, secret = await here.database.write(
             lambda connection: tokens.add(connection, draft, reader.owner, now)
         )
     except TooManyTokens as many:
         raise HTTPException(409, str(many)) from None
+    except TokenEnded as ended:
+        here.gate.tokens.forget()
+        raise HTTPException(401, str(ended)) from None
     logger.info("%s made token %d (%s…, %r: %s)", reader.name, token.id, token.prefix, name, _words(scopes))
     return token, secret
 
 
 async def revoke(here: Services, reader: Reader, token_id: int) -> Token:
-    """End it, and the feeds that it holds open. Raises 404."""
+    """End it, what it has made, and the feeds that they hold open. Raises 404."""
     theirs, now = await whose(here, reader), here.clock()
     found = await here.database.write(lambda connection: tokens.revoke(connection, theirs, token_id, now))
     if found is None:

@@ -54,7 +54,7 @@ async def make_one(
     "/{token_id}", response_model=Token, operation_id="revokeToken", responses=WRITING | problems(404)
 )
 async def revoke_one(request: Request, here: Here, reader: ApiReader, token_id: Id) -> dict[str, Any]:
-    """Revoke a token: it counts no more, and the feeds that it holds open end."""
+    """Revoke a token and those that it has made: they count no more, and their open feeds end."""
     await require_csrf(request, reader)
     return told(await revoke(here, reader, token_id), here.clock)
 

@@ -3,16 +3,17 @@
 import os
 import subprocess
 import sys
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from monitor import tokens
 from monitor.database import Database
-from monitor.tokens import EVERYONE, Draft, NoSuchDag, Scope, Token, TooManyTokens, Whose
+from monitor.tokens import EVERYONE, Draft, NoSuchDag, Scope, Token, TokenEnded, TooManyTokens, Whose
 from tests.monitor.conftest import NOW
 
 ETL, PAYROLL = ("local", "etl"), ("local", "payroll")
@@ -102,6 +103,41 @@ def test_there_is_an_end_of_them(database: Database) -> None:
     with pytest.raises(TooManyTokens, match="revoke one"):
         add(database)
     add(database, READ, "bob")
+
+
+def test_making_and_revoking_tokens_has_an_end(database: Database) -> None:
+    def make_and_revoke(now: datetime, times: int = 1) -> None:
+        def write(connection: Connection) -> None:
+            for _ in range(times):
+                made, _secret = tokens.add(connection, READ, "alice", now)
+                tokens.revoke(connection, EVERYONE, made.id, now)
+
+        database.write_now(write)
+
+    make_and_revoke(NOW, tokens.MOST_A_DAY)
+    with pytest.raises(TooManyTokens, match="within a day"):
+        make_and_revoke(NOW + timedelta(hours=23))
+    add(database, READ, "bob")
+    make_and_revoke(NOW + timedelta(days=1))
+
+
+def test_what_a_token_made_ends_with_it(database: Database) -> None:
+    root, _ = add(database)
+    child, _ = add(database, replace(READ, made_by=root.id))
+    grandchild, secret = add(database, replace(READ, made_by=child.id))
+    other, others_secret = add(database)
+    assert grandchild.made_by == child.id
+    database.write_now(lambda c: tokens.revoke(c, Whose(owner="alice"), root.id, NOW))
+    state = {one.id: one.state(NOW) for one in database.read_now(lambda c: tokens.page(c, EVERYONE, 10))}
+    assert state == dict.fromkeys((root.id, child.id, grandchild.id), "revoked") | {other.id: "active"}
+    assert "was revoked" in str(getattr(find(database, secret), "ended", lambda _: None)(NOW))
+    assert find(database, others_secret) == other
+    with pytest.raises(TokenEnded, match="was revoked"):  # one that another replica takes as in force
+        add(database, replace(READ, made_by=child.id))
+    with pytest.raises(TokenEnded, match="has expired"):
+        database.write_now(
+            lambda c: tokens.add(c, replace(READ, made_by=other.id), "alice", NOW + tokens.DEFAULT_LIFE)
+        )
 
 
 def test_old_ones_are_forgotten_when_one_is_made(database: Database) -> None:

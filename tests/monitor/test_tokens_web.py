@@ -165,6 +165,26 @@ def test_no_token_makes_one_that_may_more_or_lives_longer(browser: httpx.Client,
     assert (child["created_by"], child["dags"]) == ("alice", 1)
 
 
+def test_what_a_leaked_token_made_is_revoked_with_it(
+    browser: httpx.Client, monitor: Served, clock: FakeClock
+) -> None:
+    csrf = signed_in(browser)
+    leaked = made(browser, csrf, scopes=["admin"], expires_in="30d")
+    child = made(monitor.client, bearer(leaked), scopes=["admin"], expires_in="20d")
+    grandchild = made(monitor.client, bearer(child), expires_in="10d")
+    own = made(browser, csrf)
+    # By another replica: this one knows the child as in force for some seconds more.
+    write, whose = monitor.app.state.services.database.write_now, tokens.Whose(owner="alice")
+    write(lambda connection: tokens.revoke(connection, whose, leaked["id"], clock()))
+    answer = monitor.client.post(
+        API, json={"name": "t", "scopes": ["read"], "expires_in": "1d"}, headers=bearer(child)
+    )
+    assert answer.status_code == 401
+    assert "was revoked" in answer.json()["detail"]
+    for token, status in ((leaked, 401), (child, 401), (grandchild, 401), (own, 200)):
+        assert monitor.client.get("/api/v1/runs", headers=bearer(token)).status_code == status
+
+
 def test_airflows_token_makes_none_for_nobody_knows_whose_it_would_be(
     monitor: Served, airflow: SignInAirflow
 ) -> None:
