@@ -28,6 +28,7 @@ from monitor.mailer.smtp import Server, SmtpMailer
 from monitor.metrics import Metrics
 from monitor.notify import Engine
 from monitor.notify.reminders import Reminders
+from monitor.own_files import make_home
 from monitor.reconciler import Post, Reconciler
 from monitor.reconciler.snapshots import snapshots
 from monitor.render import Renderer
@@ -149,7 +150,7 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
 
 
 def _ground(settings: Settings, clock: Clock) -> _Ground:
-    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_home(settings.home)
     if settings.shares_database and settings.auth == "airflow" and not settings.session_secret:
         logger.warning(SESSION_WARNING)
     database = _database(settings)

@@ -26,6 +26,12 @@ def read_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in read.items() if value}
 
 
+def secrets_files(environment: Mapping[str, str]) -> dict[str, Path]:
+    """The files that secrets come from, by their settings."""
+    variables = (f"{PREFIX}{name.upper()}_FILE" for name in SECRETS)
+    return {name: Path(path) for name in variables if (path := environment.get(name))}
+
+
 def _read(name: str, environment: Mapping[str, str]) -> str:
     variable = PREFIX + name.upper()
     path = environment.get(f"{variable}_FILE")

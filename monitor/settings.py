@@ -31,7 +31,8 @@ from monitor.errors import SettingsError
 from monitor.events.model import DEPLOYMENT
 from monitor.key_file import key_at
 from monitor.mail_addresses import Sender, check_address, is_address, is_greeting
-from monitor.secret_files import read_secrets
+from monitor.own_files import require_own_home
+from monitor.secret_files import read_secrets, secrets_files
 
 SECRET_BYTES = range(24, 65)  # what Standard Webhooks asks of a symmetric secret
 HIDDEN = ("airflows", "database_url")
@@ -501,11 +502,18 @@ def load_settings_of_up() -> tuple[Settings, Path | None]:
     file = Path(environment.get("WINDSOCK_HOME") or Settings.model_fields["home"].default) / UP_FILE
     if not file.is_file() or any(environment.get(name) for name in DECIDING):
         return load_settings(), None
+    require_own_home(file.parent)
     kept = {
         name: value for name, value in dotenv_values(file, interpolate=False).items() if value is not None
     }
     own = {_field(name): value for name, value in kept.items() if name not in os.environ}
     return _load(Path(".env"), own, kept | environment), file
+
+
+def named_files(settings: Settings, environment: Mapping[str, str]) -> dict[str, Path]:
+    """The files and folders that were named to be read, by their settings."""
+    named = {"WINDSOCK_CONFIG": settings.config, "WINDSOCK_TEMPLATES": settings.templates}
+    return {name: path for name, path in named.items() if path} | secrets_files(environment)
 
 
 def _field(variable: str) -> str:

@@ -27,6 +27,7 @@ from monitor.feed import log_page, room, tape
 from monitor.logs import redact
 from monitor.mailer import door, mailbox, oauth, smtp
 from monitor.metrics import spools
+from monitor.outbox import queue
 from monitor.render import templates
 from monitor.rules import checks, checks_receivers, globs, loading, source
 from monitor.web import (
@@ -239,6 +240,12 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
             "monitor/test_tokens.py::test_there_is_an_end_of_them",
         ),
         Surface(
+            "tokens made within a day, revoked ones too",
+            f"{tokens.MOST_A_DAY} of a user",
+            "409",
+            "monitor/test_tokens.py::test_making_and_revoking_tokens_has_an_end",
+        ),
+        Surface(
             "tokens and sessions that are remembered",
             f"{token_lookup.MAX_KNOWN:,} and {web_sessions.MAX_KNOWN:,}; rights of {rights.MAX_TOKENS:,}",
             "it is looked up again",
@@ -246,9 +253,22 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
         ),
         Surface(
             "silences that are not over",
-            f"{silences.MOST_OF_ONE} of a user, {silences.MOST_ALIKE} of the same, {silences.MOST:,} in all",
+            f"{silences.MOST_OF_ONE} of a user, {silences.MOST_OF_DAG} of a DAG, {silences.MOST_ALIKE} of "
+            f"the same, {silences.MOST:,} in all",
             "409",
-            "monitor/test_silences_web.py::test_there_is_an_end_of_silences",
+            "monitor/test_silences_web.py::test_what_one_dags_readers_make_leaves_room_for_others",
+        ),
+        Surface(
+            "silences made within a day, ended ones too",
+            f"{silences.MOST_A_DAY} times as many",
+            "409",
+            "monitor/test_silences_web.py::test_making_and_ending_silences_has_an_end",
+        ),
+        Surface(
+            "sending a delivery again",
+            f"{queue.MOST_RESENDS} times within a day",
+            "409",
+            "monitor/test_api.py::test_a_mail_is_sent_again_so_many_times_a_day",
         ),
         Surface(
             "a silence",
@@ -279,8 +299,8 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
     "From whoever has a mail's link": (
         Surface(
             "silences",
-            f"{silences.MOST_ALIKE} of what the mail is about",
-            "422",
+            "one active of what the mail is about",
+            "that one is extended, or lasts longer anyway",
             "monitor/test_link_pages.py::test_a_link_makes_so_many_silences",
         ),
         Surface(

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from monitor.database import Database
 from monitor.database.migrate import migrate_patiently
 from monitor.errors import SettingsError
+from monitor.own_files import make_home
 from monitor.plain_text import for_terminal
 from monitor.settings import Settings, load_settings, load_settings_of_up
 
@@ -36,8 +37,8 @@ def settings_or_exit(of_up: bool = True) -> Settings:
 @contextmanager
 def migrated(settings: Settings) -> Iterator[Database]:
     """The database in this release's schema; where that cannot be, a sentence ends the program."""
-    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)  # SQLite's file is in it
     try:
+        make_home(settings.home)  # SQLite's file is in it
         database = Database(settings.database)
     except SettingsError as error:
         refuse(str(error))

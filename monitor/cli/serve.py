@@ -15,9 +15,11 @@ from monitor.cli.command import cli, fail, migrated, refuse, settings_or_exit
 from monitor.errors import SettingsError
 from monitor.feed.room import raise_limit
 from monitor.logs import configure
-from monitor.settings import load_environment
+from monitor.own_files import doubts
+from monitor.settings import load_environment, named_files
 from monitor.up.run import up as run_up
 from monitor.up.setup import Options
+from monitor.web import docs_page
 from monitor.web.prefix import prefix_of
 from monitor.web.rendering import load_templates
 from monitor.web.server import Server, listen
@@ -38,6 +40,8 @@ def serve() -> None:
     if listening:  # links name the port that it got
         settings = settings.model_copy(update={"port": listening.getsockname()[1]})
         logger.info("listens at %s", settings.url)
+    for doubt in doubts(named_files(settings, os.environ)):
+        logger.warning("%s", doubt)
     fatal: list[str] = []
 
     def on_fatal(message: str) -> None:
@@ -56,7 +60,7 @@ def serve() -> None:
         # uvicorn raises the signal once more after its graceful end: to be told to stop is no failure.
         signal.signal(number, lambda *_: None)
     load_templates(prefix_of(settings.url))
-    app.openapi()  # 0.2 s, once
+    docs_page.prepare(app, prefix_of(settings.url))  # 0.3 s, once
     # What is loaded now stays. Without this each full collection looks at all of it, 0.1 s in which nobody is
     # answered, and an answer of Airflow with some ten thousand values is enough to call for one.
     gc.collect()

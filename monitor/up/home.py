@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
+from monitor.own_files import require_own_home
 from monitor.settings import UP_FILE
 from monitor.up.errors import CannotStart
 
@@ -109,6 +110,7 @@ def open_home(root: Path) -> Iterator[tuple[Home, int]]:
     with _in_words(home):
         for folder in (home.root, home.airflow, home.spool, home.models, home.logs):
             folder.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
+            require_own_home(folder)
         lock = os.open(home.root / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
     try:
         _take(lock, home)
