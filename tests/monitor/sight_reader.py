@@ -17,9 +17,11 @@ from sqlalchemy import Connection
 from starlette.types import Message
 
 from monitor import board, event_log, incidents, outbox, silences
+from monitor.board import AssetName
 from monitor.event_log import Filter
 from monitor.mailer.mailbox import filed_as
-from tests.monitor.sight_world import MARK, PASSWORD, READER, SHARED, Pair, World
+from monitor.web.lineage import UNDER_WAY
+from tests.monitor.sight_world import MARK, PASSWORD, PATIENCE, READER, SHARED, Pair, World
 from tests.monitor.surfaces import BY_QUERY, Surface, surfaces
 from tests.monitor.web_support import hidden
 
@@ -54,7 +56,6 @@ LETTER = re.compile(r"\d{20}-[0-9a-f]{12}")
 LETTER_ROW = re.compile(r'<li class="row letter".*?</li>', re.DOTALL)
 FORM = re.compile('name="csrf" value="[^"]*"')
 SIGN_OF_LIFE = re.compile(rb'retry: \d+\n\n|: heartbeat\nid: \S+\n\n|\{"id": "[^"]*"\}\n')
-FEED_SECONDS = 120.0  # until a feed has to have said all: far more than a healthy machine needs
 NOT_SHOWN = ("etag", "content-length", "set-cookie")  # the first two follow from the body; the last is random
 
 
@@ -162,6 +163,9 @@ class Visitor:
         with each filter."""
         letters: list[dict[str, object]] = [{"letter_id": one} for one in await self.letters()]
         own = [*Things.of(self.world, readable).own, *letters]
+        for one in own:
+            if "uri" in one:
+                await self._know_lineage(AssetName(str(one["deployment"]), str(one["uri"])))
         found = {}
         for path, who in paths(self.world.app, own, turns, full):
             found[self.shown(path), who] = await self.ask(path, who)
@@ -171,6 +175,11 @@ class Visitor:
                 headers = self.by["cookie"] | {"Accept": kind}
                 found[path, kind] = Answer(200, (), await feed(self.world.app, path, headers))
         return found
+
+    async def _know_lineage(self, name: AssetName) -> None:
+        """Wait for Airflow's word on an asset, for which a page waits a moment only."""
+        while await self.world.app.state.services.lineage.of(name) is UNDER_WAY:
+            pass
 
 
 async def feed(
@@ -208,7 +217,7 @@ async def feed(
 
     serving = asyncio.create_task(app(scope, receive, send))
     try:
-        await asyncio.wait_for(done.wait(), FEED_SECONDS)
+        await asyncio.wait_for(done.wait(), PATIENCE)
     finally:
         done.set()
         await serving

@@ -267,6 +267,7 @@ def test_what_is_hidden_changes_no_answer_on_postgresql(
     asyncio.run(check_same(history, settings, stand_ins, lambda: postgres.create(postgres_template)))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("at_once")
 def test_no_answer_has_what_a_mail_tells_besides(
     settings: Settings, stand_ins: Airflows, tmp_path: Path
