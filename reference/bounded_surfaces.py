@@ -32,6 +32,7 @@ from monitor.render import templates
 from monitor.rules import checks, checks_receivers, globs, loading, source
 from monitor.web import (
     asked_airflow,
+    bounded_bodies,
     observed,
     querying,
     receive,
@@ -117,8 +118,33 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
         Surface(
             "connections",
             f"what the process may open, less {room.OTHERS - room.OTHER_CONNECTIONS} file descriptors",
-            "the connection that has waited longest for a head ends; if none waits, the newcomer gets 503",
-            "monitor/test_server_bounds.py::test_half_open_connections_give_way_to_new_ones",
+            "the one that has waited longest for its client (for a head, a body, the next request, or to "
+            "read) ends; if none waits, the newcomer gets 503",
+            "monitor/test_server_bounds.py::test_connections_that_wait_for_their_clients_give_way_to_new_ones",
+        ),
+        Surface(
+            "the time for a client to read what is written at once: an answer, a block of a feed",
+            seconds(server.WRITE_SECONDS),
+            ENDS,
+            "monitor/test_server_bounds.py::test_an_answer_that_is_not_read_has_a_deadline",
+        ),
+        Surface(
+            "what is not read of all answers",
+            size(server.MAX_UNREAD),
+            "the connection that has waited longest for its client to read ends",
+            "monitor/test_server_bounds.py::test_what_is_not_read_of_all_answers_has_an_end",
+        ),
+        Surface(
+            "requests that wait behind one of the same connection (pipelining)",
+            f"{server.MAX_PIPELINED}",
+            ENDS,
+            "monitor/test_server_bounds.py::test_pipelined_requests_are_so_many",
+        ),
+        Surface(
+            "the bodies that are held of all requests, until their signature is checked",
+            size(bounded_bodies.MAX_HELD),
+            "503: of the address that has most held, the oldest body that is not complete",
+            "monitor/test_server_bounds.py::test_bodies_are_held_to_a_bound_in_all",
         ),
         Surface(
             "a form, and the JSON of a request to the API",
@@ -230,7 +256,7 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
         Surface(
             "what a feed that is not read holds in memory",
             f"{size(tape.BLOCK_BYTES)} of events, of older ones {log_page.PAGE}; one event at least",
-            "it is sent no more until it reads",
+            f"it is sent no more until it reads; after {seconds(server.WRITE_SECONDS)} its connection ends",
             "monitor/test_feed_http.py::test_a_reader_that_does_not_read_holds_a_page_and_no_more",
         ),
         Surface(

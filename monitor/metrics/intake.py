@@ -22,9 +22,13 @@ class Intake:
             "windsock_ingest_requests_refused",
             "Requests to the ingest endpoint that were refused whole",
             "Any growth but of `cut`: `signature` and `token` are a wrong secret or clock, `busy` is "
-            "a monitor "
-            "that writes more slowly than events arrive",
-            {"reason": ("busy", "content_type", "cut", "malformed", "signature", "token", "too_large")},
+            "a monitor that writes more slowly than events arrive, `memory` more bodies than it holds",
+            {
+                "reason": (
+                    *("busy", "content_type", "cut", "malformed", "memory", "signature", "token"),
+                    "too_large",
+                )
+            },
         )
         self.event_delay = book.histogram(
             "windsock_event_delay_seconds",
@@ -82,6 +86,17 @@ class Intake:
             "windsock_http_connections_cut",
             "Connections that were ended because they broke a bound of the server (docs/threat-model.md)",
             "`connections` grows: more are open than this process may hold, or somebody opens many on "
-            "purpose. `head`, `head_seconds`, `body_seconds`: a program that sends no proper requests",
-            {"bound": ("connections", "head", "head_seconds", "body_seconds")},
+            "purpose. `head`, `head_seconds`, `body_seconds`, `pipelined`: a program that sends no proper "
+            "requests. `write_seconds`, `unread`: a program that does not read its answers",
+            {
+                "bound": (
+                    *("connections", "head", "head_seconds", "body_seconds", "pipelined"),
+                    *("write_seconds", "unread"),
+                )
+            },
+        )
+        self.http_bodies_refused = book.counter(
+            "windsock_http_bodies_refused",
+            "Bodies of requests that were refused (503) because too much was held of all",
+            "Any growth: very many report at once, or somebody sends bodies to fill the monitor's memory",
         )

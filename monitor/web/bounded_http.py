@@ -1,8 +1,9 @@
-"""The HTTP protocol with bounds: on a request's head, on the time that heads and bodies take, on connections.
+"""The HTTP protocol with bounds: on a request's head, on the time that heads, bodies and answers take, on
+answers that are not read, on connections.
 
-uvicorn's protocol collects a request's head without a limit and waits for its end for ever, so one connection
-could take all memory and a thousand half requests every file descriptor. The bounds are here because only the
-protocol sees bytes before a request exists.
+uvicorn's protocol collects a request's head without a limit, and waits for ever for its end and for a client
+that reads, so one connection could take all memory and a thousand half requests every file descriptor. The
+bounds are here because only the protocol sees bytes before a request exists, and after its answer is made.
 """
 
 import asyncio
@@ -27,6 +28,9 @@ MAX_HEADERS = 100  # as Apache's default; libraries look through all of them for
 MAX_HEADER = 8 * 1024  # bytes of one header, as nginx's and Apache's defaults: values are parsed by libraries
 HEAD_SECONDS = 10.0  # from a connection's opening, or a request's first byte, to the end of its head
 BODY_SECONDS = 60.0  # for a whole body: the largest, 4 MiB, needs 70 kB/s
+WRITE_SECONDS = 60.0  # for a client to take what is written at once: as slow as a body may be
+MAX_UNREAD = 256 * 1024 * 1024  # bytes of answers, of all connections, that wait for clients to read
+MAX_PIPELINED = 16  # requests that wait behind one of the same connection; browsers and the plugin send none
 IDLE_SECONDS = (
     5  # between two requests of one connection: browsers and the plugin connect anew in milliseconds
 )
@@ -47,14 +51,24 @@ class _Refused(Exception):
         self.status = status
 
 
-class ConnectionLimit:
-    """Counts the connections of a server. When `most` are open, the one that has waited longest for a
-    request's head gives way; a newcomer is refused only when none waits."""
+class _TooManyPipelined(Exception):
+    """More requests wait on this connection than may. An answer would be taken for that of the first."""
 
-    def __init__(self, most: int, metrics: Metrics) -> None:
+
+class ConnectionLimit:
+    """Bounds all connections of a server together: how many are open, and how much of answers is not read.
+
+    Beyond either, the connection that has waited longest for its client gives way: one that is idle, one that
+    sends half a request, one that does not read its answer. A newcomer is refused only when none waits.
+    """
+
+    def __init__(self, most: int, metrics: Metrics, most_unread: int = MAX_UNREAD) -> None:
         self.most = most
         self.metrics = metrics
+        self._most_unread = most_unread
         self._waiting: OrderedDict[BoundedHttpProtocol, None] = OrderedDict()
+        self._unread: OrderedDict[BoundedHttpProtocol, int] = OrderedDict()
+        self._unread_in_all = 0
 
     def admit(self, open_connections: int) -> bool:
         """Return True if one more connection may stay; `open_connections` includes it."""
@@ -62,15 +76,23 @@ class ConnectionLimit:
             return True
         if not self._waiting:
             return False
-        oldest, _ = self._waiting.popitem(last=False)
-        oldest.cut("connections")
+        next(iter(self._waiting)).cut("connections")
         return True
 
     def add_waiting(self, protocol: "BoundedHttpProtocol") -> None:
-        self._waiting[protocol] = None
+        self._waiting.setdefault(protocol)
 
     def remove_waiting(self, protocol: "BoundedHttpProtocol") -> None:
         self._waiting.pop(protocol, None)
+
+    def add_unread(self, protocol: "BoundedHttpProtocol", size: int) -> None:
+        self._unread[protocol] = size
+        self._unread_in_all += size
+        while self._unread_in_all > self._most_unread:
+            next(iter(self._unread)).cut("unread")
+
+    def remove_unread(self, protocol: "BoundedHttpProtocol") -> None:
+        self._unread_in_all -= self._unread.pop(protocol, 0)
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -86,37 +108,41 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         limit: ConnectionLimit,
         head_seconds: float = HEAD_SECONDS,
         body_seconds: float = BODY_SECONDS,
+        write_seconds: float = WRITE_SECONDS,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limit = limit
         self._head_seconds, self._body_seconds = head_seconds, body_seconds
-        self._deadline: asyncio.TimerHandle | None = None
+        self._write_seconds = write_seconds
+        self._deadline: asyncio.TimerHandle | None = None  # for the end of a head or a body
+        self._write_deadline: asyncio.TimerHandle | None = None
+        self._is_answered = False  # the next request waits until the client has taken this one's answer
         self._head_size = 0  # bytes of this request's head and trailers that the parser has handed over
         self._unparsed = 0  # bytes received since the parser last handed anything over
         self._in_head = False
-        self._refused: int | None = None
+        self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)  # or what is unread of small answers would have no bound
         if self._limit.admit(len(self.connections)):
             self._wait_for_head()
         else:
             self._refuse(503, "connections")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_waiting()
+        self._stop_all_waiting()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._refused is not None:
+        if self._refused:
             return  # closed, but for what the transport still has to write
-        self._unset_keepalive_if_required()
+        self._end_idleness()
         self._unparsed += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserCallbackError as error:
-            reason = error.__context__
-            self._refuse(reason.status if isinstance(reason, _Refused) else 400, "head")
+            self._end_for(error.__context__)
         except httptools.HttpParserError:
             self._refuse(400, "head")
         except httptools.HttpParserUpgrade:
@@ -126,6 +152,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 self._refuse(431, "head")
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise _TooManyPipelined
         self._head_size, self._in_head = 0, True
         if self._deadline is None:
             self._wait_for_head()
@@ -149,7 +177,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._unparsed, self._in_head = 0, False
         self._stop_waiting()
-        self._deadline = self.loop.call_later(self._body_seconds, self.cut, "body_seconds")
+        self._wait("body_seconds", self._body_seconds)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -160,11 +188,36 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._unparsed = 0
         self._stop_waiting()
         super().on_message_complete()
+        if self.cycle.response_complete:  # before its body's end, so nothing waits for the next request yet
+            self._wait_for_head()
+
+    def on_response_complete(self) -> None:
+        if self.flow.write_paused and not self.transport.is_closing():
+            self._is_answered = True
+            self.flow.pause_reading()
+            return
+        super().on_response_complete()
+        if self.timeout_keep_alive_task is not None:
+            self._limit.add_waiting(self)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._write_deadline = self.loop.call_later(self._write_seconds, self.cut, "write_seconds")
+        self._limit.add_waiting(self)
+        self._limit.add_unread(self, self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        self._stop_writing()
+        super().resume_writing()
+        if self._is_answered:
+            self._is_answered = False
+            self.on_response_complete()
 
     def cut(self, bound: str) -> None:
         """End the connection without an answer: nobody has asked for one yet, or it would not be read."""
+        self._refused = True
         self._limit.metrics.http_cut.labels(bound).inc()
-        self._stop_waiting()
+        self._stop_all_waiting()
         self.transport.abort()
 
     def _count(self, size: int) -> None:
@@ -173,18 +226,52 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._head_size > MAX_HEAD:
             raise _Refused(431)
 
+    def _end_idleness(self) -> None:
+        """Something came, if only an empty line, which begins no request: now a head is waited for."""
+        if self.timeout_keep_alive_task is None:
+            return
+        self._unset_keepalive_if_required()
+        if self._deadline is None:
+            self._limit.remove_waiting(self)
+            self._wait_for_head()
+
+    def _end_for(self, reason: BaseException | None) -> None:
+        """End the connection for what a callback of the parser raised."""
+        if isinstance(reason, _TooManyPipelined):
+            self.cut("pipelined")
+        else:
+            self._refuse(reason.status if isinstance(reason, _Refused) else 400, "head")
+
     def _wait_for_head(self) -> None:
+        self._wait("head_seconds", self._head_seconds)
+
+    def _wait(self, bound: str, seconds: float) -> None:
         self._limit.add_waiting(self)
-        self._deadline = self.loop.call_later(self._head_seconds, self.cut, "head_seconds")
+        self._deadline = self.loop.call_later(seconds, self.cut, bound)
 
     def _stop_waiting(self) -> None:
-        self._limit.remove_waiting(self)
+        """A head or a body has ended, or never will."""
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+        if self._write_deadline is None:
+            self._limit.remove_waiting(self)
+
+    def _stop_writing(self) -> None:
+        """The client has taken all that was written, or never will."""
+        self._limit.remove_unread(self)
+        if self._write_deadline is not None:
+            self._write_deadline.cancel()
+            self._write_deadline = None
+        if self._deadline is None:
+            self._limit.remove_waiting(self)
+
+    def _stop_all_waiting(self) -> None:
+        self._stop_writing()
+        self._stop_waiting()
 
     def _refuse(self, status: int, bound: str) -> None:
-        self._refused = status
+        self._refused = True
         self._limit.metrics.http_cut.labels(bound).inc()
         self._stop_waiting()
         is_answering = bool(self.cycle) and not self.cycle.response_complete

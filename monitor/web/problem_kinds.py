@@ -68,8 +68,8 @@ KINDS = (
     ),
     Kind(
         *("unavailable", 503, "Unavailable"),
-        "Something that the answer depends on (the database, Airflow, room for one more feed) is not there "
-        "now. Come again after as many seconds as Retry-After says.",
+        "Something that the answer depends on (the database, Airflow, room for one more feed or body) is not "
+        "there now. Come again after as many seconds as Retry-After says.",
     ),
 )
 BY_STATUS = {kind.status: kind for kind in KINDS if kind is not SIGNATURE}

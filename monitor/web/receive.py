@@ -26,6 +26,7 @@ from monitor.settings import Settings
 from monitor.tokens import PREFIX, Scope, Token
 from monitor.tracing import Span
 from monitor.web.beside import asked_in, hear, trace
+from monitor.web.bounded_bodies import RETRY_SECONDS, BodyRefused, release_body
 from monitor.web.gate import NotSignedIn, ScopeLacking, TooManyFailures
 from monitor.web.ingest_told import ANSWERS, BATCH, MAX_BATCH, REQUEST, SINGLE, Receipt
 from monitor.web.prefix import at
@@ -87,6 +88,7 @@ async def receive(request: Request, here: Here) -> JSONResponse:
         opening = partial(_open, here.settings, token, kind, headers, body)
         # In a thread: a signature over 4 MiB and 500 events to check would hold every feed for a while.
         raws, parsed = opening() if len(body) <= SMALL_BODY else await run_in_threadpool(opening)
+        release_body(request.scope)  # from here on its events count, in the queue
         hear(here, request, raws, [event for event in parsed if isinstance(event, Event)])
         _count_corrected(here, raws, parsed)
         with here.traces.span("ingest", "server", parent=asked_in(request)) as span:
@@ -147,6 +149,8 @@ async def _read(request: Request) -> bytes:
             parts += part
             if len(parts) > MAX_BODY:
                 raise too_long
+    except BodyRefused as refused:
+        raise Refusal(refused.status_code, "memory", refused.detail, RETRY_SECONDS) from None
     except ClientDisconnect:  # nobody reads this answer: the sender keeps its events and comes again
         raise Refusal(400, "cut", "the connection ended before the body did") from None
     return bytes(parts)

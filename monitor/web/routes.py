@@ -39,6 +39,7 @@ from monitor.web import (
     token_pages,
     tokens_api,
 )
+from monitor.web.bounded_bodies import BoundedBodies
 from monitor.web.hand_over import HandOver
 from monitor.web.head import Head
 from monitor.web.observed import Observed
@@ -96,6 +97,7 @@ def mount(app: FastAPI, settings: Settings) -> None:
         app.add_exception_handler(away, on_database_away)
     describe(app, settings)
     # The last is the outermost.
+    app.add_middleware(BoundedBodies, metrics=app.state.services.metrics)
     app.add_middleware(Unexpected)
     app.add_middleware(Head)
     app.add_middleware(Security, settings=settings)

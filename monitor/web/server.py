@@ -13,6 +13,8 @@ from monitor.web.bounded_http import (
     BODY_SECONDS,
     HEAD_SECONDS,
     IDLE_SECONDS,
+    MAX_UNREAD,
+    WRITE_SECONDS,
     BoundedHttpProtocol,
     ConnectionLimit,
 )
@@ -50,6 +52,8 @@ class Server(uvicorn.Server):
         most_connections: int | None = None,
         head_seconds: float = HEAD_SECONDS,
         body_seconds: float = BODY_SECONDS,
+        write_seconds: float = WRITE_SECONDS,
+        most_unread: int = MAX_UNREAD,
         idle_seconds: int = IDLE_SECONDS,
     ) -> None:
         """`most_connections`: None for what this process may open."""
@@ -57,9 +61,10 @@ class Server(uvicorn.Server):
         proxies = services.settings.trusted_proxies
         protocol = partial(
             BoundedHttpProtocol,
-            limit=ConnectionLimit(most_connections or connection_room(), services.metrics),
+            limit=ConnectionLimit(most_connections or connection_room(), services.metrics, most_unread),
             head_seconds=head_seconds,
             body_seconds=body_seconds,
+            write_seconds=write_seconds,
         )
         super().__init__(
             uvicorn.Config(

@@ -1,4 +1,5 @@
-"""Bounds of the HTTP server: request heads, trailers, the time for heads and bodies, connections."""
+"""Bounds of the HTTP server: request heads, trailers, the time for heads, bodies and answers,
+answers that are not read, bodies that are held, connections."""
 
 import asyncio
 import json
@@ -6,28 +7,35 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 import httpx
 import pytest
 
 from monitor.app import create_app
 from monitor.settings import Settings
-from monitor.web.bounded_http import MAX_HEADER, MAX_HEADERS, MAX_TARGET
+from monitor.web.bounded_bodies import MAX_HELD, RETRY_SECONDS
+from monitor.web.bounded_http import MAX_HEAD, MAX_HEADER, MAX_HEADERS, MAX_PIPELINED, MAX_TARGET
+from monitor.web.receive import MAX_BODY
 from monitor.web.security import HEADERS
 from monitor.web.server import Server, listen
 from tests import wait
+from tests.monitor.conftest import sign
+from tests.sample import task_event
 
 FLOOD = 8 * 1024 * 1024  # bytes: what a sender without a key tries to have kept
 PIECE = 64 * 1024
 SOON = 0.3  # seconds: a deadline that a test can wait for
 LONG = 60.0
+OPENAPI = b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+UNREAD = OPENAPI * MAX_PIPELINED
 
 
 @contextmanager
 def serving(settings: Settings, **bounds: float) -> Iterator[int]:
     """Serve a monitor with these bounds; give its port."""
     listening = listen("127.0.0.1", 0)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIECE)  # the kernel takes no more of an answer
     server = Server(create_app(settings), "127.0.0.1", 0, **bounds)  # type: ignore[arg-type]
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])), daemon=True)
     thread.start()
@@ -40,8 +48,49 @@ def serving(settings: Settings, **bounds: float) -> Iterator[int]:
         listening.close()
 
 
-def connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=20)
+def connect(port: int, own_address: str = "127.0.0.1") -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(own_address, 0))
+
+
+def ask_and_not_read(port: int, requests: bytes) -> socket.socket:
+    """Send requests over a connection that takes very little of the answers by itself."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    connection.settimeout(20)
+    connection.connect(("127.0.0.1", port))
+    with suppress(OSError):  # ended already, to make room
+        connection.sendall(requests)
+    return connection
+
+
+def unsigned(length: int) -> bytes:
+    """The head of a batch with a signature that nobody made."""
+    return (
+        b"POST /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nwebhook-id: a\r\nwebhook-signature: v1,AAAA\r\n"
+        b"Content-Type: application/cloudevents-batch+json\r\nwebhook-timestamp: %d\r\n"
+        b"Content-Length: %d\r\n\r\n"
+    ) % (time.time(), length)
+
+
+def read_until(connection: socket.socket, end: bytes) -> bytes:
+    """Return what comes, up to where this has come."""
+    answer = b""
+    while end not in answer:
+        part = connection.recv(65_536)
+        assert part, f"the connection ended after {answer!r}"
+        answer += part
+    return answer
+
+
+def counted(port: int, sample: str) -> float:
+    """The value of a counter on /metrics; 0 where it is not there yet."""
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=20).text
+    return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(sample + " "))
+
+
+def cut(port: int, bound: str) -> float:
+    """How many connections were ended for breaking a bound."""
+    return counted(port, f'windsock_http_connections_cut_total{{bound="{bound}"}}')
 
 
 def send_flood(port: int, beginning: bytes, piece: bytes) -> tuple[int, bytes]:
@@ -201,6 +250,93 @@ def test_half_open_connections_give_way_to_new_ones(settings: Settings) -> None:
         for each in half_open:
             each.close()
         assert is_alive(port)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"POST /api/v1/events HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n\r\n",
+        UNREAD,
+    ],
+    ids=["half a body", "nothing more", "an empty line", "what is not read"],
+)
+def test_connections_that_wait_for_their_clients_give_way_to_new_ones(
+    settings: Settings, sent: bytes
+) -> None:
+    with serving(settings, most_connections=5, idle_seconds=LONG) as port, ExitStack() as connections:
+        for _ in range(10):
+            connections.enter_context(closing(ask_and_not_read(port, sent)))
+        wait.until(lambda: _answers(port), "others to be answered")
+
+
+@pytest.mark.parametrize(
+    "last", [b"", OPENAPI.replace(b"Host", b"Connection: close\r\nHost")], ids=["kept", "last"]
+)
+def test_an_answer_that_is_not_read_has_a_deadline(settings: Settings, last: bytes) -> None:
+    """Also one after which the server closes the connection itself."""
+    with serving(settings, write_seconds=SOON) as port, closing(ask_and_not_read(port, UNREAD + last)):
+        wait.until(lambda: cut(port, "write_seconds"), "the connection to be ended")
+
+
+def test_a_feed_that_is_not_read_has_a_deadline(settings: Settings) -> None:
+    events = [task_event(run_id=str(number), error={"message": "x" * 100_000}) for number in range(30)]
+    body = json.dumps(events)
+    with serving(settings, write_seconds=SOON) as port:
+        headers = sign(settings.ingest_secret[0].get_secret_value(), body)
+        sent = httpx.post(f"http://127.0.0.1:{port}/api/v1/events", content=body, headers=headers, timeout=20)
+        assert sent.json()["accepted"] == len(events)
+        ask = b"GET /events?since=2020-01-01T00:00:00Z HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+        with closing(ask_and_not_read(port, ask)):
+            wait.until(lambda: cut(port, "write_seconds"), "the feed to be ended")
+            wait.until(lambda: counted(port, "windsock_feed_readers") == 0, "its reader to be gone")
+
+
+def test_an_answer_that_is_read_late_is_whole(settings: Settings) -> None:
+    with serving(settings, idle_seconds=SOON) as port, closing(ask_and_not_read(port, UNREAD)) as connection:
+        end = time.monotonic() + 3 * SOON  # longer than a connection may be idle
+        wait.until(lambda: time.monotonic() > end, "the time in which nothing is read")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, FLOOD)
+        assert read_until_closed(connection).count(b"HTTP/1.1 200") == UNREAD.count(b"GET")
+
+
+def test_what_is_not_read_of_all_answers_has_an_end(settings: Settings) -> None:
+    with serving(settings, most_unread=100_000) as port, ExitStack() as connections:
+        for _ in range(5):
+            connections.enter_context(closing(ask_and_not_read(port, UNREAD)))
+        wait.until(lambda: cut(port, "unread"), "the oldest to be ended")
+        assert is_alive(port)
+
+
+@pytest.mark.parametrize(("number", "is_cut"), [(MAX_PIPELINED + 1, False), (5 * MAX_PIPELINED, True)])
+def test_pipelined_requests_are_so_many(settings: Settings, number: int, is_cut: bool) -> None:
+    with serving(settings, idle_seconds=SOON) as port, closing(connect(port)) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * number)
+        answers = read_until_closed(connection).count(b"HTTP/1.1 200")
+        assert answers < number if is_cut else answers == number
+        assert bool(cut(port, "pipelined")) == is_cut
+
+
+def test_bodies_are_held_to_a_bound_in_all(settings: Settings) -> None:
+    """Of the address that has most held, the oldest gives way: others are served however much it sends."""
+    with serving(settings) as port, ExitStack() as connections:
+        unended = [
+            connections.enter_context(closing(connect(port, "127.0.0.2")))
+            for _ in range(MAX_HELD // MAX_BODY + 1)
+        ]
+        for each in unended:
+            each.sendall(unsigned(MAX_BODY) + b"x" * (MAX_BODY - 1))
+        refusal = read_until(unended[0], b"\r\n\r\n")
+        assert refusal.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: %d\r\n" % RETRY_SECONDS in refusal.lower()
+        other = connections.enter_context(closing(connect(port, "127.0.0.3")))
+        other.sendall(unsigned(PIECE) + b"x" * PIECE)
+        read_until(other, b"HTTP/1.1 401")  # its signature was looked at
+        unended[0].sendall(b"x" + unsigned(1) + b"x")  # the refused body's end; the connection serves on
+        read_until(unended[0], b"HTTP/1.1 401")
+        assert counted(port, "windsock_http_bodies_refused_total") == 2
+        assert counted(port, 'windsock_ingest_requests_refused_total{reason="memory"}') == 2
 
 
 def test_a_newcomer_is_refused_when_all_connections_are_in_use(settings: Settings) -> None:
