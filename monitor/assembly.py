@@ -33,7 +33,7 @@ from monitor.reconciler import Post, Reconciler
 from monitor.reconciler.snapshots import snapshots
 from monitor.render import Renderer
 from monitor.render.choice import choose
-from monitor.replicas import Link, Listener, SharedTurns, by_turns, turns_of
+from monitor.replicas import FailedWorks, Link, Listener, SharedTurns, by_turns, turns_of
 from monitor.retention import Retention
 from monitor.rules import Channel
 from monitor.rules.in_force import live_rules
@@ -45,14 +45,15 @@ from monitor.wake import Wake
 from monitor.watches import Watched, Watches
 from monitor.web.asked_airflow import AskedAirflow
 from monitor.web.gate import Gate
-from monitor.web.health_reports import ComponentsReport, of_reconciler, of_turns
+from monitor.web.health_reports import ComponentsReport, of_passed_over, of_reconciler, of_turns, of_works
 from monitor.web.lineage import Lineage
 from monitor.web.services import Report, Services
 
 logger = logging.getLogger(__name__)
 
 Work = Callable[[], Awaitable[None]]
-"""One background task: runs until cancelled; its end, however it comes, is the service's end."""
+"""One background task: runs until cancelled; its end, however it comes, is the service's end. What is done by
+turns does not end by an error: it is begun anew, and one Airflow's trouble is not the others'."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
     }
     write_check = WriteCheck(database, metrics, clock)
     turns = turns_of(database, list(shared), metrics)
+    failed = FailedWorks(metrics, clock)
     look_up(
         *(metrics, clock, database.engine),
         rules_broken=lambda: rules.problem is not None,
@@ -117,10 +119,15 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
         "feed readers": ground.feeds.attend,
         "rules": rules.run,
         "delivery": _deliverer(ground, renderer, links, rules, mailbox, ingest, telling).run,
-        **{name: by_turns(turns, name, ground.continuity.after_hold(each)) for name, each in shared.items()},
+        **{
+            name: by_turns(turns, name, ground.continuity.after_hold(each), failed)
+            for name, each in shared.items()
+        },
     }
     reports: list[Report] = [of_reconciler(post) for post in posts]
     reports += [ComponentsReport(api) for api in apis.values()]
+    reports += [of_passed_over(api, clock) for api in apis.values()]
+    reports.append(of_works(failed))
     if isinstance(turns, SharedTurns):
         signals = Listener(Link("signals", database, metrics), wakes.by_word, metrics)
         work |= {"turns": turns.run, "signals": signals.run, "continuity": ground.continuity.run}
@@ -157,6 +164,8 @@ def _ground(settings: Settings, clock: Clock) -> _Ground:
     metrics = Metrics()
     traces = traces_of(settings)
     apis = AirflowApi.all_of(settings, clock)
+    for name, api in apis.items():
+        api.passed_over.counted = partial(_count_too_long, metrics, name)
     feed = Wake()
     continuity = Continuity(database, settings.journal, metrics, clock)
     logged_dags = LoggedDags(database, board.every_dag)
@@ -169,6 +178,10 @@ def _ground(settings: Settings, clock: Clock) -> _Ground:
     nudges, ends = ({deployment: Wake() for deployment in apis} for _ in range(2))
     wakes = Wakes(feed, Wake(), nudges, ends, hand)
     return _Ground(settings, clock, database, metrics, traces, apis, feeds, logged_dags, wakes, continuity)
+
+
+def _count_too_long(metrics: Metrics, deployment: str, listing: str) -> None:
+    metrics.airflow_rows_too_long.labels(deployment, listing).inc()
 
 
 def _database(settings: Settings) -> Database:

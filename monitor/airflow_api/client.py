@@ -10,7 +10,8 @@ from monitor.airflow_api.connection import MAX_TIMEOUTS, Connection, Params
 from monitor.airflow_api.failures import no_answer, shown, unaddressable, unreadable
 from monitor.airflow_api.logs import LogTail
 from monitor.airflow_api.names import is_addressable, quoted, run_path
-from monitor.airflow_api.paging import Page, Row, pages, rows_of
+from monitor.airflow_api.paging import PAGE_SIZE, Page, Row, pages, rows_of
+from monitor.airflow_api.passed_over import PassedOver
 from monitor.clock import Clock
 from monitor.errors import AirflowNotFound
 from monitor.events import stamp
@@ -54,6 +55,11 @@ class AirflowApi:
         }
 
     @property
+    def passed_over(self) -> PassedOver:
+        """The rows of its listings that are too much to read."""
+        return self._connection.passed_over
+
+    @property
     def url(self) -> str:
         return self._connection.url
 
@@ -75,7 +81,8 @@ class AirflowApi:
     async def readable_dags(self, token: str | None = None) -> set[str]:
         """The dag_ids that the owner of this token (unset: the monitor's own user) may read. Raises
         AirflowRefused where it has ended."""
-        return {str(dag["dag_id"]) async for page in self.dags(token) for dag in page.rows}
+        rows = [row async for page in self.dags(token) for row in page.rows]
+        return {dag_id for row in rows if isinstance(dag_id := row.get("dag_id"), str)}
 
     async def may_read(self) -> int:
         """How many DAGs the monitor's own user may read."""
@@ -117,7 +124,8 @@ class AirflowApi:
         page them, and leaves out a latest one that is up_for_retry. Raises AirflowUnaddressable too."""
         path = f"{self._path_of(dag_id, run_id)}/taskInstances/{quoted(task_id)}/{map_index}/tries"
         named = (dag_id, run_id, task_id)
-        (page,) = [page async for page in self._pages(path, "task_instances", {}, named)]
+        found = self._pages(path, "task_instances", {}, named, is_paged=False)
+        (page,) = [page async for page in found]
         return page
 
     async def log_tail(
@@ -242,12 +250,19 @@ class AirflowApi:
         return self._pages("/dags", "dags", params, token=token)
 
     def _pages(
-        self, path: str, key: str, params: Params, named: Collection[str] = (), token: str | None = None
+        self,
+        path: str,
+        key: str,
+        params: Params,
+        named: Collection[str] = (),
+        token: str | None = None,
+        size: int = PAGE_SIZE,
+        is_paged: bool = True,
     ) -> AsyncGenerator[Page, None]:
         def ask(place: Params) -> Asked:
             return self._connection.get(path, place, token, named)
 
-        return pages(self._connection, ask, f"GET {path}", key, params)
+        return pages(self._connection, ask, f"GET {path}", key, params, size, is_paged)
 
     def _posted(self, path: str, key: str, body: Params) -> AsyncGenerator[Page, None]:
         """The same where the question is a body."""
@@ -301,8 +316,14 @@ class AirflowApi:
 
     async def _first(self, path: str, key: str, params: Params, limit: int) -> list[dict[str, Any]]:
         """The first rows of a listing, at most a page of them."""
-        answer, _ = await self._connection.get(path, {**params, "limit": limit})
-        return rows_of(answer, key, f"GET {path}", self.url)[:limit]
+        wanted = min(limit, PAGE_SIZE)
+        rows: list[Row] = []
+        async with aclosing(self._pages(path, key, params, size=wanted)) as found:
+            async for page in found:
+                rows += page.rows
+                if len(rows) >= wanted:
+                    break
+        return rows[:wanted]
 
     async def _read_log(self, path: str, map_index: int, tail: LogTail) -> None:
         async with self._connection.stream(path, {"map_index": map_index}, NDJSON, NO_LOG) as pieces:

@@ -5,15 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from monitor.events.values import Moment
+from monitor.events.values import moment_from
 
 COMPONENTS = ("scheduler", "triggerer", "dag_processor")
 """As Airflow names them. The metadata database is not among them: without it Airflow answers nothing."""
 HEALTHY = "healthy"
-
-_MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 
 
 @dataclass(frozen=True)
@@ -48,6 +44,6 @@ def components(health: Mapping[str, Any]) -> list[Component]:
 
 def _moment(value: Any) -> datetime | None:
     try:
-        return _MOMENT.validate_python(value)
-    except ValidationError:
+        return moment_from(value)
+    except ValueError:
         return None

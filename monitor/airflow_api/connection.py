@@ -5,24 +5,29 @@ import json
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import httpx
 
 from monitor.airflow_api.failures import TokenRefused, no_answer, refusal, too_long, unreadable
+from monitor.airflow_api.passed_over import PassedOver
 from monitor.airflow_api.token import Token
 from monitor.bounded_http import ACCEPT, TooLongBody, UnreadableBody, pieces, read, read_beginning
-from monitor.bounded_json import TooManyValues, loads
+from monitor.bounded_json import TooMuch, loads
 from monitor.clock import Clock
 from monitor.errors import AirflowRefused
+from monitor.events.values import moment_from
 
 MAX_ANSWER = 8 * 1024 * 1024  # bytes, unpacked; a hundred tasks with long rendered fields are about 2 MB
 MAX_TOKEN_ANSWER = 64 * 1024  # bytes of a sign-in's answer: a token and a few words
 MAX_REFUSAL = 64 * 1024  # bytes of a refusal that are read for its reason; a proxy's page may be longer
 MAX_TIMEOUTS = 6  # a whole answer may take so many times what each of its parts may
 REFUSED_PAUSE = timedelta(seconds=30)  # a refused password is not tried again at once: accounts get locked
+MAX_AHEAD = timedelta(days=1)
+"""By so much Airflow's clock may be ahead. What it says beyond is not believed: the watermark goes by it, and
+what Airflow changes from then on would be taken for compared."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 TOKEN_PATH = "/auth/token"  # noqa: S105 (a path)
 JSON = "application/json"
@@ -59,6 +64,7 @@ class Connection:
         # A proxy named in the environment is for what lies beyond this machine.
         trust_env = httpx.URL(self.url).host not in LOOPBACK
         self._http = httpx.AsyncClient(timeout=timeout, trust_env=trust_env, headers=ACCEPT)
+        self.passed_over = PassedOver()
         self._signing_in = asyncio.Lock()
         self._decoding = asyncio.Lock()  # one at a time: others have their turn between two answers
         self._token: Token | None = None
@@ -185,9 +191,9 @@ class Connection:
             async with self._decoding:
                 await asyncio.sleep(0)
                 answer = loads(body)
-        except TooManyValues as error:
+        except TooMuch as error:
             raise too_long(self.url, asked, str(error)) from error
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise unreadable(self.url, asked, "it is not JSON") from error
         if not isinstance(answer, dict):
             raise unreadable(self.url, asked, "it is not a JSON object")
@@ -208,10 +214,17 @@ class Connection:
 
     def _moment(self, response: httpx.Response) -> datetime:
         """When Airflow answered by its own clock: what its `updated_at` is to be compared with."""
+        now = self.clock()
         try:
-            return parsedate_to_datetime(response.headers["Date"]).astimezone(timezone.utc)
-        except (KeyError, ValueError):
-            return self.clock()
+            given = parsedate_to_datetime(response.headers["Date"]).isoformat()
+            return min(moment_from(given), now + MAX_AHEAD)
+        except (
+            KeyError,
+            ValueError,
+            TypeError,
+            OverflowError,
+        ):  # the last two: parsedate's, of a wrong header
+            return now
 
     async def _in_time(self, asking: Coroutine[Any, Any, T], asked: str) -> T:
         try:
@@ -228,7 +241,7 @@ def _detail(body: bytes) -> str:
     """Airflow's own word for why."""
     try:
         answer = loads(body)
-    except (ValueError, RecursionError):
+    except ValueError:
         return ""
     detail = answer.get("detail") if isinstance(answer, dict) else None
     return detail if isinstance(detail, str) else json.dumps(detail) if detail else ""

@@ -47,7 +47,7 @@ class LogTail:
 def _lines(line: str) -> list[str]:
     try:
         record = loads(line, MAX_VALUES)
-    except (ValueError, RecursionError):
+    except ValueError:
         return lines(line[-MAX_TEXT:]) if line.strip() else []  # a log handler that writes plain text
     if not isinstance(record, dict):
         return lines(line[-MAX_TEXT:])

@@ -3,6 +3,11 @@
 Rows change while they are read: paging by cursor (Airflow 3.2 and up) goes on behind the last row whatever
 happened before it. Paging by offset would step over a row where an earlier one has left the listing: so each
 page begins with the last rows of the one before, and one that does not is read again from further back.
+
+A page that is more than the monitor reads is asked for in parts, down to a single row. One that is too much
+by itself is passed over: a DAG's author decides how long `conf`, `extra` and `description` are, and Airflow's
+REST API (3.3.2) leaves no field out of a listing. No cursor leads past a row that was not read: from there
+the listing is paged by offset.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -15,7 +20,8 @@ from monitor.airflow_api.failures import unreadable
 from monitor.errors import AirflowAnswerTooLong
 
 PAGE_SIZE = 100  # what Airflow 3.1 and up gives at most
-SHORTER = 4  # times: the page after one that was too long to read. A DAG's author decides how long `conf` is
+SHORTER = 4  # times: the page after one that was too much to read
+MAX_PASSED_OVER = 50  # rows of one listing, each of them MAX_ANSWER bytes that are read for nothing
 MAX_PAGES = 2_000  # a listing that never ends is a broken server
 SHARED_ROWS = 5  # of two pages by offset: so many rows may leave between them without another request
 NAMES = ("id", "import_error_id", "dag_id", "dag_run_id")
@@ -37,40 +43,62 @@ class Page:
     """When it was asked, by the monitor's clock."""
     seconds: float
     """What the answer took."""
+    passed_over: int = 0
+    """Rows of this listing, so far, that are too much to read: that it lacks them says nothing of them."""
 
 
 async def pages(
-    connection: Connection, ask: Ask, what: str, key: str, params: Params
+    connection: Connection,
+    ask: Ask,
+    what: str,
+    key: str,
+    params: Params,
+    size: int = PAGE_SIZE,
+    is_paged: bool = True,
 ) -> AsyncGenerator[Page, None]:
-    """The pages of the listing that stands under `key`; `what` is its name in messages. Raises AirflowError
-    and what is derived from it."""
+    """The pages of the listing that stands under `key`, of at most `size` rows; `what` is its name in
+    messages. `is_paged`: whether Airflow gives it in parts. Raises AirflowError and what is derived from it.
+    """
     place: Params = {"offset": 0}
     seen: set[tuple[str, ...]] = set()
-    limit = PAGE_SIZE
+    limit = size
+    count = passed_over = 0
+    first = 0  # no page goes back before it: there stands a row that is too much to read
     for _ in range(MAX_PAGES):
         asked = connection.clock()
         try:
             answer, moment = await ask({**params, "limit": limit, **place})
         except AirflowAnswerTooLong:
-            if limit == 1:
+            if not is_paged or passed_over == MAX_PASSED_OVER:
                 raise
-            limit = max(1, limit // SHORTER)
+            if limit > 1:
+                limit = max(1, limit // SHORTER)
+                continue
+            # By cursor as many rows were read before it, in the same order.
+            offset = place.get("offset", count)
+            connection.passed_over.note(key, offset, connection.clock())
+            params = {name: value for name, value in params.items() if name != "cursor"}
+            first = offset + 1
+            place = {"offset": first}
+            passed_over += 1
             continue
         seconds = max(0.0, (connection.clock() - asked).total_seconds())
         shared = min(SHARED_ROWS, limit // 2)
         rows = rows_of(answer, key, what, connection.url)
         fresh = [row for row in rows if _name(row) not in seen]
-        if shared and place.get("offset") and len(fresh) == len(rows):
-            place = {"offset": max(0, place["offset"] - limit)}  # rows before it have left
+        if shared and place.get("offset", 0) > first and len(fresh) == len(rows):
+            place = {"offset": max(first, place["offset"] - limit)}  # rows before it have left
             continue
         seen.update(map(_name, fresh))
+        count += len(fresh)
         counted = answer.get("total_entries")
         total = counted if isinstance(counted, int) else len(seen)
-        yield Page(fresh, total, moment, asked, seconds)
+        yield Page(fresh, total, moment, asked, seconds, passed_over)
         following = _following(params | place, answer, len(rows), total, shared)
         if following is None:
             return
         place = following
+        limit = min(size, limit * SHORTER)
     raise unreadable(connection.url, what, f"it has more than {MAX_PAGES} pages")
 
 

@@ -3,11 +3,11 @@
 It is Airflow that checks the token; here only its dates are read, so its signature does not matter.
 """
 
-import binascii
-import json
 from base64 import urlsafe_b64decode
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+from monitor.bounded_json import loads
 
 RENEW_AT = 0.9  # of its life: a token must not end between the asking and the answer
 
@@ -47,7 +47,7 @@ def _claims(text: str) -> dict[str, object]:
     if len(parts) != 3:
         return {}
     try:
-        claims = json.loads(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (binascii.Error, ValueError, RecursionError):
+        claims = loads(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except ValueError:
         return {}
     return claims if isinstance(claims, dict) else {}

@@ -20,10 +20,11 @@ async def asked(question: Coroutine[Any, Any, T], what: str, seconds: float = AS
     """Airflow's answer, or None."""
     try:
         return await asyncio.wait_for(question, seconds)
-    except (AirflowError, TimeoutError, asyncio.TimeoutError, ValueError, KeyError, TypeError) as error:
-        # The last three: rows that are not what Airflow's are.
+    except (AirflowError, TimeoutError, asyncio.TimeoutError) as error:
         logger.warning("a mail goes out without %s: %s", what, str(error) or type(error).__name__)
-        return None
+    except Exception:  # rows that are not what Airflow's are
+        logger.exception("a mail goes out without %s: Airflow's answer makes no sense", what)
+    return None
 
 
 def update_of(row: Mapping[str, Any]) -> AssetUpdatedData:

@@ -14,18 +14,16 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from pydantic import AwareDatetime, TypeAdapter
-
 from monitor.delivery.airflow import Airflow
 from monitor.errors import AirflowError, AirflowNotFound
 from monitor.events import Event
 from monitor.events.data import DELETED, TEST, DagRunData, TaskInstanceData
 from monitor.events.identity import run_key
 from monitor.events.rest import run_type_of
+from monitor.events.values import MOMENT
 
 CONFIRM_SECONDS = 60.0  # for all questions about one notification; then that counts as no answer
 ASKED_AT_ONCE = 5  # of them: Airflow has other work
-MOMENT: TypeAdapter[datetime | None] = TypeAdapter(AwareDatetime | None)
 UNFINISHED_RUN = ("queued", "running")
 UNFINISHED_TASK = (None, "scheduled", "queued", "running", "deferred", "restarting")
 ON_THE_WAY = ("running", "up_for_retry")

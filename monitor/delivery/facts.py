@@ -5,10 +5,10 @@ from datetime import datetime, timezone
 from itertools import dropwhile
 from typing import Any
 
-from monitor.delivery.confirm import MOMENT
 from monitor.delivery.masks import shown_under, without_secrets
 from monitor.delivery.metrics import METRICS, flat
 from monitor.events.data import AssetUpdatedData, DagRunData, ImportErrorData, TaskInstanceData
+from monitor.events.values import MOMENT
 from monitor.plain_text import lines
 from monitor.render import Asset, Error, Fact, ImportTrouble, Run, Task
 from monitor.render.words import shortened

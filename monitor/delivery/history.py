@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from monitor import board
-from monitor.delivery.confirm import MOMENT
 from monitor.events.data import TEST
 from monitor.events.rest import run_type_of
+from monitor.events.values import MOMENT
 from monitor.render import Past, Run
 
 SHOWN = 16  # bars: as many as a phone shows side by side

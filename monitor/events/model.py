@@ -10,17 +10,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from monitor.bounded_json import is_deeper
 from monitor.errors import EventError
 from monitor.events import traceparent
 from monitor.events.data import DATA, AssetRef, Data, TaskInstanceData
 from monitor.events.identity import TRY, stamp
-from monitor.events.values import Id, Moment, Name
+from monitor.events.values import SHOWN_VALUE, Id, Moment, Name
 
 SOURCE = "/airflow/"
 DEPLOYMENT = r"[A-Za-z0-9._-]{1,100}"
 MAX_REASONS = 3  # of a rejected event: enough to mend it, short enough to log
 MAX_DEPTH = 32  # levels of JSON: an asset's extra has a few, and every parser of a subscriber takes as many
-SHOWN_VALUE = 80  # characters of a wrong value that its message repeats
 
 
 class _Envelope(BaseModel):
@@ -131,17 +131,8 @@ def _encode(raw: dict[str, Any]) -> str:
 
 def _check_depth(raw: dict[str, Any]) -> None:
     """Raise EventError if the event is nested so deeply that writing or reading its JSON may fail."""
-    level: list[Any] = [raw]
-    for _ in range(MAX_DEPTH):
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, (dict, list))
-        ]
-        if not level:
-            return
-    raise EventError(f"the event is nested more than {MAX_DEPTH} levels deep")
+    if is_deeper(raw, MAX_DEPTH):
+        raise EventError(f"the event is nested more than {MAX_DEPTH} levels deep")
 
 
 def _shape_of(event_type: str) -> type[Data]:

@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from monitor.errors import EventError
 from monitor.events.data import DELETED, RUN_STATES, TASK_STATES, TEST
 from monitor.events.identity import asset_event_id_of, earlier_try_id_of, run_id_of, stamp, task_id_of
 from monitor.events.model import Event, parse_event
+from monitor.events.values import MAX_COUNT, SHOWN_VALUE, is_storable, moment_from
 
 Row = dict[str, Any]
 Builder = Callable[[str, Row, datetime], Event | None]
@@ -27,7 +26,6 @@ RUN_TIMES = (
 TASK_STATES_SHOWN = tuple(state for state in TASK_STATES if state != "up_for_retry")
 WHILE_LATEST = {"failed": "up_for_retry"}
 """What a hook says of a try that is then filed under another state: a later one came after it."""
-_MOMENT: TypeAdapter[datetime | None] = TypeAdapter(datetime | None)
 
 
 def run_event(deployment: str, row: Row, now: datetime) -> Event | None:
@@ -138,7 +136,7 @@ def asset_event(deployment: str, row: Row, now: datetime) -> Event | None:
     """A row of /assets/events."""
     number, moment = row.get("id"), moment_of(row, "timestamp")
     if not isinstance(number, int):
-        raise EventError(f"id: {number!r} of an asset event is not an integer")
+        raise EventError(f"id: {repr(number)[:SHOWN_VALUE]} of an asset event is not an integer")
     data = {
         "asset": {"name": row.get("name"), "uri": row.get("uri"), "group": row.get("group")},
         "asset_event_id": number,
@@ -164,13 +162,11 @@ def _partition(row: Row) -> Row:
 
 def moment_of(row: Row, name: str) -> datetime | None:
     """A time of a row. Raises EventError where it is none."""
+    value = row.get(name)
     try:
-        moment = _MOMENT.validate_python(row.get(name))
-    except ValidationError:
-        raise EventError(f"{name}: {row.get(name)!r} is not a time") from None
-    if moment and moment.tzinfo is None:
-        raise EventError(f"{name}: {row.get(name)!r} has no time zone")
-    return moment
+        return None if value is None else moment_from(value)
+    except ValueError as error:
+        raise EventError(f"{name}: {error}") from None
 
 
 def _objects(row: Row, name: str) -> list[Row]:
@@ -181,18 +177,20 @@ def _objects(row: Row, name: str) -> list[Row]:
 
 
 def text_of(row: Row, name: str) -> str:
-    """A name in a row. Raises EventError where there is none."""
+    """A name in a row, which every database can look for. Raises EventError where there is none."""
     value = row.get(name)
-    if not isinstance(value, str) or not value:
-        raise EventError(f"{name}: {value!r} is not a name; is this the answer of an Airflow?")
+    if not isinstance(value, str) or not value or not is_storable(value):
+        shown = repr(value)[:SHOWN_VALUE]
+        raise EventError(f"{name}: {shown} is not a name; is this the answer of an Airflow?")
     return value
 
 
 def number_of(row: Row, name: str) -> int:
-    """A whole number in a row. Raises EventError where there is none."""
+    """A whole number in a row that an INTEGER column holds. Raises EventError where there is none."""
     value = row.get(name)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise EventError(f"{name}: {value!r} is not a whole number")
+    if not isinstance(value, int) or isinstance(value, bool) or not -1 <= value <= MAX_COUNT:
+        shown = repr(value)[:SHOWN_VALUE]
+        raise EventError(f"{name}: {shown} is not a whole number from -1 to {MAX_COUNT}")
     return value
 
 

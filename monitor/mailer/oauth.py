@@ -5,9 +5,9 @@ refresh token (RFC 6749 section 6). It is asked for at each login and never writ
 """
 
 import asyncio
-import json
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -15,18 +15,20 @@ from typing import Protocol
 import httpx
 
 from monitor.bounded_http import ACCEPT, UnreadableBody, read
+from monitor.bounded_json import loads
 from monitor.errors import SettingsError
 from monitor.mailer.contract import Unavailable
 from monitor.settings import Settings
 
 TOKEN_SECONDS = 20.0  # for the token server's answer
 EARLY = 60.0  # seconds before its end that a token is not used any more: a login takes a moment
+LONGEST = 24 * 3600.0  # seconds: whatever the token server says, a new one is fetched each day
 LIFETIME = 3600.0  # seconds, where the token server does not say
 MAX_TOKEN = 16 * 1024  # bytes of a token file: tokens have some hundred, those of Microsoft some thousand
 MAX_ANSWER = 64 * 1024  # bytes of the token server's answer: a token and a few words
 ANSWERS_NOTHING = (
     *(httpx.HTTPError, TimeoutError, asyncio.TimeoutError),
-    *(ValueError, KeyError, TypeError, AttributeError, RecursionError),  # of an answer of another form
+    *(ValueError, KeyError, TypeError, AttributeError, OverflowError),  # of an answer of another form
 )
 SHOWN = 200  # characters of the token server's reason
 
@@ -131,9 +133,9 @@ class Refreshed:
         }
         try:
             status, body = await asyncio.wait_for(self._answer(form), TOKEN_SECONDS)
-            said = json.loads(body)
+            said = loads(body)
             if status == httpx.codes.OK:
-                return str(said["access_token"]), float(said.get("expires_in", LIFETIME))
+                return str(said["access_token"]), _lifetime(said)
         except UnreadableBody as error:
             raise Unavailable(
                 f"no token from {self._grant.url}: the answer cannot be read: {error}"
@@ -148,6 +150,14 @@ class Refreshed:
             client.stream("POST", self._grant.url, data=form) as response,
         ):
             return response.status_code, await read(response, MAX_ANSWER)
+
+
+def _lifetime(said: Mapping[str, object]) -> float:
+    """Raises ValueError, TypeError, OverflowError where it is no number of seconds."""
+    seconds = float(str(said.get("expires_in", LIFETIME)))
+    if not math.isfinite(seconds):
+        raise ValueError(f"expires_in: {seconds} is no number of seconds")
+    return min(seconds, LONGEST)
 
 
 def _reason(said: object) -> str:

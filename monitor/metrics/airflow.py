@@ -18,9 +18,22 @@ class Airflow:
         self.reconcile_polls = book.counter(
             "windsock_reconcile_polls",
             "Comparisons of Airflow with the log",
-            "Other results than `ok`: `unreachable` and `refused` are Airflow's, `error` is the "
-            "monitor's own",
-            {"deployment": DEPLOYMENT, "result": "ok, unreachable, refused, error"},
+            "Other results than `ok`: `unreachable` and `refused` are Airflow's, `error` and `defect` are "
+            "the monitor's own",
+            {"deployment": DEPLOYMENT, "result": "ok, unreachable, refused, error, defect"},
+        )
+        self.reconcile_defects = book.counter(
+            "windsock_reconcile_defects",
+            "Answers of Airflow's at which the monitor itself failed",
+            "Any growth: a mistake in the monitor; report it with the traceback that its log has",
+            {"deployment": DEPLOYMENT, "part": "what was compared: a listing, ended_runs, the comparison"},
+        )
+        self.airflow_rows_too_long = book.counter(
+            "windsock_airflow_rows_too_long",
+            "Rows of Airflow's listings that were passed over because each alone is more than is read",
+            "Any growth: what only the reconciler would see of them is not seen; /health names listing and "
+            "place",
+            {"deployment": DEPLOYMENT, "listing": LISTING},
         )
         self.reconcile_filled = book.counter(
             "windsock_reconcile_filled",

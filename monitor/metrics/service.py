@@ -19,6 +19,12 @@ class Service:
             "The sum over all replicas is 0 for longer than a minute (nobody does it), or above 1 (two do)",
             {"work": WORK},
         )
+        self.work_failures = book.counter(
+            "windsock_work_failures",
+            "Times that background work failed by a mistake in the monitor, and was begun anew",
+            "Any growth: report it with the traceback that the log has",
+            {"work": WORK},
+        )
         self.database_errors = book.counter(
             "windsock_database_errors",
             "Errors of the database or of the connection to it",

@@ -16,7 +16,7 @@ from monitor.database import Database
 from monitor.errors import AirflowNotFound, AirflowRefused, EventError
 from monitor.events import Event
 from monitor.events.data import RUN_ENDS
-from monitor.events.rest import Row
+from monitor.events.rest import Row, text_of
 from monitor.events.rest_backfills import BACKFILL, completed_at, completed_event, span_of
 from monitor.ingest import Ingest
 from monitor.metrics import Metrics
@@ -94,7 +94,7 @@ class Backfills:
         return any(completed_at(row) is None for row in rows)
 
     async def _completed(self, row: Row) -> Event:
-        async with aclosing(self._api.runs_dated(str(row["dag_id"]), *span_of(row))) as pages:
+        async with aclosing(self._api.runs_dated(text_of(row, "dag_id"), *span_of(row))) as pages:
             runs = [run async for page in pages for run in page.rows]
         return completed_event(self._api.deployment, row, runs)
 

@@ -9,6 +9,7 @@ from monitor.board import Row
 from monitor.errors import EventError
 from monitor.events.rest import Row as RestRow
 from monitor.events.rest import moment_of
+from monitor.events.values import storable
 
 SCHEDULING = ("schedule", "next_run_after", "is_stale")
 """What decides whether a run is due. `seen_at` is when this was last seen to change, or the pause; null where
@@ -20,10 +21,14 @@ def listed(row: RestRow) -> Row:
     """The board's columns of a row of /dags. Raises EventError."""
     summary = row.get("timetable_summary")
     return {
-        "tags": [str(tag["name"]) for tag in _list(row, "tags") if isinstance(tag, dict) and "name" in tag],
+        "tags": [
+            storable(str(tag["name"]))
+            for tag in _list(row, "tags")
+            if isinstance(tag, dict) and "name" in tag
+        ],
         # Airflow keeps owners as one text; 3.0 splits it at commas and leaves the spaces.
-        "owners": [name for owner in _list(row, "owners") if (name := str(owner).strip())],
-        "schedule": str(summary) if summary is not None else None,
+        "owners": [name for owner in _list(row, "owners") if (name := storable(str(owner)).strip())],
+        "schedule": storable(str(summary)) if summary is not None else None,
         "next_run_after": moment_of(row, "next_dagrun_run_after"),
         "is_stale": row.get("is_stale") is True,
         "is_partitioned": row.get("timetable_partitioned") is True,

@@ -27,6 +27,7 @@ from monitor.errors import AirflowError, AirflowNotFound, AirflowUnaddressable
 from monitor.events import parse_event
 from monitor.events.data import RUN_ENDS, DagRunData
 from monitor.metrics import Metrics
+from monitor.reconciler.defects import Defects
 from monitor.reconciler.earlier_tries import TASK_ENDS
 from monitor.reconciler.filling import Filling
 from monitor.reconciler.listings import ENDED_RUN, RECENT
@@ -100,6 +101,7 @@ class EndedRuns:
         self._pace = Pace(FRESH)
         self._free = 0.0
         self._failing = False
+        self._defects = Defects(api.deployment, metrics)
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -154,7 +156,7 @@ class EndedRuns:
             complete = await self._compare(run)
         except (AirflowNotFound, AirflowUnaddressable):  # deleted meanwhile, or only the listings show it
             complete = True
-        except Recoverable:
+        except Exception:
             self._looked(run, complete=False)
             raise
         self._looked(run, complete)
@@ -185,7 +187,9 @@ class EndedRuns:
         """What fails here is done by the next poll, which says what is wrong for as long as it lasts."""
         try:
             await work()
-        except Recoverable as error:
+        except Exception as caught:  # noqa: BLE001 (it is logged with what is foreseen, or as a defect)
+            is_foreseen = isinstance(caught, Recoverable)
+            error = caught if is_foreseen else self._defects.found("ended_runs", caught)
             if not self._failing:
                 logger.warning("%s: ended runs wait for the next poll: %s", self._api.deployment, error)
             self._failing = True

@@ -48,11 +48,13 @@ class ImportErrors:
         asked = self._clock()
         try:
             async with aclosing(self._api.import_errors()) as pages:
-                rows = [row async for page in pages for row in page.rows]
+                listed_pages = [page async for page in pages]
         except AirflowRefused as refused:  # it holds up nothing else: said once, and asked again
             self._teller.pass_over({"the listing": str(refused)})
             return
-        if not rows and await self._sees_nothing():
+        rows = [row for page in listed_pages for row in page.rows]
+        is_whole = not any(page.passed_over for page in listed_pages)
+        if not rows and is_whole and await self._sees_nothing():
             self._teller.pass_over({"the listing": HIDDEN})
             return
         rows_by_id, hidden = self._sort(rows)
@@ -63,7 +65,9 @@ class ImportErrors:
         if places := _places(listed, known):
             await self._database.write(lambda connection: self._locate(connection, known, places))
         await self._teller.tell(
-            await self._database.read(lambda connection: self._changes(connection, listed, hidden, asked))
+            await self._database.read(
+                lambda connection: self._changes(connection, listed, hidden, asked, is_whole)
+            )
         )
 
     def _locate(self, connection: Connection, known: Mapping[str, Row], places: Mapping[str, Place]) -> None:
@@ -93,7 +97,7 @@ class ImportErrors:
             try:
                 if is_redacted(row):
                     hidden.append(row)
-                    passed[str(row["filename"])] = REDACTED
+                    passed[str(row.get("filename"))] = REDACTED
                 else:
                     import_error_event(self._api.deployment, row, self._clock())
                     listed[error_id_of(row)] = row
@@ -103,13 +107,22 @@ class ImportErrors:
         return listed, hidden
 
     def _changes(
-        self, connection: Connection, listed: dict[str, Row], hidden: list[Row], asked: datetime
+        self,
+        connection: Connection,
+        listed: dict[str, Row],
+        hidden: list[Row],
+        asked: datetime,
+        is_whole: bool,
     ) -> list[Event]:
+        """`is_whole`: whether what is not listed is not there. A row that was too much to read may be any."""
         known = board.known_import_errors(connection, self._api.deployment, listed)
         gone = {
             error_id: row
             for error_id, row in known.items()
-            if row["open"] and error_id not in listed and not any(board.may_be(row, one) for one in hidden)
+            if is_whole
+            and row["open"]
+            and error_id not in listed
+            and not any(board.may_be(row, one) for one in hidden)
         }
         back = {error_id: row for error_id, row in known.items() if error_id in listed and not row["open"]}
         changed = settled(connection, gone | back, asked)

@@ -65,14 +65,17 @@ class Pauses:
         """Tell who was paused and unpaused. Raises AirflowError, IngestBusy, SQLAlchemyError."""
         asked = self._clock()
         async with aclosing(self._api.dags()) as pages:
-            rows = [row async for page in pages for row in page.rows]
+            listed_pages = [page async for page in pages]
+        rows = [row for page in listed_pages for row in page.rows]
+        is_whole = not any(page.passed_over for page in listed_pages)
         seen, paused = self._sort(rows)
         deployment = self._api.deployment
         known = await self._database.read(lambda connection: board.known_dags(connection, deployment))
-        if not rows and await self._sees_nothing(known):
+        if not rows and is_whole and await self._sees_nothing(known):
             self._teller.pass_over({"the listing": HIDDEN})
             return
-        lacking = gone({str(row.get("dag_id")) for row in rows}, known, asked)
+        # A row that was too much to read may be that of any DAG that the list lacks.
+        lacking = gone({str(row.get("dag_id")) for row in rows}, known, asked) if is_whole else {}
         await self._keep(seen, paused, known, lacking, asked)
         flipped = {
             dag_id: known[dag_id]

@@ -24,6 +24,7 @@ from monitor.ingest import Ingest
 from monitor.metrics import Metrics
 from monitor.reconciler import shared
 from monitor.reconciler.comparison import MAX_ROWS, PAST, Comparison
+from monitor.reconciler.defects import Defects
 from monitor.reconciler.earlier_tries import EarlierTries
 from monitor.reconciler.ended_runs import EndedRuns
 from monitor.reconciler.filling import Filling
@@ -89,6 +90,7 @@ class Reconciler:
         self._interval = interval
         self._deployment = api.deployment
         self._standing = Standing(api.deployment, clock)
+        self._defects = Defects(api.deployment, metrics)
         self._resumed = False
         self._useful = False
         self._behind = False
@@ -147,8 +149,11 @@ class Reconciler:
         for name, step in self._steps():
             try:
                 self._behind |= await step()
-            except AirflowError as error:
-                parts[name] = error  # this user may not read assets, say; the others are compared
+            except (IngestBusy, SQLAlchemyError):  # the monitor's own trouble, whatever is compared
+                raise
+            except Exception as error:
+                # This user may not read assets, say; the others are compared.
+                parts[name] = error if isinstance(error, AirflowError) else self._defects.found(name, error)
                 unanswered += isinstance(error, AirflowUnreachable)
                 if unanswered == GIVEN_UP_AFTER and not self._useful:
                     raise
@@ -210,6 +215,8 @@ class Reconciler:
             await work()
         except Recoverable as error:
             result = self._standing.failed(error, self._useful)
+        except Exception as error:  # noqa: BLE001 (a defect is logged with its traceback)
+            result = self._standing.failed(self._defects.found("the comparison", error), self._useful)
         else:
             self._standing.succeeded()
         self._metrics.reconcile_polls.labels(self._deployment, result).inc()

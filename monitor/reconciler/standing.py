@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from monitor.clock import Clock
 from monitor.errors import AirflowError, AirflowRefused, AirflowUnreachable
+from monitor.reconciler.defects import Defect
 
 MAX_BACK_OFF = 120.0  # seconds: an Airflow that is back after a night is looked at within two minutes
 MAX_DOUBLINGS = 20  # far beyond MAX_BACK_OFF, and no overflow after a week without Airflow
@@ -15,7 +16,11 @@ JITTER = 0.5  # of the wait, so that several monitors do not come back together
 TOLERATED = timedelta(minutes=1)
 """How long one listing may fail beside others that do not, before it is trouble. Airflow 3.3 answers the
 listing of asset events with 500 while a run that one of them began is still queued."""
-RESULTS: dict[type[Exception], str] = {AirflowUnreachable: "unreachable", AirflowRefused: "refused"}
+RESULTS: dict[type[Exception], str] = {
+    AirflowUnreachable: "unreachable",
+    AirflowRefused: "refused",
+    Defect: "defect",
+}
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +40,8 @@ class ReconcilerStatus:
     """The same of each listing."""
     silent_since: datetime | None = None
     """Since when nothing at all could be compared: Airflow does not answer, or refuses."""
+    is_defect: bool = False
+    """Whether it is the monitor's own mistake that it is not compared."""
 
 
 class Standing:
@@ -45,6 +52,7 @@ class Standing:
         self._clock = clock
         self._failures = 0
         self._error: str | None = None
+        self._is_defect = False
         self._since: datetime | None = None
         self._passing = False
         self._silent_since: datetime | None = None
@@ -55,7 +63,10 @@ class Standing:
     def status(self, marks: Mapping[str, datetime]) -> ReconcilerStatus:
         error = None if self._tolerated() else self._error
         watermark = min(marks.values(), default=None)
-        return ReconcilerStatus(self._deployment, self._good, error, watermark, marks, self._silent_since)
+        is_defect = error is not None and self._is_defect
+        return ReconcilerStatus(
+            self._deployment, self._good, error, watermark, marks, self._silent_since, is_defect
+        )
 
     def resume(self, known: ReconcilerStatus) -> None:
         """Go on from what another replica, or the last process, knew a moment ago."""
@@ -74,6 +85,7 @@ class Standing:
             logger.warning("%s is not compared with the log in full: %s", self._deployment, reason)
             self._since = self._clock()
         self._error = reason
+        self._is_defect = isinstance(error, Defect)
         if partly:
             self._silent_since = None
         elif isinstance(error, AirflowError):  # not where it is the monitor's own database that fails

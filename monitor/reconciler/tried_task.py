@@ -6,7 +6,8 @@ from datetime import datetime, timedelta, timezone
 from uuid import UUID
 
 from monitor.board import TaskName, Try
-from monitor.events.rest import Row, number_of, text_of
+from monitor.errors import EventError
+from monitor.events.rest import Row, moment_of, number_of, text_of
 
 FILED_UNDER_ITS_NUMBER = (None, "restarting", "up_for_retry")
 """States of a row whose number is still that of the try that Airflow has filed: the scheduler counts on when
@@ -14,6 +15,8 @@ it schedules the next one."""
 START_SLACK = timedelta(seconds=2)
 """How much later than the run's start a task instance must have been made to have been made anew: the hosts
 that make runs and start them have clocks of their own."""
+DATES = ("scheduled_when", "start_date", "end_date")  # that are read of it
+MAX_TRIES = 10_000  # of a task: each is looked for, so a number that nobody reaches costs no memory
 UUID7_UNIX_MS_BITS = 80  # a UUID of version 7 begins with 48 bits of milliseconds
 
 
@@ -32,9 +35,17 @@ class TriedTask:
 
     @classmethod
     def of(cls, deployment: str, row: Row) -> "TriedTask":
+        """Raises EventError where the row makes no sense."""
         dag_id, run_id, task_id = (text_of(row, name) for name in ("dag_id", "dag_run_id", "task_id"))
         name = TaskName(deployment, dag_id, run_id, task_id, number_of(row, "map_index"))
-        return cls(row, name, number_of(row, "try_number"), text_of(row, "id"))
+        try_number = number_of(row, "try_number")
+        if try_number > MAX_TRIES:
+            raise EventError(
+                f"try_number: {try_number} is more than {MAX_TRIES}; its tries are not looked for"
+            )
+        for date in DATES:
+            moment_of(row, date)
+        return cls(row, name, try_number, text_of(row, "id"))
 
     @property
     def remembered_as(self) -> str:
@@ -104,4 +115,7 @@ def _made_at(ti_id: str | None) -> datetime | None:
         return None
     if known.version != 7:
         return None
-    return datetime.fromtimestamp((known.int >> UUID7_UNIX_MS_BITS) / 1000, timezone.utc)
+    try:
+        return datetime.fromtimestamp((known.int >> UUID7_UNIX_MS_BITS) / 1000, timezone.utc)
+    except (ValueError, OverflowError, OSError):  # its 48 bits reach beyond the calendar
+        return None

@@ -11,6 +11,7 @@ next one's work. So every such work has to be right when it is done twice at onc
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 from zlib import crc32
@@ -22,12 +23,14 @@ from monitor.database import Database
 from monitor.database.engine import APPLICATION
 from monitor.ending import end, first_of
 from monitor.metrics import Metrics
+from monitor.replicas.failed_works import FailedWorks
 from monitor.replicas.link import Link, ask, rest
 
 if TYPE_CHECKING:
     from monitor.replicas.link import Session
 
 AGAIN_SECONDS = 5.0  # until a work is begun again that the database has ended
+LONGEST_PAUSE = 120.0  # seconds of it, which doubles while the work fails at once; longer at work: as new
 LOOK_SECONDS = 1.0  # from one look for free turns to the next, which also asks whether the server is there
 STAND_DOWN_SECONDS = 5.0  # for the work to end before its turn is given back at a clean stop
 
@@ -157,19 +160,28 @@ def turns_of(database: Database, works: Sequence[str], metrics: Metrics) -> Alon
     return SharedTurns(Link("turns", database, metrics), works, metrics)
 
 
-def by_turns(turns: Turns, name: str, work: Work, pause: float = AGAIN_SECONDS) -> Work:
+def by_turns(turns: Turns, name: str, work: Work, failed: FailedWorks, pause: float = AGAIN_SECONDS) -> Work:
     """The work, as a background task that does it whenever this replica has the turn. Each time it is begun
-    anew: `work` has to make what it remembers, or read it from the database, when it is called. A database
-    that is away ends the work, and it is begun again; whatever else it raises goes on to the caller."""
+    anew: `work` has to make what it remembers, or read it from the database, when it is called. An error ends
+    the work, and it is begun again: one of them is not to end the others. A database that is away is told
+    elsewhere; any other error is a mistake in the monitor, and `failed` is told."""
 
     async def run() -> None:
+        wait = pause
         while True:
             await turns.taken(name)
+            began = time.monotonic()
             try:
                 await _until(work, turns.lost(name))
-            except DBAPIError:
-                logger.exception("%s: the database is in trouble; beginning anew in %.0f s", name, pause)
-                await asyncio.sleep(pause)
+            except Exception as error:
+                is_database = isinstance(error, DBAPIError)
+                if not is_database:
+                    failed.note(name, error)
+                wait = pause if is_database or time.monotonic() - began > LONGEST_PAUSE else wait
+                why = "the database is in trouble" if is_database else "it failed"
+                logger.exception("%s: %s; beginning anew in %.0f s", name, why, wait)
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, LONGEST_PAUSE)
             finally:
                 turns.stood_down(name)
 

@@ -1,7 +1,6 @@
 """The feed across the monitor's restarts: connection after connection, each from where the last was cut."""
 
 import asyncio
-import json
 import logging
 import random
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Protocol
 import httpx
 
 from monitor.bounded_http import UnreadableBody, pieces, read_beginning
+from monitor.bounded_json import loads
 from monitor.tail.messages import Message, TailRefused, parse
 
 FIRST_WAIT = 0.5  # seconds before the second attempt; it doubles from there
@@ -127,6 +127,6 @@ def why(answer: httpx.Response, body: bytes) -> str:
     if to := answer.headers.get("location"):
         return f"{answer.url} redirects to {to}: give that address, without /events"
     try:
-        return str(json.loads(body)["detail"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return str(loads(body)["detail"])
+    except (ValueError, KeyError, TypeError):
         return f"{answer.url} answers {answer.status_code}"

@@ -4,11 +4,11 @@ Odd on purpose: a parser of its own. httpx's line splitting also ends a line at 
 and the plugin's client, which reads the same, belongs to another program: neither imports the other.
 """
 
-import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+from monitor.bounded_json import loads
 from monitor.errors import WindsockError
 
 RESET = "reset"
@@ -54,8 +54,8 @@ async def parse(chunks: AsyncIterator[bytes], last: str = "") -> AsyncIterator[t
 
 def _message(kind: str, cursor: str, told: str) -> Message:
     try:
-        return Message(kind or "message", cursor, json.loads(told))
-    except (ValueError, RecursionError):
+        return Message(kind or "message", cursor, loads(told))
+    except ValueError:
         raise TailRefused(f"what is told at {cursor} is no event: is it the monitor's address?") from None
 
 

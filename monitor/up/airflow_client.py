@@ -1,6 +1,5 @@
 """The little that `windsock up` asks of Airflow's REST API, and the token that opens the monitor's too."""
 
-import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from urllib.parse import quote
 
 import httpx
 
+from monitor.bounded_json import loads
 from monitor.errors import AirflowError, AirflowUnreachable
 
 REQUEST_SECONDS = 20.0  # an api-server that starts while the machine is busy answers late, and it does answer
@@ -58,7 +58,7 @@ class SignIn(httpx.Auth):
                 return
         answer = yield self._ask
         if answer.status_code == httpx.codes.CREATED:
-            self._token = json.loads(await answer.aread())["access_token"]
+            self._token = loads(await answer.aread())["access_token"]
         request.headers["Authorization"] = f"Bearer {self._token}"
         yield request
 
@@ -73,7 +73,7 @@ class AirflowClient:
         """The components that do not yet say that they are well."""
         try:
             answer = await self._http.get("/api/v2/monitor/health", auth=None)
-            said = answer.json() if answer.is_success else {}
+            said = loads(answer.content) if answer.is_success else {}
         except (httpx.HTTPError, ValueError):
             return ["api_server"]
         return [name for name in COMPONENTS if (said.get(name) or {}).get("status") != "healthy"]

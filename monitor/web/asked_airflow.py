@@ -5,6 +5,7 @@ length, and in how many are open at once. What comes back is masked as mails mas
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +27,8 @@ CONF_LENGTH = 4_000  # characters
 NOTE_LENGTH = 2_000
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 class NoAnswer(Exception):
@@ -107,5 +110,6 @@ class AskedAirflow:
             raise NoAnswer(f"Airflow cannot be asked at the moment: {error}") from None
         except (TimeoutError, asyncio.TimeoutError):
             raise NoAnswer(f"Airflow did not answer within {ASK_SECONDS:.0f} s. Try again.") from None
-        except (ValueError, KeyError, TypeError) as error:  # rows that are not what Airflow's are
+        except Exception as error:  # rows that are not what Airflow's are
+            logger.exception("%s: what Airflow answered makes no sense", deployment)
             raise NoAnswer(f"Airflow's answer makes no sense: {error!r}") from None

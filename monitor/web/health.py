@@ -25,7 +25,7 @@ from monitor.event_log import Filter, Visible
 from monitor.outbox import State, Wanted
 from monitor.render.words import span
 from monitor.web.answers import SERVER, problems
-from monitor.web.health_reports import AIRFLOW, RECONCILER
+from monitor.web.health_reports import AIRFLOW, BACKGROUND, RECONCILER
 from monitor.web.health_told import DOWN, FRESH, METRICS, NOT_READY, OPEN, Alive, Health, Ready
 from monitor.web.querying import MAX_PAGE
 from monitor.web.reader import MaybeReader
@@ -46,7 +46,7 @@ router = APIRouter(tags=["health"])
 
 @router.get("/livez", response_model=Alive, operation_id="getLiveness", openapi_extra=OPEN)
 async def livez() -> dict[str, str]:
-    """The process answers. (It ends by itself when a background task dies.)"""
+    """The process answers. (It ends by itself when work dies without which it takes or tells nothing.)"""
     return {"status": "ok"}
 
 
@@ -134,7 +134,7 @@ WITHOUT_NUMBERS = {
 def _discreet(name: str, part: PartHealth) -> PartHealth:
     if words := WITHOUT_NUMBERS.get((name, part.status)):
         return replace(part, detail=words, at=None)
-    known = part.status != "down" or not name.startswith((f"{AIRFLOW} ", RECONCILER))
+    known = part.status != "down" or not name.startswith((f"{AIRFLOW} ", RECONCILER, BACKGROUND))
     return part if known else replace(part, detail="cannot be compared with the log")
 
 

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from monitor.airflow_api import AirflowApi
 from monitor.airflow_api.components import Component, components
+from monitor.clock import Clock
 from monitor.database import Database
 from monitor.errors import AirflowError
 from monitor.reconciler import Post
-from monitor.replicas import holders
+from monitor.replicas import FailedWorks, holders
 from monitor.web.services import PartHealth, Report
 
 COMPONENT_SECONDS = 15.0  # an answer of Airflow's counts for so long, whoever asks how often
@@ -28,6 +29,15 @@ AIRFLOW_REMEDY = (
 RECONCILER_REMEDY = (
     "What cannot be compared is not filled in. If it does not pass, look at Airflow's api-server's log."
 )
+DEFECT_REMEDY = (
+    "This is a mistake in the monitor: report it with the traceback that its log has. It is tried again, and "
+    "everything else goes on. Does WINDSOCK_AIRFLOW_URL lead to an Airflow?"
+)
+ROWS_REMEDY = (
+    "Find it in Airflow: megabytes of a run's conf, an asset event's extra, a DAG's description or an import "
+    "error's trace. Make it short or delete it; what Airflow's hooks report of it is told all the same."
+)
+BACKGROUND = "background work"
 COMPONENT_REMEDY = "Look at its log, and start it again: `airflow {}`, its container, pod or service."
 
 logger = logging.getLogger(__name__)
@@ -48,21 +58,52 @@ def of_turns(database: Database, works: Sequence[str]) -> Report:
     return report
 
 
+def of_passed_over(api: AirflowApi, clock: Clock) -> Report:
+    """The report on rows of one Airflow's listings that are too much to read. No part where there is none."""
+
+    async def report() -> dict[str, PartHealth]:
+        met = api.passed_over.lately(clock())
+        if not met:
+            return {}
+        rows = ", ".join(f"{name} at offset {each.offset}" for name, each in sorted(met.items()))
+        said = f"a row alone is more than is read, and is passed over: {rows}"
+        last = max(each.at for each in met.values())
+        return {f"{RECONCILER} {api.deployment} rows": PartHealth("down", said, last, ROWS_REMEDY)}
+
+    return report
+
+
+def of_works(failed: FailedWorks) -> Report:
+    """The report on background work that failed and was begun anew. No part where none did."""
+
+    async def report() -> dict[str, PartHealth]:
+        lately = failed.lately()
+        if not lately:
+            return {}
+        said = "; ".join(f"{name} failed: {each.error}" for name, each in sorted(lately.items()))
+        last = max(each.at for each in lately.values())
+        return {BACKGROUND: PartHealth("down", said, last, DEFECT_REMEDY)}
+
+    return report
+
+
 def of_reconciler(post: Post) -> Report:
     """The report on one Airflow."""
 
     async def report() -> dict[str, PartHealth]:
         status = await post.status()
+        remedy = DEFECT_REMEDY if status.is_defect else RECONCILER_REMEDY
         compared = "compared with the log" if post.is_here else "compared with the log by another replica"
         airflow, own = f"{AIRFLOW} {status.deployment}", f"{RECONCILER} {status.deployment}"
         if status.silent_since is not None:
             why = status.last_error or "does not answer"
-            said = PartHealth("down", why, status.last_good, AIRFLOW_REMEDY)
+            remedy = DEFECT_REMEDY if status.is_defect else AIRFLOW_REMEDY
+            said = PartHealth("down", why, status.last_good, remedy)
             return {airflow: said, own: PartHealth("unknown", "waits for Airflow", status.last_good)}
         if status.last_error is not None:
             return {
                 airflow: PartHealth("ok", "answers, not everything", status.last_good),
-                own: PartHealth("down", status.last_error, status.last_good, RECONCILER_REMEDY),
+                own: PartHealth("down", status.last_error, status.last_good, remedy),
             }
         if status.last_good is None:
             return {

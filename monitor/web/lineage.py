@@ -78,11 +78,14 @@ class Lineage:
     async def _ask(self, name: AssetName) -> Known:
         try:
             row = await self.apis[name.deployment].asset(name.uri)
+            known, kept = _read(row) if row else NOT_NAMED, KEPT
         except AirflowError as error:
             logger.warning("Airflow %s does not tell of the asset %s: %s", name.deployment, name.uri, error)
             known, kept = Known(problem=f"Airflow does not say: {error}"), FAILED_KEPT
-        else:
-            known, kept = _read(row) if row else NOT_NAMED, KEPT
+        except Exception as error:  # a row that is not what Airflow's are
+            logger.exception("what Airflow %s tells of the asset %s", name.deployment, name.uri)
+            problem = f"Airflow's answer makes no sense: {type(error).__name__}"
+            known, kept = Known(problem=problem), FAILED_KEPT
         finally:
             self._asking.pop(name, None)
         self._answers[name] = (self.clock() + kept, known)

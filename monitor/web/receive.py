@@ -197,7 +197,7 @@ def _decode(kind: str, body: bytes) -> list[Any]:
         value = loads(body)
     except TooManyValues as error:
         raise Refusal(413, "too_large", f"the body is too much: {error}; send fewer events") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise Refusal(400, "malformed", f"the body is not JSON: {error}") from None
     batch = [value] if kind == SINGLE else value
     if not isinstance(batch, list):

@@ -103,7 +103,7 @@ def _results(answer: Answer, letters: Sequence[Letter]) -> list[dict[str, Any]]:
             (result["id"] or letter.event_id, result["status"])
             for result, letter in zip(results, letters, strict=True)
         ]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _no_monitor(f"answered 202 with no result for each event ({type(error).__name__})") from error
     if [event_id for event_id, _ in told] != [letter.event_id for letter in letters]:
         raise _no_monitor("answered 202 about other events")
@@ -130,5 +130,5 @@ def _detail(answer: Answer) -> str:
     try:
         problem = json.loads(answer.body)
         return str(problem.get("detail") or problem.get("title") or text)[:300]
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return text

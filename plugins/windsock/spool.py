@@ -166,7 +166,7 @@ class Spool:
         body = draft.read_bytes() if is_whole else b""
         try:
             _event_id(json.loads(body))
-        except ValueError:
+        except (ValueError, RecursionError):
             draft.unlink()
             return
         draft.rename(self._new / self._name(len(body), self.moment()))

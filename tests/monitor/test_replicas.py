@@ -4,13 +4,13 @@ import asyncio
 from functools import partial
 from pathlib import Path
 
-import pytest
 from sqlalchemy.exc import OperationalError
 
 from monitor.clock import utc_now
 from monitor.database.postgresql import LOCK_TIMEOUT, PEER_GONE
+from monitor.ending import end
 from monitor.metrics import Metrics
-from monitor.replicas import Alone, by_turns, holders
+from monitor.replicas import Alone, FailedWorks, by_turns, holders
 from monitor.replicas.link import ANSWER_SECONDS
 from monitor.replicas.turns import LOOK_SECONDS
 from monitor.settings import Settings
@@ -133,21 +133,34 @@ def losses(pair: list[Replica]) -> float:
     return sum(each.sample("windsock_links_lost_total", link="turns") for each in pair)
 
 
-def test_work_that_the_database_ends_is_begun_again_and_a_defect_is_told() -> None:
+def test_work_that_ends_by_an_error_is_begun_again_and_a_defect_is_told() -> None:
     begun: list[str] = []
+    metrics = Metrics()
+    failed = FailedWorks(metrics, utc_now)
+    at_work: asyncio.Event
 
     async def work() -> None:
         begun.append("")
         if len(begun) < 3:
             raise OperationalError("SELECT", {}, Exception("the database is gone"))
-        raise ValueError("a defect")
+        if len(begun) < 5:
+            assert len(failed.lately()) == len(begun) - 3
+            raise ValueError("a defect")
+        at_work.set()
+        await asyncio.Event().wait()
 
     async def lead() -> None:
-        await by_turns(Alone(["work"], Metrics()), "work", work, pause=0)()
+        nonlocal at_work
+        at_work = asyncio.Event()
+        turns = Alone(["work"], metrics)
+        leading = asyncio.create_task(by_turns(turns, "work", work, failed, pause=0)())
+        await at_work.wait()
+        await end([leading])
+        assert leading.cancelled()
 
-    with pytest.raises(ValueError, match="a defect"):
-        asyncio.run(lead())
-    assert len(begun) == 3
+    asyncio.run(asyncio.wait_for(lead(), 60))
+    assert failed.lately()["work"].error == "ValueError: a defect"
+    assert metrics.registry.get_sample_value("windsock_work_failures_total", {"work": "work"}) == 2
 
 
 def test_the_holder_stops_before_the_server_gives_its_turn_away() -> None:

@@ -131,6 +131,6 @@ def _reason(answer: http.client.HTTPResponse) -> str:
     """The monitor's own words (RFC 9457), where there are any."""
     try:
         told = json.loads(answer.read(MAX_REASON))["detail"]
-    except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
+    except (ValueError, KeyError, TypeError, RecursionError, OSError, http.client.HTTPException):
         told = answer.reason
     return f"{answer.status} {told}"

@@ -85,5 +85,5 @@ def ndjson(told: Iterable[bytes], cursor: str) -> Told:
 def _decode(cursor: str, data: bytes) -> Any:
     try:
         return json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise unreadable(cursor, data, error) from error
