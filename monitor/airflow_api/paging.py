@@ -21,8 +21,9 @@ from monitor.errors import AirflowAnswerTooLong
 
 PAGE_SIZE = 100  # what Airflow 3.1 and up gives at most
 SHORTER = 4  # times: the page after one that was too much to read
-MAX_PASSED_OVER = 50  # rows of one listing, each of them MAX_ANSWER bytes that are read for nothing
+MAX_PASSED_OVER = 20  # rows of one listing, each of them MAX_ANSWER bytes that are read for nothing
 MAX_PAGES = 2_000  # a listing that never ends is a broken server
+MAX_IDLE = 15  # pages in a row without a new row: shared ones that are read one by one are fewer
 SHARED_ROWS = 5  # of two pages by offset: so many rows may leave between them without another request
 NAMES = ("id", "import_error_id", "dag_id", "dag_run_id")
 """What tells one row of a listing from another, in whichever it has them."""
@@ -62,7 +63,7 @@ async def pages(
     place: Params = {"offset": 0}
     seen: set[tuple[str, ...]] = set()
     limit = size
-    count = passed_over = 0
+    count = passed_over = idle = 0
     first = 0  # no page goes back before it: there stands a row that is too much to read
     for _ in range(MAX_PAGES):
         asked = connection.clock()
@@ -91,14 +92,18 @@ async def pages(
             continue
         seen.update(map(_name, fresh))
         count += len(fresh)
+        idle = 0 if fresh else idle + 1
+        if idle > MAX_IDLE:
+            raise unreadable(connection.url, what, "its pages bring the same rows again and again")
         counted = answer.get("total_entries")
         total = counted if isinstance(counted, int) else len(seen)
         yield Page(fresh, total, moment, asked, seconds, passed_over)
+        limit = min(size, limit * SHORTER)
+        shared = min(SHARED_ROWS, limit // 2)
         following = _following(params | place, answer, len(rows), total, shared)
         if following is None:
             return
         place = following
-        limit = min(size, limit * SHORTER)
     raise unreadable(connection.url, what, f"it has more than {MAX_PAGES} pages")
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from monitor.board import TaskName, Try
 from monitor.errors import EventError
 from monitor.events.rest import Row, moment_of, number_of, text_of
+from monitor.events.values import MAX_KEY, SHOWN_VALUE
 
 FILED_UNDER_ITS_NUMBER = (None, "restarting", "up_for_retry")
 """States of a row whose number is still that of the try that Airflow has filed: the scheduler counts on when
@@ -38,6 +39,8 @@ class TriedTask:
         """Raises EventError where the row makes no sense."""
         dag_id, run_id, task_id = (text_of(row, name) for name in ("dag_id", "dag_run_id", "task_id"))
         name = TaskName(deployment, dag_id, run_id, task_id, number_of(row, "map_index"))
+        if any(len(part) > MAX_KEY for part in (dag_id, run_id, task_id)):
+            raise EventError(f"a name of {dag_id[:SHOWN_VALUE]!r} is longer than {MAX_KEY} characters")
         try_number = number_of(row, "try_number")
         if try_number > MAX_TRIES:
             raise EventError(
