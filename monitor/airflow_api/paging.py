@@ -64,6 +64,7 @@ async def pages(
     seen: set[tuple[str, ...]] = set()
     limit = size
     count = passed_over = idle = 0
+    is_shared = False  # whether the page begins with rows of the one before
     first = 0  # no page goes back before it: there stands a row that is too much to read
     for _ in range(MAX_PAGES):
         asked = connection.clock()
@@ -80,14 +81,13 @@ async def pages(
             connection.passed_over.note(key, offset, connection.clock())
             params = {name: value for name, value in params.items() if name != "cursor"}
             first = offset + 1
-            place = {"offset": first}
+            place, is_shared = {"offset": first}, False
             passed_over += 1
             continue
         seconds = max(0.0, (connection.clock() - asked).total_seconds())
-        shared = min(SHARED_ROWS, limit // 2)
         rows = rows_of(answer, key, what, connection.url)
         fresh = [row for row in rows if _name(row) not in seen]
-        if shared and place.get("offset", 0) > first and len(fresh) == len(rows):
+        if is_shared and place["offset"] > first and len(fresh) == len(rows):
             place = {"offset": max(first, place["offset"] - limit)}  # rows before it have left
             continue
         seen.update(map(_name, fresh))
@@ -103,6 +103,8 @@ async def pages(
         following = _following(params | place, answer, len(rows), total, shared)
         if following is None:
             return
+        # From one row to the next nothing is shared.
+        is_shared = "offset" in following and following["offset"] < place.get("offset", 0) + len(rows)
         place = following
     raise unreadable(connection.url, what, f"it has more than {MAX_PAGES} pages")
 
@@ -117,8 +119,9 @@ def rows_of(answer: dict[str, Any], key: str, request: str, url: str) -> list[Ro
 
 def _following(asked: Params, answer: dict[str, Any], rows: int, total: int, shared: int) -> Params | None:
     """Where the next page begins, or None where this was the last."""
-    if "cursor" in asked and "next_cursor" in answer:
-        return {"cursor": answer["next_cursor"]} if answer["next_cursor"] else None
+    if "cursor" in asked and ("next_cursor" in answer or "offset" not in asked):
+        cursor = answer.get("next_cursor")
+        return {"cursor": cursor} if cursor else None
     read = asked["offset"] + rows
     if not rows or read >= total:
         return None

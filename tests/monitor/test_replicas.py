@@ -153,7 +153,7 @@ def test_work_that_ends_by_an_error_is_begun_again_and_a_defect_is_told() -> Non
         nonlocal at_work
         at_work = asyncio.Event()
         turns = Alone(["work"], metrics)
-        leading = asyncio.create_task(by_turns(turns, "work", work, failed, pause=0)())
+        leading = asyncio.ensure_future(by_turns(turns, "work", work, failed, pause=0)())
         await at_work.wait()
         await end([leading])
         assert leading.cancelled()
