@@ -98,6 +98,12 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
             "monitor/test_server_bounds.py::test_a_head_without_end_is_cut",
         ),
         Surface(
+            "the headers of a request, and one of them",
+            f"{server.MAX_HEADERS}; {size(server.MAX_HEADER)}",
+            f"431, and {ENDS}",
+            "monitor/test_server_bounds.py::test_the_answer_names_the_bound",
+        ),
+        Surface(
             "the time from a connection's opening, or a request's first byte, to the end of its head",
             seconds(server.HEAD_SECONDS),
             ENDS,
@@ -151,6 +157,12 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
             size(security.MAX_FORM),
             "413; 411 without a Content-Length",
             "monitor/test_auth.py::test_a_form_is_not_read_without_end",
+        ),
+        Surface(
+            "the commas of such a JSON",
+            f"{security.MAX_COMMAS:,}",
+            "413",
+            "monitor/test_api_errors.py::test_a_body_that_is_none_is_a_problem",
         ),
         Surface(
             "wrong passwords and tokens, for each name and for each address",

@@ -295,6 +295,7 @@ def odd_requests(house: House, surface: Surface, place: str, name: str) -> Itera
         yield from ((repr(odd), house.request(surface, body=_body(surface, **{name: odd}))) for odd in values)
 
 
+@pytest.mark.slow
 def test_no_odd_value_of_a_parameter_is_the_servers_fault(house: House) -> None:
     known = parameters(house)
     assert sum(map(len, known.values())) > 100, "the app's parameters are found no more"
@@ -397,6 +398,7 @@ def cost(house: House, sent: bytes) -> float:
     return (house.monitor.loop_seconds() - before) / unit
 
 
+@pytest.mark.slow
 def test_a_request_without_a_key_costs_little(house: House) -> None:
     for surface in surfaces(house.monitor.app):
         for name, sent in junk(house, surface):

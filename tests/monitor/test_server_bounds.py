@@ -15,7 +15,7 @@ import pytest
 from monitor.app import create_app
 from monitor.settings import Settings
 from monitor.web.bounded_bodies import MAX_HELD, RETRY_SECONDS
-from monitor.web.bounded_http import MAX_HEAD, MAX_HEADER, MAX_HEADERS, MAX_PIPELINED, MAX_TARGET
+from monitor.web.bounded_http import MAX_HEADER, MAX_HEADERS, MAX_PIPELINED, MAX_TARGET
 from monitor.web.receive import MAX_BODY
 from monitor.web.security import HEADERS
 from monitor.web.server import Server, listen
@@ -335,8 +335,9 @@ def test_bodies_are_held_to_a_bound_in_all(settings: Settings) -> None:
         read_until(other, b"HTTP/1.1 401")  # its signature was looked at
         unended[0].sendall(b"x" + unsigned(1) + b"x")  # the refused body's end; the connection serves on
         read_until(unended[0], b"HTTP/1.1 401")
-        assert counted(port, "windsock_http_bodies_refused_total") == 2
-        assert counted(port, 'windsock_ingest_requests_refused_total{reason="memory"}') == 2
+        refused = counted(port, "windsock_http_bodies_refused_total")
+        assert refused in (1, 2)  # two, if all of the last body has come before the other address's
+        assert counted(port, 'windsock_ingest_requests_refused_total{reason="memory"}') == refused
 
 
 def test_a_newcomer_is_refused_when_all_connections_are_in_use(settings: Settings) -> None:
