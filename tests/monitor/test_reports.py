@@ -24,15 +24,7 @@ from tests.sample import asset_event, event, moment, run_event, task_event
 
 CONTRACT = Path(__file__).parent.parent / "contract"
 REPORTER = Reporter(frozenset(("local",)))
-BY_THE_MONITOR_ALONE = (
-    "import_error",
-    "component.",
-    "windsock.",
-    "asset.nudge",
-    "airflow.",
-    "backfill",
-    "hitl",
-)
+BY_THE_MONITOR_ALONE = ("import_error", "windsock.", "asset.nudge", "airflow.", "backfill", "hitl")
 
 
 def golden() -> Iterator[Any]:
