@@ -1,7 +1,7 @@
 """The order of a DAG's runs: which success is an answer to which failure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -22,10 +22,6 @@ class Order:
     """The end of the time that the run is for; None if the run has no logical date."""
     start: datetime | None
     is_backfill: bool = False
-
-    def until(self, moment: datetime) -> "Order":
-        """The same, no later than that: what has happened stands behind nothing later, whatever its dates."""
-        return replace(self, moment=_earlier(self.moment, moment), start=_earlier(self.start, moment))
 
 
 @dataclass(frozen=True)
@@ -73,11 +69,11 @@ def order_of(connection: Connection, event: Event) -> Order | None:
     """Return the place of what the event is about, or None if it has none."""
     data = event.data
     if isinstance(data, DagRunData):
-        return of_run(data).until(event.time)
+        return of_run(data)
     if isinstance(data, RunMissingData):
         return Order(data.expected_at, None)
     if isinstance(data, TaskInstanceData):
-        return _of_task(connection, event.deployment, data).until(event.time)
+        return _of_task(connection, event.deployment, data)
     return None
 
 
@@ -113,10 +109,6 @@ def _of_task(connection: Connection, deployment: str, data: TaskInstanceData) ->
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:
     return max((moment for moment in (one, other) if moment), default=None)
-
-
-def _earlier(one: datetime | None, other: datetime) -> datetime | None:
-    return min(one, other) if one else None
 
 
 def _is_not_before(moment: datetime | None, latest: datetime | None) -> bool:
