@@ -331,13 +331,15 @@ def test_bodies_are_held_to_a_bound_in_all(settings: Settings) -> None:
         assert refusal.startswith(b"HTTP/1.1 503")
         assert b"retry-after: %d\r\n" % RETRY_SECONDS in refusal.lower()
         other = connections.enter_context(closing(connect(port, "127.0.0.3")))
-        other.sendall(unsigned(PIECE) + b"x" * PIECE)
+        other.sendall(unsigned(PIECE) + b"x" * (PIECE - 1))
+        refused = "windsock_http_bodies_refused_total"
+        wait.until(lambda: counted(port, refused) == 2, "the next of the first address to be refused")
+        other.sendall(b"x")
         read_until(other, b"HTTP/1.1 401")  # its signature was looked at
         unended[0].sendall(b"x" + unsigned(1) + b"x")  # the refused body's end; the connection serves on
         read_until(unended[0], b"HTTP/1.1 401")
-        refused = counted(port, "windsock_http_bodies_refused_total")
-        assert refused in (1, 2)  # two, if all of the last body has come before the other address's
-        assert counted(port, 'windsock_ingest_requests_refused_total{reason="memory"}') == refused
+        assert counted(port, refused) == 2
+        assert counted(port, 'windsock_ingest_requests_refused_total{reason="memory"}') == 2
 
 
 def test_a_newcomer_is_refused_when_all_connections_are_in_use(settings: Settings) -> None:
