@@ -35,6 +35,7 @@ def test_the_latest_runs_of_a_dag_are_one_question(fake: FakeAirflow) -> None:
             "start_date_lte": ["2026-11-22T10:00:00.000000Z"],
             "state": ["success", "failed"],
             "limit": ["4"],
+            "offset": ["0"],
         },
     )
 

@@ -71,7 +71,7 @@ def test_a_declared_field_of_another_shape_is_refused_by_name(live: Live, field:
 
 
 @pytest.mark.parametrize(
-    ("levels", "status"), [(MAX_DEPTH - 4, "accepted"), (MAX_DEPTH, "rejected"), (900, "rejected")]
+    ("levels", "status"), [(MAX_DEPTH - 4, "accepted"), (MAX_DEPTH, "rejected"), (400, "rejected")]
 )
 def test_nesting_is_bounded(live: Live, levels: int, status: str) -> None:
     deep: Any = 1
