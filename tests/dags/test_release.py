@@ -48,6 +48,7 @@ def record(lab: Lab) -> dict[str, Any]:
     return content
 
 
+@pytest.mark.slow
 def test_the_first_model_is_promoted_and_scored_with(lab: Lab) -> None:
     training = lab.train()
 
@@ -189,6 +190,7 @@ def test_scoring_by_hand_uses_the_champion(lab: Lab) -> None:
     assert lab.trigger("scoring").state == "success"
 
 
+@pytest.mark.slow
 def test_models_may_lie_in_an_object_store(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WINDSOCK_MODELS_DIR", "memory://bucket/models")
     for _ in range(2):

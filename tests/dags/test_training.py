@@ -67,6 +67,7 @@ WRONG_CSVS: list[tuple[Callable[[Lines], object], str, str]] = [
 ]
 
 
+@pytest.mark.slow
 def test_a_wrong_csv_ends_the_task_and_leaves_the_last_good_model_alone(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -77,6 +77,7 @@ def seqs(lines: list[str]) -> list[int]:
     return [int(json.loads(line)["id"].rpartition("-")[2]) for line in lines]
 
 
+@pytest.mark.slow
 def test_it_resumes_after_a_restart_and_says_so_once(monitors: Started, tmp_path: Path) -> None:
     monitor, log = monitors()
     log.append(3)
@@ -156,6 +157,7 @@ def in_a_terminal(*options: str, **env: str) -> str:
     return written.decode()
 
 
+@pytest.mark.slow
 def test_colours_are_for_terminals_that_want_them(filled: tuple[MonitorProcess, Log]) -> None:
     monitor, _ = filled
     options = ("--url", monitor.url, "--no-follow", "--limit", "1")

@@ -230,6 +230,7 @@ class TaskSetBack(SetBack):
 EXAMPLES = settings(max_examples=150, stateful_step_count=40, deadline=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("machine", [RunSetBack, TaskSetBack])
 def test_the_logs_last_word_is_airflows(machine: type[SetBack]) -> None:
     run_state_machine_as_test(machine, settings=EXAMPLES)

@@ -49,9 +49,11 @@ NO_PARSERS = {
     "monitor.web.server.listen": "opens a socket",
     "windsock.held_write.released_pwrite": "writes to a file",
     "monitor.web.rendering._environment": "of the monitor's own address",
+    "monitor.web.rendering.load_templates": "of the monitor's own address",
     "monitor.rules.source._compose": "listed below, as rules",
     "monitor.render.letter._part": "one of the two texts is always plain or html; listed below",
 }
+SLOW = {"rules"}  # takes 14 s
 VALUES: dict[str, Any] = {"int": 80, "datetime": NOW}
 """What is given for a parameter that is no text."""
 TEXTS = frozenset(("str", "bytes", "object", "str | None"))
@@ -274,7 +276,10 @@ def check(parser: Parser) -> None:
         )
 
 
-@pytest.mark.parametrize("parser", PARSERS, ids=[one.name for one in PARSERS])
+@pytest.mark.parametrize(
+    "parser",
+    [pytest.param(one, id=one.name, marks=[pytest.mark.slow] * (one.name in SLOW)) for one in PARSERS],
+)
 def test_takes_time_as_its_text_is_long(parser: Parser) -> None:
     check(parser)
 

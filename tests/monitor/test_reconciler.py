@@ -325,6 +325,7 @@ def test_a_retry_to_come_is_not_asked_for_because_its_row_has_the_next_trys_id(
     play(fake, database, act)
 
 
+@pytest.mark.slow
 def test_a_nudge_has_it_look_at_assets_at_once_and_polling_goes_on(
     fake: FakeAirflow, database: Database
 ) -> None:

@@ -258,6 +258,7 @@ def test_takes_time_as_its_text_is_long(expression: Expression) -> None:
     check(expression)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pattern", "use"),
     [

@@ -5,6 +5,7 @@ from base64 import b64decode
 from pathlib import Path
 
 import httpx
+import pytest
 from pydantic import SecretStr
 
 from monitor.settings import Settings
@@ -46,6 +47,7 @@ def key_of(secret: str) -> bytes:
     return b64decode(secret.removeprefix("whsec_"))
 
 
+@pytest.mark.slow
 def test_the_passwords_of_airflow_and_of_the_mail_server(tmp_path: Path) -> None:
     """They are replaced at the servers first; then the monitor is started with the new ones."""
     with stage(tmp_path) as on:

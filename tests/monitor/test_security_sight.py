@@ -100,6 +100,7 @@ def foreign_words(answer: httpx.Response) -> set[str]:
     return {told[max(0, found.start() - 60) : found.end() + 20] for found in FOREIGN.finditer(told)}
 
 
+@pytest.mark.slow
 def test_no_page_and_no_answer_names_them(visitor: Visitor) -> None:
     leaks, seen_own = {}, 0
     for surface in visitor.pages():

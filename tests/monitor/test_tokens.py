@@ -179,6 +179,7 @@ def windsock(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.slow
 def test_the_command_makes_lists_and_revokes(tmp_path: Path) -> None:
     too_soon = windsock(tmp_path, "token", "list")
     assert (too_soon.returncode, "run `windsock migrate`" in too_soon.stderr) == (1, True)

@@ -124,6 +124,7 @@ def test_with_traces_off_a_webhook_carries_the_events_own(
     assert got[0]["traceparent"] == told
 
 
+@pytest.mark.slow
 def test_a_collector_that_is_away_holds_up_nothing(
     tmp_path: Path, hooked: tuple[str, list[dict[str, str]]]
 ) -> None:

@@ -35,6 +35,7 @@ def fake(clock: FakeClock) -> Iterator[FakeAirflow]:
         yield fake
 
 
+@pytest.mark.slow
 def test_a_run_that_does_not_come_is_told_once_and_is_over_when_it_comes(
     fake: FakeAirflow, database: Database
 ) -> None:
@@ -454,6 +455,7 @@ def test_who_is_no_longer_stuck_and_is_stuck_again_is_told_again(
     play(fake, database, act, [Watch(name="stuck", watch="stuck", after=20 * MINUTE)])
 
 
+@pytest.mark.slow
 def test_a_thousand_dags_whose_scheduler_is_dead_are_one_write(fake: FakeAirflow, database: Database) -> None:
     async def act(on: Scene) -> None:
         for number in range(1_000):

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from monitor.metrics import Metrics
@@ -37,6 +38,7 @@ def test_prometheus_takes_the_configuration_and_the_rules() -> None:
     assert "SUCCESS" in promtool("check", "config", CONFIGURATION / "prometheus.yml")
 
 
+@pytest.mark.slow
 def test_every_alert_fires_when_it_should_and_not_when_it_should_not(tmp_path: Path) -> None:
     file = tmp_path / "alerts.test.yml"
     tests = [entry for case in CASES for entry in (_test(case, True), _test(case, False))]

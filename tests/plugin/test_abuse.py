@@ -172,6 +172,7 @@ def test_what_lies_in_another_user_s_spool_is_not_sent(tmp_path: Path) -> None:
         Spool(root, 10, 10_000).names()
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_events_wait_in_order_and_in_little_memory(settings: Settings) -> None:
     spool = open_spool(settings)
     for number in range(MANY):
@@ -192,6 +193,7 @@ def test_a_hundred_thousand_events_wait_in_order_and_in_little_memory(settings: 
     assert int(usage[0]) > 0
 
 
+@pytest.mark.slow
 def test_tasks_killed_between_put_and_send_lose_nothing(settings: Settings, receiver: Receiver) -> None:
     """Each says what it has kept, over a pipe, before it is killed at a random moment."""
     chance = random.Random(SEED)  # noqa: S311 (repeatable, and no secret)

@@ -54,6 +54,7 @@ def test_once_sends_what_is_there(environment: dict[str, str], spool: Spool, rec
     assert spool.names() == []
 
 
+@pytest.mark.slow
 def test_once_with_airflow_importable(environment: dict[str, str], spool: Spool, receiver: Receiver) -> None:
     put(spool, 1)
     done = once(environment, "-W", "ignore")

@@ -53,6 +53,7 @@ def monitor(home: Home) -> Iterator[MonitorProcess]:
             process.stop()
 
 
+@pytest.mark.slow
 def test_every_command_of_the_tutorial_works(monitor: MonitorProcess) -> None:
     event = run_event("failed")
     body = json.dumps([event])
