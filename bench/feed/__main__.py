@@ -1,6 +1,6 @@
 """`python -m bench.feed [--readers 1000] [--rounds 1] [--rate 1000]
-[--only limit,one,sustained,burst,log,idle,stuck]`: the feed beside Debian's nginx with nchan, one worker
-each, with the same readers and the same bodies, in one run.
+[--only limit,one,sustained,burst,log,idle,stuck] [--alone]`: the feed beside Debian's nginx with nchan,
+one worker each, with the same readers and the same bodies, in one run. `bench.paired` runs it alone.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def compared(name: str, scenario: Scenario, both: list[Side], readers: int, roun
         rates: dict[str, list[float]] = {side.peer.name: [] for side in both}
         for side in both * rounds:
             rates[side.peer.name].append(_print(what, side, scenario, readers, dags))
-        if rounds > 1:
+        if rounds > 1 and len(both) > 1:
             ours, theirs = (median(some) for some in rates.values())
             print(
                 f"{what:24} medians   {ours:,.0f}/s beside {theirs:,.0f}/s: {ours / theirs:.2f}", flush=True
@@ -106,6 +106,8 @@ def main() -> None:
         if "limit" in only:
             limit(home, options.readers)
         with sides(home) as both:
+            if options.alone:
+                del both[1:]
             for name, scenario in scenarios(options.rate).items():
                 if name in only:
                     compared(name, scenario, both, options.readers, options.rounds)
@@ -125,6 +127,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--only", default="limit,one,sustained,burst,log,idle,stuck", help="what is measured (%(default)s)"
     )
+    parser.add_argument("--alone", action="store_true", help="without nchan")
     return parser.parse_args()
 
 
