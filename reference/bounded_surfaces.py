@@ -28,7 +28,7 @@ from monitor.logs import redact
 from monitor.mailer import door, mailbox, oauth, smtp
 from monitor.metrics import spools
 from monitor.outbox import queue
-from monitor.render import templates
+from monitor.render import sandbox, templates
 from monitor.rules import checks, checks_receivers, globs, loading, source
 from monitor.web import (
     asked_airflow,
@@ -447,9 +447,16 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
         ),
         Surface(
             "a template; what it writes",
-            f"{size(templates.MAX_FILE)}; {templates.MAX_TEXT:,} characters",
+            f"{size(templates.MAX_FILE)}; {templates.MAX_PLAIN:,} characters of text, {templates.MAX_TEXT:,} "
+            "of HTML",
             "the built-in one is used, and the mail says so",
             "monitor/test_render.py::test_a_template_of_the_users_is_bounded",
+        ),
+        Surface(
+            "the work of a template; its syntax tree",
+            f"{sandbox.MAX_STEPS:,} steps for each writing; {sandbox.MAX_NODES:,} nodes of a file",
+            "the same",
+            "monitor/test_render.py::test_the_work_of_a_template_of_the_users_has_an_end",
         ),
         Surface(
             "a file that holds a secret; a token's file",

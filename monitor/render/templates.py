@@ -2,7 +2,7 @@
 
 A template is two files, `<name>.txt.j2` and `<name>.html.j2`; the text one has a block `subject`. A file of
 the user's replaces the one of the same name, or builds on it: `{% extends "built-in/run_failed.html.j2" %}`.
-The user's run in Jinja's sandbox: they are data that somebody laid into a folder.
+The user's run in a sandbox with an end (sandbox.py): they are data that somebody laid into a folder.
 """
 
 import re
@@ -23,18 +23,19 @@ from jinja2 import (
     select_autoescape,
 )
 from jinja2.loaders import split_template_path
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from monitor.render import moments
 from monitor.render.built_in import BuiltIn
 from monitor.render.columns import fit
 from monitor.render.letter import Written
 from monitor.render.present import writing
+from monitor.render.sandbox import MeteredEnvironment, metered
 from monitor.render.words import counted, nth, shortened, span
 
 BUILT_IN = "built-in"
 MAX_FILE = 256 * 1024  # bytes of a template of the user's; the longest built-in one has 10 KiB
 MAX_TEXT = 2 * 1024 * 1024  # characters that one of them writes; Gmail shows 102 kB of a mail
+MAX_PLAIN = 200_000  # characters of the subject, and of the text, which is folded sign by sign
 FOLDERS = 4  # a process has one, and tests a few
 NO_BREAK = "\N{NO-BREAK SPACE}"
 _INDENTS = re.compile(r"\n\s+")
@@ -50,6 +51,8 @@ class Templates:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
+        self.steps = 0
+        """Which the last writing took; of the built-in templates nobody counts them."""
 
     @classmethod
     def built_in(cls, folder: Path) -> "Templates":
@@ -59,19 +62,24 @@ class Templates:
     def of_user(cls, overrides: Path, folder: Path) -> "Templates":
         loader = ChoiceLoader([_BoundedLoader(overrides), FileSystemLoader(folder)])
         prefixed = _with_prefix(loader, FileSystemLoader(folder))
-        return cls(_set_up(ImmutableSandboxedEnvironment(**_options(prefixed))))
+        return cls(MeteredEnvironment(FILTERS, **_options(prefixed)))
 
     def write(self, name: str, values: Mapping[str, Any]) -> Written:
         """The three texts. In HTML alone a number stays with its unit: `2 min 5 s` is not torn apart."""
-        with writing(values):
-            return self._write(name, values)
+        with writing(values), metered() as meter:
+            try:
+                return self._write(name, values)
+            finally:
+                self.steps = meter.spent
 
     def _write(self, name: str, values: Mapping[str, Any]) -> Written:
         text = self._environment.get_template(f"{name}.txt.j2")
         html = self._environment.get_template(f"{name}.html.j2")
-        subject = _plain(" ".join(_joined(text.blocks["subject"](text.new_context(dict(values)))).split()))
+        subject = _plain(
+            " ".join(_joined(text.blocks["subject"](text.new_context(dict(values))), MAX_PLAIN).split())
+        )
         page = _joined(html.generate({**values, "subject": subject}))
-        plain = _joined(text.generate({**values, "subject": subject}))
+        plain = _joined(text.generate({**values, "subject": subject}), MAX_PLAIN)
         told = _GAPS.sub("\n\n", fit(_plain(plain))).lstrip("\n")
         # No line that is shown begins with the template's own indent.
         return Written(subject, told, _INDENTS.sub("\n", page).lstrip())
@@ -87,21 +95,27 @@ class _BoundedLoader(FileSystemLoader):
         return super().get_source(environment, template)
 
 
-def _joined(parts: Iterable[str]) -> str:
+def _joined(parts: Iterable[str], most: int = MAX_TEXT) -> str:
     """One text. Raises TooLongTemplate: a loop that a template's author did not mean fills no memory."""
     written, size = [], 0
     for part in parts:
         written.append(part)
         size += len(part)
-        if size > MAX_TEXT:
-            raise TooLongTemplate(f"it writes more than {MAX_TEXT} characters")
+        if size > most:
+            raise TooLongTemplate(f"it writes more than {most:,} characters")
     return "".join(written)
 
 
 @lru_cache(maxsize=FOLDERS)
 def _built_in(folder: Path) -> Environment:
     loader = FileSystemLoader(folder)
-    return _set_up(BuiltIn(**_options(_with_prefix(loader, loader))))
+    environment = BuiltIn(**_options(_with_prefix(loader, loader)), finalize=_or_nothing)
+    environment.filters.update(FILTERS)
+    return environment
+
+
+def _or_nothing(value: object) -> object:
+    return "" if value is None else value  # texts were made safe before (clean.py)
 
 
 def _plain(text: str) -> str:
@@ -124,7 +138,6 @@ def _options(loader: BaseLoader) -> dict[str, Any]:
         "loader": loader,
         "autoescape": select_autoescape(disabled_extensions=("txt.j2",), default=True),
         "undefined": StrictUndefined,
-        "finalize": lambda value: "" if value is None else value,  # texts were made safe before (clean.py)
         "trim_blocks": True,
         "lstrip_blocks": True,
         "keep_trailing_newline": True,
@@ -133,11 +146,6 @@ def _options(loader: BaseLoader) -> dict[str, Any]:
 
 def _with_prefix(loader: BaseLoader, built_in: BaseLoader) -> BaseLoader:
     return ChoiceLoader([loader, PrefixLoader({BUILT_IN: built_in})])
-
-
-def _set_up(environment: Environment) -> Environment:
-    environment.filters.update(FILTERS)
-    return environment
 
 
 FILTERS: dict[str, Any] = {
