@@ -14,7 +14,7 @@ from monitor.continuity import Continuity
 from monitor.database import Database
 from monitor.database.engine import APPLICATION
 from monitor.database.write_check import WriteCheck
-from monitor.delivery import Deliverer, Desk, Recoveries
+from monitor.delivery import Deliverer, Desk, FailedTemplates, Recoveries
 from monitor.delivery.budget import Budget
 from monitor.event_log import Cursor, LoggedDags
 from monitor.feed import Feeds
@@ -45,7 +45,14 @@ from monitor.wake import Wake
 from monitor.watches import Watched, Watches
 from monitor.web.asked_airflow import AskedAirflow
 from monitor.web.gate import Gate
-from monitor.web.health_reports import ComponentsReport, of_passed_over, of_reconciler, of_turns, of_works
+from monitor.web.health_reports import (
+    ComponentsReport,
+    of_passed_over,
+    of_reconciler,
+    of_templates,
+    of_turns,
+    of_works,
+)
 from monitor.web.lineage import Lineage
 from monitor.web.services import Report, Services
 
@@ -107,6 +114,7 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
     write_check = WriteCheck(database, metrics, clock)
     turns = turns_of(database, list(shared), metrics)
     failed = FailedWorks(metrics, clock)
+    failed_templates = FailedTemplates(metrics, clock)
     look_up(
         *(metrics, clock, database.engine),
         rules_broken=lambda: rules.problem is not None,
@@ -118,7 +126,9 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
         "feed": ground.feeds.publish,
         "feed readers": ground.feeds.attend,
         "rules": rules.run,
-        "delivery": _deliverer(ground, renderer, links, rules, mailbox, ingest, telling).run,
+        "delivery": _deliverer(
+            ground, renderer, links, rules, mailbox, ingest, telling, failed_templates
+        ).run,
         **{
             name: by_turns(turns, name, ground.continuity.after_hold(each), failed)
             for name, each in shared.items()
@@ -128,6 +138,7 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
     reports += [ComponentsReport(api) for api in apis.values()]
     reports += [of_passed_over(api, clock) for api in apis.values()]
     reports.append(of_works(failed))
+    reports.append(of_templates(failed_templates))
     if isinstance(turns, SharedTurns):
         signals = Listener(Link("signals", database, metrics), wakes.by_word, metrics)
         work |= {"turns": turns.run, "signals": signals.run, "continuity": ground.continuity.run}
@@ -239,6 +250,7 @@ def _deliverer(
     mailbox: Mailbox | None,
     ingest: Ingest,
     telling: Telling,
+    failed_templates: FailedTemplates,
 ) -> Deliverer:
     settings, database, clock = ground.settings, ground.database, ground.clock
     desk = Desk(
@@ -246,6 +258,7 @@ def _deliverer(
         budget=Budget(lambda: rules.current) if settings.smtp_host else None,
         confirm_grace=timedelta(seconds=settings.confirm_grace),
         telling=telling,
+        failed_templates=failed_templates,
     )
     return Deliverer(
         *(database, desk, _senders(settings, mailbox, clock), ground.wakes.delivery, ground.metrics, clock),

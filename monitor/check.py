@@ -20,6 +20,7 @@ from monitor.database.write_check import WRITE_SECONDS, last_written
 from monitor.errors import AirflowError, AirflowRefused, SettingsError
 from monitor.mailer import Misconfigured, Refused, SendError, TryLater, Unavailable
 from monitor.mailer.smtp import Server, SmtpMailer
+from monitor.render import Renderer
 from monitor.rules import RulesError, default_config, load_config
 from monitor.rules.checks_receivers import CheckUrl
 from monitor.settings import SESSION_WARNING, AirflowSettings, Settings
@@ -53,6 +54,7 @@ async def check(
         *(_database(settings), *_airflows(settings), _mail(settings), _port(settings), _ingest(settings)),
         _sessions(settings),
         asyncio.to_thread(_rules, settings, environment or {}, check_url),
+        asyncio.to_thread(_templates, settings),
     )
     return list(await asyncio.gather(*map(_guarded, probes)))
 
@@ -202,6 +204,21 @@ def _rules(settings: Settings, environment: Mapping[str, str], check_url: CheckU
         return Finding("rules", False, f"{file} cannot be used:\n{error}", remedy)
     counts = {"rules": config.rules, "receivers": config.receivers, "watches": config.watches}
     return Finding("rules", True, f"{file}: " + ", ".join(f"{name} {len(of)}" for name, of in counts.items()))
+
+
+def _templates(settings: Settings) -> Finding:
+    """Every template that the user's folder has a say in, with made-up data."""
+    if settings.templates is None:
+        return Finding("templates", True, "no WINDSOCK_TEMPLATES is set: the built-in ones are used")
+    renderer = Renderer(
+        settings.sender, settings.url, settings.airflow_pages, utc_now, overrides=settings.templates
+    )
+    found = renderer.templates()
+    if problems := [one.problem for one in found if one.problem]:
+        remedy = "Mend it: `windsock preview` shows it. Until then notifications use the built-in template."
+        return Finding("templates", False, f"{settings.templates}: {'; '.join(problems)}", remedy)
+    own = sum(one.overridden for one in found)
+    return Finding("templates", True, f"{settings.templates}: {own} of your own can be used")
 
 
 async def _port(settings: Settings) -> Finding:

@@ -14,6 +14,7 @@ from monitor.delivery.budget import Budget, ToDigest
 from monitor.delivery.case import Case, cases_of
 from monitor.delivery.closing import Closing
 from monitor.delivery.confirm import Answer, Word, ask_all
+from monitor.delivery.failed_templates import FailedTemplates
 from monitor.delivery.letters import letter_for
 from monitor.delivery.programs import for_programs
 from monitor.delivery.storyteller import tell
@@ -24,7 +25,7 @@ from monitor.events.reports import changed_at
 from monitor.links import Links
 from monitor.origins import origin_of
 from monitor.outbox import Delivery, Kind, Outcome, State
-from monitor.render import Renderer, Story
+from monitor.render import Letter, Rendered, Renderer, Story
 from monitor.rules import Resolved, Rules, Target
 from monitor.telling import Telling
 
@@ -69,6 +70,7 @@ class Desk:
         budget: Budget | None,
         confirm_grace: timedelta,
         telling: Telling | None = None,
+        failed_templates: FailedTemplates | None = None,
     ) -> None:
         """`telling`: what is too old to be notified of, by Airflow's dates; None: nothing is."""
         self._database = database
@@ -79,6 +81,7 @@ class Desk:
         self._budget = budget
         self._grace = confirm_grace
         self._telling = telling
+        self._failed_templates = failed_templates
         self._origins: dict[str, datetime] = {}
 
     async def load(self, deliveries: Sequence[Delivery], now: datetime) -> Cases:
@@ -190,7 +193,7 @@ class Desk:
         delivery = case.delivery
         letter = letter_for(self._links, case, told, timezone)
         try:
-            rendered = self._renderer.render(delivery.template, await self._story(case, told), letter)
+            rendered = await self._render(delivery.template, await self._story(case, told), letter)
         except ValueError as error:
             return Closing(Outcome(State.DEAD, f"dead: the mail cannot be addressed: {error}"))
         programs = for_programs(told, letter, rendered.subject)
@@ -199,6 +202,16 @@ class Desk:
         )
         traceparent = told.lead.traceparent if told.lead else None
         return Ready(parcel, rendered.subject, rendered.problem, traceparent, keys=case.keys)
+
+    async def _render(self, template: str, story: Story, letter: Letter) -> Rendered:
+        """Write the message. A template of the user's runs beside the event loop, which answers meanwhile."""
+        if self._renderer.is_overridden(template, story):
+            rendered = await asyncio.to_thread(self._renderer.render, template, story, letter)
+        else:
+            rendered = self._renderer.render(template, story, letter)
+        if self._failed_templates is not None:
+            self._failed_templates.note(template, rendered.problem)
+        return rendered
 
     async def _story(self, case: Case, told: Told) -> Story:
         deployment = told.lead.deployment if told.lead else told.notification.deployment

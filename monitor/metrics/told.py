@@ -64,6 +64,11 @@ class Told:
             "Since when the mail server takes nothing; 0 while it does",
             "Above 120: refused login, wrong address, or a server that is away",
         )
+        self.template_failures = book.counter(
+            "windsock_template_failures",
+            "Notifications that were written with another template, because the one asked for failed",
+            "Any growth: /health names the template and the reason, and `windsock preview` shows it",
+        )
         self.rules_broken = book.gauge(
             "windsock_rules_broken",
             "1 while the rules file cannot be used and the rules from before it are in force",

@@ -41,13 +41,16 @@ def _folded(line: str, width: int) -> Iterator[str]:
         return
     hang = _hang_of(line)
     margin = columns(hang)
-    now = ""
+    now, taken = "", 0
     for word in _words(line, width - margin):
+        bare = word.rstrip()
+        size = columns(bare)
         # Where nothing but the margin stands before it, a new line would gain nothing.
-        if columns(now) > margin and columns(now) + columns(word.rstrip()) > width:
+        if taken > margin and taken + size > width:
             yield now.rstrip()
-            now = hang
+            now, taken = hang, margin
         now += word
+        taken += size + columns(word[len(bare) :])
     yield now.rstrip()
 
 

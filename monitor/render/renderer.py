@@ -4,6 +4,7 @@ in a template costs its looks and not its news.
 """
 
 import logging
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from email.message import EmailMessage
@@ -34,6 +35,7 @@ from monitor.render.words import header
 SUBJECT_LENGTH = 120  # characters: inboxes show 60 to 100, and the rest is in the mail
 ANYTHING = "notice"
 """The template that can tell any story."""
+USERS = "your template"
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +88,10 @@ class Renderer:
         message = message_of(written, letter, self._sender, story.event_id, self._clock())
         return Rendered(message, written.subject, written.text, written.html, problem)
 
+    def is_overridden(self, template: str, story: Story) -> bool:
+        """Return True if the user's folder has a say in the mail that tells this story."""
+        return any(whose == USERS for _, _, whose in self._candidates(template, story))
+
     def preview(self, template: str, hostile: bool = False) -> Rendered:
         """The template with a sample story, or with one whose every name is meant to do harm."""
         story, letter = sample(template, hostile)
@@ -118,7 +124,7 @@ class Renderer:
         name = template if NAME.fullmatch(template) else normal
         own = self._overrides.concerning(name)
         if own:
-            yield name, own, "your template"
+            yield name, own, USERS
         if name in TEMPLATES or not own:
             yield name, self._built_in, "the template"
         for other in dict.fromkeys((normal, ANYTHING)):
@@ -174,5 +180,15 @@ class Renderer:
 def _said(error: Exception) -> str:
     if isinstance(error, TemplateNotFound):
         return f"there is no file {error.name}"
-    where = getattr(error, "lineno", None)
+    where = getattr(error, "lineno", None) or _line_in_template(error)
     return f"{type(error).__name__}: {error}" + (f" (line {where})" if where else "")
+
+
+def _line_in_template(error: Exception) -> int | None:
+    """Return the innermost line of a template that the error came from: Jinja puts it into the traceback."""
+    lines = [
+        line_number
+        for frame, line_number in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_filename.endswith(".j2")
+    ]
+    return lines[-1] if lines else None

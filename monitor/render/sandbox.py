@@ -23,11 +23,13 @@ from jinja2.runtime import BlockReference, Context, LoopContext, Macro, Undefine
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-MAX_STEPS = 500_000  # about 0.25 s; the built-in templates take less than 150,000 for the longest story
-MAX_NODES = 20_000  # of one file's syntax tree; the longest built-in one has a tenth
-CHARACTERS = 100  # of a text that are one step
+MAX_STEPS = 300_000  # about 0.15 s of CPU; the built-in templates take about half for the longest story
+MAX_NODES = 6_000  # of one file's syntax tree: 0.2 s to compile; the longest built-in one has a third
+CHARACTERS = 100  # of a text that are one step when it is put out, joined or compared
+CALLED = 4  # of a text that are one step of a method, or of a filter in PLAIN; other filters go sign by sign
 MAX_BITS = 4096  # of a number: nothing that a mail tells is as long
-INCLUDE = 20  # steps of one, for it looks at its file
+CALL = 3  # steps of one, of a filter or a test too, beside those for what it is given
+INCLUDE = 30  # steps of one, for it looks at its file
 MAX_WIDTH = 1000  # columns that a format may ask for; a mail has 78
 BY_NUMBERS = frozenset(
     ("batch", "center", "expandtabs", "indent", "ljust", "rjust", "slice", "to_bytes", "tojson", "zfill")
@@ -49,7 +51,14 @@ HANDING_ON = frozenset(
     )
 )
 """Filters that hand on what a list holds, and do not look into it."""
-WITHOUT = frozenset(("translate", "maketrans"))
+PLAIN = frozenset(
+    (
+        *("counted", "d", "default", "e", "escape", "forceescape", "length", "lower", "replace", "safe"),
+        *("shortened", "spaced", "string", "told", "trim", "upper"),
+    )
+)
+"""Filters that go over a text in C, or not at all."""
+WITHOUT = frozenset(("encode", "maketrans", "translate"))
 """Methods of a text that a template has no use for, and whose work cannot be foreseen."""
 _WIDTHS = re.compile(r"%(?:\([^)]*\))?[-#0 +]*(\*|\d+)?(?:\.(\*|\d+))?")
 _NUMBERS = re.compile(r"\d+|[{}]")
@@ -244,12 +253,17 @@ class MeteredEnvironment(ImmutableSandboxedEnvironment):
             return super().call(__context, __obj, *args, **kwargs)  # their bodies count for themselves
         name, owner = getattr(__obj, "__name__", ""), getattr(__obj, "__self__", None)
         subject = (owner,) if isinstance(owner, str | bytes | int) else ()
-        _count(name, (*subject, *args), kwargs)
+        _count(name, (*subject, *args), kwargs, CALLED)
         return _made(name, super().call(__context, __obj, *args, **kwargs))
 
     def get_template(self, *args: Any, **kwargs: Any) -> Any:
         self.spend(INCLUDE)
         return super().get_template(*args, **kwargs)
+
+    def select_template(self, names: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
+        kept = list(names)
+        self.spend(INCLUDE * len(kept))
+        return super().select_template(kept, *args, **kwargs)
 
 
 @pass_context
@@ -268,22 +282,27 @@ def _put_out(_context: Context, value: Any) -> Any:
 def _counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """The filter or test with its work counted. What is made one by one is made at once, within the steps."""
 
+    characters = CALLED if name in PLAIN else 1
+
     @wraps(function)
     def counted(*args: Any, **kwargs: Any) -> Any:
         args = tuple(list(one) if isinstance(one, Iterator) else one for one in args)
         # What Jinja gives some of them first is nothing that they go over.
-        _count(name, args[1:] if isinstance(args[0], Context | EvalContext | Environment) else args, kwargs)
+        is_given = isinstance(args[0], Context | EvalContext | Environment)
+        _count(name, args[1:] if is_given else args, kwargs, characters)
         return _made(name, function(*args, **kwargs))
 
     return counted
 
 
-def _count(name: str, args: Iterable[Any], kwargs: Mapping[str, Any]) -> None:
-    """Spend what a call takes, before it is made."""
+def _count(name: str, args: Iterable[Any], kwargs: Mapping[str, Any], characters: int) -> None:
+    """Spend what a call takes, before it is made. `characters` of a text are one step of it."""
     meter = _meter.get()
+    meter.spend(CALL)
     values = (*args, *kwargs.values())
     weigh = meter.count if name in HANDING_ON else meter.weigh
     weights = [weigh(value) for value in values]
+    meter.spend(sum(len(value) for value in values if isinstance(value, str | bytes)) // characters)
     factors = [_factor(value, weight, name) for value, weight in zip(values, weights, strict=True)]
     if name in BY_NUMBERS or name in BY_TEXTS:
         meter.multiply(*factors)
@@ -308,6 +327,7 @@ def _made(name: str, result: Any) -> Any:
     if isinstance(result, Iterator):
         kept = []
         for one in result:
+            meter.spend()
             weigh(one)
             kept.append(one)
         return kept

@@ -19,6 +19,7 @@ from jinja2 import (
     FileSystemLoader,
     PrefixLoader,
     StrictUndefined,
+    Template,
     TemplateRuntimeError,
     select_autoescape,
 )
@@ -35,7 +36,7 @@ from monitor.render.words import counted, nth, shortened, span
 BUILT_IN = "built-in"
 MAX_FILE = 256 * 1024  # bytes of a template of the user's; the longest built-in one has 10 KiB
 MAX_TEXT = 2 * 1024 * 1024  # characters that one of them writes; Gmail shows 102 kB of a mail
-MAX_PLAIN = 200_000  # characters of the subject, and of the text, which is folded sign by sign
+MAX_PLAIN = 120_000  # characters of the subject, and of the text, which is folded sign by sign
 FOLDERS = 4  # a process has one, and tests a few
 NO_BREAK = "\N{NO-BREAK SPACE}"
 _INDENTS = re.compile(r"\n\s+")
@@ -75,14 +76,18 @@ class Templates:
     def _write(self, name: str, values: Mapping[str, Any]) -> Written:
         text = self._environment.get_template(f"{name}.txt.j2")
         html = self._environment.get_template(f"{name}.html.j2")
-        subject = _plain(
-            " ".join(_joined(text.blocks["subject"](text.new_context(dict(values))), MAX_PLAIN).split())
-        )
+        subject = _plain(" ".join(self._subject(text, values).split()))
         page = _joined(html.generate({**values, "subject": subject}))
         plain = _joined(text.generate({**values, "subject": subject}), MAX_PLAIN)
         told = _GAPS.sub("\n\n", fit(_plain(plain))).lstrip("\n")
         # No line that is shown begins with the template's own indent.
         return Written(subject, told, _INDENTS.sub("\n", page).lstrip())
+
+    def _subject(self, text: Template, values: Mapping[str, Any]) -> str:
+        try:
+            return _joined(text.blocks["subject"](text.new_context(dict(values))), MAX_PLAIN)
+        except Exception:  # noqa: BLE001 (it is raised again, with the template's lines, as generate does)
+            self._environment.handle_exception()
 
 
 class _BoundedLoader(FileSystemLoader):

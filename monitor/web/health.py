@@ -125,6 +125,7 @@ WITHOUT_NUMBERS = {
     ("mail", "down"): "did not take the last mail, it is tried again",
     ("deliveries", "ok"): f"none was given up in the last {span(LATELY)}",
     ("deliveries", "down"): f"some were given up in the last {span(LATELY)}",
+    ("templates", "down"): "some cannot be used",
     ("spool", "ok"): "hooks report in time",
     ("spool", "unknown"): "no hook has reported lately, or the latest report came late",
 }

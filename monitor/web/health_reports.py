@@ -11,6 +11,7 @@ from monitor.airflow_api import AirflowApi
 from monitor.airflow_api.components import Component, components
 from monitor.clock import Clock
 from monitor.database import Database
+from monitor.delivery import FailedTemplates
 from monitor.errors import AirflowError
 from monitor.reconciler import Post
 from monitor.replicas import FailedWorks, holders
@@ -38,6 +39,11 @@ ROWS_REMEDY = (
     "error's trace. Make it short or delete it; what Airflow's hooks report of it is told all the same."
 )
 BACKGROUND = "background work"
+TEMPLATES = "templates"
+TEMPLATES_REMEDY = (
+    "Notifications are sent with a built-in template meanwhile. Mend it: `windsock preview` shows it with "
+    "made-up data. This passes with the next notification that it can be used for."
+)
 COMPONENT_REMEDY = "Look at its log, and start it again: `airflow {}`, its container, pod or service."
 
 logger = logging.getLogger(__name__)
@@ -83,6 +89,20 @@ def of_works(failed: FailedWorks) -> Report:
         said = "; ".join(f"{name} failed: {each.error}" for name, each in sorted(lately.items()))
         last = max(each.at for each in lately.values())
         return {BACKGROUND: PartHealth("down", said, last, DEFECT_REMEDY)}
+
+    return report
+
+
+def of_templates(failed: FailedTemplates) -> Report:
+    """The report on users' templates that could not be used. No part where none failed."""
+
+    async def report() -> dict[str, PartHealth]:
+        current = failed.current()
+        if not current:
+            return {}
+        said = "; ".join(each.problem for _, each in sorted(current.items()))
+        last = max(each.at for each in current.values())
+        return {TEMPLATES: PartHealth("down", said, last, TEMPLATES_REMEDY)}
 
     return report
 

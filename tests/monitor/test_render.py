@@ -444,6 +444,25 @@ ENDLESS = {
     + "{% endfor %}{% endset %}",
     "comparing": "{% set a = 'a' * 999999 %}"
     "{% for b in range(999) %}{% if a + 'b' in a %}{% endif %}{% endfor %}",
+    "wordwrap of long texts": "{% for a in range(999) %}{{ ('ab ' * 9999)|wordwrap(5) }}{% endfor %}",
+    "title": "{% for a in range(999) %}{{ ('ab ' * 9999)|title|length }}{% endfor %}",
+    "urlize": "{{ ('http://a.b ' * 9999)|urlize }}",
+    "striptags": "{{ ('<a' * 9999)|striptags }}",
+    "xmlattr": "{% for a in range(9999) %}{{ {'a': 'b' * 9999}|xmlattr }}{% endfor %}",
+    "truncate": "{% for a in range(9999) %}{{ ('a ' * 9999)|truncate(9) }}{% endfor %}",
+    "wordcount": "{% for a in range(9999) %}{{ ('a ' * 9999)|wordcount }}{% endfor %}",
+    "the greatest sign": "{% for a in range(99) %}{{ ('ab' * 9999)|max }}{% endfor %}",
+    "sorting signs": "{% for a in range(99) %}{{ ('ab' * 9999)|sort|length }}{% endfor %}",
+    "groups": "{% for a in range(999) %}{{ ['ab'] * 999|groupby(0)|length }}{% endfor %}",
+    "unique": "{% for a in range(9999) %}{{ range(9999)|unique|list|length }}{% endfor %}",
+    "map": "{% for a in range(9999) %}{{ range(9999)|map('string')|list|length }}{% endfor %}",
+    "a cycler": "{% set c = cycler(*range(9999)) %}{% for a in range(99999) %}{{ c.next() }}{% endfor %}",
+    "a joiner": "{% for a in range(99999) %}{{ joiner('a' * 9999)() }}{% endfor %}",
+    "short calls": "{% for a in range(99999) %}{% if 'a'.rindex('a') %}{% endif %}{% endfor %}",
+    "includes that are missing": "{% for a in range(9999) %}"
+    "{% include range(999)|map('string')|list ignore missing %}{% endfor %}",
+    "an import in a loop": "{% for a in range(99999) %}{% import 'built-in/parts.txt.j2' as p %}{% endfor %}",
+    "a recursive loop": "{% for a in [1, 2] recursive %}{% if loop.depth < 40 %}{{ loop([1, 2]) }}{% endif %}{% endfor %}",
     "a long body": "{% for a in range(999) %}" + "{% if a %}{% endif %}" * 999 + "{% endfor %}",
 }
 
@@ -466,6 +485,42 @@ def test_a_template_that_includes_itself_ends(tmp_path: Path) -> None:
     problem = renderer(overrides=tmp_path).render("run_failed", a_story(a_run()), LETTER).problem
     assert problem is not None
     assert "RecursionError" in problem
+
+
+UNUSABLE = {
+    "lipsum": ("{{ lipsum(n=10**6) }}", "lipsum"),
+    "translate": ("{{ 'a'.translate({97: 'a' * 9999}) }}", "SecurityError"),
+    "punycode": ("{{ ('ü' * 9999).encode('punycode') }}", "SecurityError"),
+    "format_map": ("{{ '{a.__class__}'.format_map({'a': 1}) }}", "SecurityError"),
+    "extending itself": ("{% extends 'run_failed.txt.j2' %}", "RecursionError"),
+    "a macro of itself": ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "RecursionError"),
+    "a block of itself": ("{% block a %}{{ self.a() }}{% endblock %}", "RecursionError"),
+    "deep brackets": ("{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", "RecursionError"),
+    "deep loops": ("{% for a in [1] %}" * 200 + "{% endfor %}" * 200, "RecursionError"),
+    "deep conditions": ("{% if 1 %}" * 900 + "{% endif %}" * 900, "RecursionError"),
+    "a long number": ("{{ " + "9" * 200_000 + " }}", "ValueError"),
+    "many blocks": ("".join(f"{{% block a{n} %}}{{% endblock %}}" for n in range(MAX_NODES)), "nodes"),
+    "many texts": ("{% if 1 %}{% endif %}" * MAX_NODES, "nodes"),
+    "no end": ("{{ " * 50_000, "TemplateSyntaxError"),
+}
+
+
+@pytest.mark.parametrize(("body", "said"), UNUSABLE.values(), ids=UNUSABLE)
+def test_a_template_that_cannot_be_run_costs_its_looks_alone(tmp_path: Path, body: str, said: str) -> None:
+    (tmp_path / "run_failed.txt.j2").write_text("{% block subject %}x{% endblock %}" + body)
+    rendered = renderer(overrides=tmp_path).render("run_failed", a_story(a_run()), LETTER)
+    assert rendered.problem is not None
+    assert said in rendered.problem
+    assert rendered.text == renderer().render("run_failed", a_story(a_run()), LETTER).text
+
+
+@pytest.mark.parametrize("end", ["{% block subject %}\n\n{{ 1 // 0 }}{% endblock %}", "\n\n{{ 1 // 0 }}"])
+def test_the_line_of_a_templates_error_is_named(tmp_path: Path, end: str) -> None:
+    subject = "" if "subject" in end else "{% block subject %}x{% endblock %}"
+    (tmp_path / "run_failed.txt.j2").write_text(subject + end)
+    problem = renderer(overrides=tmp_path).render("run_failed", a_story(a_run()), LETTER).problem
+    assert problem is not None
+    assert problem.endswith("(line 3)")
 
 
 def test_a_syntax_tree_is_bounded(tmp_path: Path) -> None:
