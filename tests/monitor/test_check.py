@@ -65,10 +65,31 @@ def mail_settings(mail: smtp_server.SmtpServer, password: str = smtp_server.PASS
     }
 
 
+def test_a_template_that_takes_too_many_steps_is_named(free: Settings, tmp_path: Path) -> None:
+    loop = "{% block subject %}x{% endblock %}{% for a in range(9999) %}{{ range(9999)|sum }}{% endfor %}"
+    (tmp_path / "run_failed.txt.j2").write_text(loop)
+
+    finding = look(free, templates=tmp_path)["templates"]
+
+    assert not finding.ok
+    assert "your template run_failed: TooMuchWork: it takes more than 300,000 steps" in finding.detail
+    assert "(line 1)" in finding.detail
+    assert "windsock preview" in finding.remedy
+
+
 def test_before_the_first_start_nothing_is_wrong_and_nothing_is_made(free: Settings) -> None:
     findings = look(free)
 
-    assert list(findings) == ["database", "airflow", "mail", "port", "ingest", "sessions", "rules"]
+    assert list(findings) == [
+        "database",
+        "airflow",
+        "mail",
+        "port",
+        "ingest",
+        "sessions",
+        "rules",
+        "templates",
+    ]
     assert all(finding.ok and not finding.remedy for finding in findings.values()), findings
     assert "first start" in findings["database"].detail
     assert "free" in findings["port"].detail

@@ -36,6 +36,24 @@ def test_a_monitor_on_its_own_is_well(settings: Settings) -> None:
         assert "WINDSOCK_AIRFLOW_URL" in parts["airflow"]["detail"]
 
 
+def test_a_template_that_fails_is_named_and_the_mail_is_sent(settings: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "own templates"
+    folder.mkdir()
+    file = folder / "run_failed.txt.j2"
+    file.write_text("{% block subject %}x{% endblock %}{% for a in range(10**9) %}{% endfor %}")
+    with serving(settings.model_copy(update={"templates": folder})) as monitor:
+        monitor.post([run_event("failed")])
+        mailbox = monitor.app.state.services.mailbox
+        wait.until(lambda: len(mailbox.mails(10)) == 1, "the mail")
+        answer = monitor.client.get("/health")
+        part = answer.json()["parts"]["templates"]
+        metrics = monitor.client.get("/metrics").text
+    assert (answer.status_code, part["status"]) == (503, "down")
+    assert part["detail"].startswith("your template ")
+    assert "windsock preview" in part["remedy"]
+    assert "windsock_template_failures_total 1.0" in metrics
+
+
 def test_an_airflow_that_is_away_is_down(settings: Settings) -> None:
     with SignInAirflow().serving() as airflow:
         with_airflow = with_sign_in(settings, airflow).model_copy(
