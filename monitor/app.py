@@ -39,6 +39,7 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         if not is_migrated:
             await asyncio.to_thread(migrate, services.database)
+        await services.gate.adopt_tokens()
         tasks = [start_background(name, run, on_fatal) for name, run in parts.work.items()]
         try:
             yield

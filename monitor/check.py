@@ -12,6 +12,7 @@ import httpx
 from sqlalchemy.exc import SQLAlchemyError
 from standardwebhooks import Webhook
 
+from monitor import tokens
 from monitor.airflow_api import AirflowApi
 from monitor.clock import utc_now
 from monitor.database import Database
@@ -52,7 +53,7 @@ async def check(
     load_config has them."""
     probes = (
         *(_database(settings), *_airflows(settings), _mail(settings), _port(settings), _ingest(settings)),
-        _sessions(settings),
+        *(_sessions(settings), _tokens(settings)),
         asyncio.to_thread(_rules, settings, environment or {}, check_url),
         asyncio.to_thread(_templates, settings),
     )
@@ -76,9 +77,8 @@ async def _database(settings: Settings) -> Finding:
 def _look_at_database(settings: Settings, is_running: bool) -> Finding:
     database = Database(settings.database)
     shown = database.url.render_as_string(hide_password=True)
-    file = database.url.database if database.url.get_backend_name() == "sqlite" else None
     try:
-        if file and not Path(file).exists():
+        if not _exists(database):
             return Finding("database", True, f"{shown} is made at the first start")
         found, wanted = versions(database)
         written = database.read_now(last_written) if found == wanted else None
@@ -112,6 +112,32 @@ async def _sessions(settings: Settings) -> Finding:
     if settings.shares_database:
         return Finding("sessions", False, SESSION_WARNING, "Set WINDSOCK_SESSION_SECRET to the same in each.")
     return Finding("sessions", True, "no WINDSOCK_SESSION_SECRET is set: a restart signs everybody out")
+
+
+async def _tokens(settings: Settings) -> Finding:
+    return await asyncio.to_thread(_look_at_tokens, settings)
+
+
+def _look_at_tokens(settings: Settings) -> Finding:
+    """With one Airflow, the next start says of each token that it is that one's user's."""
+    database = Database(settings.database)
+    try:
+        found, wanted = versions(database) if _exists(database) else ("", "")
+        left = database.read_now(tokens.unattributed) if found and found == wanted else 0
+    except SQLAlchemyError:
+        return Finding("tokens", True, "not looked at: the database says more")
+    finally:
+        database.close()
+    if left and len(settings.every_airflow) != 1:
+        remedy = "Make them anew, and revoke these: `windsock token list`."
+        return Finding("tokens", False, tokens.unattributed_words(left), remedy)
+    return Finding("tokens", True, "none is of an unknown Airflow's user")
+
+
+def _exists(database: Database) -> bool:
+    """To look at a database does not make it."""
+    file = database.url.database if database.url.get_backend_name() == "sqlite" else None
+    return not file or Path(file).exists()
 
 
 def _airflows(settings: Settings) -> list[Awaitable[Finding]]:

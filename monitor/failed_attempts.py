@@ -7,7 +7,7 @@ let through. One that was none is taken back.
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,22 +16,27 @@ from sqlalchemy import Connection, case, delete, func, select, update
 from monitor.database.bulk import Write
 from monitor.database.schema import failed_attempts as table
 
-FAILURES = 10  # for one name (a user, or an address) in a window; then it has to wait
+FAILURES = 10  # from one address, and for one user there, in a window; then it has to wait
+MOST_FAILURES = 100
+"""For one user from all addresses together. Ten addresses have to guess before anybody else's guesses shut a
+user out; NIST SP 800-63B allows as many in a row."""
 WINDOW_SECONDS = 300
-MAX_NAMES = 10_000  # that are counted; the oldest are forgotten, so the table stays bounded
+MAX_NAMES = 40_000  # that are counted; the oldest are forgotten, so the table stays bounded
 
 
-def begin(connection: Connection, names: Iterable[str], now: datetime) -> int:
-    """Count an attempt of each name; answers 0, or the seconds to wait, and then it is not counted."""
+def begin(connection: Connection, names: Mapping[str, int], now: datetime) -> int:
+    """Count an attempt of each name; answers 0, or the seconds to wait, and then it is not counted. `names`:
+    how many each may have in a window."""
     ends = now + timedelta(seconds=WINDOW_SECONDS)
-    hashes = sorted(_hash(name) for name in names)  # in one order, or two monitors could wait for each other
+    most = {_hash(name): number for name, number in names.items()}
+    hashes = sorted(most)  # in one order, or two monitors could wait for each other
     # Counted before the number is looked at: who counts holds the row, so no two see the same number.
     _COUNT.rows(connection, [{"hash": one, "number": 1, "began_at": now, "ends_at": ends} for one in hashes])
-    query = select(func.max(table.c.ends_at)).where(table.c.hash.in_(hashes), table.c.number > FAILURES)
-    until: datetime | None = connection.execute(query).scalar_one()
-    if until is not None:
+    counted = connection.execute(select(table).where(table.c.hash.in_(hashes)))
+    over: list[datetime] = [row.ends_at for row in counted if row.number > most[row.hash]]
+    if over:
         _take_back(connection, hashes)
-        return math.ceil((until - now).total_seconds())
+        return math.ceil((max(over) - now).total_seconds())
     surplus = connection.execute(select(func.count()).select_from(table)).scalar_one() - MAX_NAMES
     if surplus > 0:
         oldest = select(table.c.hash).order_by(table.c.ends_at).limit(surplus)

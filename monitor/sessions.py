@@ -17,10 +17,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, true
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, true
 
 from monitor.database.schema import sessions as table
-from monitor.tokens import hash_of, owner_of
+from monitor.tokens import Owner, hash_of
 
 SESSION_SECONDS = 12 * 3600  # a working day; Airflow's own token lives 24 hours
 MAX_SESSIONS = 10_000  # the oldest gives way: the table stays bounded whoever signs in
@@ -39,6 +39,11 @@ class Session:
     csrf: str = field(repr=False)
     expires: datetime
 
+    @property
+    def owner(self) -> Owner:
+        """The user of these Airflows."""
+        return Owner(self.user, frozenset(self.tokens))
+
 
 def begin(
     connection: Connection, user: str, tokens: Mapping[str, str], secret: str, now: datetime
@@ -49,9 +54,12 @@ def begin(
     expires = now + timedelta(seconds=SESSION_SECONDS)
     session = Session(secrets.token_urlsafe(), user, tokens, secrets.token_urlsafe(), expires)
     hashed = hash_of(session.id)
-    row = {"hash": hashed, "owner": owner_of(user), "sealed": _sealed(session, secret), "expires_at": expires}
+    owner = {"owner": user, "authenticated_by": session.owner.deployments}
+    row = {"hash": hashed, "sealed": _sealed(session, secret), "expires_at": expires, **owner}
     connection.execute(insert(table).values(row))
-    _bound(connection, table.c.owner == row["owner"], MAX_OF_ONE_USER)
+    # Of exactly these Airflows: the same name in another one may be another person.
+    own = and_(*(table.c[name] == value for name, value in owner.items()))
+    _bound(connection, own, MAX_OF_ONE_USER)
     _bound(connection, true(), MAX_SESSIONS)
     return session
 
@@ -71,9 +79,9 @@ def end(connection: Connection, session_id: str) -> None:
     connection.execute(delete(table).where(table.c.hash == hash_of(session_id)))
 
 
-def end_all(connection: Connection, owner: str | None = None) -> int:
-    """End every session, or those of one user, as owner_of() writes it; answers how many."""
-    whose = () if owner is None else (table.c.owner == owner,)
+def end_all(connection: Connection, user: str | None = None) -> int:
+    """End every session, or those of one name, in whichever Airflows; answers how many."""
+    whose = () if user is None else (table.c.owner == user,)
     return connection.execute(delete(table).where(*whose)).rowcount
 
 

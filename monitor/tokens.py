@@ -4,20 +4,37 @@ A secret is 256 random bits, so a plain SHA-256 of it is kept: nobody finds it b
 slow hash for passwords is slow against. It is looked up by that hash, so no comparison tells by its time how
 much of a guess was right.
 
+A name is a person in one Airflow only: in another one, the same name may be somebody else's. So a token keeps
+which deployments' Airflows accepted its creator's name and password, and who signs in by fewer of them does
+not own it.
+
 A token never sees more than its creator saw: the DAGs that the creator could read are kept with it, and
 narrow() takes away those that the creator has lost since. What a token has made ends with it: whoever had a
 leaked one may have made others.
 """
 
 import hashlib
+import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, insert, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    and_,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from monitor.database.schema import tokens as table
 from monitor.errors import WindsockError
@@ -58,6 +75,28 @@ class NoSuchDag(WindsockError):
 
 
 @dataclass(frozen=True)
+class Owner:
+    """An Airflow user, by the very signs that Airflow accepted, and the deployments whose Airflows did.
+
+    Some of Airflow's auth managers take names in any case for the same user, others tell them apart; two
+    names that only look alike must never share their tokens.
+    """
+
+    user: str
+    deployments: frozenset[str]
+
+    @property
+    def key(self) -> str:
+        """A text that no other owner has."""
+        return json.dumps([self.user, *sorted(self.deployments)])
+
+    @property
+    def full_name(self) -> str:
+        """The name for people where there are several Airflows."""
+        return f"{self.user} ({', '.join(sorted(self.deployments))})"
+
+
+@dataclass(frozen=True)
 class Draft:
     """A token to be made."""
 
@@ -78,7 +117,7 @@ class Token:
     name: str
     scopes: frozenset[Scope]
     created_by: str | None
-    """The Airflow user, as owner_of() writes it; None: somebody at the monitor's machine."""
+    """The name of the Airflow user; None: somebody at the monitor's machine."""
     dags: Visible = field(repr=False)
     created_at: datetime
     expires_at: datetime
@@ -88,6 +127,21 @@ class Token:
     """The deployments that an ingest token may report for; None of a token that is older than this field."""
     made_by: int | None = None
     """The token that made it; None: a person did, or it is older than this field."""
+    authenticated_by: frozenset[str] | None = None
+    """The deployments whose Airflows accepted the creator's name and password; None: nobody signed in, or it
+    is not known, as of an old token."""
+
+    @property
+    def owner(self) -> Owner | None:
+        """None: the monitor's machine, or an unknown one."""
+        if self.created_by is None or self.authenticated_by is None:
+            return None
+        return Owner(self.created_by, self.authenticated_by)
+
+    @property
+    def is_unattributed(self) -> bool:
+        """Return True if nobody knows which Airflow's user the creator is."""
+        return self.created_by is not None and self.authenticated_by is None
 
     @classmethod
     def of(cls, row: RowMapping) -> "Token":
@@ -124,25 +178,26 @@ class Token:
 
 @dataclass(frozen=True)
 class Whose:
-    """Whose tokens are asked for: all, or those of one creator (None: of the monitor's machine)."""
+    """Whose tokens are asked for: all, or those of one owner (None: of the monitor's machine).
+
+    An owner's are those of the same name for which every Airflow of theirs accepted the owner too.
+    """
 
     all: bool = False
-    owner: str | None = None
+    owner: Owner | None = None
 
-    def clause(self) -> ColumnElement[bool]:
-        return true() if self.all else table.c.created_by.is_not_distinct_from(self.owner)
+    def clause(self, connection: Connection) -> ColumnElement[bool]:
+        if self.all:
+            return true()
+        if self.owner is None:
+            return table.c.created_by.is_(None)
+        same_name = table.c.created_by == self.owner.user
+        found = connection.execute(select(table.c.authenticated_by).where(same_name).distinct()).scalars()
+        accepted = [names for names in found if names and names <= self.owner.deployments]
+        return and_(same_name, table.c.authenticated_by.in_(accepted))
 
 
 EVERYONE = Whose(all=True)
-
-
-def owner_of(user: str) -> str:
-    """An Airflow user as tokens and sessions name it: by the very signs that Airflow accepted.
-
-    Some of Airflow's auth managers take names in any case for the same user, others tell them apart; two
-    names that only look alike must never share their tokens.
-    """
-    return user
 
 
 def within(known: frozenset[tuple[str, str]], globs: Sequence[str]) -> frozenset[tuple[str, str]]:
@@ -155,17 +210,18 @@ def within(known: frozenset[tuple[str, str]], globs: Sequence[str]) -> frozenset
     return frozenset(pair for pair in known if matches_any(globs, pair[1]))
 
 
-def add(connection: Connection, draft: Draft, created_by: str | None, now: datetime) -> tuple[Token, str]:
+def add(connection: Connection, draft: Draft, owner: Owner | None, now: datetime) -> tuple[Token, str]:
     """Make a token; answers it and its secret, which is kept nowhere. Raises TooManyTokens, TokenEnded."""
     if draft.made_by is not None:
         _require_in_force(connection, draft.made_by, now)
     connection.execute(
         delete(table).where(or_(table.c.expires_at < now - KEPT, table.c.revoked_at < now - KEPT))
     )
-    in_force = Whose(owner=created_by).clause(), table.c.revoked_at.is_(None), table.c.expires_at > now
+    mine = _made_by(owner)  # exactly: the same name in another Airflow takes no room away
+    in_force = *mine, table.c.revoked_at.is_(None), table.c.expires_at > now
     if connection.execute(select(func.count()).where(*in_force)).scalar_one() >= MOST:
         raise TooManyTokens(f"{MOST} tokens are in force already; revoke one that is not used any more")
-    lately = Whose(owner=created_by).clause(), table.c.created_at > now - DAY
+    lately = *mine, table.c.created_at > now - DAY
     if connection.execute(select(func.count()).where(*lately)).scalar_one() >= MOST_A_DAY:
         raise TooManyTokens(f"{MOST_A_DAY} tokens were made within a day; use one that is in force, or wait")
     secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
@@ -174,7 +230,8 @@ def add(connection: Connection, draft: Draft, created_by: str | None, now: datet
         "prefix": secret[:SHOWN_SIGNS],
         "name": draft.name,
         "scopes": sorted(draft.scopes),
-        "created_by": created_by,
+        "created_by": owner.user if owner else None,
+        "authenticated_by": owner.deployments if owner else None,
         "made_by": draft.made_by,
         "dags": _listed(draft.dags),
         "deployments": None if draft.deployments is None else sorted(draft.deployments),
@@ -183,6 +240,12 @@ def add(connection: Connection, draft: Draft, created_by: str | None, now: datet
     }
     row = connection.execute(insert(table).values(values).returning(*table.c)).mappings().one()
     return Token.of(row), secret
+
+
+def _made_by(owner: Owner | None) -> tuple[ColumnElement[bool], ...]:
+    if owner is None:
+        return (table.c.created_by.is_(None),)
+    return table.c.created_by == owner.user, table.c.authenticated_by == owner.deployments
 
 
 def _require_in_force(connection: Connection, token_id: int, now: datetime) -> None:
@@ -213,7 +276,7 @@ def used(connection: Connection, token_id: int, now: datetime) -> None:
 
 def page(connection: Connection, whose: Whose, limit: int, before: int | None = None) -> list[Token]:
     """Newest first; `before` is the last id of the page before."""
-    query = select(table).where(whose.clause())
+    query = select(table).where(whose.clause(connection))
     if before is not None:
         query = query.where(table.c.id < before)
     return [
@@ -223,7 +286,7 @@ def page(connection: Connection, whose: Whose, limit: int, before: int | None = 
 
 def revoke(connection: Connection, whose: Whose, token_id: int, now: datetime) -> Token | None:
     """End it now, and what it has made; what was revoked stays as it is. None: no such one of theirs."""
-    mine = table.c.id == token_id, whose.clause()
+    mine = table.c.id == token_id, whose.clause(connection)
     ended = _end(connection, *mine, now=now)
     while ended:  # each one is locked before those that it made are read: none can be made meanwhile
         ended = _end(connection, table.c.made_by.in_(ended), now=now)
@@ -237,29 +300,71 @@ def _end(connection: Connection, *which: ColumnElement[bool], now: datetime) -> 
     return list(ended.scalars())
 
 
-def revoke_all(connection: Connection, owner: str, now: datetime) -> int:
-    """End all that are in force of an owner, who is gone; answers how many."""
-    mine = Whose(owner=owner).clause(), table.c.revoked_at.is_(None), table.c.expires_at > now
+def revoke_all(connection: Connection, user: str, now: datetime) -> int:
+    """End all that are in force of this name, in whichever Airflow; answers how many."""
+    mine = table.c.created_by == user, table.c.revoked_at.is_(None), table.c.expires_at > now
     return connection.execute(update(table).where(*mine).values(revoked_at=now)).rowcount
 
 
-def other_spellings(connection: Connection, owner: str) -> list[str]:
+def other_spellings(connection: Connection, user: str) -> list[str]:
     """Owners of tokens in force whose names differ from this one in case alone."""
     query = select(table.c.created_by).where(table.c.revoked_at.is_(None)).distinct()
     names = connection.execute(query).scalars()
-    return sorted(name for name in names if name and name != owner and name.casefold() == owner.casefold())
+    return sorted(name for name in names if name and name != user and name.casefold() == user.casefold())
 
 
-def narrow(connection: Connection, owner: str, dags: frozenset[tuple[str, str]]) -> list[int]:
-    """Take from the owner's tokens what the owner may read no more; answers which have lost some."""
-    query = select(table).where(Whose(owner=owner).clause(), table.c.revoked_at.is_(None))
+def narrow(
+    connection: Connection,
+    user: str,
+    shown: Mapping[str, frozenset[str]],
+    whole: frozenset[str],
+    every_dag: frozenset[tuple[str, str]],
+) -> list[int]:
+    """Take from the tokens of a name what the Airflows show that user no more; answers which have lost some.
+
+    An Airflow decides about its own DAGs, in tokens whose creator it has accepted, and about nothing else.
+    `shown`: what each deployment's Airflow shows the user; `whole`: those of them that show every DAG;
+    `every_dag`: what a token for every DAG keeps of the other Airflows.
+    """
+    query = select(table).where(table.c.created_by == user, table.c.revoked_at.is_(None))
     lost = []
     for token in map(Token.of, connection.execute(query).mappings()):
-        left = dags if token.dags is None else token.dags & dags
+        accepted = token.authenticated_by or frozenset()
+        decided = (accepted & shown.keys()) - whole
+        if not decided:
+            continue
+        held = token.dags
+        if held is None:
+            listed = frozenset((name, dag) for name in accepted & shown.keys() for dag in shown[name])
+            held = listed | {pair for pair in every_dag if pair[0] in accepted}
+        left = frozenset(pair for pair in held if pair[0] not in decided or pair[1] in shown[pair[0]])
         if left != token.dags:
             connection.execute(update(table).where(table.c.id == token.id).values(dags=_listed(left)))
             lost.append(token.id)
     return lost
+
+
+def adopt(connection: Connection, deployments: frozenset[str]) -> int:
+    """Attribute what was made before `authenticated_by` was kept, where there is one Airflow; answers how
+    many tokens of unknown Airflows are left. They count no more."""
+    unknown = table.c.created_by.is_not(None), table.c.authenticated_by.is_(None)
+    if len(deployments) == 1:
+        connection.execute(update(table).where(*unknown).values(authenticated_by=deployments))
+    return unattributed(connection)
+
+
+def unattributed_words(number: int) -> str:
+    return (
+        f"{number} tokens for every DAG count no more: they were made before it was kept which Airflows know "
+        "their creators, and several are configured now"
+    )
+
+
+def unattributed(connection: Connection) -> int:
+    """Return how many tokens are not revoked and of an unknown Airflow's user."""
+    unknown = table.c.created_by.is_not(None), table.c.authenticated_by.is_(None)
+    query = select(func.count()).where(*unknown, table.c.revoked_at.is_(None))
+    return connection.execute(query).scalar_one()
 
 
 def _listed(dags: Visible) -> Sequence[Sequence[str]] | None:

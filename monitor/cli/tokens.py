@@ -78,7 +78,8 @@ def list_them() -> None:
     for one in found:
         used = f"{one.last_used_at:%Y-%m-%d %H:%M}" if one.last_used_at else "never"
         dags = "every" if one.dags is None else str(len(one.dags))
-        words = (str(one.id), f"{one.prefix}…", one.name, ",".join(sorted(one.scopes)), one.created_by or "–")
+        by = one.owner.full_name if one.owner else one.created_by or "–"
+        words = (str(one.id), f"{one.prefix}…", one.name, ",".join(sorted(one.scopes)), by)
         table.add_row(*map(_plain, words), dags, one.state(now), f"{one.expires_at:%Y-%m-%d}", used)
     Console().print(table)
 
@@ -87,7 +88,8 @@ def list_them() -> None:
 def revoke(
     token: Annotated[int | None, typer.Argument(help="The number, as the list shows it.")] = None,
     of: Annotated[
-        str | None, typer.Option(help="Every token of this Airflow user, and the sessions.")
+        str | None,
+        typer.Option(help="Every token of this user name, and the sessions, in whichever Airflow."),
     ] = None,
 ) -> None:
     """End a token now, or all that a user has; a running monitor knows of it within seconds, and ends the
@@ -102,9 +104,8 @@ def revoke(
 
 def _revoke_all(user: str) -> None:
     def end(connection: Connection) -> tuple[int, int, list[str]]:
-        owner = tokens.owner_of(user)
-        revoked, ended = tokens.revoke_all(connection, owner, utc_now()), sessions.end_all(connection, owner)
-        return revoked, ended, tokens.other_spellings(connection, owner)
+        revoked, ended = tokens.revoke_all(connection, user, utc_now()), sessions.end_all(connection, user)
+        return revoked, ended, tokens.other_spellings(connection, user)
 
     revoked, ended, others = _in_database(end)
     typer.echo(f"{revoked} tokens of {user!r} are revoked, {ended} sessions ended")

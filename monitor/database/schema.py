@@ -1,5 +1,6 @@
 """Every table. SQL that names one of them has its home in one module, given beside it."""
 
+import json
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
@@ -50,6 +51,19 @@ class UtcDateTime(TypeDecorator[datetime]):
         return (
             moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
         )
+
+
+class Names(TypeDecorator[frozenset[str]]):
+    """A set of names as one text, so that two sets can be compared for equality on every database."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: frozenset[str] | None, dialect: Dialect) -> str | None:
+        return None if value is None else json.dumps(sorted(value))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> frozenset[str] | None:
+        return None if value is None else frozenset(json.loads(value))
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -413,7 +427,8 @@ tokens = Table(
     Column("prefix", String(20), nullable=False),  # the secret's first signs, by which people know it again
     Column("name", String(100), nullable=False),
     Column("scopes", JSON, nullable=False),  # list of tokens.Scope
-    Column("created_by", Text),  # the Airflow user, in lower case; null: somebody at the monitor's machine
+    Column("created_by", Text),  # the Airflow user, by name; null: somebody at the monitor's machine
+    Column("authenticated_by", Names),  # the deployments whose Airflows accepted that user's password
     Column("made_by", BigInteger),  # the token that made this one, which ends with it; null: none did
     Column("dags", JSON, nullable=False),  # list of [deployment, dag_id] that it may read; null: every one
     Column("deployments", JSON(none_as_null=True)),  # list that an ingest token reports for; null: the first
@@ -433,6 +448,7 @@ sessions = Table(
     metadata,
     Column("hash", String(64), primary_key=True),  # SHA-256 of the id, in hexadecimal
     Column("owner", Text, nullable=False),  # the Airflow user, as tokens.created_by
+    Column("authenticated_by", Names, nullable=False),  # as tokens.authenticated_by
     Column("sealed", LargeBinary, nullable=False),  # the user's name, Airflow tokens and CSRF token
     Column("expires_at", UtcDateTime, nullable=False),
     Index(None, "expires_at"),

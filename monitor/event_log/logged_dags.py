@@ -41,6 +41,11 @@ class LoggedDags:
         """The place in the log up to which every event's DAG was noted."""
         return self._place.seq if self._place else 0
 
+    @property
+    def dags(self) -> frozenset[DagId]:
+        """Those that events and lists named, without what was forgotten."""
+        return frozenset((deployment, dag_id) for deployment, dags in self._dags.items() for dag_id in dags)
+
     def version_of(self, deployment: str) -> int:
         return self._versions.get(deployment, 0)
 

@@ -5,6 +5,9 @@ bearer token for programs: Windsock's own, which says what it may read, or an Ai
 Airflow says. Where there are several Airflows, a person sees what those show that know this name and
 password; a JWT is the first one's and is shown to no other.
 
+Each Airflow says who its own users are, and no other's: a session and a token keep which deployments'
+Airflows accepted the password, and what they see, own and count as follows from the name and that set.
+
 Who may read every DAG in Airflow reads everything here (`visible` is None), so that every list and every
 number on a page is of the same moment and of the same rights.
 """
@@ -17,17 +20,18 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from weakref import WeakValueDictionary
 
+from monitor import board, tokens
 from monitor.airflow_api.token import subject_of
 from monitor.clock import Clock
 from monitor.database import Database
 from monitor.errors import AirflowError, AirflowRefused
 from monitor.event_log import LoggedDags, Visible
 from monitor.settings import Settings
-from monitor.tokens import PREFIX, Scope, Token, owner_of
+from monitor.tokens import PREFIX, Owner, Scope, Token
 from monitor.web.flash import Flash
-from monitor.web.rights import ReadableNow, Rights, SignedIn, SignInApi
+from monitor.web.rights import ReadableNow, Rights, SignInApi, first_of
 from monitor.web.sessions import Session, Sessions
-from monitor.web.throttle import Throttle
+from monitor.web.throttle import FAILURES, MOST_FAILURES, Throttle
 from monitor.web.token_lookup import TokenLookup
 
 BEARER_NAME = "a program (bearer token)"  # Airflow tells the DAGs of a token, and not whose it is
@@ -85,9 +89,10 @@ class Reader:
     csrf: str | None = field(default=None, repr=False)
     """What a form must send back: sessions only, for browsers alone send cookies unasked."""
     name: str = "local"
-    """How what the reader does is signed: the user's name, or what else is known."""
-    owner: str | None = None
-    """Whose tokens are the reader's: tokens.owner_of() the user; None: those of the monitor's machine."""
+    """How what the reader does is signed: the user's name, with the deployments whose Airflows know it where
+    there are several Airflows; or what else is known."""
+    owner: Owner | None = None
+    """Whose tokens are the reader's; None: those of the monitor's machine."""
     is_nameless: bool = False
     """Nobody knows whose they would be: of an Airflow JWT."""
     whose: str | None = None
@@ -120,40 +125,71 @@ class Gate:
         self._first_use: WeakValueDictionary[str, Lock] = WeakValueDictionary()
         self._clock = clock
         self._first = settings.deployment
+        self._airflows = frozenset(airflows)
+        self._database = database
+        self._every_dag: tuple[int, frozenset[tuple[str, str]]] = (-1, frozenset())
+        """Each DAG that is known, and for which version of the logged DAGs that holds."""
         self.tokens = TokenLookup(database, clock)
         self._logged = logged
         self._rights = Rights(airflows, clock, logged) if airflows else None
 
+    @property
+    def has_several(self) -> bool:
+        """Return True if a name alone does not say who somebody is."""
+        return len(self._airflows) > 1
+
+    async def adopt_tokens(self) -> None:
+        """Say of tokens that are older than what is kept of their creators' Airflows which one it was."""
+        if not await self._database.read(tokens.unattributed):
+            return
+        if left := await self._database.write(lambda connection: tokens.adopt(connection, self._airflows)):
+            logger.warning("%s", tokens.unattributed_words(left))
+
     async def sign_in(self, user: str, password: str, address: str) -> str:
-        """Check a name and password at Airflow; answers the session cookie's value.
+        """Check a name and password at each Airflow; answers the session cookie's value.
 
         Raises AirflowRefused, AirflowError, TooManyFailures.
         """
         if self._rights is None:
             raise AirflowRefused("no Airflow is configured: set WINDSOCK_AIRFLOW_URL")
-        # Airflow may take a name in any case for the same user: guesses at all of them are counted together.
-        names = (f"user {user.casefold()}", f"address {address}")
         await self._logged.catch_up()
-        async with self._attempt(*names):
-            signed_in = await self._rights.sign_in(user, password)
-        await self._narrow(self._rights, user, signed_in)
-        return await self._sessions.begin(user, signed_in.tokens)
+        async with self._attempt(f"address {address}"):
+            accepted = await self._accepted(self._rights, user, password, address)
+        await self._narrow(self._rights, user, accepted)
+        return await self._sessions.begin(user, accepted)
 
-    async def _narrow(self, rights: Rights, user: str, signed_in: SignedIn) -> None:
-        """What the user may read no more, the user's Windsock tokens do not read either."""
-        if not signed_in.is_complete:
-            logger.warning(
-                "the tokens of %r are not compared with what Airflow shows: not every one answers", user
-            )
-            return
+    async def _accepted(self, rights: Rights, user: str, password: str, address: str) -> dict[str, str]:
+        """The user's tokens of the Airflows that accept the password. An Airflow is not asked whose own users
+        somebody has guessed at too often: that another one lets somebody in says nothing of its guesses."""
+        waits: dict[str, int] = {}
+        asked: dict[str, dict[str, int]] = {}
+        for deployment in sorted(self._airflows):
+            limits = _limits(deployment, user, address)
+            if seconds := await self._throttle.begin(limits):
+                waits[deployment] = seconds
+            else:
+                asked[deployment] = limits
+        answers = await rights.sign_in(user, password, asked)
+        for deployment, limits in asked.items():
+            if not answers.refused(deployment):
+                await self._throttle.take_back(limits)
+        if answers.tokens:
+            return answers.tokens
+        if waits:  # one that was not asked may know the password
+            raise TooManyFailures(min(waits.values()))
+        raise first_of(answers.errors.values())
+
+    async def _narrow(self, rights: Rights, user: str, accepted: Mapping[str, str]) -> None:
+        """What the user may read no more in these Airflows, the user's Windsock tokens do not read either."""
         try:
-            now = await rights.of(signed_in.tokens, anew=True)
+            now = await rights.of(accepted, anew=True)
         except AirflowError as error:
             logger.warning("the tokens of %r are not compared with what Airflow shows: %s", user, error)
             return
         # An Airflow that shows nothing to anybody may have lost its database: it takes nothing away.
-        if now.visible is not None and rights.shows_any:
-            await self.tokens.narrow(user, now.visible)
+        shown = {name: dags for name, dags in now.shown.items() if rights.shows_any(name)}
+        if not shown.keys() <= now.whole:
+            await self.tokens.narrow(user, shown, now.whole)
 
     async def reads_every_dag(self, reader: Reader) -> bool:
         """Return True if the reader may read all that the monitor's own user may."""
@@ -182,10 +218,9 @@ class Gate:
 
         await self._logged.catch_up()
         now, user = await self._readable(session), session.user
-        owner = owner_of(user)
-        return Reader(
-            now.visible, rights, now.seq, user, session.csrf, user, owner=owner, whose=f"user {owner}"
-        )
+        owner = Owner(user, session.owner.deployments - now.refused)
+        name, whose = self._name_of(owner), f"user {owner.key}"
+        return Reader(now.visible, rights, now.seq, user, session.csrf, name, owner=owner, whose=whose)
 
     async def bearer_reader(self, token: str, address: str) -> Reader:
         """Who a bearer token stands for. Raises NotSignedIn, AirflowError, TooManyFailures."""
@@ -193,15 +228,15 @@ class Gate:
             return await self._token_reader(token, address)
         if self._rights is None:
             raise NotSignedIn("no Airflow is configured to check tokens at")
-        known, tokens, name = self._rights, {self._first: token}, f"tokens from {address}"
+        known, shown, name = self._rights, {self._first: token}, f"tokens from {address}"
 
         async def ask(anew: bool = False) -> ReadableNow:
             try:
                 async with self._first_use.setdefault(token, Lock()):  # sent side by side, it is one attempt
-                    if not known.knows(tokens):
+                    if not known.knows(shown):
                         async with self._attempt(name):
-                            return await known.of(tokens, anew)
-                return await known.of(tokens, anew)
+                            return await known.of(shown, anew)
+                return await known.of(shown, anew)
             except AirflowRefused as refused:
                 raise NotSignedIn(f"Airflow refuses this bearer token: {refused}") from None
 
@@ -233,40 +268,62 @@ class Gate:
             raise NotSignedIn("no such token is known")
         if why := token.ended(self._clock()):
             raise NotSignedIn(f"the token {token.name!r} {why}")
+        if token.is_unattributed:
+            raise NotSignedIn(f"of the token {token.name!r} it is not known whose it is; make it anew")
         return token
 
     async def _token_reader(self, secret: str, address: str) -> Reader:
         async def rights(anew: bool = False) -> Visible:  # noqa: ARG001 (Airflow does not know the token)
-            return (await self._token(secret)).dags
+            return (await self._seen_by(await self._token(secret)))[0]
 
         token = await self.token(secret, address)
-        whose = f" of {token.created_by}" if token.created_by else ""
+        visible, seq = await self._seen_by(token)
+        owner = token.owner
         return Reader(
-            token.dags,
+            visible,
             rights,
-            name=f"token {token.name!r}{whose}",
-            owner=token.created_by,
+            seq,
+            name=f"token {token.name!r}" + (f" of {self._name_of(owner)}" if owner else ""),
+            owner=owner,
             token=token,
-            whose=f"user {token.created_by}" if token.created_by else f"token {token.id}",
+            whose=f"user {owner.key}" if owner else f"token {token.id}",
         )
 
-    async def _count(self, *names: str) -> None:
+    async def _seen_by(self, token: Token) -> tuple[Visible, int | None]:
+        """What a token reads, and the place in the log up to which that decides; None: it does for all that
+        comes. A token for every DAG reads those of the Airflows that its creator could read, not of one that
+        was added since."""
+        accepted = token.authenticated_by
+        if token.dags is not None or accepted is None or self._airflows <= accepted:
+            return token.dags, None
+        await self._logged.catch_up()
+        now, seq = self._logged.version, self._logged.seq
+        version, dags = self._every_dag
+        if version != now:
+            dags = self._logged.dags | await self._database.read(board.every_dag)
+            self._every_dag = now, dags
+        return frozenset(pair for pair in dags if pair[0] in accepted), seq
+
+    def _name_of(self, owner: Owner) -> str:
+        return owner.full_name if self.has_several else owner.user
+
+    async def _count(self, name: str) -> None:
         """Raises TooManyFailures."""
-        if seconds := await self._throttle.begin(*names):
+        if seconds := await self._throttle.begin({name: FAILURES}):
             raise TooManyFailures(seconds)
 
     @asynccontextmanager
-    async def _attempt(self, *names: str) -> AsyncIterator[None]:
+    async def _attempt(self, name: str) -> AsyncIterator[None]:
         """Something that counts as wrong until Airflow has said otherwise. Raises TooManyFailures."""
-        await self._count(*names)
+        await self._count(name)
         try:
             yield
         except AirflowRefused:
             raise
-        except AirflowError:  # nobody has said that it is wrong
-            await self._throttle.take_back(*names)
+        except (AirflowError, TooManyFailures):  # nobody has said that it is wrong
+            await self._throttle.take_back([name])
             raise
-        await self._throttle.take_back(*names)
+        await self._throttle.take_back([name])
 
     async def _live(self, cookie: str) -> Session:
         session = await self._sessions.find(cookie)
@@ -282,6 +339,21 @@ class Gate:
         except AirflowRefused:
             await self._sessions.end(session)
             raise NotSignedIn("Airflow no longer accepts this session; sign in again") from None
+
+
+def _limits(deployment: str, user: str, address: str) -> dict[str, int]:
+    """How many wrong passwords one Airflow is asked about in a while.
+
+    Few from one address, so that whoever guesses elsewhere does not shut a user out. Many of a user from
+    everywhere, and from an address at which another Airflow lets everybody in.
+    """
+    # Airflow may take a name in any case for the same user: guesses at all of them are counted together.
+    name = user.casefold()
+    return {
+        f"user {name} of {deployment} from {address}": FAILURES,
+        f"user {name} of {deployment}": MOST_FAILURES,
+        f"users of {deployment} from {address}": MOST_FAILURES,
+    }
 
 
 def _current(now: ReadableNow) -> Visible:

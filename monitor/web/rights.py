@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 from asyncio import Lock, gather
 from collections import OrderedDict
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import inf
@@ -41,11 +41,16 @@ class SignInApi(Protocol):
 
 
 @dataclass(frozen=True)
-class SignedIn:
-    """A user's tokens, by deployment, and whether every Airflow was reached."""
+class SignInAnswers:
+    """What each Airflow that was asked answered to a name and password, by deployment."""
 
     tokens: dict[str, str]
-    is_complete: bool
+    """Of those that accepted them."""
+    errors: dict[str, AirflowError]
+    """Of the others: AirflowRefused, or why an Airflow could not be asked."""
+
+    def refused(self, deployment: str) -> bool:
+        return isinstance(self.errors.get(deployment), AirflowRefused)
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,12 @@ class ReadableNow:
     """The place in the log up to which this decides: a later event may be of a DAG that is newer."""
     is_current: bool
     """False: the log had a newer DAG before the question, and Airflow cannot be asked about it now."""
+    shown: Mapping[str, frozenset[str]]
+    """The DAGs that each Airflow that answered shows the user, by deployment."""
+    whole: frozenset[str]
+    """The deployments of which the user may read every DAG."""
+    refused: frozenset[str]
+    """The deployments whose Airflows do not know the user any more."""
 
 
 @dataclass(frozen=True)
@@ -221,31 +232,31 @@ class Rights:
         self._dags = {name: ReadableDags(name, api, clock, logged) for name, api in airflows.items()}
         self.logged = logged
 
-    async def sign_in(self, user: str, password: str) -> SignedIn:
-        """The user's tokens of each Airflow that knows this name and password.
-
-        Raises AirflowRefused where none does, AirflowError where none could be asked.
-        """
-        asked = {name: api.sign_in(user, password) for name, api in self._airflows.items()}
-        answers, unreached = await _those_that_answer(asked)
-        return SignedIn(answers, is_complete=not unreached)
+    async def sign_in(self, user: str, password: str, deployments: Collection[str]) -> SignInAnswers:
+        """Ask these deployments' Airflows, side by side, whether they know this name and password."""
+        asked = {name: self._airflows[name].sign_in(user, password) for name in deployments}
+        return SignInAnswers(*await _answers_of(asked))
 
     def knows(self, tokens: Mapping[str, str]) -> bool:
         """Return True if each of these tokens was accepted before."""
         return all(self._dags[name].knows(token) for name, token in tokens.items())
 
-    @property
-    def shows_any(self) -> bool:
-        """Return True if the monitor's own users may read any DAG, as far as that was asked."""
-        return any(dags.shows_any for dags in self._dags.values())
+    def shows_any(self, deployment: str) -> bool:
+        """Return True if the monitor's own user may read any DAG there, as far as that was asked."""
+        return self._dags[deployment].shows_any
 
     async def of(self, tokens: Mapping[str, str], anew: bool = False) -> ReadableNow:
-        """What the owner of these tokens may read.
+        """What the owner of these tokens may read. Each token is shown to its own Airflow; no other one is
+        asked. One that is configured no more counts as one that refuses.
 
         Raises AirflowRefused where every token has ended, another AirflowError where nobody could be asked.
         """
-        asked = {name: self._dags[name].of(token, anew) for name, token in tokens.items()}
-        given, _ = await _those_that_answer(asked)
+        asked = {
+            name: self._dags[name].of(token, anew) for name, token in tokens.items() if name in self._dags
+        }
+        given, errors = await _answers_of(asked)
+        if not given:
+            raise first_of(errors.values())
         answers = {name: answer for name, (answer, _) in given.items()}
         dags = frozenset((name, dag) for name, answer in answers.items() for dag in answer.dags)
         lists = [answers[name].every if name in answers else None for name in self._airflows]
@@ -254,27 +265,33 @@ class Rights:
             visible=None if reads_every else dags,
             seq=min(self._dags[name].decides_upto(answer) for name, answer in answers.items()),
             is_current=all(is_current for _, is_current in given.values()),
+            shown={name: answer.dags for name, answer in answers.items()},
+            whole=frozenset(name for name, answer in answers.items() if answer.every is not None),
+            refused=frozenset(tokens.keys() - asked.keys()).union(
+                name for name, error in errors.items() if isinstance(error, AirflowRefused)
+            ),
         )
 
 
-async def _those_that_answer(asked: Mapping[str, Awaitable[T]]) -> tuple[dict[str, T], list[AirflowError]]:
-    """Ask side by side; answers what was said, and why some could not be reached.
+def first_of(errors: Collection[AirflowError]) -> AirflowError:
+    """Return the one to raise: a refusal before any other."""
+    refused = [error for error in errors if isinstance(error, AirflowRefused)]
+    return next(iter([*refused, *errors]), AirflowRefused("no Airflow of this user is configured any more"))
 
-    Raises AirflowRefused where nobody answered and one refused, else the first error.
-    """
+
+async def _answers_of(asked: Mapping[str, Awaitable[T]]) -> tuple[dict[str, T], dict[str, AirflowError]]:
+    """Ask side by side; answers what was said, and why some said nothing, by deployment."""
     answers = await gather(*asked.values(), return_exceptions=True)
     given: dict[str, T] = {}
-    errors: list[AirflowError] = []
+    errors: dict[str, AirflowError] = {}
     for name, answer in zip(asked, answers, strict=True):
         if isinstance(answer, AirflowError):
-            errors.append(answer)
+            errors[name] = answer
         elif isinstance(answer, BaseException):
             raise answer
         else:
             given[name] = answer
-    if errors and not given:
-        raise next((error for error in errors if isinstance(error, AirflowRefused)), errors[0])
-    return given, [error for error in errors if not isinstance(error, AirflowRefused)]
+    return given, errors
 
 
 def _key(token: str) -> str:

@@ -3,10 +3,11 @@
 import logging
 from asyncio import Lock
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from monitor import tokens
+from monitor import board, tokens
 from monitor.clock import Clock
 from monitor.database import Database
 from monitor.tokens import Token
@@ -60,10 +61,11 @@ class TokenLookup:
         """Read each token anew: one of them was changed here."""
         self._known.clear()
 
-    async def narrow(self, user: str, dags: frozenset[tuple[str, str]]) -> None:
-        """Take from a user's tokens what the user may read no more."""
-        owner = tokens.owner_of(user)
-        if lost := await self._database.write(lambda connection: tokens.narrow(connection, owner, dags)):
+    async def narrow(self, user: str, shown: Mapping[str, frozenset[str]], whole: frozenset[str]) -> None:
+        """Take from a user's tokens what the user may read no more: tokens.narrow()."""
+        if lost := await self._database.write(
+            lambda connection: tokens.narrow(connection, user, shown, whole, board.every_dag(connection))
+        ):
             logger.info("tokens %s of %r read fewer DAGs now, as their creator does", lost, user)
             self.forget()
 

@@ -13,19 +13,20 @@ from starlette.exceptions import HTTPException
 
 from monitor import board, tokens
 from monitor.event_log import Visible
-from monitor.tokens import EVERYONE, Draft, NoSuchDag, Scope, Token, TokenEnded, TooManyTokens, Whose
+from monitor.tokens import EVERYONE, Draft, NoSuchDag, Owner, Scope, Token, TokenEnded, TooManyTokens, Whose
 from monitor.web.gate import Reader
 from monitor.web.reader import sight_now
 from monitor.web.services import Services
 
-NOBODY = Whose(owner="")
+NOBODY = Whose(owner=Owner("", frozenset()))
 """No user has an empty name."""
 
 logger = logging.getLogger(__name__)
 
 
 async def whose(here: Services, reader: Reader) -> Whose:
-    """The tokens that the reader sees and revokes: one's own; who reads every DAG, all."""
+    """The tokens that the reader sees and revokes: one's own, of no Airflow that has not accepted the reader;
+    who reads every DAG, all."""
     if await here.gate.sight(reader) is None:
         return EVERYONE
     # The machine's own tokens are of many: one of them that reads few DAGs has no say about the others.

@@ -27,6 +27,7 @@ TOKEN: dict[str, Any] = {
     "name": "the wall's screen",
     "scopes": ["read"],
     "created_by": "alice",
+    "authenticated_by": ["local"],
     "dags": 12,
     "created_at": "2026-11-22T10:15:00Z",
     "expires_at": "2027-02-20T10:15:00Z",
@@ -78,6 +79,10 @@ class Token(Answer):
     name: str
     scopes: list[Scope]
     created_by: str | None = Field(description="The Airflow user; null: somebody at the monitor's machine")
+    authenticated_by: list[str] | None = Field(
+        description="The deployments whose Airflows accepted the creator's name and password; null: nobody "
+        "signed in, or the token is older than this field"
+    )
     dags: int | None = Field(description="How many DAGs it may read; null: every one")
     created_at: datetime
     expires_at: datetime

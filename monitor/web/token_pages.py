@@ -98,5 +98,6 @@ async def _page(
         "now": here.clock(),
         "problem": problem,
         "secret": secret,
+        "has_several_airflows": here.gate.has_several,
     }
     return render(request, "tokens.html", reader, status, days=DAYS, scopes=SCOPES, **shown)

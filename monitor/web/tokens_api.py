@@ -61,4 +61,6 @@ async def revoke_one(request: Request, here: Here, reader: ApiReader, token_id: 
 
 def told(token: tokens.Token, clock: Clock) -> dict[str, Any]:
     dags = None if token.dags is None else len(token.dags)
-    return vars(token) | {"scopes": sorted(token.scopes), "dags": dags, "state": token.state(clock())}
+    accepted = None if token.authenticated_by is None else sorted(token.authenticated_by)
+    changed = {"scopes": sorted(token.scopes), "dags": dags, "authenticated_by": accepted}
+    return vars(token) | changed | {"state": token.state(clock())}

@@ -5,7 +5,7 @@ from typing import Any
 
 from monitor import incidents, silences, tokens
 from monitor.rules import Match
-from monitor.tokens import Draft, Scope
+from monitor.tokens import Draft, Owner, Scope
 from tests import wait
 from tests.monitor.web_support import Served
 from tests.sample import asset_event, event, moment, run_event, task_event
@@ -53,7 +53,12 @@ def fill(monitor: Served) -> Mapping[str, object]:
     def write(connection: Any) -> int:
         for found in incidents.page(connection, 10):
             incidents.acknowledge(connection, found.id, ATTACK, ATTACK, now)
-        tokens.add(connection, Draft(ATTACK[:100], frozenset({Scope.READ}), None), ATTACK, now)
+        tokens.add(
+            connection,
+            Draft(ATTACK[:100], frozenset({Scope.READ}), None),
+            Owner(ATTACK, frozenset({"local"})),
+            now,
+        )
         return silences.add(connection, wide, ATTACK, ATTACK, now, later, now).id
 
     silence = services.database.write_now(write)

@@ -33,7 +33,7 @@ from monitor.origins import origin_of
 from monitor.outbox import State
 from monitor.rules import Match
 from monitor.settings import AirflowSettings, Settings
-from monitor.tokens import Draft, Scope
+from monitor.tokens import Draft, Owner, Scope
 from monitor.web.rights import RIGHTS_SECONDS
 from monitor.web.routes import mount
 from tests.monitor.conftest import NOW, FakeClock, migrated, sign
@@ -395,7 +395,7 @@ class World:
             silences.add(connection, Match(dag_id=(f"{MARK}*",)), word, f"{word} why", now, later, now)
         elif act.what == "token":
             draft = Draft(word, frozenset({Scope.READ}), frozenset({pair}))
-            tokens.add(connection, draft, f"{word} who made it", now)
+            tokens.add(connection, draft, Owner(f"{word} who made it", frozenset({pair[0]})), now)
         else:
             wanted = incidents.Wanted(state=incidents.OPEN, deployment=pair[0], dag_id=pair[1])
             for found in incidents.page(connection, 1, wanted=wanted):

@@ -14,7 +14,7 @@ from itsdangerous import Signer
 from monitor import tokens
 from monitor.app import create_app
 from monitor.settings import Settings, load_settings
-from monitor.tokens import Draft, Scope
+from monitor.tokens import Draft, Owner, Scope
 from monitor.web.rights import RIGHTS_SECONDS
 from monitor.web.security import HEADERS
 from monitor.web.sessions import SESSION_SECONDS
@@ -72,7 +72,9 @@ class House:
         services, dags = self.monitor.app.state.services, frozenset({("local", dag_id)})
         draft = Draft("key", frozenset(scopes), dags, timedelta(days=days))
         made, secret = services.database.write_now(
-            lambda connection: tokens.add(connection, draft, user, services.clock())
+            lambda connection: tokens.add(
+                connection, draft, Owner(user, frozenset({"local"})), services.clock()
+            )
         )
         return made.id, {"Authorization": f"Bearer {secret}"}
 

@@ -172,7 +172,7 @@ def test_names_that_failed_are_bounded_and_forgotten(
     monkeypatch.setattr(failed_attempts, "MAX_NAMES", 20)
     for number in range(30):
         at = NOW + timedelta(seconds=number)
-        database.write_now(lambda c: failed_attempts.begin(c, [f"user {number}"], at))  # noqa: B023 (called here)
+        database.write_now(lambda c: failed_attempts.begin(c, {f"user {number}": FAILURES}, at))  # noqa: B023 (called here)
     over = NOW + timedelta(seconds=29 + WINDOW_SECONDS)
     assert database.write_now(lambda c: failed_attempts.forget(c, over)) == 20
 
@@ -180,7 +180,9 @@ def test_names_that_failed_are_bounded_and_forgotten(
 def test_a_window_begins_with_its_first_attempt(database: Database) -> None:
     def begin(second: int) -> int:
         at = NOW + timedelta(seconds=second)
-        return database.write_now(lambda c: failed_attempts.begin(c, ["user alice", "address ::1"], at))
+        return database.write_now(
+            lambda c: failed_attempts.begin(c, dict.fromkeys(["user alice", "address ::1"], FAILURES), at)
+        )
 
     assert [begin(second) for second in range(FAILURES)] == [0] * FAILURES
     assert begin(FAILURES) == WINDOW_SECONDS - FAILURES
@@ -189,7 +191,7 @@ def test_a_window_begins_with_its_first_attempt(database: Database) -> None:
 
 def test_an_attempt_that_was_right_is_taken_back_and_one_that_is_refused_was_none(database: Database) -> None:
     def begin(*names: str) -> int:
-        return database.write_now(lambda c: failed_attempts.begin(c, names, NOW))
+        return database.write_now(lambda c: failed_attempts.begin(c, dict.fromkeys(names, FAILURES), NOW))
 
     for _ in range(3 * FAILURES):
         assert begin("user alice", "address ::1") == 0

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, event
 
 from monitor import tokens
 from monitor.database import Database
-from monitor.tokens import Draft, Scope
+from monitor.tokens import Draft, Owner, Scope
 from monitor.web import token_lookup
 from monitor.web.token_lookup import LOOKUP_SECONDS, TokenLookup
 from tests.monitor.conftest import NOW, FakeClock
@@ -53,7 +53,8 @@ def test_what_is_remembered_is_bounded(database: Database, clock: FakeClock) -> 
     draft = Draft("t", frozenset({Scope.READ}), None)
 
     def make(connection: Connection) -> list[str]:
-        return [tokens.add(connection, draft, str(n), NOW)[1] for n in range(token_lookup.MAX_KNOWN + 1)]
+        of = [Owner(str(n), frozenset({"local"})) for n in range(token_lookup.MAX_KNOWN + 1)]
+        return [tokens.add(connection, draft, owner, NOW)[1] for owner in of]
 
     made = database.write_now(make)
 

@@ -13,15 +13,16 @@ from sqlalchemy import Connection, text
 
 from monitor import tokens
 from monitor.database import Database
-from monitor.tokens import EVERYONE, Draft, NoSuchDag, Scope, Token, TokenEnded, TooManyTokens, Whose
+from monitor.tokens import EVERYONE, Draft, NoSuchDag, Owner, Scope, Token, TokenEnded, TooManyTokens, Whose
 from tests.monitor.conftest import NOW
 
 ETL, PAYROLL = ("local", "etl"), ("local", "payroll")
 READ = Draft("screen", frozenset({Scope.READ}), frozenset({ETL, PAYROLL}))
+ALICE, BOB = (Owner(user, frozenset({"local"})) for user in ("alice", "bob"))
 EVERY = Draft("every", frozenset({Scope.ADMIN, Scope.INGEST}), None)
 
 
-def add(database: Database, draft: Draft = READ, owner: str | None = "alice") -> tuple[Token, str]:
+def add(database: Database, draft: Draft = READ, owner: Owner | None = ALICE) -> tuple[Token, str]:
     return database.write_now(lambda connection: tokens.add(connection, draft, owner, NOW))
 
 
@@ -54,7 +55,7 @@ def test_it_ends_by_itself_and_by_hand(database: Database) -> None:
     made, secret = add(database)
     assert made.ended(NOW) is None
     assert "expired" in str(made.ended(NOW + tokens.DEFAULT_LIFE))
-    mine, others = Whose(owner="alice"), Whose(owner="bob")
+    mine, others = Whose(owner=ALICE), Whose(owner=BOB)
     assert database.write_now(lambda c: tokens.revoke(c, others, made.id, NOW)) is None
     revoked = database.write_now(lambda c: tokens.revoke(c, mine, made.id, NOW))
     assert revoked is not None
@@ -70,9 +71,9 @@ def test_each_sees_the_own_ones(database: Database) -> None:
         return [one.id for one in database.read_now(lambda c: tokens.page(c, whose, 10))]
 
     assert seen(EVERYONE) == [machine.id, mine.id]
-    assert seen(Whose(owner="alice")) == [mine.id]
+    assert seen(Whose(owner=ALICE)) == [mine.id]
     assert seen(Whose(owner=None)) == [machine.id]
-    assert seen(Whose(owner="bob")) == []
+    assert seen(Whose(owner=BOB)) == []
 
 
 def test_its_use_is_noted_once_a_minute(database: Database) -> None:
@@ -88,28 +89,30 @@ def test_its_use_is_noted_once_a_minute(database: Database) -> None:
 def test_it_loses_what_its_creator_loses(database: Database) -> None:
     _, few = add(database)
     _, every = add(database, EVERY)
-    _, others = add(database, READ, "bob")
-    lost = database.write_now(lambda c: tokens.narrow(c, "alice", frozenset({PAYROLL, ("local", "new")})))
-    assert len(lost) == 2
+    _, others = add(database, READ, BOB)
+    shown = {"local": frozenset({"payroll", "new"})}
+
+    def narrow() -> list[int]:
+        return database.write_now(lambda c: tokens.narrow(c, "alice", shown, frozenset(), frozenset()))
+
+    assert len(narrow()) == 2
     found = [find(database, secret) for secret in (few, every, others)]
     assert [one.dags for one in found if one] == [{PAYROLL}, {PAYROLL, ("local", "new")}, READ.dags]
-    assert (
-        database.write_now(lambda c: tokens.narrow(c, "alice", frozenset({PAYROLL, ("local", "new")}))) == []
-    )
+    assert narrow() == []
 
 
 def test_there_is_an_end_of_them(database: Database) -> None:
-    database.write_now(lambda c: [tokens.add(c, READ, "alice", NOW) for _ in range(tokens.MOST)])
+    database.write_now(lambda c: [tokens.add(c, READ, ALICE, NOW) for _ in range(tokens.MOST)])
     with pytest.raises(TooManyTokens, match="revoke one"):
         add(database)
-    add(database, READ, "bob")
+    add(database, READ, BOB)
 
 
 def test_making_and_revoking_tokens_has_an_end(database: Database) -> None:
     def make_and_revoke(now: datetime, times: int = 1) -> None:
         def write(connection: Connection) -> None:
             for _ in range(times):
-                made, _secret = tokens.add(connection, READ, "alice", now)
+                made, _secret = tokens.add(connection, READ, ALICE, now)
                 tokens.revoke(connection, EVERYONE, made.id, now)
 
         database.write_now(write)
@@ -117,7 +120,7 @@ def test_making_and_revoking_tokens_has_an_end(database: Database) -> None:
     make_and_revoke(NOW, tokens.MOST_A_DAY)
     with pytest.raises(TooManyTokens, match="within a day"):
         make_and_revoke(NOW + timedelta(hours=23))
-    add(database, READ, "bob")
+    add(database, READ, BOB)
     make_and_revoke(NOW + timedelta(days=1))
 
 
@@ -127,7 +130,7 @@ def test_what_a_token_made_ends_with_it(database: Database) -> None:
     grandchild, secret = add(database, replace(READ, made_by=child.id))
     other, others_secret = add(database)
     assert grandchild.made_by == child.id
-    database.write_now(lambda c: tokens.revoke(c, Whose(owner="alice"), root.id, NOW))
+    database.write_now(lambda c: tokens.revoke(c, Whose(owner=ALICE), root.id, NOW))
     state = {one.id: one.state(NOW) for one in database.read_now(lambda c: tokens.page(c, EVERYONE, 10))}
     assert state == dict.fromkeys((root.id, child.id, grandchild.id), "revoked") | {other.id: "active"}
     assert "was revoked" in str(getattr(find(database, secret), "ended", lambda _: None)(NOW))
@@ -136,14 +139,14 @@ def test_what_a_token_made_ends_with_it(database: Database) -> None:
         add(database, replace(READ, made_by=child.id))
     with pytest.raises(TokenEnded, match="has expired"):
         database.write_now(
-            lambda c: tokens.add(c, replace(READ, made_by=other.id), "alice", NOW + tokens.DEFAULT_LIFE)
+            lambda c: tokens.add(c, replace(READ, made_by=other.id), ALICE, NOW + tokens.DEFAULT_LIFE)
         )
 
 
 def test_old_ones_are_forgotten_when_one_is_made(database: Database) -> None:
     made, _ = add(database)
     much_later = made.expires_at + tokens.KEPT + timedelta(seconds=1)
-    database.write_now(lambda c: tokens.add(c, READ, "alice", much_later))
+    database.write_now(lambda c: tokens.add(c, READ, ALICE, much_later))
     assert made.id not in [one.id for one in database.read_now(lambda c: tokens.page(c, EVERYONE, 10))]
 
 

@@ -174,7 +174,10 @@ def test_what_a_leaked_token_made_is_revoked_with_it(
     grandchild = made(monitor.client, bearer(child), expires_in="10d")
     own = made(browser, csrf)
     # By another replica: this one knows the child as in force for some seconds more.
-    write, whose = monitor.app.state.services.database.write_now, tokens.Whose(owner="alice")
+    write, whose = (
+        monitor.app.state.services.database.write_now,
+        tokens.Whose(owner=tokens.Owner("alice", frozenset({"local"}))),
+    )
     write(lambda connection: tokens.revoke(connection, whose, leaked["id"], clock()))
     answer = monitor.client.post(
         API, json={"name": "t", "scopes": ["read"], "expires_in": "1d"}, headers=bearer(child)

@@ -11,7 +11,7 @@ from pathlib import Path
 from monitor import incidents, outbox, silences, tokens
 from monitor.outbox import State
 from monitor.rules import Match
-from monitor.tokens import Draft, Scope
+from monitor.tokens import Draft, Owner, Scope
 from tests import wait
 from tests.monitor.conftest import FakeClock
 from tests.monitor.web_support import Served
@@ -118,7 +118,7 @@ def _by_hand(connection: object, clock: FakeClock) -> None:
         of = Match(deployment=("local",), dag_id=(dag,))
         silences.add(connection, of, f"author of {dag}", f"why {dag} is silent", now, later, now)  # type: ignore[arg-type]
         draft = Draft(f"token of {dag}", frozenset({Scope.READ}), frozenset({("local", dag)}))
-        tokens.add(connection, draft, f"creator of {dag}", now)  # type: ignore[arg-type]
+        tokens.add(connection, draft, Owner(f"creator of {dag}", frozenset({"local"})), now)  # type: ignore[arg-type]
     wide = Match(dag_id=(f"{OTHERS[0]}*", f"{OWN}*"))
     silences.add(connection, wide, "chief", f"{OTHERS[0]} moves", now, later, now)  # type: ignore[arg-type]
 
