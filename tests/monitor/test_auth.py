@@ -239,6 +239,32 @@ def test_guessing_is_slowed_down(browser: httpx.Client, airflow: SignInAirflow, 
     assert try_to_sign_in(browser, *ALICE).status_code == 303
 
 
+def test_guesses_from_elsewhere_shut_nobody_out(
+    settings: Settings, airflow: SignInAirflow, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 3 * throttle.FAILURES
+    monkeypatch.setattr("monitor.web.gate.MOST_FAILURES", most)
+    proxied = with_sign_in(settings, airflow).model_copy(update={"trusted_proxies": ("127.0.0.1",)})
+
+    def sign_in(password: str, address: str) -> int:
+        with httpx.Client(base_url=monitor.url, headers={"X-Forwarded-For": address}) as browser:
+            return try_to_sign_in(browser, ALICE[0], password).status_code
+
+    with serving(proxied, clock) as monitor, httpx.Client(base_url=monitor.url) as alice:
+        assert try_to_sign_in(alice, *ALICE).status_code == 303
+        for number in range(most):
+            address = f"198.51.100.{number // throttle.FAILURES}"
+            assert sign_in("guess", address) == 401
+            if number == most - 2:
+                assert sign_in(ALICE[1], "198.51.100.0") == 429  # from where somebody guessed
+                assert sign_in(ALICE[1], "192.0.2.1") == 303
+        # So many addresses at once are one attack: the name waits, and who is signed in stays so.
+        assert sign_in(ALICE[1], "192.0.2.1") == 429
+        assert alice.get("/api/v1/runs").status_code == 200
+        clock.forward(throttle.WINDOW_SECONDS)
+        assert sign_in(ALICE[1], "192.0.2.1") == 303
+
+
 def test_guessing_tokens_is_slowed_down(monitor: Served, airflow: SignInAirflow, clock: FakeClock) -> None:
     for number in range(throttle.FAILURES):
         headers = {"Authorization": f"Bearer guess-{number}"}

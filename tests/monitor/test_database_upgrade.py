@@ -13,11 +13,13 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import JSON, Column, Connection, MetaData, Table, delete, insert, inspect, text
 
-from monitor import board, event_log, incidents, outbox
+from monitor import board, event_log, incidents, outbox, tokens
 from monitor.board.states import apply_assets, apply_runs, apply_tasks
 from monitor.database import Database
 from monitor.database.migrate import SCRIPTS, migrate, versions
 from monitor.database.schema import UtcDateTime, delivery_attempts, metadata, tries
+from monitor.database.schema import sessions as sessions_table
+from monitor.database.schema import tokens as tokens_table
 from monitor.events import parse_event
 from monitor.events.data import AssetData, DagRunData, TaskInstanceData
 from tests.monitor.conftest import NOW
@@ -178,6 +180,37 @@ def test_a_mail_to_several_becomes_one_to_each(empty: Database) -> None:
     assert claimed.recipient == "b@example.com"
     (decision,) = empty.read_now(lambda c: outbox.decisions_of_notification(c, claimed.notification_id))
     assert decision.rule == "failures"
+
+
+def test_whose_a_token_is_follows_from_its_dags_and_sessions_end(empty: Database) -> None:
+    """What an older release wrote: the DAGs of a token were shown by the Airflows that knew its creator."""
+    bring_to(empty, "0015")
+    two = [["emea", "etl"], ["local", "etl"], ["local", "payroll"]]
+    rows = {"two": ("alice", two), "every": ("alice", None), "nothing": ("alice", []), "machine": (None, two)}
+    kept = {"prefix": "wst_", "scopes": ["read"], "created_at": NOW, "expires_at": NOW + timedelta(days=1)}
+    old = Table(
+        "tokens",
+        MetaData(),
+        *(Column(name, tokens_table.c[name].type) for name in ("hash", "name", "created_by", "dags", *kept)),
+    )
+
+    def fill(connection: Connection) -> None:
+        for name, (user, dags) in rows.items():
+            row = {"hash": tokens.hash_of(name), "name": name, "created_by": user, "dags": dags}
+            connection.execute(insert(old).values(row | kept))
+        session = {"hash": "x", "owner": "alice", "sealed": b"", "expires_at": NOW + timedelta(days=1)}
+        connection.execute(insert(sessions_table).values(session))
+
+    empty.write_now(fill)
+    migrate(empty)
+    found = empty.read_now(lambda connection: tokens.page(connection, tokens.EVERYONE, 10))
+    assert {one.name: one.authenticated_by for one in found} == {
+        "two": {"emea", "local"},
+        "every": None,
+        "nothing": None,
+        "machine": None,
+    }
+    assert empty.read_now(contents)["sessions"] == []
 
 
 def test_the_migrations_make_what_the_schema_says(empty: Database) -> None:

@@ -25,6 +25,15 @@ from tests.sample import run_event
 
 AIRFLOWS = ("local", "other")
 USERS = ("chief", "alice")
+ALONE = "alice, of the first Airflow alone"
+"""Signed in where only the first Airflow accepted the password: in the other, the name is another person."""
+READERS = {
+    "chief": ("chief", AIRFLOWS),
+    "alice": ("alice", AIRFLOWS),
+    ALONE: ("alice", AIRFLOWS[:1]),
+    "chief, of the first alone": ("chief", AIRFLOWS[:1]),
+}
+"""Each reader's name, and the Airflows that accepted it with its password."""
 OWN = "the monitor"
 DAGS = 3
 
@@ -70,20 +79,25 @@ class State:
     logged: frozenset[str]
     """The Airflows that the log has events of."""
 
-    def reads_every(self, user: str) -> bool:
+    def shown(self, reader: str, airflow: str) -> frozenset[str]:
+        user, accepted = READERS[reader]
+        return self.readable[airflow, user] if airflow in accepted else frozenset()
+
+    def reads_every(self, reader: str) -> bool:
         own = {name: self.readable[name, OWN] for name in AIRFLOWS}
         is_believed = all(own[name] or name not in self.logged for name in AIRFLOWS)
-        return (
-            any(own.values()) and is_believed and all(own[name] <= self.readable[name, user] for name in own)
-        )
+        is_accepted = READERS[reader][1] == AIRFLOWS
+        includes = all(own[name] <= self.shown(reader, name) for name in own)
+        return any(own.values()) and is_believed and is_accepted and includes
 
-    def includes(self, user: str, airflow: str) -> bool:
+    def includes(self, reader: str, airflow: str) -> bool:
         """Return True if the user reads all that the monitor's own user reads of one Airflow."""
-        own = self.readable[airflow, OWN]
-        return (bool(own) or airflow not in self.logged) and own <= self.readable[airflow, user]
+        own, is_accepted = self.readable[airflow, OWN], airflow in READERS[reader][1]
+        is_believed = bool(own) or airflow not in self.logged
+        return is_accepted and is_believed and own <= self.shown(reader, airflow)
 
-    def lets_read(self, user: str, airflow: str, dag_id: str) -> bool:
-        return self.reads_every(user) or dag_id in self.readable[airflow, user]
+    def lets_read(self, reader: str, airflow: str, dag_id: str) -> bool:
+        return self.reads_every(reader) or dag_id in self.shown(reader, airflow)
 
 
 @dataclass
@@ -146,17 +160,20 @@ class World:
         first = max(sum(state.at <= since for state in self.past) - 1, 0)
         return self.past[first:]
 
-    def lists(self, user: str, airflow: str, dag_id: str) -> bool:
+    def lists(self, reader: str, airflow: str, dag_id: str) -> bool:
         """Return True if the user may read this DAG by its name, not only as one of all."""
-        return dag_id in self.readable[airflow, user]
+        user, accepted = READERS[reader]
+        return airflow in accepted and dag_id in self.readable[airflow, user]
 
-    def always_included(self, user: str) -> bool:
+    def always_included(self, reader: str) -> bool:
         """Return True if at each moment of the last minute the user read all of each Airflow."""
-        return all(state.includes(user, name) for state in self.lately() for name in AIRFLOWS)
+        return all(state.includes(reader, name) for state in self.lately() for name in AIRFLOWS)
 
     async def check(self, user: str) -> None:
         await self.logged.catch_up()
-        now = await self.rights.of({self.deployment(name): user for name in AIRFLOWS})
+        name_there, accepted = READERS[user]
+        now = await self.rights.of({self.deployment(name): name_there for name in accepted})
+        assert now.visible is None or {name for name, _ in now.visible} <= set(map(self.deployment, accepted))
         for (airflow, dag_id), readers in self.readers.items():
             states = self.lately() if user in readers else self.past[-1:]
             readers.add(user)
@@ -188,12 +205,12 @@ async def play(world: World, played: list[tuple[str, str, str, int]]) -> None:
     world.note()
     for what, airflow, user, number in played:
         if what == "read":
-            for each in USERS:
+            for each in READERS:
                 await world.check(each)
         else:
             await world.change(what, airflow, user, number)
-    for user in USERS:
-        await world.check(user)
+    for reader in READERS:
+        await world.check(reader)
 
 
 @settings(max_examples=times(150), suppress_health_check=[HealthCheck.function_scoped_fixture])

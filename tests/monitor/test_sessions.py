@@ -208,17 +208,19 @@ def test_one_user_cannot_push_the_sessions_of_others_out(
     monkeypatch.setattr(sessions, "MAX_SESSIONS", 12)
     monkeypatch.setattr(sessions, "MAX_OF_ONE_USER", 10)
 
-    def begin(user: str, second: int) -> str:
+    def begin(user: str, second: int, deployment: str = "local") -> str:
         at = NOW + timedelta(seconds=second)
-        return database.write_now(lambda c: sessions.begin(c, user, {"local": "t"}, "s" * 40, at)).id
+        return database.write_now(lambda c: sessions.begin(c, user, {deployment: "t"}, "s" * 40, at)).id
 
     def is_there(session_id: str) -> bool:
         at = NOW + timedelta(seconds=100)
         return database.read_now(lambda c: sessions.find(c, session_id, ["s" * 40], at)) is not None
 
     bob = begin("bob", 0)
+    elsewhere = begin("alice", 0, "emea")  # another person, or the same in more Airflows
     alice = [begin("alice", second) for second in range(1, 31)]
     assert is_there(bob)
+    assert is_there(elsewhere)
     assert [is_there(one) for one in alice] == [False] * 20 + [True] * 10
 
 

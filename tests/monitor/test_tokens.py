@@ -108,6 +108,67 @@ def test_there_is_an_end_of_them(database: Database) -> None:
     add(database, READ, BOB)
 
 
+AT_EMEA, AT_BOTH = (Owner("alice", frozenset(names)) for names in ({"emea"}, {"emea", "local"}))
+
+
+def test_a_name_is_somebody_of_the_airflows_that_accepted_it(database: Database) -> None:
+    made = {owner: add(database, READ, owner)[0] for owner in (ALICE, AT_EMEA, AT_BOTH)}
+    assert [one.owner for one in made.values()] == list(made)
+
+    def seen(owner: Owner) -> list[int]:
+        return [one.id for one in database.read_now(lambda c: tokens.page(c, Whose(owner=owner), 10))]
+
+    assert seen(ALICE) == [made[ALICE].id]
+    assert seen(AT_EMEA) == [made[AT_EMEA].id]
+    assert seen(AT_BOTH) == [made[AT_BOTH].id, made[AT_EMEA].id, made[ALICE].id]
+    assert seen(Owner("alice", frozenset())) == []
+    for owner, of in ((ALICE, AT_EMEA), (ALICE, AT_BOTH), (AT_EMEA, AT_BOTH)):
+        whose = Whose(owner=owner)
+        assert database.write_now(partial(tokens.revoke, whose=whose, token_id=made[of].id, now=NOW)) is None
+
+
+def test_the_same_name_in_another_airflow_takes_no_room(database: Database) -> None:
+    database.write_now(lambda c: [tokens.add(c, READ, AT_EMEA, NOW) for _ in range(tokens.MOST)])
+    add(database)
+    add(database, READ, AT_BOTH)
+
+    def make_and_revoke(connection: Connection) -> None:
+        made, _ = tokens.add(connection, READ, BOB, NOW)
+        tokens.revoke(connection, EVERYONE, made.id, NOW)
+
+    database.write_now(lambda c: [make_and_revoke(c) for _ in range(tokens.MOST_A_DAY)])
+    add(database, READ, Owner("bob", frozenset({"emea"})))
+
+
+def test_an_airflow_decides_about_its_own_dags_alone(database: Database) -> None:
+    at_emea = ("emea", "etl")
+    two = replace(READ, dags=frozenset({ETL, at_emea}))
+    secrets = [add(database, *one)[1] for one in ((two, AT_BOTH), (two, AT_EMEA), (EVERY, AT_BOTH))]
+
+    def narrow(shown: dict[str, frozenset[str]], *whole: str) -> list[object]:
+        known = frozenset({ETL, PAYROLL, at_emea, ("third", "etl")})
+        database.write_now(lambda c: tokens.narrow(c, "alice", shown, frozenset(whole), known))
+        return [found.dags for found in (find(database, secret) for secret in secrets) if found]
+
+    assert narrow({"local": frozenset({"payroll"})}, "local") == [two.dags, two.dags, None]
+    assert narrow({"local": frozenset({"payroll"})}) == [{at_emea}, two.dags, {PAYROLL, at_emea}]
+    assert narrow({"emea": frozenset()}) == [frozenset(), {ETL}, {PAYROLL}]
+
+
+def test_old_tokens_are_the_one_airflows_or_nobodys(database: Database) -> None:
+    _, secret = add(database)
+    _, machines = add(database, EVERY, None)
+    database.write_now(lambda c: c.execute(text("UPDATE tokens SET authenticated_by = NULL")))
+    found = find(database, secret)
+    assert found is not None
+    assert found.is_unattributed
+    assert database.write_now(lambda c: tokens.adopt(c, frozenset({"local", "emea"}))) == 1
+    assert find(database, secret) == found
+    assert database.write_now(lambda c: tokens.adopt(c, frozenset({"local"}))) == 0
+    assert getattr(find(database, secret), "owner", None) == ALICE
+    assert getattr(find(database, machines), "authenticated_by", "") is None
+
+
 def test_making_and_revoking_tokens_has_an_end(database: Database) -> None:
     def make_and_revoke(now: datetime, times: int = 1) -> None:
         def write(connection: Connection) -> None:
