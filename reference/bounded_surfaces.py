@@ -165,9 +165,9 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
             "monitor/test_api_errors.py::test_a_body_that_is_none_is_a_problem",
         ),
         Surface(
-            "wrong passwords and tokens from one address; wrong passwords for one name, and of one Airflow's users",
-            f"{failed_attempts.FAILURES}; {failed_attempts.MOST_FAILURES} in {failed_attempts.WINDOW_SECONDS} s, "
-            "counted beforehand",
+            "wrong passwords and tokens from one address; wrong passwords for one name",
+            f"{failed_attempts.FAILURES}; {failed_attempts.MOST_FAILURES}; "
+            f"in {failed_attempts.WINDOW_SECONDS} s, counted beforehand",
             "429",
             "monitor/test_rights.py::test_guesses_that_are_sent_side_by_side_are_counted",
         ),

@@ -247,10 +247,10 @@ def test_guesses_from_elsewhere_shut_nobody_out(
     proxied = with_sign_in(settings, airflow).model_copy(update={"trusted_proxies": ("127.0.0.1",)})
 
     def sign_in(password: str, address: str) -> int:
-        with httpx.Client(base_url=monitor.url, headers={"X-Forwarded-For": address}) as browser:
+        with httpx.Client(base_url=served.url, headers={"X-Forwarded-For": address}) as browser:
             return try_to_sign_in(browser, ALICE[0], password).status_code
 
-    with serving(proxied, clock) as monitor, httpx.Client(base_url=monitor.url) as alice:
+    with serving(proxied, clock) as served, httpx.Client(base_url=served.url) as alice:
         assert try_to_sign_in(alice, *ALICE).status_code == 303
         for number in range(most):
             address = f"198.51.100.{number // throttle.FAILURES}"
