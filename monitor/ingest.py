@@ -193,10 +193,16 @@ class Ingest:
         lasting = [place for place, event in enumerate(events) if taken[place] and event.type != NUDGE]
         seqs = event_log.append(connection, [events[place] for place in lasting], now, end)
         logged: list[Logged] = []
+        again: list[int] = []
         for place, seq in zip(lasting, seqs, strict=True):
             taken[place] = seq is not None
             if seq is not None:
                 logged.append((seq, events[place]))
+            else:
+                again.append(place)
+        for place, one in self._append_namesakes(connection, events, again, now):
+            taken[place] = True
+            logged.append(one)
         board.apply_all(connection, logged)
         for deployment in {event.deployment for _, event in logged} - self._origins.keys():
             self._origins[deployment] = origin_of(connection, deployment, now)
@@ -204,6 +210,27 @@ class Ingest:
         ended = {event.deployment for _, event in logged if event.type in RUN_ENDS}
         signal(connection, *_words(events, bool(logged), called_for, ended))
         return _Written(taken, end, logged, called_for, ended)
+
+    def _append_namesakes(
+        self, connection: Connection, events: Sequence[Event], duplicates: Sequence[int], now: datetime
+    ) -> list[tuple[int, Logged]]:
+        """Log those of the duplicates that only have the id of another thing; answers each with its place."""
+        apart = event_log.namesakes(connection, [events[place] for place in duplicates])
+        found = [(place, event) for place, event in zip(duplicates, apart, strict=True) if event is not None]
+        if not found:
+            return []
+        seqs = event_log.append(connection, [event for _, event in found], now)
+        new = [
+            (place, (seq, event)) for (place, event), seq in zip(found, seqs, strict=True) if seq is not None
+        ]
+        for place, (_, event) in new:
+            self._tally.count_namesake(event)
+            logger.warning(
+                "the log has the id %r of %s for another task or asset; the event is logged as %r, and "
+                "Airflow is asked which of them is so",
+                *(events[place].id, event.source, event.id),
+            )
+        return new
 
 
 def _words(events: Sequence[Event], logged: bool, called_for: bool, ended: set[str]) -> list[str]:

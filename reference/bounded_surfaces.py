@@ -22,7 +22,7 @@ from monitor import (
 from monitor.airflow_api import connection, logs, paging
 from monitor.channels import apprise, bounded_requests, webhook
 from monitor.event_log import MAX_PAGE_CHARACTERS
-from monitor.events import data, model, reports, values
+from monitor.events import data, model, reports, rest, values
 from monitor.feed import log_page, room, tape
 from monitor.logs import redact
 from monitor.mailer import door, mailbox, oauth, smtp
@@ -210,6 +210,12 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
             "monitor/test_receive.py::test_an_event_has_a_size",
         ),
         Surface(
+            "an event's date",
+            f"{reports.CLOCK_SLACK_SECONDS:.0f} s ahead of the monitor's clock",
+            "the event is dated when it came",
+            "monitor/test_reports.py::test_nothing_is_dated_later_than_it_comes",
+        ),
+        Surface(
             "an event's nesting",
             f"{model.MAX_DEPTH} levels",
             "the event is rejected",
@@ -356,6 +362,12 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
         ),
     ),
     "From those whom the monitor asks": (
+        Surface(
+            "an asset event's extra",
+            f"{size(rest.MAX_EXTRA)}, {rest.MAX_EXTRA_DEPTH} levels",
+            "it is left out, and the event says so",
+            "monitor/test_rest_events.py::test_an_extra_that_is_too_much_is_left_out_and_said",
+        ),
         Surface(
             "an answer of Airflow",
             f"{size(connection.MAX_ANSWER)} unpacked, {bounded_json.MAX_VALUES:,} JSON values, "

@@ -4,6 +4,7 @@ from monitor.event_log.entries import Line, Logged, Page
 from monitor.event_log.filters import FILTERS, Filter, conditions, like_any
 from monitor.event_log.forgetting import PRUNE_BATCH, begin_epoch, mark, prune, seq_by
 from monitor.event_log.logged_dags import LoggedDags
+from monitor.event_log.namesakes import lacking, namesakes
 from monitor.event_log.place import Cursor, LogState, state
 from monitor.event_log.reading import (
     IDS_A_QUERY,
@@ -44,6 +45,7 @@ __all__ = [
     "conditions",
     "first_times",
     "known",
+    "lacking",
     "last_received",
     "like_any",
     "line_of",
@@ -53,6 +55,7 @@ __all__ = [
     "may_read",
     "missing",
     "name_of",
+    "namesakes",
     "of_id",
     "of_seqs",
     "prune",

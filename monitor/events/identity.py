@@ -15,6 +15,9 @@ TRY = "try:"
 IMPORT_ERROR = "import_error:"
 """Before the ids of import errors."""
 
+REPORTED_TRACE = re.compile(rf"{IMPORT_ERROR}[0-9a-f]{{{DIGEST_DIGITS}}}:([0-9a-f]{{{DIGEST_DIGITS}}})")
+"""An import error's id, and in it the digest of the trace."""
+
 CHANGING = re.compile(r"0x[0-9a-fA-F]+|(?<=PID: )[0-9]+")
 """What differs from parse to parse in the trace of one and the same error: addresses of objects, and the
 process that Airflow names where an import takes too long."""
@@ -78,6 +81,16 @@ def import_error_id(filename: str, stacktrace: str, bundle_name: str | None = No
     it is logged under the one that comes first (monitor/board/import_errors.py).
     """
     return f"{IMPORT_ERROR}{digest(bundle_name or '', filename)}:{digest(CHANGING.sub('*', stacktrace))}"
+
+
+def reported_error_id(filename: str, stacktrace: str, bundle_name: str | None, *given: str | None) -> str:
+    """The id of an import error that somebody else reports: of the file that it names, and of the trace as
+    one of the given ids has it. What is reported of a trace is masked and cut, so the digest of the whole one
+    is taken where it has the form of one."""
+    computed = import_error_id(filename, stacktrace, bundle_name)
+    file, trace = computed.rsplit(":", 1)
+    told = (match[1] for one in given if one and (match := REPORTED_TRACE.fullmatch(one)))
+    return f"{file}:{next(told, trace)}"
 
 
 def trace_of_error(error_id: str, stacktrace: str = "") -> str:

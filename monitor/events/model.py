@@ -77,13 +77,15 @@ class Event:
         """The same under another id."""
         return self.corrected(event_id)
 
-    def corrected(self, event_id: str, time: datetime | None = None) -> Event:
-        """Return the event with this id, and this time unless it is None."""
+    def corrected(self, event_id: str, time: datetime | None = None, **data: str) -> Event:
+        """Return the event with this id, this time unless it is None, and these fields of its data."""
         time = time or self.time
-        if (event_id, time) == (self.id, self.time):
+        if (event_id, time) == (self.id, self.time) and all(self.get(name) == data[name] for name in data):
             return self
-        body = {**json.loads(self.body), "id": event_id, "time": stamp(time)}
-        return replace(self, id=event_id, time=time, body=_encode(body))
+        body = json.loads(self.body)
+        body = {**body, "id": event_id, "time": stamp(time), "data": {**body["data"], **data}}
+        typed = self.data.model_copy(update=data) if data else self.data
+        return replace(self, id=event_id, time=time, data=typed, body=_encode(body))
 
 
 def parse_event(raw: object) -> Event:
@@ -93,7 +95,7 @@ def parse_event(raw: object) -> Event:
     """
     if not isinstance(raw, dict):
         raise EventError(f"an event is a JSON object, this is {type(raw).__name__}")
-    _check_depth(raw)
+    check_depth(raw, MAX_DEPTH)
     try:
         envelope = _Envelope.model_validate(raw)
         shape = _shape_of(envelope.type)
@@ -129,10 +131,11 @@ def _encode(raw: dict[str, Any]) -> str:
     return body
 
 
-def _check_depth(raw: dict[str, Any]) -> None:
-    """Raise EventError if the event is nested so deeply that writing or reading its JSON may fail."""
-    if is_deeper(raw, MAX_DEPTH):
-        raise EventError(f"the event is nested more than {MAX_DEPTH} levels deep")
+def check_depth(raw: dict[str, Any], most: int) -> None:
+    """Raise EventError if an event, or a part of it, is nested so deeply that writing or reading its JSON may
+    fail."""
+    if is_deeper(raw, most):
+        raise EventError(f"the event is nested more than {most} levels deep")
 
 
 def _shape_of(event_type: str) -> type[Data]:

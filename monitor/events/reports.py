@@ -6,7 +6,7 @@ whoever may report could take another event's id beforehand, and the true event 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from monitor.errors import EventError
@@ -23,6 +23,8 @@ from monitor.events.data import (
     DagPauseData,
     DagRunData,
     Data,
+    ImportErrorData,
+    ImportErrorMendedData,
     TaskInstanceData,
 )
 from monitor.events.identity import (
@@ -30,7 +32,9 @@ from monitor.events.identity import (
     backfill_id_of,
     digest,
     earlier_try_id_of,
+    mended_id,
     pause_id,
+    reported_error_id,
     run_id_of,
     task_id_of,
 )
@@ -38,6 +42,12 @@ from monitor.events.model import Event, parse_event
 
 LISTENER = "listener"
 MAX_EVENT = 256 * 1024  # bytes of JSON: twice what the plugin's bounds on texts allow. Readers hold hundreds
+CLOCK_SLACK_SECONDS = 300.0
+"""How far a sender's clock may be ahead of the monitor's, as much as its signature's may. What is dated later
+is of the moment when it came: an incident whose last failure is to come is never closed."""
+OLDEST = timedelta(days=30)
+"""How long ago a sender may date what has no date in its data: a spool is full or sent before that."""
+NUDGE_ID = "nudge:"
 HOOKS = frozenset(
     (
         *(f"airflow.dag_run.{state}" for state in RUN_STATES),
@@ -60,8 +70,8 @@ class Reporter:
     """The deployments whose Airflow the monitor asks: what it reads there, it takes from nobody."""
 
 
-def accept_report(raw: object, reporter: Reporter) -> Event:
-    """Check one decoded JSON value, and return the event with the monitor's own id and time.
+def accept_report(raw: object, reporter: Reporter, now: datetime) -> Event:
+    """Check one decoded JSON value that comes now, and return the event with the monitor's own id and time.
 
     Raises EventError with each wrong field, its value and what it should be.
     """
@@ -87,13 +97,40 @@ def accept_report(raw: object, reporter: Reporter) -> Event:
             f"type: the monitor reads {event.type!r} from the Airflow of {event.deployment!r} itself; report "
             f"an asset's update as {NUDGE!r}"
         )
-    return event.corrected(computed_id(event), changed_at(event.data))
+    if isinstance(event.data, TaskInstanceData) and event.data.ti_id is None:
+        raise EventError(
+            "data.ti_id: null; a hook names each try by its UUID, only the monitor tells of others"
+        )
+    event_id = computed_id(event)
+    told = {"error_id": event_id} if isinstance(event.data, ImportErrorData) else {}
+    return event.corrected(event_id, _time_of(event, now), **told)
 
 
 def computed_id(event: Event) -> str:
-    """Return the id that follows from the event's data; its own if the type has no natural key there."""
+    """Return the id that follows from the event's data.
+
+    Raises EventError where none does: a sender's id might be that of another event.
+    """
+    if event.type == NUDGE:  # is not logged, so that it takes no id
+        if not event.id.startswith(NUDGE_ID):
+            raise EventError(f"id: {event.id!r} of a nudge does not begin with {NUDGE_ID!r}")
+        return event.id
+    if isinstance(event.data, ImportErrorData):
+        data = event.data
+        return reported_error_id(data.filename, data.stacktrace, data.bundle_name, data.error_id, event.id)
     compute = _IDS.get(type(event.data))
-    return compute(event.data) if compute and event.type != NUDGE else event.id
+    if compute is None:
+        raise EventError(f"type: the id of {event.type!r} does not follow from its data; report another type")
+    return compute(event.data)
+
+
+def _time_of(event: Event, now: datetime) -> datetime:
+    """When the state changed, as far as that can be: by the dates in the data, else by the sender."""
+    latest = now + timedelta(seconds=CLOCK_SLACK_SECONDS)
+    changed = changed_at(event.data)
+    if changed is not None:
+        return changed if changed <= latest else now
+    return event.time if now - OLDEST <= event.time <= latest else now
 
 
 def changed_at(data: Data) -> datetime | None:
@@ -120,6 +157,7 @@ _IDS: dict[type[Data], Callable[[Any], str]] = {
     TaskInstanceData: _task_id,
     AssetUpdatedData: lambda data: asset_event_id_of(data.asset_event_id),
     BackfillCompletedData: lambda data: backfill_id_of(data.backfill_id),
+    ImportErrorMendedData: lambda data: mended_id(data.error_id),
     AssetData: lambda data: f"asset:{digest(data.asset.name, data.asset.uri)}:created",
     AliasData: lambda data: f"asset_alias:{digest(data.alias.name)}:created",
     DagPauseData: lambda data: pause_id(data.dag_id, data.state),

@@ -3,6 +3,7 @@
 Each passes through parse_event, as every event does: one check serves all.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -10,9 +11,13 @@ from typing import Any
 from monitor.errors import EventError
 from monitor.events.data import DELETED, RUN_STATES, TASK_STATES, TEST
 from monitor.events.identity import asset_event_id_of, earlier_try_id_of, run_id_of, stamp, task_id_of
-from monitor.events.model import Event, parse_event
+from monitor.events.model import MAX_DEPTH, Event, check_depth, parse_event
 from monitor.events.values import MAX_COUNT, SHOWN_VALUE, is_storable, moment_from
 
+MAX_EXTRA = 16 * 1024  # bytes of JSON of an asset event's extra: pages hold hundreds of them
+MAX_EXTRA_DEPTH = MAX_DEPTH - 2  # it stands in the event's data
+OMITTED = "windsock_omitted"
+"""The one field of an `extra` that is left out: it says why. Airflow has the whole of it."""
 Row = dict[str, Any]
 Builder = Callable[[str, Row, datetime], Event | None]
 """Deployment, one row of a listing, the present moment → the event, or None where the row is in a state of
@@ -141,7 +146,7 @@ def asset_event(deployment: str, row: Row, now: datetime) -> Event | None:
         "asset": {"name": row.get("name"), "uri": row.get("uri"), "group": row.get("group")},
         "asset_event_id": number,
         "timestamp": stamp(moment) if moment else None,
-        "extra": row.get("extra") or {},
+        "extra": _bounded(row.get("extra") or {}),
         **{name: row.get(name) for name in ("source_dag_id", "source_run_id", "source_task_id")},
         "source_map_index": row.get("source_map_index"),
         **_partition(row),
@@ -152,6 +157,19 @@ def asset_event(deployment: str, row: Row, now: datetime) -> Event | None:
     }
     event_id = asset_event_id_of(number)
     return reconciled(deployment, event_id, "airflow.asset.updated", text_of(row, "uri"), moment or now, data)
+
+
+def _bounded(extra: Any) -> Any:
+    """An update's `extra`, or what says why it is left out: any task may write what it likes there, and an
+    update that is not logged is one that nobody hears of."""
+    try:
+        check_depth(extra, MAX_EXTRA_DEPTH)
+        size = len(json.dumps(extra, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())
+    except (EventError, RecursionError):
+        return {OMITTED: f"nested more than {MAX_EXTRA_DEPTH} levels deep"}
+    except ValueError:  # UnicodeEncodeError too
+        return {OMITTED: "what JSON has no numbers or characters for"}
+    return extra if size <= MAX_EXTRA else {OMITTED: f"{size} bytes of JSON, more than {MAX_EXTRA}"}
 
 
 def _partition(row: Row) -> Row:

@@ -53,6 +53,12 @@ class Intake:
             "happen",
             {"deployment": DEPLOYMENT},
         )
+        self.id_namesakes = book.counter(
+            "windsock_event_id_namesakes",
+            "Events that have the id of another task, asset or backfill in the log; each is logged by itself",
+            "Growth: somebody reports under another task's id what did not happen",
+            {"deployment": DEPLOYMENT},
+        )
         self.undecided = book.counter(
             "windsock_events_undecided",
             "Events at which the rules failed: they are logged, and nobody is told",

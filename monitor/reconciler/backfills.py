@@ -89,7 +89,7 @@ class Backfills:
         since = self._clock() - LOOK_BACK
         through = [row for row in rows if (moment := completed_at(row)) and moment >= since]
         events = [await self._completed(row) for row in through]
-        lacking = await self._database.read(lambda connection: self._lacking(connection, events))
+        lacking = await self._database.read(lambda connection: event_log.lacking(connection, events))
         await self._teller.tell([event for event in events if event.id in lacking])
         return any(completed_at(row) is None for row in rows)
 
@@ -97,7 +97,3 @@ class Backfills:
         async with aclosing(self._api.runs_dated(text_of(row, "dag_id"), *span_of(row))) as pages:
             runs = [run async for page in pages for run in page.rows]
         return completed_event(self._api.deployment, row, runs)
-
-    def _lacking(self, connection: Connection, events: list[Event]) -> set[str]:
-        source = f"/airflow/{self._api.deployment}"
-        return event_log.missing(connection, source, [event.id for event in events])

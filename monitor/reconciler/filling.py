@@ -107,7 +107,7 @@ class Filling:
         self, connection: Connection, events: Mapping[str, Event], settled_before: datetime
     ) -> list[Event]:
         source = f"/airflow/{self._deployment}"
-        lacking = event_log.missing(connection, source, events)
+        lacking = event_log.lacking(connection, events.values())
         lacking -= self._told_and_forgotten(connection, [events[event_id] for event_id in lacking])
         forgotten = {event_id for event_id in lacking if self._is_forgotten(events[event_id])}
         new = [event for event_id, event in events.items() if event_id in lacking - forgotten]

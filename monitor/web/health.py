@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -35,6 +36,7 @@ NO_HOOK = PartHealth(
     "unknown", "no hook has reported lately; what hooks do not tell, the reconciler fills in"
 )
 LOOKED_AT = 50  # events, the latest, among which a hook's report is looked for
+MAX_LOOKED_AT = 1024 * 1024  # characters of their bodies; usual ones have 1,000 each
 SPOOL_REMEDY = "Look at the log of Airflow's scheduler for the plugin's warnings: can it reach the monitor?"
 LATELY = timedelta(days=1)  # until then somebody has looked, or was told by other means
 LATE = 60.0  # seconds between what happened and its report: a spool that could send would not wait so long
@@ -74,7 +76,8 @@ async def readyz(here: Here) -> JSONResponse:
 )
 async def health(here: Here, reader: MaybeReader) -> JSONResponse:
     """Every part, and 503 where one does not work. Details are for those who are signed in."""
-    parts = await check(here, await here.gate.sight(reader) if reader else frozenset())
+    sight = await here.gate.sight(reader) if reader else frozenset()
+    parts = await check(here, sight, has_details=reader is not None)
     down = any(part.status == "down" for part in parts.values())
     answer: dict[str, Any] = {"status": "down" if down else "ok"}
     if reader is not None:
@@ -95,9 +98,14 @@ async def metrics(here: Here) -> Response:
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
-async def check(here: Services, sight: Visible) -> dict[str, PartHealth]:
-    """How every part is, for a reader of this sight: what went wrong with an Airflow may name DAGs."""
+async def check(here: Services, sight: Visible, has_details: bool = True) -> dict[str, PartHealth]:
+    """How every part is, for a reader of this sight: what went wrong with an Airflow may name DAGs.
+
+    Without details no event is read: they would tell how late hooks report, which is never trouble by itself.
+    """
     parts = await _database(here)
+    if has_details:
+        parts |= await _ask(partial(_hooks, here))
     for told in await asyncio.gather(*map(_ask, here.reports)):
         parts |= told
     if sight is not None:
@@ -137,6 +145,10 @@ def _discreet(name: str, part: PartHealth) -> PartHealth:
         return replace(part, detail=words, at=None)
     known = part.status != "down" or not name.startswith((f"{AIRFLOW} ", RECONCILER, BACKGROUND))
     return part if known else replace(part, detail="cannot be compared with the log")
+
+
+async def _hooks(here: Services) -> dict[str, PartHealth]:
+    return {"spool": await here.database.read(_spool)}
 
 
 async def _database(here: Services) -> dict[str, PartHealth]:
@@ -183,7 +195,6 @@ def _look(connection: Connection, smtp_host: str | None, now: datetime) -> dict[
         "log": PartHealth("ok", f"{log.last_seq - log.pruned_seq} of {log.last_seq} events kept"),
         "mail": _mail(connection, smtp_host),
         "deliveries": _deliveries(connection, now),
-        "spool": _spool(connection),
     }
 
 
@@ -198,7 +209,7 @@ def _deliveries(connection: Connection, now: datetime) -> PartHealth:
 
 def _spool(connection: Connection) -> PartHealth:
     """The spool lies with Airflow's processes; how late the latest report of a hook came tells how it is."""
-    for event in event_log.read_before(connection, None, LOOKED_AT, Filter()):
+    for event in event_log.read_before(connection, None, LOOKED_AT, Filter(), most_characters=MAX_LOOKED_AT):
         body = json.loads(event.body)
         if body["data"].get("reported_by") == "listener":
             happened = datetime.fromisoformat(body["time"].replace("Z", "+00:00"))

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -85,7 +86,7 @@ async def receive(request: Request, here: Here) -> JSONResponse:
             _check_signature_headers(request, here)
         body = await _read(request)
         headers = {name: request.headers.get(name, "") for name in SIGNATURE_HEADERS}
-        opening = partial(_open, here.settings, token, kind, headers, body)
+        opening = partial(_open, here.settings, here.clock(), token, kind, headers, body)
         # In a thread: a signature over 4 MiB and 500 events to check would hold every feed for a while.
         raws, parsed = opening() if len(body) <= SMALL_BODY else await run_in_threadpool(opening)
         release_body(request.scope)  # from here on its events count, in the queue
@@ -157,14 +158,14 @@ async def _read(request: Request) -> bytes:
 
 
 def _open(
-    settings: Settings, token: Token | None, kind: str, headers: dict[str, str], body: bytes
+    settings: Settings, now: datetime, token: Token | None, kind: str, headers: dict[str, str], body: bytes
 ) -> tuple[list[Any], list[Event | str]]:
     """Verify, decode and check: the raw values, and for each the event or why it is none. A token stands for
     the signature."""
     allowed = _verify(settings, headers, body) if token is None else token.reports_for(settings.deployment)
     reporter = Reporter(allowed & settings.ingest_secrets.keys(), frozenset(settings.every_airflow))
     raws = _decode(kind, body)
-    return raws, [_parse(raw, reporter) for raw in raws]
+    return raws, [_parse(raw, reporter, now) for raw in raws]
 
 
 def _verify(settings: Settings, headers: dict[str, str], body: bytes) -> frozenset[str]:
@@ -207,9 +208,9 @@ def _decode(kind: str, body: bytes) -> list[Any]:
     return batch
 
 
-def _parse(raw: object, reporter: Reporter) -> Event | str:
+def _parse(raw: object, reporter: Reporter, now: datetime) -> Event | str:
     try:
-        return accept_report(raw, reporter)
+        return accept_report(raw, reporter, now)
     except EventError as error:
         return str(error)
 

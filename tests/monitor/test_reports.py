@@ -13,18 +13,26 @@ from pydantic import SecretStr
 
 from monitor import event_log, tokens
 from monitor.errors import EventError, SettingsError
-from monitor.events import parse_event
-from monitor.events.reports import FROM_REST, Reporter, accept_report, computed_id
+from monitor.events import import_error_id, parse_event
+from monitor.events.reports import CLOCK_SLACK_SECONDS, FROM_REST, Reporter, accept_report, computed_id
 from monitor.settings import AirflowSettings, Settings, load_settings
 from monitor.tokens import Draft, Scope
 from monitor.web.receive import SIGNATURE_HEADERS
-from tests.monitor.conftest import FakeClock, Live, make_secret, sign
+from tests.monitor.conftest import NOW, FakeClock, Live, make_secret, sign
 from tests.monitor.web_support import MONITOR_USER, Served, SignInAirflow, serving, with_sign_in
-from tests.sample import asset_event, moment, run_event, task_event
+from tests.sample import asset_event, event, moment, run_event, task_event
 
 CONTRACT = Path(__file__).parent.parent / "contract"
 REPORTER = Reporter(frozenset(("local",)))
-BY_THE_MONITOR_ALONE = ("import_error", "windsock.", "asset.nudge", "airflow.", "backfill", "hitl")
+BY_THE_MONITOR_ALONE = (
+    "import_error",
+    "component.",
+    "windsock.",
+    "asset.nudge",
+    "airflow.",
+    "backfill",
+    "hitl",
+)
 
 
 def golden() -> Iterator[Any]:
@@ -69,15 +77,64 @@ def test_the_time_is_that_of_the_data(live: Live, make: Any, state: str) -> None
 @pytest.mark.parametrize("reported_by", ["monitor", "reconciler"])
 def test_nobody_reports_as_the_monitor(reported_by: str) -> None:
     with pytest.raises(EventError, match=r"data\.reported_by: .*'listener'"):
-        accept_report(run_event() | {"data": run_event()["data"] | {"reported_by": reported_by}}, REPORTER)
+        accept_report(
+            run_event() | {"data": run_event()["data"] | {"reported_by": reported_by}}, REPORTER, NOW
+        )
+
+
+def import_error(event_id: str, at: str = moment(), **data: Any) -> dict[str, Any]:
+    made = {"filename": "/dags/x.py", "bundle_name": None, "stacktrace": "boom", "error_id": event_id, **data}
+    return event("airflow.dag.import_error", event_id, "/dags/x.py", at, made)
+
+
+TRACE = "0123456789abcdef" * 2
+OF_THE_FILE = import_error_id("/dags/x.py", "boom")
+
+
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [
+        (run_event("failed")["id"], OF_THE_FILE),
+        ("asset_event:7", OF_THE_FILE),
+        (f"import_error:{TRACE}:{TRACE}", f"{OF_THE_FILE.rpartition(':')[0]}:{TRACE}"),
+        (f"import_error:{TRACE}:{TRACE}:mended", OF_THE_FILE),
+        (f"import_error:{TRACE}", OF_THE_FILE),
+    ],
+)
+def test_an_import_error_has_an_id_of_its_own_file(given: str, made: str) -> None:
+    taken = accept_report(import_error(given), REPORTER, NOW)
+    assert (taken.id, taken.get("error_id"), json.loads(taken.body)["data"]["error_id"]) == (made, made, made)
+
+
+def test_every_type_that_is_reported_has_its_own_prefix() -> None:
+    nudge = event("windsock.asset.nudge", "run:1:failed", "m", moment(), {"asset": {"name": "m", "uri": "m"}})
+    with pytest.raises(EventError, match="'nudge:'"):
+        accept_report(nudge, REPORTER, NOW)
+    with pytest.raises(EventError, match=r"data\.ti_id"):
+        accept_report(
+            task_event("failed", ti_id=None) | {"id": "try:1:failed"} | _without_ti(), REPORTER, NOW
+        )
+
+
+def _without_ti() -> dict[str, Any]:
+    return {"data": {**task_event("failed")["data"], "ti_id": None}}
+
+
+def test_nothing_is_dated_later_than_it_comes() -> None:
+    far, near = moment(1e9), moment(CLOCK_SLACK_SECONDS)
+    ended = accept_report(run_event("failed", end_date=far), REPORTER, NOW)
+    assert ended.time == NOW
+    assert accept_report(run_event("failed", end_date=near), REPORTER, NOW).time > NOW
+    times = [accept_report(import_error("x", at), REPORTER, NOW).time for at in (far, "1990-01-01T00:00:00Z")]
+    assert times == [NOW, NOW]
 
 
 def test_what_airflow_is_asked_for_is_reported_by_nobody_else() -> None:
     asked = Reporter(frozenset(("local",)), frozenset(("local",)))
     assert asset_event(1)["type"] in FROM_REST
-    accept_report(asset_event(1), REPORTER)
+    accept_report(asset_event(1), REPORTER, NOW)
     with pytest.raises(EventError, match=r"windsock\.asset\.nudge"):
-        accept_report(asset_event(1), asked)
+        accept_report(asset_event(1), asked, NOW)
 
 
 def test_an_unknown_deployment_is_refused_with_the_remedy(live: Live) -> None:

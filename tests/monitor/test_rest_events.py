@@ -140,6 +140,32 @@ def test_an_asset_event_without_extra_or_source_is_one() -> None:
     assert (data["extra"], data["source_dag_id"], data["created_dagruns"]) == ({}, None, [])
 
 
+def nested(levels: int) -> dict[str, Any]:
+    return {"a": nested(levels - 1)} if levels else {}
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ({"a": "x" * 12_000_000}, "12000008 bytes"),
+        (nested(40), "levels deep"),
+        ({"a": float("nan")}, "numbers or characters"),
+        ({"a": "\ud800"}, "numbers or characters"),
+    ],
+)
+def test_an_extra_that_is_too_much_is_left_out_and_said(extra: dict[str, Any], said: str) -> None:
+    golden = GOLDEN["asset.updated"]
+    made = build(golden, {**golden["rest"], "extra": extra})["data"]["extra"]
+    assert list(made) == [rest.OMITTED]
+    assert said in made[rest.OMITTED]
+
+
+@pytest.mark.parametrize("extra", [{"a": "x" * (rest.MAX_EXTRA - 8)}, nested(rest.MAX_EXTRA_DEPTH - 1)])
+def test_an_extra_at_its_bound_is_kept(extra: dict[str, Any]) -> None:
+    golden = GOLDEN["asset.updated"]
+    assert build(golden, {**golden["rest"], "extra": extra})["data"]["extra"] == extra
+
+
 def test_the_end_of_an_import_error_is_the_golden_event() -> None:
     golden = json.loads((CONTRACT / "dag.import_error_mended.json").read_text())
     board = golden["board"]
