@@ -200,7 +200,7 @@ class Ingest:
                 logged.append((seq, events[place]))
             else:
                 again.append(place)
-        for place, one in self._append_namesakes(connection, events, again, now):
+        for place, one in self._append_conflicting(connection, events, again, now):
             taken[place] = True
             logged.append(one)
         board.apply_all(connection, logged)
@@ -211,11 +211,11 @@ class Ingest:
         signal(connection, *_words(events, bool(logged), called_for, ended))
         return _Written(taken, end, logged, called_for, ended)
 
-    def _append_namesakes(
+    def _append_conflicting(
         self, connection: Connection, events: Sequence[Event], duplicates: Sequence[int], now: datetime
     ) -> list[tuple[int, Logged]]:
         """Log those of the duplicates that only have the id of another thing; answers each with its place."""
-        apart = event_log.namesakes(connection, [events[place] for place in duplicates])
+        apart = event_log.conflicting(connection, [events[place] for place in duplicates])
         found = [(place, event) for place, event in zip(duplicates, apart, strict=True) if event is not None]
         if not found:
             return []
@@ -224,9 +224,9 @@ class Ingest:
             (place, (seq, event)) for (place, event), seq in zip(found, seqs, strict=True) if seq is not None
         ]
         for place, (_, event) in new:
-            self._tally.count_namesake(event)
+            self._tally.count_conflict(event)
             logger.warning(
-                "the log has the id %r of %s for another task or asset; the event is logged as %r, and "
+                "the log has the id %r of %s for another task or run; the event is logged as %r, and "
                 "Airflow is asked which of them is so",
                 *(events[place].id, event.source, event.id),
             )

@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     database_pool_size: int = Field(6, ge=3, le=100)
     """PostgreSQL: connections that requests, feeds and mails share; two more hear and hold the turns."""
     database_statement_timeout: float = Field(30, gt=0)
-    """PostgreSQL: seconds after which it ends a statement."""
+    """Seconds after which PostgreSQL ends a statement, and SQLite what a page or a request reads."""
     deployment: str = Field("local", pattern=rf"^{DEPLOYMENT}$")
     """The first Airflow's name in events: what its plugin has as DEPLOYMENT."""
     ingest_secret: Annotated[tuple[SecretStr, ...], NoDecode] = ()

@@ -50,9 +50,9 @@ class Tally:
         _observe(self._metrics.event_delay, delays)
         _observe(self._metrics.told_delay, ends)
 
-    def count_namesake(self, event: Event) -> None:
-        """One that has the id of another thing."""
-        self._metrics.id_namesakes.labels(event.deployment).inc()
+    def count_conflict(self, event: Event) -> None:
+        """One whose id the log has for another thing."""
+        self._metrics.id_conflicts.labels(event.deployment).inc()
 
 
 def _observe(family: Histogram, values: Mapping[str, Sequence[float]]) -> None:

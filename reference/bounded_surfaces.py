@@ -21,6 +21,7 @@ from monitor import (
 )
 from monitor.airflow_api import connection, logs, paging
 from monitor.channels import apprise, bounded_requests, webhook
+from monitor.database import engine
 from monitor.event_log import MAX_PAGE_CHARACTERS
 from monitor.events import data, model, reports, rest, values
 from monitor.feed import log_page, room, tape
@@ -333,6 +334,13 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
             f"{querying.MAX_PAGE} rows; {MAX_PAGE_CHARACTERS // MIB} MiB of events",
             "422; a shorter page, with where the next begins",
             "monitor/test_event_log.py::test_long_events_make_short_pages_and_none_is_left_out",
+        ),
+        Surface(
+            "what one request reads of the database",
+            f"{engine.STATEMENT_TIMEOUT:.0f} s (`WINDSOCK_DATABASE_STATEMENT_TIMEOUT`), on PostgreSQL each "
+            "statement",
+            "503, which says so; the connection is free",
+            "monitor/test_slow_reads.py::test_a_read_that_takes_too_long_is_ended",
         ),
         Surface(
             "questions that pages ask Airflow at once",

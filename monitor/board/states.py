@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Table, case, func, literal_column, or_
 from monitor.board.rows import Row, Told
 from monitor.database.bulk import Write, replacing
 from monitor.database.schema import UtcDateTime, assets, dag_runs, task_instances
+from monitor.events import Event
 from monitor.events.data import DELETED, AssetData, AssetUpdatedData, DagRunData, TaskError, TaskInstanceData
 from monitor.events.identity import run_key
 from monitor.events.values import MAX_KEY, MAX_MESSAGE, MAX_TRACE
@@ -61,9 +62,9 @@ def apply_runs(connection: Connection, told: Sequence[Told[DagRunData]]) -> None
             "state": data.state,
             "run_type": data.run_type,
             "logical_date": data.logical_date,
-            "queued_at": data.queued_at,
-            "start_date": data.start_date,
-            "end_date": data.end_date,
+            "queued_at": event.passed(data.queued_at),
+            "start_date": event.passed(data.start_date),
+            "end_date": event.passed(data.end_date),
             "message": data.message,
             "last_seq": seq,
         }
@@ -90,8 +91,8 @@ def apply_tasks(connection: Connection, told: Sequence[Told[TaskInstanceData]]) 
             "state": data.state,
             "operator": data.operator,
             "hostname": data.hostname,
-            "start_date": data.start_date,
-            "end_date": data.end_date,
+            "start_date": event.passed(data.start_date),
+            "end_date": event.passed(data.end_date),
             "error": _shortened(data.error) if data.error else None,
             "last_seq": seq,
         }
@@ -138,15 +139,15 @@ def apply_assets(connection: Connection, told: Sequence[Told[AssetData]]) -> Non
             "name": data.asset.name,
             "group": data.asset.group,
             "last_seq": seq,
-            **_update(data),
+            **_update(event, data),
         }
         for seq, event, data in told
     ]
     _PUT_ASSET.rows(connection, rows)
 
 
-def _update(data: AssetData) -> Row:
+def _update(event: Event, data: AssetData) -> Row:
     if not isinstance(data, AssetUpdatedData):
         return {"updates": 0, **dict.fromkeys(UPDATED)}
-    latest = (data.timestamp, data.extra, data.source_dag_id, data.source_run_id, data.source_task_id)
-    return {"updates": 1, **dict(zip(UPDATED, latest, strict=True))}
+    of_it = (data.extra, data.source_dag_id, data.source_run_id, data.source_task_id)
+    return {"updates": 1, **dict(zip(UPDATED, (event.passed(data.timestamp), *of_it), strict=True))}

@@ -5,13 +5,16 @@ lock, and `BEGIN IMMEDIATE` takes the lock at the start, where waiting is safe, 
 """
 
 import asyncio
-from collections.abc import Callable
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from monitor.database import postgresql
 from monitor.database.prepared import on_driver
@@ -23,6 +26,8 @@ POSTGRES_WRITERS = (
 )
 POOL_SIZE = READERS + POSTGRES_WRITERS
 STATEMENT_TIMEOUT = 30.0  # seconds: no statement of a monitor takes a tenth of it
+LOOK_EVERY = 100_000  # of SQLite's instructions, a millisecond or two: its clock is looked at as often
+CANCELLED = "57014"  # PostgreSQL's code of a statement that it ended
 BUSY_TIMEOUT_MS = 10_000  # a migration or a backup may hold SQLite's lock for a while
 APPLICATION = "windsock"
 
@@ -46,7 +51,8 @@ class Database:
         name: str = APPLICATION,
     ) -> None:
         """On PostgreSQL: `pool_size` connections, of which POSTGRES_WRITERS write and the rest read;
-        `statement_timeout` in seconds; `name` is what pg_stat_activity shows. Raises SettingsError."""
+        `name` is what pg_stat_activity shows. `statement_timeout`: seconds for a statement on PostgreSQL, and
+        for all that one `read` asks on SQLite. Raises SettingsError."""
         self.url = _read(url)
         self.name = name
         self.is_shared = self.url.get_backend_name() != "sqlite"
@@ -66,8 +72,9 @@ class Database:
         self._writer = ThreadPoolExecutor(writers, thread_name_prefix="db-write")
 
     async def read(self, function: Callable[[Connection], T]) -> T:
-        """Run the function in a transaction that only reads."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_now, function)
+        """Run the function in a transaction that only reads. Raises OperationalError where it takes too long
+        (`is_too_long`)."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read_in_time, function)
 
     async def write(self, function: Callable[[Connection], T]) -> T:
         """Run the function in a transaction that is committed when it returns, rolled back when it raises."""
@@ -76,6 +83,14 @@ class Database:
     def read_now(self, function: Callable[[Connection], T]) -> T:
         """The same, blocking: for the command line and tests."""
         with self.engine.connect() as connection, self._begun(connection):
+            return function(connection)
+
+    def _read_in_time(self, function: Callable[[Connection], T]) -> T:
+        """A reader of SQLite holds one of few threads, and no server ends what takes too long."""
+        if self.is_shared:
+            return self.read_now(function)
+        seconds = self._statement_timeout
+        with self.engine.connect() as connection, self._begun(connection), _deadline(connection, seconds):
             return function(connection)
 
     def write_now(self, function: Callable[[Connection], T]) -> T:
@@ -131,6 +146,27 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         "foreign_keys=ON",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+@contextmanager
+def _deadline(connection: Connection, seconds: float) -> Iterator[None]:
+    """SQLite gives up a statement that still runs so long after this began. Raises OperationalError."""
+    driver: Any = connection.connection.driver_connection
+    end = time.monotonic() + seconds
+    driver.set_progress_handler(lambda: time.monotonic() > end, LOOK_EVERY)
+    try:
+        yield
+    except sqlite3.OperationalError as error:  # of a statement past SQLAlchemy's own way (prepared.py)
+        raise OperationalError("a read", None, error) from error
+    finally:
+        driver.set_progress_handler(None, 0)
+
+
+def is_too_long(error: Exception) -> bool:
+    """Whether the database gave up a statement because it took too long."""
+    if not isinstance(error, OperationalError):
+        return False
+    return str(error.orig) == "interrupted" or getattr(error.orig, "sqlstate", None) == CANCELLED
 
 
 def _begin_sqlite(connection: Connection) -> None:

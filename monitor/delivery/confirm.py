@@ -123,7 +123,12 @@ def _is_of(told: TaskInstanceData) -> Callable[[Row], bool]:
 
 
 def _is_same_try(row: Row, told: TaskInstanceData) -> bool:
-    return row.get("try_number") == told.try_number and told.ti_id in (None, row.get("id", told.ti_id))
+    is_same_number = row.get("try_number") == told.try_number
+    ti_id = row.get("id", told.ti_id)
+    if told.ti_id is None or ti_id is None:
+        return is_same_number
+    # The UUID names the try. One that failed while it was queued goes on under the next number.
+    return bool(ti_id == told.ti_id) and (is_same_number or told.state not in ON_THE_WAY)
 
 
 def _of_another_try(row: Row, told: TaskInstanceData) -> Answer:

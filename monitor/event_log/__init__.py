@@ -3,8 +3,8 @@
 from monitor.event_log.entries import Line, Logged, Page
 from monitor.event_log.filters import FILTERS, Filter, conditions, like_any
 from monitor.event_log.forgetting import PRUNE_BATCH, begin_epoch, mark, prune, seq_by
+from monitor.event_log.id_conflicts import conflicting, lacking
 from monitor.event_log.logged_dags import LoggedDags
-from monitor.event_log.namesakes import lacking, namesakes
 from monitor.event_log.place import Cursor, LogState, state
 from monitor.event_log.reading import (
     IDS_A_QUERY,
@@ -43,6 +43,7 @@ __all__ = [
     "began_by",
     "begin_epoch",
     "conditions",
+    "conflicting",
     "first_times",
     "known",
     "lacking",
@@ -55,7 +56,6 @@ __all__ = [
     "may_read",
     "missing",
     "name_of",
-    "namesakes",
     "of_id",
     "of_seqs",
     "prune",

@@ -73,6 +73,11 @@ class Event:
         asset = self.get("asset")
         return asset.uri if isinstance(asset, AssetRef) else None
 
+    def passed(self, moment: datetime | None) -> datetime | None:
+        """A date of its data, where that orders things: none is later than the event itself. A date that is
+        to come would make one run the latest for ever."""
+        return moment and min(moment, self.time)
+
     def renamed(self, event_id: str) -> Event:
         """The same under another id."""
         return self.corrected(event_id)

@@ -146,4 +146,4 @@ def _as_answer(event: Event, key: str) -> Order | None:
     """The place of a run that begins or ends among the moments of its DAG's schedule."""
     if not key.startswith(MISSING) or not isinstance(event.data, DagRunData):
         return None
-    return Order(schedule_moment(event.data), None)
+    return Order(schedule_moment(event, event.data), None)

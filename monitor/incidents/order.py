@@ -69,11 +69,11 @@ def order_of(connection: Connection, event: Event) -> Order | None:
     """Return the place of what the event is about, or None if it has none."""
     data = event.data
     if isinstance(data, DagRunData):
-        return of_run(data)
+        return of_run(event, data)
     if isinstance(data, RunMissingData):
         return Order(data.expected_at, None)
     if isinstance(data, TaskInstanceData):
-        return _of_task(connection, event.deployment, data)
+        return _of_task(connection, event, data)
     return None
 
 
@@ -85,26 +85,32 @@ def latest_of_failures(connection: Connection, events: Iterable[Event]) -> Lates
     return latest
 
 
-def of_run(data: DagRunData) -> Order:
-    start = data.start_date or data.queued_at
-    is_backfill = data.run_type == BACKFILL
-    if data.logical_date is None:
-        return Order(None, start, is_backfill)
+def of_run(event: Event, data: DagRunData) -> Order:
     # The logical date of a scheduled run is the beginning of its interval, that of a manual one its own time.
-    return Order(max(data.logical_date, data.data_interval_end or data.logical_date), start, is_backfill)
+    dates = (data.logical_date, data.logical_date and data.data_interval_end)
+    return _order(event, dates, data.start_date or data.queued_at, data.run_type)
 
 
-def schedule_moment(data: DagRunData) -> datetime | None:
+def schedule_moment(event: Event, data: DagRunData) -> datetime | None:
     """Return the moment of the schedule that a scheduled run answers."""
-    return data.run_after or data.data_interval_end or data.queued_at or data.start_date
+    return event.passed(data.run_after or data.data_interval_end or data.queued_at or data.start_date)
 
 
-def _of_task(connection: Connection, deployment: str, data: TaskInstanceData) -> Order:
-    run = board.run(connection, RunName(deployment, data.dag_id, data.run_id))
-    if run is None:
-        return Order(None, data.start_date)
+def _of_task(connection: Connection, event: Event, data: TaskInstanceData) -> Order:
+    run = board.run(connection, RunName(event.deployment, data.dag_id, data.run_id)) or {}
     # The task's own start: a run that is cleared keeps its name, and its row may be newer than this event.
-    return Order(run["logical_date"], data.start_date, run["run_type"] == BACKFILL)
+    return _order(event, (run.get("logical_date"),), data.start_date, run.get("run_type"))
+
+
+def _order(
+    event: Event, dates: Iterable[datetime | None], start: datetime | None, run_type: str | None
+) -> Order:
+    """The place of a run that is for these dates: the latest of them that has come, for a sender may name any
+    date. A run may be for one that is to come; then its place is that of its end."""
+    told = [date for date in dates if date is not None]
+    come = [date for date in told if date <= event.time]
+    moment = max(come, default=event.time) if told else None
+    return Order(moment, event.passed(start), run_type == BACKFILL)
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:

@@ -53,9 +53,9 @@ class Intake:
             "happen",
             {"deployment": DEPLOYMENT},
         )
-        self.id_namesakes = book.counter(
-            "windsock_event_id_namesakes",
-            "Events that have the id of another task, asset or backfill in the log; each is logged by itself",
+        self.id_conflicts = book.counter(
+            "windsock_event_id_conflicts",
+            "Events whose id the log has for another thing (an id conflict); each is logged by itself",
             "Growth: somebody reports under another task's id what did not happen",
             {"deployment": DEPLOYMENT},
         )

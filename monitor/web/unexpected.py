@@ -8,6 +8,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from monitor.database import is_too_long
 from monitor.web.problem import answer_error
 
 DATABASE_RETRY = 5  # seconds, in Retry-After: a database that restarts is back within a few
@@ -49,5 +50,12 @@ def _answer(request: Request, error: Exception) -> Response:
 async def on_database_away(request: Request, error: Exception) -> Response:
     logger.error("%s %s: the database does not answer", request.method, request.url.path, exc_info=error)
     request.app.state.services.metrics.http_failures.labels("database").inc()
-    detail = f"the database does not answer now; try again in {DATABASE_RETRY} s"
+    if is_too_long(error):
+        seconds = request.app.state.services.settings.database_statement_timeout
+        detail = (
+            f"the database took longer than {seconds:g} s; ask for less (one DAG, a shorter time), or set "
+            "WINDSOCK_DATABASE_STATEMENT_TIMEOUT"
+        )
+    else:
+        detail = f"the database does not answer now; try again in {DATABASE_RETRY} s"
     return answer_error(request, 503, detail, {"Retry-After": str(DATABASE_RETRY)})

@@ -23,6 +23,7 @@ NO_METRICS = {
     "windsock_airflow",  # a host, a release's name
     "windsock_before_restore",  # a schema of PostgreSQL
     "windsock_hello",  # a DAG
+    "windsock_omitted",  # a field of an event
     "windsock_plugin",  # the plugin's file
     "windsock_spool_",  # how metrics begin that an event's field becomes
     "windsock_url",  # a variable of templates

@@ -50,7 +50,8 @@ def api_of(client: httpx.Client, **query: Any) -> dict[str, Any]:
     return found
 
 
-def test_updates_are_paged_newest_first(monitor: Served) -> None:
+def test_updates_are_paged_newest_first(monitor: Served, clock: FakeClock) -> None:
+    clock.forward(5 * HOUR)
     monitor.post([updated(n, n * HOUR) for n in range(1, 6)] + [updated(9, 0, URI + "/other")])
     numbers: list[list[int]] = []
     query: dict[str, Any] = {}
@@ -102,8 +103,9 @@ def test_freshness_by_its_own_rhythm(
 ) -> None:
     with serving(settings, clock) as monitor:
         moments = [sum(gaps[:n]) * HOUR for n in range(len(gaps) + 1)]
+        clock.forward(moments[-1])
         monitor.post([updated(n, at) for n, at in enumerate(moments)])
-        clock.forward(moments[-1] + age * HOUR)
+        clock.forward(age * HOUR)
         for page in (page_of(monitor.client), monitor.client.get("/assets")):
             assert word in page.text
         assert "1 d" in page_of(monitor.client).text  # the median

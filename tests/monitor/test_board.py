@@ -64,6 +64,24 @@ def test_a_retried_task_ends_as_its_last_try(database: Database, order: tuple[in
     assert (task["state"], task["try_number"], task["error"]) == ("success", 2, None)
 
 
+@pytest.mark.parametrize("date", ["start_date", "queued_at"])
+def test_no_run_is_the_latest_by_a_date_that_is_to_come(database: Database, date: str) -> None:
+    dates: dict[str, Any] = {"start_date": None, date: "2999-01-01T00:00:00Z"}
+    forged = run_event("failed", **dates)
+    tell(database, forged, run_event("running", start=100))
+    assert run(database)["state"] == "running"
+    tell(database, run_event("success", start=100))
+    assert run(database)["state"] == "success"
+
+
+def test_no_update_is_the_latest_by_a_date_that_is_to_come(database: Database) -> None:
+    forged = asset_event(1, timestamp="2999-01-01T00:00:00Z")
+    true = asset_event(2, extra={"accuracy": 0.5})
+    tell(database, forged, true)
+    (asset,) = database.read_now(lambda c: board.asset_list(c, 10))
+    assert asset["extra"] == {"accuracy": 0.5}
+
+
 def test_a_state_set_by_hand_is_shown(database: Database) -> None:
     tell(database, run_event("failed"), run_event("success"))
     assert run(database)["state"] == "success"
@@ -98,6 +116,7 @@ def test_a_long_error_is_cut(database: Database) -> None:
 
 def test_an_asset_counts_its_updates_and_keeps_the_latest(database: Database) -> None:
     later = asset_event(2, timestamp="2026-11-22T12:00:00.000000Z", extra={"accuracy": 0.99})
+    later["time"] = later["data"]["timestamp"]
     created = asset_event(3)
     created["type"], created["id"] = "airflow.asset.created", "asset:1:created"
     tell(database, created, later, asset_event(1))

@@ -79,3 +79,23 @@ def test_that_a_run_is_deleted_is_confirmed_by_airflows_not_knowing_it(fake: Fak
     assert answer_to(fake, deleted) == SO
     fake.runs = [run_event("failed")["data"] | {"dag_run_id": "manual__1"}]
     assert answer_to(fake, deleted).word is Word.NOT_SO
+
+
+@pytest.mark.parametrize(
+    ("told", "said", "word"),
+    [
+        ("failed", "running", Word.NOT_YET),  # so that it is told once Airflow says so
+        ("failed", "failed", Word.SO),
+        ("success", "failed", Word.NOT_SO),
+        ("up_for_retry", "running", Word.SO),  # it failed while it was queued, and goes on under its UUID
+    ],
+)
+def test_a_try_is_known_by_its_uuid_whatever_number_is_reported(
+    fake: FakeAirflow, told: str, said: str, word: Word
+) -> None:
+    event = parse_event(task_event(told, try_number=1))
+    fake.runs = [run_event("failed")["data"] | {"dag_run_id": "manual__1"}]
+    fake.tasks = [
+        task_event(said, try_number=2)["data"] | {"dag_run_id": "manual__1", "id": event.get("ti_id")}
+    ]
+    assert answer_to(fake, event).word is word

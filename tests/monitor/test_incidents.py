@@ -28,8 +28,9 @@ def town(database: Database, clock: FakeClock, *types: str) -> Town:
     return Town(database, Config.model_validate({"rules": [rule]}), clock)
 
 
-def day(number: int) -> str:
-    return moment(number * DAY)
+def day(number: float) -> str:
+    """The days before the tests' own: a run is for a time that is over."""
+    return moment((number - 30) * DAY)
 
 
 def states(here: Town) -> list[tuple[str, str]]:
@@ -95,10 +96,56 @@ def test_a_run_without_a_logical_date_beside_those_with_one(database: Database, 
 
 def test_a_run_of_the_schedule_is_of_the_end_of_its_interval(database: Database, clock: FakeClock) -> None:
     here = town(database, clock)
-    here.fail(logical_date=moment(1.5 * DAY))  # by hand, at noon of that day
+    here.fail(logical_date=day(1.5))  # by hand, at noon of that day
     clock.forward(60)
     here.succeed(logical_date=day(1), data_interval_end=day(2), run_type="scheduled")
     assert states(here) == [("dag:etl", "closed")]
+
+
+FAR = "2999-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("forged", "true"),
+    [
+        ({"logical_date": FAR}, {"logical_date": moment(30)}),
+        ({"logical_date": day(29), "data_interval_end": FAR}, {"logical_date": day(30)}),
+        ({"logical_date": FAR, "run_type": "manual"}, {}),
+        ({"start_date": FAR}, {}),
+        ({"start_date": None, "queued_at": FAR}, {}),
+        ({"start_date": FAR}, {"logical_date": day(29)}),
+    ],
+)
+def test_no_date_that_is_to_come_keeps_an_incident_open(
+    database: Database, clock: FakeClock, forged: dict[str, Any], true: dict[str, Any]
+) -> None:
+    here = town(database, clock)
+    here.fail(**forged)
+    clock.forward(60)
+    here.succeed(**true)
+    assert states(here) == [("dag:etl", "closed")]
+
+
+def test_a_run_for_a_day_that_is_to_come_mends_itself(database: Database, clock: FakeClock) -> None:
+    here = town(database, clock)
+    here.fail(logical_date=day(60))
+    clock.forward(60)
+    here.succeed(logical_date=day(29))
+    assert states(here) == [("dag:etl", "open")], "an older day answers no later one"
+    here.succeed(logical_date=day(60))
+    assert states(here) == [("dag:etl", "closed")]
+
+
+@pytest.mark.parametrize("forged", [{"start_date": FAR}, {}])
+def test_no_task_is_the_latest_by_a_date_that_is_to_come(
+    database: Database, clock: FakeClock, forged: dict[str, Any]
+) -> None:
+    here = town(database, clock, "airflow.task_instance.*")
+    here.tell(run_event("running", run_id="one", logical_date=None if forged else FAR))
+    here.tell(task("failed", -1, "one", 5, **forged))
+    here.tell(run_event("running", run_id="two", logical_date=None if forged else moment(7)))
+    here.tell(task("success", -1, "two", 9, start_date=moment(8)))
+    assert states(here) == [("task:etl/load", "closed")]
 
 
 def task(state: str, index: int, run_id: str, at: float, **data: Any) -> dict[str, Any]:
@@ -180,7 +227,7 @@ def test_a_failure_that_was_none_counts_no_longer(database: Database, clock: Fak
     clock.forward(1)
     real = here.fail(logical_date=day(1))
     incident: Incident = here.incidents()[0]
-    assert incident.latest_moment == START + timedelta(days=900)
+    assert incident.latest_moment == START
 
     def take_back(connection: Connection) -> None:
         delivery = outbox.claim(connection, clock(), timedelta(minutes=1), Channel.EMAIL)
@@ -191,7 +238,7 @@ def test_a_failure_that_was_none_counts_no_longer(database: Database, clock: Fak
 
     here.write(take_back)
     left = here.incidents()[0]
-    assert (left.failures, left.opened_at, left.latest_moment) == (1, real.time, START + timedelta(days=1))
+    assert (left.failures, left.opened_at, left.latest_moment) == (1, real.time, START - timedelta(days=29))
 
 
 def test_a_finding_that_is_over_ends_its_incident_and_no_other_airflows(

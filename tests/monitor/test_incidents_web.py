@@ -74,7 +74,7 @@ def settled(monitor: Served) -> None:
 def test_incidents_are_paged_and_filtered(monitor: Served) -> None:
     for number in range(5):
         fail(monitor, f"dag_{number}")
-    monitor.post([run_event("success", "dag_1", "run_9", start=600)])
+    monitor.post([run_event("success", "dag_1", "run_9", start=60)])
     first = get(monitor.client, "/api/v1/incidents?limit=3")
     assert [one["dag_id"] for one in first["incidents"]] == ["dag_4", "dag_3", "dag_2"]
     rest = get(monitor.client, f"/api/v1/incidents?limit=3&cursor={first['next']}")
@@ -222,7 +222,7 @@ def test_the_pages_of_incidents(monitor: Served) -> None:
     for number in range(2):
         fail(monitor, number=number)
     fail(monitor, "other")
-    monitor.post([run_event("success", "other", "run_9", start=600)])
+    monitor.post([run_event("success", "other", "run_9", start=60)])
     page = monitor.client.get("/incidents").text
     is_open, is_over = page.split('id="over-title"')
     assert "etl fails" in is_open

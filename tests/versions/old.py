@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from monitor.events import parse_event
+from monitor.events.reports import computed_id
 from tests.monitor_process import REPOSITORY, MonitorProcess
 
 FIRST = "2793a14"
@@ -26,6 +28,11 @@ spool = Spool(Path(sys.argv[1]), 1000, 10_000_000)
 for event in json.load(open(sys.argv[2])):
     spool.put(json.dumps(event).encode())
 """
+
+
+def logged_as(event: Any) -> str:
+    """The id under which this monitor logs what an older plugin reports: its own."""
+    return computed_id(parse_event(event))
 
 
 def first_release(target: Path) -> Path:

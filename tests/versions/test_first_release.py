@@ -2,17 +2,24 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tests.monitor_process import REPOSITORY, MonitorProcess
-from tests.versions.old import FirstMonitor, first_release, send
+from tests.versions.old import FirstMonitor, first_release, logged_as, send
 
 WIRE = REPOSITORY / "tests/versions/wire"
 
 
 def lasting(events: Path) -> set[str]:
-    return {
-        event["id"] for event in json.loads(events.read_text()) if event["type"] != "windsock.asset.nudge"
-    }
+    return {event["id"] for event in _lasting(events)}
+
+
+def logged(events: Path) -> set[str]:
+    return {logged_as(event) for event in _lasting(events)}
+
+
+def _lasting(events: Path) -> list[Any]:
+    return [event for event in json.loads(events.read_text()) if event["type"] != "windsock.asset.nudge"]
 
 
 def test_the_first_plugin_reports_to_this_monitor(tmp_path: Path) -> None:
@@ -20,10 +27,10 @@ def test_the_first_plugin_reports_to_this_monitor(tmp_path: Path) -> None:
     monitor = MonitorProcess(tmp_path).start()
     try:
         assert send(release / "plugins", events, tmp_path / "spool", monitor) == []
-        assert {event["id"] for event in monitor.events()} == lasting(events)
+        assert {event["id"] for event in monitor.events()} == logged(events)
         # And once more, as after an answer that was lost.
         assert send(release / "plugins", events, tmp_path / "spool", monitor) == []
-        assert {event["id"] for event in monitor.events()} == lasting(events)
+        assert {event["id"] for event in monitor.events()} == logged(events)
     finally:
         monitor.stop()
 

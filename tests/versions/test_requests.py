@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from monitor.settings import Settings
 from tests.monitor.web_support import Served, serving
 from tests.monitor_process import REPOSITORY
+from tests.versions.old import logged_as
 
 WIRE = sorted((REPOSITORY / "tests/versions/wire").glob("*.json"))
 TODAY = json.loads(WIRE[-1].read_text())
@@ -31,7 +32,7 @@ def test_every_older_plugins_request_is_taken_whole(settings: Settings, wire: An
     with serving(settings) as monitor:
         answer = monitor.post(events).json()
         assert answer["rejected"] == 0, answer
-        lasting = {event["id"] for event in events if event["type"] != "windsock.asset.nudge"}
+        lasting = {logged_as(event) for event in events if event["type"] != "windsock.asset.nudge"}
         assert set(told(monitor)) == lasting
         again = monitor.post(events).json()
         assert again["rejected"] == 0

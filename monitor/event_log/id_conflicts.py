@@ -1,0 +1,84 @@
+"""An id that two different things claim. Both are logged: which of them is true, Airflow says.
+
+A task's UUID is taken as it is reported, so whoever may report could take the id of another task's failure
+beforehand. A duplicate is one only where it is of the same thing. Another thing is logged under the id and
+the digest of what it is, which nothing else can take.
+
+What Airflow itself changes under one UUID is no other thing: the number of a try that failed while it was
+queued, and the index of a mapped task, which is -1 until the task is expanded and 0 then. A run that is said
+to be a test is another than the same run in production: nobody is told of tests.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from monitor.database.bulk import LookUp
+from monitor.database.schema import events as table
+from monitor.event_log.entries import LINE, Line
+from monitor.event_log.reading import known
+from monitor.event_log.writing import line_of, name_of
+from monitor.events import Event
+from monitor.events.data import DATA, TEST, DagRunData, TaskInstanceData
+from monitor.events.identity import digest
+
+Thing = tuple[str, ...]
+"""What an event is of: its type, and the names of it."""
+
+_LOGGED = LookUp(table, ("source", "id"), columns=("source", "id", *(column.name for column in LINE)))
+
+
+def conflicting(connection: Connection, duplicates: Sequence[Event]) -> list[Event | None]:
+    """Each of these events, in their order, under an id of its own where the log has its id for another
+    thing; None where it is of the same."""
+    logged = _logged(connection, duplicates)
+    return [
+        event.renamed(_own_id(event)) if logged[name_of(event)] != _of(event) else None
+        for event in duplicates
+    ]
+
+
+def lacking(connection: Connection, events: Iterable[Event]) -> set[str]:
+    """The ids of those of these events that the log lacks, or has for another thing only: what the reconciler
+    asks."""
+    asked = list(events)
+    logged = _logged(connection, asked)
+    new = {event.id for event in asked if name_of(event) not in logged}
+    apart = {
+        (event.source, _own_id(event)): event.id
+        for event in asked
+        if logged.get(name_of(event), _of(event)) != _of(event)
+    }
+    there = known(connection, apart)
+    return new | {event_id for name, event_id in apart.items() if name not in there}
+
+
+def _logged(connection: Connection, events: Iterable[Event]) -> dict[tuple[str, str], Thing]:
+    """What the log has each of these ids for, by source and id."""
+    rows = _LOGGED.rows(connection, {name_of(event) for event in events})
+    return {(row["source"], row["id"]): _thing(Line(*(row[column.name] for column in LINE))) for row in rows}
+
+
+def _own_id(event: Event) -> str:
+    return f"{event.id}:{digest(*_of(event))}"
+
+
+def _of(event: Event) -> Thing:
+    return _thing(line_of(0, event))
+
+
+def _thing(line: Line) -> Thing:
+    names = (line.type, line.dag_id, line.run_id, line.task_id, _besides(line))
+    return tuple("" if name is None else str(name) for name in names)
+
+
+def _besides(line: Line) -> Any:
+    """What tells two things of one type and of the same names apart."""
+    shape = DATA.get(line.type)
+    if shape is TaskInstanceData:
+        return max(0, json.loads(line.body)["data"].get("map_index", 0))
+    if shape is DagRunData:
+        return json.loads(line.body)["data"].get("run_type") == TEST
+    return None
