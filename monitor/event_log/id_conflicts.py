@@ -10,7 +10,7 @@ to be a test is another than the same run in production: nobody is told of tests
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -34,10 +34,7 @@ def conflicting(connection: Connection, duplicates: Sequence[Event]) -> list[Eve
     """Each of these events, in their order, under an id of its own where the log has its id for another
     thing; None where it is of the same."""
     logged = _logged(connection, duplicates)
-    return [
-        event.renamed(_own_id(event)) if logged[name_of(event)] != _of(event) else None
-        for event in duplicates
-    ]
+    return [event.renamed(_own_id(event)) if _is_conflict(logged, event) else None for event in duplicates]
 
 
 def lacking(connection: Connection, events: Iterable[Event]) -> set[str]:
@@ -46,11 +43,7 @@ def lacking(connection: Connection, events: Iterable[Event]) -> set[str]:
     asked = list(events)
     logged = _logged(connection, asked)
     new = {event.id for event in asked if name_of(event) not in logged}
-    apart = {
-        (event.source, _own_id(event)): event.id
-        for event in asked
-        if logged.get(name_of(event), _of(event)) != _of(event)
-    }
+    apart = {(event.source, _own_id(event)): event.id for event in asked if _is_conflict(logged, event)}
     there = known(connection, apart)
     return new | {event_id for name, event_id in apart.items() if name not in there}
 
@@ -59,6 +52,11 @@ def _logged(connection: Connection, events: Iterable[Event]) -> dict[tuple[str, 
     """What the log has each of these ids for, by source and id."""
     rows = _LOGGED.rows(connection, {name_of(event) for event in events})
     return {(row["source"], row["id"]): _thing(Line(*(row[column.name] for column in LINE))) for row in rows}
+
+
+def _is_conflict(logged: Mapping[tuple[str, str], Thing], event: Event) -> bool:
+    thing = _of(event)
+    return logged.get(name_of(event), thing) != thing
 
 
 def _own_id(event: Event) -> str:
