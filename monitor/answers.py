@@ -56,7 +56,7 @@ def of_replay(found: Replay) -> Iterator[str]:
     for (rule, kind, recipient), number in sorted(sums.items()):
         yield f"  {number:>6}  {rule}: {kind} to {recipient}"
     for rule, number in sorted(found.suppressed.items()):
-        yield f"  {number:>6}  {rule}: told nobody"
+        yield f"  {number:>6}  {rule}: notified nobody"
 
 
 def _message(told: Told) -> str:

@@ -98,7 +98,7 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
     )
     names = [template.name for template in renderer.templates()]
     rules = live_rules(settings, environment, clock, check_apprise_url, names)
-    telling = Telling(timedelta(hours=settings.tell_within_hours), frozenset(apis))
+    telling = Telling(timedelta(hours=settings.notify_max_age_hours), frozenset(apis))
     engine = Engine(lambda: rules.current, telling, choose, settings.mail_host, metrics)
     ingest = Ingest(database, engine, wakes, metrics, clock)
     posts = [_post(ground, ingest, deployment) for deployment in apis]
@@ -140,7 +140,7 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
     reports.append(of_works(failed))
     reports.append(of_templates(failed_templates))
     if isinstance(turns, SharedTurns):
-        signals = Listener(Link("signals", database, metrics), wakes.by_word, metrics)
+        signals = Listener(Link("listen", database, metrics), wakes.by_word, metrics)
         work |= {"turns": turns.run, "signals": signals.run, "continuity": ground.continuity.run}
         reports.append(of_turns(database, list(shared)))
     if mailbox and settings.mailbox_smtp_port is not None:

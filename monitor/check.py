@@ -24,7 +24,8 @@ from monitor.mailer.smtp import Server, SmtpMailer
 from monitor.render import Renderer
 from monitor.rules import RulesError, default_config, load_config
 from monitor.rules.checks_receivers import CheckUrl
-from monitor.settings import SESSION_WARNING, AirflowSettings, Settings
+from monitor.rules.loading import variables_asked_for
+from monitor.settings import SESSION_WARNING, AirflowSettings, Settings, unknown_variables
 from monitor.web.server import listen
 
 REQUEST_SECONDS = (
@@ -54,10 +55,19 @@ async def check(
     probes = (
         *(_database(settings), *_airflows(settings), _mail(settings), _port(settings), _ingest(settings)),
         *(_sessions(settings), _tokens(settings)),
+        asyncio.to_thread(_variables, settings, environment or {}),
         asyncio.to_thread(_rules, settings, environment or {}, check_url),
         asyncio.to_thread(_templates, settings),
     )
     return list(await asyncio.gather(*map(_guarded, probes)))
+
+
+def _variables(settings: Settings, environment: Mapping[str, str]) -> Finding:
+    unknown = list(unknown_variables(environment, variables_asked_for(settings.rules_file)))
+    if unknown:
+        remedy = "Correct each name, or take the variable away (docs/settings.md has every name)."
+        return Finding("settings", False, "; ".join(unknown), remedy)
+    return Finding("settings", True, "every WINDSOCK_… variable is one that is read")
 
 
 async def _guarded(probe: Awaitable[Finding]) -> Finding:

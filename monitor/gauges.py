@@ -31,7 +31,7 @@ def look_up(
     metrics.build.labels(__version__, platform.python_version(), engine.dialect.name).set(1)
     metrics.rules_broken.set_function(lambda: float(rules_broken()))
     for deployment, since in silent.items():
-        metrics.airflow_silent.labels(deployment).set_function(partial(_seconds, since, clock))
+        metrics.airflow_unreachable.labels(deployment).set_function(partial(_seconds, since, clock))
     event.listen(engine, "handle_error", lambda context: _count(metrics, context))
 
 

@@ -8,7 +8,8 @@ import ipaddress
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -32,7 +33,8 @@ from monitor.events.model import DEPLOYMENT
 from monitor.key_file import key_at
 from monitor.mail_addresses import Sender, check_address, is_address, is_greeting
 from monitor.own_files import require_own_home
-from monitor.secret_files import read_secrets, secrets_files
+from monitor.renamed import require_new_names
+from monitor.secret_files import SECRETS, read_secrets, secrets_files
 
 SECRET_BYTES = range(24, 65)  # what Standard Webhooks asks of a symmetric secret
 HIDDEN = ("airflows", "database_url")
@@ -47,6 +49,12 @@ SESSION_WARNING = (
     "is a stranger to the others, and a restart signs everybody out"
 )
 SESSION_SECRET_SIGNS = 16  # a word of a sentence with spaces is none
+PREFIX = "WINDSOCK_"
+NO_SETTINGS = (
+    *("WINDSOCK_TOKEN", "WINDSOCK_MOVE_TO"),  # options of `windsock tail` and `windsock move`
+    *("WINDSOCK_MODELS_DIR", "WINDSOCK_TRAINING_CSV", "WINDSOCK_TRAINING_RUNS"),  # of this repository's DAGs
+)
+"""Variables that other programs read, which may share the environment or `.env` with the monitor."""
 WORDS = Annotated[tuple[str, ...], NoDecode]
 """Several values in one variable, separated by commas or white space."""
 
@@ -103,7 +111,7 @@ class Settings(BaseSettings):
     """SQLAlchemy's address, such as postgresql+psycopg://user:password@host/name. Default: SQLite in the home
     folder."""
     database_pool_size: int = Field(6, ge=3, le=100)
-    """PostgreSQL: connections that requests, feeds and mails share; two more hear and hold the turns."""
+    """PostgreSQL: connections that requests, feeds and mails share; two more listen and elect the leader."""
     database_statement_timeout: float = Field(30, gt=0)
     """Seconds after which PostgreSQL ends a statement, and SQLite what a page or a request reads."""
     deployment: str = Field("local", pattern=rf"^{DEPLOYMENT}$")
@@ -152,9 +160,9 @@ class Settings(BaseSettings):
     reconcile_interval: float = Field(15, gt=0)
     """Seconds between two comparisons of Airflow with the log."""
     first_look_back_hours: float = Field(24, ge=0)
-    """How far back the first comparison with an Airflow looks. What it finds is logged and not told."""
-    tell_within_hours: float = Field(24, gt=0)
-    """Nobody is mailed about what comes to be known later than this; the log and the feed have it."""
+    """How far back the first comparison with an Airflow looks. Its finds are logged; nobody is notified."""
+    notify_max_age_hours: float = Field(24, gt=0)
+    """Nobody is notified of what comes to be known later than this; the log and the feed have it."""
     confirm_grace: float = Field(300, ge=0)
     """Seconds that a mail waits for Airflow to confirm its event; then it goes out marked unconfirmed."""
 
@@ -488,6 +496,30 @@ def load_environment(environ: Mapping[str, str], env_file: Path | None = Path(".
     return {**{name: value for name, value in file.items() if value is not None}, **environ}
 
 
+def unknown_variables(environment: Mapping[str, str], used: Collection[str] = ()) -> Iterator[str]:
+    """Yield a sentence for each variable that begins like a setting and is none: a misspelt setting leaves
+    its default in force. `used`: names that the rules file asks for."""
+    known = {
+        *variables().values(),
+        *(f"{PREFIX}{name.upper()}_FILE" for name in SECRETS),
+        *NO_SETTINGS,
+        *used,
+    }
+    for name in sorted(environment):
+        if name.upper().startswith(PREFIX) and name.upper() not in known and name not in known:
+            near = get_close_matches(name.upper(), sorted(known), n=1)
+            yield f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def variables() -> dict[str, str]:
+    """Return each setting's variable by its field's name."""
+    return {name: _variable(name, field.validation_alias) for name, field in Settings.model_fields.items()}
+
+
+def _variable(name: str, alias: Any) -> str:
+    return str(alias.choices[0]) if alias else f"{PREFIX}{name.upper()}"
+
+
 def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:
     """Read the environment, `.env` and the secrets' files. Raises SettingsError that names each wrong
     variable."""
@@ -521,6 +553,7 @@ def _field(variable: str) -> str:
 
 
 def _load(env_file: Path | None, values: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
+    require_new_names(environment)
     files = read_secrets(environment)
     try:
         return Settings(_env_file=env_file, **{**files, **values})

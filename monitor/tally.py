@@ -48,7 +48,7 @@ class Tally:
         for reporter, some in delays.items():
             self._metrics.events.labels("accepted", reporter).inc(len(some))
         _observe(self._metrics.event_delay, delays)
-        _observe(self._metrics.told_delay, ends)
+        _observe(self._metrics.notification_delay, ends)
 
     def count_conflict(self, event: Event) -> None:
         """One whose id the log has for another thing."""

@@ -28,10 +28,10 @@ class Telling:
         """Return why nobody is mailed about what happened at `time`; None if people are."""
         if time < origin:
             return (
-                f"suppressed: it happened before {origin:%Y-%m-%d %H:%M:%S} UTC, since when Windsock tells "
-                f"of {deployment}"
+                f"suppressed: it happened before {origin:%Y-%m-%d %H:%M:%S} UTC, since when Windsock "
+                f"reports {deployment}"
             )
         if now - time > self.within:
             late = (now - time).total_seconds() / 3600
-            return f"suppressed: it came to be known {late:.1f} h late; see WINDSOCK_TELL_WITHIN_HOURS"
+            return f"suppressed: it came to be known {late:.1f} h late; see WINDSOCK_NOTIFY_MAX_AGE_HOURS"
         return None

@@ -8,7 +8,7 @@ from monitor.settings import Settings
 from reference.markdown import code, heading, joined, linked, table
 
 ABOUT = """
-The monitor tells the same about itself at `/docs`, with every schema, and as OpenAPI 3.1 at
+The monitor describes itself in the same way at `/docs`, with every schema, and as OpenAPI 3.1 at
 `/openapi.json`. How to sign in, page, ask again cheaply, and read errors: [The API](api.md). The feed has
 a page of its own: [The feed](feed.md).
 """

@@ -10,7 +10,7 @@ from monitor.cli.command import EXIT_FAILED, EXIT_SETTINGS, cli
 from reference.markdown import code, heading, joined, linked, table
 
 ABOUT = f"""
-`windsock COMMAND --help` tells the same. Settings come from the environment and `.env`
+`windsock COMMAND --help` shows the same. Settings come from the environment and `.env`
 ([Settings](settings.md)). Exit status: 0 where it was done, {EXIT_FAILED} where it failed,
 {EXIT_SETTINGS} where a setting or an argument does not fit,
 130 after Ctrl-C.

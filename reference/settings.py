@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from monitor.settings import AirflowSettings, Settings
+from monitor.settings import AirflowSettings, Settings, variables
 from reference import plugin_settings
 from reference.markdown import code, heading, joined, linked
 
@@ -50,23 +50,13 @@ def page() -> str:
     )
 
 
-def names() -> dict[str, str]:
-    """Each variable by its field's name."""
-    return {name: _variable(name, field) for name, field in Settings.model_fields.items()}
-
-
 def _monitor() -> Iterator[str]:
-    meanings = docstrings(Settings)
+    meanings, names = docstrings(Settings), variables()
     for name, field in Settings.model_fields.items():
         if name in SECTIONS:
             yield f"## {SECTIONS[name]}\n"
-        told = [f"### `{_variable(name, field)}`\n", _kind(field) + "\n"]
+        told = [f"### `{names[name]}`\n", _kind(field) + "\n"]
         yield joined((*told, linked(sentence(meanings[name])) if name in meanings else ""))
-
-
-def _variable(name: str, field: FieldInfo) -> str:
-    aliases: Any = field.validation_alias
-    return str(aliases.choices[0]) if aliases else f"WINDSOCK_{name.upper()}"
 
 
 def _kind(field: FieldInfo) -> str:

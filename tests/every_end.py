@@ -7,11 +7,11 @@ RULES = """\
 rules:
   - name: failures
     match: {{type: [airflow.dag_run.failed]}}
-    tell: [every_failure]
+    notify_on: [every_failure]
     to: {to}
   - name: successes
     match: {{type: [airflow.dag_run.success], dag_id: [{success}]}}
-    tell: [success]
+    notify_on: [success]
     to: {to}
 budget: {{daily: 1000000, reserve: 0}}
 """

@@ -33,9 +33,9 @@ receivers:
   to-apprise: {{apprise: ["json://127.0.0.1:{port}/apprise"]}}
   to-mail: {{email: ops@example.com}}
 rules:
-  - {{name: webhook, match: {{dag_id: webhook}}, tell: every_failure, to: to-webhook}}
-  - {{name: apprise, match: {{dag_id: apprise}}, tell: every_failure, to: to-apprise}}
-  - {{name: mail, match: {{dag_id: mail}}, tell: every_failure, to: to-mail}}
+  - {{name: webhook, match: {{dag_id: webhook}}, notify_on: every_failure, to: to-webhook}}
+  - {{name: apprise, match: {{dag_id: apprise}}, notify_on: every_failure, to: to-apprise}}
+  - {{name: mail, match: {{dag_id: mail}}, notify_on: every_failure, to: to-mail}}
 """
 
 

@@ -79,7 +79,7 @@ def requests(stage: Stage) -> None:
     """Print what Airflow was asked for it."""
     for line in httpx.get(f"{stage.monitor.url}/metrics", trust_env=False).text.splitlines():
         if line.startswith(
-            ("windsock_reconcile_ended_runs_total", "windsock_reconcile_asking_seconds_count")
+            ("windsock_reconcile_ended_runs_total", "windsock_reconcile_request_seconds_count")
         ):
             print(line)
 

@@ -26,7 +26,7 @@ FLOOD_ROUNDS = 100
 @contextmanager
 def sides(home: Path) -> Iterator[list[Side]]:
     reader = build(home, "reader")
-    monitor = MonitorProcess(home, {"WINDSOCK_TELL_WITHIN_HOURS": "1"}).start()
+    monitor = MonitorProcess(home, {"WINDSOCK_NOTIFY_MAX_AGE_HOURS": "1"}).start()
     try:
         with nchan(home / "nchan") as peer:
             windsock = Peer("windsock", monitor.port, psutil.Process(monitor.process_id))

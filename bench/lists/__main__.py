@@ -58,7 +58,7 @@ def main() -> None:
 def _settings(home: Path) -> Settings:
     secret = (SecretStr(make_secret()),)
     return load_settings(
-        env_file=None, home=home, port=0, auth="none", ingest_secret=secret, tell_within_hours=LONG_AFTER
+        env_file=None, home=home, port=0, auth="none", ingest_secret=secret, notify_max_age_hours=LONG_AFTER
     )
 
 

@@ -44,7 +44,7 @@ class AssetUpdate:
     task_id: str | None
     map_index: int | None
     extra: dict[str, Any]
-    began: tuple[dict[str, str], ...]
+    created_runs: tuple[dict[str, str], ...]
     """The runs, by `dag_id` and `run_id`."""
 
 
@@ -185,7 +185,7 @@ def _update(deployment: str, seq: int, time: datetime, data: dict[str, Any], vis
         task_id=data.get("source_task_id"),
         map_index=data.get("source_map_index"),
         extra=data.get("extra") or {},
-        began=tuple(
+        created_runs=tuple(
             {"dag_id": dag_id, "run_id": run_id}
             for dag_id, run_id in began
             if visible is None or (deployment, dag_id) in visible

@@ -70,12 +70,12 @@ def try_rules(
     file: Annotated[Path, typer.Argument(help="A rules file; nothing of it comes into force.")],
     days: Annotated[float, typer.Option(min=0.01, help="How much of the log it is tried on.")] = TRY_DAYS,
 ) -> None:
-    """Print what a rules file would have told of the last days of the log. Nothing is sent."""
+    """Print what a rules file would have sent for the last days of the log. Nothing is sent."""
     settings = settings_or_exit()
     database = Database(settings.database)
     try:
         rules = rules_of(file, settings, load_environment(os.environ), check_apprise_url)
-        since, within = utc_now() - timedelta(days=days), timedelta(hours=settings.tell_within_hours)
+        since, within = utc_now() - timedelta(days=days), timedelta(hours=settings.notify_max_age_hours)
         for line in answers.of_replay(replay(database, rules, since, within, choose)):
             say(line)
     except RulesError as error:

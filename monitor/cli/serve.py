@@ -1,4 +1,4 @@
-"""Commands that run until they are told to stop: serve, up."""
+"""Commands that run until they are stopped: serve, up."""
 
 import gc
 import logging
@@ -16,7 +16,8 @@ from monitor.errors import SettingsError
 from monitor.feed.room import raise_limit
 from monitor.logs import configure
 from monitor.own_files import doubts
-from monitor.settings import load_environment, named_files
+from monitor.rules.loading import variables_asked_for
+from monitor.settings import load_environment, named_files, unknown_variables
 from monitor.up.run import up as run_up
 from monitor.up.setup import Options
 from monitor.web import docs_page
@@ -32,7 +33,7 @@ AIRFLOW_PORT = 8080
 
 @cli.command()
 def serve() -> None:
-    """Run the monitor until it is told to stop."""
+    """Run the monitor until it is stopped."""
     settings = settings_or_exit(of_up=False)
     configure(settings)
     raise_limit()
@@ -42,6 +43,9 @@ def serve() -> None:
         logger.info("listens at %s", settings.url)
     for doubt in doubts(named_files(settings, os.environ)):
         logger.warning("%s", doubt)
+    environment = load_environment(os.environ)
+    for unknown in unknown_variables(environment, variables_asked_for(settings.rules_file)):
+        logger.warning("%s", unknown)
     fatal: list[str] = []
 
     def on_fatal(message: str) -> None:
@@ -51,13 +55,12 @@ def serve() -> None:
     try:
         with migrated(settings):
             pass  # what is wrong with the database is said in a sentence, before anything listens
-        environment = load_environment(os.environ)
         app = create_app(settings, on_fatal=on_fatal, environment=environment, is_migrated=True)
     except SettingsError as error:
         refuse(str(error))
     server = Server(app, settings.host, settings.port)
     for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn raises the signal once more after its graceful end: to be told to stop is no failure.
+        # uvicorn raises the signal once more after its graceful end: to be stopped is no failure.
         signal.signal(number, lambda *_: None)
     load_templates(prefix_of(settings.url))
     docs_page.prepare(app, prefix_of(settings.url))  # 0.3 s, once

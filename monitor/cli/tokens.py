@@ -87,17 +87,17 @@ def list_them() -> None:
 @commands.command()
 def revoke(
     token: Annotated[int | None, typer.Argument(help="The number, as the list shows it.")] = None,
-    of: Annotated[
+    user: Annotated[
         str | None,
         typer.Option(help="Every token of this user name, and the sessions, in whichever Airflow."),
     ] = None,
 ) -> None:
     """End a token now, or all that a user has; a running monitor knows of it within seconds, and ends the
     feeds that are held open."""
-    if (token is None) == (of is None):
-        fail("give a token's number, or --of and a user's name")
-    if of is not None:
-        _revoke_all(of)
+    if (token is None) == (user is None):
+        fail("give a token's number, or --user and a user's name")
+    if user is not None:
+        _revoke_all(user)
     elif token is not None:
         _revoke(token)
 

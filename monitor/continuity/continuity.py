@@ -113,7 +113,7 @@ class Continuity:
 
     def _went_back(self, witness: Witness, epoch: str) -> None:
         self._witness = None
-        self._metrics.database_went_back.inc()
+        self._metrics.database_rollbacks_detected.inc()
         logger.error(
             "the database has lost its last moments: it is without event %s. A standby that lagged, or a "
             "backup, is in its place. The log begins anew as %s, so feeds get a reset; the reconcilers ask "

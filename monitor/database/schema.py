@@ -348,7 +348,7 @@ decisions = Table(
     Column("deployment", String(100), nullable=False),
     Column("dag_id", Text),
     Column("rule", String(200), nullable=False),
-    Column("outcome", String(20), nullable=False),  # told, grouped, suppressed
+    Column("outcome", String(20), nullable=False),  # notified, grouped, suppressed
     Column("reason", Text, nullable=False),
     Column("incident_id", BigInteger),
     Column("silence_id", BigInteger),

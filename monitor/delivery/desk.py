@@ -226,5 +226,5 @@ class Desk:
 
 def _unopposed(case: Case | None, now: datetime) -> Case | Outcome:
     if case is None or not case.events:
-        return Outcome(State.DEAD, "dead: its events are no longer in the log, so there is nothing to tell")
+        return Outcome(State.DEAD, "dead: its events are no longer in the log, so there is nothing to report")
     return objections.against(case, now) or objections.without_silenced(case)

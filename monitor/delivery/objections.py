@@ -12,7 +12,7 @@ from monitor.outbox import Kind, Outcome, State
 AFTER_ACKNOWLEDGEMENT = (Kind.FOLLOW_UP, Kind.REMINDER)
 """What is needless once somebody looks after it, or it is over."""
 
-NOTHING_TOLD = Outcome(State.SUPERSEDED, "superseded: nothing was told of this failure")
+NOTHING_TOLD = Outcome(State.SUPERSEDED, "superseded: nobody was notified of this failure")
 
 
 def against(case: Case, now: datetime) -> Outcome | None:
@@ -43,7 +43,7 @@ def _against_recovery(case: Case, now: datetime) -> Outcome | None:
     if case.delivery.kind is not Kind.RECOVERED:
         return None
     if case.thread.is_waiting:
-        reason = "waits for what is still to be told of the failure"
+        reason = "waits for a notification of the failure that is still to be sent"
         return Outcome(State.PENDING, reason, look_again(case.notification.due_at, now))
     if not case.thread.is_told and len(case.events) + case.earlier <= 1:
         return NOTHING_TOLD

@@ -96,7 +96,7 @@ class Feeds:
         self._readers[reader] = None
         if whose is not None:
             self._open_of[whose] += 1
-        self._metrics.feed_readers.inc()
+        self._metrics.feed_subscribers.inc()
         self._work_for(reader, partial(self._open, reader, start))
         return reader
 
@@ -104,7 +104,7 @@ class Feeds:
         """The connection is gone, or the feed has ended."""
         if self._readers.pop(reader, self) is self:
             return
-        self._metrics.feed_readers.dec()
+        self._metrics.feed_subscribers.dec()
         if reader.whose is not None:
             self._open_of -= Counter((reader.whose,))  # which forgets whoever has none left
         self._live.leave(reader)

@@ -9,8 +9,8 @@ WATCH = "the watch's name in the rules file"
 
 class Airflow:
     def __init__(self, book: Book) -> None:
-        self.airflow_silent = book.gauge(
-            "windsock_airflow_silent_seconds",
+        self.airflow_unreachable = book.gauge(
+            "windsock_airflow_unreachable_seconds",
             "Since when nothing at all could be compared with this Airflow; 0 while it answers",
             "Above 120: Airflow is away, or refuses the monitor's user",
             {"deployment": DEPLOYMENT},
@@ -48,13 +48,13 @@ class Airflow:
             "Far above what Airflow changes: one listing is read again and again",
             {"deployment": DEPLOYMENT, "listing": LISTING},
         )
-        self.reconcile_passed_over = book.counter(
-            "windsock_reconcile_passed_over",
-            "Looks at rows that make no event any more",
-            "`no_answer` grows: Airflow does not tell of earlier tries",
+        self.reconcile_skipped = book.counter(
+            "windsock_reconcile_skipped",
+            "Rows of Airflow's that make no event any more",
+            "`no_answer` grows: Airflow does not list earlier tries",
             {
                 "deployment": DEPLOYMENT,
-                "reason": "forgotten: older than the log; not_filed, no_answer: of earlier tries",
+                "reason": "expired: older than the log; not_filed, no_answer: of earlier tries",
             },
         )
         self.reconcile_ended_runs = book.counter(
@@ -63,7 +63,7 @@ class Airflow:
             "Mostly `left` or `failed`: what hooks do not report comes with the next comparison only",
             {
                 "deployment": DEPLOYMENT,
-                "result": "complete; left: to the next comparison; failed: a look without an answer",
+                "result": "complete; left: to the next comparison; failed: Airflow did not answer",
             },
         )
         self.reconcile_poll = book.histogram(
@@ -73,8 +73,8 @@ class Airflow:
             (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
             {"deployment": DEPLOYMENT},
         )
-        self.reconcile_asking = book.histogram(
-            "windsock_reconcile_asking_seconds",
+        self.reconcile_request = book.histogram(
+            "windsock_reconcile_request_seconds",
             "What Airflow took to answer, a step of a listing",
             "Above a second: Airflow's database lacks an index, or is busy",
             (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
@@ -82,19 +82,19 @@ class Airflow:
         )
         self.reconcile_interval = book.gauge(
             "windsock_reconcile_interval_seconds",
-            "From one look at a listing to the next, as its cost allows",
+            "From one request of a listing to the next, as its cost allows",
             "Far above the interval that was set: asking costs Airflow so much that it is asked less often",
             {"deployment": DEPLOYMENT, "listing": LISTING},
         )
         self.reconcile_lag = book.gauge(
             "windsock_reconcile_lag_seconds",
             "Age of the moment up to which a listing has been compared with the log, at the last comparison",
-            "Above 300: what no hook told is that late",
+            "Above 300: what no hook reported is that late",
             {"deployment": DEPLOYMENT, "listing": LISTING},
         )
         self.watch_findings = book.counter(
             "windsock_watch_findings",
-            "What watches found and told",
+            "What watches found and reported",
             "Growth is what a watch is for; many of one watch: its bound is too tight",
             {"deployment": DEPLOYMENT, "watch": WATCH},
         )
@@ -104,15 +104,16 @@ class Airflow:
             "Above 0 for long",
             {"deployment": DEPLOYMENT, "watch": WATCH},
         )
-        self.watch_looks = book.counter(
-            "windsock_watch_looks",
-            "Looks of the watches at an Airflow",
-            "`error` grows, or `blind` (its present is not known) goes on: watches find nothing meanwhile",
-            {"deployment": DEPLOYMENT, "result": "ok, blind, error"},
+        self.watch_checks = book.counter(
+            "windsock_watch_checks",
+            "Checks of an Airflow by its watches",
+            "`error` grows, or `no_data` (its present state is not known) goes on: watches find nothing "
+            "meanwhile",
+            {"deployment": DEPLOYMENT, "result": "ok, no_data, error"},
         )
         self.watch_errors = book.counter(
             "windsock_watch_errors",
-            "Watches that could not look",
+            "Checks of a watch that failed",
             "Any growth: the log says why",
             {"deployment": DEPLOYMENT, "watch": WATCH},
         )

@@ -13,7 +13,7 @@ class Intake:
         self.events = book.counter(
             "windsock_events",
             "Events that arrived, by what became of them",
-            "`rejected` grows: a plugin tells what this monitor does not take, which its spool keeps "
+            "`rejected` grows: a plugin reports what this monitor does not accept, which its spool keeps "
             "in bad/. "
             "`accepted` by `listener` stands still while Airflow works: no hook reports",
             {"result": ("accepted", "duplicate", "rejected"), "reported_by": (*REPORTERS, "unknown")},
@@ -37,14 +37,14 @@ class Intake:
             (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
             {"reported_by": REPORTERS},
         )
-        self.told_delay = book.histogram(
-            "windsock_told_delay_seconds",
+        self.notification_delay = book.histogram(
+            "windsock_notification_delay_seconds",
             "From the end of a run or a task's try in Airflow to its place in the log, whoever "
-            "reported it: what "
-            "feeds and mails wait for. What ended before Windsock knew of the deployment is left out",
+            "reported it: the part of a notification's delay that reporting takes. What ended before "
+            "Windsock knew of the deployment is left out",
             "More than one in a thousand above 60 s (docs/slo.md)",
             AGES,
-            {"of": ("run", "task")},
+            {"kind": ("run", "task")},
         )
         self.ids_corrected = book.counter(
             "windsock_event_ids_corrected",
@@ -61,7 +61,7 @@ class Intake:
         )
         self.undecided = book.counter(
             "windsock_events_undecided",
-            "Events at which the rules failed: they are logged, and nobody is told",
+            "Events at which the rules failed: they are logged, and nobody is notified",
             "Any growth: it is a defect",
         )
         self.traceparents_ignored = book.counter(

@@ -7,7 +7,7 @@ from monitor.metrics import Described, Metrics
 HEAD = """# Metrics
 
 `GET /metrics`, in Prometheus' text format, open to everybody who reaches the monitor: it holds numbers,
-and no name of a DAG, a run or a person. Each monitor tells of itself; of several on one database each counts
+and no name of a DAG, a run or a person. Each monitor shows its own; of several on one database each counts
 the same outbox, so take `max`, not `sum`, of what stands in the database (`windsock_outbox_deliveries`,
 `windsock_deliveries_waiting`, `windsock_delivery_oldest_seconds`). Counters begin at nought with each start.
 

@@ -2,7 +2,7 @@
 
 from monitor.metrics.book import Book
 
-WORK = "what one replica does at a time: reconciler <deployment>, watches, reminders, retention"
+WORK = "what only the leader does: reconciler <deployment>, watches, reminders, retention"
 
 
 class Service:
@@ -13,10 +13,10 @@ class Service:
             "Two versions for longer than an upgrade takes",
             {"version": "the monitor's", "python": "Python's", "database": "sqlite, postgresql"},
         )
-        self.turn = book.gauge(
-            "windsock_turn",
-            "1 where this replica has the turn at what one replica does at a time",
-            "The sum over all replicas is 0 for longer than a minute (nobody does it), or above 1 (two do)",
+        self.leader = book.gauge(
+            "windsock_leader",
+            "1 where this replica is the leader of a background work",
+            "The sum over all replicas is 0 for longer than a minute (no leader), or above 1 (two leaders)",
             {"work": WORK},
         )
         self.work_failures = book.counter(
@@ -36,20 +36,20 @@ class Service:
             "Seconds since a write of the database got through; one is tried every 10 s",
             "Above 60: the disk is full, the server takes no writes, or something holds the lock",
         )
-        self.links_lost = book.counter(
-            "windsock_links_lost",
-            "Times that a connection which is to stay was lost, or could not be made",
+        self.dedicated_connections_lost = book.counter(
+            "windsock_dedicated_connections_lost",
+            "Times that a PostgreSQL connection which is kept for one purpose was lost or could not be made",
             "Growth while PostgreSQL is up: a proxy or a firewall that ends idle connections",
-            {"link": ("signals", "turns")},
+            {"purpose": ("listen", "leader")},
         )
-        self.database_went_back = book.counter(
-            "windsock_database_went_back",
+        self.database_rollbacks_detected = book.counter(
+            "windsock_database_rollbacks_detected",
             "Times that the database was found to have lost what it had committed",
             "Any growth: a standby that lagged was promoted, or a backup was put back under running monitors",
         )
-        self.signals_heard = book.counter(
-            "windsock_signals_heard",
-            "What was heard of commits, this replica's own among them",
+        self.notifications_received = book.counter(
+            "windsock_notifications_received",
+            "Notifications of commits by PostgreSQL (LISTEN/NOTIFY), of this replica's own commits too",
             "No growth while events are accepted on PostgreSQL: feeds and mails wait for the next poll",
-            {"word": ("feed", "delivery", "reconcile")},
+            {"topic": ("feed", "delivery", "reconcile")},
         )

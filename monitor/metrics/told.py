@@ -5,7 +5,7 @@ from monitor.metrics.intake import AGES
 
 CHANNELS = ("email", "webhook", "apprise")
 KEPT_STATES = ("pending", "sending", "parked", "dead", "uncertain")
-"""What is counted: what waits, and what a person has to look at. What was told, and what was not to be told,
+"""What is counted: what waits, and what a person has to look at. What was sent, and what was not to be sent,
 may be a million rows."""
 
 
@@ -14,7 +14,7 @@ class Told:
         self.deliveries = book.counter(
             "windsock_delivery_outcomes",
             "Delivery attempts, by what came of them",
-            "`dead` or `uncertain` grows: somebody was not told, or nobody knows. `retry` grows: a "
+            "`dead` or `uncertain` grows: somebody was not notified, or nobody knows. `retry` grows: a "
             "receiver is away",
             {
                 "channel": CHANNELS,
@@ -27,7 +27,7 @@ class Told:
         self.deliveries_waiting = book.gauge(
             "windsock_deliveries_waiting",
             "Deliveries neither sent nor given up",
-            "Grows without falling: more is told than goes out",
+            "Grows without falling: more notifications are made than go out",
         )
         self.outbox = book.gauge(
             "windsock_outbox_deliveries",
@@ -46,15 +46,14 @@ class Told:
         )
         self.delivery_delay = book.histogram(
             "windsock_delivery_delay_seconds",
-            "From the event's place in the log to the receiver's word that it has it, grouping and all",
+            "From the event's place in the log to the receiver's confirmation, grouping and all",
             "Above the rules' own waits (group, quiet hours)",
             (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600),
             {"channel": CHANNELS},
         )
         self.delivery_late = book.histogram(
             "windsock_delivery_late_seconds",
-            "From the moment that a delivery was due (after its group's wait) to the receiver's word "
-            "that it has it",
+            "From the moment that a delivery was due (after its group's wait) to the receiver's confirmation",
             "More than one in a hundred above 60 s (docs/slo.md)",
             AGES,
             {"channel": CHANNELS},
@@ -74,23 +73,23 @@ class Told:
             "1 while the rules file cannot be used and the rules from before it are in force",
             "1: mend the file (`windsock check`)",
         )
-        self.feed_readers = book.gauge(
-            "windsock_feed_readers", "Open event feeds", "0 where a program should read"
+        self.feed_subscribers = book.gauge(
+            "windsock_feed_subscribers", "Open event feeds", "0 where a program should read"
         )
         self.feed_delay = book.histogram(
             "windsock_feed_delay_seconds",
-            "From an event's place in the log to its being handed to the feeds' readers: the oldest "
+            "From an event's place in the log to its being handed to the feeds' subscribers: the oldest "
             "of each round",
             "More than one in a hundred above 1 s (docs/slo.md): the monitor's processor is full",
             (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
         )
         self.feed_lagged = book.counter(
             "windsock_feed_lagged",
-            "Times that a reader was not served with the others: it was slow, or its rights were asked for",
-            "Grows faster than readers come: their connections are slow",
+            "Times that a subscriber was not served with the others: slow, or its rights were asked for",
+            "Grows faster than subscribers come: their connections are slow",
         )
         self.feed_errors = book.counter(
             "windsock_feed_errors",
             "Times that the log could not be read for the feed",
-            "Any growth: the database was away; readers resume where they were",
+            "Any growth: the database was away; subscribers resume where they were",
         )

@@ -42,12 +42,12 @@ def known_again(
     template = choose(rule, kind, case.event.type)
     incident_id = incident.id if incident and "dag_id" in rule.group.by else None
     told_at = max(one.at for one in told.values())
-    reason = f"told before the database was restored, on {told_at:{MOMENT}} UTC"
+    reason = f"notified before the database was restored, on {told_at:{MOMENT}} UTC"
     word = Word(rule.name, kind, template, key, incident_id, reason, told_at)
     about = About.of(case.seq, case.event)
     made = told_before.keep(case.connection, about, word, told, case.now, host)
     tells(case.connection, made.id, incident)
-    return decision(case, rule, Verdict(kind, reason), outbox.TOLD, made.id)
+    return decision(case, rule, Verdict(kind, reason), outbox.NOTIFIED, made.id)
 
 
 def tells(connection: Connection, notification_id: int, incident: Incident | None) -> None:

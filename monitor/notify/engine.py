@@ -80,7 +80,7 @@ class Engine:
                 told = [self._tell_some(connection, rules, [one], now) for one in logged]
                 return any(told)
             [(seq, event)] = logged
-            logger.exception("the rules failed at %s: it is logged, and nobody is told", event.id)
+            logger.exception("the rules failed at %s: it is logged, and nobody is notified", event.id)
             self._metrics.undecided.inc()
             outbox.note(connection, [undecided(seq, event, error, now)])
             return False
@@ -101,7 +101,7 @@ class Engine:
                 outbox.note(connection, [unmatched(case)])
             return False
         # Who is told of a recovery is not told of the same success besides, whatever the rules' order.
-        first = sorted(taking, key=lambda rule: "recovered" not in rule.tell)
+        first = sorted(taking, key=lambda rule: "recovered" not in rule.notify_on)
         decided = [self._decide(case, rules, rule) for rule in first]
         outbox.note(connection, [one for one in decided if one])
         return any(one and one.notification_id is not None for one in decided)
@@ -172,11 +172,11 @@ class Engine:
             incident = case.change.incident
             targets = [one for one in targets if incident and _hears(case.connection, incident, rule, one)]
             case.recovered.update(targets)
-            return targets, "nobody was told that it was wrong"
+            return targets, "nobody was notified of the failure"
         if kind is Kind.SUCCESS:
             targets = [one for one in targets if one not in case.recovered]
             if not targets:
-                return [], "told as recovered"
+                return [], "notified as recovered"
         wanted = [one for one in targets if not case.known.is_unsubscribed(rule, one)]
         return wanted, "everybody has unsubscribed"
 
@@ -197,7 +197,7 @@ class Engine:
             if settles and incident and waiting.incident_id == incident.id:
                 outbox.put_off(connection, waiting.id, case.now + settles)
             tells(connection, waiting.id, incident)
-            reason = f"{because}; told with notification {waiting.id}, due {waiting.due_at:{MOMENT}} UTC"
+            reason = f"{because}; joins notification {waiting.id}, due {waiting.due_at:{MOMENT}} UTC"
             return decision(case, rule, Verdict(kind, reason), outbox.GROUPED, waiting.id)
         due = due_at(connection, rules, rule, kind, key, case.now, settles)
         template = self._choose(rule, kind, case.event.type)
@@ -209,7 +209,7 @@ class Engine:
         if kind is Kind.RECOVERED:
             self._gather(case, rule, targets, made.id)
         later = f"; due {due:{MOMENT}} UTC" if due > case.now else ""
-        return decision(case, rule, Verdict(kind, because + later), outbox.TOLD, made.id)
+        return decision(case, rule, Verdict(kind, because + later), outbox.NOTIFIED, made.id)
 
     def _gather(self, case: Case, rule: Rule, targets: Sequence[Target], into: int) -> None:
         """A follow-up that still waits is told in the recovered instead."""
@@ -217,7 +217,7 @@ class Engine:
         waiting = outbox.open_group(case.connection, rule.name, key)
         if waiting is None or waiting.kind is not Kind.FOLLOW_UP:
             return
-        reason = f"told in the recovered, notification {into}"
+        reason = f"reported in the recovery, notification {into}"
         outbox.gather(case.connection, waiting.id, into, f"superseded: {reason}", case.now)
         outbox.move(case.connection, waiting.id, into, reason)
 

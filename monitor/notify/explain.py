@@ -40,7 +40,7 @@ class Explanation:
 def explain(
     connection: Connection, rules: Rules, event_id: str, visible: Visible = None
 ) -> list[Explanation]:
-    """One for each Airflow that told an event of this id; none where the log has no such event.
+    """One for each Airflow that reported an event of this id; none where the log has no such event.
 
     Rules name DAGs and people: who may not read every DAG is told of those alone that decided about it.
     """

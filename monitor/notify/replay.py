@@ -51,7 +51,7 @@ class Replay:
 
 
 def replay(source: Database, rules: Rules, since: datetime, within: timedelta, choose: Choose) -> Replay:
-    """Run rules over the events that came in since a moment. `within` is WINDSOCK_TELL_WITHIN_HOURS."""
+    """Run rules over the events that came in since a moment. `within` is WINDSOCK_NOTIFY_MAX_AGE_HOURS."""
     with tempfile.TemporaryDirectory(prefix="windsock-try-") as folder:
         scratch = Database(f"sqlite:///{Path(folder) / 'try.db'}")
         try:

@@ -32,10 +32,12 @@ def verdict(rule: Rule, event: Event, change: Change) -> Verdict:
 def _of_failure(rule: Rule, change: Change) -> Verdict:
     number = change.incident.failures if change.incident else 1
     name = f"incident {change.incident.id}" if change.incident else "an incident"
-    if "every_failure" in rule.tell:
-        return Verdict(Kind.FAILURE, f"rule {rule.name!r} tells every failure; number {number} of {name}")
-    if "first_failure" not in rule.tell:
-        return Verdict(None, f"rule {rule.name!r} tells no failures")
+    if "every_failure" in rule.notify_on:
+        return Verdict(
+            Kind.FAILURE, f"rule {rule.name!r} notifies on every failure; number {number} of {name}"
+        )
+    if "first_failure" not in rule.notify_on:
+        return Verdict(None, f"rule {rule.name!r} does not notify on failures")
     if change.course is Course.OPENED:
         return Verdict(Kind.OPENED, f"rule {rule.name!r}: the first failure, opens {name}")
     if change.course is Course.REOPENED and (rule.flapping is None or change.is_told_over):
@@ -45,16 +47,16 @@ def _of_failure(rule: Rule, change: Change) -> Verdict:
 
 def _of_recovery(rule: Rule, event: Event, change: Change) -> Verdict:
     name = f"incident {change.incident.id}" if change.incident else "an incident"
-    if "recovered" in rule.tell:
+    if "recovered" in rule.notify_on:
         return Verdict(Kind.RECOVERED, f"rule {rule.name!r}: closes {name}")
     return _of_the_rest(rule, event)
 
 
 def _of_the_rest(rule: Rule, event: Event) -> Verdict:
     if event.type in SUCCESSES:
-        if "success" in rule.tell:
-            return Verdict(Kind.SUCCESS, f"rule {rule.name!r} tells every success")
+        if "success" in rule.notify_on:
+            return Verdict(Kind.SUCCESS, f"rule {rule.name!r} notifies on every success")
         return Verdict(None, "a success, and nothing was wrong", is_noted=False)
-    if "notice" in rule.tell:
+    if "notice" in rule.notify_on:
         return Verdict(Kind.NOTICE, f"rule {rule.name!r}: {event.type}")
-    return Verdict(None, f"rule {rule.name!r} tells no notices", is_noted=False)
+    return Verdict(None, f"rule {rule.name!r} does not notify on notices", is_noted=False)

@@ -4,8 +4,8 @@ tables."""
 from monitor.outbox.budget import DIGEST, frees_at, parked, sent_since, to_digest
 from monitor.outbox.decisions import (
     GROUPED,
+    NOTIFIED,
     SUPPRESSED,
-    TOLD,
     decisions_of_event,
     decisions_of_events,
     decisions_of_incident,
@@ -66,8 +66,8 @@ __all__ = [
     "ALLOWED",
     "DIGEST",
     "GROUPED",
+    "NOTIFIED",
     "SUPPRESSED",
-    "TOLD",
     "About",
     "Attempt",
     "Before",

@@ -33,7 +33,7 @@ def to_digest(connection: Connection, delivery: Delivery, now: datetime, due: da
     """Tell of a delivery in its recipient's digest, which is made where none is open; answers what to settle
     the delivery with."""
     told_in = _digest_of(connection, delivery, now, due, host)
-    reason = f"the daily budget had no room: told in the digest, notification {told_in.id}"
+    reason = f"the daily budget had no room: reported in the digest, notification {told_in.id}"
     noted = decisions.decisions_of_notification(connection, delivery.notification_id)
     decisions.note(
         connection,

@@ -9,7 +9,7 @@ from monitor.database.schema import decisions
 from monitor.event_log import Visible, readable
 from monitor.outbox.record import Decision
 
-TOLD, GROUPED, SUPPRESSED = "told", "grouped", "suppressed"
+NOTIFIED, GROUPED, SUPPRESSED = "notified", "grouped", "suppressed"
 SHOWN = 500  # decisions of one notification or incident that anybody reads
 
 _NOTE = Write(decisions, plain(decisions), list(Decision.__dataclass_fields__))

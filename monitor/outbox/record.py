@@ -45,7 +45,7 @@ class Delivery:
     kind: Kind
     incident_id: int | None
     event_seq: int
-    """Of the first event that it tells of."""
+    """Of the first event that it reports."""
     event_id: str
     deployment: str
     dag_id: str | None

@@ -80,7 +80,7 @@ def _restore_follow_ups(
             decisions.c.incident_id == incident_id,
             decisions.c.outcome == GROUPED,
         )
-        back = {"notification_id": row.id, "reason": f"told with notification {row.id}: {reason}"}
+        back = {"notification_id": row.id, "reason": f"reported with notification {row.id}: {reason}"}
         connection.execute(update(decisions).where(*its_failures).values(back))
 
 

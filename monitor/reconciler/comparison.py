@@ -133,7 +133,7 @@ class Comparison:
                 spent.append(page.seconds)
                 waiting = await self._filling.fill(listing, page)
                 mark = min([mark, page.moment, *waiting])
-        self._metrics.reconcile_asking.labels(self._api.deployment, listing.name).observe(sum(spent))
+        self._metrics.reconcile_request.labels(self._api.deployment, listing.name).observe(sum(spent))
         return mark
 
     def _holds_too_much(self, window: Window, page: Page) -> bool:

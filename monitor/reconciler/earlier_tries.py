@@ -160,7 +160,7 @@ class EarlierTries:
         """As filling.py has it: what is older than what the log keeps was told, or is no news."""
         if self._retention is None or event.time >= self._clock() - self._retention:
             return False
-        self._pass_over("forgotten", 1)
+        self._pass_over("expired", 1)
         return True
 
     def _give_up(self, task: TriedTask, error: AirflowError) -> bool:
@@ -181,7 +181,7 @@ class EarlierTries:
         _bound(self._settled)
 
     def _pass_over(self, reason: str, number: int) -> None:
-        self._metrics.reconcile_passed_over.labels(self._api.deployment, reason).inc(number)
+        self._metrics.reconcile_skipped.labels(self._api.deployment, reason).inc(number)
 
 
 def _by_number(rows: Sequence[Row]) -> tuple[dict[int, Row], str]:

@@ -171,7 +171,7 @@ class EndedRuns:
                 rows, seconds = rows + len(page.rows), seconds + page.seconds
                 if rows >= MAX_ROWS:
                     break
-        self._metrics.reconcile_asking.labels(self._api.deployment, ENDED_RUN.name).observe(seconds)
+        self._metrics.reconcile_request.labels(self._api.deployment, ENDED_RUN.name).observe(seconds)
         return complete
 
     def _looked(self, run: EndedRun, complete: bool) -> None:

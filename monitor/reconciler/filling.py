@@ -138,7 +138,7 @@ class Filling:
     def _pass_over(self, old: Sequence[Event], number: int) -> None:
         if not number:
             return
-        self._metrics.reconcile_passed_over.labels(self._deployment, "forgotten").inc(number)
+        self._metrics.reconcile_skipped.labels(self._deployment, "expired").inc(number)
         if not self._said:
             self._said = True
             logger.warning(

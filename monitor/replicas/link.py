@@ -52,7 +52,7 @@ class Link:
                 finally:
                     await session.close()
             except self._losses as error:
-                self._metrics.links_lost.labels(self.name).inc()
+                self._metrics.dedicated_connections_lost.labels(self.name).inc()
                 said = str(error).strip() or type(error).__name__
                 logger.warning("the connection for %s is lost, trying in %.1f s: %s", self.name, pause, said)
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 (spreads load)

@@ -41,5 +41,5 @@ class Listener:
     def _wake(self, word: str) -> None:
         wake = self._wakes.get(word)
         if wake is not None:
-            self._metrics.signals_heard.labels(word.partition(" ")[0]).inc()
+            self._metrics.notifications_received.labels(word.partition(" ")[0]).inc()
             wake.set()

@@ -60,7 +60,7 @@ class Alone:
 
     def __init__(self, works: Sequence[str], metrics: Metrics) -> None:
         for work in works:
-            metrics.turn.labels(work).set(1)
+            metrics.leader.labels(work).set(1)
 
     def has(self, work: str) -> bool:
         return True
@@ -132,7 +132,7 @@ class SharedTurns:
                 turn = self._turns[free[number]]
                 turn.lost.clear()
                 turn.taken.set()
-                logger.info("this replica has the turn: %s", free[number])
+                logger.info("this replica is the leader: %s", free[number])
         self._show()
 
     async def _finish(self) -> None:
@@ -144,20 +144,20 @@ class SharedTurns:
     def _give_up(self) -> None:
         for work, turn in self._turns.items():
             if turn.taken.is_set():
-                logger.info("this replica has no longer the turn: %s", work)
+                logger.info("this replica is no longer the leader: %s", work)
             turn.taken.clear()
             turn.lost.set()
         self._show()
 
     def _show(self) -> None:
         for work in self._turns:
-            self._metrics.turn.labels(work).set(self.has(work))
+            self._metrics.leader.labels(work).set(self.has(work))
 
 
 def turns_of(database: Database, works: Sequence[str], metrics: Metrics) -> Alone | SharedTurns:
     if not database.is_shared:
         return Alone(works, metrics)
-    return SharedTurns(Link("turns", database, metrics), works, metrics)
+    return SharedTurns(Link("leader", database, metrics), works, metrics)
 
 
 def by_turns(turns: Turns, name: str, work: Work, failed: FailedWorks, pause: float = AGAIN_SECONDS) -> Work:

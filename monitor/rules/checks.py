@@ -65,19 +65,22 @@ def _rules(checking: Checking) -> Iterator[Found]:
             yield Found((*path, "name"), f"is also the name of rules[{first[rule.name]}]; give it another")
         if rule.name == RESERVED:
             yield Found((*path, "name"), "is the ledger's own name for digests; give it another")
-        yield from _tell(path, rule)
+        yield from _notify_on(path, rule)
         yield from _template(path, rule, checking.templates)
         yield from of_match((*path, "match"), rule.match)
         yield from recipients(path, rule, checking.merged.receivers)
         yield from of_rules_quiet_hours(path, rule, checking.merged)
 
 
-def _tell(path: Path, rule: Rule) -> Iterator[Found]:
-    if not rule.tell:
-        yield Found((*path, "tell"), "names nothing to tell; take out the rule, or say what it tells")
-    if {"first_failure", "every_failure"} <= set(rule.tell):
+def _notify_on(path: Path, rule: Rule) -> Iterator[Found]:
+    if not rule.notify_on:
         yield Found(
-            (*path, "tell"), "has first_failure and every_failure, which is the first one twice; choose one"
+            (*path, "notify_on"), "names nothing; take out the rule, or name an occasion to notify on"
+        )
+    if {"first_failure", "every_failure"} <= set(rule.notify_on):
+        yield Found(
+            (*path, "notify_on"),
+            "has first_failure and every_failure, which is the first one twice; choose one",
         )
 
 

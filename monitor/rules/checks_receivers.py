@@ -35,7 +35,7 @@ def of_receivers(receivers: Mapping[str, Receiver], check_url: CheckUrl | None) 
 def _receiver(path: Path, receiver: Receiver, check_url: CheckUrl | None) -> Iterator[Found]:
     targets = len(receiver.email) + len(receiver.apprise) + len(receiver.webhook)
     if not targets:
-        yield Found(path, "tells nobody; give it email, apprise or webhook", False)
+        yield Found(path, "has nobody to notify; give it email, apprise or webhook", False)
     if targets > MAX_TARGETS:
         yield Found(path, f"has {targets} targets; {MAX_TARGETS} are allowed. Mail to a list instead", False)
     for number, address in enumerate(receiver.email):
@@ -76,7 +76,7 @@ def of_routing(routing: Routing) -> Iterator[Found]:
 
 def recipients(path: Path, rule: Rule, receivers: Mapping[str, Receiver]) -> Iterator[Found]:
     if not rule.to and not rule.route:
-        yield Found((*path, "to"), "names nobody, and route is false: nobody would hear of it", False)
+        yield Found((*path, "to"), "names nobody, and route is false: nobody would be notified", False)
     if len(rule.to) > MAX_TARGETS:
         yield Found((*path, "to"), f"has {len(rule.to)} names; {MAX_TARGETS} are allowed. Use receivers")
     for number, name in enumerate(rule.to):

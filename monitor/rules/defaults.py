@@ -35,20 +35,20 @@ def default_config(recipients: Sequence[str], notify_success: Sequence[str]) -> 
             Rule(
                 name="failures",
                 match=Match(type=("airflow.dag_run.failed", "airflow.dag_run.success")),
-                tell=("first_failure", "recovered"),
+                notify_on=("first_failure", "recovered"),
                 to=_TO,
             ),
-            Rule(name="successes", match=_successes(notify_success), tell=("success",), to=_TO),
+            Rule(name="successes", match=_successes(notify_success), notify_on=("success",), to=_TO),
             Rule(
                 name="import-errors",
                 match=Match(type=("airflow.dag.import_error", "airflow.dag.import_error_mended")),
-                tell=("first_failure", "recovered"),
+                notify_on=("first_failure", "recovered"),
                 to=_TO,
             ),
             Rule(
                 name="watches",
                 match=Match(type=("windsock.*", "airflow.component.*")),
-                tell=("first_failure", "recovered", "notice"),
+                notify_on=("first_failure", "recovered", "notice"),
                 to=_TO,
                 # A scheduler that is dead makes a missing run of each DAG: one mail tells of all.
                 group=Group(by=("deployment", "type"), wait=WATCHES_WAIT),

@@ -11,6 +11,7 @@ from monitor.rules.checks_receivers import CheckUrl
 from monitor.rules.mistakes import Mistake, RulesError
 from monitor.rules.model import Config, Watch
 from monitor.rules.source import Refused, Source, read
+from monitor.rules.variables import names_in
 from monitor.rules.wording import mistakes_of
 
 MAX_BYTES = 256 * 1024  # a thousand rules; it is read whole, and again after each change
@@ -43,6 +44,14 @@ def load_config(
     if mistakes:
         raise RulesError(path.name, mistakes)
     return merged
+
+
+def variables_asked_for(path: Path) -> set[str]:
+    """Return the names of the variables in a rules file; none of one that cannot be read."""
+    try:
+        return names_in(_text(path))
+    except Refused:
+        return set()
 
 
 def _text(path: Path) -> str:

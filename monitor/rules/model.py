@@ -1,4 +1,4 @@
-"""The rules file, as it is once it has been read: who hears what, in which form, how often (docs/rules.md).
+"""The rules file, as it is once it has been read: who is notified of what, how and how often (docs/rules.md).
 
 The docstrings of the fields are what docs/windsock.schema.json tells editors.
 """
@@ -22,7 +22,7 @@ from monitor.rules.globs import MAX_GLOB
 from monitor.rules.written_forms import ClockTimeForm, DurationForm, Several, clock_time, no_truth
 
 WITHOUT_HISTORY = timedelta(hours=6)
-"""Longer than most runs take, and short enough to hear of a run that hangs within a working day."""
+"""Longer than most runs take, and short enough to report a run that hangs within a working day."""
 MAX_NAME = 100  # characters of a receiver's or quiet hours' name: it stands in the ledger's rows
 
 Duration = Annotated[
@@ -35,7 +35,7 @@ ClockTime = Annotated[time, BeforeValidator(clock_time), ClockTimeForm()]
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=MAX_GLOB)]
 Globs = Several[Glob]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
-Tell = Literal["first_failure", "every_failure", "recovered", "success", "notice"]
+NotifyOn = Literal["first_failure", "every_failure", "recovered", "success", "notice"]
 Attempt = Annotated[int, BeforeValidator(no_truth)]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 GroupBy = Literal["deployment", "dag_id", "task_id", "type", "run_type", "asset", "owner"]
@@ -47,7 +47,7 @@ class Part(BaseModel):
 
 class Match(Part):
     """Which events. A field that is not given takes all; of its values one must match, and every field must.
-    Globs know * and ?, and tell upper case from lower."""
+    Globs know * and ?; upper case is not lower case."""
 
     type: Globs = ("*",)
     """The event's type (docs/events.md), such as airflow.dag_run.failed or windsock.run.*"""
@@ -74,7 +74,7 @@ class Match(Part):
 
 
 class Group(Part):
-    """What is told together, as Alertmanager has it."""
+    """Which events share a notification, as Alertmanager groups alerts."""
 
     by: Several[GroupBy] = ("deployment", "dag_id")
     """What the events of one group have in common."""
@@ -85,7 +85,7 @@ class Group(Part):
 
 
 class QuietHours(Part):
-    """When nobody is told: it waits, and is told together, when they end."""
+    """Hours without notifications: what is due waits, and is sent together when they end."""
 
     start: ClockTime
     """By the clock on the wall. A time that occurs twice (the clocks go back) is the first, one that does not
@@ -99,7 +99,7 @@ class QuietHours(Part):
 
 
 class Flapping(Part):
-    """An incident that opens more often than this is told once as flapping, and then only what lasts for
+    """An incident that opens more often than this is reported once as flapping, and then only what lasts for
     `within / openings`."""
 
     openings: int = Field(5, ge=2)
@@ -109,27 +109,27 @@ class Flapping(Part):
 
 
 class Rule(Part):
-    """Who hears of which events, in which form, how often."""
+    """Who is notified of which events, how and how often."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     """Stands in the ledger, and in the link that unsubscribes from it."""
     match: Match = Match()
     """Which events. Default: all."""
-    tell: Several[Tell] = ("first_failure", "recovered")
-    """What of them: first_failure (an incident's opening; what joins it is gathered), every_failure (each
+    notify_on: Several[NotifyOn] = ("first_failure", "recovered")
+    """When to notify: first_failure (an incident's opening; what joins it is gathered), every_failure (each
     one), recovered (an incident's end), success (each success), notice (what is neither)."""
     to: Several[str] = ()
-    """Addresses, or names of receivers. `default` is who is told without a file."""
+    """Addresses, or names of receivers. `default` is who is notified without a file."""
     route: bool = True
-    """Also to whom the DAG itself names: tags `notify:<receiver or address>`, and owners that are either."""
+    """Also to those whom the DAG names: tags `notify:<receiver or address>`, and owners that are either."""
     group: Group = Group()
-    """What is told together, and how soon."""
+    """Which events share a notification, and how soon it is sent."""
     repeat: Minutes | None = None
-    """Remind of an incident that is open, not acknowledged, and of which nothing was told for so long."""
+    """Remind of an incident that is open and not acknowledged after so long without a notification of it."""
     quiet_hours: Several[str] = ()
     """Names of quiet hours."""
     flapping: Flapping | None = Flapping()
-    """What opens again and again is told once. null: each opening is told."""
+    """What opens again and again is reported once. null: each opening is reported."""
     template: dict[str, str] = {}
     """Another template by the notification's kind (opened, failure, follow_up, reminder, flapping, recovered,
     success, notice, digest), or for all others as `default`."""
@@ -156,9 +156,9 @@ class Receiver(Part):
     """Apprise URLs (Slack, Teams, Discord, Telegram, …). They hold secrets: write ${NAME} and keep the URL
     in the environment."""
     webhook: tuple[Webhook, ...] = ()
-    """Programs that are told by a signed POST (Standard Webhooks)."""
+    """Programs that are notified by a signed POST (Standard Webhooks)."""
     timezone: str | None = None
-    """Of times in what these are told. Default: the file's `timezone`."""
+    """Of times in notifications to this receiver. Default: the file's `timezone`."""
 
 
 class Routing(Part):
@@ -171,7 +171,7 @@ class Routing(Part):
 
 
 class Watch(Part):
-    """What is told because it does *not* happen."""
+    """What is reported because it does *not* happen."""
 
     name: Name
     """That of a watch which is there without a file (missing, stuck, auto_paused, component, unreachable,
@@ -219,9 +219,9 @@ class Budget(Part):
     daily: int = Field(400, ge=1)
     """At most so many."""
     reserve: int = Field(100, ge=0)
-    """The last so many are for failures and recoveries only; the rest is told in a digest."""
+    """The last so many are for failures and recoveries only; the rest goes into a digest."""
     digest_every: Minutes = timedelta(hours=1)
-    """How often what had no room is told together."""
+    """How often a digest of what had no room is sent."""
 
 
 class Config(Part):
@@ -230,13 +230,13 @@ class Config(Part):
     timezone: str = "UTC"
     """Of times in mails, where a receiver has none of its own, and of quiet hours. Such as Europe/Zurich."""
     receivers: dict[Name, Receiver] = {}
-    """Names for those who are told. `default` is who is told without a file: NOTIFICATION_EMAIL_TO."""
+    """Names for who is notified. `default` is who is notified without a file: NOTIFICATION_EMAIL_TO."""
     quiet_hours: dict[Name, QuietHours] = {}
-    """Names for hours when nobody is told. A rule that names them keeps them."""
+    """Names for hours without notifications. A rule that names them keeps them."""
     routing: Routing = Routing()
     """Whom a DAG may name."""
     rules: tuple[Rule, ...] = ()
-    """In their order; each that matches tells. Where they are given, the default ones are gone."""
+    """In their order; each that matches notifies. Where they are given, the default ones are gone."""
     watches: tuple[Watch, ...] = ()
     """Beside the default ones, or, by the same name, instead of one."""
     budget: Budget = Budget()

@@ -11,6 +11,12 @@ class VariableError(ValueError):
     """A variable is not set, or it is none. Its words name no value."""
 
 
+def names_in(text: str) -> set[str]:
+    """Return the names of the variables that a text asks for."""
+    found = (match.groups() for match in _VARIABLE.finditer(text))
+    return {name for escape, name, end in found if end and not escape and _NAME.fullmatch(name)}
+
+
 def filled(text: str, environment: Mapping[str, str]) -> str:
     """The text with each `${NAME}` replaced; `$${` stands for `${`. Values are not looked through again: a
     password may hold what it likes. Raises VariableError."""

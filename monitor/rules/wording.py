@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
+from monitor.renamed import RULE_FIELDS, instead
 from monitor.rules.editors import fields_at
 from monitor.rules.mistakes import Mistake
 from monitor.rules.source import Path, Source
@@ -55,6 +56,8 @@ def _none_of(given: object, expected: str) -> str:
 
 
 def _unknown(path: Path) -> str:
+    if new := RULE_FIELDS.get(str(path[-1])):
+        return instead(new)
     known = sorted(fields_at(path[:-1]))
     return f"there is no such field{meant(str(path[-1]), known) or '; known are ' + ', '.join(known)}"
 

@@ -59,7 +59,7 @@ class AirflowLook:
         is_known = status.silent_since is not None or await self._look_at_components(watches, now)
         sight = await self._eyes.look(status, self.account.open, now)
         if sight is None:
-            return "blind"
+            return "no_data"
         await self._updates.read_on(self._database)
         able = await self._able(sight, watches)
         wrong = [not await self._attempt(kind, sight, watches) for kind, sight in able]

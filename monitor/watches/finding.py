@@ -45,6 +45,6 @@ class Open:
         """The same, at another look."""
 
         def build() -> Event:
-            raise AssertionError("what was told is not told again")
+            raise AssertionError("what was reported is not reported again")
 
         return Finding(self.type, self.subject, self.found, build)

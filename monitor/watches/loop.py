@@ -60,7 +60,7 @@ class Watches:
             except Exception:  # a database that is full or gone, or a mistake: the next look is in a minute
                 logger.exception("%s: the watches could not look", each.deployment)
                 result = "error"
-            self._metrics.watch_looks.labels(each.deployment, result).inc()
+            self._metrics.watch_checks.labels(each.deployment, result).inc()
 
     async def _look_at_mail(self, look: AirflowLook, watches: Sequence[Watch]) -> None:
         now, deployment = self._clock(), look.deployment

@@ -53,7 +53,9 @@ class Waiting:
         if not self._is_refused:
             self._is_refused = True
             logger.warning(
-                "%s: a run that waits for a person may be told as stuck: %s", self._api.deployment, refused
+                "%s: a run that waits for a person may be reported as stuck: %s",
+                self._api.deployment,
+                refused,
             )
 
 

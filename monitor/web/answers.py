@@ -69,7 +69,7 @@ SHOWN: dict[int, dict[str, Any]] = {
     429: {"detail": "too many failed attempts; try again in 30 s"},
     431: {"detail": "the request's head is longer than 32768 bytes"},
     500: {
-        "detail": "a defect of the monitor; its log tells more of urn:uuid:0b5e…",
+        "detail": "a defect of the monitor; its log has more about urn:uuid:0b5e…",
         "instance": "urn:uuid:0b5e6f1c-3a0d-4c51-9a52-6f4d8f0b7a11",
     },
     503: {"detail": "Airflow cannot be asked what you may read: it does not answer"},
@@ -125,7 +125,7 @@ _TAG_HEADERS = {
         "example": "private, no-cache",
     },
     "Vary": {
-        "description": "What is told depends on who asks",
+        "description": "The answer depends on who asks",
         "schema": {"type": "string"},
         "example": "Authorization, Cookie",
     },

@@ -141,7 +141,7 @@ def _makers(latest: list[AssetUpdate], known: Known) -> list[Party]:
 
 def _consumers(latest: list[AssetUpdate], known: Known) -> list[Party]:
     """Whose runs came of it lately, then who else is scheduled on it."""
-    begun = ((run, one.timestamp) for one in latest for run in one.began)
+    begun = ((run, one.timestamp) for one in latest for run in one.created_runs)
     told = (
         Party(run["dag_id"], None, run["run_id"], at, run["dag_id"] in known.scheduled) for run, at in begun
     )

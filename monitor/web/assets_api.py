@@ -27,7 +27,7 @@ UPDATE: dict[str, Any] = {
     "task_id": "build_model",
     "map_index": -1,
     "extra": {"accuracy": 0.9737, "sha256": "9f86d081884c7d65…"},
-    "began": [{"dag_id": "release", "run_id": "asset_triggered__1"}],
+    "created_runs": [{"dag_id": "release", "run_id": "asset_triggered__1"}],
 }
 
 
@@ -45,8 +45,10 @@ class AssetUpdate(Answer):
     run_id: str | None
     task_id: str | None
     map_index: int | None
-    extra: dict[str, Any] = Field(description="What the update told: metrics, hashes, versions")
-    began: list[BegunRun] = Field(description="The runs that came of it, as far as the reader may see them")
+    extra: dict[str, Any] = Field(description="What the update reported: metrics, hashes, versions")
+    created_runs: list[BegunRun] = Field(
+        description="The runs that came of it, as far as the reader may see them"
+    )
 
 
 class AssetUpdates(Answer):

@@ -19,7 +19,8 @@ router = APIRouter(prefix="/api/v1/events", tags=["events"], responses=PROBLEMS,
 
 EventId = Annotated[Name, Path(description="The CloudEvent's id", examples=[EVENT["id"]])]
 Deployment = Annotated[
-    Name | None, Query(description="Of this Airflow alone. Default: of each that told it", examples=["local"])
+    Name | None,
+    Query(description="Of this Airflow alone. Default: of each that reported it", examples=["local"]),
 ]
 
 
@@ -42,4 +43,4 @@ async def decisions(
 
 
 def _told(one: Explanation) -> dict[str, Any]:
-    return {"event": json.loads(one.event.body), "lines": one.lines}
+    return {"event": json.loads(one.event.body), "rules": one.lines}

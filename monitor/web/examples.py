@@ -115,12 +115,12 @@ INCIDENT: Shown = {
     "last_seq": 31,
     "closed_at": None,
     "closed_seq": None,
-    "closed_because": None,
+    "closed_reason": None,
     "closed_by": None,
     "flapping": False,
-    "acked_at": "2026-11-22T10:12:00Z",
-    "acked_by": "alice",
-    "ack_reason": "the source is down, a ticket is open",
+    "acknowledged_at": "2026-11-22T10:12:00Z",
+    "acknowledged_by": "alice",
+    "acknowledged_reason": "the source is down, a ticket is open",
 }
 SILENCE: Shown = {
     "id": 3,

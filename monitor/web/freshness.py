@@ -36,7 +36,7 @@ def freshness(
     """`row`: deployment, uri, name, updated_at, source_dag_id; `dag`: what is known of that DAG."""
     updated_at: datetime | None = row["updated_at"]
     if updated_at is None:
-        return Freshness("unknown", "never updated", "No update of it has been told.", None)
+        return Freshness("unknown", "never updated", "No update of it has been reported.", None)
     choice = Choice(watches, KIND, row["deployment"])
     watch = choice.of_asset(row["name"], row["uri"], row["source_dag_id"], tags_of(dag))
     age = max(now - updated_at, timedelta(0))

@@ -33,7 +33,7 @@ from monitor.web.reader import MaybeReader
 from monitor.web.services import Here, PartHealth, Report, Services
 
 NO_HOOK = PartHealth(
-    "unknown", "no hook has reported lately; what hooks do not tell, the reconciler fills in"
+    "unknown", "no hook has reported lately; what hooks do not report, the reconciler fills in"
 )
 LOOKED_AT = 50  # events, the latest, among which a hook's report is looked for
 MAX_LOOKED_AT = 1024 * 1024  # characters of their bodies; usual ones have 1,000 each

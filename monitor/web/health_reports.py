@@ -36,7 +36,7 @@ DEFECT_REMEDY = (
 )
 ROWS_REMEDY = (
     "Find it in Airflow: megabytes of a run's conf, an asset event's extra, a DAG's description or an import "
-    "error's trace. Make it short or delete it; what Airflow's hooks report of it is told all the same."
+    "error's trace. Make it short or delete it; what Airflow's hooks report of it is logged all the same."
 )
 BACKGROUND = "background work"
 TEMPLATES = "templates"
@@ -58,7 +58,7 @@ def of_turns(database: Database, works: Sequence[str]) -> Report:
         for work in works:
             by_name[found.get(work, NOBODY)].append(work)
         said = "; ".join(f"{name}: {', '.join(some)}" for name, some in sorted(by_name.items()))
-        # For seconds it is so whenever one ends; windsock_turn tells where it lasts.
+        # For seconds it is so whenever one ends; windsock_leader tells where it lasts.
         return {REPLICAS: PartHealth("unknown" if NOBODY in by_name else "ok", said)}
 
     return report

@@ -80,7 +80,7 @@ class Lineage:
             row = await self.apis[name.deployment].asset(name.uri)
             known, kept = _read(row) if row else NOT_NAMED, KEPT
         except AirflowError as error:
-            logger.warning("Airflow %s does not tell of the asset %s: %s", name.deployment, name.uri, error)
+            logger.warning("Airflow %s does not list the asset %s: %s", name.deployment, name.uri, error)
             known, kept = Known(problem=f"Airflow does not say: {error}"), FAILED_KEPT
         except Exception as error:  # a row that is not what Airflow's are
             logger.exception("what Airflow %s tells of the asset %s", name.deployment, name.uri)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AliasChoices, BeforeValidator, Field
 
 from monitor.outbox import Kind, State
 from monitor.rules import Channel, Match
@@ -15,6 +15,11 @@ Next = Annotated[
 ]
 
 
+def _record(*names: str) -> AliasChoices:
+    """The names of a value: the API's own, and the one that the record has."""
+    return AliasChoices(*names)
+
+
 class Delivery(Answer):
     model_config = example(**examples.DELIVERY)
     id: int
@@ -24,7 +29,7 @@ class Delivery(Answer):
     kind: Kind
     incident_id: int | None
     event_seq: int
-    event_id: str = Field(description="Of the first event that it tells of")
+    event_id: str = Field(description="Of the first event that it reports")
     deployment: str
     dag_id: str | None
     run_id: str | None
@@ -67,7 +72,8 @@ class Decision(Answer):
     dag_id: str | None
     rule: str
     outcome: str = Field(
-        description="`told`: has a notification; `grouped`: joined another's; `suppressed`: nobody is told"
+        description="`notified`: has a notification; `grouped`: joined another's; "
+        "`suppressed`: nobody is notified"
     )
     reason: str
     incident_id: int | None
@@ -80,7 +86,7 @@ class DeliveryDetail(Delivery):
     model_config = example(**examples.DELIVERY, ledger=[examples.ATTEMPT], decisions=[])
     ledger: list[Attempt]
     decisions: list[Decision] = Field(
-        description="Which events it tells of, oldest first, each with its reason"
+        description="Which events it reports, oldest first, each with its reason"
     )
 
 
@@ -97,14 +103,16 @@ class RuleAndEvent(Answer):
 
 
 class Explanation(Answer):
-    model_config = example(event=examples.EVENT, lines=[examples.RULE_AND_EVENT])
+    model_config = example(event=examples.EVENT, rules=[examples.RULE_AND_EVENT])
     event: dict[str, Any] = Field(description="The CloudEvent")
-    lines: list[RuleAndEvent]
+    rules: list[RuleAndEvent] = Field(description="One for each rule that is in force or was asked then")
 
 
 class EventDecisions(Answer):
-    model_config = example(explanations=[{"event": examples.EVENT, "lines": [examples.RULE_AND_EVENT]}])
-    explanations: list[Explanation] = Field(description="One for each Airflow that told an event of this id")
+    model_config = example(explanations=[{"event": examples.EVENT, "rules": [examples.RULE_AND_EVENT]}])
+    explanations: list[Explanation] = Field(
+        description="One for each Airflow that reported an event of this id"
+    )
 
 
 class Incident(Answer):
@@ -124,15 +132,15 @@ class Incident(Answer):
     last_seq: int
     closed_at: datetime | None
     closed_seq: int | None
-    closed_because: str | None
+    closed_reason: str | None = Field(validation_alias=_record("closed_reason", "closed_because"))
     closed_by: str | None = Field(
-        description="Who closed it by hand, with the reason in `closed_because`; `Windsock`: it did itself; "
+        description="Who closed it by hand, with the reason in `closed_reason`; `Windsock`: it did itself; "
         "null: an event ended it, or it is open"
     )
     flapping: bool
-    acked_at: datetime | None
-    acked_by: str | None
-    ack_reason: str | None
+    acknowledged_at: datetime | None = Field(validation_alias=_record("acknowledged_at", "acked_at"))
+    acknowledged_by: str | None = Field(validation_alias=_record("acknowledged_by", "acked_by"))
+    acknowledged_reason: str | None = Field(validation_alias=_record("acknowledged_reason", "ack_reason"))
 
 
 class IncidentPage(Answer):
@@ -153,7 +161,7 @@ def _written(match: Any) -> Any:
 
 
 class Silence(Answer):
-    """What nobody is told for a while, by whom and why."""
+    """What nobody is notified of for a while, by whom and why."""
 
     model_config = example(**examples.SILENCE)
     id: int

@@ -20,12 +20,12 @@ DESCRIPTION = (
     "docs/api.md has more, with commands to try."
 )
 TAGS = {
-    "events": "All that was told: the log, its live feed, and the door through which Airflow's plugin tells",
+    "events": "All that was reported: the log, its live feed, and the endpoint for Airflow's plugin",
     "runs": "Runs of DAGs with their tasks; the last training run",
-    "assets": "Assets, and what their last update told",
+    "assets": "Assets, and what their last update reported",
     "deliveries": "What was mailed or posted to whom, what was not, and why; sending one again",
     "incidents": "What is wrong, since when, and who looks after it",
-    "silences": "What nobody is told for a while, by whom and why",
+    "silences": "What nobody is notified of for a while, by whom and why",
     "tokens": "What programs sign in with",
     "health": "For what watches the monitor itself",
 }

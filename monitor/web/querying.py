@@ -112,7 +112,7 @@ class DeliveriesQuery(Paged):
     state: State | None = Field(None, description="Where it stands", examples=["dead"])
     rule: Name | None = Field(None, description="The rule that called for it", examples=["default"])
     channel: Channel | None = Field(None, description="By which way", examples=["email"])
-    kind: Kind | None = Field(None, description="What kind of word it is", examples=["opened"])
+    kind: Kind | None = Field(None, description="What kind of notification it is", examples=["opened"])
     recipient: Name | None = Field(
         None, description="An address, or `<receiver>#<n>`", examples=["ops@example.com"]
     )

@@ -9,7 +9,7 @@ from monitor.rules.durations import written
 from monitor.rules.model import QuietHours
 from monitor.silences import Silence, SilenceScope
 
-TELLS: Mapping[str, str] = {
+NOTIFIES_ON: Mapping[str, str] = {
     "first_failure": "the first failure, and then follow-ups",
     "every_failure": "every failure",
     "recovered": "recoveries",
@@ -54,22 +54,22 @@ def rule(given: Rule) -> Told:
 
 
 def _rule(given: Rule) -> Iterator[tuple[str, str]]:
-    yield "Takes", match(given.match)
-    yield "Tells", ", ".join(TELLS[name] for name in given.tell) or "nothing"
+    yield "Matches", match(given.match)
+    yield "Notifies on", ", ".join(NOTIFIES_ON[name] for name in given.notify_on) or "nothing"
     route = "whom the DAG names in its tags and owners" if given.route else ""
     yield "To", ", ".join([*given.to, *([route] if route else [])]) or "nobody"
-    yield "Together", _group(given)
+    yield "Grouped", _group(given)
     if given.repeat:
         yield "Reminds", f"every {written(given.repeat)}, until it is acknowledged or over"
     if given.quiet_hours:
         yield "Quiet hours", ", ".join(given.quiet_hours)
     if given.flapping:
         often = f"{given.flapping.openings} openings within {written(given.flapping.within)}"
-        yield "Flapping", f"after {often}: told once"
+        yield "Flapping", f"after {often}: reported once"
     if given.template:
         yield "Templates", ", ".join(f"{kind}: {name}" for kind, name in given.template.items())
     if given.last:
-        yield "Then", "rules below are not asked"
+        yield "Then", "rules below are not evaluated"
 
 
 def _group(given: Rule) -> str:
@@ -121,7 +121,7 @@ def _receiver(given: Receiver) -> Iterator[tuple[str, str]]:
     if given.timezone:
         yield "Times in", given.timezone
     if not (given.email or given.apprise or given.webhook):
-        yield "Tells", "nobody"
+        yield "Notifies", "nobody"
 
 
 def _host(url: str) -> str:
@@ -141,7 +141,7 @@ def watch(given: Watch) -> Told:
 
 
 def _watch(given: Watch) -> Iterator[tuple[str, str]]:
-    yield "Tells of", WATCHES[given.watch]
+    yield "Reports", WATCHES[given.watch]
     named = ("deployment", "dag_id", "asset", "tags")
     of = [f"{FIELDS[name]} {' or '.join(values)}" for name in named if (values := getattr(given, name))]
     yield "Of", ", and ".join(of) or "all"

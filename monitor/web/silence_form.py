@@ -72,7 +72,7 @@ class SilenceForm(BaseModel):
     def why(self) -> str:
         """Raises ValueError."""
         if not self.reason:
-            raise ValueError("reason: is empty; others want to know why nobody is told")
+            raise ValueError("reason: is empty; others want to know why nobody is notified")
         return self.reason
 
 

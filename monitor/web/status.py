@@ -41,7 +41,7 @@ class Status(Answer):
     dag_id: str
     run: RunDetail | None
     metrics: dict[str, dict[str, Any]] = Field(
-        description="What the run told of each asset that it updated, by the asset's name"
+        description="What the run reported of each asset that it updated, by the asset's name"
     )
     running: str | None = Field(description="A later run, which is under way: its run id")
 

@@ -82,7 +82,7 @@ def _check(reader: Reader, scopes: frozenset[Scope], life: timedelta, sight: Vis
         )
     if Scope.INGEST in scopes and sight is not None:
         raise HTTPException(
-            403, "scopes: 'ingest' may tell events of any DAG, so it takes the right to read every DAG"
+            403, "scopes: 'ingest' may report events of any DAG, so it takes the right to read every DAG"
         )
     if reader.token is None:
         return

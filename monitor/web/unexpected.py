@@ -43,7 +43,7 @@ def _answer(request: Request, error: Exception) -> Response:
     incident = f"urn:uuid:{uuid4()}"
     logger.error("%s %s failed, %s", request.method, request.url.path, incident, exc_info=error)
     request.app.state.services.metrics.http_failures.labels("unexpected").inc()
-    detail = f"a defect of the monitor; its log tells more of {incident}"
+    detail = f"a defect of the monitor; its log has more about {incident}"
     return answer_error(request, 500, detail, {}, instance=incident)
 
 

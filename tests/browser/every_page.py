@@ -32,8 +32,8 @@ receivers:
 quiet_hours:
   night: {start: "22:00", end: "07:00", days: [mon, tue]}
 rules:
-  - {name: failures, tell: [first_failure, recovered], to: [ops], repeat: 4h}
-  - {name: a night's work, match: {dag_id: "load_*"}, tell: every_failure, to: [ops], quiet_hours: [night]}
+  - {name: failures, notify_on: [first_failure, recovered], to: [ops], repeat: 4h}
+  - {name: a night's work, match: {dag_id: "load_*"}, notify_on: every_failure, to: ops, quiet_hours: night}
 watches:
   - {name: fresh models, watch: stale, asset: "*.pkl", after: 2h}
 """
@@ -62,7 +62,7 @@ def own_settings(folder: Path, **changes: Any) -> Settings:
         auth="none",
         ingest_secret=(SecretStr(make_secret()),),
         notification_email_to=("ops@example.com",),
-        tell_within_hours=LONG_AFTER,
+        notify_max_age_hours=LONG_AFTER,
         **changes,
     )
 

@@ -26,7 +26,7 @@ def test_windows_share_one_feed(settings: Settings, context: BrowserContext) -> 
             page.goto(monitor.url + ("/runs?dag_id=etl" if number % 2 else "/"))
             live(page)
         registry = monitor.app.state.services.metrics.registry
-        assert registry.get_sample_value("windsock_feed_readers") == 1
+        assert registry.get_sample_value("windsock_feed_subscribers") == 1
         monitor.post([run_event("running", "other"), run_event("running", "etl", "manual__7")])
         for number, page in enumerate(pages):
             row(page, "#runs" if number % 2 else "#events", "running.*etl.*manual__7")

@@ -14,8 +14,8 @@ import monitor.cli as _every_command  # noqa: F401 (it declares them)
 from monitor.app import create_app
 from monitor.cli.command import cli
 from monitor.metrics import Metrics
-from monitor.settings import Settings
-from reference import plugin_settings, settings
+from monitor.settings import Settings, variables
+from reference import plugin_settings
 from tests.airflow_environment import REPOSITORY
 from tests.docs.names import Named, codes, commands, named, requests
 
@@ -80,7 +80,7 @@ def test_every_metric_and_its_labels_are_there() -> None:
 
 
 def test_every_setting_is_there() -> None:
-    monitors = set(settings.names().values())
+    monitors = set(variables().values())
     options = {
         parameter.envvar for command in leaves(typer.main.get_command(cli)) for parameter in command.params
     }

@@ -68,7 +68,7 @@ def settings(tmp_path: Path) -> Settings:
         auth="none",
         ingest_secret=(SecretStr(make_secret()),),
         notification_email_to=("ops@example.com",),
-        tell_within_hours=LONG_AFTER,
+        notify_max_age_hours=LONG_AFTER,
     )
 
 

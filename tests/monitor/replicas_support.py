@@ -30,7 +30,7 @@ class Replica(Served):
     @property
     def turns(self) -> set[str]:
         """What it has, as its metrics tell."""
-        return {work for work in WORKS if self.sample("windsock_turn", work=work)}
+        return {work for work in WORKS if self.sample("windsock_leader", work=work)}
 
     def sample(self, name: str, **labels: str) -> float:
         return self.app.state.services.metrics.registry.get_sample_value(name, labels) or 0

@@ -75,17 +75,17 @@ RULES = f"""
 rules:
   - name: runs
     match: {{type: "airflow.dag_run.*"}}
-    tell: [every_failure, recovered, success]
+    notify_on: [every_failure, recovered, success]
     to: ops@example.com
     route: false
   - name: what watches find
     match: {{type: ["windsock.run.*", "windsock.asset.*"]}}
-    tell: [every_failure, recovered]
+    notify_on: [every_failure, recovered]
     to: ops@example.com
     route: false
   - name: {MARK} names what is hidden
     match: {{dag_id: "{MARK}*"}}
-    tell: [every_failure, recovered, success, notice]
+    notify_on: [every_failure, recovered, success, notice]
     to: {MARK}@example.com
     route: false
 """
@@ -94,13 +94,13 @@ TOGETHER = (
     + """
   - name: several
     match: {type: ["airflow.dag_run.failed", "airflow.task_instance.failed"]}
-    tell: every_failure
+    notify_on: every_failure
     to: ops@example.com
     route: false
     group: {by: [deployment], wait: 30s}
   - name: assets
     match: {type: airflow.asset.updated}
-    tell: notice
+    notify_on: notice
     to: ops@example.com
     route: false
 """

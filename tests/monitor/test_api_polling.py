@@ -221,7 +221,7 @@ def test_head_is_get_without_a_body(settings: Settings, clock: FakeClock, path: 
         assert (answer.status_code, answer.content) == (200, b"")
         if path == "/events":
             assert answer.headers["content-type"].startswith("text/event-stream")
-            gauge = "windsock_feed_readers 0.0"
+            gauge = "windsock_feed_subscribers 0.0"
             wait.until(lambda: gauge in monitor.client.get("/metrics").text, "the feed to be closed")
             return
         whole = monitor.client.get(path)

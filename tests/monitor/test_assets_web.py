@@ -138,7 +138,7 @@ def test_readers_see_the_updates_by_their_dags_alone(settings: Settings) -> None
             try_to_sign_in(joe, "joe", "j")
             (seen,) = api_of(jane)["updates"]
             assert seen["asset_event_id"] == 1
-            assert seen["began"] == begins("release")
+            assert seen["created_runs"] == begins("release")
             shown = page_of(jane)
             assert shown.status_code == 200
             for hidden in ("secret", "0.123", "<dt>Updates</dt>"):

@@ -52,7 +52,7 @@ def test_a_snapshot_is_put_back_under_a_monitor(
             wait.until(lambda: monitor.post([run_event("success", MAILED, name)]).status_code == 202, "a yes")
 
         def went_back() -> float:
-            return monitor.sample("windsock_database_went_back_total")
+            return monitor.sample("windsock_database_rollbacks_detected_total")
 
         end_run("kept")
         wait.until(lambda: len(monitor.mails()) == 1, "the mail")

@@ -83,5 +83,5 @@ def test_a_thousand_failures_of_fifty_dags(live: Live) -> None:
     database = live.app.state.services.database
     for event in events:
         (decision,) = database.read_now(lambda c, event=event: outbox.decisions_of_event(c, event["id"]))
-        assert decision.outcome in (outbox.TOLD, outbox.GROUPED), decision
+        assert decision.outcome in (outbox.NOTIFIED, outbox.GROUPED), decision
         assert decision.notification_id

@@ -40,7 +40,7 @@ def test_every_wait_is_bounded_on_both_sides(network: PostgresServer) -> None:
         assert shown(database, *keep_alive, "tcp_user_timeout") == ["5", "2", "3", "11000"]
         assert shown(database, *timeouts) == ["7500ms", "15s", "10s"]
         assert shown(database, "application_name") == ["windsock here:8090"]
-        assert database.apart("turns")["application_name"] == "windsock here:8090 turns"
+        assert database.apart("leader")["application_name"] == "windsock here:8090 leader"
     finally:
         database.close()
 
@@ -51,7 +51,7 @@ def test_what_the_address_says_goes_before(network: PostgresServer) -> None:
     database = Database(f"{network.url()}?{query}")
     try:
         assert shown(database, "application_name", "statement_timeout") == ["mine", "1234ms"]
-        assert database.apart("signals")["connect_timeout"] == "9"
+        assert database.apart("listen")["connect_timeout"] == "9"
     finally:
         database.close()
 

@@ -17,7 +17,7 @@ from monitor import board, event_log, incidents, outbox, tokens
 from monitor.board.states import apply_assets, apply_runs, apply_tasks
 from monitor.database import Database
 from monitor.database.migrate import SCRIPTS, migrate, versions
-from monitor.database.schema import UtcDateTime, delivery_attempts, metadata, tries
+from monitor.database.schema import UtcDateTime, decisions, delivery_attempts, metadata, tries
 from monitor.database.schema import sessions as sessions_table
 from monitor.database.schema import tokens as tokens_table
 from monitor.events import parse_event
@@ -272,3 +272,28 @@ def test_open_incidents_are_named_anew_or_closed(empty: Database) -> None:
     assert found[0].latest_moment == parse_event(told[0]).get("logical_date")
     assert found[4].latest_moment == parse_event(missing).get("expected_at")
     assert {one.closed_by for one in found} == {None, "Windsock"}
+
+
+def test_the_outcome_of_a_decision_has_a_new_name_and_nothing_else_changes(empty: Database) -> None:
+    bring_to(empty, "0016")
+    row = {
+        "event_seq": 1,
+        "event_id": "e",
+        "deployment": "local",
+        "rule": "r",
+        "reason": "told",
+        "created_at": NOW,
+    }
+    rows = [row | {"outcome": outcome} for outcome in ("told", "grouped", "suppressed")]
+    empty.write_now(lambda connection: connection.execute(insert(decisions).values(rows)))
+    before = empty.read_now(contents)
+    migrate(empty)
+    after = empty.read_now(contents)
+    found = empty.read_now(lambda connection: outbox.decisions_of_event(connection, "e"))
+    assert [(one.outcome, one.reason) for one in found] == [
+        ("notified", "told"),
+        ("grouped", "told"),
+        ("suppressed", "told"),
+    ]
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"decisions", "alembic_version"}

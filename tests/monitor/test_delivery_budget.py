@@ -32,7 +32,7 @@ def office(database: Database, clock: FakeClock, tmp_path: Path) -> Office:
     rule = Rule(
         name="all",
         match=Match(type=("airflow.dag_run.*",)),
-        tell=("first_failure", "recovered", "success", "notice"),
+        notify_on=("first_failure", "recovered", "success", "notice"),
         to=(TO,),
     )
     config = Config(rules=(rule,), budget=Budget(daily=4, reserve=2, digest_every=timedelta(hours=1)))
@@ -61,7 +61,8 @@ def test_what_is_not_urgent_leaves_the_reserve_alone(office: Office) -> None:
     ]
     [digest] = [one for one in office.deliveries() if one.kind is Kind.DIGEST]
     assert office.deliveries()[0].reason == (
-        f"suppressed: the daily budget had no room: told in the digest, notification {digest.notification_id}"
+        "suppressed: the daily budget had no room: reported in the digest, "
+        f"notification {digest.notification_id}"
     )
     assert office.news == []
 

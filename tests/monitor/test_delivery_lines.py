@@ -50,7 +50,9 @@ def config(*to: str) -> Config:
     hooks = tuple(Webhook(url=f"http://127.0.0.1:1/{number}", secret=make_secret()) for number in range(2))
     return Config(
         receivers={"hooks": Receiver(webhook=hooks), "chat": Receiver(apprise=("json://127.0.0.1:1",))},
-        rules=(Rule(name="r", match=Match(type=("airflow.dag_run.failed",)), to=to, tell="every_failure"),),
+        rules=(
+            Rule(name="r", match=Match(type=("airflow.dag_run.failed",)), to=to, notify_on="every_failure"),
+        ),
     )
 
 
@@ -218,7 +220,7 @@ def test_what_cannot_be_delivered_is_an_event_but_not_of_itself(
         assert event.type == f"windsock.delivery.{state.value}"
         assert event.get("dag_id") == "etl"
         assert str(error) in event.get("what")
-        rule = Rule(name="own", match=Match(type=("windsock.*",)), to=("hooks",), tell="notice")
+        rule = Rule(name="own", match=Match(type=("windsock.*",)), to=("hooks",), notify_on="notice")
         office.town.rules = type(office.town.rules)(config().model_copy(update={"rules": (rule,)}))
         office.tell(json.loads(event.body))
         await office.work()

@@ -43,7 +43,7 @@ def of_rule(**changes: Any) -> Config:
     rule = {
         "name": "r",
         "to": (TO,),
-        "tell": ("first_failure", "recovered"),
+        "notify_on": ("first_failure", "recovered"),
         "match": Match(type=("airflow.*",)),
     }
     return Config(receivers={"ops": Receiver(email=(TO,))}, rules=(Rule(**{**rule, **changes}),))
@@ -101,7 +101,7 @@ def test_a_follow_up_of_what_is_over_is_not_told(
 ) -> None:
     """Of a rule that tells no recoveries: nothing else takes it back."""
     office = Office(
-        database, clock, mailbox, config=of_rule(tell=("first_failure",), group=Group(interval="1m"))
+        database, clock, mailbox, config=of_rule(notify_on=("first_failure",), group=Group(interval="1m"))
     )
     office.tell(run_event("failed", run_id="1"))
     office.deliver()
@@ -159,7 +159,7 @@ def test_a_recovery_of_what_nobody_was_told_is_not_told(
     assert opening.state is State.SUPERSEDED
     assert (recovery.state, recovery.reason) == (
         State.SUPERSEDED,
-        "superseded: nothing was told of this failure",
+        "superseded: nobody was notified of this failure",
     )
 
 
@@ -295,7 +295,7 @@ def grouped(office: Office, *run_ids: str) -> None:
     office.clock.forward(60)
 
 
-EVERY = {"tell": ("every_failure",), "group": Group(wait="1m")}
+EVERY = {"notify_on": ("every_failure",), "group": Group(wait="1m")}
 
 
 def test_of_a_group_what_airflow_contradicts_is_left_out(
@@ -335,7 +335,7 @@ def test_a_silent_airflow_counts_from_when_the_mail_was_due(
 ) -> None:
     airflow = ScriptedAirflow(AirflowUnreachable("down"))
     office = Office(
-        database, clock, mailbox, airflow, of_rule(tell=("every_failure",), group=Group(wait="2h"))
+        database, clock, mailbox, airflow, of_rule(notify_on=("every_failure",), group=Group(wait="2h"))
     )
     office.tell(run_event("failed"))
     clock.forward(7_200)
@@ -380,4 +380,4 @@ def test_the_ledger_of_a_delivery_that_was_not_sent_has_no_attempt(
     office.deliver()
     assert office.ledger() == []
     decided = office.town.read(lambda connection: outbox.decisions_of_notification(connection, 1))
-    assert [one.outcome for one in decided] == ["told"]
+    assert [one.outcome for one in decided] == ["notified"]

@@ -186,7 +186,7 @@ def test_an_airflow_that_fails_at_one_task_holds_up_no_other(fake: FakeAirflow, 
         (told,) = [event_id for event_id in on.logged() if event_id.startswith("try:")]
         assert told == earlier_try_id_of("etl", RUN_ID, "other", -1, 1, "up_for_retry")
         assert len(fake.requests("/task_9/-1/tries")) == MAX_ASKED
-        assert on.count("windsock_reconcile_passed_over_total", reason="no_answer") == 1
+        assert on.count("windsock_reconcile_skipped_total", reason="no_answer") == 1
         assert on.trouble() is None
 
     play(fake, database, act)
@@ -228,7 +228,7 @@ def test_what_airflow_has_not_filed_is_asked_for_once(
             fake.clock.forward(15)
         assert len(on.logged()) == len(fake.requests("/tries")) == 1
         if reason:
-            assert on.count("windsock_reconcile_passed_over_total", reason=reason) == 2
+            assert on.count("windsock_reconcile_skipped_total", reason=reason) == 2
 
     play(fake, database, act)
 
@@ -242,7 +242,7 @@ def test_a_row_that_makes_no_sense_and_one_that_is_forgotten(fake: FakeAirflow, 
         await on.reconciler.poll()
         told = [event_id for event_id in on.logged() if event_id.startswith("try:")]
         assert told == [nameless(2, "up_for_retry")]
-        assert on.count("windsock_reconcile_passed_over_total", reason="forgotten") == 1
+        assert on.count("windsock_reconcile_skipped_total", reason="expired") == 1
 
     play(fake, database, act)
 

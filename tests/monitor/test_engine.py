@@ -51,7 +51,7 @@ def test_the_first_failure_at_once_and_what_follows_gathered(database: Database,
 
 
 def test_every_failure(database: Database, clock: FakeClock) -> None:
-    here = town(database, clock, rule(tell=["every_failure"]))
+    here = town(database, clock, rule(notify_on=["every_failure"]))
     here.fail()
     here.fail()
     here.succeed()
@@ -91,7 +91,7 @@ def test_a_follow_up_that_waits_is_told_in_the_recovered(database: Database, clo
 def test_a_success_that_is_told_as_recovered_is_not_told_twice(
     database: Database, clock: FakeClock, order: int
 ) -> None:
-    successes = rule(name="s", tell=["success"], to=[OPS, DATA])
+    successes = rule(name="s", notify_on=["success"], to=[OPS, DATA])
     here = town(database, clock, *[rule(), successes][::order])
     here.fail()
     here.mail()
@@ -269,7 +269,7 @@ def test_group_wait_gathers_what_fails_together(database: Database, clock: FakeC
 
 def test_every_failure_of_replicas_whose_clocks_differ(database: Database, clock: FakeClock) -> None:
     """What one replica has just told does not wait for what another tells a second earlier, as it has it."""
-    here = town(database, clock, rule(tell=["every_failure"]))
+    here = town(database, clock, rule(notify_on=["every_failure"]))
     clock.forward(1)
     here.fail()
     clock.forward(-1)
@@ -279,7 +279,7 @@ def test_every_failure_of_replicas_whose_clocks_differ(database: Database, clock
 
 
 def test_group_interval_of_every_failure(database: Database, clock: FakeClock) -> None:
-    here = town(database, clock, rule(tell=["every_failure"], group={"interval": "10m"}))
+    here = town(database, clock, rule(notify_on=["every_failure"], group={"interval": "10m"}))
     here.fail()
     assert here.mail() == [f"failure r {OPS} 1"]
     here.fail()
@@ -301,7 +301,7 @@ def test_those_who_are_told_different_things_are_not_grouped(database: Database,
 
 def test_quiet_hours_gather_until_they_end(database: Database, clock: FakeClock) -> None:
     hours = {"night": {"start": "09:00", "end": "12:30", "timezone": "UTC"}}
-    here = town(database, clock, rule(tell=["every_failure"], quiet_hours=["night"]), quiet_hours=hours)
+    here = town(database, clock, rule(notify_on=["every_failure"], quiet_hours=["night"]), quiet_hours=hours)
     for _ in range(3):
         here.fail()
         clock.forward(60)
@@ -373,7 +373,7 @@ def test_a_rule_that_is_the_last(database: Database, clock: FakeClock) -> None:
 
 
 def test_notices(database: Database, clock: FakeClock) -> None:
-    here = town(database, clock, rule(match={"type": ["airflow.asset.updated"]}, tell=["notice"]))
+    here = town(database, clock, rule(match={"type": ["airflow.asset.updated"]}, notify_on=["notice"]))
     here.tell(asset_event(1))
     here.fail()
     assert here.mail() == [f"notice r {OPS} 1"]
@@ -471,7 +471,7 @@ def test_an_event_at_which_the_rules_fail_stops_no_other(
 
 def test_an_opening_is_news_and_joins_no_follow_up(database: Database, clock: FakeClock) -> None:
     """A follow-up may be due in hours; without `recovered` it waits past the incident's end."""
-    here = town(database, clock, rule(tell=["first_failure"]))
+    here = town(database, clock, rule(notify_on=["first_failure"]))
     here.fail()
     here.mail()
     here.fail()
@@ -485,8 +485,8 @@ def test_an_opening_is_news_and_joins_no_follow_up(database: Database, clock: Fa
 @pytest.mark.parametrize("of", ["run", "task"])
 def test_a_test_of_a_dag_is_logged_and_changes_nothing(database: Database, clock: FakeClock, of: str) -> None:
     """`airflow dags test` and `airflow tasks test`: no mail, no incident opened, none closed."""
-    tell = ["first_failure", "recovered", "success", "notice"]
-    here = town(database, clock, rule(match={"type": ["airflow.*"]}, tell=tell))
+    notify_on = ["first_failure", "recovered", "success", "notice"]
+    here = town(database, clock, rule(match={"type": ["airflow.*"]}, notify_on=notify_on))
     tested: dict[str, Any] = {"run_id": "manual__test", "run_type": "test"}
     if of == "task":  # which says of no run type: its run does
         here.tell(run_event("running", **tested))

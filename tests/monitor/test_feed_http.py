@@ -157,7 +157,7 @@ def test_open_feeds_are_counted(monitor: Served) -> None:
     metrics: Metrics = monitor.app.state.services.metrics
 
     def open_feeds() -> float | None:
-        return metrics.registry.get_sample_value("windsock_feed_readers")
+        return metrics.registry.get_sample_value("windsock_feed_subscribers")
 
     with FeedReader(monitor.url), FeedReader(monitor.url):
         wait.until(lambda: open_feeds() == 2, "two feeds to be counted")

@@ -143,4 +143,4 @@ def test_metrics_are_prometheus_text(settings: Settings) -> None:
         }
         assert found["windsock_events_total", "accepted"] == 1
         assert found["windsock_events_total", "duplicate"] == 1
-        assert ("windsock_feed_readers", None) in found
+        assert ("windsock_feed_subscribers", None) in found

@@ -96,7 +96,7 @@ def test_one_incident_with_its_decisions_and_deliveries(monitor: Served) -> None
     found = get(monitor.client, "/api/v1/incidents/1")
     assert (found["title"], found["failures"], found["state"]) == ("etl fails", 3, "open")
     assert [one["rule"] for one in found["decisions"]] == ["failures"] * 3
-    assert found["decisions"][0]["outcome"] == "told"
+    assert found["decisions"][0]["outcome"] == "notified"
     assert {one["kind"] for one in found["deliveries"]} == {"opened", "follow_up"}
     assert all(one["incident_id"] == 1 for one in found["deliveries"])
     assert monitor.client.get("/api/v1/incidents/2").status_code == 404
@@ -109,13 +109,13 @@ def test_acknowledging(monitor: Served, clock: FakeClock) -> None:
     taken = monitor.client.post(path, json={"reason": "  a ticket is open "})
     assert taken.status_code == 200
     answer = taken.json()
-    assert (answer["acked_by"], answer["ack_reason"]) == ("local", "a ticket is open")
-    assert answer["acked_at"].startswith(f"{clock.now:%Y-%m-%dT%H:%M:%S}")
+    assert (answer["acknowledged_by"], answer["acknowledged_reason"]) == ("local", "a ticket is open")
+    assert answer["acknowledged_at"].startswith(f"{clock.now:%Y-%m-%dT%H:%M:%S}")
     fail(monitor, number=1)
     told = get(monitor.client, "/api/v1/incidents/1")["decisions"][-1]
     assert (told["outcome"], told["notification_id"]) == ("suppressed", None)
     assert "acknowledged by local: a ticket is open" in told["reason"]
-    assert monitor.client.delete(path).json()["acked_by"] is None
+    assert monitor.client.delete(path).json()["acknowledged_by"] is None
     for body in ({}, {"reason": " "}, {"reason": "x" * (MAX_REASON + 1)}, {"reason": "a\0b"}, {"why": "x"}):
         assert monitor.client.post(path, json=body).status_code == 422, body
     assert monitor.client.post(path, json={"reason": "x"}, headers=EVIL).status_code == 403
@@ -143,7 +143,7 @@ def test_closing_by_hand(monitor: Served, clock: FakeClock) -> None:
     assert closed.status_code == 200
     told = closed.json()
     assert (told["state"], told["closed_by"]) == ("closed", "local")
-    assert told["closed_because"] == "the DAG was deleted"
+    assert told["closed_reason"] == "the DAG was deleted"
     again = monitor.client.post(path, json={"reason": "x"})
     assert again.status_code == 409
     assert "closed by local: the DAG was deleted" in again.json()["detail"]
@@ -170,9 +170,9 @@ def test_what_each_rule_made_of_an_event(monitor: Served) -> None:
     event_id = fail(monitor)
     (told,) = get(monitor.client, f"/api/v1/events/{event_id}/decisions")["explanations"]
     assert told["event"]["id"] == event_id
-    lines = {line["rule"]: line for line in told["lines"]}
+    lines = {line["rule"]: line for line in told["rules"]}
     assert lines["failures"]["mismatch"] is None
-    assert [one["outcome"] for one in lines["failures"]["decisions"]] == ["told"]
+    assert [one["outcome"] for one in lines["failures"]["decisions"]] == ["notified"]
     assert [one["recipient"] for one in lines["failures"]["deliveries"]] == ["ops@example.com"]
     assert lines["successes"]["mismatch"].startswith("type: ")
     assert lines["successes"]["decisions"] == []
@@ -213,7 +213,7 @@ def test_a_delivery_tells_its_events_with_their_reasons(monitor: Served) -> None
     assert (found["kind"], found["channel"], found["recipient"]) == ("follow_up", "email", "ops@example.com")
     assert found["notification_id"] == found["decisions"][0]["notification_id"]
     assert [one["event_seq"] for one in found["decisions"]] == [2, 3]
-    assert [one["outcome"] for one in found["decisions"]] == ["told", "grouped"]
+    assert [one["outcome"] for one in found["decisions"]] == ["notified", "grouped"]
     assert all(one["reason"] for one in found["decisions"])
 
 
@@ -244,7 +244,7 @@ def test_a_failure_that_no_rule_takes_says_so(monitor: Served) -> None:
         pass
     event_id = fail(monitor)
     (told,) = get(monitor.client, f"/api/v1/events/{event_id}/decisions")["explanations"]
-    decisions = [one for line in told["lines"] for one in line["decisions"]]
+    decisions = [one for line in told["rules"] for one in line["decisions"]]
     assert [(one["outcome"], one["incident_id"]) for one in decisions] == [("suppressed", 1)]
     for path in ("/incidents/1", "/runs/local/etl/run_0", "/events/list", "/mail"):
         assert "obody was notified, because no rule matches" in monitor.client.get(path).text, path
@@ -368,7 +368,7 @@ def test_who_sees_which_incident(browser: httpx.Client) -> None:
             assert browser.post(path, json={"reason": "x"}).status_code == 403
             acked = browser.post(path, json={"reason": "x"}, headers=csrf)
             assert acked.status_code == status
-            assert status == 404 or acked.json()["acked_by"] == user
+            assert status == 404 or acked.json()["acknowledged_by"] == user
             assert browser.delete(path, headers=csrf).status_code == status
             if status == 404:
                 path = f"/api/v1/incidents/{number}/close"
@@ -393,6 +393,6 @@ def test_a_bearer_token_acknowledges_without_csrf(guarded: Served, airflow: Sign
     bearer = {"Authorization": f"Bearer {airflow.token('alice')}"}
     path = "/api/v1/incidents/{}/acknowledgement"
     answer = guarded.client.post(path.format(1), json={"reason": "x"}, headers=bearer)
-    assert answer.json()["acked_by"] == "a program (bearer token)"
+    assert answer.json()["acknowledged_by"] == "a program (bearer token)"
     answer = guarded.client.post(path.format(2), json={"reason": "x"}, headers=bearer)
     assert answer.status_code == 404

@@ -187,7 +187,9 @@ TELLS_ALL = Config(
     receivers={"ops": Receiver(email=(OPS, "two@example.com"))},
     rules=(
         Rule(name="runs", match=Match(type=("airflow.dag*",)), to=("ops",)),
-        Rule(name="tasks", match=Match(type=("airflow.task*", "airflow.asset*")), tell=TELL, to=("ops",)),
+        Rule(
+            name="tasks", match=Match(type=("airflow.task*", "airflow.asset*")), notify_on=TELL, to=("ops",)
+        ),
     ),
 )
 

@@ -224,7 +224,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         port=0,
         ingest_secret=(SecretStr(make_secret()),),
         notification_email_to=("ops@example.com",),
-        tell_within_hours=LONG_AFTER,
+        notify_max_age_hours=LONG_AFTER,
         trusted_proxies=("127.0.0.1",),
         auth="none",
     )

@@ -239,7 +239,7 @@ def test_the_link_of_an_import_error_silences_this_file_alone(settings: Settings
         monitor.post([broken("a.py", 1), broken("b.py"), run_event("failed", "etl")])
         settled(monitor)
         outcomes = {number: last_decision(monitor, number)["outcome"] for number in (1, 2, 3)}
-        assert outcomes == {1: "suppressed", 2: "told", 3: "told"}
+        assert outcomes == {1: "suppressed", 2: "notified", 3: "notified"}
         (silence,) = state(monitor)[0]
         monitor.client.post(path, data={"action": "end", "silence_id": str(silence.id)})
         assert state(monitor)[0][0].ended_by == BY_LINK

@@ -112,20 +112,21 @@ def test_the_mail_that_is_refused_first_changes_nothing(
     assert scene.mails() == ["follow_up 1"]
 
 
-@pytest.mark.parametrize("tell", [("first_failure",), ("every_failure",)])
+@pytest.mark.parametrize("notify_on", [("first_failure",), ("every_failure",)])
 def test_where_no_recovery_is_told_it_is_confirmed_all_the_same(
-    database: Database, clock: FakeClock, tmp_path: Path, tell: tuple[str, ...]
+    database: Database, clock: FakeClock, tmp_path: Path, notify_on: tuple[str, ...]
 ) -> None:
-    scene = Scene(database, clock, tmp_path, tell=tell)
+    scene = Scene(database, clock, tmp_path, notify_on=notify_on)
     scene.succeed()
     clock.forward(5 * HOUR)
-    if tell == ("first_failure",):
+    if notify_on == ("first_failure",):
         scene.office.deliver()  # the follow-up is due before Airflow has answered: it waits
         assert scene.deliveries()[-1] == ("follow_up", State.PENDING)
     scene.look()
     assert scene.incidents() == [("open", 2)]
     scene.mails()
-    assert scene.sent() == (["opened 1", "follow_up 1"] if tell == ("first_failure",) else ["failure 1"] * 2)
+    first = ["opened 1", "follow_up 1"]
+    assert scene.sent() == (first if notify_on == ("first_failure",) else ["failure 1"] * 2)
 
 
 def test_a_failure_that_came_meanwhile_goes_on_with_it(

@@ -34,7 +34,7 @@ def test_what_one_commits_wakes_the_other(settings: Settings, postgres_url: str,
     ):
         one.post([run_event("running")])
         reader.wait_for(1)
-        assert other.sample("windsock_signals_heard_total", word="feed") >= 1
+        assert other.sample("windsock_notifications_received_total", topic="feed") >= 1
 
 
 def test_a_replica_that_stops_gives_its_turns_back(
@@ -55,7 +55,7 @@ def test_a_nudge_reaches_the_replica_that_compares(
     with SignInAirflow().serving() as airflow:
         own = with_sign_in(settings, airflow).model_copy(update=COMPARING | {"reconcile_interval": 3600})
         with replicas(own, postgres_url, tmp_path, 2) as (one, other):
-            wait.until(lambda: one.sample("windsock_turn", work="reconciler local"), "the turn")
+            wait.until(lambda: one.sample("windsock_leader", work="reconciler local"), "the turn")
             other.post([NUDGE])
             polls = {"deployment": "local", "result": "ok"}
             wait.until(lambda: one.sample("windsock_reconcile_polls_total", **polls), "Airflow to be asked")
@@ -75,7 +75,7 @@ def test_a_runs_end_reaches_the_replica_that_compares(
     with SignInAirflow().serving() as airflow:
         own = with_sign_in(settings, airflow).model_copy(update=COMPARING | {"reconcile_interval": 3600})
         with replicas(own, postgres_url, tmp_path, 2) as (one, other):
-            wait.until(lambda: one.sample("windsock_turn", work="reconciler local"), "the turn")
+            wait.until(lambda: one.sample("windsock_leader", work="reconciler local"), "the turn")
 
             def reported() -> bool:
                 # Again and again: what ended before the turn was taken is left to the polls.
@@ -110,7 +110,7 @@ def test_who_compares_is_known_to_all(settings: Settings, postgres_url: str, tmp
             one.stop()
             airflow.away = False
             wait.until(lambda: part(other, "reconciler local")["detail"] == "compared with the log", "it")
-            assert other.sample("windsock_turn", work="reconciler local") == 1
+            assert other.sample("windsock_leader", work="reconciler local") == 1
 
 
 def test_a_lost_lock_ends_the_work_and_it_begins_anew(
@@ -130,7 +130,7 @@ def cut(postgres: PostgresServer, pair: list[Replica], before: float) -> bool:
 
 
 def losses(pair: list[Replica]) -> float:
-    return sum(each.sample("windsock_links_lost_total", link="turns") for each in pair)
+    return sum(each.sample("windsock_dedicated_connections_lost_total", purpose="leader") for each in pair)
 
 
 def test_work_that_ends_by_an_error_is_begun_again_and_a_defect_is_told() -> None:

@@ -63,7 +63,7 @@ def test_nothing_is_lost_or_doubled(
         assert len(set(mails(both))) == len(mails(both)) == len(load.taken)
         assert states(both[0]) == {outbox.State.SENT}
         assert [each.fatal for each in both] == [[], []]
-        assert [each.sample("windsock_database_went_back_total") for each in both] == [0, 0]
+        assert [each.sample("windsock_database_rollbacks_detected_total") for each in both] == [0, 0]
         wait.until(lambda: both[0].turns | both[1].turns == WORKS, "the turns to be taken again")
         assert both[0].turns & both[1].turns == set()
 

@@ -330,7 +330,7 @@ def _status(monitor: Served, headers: Headers) -> int:
 def test_a_letter_and_a_preview_name_no_run_of_a_hidden_dag(
     settings: Settings, airflow: SignInAirflow, clock: FakeClock
 ) -> None:
-    rules = "rules:\n  - {name: all, tell: [success, notice], match: {type: '*'}, to: ops@example.com}\n"
+    rules = "rules:\n  - {name: all, notify_on: [success, notice], match: {type: '*'}, to: ops@example.com}\n"
     (settings.home / "windsock.yaml").write_text(rules)
     airflow.dags[MONITOR_USER[0]] = ["etl", "training", "payroll"]
     airflow.add("chief", "chief's secret", ["etl", "training", "payroll"])

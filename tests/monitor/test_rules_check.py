@@ -45,7 +45,7 @@ def test_a_named_file_that_is_not_there(tmp_path: Path) -> None:
 def test_each_mistake_has_a_line_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "other.yaml"
     file.write_text(
-        "rules:\n- name: a\n  tel: x\n- name: b\n  tell: y\nreceivers: {o: {apprise: foo://hush}}\n"
+        "rules:\n- name: a\n  tel: x\n- name: b\n  notify_on: y\nreceivers: {o: {apprise: foo://hush}}\n"
     )
     found = finding(settings(tmp_path, file))
     assert not found.ok

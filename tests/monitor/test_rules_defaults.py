@@ -43,7 +43,7 @@ def test_import_errors() -> None:
 
 
 def test_what_each_tells() -> None:
-    assert {rule.name: rule.tell for rule in DEFAULT.config.rules} == {
+    assert {rule.name: rule.notify_on for rule in DEFAULT.config.rules} == {
         "failures": ("first_failure", "recovered"),
         "successes": ("success",),
         "import-errors": ("first_failure", "recovered"),

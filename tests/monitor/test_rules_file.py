@@ -77,9 +77,15 @@ def mistakes(tmp_path: Path, text: str | bytes, environment: Mapping[str, str] |
         ("rules:\n- a", [":2: rules[0]: 'a' must have fields"]),
         ("receivers: [a]", [":1: receivers: must have names"]),
         # Values
-        ("rules:\n- name: a\n  tell: sucess", [":3: rules[0].tell: 'sucess' is none of", "mean success?"]),
-        ("rules:\n- name: a\n  tell: []", [":3: rules[0].tell: names nothing to tell"]),
-        ("rules:\n- name: a\n  tell: [first_failure, every_failure]", ["rules[0].tell", "choose one"]),
+        (
+            "rules:\n- name: a\n  notify_on: sucess",
+            [":3: rules[0].notify_on: 'sucess' is none of", "mean success?"],
+        ),
+        ("rules:\n- name: a\n  notify_on: []", [":3: rules[0].notify_on: names nothing"]),
+        (
+            "rules:\n- name: a\n  notify_on: [first_failure, every_failure]",
+            ["rules[0].notify_on", "choose one"],
+        ),
         ("rules:\n- name: a\n  group:\n    wait: soon", [":4: rules[0].group.wait: 'soon' is no duration"]),
         ("rules:\n- name: a\n  group: {wait: 30}", ["rules[0].group.wait: 30 has no unit"]),
         ("rules:\n- name: a\n  group: {by: [dag]}", ["rules[0].group.by[0]: 'dag' is none of", "dag_id"]),
@@ -111,7 +117,7 @@ def mistakes(tmp_path: Path, text: str | bytes, environment: Mapping[str, str] |
         ("receivers: {success: {email: a@b.c}}", ["receivers.success: cannot be", "notify:success"]),
         ("receivers: {'a@b': {email: a@b.c}}", ["receivers['a@b']: is no receiver's name"]),
         ("receivers: {'a#1': {email: a@b.c}}", ["is no receiver's name"]),
-        ("receivers: {a: {}}", [":1: receivers.a: tells nobody"]),
+        ("receivers: {a: {}}", [":1: receivers.a: has nobody to notify"]),
         ("receivers: {a: {email: [a@b.c, nobody]}}", ["receivers.a.email[1]: 'nobody' is no mail address"]),
         ("receivers: {a: {email: 'x <a@b.c>'}}", ["receivers.a.email: 'x <a@b.c>' is no mail address"]),
         ("receivers: {a: {email: a@b.c, timezone: Mars}}", ["receivers.a.timezone: 'Mars' is no time zone"]),
@@ -166,7 +172,7 @@ def test_every_mistake_is_told_at_once_in_the_order_of_lines(tmp_path: Path) -> 
 
 
 def test_of_very_many_mistakes_the_first_are_told(tmp_path: Path) -> None:
-    text = "rules:\n" + "- {name: a, tell: x}\n" * 100
+    text = "rules:\n" + "- {name: a, notify_on: x}\n" * 100
     told = mistakes(tmp_path, text).splitlines()
     assert len(told) == 26
     assert told[-1] == "windsock.yaml: and 75 more"
@@ -190,7 +196,7 @@ def test_of_very_many_mistakes_the_first_are_told(tmp_path: Path) -> None:
         "receivers: {a: {apprise: '${HUSH}'}}",
         "rules: [{name: a, to: slack://hush}]",
         "rules: [{name: a, to: '${HUSH}'}]",
-        "rules: [{name: a, tell: '${HUSH}'}]",
+        "rules: [{name: a, notify_on: '${HUSH}'}]",
         "rules: [{name: a, group: {wait: '${HUSH}'}}]",
         "timezone: ${HUSH}",
         "watches: [{name: x, watch: '${HUSH}'}]",

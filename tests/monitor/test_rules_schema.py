@@ -76,7 +76,7 @@ def test_the_reference_shows_the_defaults_as_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        "rules: [{name: a, tell: sucess}]",
+        "rules: [{name: a, notify_on: sucess}]",
         "rules: [{name: a, group: {wait: soon}}]",
         "rules: [{name: a, group: {wait: 30}}]",
         "rules: [{name: a, mach: {}}]",
@@ -93,7 +93,7 @@ def test_editors_see_what_is_wrong(wrong: str) -> None:
 @pytest.mark.parametrize(
     "right",
     [
-        "rules: [{name: a, tell: success, to: a, group: {wait: 1h 30m, interval: 0}, repeat: '${REPEAT}'}]",
+        "rules: [{name: a, notify_on: success, to: a, group: {wait: 1h 30m, interval: 0}, repeat: '${R}'}]",
         "rules: [{name: a, match: {attempt: 1, any_of: [{none_of: [{tags: x}]}]}, flapping: null}]",
         "quiet_hours: {n: {start: '22:00', end: 7:00, days: fri}}",
         "watches: [{name: mail, off: true}]",

@@ -290,7 +290,7 @@ def test_a_feed_that_is_not_read_has_a_deadline(settings: Settings) -> None:
         ask = b"GET /events?since=2020-01-01T00:00:00Z HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
         with closing(ask_and_not_read(port, ask)):
             wait.until(lambda: cut(port, "write_seconds"), "the feed to be ended")
-            wait.until(lambda: counted(port, "windsock_feed_readers") == 0, "its reader to be gone")
+            wait.until(lambda: counted(port, "windsock_feed_subscribers") == 0, "its reader to be gone")
 
 
 def test_an_answer_that_is_read_late_is_whole(settings: Settings) -> None:

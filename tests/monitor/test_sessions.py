@@ -236,11 +236,11 @@ def test_who_is_gone_from_airflow_is_ended_by_name(
     assert (status(here, cookie), status(here, bearer)) == (200, 200)
     monkeypatch.setenv("WINDSOCK_DATABASE_URL", database.url.render_as_string(hide_password=False))
     monkeypatch.setenv("WINDSOCK_AUTH", "none")
-    done = CliRunner().invoke(cli, ["token", "revoke", "--of", "Alice"])
+    done = CliRunner().invoke(cli, ["token", "revoke", "--user", "Alice"])
     assert "0 tokens of 'Alice' are revoked, 0 sessions ended\n'alice' has tokens too" in done.output
-    done = CliRunner().invoke(cli, ["token", "revoke", "--of", "alice"])
+    done = CliRunner().invoke(cli, ["token", "revoke", "--user", "alice"])
     assert done.output == "1 tokens of 'alice' are revoked, 1 sessions ended\n"
     clock.forward(LOOKUP_SECONDS)
     assert (status(here, cookie), status(here, bearer)) == (401, 401)
-    for wrong in ([], ["1", "--of", "alice"]):
+    for wrong in ([], ["1", "--user", "alice"]):
         assert CliRunner().invoke(cli, ["token", "revoke", *wrong]).exit_code == 1

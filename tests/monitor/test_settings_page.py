@@ -34,7 +34,7 @@ quiet_hours:
 rules:
   - name: nightly failures
     match: {{type: airflow.dag_run.*, dag_id: [etl, "load_*"], none_of: [{{tags: experiment}}]}}
-    tell: [first_failure, recovered]
+    notify_on: [first_failure, recovered]
     to: [data-team]
     quiet_hours: [night]
     repeat: 4h

@@ -55,7 +55,7 @@ def test_a_silence_silences(monitor: Served, clock: FakeClock) -> None:
     ended = monitor.client.delete(f"{API}/{silence['id']}").json()
     assert (ended["state"], ended["ended_by"]) == ("expired", "local")
     fail(monitor, number=1)
-    assert get(monitor.client, "/api/v1/incidents/1")["decisions"][-1]["outcome"] == "told"
+    assert get(monitor.client, "/api/v1/incidents/1")["decisions"][-1]["outcome"] == "notified"
 
 
 def test_there_is_an_end_of_silences(monitor: Served, clock: FakeClock) -> None:
@@ -485,7 +485,7 @@ def test_an_incident_without_a_dag_is_silenced_alone(monitor: Served) -> None:
         told: str = get(monitor.client, f"/api/v1/incidents/{number}")["decisions"][-1]["outcome"]
         return told
 
-    assert [outcome(number) for number in (1, 2, 3)] == ["suppressed", "told", "told"]
+    assert [outcome(number) for number in (1, 2, 3)] == ["suppressed", "notified", "notified"]
 
 
 def test_an_incident_is_silenced_by_the_api(monitor: Served) -> None:

@@ -48,8 +48,8 @@ def origin(database: Database, clock: FakeClock) -> None:
 @pytest.mark.parametrize(
     ("age", "outcome"),
     [
-        (timedelta(0), outbox.TOLD),
-        (TELL_WITHIN, outbox.TOLD),
+        (timedelta(0), outbox.NOTIFIED),
+        (TELL_WITHIN, outbox.NOTIFIED),
         (TELL_WITHIN + timedelta(seconds=1), outbox.SUPPRESSED),
     ],
 )
@@ -62,8 +62,8 @@ def test_nobody_is_mailed_about_what_comes_to_be_known_too_late(
 
     (decision,) = decisions(database)
     assert decision.outcome == outcome
-    assert ("WINDSOCK_TELL_WITHIN_HOURS" in decision.reason) == (outcome == outbox.SUPPRESSED)
-    assert len(rows(database)) == (outcome == outbox.TOLD)
+    assert ("WINDSOCK_NOTIFY_MAX_AGE_HOURS" in decision.reason) == (outcome == outbox.SUPPRESSED)
+    assert len(rows(database)) == (outcome == outbox.NOTIFIED)
 
 
 def test_what_happened_before_the_first_start_is_logged_and_not_told(
@@ -73,7 +73,7 @@ def test_what_happened_before_the_first_start_is_logged_and_not_told(
     take(database, clock, BEFORE_FIRST_SIGHT, BEFORE_FIRST_SIGHT + second)
 
     told, untold = decisions(database)
-    assert (told.outcome, untold.outcome) == (outbox.TOLD, outbox.SUPPRESSED)
+    assert (told.outcome, untold.outcome) == (outbox.NOTIFIED, outbox.SUPPRESSED)
     assert "local" in untold.reason
     assert len(rows(database)) == 1
     assert database.read_now(event_log.state).last_seq == 2

@@ -118,7 +118,7 @@ def test_a_reading_token_has_no_effect_and_says_which_scope_it_lacks(
         "/api/v1/incidents/1/acknowledgement", json={"reason": "seen"}, headers=bearer(acting)
     )
     assert acknowledged.status_code == 200
-    assert acknowledged.json()["acked_by"] == "token 't' of alice"
+    assert acknowledged.json()["acknowledged_by"] == "token 't' of alice"
     assert monitor.client.get("/api/v1/runs", headers=bearer(acting)).status_code == 200
 
 

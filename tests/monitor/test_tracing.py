@@ -29,7 +29,7 @@ RULES = """
 receivers:
   people: {email: [ops@example.com], webhook: [{url: "${HOOK_URL}", secret: "${HOOK_SECRET}"}]}
 rules:
-  - {name: all, match: {type: ["airflow.dag_run.failed"]}, tell: [first_failure], to: [people]}
+  - {name: all, match: {type: ["airflow.dag_run.failed"]}, notify_on: [first_failure], to: [people]}
 """
 
 

@@ -208,7 +208,7 @@ def test_a_log_that_is_behind_knows_nothing(fake: FakeAirflow, database: Databas
         await on.look_for(HOUR)
         on.behind = GAP + MINUTE
         assert await on.look_for(3 * HOUR) == []
-        assert on.count("windsock_watch_looks_total", result="blind") == 45
+        assert on.count("windsock_watch_checks_total", result="no_data") == 45
 
     play(fake, database, act)
 

@@ -186,7 +186,7 @@ def test_more_runs_than_are_looked_at_are_no_reason_to_tell_or_to_end_anything(
         fake.runs = [run(f"dag_{number}", "queued", NOW) for number in range(MAX_RUNS + 1)]
         assert await on.look_for(3 * MINUTE) == []
         assert on.count("windsock_watch_errors_total", watch="missing") == 3
-        assert on.count("windsock_watch_looks_total", result="error") == 3
+        assert on.count("windsock_watch_checks_total", result="error") == 3
         assert len([one for one in caplog.messages if f"more than {MAX_RUNS} runs are queued" in one]) == 1
         fake.runs = []
         assert await on.look_for(3 * MINUTE) == []
@@ -201,7 +201,7 @@ def test_a_database_that_fails_ends_no_loop_and_loses_nothing(fake: FakeAirflow,
         await on.look()
         database.write_now(watch_findings.drop)
         assert await on.look_for(30 * MINUTE) == []
-        assert on.count("windsock_watch_looks_total", result="error") == 30
+        assert on.count("windsock_watch_checks_total", result="error") == 30
         database.write_now(watch_findings.create)
         assert kinds(await on.look_for(30 * MINUTE)) == ["run.missing"]
 

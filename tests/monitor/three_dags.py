@@ -25,7 +25,7 @@ RULES = (
         f"""
   - name: "{dag} alone"
     match: {{dag_id: {dag}}}
-    tell: [every_failure, recovered, success, notice]
+    notify_on: [every_failure, recovered, success, notice]
     to: "{dag}@example.com"
     route: false
 """
@@ -34,7 +34,7 @@ RULES = (
     + """
   - name: all together
     match: {type: airflow.dag_run.failed}
-    tell: every_failure
+    notify_on: every_failure
     to: ops@example.com
     route: false
     group: {by: [deployment], wait: 1m}

@@ -25,7 +25,7 @@ def late(metric: str, bound: str, number: int, all_of_it: int, more: str = "") -
 
 
 TOLD, MAIL, FEED = (
-    "windsock_told_delay_seconds",
+    "windsock_notification_delay_seconds",
     "windsock_delivery_late_seconds",
     "windsock_feed_delay_seconds",
 )
@@ -53,8 +53,14 @@ def polled(series: str, values: str, other: str) -> dict[str, str]:
 FILLED = 'windsock_reconcile_filled_total{deployment="local",type="airflow.dag_run.success"}'
 HOOKS = 'windsock_events_total{result="accepted",reported_by="listener"}'
 CASES = (
-    Case("WindsockToldLate", "page", late(TOLD, "60.0", 98, 100), late(TOLD, "60.0", 100, 100), 70),
-    Case("WindsockToldLate", "ticket", late(TOLD, "60.0", 1996, 2000), late(TOLD, "60.0", 2000, 2000), 150),
+    Case("WindsockNotificationLate", "page", late(TOLD, "60.0", 98, 100), late(TOLD, "60.0", 100, 100), 70),
+    Case(
+        "WindsockNotificationLate",
+        "ticket",
+        late(TOLD, "60.0", 1996, 2000),
+        late(TOLD, "60.0", 2000, 2000),
+        150,
+    ),
     Case("WindsockMailLate", "page", late(MAIL, "60.0", 8, 10, EMAIL), late(MAIL, "60.0", 10, 10, EMAIL), 70),
     Case(
         "WindsockMailLate",
@@ -85,9 +91,9 @@ CASES = (
         {f"windsock_database_write_age_seconds{{{M1}}}": "5x10 10 59 5x50"},
     ),
     Case(
-        *("WindsockDatabaseWentBack", "page"),
-        {f"windsock_database_went_back_total{{{M1}}}": "0x10 1x50"},
-        {f"windsock_database_went_back_total{{{M1}}}": "1x60"},
+        *("WindsockDatabaseRolledBack", "page"),
+        {f"windsock_database_rollbacks_detected_total{{{M1}}}": "0x10 1x50"},
+        {f"windsock_database_rollbacks_detected_total{{{M1}}}": "1x60"},
     ),
     Case(
         *("WindsockDefect", "ticket"),
@@ -95,20 +101,26 @@ CASES = (
         {f'windsock_http_failures_total{{reason="unexpected",{M1}}}': "1x60"},
     ),
     Case(
-        *("WindsockTurnVacant", "page"),
+        *("WindsockNoLeader", "page"),
         {
-            f'windsock_turn{{work="watches",{M1}}}': "1x10 0x50",
-            f'windsock_turn{{work="watches",{M2}}}': "0x60",
+            f'windsock_leader{{work="watches",{M1}}}': "1x10 0x50",
+            f'windsock_leader{{work="watches",{M2}}}': "0x60",
         },
         {
-            f'windsock_turn{{work="watches",{M1}}}': "1x10 0x50",
-            f'windsock_turn{{work="watches",{M2}}}': "0x10 1x50",
+            f'windsock_leader{{work="watches",{M1}}}': "1x10 0x50",
+            f'windsock_leader{{work="watches",{M2}}}': "0x10 1x50",
         },
     ),
     Case(
-        *("WindsockTurnTwice", "ticket"),
-        {f'windsock_turn{{work="watches",{M1}}}': "1x60", f'windsock_turn{{work="watches",{M2}}}': "1x60"},
-        {f'windsock_turn{{work="watches",{M1}}}': "1x60", f'windsock_turn{{work="watches",{M2}}}': "0x60"},
+        *("WindsockLeaderConflict", "ticket"),
+        {
+            f'windsock_leader{{work="watches",{M1}}}': "1x60",
+            f'windsock_leader{{work="watches",{M2}}}': "1x60",
+        },
+        {
+            f'windsock_leader{{work="watches",{M1}}}': "1x60",
+            f'windsock_leader{{work="watches",{M2}}}': "0x60",
+        },
     ),
     Case(
         *("WindsockVersionsMixed", "ticket"),
@@ -175,9 +187,9 @@ CASES = (
         {f"windsock_rules_broken{{{M1}}}": "0x60"},
     ),
     Case(
-        *("WindsockAirflowSilent", "page"),
-        polled('windsock_airflow_silent_seconds{deployment="local",', "0+60x60", "0x60"),
-        polled('windsock_airflow_silent_seconds{deployment="local",', "0x60", "0+60x60"),
+        *("WindsockAirflowUnreachable", "page"),
+        polled('windsock_airflow_unreachable_seconds{deployment="local",', "0+60x60", "0x60"),
+        polled('windsock_airflow_unreachable_seconds{deployment="local",', "0x60", "0+60x60"),
     ),
     Case(
         *("WindsockReconcileLagging", "ticket"),
@@ -185,11 +197,11 @@ CASES = (
         polled('windsock_reconcile_lag_seconds{deployment="local",listing="dag runs",', "15x60", "0+60x60"),
     ),
     Case(
-        *("WindsockWatchesBlind", "ticket"),
+        *("WindsockWatchesFailing", "ticket"),
         {'windsock_watch_errors_total{deployment="local",watch="nightly"}': "0+1x60"},
         {
-            'windsock_watch_looks_total{deployment="local",result="blind"}': "0+1x60",
-            'windsock_watch_looks_total{deployment="local",result="ok"}': "0+1x60",
+            'windsock_watch_checks_total{deployment="local",result="no_data"}': "0+1x60",
+            'windsock_watch_checks_total{deployment="local",result="ok"}': "0+1x60",
         },
     ),
 )

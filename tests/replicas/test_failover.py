@@ -40,7 +40,7 @@ SEED = 7
 DIES_AT = 60  # mails
 BACK_SECONDS = 60.0  # for anything to go on
 SETTLE_SECONDS = 240.0
-LINKS = ("signals", "turns")
+LINKS = ("listen", "leader")
 CONNECTED = "SELECT application_name FROM pg_stat_activity WHERE application_name LIKE 'windsock %'"
 
 Dying = tuple[PostgresPair, Callable[[], None]]

@@ -24,7 +24,7 @@ RUNS = 40
 BACK_SECONDS = 60.0
 LATER_SECONDS = 6.0  # from one monitor that finds the new primary to the next: docs/postgresql.md
 ITS_OWN = ("WINDSOCK_HOME", "WINDSOCK_PORT")
-WENT_BACK = "windsock_database_went_back_total"
+WENT_BACK = "windsock_database_rollbacks_detected_total"
 
 
 @pytest.fixture

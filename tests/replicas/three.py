@@ -46,7 +46,7 @@ def replica(
     own = {
         "WINDSOCK_DATABASE_URL": url,
         "WINDSOCK_MAIL_FROM": f"{name}@example.com",
-        "WINDSOCK_TELL_WITHIN_HOURS": str(LONG_AFTER),
+        "WINDSOCK_NOTIFY_MAX_AGE_HOURS": str(LONG_AFTER),
         "NOTIFICATION_EMAIL_TO": "ops@example.com",
         "PYTHONUNBUFFERED": "1",
     }
