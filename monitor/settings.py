@@ -500,15 +500,14 @@ def unknown_variables(environment: Mapping[str, str], used: Collection[str] = ()
     """Yield a sentence for each variable that begins like a setting and is none: a misspelt setting leaves
     its default in force. `used`: names that the rules file asks for."""
     known = {
-        *variables().values(),
-        *(f"{PREFIX}{name.upper()}_FILE" for name in SECRETS),
-        *NO_SETTINGS,
-        *used,
+        *(name.upper() for name in Settings.model_fields),
+        *(f"{name.upper()}_FILE" for name in SECRETS),
     }
     for name in sorted(environment):
-        if name.upper().startswith(PREFIX) and name.upper() not in known and name not in known:
-            near = get_close_matches(name.upper(), sorted(known), n=1)
-            yield f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else "")
+        own = name.upper().removeprefix(PREFIX)
+        if name.upper().startswith(PREFIX) and own not in known and name not in (*NO_SETTINGS, *used):
+            near = get_close_matches(own, sorted(known), n=1)
+            yield f"{name} is no setting" + (f"; did you mean {PREFIX}{near[0]}?" if near else "")
 
 
 def variables() -> dict[str, str]:

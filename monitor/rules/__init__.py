@@ -1,4 +1,4 @@
-"""Who hears what: the rules file, read and in force (docs/rules.md)."""
+"""Who is notified: the rules file, read and in force (docs/rules.md)."""
 
 from monitor.rules.defaults import default_config
 from monitor.rules.editors import json_schema

@@ -16,6 +16,8 @@ COMMENT = re.compile(r"\s#.*")
 REQUEST = re.compile(r"\b(GET|POST|PUT|DELETE) (/[^\s|]*)")
 ADDRESS = re.compile(r"(?:\$WINDSOCK|localhost:8090|windsock\.example\.com)(/[^\s\"'`|]*)")
 PATH_ALONE = re.compile(r"^(/[a-z]\S*)$")
+OLD_NAMES = "\n## Names that have changed\n"
+"""The end of a page that lists what is no name any more (upgrade.md)."""
 PLACEHOLDER = re.compile(r"\{[^}]*\}|…|<[^>]*>|\$\w+")
 
 
@@ -36,7 +38,7 @@ class Request(NamedTuple):
 def codes() -> Iterator[Named]:
     """Each block and each span of code of each page."""
     for file in sorted(DOCS.rglob("*.md")):
-        page, text = str(file.relative_to(DOCS)), file.read_text()
+        page, text = str(file.relative_to(DOCS)), file.read_text().partition(OLD_NAMES)[0]
         yield from (Named(page, block) for block in BLOCK.findall(text))
         yield from (Named(page, span.replace("\\|", "|")) for span in SPAN.findall(BLOCK.sub("", text)))
 

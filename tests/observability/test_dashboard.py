@@ -18,7 +18,7 @@ DASHBOARD = json.loads((GRAFANA / "dashboards/windsock.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 EMPTY = {
     *("Found only by the reconciler", "Comparisons", "Lag of the comparison", "Airflow answers in (99 %)"),
-    *("What watches found", "Whose turn it is", "Airflow silent"),
+    *("What watches found", "Leaders", "Airflow unreachable"),
 }
 """Of a monitor that asks no Airflow."""
 SPOOL = "name=host-1;waiting=3;oldest=5;refused=1;failed=0"
