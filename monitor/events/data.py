@@ -126,7 +126,7 @@ class ImportErrorData(Data):
     bundle_name: Name | None = None
     stacktrace: Text
     error_id: Id | None = None
-    """The id of this error when it was told first; None of a plugin that is older than this field."""
+    """The id of this error when it was reported first; None of a plugin that is older than this field."""
 
 
 class ImportErrorMendedData(Data):

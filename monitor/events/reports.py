@@ -99,7 +99,7 @@ def accept_report(raw: object, reporter: Reporter, now: datetime) -> Event:
         )
     if isinstance(event.data, TaskInstanceData) and event.data.ti_id is None:
         raise EventError(
-            "data.ti_id: null; a hook names each try by its UUID, only the monitor tells of others"
+            "data.ti_id: null; a hook names each try by its UUID, only the monitor reports others"
         )
     event_id = computed_id(event)
     told = {"error_id": event_id} if isinstance(event.data, ImportErrorData) else {}

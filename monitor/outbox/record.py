@@ -117,7 +117,7 @@ class Decision:
     dag_id: str | None
     rule: str
     outcome: str
-    """told: it has a notification; grouped: it joined another's; suppressed: nobody is told."""
+    """notified: it has a notification; grouped: it joined another's; suppressed: nobody is notified."""
     reason: str
     incident_id: int | None
     silence_id: int | None

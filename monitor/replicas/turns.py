@@ -29,6 +29,7 @@ from monitor.replicas.link import Link, ask, rest
 if TYPE_CHECKING:
     from monitor.replicas.link import Session
 
+PURPOSE = "leader"  # of the connection: its name in the metrics and in pg_stat_activity
 AGAIN_SECONDS = 5.0  # until a work is begun again that the database has ended
 LONGEST_PAUSE = 120.0  # seconds of it, which doubles while the work fails at once; longer at work: as new
 LOOK_SECONDS = 1.0  # from one look for free turns to the next, which also asks whether the server is there
@@ -157,7 +158,7 @@ class SharedTurns:
 def turns_of(database: Database, works: Sequence[str], metrics: Metrics) -> Alone | SharedTurns:
     if not database.is_shared:
         return Alone(works, metrics)
-    return SharedTurns(Link("leader", database, metrics), works, metrics)
+    return SharedTurns(Link(PURPOSE, database, metrics), works, metrics)
 
 
 def by_turns(turns: Turns, name: str, work: Work, failed: FailedWorks, pause: float = AGAIN_SECONDS) -> Work:
@@ -222,5 +223,5 @@ _HOLDERS = text(
 def holders(connection: Connection, works: Sequence[str]) -> Mapping[str, str]:
     """Which replica has each turn, by the server's own word; nobody has those that are lacking."""
     rows = connection.execute(_HOLDERS, {"namespace": NAMESPACE % 2**32})
-    names = {row.work: row.name.removeprefix(f"{APPLICATION} ").removesuffix(" turns") for row in rows}
+    names = {row.work: row.name.removeprefix(f"{APPLICATION} ").removesuffix(f" {PURPOSE}") for row in rows}
     return {work: names[key(work) % 2**32] for work in works if key(work) % 2**32 in names}

@@ -71,7 +71,7 @@ class UpdatesQuery(Paged):
 async def updates(
     here: Here, reader: ApiReader, pager: Paging, query: Annotated[UpdatesQuery, Query()]
 ) -> dict[str, Any]:
-    """The updates of one asset, newest first, each with what it told and the runs that came of it."""
+    """The updates of one asset, newest first, each with what it reported and the runs that came of it."""
     visible = await here.gate.sight(reader)
     name = AssetName(query.deployment, query.uri)
     found = await here.database.read(

@@ -40,7 +40,7 @@ async def deliveries(
     responses=polled() | problems(404),
 )
 async def delivery(here: Here, reader: ApiReader, delivery_id: Id) -> dict[str, Any]:
-    """One delivery with its ledger: each attempt, in the server's words, and each event that it tells of,
+    """One delivery with its ledger: each attempt, with the server's reply, and each event that it reports,
     with the reason."""
     visible = await here.gate.sight(reader)
     found = await here.database.read(lambda connection: detail(connection, delivery_id, visible))

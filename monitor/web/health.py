@@ -48,7 +48,7 @@ router = APIRouter(tags=["health"])
 
 @router.get("/livez", response_model=Alive, operation_id="getLiveness", openapi_extra=OPEN)
 async def livez() -> dict[str, str]:
-    """The process answers. (It ends by itself when work dies without which it takes or tells nothing.)"""
+    """The process answers. (It ends by itself when work dies without which it takes or sends nothing.)"""
     return {"status": "ok"}
 
 

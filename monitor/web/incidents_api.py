@@ -94,7 +94,7 @@ def detail(connection: Connection, incident_id: int, visible: Visible) -> dict[s
 async def acknowledge(
     request: Request, here: Here, reader: ApiReader, incident_id: Id, given: Acknowledgement
 ) -> Found:
-    """Say that you look after it: nobody is reminded of it any more, and its end is told."""
+    """Say that you look after it: nobody is reminded of it any more, and its end is notified."""
     await require_csrf(request, reader)
     visible = await here.gate.sight(reader)
     return await change(
@@ -131,8 +131,8 @@ async def unacknowledge(request: Request, here: Here, reader: ApiReader, inciden
     responses=WRITING | problems(404, 409),
 )
 async def close(request: Request, here: Here, reader: ApiReader, incident_id: Id, given: Closing) -> Found:
-    """Close it by hand: nothing is wrong any more, or nothing will ever recover. What waits to be told of it
-    is not, and nobody is told of this end. The next failure opens another incident."""
+    """Close it by hand: nothing is wrong any more, or nothing will ever recover. A notification of it
+    that waits is not sent, and nobody is notified of this end. The next failure opens another incident."""
     await require_csrf(request, reader)
     return await close_by(here, reader, incident_id, given.reason)
 

@@ -24,7 +24,7 @@ async def events(
 ) -> dict[str, Any]:
     """The log, newest first.
 
-    To hear of what comes, follow `/events` instead of asking again and again.
+    For what comes, follow `/events` instead of asking again and again.
     """
     # Not beyond where the reader's rights decide: who remembers the newest seq would never ask for what is
     # hidden before it, and that may be of a new DAG.

@@ -83,7 +83,7 @@ def run_detail(connection: Connection, name: RunName, visible: Visible) -> dict[
 async def assets(
     here: Here, reader: ApiReader, pager: Paging, query: Annotated[Paged, Query()]
 ) -> dict[str, Any]:
-    """Assets with what their last update told, the last to change first."""
+    """Assets with what their last update reported, the last to change first."""
     rows = await here.database.read(
         lambda connection: board.asset_list(connection, query.limit + 1, query.cursor, reader.visible)
     )

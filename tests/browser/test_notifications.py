@@ -150,13 +150,13 @@ def test_the_ledger_is_filtered(monitor: Served, page: Page, shot: Shot) -> None
     row(page, "#mails", "reports")
     shot(page, "deliveries-filtered")
     page.locator("#mails a").first.click()
-    expect(page.get_by_role("heading", name="What it tells of, and why")).to_be_visible()
+    expect(page.get_by_role("heading", name="What it reports, and why")).to_be_visible()
     expect(page.frame_locator("iframe.letter").locator("body")).to_contain_text("reports")
     shot(page, "delivery-told")
     page.get_by_role("button", name="Send again").click()
     row(page, "#ledger", "requeued.*was sent")
     expect(page.locator("#ledger > li")).to_have_count(3)  # and what came of it, without a reload
-    expect(page.locator("#became")).to_have_text("Last word: sent")
+    expect(page.locator("#became")).to_have_text("Reason: sent")
 
 
 def test_the_templates(monitor: Served, page: Page, shot: Shot) -> None:

@@ -108,7 +108,7 @@ def test_a_failed_run_tells_each_try(monitor: Served, page: Page, shot: Shot) ->
     page.go_back()
     shot(page, "run-failed")
     page.locator("#mails a").first.click()
-    expect(page.get_by_role("heading", name="What it tells of, and why")).to_be_visible()
+    expect(page.get_by_role("heading", name="What it reports, and why")).to_be_visible()
 
 
 def test_a_log_and_what_airflow_knows_are_fetched_when_wanted(

@@ -110,7 +110,7 @@ def test_nothing_is_recovered_for_whom_nothing_was_wrong(database: Database, clo
     clock.forward(60)
     event = here.succeed()
     assert here.mail() == []
-    assert "nobody was told" in here.why(event)[0].reason
+    assert "nobody was notified" in here.why(event)[0].reason
 
 
 def test_the_next_failure_opens_where_nobody_heard_of_the_first(database: Database, clock: FakeClock) -> None:

@@ -304,7 +304,7 @@ def test_the_page_of_deliveries_is_paged(monitor: Served) -> None:
 def test_the_page_of_one_delivery(monitor: Served) -> None:
     fail(monitor)
     page = monitor.client.get("/deliveries/1").text
-    for words in ("run_0", "Because of rule", "failures", "/incidents/1", "What it tells of, and why"):
+    for words in ("run_0", "Because of rule", "failures", "/incidents/1", "What it reports, and why"):
         assert words in page
 
 

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from monitor.check import check
-from monitor.cli import cli
+from monitor.cli.command import cli
 from monitor.errors import SettingsError
 from monitor.renamed import RULE_FIELDS, SETTINGS
 from monitor.rules import RulesError, default_config, load_config

@@ -23,7 +23,7 @@ from tests.sample import START, run_event
 
 COMPARING = {"auth": "none"}
 CUT_TURNS = (
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'windsock % turns'"
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'windsock % leader'"
 )
 
 

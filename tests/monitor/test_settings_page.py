@@ -79,7 +79,7 @@ def test_the_rules_in_words_and_no_secret(monitor: Served) -> None:
         "the first failure, and then follow-ups, recoveries",
         "data-team, whom the DAG names in its tags and owners",
         "every 4h, until it is acknowledged or over",
-        "rules below are not asked",
+        "rules below are not evaluated",
         "data@example.com",
         "slack, json",
         "https://hooks.example/…",

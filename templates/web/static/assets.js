@@ -61,7 +61,7 @@ function words(number, drawn, constant) {
   if (!number) return "It has not been updated yet.";
   if (!drawn && number === 1) return "There is one update; charts begin with the second.";
   const kept = constant.length ? `The same in each: ${constant.join(", ")}. ` : "";
-  if (!drawn) return kept || "No number is told with its updates: write metrics into the update's extra, and they are drawn here.";
+  if (!drawn) return kept || "Its updates carry no number: write metrics into the update's extra, and they are drawn here.";
   return `${kept}The last ${number} updates are drawn.`;
 }
 
