@@ -88,6 +88,7 @@ def test_before_the_first_start_nothing_is_wrong_and_nothing_is_made(free: Setti
         "ingest",
         "sessions",
         "tokens",
+        "settings",
         "rules",
         "templates",
     ]
