@@ -37,7 +37,7 @@ def test_every_rule_answers_for_an_event(database: Database, clock: FakeClock) -
 
     first, _, runs, delivery, now, *takes = said(here, told.id)
     assert told.subject in first
-    assert "runs: told: rule 'runs': the first failure" in runs
+    assert "runs: notified: rule 'runs': the first failure" in runs
     assert f"email {OPS}: sent" in delivery
     assert "as the rules are now" in now
     assert takes[0] == "    runs: takes it"
