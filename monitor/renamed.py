@@ -3,6 +3,7 @@
 An old name is refused with the new one: passed over in silence, it would change what the monitor does.
 """
 
+import re
 from collections.abc import Mapping
 
 from monitor.errors import SettingsError
@@ -10,6 +11,18 @@ from monitor.errors import SettingsError
 SETTINGS: Mapping[str, str] = {"WINDSOCK_TELL_WITHIN_HOURS": "WINDSOCK_NOTIFY_MAX_AGE_HOURS"}
 RULE_FIELDS: Mapping[str, str] = {"tell": "notify_on"}
 """Fields of the rules file."""
+TEMPLATE_NAMES: Mapping[str, str] = {
+    "story": "message",
+    "since": "incident",
+    "named": "deployment_prefix",
+    "told": "value",
+    "happenings": "events",
+    "import_trouble": "import_error",
+    "acked_by": "acknowledged_by",
+    "ack_reason": "acknowledged_reason",
+}
+"""Values, filters and fields of mail templates. A template with one of them is replaced by the built-in."""
+_QUOTED = re.compile(r"'([^']*)'")
 
 
 def require_new_names(environment: Mapping[str, str]) -> None:
@@ -17,6 +30,12 @@ def require_new_names(environment: Mapping[str, str]) -> None:
     old = sorted(name for name in environment if name.upper() in SETTINGS)
     if old:
         raise SettingsError("\n".join(f"{name}: {instead(SETTINGS[name.upper()])}" for name in old))
+
+
+def hint(error: str) -> str:
+    """Return the new name of what a template's error names by an old one; empty if it names none."""
+    news = (TEMPLATE_NAMES[name] for name in _QUOTED.findall(error) if name in TEMPLATE_NAMES)
+    return next((f"; it is now called {new}" for new in news), "")
 
 
 def instead(new: str) -> str:

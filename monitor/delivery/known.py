@@ -57,8 +57,8 @@ def begun(told: Told, known: Known) -> Story:
         subject=lead.subject if lead else told.notification.kind.value,
         at=lead.time if lead else None,
         kind=told.notification.kind.value,
-        since=_since(told.incident, told.openings),
-        happenings=known.happenings,
+        incident=_since(told.incident, told.openings),
+        events=known.happenings,
         earlier=told.earlier,
         unconfirmed=told.unconfirmed,
     )
@@ -74,7 +74,7 @@ def _since(incident: Incident | None, openings: int) -> Since | None:
         opened_at=incident.opened_at,
         last_at=incident.last_at,
         closed_at=incident.closed_at,
-        acked_by=incident.acked_by,
-        ack_reason=incident.ack_reason,
+        acknowledged_by=incident.acked_by,
+        acknowledged_reason=incident.ack_reason,
         openings=openings,
     )

@@ -55,10 +55,10 @@ async def tell(
         case TaskInstanceData():
             return await _task(airflow, story, lead.data, known)
         case ImportErrorData():
-            return replace(story, import_trouble=trouble_of(lead.data))
+            return replace(story, import_error=trouble_of(lead.data))
         case ImportErrorMendedData():
             mended = ImportTrouble(lead.data.filename, lead.data.bundle_name, Error(None, ""))
-            return replace(story, import_trouble=mended)
+            return replace(story, import_error=mended)
         case AssetUpdatedData():
             return _asset(story, lead.data, known)
         case WatchData():

@@ -56,7 +56,7 @@ _MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 def watch_of(event: Event, data: WatchData) -> Watch:
     return Watch(
         what=data.what,
-        word=event.type.rpartition(".")[2].replace("_", " "),
+        kind=event.type.rpartition(".")[2].replace("_", " "),
         since=data.since,
         name=data.watch,
         facts=tuple(_facts(data, TOLD_APART | OF_THE_RUN)),

@@ -14,8 +14,8 @@ def tighter(story: Story) -> Iterator[Story]:
     """The story itself, and then with less and less of what is long."""
     yield story
     for lines, tasks, happenings, length in STEPS:
-        left_out = max(0, len(story.happenings) - happenings)
-        trouble = story.import_trouble
+        left_out = max(0, len(story.events) - happenings)
+        trouble = story.import_error
         yield replace(
             story,
             task=_task(story.task, lines, length) if story.task else None,
@@ -23,9 +23,9 @@ def tighter(story: Story) -> Iterator[Story]:
                 _task(task, lines if number < tasks else 0, length)
                 for number, task in enumerate(story.failed)
             ),
-            happenings=story.happenings[left_out:],
+            events=story.events[left_out:],
             earlier=story.earlier + left_out,
-            import_trouble=replace(trouble, error=_error(trouble.error, lines, length)) if trouble else None,
+            import_error=replace(trouble, error=_error(trouble.error, lines, length)) if trouble else None,
             changes=story.changes[: happenings // 4],
             unlisted_changes=story.unlisted_changes + max(0, len(story.changes) - happenings // 4),
             assets=tuple(

@@ -40,7 +40,7 @@ def monitor(base: str, story: Story) -> str:
     """The monitor's page that is closest to what a story is about."""
     if story.kind != "digest" and story.run is not None and story.run.run_id:
         return monitor_run(base, story.run)
-    return monitor_incident(base, story.since.id) if story.since else base
+    return monitor_incident(base, story.incident.id) if story.incident else base
 
 
 def _part(name: str) -> str:

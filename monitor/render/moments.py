@@ -83,5 +83,5 @@ def _kept(text: str) -> str:
     return text.replace(" ", "\N{NO-BREAK SPACE}").replace(",\N{NO-BREAK SPACE}", ", ")
 
 
-FILTERS: dict[str, Any] = {"when": _when, "short": _short, "told": _told, "iso": iso}
+FILTERS: dict[str, Any] = {"when": _when, "short": _short, "value": _told, "iso": iso}
 """The templates' own, which know the letter's zone."""

@@ -41,11 +41,11 @@ def _facts(story: Story, zone: tzinfo) -> Iterator[str]:
     failed = story.failed or ((story.task,) if story.task else ())
     for task in failed[:SHOWN]:
         yield f"Task {task.name} {task.state}: {task.error.headline if task.error else ''}"
-    if trouble := story.import_trouble:
+    if trouble := story.import_error:
         yield f"File {trouble.filename}: {trouble.error.headline}"
-    if since := story.since:
+    if since := story.incident:
         yield f"{since.title}, since {when(since.opened_at, zone)}, failures: {since.failures}"
     for fact in story.facts[:SHOWN]:
         yield f"{fact.label}: {told(fact.value, zone)}"
-    for happening in story.happenings[-SHOWN:]:
+    for happening in story.events[-SHOWN:]:
         yield f"{happening.mark} {when(happening.at, zone)} {happening.subject}: {happening.what}"

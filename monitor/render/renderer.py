@@ -16,6 +16,7 @@ from jinja2 import TemplateNotFound
 from monitor.clock import Clock
 from monitor.mail_addresses import Sender
 from monitor.plain_text import line
+from monitor.renamed import hint
 from monitor.render import links
 from monitor.render.bounds import MAX_HTML, tighter
 from monitor.render.chart import chart_of
@@ -152,17 +153,21 @@ class Renderer:
             known = run is not None and self._airflow_urls.get(run.deployment)
             return links.airflow_run(known, run) if known and run else None
 
-        since = story.since
-        to_acknowledge = since is not None and since.closed_at is None and since.acked_by is None
+        incident = story.incident
+        to_acknowledge = (
+            incident is not None and incident.closed_at is None and incident.acknowledged_by is None
+        )
         return {
-            "story": story,
+            "message": story,
             "run": story.run,
-            "since": story.since,
+            "incident": incident,
             "chart": chart_of(story.history),
             "mark": mark_of(story.event_type),
             "deployment": story.deployment,
             # With one Airflow, its name says nothing.
-            "named": f"[{story.deployment}] " if set(self._airflow_urls) != {story.deployment} else "",
+            "deployment_prefix": f"[{story.deployment}] "
+            if set(self._airflow_urls) != {story.deployment}
+            else "",
             "rule": letter.rule,
             "is_reply": letter.subject is not None,
             "zone": zone_of(letter.timezone),
@@ -181,7 +186,7 @@ def _said(error: Exception) -> str:
     if isinstance(error, TemplateNotFound):
         return f"there is no file {error.name}"
     where = getattr(error, "lineno", None) or _line_in_template(error)
-    return f"{type(error).__name__}: {error}" + (f" (line {where})" if where else "")
+    return f"{type(error).__name__}: {error}{hint(str(error))}" + (f" (line {where})" if where else "")
 
 
 def _line_in_template(error: Exception) -> int | None:

@@ -163,7 +163,7 @@ _FAILED = Story(
     at=END,
     run=_run(),
     failed=(_task(), _task("load_prices", -1, Error(None, "", LOG, "Log"))),
-    since=Since(41, f"{DAG} fails", 1, END, END),
+    incident=Since(41, f"{DAG} fails", 1, END, END),
     last_good=_GOOD,
     changes=_CHANGES,
     history=_past("✓✓✓✓✓✗✓✓✓✓✓✓✓✓✓✗"),
@@ -206,8 +206,8 @@ _STORIES = {
         _FAILED,
         kind="follow_up",
         failed=_FAILED.failed[:1],
-        since=_LONG,
-        happenings=_happenings(3),
+        incident=_LONG,
+        events=_happenings(3),
         history=_past("✓✓✓✓✓✗✓✓✓✓✓✓✗✗✗✗"),
     ),
     "recovered": replace(
@@ -217,8 +217,11 @@ _STORIES = {
         kind="recovered",
         run=_run("success"),
         failed=(),
-        since=replace(
-            _LONG, closed_at=END, acked_by="alice", ack_reason="the supplier's export lacks a column"
+        incident=replace(
+            _LONG,
+            closed_at=END,
+            acknowledged_by="alice",
+            acknowledged_reason="the supplier's export lacks a column",
         ),
         changes=(Change("DAG version", "7", "9"),),
         history=_past("✓✓✓✓✓✗✓✓✓✓✓✗✗✗✗✓"),
@@ -227,7 +230,7 @@ _STORIES = {
         _FAILED,
         kind="flapping",
         failed=_FAILED.failed[:1],
-        since=replace(_LONG, openings=6),
+        incident=replace(_LONG, openings=6),
         history=_past("✓✗✓✗✓✓✗✓✗✓✗✓✓✗✓✗"),
     ),
     "run_success": _SUCCESS,
@@ -237,7 +240,7 @@ _STORIES = {
         event_type="airflow.task_instance.failed",
         task=_task(),
         failed=(),
-        since=Since(42, f"{DAG}/transform fails", 1, END, END),
+        incident=Since(42, f"{DAG}/transform fails", 1, END, END),
         changes=(),
     ),
     "import_error": Story(
@@ -246,8 +249,8 @@ _STORIES = {
         deployment=DEPLOYMENT,
         subject="/opt/airflow/dags/sales/nightly.py",
         at=END,
-        since=Since(43, "nightly.py cannot be imported", 1, END, END),
-        import_trouble=ImportTrouble(
+        incident=Since(43, "nightly.py cannot be imported", 1, END, END),
+        import_error=ImportTrouble(
             "/opt/airflow/dags/sales/nightly.py",
             "dags-folder",
             Error(
@@ -282,12 +285,12 @@ _STORIES = {
         run=replace(_run("running"), end=None, message=None),
         watch=Watch(
             what=f"The 08:10 run of {DAG} has not ended; it usually has by 08:12.",
-            word="late",
+            kind="late",
             since=END - timedelta(minutes=20),
             name="sales by eight",
             facts=(Fact("Usual", timedelta(seconds=66)), Fact("Bound", timedelta(minutes=15))),
         ),
-        since=Since(44, f"a run of {DAG} is late", 1, END, END),
+        incident=Since(44, f"a run of {DAG} is late", 1, END, END),
         last_good=_GOOD,
         history=tuple(replace(one, is_this=False) for one in _past("✓✓✓✓✓✗✓✓✓✓✓✓✓✓")),
     ),
@@ -307,7 +310,7 @@ _STORIES = {
         subject="digest",
         at=END,
         kind="digest",
-        happenings=_digest(),
+        events=_digest(),
         earlier=12,
     ),
 }
@@ -325,5 +328,5 @@ def spoilt(value: T, harm: Sequence[str], name: str = "") -> T:
     return value
 
 
-_OURS = ("kind", "event_type", "type", "state", "mark", "deployment", "run_type", "lines_from", "word")
+_OURS = ("kind", "event_type", "type", "state", "mark", "deployment", "run_type", "lines_from")
 """What users cannot name."""

@@ -141,8 +141,8 @@ class Since:
     """Of the first failure."""
     last_at: datetime
     closed_at: datetime | None = None
-    acked_by: str | None = None
-    ack_reason: str | None = None
+    acknowledged_by: str | None = None
+    acknowledged_reason: str | None = None
     openings: int = 0
     """How often the same went wrong lately, this time too; 0: nobody counted."""
 
@@ -191,7 +191,7 @@ class Watch:
 
     what: str
     """One sentence."""
-    word: str
+    kind: str
     """late, missing, stuck, stale, unconsumed, unhealthy, unreachable, failing, recovered."""
     since: datetime | None = None
     name: str | None = None
@@ -221,27 +221,27 @@ class Story:
     tasks: tuple[Task, ...] = ()
     metrics: tuple[Metric, ...] = ()
     assets: tuple[Asset, ...] = ()
-    since: Since | None = None
+    incident: Since | None = None
     last_good: Run | None = None
     changes: tuple[Change, ...] = ()
     unlisted_changes: int = 0
     history: tuple[Past, ...] = ()
     """The DAG's recent runs, oldest first, this one last."""
-    happenings: tuple[Happening, ...] = ()
-    """What it tells of, oldest first, where it is more than one."""
+    events: tuple[Happening, ...] = ()
+    """What it reports, oldest first, where it is more than one."""
     earlier: int = 0
-    """Happenings before those, which are only counted."""
-    import_trouble: ImportTrouble | None = None
+    """Events before those, which are only counted."""
+    import_error: ImportTrouble | None = None
     watch: Watch | None = None
     facts: tuple[Fact, ...] = ()
     """The main fields of an event that has no form of its own."""
     unconfirmed: str | None = None
-    """Why Airflow's word is missing; None where it agreed, or where there is no Airflow to ask."""
+    """Why Airflow's confirmation is missing; None where it agreed, or where there is no Airflow to ask."""
 
     @property
     def count(self) -> int:
         """How many events it tells of."""
-        return len(self.happenings) + self.earlier or 1
+        return len(self.events) + self.earlier or 1
 
     @property
     def dag_id(self) -> str | None:

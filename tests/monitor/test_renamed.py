@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 from monitor.check import check
 from monitor.cli.command import cli
 from monitor.errors import SettingsError
-from monitor.renamed import RULE_FIELDS, SETTINGS
+from monitor.renamed import RULE_FIELDS, SETTINGS, TEMPLATE_NAMES, hint
 from monitor.rules import RulesError, default_config, load_config
 from monitor.settings import Settings, load_settings, unknown_variables, variables
 from tests.docs.page import DOCS
+from tests.monitor.test_render import LETTER, a_run, a_story, renderer
 
 
 @pytest.mark.parametrize("command", ["serve", "check", "migrate"])
@@ -106,3 +107,18 @@ def test_serve_warns_of_it(tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["serve"], env=environment)
     assert done.exit_code == 2
     assert "WINDSOCK_SMPT_HOST is no setting; did you mean WINDSOCK_SMTP_HOST?" in done.output
+
+
+@pytest.mark.parametrize(("old", "new"), TEMPLATE_NAMES.items())
+def test_a_template_with_an_old_name_says_the_new_one(old: str, new: str) -> None:
+    assert hint(f"UndefinedError: '{old}' is undefined") == f"; it is now called {new}"
+    assert hint(f"UndefinedError: '{new}' is undefined") == ""
+    assert old in (DOCS / "upgrade.md").read_text()
+
+
+def test_so_the_mail_is_the_built_in_one(tmp_path: Path) -> None:
+    (tmp_path / "notice.html.j2").write_text("{{ story.subject }}")
+    (tmp_path / "notice.txt.j2").write_text("{% block subject %}{{ story.subject }}{% endblock %}")
+    rendered = renderer(overrides=tmp_path).render("notice", a_story(a_run()), LETTER)
+    assert rendered.problem is not None
+    assert "'story' is undefined; it is now called message" in rendered.problem

@@ -330,7 +330,7 @@ def test_a_mail_that_is_too_long_for_gmail_tells_less() -> None:
         a_run(),
         failed=tasks,
         changes=tuple(Change(f"conf.{n}", "&" * 80, "<" * 80) for n in range(12)),
-        happenings=tuple(a_happening(n, what="<" * 240) for n in range(60)),
+        events=tuple(a_happening(n, what="<" * 240) for n in range(60)),
     )
     rendered = renderer().render("run_failed", story, LETTER)
     assert rendered.problem is None
@@ -559,7 +559,7 @@ def test_a_copy_of_every_built_in_template_has_steps_to_spare(tmp_path: Path) ->
     lines = tuple(f"{number} " + "<&>" * 99 for number in range(20))
     tasks = tuple(a_task(f"task_{n}", error=Error("E", "&" * 600, lines, "Log")) for n in range(200))
     happenings = tuple(a_happening(n, what="<" * 240) for n in range(60))
-    story = a_story(a_run(), failed=tasks, task=tasks[0], happenings=happenings, history=history("✓✗" * 10))
+    story = a_story(a_run(), failed=tasks, task=tasks[0], events=happenings, history=history("✓✗" * 10))
     own = renderer(overrides=tmp_path)
     for name in TEMPLATES:
         assert own.preview(name).problem is None
@@ -627,7 +627,7 @@ def test_the_story_of_an_incident_is_told() -> None:
     story = a_story(
         a_run(),
         failed=(a_task(),),
-        since=since(failures=4, opened_at=opened, acked_by="alice", ack_reason="on it"),
+        incident=since(failures=4, opened_at=opened, acknowledged_by="alice", acknowledged_reason="on it"),
         last_good=a_run("success", run_id="good"),
         changes=(Change("Took", timedelta(seconds=2), timedelta(seconds=6.5), "×3.2"),),
         history=history("✓✓✗✓✗"),
@@ -645,7 +645,7 @@ def test_the_story_of_an_incident_is_told() -> None:
     assert "▂▄▅▇█" in rendered.text
     assert "http://s" in Text(rendered.html).links
     assert "http://ack" not in rendered.text, "it is acknowledged already"
-    fresh = replace(story, since=since())
+    fresh = replace(story, incident=since())
     assert "http://ack" in renderer().render("run_failed", fresh, letter).text
 
 
@@ -661,8 +661,8 @@ def test_a_follow_up_counts_and_lists() -> None:
         a_run(),
         kind="follow_up",
         failed=(a_task(),),
-        since=since(failures=50),
-        happenings=tuple(a_happening(number) for number in range(3)),
+        incident=since(failures=50),
+        events=tuple(a_happening(number) for number in range(3)),
         earlier=40,
     )
     rendered = renderer().render("run_failed_again", story, LETTER)
@@ -675,10 +675,10 @@ def test_a_follow_up_counts_and_lists() -> None:
 
 def test_a_group_tells_the_first_and_lists_all() -> None:
     both = (a_happening(0), a_happening(1, subject="other"))
-    rendered = renderer().render("run_failed", a_story(a_run(), failed=(a_task(),), happenings=both), LETTER)
+    rendered = renderer().render("run_failed", a_story(a_run(), failed=(a_task(),), events=both), LETTER)
     assert rendered.subject == "✗ 2 DAGs failed, etl first at load: ValueError: no such table: <b>größe</b>"
     again = replace(both[1], subject="etl")
-    story = a_story(a_run(), failed=(a_task(),), happenings=(both[0], again))
+    story = a_story(a_run(), failed=(a_task(),), events=(both[0], again))
     assert renderer().render("run_failed", story, LETTER).subject.startswith("✗ etl failed 2 times, first at")
 
 

@@ -174,8 +174,8 @@ def test_a_failure_is_told_with_where_why_and_since_when(database: Database) -> 
     assert load.error
     assert (load.error.headline, load.error.lines) == ("ValueError: no such table", ("Traceback", "  boom"))
     assert [asked for asked in airflow.asked if asked[0] == "log"] == [("log", "killed", 4, 1)]
-    assert story.since
-    assert (story.since.id, story.since.failures, story.since.opened_at) == (9, 3, NOW)
+    assert story.incident
+    assert (story.incident.id, story.incident.failures, story.incident.opened_at) == (9, 3, NOW)
     assert (story.kind, story.deployment, story.subject) == ("opened", "local", "etl/manual__1")
 
 
@@ -325,13 +325,13 @@ def test_a_follow_up_is_of_the_latest_and_lists_all(database: Database) -> None:
     story = story_of(database, events, None, Kind.FOLLOW_UP, earlier=40)
     assert story.run
     assert story.run.run_id == "run_2"
-    assert [one.what for one in story.happenings] == ["failed at load: ValueError: no such table"] * 3
+    assert [one.what for one in story.events] == ["failed at load: ValueError: no such table"] * 3
     assert (story.earlier, story.count) == (40, 43)
-    assert story.happenings[0].run
+    assert story.events[0].run
     first = story_of(database, events, None, Kind.OPENED)
     assert first.run
     assert first.run.run_id == "run_0"
-    assert len(first.happenings) == 3
+    assert len(first.events) == 3
 
 
 def test_a_recovery_is_of_the_success_and_lists_what_was_not_told(database: Database) -> None:
@@ -340,10 +340,10 @@ def test_a_recovery_is_of_the_success_and_lists_what_was_not_told(database: Data
     story = story_of(database, events, None, Kind.RECOVERED, incident=incident)
     assert story.run
     assert story.run.run_id == "good"
-    assert [one.run.run_id for one in story.happenings if one.run] == ["bad"]
-    assert story.since
-    assert story.since.lasted == timedelta(hours=2)
-    assert story_of(database, events[1:], None, Kind.RECOVERED).happenings == ()
+    assert [one.run.run_id for one in story.events if one.run] == ["bad"]
+    assert story.incident
+    assert story.incident.lasted == timedelta(hours=2)
+    assert story_of(database, events[1:], None, Kind.RECOVERED).events == ()
 
 
 def test_a_tasks_failure_is_told_with_its_log_and_its_dags_history(database: Database) -> None:
@@ -365,16 +365,16 @@ def test_an_import_error_is_told_by_its_last_line(database: Database) -> None:
     raw = event("airflow.dag.import_error", "import_error:1", "a/b.py", moment(0), {})
     raw["data"] |= {"filename": "a/b.py", "bundle_name": "dags", "stacktrace": trace}
     story = story_of(database, log(database, raw))
-    assert story.import_trouble
-    error = story.import_trouble.error
-    assert (story.import_trouble.name, error.type, error.message) == (
+    assert story.import_error
+    error = story.import_error.error
+    assert (story.import_error.name, error.type, error.message) == (
         "b.py",
         "sales.errors.NoPrices",
         "none: at all",
     )
     assert len(error.lines) == 3
     raw["data"]["stacktrace"], raw["id"] = "", "import_error:2"
-    assert story_of(database, log(database, raw)).import_trouble
+    assert story_of(database, log(database, raw)).import_error
 
 
 def test_an_assets_update_is_told_against_the_one_before(database: Database) -> None:
@@ -405,7 +405,7 @@ def test_what_a_watch_found_is_told_in_its_own_words(database: Database) -> None
     raw["data"]["reported_by"] = "monitor"
     story = story_of(database, log(database, raw))
     assert story.watch
-    assert (story.watch.what, story.watch.word, story.watch.name) == (data["what"], "stuck", "long runs")
+    assert (story.watch.what, story.watch.kind, story.watch.name) == (data["what"], "stuck", "long runs")
     facts = {fact.label: fact.value for fact in story.watch.facts}
     assert facts == {
         "Running for": timedelta(hours=2),
@@ -431,7 +431,7 @@ def test_a_digest_lists_everything_and_asks_nobody(database: Database) -> None:
     events = log(database, run_event("success"), run_event("failed", "other"), asset_event(1), raw)
     airflow = ScriptedAirflow(DOWN, DOWN, DOWN, DOWN)
     story = story_of(database, events, airflow, Kind.DIGEST)
-    assert [(one.subject, one.mark, one.what) for one in story.happenings] == [
+    assert [(one.subject, one.mark, one.what) for one in story.events] == [
         ("etl", "✓", "succeeded"),
         ("other", "✗", "failed"),
         ("file:///model.pkl", "·", "updated by etl"),
