@@ -101,7 +101,7 @@ def test_groups_are_known_again_event_by_event(
     assert here.mail() == []
     assert [state for _, state in states(here)] == ["sent"] * 5
     [decision] = here.why(events[1])
-    assert "told before the database was restored" in decision.reason
+    assert "notified before the database was restored" in decision.reason
 
 
 def test_what_follows_is_in_the_same_thread(
