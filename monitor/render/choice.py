@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from monitor.render.story import Story
 from monitor.rules.model import Rule
 
 TEMPLATES = (
@@ -33,6 +34,15 @@ _BY_TYPE = {
     "airflow.dag.import_error": "import_error",
     "airflow.asset.updated": "asset_updated",
 }
+_NEEDED = {
+    "run_failed": "run",
+    "run_success": "run",
+    "task_failed": "task",
+    "import_error": "import_error",
+    "asset_updated": "assets",
+    "watch": "watch",
+}
+"""The part of a story without which the built-in template has nothing to show."""
 _WATCHES = (
     *("windsock.run.", "windsock.dag.", "windsock.asset.", "windsock.airflow.", "windsock.mail."),
     "airflow.component.",
@@ -48,6 +58,13 @@ def choose(rule: Rule, kind: str, event_type: str) -> str:
 def usual(kind: str, event_type: str) -> str:
     """What is used where a rule names none."""
     return _BY_KIND.get(kind) or _BY_TYPE.get(event_type) or _of_watch(event_type)
+
+
+def suits(template: str, story: Story) -> bool:
+    """Return True if the story has what the template shows. A grouped mail may be led by an event of another
+    type than the one whose template was chosen when the mail was queued."""
+    needed = _NEEDED.get(template)
+    return needed is None or bool(getattr(story, needed))
 
 
 def _of_watch(event_type: str) -> str:

@@ -20,7 +20,7 @@ from monitor.renamed import hint
 from monitor.render import links
 from monitor.render.bounds import MAX_HTML, tighter
 from monitor.render.chart import chart_of
-from monitor.render.choice import TEMPLATES, usual
+from monitor.render.choice import TEMPLATES, suits, usual
 from monitor.render.clean import cleaned
 from monitor.render.folder import templates_folder
 from monitor.render.letter import HEADER_LENGTH, REPLY, Letter, Written, message_of
@@ -122,7 +122,7 @@ class Renderer:
     def _candidates(self, template: str, story: Story) -> Iterator[tuple[str, Templates, str]]:
         """Which templates to try, the best first."""
         normal = usual(story.kind, story.event_type)
-        name = template if NAME.fullmatch(template) else normal
+        name = template if NAME.fullmatch(template) and suits(template, story) else normal
         own = self._overrides.concerning(name)
         if own:
             yield name, own, USERS
