@@ -1,7 +1,9 @@
 """Carries events from the spool to the monitor and settles each by the monitor's answer.
 
-Accepted and duplicate: removed. Rejected: set aside with the reason. A request that cannot be read, or is
-too large, is split until the culprit stands alone. Anything else keeps every file and means: later.
+Accepted and duplicate: removed. Rejected: set aside with the reason. A request that the monitor cannot
+read, or that is too large, is split until the culprit stands alone. Anything else keeps every file and means:
+later. What stands before a monitor, or in its place, has no say about an event: no refusal but the monitor's
+own (by its problem type, docs/api.md) sets one aside.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from windsock import __version__
+from windsock.one_line import one_line
 from windsock.settings import Endpoint, Settings
 from windsock.signing import signed_headers
 from windsock.spool import Letter, Spool
@@ -19,7 +22,12 @@ from windsock.transport import Answer, Unreachable, post
 
 MAX_BATCH = 500  # events; the monitor takes no more
 MAX_REQUEST = 3_500_000  # bytes, brackets and commas included; the monitor takes 4 MiB
-SPLIT = (400, 413)  # the request as a whole is refused
+PROBLEM = "application/problem+json"
+REFUSALS = {400: "#problem-malformed", 413: "#problem-too-large"}
+"""The monitor's own refusals of a request as a whole, each with the end of its type, which never changes."""
+TOO_LARGE = 413  # a proxy's is split too: nginx takes 1 MiB by default, and what is smaller may go through
+STATUSES = ("accepted", "duplicate", "rejected")
+MAX_DETAIL = 300  # characters of an answer that a log line repeats
 TRANSIENT = (408, 425, 429)  # and 5xx: the monitor means "later"
 HEADERS = {
     "Content-Type": "application/cloudevents-batch+json",
@@ -30,6 +38,8 @@ REMEDIES = {
     403: "the monitor forbids it: mend ingest_secret on either side",
     404: "nothing takes events at that address: mend monitor_url",
     405: "nothing takes events at that address: mend monitor_url",
+    413: "what stands before the monitor takes no event of this size: raise its limit of a request's body to "
+    "4 MiB at least (nginx: client_max_body_size), or mend monitor_url",
     415: "what answers there is no Windsock monitor, or an old one: mend monitor_url",
 }
 
@@ -38,7 +48,7 @@ class Later(Exception):
     """Nothing more is to be sent for now. `misconfigured`: somebody must mend something."""
 
     def __init__(self, reason: str, *, misconfigured: bool = False, wait: float = 0.0) -> None:
-        super().__init__(reason)
+        super().__init__(one_line(reason))
         self.misconfigured = misconfigured
         self.wait = wait
 
@@ -63,10 +73,10 @@ class Courier:
             raise Later(f"no answer: {error}") from error
         if answer.status == 202:
             self._settle(letters, _results(answer, letters))
-        elif answer.status not in SPLIT:
-            raise _later(answer)
-        elif len(letters) == 1:
+        elif len(letters) == 1 and _is_monitors_refusal(answer):
             self._spool.set_aside(letters[0].name, f"the monitor answered {answer.status}: {_detail(answer)}")
+        elif len(letters) == 1 or not (_is_monitors_refusal(answer) or answer.status == TOO_LARGE):
+            raise _later(answer)
         else:
             middle = len(letters) // 2
             self.carry(letters[:middle], allowance)
@@ -100,14 +110,14 @@ def _results(answer: Answer, letters: Sequence[Letter]) -> list[dict[str, Any]]:
     try:
         results = json.loads(answer.body)["results"]
         told = [
-            (result["id"] or letter.event_id, result["status"])
+            (letter.event_id if result["id"] is None else result["id"], result["status"])
             for result, letter in zip(results, letters, strict=True)
         ]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _no_monitor(f"answered 202 with no result for each event ({type(error).__name__})") from error
     if [event_id for event_id, _ in told] != [letter.event_id for letter in letters]:
         raise _no_monitor("answered 202 about other events")
-    if not {status for _, status in told} <= {"accepted", "duplicate", "rejected"}:
+    if not all(status in STATUSES for _, status in told):
         raise _no_monitor("answered 202 with an unknown status")
     return list(results)
 
@@ -124,11 +134,26 @@ def _later(answer: Answer) -> Later:
     return Later(f"{answer.status}: {remedy or _detail(answer)}", misconfigured=remedy is not None, wait=wait)
 
 
+def _is_monitors_refusal(answer: Answer) -> bool:
+    """Whether it is the monitor's own word that this request will never be taken."""
+    ending = REFUSALS.get(answer.status)
+    kind = _problem(answer).get("type")
+    return ending is not None and isinstance(kind, str) and kind.endswith(ending)
+
+
 def _detail(answer: Answer) -> str:
     """The problem's own words (RFC 9457), else the answer's beginning."""
-    text = answer.body[:300].decode("utf-8", "replace")
+    problem = _problem(answer)
+    text = answer.body[:MAX_DETAIL].decode("utf-8", "replace")
+    return str(problem.get("detail") or problem.get("title") or text)[:MAX_DETAIL]
+
+
+def _problem(answer: Answer) -> dict[str, Any]:
+    """Its members; none where the answer is no problem."""
+    if answer.content_type != PROBLEM:
+        return {}
     try:
         problem = json.loads(answer.body)
-        return str(problem.get("detail") or problem.get("title") or text)[:300]
-    except (ValueError, AttributeError, RecursionError):
-        return text
+    except (ValueError, RecursionError):
+        return {}
+    return problem if isinstance(problem, dict) else {}

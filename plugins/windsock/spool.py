@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from windsock.one_line import one_line
 from windsock.own_directory import own_directory
 from windsock.quota import Quota
 from windsock.tally import Tally
@@ -146,6 +147,7 @@ class Spool:
             (self._new / name).rename(self._bad / name)
         except FileNotFoundError:
             return
+        reason = one_line(reason)  # it may be another server's words
         log.warning("windsock: %s is set aside in %s: %s", name, self._bad, reason)
         with suppress(OSError):  # a full disk: the file is out of the way, and the reason is logged
             (self._bad / f"{name}.reason").write_text(reason + "\n", "utf-8", "replace")

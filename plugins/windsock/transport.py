@@ -33,6 +33,8 @@ class Unreachable(Exception):
 class Answer:
     status: int
     body: bytes
+    content_type: str
+    """Without its parameters, in lower case."""
     retry_after: str
 
 
@@ -49,7 +51,10 @@ def post(endpoint: Endpoint, body: bytes, headers: Mapping[str, str], seconds: f
                 connection.port = connection.default_port = endpoint.port
             connection.request("POST", endpoint.path, body, {**headers, "Connection": "close"})
             response = connection.getresponse()
-            return Answer(response.status, _body(response), response.headers.get("Retry-After", ""))
+            told = response.headers
+            return Answer(
+                response.status, _body(response), told.get_content_type(), told.get("Retry-After", "")
+            )
     except (OSError, http.client.HTTPException) as error:
         raise Unreachable(f"{type(error).__name__}: {error}") from error
 

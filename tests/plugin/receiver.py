@@ -143,8 +143,8 @@ def status(code: int, **headers: str) -> Answer:
     return lambda handler, _batch: handler.answer(code, {"title": f"scripted {code}"}, **headers)
 
 
-def document(code: int, what: object) -> Answer:
-    return lambda handler, _batch: handler.answer(code, what)
+def document(code: int, what: object, **headers: str) -> Answer:
+    return lambda handler, _batch: handler.answer(code, what, **headers)
 
 
 def hang(handler: Handler, _batch: list[Any]) -> None:

@@ -60,25 +60,96 @@ def test_one_bad_event_among_a_hundred(courier: Courier, spool: Spool, receiver:
     assert reasons(spool) == {"event:42": "rejected by the monitor: unknown type\n"}
 
 
-def refuse_if(number: int, code: int) -> Answer:
+def refuse_if(number: int, refusal: Answer) -> Answer:
     """The whole request is refused as long as that event is in it."""
 
     def answer(handler: Handler, batch: list[dict[str, str]]) -> None:
         guilty = any(event["id"] == f"event:{number}" for event in batch)
-        handler.answer(code, {"detail": "cannot be read"}) if guilty else scripted.take(handler, batch)
+        (refusal if guilty else scripted.take)(handler, batch)
 
     return answer
 
 
-@pytest.mark.parametrize("code", [400, 413])
+MALFORMED, TOO_LARGE = "#problem-malformed", "#problem-too-large"
+
+
+def monitors(code: int, kind: str, detail: str = "cannot be read") -> Answer:
+    """The monitor's own refusal, behind a path prefix."""
+    told = {"type": f"/wind/docs{kind}", "status": code, "detail": detail}
+    return scripted.document(code, told, Content_Type="application/problem+json; charset=utf-8")
+
+
+@pytest.mark.parametrize(("code", "kind"), [(400, MALFORMED), (413, TOO_LARGE)])
 def test_a_refused_request_is_split_until_the_culprit_stands_alone(
-    courier: Courier, spool: Spool, receiver: Receiver, code: int
+    courier: Courier, spool: Spool, receiver: Receiver, code: int, kind: str
 ) -> None:
-    receiver.script.extend([refuse_if(5, code)] * 50)
+    receiver.script.extend([refuse_if(5, monitors(code, kind))] * 50)
     carry(courier, put(spool, 20))
     assert spool.names() == []
     assert reasons(spool) == {"event:5": f"the monitor answered {code}: cannot be read\n"}
     assert len(receiver.events) == 19
+
+
+NGINX = b"<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head></html>"
+FOREIGN = [
+    scripted.document(400, NGINX, Content_Type="text/html"),
+    scripted.document(400, b"Client sent an HTTP request to an HTTPS server.\n"),
+    scripted.document(400, {"type": f"/docs{MALFORMED}"}, Content_Type="application/json"),
+    scripted.document(400, {"type": "about:blank"}, Content_Type="application/problem+json"),
+    scripted.document(400, {"type": [MALFORMED]}, Content_Type="application/problem+json"),
+    scripted.document(400, [MALFORMED], Content_Type="application/problem+json"),
+    scripted.document(400, b"{", Content_Type="application/problem+json"),
+    monitors(400, TOO_LARGE),
+    monitors(413, MALFORMED),
+    scripted.document(413, b"<html>413 Request Entity Too Large</html>", Content_Type="text/html"),
+]
+
+
+@pytest.mark.parametrize("foreign", FOREIGN)
+def test_no_event_is_set_aside_on_the_word_of_another_server(
+    courier: Courier, spool: Spool, receiver: Receiver, foreign: Answer
+) -> None:
+    receiver.script.extend([foreign] * 20)
+    with pytest.raises(Later, match="mend monitor_url") as later:
+        carry(courier, put(spool, 100))
+    assert later.value.misconfigured
+    assert len(spool.names()) == 100
+    assert receiver.seen <= 8  # a proxy's 413 is tried with less, down to one event
+
+
+def test_what_a_proxy_finds_too_large_goes_through_in_parts(
+    courier: Courier, spool: Spool, receiver: Receiver
+) -> None:
+    def limited(handler: Handler, batch: list[dict[str, str]]) -> None:
+        handler.answer(413, b"<html>") if len(batch) > 3 else scripted.take(handler, batch)
+
+    receiver.script.extend([limited] * 50)
+    carry(courier, put(spool, 20))
+    assert len(receiver.events) == 20
+    assert (spool.names(), reasons(spool)) == ([], {})
+
+
+ESCAPES = "\x1b]0;owned\x07\x1b[31mred\nERROR forged\u2028line \u202eback " + "x" * 5_000
+
+
+def test_an_answer_is_one_clean_line_in_logs_and_reasons(
+    courier: Courier, spool: Spool, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    def rejected(handler: Handler, batch: list[dict[str, str]]) -> None:
+        results = [{"id": event["id"], "status": "rejected", "reason": ESCAPES} for event in batch]
+        handler.answer(202, {"results": results})
+
+    receiver.script.extend([monitors(400, MALFORMED, ESCAPES), rejected, monitors(503, "", ESCAPES)])
+    for _ in range(2):
+        carry(courier, put(spool, 1))
+    with pytest.raises(Later) as later:
+        carry(courier, put(spool, 1))
+    said = [*(path.read_text()[:-1] for path in spool.root.glob("bad/*.reason")), str(later.value)]
+    assert len(said) == 3
+    for text in (*said, *(record.getMessage() for record in caplog.records)):
+        assert "forged line back" in text
+        assert text.isprintable()
+        assert len(text) < 2_000
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 405, 415, 302, 200])
@@ -117,6 +188,8 @@ def test_what_will_pass_keeps_everything(
         {"results": [{"id": "event:1", "status": "accepted"}, {"id": "event:0", "status": "accepted"}]},
         {"results": [{"id": "event:0", "status": "accepted"}, {"id": "event:1", "status": "perhaps"}]},
         {"results": ["accepted", "accepted"]},
+        {"results": [{"id": "event:0", "status": []}, {"id": "event:1", "status": {}}]},
+        {"results": [{"id": 0, "status": "accepted"}, {"id": "event:1", "status": "accepted"}]},
     ],
 )
 def test_nothing_is_removed_on_the_word_of_another_server(

@@ -7,9 +7,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.settings import Settings
+from monitor.web.ingest_told import MAX_BATCH
+from monitor.web.receive import MAX_BODY
+from tests.monitor.conftest import sign
 from tests.monitor.web_support import Served, serving
 from tests.monitor_process import REPOSITORY
 from tests.versions.old import logged_as
+from windsock.courier import PROBLEM, REFUSALS
 
 WIRE = sorted((REPOSITORY / "tests/versions/wire").glob("*.json"))
 TODAY = json.loads(WIRE[-1].read_text())
@@ -60,6 +64,27 @@ def test_a_type_that_only_a_future_plugin_knows_is_rejected_alone_and_says_why(s
         assert [one["status"] for one in answer["results"]] == ["rejected", "accepted"]
         assert "a newer plugin needs a newer monitor" in answer["results"][0]["reason"]
         assert metric(monitor, "windsock_events_total") == 2
+
+
+WHOLE: list[tuple[str, int]] = [
+    ("no JSON", 400),
+    ("7", 400),
+    (f"[{'1,' * MAX_BATCH}1]", 413),
+    (f"[{' ' * MAX_BODY}]", 413),
+]
+
+
+@pytest.mark.parametrize("prefix", ["", "/wind"])
+def test_the_plugin_knows_the_monitors_own_refusals(settings: Settings, prefix: str) -> None:
+    """It sets an event aside for no other: types and content type are a contract with older plugins."""
+    settings = settings.model_copy(update={"public_url": f"http://windsock.example.com{prefix}"})
+    secret = settings.ingest_secret[0].get_secret_value()
+    with serving(settings) as monitor:
+        for body, status in WHOLE:
+            headers = {**sign(secret, body), "Content-Type": "application/cloudevents-batch+json"}
+            answer = monitor.client.post("/api/v1/events", content=body, headers=headers)
+            assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM)
+            assert answer.json()["type"] == f"{prefix}/docs{REFUSALS[status]}"
 
 
 WRONG = [
