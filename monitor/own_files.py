@@ -33,6 +33,18 @@ def require_own_home(home: Path) -> None:
             )
 
 
+def require_own_env_file(file: Path) -> None:
+    """Raises SettingsError if a file of settings, or the folder that it is in, is another user's: it says
+    where tokens and passwords are sent."""
+    for path in (file, file.absolute().parent):
+        if (owner := path.stat().st_uid) not in (ROOT, os.geteuid()):
+            raise SettingsError(
+                f"{file}: {path} belongs to another user ({owner}) than this one ({os.geteuid()}), so its "
+                "settings may be somebody else's. Run this in another folder, or mend it: "
+                f"chown {os.geteuid()} {path}"
+            )
+
+
 def doubts(named: Mapping[str, Path]) -> Iterator[str]:
     """What others may change of the files that settings name, and of the folders that those are in. These may
     belong to whoever administrates them, so they are told of, and used."""

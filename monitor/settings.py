@@ -32,7 +32,7 @@ from monitor.errors import SettingsError
 from monitor.events.model import DEPLOYMENT
 from monitor.key_file import key_at
 from monitor.mail_addresses import Sender, check_address, is_address, is_greeting
-from monitor.own_files import require_own_home
+from monitor.own_files import require_own_env_file, require_own_home
 from monitor.renamed import require_new_names
 from monitor.secret_files import SECRETS, read_secrets, secrets_files
 
@@ -40,6 +40,8 @@ SECRET_BYTES = range(24, 65)  # what Standard Webhooks asks of a symmetric secre
 HIDDEN = ("airflows", "database_url")
 HOST_NAME = 40  # of its characters, the last: PostgreSQL keeps 63 of a client's name
 DATABASES = ("sqlite", "postgresql", "postgresql+psycopg", "postgres")  # what an address begins with
+ENV_FILE = Path(".env")
+"""In the folder where the command is called. It counts only where it is this user's."""
 UP_FILE = "up.env"
 """In the home: the settings of the monitor that `windsock up` runs, with its secrets. For its user alone."""
 DECIDING = ("WINDSOCK_AIRFLOW_URL", "WINDSOCK_AUTH")
@@ -490,9 +492,13 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def load_environment(environ: Mapping[str, str], env_file: Path | None = Path(".env")) -> dict[str, str]:
-    """What ${NAME} in the rules file may name: the environment, and beneath it `.env`."""
-    file = dotenv_values(env_file) if env_file and env_file.is_file() else {}
+def load_environment(environ: Mapping[str, str], env_file: Path | None = ENV_FILE) -> dict[str, str]:
+    """What ${NAME} in the rules file may name: the environment, and beneath it `.env`. Raises SettingsError
+    where that is not this user's."""
+    file: Mapping[str, str | None] = {}
+    if env_file and env_file.is_file():
+        require_own_env_file(env_file)
+        file = dotenv_values(env_file)
     return {**{name: value for name, value in file.items() if value is not None}, **environ}
 
 
@@ -519,7 +525,7 @@ def _variable(name: str, alias: Any) -> str:
     return str(alias.choices[0]) if alias else f"{PREFIX}{name.upper()}"
 
 
-def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:
+def load_settings(env_file: Path | None = ENV_FILE, **overrides: Any) -> Settings:
     """Read the environment, `.env` and the secrets' files. Raises SettingsError that names each wrong
     variable."""
     return _load(env_file, overrides, load_environment(os.environ, env_file))
@@ -538,7 +544,7 @@ def load_settings_of_up() -> tuple[Settings, Path | None]:
         name: value for name, value in dotenv_values(file, interpolate=False).items() if value is not None
     }
     own = {_field(name): value for name, value in kept.items() if name not in os.environ}
-    return _load(Path(".env"), own, kept | environment), file
+    return _load(ENV_FILE, own, kept | environment), file
 
 
 def named_files(settings: Settings, environment: Mapping[str, str]) -> dict[str, Path]:
@@ -552,6 +558,7 @@ def _field(variable: str) -> str:
 
 
 def _load(env_file: Path | None, values: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
+    """`environment`: as load_environment gives it, which has refused a file that is not this user's."""
     require_new_names(environment)
     files = read_secrets(environment)
     try:

@@ -8,13 +8,15 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from sqlalchemy import URL, Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.backup.errors import BackupError
+from monitor.backup.new_file import open_new
 from monitor.database import Database, metadata
+from monitor.durable import sync
 
 VARIABLES = {
     "host": "PGHOST",
@@ -41,8 +43,11 @@ def take(database: Database, file: Path) -> int:
         raise BackupError(f"{file}: exists already; name another file")
     part = file.with_name(f"{file.name}.part")
     try:
-        _run(database.url, "pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={part}")
+        with os.fdopen(open_new(part), "wb") as written:
+            _run(database.url, "pg_dump", "--format=custom", "--no-owner", "--no-privileges", into=written)
+            os.fsync(written.fileno())
         part.rename(file)
+        sync(file.parent)
     except OSError as error:
         raise BackupError(f"{file}: the backup cannot be written: {error}") from None
     finally:
@@ -120,7 +125,8 @@ def _others(connection: Connection) -> list[str]:
     return [str(name) for name in connection.execute(query).scalars()]
 
 
-def _run(url: URL, program: str, *arguments: str) -> None:
+def _run(url: URL, program: str, *arguments: str, into: IO[bytes] | None = None) -> None:
+    """`into`: takes what the program writes; where it is None, that is dropped. Raises BackupError."""
     found = _find(program)
     if found is None:
         raise BackupError(
@@ -129,7 +135,14 @@ def _run(url: URL, program: str, *arguments: str) -> None:
         )
     environment = {**os.environ, **_variables(url)}
     done = subprocess.run(  # noqa: S603 (the arguments are ours and a file's name)
-        [found, *arguments], env=environment, capture_output=True, text=True, check=False
+        [found, *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=into or subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        check=False,
     )
     if done.returncode:
         raise BackupError(f"{program} failed: {done.stderr.strip()[:SHOWN]}")

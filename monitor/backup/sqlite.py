@@ -13,9 +13,9 @@ from datetime import datetime
 from pathlib import Path
 
 from monitor.backup.errors import BackupError
+from monitor.backup.new_file import open_new
 from monitor.durable import sync
 
-OWNERS_ALONE = 0o600
 LOCK_SECONDS = 2.0  # is waited for whoever is just closing the database
 COMPANIONS = ("-wal", "-shm")  # files that lie beside a database that is open
 
@@ -28,8 +28,7 @@ def take(database: Path, file: Path) -> int:
         raise BackupError(f"{file}: exists already; name another file")
     part = file.with_name(f"{file.name}.part")
     try:
-        part.unlink(missing_ok=True)
-        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNERS_ALONE))
+        os.close(open_new(part))
         with (
             closing(sqlite3.connect(_read_only(database), uri=True)) as source,
             closing(_open(part)) as target,
@@ -63,8 +62,7 @@ def copy(file: Path, to: Path) -> None:
         raise BackupError(f"{file}: there is no such file")
     try:
         to.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        to.unlink(missing_ok=True)
-        os.close(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNERS_ALONE))
+        os.close(open_new(to))
         with closing(sqlite3.connect(_read_only(file), uri=True)) as source, closing(_open(to)) as target:
             check(source, file)
             source.backup(target)

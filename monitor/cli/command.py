@@ -10,9 +10,9 @@ from sqlalchemy.exc import DBAPIError
 from monitor.database import Database
 from monitor.database.migrate import migrate_patiently
 from monitor.errors import SettingsError
-from monitor.own_files import make_home
+from monitor.own_files import doubts, make_home
 from monitor.plain_text import for_terminal
-from monitor.settings import Settings, load_settings, load_settings_of_up
+from monitor.settings import ENV_FILE, Settings, load_settings, load_settings_of_up
 
 EXIT_FAILED = 1
 EXIT_SETTINGS = 2
@@ -29,6 +29,8 @@ def settings_or_exit(of_up: bool = True) -> Settings:
         settings, file = load_settings_of_up() if of_up else (load_settings(), None)
     except SettingsError as error:
         refuse(str(error))
+    for doubt in doubts({".env": ENV_FILE}):
+        typer.echo(f"windsock: {for_terminal(doubt)}", err=True)
     if file:
         typer.echo(f"windsock: settings of `windsock up`, from {file}", err=True)
     return settings

@@ -94,6 +94,26 @@ def test_what_a_monitor_has_open_is_not_replaced(database: Database, tmp_path: P
         take()
 
 
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_backup_is_in_no_file_that_somebody_else_has_made(
+    database: Database, tmp_path: Path, is_link: bool
+) -> None:
+    """Another user may have put one, or a link, where it is written first, and may have it open."""
+    file, part, other = tmp_path / "backup", tmp_path / "backup.part", tmp_path / "other"
+    other.write_text("kept")
+    other.chmod(0o666)
+    part.symlink_to(other) if is_link else part.hardlink_to(other)
+    if database.engine.dialect.name == "sqlite":
+        sqlite.take(Path(database.url.database or ""), file)
+    else:
+        postgresql.take(database, file)
+        assert file.read_bytes().startswith(b"PGDMP")
+    assert other.read_text() == "kept"
+    assert not file.is_symlink()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert not part.exists()
+
+
 def test_a_backup_that_is_none_changes_nothing(tmp_path: Path) -> None:
     other, broken = tmp_path / "other.db", tmp_path / "broken.db"
     with closing(sqlite3.connect(other)) as connection:

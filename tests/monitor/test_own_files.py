@@ -2,12 +2,14 @@
 
 import os
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from monitor.errors import SettingsError
 from monitor.own_files import doubts, make_home, require_own_home
+from monitor.settings import load_environment
 from tests.monitor_process import REPOSITORY, WINDSOCK
 
 NOBODY = 65534
@@ -83,3 +85,41 @@ def test_the_command_believes_no_settings_of_another_users_home(tmp_path: Path) 
     assert done.returncode == 2
     assert f"WINDSOCK_HOME: {home} (owner {NOBODY}" in done.stderr
     assert [path.name for path in home.iterdir()] == ["up.env"]
+
+
+def checked(folder: Path) -> "subprocess.CompletedProcess[str]":
+    env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY), "WINDSOCK_HOME": str(folder / "home")}
+    return subprocess.run([WINDSOCK, "check"], cwd=folder, env=env, capture_output=True, text=True)
+
+
+@as_root
+def test_the_command_reads_no_dotenv_of_another_user(tmp_path: Path) -> None:
+    """It would send this user's tokens and Airflow's password where that file says."""
+    tmp_path.chmod(0o1777)
+    file = tmp_path / ".env"
+    file.write_text("WINDSOCK_AIRFLOW_URL=http://127.0.0.1:1\n")
+    os.chown(file, NOBODY, NOBODY)
+    done = checked(tmp_path)
+    assert done.returncode == 2
+    assert f".env: .env belongs to another user ({NOBODY})" in done.stderr
+    assert "chown" in done.stderr
+
+
+@as_root
+@pytest.mark.parametrize("folder_of", [0, NOBODY])
+def test_dotenv_in_a_folder_that_another_user_has(tmp_path: Path, folder_of: int) -> None:
+    file = tmp_path / ".env"
+    file.write_text("A=b\n")
+    os.chown(tmp_path, folder_of, folder_of)
+    with pytest.raises(SettingsError, match="belongs to") if folder_of else nullcontext():
+        assert load_environment({}, file) == {"A": "b"}
+
+
+def test_dotenv_that_anybody_may_write_is_told_of(tmp_path: Path) -> None:
+    """It is read: some file systems, such as WSL's of Windows disks, have no other mode."""
+    file = tmp_path / ".env"
+    file.write_text("WINDSOCK_AIRFLOW_URL=nonsense\n")
+    file.chmod(0o666)
+    (told,) = doubts({".env": file})
+    assert "may be written by anybody" in told
+    assert load_environment({}, file) == {"WINDSOCK_AIRFLOW_URL": "nonsense"}
