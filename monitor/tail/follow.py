@@ -11,7 +11,7 @@ import httpx
 
 from monitor.bounded_http import UnreadableBody, pieces, read_beginning
 from monitor.bounded_json import loads
-from monitor.tail.messages import Message, TailRefused, parse
+from monitor.tail.messages import Message, TailRefused, checked, parse
 
 FIRST_WAIT = 0.5  # seconds before the second attempt; it doubles from there
 LONGEST_WAIT = 30.0  # seconds between attempts while the monitor is away
@@ -100,8 +100,8 @@ async def _connection(
     timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
     async with client.stream("GET", "/events", params=params, headers=headers, timeout=timeout) as answer:
         await _check(answer)
-        async for item in parse(pieces(answer), last):
-            yield item
+        async for cursor, message in parse(pieces(answer), last):
+            yield cursor, checked(message) if message else None
 
 
 def bearer(token: str | None) -> dict[str, str]:

@@ -1,11 +1,11 @@
 """An event as one line for a terminal."""
 
-from datetime import date, datetime
+from datetime import date
 
 from rich.text import Text
 
 from monitor.plain_text import line
-from monitor.tail.messages import RESET, Message
+from monitor.tail.messages import RESET, Message, local_time
 from monitor.web.event_line import EventLine
 
 SIGNS = {
@@ -33,7 +33,7 @@ def render(message: Message) -> Text:
     event = EventLine.read(0, message.data)
     sign, style = SIGNS.get(event.word, ("·", ""))
     text = Text.assemble(
-        (f"{_local(event.time):%H:%M:%S}  ", "dim"),
+        (f"{local_time(event.time):%H:%M:%S}  ", "dim"),
         (f"{sign} {line(event.word):<16}", style),
         (line(" / ".join(part for part in (event.dag_id, event.run_id, event.task) if part)), "bold")
         if event.dag_id and event.kind != "asset"
@@ -51,12 +51,8 @@ class Days:
     def above(self, message: Message) -> Text | None:
         if message.type == RESET:
             return None
-        day = _local(str(message.data["time"])).date()
+        day = local_time(message.data["time"]).date()
         if day == self._shown:
             return None
         self._shown = day
         return Text(f"── {day:%A %Y-%m-%d} ──", "dim")
-
-
-def _local(moment: str) -> datetime:
-    return datetime.fromisoformat(moment.replace("Z", "+00:00")).astimezone()

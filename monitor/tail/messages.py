@@ -4,15 +4,23 @@ Odd on purpose: a parser of its own. httpx's line splitting also ends a line at 
 and the plugin's client, which reads the same, belongs to another program: neither imports the other.
 """
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from monitor.bounded_json import loads
 from monitor.errors import WindsockError
+from monitor.web.event_line import EventLine
 
 RESET = "reset"
 MAX_MESSAGE = 16 * 1024 * 1024  # characters: four times the largest request that the monitor takes events by
+
+
+CURSOR = re.compile(r"([!-~]{1,100}-[0-9]{1,19})?")
+"""Such as 1a2b3c4d-42: one that a header can carry back. The place in the log is below 2^63."""
+SHOWN = 200  # characters of what cannot be read that a message repeats
 
 
 class TailRefused(WindsockError):
@@ -50,13 +58,44 @@ async def parse(chunks: AsyncIterator[bytes], last: str = "") -> AsyncIterator[t
             kind = value
         elif name == "id":
             cursor = value
+            if not CURSOR.fullmatch(cursor):
+                raise TailRefused(f"{cursor[:SHOWN]!r} is no cursor: is it the monitor's address?")
 
 
 def _message(kind: str, cursor: str, told: str) -> Message:
     try:
         return Message(kind or "message", cursor, loads(told))
     except ValueError:
-        raise TailRefused(f"what is told at {cursor} is no event: is it the monitor's address?") from None
+        raise _no_event(cursor) from None
+
+
+def checked(message: Message) -> Message:
+    """The message, if whoever shows it can read it. Raises TailRefused: a monitor may tell anything."""
+    try:
+        if message.type == RESET:
+            _require_texts(message.data, "reason")
+        else:
+            _require_texts(message.data, "type", "source", "subject", "time")
+            local_time(message.data["time"])
+            EventLine.read(0, message.data)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        raise _no_event(message.id) from None
+    return message
+
+
+def _no_event(cursor: str) -> TailRefused:
+    return TailRefused(f"what is told at {cursor} is no event: is it the monitor's address?")
+
+
+def _require_texts(told: dict[str, Any], *names: str) -> None:
+    """Raises TypeError, KeyError."""
+    if not all(isinstance(told[name], str) for name in names):
+        raise TypeError
+
+
+def local_time(moment: str) -> datetime:
+    """Raises ValueError, OverflowError."""
+    return datetime.fromisoformat(moment.replace("Z", "+00:00")).astimezone()
 
 
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:

@@ -236,6 +236,37 @@ def test_what_is_no_event_is_an_error() -> None:
         assert feed.cursor is None
 
 
+NONSENSE = [
+    b"id: \xb2\n\n",
+    b"id: \x1b]0;x\x07\n\n",
+    b"id: " + b"9" * 5_000 + b"\n\n",
+    b"event: \xff\ndata: {}\n\n",
+    *(
+        sse(1, run_event() | change)
+        for change in ({"id": 5}, {"data": [1]}, {"time": "0001-01-01T00:00:00+14:00"}, {"time": None})
+    ),
+]
+
+
+@pytest.mark.parametrize("told", NONSENSE)
+def test_nonsense_of_a_monitor_is_a_feed_error_of_one_line(told: bytes) -> None:
+    with pytest.raises(FeedError) as error:
+        list(server_sent_events(lines([told]), "", lambda _: None))
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("told", [b"5", b"[]", b'{"id": [1]}', b'{"id": "a\\r\\nX: y"}', b"1" * 5_000])
+def test_nonsense_as_ndjson_is_a_feed_error(told: bytes) -> None:
+    with pytest.raises(FeedError):
+        list(ndjson([told], ""))
+
+
+def test_a_retry_of_any_length_is_a_number() -> None:
+    asked: list[float] = []
+    list(server_sent_events([b"retry: " + b"9" * 5_000, b"retry: 2000"], "", asked.append))
+    assert asked == [float("inf"), 2.0]
+
+
 def test_a_line_without_an_end_is_an_error() -> None:
     with pytest.raises(FeedError, match="longer than"):
         list(lines(iter([b"x" * 2**20] * (MAX_LINE // 2**20 + 1))))
@@ -309,4 +340,7 @@ def test_retry_after() -> None:
     assert retry_after("Sun, 22 Nov 2026 10:00:30 GMT", now) == 30
     assert retry_after("Sun, 22 Nov 2026 10:00:30 GMT", now + timedelta(hours=1)) == 0
     assert retry_after("soon") == 0
+    assert retry_after("\xb2") == 0
+    assert retry_after("Mon, 01 Jan 99999 00:00:00 GMT") == 0
+    assert Pace().wait(retry_after("9" * 400)) <= LONGEST_ASKED * 1.5
     assert retry_after(None) == 0

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from monitor.settings import Settings
 from monitor.tail import Message, TailRefused, follow, parse, render
-from monitor.tail.messages import MAX_MESSAGE
+from monitor.tail.messages import MAX_MESSAGE, checked
 from tests import wait
 from tests.monitor.web_support import serving
 from tests.sample import asset_event, event, run_event, task_event
@@ -66,6 +66,29 @@ def test_what_has_no_end_is_an_error(line: bytes) -> None:
 def test_what_is_no_json_is_an_error(told: bytes) -> None:
     with pytest.raises(TailRefused, match="no event"):
         parsed(b"id: e-1\ndata: " + told + b"\n\n")
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("x", []),
+        ("x", {}),
+        *(("x", run_event() | change) for change in ({"time": 5}, {"time": "99999-99-99"}, {"source": 5})),
+        *(("x", run_event() | change) for change in ({"type": 5}, {"data": [1]}, {"subject": None})),
+        ("x", run_event() | {"time": "0001-01-01T00:00:00+14:00"}),
+        ("reset", {}),
+        ("reset", {"reason": 5}),
+    ],
+)
+def test_a_message_that_nobody_can_show_is_an_error(kind: str, data: Any) -> None:
+    with pytest.raises(TailRefused, match="told at e-1 is no event"):
+        checked(Message(kind, "e-1", data))
+
+
+@pytest.mark.parametrize("cursor", ["e-²", "e-" + "9" * 5_000, "nothing", "\x1b]0;x\x07-1"])
+def test_a_cursor_that_is_none_is_an_error(cursor: str) -> None:
+    with pytest.raises(TailRefused, match="is no cursor"):
+        parsed(f"id: {cursor}\n\n".encode())
 
 
 async def take(url: str, count: int, found: list[Message], **options: Any) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from windsock.one_line import one_line
+
 
 class FeedError(Exception):
-    """The feed cannot be read, and trying again would not help. The message says what to mend."""
+    """The feed cannot be read, and trying again would not help. The message, one line, says what to mend."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class FeedRefused(FeedError):
@@ -20,6 +25,6 @@ class Away(Exception):
     """Nobody answers, the connection was lost, or the answer is "later". Never leaves this package."""
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
-        super().__init__(message)
+        super().__init__(one_line(message))
         self.retry_after = retry_after
         """Seconds, as the answer asks for; 0: it asks for nothing."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from windsock.client.errors import FeedError
-from windsock.client.records import Item, event, reset, unreadable
+from windsock.client.records import Item, checked_cursor, event, reset, unreadable
 
 SERVER_SENT_EVENTS = "text/event-stream"
 NDJSON = "application/x-ndjson"
@@ -54,11 +54,11 @@ def server_sent_events(told: Iterable[bytes], cursor: str, on_retry: Callable[[f
             if size > MAX_LINE:
                 raise FeedError(f"a message is longer than {MAX_LINE} bytes: this is no Windsock monitor")
         elif name == b"event":
-            kind = value.decode()
+            kind = value.decode(errors="replace")
         elif name == b"id":
-            begun = value.decode()
+            begun = checked_cursor(value.decode(errors="replace"))
         elif name == b"retry" and value.isdigit():
-            on_retry(int(value) / 1000)
+            on_retry(float(value) / 1000)
 
 
 def _item(cursor: str, kind: str, data: bytes) -> Item:
@@ -72,10 +72,9 @@ def ndjson(told: Iterable[bytes], cursor: str) -> Told:
         if not line:
             continue
         message = _decode(cursor, line)
-        try:
-            cursor = message["id"]
-        except (KeyError, TypeError) as error:
-            raise unreadable(cursor, message, error) from error
+        if not isinstance(message, dict):
+            raise unreadable(cursor, message, TypeError("it is no object"))
+        cursor = checked_cursor(message.get("id"))
         if "event" in message:
             yield cursor, event(cursor, message["event"])
         else:

@@ -41,11 +41,11 @@ def retry_after(header: str | None, now: datetime | None = None) -> float:
     """Seconds that a Retry-After (RFC 9110, 10.2.3) asks for, a number or a date; 0 where it says nothing."""
     if header is None:
         return 0.0
-    if header.strip().isdigit():
+    if header.isascii() and header.strip().isdigit():
         return float(header)
     try:
         moment = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, TypeError, OverflowError, IndexError):
         return 0.0
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)

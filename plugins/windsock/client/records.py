@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timezone
+from typing import Any, TypeVar
 
 from windsock.client.errors import FeedError
 
 SHOWN = 200  # characters of what cannot be read that a message repeats
+MAX_CURSOR = 200  # characters; the monitor's have about 30, and a header of 8 KiB is refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +53,11 @@ Item = Event | Reset
 def event(cursor: str, told: Any) -> Event:
     """From a decoded CloudEvent. Raises FeedError."""
     try:
-        return Event(
-            cursor=cursor,
-            id=told["id"],
-            type=told["type"],
-            source=told["source"],
-            subject=told["subject"],
-            time=datetime.fromisoformat(told["time"].replace("Z", "+00:00")),  # no Z before Python 3.11
-            data=told["data"],
-            raw=told,
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        texts = {name: _of_type(str, told[name]) for name in ("id", "type", "source", "subject")}
+        moment = datetime.fromisoformat(told["time"].replace("Z", "+00:00"))  # no Z before Python 3.11
+        moment.astimezone(timezone.utc)  # raises for a moment in no year that UTC has
+        return Event(cursor=cursor, time=moment, data=_of_type(dict, told["data"]), raw=told, **texts)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise unreadable(cursor, told, error) from error
 
 
@@ -72,6 +67,23 @@ def reset(cursor: str, told: Any) -> Reset:
         return Reset(cursor, str(told["reason"]))
     except (KeyError, TypeError) as error:
         raise unreadable(cursor, told, error) from error
+
+
+def checked_cursor(told: object) -> str:
+    """A cursor that a header can carry back. Raises FeedError."""
+    if isinstance(told, str) and told.isascii() and told.isprintable() and len(told) <= MAX_CURSOR:
+        return told
+    raise FeedError(f"{told!r:.{SHOWN}} is no cursor: is this the monitor's address?")
+
+
+T = TypeVar("T")
+
+
+def _of_type(kind: type[T], value: object) -> T:
+    """Raises TypeError."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r:.{SHOWN}} is no {kind.__name__}")
+    return value
 
 
 def unreadable(cursor: str, told: object, error: Exception) -> FeedError:
