@@ -14,6 +14,7 @@ from standardwebhooks import Webhook
 
 from monitor import tokens
 from monitor.airflow_api import AirflowApi
+from monitor.bounded_http import BoundedClient
 from monitor.clock import utc_now
 from monitor.database import Database
 from monitor.database.migrate import versions
@@ -323,7 +324,7 @@ async def _is_running(settings: Settings) -> bool:
 
 
 def _client() -> httpx.AsyncClient:
-    return httpx.AsyncClient(timeout=REQUEST_SECONDS, trust_env=False)
+    return BoundedClient(timeout=REQUEST_SECONDS, trust_env=False)
 
 
 def _try_port(host: str, port: int) -> None:

@@ -325,7 +325,8 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
         ),
         Surface(
             "a filter",
-            f"{querying.MAX_GLOBS} values of {querying.MAX_NAME:,} characters",
+            f"{querying.MAX_GLOBS} values of {querying.MAX_NAME:,} characters; "
+            f"{globs.MAX_SEARCHED} steps to match them all",
             "422",
             "monitor/test_api_errors.py::test_each_wrong_parameter_is_named",
         ),
@@ -402,6 +403,12 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
             "monitor/test_airflow_api.py::test_a_log_without_end_is_given_up_on",
         ),
         Surface(
+            "an HTTP answer until its status",
+            f"{size(bounded_http.MAX_HEAD)}, in pieces of {size(bounded_http.HEAD_PIECE)}",
+            "it counts as no answer",
+            "monitor/test_bounded_http.py::test_a_server_that_never_comes_to_its_status_is_given_up",
+        ),
+        Surface(
             "an answer of a webhook's receiver",
             f"{webhook.ANSWER_BYTES} bytes unpacked; {seconds(webhook.SECONDS)}",
             "the rest is not read; without a status, the delivery is tried again",
@@ -409,8 +416,9 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
         ),
         Surface(
             "an answer to Apprise",
-            f"{size(bounded_requests.MAX_ANSWER)} unpacked; {seconds(apprise.SECONDS)}",
-            "the rest is not read; without an end, the delivery is uncertain",
+            f"{size(bounded_requests.MAX_HEAD)} until its status, {size(bounded_requests.MAX_ANSWER)} "
+            f"unpacked; {seconds(bounded_requests.ANSWER_SECONDS)}; {seconds(apprise.SECONDS)} for all answers",
+            "the rest is not read; without a status, the delivery is tried again",
             "monitor/test_channels.py::test_an_answer_to_apprise_is_bounded",
         ),
         Surface(

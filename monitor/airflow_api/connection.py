@@ -14,7 +14,16 @@ import httpx
 from monitor.airflow_api.failures import TokenRefused, no_answer, refusal, too_long, unreadable
 from monitor.airflow_api.passed_over import PassedOver
 from monitor.airflow_api.token import Token
-from monitor.bounded_http import ACCEPT, TooLongBody, UnreadableBody, pieces, read, read_beginning
+from monitor.bounded_http import (
+    ACCEPT,
+    LOOPBACK,
+    BoundedClient,
+    TooLongBody,
+    UnreadableBody,
+    pieces,
+    read,
+    read_beginning,
+)
 from monitor.bounded_json import TooMuch, loads
 from monitor.clock import Clock
 from monitor.errors import AirflowRefused
@@ -28,7 +37,6 @@ REFUSED_PAUSE = timedelta(seconds=30)  # a refused password is not tried again a
 MAX_AHEAD = timedelta(days=1)
 """By so much Airflow's clock may be ahead. What it says beyond is not believed: the watermark goes by it, and
 what Airflow changes from then on would be taken for compared."""
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 TOKEN_PATH = "/auth/token"  # noqa: S105 (a path)
 JSON = "application/json"
 
@@ -63,7 +71,7 @@ class Connection:
         self.clock = clock
         # A proxy named in the environment is for what lies beyond this machine.
         trust_env = httpx.URL(self.url).host not in LOOPBACK
-        self._http = httpx.AsyncClient(timeout=timeout, trust_env=trust_env, headers=ACCEPT)
+        self._http = BoundedClient(timeout=timeout, trust_env=trust_env, headers=ACCEPT)
         self.passed_over = PassedOver()
         self._signing_in = asyncio.Lock()
         self._decoding = asyncio.Lock()  # one at a time: others have their turn between two answers

@@ -8,8 +8,9 @@ import asyncio
 import logging
 import threading
 import warnings
+from collections import Counter
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from monitor.channels.contract import Parcel
@@ -17,8 +18,9 @@ from monitor.channels.secrets import keep_quiet, without_url
 from monitor.mailer import Receipt, Refused, TryLater, Uncertain
 
 SECONDS = 30.0  # Apprise's own limits are some seconds a request, and a long text is several requests
-MAX_HANGING = 20  # threads that are not waited for any more: beyond it nothing more is begun
+MAX_HANGING = 3  # threads of one target that are not waited for any more: beyond it none is begun for it
 AT_ONCE = 4
+logger = logging.getLogger(__name__)
 GOOD = frozenset({"recovered", "success"})
 _heard: ContextVar[list[str] | None] = ContextVar("what Apprise says", default=None)
 BAD = frozenset({"opened", "failure", "follow_up", "reminder", "flapping"})
@@ -42,7 +44,7 @@ class AppriseSender:
 
     def __init__(self, seconds: float = SECONDS) -> None:
         self._seconds = seconds
-        self._hanging = 0
+        self._hanging: Counter[str] = Counter()
         keep_quiet()
 
     async def open(self) -> None:
@@ -50,15 +52,16 @@ class AppriseSender:
 
     async def send(self, parcel: Parcel) -> Receipt:
         """Raises TryLater where Apprise says no: it does not say whether for good."""
-        if self._hanging >= MAX_HANGING:
-            raise TryLater(f"{MAX_HANGING} calls of Apprise have not come back")
+        target = parcel.recipient
+        if self._hanging[target] >= MAX_HANGING:
+            raise TryLater(f"{MAX_HANGING} calls of Apprise for {target} have not come back")
         url = parcel.resolved.url.get_secret_value()
         call = _in_thread(_notify, url, parcel)
         try:
             why = await asyncio.wait_for(asyncio.shield(call), self._seconds)
         except (TimeoutError, asyncio.TimeoutError):
-            self._hanging += 1
-            call.add_done_callback(self._came_back)
+            self._hanging[target] += 1
+            call.add_done_callback(partial(self._came_back, target))
             raise Uncertain(f"Apprise did not come back within {self._seconds:.0f} s") from None
         if why is None:
             return Receipt(f"handed to {url.partition('://')[0]}:// by Apprise", (parcel.recipient,))
@@ -67,8 +70,10 @@ class AppriseSender:
     async def close(self) -> None:
         """Threads that hang do not outlive the process."""
 
-    def _came_back(self, _call: "asyncio.Future[str | None]") -> None:
-        self._hanging -= 1
+    def _came_back(self, target: str, call: "asyncio.Future[str | None]") -> None:
+        self._hanging -= Counter((target,))  # and no entry for what is none any more
+        if not call.cancelled() and (error := call.exception()):
+            logger.warning("a call of Apprise for %s ended late, with %s", target, type(error).__name__)
 
 
 def _notify(url: str, parcel: Parcel) -> str | None:

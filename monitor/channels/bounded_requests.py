@@ -1,8 +1,18 @@
-"""Bounded answers for Apprise's plugins, which read each whole: 2 kB can unpack to gigabytes.
+"""Bounded answers for Apprise's plugins, which read each whole and for as long as bytes come.
+
+2 kB can unpack to gigabytes, and a receiver that says a byte a second keeps within the plugins' own timeouts.
 
 The plugins call `requests` by themselves and take no session of ours, so the adapter that `requests` makes
 its sessions with is replaced, once, for the process.
 """
+
+import io
+import socket
+import time
+from collections.abc import Callable
+from functools import cache
+from http.client import HTTPException, HTTPResponse
+from typing import Any
 
 import requests
 import urllib3
@@ -10,10 +20,25 @@ from requests.adapters import HTTPAdapter
 
 MAX_ANSWER = 1024 * 1024  # bytes, unpacked: plugins look for an id or a reason in it
 PIECE = 64 * 1024  # bytes unpacked at a time
+MAX_HEAD = 256 * 1024  # bytes until status and headers are read; `100 Continue` may come before
+MAX_RECEIVED = 2 * MAX_ANSWER  # bytes of a body as they come, packed or not
+ANSWER_SECONDS = 10.0  # for the whole answer, its head too; plugins wait 4 s for each of its parts
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Reads the first MAX_ANSWER bytes of a body. The status says whether a message was taken."""
+    """Reads the first MAX_ANSWER bytes of a body. The status says whether a message was taken.
+
+    No redirect is followed: where a receiver points to may be an address that only the monitor reaches.
+    """
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        _bound_connections(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **options)
+        _bound_connections(manager)
+        return manager
 
     def build_response(
         self, req: requests.PreparedRequest, resp: urllib3.BaseHTTPResponse
@@ -21,7 +46,68 @@ class BoundedAdapter(HTTPAdapter):
         response = super().build_response(req, resp)
         response._content = _beginning(resp)
         response._content_consumed = True
+        if response.is_redirect:
+            del response.headers["location"]
         return response
+
+
+class BoundedResponse(HTTPResponse):
+    def __init__(
+        self, sock: socket.socket, *args: Any, now: Callable[[], float] = time.monotonic, **options: Any
+    ) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp.close()
+        self._received = _Received(sock, now)
+        self.fp = io.BufferedReader(self._received)
+
+    def begin(self) -> None:
+        super().begin()
+        self._received.left = MAX_RECEIVED
+
+
+class _Received(io.RawIOBase):
+    """What comes from a socket, up to a number of bytes and a moment."""
+
+    def __init__(self, sock: socket.socket, now: Callable[[], float]) -> None:
+        self._now = now
+        self.left = MAX_HEAD
+        self._socket = sock
+        self._raw = sock.makefile("rb", buffering=0)
+        self._each = sock.gettimeout()
+        self._until = now() + ANSWER_SECONDS
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Raises TimeoutError, HTTPException."""
+        seconds = self._until - self._now()
+        if seconds <= 0:
+            raise TimeoutError(f"the answer has no end within {ANSWER_SECONDS:.0f} s")
+        self._socket.settimeout(seconds if self._each is None else min(self._each, seconds))
+        size = self._raw.readinto(buffer)
+        self.left -= size or 0
+        if self.left < 0:
+            raise HTTPException("the answer is too long")
+        return size
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+def _bound_connections(manager: urllib3.PoolManager) -> None:
+    pools: dict[str, Any] = dict(manager.pool_classes_by_scheme)
+    manager.pool_classes_by_scheme = {scheme: _bounded(pool) for scheme, pool in pools.items()}
+
+
+@cache
+def _bounded(pool: Any) -> Any:
+    """This class of connection pools (plain, TLS, SOCKS) with answers that are bounded."""
+    if issubclass(pool.ConnectionCls.response_class, BoundedResponse):
+        return pool
+    connection = type("BoundedConnection", (pool.ConnectionCls,), {"response_class": BoundedResponse})
+    return type("BoundedPool", (pool,), {"ConnectionCls": connection})
 
 
 def _beginning(raw: urllib3.BaseHTTPResponse) -> bytes:

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 from standardwebhooks import Webhook
 
-from monitor.bounded_http import ACCEPT, UnreadableBody, read_beginning
+from monitor.bounded_http import ACCEPT, BoundedClient, UnreadableBody, read_beginning
 from monitor.channels.contract import Parcel
 from monitor.channels.secrets import keep_quiet, without_url
 from monitor.clock import Clock
@@ -73,7 +73,7 @@ class WebhookSender:
         if parcel.traceparent:
             headers["traceparent"] = parcel.traceparent
         if self._client is None:
-            self._client = httpx.AsyncClient(timeout=self._seconds, follow_redirects=False, headers=ACCEPT)
+            self._client = BoundedClient(timeout=self._seconds, follow_redirects=False, headers=ACCEPT)
         request = self._client.build_request("POST", url, content=body.encode(), headers=headers)
         return await self._client.send(request, stream=True)
 

@@ -21,6 +21,7 @@ from monitor.feed.reader import FeedEnded, Reader, Rights
 from monitor.feed.room import room, share_of
 from monitor.feed.selection import Selection
 from monitor.feed.starts import Start
+from monitor.feed.turn import Turn
 from monitor.metrics import Metrics
 from monitor.wake import Wake
 
@@ -168,6 +169,7 @@ class Feeds:
 
     async def _catch_up(self, reader: Reader) -> None:
         """From the reader's place to the tape's end, where it becomes live: one loop, over tape and log."""
+        turn = Turn()
         while not self._closed:
             tape = await self._live.tape()
             if reader.to_be_asked:
@@ -184,6 +186,7 @@ class Feeds:
             reader.seq = block.upto
             if message:
                 await reader.say(message)
+            await turn.end_if_long()
 
     async def _read_log(self, reader: Reader) -> None:
         """Read a page. One that may hold a DAG that is newer than the reader's rights is read again."""

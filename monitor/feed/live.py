@@ -19,6 +19,7 @@ from monitor.feed.offer import Waiting, offer
 from monitor.feed.reader import Reader
 from monitor.feed.register import Register
 from monitor.feed.tape import Tape
+from monitor.feed.turn import Turn
 from monitor.metrics import Metrics
 from monitor.wake import Wake
 
@@ -27,7 +28,6 @@ COALESCE_SECONDS = 0.1  # at most, between two rounds: in a burst each reader ge
 SHARE = 4  # a round is followed by a pause of so many times what it took: feeds take a fifth of this thread
 READ = 500  # events read at once
 LOOK_SECONDS = 1.0  # between two looks for readers that are due a heartbeat or a question
-TURN = 100  # readers served before others have a turn: ingest and pages share this thread
 
 logger = logging.getLogger(__name__)
 
@@ -110,11 +110,11 @@ class Live:
         """Heartbeats, and rights asked for again, until cancelled."""
         while True:
             await asyncio.sleep(min(LOOK_SECONDS, self._heartbeat))
-            for number, reader in enumerate(self._register.all(), 1):
+            turn = Turn()
+            for reader in self._register.all():
                 if reader.live:
                     self._look_after(reader, _now())
-                if number % TURN == 0:
-                    await asyncio.sleep(0)
+                await turn.end_if_long()
 
     async def _pass_on(self) -> None:
         """Serve all that the log holds behind the tape."""
@@ -172,13 +172,11 @@ class Live:
                 self._fall_behind(reader)
 
     async def _serve(self, block: Block) -> None:
-        now = _now()
-        for number, reader in enumerate(self._register.concerned(block), 1):
+        turn = Turn()
+        for reader in self._register.concerned(block):
             if reader.live:
-                self._give(reader, block, now)
-            if number % TURN == 0:
-                await asyncio.sleep(0)
-                now = _now()
+                self._give(reader, block, _now())
+            await turn.end_if_long()
         self._served = block.upto
 
     def _give(self, reader: Reader, block: Block, now: float) -> None:

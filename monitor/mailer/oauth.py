@@ -14,7 +14,7 @@ from typing import Protocol
 
 import httpx
 
-from monitor.bounded_http import ACCEPT, UnreadableBody, read
+from monitor.bounded_http import ACCEPT, LOOPBACK, BoundedClient, UnreadableBody, read
 from monitor.bounded_json import loads
 from monitor.errors import SettingsError
 from monitor.mailer.contract import Unavailable
@@ -104,9 +104,10 @@ class Refreshed:
 
     def __init__(self, grant: Grant, now: Callable[[], float] = time.monotonic) -> None:
         """Raises SettingsError where a token URL would send secrets in the open."""
-        if not grant.url.startswith("https://") and "//127.0.0.1" not in grant.url:
+        if not _is_safe(grant.url):
             raise SettingsError(
-                "WINDSOCK_SMTP_OAUTH2_TOKEN_URL: the secrets go there, so it must be https://…"
+                "WINDSOCK_SMTP_OAUTH2_TOKEN_URL: the secrets go there, so it must be https://host/…, or "
+                f"http:// to this machine ({', '.join(LOOPBACK)})"
             )
         self._grant = grant
         self._now = now
@@ -146,10 +147,20 @@ class Refreshed:
 
     async def _answer(self, form: dict[str, str]) -> tuple[int, bytes]:
         async with (
-            httpx.AsyncClient(timeout=TOKEN_SECONDS, headers=ACCEPT) as client,
+            BoundedClient(timeout=TOKEN_SECONDS, headers=ACCEPT) as client,
             client.stream("POST", self._grant.url, data=form) as response,
         ):
             return response.status_code, await read(response, MAX_ANSWER)
+
+
+def _is_safe(url: str) -> bool:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        return False
+    return bool(parsed.host) and (
+        parsed.scheme == "https" or (parsed.scheme == "http" and parsed.host in LOOPBACK)
+    )
 
 
 def _lifetime(said: Mapping[str, object]) -> float:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import httpx
 from rich.console import Console
 
+from monitor.bounded_http import BoundedClient
 from monitor.plain_text import line
 from monitor.tail.follow import CONNECT_SECONDS, Params, bearer, places, why
 from monitor.tail.line import Days, render
@@ -49,7 +50,7 @@ class Wanted:
 
 async def show(wanted: Wanted, out: Console, err: Console) -> None:
     """Print the feed until it ends or is cancelled. Raises TailRefused, OutputGone."""
-    async with httpx.AsyncClient(base_url=wanted.url) as client:
+    async with BoundedClient(base_url=wanted.url) as client:
         last = None if wanted.follow else await _last(client, wanted)
         if last == 0:
             return

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import httpx
 
+from monitor.bounded_http import BoundedClient
 from monitor.bounded_json import loads
 from monitor.errors import AirflowError, AirflowUnreachable
 
@@ -142,9 +143,7 @@ class AirflowClient:
 @asynccontextmanager
 async def open_client(url: str, sign_in: SignIn) -> AsyncIterator[httpx.AsyncClient]:
     """A client of one server on this machine; the user's proxy is not asked."""
-    async with httpx.AsyncClient(
-        base_url=url, auth=sign_in, trust_env=False, timeout=REQUEST_SECONDS
-    ) as client:
+    async with BoundedClient(base_url=url, auth=sign_in, trust_env=False, timeout=REQUEST_SECONDS) as client:
         yield client
 
 

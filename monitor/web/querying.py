@@ -5,7 +5,7 @@ filter that was misspelt would otherwise match everything.
 from typing import Annotated, Any, Literal
 
 from fastapi import Path
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from monitor.board import RunsWanted
 from monitor.event_log import FILTERS, Filter
@@ -13,6 +13,7 @@ from monitor.events.values import Moment
 from monitor.incidents import Wanted as IncidentsWanted
 from monitor.outbox import Kind, State, Wanted
 from monitor.rules import Channel
+from monitor.rules.globs import MAX_SEARCHED, searched
 
 PAGE = 50  # rows, where nothing is asked for
 MAX_PAGE = 500  # rows; keeps an answer below a few MB
@@ -51,6 +52,18 @@ class Filters(BaseModel):
     task_id: Globs = _globs("The event's task", "load")
     state: Globs = _globs("The state that was come to", "failed")
     asset: Globs = _globs("The asset's URI", "file:///data/*")
+
+    @model_validator(mode="after")
+    def _bound_their_cost(self) -> "Filters":
+        """Each event is matched while others wait."""
+        steps = sum(searched(getattr(self, name)) for name in FILTERS)
+        if steps > MAX_SEARCHED:
+            raise ValueError(
+                f"the filters take {steps:,} steps to match, more than {MAX_SEARCHED}: each text between "
+                "two stars is one, and each of its letters too where a ? is between them; write fewer stars "
+                "or no ?"
+            )
+        return self
 
     def filter(self) -> Filter:
         return Filter.of(**{name: getattr(self, name) for name in FILTERS})

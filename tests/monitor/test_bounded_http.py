@@ -13,7 +13,16 @@ import httpx
 import pytest
 
 from monitor.airflow_api.connection import Connection
-from monitor.bounded_http import ACCEPT, PIECE, UnreadableBody, pieces, read, read_beginning
+from monitor.bounded_http import (
+    ACCEPT,
+    MAX_HEAD,
+    PIECE,
+    BoundedClient,
+    UnreadableBody,
+    pieces,
+    read,
+    read_beginning,
+)
 from monitor.channels import WebhookSender
 from monitor.clock import utc_now
 from monitor.errors import AirflowError
@@ -142,6 +151,32 @@ def test_others_have_their_turn_while_a_body_is_unpacked() -> None:
 
     said = answer(packed(b" " * 64 * MIB), "Content-Encoding: gzip")  # 64 kB, which come at once
     assert told(story, said) < 0.2
+
+
+ENDLESS = b"HTTP/1.1 100 Continue\r\n\r\n" * (16 * MAX_HEAD // 25)
+
+
+def test_a_server_that_never_comes_to_its_status_is_given_up() -> None:
+    async def story(url: str) -> None:
+        async with BoundedClient(timeout=60) as client:
+            with pytest.raises(httpx.RemoteProtocolError, match=f"no status within the first {MAX_HEAD}"):
+                await client.get(url)
+
+    told(story, ENDLESS + answer(b"late"))
+
+
+def test_a_webhooks_receiver_that_never_comes_to_its_status_is_away() -> None:
+    with pytest.raises(Unavailable, match="no status within"):
+        told(post, ENDLESS + answer(b"late"))
+
+
+def test_a_few_words_before_the_status_and_a_long_body_are_read() -> None:
+    async def story(url: str) -> bytes:
+        async with BoundedClient() as client, client.stream("GET", url) as response:
+            return await read(response, 8 * MAX_HEAD)
+
+    said = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 3 + answer(b"a" * 8 * MAX_HEAD)
+    assert len(told(story, said)) == 8 * MAX_HEAD
 
 
 async def ask_airflow(url: str) -> None:

@@ -4,11 +4,14 @@ import asyncio
 import json
 import logging
 import resource
+import socket
 import threading
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -17,7 +20,8 @@ from pydantic import SecretStr
 from standardwebhooks import Webhook
 
 from monitor.channels import AppriseSender, Parcel, Sender, WebhookSender, check_apprise_url
-from monitor.channels.bounded_requests import MAX_ANSWER
+from monitor.channels.apprise import MAX_HANGING
+from monitor.channels.bounded_requests import ANSWER_SECONDS, MAX_ANSWER, MAX_HEAD, BoundedResponse
 from monitor.channels.secrets import without_url
 from monitor.channels.webhook import webhook_id
 from monitor.clock import utc_now
@@ -202,6 +206,96 @@ def test_apprise_that_does_not_come_back_is_uncertain(sink: Sink) -> None:
     sink.hold = threading.Event()
     with pytest.raises(Uncertain):
         sent(AppriseSender(seconds=0.3), parcel(sink.url.replace("http://", "json://")))
+
+
+def test_calls_that_hang_are_counted_for_each_target(sink: Sink) -> None:
+    sink.hold = threading.Event()
+    one = parcel(sink.url.replace("http://", "json://"))
+
+    async def story() -> None:
+        sender = AppriseSender(seconds=0.2)
+        for _ in range(MAX_HANGING):
+            with pytest.raises(Uncertain):
+                await sender.send(one)
+        with pytest.raises(TryLater, match="for team#1 have not come back"):
+            await sender.send(one)
+        with pytest.raises(Uncertain):
+            await sender.send(replace(one, recipient="other#1"))
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("asked", ["", "?redirect=yes"])
+def test_apprise_follows_no_redirect(sink: Sink, status: int, asked: str) -> None:
+    sink.answer = (status, {"location": sink.url + "/inner"}, b"")
+    with pytest.raises(TryLater, match=str(status)):
+        sent(AppriseSender(), parcel(sink.url.replace("http://", "json://") + asked))
+    assert len(sink.taken) == 1
+
+
+class Clock:
+    """Each look at it is a second later."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1
+        return self.now
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_an_answer_in_drops_has_an_end(said: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    clock = Clock()
+
+    class Drops(threading.Thread):
+        sent = 0
+
+        def run(self) -> None:
+            with suppress(OSError):
+                for drop in said + b"x" * 500:
+                    theirs.sendall(bytes((drop,)))
+                    self.sent += 1
+                    assert ours_read.acquire(timeout=DEADLINE)
+
+    ours_read = threading.Semaphore(0)
+
+    def each() -> float:
+        ours_read.release()
+        return clock()
+
+    drops = Drops(daemon=True)
+    drops.start()
+    answer = BoundedResponse(ours, now=each)
+
+    def read() -> None:
+        answer.begin()
+        answer.read()
+
+    with ours, pytest.raises(TimeoutError, match="no end within"):
+        read()
+    theirs.close()
+    ours_read.release()
+    drops.join(DEADLINE)
+    assert clock.now <= ANSWER_SECONDS + 2
+
+
+def test_an_answer_without_a_status_has_an_end() -> None:
+    ours, theirs = socket.socketpair()
+    said = b"HTTP/1.1 100 Continue\r\n\r\n" * (2 * MAX_HEAD // 25)
+
+    def say() -> None:
+        with suppress(OSError):
+            theirs.sendall(said)
+
+    thread = threading.Thread(target=say, daemon=True)
+    thread.start()
+    with ours, pytest.raises(HTTPException, match="too long"):
+        BoundedResponse(ours).begin()
+    ours.close()
+    theirs.close()
+    thread.join(DEADLINE)
 
 
 def test_an_apprise_url_that_is_none_any_more_is_refused() -> None:

@@ -18,6 +18,7 @@ from monitor.feed import Form, Selection
 from monitor.feed.block import Message, body
 from monitor.feed.offer import offer
 from monitor.feed.tape import BLOCK_BYTES, KEPT_BYTES, Tape
+from monitor.feed.turn import TURN_SECONDS, Turn
 from tests.monitor.conftest import NOW
 from tests.sample import asset_event, run_event, task_event
 
@@ -156,3 +157,26 @@ def test_a_send_that_need_not_wait_is_over_at_once() -> None:
 
     assert offer(send, body(b"x")) is None
     assert sent == [body(b"x")]
+
+
+def test_others_have_their_turn_by_time_and_not_by_number() -> None:
+    now = 0.0
+
+    async def others_came() -> list[bool]:
+        came: list[bool] = []
+        turn = Turn(lambda: now)
+
+        async def work(seconds: float) -> None:
+            nonlocal now
+            others = asyncio.Event()
+            asyncio.get_running_loop().call_soon(others.set)
+            now += seconds
+            await turn.end_if_long()
+            came.append(others.is_set())
+            await others.wait()
+
+        for seconds in (TURN_SECONDS / 3, TURN_SECONDS, TURN_SECONDS / 3):
+            await work(seconds)
+        return came
+
+    assert asyncio.run(others_came()) == [False, True, False]

@@ -206,9 +206,29 @@ def test_a_refused_refresh_is_temporary_and_says_why_but_no_secret(
         assert secret not in repr(grant(token_server.url))
 
 
-def test_secrets_do_not_go_out_in_the_open() -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://tokens.example.com/",
+        "http://127.0.0.1.example.com/",
+        "http://tokens.example.com//127.0.0.1",
+        "http://tokens.example.com/?at=//127.0.0.1",
+        "http://127.0.0.1@tokens.example.com/",
+        "ftp://127.0.0.1/",
+        "https://",
+    ],
+)
+def test_secrets_do_not_go_out_in_the_open(url: str) -> None:
     with pytest.raises(SettingsError, match="https"):
-        Refreshed(grant("http://tokens.example.com/"))
+        Refreshed(grant(url))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://tokens.example.com/", "HTTPS://tokens.example.com/", "http://[::1]:1/", "http://localhost/"],
+)
+def test_a_token_url_is_https_or_this_machines(url: str) -> None:
+    Refreshed(grant(url))
 
 
 def test_the_way_to_log_in_is_read_from_the_settings(tmp_path: Path) -> None:

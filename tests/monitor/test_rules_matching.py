@@ -1,15 +1,18 @@
 """Which events a match takes, field by field, and what is said where it does not."""
 
 import re
+from fnmatch import translate
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from monitor.events import parse_event
 from monitor.rules import Config, Facts, Match, Rule, Rules, mismatch
-from monitor.rules.globs import matches
+from monitor.rules.globs import MAX_GLOB, MAX_SEARCHED, matches, searched
+from monitor.web.querying import Filters
 from tests.sample import asset_event, event, moment, run_event, task_event
 
 
@@ -155,3 +158,37 @@ def test_a_name_without_signs_matches_itself_only(name: str) -> None:
 
 def test_no_glob_takes_exponential_time() -> None:
     assert not matches("*a" * 200 + "b", "a" * 250)
+
+
+_SHORT = st.text("ab?*[\n", max_size=9)
+
+
+@given(glob=_SHORT, name=st.text("ab[\n", max_size=12))
+def test_a_glob_is_what_fnmatch_makes_of_it_without_sets(glob: str, name: str) -> None:
+    assert matches(glob, name) == bool(re.match(translate(glob.replace("[", "[[]")), name))
+
+
+@pytest.mark.parametrize(
+    ("glob", "steps"),
+    [
+        ("*", 0),
+        ("*" + "?" * 740 + "b", 0),  # it is at the end: there is one place to look
+        ("*" + "a" * 740 + "b*", 1),
+        ("a?b", 0),
+        ("*a?b*", 3),
+        ("*?a?*", 1),  # around the letters it says how many others there are
+        ("*a" * 700 + "*", 700),
+    ],
+)
+def test_the_steps_of_a_glob_are_known(glob: str, steps: int) -> None:
+    assert searched([glob]) == steps
+    assert len(glob) <= MAX_GLOB
+
+
+def test_a_filter_that_takes_many_steps_is_refused() -> None:
+    dear = "*" + "a?" * (MAX_SEARCHED // 2) + "a*"
+    Filters(asset=[dear])
+    with pytest.raises(
+        ValidationError, match=r"steps to match, more than 500: .* write fewer stars or no \?"
+    ):
+        Filters(asset=[dear], run_id=[dear])
