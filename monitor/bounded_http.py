@@ -3,8 +3,8 @@
 httpx reads `100 Continue` without end, and its timeouts begin anew with each. A BoundedClient gives a server
 up that has sent much and no status yet.
 
-2 kB can unpack to gigabytes, and httpx unpacks a whole piece before it hands it on. Here a body is unpacked in
-small pieces, by one layer of gzip at most, and given up on as soon as it is longer than its reader wants.
+2 kB can unpack to gigabytes, and httpx unpacks a whole piece before it hands it on. Here a body is unpacked
+in small pieces, by one layer of gzip at most, and given up on as soon as it is longer than its reader wants.
 """
 
 import asyncio

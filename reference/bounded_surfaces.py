@@ -417,7 +417,7 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
         Surface(
             "an answer to Apprise",
             f"{size(bounded_requests.MAX_HEAD)} until its status, {size(bounded_requests.MAX_ANSWER)} "
-            f"unpacked; {seconds(bounded_requests.ANSWER_SECONDS)}; {seconds(apprise.SECONDS)} for all answers",
+            f"unpacked; {seconds(bounded_requests.ANSWER_SECONDS)}; {seconds(apprise.SECONDS)} for all",
             "the rest is not read; without a status, the delivery is tried again",
             "monitor/test_channels.py::test_an_answer_to_apprise_is_bounded",
         ),
@@ -483,7 +483,8 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
         ),
         Surface(
             "the work of a template; its syntax tree",
-            f"{sandbox.MAX_STEPS:,} steps for each writing; {sandbox.MAX_NODES:,} nodes of a file",
+            f"{sandbox.MAX_STEPS:,} steps for each writing; {sandbox.MAX_NODES:,} nodes of a file, "
+            f"{sandbox.MAX_BODIES} bodies",
             "the same",
             "monitor/test_render.py::test_the_work_of_a_template_of_the_users_has_an_end",
         ),

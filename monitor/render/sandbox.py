@@ -25,6 +25,7 @@ from jinja2.utils import Namespace
 
 MAX_STEPS = 300_000  # about 0.15 s of CPU; the built-in templates take about half for the longest story
 MAX_NODES = 6_000  # of one file's syntax tree: 0.2 s to compile; the longest built-in one has a third
+MAX_BODIES = 500  # blocks, macros, loops, conditions of one file: Jinja writes a function's worth for each
 CHARACTERS = 100  # of a text that are one step when it is put out, joined or compared
 CALLED = 4  # of a text that are one step of a method, or of a filter in PLAIN; other filters go sign by sign
 MAX_BITS = 4096  # of a number: nothing that a mail tells is as long
@@ -58,6 +59,11 @@ PLAIN = frozenset(
     )
 )
 """Filters that go over a text in C, or not at all."""
+BODIES = (
+    *(nodes.Block, nodes.Macro, nodes.CallBlock, nodes.For, nodes.If),
+    *(nodes.With, nodes.FilterBlock, nodes.AssignBlock),
+)
+"""The statements that hold others."""
 WITHOUT = frozenset(("encode", "maketrans", "translate"))
 """Methods of a text that a template has no use for, and whose work cannot be foreseen."""
 _WIDTHS = re.compile(r"%(?:\([^)]*\))?[-#0 +]*(\*|\d+)?(?:\.(\*|\d+))?")
@@ -150,6 +156,10 @@ class _Code(CodeGenerator):
     def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802
         if sum(1 for _ in node.find_all(nodes.Node)) > MAX_NODES:
             raise TooMuchWork(f"{self.name} is too long: its syntax tree has more than {MAX_NODES:,} nodes")
+        if sum(1 for _ in node.find_all(BODIES)) > MAX_BODIES:
+            raise TooMuchWork(
+                f"{self.name} is too long: it has more than {MAX_BODIES} blocks, macros, loops, …"
+            )
         self._weighed = frozenset(id(one) for one in _to_weigh(node))
         super().visit_Template(node, frame)
 

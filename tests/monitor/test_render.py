@@ -41,7 +41,7 @@ from monitor.render.headers import list_id
 from monitor.render.moments import iso, when, zone_of
 from monitor.render.renderer import SUBJECT_LENGTH
 from monitor.render.samples import sample, spoilt
-from monitor.render.sandbox import MAX_NODES
+from monitor.render.sandbox import MAX_BODIES, MAX_NODES
 from monitor.render.templates import FILTERS, MAX_FILE, Templates
 from monitor.render.words import counted, nth, span
 from monitor.rules.model import Rule
@@ -477,6 +477,27 @@ def test_the_work_of_a_template_of_the_users_has_an_end(tmp_path: Path, work: st
     assert rendered.problem.startswith("your template run_failed: TooMuchWork: ")
     assert rendered.text == built_in.render("run_failed", a_story(a_run()), LETTER).text
     assert next(info.problem for info in own.templates() if info.name == "run_failed") is not None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{{% block a{n} %}}{{% endblock %}}",
+        "{{% macro a{n}() %}}{{% endmacro %}}",
+        "{{% if {n} %}}{{% endif %}}",
+        "{{% for a in [] %}}{{% endfor %}}",
+        "{{% set a %}}{{% endset %}}",
+        "{{% with %}}{{% endwith %}}",
+        "{{% filter upper %}}{{% endfilter %}}",
+    ],
+)
+def test_the_bodies_of_a_template_of_the_users_are_bounded(tmp_path: Path, body: str) -> None:
+    """Each is compiled to so much code that thousands hold up everything else for a second."""
+    many = "".join(body.format(n=n) for n in range(MAX_BODIES))
+    (tmp_path / "run_failed.txt.j2").write_text("{% block subject %}x{% endblock %}" + many)
+    problem = renderer(overrides=tmp_path).render("run_failed", a_story(a_run()), LETTER).problem
+    assert problem is not None
+    assert f"more than {MAX_BODIES} blocks" in problem
 
 
 def test_a_template_that_includes_itself_ends(tmp_path: Path) -> None:
