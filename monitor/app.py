@@ -49,7 +49,14 @@ def create_app(
             await asyncio.to_thread(services.traces.close)
             services.database.close()
 
-    app = FastAPI(title="Windsock", version=__version__, lifespan=lifespan, openapi_url=None)  # docs_page.py
+    # Starlette's redirect to a path without a slash at its end goes where the Host header says.
+    app = FastAPI(
+        title="Windsock",
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url=None,  # docs_page.py serves it
+        redirect_slashes=False,
+    )
     app.state.services = services
     mount(app, settings)
     return app

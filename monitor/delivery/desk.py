@@ -192,8 +192,9 @@ class Desk:
     async def _written(self, case: Case, told: Told, resolved: Resolved, timezone: str) -> Ready | Closing:
         delivery = case.delivery
         letter = letter_for(self._links, case, told, timezone)
+        story = await self._story(case, told)
         try:
-            rendered = await self._render(delivery.template, await self._story(case, told), letter)
+            rendered = await self._render(delivery.template, story, letter)
         except ValueError as error:
             return Closing(Outcome(State.DEAD, f"dead: the mail cannot be addressed: {error}"))
         programs = for_programs(told, letter, rendered.subject)

@@ -3,6 +3,7 @@ never stops a transaction later.
 """
 
 import re
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Annotated, Any
 
@@ -41,9 +42,12 @@ def _need_zone(value: Any) -> Any:
 
 
 def _storable(value: datetime) -> datetime:
-    if value.year not in YEARS:
-        raise ValueError(f"is not within the years {YEARS.start} to {YEARS.stop - 1}")
-    return value.astimezone(timezone.utc)  # once, not wherever it is written
+    """Return the moment in UTC. Its year counts as UTC has it, because that is what is stored and read again."""
+    with suppress(OverflowError):  # before the calendar's beginning, or after its end
+        moment = value.astimezone(timezone.utc)
+        if moment.year in YEARS:
+            return moment
+    raise ValueError(f"is not within the years {YEARS.start} to {YEARS.stop - 1}")
 
 
 def is_storable(text: str) -> bool:

@@ -3,6 +3,8 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +21,7 @@ from monitor.bounded_json import MAX_DEPTH, TooMuch, is_deeper, loads
 from monitor.database import Database
 from monitor.errors import AirflowAnswerTooLong, EventError
 from monitor.events import rest
+from monitor.events.identity import stamp
 from monitor.events.values import YEARS, moment_from
 from monitor.reconciler.import_errors import ImportErrors
 from monitor.reconciler.pauses import Pauses
@@ -77,13 +80,26 @@ def test_json_that_is_too_deep_is_told_from_what_is_none() -> None:
         loads("[" * 10)
 
 
-@pytest.mark.parametrize("far", [*FAR, "9999-01-01T00:00:00Z", "1899-12-31T23:59:59Z"])
+@pytest.mark.parametrize(
+    "far", [*FAR, "9999-01-01T00:00:00Z", "1899-12-31T23:59:59Z", "1900-01-01T00:00:00+14:00"]
+)
 def test_a_moment_at_the_calendars_ends_is_refused_with_the_reason(far: str) -> None:
     with pytest.raises(ValueError, match=rf"not within the years {YEARS.start} to {YEARS.stop - 1}"):
         moment_from(far)
     for build, row in ((rest.run_event, run_row("r", NOW)), (rest.task_event, task_row(1, NOW))):
         with pytest.raises(EventError, match="start_date: "):
             build("local", {**row, "start_date": far}, NOW)
+
+
+@given(
+    st.datetimes(timezones=st.integers(-840, 840).map(lambda at: timezone(timedelta(minutes=at))))
+    | st.sampled_from(("1900-01-01T00:00:00+14:00", "9998-12-31T23:59:00-14:00")).map(datetime.fromisoformat)
+)
+def test_a_moment_that_is_let_in_is_let_in_again_as_it_is_stored(moment: datetime) -> None:
+    """In the first and the last year a zone may have another year than UTC."""
+    with suppress(ValueError):
+        kept = moment_from(moment.isoformat())
+        assert moment_from(stamp(kept)) == kept
 
 
 @pytest.mark.parametrize("value", [5, True, "", "2026-02-30T00:00:00Z", "2026-01-01T00:00:00", [], "nan"])

@@ -344,6 +344,12 @@ def test_a_header_that_cannot_be_read_is_refused_with_the_usual_headers(
     assert {name.lower() for name in HEADERS} <= set(answer.headers)
 
 
+@pytest.mark.parametrize("path", ["/api/v1/runs/", "/runs/", "/health/"])
+def test_a_host_header_leads_nobody_to_another_server(house: House, path: str) -> None:
+    answer = httpx.get(house.monitor.url + path, headers={"Host": "evil.example"})
+    assert "evil.example" not in answer.headers.get("location", "")
+
+
 def test_a_name_in_a_path_gets_into_no_header(house: House) -> None:
     for path in (
         "/runs/local/etl/a%0d%0aX-Evil:%201",
