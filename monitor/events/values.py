@@ -42,7 +42,7 @@ def _need_zone(value: Any) -> Any:
 
 
 def _storable(value: datetime) -> datetime:
-    """Return the moment in UTC. Its year counts as UTC has it, because that is what is stored and read again."""
+    """Return the moment in UTC, whose year counts: that is what is stored and read again."""
     with suppress(OverflowError):  # before the calendar's beginning, or after its end
         moment = value.astimezone(timezone.utc)
         if moment.year in YEARS:
