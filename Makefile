@@ -113,19 +113,19 @@ run: $(AIRFLOW_ENV)/.made $(MONITOR_ENV)/.made ## Airflow, the DAGs and the moni
 
 .PHONY: wheels
 wheels: $(RELEASE_ENV)/.made ## the wheels and source archives of the monitor and of the plugin, in dist/
-	@PATH=$(RELEASE_ENV)/bin:$$PATH release/wheels dist
+	@PATH=$(RELEASE_ENV)/bin:$$PATH scripts/release/wheels dist
 
 .PHONY: audit
 audit: $(RELEASE_ENV)/.made $(MONITOR_ENV)/.made $(DEV_ENV)/.made $(AIRFLOW_ENV)/.made ## known holes and licences of every lock (ARGS=--strict: what cannot be checked fails; --advisories FOLDER)
-	@$(RELEASE_ENV)/bin/python -m release audit --environments $(ENVS) $(ARGS)
+	@$(RELEASE_ENV)/bin/python -m scripts.release audit --environments $(ENVS) $(ARGS)
 
 .PHONY: lock-check
 lock-check: | $(UV) ## that each lock is what its .in gives (asks the package index)
-	@PATH=$(dir $(UV)):$$PATH release/lock-check
+	@PATH=$(dir $(UV)):$$PATH scripts/release/lock-check
 
 .PHONY: release
 release: $(RELEASE_ENV)/.made $(MONITOR_ENV)/.made $(DEV_ENV)/.made $(AIRFLOW_ENV)/.made ## wheels, images, bills of materials, digests, checksums into dist/ (ARGS=--dry-run)
-	@$(RELEASE_ENV)/bin/python -m release make --environments $(ENVS) $(ARGS)
+	@$(RELEASE_ENV)/bin/python -m scripts.release make --environments $(ENVS) $(ARGS)
 
 .PHONY: docs
 docs: $(DOCS_ENV)/.made ## the pages, into site/; a link that leads nowhere fails
@@ -133,7 +133,7 @@ docs: $(DOCS_ENV)/.made ## the pages, into site/; a link that leads nowhere fail
 
 .PHONY: docs-reference
 docs-reference: $(DEV_ENV)/.made ## write the reference pages anew, from the code
-	@PYTHONPATH=plugins $(DEV_ENV)/bin/python -m reference
+	@PYTHONPATH=plugins $(DEV_ENV)/bin/python -m scripts.docs_reference
 
 .PHONY: compose
 compose: ## the stack in containers, healthy; writes .env with fresh secrets if there is none
@@ -149,8 +149,8 @@ check: $(DEV_ENV)/.made $(AIRFLOW_TEST_ENV)/.made ## format, lint, types, import
 	$(DEV_ENV)/bin/ruff check .
 	MYPYPATH=plugins $(DEV_ENV)/bin/mypy monitor bench/latency bench/reconcile bench/feed \
 	  bench/bounds bench/outbox bench/lists bench/ingest bench/pages bench/scale bench/paired.py bench/mail/__main__.py bench/mail/outbox_side.py bench/mail/sink.py tests/*.py \
-	  tests/monitor tests/feed tests/identity tests/up tests/browser tests/e2e tests/compose tests/scenarios tests/faults tests/scale tests/chart \
-	  tests/observability tests/versions tests/docs tests/release reference release
+	  tests/unit tests/feed tests/identity tests/up tests/browser tests/e2e tests/compose tests/scenarios tests/faults tests/scale tests/chart \
+	  tests/observability tests/versions tests/docs tests/release scripts
 	MYPYPATH=plugins $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python plugins tests/plugin bench/hooks.py bench/peers bench/mail/hook.py compose
 	MYPYPATH=dags $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python dags tests/dags
 	MYPYPATH=tests/scenarios/dags $(DEV_ENV)/bin/mypy --explicit-package-bases --python-executable $(AIRFLOW_TEST_ENV)/bin/python tests/*/dags/*.py bench/*/dags/*.py
@@ -198,7 +198,7 @@ test-airflow-side: $(AIRFLOW_TEST_ENV)/.made
 
 test-monitor-side: $(DEV_ENV)/.made tests/npm/node_modules/.made
 	$(DEV_ENV)/bin/python -m $(PYTEST) $(UNHUNG) --numprocesses=$(WORKERS) --dist=loadfile -m '$(MARKED)' \
-	  tests/monitor tests/identity tests/up tests/chart tests/observability tests/versions tests/release \
+	  tests/unit tests/identity tests/up tests/chart tests/observability tests/versions tests/release \
 	  tests/docs/test_names.py tests/docs/test_reference.py tests/docs/test_threat_model.py \
 	  tests/browser tests/feed $(BESIDE)
 
@@ -223,7 +223,7 @@ test-scale: $(DEV_ENV)/.made ## several monitors on one PostgreSQL: writers, rea
 .PHONY: test-restore
 test-restore: $(DEV_ENV)/.made ## backup, loss and restore with hundreds of mails under way; a move of 200,000 events
 	tests/debian-packages
-	RESTORE_MAILS=60 MOVE_EVENTS=200000 $(DEV_ENV)/bin/python -m pytest tests/monitor/test_backup.py tests/monitor/test_move.py
+	RESTORE_MAILS=60 MOVE_EVENTS=200000 $(DEV_ENV)/bin/python -m pytest tests/unit/cli/backup/test_backup.py tests/unit/cli/backup/test_copy_to_postgresql.py
 
 # An Airflow as a user has it: made anew each time, with pip in it, and nothing of this project's.
 FRESH_AIRFLOW_ENV := $(ENVS)/fresh-airflow

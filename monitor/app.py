@@ -1,22 +1,339 @@
-"""The service, as it starts and ends; tests run it in-process. What it is made of: assembly.py."""
+"""The service: its wiring, its background tasks, and its start and end.
+
+Metrics that nobody counts: they are looked up when somebody scrapes. And the database's errors, which are
+counted where they arise.
+"""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+import platform
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
 from types import MappingProxyType
 
 from fastapi import FastAPI
+from sqlalchemy import Engine as DatabaseEngine
+from sqlalchemy import event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from monitor import __version__
-from monitor.assembly import Work, assemble
+from monitor.airflow.client import AirflowApi
 from monitor.clock import Clock, utc_now
+from monitor.concurrency import Wake, end
+from monitor.database.engine import APPLICATION, Database
+from monitor.database.leader_election import FailedWorks, SharedTurns, by_turns, turns_of
 from monitor.database.migrate import migrate
-from monitor.ending import end
-from monitor.settings import Settings
+from monitor.database.pubsub import Link, Listener
+from monitor.database.write_check import WriteCheck
+from monitor.delivery.channels.apprise import AppriseSender, check_apprise_url
+from monitor.delivery.channels.base import Sender
+from monitor.delivery.channels.mailbox import Mailbox
+from monitor.delivery.channels.mailbox_server import Door
+from monitor.delivery.channels.smtp import MailSender, SmtpMailer
+from monitor.delivery.channels.smtp_connection import Server
+from monitor.delivery.channels.webhook import WebhookSender
+from monitor.delivery.confirm import Recoveries
+from monitor.delivery.failover import Continuity
+from monitor.delivery.messages.links import Links
+from monitor.delivery.messages.renderer import Renderer, choose
+from monitor.delivery.messages.templates import FailedTemplates
+from monitor.delivery.prepare import Desk
+from monitor.delivery.sent_journal import Journal
+from monitor.delivery.suppression import Budget
+from monitor.delivery.worker import Deliverer
+from monitor.event_log.cursor import Cursor
+from monitor.event_log.deployments import LoggedDags
+from monitor.event_log.ingest import Ingest, Logged, Wakes
+from monitor.event_log.projections import dags
+from monitor.feed.connections import Feeds
+from monitor.notifications.decision import Telling
+from monitor.notifications.engine import Engine
+from monitor.notifications.outbox import queries
+from monitor.notifications.reminders import Reminders
+from monitor.observability.metrics import Metrics
+from monitor.observability.tracing import Traces, traces_of
+from monitor.reconciler.loop import Post, Reconciler, snapshots
+from monitor.retention import Retention
+from monitor.rules.reload import LiveRules, live_rules
+from monitor.rules.targets import Channel
+from monitor.secret_files import make_home
+from monitor.settings import SESSION_WARNING, Settings
+from monitor.watches.loop import Watched, Watches
+from monitor.web.airflow_lookups import AskedAirflow, Lineage
+from monitor.web.api.health import (
+    ComponentsReport,
+    of_passed_over,
+    of_reconciler,
+    of_templates,
+    of_turns,
+    of_works,
+)
+from monitor.web.auth.authenticator import Gate
+from monitor.web.auth.sessions import end_all
 from monitor.web.routes import mount
+from monitor.web.services import Report, Services
+
+Since = Callable[[], datetime | None]
+KINDS = ((OperationalError, "operational"), (IntegrityError, "integrity"))
+
+
+def look_up(
+    metrics: Metrics,
+    clock: Clock,
+    engine: DatabaseEngine,
+    rules_broken: Callable[[], bool],
+    silent: Mapping[str, Since],
+) -> None:
+    """Fill in the gauges from what is known at each scrape. `silent`: since when this replica knows that an
+    Airflow does not answer, by deployment."""
+    metrics.build.labels(__version__, platform.python_version(), engine.dialect.name).set(1)
+    metrics.rules_broken.set_function(lambda: float(rules_broken()))
+    for deployment, since in silent.items():
+        metrics.airflow_unreachable.labels(deployment).set_function(partial(_seconds, since, clock))
+    event.listen(engine, "handle_error", lambda context: _count(metrics, context))
+
+
+def _seconds(since: Since, clock: Clock) -> float:
+    began = since()
+    return max(0.0, (clock() - began).total_seconds()) if began else 0.0
+
+
+def _count(metrics: Metrics, context: ExceptionContext) -> None:
+    error = context.sqlalchemy_exception
+    kind = next((name for shape, name in KINDS if isinstance(error, shape)), "other")
+    metrics.database_errors.labels(kind).inc()
+
 
 logger = logging.getLogger(__name__)
+
+Work = Callable[[], Awaitable[None]]
+"""One background task: runs until cancelled; its end, however it comes, is the service's end. What is done by
+turns does not end by an error: it is begun anew, and one Airflow's trouble is not the others'."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The service, taken apart: what handlers use, what runs in the background, what is closed at the end."""
+
+    services: Services
+    work: dict[str, Work]
+    """In the order of starting; they stop in the other order, the writer of the log last."""
+    airflows: list[AirflowApi]
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What all the rest stands on."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    metrics: Metrics
+    traces: Traces
+    apis: dict[str, AirflowApi]
+    feeds: Feeds
+    logged_dags: LoggedDags
+    wakes: Wakes
+    continuity: Continuity
+
+
+def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -> Parts:
+    """Raises SettingsError where the settings, or the rules file, cannot be used."""
+    ground = _ground(settings, clock)
+    database, metrics, apis, wakes = ground.database, ground.metrics, ground.apis, ground.wakes
+    renderer = Renderer(
+        settings.sender, settings.url, settings.airflow_pages, clock, overrides=settings.templates
+    )
+    names = [template.name for template in renderer.templates()]
+    rules = live_rules(settings, environment, clock, check_apprise_url, names)
+    telling = Telling(timedelta(hours=settings.notify_max_age_hours), frozenset(apis))
+    engine = Engine(lambda: rules.current, telling, choose, settings.mail_host, metrics)
+    ingest = Ingest(database, engine.tell_all, wakes, metrics, clock)
+    posts = [_post(ground, ingest, deployment) for deployment in apis]
+    mailbox = None if settings.smtp_host else Mailbox(settings.home / "mailbox", clock)
+    links = Links(settings.url, settings.link_keys, clock)
+    shared = {
+        "retention": Retention(database, settings.retention_days, clock, settings.ledger_days).run,
+        "reminders": Reminders(database, engine, wakes.delivery, clock).run,
+        "recoveries": Recoveries(database, apis, engine, wakes.delivery, clock).run,
+        **{f"reconciler {post.deployment}": post.run for post in posts},
+        "watches": _watches(ground, ingest, posts, rules),
+    }
+    write_check = WriteCheck(database, metrics, clock)
+    turns = turns_of(database, list(shared), metrics)
+    failed = FailedWorks(metrics, clock)
+    failed_templates = FailedTemplates(metrics, clock)
+    look_up(
+        *(metrics, clock, database.engine),
+        rules_broken=lambda: rules.problem is not None,
+        silent={post.deployment: post.silent_since for post in posts},
+    )
+    work: dict[str, Work] = {
+        "ingest": ingest.run,
+        "write check": write_check.run,
+        "feed": ground.feeds.publish,
+        "feed readers": ground.feeds.attend,
+        "rules": rules.run,
+        "delivery": _deliverer(
+            ground, renderer, links, rules, mailbox, ingest, telling, failed_templates
+        ).run,
+        **{
+            name: by_turns(turns, name, ground.continuity.after_hold(each), failed)
+            for name, each in shared.items()
+        },
+    }
+    reports: list[Report] = [of_reconciler(post) for post in posts]
+    reports += [ComponentsReport(api) for api in apis.values()]
+    reports += [of_passed_over(api, clock) for api in apis.values()]
+    reports.append(of_works(failed))
+    reports.append(of_templates(failed_templates))
+    if isinstance(turns, SharedTurns):
+        signals = Listener(Link("listen", database, metrics), wakes.by_word, metrics)
+        work |= {"turns": turns.run, "signals": signals.run, "continuity": ground.continuity.run}
+        reports.append(of_turns(database, list(shared)))
+    if mailbox and settings.mailbox_smtp_port is not None:
+        work["mailbox"] = Door(mailbox, settings.mailbox_smtp_port).run
+    services = Services(
+        settings=settings,
+        database=database,
+        ingest=ingest,
+        wakes=wakes,
+        metrics=metrics,
+        clock=clock,
+        feeds=ground.feeds,
+        gate=Gate(settings, apis, database, clock, ground.logged_dags),
+        links=links,
+        rules=rules,
+        renderer=renderer,
+        lineage=Lineage(apis, clock),
+        asked=AskedAirflow(apis),
+        mailbox=mailbox,
+        traces=ground.traces,
+        write_check=write_check,
+        reports=reports,
+    )
+    return Parts(services, work, list(apis.values()))
+
+
+def _ground(settings: Settings, clock: Clock) -> _Ground:
+    make_home(settings.home)
+    if settings.shares_database and settings.auth == "airflow" and not settings.session_secret:
+        logger.warning(SESSION_WARNING)
+    database = _database(settings)
+    metrics = Metrics()
+    traces = traces_of(settings)
+    apis = AirflowApi.all_of(settings, clock)
+    for name, api in apis.items():
+        api.passed_over.counted = partial(_count_too_long, metrics, name)
+    feed = Wake()
+    continuity = Continuity(
+        database,
+        settings.journal,
+        metrics,
+        clock,
+        on_new_epoch=end_all,  # a session that was ended in the lost moments must not come back
+    )
+    logged_dags = LoggedDags(database, dags.every_dag)
+    feeds = Feeds(database, feed, metrics, logged_dags, saw=continuity.saw)
+
+    def hand(after: Cursor, logged: Sequence[Logged]) -> None:
+        continuity.wrote(after, logged)
+        feeds.hand(after, logged)
+
+    nudges, ends = ({deployment: Wake() for deployment in apis} for _ in range(2))
+    wakes = Wakes(feed, Wake(), nudges, ends, hand)
+    return _Ground(settings, clock, database, metrics, traces, apis, feeds, logged_dags, wakes, continuity)
+
+
+def _count_too_long(metrics: Metrics, deployment: str, listing: str) -> None:
+    metrics.airflow_rows_too_long.labels(deployment, listing).inc()
+
+
+def _database(settings: Settings) -> Database:
+    return Database(
+        settings.database,
+        pool_size=settings.database_pool_size,
+        statement_timeout=settings.database_statement_timeout,
+        name=f"{APPLICATION} {settings.replica}",
+    )
+
+
+def _post(ground: _Ground, ingest: Ingest, deployment: str) -> Post:
+    return Post(
+        deployment,
+        partial(_reconciler, ground, ingest, deployment),
+        *(ground.database, ground.metrics, ground.clock),
+    )
+
+
+def _reconciler(ground: _Ground, ingest: Ingest, deployment: str) -> Reconciler:
+    settings, api = ground.settings, ground.apis[deployment]
+    database, metrics, clock = ground.database, ground.metrics, ground.clock
+    return Reconciler(
+        *(api, database, ingest, ground.wakes.reconcilers[deployment], metrics, clock),
+        interval=settings.reconcile_interval,
+        snapshots=snapshots(api, database, ingest, metrics, clock),
+        first_look_back=timedelta(hours=settings.first_look_back_hours),
+        retention=timedelta(days=settings.retention_days),
+        traces=ground.traces,
+        run_ended=ground.wakes.run_ended[deployment],
+    )
+
+
+def _watches(ground: _Ground, ingest: Ingest, posts: Sequence[Post], rules: LiveRules) -> Work:
+    """Made anew with each turn: what the last one knew is of the past."""
+    watched = [Watched(api, post.status) for api, post in zip(ground.apis.values(), posts, strict=True)]
+    database = ground.database
+
+    async def run() -> None:
+        watches = Watches(
+            *(watched, database, ingest, lambda: rules.current.config.watches),
+            *(partial(database.read, queries.trouble), ground.metrics, ground.clock),
+            poll_seconds=ground.settings.reconcile_interval,
+        )
+        await watches.run()
+
+    return run
+
+
+def _deliverer(
+    ground: _Ground,
+    renderer: Renderer,
+    links: Links,
+    rules: LiveRules,
+    mailbox: Mailbox | None,
+    ingest: Ingest,
+    telling: Telling,
+    failed_templates: FailedTemplates,
+) -> Deliverer:
+    settings, database, clock = ground.settings, ground.database, ground.clock
+    desk = Desk(
+        *(database, ground.apis, renderer, links, lambda: rules.current),
+        budget=Budget(lambda: rules.current) if settings.smtp_host else None,
+        confirm_grace=timedelta(seconds=settings.confirm_grace),
+        telling=telling,
+        failed_templates=failed_templates,
+    )
+    return Deliverer(
+        *(database, desk, _senders(settings, mailbox, clock), ground.wakes.delivery, ground.metrics, clock),
+        host=settings.mail_host,
+        log=ingest.log,
+        journal=Journal(settings.journal, clock, timedelta(days=settings.ledger_days)),
+        traces=ground.traces,
+        held_until=ground.continuity.held_until,
+    )
+
+
+def _senders(settings: Settings, mailbox: Mailbox | None, clock: Clock) -> dict[Channel, Sender]:
+    return {
+        Channel.EMAIL: MailSender(mailbox or SmtpMailer(Server.of(settings))),
+        Channel.APPRISE: AppriseSender(),
+        Channel.WEBHOOK: WebhookSender(clock),
+    }
 
 
 def create_app(
@@ -54,7 +371,7 @@ def create_app(
         title="Windsock",
         version=__version__,
         lifespan=lifespan,
-        openapi_url=None,  # docs_page.py serves it
+        openapi_url=None,  # web/pages/templates.py serves it
         redirect_slashes=False,
     )
     app.state.services = services

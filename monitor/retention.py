@@ -14,12 +14,15 @@ from functools import partial
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from monitor import board, event_log, failed_attempts, incidents, outbox, sessions, silences
 from monitor.clock import Clock
-from monitor.database import Database
-from monitor.database.sweep import Key, Swept
-from monitor.outbox import told_before
-from monitor.watches import standing
+from monitor.database.engine import Database
+from monitor.database.statements import Key, Swept
+from monitor.event_log import append
+from monitor.event_log.projections import state
+from monitor.notifications import incidents, silences
+from monitor.notifications.outbox import already_sent, retention
+from monitor.watches import findings
+from monitor.web.auth import rate_limit, sessions
 
 LOOK_SECONDS = 3600  # events are kept for days; an hour more does no harm
 LEDGER_EVERY = timedelta(days=1)  # the board and the ledger are walked through from end to end
@@ -67,7 +70,7 @@ class Retention:
         now = self._clock()
         before = now - self._age - SLACK
         await self._database.write(lambda connection: sessions.forget(connection, now))
-        await self._database.write(lambda connection: failed_attempts.forget(connection, now))
+        await self._database.write(lambda connection: rate_limit.forget(connection, now))
         return await self._all("events", lambda connection, _: _prune(connection, before))
 
     async def forget_ledger(self) -> dict[str, int]:
@@ -76,8 +79,8 @@ class Retention:
         if age is None:
             return {}
         before = now - age
-        await self._database.write(lambda connection: event_log.mark(connection, now, before))
-        upto = await self._database.read(lambda connection: event_log.seq_by(connection, before))
+        await self._database.write(lambda connection: append.mark(connection, now, before))
+        upto = await self._database.read(lambda connection: append.seq_by(connection, before))
         return {name: await self._all(name, sweep) for name, sweep in _sweeps(before, upto)}
 
     async def _all(self, name: str, sweep: Sweep) -> int:
@@ -97,23 +100,23 @@ def _at(sweep: Sweep, after: Key, connection: Connection) -> Swept:
 
 
 def _prune(connection: Connection, before: datetime) -> Swept:
-    gone = event_log.prune(connection, before)
+    gone = append.prune(connection, before)
     return Swept(gone, () if gone else None)
 
 
 def _sweeps(before: datetime, upto: int) -> Iterator[tuple[str, Sweep]]:
     """In this order: a run before its tasks, which go with it; a notification while its incident is known."""
-    yield "runs", lambda connection, _: board.forget_runs(connection, upto)
-    yield "tasks", lambda connection, after: board.forget_tasks(connection, upto, after)
-    yield "tries", lambda connection, after: board.forget_tries(connection, upto, after)
-    yield "assets", lambda connection, _: board.forget_assets(connection, upto)
-    yield "import errors", lambda connection, after: board.forget_import_errors(connection, upto, after)
+    yield "runs", lambda connection, _: state.forget_runs(connection, upto)
+    yield "tasks", lambda connection, after: state.forget_tasks(connection, upto, after)
+    yield "tries", lambda connection, after: state.forget_tries(connection, upto, after)
+    yield "assets", lambda connection, _: state.forget_assets(connection, upto)
+    yield "import errors", lambda connection, after: state.forget_import_errors(connection, upto, after)
     yield (
         "notifications",
-        lambda connection, after: outbox.forget(connection, before, after, incidents.still_open),
+        lambda connection, after: retention.forget(connection, before, after, incidents.still_open),
     )
-    yield "decisions", lambda connection, after: outbox.forget_decisions(connection, before, after)
+    yield "decisions", lambda connection, after: retention.forget_decisions(connection, before, after)
     yield "incidents", lambda connection, _: incidents.forget(connection, before)
     yield "silences", lambda connection, _: silences.forget(connection, before)
-    yield "findings", lambda connection, after: standing.forget(connection, before, after)
-    yield "told before", lambda connection, _: told_before.forget(connection, before)
+    yield "findings", lambda connection, after: findings.forget(connection, before, after)
+    yield "told before", lambda connection, _: already_sent.forget(connection, before)

@@ -1,6 +1,16 @@
-"""Secrets from files, as Docker's and Kubernetes' secrets are: `WINDSOCK_<NAME>_FILE` names the file."""
+"""Secrets in files, keys that the monitor makes, new files for their owner alone, and files that only the
+monitor's user may change.
 
-from collections.abc import Mapping
+Files and folders that the monitor believes, or writes secrets into: nobody else on the machine may have
+put something there.
+"""
+
+import logging
+import os
+import secrets
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from monitor.errors import SettingsError
@@ -55,3 +65,149 @@ def _content(variable: str, path: Path) -> str:
     if len(content) > MAX_BYTES:
         raise SettingsError(f"{variable}: {str(path)!r} is longer than {MAX_BYTES} bytes; {remedy}")
     return text
+
+
+KEY_BYTES = 32  # as long as SHA-256's answer: more would not make a signature stronger
+OWNERS_ALONE = 0o600
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+logger = logging.getLogger(__name__)
+
+
+def key_at(path: Path) -> str:
+    """The key in the file, which is made where it is missing. Raises SettingsError.
+
+    Others' rights are taken away from it. Two monitors that start at once in one home end with one key.
+    """
+    if not os.path.lexists(path):
+        _make(path)
+    return _read_key(path)
+
+
+def _make(path: Path) -> None:
+    written = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _write(written, secrets.token_hex(KEY_BYTES) + "\n")
+        with suppress(FileExistsError):  # another monitor was faster: its key counts
+            os.link(written, path)  # whole or not at all
+        written.unlink()
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be made ({error}); make its folder writable") from None
+
+
+def _write(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNERS_ALONE)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read_key(path: Path) -> str:
+    remedy = "delete it, and a new one is made; links in mails that were sent before then stop working"
+    try:
+        # A symbolic link could lead to a file that someone else writes; a pipe would never answer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
+    with os.fdopen(descriptor) as file:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            raise SettingsError(f"{path}: is no file; {remedy}")
+        _close_to_others(path, descriptor, about)
+        try:
+            key = file.read(4 * KEY_BYTES).strip()
+            whole = len(bytes.fromhex(key)) == KEY_BYTES
+        except ValueError:
+            whole = False
+    if not whole:
+        raise SettingsError(f"{path}: does not hold {KEY_BYTES} bytes as hexadecimal digits; {remedy}")
+    return key
+
+
+def _close_to_others(path: Path, descriptor: int, about: os.stat_result) -> None:
+    """Take others' rights away. Raises SettingsError where the file is another user's."""
+    mode = stat.S_IMODE(about.st_mode)
+    if not mode & OTHERS:
+        return
+    try:
+        os.fchmod(descriptor, OWNERS_ALONE)
+    except OSError:
+        raise SettingsError(
+            f"{path}: others may read it (mode {mode:o}) and it is not ours to change; "
+            f"chown it to the monitor's user and chmod it to {OWNERS_ALONE:o}"
+        ) from None
+    logger.warning("%s: others could read it (mode %o), now it is %o", path, mode, OWNERS_ALONE)
+
+
+NEW_FILE_MODE = 0o600
+
+
+def open_new(file: Path) -> int:
+    """A descriptor to write a file that nobody has made before: what is there, be it a link, is removed.
+    Raises OSError."""
+    file.unlink(missing_ok=True)
+    return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, NEW_FILE_MODE)
+
+
+ROOT = 0
+STEERING = ("windsock.yaml", "windsock.db", "link.key", "journal", "mailbox")
+"""What the monitor looks for in its home, and would take from whoever made it first."""
+
+
+def make_home(home: Path) -> None:
+    """Make the home folder if need be. Raises SettingsError where it is another user's."""
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    require_own_home(home)
+
+
+def require_own_home(home: Path) -> None:
+    """Raises SettingsError if another user could have put something into the home folder: its rules say who
+    gets mail, and its database what has happened."""
+    paths = [home]
+    if home.stat().st_mode & stat.S_IWOTH:  # anybody makes files in it, as in /tmp
+        paths += [path for name in STEERING if (path := home / name).exists()]
+    for path in paths:
+        if fault := _fault(path):
+            raise SettingsError(
+                f"WINDSOCK_HOME: {fault}, so what is in it may be somebody else's. Name another folder, run "
+                f"this as its owner, or mend it: chown {os.geteuid()} {path} && chmod 700 {path}"
+            )
+
+
+def require_own_env_file(file: Path) -> None:
+    """Raises SettingsError if a file of settings, or the folder that it is in, is another user's: it says
+    where tokens and passwords are sent."""
+    for path in (file, file.absolute().parent):
+        if (owner := path.stat().st_uid) not in (ROOT, os.geteuid()):
+            raise SettingsError(
+                f"{file}: {path} belongs to another user ({owner}) than this one ({os.geteuid()}), so its "
+                "settings may be somebody else's. Run this in another folder, or mend it: "
+                f"chown {os.geteuid()} {path}"
+            )
+
+
+def doubts(named: Mapping[str, Path]) -> Iterator[str]:
+    """What others may change of the files that settings name, and of the folders that those are in. These may
+    belong to whoever administrates them, so they are told of, and used."""
+    for setting, path in named.items():
+        for one in (path, path.absolute().parent):
+            if one.exists() and (fault := _fault(one)):
+                yield f"{setting}: {fault}, who may change what the monitor does or reads there"
+                break
+
+
+def _fault(path: Path) -> str | None:
+    """What lets another user than root change it; None: nothing does. A group that may write is one that
+    somebody has set up, as Kubernetes does (fsGroup)."""
+    status = path.stat()
+    shown = f"{path} (owner {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o})"
+    if status.st_uid not in (ROOT, os.geteuid()):
+        return f"{shown} belongs to another user than this one ({os.geteuid()})"
+    is_sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
+    # An emptyDir of Kubernetes is anybody's to write, and root's; only this container has it.
+    is_volume = status.st_uid == ROOT and path.is_mount()
+    if status.st_mode & stat.S_IWOTH and not is_sticky and not is_volume:
+        return f"{shown} may be written by anybody"
+    return None

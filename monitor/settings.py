@@ -1,9 +1,5 @@
 """The settings, resolved once at the edge: only the command line's entry builds them from the environment."""
 
-import base64
-import binascii
-import hashlib
-import hmac
 import ipaddress
 import json
 import os
@@ -12,13 +8,10 @@ from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
     AliasChoices,
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     StringConstraints,
@@ -29,15 +22,29 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from monitor.errors import SettingsError
-from monitor.events.model import DEPLOYMENT
-from monitor.key_file import key_at
+from monitor.events.event import DEPLOYMENT
 from monitor.mail_addresses import Sender, check_address, is_address, is_greeting
-from monitor.own_files import require_own_env_file, require_own_home
 from monitor.renamed import require_new_names
-from monitor.secret_files import SECRETS, read_secrets, secrets_files
+from monitor.secret_files import (
+    SECRETS,
+    key_at,
+    read_secrets,
+    require_own_env_file,
+    require_own_home,
+    secrets_files,
+)
+from monitor.settings_values import (
+    SESSION_SECRET_SIGNS,
+    WORDS,
+    AirflowSettings,
+    check_secrets,
+    describe_mistake,
+    is_loopback,
+    link_key,
+    split_words,
+    strip_slash,
+)
 
-SECRET_BYTES = range(24, 65)  # what Standard Webhooks asks of a symmetric secret
-HIDDEN = ("airflows", "database_url")
 HOST_NAME = 40  # of its characters, the last: PostgreSQL keeps 63 of a client's name
 DATABASES = ("sqlite", "postgresql", "postgresql+psycopg", "postgres")  # what an address begins with
 ENV_FILE = Path(".env")
@@ -50,45 +57,12 @@ SESSION_WARNING = (
     "no WINDSOCK_SESSION_SECRET is set: each monitor on this database makes its own, so who signs in at one "
     "is a stranger to the others, and a restart signs everybody out"
 )
-SESSION_SECRET_SIGNS = 16  # a word of a sentence with spaces is none
 PREFIX = "WINDSOCK_"
 NO_SETTINGS = (
     *("WINDSOCK_TOKEN", "WINDSOCK_MOVE_TO"),  # options of `windsock tail` and `windsock move`
     *("WINDSOCK_MODELS_DIR", "WINDSOCK_TRAINING_CSV", "WINDSOCK_TRAINING_RUNS"),  # of this repository's DAGs
 )
 """Variables that other programs read, which may share the environment or `.env` with the monitor."""
-WORDS = Annotated[tuple[str, ...], NoDecode]
-"""Several values in one variable, separated by commas or white space."""
-
-
-class AirflowSettings(BaseModel):
-    """Where one Airflow is, and who asks it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    url: str
-    public_url: str | None = None
-    """How people reach it; for links. Default: url."""
-    username: str
-    password: SecretStr
-    ingest_secret: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    """`whsec_` secrets that this Airflow's reports are signed with. WINDSOCK_INGEST_SECRET is the first
-    Airflow's alone: a secret reports for its own deployment."""
-
-    @field_validator("ingest_secret", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return _split_words(value)
-
-    @field_validator("ingest_secret")
-    @classmethod
-    def _is_secret(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        return _checked_secrets(value)
-
-    @field_validator("url", "public_url")
-    @classmethod
-    def _is_url(cls, value: str | None) -> str | None:
-        return _without_slash(value)
 
 
 class Settings(BaseSettings):
@@ -217,7 +191,7 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return _split_words(value)
+        return split_words(value)
 
     @field_validator("notification_email_to", mode="before")
     @classmethod
@@ -244,7 +218,7 @@ class Settings(BaseSettings):
     @field_validator("airflow_url", "airflow_public_url", "public_url")
     @classmethod
     def _is_url(cls, value: str | None) -> str | None:
-        return _without_slash(value)
+        return strip_slash(value)
 
     @field_validator("database_url")
     @classmethod
@@ -258,7 +232,7 @@ class Settings(BaseSettings):
     @field_validator("ingest_secret")
     @classmethod
     def _is_secret(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        return _checked_secrets(value)
+        return check_secrets(value)
 
     @field_validator("session_secret")
     @classmethod
@@ -318,7 +292,7 @@ class Settings(BaseSettings):
             )
         if self.airflows and not self.airflow_url:
             raise ValueError("airflows: names further Airflows; set airflow_url to the first")
-        if self.auth == "none" and not _is_loopback(self.host):
+        if self.auth == "none" and not is_loopback(self.host):
             raise ValueError(
                 f"host: {self.host!r} is reachable from other machines and auth is 'none'. "
                 "Bind to 127.0.0.1, or set auth to 'airflow'"
@@ -422,7 +396,7 @@ class Settings(BaseSettings):
         on when a session_secret is set later. Raises SettingsError."""
         kept = self.home / "link.key"
         own = (key_at(kept),) if not self.session_secret or kept.exists() else ()
-        return (*(_link_key(secret.get_secret_value()) for secret in self.session_secret), *own)
+        return (*(link_key(secret.get_secret_value()) for secret in self.session_secret), *own)
 
     @property
     def sender(self) -> str:
@@ -440,56 +414,6 @@ class Settings(BaseSettings):
     def mail_host(self) -> str:
         """The right side of Message-IDs: the sender's domain."""
         return Sender.parse(self.sender).domain
-
-
-def _link_key(secret: str) -> str:
-    return hmac.new(secret.encode(), b"windsock-links", hashlib.sha256).hexdigest()  # cookies have itself
-
-
-def _without_slash(address: str | None) -> str | None:
-    """Raises ValueError where it is no address."""
-    if address is None:
-        return None
-    if not address.startswith(("http://", "https://")) or not _has_host(address):
-        raise ValueError("is not an address such as http://localhost:8080 or http://[::1]:8080")
-    return address.rstrip("/")
-
-
-def _split_words(value: Any) -> Any:
-    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
-
-
-def _checked_secrets(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-    for secret in value:
-        check_secret(secret.get_secret_value())
-    return value
-
-
-def _has_host(address: str) -> bool:
-    try:
-        parts = urlsplit(address)
-        return bool(parts.hostname) and parts.port != 0 and not any(sign.isspace() for sign in address)
-    except ValueError:
-        return False
-
-
-def check_secret(secret: str) -> None:
-    remedy = "write whsec_ and base64 of 24 to 64 random bytes; `windsock secret` prints one"
-    if not secret.startswith("whsec_"):
-        raise ValueError(f"a secret does not begin with whsec_: {remedy}")
-    try:
-        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    except binascii.Error:
-        raise ValueError(f"a secret is not base64 behind whsec_: {remedy}") from None
-    if len(key) not in SECRET_BYTES:
-        raise ValueError(f"a secret holds {len(key)} bytes: {remedy}")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def load_environment(environ: Mapping[str, str], env_file: Path | None = ENV_FILE) -> dict[str, str]:
@@ -564,16 +488,4 @@ def _load(env_file: Path | None, values: Mapping[str, Any], environment: Mapping
     try:
         return Settings(_env_file=env_file, **{**files, **values})
     except ValidationError as error:
-        raise SettingsError("\n".join(_mistake(mistake) for mistake in error.errors())) from None
-
-
-def _mistake(mistake: Any) -> str:
-    name = str(mistake["loc"][0]) if mistake["loc"] else ""
-    inner = ".".join(str(part) for part in mistake["loc"][1:] if part != "[key]")
-    variable = f"WINDSOCK_{name.upper()}" if name and not name.isupper() else name
-    where = f"{variable} {inner}".strip()
-    message = mistake["msg"].removeprefix("Value error, ")
-    # "airflows" as a whole, or an object in it, holds passwords, as does a database's address
-    secret = any(word in f"{name} {inner}" for word in ("secret", "password", "token")) or name in HIDDEN
-    shown = f" (got {str(mistake['input'])[:80]!r})" if where and not secret else ""
-    return f"{where}: {message}{shown}" if where else message
+        raise SettingsError("\n".join(describe_mistake(mistake) for mistake in error.errors())) from None

@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from monitor.events import run_id_of
+from monitor.events.identity import run_id_of
 
 START = datetime(2026, 11, 22, 10, 0, 0, tzinfo=timezone.utc)
 

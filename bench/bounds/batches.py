@@ -11,12 +11,12 @@ from bench.bounds.peers import MIB
 from bench.bounds.requests import counted, opened, raw
 from bench.bounds.stage import Strained, failed_run
 from bench.bounds.trial import Trial
-from monitor.bounded_json import MAX_VALUES
-from monitor.events.model import MAX_DEPTH
+from monitor.bounded_http import MAX_VALUES
+from monitor.events.event import MAX_DEPTH
 from monitor.events.reports import MAX_EVENT
-from monitor.web.ingest_told import MAX_BATCH
-from monitor.web.querying import MAX_GLOBS, MAX_NAME, MAX_PAGE
-from monitor.web.receive import MAX_BODY
+from monitor.web.api.ingest import MAX_BODY
+from monitor.web.api.ingest_models import MAX_BATCH
+from monitor.web.query_params import MAX_GLOBS, MAX_NAME, MAX_PAGE
 
 SPACE = 2_000  # bytes of an event beside the text that makes it long
 LONG = 240 * 1024

@@ -11,7 +11,7 @@ from collections import Counter
 from functools import cache
 from typing import Any
 
-from tests.monitor.hostile_smtp import HostileServer
+from tests.unit.hostile_smtp import HostileServer
 
 MIB = 1024 * 1024
 UNPACKED = 1_300 * MIB  # what a bomb holds

@@ -11,9 +11,10 @@ from bench.bounds.peers import DAG, answer
 from bench.bounds.requests import counted, opened
 from bench.bounds.stage import Stage, Strained
 from bench.bounds.trial import Trial
-from monitor import silences, tokens
-from monitor.failed_attempts import FAILURES
-from monitor.sessions import MAX_OF_ONE_USER
+from monitor.notifications import silences
+from monitor.web.auth import tokens
+from monitor.web.auth.rate_limit import FAILURES
+from monitor.web.auth.sessions import MAX_OF_ONE_USER
 
 GUESSES = 100
 REFUSED = answer(b'{"detail": "Invalid credentials"}', status="401 Unauthorized")

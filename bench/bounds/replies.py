@@ -13,11 +13,11 @@ from bench.bounds.peers import DAG, MIB, UNPACKED, answer, bomb, many_values, pa
 from bench.bounds.requests import counted
 from bench.bounds.stage import Stage, failed_run
 from bench.bounds.trial import Trial
-from monitor.airflow_api.connection import MAX_ANSWER
-from monitor.bounded_json import MAX_VALUES
-from monitor.mailer.door import MAX_MAIL
+from monitor.airflow.connection import MAX_ANSWER
+from monitor.bounded_http import MAX_VALUES
+from monitor.delivery.channels.mailbox_server import MAX_MAIL
 from tests import wait
-from tests.monitor.hostile_smtp import ENDLESS
+from tests.unit.hostile_smtp import ENDLESS
 
 SETTLED = frozenset({"sent", "dead", "uncertain", "parked"})
 MAILS = 3

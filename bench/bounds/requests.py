@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from bench.bounds.peers import MIB
 from bench.bounds.stage import OPEN_FILES, Strained
 from bench.bounds.trial import Trial
-from monitor.web.bounded_http import HEAD_SECONDS, MAX_HEAD, MAX_TARGET
+from monitor.web.http_protocol import HEAD_SECONDS, MAX_HEAD, MAX_TARGET
 from monitor.web.security import MAX_FORM
 
 FLOOD = 64 * MIB

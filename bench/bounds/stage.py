@@ -18,7 +18,7 @@ from standardwebhooks import Webhook
 
 from bench.bounds.peers import PASSWORD, USER, Peers
 from bench.bounds.probe import Probe
-from monitor.events import run_id_of
+from monitor.events.identity import run_id_of
 from tests import wait
 from tests.monitor_process import TLS, MonitorProcess
 from tests.ports import free_port

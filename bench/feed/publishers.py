@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 from standardwebhooks import Webhook
 
-from monitor import event_log
 from monitor.clock import utc_now
-from monitor.database import Database
-from monitor.events import parse_event
+from monitor.database.engine import Database
+from monitor.event_log.append import append
+from monitor.events.event import parse_event
 from tests.sample import task_event
 
 BATCH = 500  # the monitor's limit
@@ -128,5 +128,5 @@ class ToLog:
 
     def publish(self, dags: Sequence[str]) -> None:
         batch = [parse_event(event(dag)) for dag in dags[1:]]
-        self._database.write_now(lambda connection: event_log.append(connection, batch, utc_now()))
+        self._database.write_now(lambda connection: append(connection, batch, utc_now()))
         self._wake.publish(dags[:1])

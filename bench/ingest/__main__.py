@@ -29,18 +29,18 @@ from bench.ingest import peers
 from bench.ingest.peers import Recorder, Rows, count
 from bench.ingest.stream import Raw, Stream
 from monitor.clock import utc_now
-from monitor.database import Database
+from monitor.concurrency import Wake, end
+from monitor.database.engine import Database
 from monitor.database.migrate import migrate
-from monitor.ending import end
-from monitor.events import Event, parse_event
-from monitor.ingest import Ingest, Wakes
-from monitor.metrics import Metrics
-from monitor.notify import Engine
-from monitor.origins import origin_of
-from monitor.render import choose
-from monitor.rules import Rules, default_config
-from monitor.telling import Telling
-from monitor.wake import Wake
+from monitor.delivery.messages.renderer import choose
+from monitor.event_log.deployments import origin_of
+from monitor.event_log.ingest import Ingest, Wakes
+from monitor.events.event import Event, parse_event
+from monitor.notifications.decision import Telling
+from monitor.notifications.engine import Engine
+from monitor.observability.metrics import Metrics
+from monitor.rules.loader import default_config
+from monitor.rules.ruleset import Rules
 from tests.monitor_process import MonitorProcess
 from tests.postgres_server import PostgresServer
 
@@ -161,7 +161,7 @@ async def _take(database: Database, batches: Iterable[Batch], after_each: Callab
     rules = Rules(default_config((TO,), ()))
     metrics = Metrics()
     engine = Engine(lambda: rules, Telling(YESTERDAY), choose, "example.com", metrics)
-    ingest = Ingest(database, engine, Wakes(Wake(), Wake(), {}), metrics, utc_now)
+    ingest = Ingest(database, engine.tell_all, Wakes(Wake(), Wake(), {}), metrics, utc_now)
     writer = asyncio.create_task(ingest.run())
     for batch in batches:
         assert all(await ingest.take(batch))

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.types.json import Json
 from sqlalchemy import JSON, Connection, Table, make_url, select, text
 
-from monitor.database import Database
+from monitor.database.engine import Database
 from monitor.database.schema import metadata
 
 

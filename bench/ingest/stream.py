@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from monitor.events import run_id_of, task_id_of
-from monitor.events.identity import asset_event_id_of, stamp
+from monitor.events.identity import asset_event_id_of, run_id_of, stamp, task_id_of
 from tests.sample import event
 
 DAGS = 50

@@ -17,8 +17,8 @@ from monitor.settings import Settings, load_settings
 from tests import wait
 from tests.browser import world
 from tests.browser.conftest import CHROMIUM, QUIET
-from tests.monitor.conftest import LONG_AFTER, make_secret
-from tests.monitor.web_support import Served, serving
+from tests.unit.conftest import LONG_AFTER, make_secret
+from tests.unit.web_support import Served, serving
 
 ROWS = 10_000
 BATCH = 500

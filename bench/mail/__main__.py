@@ -23,7 +23,8 @@ from typing import Any
 import aiosmtplib
 
 from bench.mail.outbox_side import SENDER, TO, Collecting, Side
-from monitor.mailer.smtp import Server, SmtpMailer
+from monitor.delivery.channels.smtp import SmtpMailer
+from monitor.delivery.channels.smtp_connection import Server
 from tests.ports import free_port
 from tests.postfix_server import PASSWORD, USERNAME, PostfixServer, missing
 

@@ -14,30 +14,35 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy import Connection
 
-from monitor import board, event_log
-from monitor.channels import MailSender, Parcel
 from monitor.clock import utc_now
-from monitor.database import Database
+from monitor.concurrency import Wake, end
+from monitor.database.engine import Database
 from monitor.database.migrate import migrate
-from monitor.delivery import Budget, Deliverer, Desk
-from monitor.delivery.desk import Cases, Ready
-from monitor.ending import end
-from monitor.events import Event, parse_event, run_id_of
-from monitor.events.identity import stamp
-from monitor.ingest import Ingest, Wakes
-from monitor.journal import Journal
-from monitor.links import Links
-from monitor.mailer import Mailer, Receipt
-from monitor.metrics import Metrics
-from monitor.notify import Engine
-from monitor.origins import origin_of
-from monitor.outbox import Delivery, counts
-from monitor.outbox.state import State
-from monitor.render import Rendered, Renderer, choose
-from monitor.rules import Budget as Limits
-from monitor.rules import Channel, Config, Resolved, Rules, default_config
-from monitor.telling import Telling
-from monitor.wake import Wake
+from monitor.delivery.channels.base import Parcel
+from monitor.delivery.channels.errors import Mailer, Receipt
+from monitor.delivery.channels.smtp import MailSender
+from monitor.delivery.messages.links import Links
+from monitor.delivery.messages.renderer import Rendered, Renderer, choose
+from monitor.delivery.prepare import Cases, Desk, Ready
+from monitor.delivery.sent_journal import Journal
+from monitor.delivery.suppression import Budget
+from monitor.delivery.worker import Deliverer
+from monitor.event_log.append import append
+from monitor.event_log.deployments import origin_of
+from monitor.event_log.ingest import Ingest, Wakes
+from monitor.event_log.projections.apply import apply
+from monitor.events.event import Event, parse_event
+from monitor.events.identity import run_id_of, stamp
+from monitor.notifications.decision import Telling
+from monitor.notifications.engine import Engine
+from monitor.notifications.outbox.queries import counts
+from monitor.notifications.outbox.records import Delivery, State
+from monitor.observability.metrics import Metrics
+from monitor.rules.loader import default_config
+from monitor.rules.model import Budget as Limits
+from monitor.rules.model import Config
+from monitor.rules.ruleset import Rules
+from monitor.rules.targets import Channel, Resolved
 
 SENDER = "windsock@example.com"
 TO = "ops@example.com"
@@ -131,16 +136,16 @@ class Side:
             *(self.database, desk, senders, self.wakes.delivery, metrics, utc_now, "example.com"),
             journal=Journal(folder / "journal", utc_now, KEPT),
         )
-        self.ingest = Ingest(self.database, self.engine, self.wakes, metrics, utc_now)
+        self.ingest = Ingest(self.database, self.engine.tell_all, self.wakes, metrics, utc_now)
 
     def fail(self, number: int) -> None:
         """As many runs of as many DAGs have failed; their mails wait."""
 
         def write(connection: Connection) -> None:
             for event in failures(number):
-                [seq] = event_log.append(connection, [event], utc_now())
+                [seq] = append(connection, [event], utc_now())
                 assert seq is not None
-                board.apply(connection, seq, event)
+                apply(connection, seq, event)
                 self.engine.tell(connection, seq, event, utc_now())
 
         self.database.write_now(write)

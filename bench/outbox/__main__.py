@@ -17,14 +17,14 @@ from typing import Any
 
 from sqlalchemy import Connection, create_engine, text
 
-from monitor import outbox
 from monitor.clock import utc_now
-from monitor.database import Database
-from monitor.database.bulk import Write, plain
+from monitor.database.engine import Database
 from monitor.database.migrate import migrate
 from monitor.database.schema import deliveries, notifications
-from monitor.outbox import Outcome, State
-from monitor.rules import Channel
+from monitor.database.statements import Write, plain
+from monitor.notifications.outbox import queries, queue
+from monitor.notifications.outbox.records import Outcome, State
+from monitor.rules.targets import Channel
 from tests.postgres_server import PostgresServer
 
 ROUNDS = 200
@@ -95,13 +95,13 @@ def _round(database: Database, now: datetime, taken: Steps) -> None:
         return result
 
     sent = Outcome(State.SENT, "sent", answer="250 OK", remaining=())
-    claimed = timed("claim", lambda c: outbox.claim(c, now, LEASE, Channel.EMAIL))
-    timed("hand over", partial(outbox.hand_over, delivery=claimed, now=now, subject="subject"))
-    timed("settle", partial(outbox.settle, delivery=claimed, outcome=sent, now=now))
-    timed("look for ended leases", lambda c: outbox.reap(c, now))
-    timed("when the next is due", lambda c: outbox.next_due(c, Channel.EMAIL))
+    claimed = timed("claim", lambda c: queue.claim(c, now, LEASE, Channel.EMAIL))
+    timed("hand over", partial(queue.hand_over, delivery=claimed, now=now, subject="subject"))
+    timed("settle", partial(queue.settle, delivery=claimed, outcome=sent, now=now))
+    timed("look for ended leases", lambda c: queue.reap(c, now))
+    timed("when the next is due", lambda c: queue.next_due(c, Channel.EMAIL))
     if len(taken["claim"]) % COUNTED_EVERY == 0:
-        timed("count what waits (every 15 s)", lambda c: outbox.standing(c, now))
+        timed("count what waits (every 15 s)", lambda c: queries.standing(c, now))
 
 
 def _fill(database: Database, size: int, now: datetime, waiting: bool) -> None:

@@ -14,10 +14,11 @@ from urllib.parse import quote
 import httpx
 
 from bench.pages.fill import ASSET, EVENTS_A_RUN, dag_of, fill, run_of
-from monitor import event_log
 from monitor.clock import utc_now
-from monitor.database import Database
+from monitor.database.engine import Database
 from monitor.database.migrate import migrate
+from monitor.event_log import cursor
+from monitor.event_log.cursor import LogState
 from tests.monitor_process import MonitorProcess
 from tests.postgres_server import PostgresServer
 
@@ -57,7 +58,7 @@ def _monitor(kind: str, size: int) -> Iterator[Iterator[Question]]:
         migrate(database)
         began = time.monotonic()
         database.write_now(lambda connection: fill(connection, size, utc_now()))
-        state = database.read_now(event_log.state)
+        state = database.read_now(cursor.state)
         _settled(database)
         database.close()
         print(f"{kind}: {size:,} events written in {time.monotonic() - began:.0f} s", flush=True)
@@ -89,7 +90,7 @@ def _database(kind: str, folder: Path) -> Iterator[str]:
         server.stop()
 
 
-def _questions(client: httpx.Client, state: event_log.LogState, size: int) -> Iterator[Question]:
+def _questions(client: httpx.Client, state: LogState, size: int) -> Iterator[Question]:
     run = (size // EVENTS_A_RUN) - 3
     address = f"/runs/local/{dag_of(run, size // EVENTS_A_RUN)}/{run_of(run)}"
     for name, path in {

@@ -9,10 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, update
 
-from monitor.database.bulk import Write, plain
 from monitor.database.schema import assets, dag_runs, events, log_state, task_instances
-from monitor.events import parse_event
-from monitor.events.model import Event
+from monitor.database.statements import Write, plain
+from monitor.events.event import Event, parse_event
 from tests.sample import asset_event, run_event, task_event
 
 RUNS_A_DAG = 50  # whatever the log's size: a DAG's pages are full, and as long, in a small one and in a large

@@ -17,11 +17,11 @@ from tempfile import TemporaryDirectory
 from sqlalchemy import create_engine
 
 from bench.reconcile import seed
-from monitor.airflow_api import AirflowApi, Page
+from monitor.airflow.client import AirflowApi
+from monitor.airflow.paging import Page
 from monitor.clock import utc_now
 from monitor.reconciler.comparison import OVERLAP
-from monitor.reconciler.listings import LISTINGS, Listing, Window
-from monitor.reconciler.pace import ANSWERS, Pace
+from monitor.reconciler.listings import ANSWERS, LISTINGS, Listing, Pace, Window
 
 ENVIRONMENTS = Path(__file__).resolve().parents[2] / ".windsock" / "env"
 INTERVAL = timedelta(seconds=15)  # WINDSOCK_RECONCILE_INTERVAL's default

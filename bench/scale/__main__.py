@@ -21,7 +21,7 @@ from bench.scale.load import Readers, Signed, sent, signed
 from bench.scale.strain import Strain, watched
 from monitor.clock import utc_now
 from monitor.database.schema import deliveries
-from monitor.outbox import State
+from monitor.notifications.outbox.records import State
 from tests.every_end import every_end
 from tests.ports import free_port
 from tests.postgres_server import PostgresServer

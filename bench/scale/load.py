@@ -13,8 +13,8 @@ from functools import partial
 from typing import Any
 
 from bench.feed.publishers import Connection
-from tests.monitor.conftest import sign
 from tests.monitor_process import MonitorProcess
+from tests.unit.conftest import sign
 
 SENDERS = 8  # connections, whatever the number of monitors
 ONE = b"\ndata: "

@@ -11,19 +11,19 @@ from typing import Annotated
 import typer
 
 from monitor.app import create_app
-from monitor.cli.command import cli, fail, migrated, refuse, settings_or_exit
+from monitor.cli.typer_app import cli, fail, migrated, refuse, settings_or_exit
+from monitor.cli.up.setup import Options
+from monitor.cli.up.stack import up as run_up
 from monitor.errors import SettingsError
-from monitor.feed.room import raise_limit
-from monitor.logs import configure
-from monitor.own_files import doubts
-from monitor.rules.loading import variables_asked_for
+from monitor.feed.connections import raise_limit
+from monitor.observability.logging import configure
+from monitor.rules.loader import variables_asked_for
+from monitor.secret_files import doubts
 from monitor.settings import load_environment, named_files, unknown_variables
-from monitor.up.run import up as run_up
-from monitor.up.setup import Options
-from monitor.web import docs_page
-from monitor.web.prefix import prefix_of
-from monitor.web.rendering import load_templates
+from monitor.web.pages import templates
+from monitor.web.paths import prefix_of
 from monitor.web.server import Server, listen
+from monitor.web.templating import load_templates
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def serve() -> None:
         # uvicorn raises the signal once more after its graceful end: to be stopped is no failure.
         signal.signal(number, lambda *_: None)
     load_templates(prefix_of(settings.url))
-    docs_page.prepare(app, prefix_of(settings.url))  # 0.3 s, once
+    templates.prepare(app, prefix_of(settings.url))  # 0.3 s, once
     # What is loaded now stays. Without this each full collection looks at all of it, 0.1 s in which nobody is
     # answered, and an answer of Airflow with some ten thousand values is enough to call for one.
     gc.collect()

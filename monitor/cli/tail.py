@@ -1,4 +1,6 @@
-"""`windsock tail`: the feed in the terminal.
+"""`windsock tail`: the feed in a terminal.
+
+`windsock tail`: the feed in the terminal.
 
 Exit status: 0 at the end that was asked for (--limit, --no-follow) or when the output's reader has gone; 1
 where the monitor cannot be reached at the start, or refuses; 2 for a wrong option or setting; 130 for Ctrl-C,
@@ -6,24 +8,225 @@ so that `windsock tail --limit 1 && …` does not go on behind it.
 """
 
 import asyncio
+import json
 import os
 import sys
-from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Annotated
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any, NoReturn
 
+import httpx
 import typer
+from rich.console import Console
+from rich.text import Text
 
-from monitor.airflow_api import AirflowApi
-from monitor.cli.command import cli, fail, settings_or_exit
+from monitor.airflow.client import AirflowApi
+from monitor.bounded_http import BoundedClient
+from monitor.cli.feed_client import (
+    CONNECT_SECONDS,
+    RESET,
+    Message,
+    Params,
+    TailRefused,
+    bearer,
+    local_time,
+    places,
+    why,
+)
+from monitor.cli.typer_app import cli, fail, settings_or_exit
 from monitor.clock import utc_now
-from monitor.ending import end
+from monitor.concurrency import end
 from monitor.errors import WindsockError
-from monitor.events import stamp
-from monitor.rules.durations import duration
+from monitor.events.identity import stamp
+from monitor.plain_text import line
+from monitor.rules.field_types import duration
 from monitor.settings import Settings
-from monitor.tail import OutputGone, Wanted, show
-from monitor.tail.show import Output
+from monitor.web.templating import EventLine
+
+SIGNS = {
+    "success": ("✔", "green"),
+    "failed": ("✖", "bold red"),
+    "import_error": ("✖", "bold red"),
+    "mended": ("✔", "green"),
+    "deleted": ("∅", "dim"),
+    "paused": ("‖", "yellow"),
+    "unpaused": ("▷", "blue"),
+    "running": ("▶", "blue"),
+    "up_for_retry": ("↻", "yellow"),
+    "upstream_failed": ("▲", "yellow"),
+    "skipped": ("»", "dim"),
+    "updated": ("■", "magenta"),
+    "created": ("■", "magenta"),
+}
+"""A sign and a colour for each state: the sign says it where there is no colour."""
+
+
+def render(message: Message) -> Text:
+    """One line for a terminal: when, the state, who, and what was said."""
+    if message.type == RESET:
+        return Text(f"--:--:--  events may have been missed: {line(message.data['reason'])}", "bold red")
+    event = EventLine.read(0, message.data)
+    sign, style = SIGNS.get(event.word, ("·", ""))
+    text = Text.assemble(
+        (f"{local_time(event.time):%H:%M:%S}  ", "dim"),
+        (f"{sign} {line(event.word):<16}", style),
+        (line(" / ".join(part for part in (event.dag_id, event.run_id, event.task) if part)), "bold")
+        if event.dag_id and event.kind != "asset"
+        else (line(event.subject), "bold"),
+    )
+    return text.append(f"  {line(event.detail)}") if event.detail else text
+
+
+class Days:
+    """The day above the first line of each day, as the lines show the time alone. Today needs none."""
+
+    def __init__(self, today: date) -> None:
+        self._shown = today
+
+    def above(self, message: Message) -> Text | None:
+        if message.type == RESET:
+            return None
+        day = local_time(message.data["time"]).date()
+        if day == self._shown:
+            return None
+        self._shown = day
+        return Text(f"── {day:%A %Y-%m-%d} ──", "dim")
+
+
+class OutputGone(Exception):
+    """Whoever read the output has closed it, as `head` does: an end like any other."""
+
+
+class Output(Console):
+    """A terminal or a pipe."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        raise OutputGone
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be shown, and until when."""
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+    filters: Params = field(default_factory=dict)
+    since: str | None = None
+    """RFC 3339."""
+    after: str = ""
+    limit: int | None = None
+    """Events, after which it ends."""
+    follow: bool = True
+    """False: end with the last event that the log has when it begins."""
+    as_json: bool = False
+
+    @property
+    def params(self) -> Params:
+        return {**self.filters, **({"since": self.since} if self.since else {})}
+
+
+async def show(wanted: Wanted, out: Console, err: Console) -> None:
+    """Print the feed until it ends or is cancelled. Raises TailRefused, OutputGone."""
+    async with BoundedClient(base_url=wanted.url) as client:
+        last = None if wanted.follow else await _last(client, wanted)
+        if last == 0:
+            return
+        printed, printer = 0, _Printer(wanted.as_json, out)
+        telling = _Telling(wanted.url, err)
+        async with aclosing(places(client, wanted.params, wanted.token, wanted.after, telling)) as found:
+            async for cursor, message in found:
+                if message is not None:
+                    printer.print(message)
+                    printed += message.type != RESET
+                if printed == wanted.limit or (last is not None and _seq(cursor) >= last):
+                    return
+
+
+async def _last(client: httpx.AsyncClient, wanted: Wanted) -> int:
+    """The place in the log of the newest event that matches; 0 where none does."""
+    try:
+        answer = await client.get(
+            "/api/v1/events",
+            params={**wanted.filters, "limit": 1},
+            headers=bearer(wanted.token),
+            timeout=CONNECT_SECONDS,
+        )
+    except httpx.HTTPError as error:
+        raise _unreachable(wanted.url, str(error) or type(error).__name__) from None
+    if answer.status_code != 200:
+        raise TailRefused(why(answer, answer.content))
+    try:
+        return max((int(row["seq"]) for row in answer.json()["events"]), default=0)
+    except (ValueError, KeyError, TypeError):
+        raise TailRefused(
+            f"{answer.url} answers with what is no page of events: is it the monitor's?"
+        ) from None
+
+
+def _seq(cursor: str) -> int:
+    return int(cursor.rpartition("-")[2] or 0)
+
+
+class _Printer:
+    """A line for people, or a JSON object as the feed's NDJSON has it, an event."""
+
+    def __init__(self, as_json: bool, out: Console) -> None:
+        self._as_json = as_json
+        self._out = out
+        self._days = Days(datetime.now().astimezone().date())
+
+    def print(self, message: Message) -> None:
+        """Raises OutputGone."""
+        if self._as_json:
+            self._write(as_json(message))
+            return
+        if day := self._days.above(message):
+            self._out.print(day)
+        self._out.print(render(message), soft_wrap=True)
+
+    def _write(self, line: str) -> None:
+        try:
+            self._out.file.write(f"{line}\n")
+            self._out.file.flush()
+        except BrokenPipeError:
+            raise OutputGone from None
+
+
+def as_json(message: Message) -> str:
+    """ASCII: nothing in it can command a terminal."""
+    told: dict[str, Any] = {"reason": message.data["reason"]} if message.type == RESET else message.data
+    return json.dumps({"id": message.id, "reset" if message.type == RESET else "event": told})
+
+
+class _Telling:
+    """Says once that the connection is lost, and once that it is back. Nobody there at all is an error."""
+
+    def __init__(self, url: str, err: Console) -> None:
+        self._url = url
+        self._err = err
+        self._begun = False
+        self._lost = False
+
+    def lost(self, reason: str) -> None:
+        if not self._begun:
+            raise _unreachable(self._url, reason)
+        if not self._lost:
+            self._lost = True
+            self._say(f"connection lost ({reason}); trying again …")
+
+    def heard(self) -> None:
+        if self._lost:
+            self._say("back; going on from where it was cut off")
+        self._begun, self._lost = True, False
+
+    def _say(self, text: str) -> None:
+        self._err.print(f"windsock: {line(text)}", style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def _unreachable(url: str, reason: str) -> TailRefused:
+    return TailRefused(f"no feed from {url}: {reason}. Is the monitor running, and --url its address?")
+
 
 INTERRUPT_SECONDS = 0.5  # until an interrupt that was lost on the way is said again
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it

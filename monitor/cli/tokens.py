@@ -11,16 +11,17 @@ from rich.table import Table
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from monitor import board, sessions, tokens
-from monitor.cli.command import cli, fail, settings_or_exit
+from monitor.cli.typer_app import cli, fail, settings_or_exit
 from monitor.clock import utc_now
-from monitor.database import Database
+from monitor.database.engine import Database
 from monitor.database.migrate import versions
 from monitor.errors import WindsockError
-from monitor.event_log import Visible
+from monitor.event_log.filters import Visible
+from monitor.event_log.projections import dags as dags_projection
 from monitor.plain_text import line
-from monitor.tokens import DEFAULT_LIFE, EVERYONE, LONGEST_LIFE, Draft, Scope
-from monitor.web.token_models import MAX_NAME
+from monitor.web.api.tokens import MAX_NAME
+from monitor.web.auth import sessions, tokens
+from monitor.web.auth.tokens import DEFAULT_LIFE, EVERYONE, LONGEST_LIFE, Draft, Scope, Token
 
 SHOWN = 500  # tokens in the list
 
@@ -58,7 +59,7 @@ def create(
         fail("deployment: only a token of the scope ingest reports; leave it out")
     reports_for = frozenset(deployment or (settings.deployment,)) if Scope.INGEST in scope else None
 
-    def add(connection: Connection) -> tuple[tokens.Token, str]:
+    def add(connection: Connection) -> tuple[Token, str]:
         dags = _chosen(connection, dag_id)
         draft = Draft(name.strip(), frozenset(scope), dags, timedelta(days=days), reports_for)
         return tokens.add(connection, draft, None, utc_now())
@@ -123,7 +124,7 @@ def _revoke(token: int) -> None:
 
 
 def _chosen(connection: Connection, globs: list[str]) -> Visible:
-    return tokens.within(board.every_dag(connection), globs) if globs else None
+    return tokens.within(dags_projection.every_dag(connection), globs) if globs else None
 
 
 def _plain(text: str) -> str:

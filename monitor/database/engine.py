@@ -1,7 +1,13 @@
-"""Connections: blocking SQLAlchemy Core, run in threads of its own so that the event loop never waits.
+"""The database's connections, transactions and savepoints.
+
+Connections: blocking SQLAlchemy Core, run in threads of its own so that the event loop never waits.
 
 Odd on purpose: SQLite has one writer at a time, so writes queue for one thread here instead of for SQLite's
 lock, and `BEGIN IMMEDIATE` takes the lock at the start, where waiting is safe, not in the middle.
+
+A part of a transaction that may fail by itself.
+
+Odd on purpose: past SQLAlchemy's `begin_nested`, whose own work takes longer than deciding about ten events.
 """
 
 import asyncio
@@ -17,7 +23,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from monitor.database import postgresql
-from monitor.database.prepared import on_driver
+from monitor.database.statements import on_driver
 from monitor.errors import SettingsError
 
 READERS = 4  # threads; pages and feeds read, and two cores are the smallest machine
@@ -156,7 +162,7 @@ def _deadline(connection: Connection, seconds: float) -> Iterator[None]:
     driver.set_progress_handler(lambda: time.monotonic() > end, LOOK_EVERY)
     try:
         yield
-    except sqlite3.OperationalError as error:  # of a statement past SQLAlchemy's own way (prepared.py)
+    except sqlite3.OperationalError as error:  # of a statement past SQLAlchemy's own way (statements.py)
         raise OperationalError("a read", None, error) from error
     finally:
         driver.set_progress_handler(None, 0)
@@ -172,3 +178,20 @@ def is_too_long(error: Exception) -> bool:
 def _begin_sqlite(connection: Connection) -> None:
     writing = connection.get_execution_options().get("windsock_write", False)
     on_driver(connection, "BEGIN IMMEDIATE" if writing else "BEGIN", ())
+
+
+_NAME = "windsock_part"  # an inner one hides an outer one of this name until it is released (both databases)
+
+
+@contextmanager
+def savepoint(connection: Connection) -> Iterator[None]:
+    """What the block wrote is taken back where it raises; the transaction goes on either way."""
+    on_driver(connection, f"SAVEPOINT {_NAME}", ())
+    try:
+        yield
+    except BaseException:
+        if not connection.invalidated:  # else there is nobody to tell, and the error says so
+            on_driver(connection, f"ROLLBACK TO SAVEPOINT {_NAME}", ())
+            on_driver(connection, f"RELEASE SAVEPOINT {_NAME}", ())
+        raise
+    on_driver(connection, f"RELEASE SAVEPOINT {_NAME}", ())

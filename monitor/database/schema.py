@@ -1,16 +1,12 @@
 """Every table. SQL that names one of them has its home in one module, given beside it."""
 
 import json
-from collections.abc import Callable
-from datetime import datetime, timezone
-from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     Column,
-    DateTime,
     Dialect,
     Index,
     Integer,
@@ -24,33 +20,14 @@ from sqlalchemy import (
     text,
 )
 
+from monitor.database.types import UtcDateTime
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     }
 )
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC on every database; SQLite's own type forgets the zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any] | None:
-        return _sqlite_text if dialect.name == "sqlite" else super().bind_processor(dialect)
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else _in_utc(value)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        moment: datetime = value
-        return (
-            moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
-        )
 
 
 class Names(TypeDecorator[frozenset[str]]):
@@ -66,26 +43,8 @@ class Names(TypeDecorator[frozenset[str]]):
         return None if value is None else frozenset(json.loads(value))
 
 
-def _in_utc(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        raise ValueError("a moment without a zone")
-    return moment.astimezone(timezone.utc)
-
-
-_WITHOUT_ZONE = len("2026-11-22 10:00:00.000000")
-
-
-def _sqlite_text(moment: datetime | None) -> str | None:
-    """As SQLAlchemy's own type writes it, in half the time: an event has half a dozen moments."""
-    if moment is None:
-        return None
-    if moment.tzinfo is not timezone.utc:
-        moment = _in_utc(moment)
-    return moment.isoformat(" ", "microseconds")[:_WITHOUT_ZONE]
-
-
-# event_log.py. One row: its lock, held until commit, serialises appends, so that seq grows in commit order
-# on PostgreSQL too and no reader steps over a number whose transaction commits late.
+# event_log/append.py. One row: its lock, held until commit, serialises appends, so that seq grows in commit
+# order on PostgreSQL too and no reader steps over a number whose transaction commits late.
 log_state = Table(
     "log_state",
     metadata,
@@ -97,7 +56,7 @@ log_state = Table(
 
 _OF_AN_ASSET = text("asset_uri IS NOT NULL")  # few events are: the index is as small as they are
 
-# event_log.py
+# event_log/append.py
 events = Table(
     "events",
     metadata,
@@ -123,7 +82,7 @@ events = Table(
     Index(None, "received_at"),
 )
 
-# board/states.py: what the dashboard reads, always a function of the log
+# event_log/projections/state.py: what the dashboard reads, always a function of the log
 dag_runs = Table(
     "dag_runs",
     metadata,
@@ -144,7 +103,7 @@ dag_runs = Table(
     Index(None, "state", "last_seq"),
 )
 
-# board/states.py
+# event_log/projections/state.py
 task_instances = Table(
     "task_instances",
     metadata,
@@ -165,7 +124,7 @@ task_instances = Table(
     Column("last_seq", BigInteger, nullable=False),
 )
 
-# board/tries.py: what was told of each try, the earlier ones too
+# event_log/projections/tries.py: what was told of each try, the earlier ones too
 tries = Table(
     "tries",
     metadata,
@@ -181,7 +140,7 @@ tries = Table(
     Column("last_seq", BigInteger, nullable=False),
 )
 
-# board/states.py
+# event_log/projections/state.py
 assets = Table(
     "assets",
     metadata,
@@ -199,7 +158,7 @@ assets = Table(
     Index(None, "last_seq"),
 )
 
-# board/import_errors.py: import errors, each by the id under which it was told first
+# event_log/projections/import_errors.py: import errors, each by the id under which it was told first
 import_errors = Table(
     "import_errors",
     metadata,
@@ -214,7 +173,7 @@ import_errors = Table(
     Column("last_seq", BigInteger, nullable=False),
 )
 
-# board/dags.py: what is known of each DAG
+# event_log/projections/dags.py: what is known of each DAG
 dags = Table(
     "dags",
     metadata,
@@ -234,7 +193,7 @@ dags = Table(
     Column("seen_at", UtcDateTime),  # since when its schedule and pause are so; null: since the first look
 )
 
-# incidents/store.py: one thing that is wrong, from its first failure to its recovery
+# notifications/incidents.py: one thing that is wrong, from its first failure to its recovery
 incidents = Table(
     "incidents",
     metadata,
@@ -255,7 +214,7 @@ incidents = Table(
     Column("closed_by", Text),  # who closed it outside of the flow of events; null: an event did
     Column("flapping", Boolean, nullable=False),  # true: one of many openings within a short time
     Column("quiet_seconds", Integer),  # of one that flaps: it is over after so long without a failure
-    # incidents/order.py: the latest of its failures in the order of the DAG's runs
+    # notifications/incident_order.py: the latest of its failures in the order of the DAG's runs
     Column("latest_moment", UtcDateTime),
     Column("latest_start", UtcDateTime),
     Column("latest_undated_start", UtcDateTime),
@@ -270,12 +229,12 @@ incidents = Table(
     Index(None, "confirm_at"),
 )
 
-# silences.py: what nobody is told for a while
+# notifications/silences.py: what nobody is told for a while
 silences = Table(
     "silences",
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-    Column("match", JSON, nullable=False),  # monitor.rules.Match
+    Column("match", JSON, nullable=False),  # monitor.rules.model.Match
     Column("deployment", String(100)),  # these two where it is of one DAG only: whose readers may see it
     Column("dag_id", Text),
     Column("incident_key", String(300)),  # where it is of one incident only, and of what opens the same again
@@ -289,7 +248,7 @@ silences = Table(
     Index(None, "ends_at"),
 )
 
-# unsubscribed.py: who does not want to hear of a rule by mail any more
+# notifications/silences.py: who does not want to hear of a rule by mail any more
 unsubscribed = Table(
     "unsubscribed",
     metadata,
@@ -298,7 +257,7 @@ unsubscribed = Table(
     Column("at", UtcDateTime, nullable=False),
 )
 
-# watches/standing.py: what a watch has found and told, so that it is told once
+# watches/findings.py: what a watch has found and told, so that it is told once
 watch_findings = Table(
     "watch_findings",
     metadata,
@@ -310,7 +269,7 @@ watch_findings = Table(
     Column("ended_at", UtcDateTime),  # null: it is still so
 )
 
-# outbox/notifications.py: one text, about one event or several, by one rule
+# notifications/outbox/enqueue.py: one text, about one event or several, by one rule
 notifications = Table(
     "notifications",
     metadata,
@@ -328,8 +287,8 @@ notifications = Table(
     Index(None, "rule", "group_key", "id"),
 )
 
-# outbox/thread.py: which incidents a notification tells of. The decisions say so too, but an incident may
-# have thousands of failures, and every one of them asks who has heard of it.
+# notifications/outbox/threads.py: which incidents a notification tells of. The decisions say so too, but an
+# incident may have thousands of failures, and every one of them asks who has heard of it.
 notification_incidents = Table(
     "notification_incidents",
     metadata,
@@ -338,7 +297,7 @@ notification_incidents = Table(
     Index(None, "notification_id"),
 )
 
-# outbox/decisions.py: what each rule made of each event, and why
+# notifications/outbox/decisions.py: what each rule made of each event, and why
 decisions = Table(
     "decisions",
     metadata,
@@ -387,7 +346,9 @@ deliveries = Table(
     Column("next_attempt_at", UtcDateTime, nullable=False),
     Column("claim", String(32)),  # who holds the lease: another token for each claim
     Column("lease_until", UtcDateTime),
-    Column("handed_at", UtcDateTime),  # committed just before the mail server is spoken to (outbox/queue.py)
+    Column(
+        "handed_at", UtcDateTime
+    ),  # committed just before the mail server is spoken to (notifications/outbox/queue.py)
     Column("settled_at", UtcDateTime),
     Index(None, "state", "channel", "next_attempt_at", "id"),
     Index(None, "state", "lease_until"),
@@ -396,7 +357,7 @@ deliveries = Table(
     UniqueConstraint("notification_id", "channel", "recipient"),
 )
 
-# outbox.py: what the server said, each time
+# notifications/outbox/queue.py: what the server said, each time
 delivery_attempts = Table(
     "delivery_attempts",
     metadata,
@@ -408,7 +369,7 @@ delivery_attempts = Table(
     Index(None, "delivery_id"),
 )
 
-# reconciler/watermarks.py: up to where Airflow has been compared with the log
+# reconciler/status.py: up to where Airflow has been compared with the log
 watermarks = Table(
     "watermarks",
     metadata,
@@ -418,7 +379,7 @@ watermarks = Table(
     Column("updated_at", UtcDateTime, nullable=False),
 )
 
-# tokens.py: programs' bearer tokens; of the secret only its hash
+# web/auth/tokens.py: programs' bearer tokens; of the secret only its hash
 tokens = Table(
     "tokens",
     metadata,
@@ -441,8 +402,8 @@ tokens = Table(
     sqlite_autoincrement=True,  # a forgotten token's number, which stands in logs, is never another's
 )
 
-# sessions.py: who is signed in; of the cookie's id only its hash, and the rest sealed with a key that the
-# database does not hold
+# web/auth/sessions.py: who is signed in; of the cookie's id only its hash, and the rest sealed with a key
+# that the database does not hold
 sessions = Table(
     "sessions",
     metadata,
@@ -455,7 +416,7 @@ sessions = Table(
     Index(None, "owner"),
 )
 
-# failed_attempts.py: wrong passwords and tokens, counted by name in windows
+# web/auth/rate_limit.py: wrong passwords and tokens, counted by name in windows
 failed_attempts = Table(
     "failed_attempts",
     metadata,
@@ -474,8 +435,8 @@ write_checks = Table(
     Column("written_at", UtcDateTime, nullable=False),
 )
 
-# event_log.py: how far the log had come at which moment: of what has a seq and no time, how old it is, also
-# when the event itself is forgotten
+# event_log/append.py: how far the log had come at which moment: of what has a seq and no time, how old it is,
+# also when the event itself is forgotten
 log_marks = Table(
     "log_marks",
     metadata,
@@ -483,8 +444,8 @@ log_marks = Table(
     Column("seq", BigInteger, nullable=False),
 )
 
-# outbox/told_before.py: after a restore, what was told since the backup was taken: one row an event, rule,
-# channel and recipient
+# notifications/outbox/already_sent.py: after a restore, what was told since the backup was taken: one row an
+# event, rule, channel and recipient
 told_before = Table(
     "told_before",
     metadata,

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from monitor.clock import Clock
 from monitor.database.engine import Database
 from monitor.database.schema import write_checks as table
-from monitor.metrics import Metrics
+from monitor.observability.metrics import Metrics
 
 WRITE_SECONDS = 10.0  # between two writes: what probes the monitor asks about as often
 STALE_SECONDS = 60.0  # without a result: longer than a statement may take, or wait for SQLite's lock

@@ -1,26 +1,76 @@
-"""Ask Airflow whether a report is so, before anybody is told.
+"""The confirmation by Airflow that a reported failure or recovery is one.
+
+Ask Airflow whether a report is so, before anybody is told.
 
 A run's hooks fire before Airflow commits, so right after a report Airflow may still say `running`. That is no
 contradiction but a question asked early. And what was so may be so no longer: people clear runs and mark
 them. Only runs and tasks are asked about; what a watch finds, and import errors, are the monitor's own
 reading. That a run is gone is believed to Airflow's own word on this very run alone (AirflowNotFound):
 whatever else answers 404 for Airflow has not answered.
+
+What Airflow's words on several reports come to: who is told now, what waits, what was taken back.
+
+A single report is asked about for long, because the scheduler may have died between its hook and its commit;
+then the same occurrence ends later, is reported under the same id, and that report is a duplicate: this
+delivery is the one that will tell of it. Of several, one that stays open does not hold up the others for
+longer than the grace: it is told with them, marked.
+
+Ask Airflow whether the success that closed an incident is so, whether or not anybody is told of it.
+
+A success closes its incident at once, and may be untrue: a hook fires before Airflow commits, and whoever may
+report can say anything. An incident whose end Airflow does not confirm is opened again with all that it had
+gathered. If Airflow cannot be asked, the success stands.
 """
 
 import asyncio
+import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
-from monitor.delivery.airflow import Airflow
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from monitor.clock import Clock
+from monitor.concurrency import Wake
+from monitor.database.engine import Database
+from monitor.database.pubsub import DELIVERY, signal
+from monitor.delivery.retry import look_again
 from monitor.errors import AirflowError, AirflowNotFound
-from monitor.events import Event
-from monitor.events.data import DELETED, TEST, DagRunData, TaskInstanceData
+from monitor.event_log import append, read
+from monitor.events.data import DELETED, MOMENT, TEST, DagRunData, TaskInstanceData
+from monitor.events.event import Event, parse_event
+from monitor.events.from_airflow import run_type_of
 from monitor.events.identity import run_key
-from monitor.events.rest import run_type_of
-from monitor.events.values import MOMENT
+from monitor.notifications import incident_transitions, incidents
+from monitor.notifications.engine import Engine
+from monitor.notifications.incidents import Incident
+from monitor.notifications.outbox.records import Outcome, State
+
+
+class Airflow(Protocol):
+    """Each method raises AirflowError; AirflowNotFound where Airflow itself says that it does not
+    know the run."""
+
+    async def dag_run(self, dag_id: str, run_id: str) -> dict[str, Any]: ...
+
+    async def task_instances(
+        self, dag_id: str, run_id: str, state: Sequence[str] = ()
+    ) -> list[dict[str, Any]]: ...
+
+    async def log_tail(
+        self, dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int, lines: int
+    ) -> list[str]: ...
+
+    async def runs_of(
+        self, dag_id: str, until: datetime, state: Sequence[str], limit: int
+    ) -> list[dict[str, Any]]: ...
+
+    async def asset_events_of(self, dag_id: str, run_id: str, limit: int) -> list[dict[str, Any]]: ...
+
 
 CONFIRM_SECONDS = 60.0  # for all questions about one notification; then that counts as no answer
 ASKED_AT_ONCE = 5  # of them: Airflow has other work
@@ -148,3 +198,135 @@ def _compared(said: Any, told: str, unfinished: tuple[str | None, ...], row: Row
     if told in ON_THE_WAY:
         return SO
     return Answer(Word.NOT_SO, f"Airflow says {said}")
+
+
+SETTLE_FOR = timedelta(days=1)  # longer than any restart of Airflow; then a report was of nothing
+SHOWN = 3  # reasons that are told, of many
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """What may be told, by its place among the reports that were asked about."""
+
+    standing: tuple[int, ...]
+    unconfirmed: str | None = None
+    """Why it must be marked as unconfirmed."""
+
+
+def verdict(
+    answers: Sequence[Answer], since: datetime, now: datetime, grace: timedelta
+) -> Confirmed | Outcome:
+    """`since`: when it was to be told. `grace`: how long it waits for an Airflow that cannot be asked."""
+    age = now - since
+    so, not_yet, silent = (_places(answers, word) for word in (Word.SO, Word.NOT_YET, Word.NO_ANSWER))
+    if silent and age < grace:
+        return _wait(f"waiting for Airflow to confirm: {_why(answers, silent)}", since, now, since + grace)
+    if not_yet and (age < grace or not so + silent) and age < SETTLE_FOR:
+        return _wait(f"{_why(answers, not_yet)}: asking again", since, now)
+    if not so + silent:
+        said = _why(answers, not_yet) if not_yet else _why(answers, range(len(answers)))
+        late = "a day after the report: " if not_yet else ""
+        return Outcome(State.SUPERSEDED, f"superseded: {late}{said}")
+    standing = tuple(sorted(so + silent + not_yet))
+    return Confirmed(standing, _why(answers, silent + not_yet) or None)
+
+
+def _places(answers: Sequence[Answer], word: Word) -> list[int]:
+    return [place for place, answer in enumerate(answers) if answer.word is word]
+
+
+def _why(answers: Sequence[Answer], places: Sequence[int]) -> str:
+    reasons = list(dict.fromkeys(answers[place].why for place in places))
+    more = f"; and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
+    return "; ".join(reasons[:SHOWN]) + more
+
+
+def _wait(reason: str, since: datetime, now: datetime, until: datetime | None = None) -> Outcome:
+    again = look_again(since, now)
+    return Outcome(State.PENDING, reason, min(again, until) if until else again)
+
+
+EVERY = 2.0  # seconds; people may look at an incident that is closed by mistake meanwhile
+AT_ONCE = 50  # incidents whose events are read, and asked about, together
+
+logger = logging.getLogger(__name__)
+
+
+class Recoveries:
+    """`run()` is the background task; `look()` is one turn of it. `apis` may lack some deployments."""
+
+    def __init__(
+        self, database: Database, apis: Mapping[str, Airflow], engine: Engine, delivery: Wake, clock: Clock
+    ) -> None:
+        self._database = database
+        self._apis = apis
+        self._engine = engine
+        self._delivery = delivery
+        self._clock = clock
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY)
+            try:
+                await self.look()
+            except SQLAlchemyError:
+                logger.exception("no recovery is confirmed; trying again in %.0f s", EVERY)
+
+    async def look(self) -> None:
+        """Ask about every recovery that is due. Raises SQLAlchemyError."""
+        now = self._clock()
+        due = await self._database.read(lambda connection: _due(connection, now))
+        if not due:
+            return
+        answers = await ask_all(self._apis, [event for _, event in due if event is not None])
+        left = iter(answers)
+        found = [(one, SO_FORGOTTEN if event is None else next(left)) for one, event in due]
+        if await self._database.write(lambda connection: self._take_in(connection, found, now)):
+            self._delivery.set()
+
+    def _take_in(
+        self, connection: Connection, found: Sequence[tuple[Incident, Answer]], now: datetime
+    ) -> bool:
+        """Answers whether anything is to be sent. Under the log's lock: nothing joins meanwhile."""
+        append.lock(connection)
+        as_it_is = incidents.find_all(connection, (one.id for one, _ in found))
+        called_for = False
+        for asked, answer in found:
+            incident = as_it_is.get(asked.id)
+            # Another replica, or a failure, may have opened it again: then another report closes it.
+            if incident is None or incident.closed_seq != asked.closed_seq or incident.confirm_at is None:
+                continue
+            called_for |= self._settle(connection, incident, answer, now)
+        if called_for:
+            signal(connection, DELIVERY)
+        return called_for
+
+    def _settle(self, connection: Connection, incident: Incident, answer: Answer, now: datetime) -> bool:
+        since = incident.confirm_since or now
+        is_late = now - since >= SETTLE_FOR
+        if answer.word is Word.SO or (answer.word is Word.NO_ANSWER and is_late):
+            incidents.confirmed(connection, incident)
+            return False
+        if answer.word is not Word.NOT_SO and not is_late:
+            incidents.confirm_later(connection, incident, look_again(since, now))
+            return False
+        logger.warning("incident %d is open again: %s", incident.id, answer.why)
+        again = incident_transitions.reopen(connection, incident, answer.why, now)
+        event = _event(connection, again.incident.last_seq)
+        if again.is_told_over and event is not None:
+            self._engine.tell_reopened(connection, again.incident, event, now)
+        return True
+
+
+SO_FORGOTTEN = Answer(Word.SO, "the log has forgotten the report")
+
+
+def _due(connection: Connection, now: datetime) -> list[tuple[Incident, Event | None]]:
+    found = incidents.to_confirm(connection, now, AT_ONCE)
+    return [(one, _event(connection, one.closed_seq)) for one in found]
+
+
+def _event(connection: Connection, seq: int | None) -> Event | None:
+    """None if the log has forgotten it."""
+    found = read.of_seqs(connection, [seq]) if seq is not None else []
+    return parse_event(json.loads(found[0].body)) if found else None

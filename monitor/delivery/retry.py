@@ -1,7 +1,24 @@
-"""When to try again."""
+"""The outcome of an attempt, and the time of the next one.
 
+What the answer of a mail server, or of another receiver, means for a delivery, with the reason in words
+for people.
+"""
+
+import logging
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+from monitor.delivery.channels.errors import (
+    OverLimit,
+    Receipt,
+    Refused,
+    SendError,
+    TryLater,
+    Unavailable,
+    Uncertain,
+)
+from monitor.notifications.outbox.records import Delivery, Outcome, State
 
 FIRST = timedelta(seconds=5)  # the longest first pause: a server that restarts, a dropped connection
 LONGEST = timedelta(hours=1)  # greylisting and outages end within hours; more often would be a nuisance
@@ -25,3 +42,101 @@ def back_off(attempts: int, jitter: Jitter) -> timedelta:
 def look_again(created_at: datetime, now: datetime) -> datetime:
     """Look again after as long as it has taken so far: soon at first, then each minute."""
     return now + min(max(now - created_at, LOOK_FIRST), LOOK_LONGEST)
+
+
+def of_receipt(
+    delivery: Delivery, receipt: Receipt, problem: str | None, now: datetime, jitter: Jitter
+) -> Outcome:
+    """Taken, by some at least. Whoever may be told later is tried again, and nobody else."""
+    note = f" (as plain text: {problem})" if problem else ""
+    if not receipt.refused:
+        return Outcome(State.SENT, f"sent{note}", answer=receipt.answer, remaining=())
+    words = "; ".join(f"{who}: {error}" for who, error in receipt.refused.items())
+    reason = f"sent to {', '.join(receipt.accepted)}{note}; not taken for {words}"
+    later = tuple(who for who, error in receipt.refused.items() if not isinstance(error, Refused))
+    answer = f"{receipt.answer}; {words}"
+    if later:
+        return again(delivery, reason, now, jitter, answer, later)
+    return Outcome(State.SENT, reason, answer=answer, remaining=tuple(receipt.refused))
+
+
+def of_error(delivery: Delivery, error: SendError, now: datetime, jitter: Jitter) -> Outcome:
+    """Not taken, or nobody knows."""
+    said = str(error)
+    if isinstance(error, TryLater):
+        outcome = again(delivery, f"to be tried again: {said}", now, jitter, said)
+        outcome = replace(outcome, unavailable=isinstance(error, Unavailable))
+        return _not_before(outcome, now + error.not_before) if error.not_before else outcome
+    if isinstance(error, OverLimit):
+        until = now + PARKED_FOR
+        return Outcome(State.PARKED, f"parked until {until:%Y-%m-%d %H:%M} UTC: {said}", until, said)
+    if isinstance(error, Uncertain):
+        return Outcome(State.UNCERTAIN, f"uncertain: {said}", answer=said)
+    return Outcome(State.DEAD, f"refused: {said}", answer=said)
+
+
+def _not_before(outcome: Outcome, moment: datetime) -> Outcome:
+    """The other side asks to be left alone until then."""
+    if outcome.next_attempt_at is None:
+        return outcome
+    return replace(outcome, next_attempt_at=max(outcome.next_attempt_at, moment))
+
+
+def again(
+    delivery: Delivery,
+    reason: str,
+    now: datetime,
+    jitter: Jitter,
+    answer: str | None = None,
+    remaining: tuple[str, ...] | None = None,
+) -> Outcome:
+    """Try later, or give up where it has been tried for long enough."""
+    if now - delivery.created_at >= GIVE_UP_AFTER:
+        given_up = f"given up {GIVE_UP_AFTER.days} days after the event: {reason}"
+        return Outcome(State.DEAD, given_up, answer=answer, remaining=remaining)
+    return Outcome(State.PENDING, reason, now + back_off(delivery.attempts, jitter), answer, remaining)
+
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One that takes nothing."""
+
+    since: datetime
+    error: str
+    failures: int
+    back_at: datetime
+    """Until then it is left alone."""
+
+
+class Pauses:
+    """By whom: `""` where everything goes through one server, else the recipient."""
+
+    def __init__(self, channel: str, jitter: Jitter) -> None:
+        self._channel = channel
+        self._jitter = jitter
+        self._troubles: dict[str, Trouble] = {}
+
+    def now(self, whom: str, now: datetime) -> Trouble | None:
+        """The trouble for which it is left alone now."""
+        found = self._troubles.get(whom)
+        return found if found and now < found.back_at else None
+
+    def note(self, whom: str, error: SendError | None, now: datetime) -> None:
+        """What came of asking; the pause grows with each time that it is found away."""
+        if not isinstance(error, Unavailable):
+            self._troubles.pop(whom, None)
+            return
+        known = self._troubles.get(whom)
+        if known and now < known.back_at:
+            return  # several were under way when it went: that is one failure
+        failures = known.failures if known else 0
+        pause = max(back_off(failures, self._jitter), error.not_before or timedelta(0))
+        since = known.since if known else now
+        self._troubles[whom] = Trouble(since, str(error), failures + 1, now + pause)
+        logger.error(
+            "%s %s: nothing can be sent, trying again in %.0f s: %s",
+            *(self._channel, whom or "server", pause.total_seconds(), error),
+        )

@@ -15,13 +15,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from monitor.database.bulk import LookUp
 from monitor.database.schema import events as table
-from monitor.event_log.entries import LINE, Line
-from monitor.event_log.reading import known
-from monitor.event_log.writing import line_of, name_of
-from monitor.events import Event
+from monitor.database.statements import LookUp
+from monitor.event_log.append import line_of, name_of
+from monitor.event_log.read import LINE, Line, known
 from monitor.events.data import DATA, TEST, DagRunData, TaskInstanceData
+from monitor.events.event import Event
 from monitor.events.identity import digest
 
 Thing = tuple[str, ...]

@@ -1,11 +1,13 @@
-"""The natural-key recipe of docs/events.md. The plugin has the same in its own words; the golden files in
+"""The identity of events, and the durations in their text.
+
+The natural-key recipe of docs/events.md. The plugin has the same in its own words; the golden files in
 tests/contract hold both to it.
 """
 
 import hashlib
 import json
 import re
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 DIGEST_DIGITS = 32  # 128 bits: no two names meet by chance, and the id stays short whatever the names
 
@@ -78,7 +80,7 @@ def import_error_id(filename: str, stacktrace: str, bundle_name: str | None = No
     """The id of an import error: which file, and the trace.
 
     REST knows the path within the bundle, a hook the whole path and no bundle. So the same error has two ids;
-    it is logged under the one that comes first (monitor/board/import_errors.py).
+    it is logged under the one that comes first (monitor/event_log/projections/import_errors.py).
     """
     return f"{IMPORT_ERROR}{digest(bundle_name or '', filename)}:{digest(CHANGING.sub('*', stacktrace))}"
 
@@ -110,3 +112,20 @@ def mended_id(error_id: str) -> str:
 def pause_id(dag_id: str, state: str) -> str:
     """The id of a DAG being paused or unpaused, for the first time."""
     return f"dag:{digest(dag_id)}:{state}"
+
+
+_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+SHOWN_UNITS = 2  # of one length: `2 d 3 h`, never `2 d 3 h 4 min 5 s`
+
+
+def spoken(length: timedelta) -> str:
+    """Its two largest units: `1 h 30 min`; below a second `0 s`."""
+    left = max(0, round(length.total_seconds()))
+    parts: list[str] = []
+    for unit, seconds in _UNITS:
+        number, left = divmod(left, seconds)
+        if number:
+            parts.append(f"{number} {unit}")
+        elif parts:
+            break
+    return " ".join(parts[:SHOWN_UNITS]) or "0 s"

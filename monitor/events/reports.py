@@ -27,6 +27,7 @@ from monitor.events.data import (
     ImportErrorMendedData,
     TaskInstanceData,
 )
+from monitor.events.event import Event, parse_event
 from monitor.events.identity import (
     asset_event_id_of,
     backfill_id_of,
@@ -38,7 +39,6 @@ from monitor.events.identity import (
     run_id_of,
     task_id_of,
 )
-from monitor.events.model import Event, parse_event
 
 LISTENER = "listener"
 MAX_EVENT = 256 * 1024  # bytes of JSON: twice what the plugin's bounds on texts allow. Readers hold hundreds

@@ -9,18 +9,18 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from monitor import event_log
-from monitor.airflow_api import AirflowApi
+from monitor.airflow.client import AirflowApi
 from monitor.clock import Clock
-from monitor.database import Database
+from monitor.database.engine import Database
 from monitor.errors import AirflowNotFound, AirflowRefused, EventError
-from monitor.events import Event
+from monitor.event_log import id_conflicts, read
+from monitor.event_log.filters import Filter
+from monitor.event_log.ingest import Ingest
 from monitor.events.data import RUN_ENDS
-from monitor.events.rest import Row, text_of
-from monitor.events.rest_backfills import BACKFILL, completed_at, completed_event, span_of
-from monitor.ingest import Ingest
-from monitor.metrics import Metrics
-from monitor.reconciler.teller import Teller
+from monitor.events.event import Event
+from monitor.events.from_airflow import BACKFILL, Row, completed_at, completed_event, span_of, text_of
+from monitor.observability.metrics import Metrics
+from monitor.reconciler.reporting import Teller
 
 LOOK_BACK = timedelta(hours=24)
 """After a start, run ends so old are looked through; a backfill that was through before is no news."""
@@ -71,11 +71,11 @@ class Backfills:
         """The DAGs of which a backfill's run has ended since the last look."""
         after = self._seq
         if after is None:
-            after = event_log.seq_at(connection, self._clock() - LOOK_BACK)
-        wanted = event_log.Filter.of(deployment=(self._api.deployment,), type=RUN_ENDS)
+            after = read.seq_at(connection, self._clock() - LOOK_BACK)
+        wanted = Filter.of(deployment=(self._api.deployment,), type=RUN_ENDS)
         found: list[str] = []
         while True:
-            page = event_log.read_after(connection, after, MAX_ENDS, wanted)
+            page = read.read_after(connection, after, MAX_ENDS, wanted)
             data = [json.loads(logged.body)["data"] for logged in page.events]
             found += [run["dag_id"] for run in data if run.get("run_type") == BACKFILL]
             self._seq = after = page.upto
@@ -89,7 +89,7 @@ class Backfills:
         since = self._clock() - LOOK_BACK
         through = [row for row in rows if (moment := completed_at(row)) and moment >= since]
         events = [await self._completed(row) for row in through]
-        lacking = await self._database.read(lambda connection: event_log.lacking(connection, events))
+        lacking = await self._database.read(lambda connection: id_conflicts.lacking(connection, events))
         await self._teller.tell([event for event in events if event.id in lacking])
         return any(completed_at(row) is None for row in rows)
 

@@ -5,15 +5,15 @@ what the log lacks, move the watermark. Watermarks outlive the process.
 from contextlib import aclosing
 from datetime import datetime, timedelta, timezone
 
-from monitor.airflow_api import AirflowApi, Page
+from monitor.airflow.client import AirflowApi
+from monitor.airflow.paging import Page
 from monitor.clock import Clock
-from monitor.database import Database
-from monitor.metrics import Metrics
-from monitor.origins import origin_of
-from monitor.reconciler import watermarks
-from monitor.reconciler.filling import Filling
-from monitor.reconciler.listings import LISTINGS, Listing, Window
-from monitor.reconciler.pace import Pace
+from monitor.database.engine import Database
+from monitor.event_log.deployments import origin_of
+from monitor.observability.metrics import Metrics
+from monitor.reconciler import status
+from monitor.reconciler.gap_filling import Filling
+from monitor.reconciler.listings import LISTINGS, Listing, Pace, Window
 
 OVERLAP = timedelta(seconds=60)  # Airflow's transactions commit late, and its hosts' clocks differ
 DEEP_OVERLAP = timedelta(minutes=15)  # the same for what comes very late: looked at again,
@@ -61,7 +61,7 @@ class Comparison:
             return
         deployment, now = self._api.deployment, self._clock()
         origin = await self._database.write(lambda connection: origin_of(connection, deployment, now))
-        marks = await self._database.read(lambda connection: watermarks.load(connection, deployment))
+        marks = await self._database.read(lambda connection: status.load_watermarks(connection, deployment))
         self._end = None if self._look_back is None else origin
         self._begin = origin - (self._look_back or timedelta())
         self._marks = {each.name: marks.get(self._prefix + each.name, self._begin) for each in LISTINGS}
@@ -147,7 +147,9 @@ class Comparison:
     async def _save(self, marks: dict[str, datetime]) -> None:
         deployment, now = self._api.deployment, self._clock()
         named = {self._prefix + name: moment for name, moment in marks.items()}
-        await self._database.write(lambda connection: watermarks.save(connection, deployment, named, now))
+        await self._database.write(
+            lambda connection: status.save_watermarks(connection, deployment, named, now)
+        )
         self._marks |= marks
 
 

@@ -15,19 +15,24 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from monitor import board, event_log, incidents
-from monitor.airflow_api import AirflowApi
-from monitor.board import Row, RunName
+from monitor.airflow.client import AirflowApi
 from monitor.clock import Clock
-from monitor.database import Database
+from monitor.database.engine import Database
+from monitor.database.statements import Row
 from monitor.errors import AirflowError, AirflowNotFound, AirflowUnreachable
-from monitor.events import parse_event
+from monitor.event_log import read
+from monitor.event_log.filters import Filter
+from monitor.event_log.ingest import Ingest
+from monitor.event_log.projections import dags as dags_projection
+from monitor.event_log.projections import runs as runs_projection
+from monitor.event_log.projections.runs import RunName
 from monitor.events.data import DELETED
-from monitor.events.rest import deleted_run_event
-from monitor.incidents import Incident
-from monitor.ingest import Ingest
-from monitor.metrics import Metrics
-from monitor.reconciler.teller import Teller, settled
+from monitor.events.event import parse_event
+from monitor.events.from_airflow import deleted_run_event
+from monitor.notifications import incident_signals, incident_transitions, incidents
+from monitor.notifications.incidents import Incident
+from monitor.observability.metrics import Metrics
+from monitor.reconciler.reporting import Teller, settled
 
 MAX_RUNS = 2_000  # that are running, on the board and in Airflow; of more, the oldest are looked at
 MAX_ASKED = 50  # runs and DAGs at one look, a request each
@@ -94,7 +99,10 @@ class Deletions:
     async def _look_at_incidents(self) -> None:
         deployment = self._api.deployment
         open_ones, dags = await self._database.read(
-            lambda connection: (_of_dags(connection, deployment), board.known_dags(connection, deployment))
+            lambda connection: (
+                _of_dags(connection, deployment),
+                dags_projection.known_dags(connection, deployment),
+            )
         )
         for incident in open_ones:
             dag_id = str(incident.dag_id)
@@ -111,7 +119,9 @@ class Deletions:
     async def _close(self, incident: Incident, reason: str) -> None:
         now = self._clock()
         await self._database.write(
-            lambda connection: incidents.close(connection, incident.id, now, incidents.BY_SYSTEM, reason)
+            lambda connection: incident_transitions.close(
+                connection, incident.id, now, incident_transitions.BY_SYSTEM, reason
+            )
         )
         logger.info("%s: incident %d is closed: %s", self._api.deployment, incident.id, reason)
 
@@ -144,7 +154,8 @@ class Deletions:
 def _running(connection: Connection, deployment: str, asked: datetime) -> list[Row]:
     """Runs that the board has as running, and of which nothing was told a moment ago."""
     rows = {
-        f"{row['dag_id']}/{row['run_id']}": row for row in board.running(connection, deployment, MAX_RUNS)
+        f"{row['dag_id']}/{row['run_id']}": row
+        for row in runs_projection.running(connection, deployment, MAX_RUNS)
     }
     ripe = settled(connection, rows, asked)
     return [row for name, row in rows.items() if name in ripe]
@@ -158,15 +169,13 @@ def _of_dags(connection: Connection, deployment: str) -> list[Incident]:
 
 def _runs_of(connection: Connection, incident: Incident) -> list[str]:
     """The runs that an incident is about, newest first; none where the log does not have them all."""
-    last = event_log.of_seqs(connection, [incident.last_seq])
+    last = read.of_seqs(connection, [incident.last_seq])
     if not last:
         return []
-    wanted = event_log.Filter.of(
-        deployment=[incident.deployment], dag_id=[str(incident.dag_id)], type=[last[0].type]
-    )
-    found = event_log.read_before(connection, incident.last_seq + 1, MAX_FAILURES, wanted)
+    wanted = Filter.of(deployment=[incident.deployment], dag_id=[str(incident.dag_id)], type=[last[0].type])
+    found = read.read_before(connection, incident.last_seq + 1, MAX_FAILURES, wanted)
     logged = [parse_event(json.loads(one.body)) for one in found if one.seq >= incident.opened_seq]
-    signals = [(incidents.signal_of(event), event.get("run_id")) for event in logged]
+    signals = [(incident_signals.signal_of(event), event.get("run_id")) for event in logged]
     runs = [run_id for signal, run_id in signals if signal and signal.key == incident.key]
     is_whole = len(runs) >= incident.failures and len(logged) < MAX_FAILURES
     return list(dict.fromkeys(map(str, runs))) if is_whole and all(runs) else []
@@ -175,5 +184,5 @@ def _runs_of(connection: Connection, incident: Incident) -> list[str]:
 def _rows_of(connection: Connection, incident: Incident, runs: Sequence[str]) -> list[Row]:
     """Of these runs, those that the board does not show as deleted."""
     names = [RunName(incident.deployment, str(incident.dag_id), run_id) for run_id in runs]
-    rows = [row for name in names if (row := board.run(connection, name))]
+    rows = [row for name in names if (row := runs_projection.run(connection, name))]
     return [row for row in rows if row["state"] != DELETED]

@@ -18,21 +18,22 @@ from functools import partial
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from monitor import event_log
-from monitor.airflow_api import AirflowApi
-from monitor.arrivals import IngestBusy
+from monitor.airflow.client import AirflowApi
 from monitor.clock import Clock
-from monitor.database import Database
+from monitor.concurrency import Wake
+from monitor.database.engine import Database
 from monitor.errors import AirflowError, AirflowNotFound, AirflowUnaddressable
-from monitor.events import parse_event
+from monitor.event_log import cursor, read
+from monitor.event_log.filters import Filter
+from monitor.event_log.ingest import IngestBusy
+from monitor.event_log.read import Page
 from monitor.events.data import RUN_ENDS, DagRunData
-from monitor.metrics import Metrics
-from monitor.reconciler.defects import Defects
-from monitor.reconciler.earlier_tries import TASK_ENDS
-from monitor.reconciler.filling import Filling
-from monitor.reconciler.listings import ENDED_RUN, RECENT
-from monitor.reconciler.pace import FRESH, Pace
-from monitor.wake import Wake
+from monitor.events.event import parse_event
+from monitor.observability.metrics import Metrics
+from monitor.reconciler.gap_filling import Filling
+from monitor.reconciler.listings import ENDED_RUN, FRESH, RECENT, Pace
+from monitor.reconciler.status import Defects
+from monitor.reconciler.task_tries import TASK_ENDS
 
 LOOKS = (0.1, 0.5, 1.2, 2.4, 5.0)
 """Seconds after a run's end is in the log: Airflow commits what its hook reports within one loop of the
@@ -120,7 +121,7 @@ class EndedRuns:
         """Take up the runs that ended since the last time; at the first time none."""
         deployment, after = self._api.deployment, self._seq
         if after is None:
-            self._seq = (await self._database.read(event_log.state)).last_seq
+            self._seq = (await self._database.read(cursor.state)).last_seq
             return
         page = await self._database.read(lambda connection: _ended(connection, deployment, after))
         now, reported = self._clock(), asyncio.get_running_loop().time()
@@ -199,6 +200,6 @@ class EndedRuns:
         return True
 
 
-def _ended(connection: Connection, deployment: str, after: int) -> event_log.Page:
-    wanted = event_log.Filter.of(deployment=(deployment,), type=RUN_ENDS)
-    return event_log.read_after(connection, after, MAX_WAITING, wanted)
+def _ended(connection: Connection, deployment: str, after: int) -> Page:
+    wanted = Filter.of(deployment=(deployment,), type=RUN_ENDS)
+    return read.read_after(connection, after, MAX_WAITING, wanted)

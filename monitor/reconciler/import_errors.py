@@ -8,20 +8,22 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from monitor import board, event_log, incidents
-from monitor.airflow_api import AirflowApi
-from monitor.board import Place
+from monitor.airflow.client import AirflowApi
 from monitor.clock import Clock
-from monitor.database import Database
+from monitor.database.engine import Database
 from monitor.errors import AirflowRefused, EventError
-from monitor.events import Event
+from monitor.event_log import append
+from monitor.event_log.ingest import Ingest
+from monitor.event_log.projections import dags as dags_projection
+from monitor.event_log.projections import import_errors
+from monitor.event_log.projections.import_errors import Place
+from monitor.events.event import Event
+from monitor.events.from_airflow import Row, error_id_of, import_error_event, is_redacted, mended_event
 from monitor.events.identity import trace_of_error
-from monitor.events.rest import Row
-from monitor.events.rest_dags import error_id_of, import_error_event, is_redacted, mended_event
-from monitor.ingest import Ingest
-from monitor.metrics import Metrics
-from monitor.reconciler.pauses import HIDDEN
-from monitor.reconciler.teller import Teller, settled
+from monitor.notifications import incident_transitions
+from monitor.observability.metrics import Metrics
+from monitor.reconciler.dags import HIDDEN
+from monitor.reconciler.reporting import Teller, settled
 
 REDACTED = "its trace is hidden from the monitor's user, who may not read every DAG of the file"
 
@@ -59,7 +61,7 @@ class ImportErrors:
             return
         rows_by_id, hidden = self._sort(rows)
         known = await self._database.read(
-            lambda connection: board.known_import_errors(connection, self._api.deployment, rows_by_id)
+            lambda connection: import_errors.known_import_errors(connection, self._api.deployment, rows_by_id)
         )
         listed = by_first_id(rows_by_id, known)
         if places := _places(listed, known):
@@ -72,19 +74,21 @@ class ImportErrors:
 
     def _locate(self, connection: Connection, known: Mapping[str, Row], places: Mapping[str, Place]) -> None:
         """Keep where the files are that a hook has named by their whole paths."""
-        event_log.lock(connection)  # no event of the file comes meanwhile
-        board.locate(connection, self._api.deployment, places)
+        append.lock(connection)  # no event of the file comes meanwhile
+        import_errors.locate(connection, self._api.deployment, places)
         for error_id, place in places.items():
             filename = known[error_id]["filename"]
-            incidents.name_file(connection, self._api.deployment, filename, place, self._clock())
+            incident_transitions.name_file(connection, self._api.deployment, filename, place, self._clock())
 
     async def _sees_nothing(self) -> bool:
         """Whether the list is empty because the monitor's user may read no DAG any more, and so no error."""
         deployment = self._api.deployment
         known = await self._database.read(
-            lambda connection: board.known_import_errors(connection, deployment, ())
+            lambda connection: import_errors.known_import_errors(connection, deployment, ())
         )
-        dags = await self._database.read(lambda connection: board.known_dags(connection, deployment))
+        dags = await self._database.read(
+            lambda connection: dags_projection.known_dags(connection, deployment)
+        )
         if not any(row["open"] for row in known.values()) or all(row["is_stale"] for row in dags.values()):
             return False
         return await self._api.may_read() == 0
@@ -115,14 +119,14 @@ class ImportErrors:
         is_whole: bool,
     ) -> list[Event]:
         """`is_whole`: whether what is not listed is not there. A row that was too much to read may be any."""
-        known = board.known_import_errors(connection, self._api.deployment, listed)
+        known = import_errors.known_import_errors(connection, self._api.deployment, listed)
         gone = {
             error_id: row
             for error_id, row in known.items()
             if is_whole
             and row["open"]
             and error_id not in listed
-            and not any(board.may_be(row, one) for one in hidden)
+            and not any(import_errors.may_be(row, one) for one in hidden)
         }
         back = {error_id: row for error_id, row in known.items() if error_id in listed and not row["open"]}
         changed = settled(connection, gone | back, asked)
@@ -134,7 +138,7 @@ class ImportErrors:
         its = known[error_id]
         # Of a row that a hook told too, the whole path is known: that of another file may end as REST's does.
         files = ((other, known.get(other, row)) for other, row in listed.items())
-        instead = next((other for other, file in files if board.may_be(its, file)), None)
+        instead = next((other for other, file in files if import_errors.may_be(its, file)), None)
         return mended_event(self._api.deployment, error_id, its, instead, self._clock(), number=its["times"])
 
     def _broken(self, error_id: str, row: Row, known: Row | None) -> Event:
@@ -153,7 +157,7 @@ def by_first_id(rows: Mapping[str, Row], known: Mapping[str, Row]) -> dict[str, 
         for first_id, told in known.items()
         if first_id not in found
         and told["trace"] == trace_of_error(error_id)
-        and board.may_be(told, rows[error_id])
+        and import_errors.may_be(told, rows[error_id])
     ]
     left = {error_id: row for error_id, row in rows.items() if error_id not in found}
     for error_id, first_id in sorted(pairs, key=lambda pair: _fit(rows[pair[0]], known[pair[1]])):
@@ -175,5 +179,5 @@ def _places(listed: Mapping[str, Row], known: Mapping[str, Row]) -> dict[str, Pl
     return {
         error_id: place
         for error_id, row in listed.items()
-        if error_id in known and known[error_id]["bundle_name"] is None and (place := board.Place.of(row))
+        if error_id in known and known[error_id]["bundle_name"] is None and (place := Place.of(row))
     }

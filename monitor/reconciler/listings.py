@@ -1,20 +1,70 @@
-"""What the reconciler reads of Airflow: a table of listings, each with the events that its rows become.
+"""The listings of Airflow that are compared, and the pace of their requests.
+
+What the reconciler reads of Airflow: a table of listings, each with the events that its rows become.
 
 `updated_at` has no index in any version of Airflow, `run_after` has one in all. So runs and their tasks are
 listed twice: those of recent runs, which costs the same however long the history is and is asked at every
 poll, and those of old runs, which reads the whole table and is asked as seldom as its cost demands
-(pace.py). The two halves meet: see `_due_recently` and `_due_long_ago`.
+(listings.py). The two halves meet: see `_due_recently` and `_due_long_ago`.
 """
 
+from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from monitor.airflow_api import AirflowApi, Page
-from monitor.airflow_api.client import Between
-from monitor.events import rest
+from monitor.airflow.client import AirflowApi, Between
+from monitor.airflow.paging import Page
+from monitor.events import from_airflow
 from monitor.events.data import RUN_STATES
-from monitor.reconciler.pace import FRESH, OLD, Allowance
+from monitor.events.from_airflow import Builder, Row
+
+ANSWERS = 3  # one slow answer is a busy moment, or an api-server that has just begun; three are a cost
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What a listing may take."""
+
+    share: float
+    """Of the time of one of the api-server's workers, and of one of its database's."""
+    longest: timedelta
+    """It is still asked for so often, whatever it costs."""
+
+
+FRESH = Allowance(0.1, timedelta(minutes=1))
+"""For what happens just now: somebody waits for it."""
+OLD = Allowance(0.01, timedelta(hours=1))
+"""For what hardly ever happens: a state set by hand in an old run waits no longer than this."""
+
+
+class Pace:
+    """Of one listing."""
+
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance = allowance
+        self._asked: datetime | None = None
+        self._took: deque[timedelta] = deque(maxlen=ANSWERS)
+
+    @property
+    def cost(self) -> timedelta:
+        """What an answer takes at the least; zero until enough have been seen."""
+        return min(self._took) if len(self._took) == ANSWERS else timedelta()
+
+    @property
+    def pause(self) -> timedelta:
+        """From one question to the next, at the least."""
+        return min(self._allowance.longest, self.cost / self._allowance.share)
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether it may be asked for. A clock that was set back delays nothing."""
+        return self._asked is None or not self._asked <= now < self._asked + self.pause
+
+    def took(self, asked: datetime, seconds: float) -> None:
+        """An answer to a question of this moment."""
+        self._asked = asked
+        self._took.append(timedelta(seconds=seconds))
+
 
 HEAD_START = timedelta(seconds=5)
 """What a change that a hook may report must have of age. The listener's report, which holds the error and
@@ -58,16 +108,16 @@ Pages = Callable[[AirflowApi, Window], AsyncGenerator[Page, None]]
 @dataclass(frozen=True)
 class RowKind:
     """Rows of one kind. One may be reported once it is `wait` old; `age_from` is None if it may at once.
-    `has_earlier_tries`: whether what Airflow filed behind the rows is looked for (earlier_tries.py).
+    `has_earlier_tries`: whether what Airflow filed behind the rows is looked for (task_tries.py).
     """
 
     name: str
-    build: rest.Builder
-    age_from: Callable[[rest.Row], datetime | None]
+    build: Builder
+    age_from: Callable[[Row], datetime | None]
     wait: timedelta
     has_earlier_tries: bool
 
-    def waiting_since(self, row: rest.Row, now: datetime) -> datetime | None:
+    def waiting_since(self, row: Row, now: datetime) -> datetime | None:
         """When the change of a row that is still to wait was made; None where it may be told.
 
         `now` is Airflow's. Raises EventError.
@@ -78,28 +128,28 @@ class RowKind:
 
 @dataclass(frozen=True)
 class Listing(RowKind):
-    """One listing. `allowance`: how often it may be asked for (pace.py)."""
+    """One listing. `allowance`: how often it may be asked for (listings.py)."""
 
     pages: Pages
     allowance: Allowance
 
 
-def _changed(row: rest.Row) -> datetime | None:
-    return rest.moment_of(row, "start_date" if row.get("state") == "running" else "end_date")
+def _changed(row: Row) -> datetime | None:
+    return from_airflow.moment_of(row, "start_date" if row.get("state") == "running" else "end_date")
 
 
-def _task_changed(row: rest.Row) -> datetime | None:
+def _task_changed(row: Row) -> datetime | None:
     return None if _is_silent(row) else _changed(row)
 
 
-def _is_silent(row: rest.Row) -> bool:
+def _is_silent(row: Row) -> bool:
     """Return True if no hook reports this state: the scheduler set it, and no worker ever had the task."""
     state = row.get("state")
     return state in SILENT_STATES or (state in SILENT_WITHOUT_WORKER and not row.get("hostname"))
 
 
-def _made_alone(row: rest.Row) -> datetime | None:
-    return None if row.get("created_dagruns") else rest.moment_of(row, "timestamp")
+def _made_alone(row: Row) -> datetime | None:
+    return None if row.get("created_dagruns") else from_airflow.moment_of(row, "timestamp")
 
 
 def _due_recently(window: Window) -> Between:
@@ -117,19 +167,19 @@ def _tasks(name: str, due: Callable[[Window], Between], allowance: Allowance) ->
         # In whatever state: behind a row that waits for its next try stand those that Airflow has filed.
         return api.task_instances_updated(window.since, window.until, run_after=due(window))
 
-    return Listing(name, rest.task_event, _task_changed, HEAD_START, True, pages, allowance)
+    return Listing(name, from_airflow.task_event, _task_changed, HEAD_START, True, pages, allowance)
 
 
 def _runs(name: str, due: Callable[[Window], Between], allowance: Allowance) -> Listing:
     def pages(api: AirflowApi, window: Window) -> AsyncGenerator[Page, None]:
         return api.runs_updated(window.since, window.until, RUN_STATES, due(window))
 
-    return Listing(name, rest.run_event, _changed, HEAD_START, False, pages, allowance)
+    return Listing(name, from_airflow.run_event, _changed, HEAD_START, False, pages, allowance)
 
 
 ASSETS = Listing(
     "asset_events",
-    rest.asset_event,
+    from_airflow.asset_event,
     _made_alone,
     CREATED_RUNS_WAIT,
     False,
@@ -137,7 +187,7 @@ ASSETS = Listing(
     FRESH,
 )
 TASKS = _tasks("task_instances", _due_recently, FRESH)
-ENDED_RUN = RowKind("ended_run", rest.task_event, _task_changed, ENDED_RUN_HEAD_START, False)
+ENDED_RUN = RowKind("ended_run", from_airflow.task_event, _task_changed, ENDED_RUN_HEAD_START, False)
 """The tasks of one run that has ended. Tries that are filed wait longer than this is looked at."""
 LISTINGS = (  # a run's end is told after the ends of its tasks
     TASKS,

@@ -1,13 +1,30 @@
-"""Whether an event is one that a match is about, and if not, why not."""
+"""Match an event against a rule."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from monitor.events import Event
 from monitor.events.data import AssetRef
-from monitor.rules.facts import Facts
-from monitor.rules.globs import matches_any
+from monitor.events.event import Event
+from monitor.rules.field_types import matches_any
 from monitor.rules.model import Match
+
+
+@dataclass(frozen=True)
+class Facts:
+    """An event and what the board knows of its DAG."""
+
+    event: Event
+    tags: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, event: Event, dag: Mapping[str, Any] | None) -> "Facts":
+        """`dag`: the board's row of the event's DAG, where there is one."""
+        known = dag or {}
+        return cls(event, tuple(known.get("tags") or ()), tuple(known.get("owners") or ()))
+
 
 SHOWN_VALUES = 3  # of what an event has, and of what is wanted: the reason is read by people
 SHOWN_CHARACTERS = 80

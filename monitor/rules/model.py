@@ -17,9 +17,17 @@ from pydantic import (
     StringConstraints,
 )
 
-from monitor.rules.durations import a_minute_at_least, duration, written
-from monitor.rules.globs import MAX_GLOB
-from monitor.rules.written_forms import ClockTimeForm, DurationForm, Several, clock_time, no_truth
+from monitor.rules.field_types import (
+    MAX_GLOB,
+    ClockTimeForm,
+    DurationForm,
+    Several,
+    a_minute_at_least,
+    clock_time,
+    duration,
+    no_truth,
+    written,
+)
 
 WITHOUT_HISTORY = timedelta(hours=6)
 """Longer than most runs take, and short enough to report a run that hangs within a working day."""

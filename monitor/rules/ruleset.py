@@ -1,17 +1,59 @@
-"""The rules in force: a Config that answers questions about events."""
+"""The rules in force, and their quiet hours."""
 
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta, timezone, tzinfo
 
 from pydantic import SecretStr
 
-from monitor.rules.addresses import same
-from monitor.rules.facts import Facts
-from monitor.rules.globs import matches_any
-from monitor.rules.matching import mismatch, takes
-from monitor.rules.model import Config, Receiver, Rule
-from monitor.rules.quiet import quiet_until
-from monitor.rules.routing import Routed, once, routed, targets_of
-from monitor.rules.targets import Channel, Resolved, Target
+from monitor.mail_addresses import same
+from monitor.rules.field_types import matches_any, zone
+from monitor.rules.matching import Facts, mismatch, takes
+from monitor.rules.model import Config, QuietHours, Receiver, Rule, Weekday
+from monitor.rules.targets import Channel, Resolved, Routed, Target, once, routed, targets_of
+
+MAX_CHAIN = timedelta(days=8)
+"""Quiet hours that follow on each other for longer never end: each has begun once more by then."""
+
+_WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+class NeverEnds(ValueError):
+    """One quiet hour follows on the other, for ever."""
+
+
+def quiet_until(hours: Iterable[QuietHours], default_zone: str, now: datetime) -> datetime | None:
+    """When all is over that holds at `now`; None: nothing holds. Raises NeverEnds.
+
+    Where other quiet hours hold at that end (a weekend behind a night) it is theirs.
+    """
+    every = [(one, zone(one.timezone or default_zone)) for one in hours]
+    end = now
+    while later := [until for one, place in every if (until := _end(one, place, end))]:
+        end = max(later)
+        if end - now > MAX_CHAIN:
+            raise NeverEnds
+    return end if end > now else None
+
+
+def _end(hours: QuietHours, place: tzinfo, now: datetime) -> datetime | None:
+    """The end of the one that holds at `now`: it began today or yesterday."""
+    today = now.astimezone(place).date()
+    for day in (today, today - timedelta(days=1)):
+        if _WEEKDAYS[day.weekday()] in hours.days:
+            start, end = _window(hours, place, day)
+            if start <= now < end:
+                return end
+    return None
+
+
+def _window(hours: QuietHours, place: tzinfo, day: date) -> tuple[datetime, datetime]:
+    """In UTC: sums and comparisons of times in one zone leave out what its clocks leave out."""
+    last = day if hours.end > hours.start else day + timedelta(days=1)
+    start = datetime.combine(day, hours.start, place)
+    end = datetime.combine(last, hours.end, place)
+    # fold: which of two, where clocks go back. A time that they leave out is later with the first.
+    both = (end.replace(fold=fold).astimezone(timezone.utc) for fold in (0, 1))
+    return start.astimezone(timezone.utc), max(both)
 
 
 class Rules:

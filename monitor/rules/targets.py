@@ -1,9 +1,21 @@
-"""Where a word to somebody goes."""
+"""The recipients of a rule.
 
+Whom a DAG names itself, in its tags and its owners.
+
+What stands there is written by whoever may write a DAG, so it only ever chooses among the receivers of the
+file and well-formed addresses, within `routing` of the file, and not more than a few.
+"""
+
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from pydantic import SecretStr
+
+from monitor.mail_addresses import domain_of, is_address, same
+from monitor.rules.field_types import matches_any
+from monitor.rules.matching import Facts
+from monitor.rules.model import Receiver, Routing
 
 
 class Channel(str, Enum):
@@ -29,3 +41,74 @@ class Resolved:
     """A webhook's."""
     timezone: str | None
     """Of the times that it is told; None: nothing is said of it."""
+
+
+TAG = "notify:"
+SUCCESS = "success"
+"""`notify:success` asks for successes; it names nobody (loader.py)."""
+MAX_NAMED = 20  # by one DAG: nobody's mistake in a loop over tags makes the monitor a mail cannon
+
+
+@dataclass(frozen=True)
+class Routed:
+    """Whom a DAG names, and whom it names in vain, with the reason."""
+
+    targets: tuple[Target, ...] = ()
+    refused: tuple[str, ...] = ()
+
+
+def routed(facts: Facts, receivers: Mapping[str, Receiver], routing: Routing) -> Routed:
+    targets: list[Target] = []
+    refused: list[str] = []
+    for number, (where, name) in enumerate(_named(facts, receivers)):
+        reason = _too_many(number) or _refusal(name, receivers, routing)
+        if reason:
+            refused.append(f"{where}: {reason}")
+        else:
+            targets += targets_of(name, receivers)
+    return Routed(once(targets), tuple(refused))
+
+
+def targets_of(name: str, receivers: Mapping[str, Receiver]) -> list[Target]:
+    """Of a receiver's name, or an address."""
+    receiver = receivers.get(name)
+    if receiver is None:
+        return [Target(Channel.EMAIL, name)]
+    return [
+        *(Target(Channel.EMAIL, address) for address in receiver.email),
+        *(Target(Channel.APPRISE, f"{name}#{number}") for number in range(1, len(receiver.apprise) + 1)),
+        *(Target(Channel.WEBHOOK, f"{name}#{number}") for number in range(1, len(receiver.webhook) + 1)),
+    ]
+
+
+def once(targets: list[Target]) -> tuple[Target, ...]:
+    """Each once, in its first spelling."""
+    kept: dict[tuple[Channel, str], Target] = {}
+    for target in targets:
+        is_mail = target.channel is Channel.EMAIL
+        kept.setdefault((target.channel, same(target.recipient) if is_mail else target.recipient), target)
+    return tuple(kept.values())
+
+
+def _named(facts: Facts, receivers: Mapping[str, Receiver]) -> Iterator[tuple[str, str]]:
+    """Where a name stands, and the name. An owner that is neither address nor receiver is just an owner."""
+    for tag in dict.fromkeys(facts.tags):
+        name = tag.removeprefix(TAG).strip()
+        if tag.startswith(TAG) and name != SUCCESS:
+            yield f"tag {tag!r}", name
+    for owner in dict.fromkeys(facts.owners):
+        if owner in receivers or is_address(owner):
+            yield f"owner {owner!r}", owner
+
+
+def _too_many(number: int) -> str | None:
+    return f"a DAG may name {MAX_NAMED} at the most" if number >= MAX_NAMED else None
+
+
+def _refusal(name: str, receivers: Mapping[str, Receiver], routing: Routing) -> str | None:
+    if name in receivers:
+        return None if matches_any(routing.receivers, name) else "routing.receivers does not allow this one"
+    if not is_address(name):
+        return "there is no such receiver, and it is no mail address"
+    domains = [glob.lower() for glob in routing.domains]
+    return None if matches_any(domains, domain_of(name)) else "routing.domains does not allow its domain"

@@ -1,6 +1,1 @@
-"""Finds what does not happen, and tells it once (docs/watches.md)."""
-
-from monitor.watches.airflow_look import Watched
-from monitor.watches.loop import Watches
-
-__all__ = ["Watched", "Watches"]
+"""The watches, which find what does not happen and report it once (docs/watches.md)."""

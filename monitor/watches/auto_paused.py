@@ -8,17 +8,17 @@ Viewer may not). Else it is told as likely where the last runs failed, as many a
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from monitor.airflow_api import AirflowApi
-from monitor.board import Row
+from monitor.airflow.client import AirflowApi
+from monitor.database.statements import Row
 from monitor.errors import AirflowNotFound, AirflowRefused, EventError
-from monitor.events import Event, watched_dags
-from monitor.events.rest import moment_of
-from monitor.events.watched import Told
-from monitor.events.watched_dags import Cause
+from monitor.events import from_watches
+from monitor.events.event import Event
+from monitor.events.from_airflow import moment_of
+from monitor.events.from_watches import Cause, Told
 from monitor.rules.model import Watch
-from monitor.watches.choice import Choice
-from monitor.watches.finding import Finding, Open
-from monitor.watches.sight import Sight, tags_of
+from monitor.watches.findings import Finding, Open
+from monitor.watches.observation import Sight, tags_of
+from monitor.watches.thresholds import Choice
 
 AUTO_PAUSED = "windsock.dag.auto_paused"
 MAX_ASKED = 20  # DAGs at one look, three requests each
@@ -81,7 +81,7 @@ def _pause(dag: Row) -> int | None:
 
 def _finding(sight: Sight, watch: Watch, dag_id: str, pause: int, cause: Cause) -> Finding:
     def build() -> Event:
-        return watched_dags.auto_paused(sight.told(watch), dag_id, pause, cause)
+        return from_watches.auto_paused(sight.told(watch), dag_id, pause, cause)
 
     return Finding(AUTO_PAUSED, dag_id, str(pause), build)
 
@@ -93,4 +93,4 @@ def auto_paused_no_more(sight: Sight, ended: Open) -> Event:
         what = f"{dag_id} is unpaused"
     else:
         what = f"{dag_id} is no longer watched for this: it is gone, or the watches are others"
-    return watched_dags.dag_recovered(told, what, dag_id, int(ended.found), ended.raised_at)
+    return from_watches.dag_recovered(told, what, dag_id, int(ended.found), ended.raised_at)

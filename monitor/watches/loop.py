@@ -1,24 +1,228 @@
-"""The loop: look every minute at what there is and is not. Nothing that goes wrong in a look ends it."""
+"""The loop of the watches.
+
+One look at one Airflow: whether it can be asked, and then each watch over what is seen of it. One that
+cannot look holds up none of the others.
+"""
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 
+from sqlalchemy import Connection
+
+from monitor.airflow.client import AirflowApi
 from monitor.clock import Clock
-from monitor.database import Database
-from monitor.ingest import Ingest
-from monitor.metrics import Metrics
+from monitor.database.engine import Database
+from monitor.database.statements import Row
+from monitor.errors import WindsockError
+from monitor.event_log import cursor
+from monitor.event_log.deployments import origin_of
+from monitor.event_log.ingest import Ingest
+from monitor.event_log.projections import dags as dags_projection
+from monitor.event_log.projections import runs
+from monitor.observability.metrics import Metrics
+from monitor.reconciler.status import ReconcilerStatus
 from monitor.rules.model import Watch
-from monitor.watches.airflow_look import AirflowLook, Watched
-from monitor.watches.choice import Choice
-from monitor.watches.trouble import FAILING, MAIL_SUBJECT, MailTrouble, mail_failing, mail_works_again
+from monitor.watches import active_runs, observation
+from monitor.watches.asset_updates import Updates
+from monitor.watches.assets import BY_ASSET
+from monitor.watches.dependencies import (
+    FAILING,
+    MAIL_SUBJECT,
+    UNHEALTHY,
+    UNREACHABLE,
+    Components,
+    MailTrouble,
+    mail_failing,
+    mail_works_again,
+    reachable_again,
+    recovered,
+    unreachable,
+)
+from monitor.watches.findings import Account, Key, Open
+from monitor.watches.observation import Attention, Sight
+from monitor.watches.registry import Kind, kinds
+from monitor.watches.runs import BY_SCHEDULE
+from monitor.watches.thresholds import Choice
+
+RUNS = "dag_runs"
+"""The reconciler's listing that says up to when runs are known."""
+RUN_TYPES = (*BY_SCHEDULE, BY_ASSET)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    dags: dict[str, Row]
+    assets: dict[str, Row]
+    begun: list[tuple[str, str, datetime]]
+    last_seq: int
+
+
+class Eyes:
+    """Of one deployment. What runs began is read once and then only onward."""
+
+    def __init__(self, deployment: str, database: Database) -> None:
+        self._deployment = deployment
+        self._database = database
+        self._attention: Attention | None = None
+        self._is_loaded = False
+        self._begun: dict[tuple[str, str], datetime] = {}
+        self._seq = 0
+
+    async def look(self, status: ReconcilerStatus, open_: dict[Key, Open], now: datetime) -> Sight | None:
+        """None where the present is not known: Airflow does not answer, or the log is behind. `open_` is not
+        copied: what is settled meanwhile shows. Raises SQLAlchemyError."""
+        mark = status.marks.get(RUNS)
+        attention_now = await self._attend(mark, now)
+        if attention_now is None or mark is None:
+            return None
+        origin = await self._database.write(lambda connection: origin_of(connection, self._deployment, now))
+        rows = await self._database.read(self._rows)
+        self._seq = rows.last_seq
+        for dag_id, run_type, moment in rows.begun:
+            last = self._begun.get((dag_id, run_type), moment)
+            self._begun[dag_id, run_type] = max(last, moment)
+        return Sight(
+            self._deployment,
+            now=now,
+            origin=origin,
+            since=attention_now.since,
+            upto=mark,
+            dags=rows.dags,
+            assets=rows.assets,
+            begun=self._begun,
+            open=open_,
+        )
+
+    async def _attend(self, mark: datetime | None, now: datetime) -> Attention | None:
+        deployment = self._deployment
+        if not self._is_loaded:
+            self._attention = await self._database.read(lambda c: observation.load(c, deployment))
+            self._is_loaded = True
+        looked = observation.looked(self._attention, mark, now)
+        if looked is not None:
+            await self._database.write(lambda c: observation.save(c, deployment, looked))
+            self._attention = looked
+        return looked
+
+    def _rows(self, connection: Connection) -> _Rows:
+        last_seq = cursor.state(connection).last_seq
+        return _Rows(
+            dags_projection.known_dags(connection, self._deployment),
+            runs.updated_assets(connection, self._deployment),
+            runs.begun(connection, self._deployment, self._seq, RUN_TYPES),
+            last_seq,
+        )
+
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One Airflow, and how its comparison with the log stands."""
+
+    api: AirflowApi
+    status: Callable[[], Awaitable[ReconcilerStatus]]
+
+
+class AirflowLook:
+    """Of one Airflow. It remembers what it need not read again."""
+
+    def __init__(self, watched: Watched, database: Database, ingest: Ingest, metrics: Metrics) -> None:
+        self.deployment = watched.api.deployment
+        self.account = Account(self.deployment, database, ingest, metrics)
+        self._watched = watched
+        self._database = database
+        self._metrics = metrics
+        self._eyes = Eyes(self.deployment, database)
+        self._updates = Updates(self.deployment)
+        self._kinds = kinds(watched.api, database, self._updates)
+        self._components = Components(watched.api)
+        self._said: dict[str, str] = {}
+
+    async def look(self, watches: Sequence[Watch], now: datetime) -> str:
+        """Answers how it went, for the metrics. Raises what the database and the ingest raise."""
+        await self.account.load()
+        status = await self._watched.status()
+        await self._look_whether_it_answers(status, watches, now)
+        is_known = status.silent_since is not None or await self._look_at_components(watches, now)
+        sight = await self._eyes.look(status, self.account.open, now)
+        if sight is None:
+            return "no_data"
+        await self._updates.read_on(self._database)
+        able = await self._able(sight, watches)
+        wrong = [not await self._attempt(kind, sight, watches) for kind, sight in able]
+        return "ok" if is_known and not any(wrong) and len(able) == len(self._kinds) else "error"
+
+    async def _look_whether_it_answers(
+        self, status: ReconcilerStatus, watches: Sequence[Watch], now: datetime
+    ) -> None:
+        watch = Choice(watches, "unreachable", self.deployment).of_all()
+        told = self.account.open.get((UNREACHABLE, self.deployment))
+        found = unreachable(status, watch, told, now)
+        over = partial(reachable_again, self.deployment, now)
+        await self.account.settle("unreachable", UNREACHABLE, found, over, now)
+
+    async def _look_at_components(self, watches: Sequence[Watch], now: datetime) -> bool:
+        """Return True if Airflow could say how they are. No answer is none: what was told stands."""
+        watch = Choice(watches, "component", self.deployment).of_all()
+        try:
+            found = await self._components.look(watch, self.account.open, now)
+        except WindsockError as error:
+            self._failed("component", ["component"], error)
+            return False
+        self._said.pop("component", None)
+        over = partial(recovered, self.deployment, now)
+        await self.account.settle("component", UNHEALTHY, found, over, now)
+        return True
+
+    async def _able(self, sight: Sight, watches: Sequence[Watch]) -> list[tuple[Kind, Sight]]:
+        """The kinds that can look, each with what it sees. Airflow is asked which runs there are where any
+        watch wants to know."""
+        asking = [kind for kind in self._kinds if kind.asks and Choice(watches, kind.name, self.deployment)]
+        if not asking:
+            return [(kind, sight) for kind in self._kinds]
+        try:
+            seen = replace(sight, active=await active_runs.ask(self._watched.api))
+        except WindsockError as error:
+            self._failed("runs", [kind.name for kind in asking], error)
+            return [(kind, sight) for kind in self._kinds if kind not in asking]
+        self._said.pop("runs", None)
+        return [(kind, seen) for kind in self._kinds]
+
+    async def _attempt(self, kind: Kind, sight: Sight, watches: Sequence[Watch]) -> bool:
+        """Whether it could look."""
+        choice = Choice(watches, kind.name, self.deployment)
+        try:
+            found = await kind.look(sight, choice) if choice else ()
+            over = partial(kind.over, sight)
+            await self.account.settle(kind.name, kind.type, found, over, sight.now)
+        except WindsockError as error:
+            self._failed(kind.name, [kind.name], error)
+        except Exception:  # a mistake in one of them is not to hold up the others
+            logger.exception("%s: the watch %s could not look", self.deployment, kind.name)
+            self._metrics.watch_errors.labels(self.deployment, kind.name).inc()
+        else:
+            self._said.pop(kind.name, None)
+            return True
+        return False
+
+    def _failed(self, part: str, names: Sequence[str], error: WindsockError) -> None:
+        """Said once for as long as it is the same, and counted each time."""
+        for name in names:
+            self._metrics.watch_errors.labels(self.deployment, name).inc()
+        if self._said.get(part) != str(error):
+            self._said[part] = str(error)
+            logger.warning("%s: the watches %s could not look: %s", self.deployment, ", ".join(names), error)
+
 
 LOOK_SECONDS = 60.0  # a minute more or less means nothing where minutes are tolerated
 POLLS_A_LOOK = 4
 """Whoever has Airflow compared with the log more often than usual has it watched more often, too."""
-
-logger = logging.getLogger(__name__)
 
 
 class Watches:

@@ -1,1 +1,1 @@
-"""What is served over HTTP: the ingest endpoint, the API, the feed, the pages, health and metrics."""
+"""Everything that is served over HTTP."""

@@ -8,10 +8,10 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from monitor.settings import Settings
-from monitor.web.answers import Answer, Problem
-from monitor.web.ingest_told import REF, schemas
-from monitor.web.prefix import prefix_of
-from monitor.web.reader import COOKIE, CSRF_HEADER
+from monitor.web.api.ingest_models import REF, schemas
+from monitor.web.dependencies import COOKIE, CSRF_HEADER
+from monitor.web.paths import prefix_of
+from monitor.web.responses import Answer, Problem
 
 DESCRIPTION = (
     "What happens in Airflow, as Windsock knows it: the log and its live feed, runs, assets, incidents, "

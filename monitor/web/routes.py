@@ -6,81 +6,67 @@ from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
-from monitor.links import LinkError
+from monitor.delivery.messages.links import LinkError
 from monitor.settings import Settings
-from monitor.web import (
-    asset_pages,
-    assets_api,
-    decisions_api,
-    deliveries_api,
-    delivery_preview,
-    docs_page,
-    events_api,
+from monitor.web.api import (
+    assets,
+    deliveries,
+    events,
+    feed,
     health,
-    incident_pages,
-    incidents_api,
-    link_acknowledge,
-    link_silence,
-    link_unsubscribe,
-    log_api,
-    mail_pages,
-    now_page,
-    pages,
-    receive,
-    run_pages,
-    runs_api,
-    settings_page,
-    sign_in,
-    signed,
-    silence_pages,
-    silences_api,
-    status,
-    template_pages,
-    token_pages,
-    tokens_api,
+    incidents,
+    ingest,
+    runs,
+    silences,
+    tokens,
 )
-from monitor.web.bounded_bodies import BoundedBodies
-from monitor.web.hand_over import HandOver
-from monitor.web.head import Head
-from monitor.web.observed import Observed
+from monitor.web.dependencies import SignInNeeded
+from monitor.web.http_protocol import BoundedBodies
+from monitor.web.middleware import HandOver, Head, Observed, Unexpected, on_database_away
 from monitor.web.openapi import describe
-from monitor.web.prefix import Prefix, prefix_of
-from monitor.web.problem import on_http_error, on_invalid_request
-from monitor.web.reader import SignInNeeded
-from monitor.web.rendering import STATIC
+from monitor.web.pages import action_links, dashboard, forms, login, templates
+from monitor.web.pages import assets as assets_pages
+from monitor.web.pages import deliveries as deliveries_pages
+from monitor.web.pages import events as events_pages
+from monitor.web.pages import incidents as incidents_pages
+from monitor.web.pages import runs as runs_pages
+from monitor.web.pages import settings as settings_pages
+from monitor.web.pages import silences as silences_pages
+from monitor.web.pages import tokens as tokens_pages
+from monitor.web.paths import Prefix, VersionedFiles, prefix_of
+from monitor.web.problems import on_http_error, on_invalid_request
 from monitor.web.security import Security
-from monitor.web.static_files import VersionedFiles
-from monitor.web.unexpected import Unexpected, on_database_away
+from monitor.web.templating import STATIC
 
 ROUTERS = (
-    receive.router,
-    events_api.router,
-    log_api.router,
-    decisions_api.router,
-    runs_api.router,
-    assets_api.router,
-    deliveries_api.router,
-    incidents_api.router,
-    silences_api.router,
-    tokens_api.router,
+    ingest.router,
+    feed.router,
+    events.router,
+    events.decisions_router,
+    runs.router,
+    assets.router,
+    deliveries.router,
+    incidents.router,
+    silences.router,
+    tokens.router,
     health.router,
-    sign_in.router,
-    status.router,
-    now_page.router,
-    run_pages.router,
-    pages.router,
-    delivery_preview.router,
-    asset_pages.router,
-    incident_pages.router,
-    silence_pages.router,
-    mail_pages.router,
-    settings_page.router,
-    template_pages.router,
-    token_pages.router,
-    link_silence.router,
-    link_acknowledge.router,
-    link_unsubscribe.router,
-    docs_page.router,
+    login.router,
+    runs_pages.status_router,
+    dashboard.router,
+    runs_pages.router,
+    events_pages.router,
+    deliveries_pages.preview_router,
+    assets_pages.router,
+    incidents_pages.router,
+    silences_pages.router,
+    deliveries_pages.router,
+    settings_pages.router,
+    templates.router,
+    tokens_pages.router,
+    action_links.silence_router,
+    action_links.acknowledge_router,
+    action_links.unsubscribe_router,
+    templates.docs_router,
 )
 
 
@@ -91,8 +77,8 @@ def mount(app: FastAPI, settings: Settings) -> None:
     app.mount("/static", VersionedFiles(STATIC), name="static")
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_invalid_request)
-    app.add_exception_handler(SignInNeeded, sign_in.on_sign_in_needed)
-    app.add_exception_handler(LinkError, signed.on_link_error)
+    app.add_exception_handler(SignInNeeded, login.on_sign_in_needed)
+    app.add_exception_handler(LinkError, forms.on_link_error)
     for away in (OperationalError, InterfaceError, InternalError, PoolTimeout):
         app.add_exception_handler(away, on_database_away)
     describe(app, settings)

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitor.settings import Settings
-from monitor.web.problem import problem
+from monitor.web.problems import problem
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -42,7 +42,7 @@ MAX_COMMAS = (
 )
 MAX_DIGITS = 10  # of a length: Python reads no number of thousands
 API = "/api/"
-INGEST = "/api/v1/events"  # has a limit of its own (receive.py)
+INGEST = "/api/v1/events"  # has a limit of its own (web/api/ingest.py)
 ONE_CLICK = "/links/unsubscribe/"
 """A mail provider's own button posts there (RFC 8058); no cookie counts, the token is the whole right."""
 STATIC = "/static/"

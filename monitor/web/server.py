@@ -8,8 +8,8 @@ from typing import cast
 import uvicorn
 from fastapi import FastAPI
 
-from monitor.feed.room import connection_room
-from monitor.web.bounded_http import (
+from monitor.feed.connections import connection_room
+from monitor.web.http_protocol import (
     BODY_SECONDS,
     HEAD_SECONDS,
     IDLE_SECONDS,

@@ -8,20 +8,19 @@ from typing import Annotated, Literal, cast
 from fastapi import Depends, Request
 
 from monitor.clock import Clock
-from monitor.database import Database
+from monitor.database.engine import Database
 from monitor.database.write_check import WriteCheck
-from monitor.feed import Feeds
-from monitor.ingest import Ingest, Wakes
-from monitor.links import Links
-from monitor.mailer.mailbox import Mailbox
-from monitor.metrics import Metrics
-from monitor.render import Renderer
-from monitor.rules import LiveRules
+from monitor.delivery.channels.mailbox import Mailbox
+from monitor.delivery.messages.links import Links
+from monitor.delivery.messages.renderer import Renderer
+from monitor.event_log.ingest import Ingest, Wakes
+from monitor.feed.connections import Feeds
+from monitor.observability.metrics import Metrics
+from monitor.observability.tracing import OFF, Traces
+from monitor.rules.reload import LiveRules
 from monitor.settings import Settings
-from monitor.tracing import OFF, Traces
-from monitor.web.asked_airflow import AskedAirflow
-from monitor.web.gate import Gate
-from monitor.web.lineage import Lineage
+from monitor.web.airflow_lookups import AskedAirflow, Lineage
+from monitor.web.auth.authenticator import Gate
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from datetime import datetime, timedelta, timezone
 from math import sin
 from typing import Any
 
-from tests.monitor.web_support import Served
 from tests.sample import START, asset_event, run_event
+from tests.unit.web_support import Served
 
 URI = "file:///models/model.pkl?stage=#1 – 100%/é"
 """Every sign that an address may stumble over."""

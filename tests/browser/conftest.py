@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from tests.monitor.conftest import clock, live, settings
+from tests.unit.conftest import clock, live, settings
 
 __all__ = ["clock", "live", "settings"]
 

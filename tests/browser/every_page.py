@@ -19,9 +19,9 @@ from monitor.settings import Settings, load_settings
 from monitor.web.routes import ROUTERS
 from tests import wait
 from tests.browser.asset_world import URI, train
-from tests.monitor.conftest import LONG_AFTER, make_secret
-from tests.monitor.web_support import Served, serving
 from tests.sample import run_event, task_event
+from tests.unit.conftest import LONG_AFTER, make_secret
+from tests.unit.web_support import Served, serving
 
 DAG, RUN = "nightly", "scheduled__2026-11-25T02:00:00+00:00"
 LONG = "a_name_that_is_far_longer_than_any_phone_is_wide_" * 3
@@ -38,7 +38,7 @@ watches:
   - {name: fresh models, watch: stale, asset: "*.pkl", after: 2h}
 """
 FRAMES = re.compile(r"/html$")
-"""A letter in a frame of its own, in which no script runs: tests/monitor/mail_lint.py looks at letters."""
+"""A letter in a frame of its own, in which no script runs: tests/unit/mail_lint.py looks at letters."""
 PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 AXE = Path("tests/npm/node_modules/axe-core/axe.min.js")
 DEADLINE_MS = 20_000

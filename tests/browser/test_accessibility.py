@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser.every_page import a_page, addresses, axe, bare, furnished, own_settings
-from tests.monitor.web_support import Served, SignInAirflow, serving, with_sign_in
+from tests.unit.web_support import Served, SignInAirflow, serving, with_sign_in
 
 __all__ = ["axe"]
 

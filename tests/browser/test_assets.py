@@ -12,7 +12,7 @@ from tests import wait
 from tests.browser.asset_world import URI, train, update
 from tests.browser.conftest import Shot
 from tests.browser.test_dashboard import assert_not_reloaded, live, mark, row
-from tests.monitor.web_support import Served, serving
+from tests.unit.web_support import Served, serving
 
 FIT = """[...document.querySelectorAll('.plot')].every((one) =>
   one.querySelector('.uplot').getBoundingClientRect().right <= one.getBoundingClientRect().right)"""

@@ -4,15 +4,15 @@ import re
 
 from playwright.sync_api import BrowserContext, Page, expect
 
-from monitor import event_log
 from monitor.clock import utc_now
-from monitor.database import Database
-from monitor.events import parse_event
+from monitor.database.engine import Database
+from monitor.event_log.append import append
+from monitor.events.event import parse_event
 from monitor.settings import Settings
 from tests import wait
 from tests.browser.conftest import Shot
-from tests.monitor.web_support import Served, SignInAirflow, serving, with_sign_in
 from tests.sample import asset_event, run_event, task_event
+from tests.unit.web_support import Served, SignInAirflow, serving, with_sign_in
 
 DAG = "Airflow_Lab2"
 RUN = "manual__2026-11-22T10:00:00+00:00"
@@ -162,7 +162,7 @@ def test_a_heartbeat_moves_the_browsers_own_cursor(settings: Settings, page: Pag
         port = monitor.port
     database = Database(settings.database)
     missed = [parse_event(run_event("failed", "wanted"))]
-    database.write_now(lambda connection: event_log.append(connection, missed, utc_now()))
+    database.write_now(lambda connection: append(connection, missed, utc_now()))
     database.close()
     with serving(settings.model_copy(update={"port": port})):
         wait.until(lambda: page.evaluate("window.got.length") == 1, "the event of the pause")

@@ -7,10 +7,10 @@ from playwright.sync_api import Page, expect
 
 from monitor.settings import Settings
 from tests.browser.test_dashboard import live
-from tests.monitor.hostile_names import ATTACK, MARK, events, fill
-from tests.monitor.surfaces import surfaces
-from tests.monitor.web_support import Served, serving
 from tests.sample import run_event
+from tests.unit.hostile_names import ATTACK, MARK, events, fill
+from tests.unit.surfaces import surfaces
+from tests.unit.web_support import Served, serving
 
 PAGES_OF_OWN = ("/api", "/events", "/openapi.json", "/livez", "/readyz", "/health", "/metrics", "/links/")
 """Are no pages, or none without a signed token."""

@@ -10,7 +10,7 @@ from tests import wait
 from tests.browser import world
 from tests.browser.conftest import Shot
 from tests.browser.test_dashboard import assert_not_reloaded, live, mark, row
-from tests.monitor.web_support import Served, serving
+from tests.unit.web_support import Served, serving
 
 ROWS = "document.querySelectorAll('.rows .row').length"
 ORDER = """[...document.querySelectorAll(".rows .row")].map((row) => Number(row.dataset.seq))"""

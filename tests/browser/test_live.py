@@ -10,9 +10,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from monitor.settings import Settings
 from tests.browser.test_dashboard import live, row
-from tests.monitor.web_support import serving
 from tests.monitor_process import MonitorProcess
 from tests.sample import run_event
+from tests.unit.web_support import serving
 
 WINDOWS = 8  # a browser has six connections to a server
 NOTICED_MS = 30_000

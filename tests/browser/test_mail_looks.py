@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from monitor.render import TEMPLATES, Renderer
-from tests.monitor.conftest import FakeClock
+from monitor.delivery.messages.renderer import TEMPLATES, Renderer
+from tests.unit.conftest import FakeClock
 
 ARTEFACTS = Path(os.environ.get("WINDSOCK_ARTEFACTS", ".windsock/artefacts")) / "mail"
 PHONE, DESK, SMALL_PHONE = 390, 900, 320

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser.every_page import a_page, addresses, axe, furnished
-from tests.monitor.web_support import Served
+from tests.unit.web_support import Served
 
 __all__ = ["axe"]
 

@@ -9,9 +9,9 @@ from playwright.sync_api import Page, expect
 from monitor.settings import Settings
 from tests.browser.conftest import Shot
 from tests.browser.test_dashboard import assert_not_reloaded, live, mark, row
-from tests.monitor.test_settings_page import FILE, rewrite
-from tests.monitor.web_support import Served, serving
 from tests.sample import run_event, task_event
+from tests.unit.web.pages.test_settings import FILE, rewrite
+from tests.unit.web_support import Served, serving
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from tests.browser import world
 from tests.browser.conftest import Shot
 from tests.browser.test_dashboard import assert_not_reloaded, live, mark, row
 from tests.browser.test_mail_looks import HARD_TO_READ, STICKING_OUT
-from tests.monitor.web_support import SignInAirflow, serving, with_sign_in
+from tests.unit.web_support import SignInAirflow, serving, with_sign_in
 
 WALL = {"width": 1920, "height": 1080}
 LAB = "manual__2026-11-25T04:10:00+00:00"

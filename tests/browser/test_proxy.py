@@ -10,11 +10,11 @@ from playwright.sync_api import Browser, Page, expect
 from monitor.settings import Settings
 from tests.browser.conftest import DEADLINE_MS
 from tests.browser.test_dashboard import assert_not_reloaded, live, mark, row
-from tests.monitor.test_auth import ALICE
-from tests.monitor.web_support import Served, SignInAirflow, serving, with_sign_in
 from tests.nginx_server import NginxServer
 from tests.ports import free_port
 from tests.sample import run_event
+from tests.unit.web.auth.test_authenticator import ALICE
+from tests.unit.web_support import Served, SignInAirflow, serving, with_sign_in
 
 
 @pytest.fixture

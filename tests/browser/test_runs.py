@@ -14,10 +14,10 @@ from tests import wait
 from tests.browser import world
 from tests.browser.conftest import Shot
 from tests.browser.test_dashboard import assert_not_reloaded, live, mark, row
-from tests.monitor.airflow_api_fake import PASSWORD, USERNAME, FakeAirflow, run_row
-from tests.monitor.airflow_api_fake import serving as serving_airflow
-from tests.monitor.conftest import FakeClock
-from tests.monitor.web_support import Served, serving
+from tests.unit.airflow_api_fake import PASSWORD, USERNAME, FakeAirflow, run_row
+from tests.unit.airflow_api_fake import serving as serving_airflow
+from tests.unit.conftest import FakeClock
+from tests.unit.web_support import Served, serving
 
 LAB = "manual__2026-11-25T04:10:00+00:00"
 LAB_PAGE = "/runs/local/Airflow_Lab2/manual__2026-11-25T04%3A10%3A00%2B00%3A00"

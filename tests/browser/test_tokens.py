@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from monitor.settings import Settings
 from tests.browser.conftest import Shot
-from tests.monitor.web_support import Served, serving
+from tests.unit.web_support import Served, serving
 
 
 @pytest.fixture

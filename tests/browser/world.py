@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from tests.monitor.web_support import Served
 from tests.sample import START, asset_event, run_event, task_event
+from tests.unit.web_support import Served
 
 ERROR = {
     "type": "ValueError",

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from monitor.channels import check_apprise_url
 from monitor.clock import utc_now
-from monitor.render import Renderer
-from monitor.rules import default_config, load_config
+from monitor.delivery.channels.apprise import check_apprise_url
+from monitor.delivery.messages.renderer import Renderer
+from monitor.rules.loader import default_config, load_config
 from tests.chart import helm
 from tests.chart.cases import CASES, SMALLEST
 from tests.chart.helm import Manifest, example, merged

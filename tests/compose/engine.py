@@ -5,7 +5,7 @@ import subprocess
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from monitor.events import run_id_of, task_id_of
+from monitor.events.identity import run_id_of, task_id_of
 
 COMMAND_SECONDS = 60.0
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

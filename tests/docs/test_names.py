@@ -10,12 +10,12 @@ import typer
 from fastapi import FastAPI
 from starlette.routing import Match
 
-import monitor.cli as _every_command  # noqa: F401 (it declares them)
+import monitor.cli.main as _every_command  # noqa: F401 (it declares them)
 from monitor.app import create_app
-from monitor.cli.command import cli
-from monitor.metrics import Metrics
+from monitor.cli.typer_app import cli
+from monitor.observability.metrics import Metrics
 from monitor.settings import Settings, variables
-from reference import plugin_settings
+from scripts.docs_reference import plugin_settings
 from tests.airflow_environment import REPOSITORY
 from tests.docs.names import Named, codes, commands, named, requests
 
@@ -39,7 +39,7 @@ NOT_THE_MONITORS = (
 BEGINNINGS = {"/links/x", "/logs/x", "/details/x"}  # told with … where a longer path goes on
 PREFIX = "/windsock"  # where docs/proxy.md puts a monitor
 REQUEST_LOG = ("/api/v1/events", '"path": "/api/v1/events"', '"status": 202', "401")
-"""Parts of the line of a request: tests/monitor/test_logs.py has its form."""
+"""Parts of the line of a request: tests/unit/observability/test_logging.py has its form."""
 
 
 def unknown(names: Iterable[Named], is_known: Callable[[str], bool]) -> list[str]:

@@ -3,9 +3,9 @@
 import pytest
 from typer.testing import CliRunner
 
-from monitor.cli.command import cli
-from reference import plugin_settings, settings, site
-from reference.pages import DOCS, PAGES
+from monitor.cli.typer_app import cli
+from scripts.docs_reference import plugin_settings, settings, site
+from scripts.docs_reference.pages import DOCS, PAGES
 
 
 @pytest.mark.parametrize("name", PAGES)

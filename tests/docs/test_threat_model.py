@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from reference import bounds
-from reference.bounded_surfaces import Surface
+from scripts.docs_reference import bounds
+from scripts.docs_reference.bounded_surfaces import Surface
 from tests.airflow_environment import REPOSITORY
 from tests.docs.page import DOCS
 

@@ -13,9 +13,9 @@ from tests.airflow_server import AirflowServer
 from tests.docs.page import commands
 from tests.e2e.conftest import HERE, PLUGINS, RECIPIENT
 from tests.every_end import every_end
-from tests.monitor.otlp_collector import Collector, collecting
 from tests.monitor_process import MonitorProcess, airflow_env
 from tests.smtp_server import SmtpServer
+from tests.unit.otlp_collector import Collector, collecting
 
 SPANS_SECONDS = 60.0
 LAST = ("dag_run.fails", "send email")

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import NullPool, create_engine
 
-from monitor import outbox
-from monitor.outbox import Delivery, State
+from monitor.notifications.outbox import queries
+from monitor.notifications.outbox.records import Delivery, State
 
 ALL = 1_000_000  # deliveries: more than any run makes
 REFUSED = "refused"
@@ -32,8 +32,8 @@ def read(database_url: str) -> list[Entry]:
     try:
         with engine.connect() as connection:
             return [
-                Entry(found, tuple(attempt.answer for attempt in outbox.attempts(connection, found.id)))
-                for found in reversed(outbox.deliveries(connection, ALL))
+                Entry(found, tuple(attempt.answer for attempt in queries.attempts(connection, found.id)))
+                for found in reversed(queries.deliveries(connection, ALL))
             ]
     finally:
         engine.dispose()

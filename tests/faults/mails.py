@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from monitor.events import run_id_of
+from monitor.events.identity import run_id_of
 from tests.airflow_server import AirflowServer
 from tests.faults.ledger import REFUSED, Entry
 from tests.faults.stage import MAILED_SUCCESS, RECIPIENTS

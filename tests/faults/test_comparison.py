@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from monitor.outbox import Delivery, Kind, State
+from monitor.notifications.outbox.records import Delivery, Kind, State
 from monitor.rules.targets import Channel
 from tests.faults import mails, states
 from tests.faults.ledger import Entry

@@ -5,11 +5,13 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 
-from monitor import event_log
 from monitor.clock import utc_now
-from monitor.database import Database
+from monitor.database.engine import Database
 from monitor.database.migrate import migrate
-from monitor.events import Event, parse_event
+from monitor.event_log import append as event_log_append
+from monitor.event_log import cursor as event_log_cursor
+from monitor.event_log.cursor import Cursor, LogState
+from monitor.events.event import Event, parse_event
 from tests.monitor_process import MonitorProcess
 from tests.sample import run_event, task_event
 
@@ -45,7 +47,7 @@ class Log:
             self._write(batch, received_at or utc_now())
 
     def _write(self, batch: list[Event], moment: datetime) -> None:
-        self._database.write_now(lambda connection: event_log.append(connection, batch, moment))
+        self._database.write_now(lambda connection: event_log_append.append(connection, batch, moment))
 
     def _events(self) -> Iterator[Event]:
         while True:
@@ -59,11 +61,11 @@ class Log:
         state = self.state()
         return [*range(state.pruned_seq + 1, state.last_seq + 1)]
 
-    def state(self) -> event_log.LogState:
-        return self._database.read_now(event_log.state)
+    def state(self) -> LogState:
+        return self._database.read_now(event_log_cursor.state)
 
     def cursor(self, seq: int) -> str:
-        return str(event_log.Cursor(self.state().epoch, seq))
+        return str(Cursor(self.state().epoch, seq))
 
     def close(self) -> None:
         self._database.close()

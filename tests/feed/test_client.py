@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from monitor.settings import Settings
 from tests import wait
 from tests.feed.canned import HEAD, Canned, answer
-from tests.monitor.conftest import settings
-from tests.monitor.web_support import Served, SignInAirflow, serving, with_sign_in
 from tests.sample import asset_event, run_event, task_event
+from tests.unit.conftest import settings
+from tests.unit.web_support import Served, SignInAirflow, serving, with_sign_in
 from windsock.client import Event, Feed, FeedError, FeedRefused, Reset
 from windsock.client.formats import MAX_LINE, lines, ndjson, server_sent_events
 from windsock.client.pace import LONGEST_ASKED, LONGEST_WAIT, Pace, retry_after

@@ -11,10 +11,9 @@ import httpx
 import pytest
 from playwright.sync_api import Page
 
-from monitor.feed.feeds import HEARTBEAT_SECONDS, RETRY_MS
-from monitor.feed.reader import RIGHTS_SECONDS
-from monitor.feed.room import MAX_READERS
-from monitor.web.querying import MAX_GLOBS, MAX_NAME
+from monitor.feed.connections import HEARTBEAT_SECONDS, MAX_READERS, RETRY_MS
+from monitor.feed.subscriber import RIGHTS_SECONDS
+from monitor.web.query_params import MAX_GLOBS, MAX_NAME
 from tests import wait
 from tests.feed.canned import Canned, answer
 from tests.feed.log import TYPES, Log

@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from monitor.cli.command import cli
+from monitor.cli.typer_app import cli
 from monitor.clock import utc_now
 from monitor.settings import Settings
 from tests import wait
 from tests.feed.canned import Canned, answer
 from tests.feed.conftest import Started
 from tests.feed.log import Log
-from tests.monitor.conftest import settings
-from tests.monitor.web_support import SignInAirflow, serving, with_sign_in
 from tests.monitor_process import REPOSITORY, WINDSOCK, MonitorProcess
 from tests.sample import run_event
+from tests.unit.conftest import settings
+from tests.unit.web_support import SignInAirflow, serving, with_sign_in
 
 __all__ = ["settings"]
 

@@ -7,9 +7,9 @@ from datetime import timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor import board
+from monitor.event_log.projections import import_errors
 from monitor.events import identity
-from monitor.events.rest_dags import mended_event, pause_event
+from monitor.events.from_airflow import mended_event, pause_event
 from tests.identity.things import BROKEN, NOW, RUNS, TASKS, THINGS, ZONES, Broken, Run, Task, Thing
 from windsock import events as listener
 
@@ -21,7 +21,7 @@ def test_hook_and_rest_give_the_same_id(thing: Thing, zone: timezone | None) -> 
     assert (hook.source, hook.type) == (rest.source, rest.type)
     if isinstance(thing, Broken):  # REST has the bundle and the path within it, a hook the whole path
         assert identity.trace_of_error(hook.id) == identity.trace_of_error(rest.id)
-        assert board.may_be(hook.fields, rest.fields)
+        assert import_errors.may_be(hook.fields, rest.fields)
     else:
         assert (hook.id, hook.subject) == (rest.id, rest.subject)
 

@@ -24,11 +24,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from monitor import board, event_log
-from monitor.database import Database
+from monitor.database.engine import Database
 from monitor.database.migrate import migrate
-from monitor.events import Event, parse_event
-from monitor.last_word import contradictions
+from monitor.event_log import read
+from monitor.event_log.append import append
+from monitor.event_log.projections import tries
+from monitor.event_log.projections.apply import apply
+from monitor.events.event import Event, parse_event
+from monitor.reconciler.gap_filling import contradictions
 from tests.sample import START, run_event, task_event
 
 SOURCE = "/airflow/local"
@@ -164,7 +167,7 @@ class SetBack(RuleBasedStateMachine):
             return
         if self.seen[-1:] != [self.state]:
             self.seen.append(self.state)
-        words = self.database.read_now(lambda c: board.last_words(c, [self._event(self.state)]))
+        words = self.database.read_now(lambda c: tries.last_words(c, [self._event(self.state)]))
         assert [word.state for word in words.values()] == [self.state]
 
     @rule()
@@ -183,7 +186,7 @@ class SetBack(RuleBasedStateMachine):
         assert told["running"] <= 1
 
     def _told(self) -> Counter[str]:
-        page = self.database.read_now(lambda c: event_log.read_after(c, 0, 10_000))
+        page = self.database.read_now(lambda c: read.read_after(c, 0, 10_000))
         ids = [json.loads(one.body)["id"] for one in page.events]
         return Counter(
             {
@@ -196,7 +199,7 @@ class SetBack(RuleBasedStateMachine):
         """As the reconciler does."""
 
         def look(connection: Any) -> list[Event]:
-            if event_log.missing(connection, SOURCE, [event.id]):
+            if read.missing(connection, SOURCE, [event.id]):
                 return [event]
             return contradictions(connection, SOURCE, {event.id: event}, asked - MARGIN)
 
@@ -204,9 +207,9 @@ class SetBack(RuleBasedStateMachine):
 
     def _log(self, event: Event) -> None:
         def write(connection: Any) -> bool:
-            (seq,) = event_log.append(connection, [event], self.now)
+            (seq,) = append(connection, [event], self.now)
             if seq is not None:
-                board.apply(connection, seq, event)
+                apply(connection, seq, event)
             return seq is not None
 
         if self.database.write_now(write) and event.id.startswith(self._event(event.get("state")).id):

@@ -9,7 +9,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from monitor.events import Event, parse_event, rest, rest_dags
+from monitor.events import from_airflow
+from monitor.events.event import Event, parse_event
 from windsock import events as listener
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
@@ -52,7 +53,7 @@ class Run:
 
     def from_rest(self) -> Event | None:
         row = {"dag_id": self.dag_id, "dag_run_id": self.run_id, "state": self.state, "run_type": "manual"}
-        return rest.run_event(
+        return from_airflow.run_event(
             "local", row | {"start_date": iso(self.start), "queued_at": iso(self.queued)}, NOW
         )
 
@@ -87,7 +88,9 @@ class Task:
     def from_rest(self) -> Event | None:
         names = ("dag_id", "task_id", "map_index", "try_number", "state")
         row = {name: getattr(self, name) for name in names} | {"id": str(self.ti_id), "max_tries": 0}
-        return rest.task_event("local", row | {"dag_run_id": self.run_id, "start_date": iso(self.start)}, NOW)
+        return from_airflow.task_event(
+            "local", row | {"dag_run_id": self.run_id, "start_date": iso(self.start)}, NOW
+        )
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ class Broken:
             "bundle_name": self.bundle,
             "timestamp": "2026-11-22T12:00:00Z",
         }
-        return rest_dags.import_error_event(
+        return from_airflow.import_error_event(
             "local", row | {"stack_trace": self.parsed(self.address + 4096)}, NOW
         )
 

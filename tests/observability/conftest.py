@@ -1,5 +1,5 @@
 """The settings of a monitor on its own, as the monitor's tests have them."""
 
-from tests.monitor.conftest import settings
+from tests.unit.conftest import settings
 
 __all__ = ["settings"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from monitor.metrics import Metrics
+from monitor.observability.metrics import Metrics
 from tests.monitor_process import REPOSITORY
 from tests.observability.alerts import CASES, Case
 

@@ -8,10 +8,10 @@ import yaml
 from monitor.clock import utc_now
 from monitor.settings import Settings
 from tests import wait
-from tests.monitor.web_support import FeedReader, serving
 from tests.monitor_process import REPOSITORY
 from tests.observability.prometheus_server import Prometheus, scraping
 from tests.sample import START, run_event, task_event
+from tests.unit.web_support import FeedReader, serving
 
 GRAFANA = REPOSITORY / "compose/observability/grafana"
 DASHBOARD = json.loads((GRAFANA / "dashboards/windsock.json").read_text())

@@ -1,13 +1,13 @@
 """docs/metrics.md says what the code has: each metric, its labels and their values."""
 
-from monitor.metrics import Metrics
-from monitor.metrics.page import page
+from monitor.observability.metrics import Metrics
+from scripts.docs_reference.metrics_page import page
 from tests.monitor_process import REPOSITORY
 
 
 def test_the_page_is_what_the_code_says() -> None:
     written = (REPOSITORY / "docs/metrics.md").read_text()
-    assert written == page(), "write it anew: python -m monitor.metrics.page > docs/metrics.md"
+    assert written == page(), "write it anew: python -m scripts.docs_reference.metrics_page > docs/metrics.md"
 
 
 def test_every_metric_that_is_scraped_is_described() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from release import advisories, holes
-from release.advisories import UnusableAdvisoriesError
-from release.project import REQUIREMENTS
+from scripts.release import advisories, holes
+from scripts.release.advisories import UnusableAdvisoriesError
+from scripts.release.project import REQUIREMENTS
 
 TODAY = date(2026, 11, 30)
 

@@ -75,7 +75,7 @@ def test_long(): ...
     ("folder", "slow"),
     [
         ("browser", {"test_on[postgresql]", "test_server", "test_page", "test_long"}),
-        ("monitor", {"test_on[postgresql]", "test_server", "test_long"}),
+        ("unit", {"test_on[postgresql]", "test_server", "test_long"}),
     ],
 )
 def test_what_needs_a_server_is_slow_by_itself(tmp_path: Path, folder: str, slow: set[str]) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from release import digests
-from release.__main__ import Refused, push, refuse, write_digests
-from release.project import ROOT
+from scripts.release import digests
+from scripts.release.__main__ import Refused, push, refuse, write_digests
+from scripts.release.digests import Named, NoDigestError
+from scripts.release.project import ROOT
 
 HERE, THERE, OWN = (f"sha256:{sign * 64}" for sign in "abc")
 PATH = os.environ["PATH"]  # before there is a program of our own on it
@@ -59,7 +60,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
     return knows
 
 
-def everything(project: digests.Named) -> dict[str, list[str]]:
+def everything(project: Named) -> dict[str, list[str]]:
     """Every image of the project, as pulled from its registry."""
     return {image: [f"{image.rpartition(':')[0]}@{HERE}"] for image in project.images}
 
@@ -97,16 +98,16 @@ def test_the_registry_is_asked_where_the_engine_does_not_know(
 
 def test_what_no_registry_tells_is_named_with_the_remedy(docker: Docker) -> None:
     docker({"postgres:16.15": []})
-    with pytest.raises(digests.NoDigestError) as told:
+    with pytest.raises(NoDigestError) as told:
         digests.digest("postgres:16.15")
     assert "postgres:16.15 has no digest" in str(told.value)
     assert "no such host" in str(told.value)
     assert "Run `docker pull postgres:16.15`" in str(told.value)
     docker({}, buildx=False)
-    with pytest.raises(digests.NoDigestError, match="docker buildx is missing"):
+    with pytest.raises(NoDigestError, match="docker buildx is missing"):
         digests.digest("postgres:16.15")
     docker({}, registry="garbage")
-    with pytest.raises(digests.NoDigestError, match="says 'garbage'"):
+    with pytest.raises(NoDigestError, match="says 'garbage'"):
         digests.digest("postgres:16.15")
 
 

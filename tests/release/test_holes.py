@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from release.advisories import UnusableAdvisoriesError
-from release.holes import judged, locks, require_advisories, ships
+from scripts.release.advisories import UnusableAdvisoriesError
+from scripts.release.holes import judged, locks, require_advisories, ships
 
 HOLE: dict[str, object] = {"id": "PYSEC-2026-1", "fix_versions": ["3.1.7"], "description": "…"}
 

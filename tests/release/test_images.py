@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from release import digests
-from release.project import ROOT
+from scripts.release import digests
+from scripts.release.project import ROOT
 
 OURS = frozenset({"windsock-monitor", "windsock-airflow", "airflow-windsock"})
 """What users build of this repository, whatever registry they push it to."""

@@ -2,8 +2,8 @@
 
 import pytest
 
-from release.licences import EXCEPTIONS, problems
-from release.licences import allowed as is_allowed
+from scripts.release.licences import EXCEPTIONS, problems
+from scripts.release.licences import allowed as is_allowed
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from release.project import ROOT
+from scripts.release.project import ROOT
 
 POLICY = (ROOT / "SECURITY.md").read_text()
 

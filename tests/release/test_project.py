@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from release.images import TARGETS, labels
-from release.project import ROOT, Failed, run, version
+from scripts.release.images import TARGETS, labels
+from scripts.release.project import ROOT, Failed, run, version
 
 
 def test_the_plugins_wheel_has_the_projects_licence() -> None:

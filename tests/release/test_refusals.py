@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from release.refusals import refusals
+from scripts.release.refusals import refusals
 
 GOOD = "# Changelog\n\n## Unreleased\n\n## 1.2.0 - 2026-11-25\n\n### Added\n"
 

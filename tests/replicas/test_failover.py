@@ -12,16 +12,14 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from monitor.clock import utc_now
-from monitor.database import Database
-from monitor.outbox import State
-from monitor.outbox.state import WAITING
-from monitor.replicas import holders
+from monitor.database.engine import Database
+from monitor.database.leader_election import holders
+from monitor.notifications.outbox.records import WAITING, State
 from tests import wait
 from tests.every_end import every_end
 from tests.faults import ledger
 from tests.faults.mails import compare
 from tests.faults.stage import RECIPIENTS
-from tests.monitor.web_support import FeedReader
 from tests.postgres_pair import PostgresPair
 from tests.replicas.network import HERE, THERE, can_be_made, other_host
 from tests.replicas.three import WORKS
@@ -32,6 +30,7 @@ from tests.scale.told import EVENTS_A_RUN, Told, told
 from tests.scale.traffic import Traffic, traffic
 from tests.scale.verdict import wrong
 from tests.smtp_server import SmtpServer
+from tests.unit.web_support import FeedReader
 
 MONITORS = 3
 CLIENTS = 2

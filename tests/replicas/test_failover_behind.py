@@ -11,14 +11,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from monitor import event_log
-from monitor.database import Database
-from monitor.event_log import Cursor
+from monitor.database.engine import Database
+from monitor.event_log import cursor
+from monitor.event_log.cursor import Cursor, LogState
 from tests import wait
-from tests.monitor.restore_support import Stage, stage
-from tests.monitor.web_support import FeedReader
 from tests.monitor_process import MonitorProcess
 from tests.postgres_pair import PostgresPair
+from tests.unit.restore_support import Stage, stage
+from tests.unit.web_support import FeedReader
 
 RUNS = 40
 BACK_SECONDS = 60.0
@@ -97,10 +97,10 @@ def end_runs(on: Stage) -> None:
     on.wait_until_through()
 
 
-def log_of(on: Stage) -> event_log.LogState:
+def log_of(on: Stage) -> LogState:
     database = Database(on.monitor.env["WINDSOCK_DATABASE_URL"])
     try:
-        return database.read_now(event_log.state)
+        return database.read_now(cursor.state)
     finally:
         database.close()
 

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from monitor import event_log, outbox
-from monitor.database import Database
-from monitor.delivery.line import LEASE, POLL_SECONDS
-from monitor.outbox import State
+from monitor.database.engine import Database
+from monitor.delivery.worker import LEASE, POLL_SECONDS
+from monitor.event_log import read
+from monitor.notifications.outbox import queries
+from monitor.notifications.outbox.records import State
 from tests import wait
-from tests.monitor.conftest import make_secret
 from tests.postgres_server import PostgresServer
 from tests.replicas.three import WORKS, Killing, Load, message_ids, prepared, replica, turns_at
 from tests.smtp_server import SmtpServer
+from tests.unit.conftest import make_secret
 
 EVENTS = 60
 TURN_DEADLINE = 20.0
@@ -30,7 +31,7 @@ def server() -> Iterator[PostgresServer]:
 
 
 def settled(database: Database) -> bool:
-    found = database.read_now(outbox.counts)
+    found = database.read_now(queries.counts)
     return sum(found.values()) == EVENTS and not found[State.PENDING] + found[State.SENDING]
 
 
@@ -54,14 +55,14 @@ def test_each_mail_once_though_one_is_killed_under_it(server: PostgresServer, tm
         wait.until(lambda: killing.killed is not None, "one to be killed under a mail")
         wait.until(lambda: settled(database), "every mail", LEASE.total_seconds() + 2 * POLL_SECONDS + 20)
 
-        logged = [one.seq for one in database.read_now(lambda c: event_log.read_after(c, 0, 1_000)).events]
+        logged = [one.seq for one in database.read_now(lambda c: read.read_after(c, 0, 1_000)).events]
         assert len(logged) == len(set(sent)) == EVENTS
         assert set(Counter(message_ids(smtp)).values()) == {1}
         assert len(smtp.mails) == EVENTS  # the one under way was taken: the server said so, to nobody
-        states = database.read_now(outbox.counts)
+        states = database.read_now(queries.counts)
         uncertain = [
             one.message_id
-            for one in database.read_now(lambda c: outbox.deliveries(c, EVENTS))
+            for one in database.read_now(lambda c: queries.deliveries(c, EVENTS))
             if one.state is State.UNCERTAIN
         ]
         assert killing.under_way is not None

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from monitor.database.leader_election import LOOK_SECONDS
 from monitor.database.postgresql import PEER_GONE
-from monitor.replicas.turns import LOOK_SECONDS
 from tests import wait
 from tests.postgres_server import PostgresServer
 from tests.replicas.network import HERE, Host, can_be_made, other_host

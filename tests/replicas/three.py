@@ -12,16 +12,16 @@ from typing import Any
 
 import httpx
 
-from monitor.database import Database
+from monitor.database.engine import Database
+from monitor.database.leader_election import holders
 from monitor.database.migrate import migrate
-from monitor.origins import origin_of
-from monitor.replicas import holders
+from monitor.event_log.deployments import origin_of
 from tests import wait
-from tests.monitor.conftest import LONG_AFTER, sign
-from tests.monitor.replicas_support import MAILED
 from tests.monitor_process import MonitorProcess
 from tests.sample import START, run_event
 from tests.smtp_server import Received, SmtpServer
+from tests.unit.conftest import LONG_AFTER, sign
+from tests.unit.replicas_support import MAILED
 
 WORKS = ["retention", "reminders", "recoveries", "watches"]
 TURN = re.compile(

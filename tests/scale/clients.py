@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 
 import httpx
 
-from tests.monitor.conftest import sign
 from tests.scale.told import Batch
+from tests.unit.conftest import sign
 
 AGAIN = 0.1  # of batches: sent once more, to another monitor
 HUNG_UP = 0.05  # of requests: nobody waits for the answer

@@ -7,7 +7,8 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import NullPool, create_engine
 
-from monitor import event_log
+from monitor.event_log import cursor
+from monitor.event_log.cursor import LogState
 from tests.monitor_process import MonitorProcess
 from tests.postgres_server import PostgresServer
 from tests.staged import Staged
@@ -62,9 +63,9 @@ class Fleet(Staged):
     def urls(self) -> list[str]:
         return [monitor.url for monitor in self.monitors]
 
-    def log_state(self) -> event_log.LogState:
+    def log_state(self) -> LogState:
         with self.engine.connect() as connection:
-            return event_log.state(connection)
+            return cursor.state(connection)
 
     def counted(self, name: str, **labels: str) -> int:
         """A counter of theirs, added up."""

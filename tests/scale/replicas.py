@@ -16,9 +16,8 @@ from sqlalchemy import func, select, text
 
 from monitor.clock import utc_now
 from monitor.database.schema import deliveries
-from monitor.delivery.line import LEASE, RENEW_SECONDS
-from monitor.outbox import State
-from monitor.outbox.state import WAITING
+from monitor.delivery.worker import LEASE, RENEW_SECONDS
+from monitor.notifications.outbox.records import WAITING, State
 from tests import wait
 from tests.every_end import every_end
 from tests.faults import ledger

@@ -10,10 +10,11 @@ import time
 
 from sqlalchemy import Connection
 
-from monitor import board, event_log
 from monitor.clock import utc_now
-from monitor.database import Database
-from monitor.events import Event, parse_event
+from monitor.database.engine import Database
+from monitor.event_log import append
+from monitor.event_log.projections import apply
+from monitor.events.event import Event, parse_event
 from tests.scale.told import EVENTS_A_RUN, told
 
 SEED = 1
@@ -35,9 +36,9 @@ def main() -> None:
 
 
 def _write(connection: Connection, events: list[Event], seconds: float) -> None:
-    last = event_log.lock(connection)
-    seqs = event_log.append(connection, events, utc_now(), last)
-    board.apply_all(connection, [(seq, event) for seq, event in zip(seqs, events, strict=True) if seq])
+    last = append.lock(connection)
+    seqs = append.append(connection, events, utc_now(), last)
+    apply.apply_all(connection, [(seq, event) for seq, event in zip(seqs, events, strict=True) if seq])
     time.sleep(seconds)
 
 

@@ -4,7 +4,7 @@ import random
 import threading
 from typing import Literal
 
-from monitor.event_log import Cursor
+from monitor.event_log.cursor import Cursor
 from tests import wait
 from tests.scale.fleet import Fleet
 from windsock.client import Feed, Reset

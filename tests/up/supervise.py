@@ -8,11 +8,10 @@ import os
 import sys
 from pathlib import Path
 
-from monitor.ending import first_of
-from monitor.up.errors import CannotStart, PartDied
-from monitor.up.home import open_home
-from monitor.up.processes import Processes
-from monitor.up.run import Interrupted, on_signals
+from monitor.cli.up.home import open_home
+from monitor.cli.up.processes import CannotStart, PartDied, Processes
+from monitor.cli.up.stack import Interrupted, on_signals
+from monitor.concurrency import first_of
 
 ACTOR = Path(__file__).with_name("actor.py")
 

@@ -11,13 +11,13 @@ from stat import S_IMODE
 import httpx
 import pytest
 
+from monitor.cli.up.home import Home, keep_settings, open_home
 from monitor.errors import SettingsError
 from monitor.settings import UP_FILE, load_settings_of_up
-from monitor.up.home import Home, keep_settings, open_home
-from tests.monitor.airflow_api_fake import PASSWORD, USERNAME, FakeAirflow, serving
-from tests.monitor.conftest import FakeClock, sign
 from tests.monitor_process import REPOSITORY, WINDSOCK, MonitorProcess
 from tests.sample import run_event
+from tests.unit.airflow_api_fake import PASSWORD, USERNAME, FakeAirflow, serving
+from tests.unit.conftest import FakeClock, sign
 
 COMMAND = "$ .windsock/env/monitor/bin/windsock "
 TUTORIAL = (REPOSITORY / "docs" / "tutorial.md").read_text()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from monitor.cli.up.home import Home, load_secrets, open_home
+from monitor.cli.up.processes import CannotStart
 from monitor.settings import load_settings
-from monitor.up.errors import CannotStart
-from monitor.up.home import Home, load_secrets, open_home
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from monitor.up.errors import CannotStart
-from monitor.up.home import Home, open_home
-from monitor.up.start import needs_migration
+from monitor.cli.up.home import Home, open_home
+from monitor.cli.up.processes import CannotStart
+from monitor.cli.up.stack import needs_migration
 
 
 @pytest.fixture

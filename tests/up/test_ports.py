@@ -4,8 +4,7 @@ import socket
 
 import pytest
 
-from monitor.up.errors import CannotStart
-from monitor.up.ports import CAN_HOLD, LOOPBACK, hold
+from monitor.cli.up.processes import CAN_HOLD, LOOPBACK, CannotStart, hold
 
 
 def test_a_taken_port_is_replaced_and_said() -> None:

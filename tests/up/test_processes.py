@@ -156,7 +156,7 @@ def test_a_second_signal_waits_for_nobody(start: Start, tmp_path: Path) -> None:
 
 
 def test_a_command_that_is_none_is_told(start: Start, tmp_path: Path) -> None:
-    wrapper = [sys.executable, "-I", "-m", "monitor.up.child", "1", str(tmp_path / "nothing")]
+    wrapper = [sys.executable, "-I", "-m", "monitor.cli.up.processes", "1", str(tmp_path / "nothing")]
     ended = subprocess.run(wrapper, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert ended.returncode == 127
     assert f"cannot start {tmp_path}/nothing: No such file or directory" in ended.stderr

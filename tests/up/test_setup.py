@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from monitor.cli.up.airflow import clean_base, find_airflow, smtp_connection
+from monitor.cli.up.home import Home, open_home
+from monitor.cli.up.processes import CannotStart
+from monitor.cli.up.setup import Options, Setup, prepare
 from monitor.errors import SettingsError
-from monitor.up.airflow_environment import clean_base, find_airflow, smtp_connection
-from monitor.up.errors import CannotStart
-from monitor.up.home import Home, open_home
-from monitor.up.setup import Options, Setup, prepare
 
 
 @pytest.fixture

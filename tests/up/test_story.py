@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
+from monitor.cli.up import report
+from monitor.cli.up.airflow import AirflowClient, Run, SignIn
+from monitor.cli.up.processes import NotAllHappened
+from monitor.cli.up.report import SCORING, TRAINING, Story, begin, play
 from monitor.clock import utc_now
-from monitor.mailer.mailbox import Mailbox
-from monitor.up import report
-from monitor.up.airflow_client import AirflowClient, Run, SignIn
-from monitor.up.errors import NotAllHappened
-from monitor.up.story import SCORING, TRAINING, Story, begin, play
+from monitor.delivery.channels.mailbox import Mailbox
 
 RUN_ID = "manual__2026-11-22T10:00:00+00:00"
 RELEASE_ID, SCORING_ID = "asset_triggered__1", "asset_triggered__2"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from monitor.events import parse_event
+from monitor.events.event import parse_event
 from monitor.events.reports import computed_id
 from tests.monitor_process import REPOSITORY, MonitorProcess
 

@@ -7,11 +7,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.settings import Settings
-from monitor.web.ingest_told import MAX_BATCH
-from monitor.web.receive import MAX_BODY
-from tests.monitor.conftest import sign
-from tests.monitor.web_support import Served, serving
+from monitor.web.api.ingest import MAX_BODY
+from monitor.web.api.ingest_models import MAX_BATCH
 from tests.monitor_process import REPOSITORY
+from tests.unit.conftest import sign
+from tests.unit.web_support import Served, serving
 from tests.versions.old import logged_as
 from windsock.courier import PROBLEM, REFUSALS
 

@@ -9,14 +9,14 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from monitor import event_log
-from monitor.event_log import writing
-from monitor.events import Event
+from monitor.event_log import append as event_log_append
+from monitor.event_log import read
+from monitor.events.event import Event
 
 _DRAW = text("UPDATE log_state SET last_seq = last_seq + :number RETURNING last_seq - :number")
 
 
-_lock = event_log.lock
+_lock = event_log_append.lock
 
 
 def lock(connection: Connection) -> Any:
@@ -28,16 +28,18 @@ def lock(connection: Connection) -> Any:
 def append(
     connection: Connection, batch: Sequence[Event], received_at: datetime, end: Any = None
 ) -> list[int | None]:
-    known = event_log.known(connection, map(event_log.name_of, batch))
+    known = read.known(connection, map(event_log_append.name_of, batch))
     new = list(
         {(event.source, event.id): event for event in batch if (event.source, event.id) not in known}.values()
     )
     with connection.engine.begin() as at_once:
         first = int(at_once.execute(_DRAW, {"number": len(new)}).scalar_one()) + 1
     seqs = {event.id: first + place for place, event in enumerate(new)}
-    writing._APPEND.rows(connection, [writing._row(event, seqs[event.id], received_at) for event in new])
+    event_log_append._APPEND.rows(
+        connection, [event_log_append._row(event, seqs[event.id], received_at) for event in new]
+    )
     return [seqs.pop(event.id, None) for event in batch]
 
 
-event_log.lock = lock
-event_log.append = append
+event_log_append.lock = lock
+event_log_append.append = append

@@ -5,7 +5,7 @@ import secrets
 import sqlalchemy as sa
 from alembic import op
 
-from monitor.database.schema import UtcDateTime
+from monitor.database.types import UtcDateTime
 
 revision = "0001"
 down_revision = None

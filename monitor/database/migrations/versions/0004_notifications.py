@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from monitor.database.schema import UtcDateTime
+from monitor.database.types import UtcDateTime
 
 revision = "0004"
 down_revision = "0003"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from monitor.database.schema import UtcDateTime
+from monitor.database.types import UtcDateTime
 
 revision = "0005"
 down_revision = "0004"

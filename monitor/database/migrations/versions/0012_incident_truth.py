@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from monitor.database.schema import UtcDateTime
+from monitor.database.types import UtcDateTime
 from monitor.events.identity import DIGEST_DIGITS, digest
 
 revision = "0012"

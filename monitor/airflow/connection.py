@@ -1,0 +1,422 @@
+"""The HTTP connection to one Airflow: its token, its retries, its errors, and the rows that it passes over.
+
+The token that Airflow gives for a name and password, and when to ask for the next.
+
+It is Airflow that checks the token; here only its dates are read, so its signature does not matter.
+
+What went wrong between the monitor and Airflow: the error's class says whether to try again, its message
+what to mend. No message holds a secret: URLs are shown without user and query.
+"""
+
+import asyncio
+import json
+import re
+from base64 import urlsafe_b64decode
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+import httpx
+
+from monitor.bounded_http import (
+    ACCEPT,
+    LOOPBACK,
+    BoundedClient,
+    TooLongBody,
+    TooMuch,
+    UnreadableBody,
+    loads,
+    pieces,
+    read,
+    read_beginning,
+)
+from monitor.clock import Clock
+from monitor.errors import (
+    AirflowAnswerTooLong,
+    AirflowError,
+    AirflowNotFound,
+    AirflowRefused,
+    AirflowUnaddressable,
+    AirflowUnreachable,
+)
+from monitor.events.data import moment_from
+
+RENEW_AT = 0.9  # of its life: a token must not end between the asking and the answer
+
+
+@dataclass(frozen=True)
+class Token:
+    """A JWT. `renew_at` is None where it does not say when it ends: it is used until it is refused."""
+
+    text: str = field(repr=False)
+    renew_at: datetime | None = None
+
+    @classmethod
+    def read(cls, text: str, now: datetime) -> "Token":
+        """The length of its life is taken from its own dates: clocks may differ from Airflow's."""
+        claims = _claims(text)
+        end, begin = claims.get("exp"), claims.get("iat", now.timestamp())
+        if not isinstance(end, int | float) or not isinstance(begin, int | float):
+            return cls(text)
+        try:
+            return cls(text, now + timedelta(seconds=max(0.0, end - begin) * RENEW_AT))
+        except (OverflowError, ValueError):  # a life without an end, or no number
+            return cls(text)
+
+    def lasts(self, now: datetime) -> bool:
+        return self.renew_at is None or now < self.renew_at
+
+
+def subject_of(text: str) -> str | None:
+    """The user that a JWT names. Only for a token that Airflow has accepted: its signature is not checked."""
+    subject = _claims(text).get("sub")
+    return str(subject) if isinstance(subject, str | int) else None
+
+
+def _claims(text: str) -> dict[str, object]:
+    """The middle part, decoded; empty where it is no JWT."""
+    parts = text.split(".")
+    if len(parts) != 3:
+        return {}
+    try:
+        claims = loads(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except ValueError:
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+NOT_KNOWN = ("not found", "Unable to obtain")  # the second: Airflow 3.0 of a DAG that was deleted
+SHOWN_DETAIL = 200  # characters of Airflow's own word; a proxy's answer may be a whole page
+
+
+class TokenRefused(AirflowRefused):
+    """The token itself was refused: it may only have ended."""
+
+
+def shown(url: str) -> str:
+    """The address without what could be secret in it."""
+    bare = httpx.URL(url)
+    return str(bare.copy_with(username=None, password=None, query=None, fragment=None))
+
+
+def refusal(
+    url: str, request: str, status: int, detail: str, signing_in: bool, named: Collection[str] = ()
+) -> AirflowError:
+    """The error for an answer that is not a success. `named`: what Airflow's own "not found" names."""
+    where = f"Airflow at {shown(url)} answered {request} with {status}"
+    where += f" ({detail[:SHOWN_DETAIL]})" if detail else ""
+    if status == httpx.codes.UNAUTHORIZED and signing_in:
+        return AirflowRefused(f"{where}: name or password are wrong")
+    # A token signed with another secret, as after a change of it, is a 403 to Airflow: "Invalid JWT token".
+    if status == httpx.codes.UNAUTHORIZED or (status == httpx.codes.FORBIDDEN and "JWT" in detail):
+        return TokenRefused(f"{where}: the token is not valid. If it is new, the servers' JWT secrets differ")
+    if status == httpx.codes.FORBIDDEN:
+        return AirflowRefused(f"{where}: give this user a role that may read it, such as Viewer")
+    if status == httpx.codes.NOT_FOUND and named and all(_names(detail, name) for name in named):
+        return AirflowNotFound(where)
+    if status == httpx.codes.NOT_FOUND:
+        return AirflowUnreachable(
+            f"{where}, which is no word of Airflow's about it: it comes of a proxy whose Airflow is away, or "
+            "of a wrong path. Is WINDSOCK_AIRFLOW_URL the address of an Airflow?"
+        )
+    if status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        return AirflowUnreachable(f"{where}: trying again later")
+    if 300 <= status < 400:
+        return AirflowError(f"{where}: set WINDSOCK_AIRFLOW_URL to the address that it redirects to")
+    return AirflowError(where)
+
+
+def _names(detail: str, name: str) -> bool:
+    """Whether Airflow's word is about this very one: "The DagRun with dag_id: `a` and run_id: `b` was not
+    found". Its quotes differ from version to version."""
+    return any(word in detail for word in NOT_KNOWN) and bool(
+        re.search(rf"(?:^|\s)[`'\"]?{re.escape(name)}[`'\"]?,?(?:\s|$)", detail)
+    )
+
+
+def no_answer(url: str, request: str, error: Exception) -> AirflowUnreachable:
+    """The error for a connection that failed or took too long."""
+    reason = str(error) or type(error).__name__
+    return AirflowUnreachable(
+        f"no answer from Airflow at {shown(url)} to {request}: {reason[:SHOWN_DETAIL]}. "
+        "Is its api-server up, and WINDSOCK_AIRFLOW_URL right?"
+    )
+
+
+def unreadable(url: str, request: str, reason: str) -> AirflowError:
+    """The error for an answer that is not Airflow's."""
+    return AirflowError(
+        f"the answer of {shown(url)} to {request} cannot be read: {reason}. "
+        "Is WINDSOCK_AIRFLOW_URL the address of an Airflow?"
+    )
+
+
+def too_long(url: str, request: str, reason: str) -> AirflowAnswerTooLong:
+    """The error for an answer of which the monitor reads no more."""
+    return AirflowAnswerTooLong(f"the answer of {shown(url)} to {request} is too long: {reason}")
+
+
+def unaddressable(url: str, run_id: str) -> AirflowUnaddressable:
+    """The error for what Airflow shows by a path alone, of a run whose id cannot stand in one."""
+    return AirflowUnaddressable(
+        f"Airflow at {shown(url)} has no address for this of the run {run_id[:SHOWN_DETAIL]!r}. Keep to its "
+        "default [core] allowed_run_id_pattern, which lets no / into a run's id"
+    )
+
+
+SHOWN_FOR = timedelta(minutes=30)
+"""Longer than any listing waits to be asked again: what was not met since is gone, or was made shorter."""
+
+
+@dataclass(frozen=True)
+class Met:
+    """The row of a listing that was met last."""
+
+    offset: int
+    at: datetime
+
+
+@dataclass
+class PassedOver:
+    """Of one Airflow, by the name that a listing has in Airflow's answers."""
+
+    counted: Callable[[str], None] = lambda _listing: None
+    """Told of each, for the metrics."""
+    _met: dict[str, Met] = field(default_factory=dict)
+
+    def note(self, listing: str, offset: int, now: datetime) -> None:
+        self._met[listing] = Met(offset, now)
+        self.counted(listing)
+
+    def lately(self, now: datetime) -> Mapping[str, Met]:
+        """The last of each listing, where that is not long ago."""
+        return {listing: met for listing, met in self._met.items() if now - met.at < SHOWN_FOR}
+
+
+MAX_ANSWER = 8 * 1024 * 1024  # bytes, unpacked; a hundred tasks with long rendered fields are about 2 MB
+MAX_TOKEN_ANSWER = 64 * 1024  # bytes of a sign-in's answer: a token and a few words
+MAX_REFUSAL = 64 * 1024  # bytes of a refusal that are read for its reason; a proxy's page may be longer
+MAX_TIMEOUTS = 6  # a whole answer may take so many times what each of its parts may
+REFUSED_PAUSE = timedelta(seconds=30)  # a refused password is not tried again at once: accounts get locked
+MAX_AHEAD = timedelta(days=1)
+"""By so much Airflow's clock may be ahead. What it says beyond is not believed: the watermark goes by it, and
+what Airflow changes from then on would be taken for compared."""
+TOKEN_PATH = "/auth/token"  # noqa: S105 (a path)
+JSON = "application/json"
+
+Params = dict[str, Any]
+T = TypeVar("T")
+Reading = Callable[[httpx.Response, int], Coroutine[Any, Any, bytes]]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One request of the signed-in API."""
+
+    method: str
+    path: str
+    params: Params | None = None
+    body: Params | None = None
+    accept: str = JSON
+    named: Collection[str] = ()
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+class Connection:
+    """The kept connections to Airflow and the monitor's own token. One token request at a time."""
+
+    def __init__(self, url: str, username: str, password: str, timeout: float, clock: Clock) -> None:
+        self.url = url.rstrip("/")
+        self._username = username
+        self._password = password
+        self._timeout = timeout
+        self.clock = clock
+        # A proxy named in the environment is for what lies beyond this machine.
+        trust_env = httpx.URL(self.url).host not in LOOPBACK
+        self._http = BoundedClient(timeout=timeout, trust_env=trust_env, headers=ACCEPT)
+        self.passed_over = PassedOver()
+        self._signing_in = asyncio.Lock()
+        self._decoding = asyncio.Lock()  # one at a time: others have their turn between two answers
+        self._token: Token | None = None
+        self._refused: tuple[datetime, AirflowRefused] | None = None
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def sign_in(self, username: str, password: str) -> str:
+        """A token for this user. Raises AirflowRefused where name or password are wrong."""
+        login = {"username": username, "password": password}
+        request = self._http.build_request("POST", self.url + TOKEN_PATH, json=login)
+        answer, _ = await self._in_time(self._decoded(request, MAX_TOKEN_ANSWER), "POST " + TOKEN_PATH)
+        token = answer.get("access_token")
+        if not isinstance(token, str):
+            raise unreadable(self.url, "POST " + TOKEN_PATH, "it has no access_token")
+        return token
+
+    async def get(
+        self,
+        path: str,
+        params: Params | None = None,
+        token: str | None = None,
+        named: Collection[str] = (),
+    ) -> tuple[dict[str, Any], datetime]:
+        """The decoded answer, and the moment at which Airflow gave it by its own clock (in whole seconds).
+
+        `path` begins behind /api/v2. `token` unset: as the monitor's own user. Raises AirflowError and what
+        is derived from it: AirflowNotFound only where Airflow's own word names all that is `named`.
+        """
+        asked = _Asked("GET", path, params=params, named=named)
+        return await self._in_time(self._answer(asked, token), str(asked))
+
+    async def post(self, path: str, body: Params) -> tuple[dict[str, Any], datetime]:
+        """The same for a listing whose question is its body."""
+        asked = _Asked("POST", path, body=body)
+        return await self._in_time(self._answer(asked, None), str(asked))
+
+    async def get_public(self, path: str) -> dict[str, Any]:
+        """The same for what Airflow tells everybody."""
+        request = self._http.build_request("GET", f"{self.url}/api/v2{path}")
+        answer, _ = await self._in_time(self._decoded(request), f"GET {path}")
+        return answer
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, params: Params, accept: str, named: Collection[str] = ()
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """An answer in pieces, as they come. Their number is the caller's to bound."""
+        response = await self._open_signed(_Asked("GET", path, params, None, accept, named), None)
+        try:
+            yield pieces(response)
+        except httpx.HTTPError as error:
+            raise no_answer(self.url, f"GET {path}", error) from error
+        except UnreadableBody as error:
+            raise unreadable(self.url, f"GET {path}", str(error)) from error
+        finally:
+            await response.aclose()
+
+    async def _answer(self, asked: _Asked, token: str | None) -> tuple[dict[str, Any], datetime]:
+        return await self._decode(await self._open_signed(asked, token))
+
+    async def _open_signed(self, asked: _Asked, token: str | None) -> httpx.Response:
+        """Ask with a token: somebody's, or the monitor's own, which is renewed once where it is refused."""
+        bearer = token or await self._own_token()
+        try:
+            return await self._open(self._signed(asked, bearer), asked.named)
+        except TokenRefused:
+            if token:
+                raise
+            renewed = await self._own_token(refused=bearer)
+            return await self._open(self._signed(asked, renewed), asked.named)
+
+    def _signed(self, asked: _Asked, bearer: str) -> httpx.Request:
+        headers = {"Authorization": f"Bearer {bearer}", "Accept": asked.accept}
+        url = f"{self.url}/api/v2{asked.path}"
+        return self._http.build_request(
+            asked.method, url, params=asked.params, json=asked.body, headers=headers
+        )
+
+    async def _own_token(self, refused: str | None = None) -> str:
+        """The monitor's token; a new one where it ends soon or is the one that was refused."""
+        async with self._signing_in:
+            now = self.clock()
+            if self._token and self._token.text != refused and self._token.lasts(now):
+                return self._token.text
+            if self._refused and now - self._refused[0] < REFUSED_PAUSE:
+                raise self._refused[1]
+            try:
+                self._token = Token.read(await self.sign_in(self._username, self._password), now)
+            except AirflowRefused as error:
+                named = AirflowRefused(
+                    f"{error}. Check WINDSOCK_AIRFLOW_USERNAME and WINDSOCK_AIRFLOW_PASSWORD"
+                )
+                self._refused = (now, named)
+                raise named from error
+            self._refused = None
+            return self._token.text
+
+    async def _open(self, request: httpx.Request, named: Collection[str] = ()) -> httpx.Response:
+        """Send; answers a success that is yet to be read."""
+        asked = _named(request)
+        try:
+            response = await self._http.send(request, stream=True)
+        except httpx.HTTPError as error:
+            raise no_answer(self.url, asked, error) from error
+        if response.is_success:
+            return response
+        detail = _detail(await self._read(response, read_beginning, MAX_REFUSAL))
+        signing_in = request.url.path.endswith(TOKEN_PATH)
+        raise refusal(self.url, asked, response.status_code, detail, signing_in, named)
+
+    async def _decoded(
+        self, request: httpx.Request, most: int = MAX_ANSWER
+    ) -> tuple[dict[str, Any], datetime]:
+        return await self._decode(await self._open(request), most)
+
+    async def _decode(
+        self, response: httpx.Response, most: int = MAX_ANSWER
+    ) -> tuple[dict[str, Any], datetime]:
+        asked = _named(response.request)
+        try:
+            body = await self._read(response, read, most)
+            async with self._decoding:
+                await asyncio.sleep(0)
+                answer = loads(body)
+        except TooMuch as error:
+            raise too_long(self.url, asked, str(error)) from error
+        except ValueError as error:
+            raise unreadable(self.url, asked, "it is not JSON") from error
+        if not isinstance(answer, dict):
+            raise unreadable(self.url, asked, "it is not a JSON object")
+        return answer, self._moment(response)
+
+    async def _read(self, response: httpx.Response, reading: Reading, most: int) -> bytes:
+        """The whole body or its beginning, of so many bytes at most."""
+        try:
+            return await reading(response, most)
+        except TooLongBody as error:
+            raise too_long(self.url, _named(response.request), str(error)) from error
+        except UnreadableBody as error:
+            raise unreadable(self.url, _named(response.request), str(error)) from error
+        except httpx.HTTPError as error:
+            raise no_answer(self.url, _named(response.request), error) from error
+        finally:
+            await response.aclose()
+
+    def _moment(self, response: httpx.Response) -> datetime:
+        """When Airflow answered by its own clock: what its `updated_at` is to be compared with."""
+        now = self.clock()
+        try:
+            given = parsedate_to_datetime(response.headers["Date"]).isoformat()
+            return min(moment_from(given), now + MAX_AHEAD)
+        except (
+            KeyError,
+            ValueError,
+            TypeError,
+            OverflowError,
+        ):  # the last two: parsedate's, of a wrong header
+            return now
+
+    async def _in_time(self, asking: Coroutine[Any, Any, T], asked: str) -> T:
+        try:
+            return await asyncio.wait_for(asking, self._timeout * MAX_TIMEOUTS)
+        except asyncio.TimeoutError as error:
+            raise no_answer(self.url, asked, error) from error
+
+
+def _named(request: httpx.Request) -> str:
+    return f"{request.method} {request.url.path}"
+
+
+def _detail(body: bytes) -> str:
+    """Airflow's own word for why."""
+    try:
+        answer = loads(body)
+    except ValueError:
+        return ""
+    detail = answer.get("detail") if isinstance(answer, dict) else None
+    return detail if isinstance(detail, str) else json.dumps(detail) if detail else ""

@@ -1,0 +1,137 @@
+"""All pages of a listing, one after the other, each row once.
+
+Rows change while they are read: paging by cursor (Airflow 3.2 and up) goes on behind the last row whatever
+happened before it. Paging by offset would step over a row where an earlier one has left the listing: so each
+page begins with the last rows of the one before, and one that does not is read again from further back.
+
+A page that is more than the monitor reads is asked for in parts, down to a single row. One that is too much
+by itself is passed over: a DAG's author decides how long `conf`, `extra` and `description` are, and Airflow's
+REST API (3.3.2) leaves no field out of a listing. No cursor leads past a row that was not read: from there
+the listing is paged by offset.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from monitor.airflow.connection import Connection, Params, unreadable
+from monitor.errors import AirflowAnswerTooLong
+
+PAGE_SIZE = 100  # what Airflow 3.1 and up gives at most
+SHORTER = 4  # times: the page after one that was too much to read
+MAX_PASSED_OVER = 20  # rows of one listing, each of them MAX_ANSWER bytes that are read for nothing
+MAX_PAGES = 2_000  # a listing that never ends is a broken server
+MAX_IDLE = 15  # pages in a row without a new row: shared ones that are read one by one are fewer
+SHARED_ROWS = 5  # of two pages by offset: so many rows may leave between them without another request
+NAMES = ("id", "import_error_id", "dag_id", "dag_run_id")
+"""What tells one row of a listing from another, in whichever it has them."""
+
+Row = dict[str, Any]
+Ask = Callable[[Params], Awaitable[tuple[dict[str, Any], datetime]]]
+"""Asks for one page by its parameters; answers as Connection.get does."""
+
+
+@dataclass(frozen=True)
+class Page:
+    rows: list[Row]
+    total: int
+    """Of all pages, as counted for this one; with a cursor Airflow stops counting at 50,000."""
+    moment: datetime
+    """When Airflow answered, by its own clock, in whole seconds."""
+    asked: datetime
+    """When it was asked, by the monitor's clock."""
+    seconds: float
+    """What the answer took."""
+    passed_over: int = 0
+    """Rows of this listing, so far, that are too much to read: that it lacks them says nothing of them."""
+
+
+async def pages(
+    connection: Connection,
+    ask: Ask,
+    what: str,
+    key: str,
+    params: Params,
+    size: int = PAGE_SIZE,
+    is_paged: bool = True,
+) -> AsyncGenerator[Page, None]:
+    """The pages of the listing that stands under `key`, of at most `size` rows; `what` is its name in
+    messages. `is_paged`: whether Airflow gives it in parts. Raises AirflowError and what is derived from it.
+    """
+    place: Params = {"offset": 0}
+    seen: set[tuple[str, ...]] = set()
+    limit = size
+    count = passed_over = idle = 0
+    is_shared = False  # whether the page begins with rows of the one before
+    first = 0  # no page goes back before it: there stands a row that is too much to read
+    for _ in range(MAX_PAGES):
+        asked = connection.clock()
+        try:
+            answer, moment = await ask({**params, "limit": limit, **place})
+        except AirflowAnswerTooLong:
+            if not is_paged or passed_over == MAX_PASSED_OVER:
+                raise
+            if limit > 1:
+                limit = max(1, limit // SHORTER)
+                continue
+            # By cursor as many rows were read before it, in the same order.
+            offset = place.get("offset", count)
+            connection.passed_over.note(key, offset, connection.clock())
+            params = {name: value for name, value in params.items() if name != "cursor"}
+            first = offset + 1
+            place, is_shared = {"offset": first}, False
+            passed_over += 1
+            continue
+        seconds = max(0.0, (connection.clock() - asked).total_seconds())
+        rows = rows_of(answer, key, what, connection.url)
+        fresh = [row for row in rows if _name(row) not in seen]
+        if is_shared and place["offset"] > first and len(fresh) == len(rows):
+            place = {"offset": max(first, place["offset"] - limit)}  # rows before it have left
+            continue
+        seen.update(map(_name, fresh))
+        count += len(fresh)
+        idle = 0 if fresh else idle + 1
+        if idle > MAX_IDLE:
+            raise unreadable(connection.url, what, "its pages bring the same rows again and again")
+        counted = answer.get("total_entries")
+        total = counted if isinstance(counted, int) else len(seen)
+        yield Page(fresh, total, moment, asked, seconds, passed_over)
+        limit = min(size, limit * SHORTER)
+        shared = min(SHARED_ROWS, limit // 2)
+        following = _following(params | place, answer, len(rows), total, shared)
+        if following is None:
+            return
+        # From one row to the next nothing is shared.
+        is_shared = "offset" in following and following["offset"] < place.get("offset", 0) + len(rows)
+        place = following
+    raise unreadable(connection.url, what, f"it has more than {MAX_PAGES} pages")
+
+
+def rows_of(answer: dict[str, Any], key: str, request: str, url: str) -> list[Row]:
+    """The rows of one answer. Raises AirflowError where it has none of that name."""
+    rows = answer.get(key)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise unreadable(url, request, f"it has no list of objects {key!r}")
+    return rows
+
+
+def _following(asked: Params, answer: dict[str, Any], rows: int, total: int, shared: int) -> Params | None:
+    """Where the next page begins, or None where this was the last."""
+    if "cursor" in asked and ("next_cursor" in answer or "offset" not in asked):
+        cursor = answer.get("next_cursor")
+        return {"cursor": cursor} if cursor else None
+    read = asked["offset"] + rows
+    if not rows or read >= total:
+        return None
+    return {"offset": max(asked["offset"] + 1, read - shared)}
+
+
+def _name(row: Row) -> tuple[str, ...]:
+    return tuple(str(_named(row).get(name)) for name in NAMES)
+
+
+def _named(row: Row) -> Row:
+    """What has the row's name: a question to a person has that of its task."""
+    task = row.get("task_instance")
+    return task if isinstance(task, dict) else row

@@ -1,0 +1,121 @@
+"""SQLite's backups: taken through its online backup API while a monitor runs, put back where none does.
+
+Odd on purpose: a backup is copied in one step. In several, SQLite begins anew whenever the monitor has
+written in between, and under load it would never end; in one, it reads one snapshot, and the writer goes on
+beside it (WAL).
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from monitor.cli.backup.restore import BackupError
+from monitor.delivery.sent_journal import sync
+from monitor.secret_files import open_new
+
+LOCK_SECONDS = 2.0  # is waited for whoever is just closing the database
+COMPANIONS = ("-wal", "-shm")  # files that lie beside a database that is open
+
+
+def take(database: Path, file: Path) -> int:
+    """Copy the database as it is at one moment into a new file; answers its bytes. Raises BackupError."""
+    if not database.exists():
+        raise BackupError(f"{database}: there is no database yet")
+    if file.exists():
+        raise BackupError(f"{file}: exists already; name another file")
+    part = file.with_name(f"{file.name}.part")
+    try:
+        os.close(open_new(part))
+        with (
+            closing(sqlite3.connect(_read_only(database), uri=True)) as source,
+            closing(_open(part)) as target,
+        ):
+            source.backup(target)
+            target.execute("PRAGMA journal_mode=DELETE")  # the backup is one file
+            check(target, part)
+        sync(part)
+        part.rename(file)
+        sync(file.parent)
+    except (OSError, sqlite3.Error) as error:
+        part.unlink(missing_ok=True)
+        raise BackupError(f"{file}: the backup cannot be written: {error}") from None
+    return file.stat().st_size
+
+
+def check(connection: sqlite3.Connection, file: Path) -> None:
+    """Raises BackupError where it is no whole database of Windsock's."""
+    try:
+        [found] = connection.execute("PRAGMA quick_check(1)").fetchone()
+        connection.execute("SELECT epoch FROM log_state").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise BackupError(f"{file}: is no database of Windsock's: {error}") from None
+    if found != "ok":
+        raise BackupError(f"{file}: is damaged: {found}")
+
+
+def copy(file: Path, to: Path) -> None:
+    """A copy of a backup, to be worked on. Raises BackupError."""
+    if not file.is_file():
+        raise BackupError(f"{file}: there is no such file")
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(open_new(to))
+        with closing(sqlite3.connect(_read_only(file), uri=True)) as source, closing(_open(to)) as target:
+            check(source, file)
+            source.backup(target)
+    except (OSError, sqlite3.Error) as error:
+        raise BackupError(f"{file}: cannot be copied to {to}: {error}") from None
+
+
+def put_in_place(file: Path, database: Path, now: datetime) -> Path | None:
+    """The file becomes the database; what was there is kept beside it, and answered. Raises BackupError."""
+    kept = None
+    try:
+        with closing(_open(file)) as connection:
+            connection.execute("PRAGMA journal_mode=DELETE")
+        sync(file)
+        if database.exists():
+            with alone(database):
+                kept = database.with_name(f"{database.name}.before-{now:%Y%m%dT%H%M%SZ}")
+            database.rename(kept)
+        for end in COMPANIONS:
+            database.with_name(database.name + end).unlink(missing_ok=True)
+        file.rename(database)
+        sync(database.parent)
+    except (OSError, sqlite3.Error) as error:
+        raise BackupError(f"{database}: cannot be replaced: {error}") from None
+    return kept
+
+
+@contextmanager
+def alone(database: Path) -> Iterator[sqlite3.Connection]:
+    """Open a database that nobody else has open, and let nobody else write while it lasts; all of it is in
+    its one file then. Raises BackupError."""
+    with closing(_open(database)) as connection:
+        try:
+            # Only who is alone may leave WAL: the surest sign that SQLite gives of others.
+            [mode] = connection.execute("PRAGMA journal_mode=DELETE").fetchone()
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            mode = "locked"
+        except sqlite3.DatabaseError as error:
+            raise BackupError(f"{database}: cannot be read: {error}") from None
+        if mode != "delete":
+            raise BackupError(f"{database}: a monitor (or another program) has it open; stop it first")
+        try:
+            yield connection
+        finally:
+            connection.rollback()
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(file, timeout=LOCK_SECONDS, isolation_level=None)
+
+
+def _read_only(file: Path) -> str:
+    return f"{file.absolute().as_uri()}?mode=ro"

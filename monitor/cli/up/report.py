@@ -1,0 +1,380 @@
+"""The report of `windsock up` in the terminal."""
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any, TypeVar
+
+import httpx
+from rich.console import Console, RenderableType
+from rich.markup import escape
+
+from monitor.cli.feed_client import RESET, follow
+from monitor.cli.tail import render
+from monitor.cli.up.airflow import AirflowClient, AssetEvent, Run
+from monitor.cli.up.home import ADMIN
+from monitor.cli.up.processes import NotAllHappened, Processes
+from monitor.cli.up.setup import Setup
+from monitor.clock import utc_now
+from monitor.delivery.channels.mailbox import Mailbox
+from monitor.errors import AirflowUnreachable
+from monitor.events.identity import stamp
+from monitor.plain_text import for_terminal
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Print to nobody from now on. (Rich would end the process, and what was started with it.)"""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+class Screen:
+    """Prints; a reader that has gone away stops nothing."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or _Console(highlight=False, soft_wrap=True)
+        self._doing: list[str] = []
+        self._spinner = self._console.status("")
+
+    def show(self, what: RenderableType = "") -> None:
+        """Print something that rich can draw, or text with rich's markup."""
+        with contextlib.suppress(
+            OSError
+        ):  # the terminal is gone: what is being stopped is stopped all the same
+            self._console.print(what)
+
+    def say(self, text: str) -> None:
+        """Print a line, as it is."""
+        self.show(f"[bold]windsock[/bold]  {escape(for_terminal(text))}")
+
+    def refuse(self, text: str) -> None:
+        """Print what went wrong."""
+        self.show(f"[bold red]windsock[/bold red]  {escape(for_terminal(text))}")
+
+    @contextlib.contextmanager
+    def step(self, doing: str) -> Iterator[None]:
+        """Say what is being done while it is, and how long it took."""
+        began = time.monotonic()
+        self._doing.append(doing)
+        self._spin()
+        try:
+            yield
+            self.say(f"{doing} … {time.monotonic() - began:.1f} s")
+        finally:
+            self._doing.remove(doing)
+            self._spin()
+
+    def _spin(self) -> None:
+        """One spinner for all that is being done; only where somebody sees it turn."""
+        with contextlib.suppress(OSError):
+            if self._doing and self._console.is_terminal:
+                self._spinner.update(escape(for_terminal(", ".join(self._doing))))
+                self._spinner.start()
+            else:
+                self._spinner.stop()
+
+
+Heard = set[tuple[str, str, str]]
+"""(type, dag_id, run_id) of run events; (type, asset's name, source_run_id) of asset updates."""
+
+
+class Feed:
+    """Shows every event from now on, and keeps what the story asks for."""
+
+    def __init__(self, monitor: httpx.AsyncClient, screen: Screen) -> None:
+        self.heard: Heard = set()
+        self._monitor = monitor
+        self._screen = screen
+        self._since = stamp(utc_now())
+
+    async def run(self) -> None:
+        """Never ends. Raises TailRefused where the monitor does not let us read."""
+        async for message in follow(self._monitor, {"since": self._since}):
+            if message.type != RESET:
+                self._remember(message.type, message.data["data"])
+            self._screen.show(render(message))
+
+    def _remember(self, kind: str, data: dict[str, Any]) -> None:
+        if kind == "airflow.asset.updated":
+            self.heard.add((kind, data["asset"]["name"], data["source_run_id"] or ""))
+        elif kind.startswith("airflow.dag_run."):
+            self.heard.add((kind, data["dag_id"], data["run_id"]))
+
+
+T = TypeVar("T")
+POLL_SECONDS = 0.8  # a look at the runs costs the api-server some 60 ms of a core that the tasks need too
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The processes, the ways to talk to them, and the moment by which all must be through."""
+
+    setup: Setup
+    processes: Processes
+    screen: Screen
+    airflow: AirflowClient
+    monitor: httpx.AsyncClient
+    deadline: float
+    """On the monotonic clock."""
+
+    async def in_time(self, work: Awaitable[T]) -> T:
+        """Do it before the deadline. Raises asyncio.TimeoutError."""
+        return await asyncio.wait_for(work, max(0, self.deadline - monotonic()))
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Ask again and again, a server that is not ready too: another process knows, and it cannot wake us."""
+    while True:
+        with contextlib.suppress(AirflowUnreachable):
+            if await condition():
+                return
+        await asyncio.sleep(POLL_SECONDS)
+
+
+TRAINING, RELEASE, SCORING = "Airflow_Lab2", "release", "scoring"
+DAGS = frozenset({TRAINING, RELEASE, SCORING})
+MODEL_ASSETS = ("model.pkl", "scaler.pkl")
+LOOKED_THROUGH = 20  # the latest mails: the report is among them, however many runs there are
+
+
+@dataclass
+class Mail:
+    """A mail about the run, as the monitor has it."""
+
+    subject: str
+    state: str
+    reason: str
+
+
+@dataclass
+class Story:
+    """What has happened so far."""
+
+    training: Run
+    heard: Heard
+    """What the feed has shown."""
+    mailbox: Mailbox | None
+    """Where the DAG's own mail arrives, if it goes there."""
+    release: Run | None = None
+    scoring: Run | None = None
+    scoring_due: bool = True
+    assets: list[AssetEvent] = field(default_factory=list)
+    promoted: list[AssetEvent] = field(default_factory=list)
+    mails: list[Mail] = field(default_factory=list)
+    """The monitor's."""
+    reports: list[str] = field(default_factory=list)
+    """The subjects of the DAG's own mails."""
+
+    @property
+    def runs(self) -> list[Run]:
+        return [run for run in (self.training, self.release, self.scoring) if run]
+
+    def missing(self) -> list[str]:
+        """What has not happened yet, in words; nothing: all of it has."""
+        return [*self._missing_runs(), *self._missing_events(), *self._missing_mails()]
+
+    def failure(self) -> Run | None:
+        """A run that can no longer succeed."""
+        return next((run for run in self.runs if run.state == "failed"), None)
+
+    def _missing_runs(self) -> list[str]:
+        wanted = [(TRAINING, self.training), (RELEASE, self.release)]
+        if self.scoring_due:
+            wanted.append((SCORING, self.scoring))
+        return [
+            f"{dag_id} is {run.state}" if run else f"{dag_id} has not started"
+            for dag_id, run in wanted
+            if run is None or run.state != "success"
+        ]
+
+    def _missing_events(self) -> list[str]:
+        updates = [
+            f"the feed has not shown the update of {asset}"
+            for asset in MODEL_ASSETS
+            if ("airflow.asset.updated", asset, self.training.run_id) not in self.heard
+        ]
+        return updates + [
+            f"the feed has not shown the success of {run.dag_id}"
+            for run in self.runs
+            if run.state == "success"
+            and ("airflow.dag_run.success", run.dag_id, run.run_id) not in self.heard
+        ]
+
+    def _missing_mails(self) -> list[str]:
+        missing = []
+        if not any(mail.state == "sent" for mail in self.mails):
+            states = ", ".join(f"{mail.state} ({mail.reason})" for mail in self.mails) or "there is none"
+            missing.append(f"the mail about the run is not sent: {states}")
+        if self.mailbox and not self.reports:
+            missing.append("the DAG's report has not arrived in the mailbox")
+        return missing
+
+
+async def begin(airflow: AirflowClient) -> Run:
+    """Wait until the DAGs are known and trigger the training run. Never ends if one cannot be read."""
+
+    async def known() -> bool:
+        return await airflow.active_dags() >= DAGS
+
+    await until(known)
+    return await airflow.trigger(TRAINING)
+
+
+async def unread(airflow: AirflowClient) -> str:
+    """Which of the DAGs Airflow does not have, and why."""
+    absent = ", ".join(sorted(DAGS - await airflow.active_dags()))
+    return "\n  ".join([f"Airflow does not have, or has paused: {absent}", *await airflow.import_errors()])
+
+
+async def play(story: Story, airflow: AirflowClient, monitor: httpx.AsyncClient) -> None:
+    """Until nothing is missing. Raises NotAllHappened as soon as a run has failed."""
+
+    async def through() -> bool:
+        await _look_at_runs(story, airflow)
+        await _look_at_mails(story, monitor)
+        if failed := story.failure():
+            tasks = ", ".join(await airflow.failed_tasks(failed)) or "no task"
+            raise NotAllHappened(f"{failed.dag_id} failed (in {tasks})")
+        return not story.missing()
+
+    await until(through)
+
+
+async def _look_at_runs(story: Story, airflow: AirflowClient) -> None:
+    story.training = await airflow.run(TRAINING, story.training.run_id)
+    story.assets = await airflow.asset_events(story.training)
+    story.release = await _began_by(story.assets, RELEASE, airflow)
+    if story.release:
+        story.promoted = await airflow.asset_events(story.release)
+        story.scoring = await _began_by(story.promoted, SCORING, airflow)
+        # A release that kept the champion updates no asset, and then nothing is to be scored anew.
+        story.scoring_due = bool(story.promoted) or story.release.state != "success"
+
+
+async def _began_by(events: list[AssetEvent], dag_id: str, airflow: AirflowClient) -> Run | None:
+    for event in events:
+        for began, run_id in event.began:
+            if began == dag_id:
+                return await airflow.run(dag_id, run_id)
+    return None
+
+
+async def _look_at_mails(story: Story, monitor: httpx.AsyncClient) -> None:
+    answer = await monitor.get("/api/v1/deliveries", params={"dag_id": TRAINING})
+    if answer.is_success:
+        story.mails = [
+            Mail(row["subject"] or "", row["state"], row["reason"])
+            for row in answer.json()["deliveries"]
+            if row["run_id"] == story.training.run_id
+        ]
+    if story.mailbox:
+        story.reports = await asyncio.to_thread(_reports, story.mailbox, story.training.run_id)
+
+
+def _reports(mailbox: Mailbox, run_id: str) -> list[str]:
+    """The subjects of the mails about a run that came in by SMTP (the monitor files its own directly)."""
+    found = []
+    for summary in mailbox.mails(LOOKED_THROUGH):
+        mail = mailbox.get(summary.id)
+        body = mail.get_body() if mail and mail["Return-Path"] else None
+        if body and run_id in body.get_content():
+            found.append(summary.subject)
+    return found
+
+
+def mailbox_of(setup: Setup) -> Mailbox | None:
+    """The embedded mailbox, if mail goes there."""
+    return None if setup.settings.smtp_host else Mailbox(setup.home.root / "mailbox", utc_now)
+
+
+METRICS = ("accuracy", "roc_auc", "f1")
+COLOURS = {"success": "green", "sent": "green", "failed": "red", "dead": "red"}
+
+
+def summary(story: Story, memory: float) -> str:
+    """What happened: runs, metrics, assets, mails, memory. With rich's markup."""
+    return _columns(
+        {
+            "runs": _runs(story),
+            "metrics": _metrics(story),
+            "assets": _assets(story),
+            "mails": _mails(story),
+            "memory": [f"{memory:.0f} MB at the most, all processes together"],
+        }
+    )
+
+
+def addresses(setup: Setup) -> str:
+    """Where to look, and the login. With rich's markup."""
+    return _columns(
+        {
+            "Windsock": [escape(setup.settings.url)],
+            "Airflow": [escape(str(setup.settings.airflow_url))],
+            "login": [escape(f"{ADMIN} / {setup.secrets.airflow_password}  (for both)")],
+            "logs": [escape(str(folder)) for folder in (setup.home.logs, setup.home.airflow / "logs")],
+        }
+    )
+
+
+def _columns(parts: Mapping[str, Sequence[str]]) -> str:
+    """Headings at the left, their lines beside them, never folded: a terminal's copy keeps them whole."""
+    return "\n".join(
+        f"[bold]{'' if number else heading:<10}[/bold]{line}"
+        for heading, lines in parts.items()
+        for number, line in enumerate(lines or ["none"])
+    )
+
+
+def where_to_look(setup: Setup) -> str:
+    """A sentence that names the logs."""
+    return f"The logs are in {setup.home.logs} and {setup.home.airflow / 'logs'}"
+
+
+def _runs(story: Story) -> list[str]:
+    lines = []
+    for run in story.runs:
+        took = f" in {run.seconds:.1f} s" if run.seconds is not None else ""
+        lines.append(f"{escape(run.dag_id)}  {_coloured(run.state)}{took}  [dim]{escape(run.run_id)}[/dim]")
+    if not story.scoring_due:
+        lines.append("scoring  not due: the champion stays")
+    return lines
+
+
+def _metrics(story: Story) -> list[str]:
+    for event in story.assets:
+        if event.asset in MODEL_ASSETS and all(name in event.extra for name in METRICS):
+            return [", ".join(f"{name} {float(event.extra[name]):.4f}" for name in METRICS)]
+    return []
+
+
+def _assets(story: Story) -> list[str]:
+    return [
+        f"{escape(event.asset)}  {_digest(event.extra)}began {escape(_began(event))}"
+        for event in (*story.assets, *story.promoted)
+    ]
+
+
+def _began(event: AssetEvent) -> str:
+    return ", ".join(dag_id for dag_id, _ in event.began) or "nothing yet"
+
+
+def _digest(extra: Mapping[str, Any]) -> str:
+    return f"sha256 {escape(str(extra['sha256'])[:12])}…  " if extra.get("sha256") else ""
+
+
+def _mails(story: Story) -> list[str]:
+    sent = [f"{_coloured(mail.state)}  {escape(mail.subject)}" for mail in story.mails]
+    return sent + [
+        f"{_coloured('sent')}  {escape(subject)}  [dim](the DAG's own)[/dim]" for subject in story.reports
+    ]
+
+
+def _coloured(state: str) -> str:
+    return f"[{COLOURS.get(state, 'yellow')}]{escape(state)}[/]"

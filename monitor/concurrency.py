@@ -1,0 +1,70 @@
+"""Wake signals between tasks, and the orderly end of tasks."""
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+from typing import Any
+
+
+class Wake:
+    """A counter of wakings. A waiter that was busy while it rose does not sleep through it."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._event = asyncio.Event()
+
+    @property
+    def count(self) -> int:
+        """Read this before looking for work; hand it to wait() afterwards."""
+        return self._count
+
+    def set(self) -> None:
+        """Wake everyone who waits. Only from the event loop's own thread."""
+        self._count += 1
+        self._event.set()
+        self._event = asyncio.Event()
+
+    async def wait(self, seen: int, timeout: float) -> bool:
+        """Return True once the count has risen above `seen`, or False after `timeout` seconds."""
+        if self._count != seen:
+            return True
+        # Not asyncio.wait_for: until Python 3.12 it loses a cancellation that comes together with the waking,
+        # and the loop that was told to end would go on for ever.
+        waking = asyncio.ensure_future(self._event.wait())
+        try:
+            woken, _ = await asyncio.wait({waking}, timeout=timeout)
+        finally:
+            waking.cancel()
+        return bool(woken)
+
+
+AGAIN_SECONDS = 10.0  # twice what any task takes to tidy up (a mail under way, a turn given back)
+
+
+async def end(tasks: Iterable["asyncio.Task[Any]"], again: float = AGAIN_SECONDS) -> None:
+    """Cancel tasks in this order, and return when all have ended, however they did.
+
+    Once is not always enough: until Python 3.12 `asyncio.wait_for` loses a cancellation that comes together
+    with its result, and what is awaited in libraries may too. A task that has lost it would never end.
+    """
+    every = list(tasks)
+    left = every
+    while left:
+        for task in left:
+            task.cancel()
+        _, deaf = await asyncio.wait(left, timeout=again)
+        left = [task for task in left if task in deaf]
+    await asyncio.gather(*every, return_exceptions=True)
+
+
+async def first_of(*works: Awaitable[Any]) -> None:
+    """Do them side by side until one ends, then end the others; its error is raised.
+
+    Not gather: that hands a cancellation on, and whoever is tidying up would be cancelled once more.
+    """
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await end(tasks)
+    for task in done:
+        task.result()

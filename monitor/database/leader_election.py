@@ -1,0 +1,258 @@
+"""The election of the monitor that does a task, and the tasks that failed and were begun anew.
+
+Work that only one replica does at a time: whoever holds PostgreSQL's advisory lock of it has the turn.
+
+The locks are of a session of their own. It ends with the process (kill -9: at once), with the network
+(postgresql.PEER_GONE seconds), with the server, or when the monitor stops; then another takes the turn within
+LOOK_SECONDS. A replica that cannot ask the server for LOOK_SECONDS + ANSWER_SECONDS stops the work by itself,
+which is before the server gives the turn to another.
+
+What remains is a transaction that was under way when the session ended: it may still be committed beside the
+next one's work. So every such work has to be right when it is done twice at once.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
+from zlib import crc32
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from monitor.clock import Clock
+from monitor.concurrency import end, first_of
+from monitor.database.engine import APPLICATION, Database
+from monitor.database.pubsub import Link, ask, rest
+from monitor.observability.metrics import Metrics
+
+if TYPE_CHECKING:
+    from monitor.database.pubsub import Session
+
+
+SHOWN = 200  # characters of an error
+SHOWN_FOR = timedelta(minutes=10)  # since it failed last: it is begun anew within two minutes
+
+
+@dataclass(frozen=True)
+class Failed:
+    at: datetime
+    error: str
+
+
+class FailedWorks:
+    """Of this process, by the work's name."""
+
+    def __init__(self, metrics: Metrics, clock: Clock) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._last: dict[str, Failed] = {}
+
+    def note(self, work: str, error: Exception) -> None:
+        self._metrics.work_failures.labels(work).inc()
+        self._last[work] = Failed(self._clock(), f"{type(error).__name__}: {error}"[:SHOWN])
+
+    def lately(self) -> Mapping[str, Failed]:
+        now = self._clock()
+        return {work: each for work, each in self._last.items() if now - each.at < SHOWN_FOR}
+
+
+PURPOSE = "leader"  # of the connection: its name in the metrics and in pg_stat_activity
+AGAIN_SECONDS = 5.0  # until a work is begun again that the database has ended
+LONGEST_PAUSE = 120.0  # seconds of it, which doubles while the work fails at once; longer at work: as new
+LOOK_SECONDS = 1.0  # from one look for free turns to the next, which also asks whether the server is there
+STAND_DOWN_SECONDS = 5.0  # for the work to end before its turn is given back at a clean stop
+
+Work = Callable[[], Awaitable[None]]
+"""Runs until cancelled, or raises."""
+
+logger = logging.getLogger(__name__)
+
+
+class Turns(Protocol):
+    """Which work is this replica's."""
+
+    def has(self, work: str) -> bool: ...
+
+    async def taken(self, work: str) -> None:
+        """Returns when this replica has the turn."""
+
+    async def lost(self, work: str) -> None:
+        """Returns when it has it no more."""
+
+    def stood_down(self, work: str) -> None:
+        """The work has ended."""
+
+
+class Alone:
+    """On a database of one's own, every turn is one's own."""
+
+    def __init__(self, works: Sequence[str], metrics: Metrics) -> None:
+        for work in works:
+            metrics.leader.labels(work).set(1)
+
+    def has(self, work: str) -> bool:
+        return True
+
+    async def taken(self, work: str) -> None:
+        return
+
+    async def lost(self, work: str) -> None:
+        await asyncio.Event().wait()
+
+    def stood_down(self, work: str) -> None:
+        return
+
+
+class _Turn:
+    """One work's. `work` runs between `begun` and `stood_down`."""
+
+    def __init__(self, work: str) -> None:
+        self.key = key(work)
+        self.taken, self.lost, self.idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.lost.set()
+        self.idle.set()
+
+
+class SharedTurns:
+    """`run()` is its background task: it holds the locks."""
+
+    def __init__(self, link: Link, works: Sequence[str], metrics: Metrics) -> None:
+        self._link = link
+        self._turns = {work: _Turn(work) for work in works}
+        self._metrics = metrics
+        self._show()
+
+    def has(self, work: str) -> bool:
+        return self._turns[work].taken.is_set()
+
+    async def taken(self, work: str) -> None:
+        turn = self._turns[work]
+        await turn.taken.wait()
+        turn.idle.clear()
+
+    async def lost(self, work: str) -> None:
+        await self._turns[work].lost.wait()
+
+    def stood_down(self, work: str) -> None:
+        self._turns[work].idle.set()
+
+    async def run(self) -> None:
+        """Take the turns that are free, and keep them, until cancelled."""
+        await self._link.keep(self._hold)
+
+    async def _hold(self, session: "Session") -> None:
+        try:
+            while True:
+                await self._take(session)
+                await rest(session, LOOK_SECONDS)
+        except asyncio.CancelledError:
+            await self._finish()
+            raise
+        finally:
+            self._give_up()
+
+    async def _take(self, session: "Session") -> None:
+        free = {turn.key: work for work, turn in self._turns.items() if not turn.taken.is_set()}
+        # Also where nothing is free: no answer means that what is held may not be held for long.
+        rows = await ask(session, _TAKE, (NAMESPACE, list(free)))
+        for number, got in rows:
+            if got:
+                turn = self._turns[free[number]]
+                turn.lost.clear()
+                turn.taken.set()
+                logger.info("this replica is the leader: %s", free[number])
+        self._show()
+
+    async def _finish(self) -> None:
+        """At a clean stop: the work, which is told to end too, ends before another begins with it."""
+        busy = [asyncio.create_task(turn.idle.wait()) for turn in self._turns.values()]
+        await asyncio.wait(busy, timeout=STAND_DOWN_SECONDS)
+        await end(busy)
+
+    def _give_up(self) -> None:
+        for work, turn in self._turns.items():
+            if turn.taken.is_set():
+                logger.info("this replica is no longer the leader: %s", work)
+            turn.taken.clear()
+            turn.lost.set()
+        self._show()
+
+    def _show(self) -> None:
+        for work in self._turns:
+            self._metrics.leader.labels(work).set(self.has(work))
+
+
+def turns_of(database: Database, works: Sequence[str], metrics: Metrics) -> Alone | SharedTurns:
+    if not database.is_shared:
+        return Alone(works, metrics)
+    return SharedTurns(Link(PURPOSE, database, metrics), works, metrics)
+
+
+def by_turns(turns: Turns, name: str, work: Work, failed: FailedWorks, pause: float = AGAIN_SECONDS) -> Work:
+    """The work, as a background task that does it whenever this replica has the turn. Each time it is begun
+    anew: `work` has to make what it remembers, or read it from the database, when it is called. An error ends
+    the work, and it is begun again: one of them is not to end the others. A database that is away is told
+    elsewhere; any other error is a mistake in the monitor, and `failed` is told."""
+
+    async def run() -> None:
+        wait = pause
+        while True:
+            await turns.taken(name)
+            began = time.monotonic()
+            try:
+                await _until(work, turns.lost(name))
+            except Exception as error:
+                is_database = isinstance(error, DBAPIError)
+                if not is_database:
+                    failed.note(name, error)
+                wait = pause if is_database or time.monotonic() - began > LONGEST_PAUSE else wait
+                why = "the database is in trouble" if is_database else "it failed"
+                logger.exception("%s: %s; beginning anew in %.0f s", name, why, wait)
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, LONGEST_PAUSE)
+            finally:
+                turns.stood_down(name)
+
+    return run
+
+
+async def _until(work: Work, lost: Awaitable[None]) -> None:
+    """Raises what the work raises; RuntimeError where it ends by itself."""
+
+    async def working() -> None:
+        await work()
+        raise RuntimeError("it ended by itself")
+
+    await first_of(working(), lost)
+
+
+def key(work: str) -> int:
+    """The number of a work's lock, a signed integer of 32 bits."""
+    return _signed(crc32(work.encode()))
+
+
+def _signed(number: int) -> int:
+    return number - 2**32 if number >= 2**31 else number
+
+
+NAMESPACE = key("windsock")
+"""The first number of every lock: other programs may have locks in the same database."""
+
+_TAKE = "SELECT work, pg_try_advisory_lock(%s, work) FROM unnest(%s::int[]) AS work"
+_HOLDERS = text(
+    "SELECT l.objid::bigint AS work, a.application_name AS name FROM pg_locks l"
+    " JOIN pg_stat_activity a USING (pid) JOIN pg_database d ON d.oid = l.database"
+    " WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted AND d.datname = current_database()"
+    " AND l.classid::bigint = :namespace"
+)
+
+
+def holders(connection: Connection, works: Sequence[str]) -> Mapping[str, str]:
+    """Which replica has each turn, by the server's own word; nobody has those that are lacking."""
+    rows = connection.execute(_HOLDERS, {"namespace": NAMESPACE % 2**32})
+    names = {row.work: row.name.removeprefix(f"{APPLICATION} ").removesuffix(f" {PURPOSE}") for row in rows}
+    return {work: names[key(work) % 2**32] for work in works if key(work) % 2**32 in names}

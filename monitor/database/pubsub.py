@@ -1,0 +1,175 @@
+"""Signals between monitors on one PostgreSQL (LISTEN and NOTIFY).
+
+A connection to PostgreSQL that stays: for what is bound to a session (LISTEN, locks), beside the pool.
+
+Its loss is noticed at once where the server says so, and within ANSWER_SECONDS of the next question where
+nobody says anything; then it is made anew, for ever, with longer and longer pauses.
+
+What a transaction tells the other replicas: PostgreSQL passes it on once it is committed, and only then.
+
+A signal says that there is something to look for, never what: it may be lost with a connection, and every
+loop that it wakes polls as well. This replica hears its own; looking once more costs a query.
+
+Several monitors on one PostgreSQL: what one commits wakes the others (NOTIFY), and what only one is to do
+is done by whoever has the turn (advisory locks). On SQLite a monitor is alone, and has every turn.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection
+
+from monitor.concurrency import Wake
+from monitor.database.engine import Database
+from monitor.observability.metrics import Metrics
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection, Notify
+
+    Session = AsyncConnection[tuple[Any, ...]]
+
+ANSWER_SECONDS = 3.0  # for a question that a server answers in a millisecond
+SHORTEST_PAUSE = 0.2  # seconds before it is made anew: a server that restarts is back in one or two
+LONGEST_PAUSE = 5.0  # seconds: a server that was away for long is found back so soon
+
+logger = logging.getLogger(__name__)
+
+
+class LinkLost(Exception):
+    """The server does not answer over this connection."""
+
+
+class Link:
+    """`name` is its place in the metrics, and behind the replica's name in pg_stat_activity."""
+
+    def __init__(self, name: str, database: Database, metrics: Metrics) -> None:
+        self.name = name
+        self._database = database
+        self._metrics = metrics
+
+    async def keep(self, use: "Callable[[Session], Awaitable[None]]") -> None:
+        """Connect and `use` it, again whenever it is lost, until cancelled. `use` ends by raising."""
+        pause = SHORTEST_PAUSE
+        while True:
+            try:
+                session = await self._connect()
+                try:
+                    pause = SHORTEST_PAUSE
+                    await use(session)
+                finally:
+                    await session.close()
+            except self._losses as error:
+                self._metrics.dedicated_connections_lost.labels(self.name).inc()
+                said = str(error).strip() or type(error).__name__
+                logger.warning("the connection for %s is lost, trying in %.1f s: %s", self.name, pause, said)
+            await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 (spreads load)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    @property
+    def _losses(self) -> tuple[type[Exception], ...]:
+        import psycopg  # PostgreSQL is an option: nobody else needs its driver
+
+        return psycopg.Error, LinkLost, OSError
+
+    async def _connect(self) -> "Session":
+        import psycopg
+
+        return await psycopg.AsyncConnection.connect(**self._database.apart(self.name), autocommit=True)
+
+
+async def ask(session: "Session", question: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The answer's rows. Raises LinkLost where there is none in time, psycopg.Error."""
+    asking = asyncio.ensure_future(_rows(session, question, parameters))
+    try:
+        await asyncio.wait({asking}, timeout=ANSWER_SECONDS)
+        if asking.done():
+            return await asking
+        raise LinkLost(f"no answer in {ANSWER_SECONDS:.0f} s")
+    finally:
+        if not asking.done():
+            _cut(session, asking)
+
+
+async def _rows(session: "Session", question: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    cursor = await session.execute(question.encode(), parameters)
+    return await cursor.fetchall() if cursor.description else []
+
+
+def _cut(session: "Session", asking: "asyncio.Future[Any]") -> None:
+    """End the connection under a question. To cancel it would have the driver ask the server, for seconds."""
+    asking.add_done_callback(lambda done: done.cancelled() or done.exception())
+    with socket.socket(fileno=os.dup(session.fileno())) as wire, suppress(OSError):
+        wire.shutdown(socket.SHUT_RDWR)
+
+
+async def rest(session: "Session", seconds: float) -> "list[Notify]":
+    """Wait so long, or until something is heard; answers that. Raises psycopg.Error as soon as the server
+    ends the connection."""
+    async with aclosing(session.notifies(timeout=seconds, stop_after=1)) as heard:
+        return [one async for one in heard]
+
+
+CHANNEL = "windsock"
+FEED = "feed"
+"""The log has grown."""
+DELIVERY = "delivery"
+"""Something is to be sent."""
+
+
+def reconcile(deployment: str) -> str:
+    """A listener of this deployment says that an asset was updated: Airflow is to be asked at once."""
+    return f"reconcile {deployment}"
+
+
+def run_ended(deployment: str) -> str:
+    """The end of a run of this deployment is in the log: its tasks are to be compared at once."""
+    return f"run_ended {deployment}"
+
+
+def signal(connection: Connection, *words: str) -> None:
+    """Tell these when the transaction is committed. Nothing on SQLite: there is nobody else."""
+    if words and connection.dialect.name == "postgresql":
+        # One statement, whatever there is to tell; the server leaves out what is told twice.
+        connection.exec_driver_sql(_SIGNAL, (CHANNEL, list(words)))
+
+
+_SIGNAL = "SELECT pg_notify(%s, word) FROM unnest(%s::text[]) AS word"
+
+CHECK_SECONDS = 15.0  # of silence, and the server is asked whether it is there; loops poll more often
+
+
+class Listener:
+    """`run()` is its background task. `wakes`: by the word that wakes them; other words are passed over, a
+    newer release may have them."""
+
+    def __init__(self, link: Link, wakes: Mapping[str, Wake], metrics: Metrics) -> None:
+        self._link = link
+        self._wakes = wakes
+        self._metrics = metrics
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        await self._link.keep(self._listen)
+
+    async def _listen(self, session: "Session") -> None:
+        await ask(session, f"LISTEN {CHANNEL}")
+        for wake in self._wakes.values():  # whatever was said while nobody listened
+            wake.set()
+        while True:
+            heard = await rest(session, CHECK_SECONDS)
+            for word in dict.fromkeys(one.payload for one in heard):
+                self._wake(word)
+            if not heard:
+                await ask(session, "SELECT 1")
+
+    def _wake(self, word: str) -> None:
+        wake = self._wakes.get(word)
+        if wake is not None:
+            self._metrics.notifications_received.labels(word.partition(" ")[0]).inc()
+            wake.set()

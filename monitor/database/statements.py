@@ -1,0 +1,341 @@
+"""Prepared statements, bulk writes, look-ups by key and deletes in batches.
+
+Statements that are made once, and go to the driver past SQLAlchemy's own way, which takes ten times as
+long as SQLite does to answer one of them.
+
+Many rows into one table, or many looked up in it, by one statement that is made once.
+
+Odd on purpose: rows go to the driver as tuples, past SQLAlchemy's own way through a list of dictionaries,
+which takes longer for a row than SQLite takes to write it. Keys go as one JSON value, so that the statement
+is the same however many they are: `(a, b) IN (…)` has SQLite read the whole table, and a long OR has to be
+made and parsed anew each time.
+
+Forgetting old rows, some a transaction, so that ingest never waits long behind it.
+
+On PostgreSQL what another transaction has locked is skipped (SKIP LOCKED): it is in use, and the next look
+comes. On SQLite a transaction is the only writer.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BindParameter,
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Integer,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    cast,
+    delete,
+    func,
+    select,
+    tuple_,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.types import TypeEngine
+
+Row = dict[str, Any]
+Make = Callable[[Any], Any]
+"""Makes a statement, of the dialect's own `insert`."""
+Convert = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Words:
+    """One database's own."""
+
+    insert: Any
+    each: Any
+    """Makes rows of a JSON array."""
+    dialect: Dialect
+    """How its driver takes statements."""
+
+
+_POSTGRESQL: Dialect = postgresql.psycopg.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
+WORDS = {
+    "sqlite": Words(sqlite.insert, func.json_each, sqlite.dialect(paramstyle="qmark")),
+    "postgresql": Words(postgresql.insert, func.json_array_elements, _POSTGRESQL),
+}
+
+
+def on_driver(connection: Connection, text: str, parameters: Sequence[Any], many: bool = False) -> Any:
+    """Run a statement in the connection's transaction; answers the driver's cursor.
+
+    Raises SQLAlchemy's errors, as if it had gone through it.
+    """
+    cursor: Any = connection.connection.cursor()
+    try:
+        (cursor.executemany if many else cursor.execute)(text, parameters)
+    except Exception as error:
+        raise _told_by_sqlalchemy(connection, cursor, text, error) from error
+    return cursor
+
+
+def _told_by_sqlalchemy(connection: Connection, cursor: Any, text: str, error: Exception) -> Exception:
+    dialect = connection.dialect
+    dbapi: Any = dialect.dbapi
+    if not isinstance(error, dbapi.Error):
+        return error
+    is_gone = dialect.is_disconnect(error, connection.connection, cursor)
+    if is_gone:
+        connection.invalidate(error)
+    made = DBAPIError.instance(text, None, error, dbapi.Error, True, is_gone, dialect)
+    assert isinstance(made, Exception)  # noqa: S101 (said for mypy: the driver's own was one)
+    return made
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A statement in one database's words."""
+
+    text: str
+    parameters: tuple[tuple[str | None, Any], ...]
+    """Each in order: its name and what converts it, or None and its value, which the statement itself has."""
+    names: tuple[str, ...]
+    converted: tuple[tuple[str, Convert], ...]
+    """The columns whose values the driver gives in another form."""
+
+    @classmethod
+    def of(cls, statement: Any, dialect: Dialect, columns: Iterable[str] | None = None) -> "Prepared":
+        """`columns`: those that an INSERT gives."""
+        compiled = statement.compile(dialect=dialect, column_keys=columns and list(columns))
+        parameters = (_parameter(compiled.binds[name], dialect) for name in compiled.positiontup)
+        read = statement.selected_columns if statement.is_select else statement.exported_columns
+        results = ((one.name, _result(one.type, dialect)) for one in read)
+        return cls(
+            str(compiled),
+            tuple(parameters),
+            tuple(one.name for one in read),
+            tuple((name, convert) for name, convert in results if convert),
+        )
+
+    def rows(self, connection: Connection, values: Row) -> list[Row]:
+        given = tuple(
+            other if name is None else _convert_value(other, values[name]) for name, other in self.parameters
+        )
+        found = on_driver(connection, self.text, given)
+        if not self.names:
+            return []
+        rows = [dict(zip(self.names, row, strict=True)) for row in found]
+        for name, convert in self.converted:
+            for row in rows:
+                row[name] = convert(row[name])
+        return rows
+
+
+def _parameter(parameter: BindParameter[Any], dialect: Dialect) -> tuple[str | None, Any]:
+    convert = bind(parameter.type, dialect)
+    if parameter.required:
+        return parameter.key, convert
+    return None, _convert_value(convert, parameter.value)
+
+
+def _convert_value(convert: Convert | None, value: Any) -> Any:
+    return value if convert is None or value is None else convert(value)
+
+
+def bind(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
+    return kind.dialect_impl(dialect).bind_processor(dialect)
+
+
+def _result(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
+    return kind.dialect_impl(dialect).result_processor(dialect, None)
+
+
+class Statement:
+    """One statement. Its parameters: what `bindparam` names in it, and the columns that an INSERT gives."""
+
+    def __init__(self, make: Make, columns: Sequence[str] | None = None) -> None:
+        """`make(insert)` makes it, of the dialect's own `insert`."""
+        self._prepared = {
+            name: Prepared.of(make(words.insert), words.dialect, columns) for name, words in WORDS.items()
+        }
+
+    def rows(self, connection: Connection, **values: Any) -> list[Row]:
+        """What it answers."""
+        return self._prepared[connection.dialect.name].rows(connection, values)
+
+    def first(self, connection: Connection, **values: Any) -> Row | None:
+        """The first row that it answers, or None."""
+        found = self.rows(connection, **values)
+        return found[0] if found else None
+
+
+_KEYS = "keys"
+
+
+class Write:
+    """One INSERT; `make(insert)` says what it does on a conflict. Its only parameters are columns."""
+
+    def __init__(self, table: Table, make: Make, columns: Sequence[str] = ()) -> None:
+        """`columns`: those that rows give; all of them where none is named."""
+        self._prepared = {
+            name: _Insert.of(
+                make(words.insert), [table.c[name] for name in columns or table.c.keys()], words.dialect
+            )
+            for name, words in WORDS.items()
+        }
+
+    def rows(self, connection: Connection, rows: Sequence[Row]) -> int:
+        """Write them in their order, a later one upon an earlier one; answers how many were written. Each has
+        a value for each column."""
+        if not rows:
+            return 0
+        prepared = self._prepared[connection.dialect.name]
+        cursor = on_driver(connection, prepared.text, prepared.bound(rows), many=len(rows) > 1)
+        return int(cursor.rowcount)
+
+
+@dataclass(frozen=True)
+class _Insert:
+    text: str
+    columns: tuple[tuple[str, Convert | None], ...]
+    """In the statement's order, each with what makes the driver's value of ours."""
+
+    @classmethod
+    def of(cls, statement: Any, columns: Sequence[Column[Any]], dialect: Dialect) -> "_Insert":
+        compiled = statement.compile(dialect=dialect, column_keys=[column.name for column in columns])
+        converts = {column.name: bind(column.type, dialect) for column in columns}
+        return cls(str(compiled), tuple((name, converts[name]) for name in compiled.positiontup))
+
+    def bound(self, rows: Sequence[Row]) -> Any:
+        """The driver's parameters: of one row, or of many."""
+        columns = [_column(name, convert, rows) for name, convert in self.columns]
+        bound = list(zip(*columns, strict=True))
+        return bound if len(rows) > 1 else bound[0]
+
+
+def _column(name: str, convert: Convert | None, rows: Sequence[Row]) -> Iterable[Any]:
+    values = map(itemgetter(name), rows)
+    return values if convert is None else _convert_values(convert, values)
+
+
+def _convert_values(convert: Convert, values: Iterable[Any]) -> Iterator[Any]:
+    """Each once where it comes again and again: a batch is received at one moment."""
+    before = after = None
+    for value in values:
+        if value is not before:
+            before, after = value, None if value is None else convert(value)
+        yield after
+
+
+def plain(table: Table) -> Make:
+    """Nothing but INSERT."""
+    return lambda insert: insert(table)
+
+
+def replacing(table: Table, where: Callable[[Any], Any]) -> Make:
+    """A row that is there gives way to a new one where `where`, of the new one, says so."""
+
+    def make(insert: Any) -> Any:
+        put = insert(table)
+        changed = {column.name: put.excluded[column.name] for column in table.c if not column.primary_key}
+        return put.on_conflict_do_update(
+            index_elements=table.primary_key, set_=changed, where=where(put.excluded)
+        )
+
+    return make
+
+
+class LookUp:
+    """Rows of a table at many keys: values of some of its columns, which begin its primary key or an index.
+
+    `columns`: those that are read; all of them where none is named. `where`: which rows besides; by `!=` and
+    the like, or SQLite may take an index on it instead of the keys'.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        names: Sequence[str],
+        *where: ColumnElement[bool],
+        columns: Sequence[str] = (),
+    ) -> None:
+        read = select(*(table.c[name] for name in columns or table.c.keys())).where(*where)
+        self._prepared = {
+            name: _by_keys(Prepared.of(_at(read, table, names, words.each), words.dialect), name)
+            for name, words in WORDS.items()
+        }
+
+    def rows(self, connection: Connection, keys: Iterable[Sequence[Any]]) -> list[Row]:
+        """Those that are there, in no order."""
+        wanted = list(keys)  # tuples become JSON's arrays too
+        return self._prepared[connection.dialect.name].rows(connection, {_KEYS: wanted}) if wanted else []
+
+
+def _by_keys(prepared: Prepared, dialect: str) -> Prepared:
+    """SQLite keeps the order of a CROSS JOIN: the keys, and a look-up of each. Else it may go through all
+    rows of the table that `where` leaves, and through the keys for each of them."""
+    if dialect != "sqlite":
+        return prepared
+    return replace(prepared, text=prepared.text.replace(" JOIN ", " CROSS JOIN "))
+
+
+def _at(read: Select[Any], table: Table, names: Sequence[str], each: Callable[..., Any]) -> Select[Any]:
+    wanted = each(bindparam(_KEYS, type_=JSON)).table_valued(Column("value", JSON), name="wanted")
+    at = (table.c[name] == _part(wanted.c.value[index], table.c[name]) for index, name in enumerate(names))
+    return read.select_from(wanted.join(table, and_(*at)))
+
+
+def _part(value: Any, column: Column[Any]) -> ColumnElement[Any]:
+    return cast(value.as_string(), Integer) if isinstance(column.type, Integer) else value.as_string()
+
+
+BATCH = 1_000  # rows in one transaction: some milliseconds
+
+Key = tuple[Any, ...]
+"""A primary key, or () for the beginning of a table."""
+
+
+@dataclass(frozen=True)
+class Swept:
+    gone: int
+    """Rows that are forgotten."""
+    after: Key | None
+    """Where to go on; None: there is no more."""
+
+
+def walk(
+    connection: Connection,
+    table: Table,
+    after: Key,
+    old: ColumnElement[bool],
+    young: ColumnElement[bool] | None = None,
+) -> Swept:
+    """Look at the next BATCH rows behind a primary key and forget those that are `old`: where no index tells
+    which they are. The walk ends at a row that is `young`, where keys grow with time."""
+    keys = list(table.primary_key.columns)
+    behind = [tuple_(*keys) > tuple_(*after)] if after else []
+    page = select(*keys, *([young.label("young")] if young is not None else []))
+    rows = connection.execute(page.where(*behind).order_by(*keys).limit(BATCH)).all()
+    if not rows:
+        return Swept(0, None)
+    last = tuple(rows[-1])[: len(keys)]
+    here = select(*keys).where(*behind, tuple_(*keys) <= tuple_(*last), old)
+    gone = connection.execute(delete(table).where(_among(table, here))).rowcount
+    is_over = len(rows) < BATCH or (young is not None and rows[-1].young)
+    return Swept(gone, None if is_over else last)
+
+
+def oldest(
+    connection: Connection, table: Table, order: ColumnElement[Any], *old: ColumnElement[bool]
+) -> Swept:
+    """Forget the first BATCH rows that are `old`, in an order that an index gives."""
+    keys = list(table.primary_key.columns)
+    some = select(*keys).where(*old).order_by(order).limit(BATCH)
+    gone = connection.execute(delete(table).where(_among(table, some))).rowcount
+    return Swept(gone, () if gone == BATCH else None)
+
+
+def _among(table: Table, some: Any) -> ColumnElement[bool]:
+    keys = tuple_(*table.primary_key.columns)
+    return keys.in_(some.with_for_update(skip_locked=True, of=table))

@@ -1,0 +1,268 @@
+"""One attempt at a delivery."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from monitor.clock import Clock
+from monitor.concurrency import Wake
+from monitor.database.engine import Database
+from monitor.delivery.channels.base import Sender
+from monitor.delivery.channels.errors import SendError, Uncertain
+from monitor.delivery.context import Case
+from monitor.delivery.prepare import UNTRUE, Cases, Desk, Ready
+from monitor.delivery.retry import Jitter, Pauses, Trouble, again, of_error, of_receipt
+from monitor.delivery.sent_journal import HANDED, NOT_TAKEN, SENT, Journal, Line, What
+from monitor.delivery.settle import Closing, Committed, News, close
+from monitor.delivery.write_batcher import Clerk
+from monitor.events.event import trace_of
+from monitor.notifications.outbox import queue
+from monitor.notifications.outbox.queue import LeaseLost
+from monitor.notifications.outbox.records import Delivery, Outcome, State
+from monitor.observability import logging as observability_logging
+from monitor.observability.metrics import Metrics
+from monitor.observability.tracing import OFF, Span, Traces
+
+Held = Callable[[datetime], datetime | None]
+"""Until when nothing may be delivered, by the moment at which it is asked; None: it may be."""
+
+
+def free(_now: datetime) -> datetime | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Office:
+    database: Database
+    desk: Desk
+    wake: Wake
+    metrics: Metrics
+    clock: Clock
+    news: News
+    host: str
+    """The right side of Message-IDs."""
+    jitter: Jitter
+    journal: Journal | None = None
+    """None: nobody could tell after a restore what was sent."""
+    traces: Traces = OFF
+    held_until: Held = free
+    clerk: Clerk = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "clerk", Clerk(self.database))
+
+    def count(self, delivery: Delivery, state: State) -> None:
+        outcome = "retry" if state is State.PENDING else state.value
+        self.metrics.deliveries.labels(delivery.channel.value, outcome).inc()
+
+
+SETTLE_TRIES = 6  # a busy or restarting database; within half a minute, and never a reason to send twice
+WORSE = (State.DEAD, State.UNCERTAIN)
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+class Errand:
+    """`run` takes one delivery to its end; many may be under way."""
+
+    def __init__(self, sender: Sender, office: Office, pauses: Pauses) -> None:
+        self._sender = sender
+        self._office = office
+        self._pauses = pauses
+        self._turns = asyncio.Semaphore(sender.at_once)
+
+    async def run(self, delivery: Delivery, cases: Awaitable[Cases]) -> None:
+        """`cases`: what the deliveries that were claimed with it are about."""
+        settled: Outcome | None = None
+        observability_logging.bind(
+            delivery_id=delivery.id,
+            event_id=delivery.event_id,
+            deployment=delivery.deployment,
+            dag_id=delivery.dag_id,
+            run_id=delivery.run_id,
+        )
+        try:
+            case = (await cases).get(delivery.id)
+            with self._span(delivery, case) as span:
+                settled = await self._settle(delivery, await self._closing(delivery, cases))
+                span.set(outcome=settled.state.value, reason=settled.reason)
+                if settled.state in WORSE:
+                    span.failed(settled.reason)
+            if settled.state is State.SENT:
+                self._measure(delivery, case)
+        except LeaseLost as error:
+            logger.warning("%s", error)
+        except Exception:
+            # Its lease ends, and then it is taken up again, or is uncertain.
+            logger.exception("delivery %d could not be settled", delivery.id)
+        finally:
+            self._office.desk.done(delivery, settled.state if settled else None)
+
+    async def _closing(self, delivery: Delivery, cases: Awaitable[Cases]) -> Closing:
+        ready = await self._prepared(delivery, cases)
+        if isinstance(ready, Closing):
+            return ready
+        async with self._turns:
+            outcome = (
+                self._left_alone(delivery)
+                or await self._unreached(delivery)
+                or await self._sent(delivery, ready)
+            )
+        return Closing(outcome, ready.untrue, UNTRUE)
+
+    async def _prepared(self, delivery: Delivery, cases: Awaitable[Cases]) -> Ready | Closing:
+        try:
+            with self._office.traces.span("confirm and render"):
+                return await self._office.desk.prepare(delivery, await cases, self._now())
+        except Exception as error:
+            # Whatever is wrong with this one must not stand in the way of the others.
+            logger.exception("delivery %d could not be prepared", delivery.id)
+            return Closing(self._again(delivery, f"not prepared: {error!r}"))
+
+    def _left_alone(self, delivery: Delivery) -> Outcome | None:
+        away: Trouble | None = self._pauses.now(self._whom(delivery), self._now())
+        if away is None:
+            return None
+        return Outcome(State.PENDING, f"to be tried again: {away.error}", away.back_at)
+
+    async def _unreached(self, delivery: Delivery) -> Outcome | None:
+        """Why it can be given to nobody, or None where somebody is there to take it."""
+        try:
+            await self._sender.open()
+        except SendError as error:
+            return self._of_error(delivery, error)
+        except Exception as error:
+            logger.exception("delivery %d: the sender failed", delivery.id)
+            return self._again(delivery, f"the sender failed: {error!r}")
+        return None
+
+    async def _sent(self, delivery: Delivery, ready: Ready) -> Outcome:
+        unwritten = await self._handed_over(delivery, ready)
+        if unwritten is not None:
+            return self._again(delivery, f"not sent: the journal cannot be written: {unwritten}")
+        outcome = await self._answered(delivery, ready)
+        if outcome.state is not State.UNCERTAIN:
+            self._jot(delivery, SENT if outcome.state is State.SENT else NOT_TAKEN)
+        return outcome
+
+    async def _handed_over(self, delivery: Delivery, ready: Ready) -> OSError | None:
+        """Noted in the outbox and in the journal, side by side, for each waits for the disk; the journal's
+        error, if any."""
+        now = self._now()
+        line = Line(now, HANDED, delivery.message_id, ready.keys, ready.subject)
+        noting = asyncio.create_task(self._noted(line))
+        try:
+            await self._write(
+                delivery, lambda connection: queue.hand_over(connection, delivery, now, ready.subject)
+            )
+            return await noting
+        except BaseException:
+            self._jot(delivery, NOT_TAKEN)  # no server has heard of it, and none will
+            raise
+
+    async def _noted(self, line: Line) -> OSError | None:
+        try:
+            if self._office.journal is not None:
+                await self._office.journal.note(line)
+        except OSError as error:
+            return error
+        return None
+
+    def _jot(self, delivery: Delivery, what: What) -> None:
+        if self._office.journal is not None:
+            self._office.journal.jot(Line(self._now(), what, delivery.message_id))
+
+    async def _answered(self, delivery: Delivery, ready: Ready) -> Outcome:
+        try:
+            with self._office.traces.span(f"send {delivery.channel.value}", "client") as span:
+                receipt = await self._sender.send(
+                    replace(ready.parcel, traceparent=span.traceparent or ready.traceparent)
+                )
+        except SendError as error:
+            return self._of_error(delivery, error)
+        except Exception as error:
+            # Nobody knows how far it came: it must not go out twice.
+            logger.exception("delivery %d: the sender failed", delivery.id)
+            return self._of_error(delivery, Uncertain(f"the sender failed: {error!r}"))
+        self._pauses.note(self._whom(delivery), None, self._now())
+        return of_receipt(delivery, receipt, ready.problem, self._now(), self._office.jitter)
+
+    def _of_error(self, delivery: Delivery, error: SendError) -> Outcome:
+        self._pauses.note(self._whom(delivery), error, self._now())
+        return of_error(delivery, error, self._now(), self._office.jitter)
+
+    def _again(self, delivery: Delivery, reason: str) -> Outcome:
+        return again(delivery, reason, self._now(), self._office.jitter)
+
+    async def _settle(self, delivery: Delivery, closing: Closing) -> Outcome:
+        office, now = self._office, self._now()
+
+        def write(connection: Connection) -> tuple[Outcome, Committed]:
+            told = office.news.write(connection, delivery, closing.outcome, now)
+            return close(connection, delivery, closing, now, office.host), told
+
+        outcome, told = await self._write(delivery, write)
+        told()
+        office.count(delivery, outcome.state)
+        if outcome.state not in (State.SENT, State.DEAD, State.UNCERTAIN):
+            office.wake.set()  # it, or a digest, is due at a time that nobody waits for yet
+        level = logging.ERROR if outcome.state in WORSE else logging.INFO
+        logger.log(level, "delivery %d: %s: %s", delivery.id, outcome.state.value, outcome.reason)
+        return outcome
+
+    async def _write(self, delivery: Delivery, function: Callable[[Connection], T]) -> T:
+        """Again where the database went under it: handed over and not sent, or sent and not settled, it would
+        be uncertain for nothing."""
+        try:
+            return await self._office.clerk.write(function)
+        except SQLAlchemyError as error:
+            logger.warning("delivery %d is not noted yet: %s", delivery.id, error)
+            result: T = await _tries()(self._office.clerk.write, function)
+            return result
+
+    def _span(self, delivery: Delivery, case: Case | None) -> AbstractContextManager[Span]:
+        """A child of the last event that is told, and linked to the others."""
+        *others, parent = [trace_of(event) for event in case.events] if case and case.events else [None]
+        return self._office.traces.span(
+            f"deliver {delivery.channel.value}",
+            parent=parent,
+            links=others,
+            delivery_id=delivery.id,
+            event_id=delivery.event_id,
+            deployment=delivery.deployment,
+            dag_id=delivery.dag_id,
+            run_id=delivery.run_id,
+            rule=delivery.rule,
+            attempt=delivery.attempts + 1,
+        )
+
+    def _measure(self, delivery: Delivery, case: Case | None) -> None:
+        now, metrics, channel = self._now(), self._office.metrics, delivery.channel.value
+        due = case.notification.due_at if case else delivery.created_at
+        for since, delay in ((delivery.created_at, metrics.delivery_delay), (due, metrics.delivery_late)):
+            delay.labels(channel).observe(max(0.0, (now - since).total_seconds()))
+
+    def _whom(self, delivery: Delivery) -> str:
+        return "" if self._sender.is_one_server else delivery.recipient
+
+    def _now(self) -> datetime:
+        return self._office.clock()
+
+
+def _tries() -> AsyncRetrying:
+    return AsyncRetrying(
+        retry=retry_if_exception_type(SQLAlchemyError),
+        stop=stop_after_attempt(SETTLE_TRIES),
+        wait=wait_exponential(min=0.5, max=10),
+        reraise=True,
+    )

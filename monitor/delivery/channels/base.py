@@ -1,0 +1,55 @@
+"""The interface of a channel, and of a mailer.
+
+What a channel is: it takes one parcel to one recipient, and says what became of it with the mailer's words
+(monitor/delivery/channels/errors.py).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from monitor.delivery.channels.errors import Receipt
+from monitor.delivery.messages.renderer import Rendered
+from monitor.rules.targets import Resolved
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """One delivery, ready to go."""
+
+    message_id: str
+    """The same at each attempt."""
+    recipient: str
+    """As the ledger has it: an address, or a target's name."""
+    resolved: Resolved
+    """What that stands for now."""
+    rendered: Rendered
+    """For people."""
+    kind: str
+    """The notification's."""
+    told: Mapping[str, Any]
+    """The same for programs, as JSON."""
+    traceparent: str | None = None
+    """The trace that it belongs to (W3C Trace Context), where it is in one."""
+
+
+class Sender(Protocol):
+    """`open`, then `send`."""
+
+    @property
+    def at_once(self) -> int:
+        """How many parcels it can be given at the same time."""
+
+    @property
+    def is_one_server(self) -> bool:
+        """Whether all that it sends passes through one server: what that refuses as a whole, it refuses to
+        everybody. Otherwise Unavailable is about the recipient."""
+
+    async def open(self) -> None:
+        """Make sure, where that can be done beforehand, that the parcel can be given. Raises Unavailable."""
+
+    async def send(self, parcel: Parcel) -> Receipt:
+        """Returns once it has been taken; raises SendError, in whose text no secret is."""
+
+    async def close(self) -> None:
+        """Let go of what is held open."""

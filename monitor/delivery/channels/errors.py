@@ -1,0 +1,275 @@
+"""The errors of channels, and the meaning of a mail server's replies.
+
+What sending a mail can come to. Whether to try again is decided where the protocol is known, as a class
+of error, never by a caller that reads texts.
+
+SMTP's replies, read: which error each one is (RFC 5321 section 4.2, RFC 3463, RFC 4954).
+
+What is refused decides, and not the code alone. A refusal of the session (the name that EHLO gives, the host,
+the login) or of the sender is the same for every mail. It is temporary although its code says 5xx: people
+mend passwords, names and rights to relay, and the mails of that hour must still be there. Many servers
+(Postfix' smtpd_delay_reject) give such a refusal as the answer to the first recipient.
+Gmail tells its daily limit as `550 5.4.5`, Exchange Online as `550 5.1.90`.
+"""
+
+import logging
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from email.message import EmailMessage
+from enum import Enum
+from typing import Protocol
+from urllib.parse import unquote
+
+from aiosmtplib import (
+    SMTPNotSupported,
+    SMTPRecipientRefused,
+    SMTPRecipientsRefused,
+    SMTPResponseException,
+    SMTPSenderRefused,
+)
+
+from monitor.errors import WindsockError
+from monitor.plain_text import line
+
+
+class SendError(WindsockError):
+    """The mail was not taken, or nobody can say; the text is the server's own words."""
+
+
+class TryLater(SendError):
+    """Temporary: this mail, to these people, may be taken later."""
+
+    not_before: timedelta | None = None
+    """How long the other side asks to be left alone, where it says so."""
+
+
+class Unavailable(TryLater):
+    """The server as a whole takes nothing: no connection, no TLS, a refused name, host or login.
+
+    No mail would pass, so all mails wait."""
+
+
+class Misconfigured(TryLater):
+    """The server refuses the sender or its host, or does not relay to this recipient. People mend that, here
+    or at the server, so the mail waits."""
+
+
+class Refused(SendError):
+    """Permanent: the same mail will never be taken."""
+
+
+class OverLimit(SendError):
+    """The account has sent all that it may for today: wait until tomorrow."""
+
+
+class Uncertain(SendError):
+    """The connection broke between the message and the server's answer: it may have been taken."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The server took the mail, for some of its recipients at least."""
+
+    answer: str
+    accepted: tuple[str, ...]
+    refused: Mapping[str, SendError] = field(default_factory=dict)
+    """Who was refused while others were accepted, each with TryLater, OverLimit or Refused."""
+
+
+class Mailer(Protocol):
+    """Sends mails: `open`, then `send`."""
+
+    @property
+    def at_once(self) -> int:
+        """How many mails it can be given at the same time."""
+
+    async def open(self) -> None:
+        """Make sure that a server is there and lets us in, before it has the mail. Raises Unavailable."""
+
+    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> Receipt:
+        """Hand a mail over. Returns once it has been taken; raises SendError."""
+
+    async def close(self) -> None:
+        """Let go of what is held open."""
+
+
+READ = 10_000  # characters of a server's words that are looked at
+SHOWN = 500  # characters of a server's words that are kept: enough for the code, the reason and a link
+LOGIN_CODES = frozenset({530, 534, 535, 538})  # RFC 4954 section 6: authentication is missing or refused
+LEAVING = 421  # "closing transmission channel": of the server, not of this mail
+SESSION_CODES = frozenset({503, 504})
+"""503: a command, a login as a rule, is missing before this one. 504: Postfix wants a name with a domain."""
+HOST_REMEDY = "let the mail server accept this host, and check WINDSOCK_SMTP_HELO and the login"
+RELAY_REMEDY = "let the mail server relay for this host, or set WINDSOCK_SMTP_USERNAME and its password"
+SENDER_REMEDY = "check WINDSOCK_MAIL_FROM, and the sender's domain in DNS"
+_OF_SESSION = re.compile(
+    r"client host|\b(?:helo|ehlo)\b|authentication (?:is )?required|authenticat(?:e|ed|ion) (?:first|before)"
+    r"|not authenticated|starttls|client was not authenticated|rdns|reverse dns|\bptr\b"
+    r"|^5\.7\.(?:25|57|606|708)\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""The host, its name or its login. Statuses: no reverse DNS (RFC 7372); Exchange's for hosts and logins."""
+_OF_RELAY = re.compile(
+    r"\brelay(?:ing)?\b.{0,20}\b(?:denied|refused|prohibited|not|unauthori[sz]ed)\b"
+    r"|\b(?:unable|not|cannot|can't|won't|don't)\b.{0,20}\brelay|credentials for relay"
+    r"|^5\.7\.(?:54|64|367)\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""Not Postfix' `User unknown in relay recipient table`, which is about the recipient."""
+_OF_SENDER = re.compile(
+    r"sender address rejected|sender verify failed|^5\.(?:1\.[78]|7\.(?:2[0-46-7]|60|23))\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""The sender's address, or what DNS says of its domain: SPF, DKIM and DMARC (RFC 7372)."""
+_REMEDIES = (
+    (_OF_SESSION, HOST_REMEDY),
+    (_OF_RELAY, RELAY_REMEDY),
+    (_OF_SENDER, SENDER_REMEDY),
+)
+TOO_LARGE = 552
+_OF_CONTENT = re.compile(r"^5\.(?:3\.4|2\.3|6\.\d+)\b", re.MULTILINE)
+"""The size, and what SMTPUTF8 or 8BITMIME would carry, which MAIL announces: of one mail."""
+_DAILY_LIMIT = re.compile(r"^5\.(4\.5|1\.90)\b", re.MULTILINE)
+_SPACES = re.compile(r"\s+")
+
+
+class Stage(Enum):
+    """What a reply answers. Before MAIL, every refusal is of the session (SmtpMailer)."""
+
+    SENDER = "sender"
+    """MAIL: the sender is the same for every mail."""
+    RECIPIENT = "recipient"
+    MESSAGE = "message"
+
+
+def error_of(code: int, message: str, stage: Stage) -> SendError:
+    """Return the error that a reply stands for, its text the server's words and the remedy."""
+    words = told(code, message)
+    if code in LOGIN_CODES or code == LEAVING:
+        return Unavailable(words)
+    if not 500 <= code < 600:
+        return TryLater(words)
+    if _DAILY_LIMIT.search(message):
+        return OverLimit(words)
+    is_size = code == TOO_LARGE or _OF_CONTENT.search(message)
+    if stage is Stage.MESSAGE:
+        remedy = _remedy(message)
+        return Misconfigured(f"{words} ({remedy})") if remedy and not is_size else Refused(words)
+    if code in SESSION_CODES or _OF_SESSION.search(message):
+        return Unavailable(f"{words} ({HOST_REMEDY})")
+    if stage is Stage.SENDER:
+        return Refused(words) if is_size else Unavailable(f"{words} ({_remedy(message) or SENDER_REMEDY})")
+    remedy = _remedy(message)
+    return Misconfigured(f"{words} ({remedy})") if remedy else Refused(words)
+
+
+def _remedy(message: str) -> str | None:
+    """Return what mends a refusal of the host, the relaying or the sender; None if it is about the mail."""
+    for pattern, remedy in _REMEDIES:
+        if pattern.search(message):
+            return remedy
+    return None
+
+
+def told(code: int, message: str) -> str:
+    """A reply as one line of text."""
+    return plain(f"{code} {message}" if code > 0 else message)
+
+
+def plain(text: str) -> str:
+    """One bounded line without control signs: a server's words go to logs, pages and terminals."""
+    return _SPACES.sub(" ", line(text[:READ])).strip()[:SHOWN]
+
+
+def worst(errors: Sequence[SendError]) -> SendError:
+    """One error for several recipients of whom none was accepted: what may still pass decides."""
+    words = plain("; ".join(dict.fromkeys(str(error) for error in errors)))
+    for kind in (Unavailable, OverLimit, Misconfigured, TryLater):
+        if any(isinstance(error, kind) for error in errors):
+            return kind(words)
+    return Refused(words)
+
+
+def of_recipients(refusal: SMTPRecipientsRefused) -> SendError:
+    return worst([_of_recipient(one) for one in refusal.recipients])
+
+
+def _of_recipient(refusal: SMTPRecipientRefused) -> SendError:
+    error = error_of(refusal.code, refusal.message, Stage.RECIPIENT)
+    return type(error)(plain(f"{refusal.recipient}: {error}"))
+
+
+def of_response(error: SMTPResponseException) -> SendError:
+    return error_of(error.code, error.message, _stage_of(error))
+
+
+def _stage_of(error: SMTPResponseException) -> Stage:
+    if isinstance(error, SMTPSenderRefused):
+        return Stage.SENDER
+    return Stage.RECIPIENT if isinstance(error, SMTPRecipientRefused) else Stage.MESSAGE
+
+
+def without_secrets(text: str, username: str, secrets: Iterable[str]) -> str:
+    """The text without these secrets, as they are or as AUTH writes them: a server may repeat what it was
+    told."""
+    for secret in filter(None, secrets):
+        for form in (secret, *(b64encode(form.encode()).decode() for form in _said(username, secret))):
+            text = text.replace(form, "[password]")
+    return text
+
+
+def _said(username: str, secret: str) -> tuple[str, ...]:
+    """As LOGIN, PLAIN and XOAUTH2 say it, before base64."""
+    plain_ones = (f"\0{username}\0{secret}", f"{username}\0{username}\0{secret}")
+    return (secret, *plain_ones, f"user={username}\1auth=Bearer {secret}\1\1")
+
+
+def words(error: Exception) -> str:
+    if isinstance(error, SMTPResponseException):
+        return told(error.code, error.message)
+    return plain(str(error) or type(error).__name__)
+
+
+def doubt(why: str) -> str:
+    return f"the connection ended before the server answered the message: {why}"
+
+
+def meaning(error: Exception, in_doubt: bool) -> SendError:
+    if in_doubt:
+        return Uncertain(doubt(words(error)))
+    if isinstance(error, SMTPRecipientsRefused):
+        return of_recipients(error)
+    if isinstance(error, SMTPResponseException):
+        return of_response(error)
+    if isinstance(error, SMTPNotSupported):
+        return Refused(f"this server takes no addresses outside ASCII: {plain(str(error))}")
+    if isinstance(error, ValueError):
+        return Refused(f"not a mail that this server can be given: {plain(str(error))}")
+    return TryLater(words(error))
+
+
+SHORTEST = 4  # characters of a part that may be a secret: shorter ones are words of every text
+HIDDEN = "[…]"
+NOISY = ("apprise", "urllib3", "httpx", "httpcore", "requests")
+"""Loggers whose lines hold addresses and payloads."""
+_PARTS = re.compile(r"[/?&=@:#,;+\s]+")
+
+
+def without_url(text: str, url: str) -> str:
+    """The text as one bounded line, without the URL and without any part of it behind its scheme."""
+    behind = url.partition("://")[2]
+    parts = {form for part in _PARTS.split(behind) for form in (part, unquote(part)) if len(form) >= SHORTEST}
+    for part in (url, behind, *sorted(parts, key=len, reverse=True)):
+        if part:
+            text = text.replace(part, HIDDEN)
+    return plain(text)
+
+
+def keep_quiet() -> None:
+    """Let libraries say nothing below a warning: httpx logs each address that it asks."""
+    for name in NOISY:
+        library = logging.getLogger(name)
+        library.setLevel(max(logging.WARNING, library.level))

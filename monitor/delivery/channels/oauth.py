@@ -1,0 +1,178 @@
+"""Access tokens for XOAUTH2, the login of Gmail and Outlook without a password.
+
+A token lives for about an hour. It comes from a file that something else keeps fresh, or is fetched with a
+refresh token (RFC 6749 section 6). It is asked for at each login and never written anywhere.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+
+from monitor.bounded_http import ACCEPT, LOOPBACK, BoundedClient, UnreadableBody, loads, read
+from monitor.delivery.channels.errors import Unavailable
+from monitor.errors import SettingsError
+from monitor.settings import Settings
+
+TOKEN_SECONDS = 20.0  # for the token server's answer
+EARLY = 60.0  # seconds before its end that a token is not used any more: a login takes a moment
+LONGEST = 24 * 3600.0  # seconds: whatever the token server says, a new one is fetched each day
+LIFETIME = 3600.0  # seconds, where the token server does not say
+MAX_TOKEN = 16 * 1024  # bytes of a token file: tokens have some hundred, those of Microsoft some thousand
+MAX_ANSWER = 64 * 1024  # bytes of the token server's answer: a token and a few words
+ANSWERS_NOTHING = (
+    *(httpx.HTTPError, TimeoutError, asyncio.TimeoutError),
+    *(ValueError, KeyError, TypeError, AttributeError, OverflowError),  # of an answer of another form
+)
+SHOWN = 200  # characters of the token server's reason
+
+
+class Tokens(Protocol):
+    last: str
+    """The token that was handed out last: what is said of a login must not hold it."""
+
+    async def token(self) -> str:
+        """An access token that holds for a login now. Raises Unavailable."""
+
+    def refused(self) -> None:
+        """The mail server did not take the last one: the next must be another."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What tokens are made from: a file, or a refresh token."""
+
+    file: Path | None = None
+    url: str = ""
+    client_id: str = ""
+    client_secret: str = field(default="", repr=False)
+    refresh_token: str = field(default="", repr=False)
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Grant | None":
+        """None where a password is used, or no login at all."""
+        if settings.smtp_oauth2_token_file:
+            return cls(file=settings.smtp_oauth2_token_file)
+        if not settings.smtp_oauth2_refresh_token:
+            return None
+        secret = settings.smtp_oauth2_client_secret
+        return cls(
+            url=settings.smtp_oauth2_token_url,
+            client_id=settings.smtp_oauth2_client_id or "",
+            client_secret=secret.get_secret_value() if secret else "",
+            refresh_token=settings.smtp_oauth2_refresh_token.get_secret_value(),
+        )
+
+    def tokens(self) -> Tokens:
+        return TokenFile(self.file) if self.file else Refreshed(self)
+
+
+class TokenFile:
+    """A file that holds the token and nothing else, read anew each time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.last = ""
+
+    async def token(self) -> str:
+        self.last = await asyncio.to_thread(self._read)
+        return self.last
+
+    def _read(self) -> str:
+        try:
+            with self._path.open("rb") as file:
+                token = file.read(MAX_TOKEN).decode("ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise Unavailable(f"WINDSOCK_SMTP_OAUTH2_TOKEN_FILE: {self._path}: {reason}") from None
+        if not token:
+            raise Unavailable(f"WINDSOCK_SMTP_OAUTH2_TOKEN_FILE: {self._path} is empty")
+        return token
+
+    def refused(self) -> None:
+        """The next look at the file will tell."""
+
+
+class Refreshed:
+    """Fetches a token with the refresh token, and keeps it while it holds."""
+
+    def __init__(self, grant: Grant, now: Callable[[], float] = time.monotonic) -> None:
+        """Raises SettingsError where a token URL would send secrets in the open."""
+        if not _is_safe(grant.url):
+            raise SettingsError(
+                "WINDSOCK_SMTP_OAUTH2_TOKEN_URL: the secrets go there, so it must be https://host/…, or "
+                f"http:// to this machine ({', '.join(LOOPBACK)})"
+            )
+        self._grant = grant
+        self._now = now
+        self.last = ""
+        self._until = 0.0
+        self._turn = asyncio.Lock()
+
+    async def token(self) -> str:
+        async with self._turn:  # several connections may log in at once
+            if self._now() >= self._until:
+                self.last, lifetime = await self._fetched()
+                self._until = self._now() + lifetime - EARLY
+            return self.last
+
+    def refused(self) -> None:
+        self._until = 0.0
+
+    async def _fetched(self) -> tuple[str, float]:
+        form = {
+            "grant_type": "refresh_token",
+            "client_id": self._grant.client_id,
+            "client_secret": self._grant.client_secret,
+            "refresh_token": self._grant.refresh_token,
+        }
+        try:
+            status, body = await asyncio.wait_for(self._answer(form), TOKEN_SECONDS)
+            said = loads(body)
+            if status == httpx.codes.OK:
+                return str(said["access_token"]), _lifetime(said)
+        except UnreadableBody as error:
+            raise Unavailable(
+                f"no token from {self._grant.url}: the answer cannot be read: {error}"
+            ) from None
+        except ANSWERS_NOTHING as error:
+            raise Unavailable(f"no token from {self._grant.url}: {type(error).__name__}") from None
+        raise Unavailable(f"no token from {self._grant.url}: {status} {_reason(said)}")
+
+    async def _answer(self, form: dict[str, str]) -> tuple[int, bytes]:
+        async with (
+            BoundedClient(timeout=TOKEN_SECONDS, headers=ACCEPT) as client,
+            client.stream("POST", self._grant.url, data=form) as response,
+        ):
+            return response.status_code, await read(response, MAX_ANSWER)
+
+
+def _is_safe(url: str) -> bool:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        return False
+    return bool(parsed.host) and (
+        parsed.scheme == "https" or (parsed.scheme == "http" and parsed.host in LOOPBACK)
+    )
+
+
+def _lifetime(said: Mapping[str, object]) -> float:
+    """Raises ValueError, TypeError, OverflowError where it is no number of seconds."""
+    seconds = float(str(said.get("expires_in", LIFETIME)))
+    if not math.isfinite(seconds):
+        raise ValueError(f"expires_in: {seconds} is no number of seconds")
+    return min(seconds, LONGEST)
+
+
+def _reason(said: object) -> str:
+    """RFC 6749 section 5.2: `invalid_grant` and what it means. No part of the request is in it."""
+    if not isinstance(said, dict):
+        return ""
+    words = ": ".join(str(said[name]) for name in ("error", "error_description") if said.get(name))
+    return words[:SHOWN]

@@ -1,0 +1,137 @@
+"""The channel `webhook`: a signed POST (Standard Webhooks) of what a notification tells, as JSON.
+
+The id is the delivery's and the same at each attempt, so that a receiver that got it twice can tell.
+"""
+
+import asyncio
+import json
+import re
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+
+import httpx
+from standardwebhooks import Webhook
+
+from monitor.bounded_http import ACCEPT, BoundedClient, UnreadableBody, read_beginning
+from monitor.clock import Clock
+from monitor.delivery.channels.base import Parcel
+from monitor.delivery.channels.errors import (
+    Receipt,
+    Refused,
+    SendError,
+    TryLater,
+    Unavailable,
+    keep_quiet,
+    without_url,
+)
+
+SECONDS = 20.0  # until the status: a receiver that says a byte a second keeps within each timeout of httpx
+BODY_SECONDS = 2.0  # for the beginning of a body: it is only words for the ledger
+ANSWER_BYTES = 500  # of a receiver's answer that are kept; more is not read
+AT_ONCE = 8
+LONGEST_WAIT = timedelta(hours=24)  # that a receiver may ask for
+LATER = frozenset({408, 425, 500, 501, 505})
+AWAY = frozenset({429, 502, 503, 504})
+"""Of the receiver as a whole: whatever else is sent to it would fare no better."""
+_NO_ID = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+class WebhookSender:
+    at_once = AT_ONCE
+    is_one_server = False
+
+    def __init__(self, clock: Clock, seconds: float = SECONDS) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._client: httpx.AsyncClient | None = None
+        keep_quiet()
+
+    async def open(self) -> None:
+        """There is nothing to reach before there is something to say."""
+
+    async def send(self, parcel: Parcel) -> Receipt:
+        url = parcel.resolved.url.get_secret_value()
+        try:
+            response = await asyncio.wait_for(self._posted(url, parcel), self._seconds)
+        except (TimeoutError, asyncio.TimeoutError, httpx.TimeoutException):
+            raise Unavailable(f"the receiver did not answer within {self._seconds:.0f} s") from None
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError) as error:
+            raise Refused(f"not an address to post to: {without_url(str(error), url)}") from None
+        except httpx.HTTPError as error:
+            words = without_url(str(error), url) or type(error).__name__
+            raise Unavailable(f"no answer of the receiver: {words}") from None
+        try:
+            answer = _meaning(response, without_url(await _words(response), url), self._clock())
+        finally:
+            await response.aclose()
+        if isinstance(answer, SendError):
+            raise answer
+        return Receipt(answer, (parcel.recipient,))
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    async def _posted(self, url: str, parcel: Parcel) -> httpx.Response:
+        """Post it; the answer's body is yet to be read."""
+        body = json.dumps(parcel.told, ensure_ascii=False, separators=(",", ":"))
+        headers = {"content-type": "application/json", "user-agent": "Windsock", **self._signed(parcel, body)}
+        if parcel.traceparent:
+            headers["traceparent"] = parcel.traceparent
+        if self._client is None:
+            self._client = BoundedClient(timeout=self._seconds, follow_redirects=False, headers=ACCEPT)
+        request = self._client.build_request("POST", url, content=body.encode(), headers=headers)
+        return await self._client.send(request, stream=True)
+
+    def _signed(self, parcel: Parcel, body: str) -> dict[str, str]:
+        now = self._clock().astimezone(timezone.utc)
+        message_id = webhook_id(parcel.message_id)
+        headers = {"webhook-id": message_id, "webhook-timestamp": str(int(now.timestamp()))}
+        if parcel.resolved.secret is not None:
+            secret = parcel.resolved.secret.get_secret_value()
+            headers["webhook-signature"] = Webhook(secret).sign(message_id, now, body)
+        return headers
+
+
+def webhook_id(message_id: str) -> str:
+    """Without a full stop: that divides the parts of what is signed."""
+    return _NO_ID.sub("-", message_id.strip("<>"))
+
+
+def _meaning(response: httpx.Response, said: str, now: datetime) -> str | SendError:
+    code = response.status_code
+    words = f"{code} {said}".strip()
+    if response.is_success:
+        return words
+    if code in LATER or code in AWAY or code >= 500:
+        error = Unavailable(words) if code in AWAY else TryLater(words)
+        error.not_before = _retry_after(response.headers.get("retry-after"), now)
+        return error
+    if response.is_redirect:
+        return Refused(f"{words}: redirects are not followed; give the receiver's own address")
+    return Refused(words)
+
+
+def _retry_after(header: str | None, now: datetime) -> timedelta | None:
+    """RFC 9110 section 10.2.3: seconds, or a date."""
+    if not header:
+        return None
+    try:
+        if header.strip().isdecimal():
+            wait = timedelta(seconds=min(int(header), LONGEST_WAIT.total_seconds()))
+        else:
+            moment = parsedate_to_datetime(header)
+            wait = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)) - now
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(max(wait, timedelta(0)), LONGEST_WAIT)
+
+
+async def _words(response: httpx.Response) -> str:
+    """Return the beginning of the body. The status is the answer; an unreadable body changes nothing."""
+    try:
+        read = await asyncio.wait_for(read_beginning(response, ANSWER_BYTES), BODY_SECONDS)
+    except (TimeoutError, asyncio.TimeoutError, httpx.HTTPError, UnreadableBody) as error:
+        return f"(its words could not be read: {str(error) or type(error).__name__})"
+    return read.decode(errors="replace")

@@ -1,0 +1,118 @@
+"""What claimed deliveries are about, read from the database at once."""
+
+import json
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from monitor.delivery.messages.content import Known, Told, known_of
+from monitor.event_log import read
+from monitor.event_log.projections import dags
+from monitor.events.event import Event, parse_event
+from monitor.notifications import incidents, silences
+from monitor.notifications.incidents import Incident
+from monitor.notifications.outbox import already_sent, decisions, enqueue
+from monitor.notifications.outbox import threads as outbox_threads
+from monitor.notifications.outbox.records import Delivery, Kind, Notification
+from monitor.notifications.outbox.threads import Thread
+from monitor.notifications.silences import Silence
+from monitor.rules.ruleset import Rules
+from monitor.rules.targets import Channel
+
+TOLD = 50  # events that one mail lists; those before are counted
+COUNTED = 10_000  # events of one notification that are counted at the most
+OPENINGS_WITHIN = timedelta(hours=6)  # in which openings are counted where the rule is gone
+
+
+@dataclass(frozen=True)
+class Case:
+    delivery: Delivery
+    notification: Notification
+    seqs: tuple[int, ...]
+    events: tuple[Event, ...]
+    """The latest TOLD of them that the log still has, oldest first."""
+    silenced: tuple[str | None, ...]
+    """Of each event: the silence that covers it by now, in words."""
+    earlier: int
+    incident: Incident | None
+    thread: Thread
+    openings: int
+    unsubscribed: bool
+    keys: tuple[str, ...]
+    """Of what it tells of, in the journal (notifications/outbox/already_sent.py)."""
+    is_asked: bool = False
+    """Whether its Airflow can be asked, so that an end that was reported is confirmed (confirm.py)."""
+    known: Known | None = None
+    """What the board knows of these events, where it was read with them."""
+
+
+def cases_of(
+    connection: Connection,
+    deliveries: Sequence[Delivery],
+    rules: Rules,
+    now: datetime,
+    asked: Container[str] = (),
+) -> dict[int, Case]:
+    """By the delivery's id, each table read once for them all. One whose notification is gone is left out.
+
+    `asked`: the deployments whose Airflow is asked before they are told: what the board knows is read then.
+    """
+    keys = already_sent.keys_of(connection, deliveries)
+    notifications = enqueue.notifications_of(connection, (one.notification_id for one in deliveries))
+    seqs = decisions.event_seqs_of(connection, notifications, COUNTED)
+    events = _events(connection, {seq for some in seqs.values() for seq in some[-TOLD:]}, now)
+    known = incidents.find_all(connection, (one.incident_id for one in deliveries if one.incident_id))
+    threads = outbox_threads.threads(connection, deliveries)
+    readers = {(one.recipient, one.rule) for one in deliveries if one.channel is Channel.EMAIL}
+    gone = silences.among(connection, readers)
+    found = {}
+    for delivery in deliveries:
+        if (notification := notifications.get(delivery.notification_id)) is None:
+            continue
+        told = [seq for seq in seqs[notification.id][-TOLD:] if seq in events]
+        incident = known.get(delivery.incident_id or 0)
+        these = tuple(events[seq][0] for seq in told)
+        earlier = max(0, len(seqs[notification.id]) - TOLD)
+        as_told = Told(delivery, notification, these, incident, earlier=earlier)
+        found[delivery.id] = Case(
+            delivery=delivery,
+            notification=notification,
+            seqs=tuple(told),
+            events=these,
+            silenced=tuple(events[seq][1] for seq in told),
+            earlier=earlier,
+            incident=incident,
+            thread=threads[delivery.id],
+            openings=_openings(connection, delivery, incident, rules, now),
+            unsubscribed=delivery.channel is Channel.EMAIL and (delivery.recipient, delivery.rule) in gone,
+            keys=keys[delivery.id],
+            is_asked=notification.deployment in asked,
+            known=None if notification.deployment in asked else known_of(connection, as_told),
+        )
+    return found
+
+
+def _events(connection: Connection, seqs: set[int], now: datetime) -> dict[int, tuple[Event, str | None]]:
+    """Those that the log still has, each with the silence that covers it."""
+    logged = read.of_seqs(connection, seqs)
+    events = {found.seq: parse_event(json.loads(found.body)) for found in logged}
+    active = silences.active(connection, now)
+    return {seq: (event, _silence(connection, event, active)) for seq, event in events.items()}
+
+
+def _silence(connection: Connection, event: Event, active: Sequence[Silence]) -> str | None:
+    found = silences.first_of(active, dags.facts_of(connection, event)) if active else None
+    return str(found) if found else None
+
+
+def _openings(
+    connection: Connection, delivery: Delivery, incident: Incident | None, rules: Rules, now: datetime
+) -> int:
+    """How often the like of the incident opened lately, where that is what is told."""
+    if incident is None or delivery.kind is not Kind.FLAPPING:
+        return 0
+    rule = next((one for one in rules.config.rules if one.name == delivery.rule), None)
+    within = rule.flapping.within if rule and rule.flapping else OPENINGS_WITHIN
+    return len(incidents.recent(connection, incident.deployment, incident.key, now - within))

@@ -1,0 +1,230 @@
+"""The guard against a database that lost its last moments.
+
+Proves each connection to a server that was started anew, or has taken another's place, before it is used.
+
+Two things go wrong with a database that lost its last moments, and neither is noticed by itself: numbers of
+events are given a second time, so that feeds step over some; and mails that were sent still wait to be. So
+the log begins a new epoch as soon as a monitor misses what it had seen; and after a change of servers mails
+wait until each monitor has held its journal (monitor/delivery/sent_journal.py) against the ledger. Events
+that are lacking are the reconciler's.
+
+That the database goes on from where it was: a standby that lagged, or a backup that took its place, lacks
+what was committed last. Only with that known can what is told be told once.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from monitor.clock import Clock
+from monitor.database.engine import Database
+from monitor.database.leader_election import Work
+from monitor.database.postgresql import Life, life
+from monitor.database.pubsub import FEED, signal
+from monitor.delivery import sent_journal
+from monitor.delivery.sent_journal import Told
+from monitor.event_log import append, cursor, read
+from monitor.event_log.cursor import Cursor
+from monitor.event_log.read import Line
+from monitor.events.event import Event
+from monitor.notifications.outbox import already_sent
+from monitor.notifications.outbox.already_sent import Before
+from monitor.notifications.outbox.records import State
+from monitor.observability.metrics import Metrics
+
+BEFORE = timedelta(hours=1)
+"""How much of the journals is read from before the database's last moment: clocks differ, and to know it
+twice is no harm."""
+
+
+def told_since(connection: Connection) -> datetime | None:
+    """From when on the journals have to be read; None: all of them."""
+    last = read.last_received(connection)
+    waiting = already_sent.earliest_waiting(connection)
+    known = [moment for moment in (last, waiting) if moment]
+    return min(known) - BEFORE if known else None
+
+
+def know(connection: Connection, told: Sequence[Told]) -> int:
+    """Have the ledger know what the journals alone do; answers how many mails that are."""
+    lost = already_sent.lost(connection, {one.handed.message_id: one.handed.at for one in told})
+    unknown = [one for one in told if one.handed.message_id in lost]
+    already_sent.add(connection, by_key(unknown))
+    return len(unknown)
+
+
+def by_key(told: Sequence[Told]) -> dict[str, Before]:
+    """The last word on each; one that is sure goes before one that is not."""
+    found: dict[str, Before] = {}
+    for one in sorted(told, key=lambda one: (one.is_sent, one.handed.at)):
+        state = State.SENT if one.is_sent else State.UNCERTAIN
+        before = Before(state, one.handed.at, one.handed.message_id, one.handed.subject)
+        found.update(dict.fromkeys(one.handed.keys, before))
+    return found
+
+
+@dataclass(frozen=True)
+class Witness:
+    place: Cursor
+    line: Line | None = None
+    """The event there; None: only its number was read."""
+
+    def later(self, other: "Witness | None") -> "Witness":
+        """The later of the two; of two logs the one that was seen last, this one."""
+        if other is None or other.place.epoch != self.place.epoch:
+            return self
+        return max(self, other, key=lambda one: (one.place.seq, one.line is not None))
+
+    def is_denied(self, connection: Connection) -> bool:
+        """Whether the log is without it. Where it is there, so is all that was committed before: a standby
+        replays in that order."""
+        state = cursor.state(connection)
+        if state.epoch != self.place.epoch or self.place.seq <= state.pruned_seq:
+            return False  # somebody has begun anew already; it was forgotten
+        if self.place.seq > state.last_seq:
+            return True
+        found = read.lines_after(connection, self.place.seq - 1, 1)
+        return self.line is not None and found != [self.line]
+
+
+UNDER_WAY = timedelta(seconds=5)
+"""What was under way on the old server has failed at the new one by then, or the mail server has it."""
+HOLD = timedelta(seconds=15)
+"""Mails wait so long after a change of servers. Replicas find the new one up to 6 s one after the other
+(docs/postgresql.md), and each compares its journal UNDER_WAY after that."""
+LOOK_SECONDS = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class Continuity:
+    """`run()` is its background task."""
+
+    def __init__(
+        self,
+        database: Database,
+        journals: Path,
+        metrics: Metrics,
+        clock: Clock,
+        on_new_epoch: Callable[[Connection], object],
+    ) -> None:
+        """`on_new_epoch` is called in the transaction that begins a new epoch of the log."""
+        self._database = database
+        self._journals = journals
+        self._metrics = metrics
+        self._clock = clock
+        self._on_new_epoch = on_new_epoch
+        self._proving = threading.Lock()
+        self._life: Life | None = None
+        self._witness: Witness | None = None
+        self._hold_ends = datetime.min.replace(tzinfo=timezone.utc)
+        self._compare_at: datetime | None = None
+        """None: the journal has been compared."""
+        if database.is_shared:  # nobody else puts another file under a monitor that runs
+            database.prove = self._prove
+
+    def saw(self, place: Cursor, line: Line | None = None) -> None:
+        """The log's end, and the event there."""
+        self._witness = Witness(place, line).later(self._witness)
+
+    def wrote(self, after: Cursor, logged: Sequence[tuple[int, Event]]) -> None:
+        """What was committed behind a place."""
+        if logged:
+            seq, event = logged[-1]
+            self.saw(Cursor(after.epoch, seq), append.line_of(seq, event))
+
+    def held_until(self, now: datetime) -> datetime | None:
+        """Until when nothing may be delivered, and Airflow not be compared: what is logged anew has to meet
+        what the journals know. None: all of it may go on."""
+        if self._compare_at is not None:
+            return max(self._hold_ends, now + timedelta(seconds=LOOK_SECONDS))
+        return self._hold_ends if now < self._hold_ends else None
+
+    def after_hold(self, work: Work) -> Work:
+        """The same work, which begins when nothing is held."""
+
+        async def run() -> None:
+            await self._database.read(cursor.state)  # over a connection that is proven
+            while until := self.held_until(now := self._clock()):
+                seconds = (until - now).total_seconds()
+                await asyncio.sleep(seconds)
+            await work()
+
+        return run
+
+    async def run(self) -> None:
+        """After a change of servers, hold the journal against the ledger. Until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            due = self._compare_at
+            if due is not None and self._clock() >= due:
+                try:
+                    await self._compare()
+                except (SQLAlchemyError, OSError):
+                    logger.exception("what was mailed cannot be compared yet; mails wait for it")
+
+    def _prove(self, connection: Connection) -> None:
+        """Before a new connection is used, in any thread. Raises what the database raises."""
+        with self._proving:
+            before, witness, epoch = self._life, self._witness, None
+            with connection.begin():
+                found = life(connection)
+                if before is not None and witness is not None and found != before:
+                    epoch = _begun_anew(connection, witness, self._on_new_epoch)
+            if witness is not None and epoch is not None:
+                self._went_back(witness, epoch)
+            if before is not None and (epoch or found.timeline != before.timeline):
+                self._hold(found)
+            self._life = found
+
+    def _went_back(self, witness: Witness, epoch: str) -> None:
+        self._witness = None
+        self._metrics.database_rollbacks_detected.inc()
+        logger.error(
+            "the database has lost its last moments: it is without event %s. A standby that lagged, or a "
+            "backup, is in its place. The log begins anew as %s, so feeds get a reset; the reconcilers ask "
+            "Airflow for what is lacking; mails wait for the journals. Everybody signs in anew; see "
+            "`windsock token list`, for revocations may be lost too",
+            *(witness.place, epoch),
+        )
+
+    def _hold(self, found: Life) -> None:
+        logger.warning(
+            "another PostgreSQL is in the old one's place (timeline %s): mails wait %d s, until each monitor "
+            "has compared its journal",
+            *(found.timeline or "unknown", HOLD.total_seconds()),
+        )
+        now = self._clock()
+        self._hold_ends, self._compare_at = now + HOLD, now + UNDER_WAY
+
+    async def _compare(self) -> None:
+        due = self._compare_at
+        since = await self._database.read(told_since)
+        told = await asyncio.to_thread(sent_journal.read, [self._journals], since)
+        found = await self._database.write(partial(know, told=told))
+        if self._compare_at == due:  # else the server has changed again meanwhile
+            self._compare_at = None
+        if found:
+            logger.warning(
+                "%d mails were sent in the moments that the database lost: they are not sent again", found
+            )
+
+
+def _begun_anew(
+    connection: Connection, witness: Witness, on_new_epoch: Callable[[Connection], object]
+) -> str | None:
+    """The log's new epoch, where it is without what was seen of it."""
+    append.lock(connection)
+    if not witness.is_denied(connection):
+        return None
+    on_new_epoch(connection)
+    signal(connection, FEED)
+    return append.begin_epoch(connection)

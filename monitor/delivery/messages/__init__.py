@@ -1,0 +1,1 @@
+"""The content of a notification and its rendering as mail and text."""

@@ -1,0 +1,115 @@
+"""The content of one notification, and the data that its message needs."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from monitor.database.statements import Row
+from monitor.delivery.messages.event_summaries import happenings_of
+from monitor.delivery.messages.facts import update_before
+from monitor.delivery.messages.model import Happening, Since, Story
+from monitor.delivery.messages.run_history import PastRun, from_board
+from monitor.event_log.filters import Visible
+from monitor.event_log.projections import runs as runs_projection
+from monitor.event_log.projections.runs import RunName
+from monitor.events.data import AssetUpdatedData, DagRunData
+from monitor.events.event import Event
+from monitor.notifications.incidents import Incident
+from monitor.notifications.outbox.records import Delivery, Kind, Notification
+
+LATEST = (Kind.FOLLOW_UP, Kind.REMINDER, Kind.RECOVERED, Kind.FLAPPING)
+"""What tells how things stand by now; the others tell how they began."""
+
+
+@dataclass(frozen=True)
+class Told:
+    delivery: Delivery
+    notification: Notification
+    events: tuple[Event, ...]
+    """Confirmed, oldest first; never empty but for a digest of which nothing is left."""
+    incident: Incident | None = None
+    unconfirmed: str | None = None
+    """Why Airflow's word is missing."""
+    earlier: int = 0
+    """Events before these, which are only counted."""
+    openings: int = 0
+    """How often the incident's like opened lately, where somebody counted."""
+
+    @property
+    def lead(self) -> Event | None:
+        """The event that is told in full."""
+        if not self.events:
+            return None
+        return self.events[-1 if self.notification.kind in LATEST else 0]
+
+    @property
+    def listed(self) -> tuple[Event, ...]:
+        """What is told in a table: where it is more than one, or more of the same."""
+        kind = self.notification.kind
+        if kind is Kind.RECOVERED:
+            return self.events[:-1]  # the last one is the recovery itself
+        several = len(self.events) + self.earlier > 1
+        return self.events if several or kind in (Kind.FOLLOW_UP, Kind.DIGEST) else ()
+
+
+@dataclass(frozen=True)
+class Known:
+    happenings: tuple[Happening, ...]
+    tasks: list[Row]
+    runs: list[PastRun]
+    run: Row | None
+    """Of a task, or of what a watch found: its event tells less of the run than the board."""
+    before: list[AssetUpdatedData]
+    """Of an asset's update: the one before it."""
+
+
+def known_of(connection: Connection, told: Told, visible: Visible = None) -> Known:
+    happenings = happenings_of(connection, told.listed)
+    lead = told.lead
+    if lead is None or told.notification.kind is Kind.DIGEST:
+        return Known(happenings, [], [], None, [])
+    dag_id, run_id = lead.get("dag_id"), lead.get("run_id")
+    name = RunName(lead.deployment, dag_id, run_id) if dag_id and run_id else None
+    is_run = isinstance(lead.data, DagRunData)
+    return Known(
+        happenings,
+        tasks=runs_projection.tasks(connection, name) if name and is_run else [],
+        runs=from_board(connection, lead.deployment, dag_id) if dag_id else [],
+        run=runs_projection.run(connection, name) if name and not is_run else None,
+        before=update_before(connection, lead.deployment, lead.data, visible)
+        if isinstance(lead.data, AssetUpdatedData)
+        else [],
+    )
+
+
+def begun(told: Told, known: Known) -> Story:
+    """What every story has."""
+    lead = told.lead
+    return Story(
+        event_id=lead.id if lead else told.delivery.event_id,
+        event_type=lead.type if lead else "windsock.digest",
+        deployment=told.notification.deployment,
+        subject=lead.subject if lead else told.notification.kind.value,
+        at=lead.time if lead else None,
+        kind=told.notification.kind.value,
+        incident=_since(told.incident, told.openings),
+        events=known.happenings,
+        earlier=told.earlier,
+        unconfirmed=told.unconfirmed,
+    )
+
+
+def _since(incident: Incident | None, openings: int) -> Since | None:
+    if incident is None:
+        return None
+    return Since(
+        id=incident.id,
+        title=incident.title,
+        failures=incident.failures,
+        opened_at=incident.opened_at,
+        last_at=incident.last_at,
+        closed_at=incident.closed_at,
+        acknowledged_by=incident.acked_by,
+        acknowledged_reason=incident.ack_reason,
+        openings=openings,
+    )

@@ -1,0 +1,374 @@
+"""The facts of a failed run: its tasks, logs, metrics, parameters and updated assets.
+
+What users give to runs and assets may hold secrets: a value whose key looks like one is not shown, and of
+an address its user's part is not. Errors and logs come from Airflow masked by itself, but not by every
+version of all that it should (3.0 does not mask Variables): they lose what names itself a secret.
+
+Questions to Airflow whose answers a mail gains by and does not need: each may fail, or take too long, and
+the mail goes out with what is known.
+
+The tasks of a run as a mail tells them: Airflow's list where there is one, with the errors that only the
+log has, and the ends of the failed ones' logs.
+
+The assets that a run updated: from Airflow where it can be asked, for the log may hear of the last one
+late; else from the log.
+"""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from itertools import dropwhile
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from monitor.database.engine import Database
+from monitor.database.statements import Row
+from monitor.delivery.confirm import Airflow
+from monitor.delivery.messages.filters import shortened
+from monitor.delivery.messages.model import Asset, Error, Fact, ImportTrouble, Metric, Run, Task
+from monitor.errors import AirflowError
+from monitor.event_log import read
+from monitor.event_log.filters import UPDATED, Filter, Visible
+from monitor.event_log.projections.runs import RunName
+from monitor.events.data import MOMENT, AssetUpdatedData, DagRunData, ImportErrorData, TaskInstanceData
+from monitor.events.event import parse_event
+from monitor.plain_text import lines
+
+MASK = "***"
+# Airflow's own list (its secrets_masker's DEFAULT_SENSITIVE_FIELDS), and a few words that it leaves out.
+_SECRET = re.compile(
+    r"access_?key|token|api_?key|auth|bearer|connection_?string|conn_?str|dsn|pass(phrase|wd|word)|^pass$|pwd"
+    r"|private_?key|proxy|proxies|secret|service_?account|service_?key|keyfile|webhook|credential|cookie|signature",
+    re.IGNORECASE,
+)
+_USER_IN_ADDRESS = re.compile(r"(?<=://)[^/\s@]+@")
+_KEYED = re.compile(
+    r"(?i)(?<![\w-])([\w-]*(?:token|secret|passw(?:or)?d|pwd|api_?key|signature|sig|access_?key)=)"
+    r"(?:\"[^\"]*\"|'[^']*'|[^&;,\s)\"']+)"
+)
+
+
+def looks_secret(key: str) -> bool:
+    return _SECRET.search(key.replace("-", "_")) is not None
+
+
+def shown(value: Any) -> str:
+    """A value as text, what looks secret in it left out."""
+    masked = _masked(value)
+    text = masked if isinstance(masked, str) else json.dumps(masked, ensure_ascii=False, default=str)
+    return without_secrets(text)
+
+
+def without_secrets(text: str) -> str:
+    """A text without passwords in addresses and values of `password=`."""
+    return _KEYED.sub(rf"\1{MASK}", _USER_IN_ADDRESS.sub(f"{MASK}@", text))
+
+
+def shown_under(key: str, value: Any) -> str:
+    return MASK if looks_secret(key) else shown(value)
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): MASK if looks_secret(str(key)) else _masked(inner) for key, inner in value.items()}
+    return [_masked(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+MAX_METRICS = 6
+METRICS = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "roc_auc": "ROC AUC",
+    "auc": "AUC",
+    "f1": "F1",
+    "precision": "Precision",
+    "recall": "Recall",
+    "r2": "R²",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "log_loss": "Log loss",
+    "loss": "Loss",
+}
+"""The numbers in an asset's extra that are told large, by the names that scikit-learn and its kin use."""
+UNMOVED = 0.00005  # what four digits do not show
+
+
+def metrics_of(
+    updates: Iterable[AssetUpdatedData], before: Iterable[AssetUpdatedData] = ()
+) -> tuple[Metric, ...]:
+    """The metrics of a run's assets, each once, against those of the last good run."""
+    now, then = _numbers(updates), _numbers(before)
+    shown = [key for key in METRICS if key in now][:MAX_METRICS]
+    return tuple(
+        Metric(METRICS[key], f"{now[key]:.4f}", _moved(now[key], then[key]) if key in then else "")
+        for key in shown
+    )
+
+
+def _numbers(updates: Iterable[AssetUpdatedData]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for update in updates:
+        for key, value in flat(update.extra).items():
+            if key in METRICS and isinstance(value, int | float) and not isinstance(value, bool):
+                found.setdefault(key, float(value))
+    return found
+
+
+def _moved(now: float, then: float) -> str:
+    return "as before" if abs(now - then) < UNMOVED else f"{now - then:+.4f}"
+
+
+def flat(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """An extra with what stands under `metrics` beside the rest."""
+    nested = extra.get("metrics")
+    if not isinstance(nested, Mapping):
+        return dict(extra)
+    return {**{key: value for key, value in extra.items() if key != "metrics"}, **nested}
+
+
+MESSAGE_LENGTH = 600  # characters of an error's message
+LINE_LENGTH = 300  # characters of a line of a traceback or log
+TRACE_LINES = 20  # the last lines of a traceback: where it broke, and the error
+MAX_DETAILS = 12  # of an asset's extra
+DETAIL_LENGTH = 160
+MAX_TRIGGERED = 10
+LAST = datetime.max.replace(tzinfo=timezone.utc)
+
+
+def run_of(deployment: str, data: DagRunData) -> Run:
+    return Run(
+        deployment=deployment,
+        dag_id=data.dag_id,
+        run_id=data.run_id,
+        state=data.state,
+        run_type=data.run_type,
+        logical_date=data.logical_date,
+        queued_at=data.queued_at,
+        start=data.start_date,
+        end=data.end_date,
+        message=data.message,
+    )
+
+
+def task_of(row: Mapping[str, Any], known: Mapping[str, Any] | None = None) -> Task:
+    """A task from Airflow's row or the board's; `known` is the board's row of the same try."""
+    error = (known or row).get("error")
+    return Task(
+        task_id=str(row["task_id"]),
+        map_index=int(row.get("map_index", -1)),
+        state=str(row.get("state") or "none"),
+        try_number=int(row.get("try_number") or 0),
+        max_tries=int(row.get("max_tries") or 0),
+        operator=row.get("operator"),
+        host=row.get("hostname") or None,
+        start=MOMENT.validate_python(row.get("start_date")),
+        end=MOMENT.validate_python(row.get("end_date")),
+        error=error_of(error) if error else None,
+    )
+
+
+def by_end(task: Task) -> tuple[datetime, str]:
+    """The earliest failure first: it is the likeliest cause."""
+    return task.end or LAST, task.name
+
+
+def told_task(data: TaskInstanceData) -> Task:
+    """The task that an event is about."""
+    return task_of({**data.model_dump(exclude={"error"}), "error": data.error and data.error.model_dump()})
+
+
+def error_of(error: Mapping[str, Any]) -> Error:
+    first, *more = [*dropwhile(is_blank, lines(str(error.get("message") or "").strip()))] or [""]
+    trace = lines(str(error.get("traceback") or "").rstrip())
+    return Error(
+        type=shortened(str(error["type"]), DETAIL_LENGTH) if error.get("type") else None,
+        message=without_secrets(first[:MESSAGE_LENGTH]),
+        lines=last_lines(trace or more, TRACE_LINES),
+        lines_from="Traceback" if trace else "Message",
+    )
+
+
+def is_blank(text: str) -> bool:
+    return not text.strip()
+
+
+def trouble_of(data: ImportErrorData) -> ImportTrouble:
+    """What Airflow says of a file; the trace's last line names the error."""
+    trace = [line for line in lines(data.stacktrace.rstrip()) if line.strip()]
+    said = trace[-1] if trace else ""
+    kind, _, message = said.partition(": ")
+    named = kind.isidentifier() or all(part.isidentifier() for part in kind.split("."))
+    error = Error(
+        type=kind if named and message else None,
+        message=without_secrets((message if named and message else said)[:MESSAGE_LENGTH]),
+        lines=last_lines(trace, TRACE_LINES),
+        lines_from="Traceback",
+    )
+    return ImportTrouble(data.filename, data.bundle_name, error)
+
+
+def last_lines(shown: list[str], number: int) -> tuple[str, ...]:
+    return tuple(without_secrets(line[:LINE_LENGTH]) for line in shown[-number:])
+
+
+def asset_of(data: AssetUpdatedData) -> Asset:
+    """What an update says, without the metrics: those are told once, for the run."""
+    extra = {key: value for key, value in flat(data.extra).items() if key not in METRICS}
+    source = " / ".join(part for part in (data.source_dag_id, data.source_task_id) if part)
+    return Asset(
+        name=data.asset.name,
+        uri=data.asset.uri,
+        details=tuple(
+            Fact(shortened(key.replace("_", " "), DETAIL_LENGTH), _short(shown_under(key, extra[key])))
+            for key in list(extra)[:MAX_DETAILS]
+        ),
+        triggered=tuple(f"{run.dag_id} / {run.run_id}" for run in data.created_dagruns[:MAX_TRIGGERED]),
+        source=source or None,
+    )
+
+
+def _short(text: str) -> str:
+    return shortened(text, DETAIL_LENGTH)
+
+
+ASK_SECONDS = 20.0  # for each of the few questions: far within the lease
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+async def asked(question: Coroutine[Any, Any, T], what: str, seconds: float = ASK_SECONDS) -> T | None:
+    """Airflow's answer, or None."""
+    try:
+        return await asyncio.wait_for(question, seconds)
+    except (AirflowError, TimeoutError, asyncio.TimeoutError) as error:
+        logger.warning("a mail goes out without %s: %s", what, str(error) or type(error).__name__)
+    except Exception:  # rows that are not what Airflow's are
+        logger.exception("a mail goes out without %s: Airflow's answer makes no sense", what)
+    return None
+
+
+def update_of(row: Mapping[str, Any]) -> AssetUpdatedData:
+    """An asset event of REST as the log would have it. Raises ValueError where it is none."""
+    asset = {"name": row.get("name") or row.get("uri"), "uri": row.get("uri"), "group": row.get("group")}
+    fields = ("timestamp", "extra", "source_dag_id", "source_run_id", "source_task_id", "created_dagruns")
+    return AssetUpdatedData.model_validate(
+        {
+            **{name: row[name] for name in fields if row.get(name) is not None},
+            "asset": asset,
+            "asset_event_id": row.get("id"),
+            "reported_by": "reconciler",
+        }
+    )
+
+
+LOGS = 5  # failed tasks whose log is read: the mail shows as many in full
+LOG_LINES = 20
+
+Known = Sequence[Row]
+"""The board's tasks of the run."""
+
+
+async def failed_tasks(airflow: Airflow | None, name: RunName, known: Known) -> tuple[Task, ...]:
+    tasks = None
+    if airflow is not None:
+        tasks = await asked(_from_airflow(airflow, name, known, ("failed",)), "failed tasks")
+    if tasks is None:
+        tasks = [task_of(row) for row in known if row["state"] == "failed"]
+    tasks.sort(key=by_end)
+    shown = await asyncio.gather(*(with_log(airflow, name, task) for task in tasks[:LOGS]))
+    return (*shown, *tasks[LOGS:])
+
+
+async def all_tasks(airflow: Airflow | None, name: RunName, known: Known) -> tuple[Task, ...]:
+    tasks = None
+    if airflow is not None:
+        tasks = await asked(_from_airflow(airflow, name, known), "tasks")
+    if tasks is None:
+        tasks = [task_of(row) for row in known]
+    return tuple(sorted(tasks, key=lambda task: (task.start or task.end or LAST, task.name)))
+
+
+async def _from_airflow(
+    airflow: Airflow, name: RunName, known: Known, state: Sequence[str] = ()
+) -> list[Task]:
+    return [_joined(row, known) for row in await airflow.task_instances(name.dag_id, name.run_id, state)]
+
+
+async def with_log(airflow: Airflow | None, name: RunName, task: Task) -> Task:
+    """The task with the end of its log, where no traceback was reported."""
+    if airflow is None or (task.error and task.error.lines):
+        return task
+    lines = await asked(
+        airflow.log_tail(name.dag_id, name.run_id, task.task_id, task.map_index, task.try_number, LOG_LINES),
+        f"the log of {task.name}",
+    )
+    if not lines:
+        return task
+    error = task.error or Error(None, "")
+    return replace(task, error=replace(error, lines=last_lines(lines, LOG_LINES), lines_from="Log"))
+
+
+def _joined(row: Mapping[str, Any], known: Known) -> Task:
+    key = ("task_id", "map_index", "try_number")
+    same = (other for other in known if all(other[name] == row.get(name) for name in key))
+    return task_of(row, next(same, None))
+
+
+MAX_UPDATES = 50  # asset events of one run
+RECENT = 20  # updates of one asset among which the one before is looked for
+
+
+async def updates_of(
+    database: Database, airflow: Airflow | None, name: RunName, visible: Visible = None
+) -> list[AssetUpdatedData]:
+    """`visible`: what of the log may be told. (Airflow is asked for recipients alone, who see all of it.)"""
+    if airflow is not None:
+        found = await asked(_updates_from_airflow(airflow, name), f"the asset events of {name.run_id}")
+        if found:
+            return found
+    return await database.read(lambda connection: from_log(connection, name, visible))
+
+
+async def _updates_from_airflow(airflow: Airflow, name: RunName) -> list[AssetUpdatedData]:
+    return [update_of(row) for row in await airflow.asset_events_of(name.dag_id, name.run_id, MAX_UPDATES)]
+
+
+def from_log(connection: Connection, name: RunName, visible: Visible = None) -> list[AssetUpdatedData]:
+    wanted = Filter.of(
+        type=[UPDATED], deployment=[name.deployment], dag_id=[name.dag_id], run_id=[name.run_id]
+    )
+    # A filter reads * and ? in a name as globs; here they are letters.
+    return [
+        one
+        for one in _read(connection, wanted, MAX_UPDATES, visible)
+        if (one.source_dag_id, one.source_run_id) == (name.dag_id, name.run_id)
+    ]
+
+
+def update_before(
+    connection: Connection, deployment: str, data: AssetUpdatedData, visible: Visible = None
+) -> list[AssetUpdatedData]:
+    """The update of the same asset before this one; empty where the log has none."""
+    wanted = Filter.of(type=[UPDATED], deployment=[deployment], asset=[data.asset.uri])
+    earlier = [
+        one
+        for one in _read(connection, wanted, RECENT, visible)
+        if one.asset.uri == data.asset.uri
+        and one.asset_event_id != data.asset_event_id
+        and one.timestamp <= data.timestamp
+    ]
+    return earlier[-1:]
+
+
+def _read(connection: Connection, wanted: Filter, limit: int, visible: Visible) -> list[AssetUpdatedData]:
+    """Oldest first."""
+    logged = read.read_before(connection, None, limit, wanted, visible)
+    events = [parse_event(json.loads(found.body)) for found in reversed(logged)]
+    return [event.data for event in events if isinstance(event.data, AssetUpdatedData)]

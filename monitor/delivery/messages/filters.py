@@ -1,0 +1,290 @@
+"""The template filters: text, moments, tables and values as people read them.
+
+Plain text within the width of a terminal, whatever stands in it.
+
+Templates write a line a thought; here each is folded under itself: behind its indent, behind the mark of a
+quoted log, or beside its label. Addresses stay whole, so that they can be clicked and copied.
+
+What the mail that is being written may name: for filters, and for the parts that the built-in templates
+share, which are made once and belong to no mail.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import fields, is_dataclass, replace
+from datetime import datetime, timedelta, timezone, tzinfo
+from typing import Any, TypeVar, cast
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from markupsafe import Markup
+
+from monitor.delivery.messages.model import Value
+from monitor.plain_text import line
+
+SPACES = re.compile(r"\s+")
+
+
+def finalize(value: object) -> object:
+    """A page's last look at each value: text is one safe line, and None is nothing."""
+    if value is None:
+        return ""
+    return line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return the text as one line, cleaned before it is cut: half a control sequence is none any more."""
+    text = line(text)
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def header(text: str, limit: int) -> str:
+    """The text as a header's value: one line, single spaces, bounded."""
+    return shortened(SPACES.sub(" ", line(text)).strip(), limit)
+
+
+def span(duration: timedelta | None) -> str:
+    """6.5 s · 2 min 5 s · 1 h 3 min · 2 d 4 h"""
+    if duration is None:
+        return "–"
+    seconds = max(duration.total_seconds(), 0.0)
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """1 failure · 3 failures"""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def nth(number: int) -> str:
+    """1st · 2nd · 3rd · 11th"""
+    teen = 10 <= number % 100 <= 20
+    return f"{number}{'th' if teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
+
+
+WIDTH = 78  # RFC 5322 section 2.1.1 asks for it
+MAX_HANG = 24  # columns: text beside a wide label would be a pillar
+
+_HANG = re.compile(r"\s*(?:\| *|[✗✓·•-] +)?(?:\S+(?: \S+)?  +)?")
+_ONE_EACH = re.compile("[\x00-\u02ff\u2010-\u2027\u2190-\u21ff\u2580-\u259f\u2713\u2717]*")
+"""ASCII, Latin, and what the templates draw with."""
+_WORDS = re.compile(r"\S+\s*")
+
+
+def fit(text: str, width: int = WIDTH) -> str:
+    """Every line of the text within the width, except for addresses that are longer."""
+    return "\n".join(part for line in text.split("\n") for part in _folded(line, width))
+
+
+def columns(text: str) -> int:
+    """How many columns a terminal needs: wide signs take two, combining ones none."""
+    if _ONE_EACH.fullmatch(text):  # nearly every line
+        return len(text)
+    return sum(_columns(sign) for sign in text)
+
+
+def _columns(sign: str) -> int:
+    if unicodedata.combining(sign) or unicodedata.category(sign) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(sign) in "WF" else 1
+
+
+def _folded(line: str, width: int) -> Iterator[str]:
+    if columns(line) <= width:
+        yield line
+        return
+    hang = _hang_of(line)
+    margin = columns(hang)
+    now, taken = "", 0
+    for word in _words(line, width - margin):
+        bare = word.rstrip()
+        size = columns(bare)
+        # Where nothing but the margin stands before it, a new line would gain nothing.
+        if taken > margin and taken + size > width:
+            yield now.rstrip()
+            now, taken = hang, margin
+        now += word
+        taken += size + columns(word[len(bare) :])
+    yield now.rstrip()
+
+
+def _hang_of(line: str) -> str:
+    """What following lines begin with."""
+    match = _HANG.match(line)
+    lead = match[0] if match else ""
+    if columns(lead) > MAX_HANG:
+        lead = lead[: len(lead) - len(lead.lstrip())][:MAX_HANG]
+    return "".join(sign if sign == "|" else " " for sign in lead)
+
+
+def _words(line: str, room: int) -> Iterator[str]:
+    """The line in pieces that may stand on lines of their own; their sum is the line."""
+    indent = line[: len(line) - len(line.lstrip())]
+    if indent:
+        yield indent
+    for match in _WORDS.finditer(line, len(indent)):
+        word = match[0]
+        if "://" in word or columns(word.rstrip()) <= room:
+            yield word
+            continue
+        yield from _chopped(word, room)
+
+
+def _chopped(word: str, room: int) -> Iterator[str]:
+    piece, taken = "", 0
+    for sign in word:
+        size = _columns(sign)
+        if taken + size > room and not sign.isspace():
+            yield piece
+            piece, taken = "", 0
+        piece += sign
+        taken += size
+    yield piece
+
+
+T = TypeVar("T")
+
+
+def cleaned(value: T) -> T:
+    """The same record, its texts and those of the records in it made safe to show."""
+    if isinstance(value, str):
+        return cast(T, line(value))
+    if isinstance(value, tuple):
+        return cast(T, tuple(cleaned(one) for one in value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{each.name: cleaned(getattr(value, each.name)) for each in fields(value)})
+    return value
+
+
+BAD, GOOD, NEITHER = "✗", "✓", "·"
+
+_BAD = (
+    ".failed",
+    ".import_error",
+    ".late",
+    ".missing",
+    ".stuck",
+    ".stale",
+    ".unconsumed",
+    ".auto_paused",
+    ".unreachable",
+    ".unhealthy",
+    ".failing",
+    ".dead",
+    ".parked",
+)
+_GOOD = (".success", ".recovered", ".import_error_mended")
+
+
+def mark_of(event_type: str) -> str:
+    if event_type.endswith(_BAD):
+        return BAD
+    return GOOD if event_type.endswith(_GOOD) else NEITHER
+
+
+Values = Mapping[str, Any]
+"""By their names (docs/mail.md)."""
+
+_present: ContextVar[Values] = ContextVar("the mail that is being written")
+
+
+@contextmanager
+def writing(values: Values) -> Iterator[None]:
+    token = _present.set(values)
+    try:
+        yield
+    finally:
+        _present.reset(token)
+
+
+def of_present(name: str) -> Any:
+    return _present.get()[name]
+
+
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+"""Not strftime's: those follow the machine's language."""
+UNKNOWN = "–"
+
+
+def zone_of(name: str) -> tzinfo:
+    """UTC where this machine has no such zone: a mail is worth more than its hours."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return timezone.utc
+
+
+def when(moment: datetime | None, zone: tzinfo = timezone.utc) -> str:
+    """25 Nov 2026, 08:12:30 CET"""
+    if moment is None:
+        return UNKNOWN
+    local = _local(moment, zone)
+    day = f"{local.day} {MONTHS[local.month - 1]} {local.year}"
+    return f"{day}, {local:%H:%M:%S} {_zone_name(local)}"
+
+
+def short(moment: datetime | None, zone: tzinfo = timezone.utc) -> str:
+    """25 Nov 08:12:30, for tables whose zone is named beside them."""
+    if moment is None:
+        return UNKNOWN
+    local = _local(moment, zone)
+    return f"{local.day} {MONTHS[local.month - 1]} {local:%H:%M:%S}"
+
+
+def iso(moment: datetime | None) -> str:
+    """2026-11-25T07:12:30Z, for copying into machines."""
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else UNKNOWN
+
+
+def value_text(value: Value | None, zone: tzinfo = timezone.utc) -> str:
+    """Any value of a fact."""
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, datetime):
+        return when(value, zone)
+    return span(value) if isinstance(value, timedelta) else value
+
+
+def _local(moment: datetime, zone: tzinfo) -> datetime:
+    try:
+        return moment.astimezone(zone)
+    except (OverflowError, ValueError):  # at the calendar's ends
+        return moment.astimezone(timezone.utc)
+
+
+def _zone_name(local: datetime) -> str:
+    """Many zones have no letters of their own: their name is then an offset."""
+    name = local.tzname() or ""
+    return f"UTC{name}" if name.startswith(("+", "-")) else name
+
+
+def _when(moment: datetime | None) -> str:
+    return _kept(when(moment, of_present("zone")))
+
+
+def _short(moment: datetime | None) -> str:
+    return _kept(short(moment, of_present("zone")))
+
+
+def _told(value: Value | None) -> str:
+    shown = value_text(value, of_present("zone"))
+    return shown if value is None or isinstance(value, str) else _kept(shown)
+
+
+def _kept(text: str) -> str:
+    """With spaces at which no line breaks, but for the one behind a comma."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}").replace(",\N{NO-BREAK SPACE}", ", ")
+
+
+FILTERS: dict[str, Any] = {"when": _when, "short": _short, "value": _told, "iso": iso}
+"""The templates' own, which know the letter's zone."""

@@ -1,0 +1,164 @@
+"""The links of messages: into Airflow's pages, and signed links that act.
+
+Links that mails carry: whoever holds one may do the one thing that it is for, until it expires.
+
+Nothing of a link is kept: it is signed, and says itself what it is for. A GET of one only shows a page, since
+mail programs and scanners follow every link that they find; a POST acts (web/pages/action_links.py).
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Literal
+from urllib.parse import quote
+
+from itsdangerous import BadSignature, Serializer, SignatureExpired, TimestampSigner, URLSafeTimedSerializer
+from itsdangerous.encoding import base64_encode
+
+from monitor.clock import Clock
+from monitor.delivery.messages.model import Run, Story, Task
+from monitor.errors import WindsockError
+
+
+def airflow_dag(base: str, dag_id: str) -> str:
+    return f"{base}/dags/{_part(dag_id)}"
+
+
+def airflow_run(base: str, run: Run) -> str:
+    return f"{airflow_dag(base, run.dag_id)}/runs/{_part(run.run_id)}"
+
+
+def airflow_task(base: str, run: Run, task: Task) -> str:
+    mapped = f"/mapped/{task.map_index}" if task.map_index >= 0 else ""
+    return f"{airflow_run(base, run)}/tasks/{_part(task.task_id)}{mapped}?try_number={task.try_number}"
+
+
+def airflow(base: str, story: Story) -> str:
+    """The page of Airflow that is closest to what a story is about."""
+    if story.run is None:
+        return base
+    if story.task is not None:
+        return airflow_task(base, story.run, story.task)
+    # What a watch says of a DAG may be of no run yet.
+    return airflow_run(base, story.run) if story.run.run_id else airflow_dag(base, story.run.dag_id)
+
+
+def monitor_run(base: str, run: Run) -> str:
+    return f"{base}/runs/{_part(run.deployment)}/{_part(run.dag_id)}/{_part(run.run_id)}"
+
+
+def monitor_incident(base: str, incident_id: int) -> str:
+    return f"{base}/incidents/{incident_id}"
+
+
+def monitor(base: str, story: Story) -> str:
+    """The monitor's page that is closest to what a story is about."""
+    if story.kind != "digest" and story.run is not None and story.run.run_id:
+        return monitor_run(base, story.run)
+    return monitor_incident(base, story.incident.id) if story.incident else base
+
+
+def _part(name: str) -> str:
+    """One segment of a path, whatever the name holds."""
+    return quote(name, safe="", errors="replace")
+
+
+SILENCE, ACKNOWLEDGE, UNSUBSCRIBE = "silence", "acknowledge", "unsubscribe"
+EXPIRY = {
+    SILENCE: timedelta(days=7),  # an older mail is of another failure: the pages say what is wrong now
+    ACKNOWLEDGE: timedelta(days=7),
+    UNSUBSCRIBE: timedelta(days=365),  # people look for an old mail of the list that they want to leave
+}
+"""How long the links of each purpose work, from the moment at which they were written."""
+SALT = "windsock-link-"
+
+Why = Literal["expired", "forged", "other_purpose"]
+
+
+class LinkError(WindsockError):
+    """A link that gives no right: `why` says which kind."""
+
+    def __init__(self, why: Why, message: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+
+class _Signer(TimestampSigner):
+    """Signs by the clock that is handed in."""
+
+    def __init__(self, *args: Any, clock: Clock, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._clock = clock
+
+    def get_timestamp(self) -> int:
+        return int(self._clock().timestamp())
+
+
+class _Serializer(URLSafeTimedSerializer):
+    """Does not try whether a few words are shorter when compressed: that takes longer than all the rest."""
+
+    def dump_payload(self, obj: Any) -> bytes:
+        return base64_encode(Serializer.dump_payload(self, obj))
+
+
+class Links:
+    """Writes and reads links. The first of the `keys` signs, any verifies; they have to be the same in every
+    monitor that serves the same people."""
+
+    def __init__(self, base_url: str, keys: Sequence[str], clock: Clock) -> None:
+        self._base_url = base_url
+        # A salt of its own a purpose: a token of one is no token of another.
+        self._serializers = {purpose: _serializer(keys, purpose, clock) for purpose in EXPIRY}
+
+    def silence(self, deployment: str, dag_id: str | None = None, **named: str) -> str:
+        """To silence what these name of an Airflow: a DAG, a task, an asset."""
+        given = {"deployment": deployment, "dag_id": dag_id, **named}
+        return self._link(SILENCE, {name: value for name, value in given.items() if value})
+
+    def silence_incident(self, incident_id: int) -> str:
+        """To silence what an incident is about."""
+        return self._link(SILENCE, {"incident_id": incident_id})
+
+    def acknowledge(self, incident_id: int) -> str:
+        return self._link(ACKNOWLEDGE, {"incident_id": incident_id})
+
+    def unsubscribe(self, address: str, rule: str) -> str:
+        """For List-Unsubscribe too (RFC 8058)."""
+        return self._link(UNSUBSCRIBE, {"address": address, "rule": rule})
+
+    def _link(self, purpose: str, content: dict[str, Any]) -> str:
+        return f"{self._base_url}/links/{purpose}/{self._serializers[purpose].dumps(content)}"
+
+    def read(self, purpose: str, token: str) -> dict[str, Any]:
+        """What a token of this purpose was written with. Raises LinkError."""
+        try:
+            content = self._serializers[purpose].loads(token, max_age=int(EXPIRY[purpose].total_seconds()))
+        except SignatureExpired:
+            raise LinkError("expired", f"the link is older than {EXPIRY[purpose].days} days") from None
+        except BadSignature:
+            raise self._refusal(purpose, token) from None
+        return dict(content)
+
+    def _refusal(self, purpose: str, token: str) -> LinkError:
+        for other in EXPIRY.keys() - {purpose}:
+            if self._is_signed(other, token):
+                return LinkError("other_purpose", f"the link is one to {other}, not to {purpose}")
+        return LinkError("forged", "the link is cut short, changed, or signed with another key")
+
+    def _is_signed(self, purpose: str, token: str) -> bool:
+        """Return True if this monitor has signed the token for this purpose, however long ago.
+
+        Nothing is unpacked before its signature is checked: 6 kB that anybody sends may unpack to 6 MB.
+        """
+        try:
+            self._serializers[purpose].loads(token)
+        except BadSignature:
+            return False
+        return True
+
+
+def _serializer(keys: Sequence[str], purpose: str, clock: Clock) -> URLSafeTimedSerializer:
+    # Signatures are compared in constant time by the library.
+    settings = {"clock": clock, "digest_method": hashlib.sha256, "key_derivation": "hmac"}
+    oldest_first = list(keys)[::-1]  # the library signs with the last
+    return _Serializer(oldest_first, salt=SALT + purpose, signer=_Signer, signer_kwargs=settings)

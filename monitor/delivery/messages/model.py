@@ -1,0 +1,322 @@
+"""The model that templates render.
+
+The recent runs as a small chart: bars for HTML, signs for plain text. Each says without its colour what it
+is: its height is how long the run took, the sign below it how it ended.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+Value = str | datetime | timedelta
+"""A moment is told in the reader's zone, a duration as people say it."""
+
+
+@dataclass(frozen=True)
+class Error:
+    """Why something failed, as far as anyone said."""
+
+    type: str | None
+    message: str
+    """One line."""
+    lines: tuple[str, ...] = ()
+    """The end of the traceback or of the log, for reading."""
+    lines_from: str = ""
+    """What the lines are: `Traceback` or `Log`."""
+
+    @property
+    def headline(self) -> str:
+        return ": ".join(part for part in (self.type, self.message) if part)
+
+
+@dataclass(frozen=True)
+class Task:
+    """The latest try of one task instance."""
+
+    task_id: str
+    map_index: int
+    state: str
+    try_number: int = 1
+    max_tries: int = 0
+    operator: str | None = None
+    host: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    error: Error | None = None
+
+    @property
+    def name(self) -> str:
+        return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
+
+    @property
+    def tries(self) -> str:
+        """Airflow counts retries; people count tries."""
+        return f"try {self.try_number} of {max(self.max_tries + 1, self.try_number)}"
+
+    @property
+    def duration(self) -> timedelta | None:
+        return self.end - self.start if self.start and self.end else None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One occurrence of a DAG run."""
+
+    deployment: str
+    dag_id: str
+    run_id: str
+    state: str
+    run_type: str | None = None
+    logical_date: datetime | None = None
+    queued_at: datetime | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    message: str | None = None
+
+    @property
+    def duration(self) -> timedelta | None:
+        return self.end - self.start if self.start and self.end else None
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A label and what stands beside it."""
+
+    label: str
+    value: Value
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that a run gave, and by how much it moved since the last good run."""
+
+    label: str
+    value: str
+    change: str = ""
+
+
+@dataclass(frozen=True)
+class Asset:
+    """An asset that was updated."""
+
+    name: str
+    uri: str
+    details: tuple[Fact, ...] = ()
+    triggered: tuple[str, ...] = ()
+    """The runs that the update started, as `dag_id / run_id`."""
+    source: str | None = None
+    """What updated it, as `dag_id / task_id`."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is otherwise than in the last good run. None: it was not there, or is not any more."""
+
+    label: str
+    before: Value | None
+    now: Value | None
+    note: str = ""
+    """By how much: `×1.9`, `+0.0043`."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """One run of the recent ones, for the chart."""
+
+    run_id: str
+    state: str
+    start: datetime | None
+    duration: timedelta | None
+    is_this: bool = False
+
+    @property
+    def is_good(self) -> bool:
+        return self.state == "success"
+
+
+@dataclass(frozen=True)
+class Since:
+    """The incident: how long something has been wrong."""
+
+    id: int
+    title: str
+    failures: int
+    """That joined it, the first one too."""
+    opened_at: datetime
+    """Of the first failure."""
+    last_at: datetime
+    closed_at: datetime | None = None
+    acknowledged_by: str | None = None
+    acknowledged_reason: str | None = None
+    openings: int = 0
+    """How often the same went wrong lately, this time too; 0: nobody counted."""
+
+    @property
+    def lasted(self) -> timedelta:
+        return (self.closed_at or self.last_at) - self.opened_at
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One event of several that a mail tells of."""
+
+    event_id: str
+    type: str
+    at: datetime
+    subject: str
+    """What it is listed under: the DAG, the asset, the file."""
+    what: str
+    """A few words: `failed at load: ValueError: …`."""
+    mark: str = "·"
+    """✗ for what is wrong, ✓ for what is well."""
+    run: Run | None = None
+    task: Task | None = None
+
+    @property
+    def duration(self) -> timedelta | None:
+        return self.task.duration if self.task else self.run.duration if self.run else None
+
+
+@dataclass(frozen=True)
+class ImportTrouble:
+    """A file that Airflow could not import."""
+
+    filename: str
+    bundle: str | None
+    error: Error
+
+    @property
+    def name(self) -> str:
+        return self.filename.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a watch found."""
+
+    what: str
+    """One sentence."""
+    kind: str
+    """late, missing, stuck, stale, unconsumed, unhealthy, unreachable, failing, recovered."""
+    since: datetime | None = None
+    name: str | None = None
+    """The watch's, in the rules file."""
+    facts: tuple[Fact, ...] = ()
+    advice: str | None = None
+    """What to do, where it is always the same."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """Everything that a mail may tell. What is unknown, or is not of this kind of event, is empty."""
+
+    event_id: str
+    event_type: str
+    deployment: str
+    subject: str
+    """The event's own: what it is about."""
+    at: datetime | None = None
+    kind: str = "opened"
+    """The notification's."""
+    run: Run | None = None
+    task: Task | None = None
+    """What the event is about, where it is a task's."""
+    failed: tuple[Task, ...] = ()
+    """The run's failed tasks, the earliest failure first: it is the likeliest cause."""
+    tasks: tuple[Task, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    assets: tuple[Asset, ...] = ()
+    incident: Since | None = None
+    last_good: Run | None = None
+    changes: tuple[Change, ...] = ()
+    unlisted_changes: int = 0
+    history: tuple[Past, ...] = ()
+    """The DAG's recent runs, oldest first, this one last."""
+    events: tuple[Happening, ...] = ()
+    """What it reports, oldest first, where it is more than one."""
+    earlier: int = 0
+    """Events before those, which are only counted."""
+    import_error: ImportTrouble | None = None
+    watch: Watch | None = None
+    facts: tuple[Fact, ...] = ()
+    """The main fields of an event that has no form of its own."""
+    unconfirmed: str | None = None
+    """Why Airflow's confirmation is missing; None where it agreed, or where there is no Airflow to ask."""
+
+    @property
+    def count(self) -> int:
+        """How many events it tells of."""
+        return len(self.events) + self.earlier or 1
+
+    @property
+    def dag_id(self) -> str | None:
+        return self.run.dag_id if self.run else None
+
+
+HEIGHT = 44  # pixels of the longest run's bar
+LOWEST = 5  # pixels, so that a run of a second is seen
+STEPS = "▁▂▃▄▅▆▇█"
+GOOD, BAD = "✓", "✗"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One run."""
+
+    run: Past
+    height: int
+    step: str
+    """The bar as one sign of text."""
+
+    @property
+    def sign(self) -> str:
+        return GOOD if self.run.is_good else BAD
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Bars, oldest first; empty where there is too little to compare."""
+
+    bars: tuple[Bar, ...] = ()
+
+    @property
+    def good(self) -> int:
+        return sum(bar.run.is_good for bar in self.bars)
+
+    @property
+    def bad(self) -> int:
+        return len(self.bars) - self.good
+
+    @property
+    def longest(self) -> timedelta | None:
+        return _longest([bar.run for bar in self.bars])
+
+    @property
+    def steps(self) -> str:
+        return "".join(bar.step for bar in self.bars)
+
+    @property
+    def signs(self) -> str:
+        return "".join(bar.sign for bar in self.bars)
+
+    @property
+    def failing(self) -> int:
+        """How many of the latest runs failed one after the other."""
+        return len(self.signs) - len(self.signs.rstrip(BAD))
+
+
+def chart_of(history: Sequence[Past]) -> Chart:
+    if len(history) < 2:
+        return Chart()
+    longest = _longest(history)
+    return Chart(tuple(_bar(run, longest) for run in history))
+
+
+def _bar(run: Past, longest: timedelta | None) -> Bar:
+    share = run.duration / longest if run.duration and longest else 0.0
+    height = max(LOWEST, round(share * HEIGHT))
+    return Bar(run, height, STEPS[min(len(STEPS) - 1, int(share * len(STEPS)))])
+
+
+def _longest(history: Sequence[Past]) -> timedelta | None:
+    return max((run.duration for run in history if run.duration), default=None)

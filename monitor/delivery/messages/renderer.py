@@ -1,0 +1,347 @@
+"""The renderer of messages, and the choice of their templates.
+
+A story and a template's name in, a mail out. Rendering never fails: where a user's template does, the
+built-in one is used; where that does, a plain mail tells the facts. The reason is handed back, so that a typo
+in a template costs its looks and not its news.
+"""
+
+import logging
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import tzinfo
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateNotFound
+from markupsafe import escape
+
+from monitor.clock import Clock
+from monitor.delivery.messages import links
+from monitor.delivery.messages.filters import (
+    cleaned,
+    header,
+    mark_of,
+    shortened,
+    span,
+    value_text,
+    when,
+    zone_of,
+)
+from monitor.delivery.messages.mime import HEADER_LENGTH, REPLY, Letter, Written, message_of
+from monitor.delivery.messages.model import Error, Run, Story, Task, chart_of
+from monitor.delivery.messages.samples import sample
+from monitor.delivery.messages.templates import NAME, Overrides, Templates, templates_folder
+from monitor.mail_addresses import Sender
+from monitor.plain_text import line
+from monitor.renamed import hint
+from monitor.rules.model import Rule
+
+TEMPLATES = (
+    "run_failed",
+    "run_failed_again",
+    "recovered",
+    "flapping",
+    "run_success",
+    "task_failed",
+    "import_error",
+    "asset_updated",
+    "watch",
+    "notice",
+    "digest",
+)
+"""Every template that comes with Windsock."""
+
+_BY_KIND = {
+    "follow_up": "run_failed_again",
+    "reminder": "run_failed_again",
+    "recovered": "recovered",
+    "flapping": "flapping",
+    "digest": "digest",
+}
+_BY_TYPE = {
+    "airflow.dag_run.failed": "run_failed",
+    "airflow.dag_run.success": "run_success",
+    "airflow.task_instance.failed": "task_failed",
+    "airflow.dag.import_error": "import_error",
+    "airflow.asset.updated": "asset_updated",
+}
+_NEEDED = {
+    "run_failed": "run",
+    "run_success": "run",
+    "task_failed": "task",
+    "import_error": "import_error",
+    "asset_updated": "assets",
+    "watch": "watch",
+}
+"""The part of a story without which the built-in template has nothing to show."""
+_WATCHES = (
+    *("windsock.run.", "windsock.dag.", "windsock.asset.", "windsock.airflow.", "windsock.mail."),
+    "airflow.component.",
+)
+
+
+def choose(rule: Rule, kind: str, event_type: str) -> str:
+    """The template's name: the rule's own for this kind, else the usual one. `kind`: a Kind, or its name."""
+    wanted: Mapping[str, str] = rule.template
+    return wanted.get(kind) or wanted.get("default") or usual(kind, event_type)
+
+
+def usual(kind: str, event_type: str) -> str:
+    """What is used where a rule names none."""
+    return _BY_KIND.get(kind) or _BY_TYPE.get(event_type) or _of_watch(event_type)
+
+
+def suits(template: str, story: Story) -> bool:
+    """Return True if the story has what the template shows. A grouped mail may be led by an event of another
+    type than the one whose template was chosen when the mail was queued."""
+    needed = _NEEDED.get(template)
+    return needed is None or bool(getattr(story, needed))
+
+
+def _of_watch(event_type: str) -> str:
+    return "watch" if event_type.startswith(_WATCHES) else "notice"
+
+
+SHOWN = 30  # happenings, facts and tasks
+PAGE = (
+    '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Windsock</title></head>'
+    '<body><pre style="white-space:pre-wrap;">{text}</pre></body></html>'
+)
+LENGTH = 1_000  # characters of a line: the facts are bounded, and this holds where one is not
+
+
+def plainly(story: Story, zone: tzinfo, url: str, problem: str) -> Written:
+    what = f"{story.dag_id}: {story.run.state}" if story.run else story.subject
+    facts = [shortened(fact, LENGTH) for fact in _facts(story, zone)]
+    facts += ["", url, "", line(f"This mail is plain because its template failed: {problem}")]
+    text = "\n".join(facts) + "\n"
+    return Written(f"{mark_of(story.event_type)} {what}", text, PAGE.format(text=escape(text)))
+
+
+def _facts(story: Story, zone: tzinfo) -> Iterator[str]:
+    yield f"{story.event_type} of {story.subject}" + (" (unconfirmed)" if story.unconfirmed else "")
+    yield f"Deployment {story.deployment}, {when(story.at, zone)}"
+    if story.watch:
+        yield story.watch.what
+    if run := story.run:
+        yield f"DAG {run.dag_id}: {run.state}"
+        yield f"Run {run.run_id}"
+        began = when(run.start or run.queued_at, zone)
+        yield f"Began {began}, ended {when(run.end, zone)}, took {span(run.duration)}"
+    failed = story.failed or ((story.task,) if story.task else ())
+    for task in failed[:SHOWN]:
+        yield f"Task {task.name} {task.state}: {task.error.headline if task.error else ''}"
+    if trouble := story.import_error:
+        yield f"File {trouble.filename}: {trouble.error.headline}"
+    if since := story.incident:
+        yield f"{since.title}, since {when(since.opened_at, zone)}, failures: {since.failures}"
+    for fact in story.facts[:SHOWN]:
+        yield f"{fact.label}: {value_text(fact.value, zone)}"
+    for happening in story.events[-SHOWN:]:
+        yield f"{happening.mark} {when(happening.at, zone)} {happening.subject}: {happening.what}"
+
+
+MAX_HTML = 100_000  # bytes; Gmail clips a mail behind about 102 kB
+STEPS = ((20, 5, 60, 300), (10, 3, 40, 200), (5, 2, 20, 120), (2, 1, 8, 60))
+"""Lines of an error, tasks whose error is shown, happenings, characters of a line: each time fewer."""
+
+
+def tighter(story: Story) -> Iterator[Story]:
+    """The story itself, and then with less and less of what is long."""
+    yield story
+    for lines, tasks, happenings, length in STEPS:
+        left_out = max(0, len(story.events) - happenings)
+        trouble = story.import_error
+        yield replace(
+            story,
+            task=_task(story.task, lines, length) if story.task else None,
+            failed=tuple(
+                _task(task, lines if number < tasks else 0, length)
+                for number, task in enumerate(story.failed)
+            ),
+            events=story.events[left_out:],
+            earlier=story.earlier + left_out,
+            import_error=replace(trouble, error=_error(trouble.error, lines, length)) if trouble else None,
+            changes=story.changes[: happenings // 4],
+            unlisted_changes=story.unlisted_changes + max(0, len(story.changes) - happenings // 4),
+            assets=tuple(
+                replace(asset, details=asset.details[:lines]) for asset in story.assets[:happenings]
+            ),
+        )
+
+
+def _task(task: Task, lines: int, length: int) -> Task:
+    return replace(task, error=_error(task.error, lines, length)) if task.error else task
+
+
+def _error(error: Error, lines: int, length: int) -> Error:
+    kept = error.lines[-lines:] if lines else ()
+    return replace(error, message=error.message[: length * 2], lines=tuple(line[:length] for line in kept))
+
+
+SUBJECT_LENGTH = 120  # characters: inboxes show 60 to 100, and the rest is in the mail
+ANYTHING = "notice"
+"""The template that can tell any story."""
+USERS = "your template"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    message: EmailMessage
+    subject: str
+    text: str
+    html: str
+    problem: str | None
+    """Why the template that was asked for could not be used, and what was used instead."""
+
+
+@dataclass(frozen=True)
+class TemplateInfo:
+    name: str
+    overridden: bool
+    """Whether the user's folder has a file of it."""
+    problem: str | None
+    """Why the user's own cannot be used, as its preview shows."""
+
+
+class Renderer:
+    """Writes mails. `airflow_urls` is how people reach each deployment's Airflow; it may lack some.
+    `overrides` is the user's folder of templates."""
+
+    def __init__(
+        self,
+        sender: str,
+        monitor_url: str,
+        airflow_urls: Mapping[str, str],
+        clock: Clock,
+        folder: Path | None = None,
+        overrides: Path | None = None,
+    ) -> None:
+        self._sender = Sender.parse(sender)
+        self._monitor_url = monitor_url
+        self._airflow_urls = airflow_urls
+        self._clock = clock
+        built_in = (folder or templates_folder()) / "email"
+        self._built_in = Templates.built_in(built_in)
+        self._overrides = Overrides(overrides, built_in)
+
+    def render(self, template: str, story: Story, letter: Letter) -> Rendered:
+        """Write the mail that tells this story. Raises ValueError only for an address that is none."""
+        written, problem = self._written(template, cleaned(story), replace(letter, rule=line(letter.rule)))
+        subject = header(letter.subject or written.subject, SUBJECT_LENGTH)
+        written = replace(written, subject=REPLY + subject if letter.subject else subject)
+        message = message_of(written, letter, self._sender, story.event_id, self._clock())
+        return Rendered(message, written.subject, written.text, written.html, problem)
+
+    def is_overridden(self, template: str, story: Story) -> bool:
+        """Return True if the user's folder has a say in the mail that tells this story."""
+        return any(whose == USERS for _, _, whose in self._candidates(template, story))
+
+    def preview(self, template: str, hostile: bool = False) -> Rendered:
+        """The template with a sample story, or with one whose every name is meant to do harm."""
+        story, letter = sample(template, hostile)
+        return self.render(template, story, letter)
+
+    def templates(self) -> list[TemplateInfo]:
+        """Every template, the user's own too; each that the user has a say in is tried."""
+        own = self._overrides.names
+        return [
+            TemplateInfo(
+                name, name in own, self.preview(name).problem if self._overrides.concerning(name) else None
+            )
+            for name in (*TEMPLATES, *sorted(own - set(TEMPLATES)))
+        ]
+
+    def _written(self, template: str, story: Story, letter: Letter) -> tuple[Written, str | None]:
+        problem = None
+        for name, templates, whose in self._candidates(template, story):
+            try:
+                return self._write(templates, name, story, letter), problem
+            except Exception as error:  # a template is a program of its user's: anything may go wrong in it
+                logger.exception("%s %r failed; the next best is used", whose, name)
+                problem = problem or header(f"{whose} {name}: {_said(error)}", HEADER_LENGTH)
+        zone, url = zone_of(letter.timezone), links.monitor(self._monitor_url, story)
+        return plainly(story, zone, url, problem or "there is none"), problem
+
+    def _candidates(self, template: str, story: Story) -> Iterator[tuple[str, Templates, str]]:
+        """Which templates to try, the best first."""
+        normal = usual(story.kind, story.event_type)
+        name = template if NAME.fullmatch(template) and suits(template, story) else normal
+        own = self._overrides.concerning(name)
+        if own:
+            yield name, own, USERS
+        if name in TEMPLATES or not own:
+            yield name, self._built_in, "the template"
+        for other in dict.fromkeys((normal, ANYTHING)):
+            if name != other:
+                yield other, self._built_in, "the template"
+
+    def _write(self, templates: Templates, name: str, story: Story, letter: Letter) -> Written:
+        """Within what mail programs show, where it can be made so."""
+        fewer = tighter(story)
+        written = templates.write(name, self.values(next(fewer), letter))
+        for told in fewer:
+            if len(written.html.encode()) <= MAX_HTML:
+                break
+            written = templates.write(name, self.values(told, letter))
+        return written
+
+    def values(self, story: Story, letter: Letter) -> dict[str, Any]:
+        """What a template may name (docs/mail.md)."""
+        airflow = self._airflow_urls.get(story.deployment)
+
+        def task_url(run: Run | None, task: Task) -> str | None:
+            return links.airflow_task(airflow, run, task) if airflow and run else None
+
+        def run_url(run: Run | None) -> str | None:
+            known = run is not None and self._airflow_urls.get(run.deployment)
+            return links.airflow_run(known, run) if known and run else None
+
+        incident = story.incident
+        to_acknowledge = (
+            incident is not None and incident.closed_at is None and incident.acknowledged_by is None
+        )
+        return {
+            "message": story,
+            "run": story.run,
+            "incident": incident,
+            "chart": chart_of(story.history),
+            "mark": mark_of(story.event_type),
+            "deployment": story.deployment,
+            # With one Airflow, its name says nothing.
+            "deployment_prefix": f"[{story.deployment}] "
+            if set(self._airflow_urls) != {story.deployment}
+            else "",
+            "rule": letter.rule,
+            "is_reply": letter.subject is not None,
+            "zone": zone_of(letter.timezone),
+            "airflow_url": links.airflow(airflow, story) if airflow else None,
+            "windsock_url": links.monitor(self._monitor_url, story),
+            "task_url": task_url,
+            "run_url": run_url,
+            "silence_url": letter.silence_url,
+            "silence_label": letter.silence_label,
+            "acknowledge_url": letter.acknowledge_url if to_acknowledge else None,
+            "unsubscribe_url": letter.unsubscribe_url,
+        }
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, TemplateNotFound):
+        return f"there is no file {error.name}"
+    where = getattr(error, "lineno", None) or _line_in_template(error)
+    return f"{type(error).__name__}: {error}{hint(str(error))}" + (f" (line {where})" if where else "")
+
+
+def _line_in_template(error: Exception) -> int | None:
+    """Return the innermost line of a template that the error came from: Jinja puts it into the traceback."""
+    lines = [
+        line_number
+        for frame, line_number in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_filename.endswith(".j2")
+    ]
+    return lines[-1] if lines else None

@@ -1,0 +1,201 @@
+"""The earlier runs of a DAG, and how a run differs from them.
+
+A DAG's recent runs: Airflow's list where it can be asked, else the board's, which knows no version and no
+conf. The run that is told of is the last of them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from monitor.delivery.messages.facts import MASK, looks_secret, shown
+from monitor.delivery.messages.filters import shortened
+from monitor.delivery.messages.model import Change, Past, Run
+from monitor.event_log.projections import runs as runs_projection
+from monitor.events.data import MOMENT, TEST
+from monitor.events.from_airflow import run_type_of
+
+SHOWN = 16  # bars: as many as a phone shows side by side
+ASKED = 24  # rows: some may be running, or later occurrences of a run that was cleared
+LOOKED_AT = 60  # rows of the board, which has every state and the order of arrival
+ENDS = ("success", "failed")
+ASKED_STATES = (*ENDS, "running")
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """One run, with what there is to compare. None: not known."""
+
+    run: Run
+    version: str | None = None
+    bundle_version: str | None = None
+    conf: Mapping[str, Any] | None = None
+    by: str | None = None
+    """Who or what started it."""
+
+
+def from_board(connection: Connection, deployment: str, dag_id: str) -> list[PastRun]:
+    """The DAG's latest runs; the last good one too, however long ago it was."""
+    found = runs_projection.latest(connection, deployment, dag_id, LOOKED_AT)
+    return [PastRun(_run(deployment, row)) for row in found]
+
+
+def from_airflow(deployment: str, rows: Sequence[Mapping[str, Any]]) -> list[PastRun]:
+    """Airflow's list. Raises ValueError where its rows are none."""
+    return [
+        PastRun(
+            run=_run(deployment, {**row, "run_id": row.get("dag_run_id"), "run_type": run_type_of(row)}),
+            version=_version(row),
+            bundle_version=row.get("bundle_version") or None,
+            conf=row.get("conf") or {},
+            by=row.get("triggering_user_name") or row.get("triggered_by") or None,
+        )
+        for row in rows
+    ]
+
+
+def _run(deployment: str, row: Mapping[str, Any]) -> Run:
+    moments = ("logical_date", "queued_at", "start_date", "end_date")
+    logical, queued, start, end = (MOMENT.validate_python(row.get(name)) for name in moments)
+    return Run(
+        deployment=deployment,
+        dag_id=str(row["dag_id"]),
+        run_id=str(row["run_id"]),
+        state=str(row["state"]),
+        run_type=row.get("run_type"),
+        logical_date=logical,
+        queued_at=queued,
+        start=start,
+        end=end,
+    )
+
+
+def _version(row: Mapping[str, Any]) -> str | None:
+    numbers = [one.get("version_number") for one in row.get("dag_versions") or () if isinstance(one, dict)]
+    return str(max(number for number in numbers if isinstance(number, int))) if any(numbers) else None
+
+
+@dataclass(frozen=True)
+class History:
+    """The runs up to the one that is told of."""
+
+    this: PastRun | None
+    before: tuple[PastRun, ...]
+    """Ended, oldest first."""
+
+    @classmethod
+    def of(cls, runs: Sequence[PastRun], this: Run | None, until: datetime) -> "History":
+        """`this`: the run as its event tells it, which may be more than the lists know by now."""
+        mine = next((one for one in runs if this and one.run.run_id == this.run_id), None)
+        earlier = {
+            one.run.run_id: one
+            for one in runs
+            if one.run.state in ENDS
+            and one.run.run_type != TEST
+            and (this is None or one.run.run_id != this.run_id)
+            and one.run.start is not None
+            and one.run.start <= until
+        }
+        ordered = sorted(earlier.values(), key=lambda one: (one.run.start or until, one.run.run_id))
+        known = mine or (PastRun(this) if this else None)
+        return cls(known, tuple(ordered))
+
+    @property
+    def last_good(self) -> PastRun | None:
+        return next((one for one in reversed(self.before) if one.run.state == "success"), None)
+
+    def chart(self, this: Run | None) -> tuple[Past, ...]:
+        """The latest runs, and this one at the end where it has ended."""
+        shown = [_past(one.run, False) for one in self.before]
+        if this is not None and this.state in ENDS:
+            shown.append(_past(this, True))
+        return tuple(shown[-SHOWN:])
+
+
+def _past(run: Run, is_this: bool) -> Past:
+    took = run.duration
+    return Past(run.run_id, run.state, run.start, took if took and took > timedelta(0) else None, is_this)
+
+
+MAX_CHANGES = 12
+KEY_LENGTH = 60
+VALUE_LENGTH = 80
+SHA_LENGTH = 12  # digits of a bundle's version that tell it from another
+DEPTH = 3  # of objects in conf whose keys are told apart
+MUCH = 1.15  # times as long: less is no difference
+
+Pair = tuple[Any, Any]
+
+
+def changes_of(this: PastRun, good: PastRun) -> tuple[tuple[Change, ...], int]:
+    """The changes, and how many more there are."""
+    found = [*_duration(this, good), *_plain(this, good), *_conf(this, good)]
+    return tuple(found[:MAX_CHANGES]), max(0, len(found) - MAX_CHANGES)
+
+
+def _duration(this: PastRun, good: PastRun) -> Iterator[Change]:
+    now, before = this.run.duration, good.run.duration
+    if now is not None and before is not None:
+        yield Change("Took", before, now, factor(now, before))
+
+
+def factor(now: timedelta, before: timedelta) -> str:
+    """×1.9, where it is worth a word."""
+    if before <= timedelta(0) or now <= timedelta(0):
+        return ""
+    times = now / before
+    if 1 / MUCH < times < MUCH:
+        return ""
+    return f"×{times:.0f}" if times >= 10 else f"×{times:.1f}" if times >= 0.1 else f"×{times:.2g}"
+
+
+def _plain(this: PastRun, good: PastRun) -> Iterator[Change]:
+    pairs: dict[str, Pair] = {
+        "DAG version": (good.version, this.version),
+        "Bundle version": (_sha(good.bundle_version), _sha(this.bundle_version)),
+        "Type": (good.run.run_type, this.run.run_type),
+        "Started by": (good.by, this.by),
+    }
+    for label, (before, now) in pairs.items():
+        if before is not None and now is not None and before != now:
+            yield Change(label, _short(str(before)), _short(str(now)))
+
+
+def _conf(this: PastRun, good: PastRun) -> Iterator[Change]:
+    if this.conf is None or good.conf is None:
+        return
+    before, now = dict(_leaves(good.conf)), dict(_leaves(this.conf))
+    for key in sorted({*before, *now}):
+        if key in before and key in now and before[key] == now[key]:
+            continue
+        note = "new" if key not in before else "gone" if key not in now else ""
+        change = Change(f"conf.{shortened(key, KEY_LENGTH)}", _value(key, before), _value(key, now), note)
+        # Two masked values look the same.
+        yield replace(change, note="changed") if not note and change.before == change.now else change
+
+
+def _leaves(conf: Mapping[str, Any], path: str = "", depth: int = 1) -> Iterator[tuple[str, Any]]:
+    for key, value in conf.items():
+        name = f"{path}{key}"
+        # What stands below a key that looks secret is as secret.
+        if isinstance(value, Mapping) and value and depth < DEPTH and not looks_secret(str(key)):
+            yield from _leaves(value, f"{name}.", depth + 1)
+        else:
+            yield name, value
+
+
+def _value(key: str, conf: Mapping[str, Any]) -> str | None:
+    if key not in conf:
+        return None
+    return MASK if looks_secret(key) else _short(shown(conf[key]))
+
+
+def _sha(version: str | None) -> str | None:
+    return version[:SHA_LENGTH] if version else None
+
+
+def _short(text: str) -> str:
+    return shortened(text, VALUE_LENGTH)

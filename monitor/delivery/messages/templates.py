@@ -1,0 +1,319 @@
+"""The templates of messages: the built-in ones, their overrides, and those that failed.
+
+The environment of the templates that come with Windsock: nothing is done at each mail that is the same in
+all of them.
+
+Odd on purpose: the templates say `import … with context`, as users' copies of them have to. Here it is taken
+without, and so Jinja makes the parts once, not four times a mail; what the parts name of a mail they find
+among the globals. That, and fewer Markups, takes two fifths of a mail's rendering away.
+
+The templates: those that come with Windsock, and a folder of the user's that goes before them.
+
+A template is two files, `<name>.txt.j2` and `<name>.html.j2`; the text one has a block `subject`. A file of
+the user's replaces the one of the same name, or builds on it: `{% extends "built-in/run_failed.html.j2" %}`.
+The user's run in a sandbox with an end (sandbox.py): they are data that somebody laid into a folder.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import (
+    BaseLoader,
+    ChoiceLoader,
+    Environment,
+    FileSystemLoader,
+    PrefixLoader,
+    StrictUndefined,
+    Template,
+    TemplateRuntimeError,
+    nodes,
+    select_autoescape,
+)
+from jinja2.compiler import CodeGenerator, Frame
+from jinja2.environment import TemplateModule
+from jinja2.loaders import split_template_path
+from markupsafe import Markup, escape
+
+from monitor.clock import Clock
+from monitor.delivery.messages import filters
+from monitor.delivery.messages.filters import counted, fit, nth, of_present, shortened, span, writing
+from monitor.delivery.messages.mime import Written
+from monitor.delivery.messages.model import Run, Task
+from monitor.delivery.messages.sandbox import MeteredEnvironment, metered
+from monitor.errors import SettingsError
+from monitor.observability.metrics import Metrics
+
+_SPECIAL = re.compile("[&<>'\"]")
+
+
+def shown(value: object) -> str:
+    """As `escape` has it, without making a Markup of what is only put out; None is nothing."""
+    if type(value) is str:
+        return escape(value) if _SPECIAL.search(value) else value
+    if type(value) is Markup:
+        return value
+    return "" if value is None else escape(value)
+
+
+class _Template(Template):
+    def make_module(self, *context: Any, **more: Any) -> TemplateModule:
+        """With a context, as an import gives it, the same as without."""
+        return self.module if context else super().make_module(*context, **more)
+
+
+class _Code(CodeGenerator):
+    """Puts out what `shown` makes of a value."""
+
+    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        if not frame.eval_ctx.autoescape:
+            super()._output_child_pre(node, frame, finalize)
+            return
+        self.write("environment.shown(")
+
+    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        if not frame.eval_ctx.autoescape:
+            super()._output_child_post(node, frame, finalize)
+            return
+        self.write(")")
+
+
+class BuiltIn(Environment):
+    template_class = _Template
+    code_generator_class = _Code
+    shown = staticmethod(shown)
+
+    def __init__(self, **options: Any) -> None:
+        # They are part of the program: none changes while it runs, so none is looked at, or compiled, again.
+        super().__init__(**options, auto_reload=False)
+        self.globals.update(task_url=_task_url, run_url=_run_url)
+
+
+def _task_url(run: Run | None, task: Task) -> str | None:
+    url: str | None = of_present("task_url")(run, task)
+    return url
+
+
+def _run_url(run: Run | None) -> str | None:
+    url: str | None = of_present("run_url")(run)
+    return url
+
+
+BUILT_IN = "built-in"
+MAX_FILE = 256 * 1024  # bytes of a template of the user's; the longest built-in one has 10 KiB
+MAX_TEXT = 2 * 1024 * 1024  # characters that one of them writes; Gmail shows 102 kB of a mail
+MAX_PLAIN = 120_000  # characters of the subject, and of the text, which is folded sign by sign
+FOLDERS = 4  # a process has one, and tests a few
+NO_BREAK = "\N{NO-BREAK SPACE}"
+_INDENTS = re.compile(r"\n\s+")
+_GAPS = re.compile(r"\n{3,}")
+
+
+class TooLongTemplate(TemplateRuntimeError):
+    """A template of the user's is longer than it may be, or writes more than it may."""
+
+
+class Templates:
+    """One set of templates. Raises what Jinja and the templates raise."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self.steps = 0
+        """Which the last writing took; of the built-in templates nobody counts them."""
+
+    @classmethod
+    def built_in(cls, folder: Path) -> "Templates":
+        return cls(_built_in(folder))
+
+    @classmethod
+    def of_user(cls, overrides: Path, folder: Path) -> "Templates":
+        loader = ChoiceLoader([_BoundedLoader(overrides), FileSystemLoader(folder)])
+        prefixed = _with_prefix(loader, FileSystemLoader(folder))
+        return cls(MeteredEnvironment(FILTERS, **_options(prefixed)))
+
+    def write(self, name: str, values: Mapping[str, Any]) -> Written:
+        """The three texts. In HTML alone a number stays with its unit: `2 min 5 s` is not torn apart."""
+        with writing(values), metered() as meter:
+            try:
+                return self._write(name, values)
+            finally:
+                self.steps = meter.spent
+
+    def _write(self, name: str, values: Mapping[str, Any]) -> Written:
+        text = self._environment.get_template(f"{name}.txt.j2")
+        html = self._environment.get_template(f"{name}.html.j2")
+        subject = _plain(" ".join(self._subject(text, values).split()))
+        page = _joined(html.generate({**values, "subject": subject}))
+        plain = _joined(text.generate({**values, "subject": subject}), MAX_PLAIN)
+        told = _GAPS.sub("\n\n", fit(_plain(plain))).lstrip("\n")
+        # No line that is shown begins with the template's own indent.
+        return Written(subject, told, _INDENTS.sub("\n", page).lstrip())
+
+    def _subject(self, text: Template, values: Mapping[str, Any]) -> str:
+        try:
+            return _joined(text.blocks["subject"](text.new_context(dict(values))), MAX_PLAIN)
+        except Exception:  # noqa: BLE001 (it is raised again, with the template's lines, as generate does)
+            self._environment.handle_exception()
+
+
+class _BoundedLoader(FileSystemLoader):
+    """The user's folder."""
+
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        file = Path(self.searchpath[0]).joinpath(*split_template_path(template))
+        if file.is_file() and file.stat().st_size > MAX_FILE:
+            raise TooLongTemplate(f"{template} is longer than {MAX_FILE // 1024} KiB")
+        return super().get_source(environment, template)
+
+
+def _joined(parts: Iterable[str], most: int = MAX_TEXT) -> str:
+    """One text. Raises TooLongTemplate: a loop that a template's author did not mean fills no memory."""
+    written, size = [], 0
+    for part in parts:
+        written.append(part)
+        size += len(part)
+        if size > most:
+            raise TooLongTemplate(f"it writes more than {most:,} characters")
+    return "".join(written)
+
+
+@lru_cache(maxsize=FOLDERS)
+def _built_in(folder: Path) -> Environment:
+    loader = FileSystemLoader(folder)
+    environment = BuiltIn(**_options(_with_prefix(loader, loader)), finalize=_or_nothing)
+    environment.filters.update(FILTERS)
+    return environment
+
+
+def _or_nothing(value: object) -> object:
+    return "" if value is None else value  # texts were made safe before (filters.py)
+
+
+def _plain(text: str) -> str:
+    return text.replace(NO_BREAK, " ")
+
+
+def spaced(text: str) -> str:
+    """A line of code or of a log with its indent, also where a mail program knows no `white-space`."""
+    code = text.lstrip(" ")
+    indent = NO_BREAK * (len(text) - len(code))
+    return indent + code.replace("  ", f"{NO_BREAK} ")
+
+
+def _kept(duration: timedelta | None) -> str:
+    return span(duration).replace(" ", NO_BREAK)
+
+
+def _options(loader: BaseLoader) -> dict[str, Any]:
+    return {
+        "loader": loader,
+        "autoescape": select_autoescape(disabled_extensions=("txt.j2",), default=True),
+        "undefined": StrictUndefined,
+        "trim_blocks": True,
+        "lstrip_blocks": True,
+        "keep_trailing_newline": True,
+    }
+
+
+def _with_prefix(loader: BaseLoader, built_in: BaseLoader) -> BaseLoader:
+    return ChoiceLoader([loader, PrefixLoader({BUILT_IN: built_in})])
+
+
+FILTERS: dict[str, Any] = {
+    **filters.FILTERS,
+    "span": _kept,
+    "spaced": spaced,
+    "shortened": shortened,
+    "counted": counted,
+    "nth": nth,
+}
+
+ENDS = (".txt.j2", ".html.j2")
+SHARED = frozenset(f"{name}{end}" for name in ("base", "parts") for end in ENDS)
+"""What every template is made with: one of the user's concerns them all."""
+NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
+"""A template's: it becomes a file's name."""
+
+
+class Overrides:
+    """Looks into the folder at each use: files may come, change and go while the monitor runs."""
+
+    def __init__(self, folder: Path | None, built_in: Path) -> None:
+        self._folder = folder
+        self._built_in = built_in
+        self._files: frozenset[str] = frozenset()
+        self._templates: Templates | None = None
+
+    @property
+    def names(self) -> set[str]:
+        """The templates of which the folder has a file."""
+        return {name for file in self._look() - SHARED if NAME.fullmatch(name := file.split(".")[0])}
+
+    def concerning(self, name: str) -> Templates | None:
+        """The templates to write this one with, where the folder has a say in it."""
+        files = self._look()
+        return self._templates if files & (SHARED | {f"{name}{end}" for end in ENDS}) else None
+
+    def _look(self) -> frozenset[str]:
+        files = _files_in(self._folder)
+        if self._folder is not None and (files != self._files or self._templates is None):
+            # Jinja keeps what it has loaded: a file that is new would not be seen behind a built-in one.
+            self._templates = Templates.of_user(self._folder, self._built_in)
+            self._files = files
+        return files
+
+
+def _files_in(folder: Path | None) -> frozenset[str]:
+    if folder is None:
+        return frozenset()
+    try:
+        return frozenset(path.name for path in folder.iterdir() if path.name.endswith(ENDS))
+    except OSError:  # not there, or not for the monitor to read
+        return frozenset()
+
+
+_PACKAGE = Path(__file__).resolve().parents[2]
+_PLACES = (_PACKAGE / "_templates", _PACKAGE.parent / "templates")
+
+
+def templates_folder() -> Path:
+    """The folder that holds `email/` and `web/`. Raises SettingsError where it is missing."""
+    for place in _PLACES:
+        if (place / "email").is_dir():
+            return place
+    raise SettingsError(f"templates: none at {' or '.join(map(str, _PLACES))}; install Windsock anew")
+
+
+MOST = 100  # names that are kept: rules name few, and a renamed template is never used again
+
+
+@dataclass(frozen=True)
+class FailedTemplate:
+    at: datetime
+    problem: str
+
+
+class FailedTemplates:
+    """The templates of this process whose latest notification was written with a built-in one, by name."""
+
+    def __init__(self, metrics: Metrics, clock: Clock) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._failed: dict[str, FailedTemplate] = {}
+
+    def note(self, template: str, problem: str | None) -> None:
+        """Keep the problem of a template; None: a notification was written with it, so that it has none."""
+        self._failed.pop(template, None)
+        if problem is None:
+            return
+        self._metrics.template_failures.inc()
+        self._failed[template] = FailedTemplate(self._clock(), problem)
+        if len(self._failed) > MOST:
+            del self._failed[next(iter(self._failed))]
+
+    def current(self) -> Mapping[str, FailedTemplate]:
+        return dict(self._failed)

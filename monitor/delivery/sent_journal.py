@@ -1,0 +1,221 @@
+"""The journal of sent messages, on disk beside the database.
+
+The journal of what was handed to mail servers and other receivers: a line before each, and one after.
+
+It lies in the home folder, beside the database and not in it: where a backup of the database is restored, the
+journal knows what was told since (monitor/notifications/outbox/already_sent.py). The first line is on the
+disk before the server hears of the mail. The second follows when there is time: without it, the mail is
+uncertain after a restore, and is not sent again.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import secrets
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from monitor.clock import Clock
+
+
+def sync(path: Path) -> None:
+    """Wait until a file is on the disk; of a folder, which names it holds. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+What = Literal["handed", "sent", "not taken"]
+HANDED: What = "handed"
+SENT: What = "sent"
+NOT_TAKEN: What = "not taken"
+SUFFIX = ".jsonl"
+OWNERS_ALONE = 0o600
+JOT_SECONDS = 0.05  # the next mail is noted sooner, where there are many
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Line:
+    at: datetime
+    what: What
+    message_id: str
+    keys: tuple[str, ...] = ()
+    """What it tells of; these two in the first line alone."""
+    subject: str | None = None
+
+    def written(self) -> bytes:
+        given: dict[str, Any] = {"at": self.at.isoformat(), "what": self.what, "message_id": self.message_id}
+        if self.what == HANDED:
+            given |= {"subject": self.subject, "keys": self.keys}
+        return (json.dumps(given, separators=(",", ":")) + "\n").encode()
+
+    @classmethod
+    def read(cls, text: str) -> "Line":
+        """Raises ValueError, KeyError, TypeError where it is none."""
+        given = json.loads(text)
+        keys, subject = tuple(given.get("keys", ())), given.get("subject")
+        return cls(datetime.fromisoformat(given["at"]), given["what"], given["message_id"], keys, subject)
+
+
+class Journal:
+    """Written by one process, into a file a day; what is older than `kept` is deleted. Lines that are written
+    at once share an fsync."""
+
+    def __init__(self, folder: Path, clock: Clock, kept: timedelta) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._kept = kept
+        self._process = secrets.token_hex(4)  # two monitors in one home write two files
+        self._waiting: list[tuple[Line, asyncio.Future[None] | None]] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._is_waited_for = asyncio.Event()
+        self._is_flushed = False
+        self._day = ""
+
+    async def note(self, line: Line) -> None:
+        """Returns once it is on the disk. Raises OSError."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._add(line, done)
+        await done
+
+    def jot(self, line: Line) -> None:
+        """Write it with the next one that is noted, or soon."""
+        self._add(line, None)
+
+    async def flush(self) -> None:
+        """Returns when what is jotted by now is written. What still waits for a thread when the loop ends is
+        lost."""
+        if self._writing is not None and not self._writing.done():
+            self._is_flushed = True
+            self._is_waited_for.set()
+            await asyncio.wait({self._writing})
+
+    def _add(self, line: Line, done: "asyncio.Future[None] | None") -> None:
+        self._waiting.append((line, done))
+        if done is not None:
+            self._is_waited_for.set()
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._work(), name="the journal's writer")
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                await self._company()
+                await self._write()
+        except asyncio.CancelledError:  # the monitor ends
+            if self._waiting:
+                self._append([line for line, _ in self._waiting], is_durable=False)
+            raise
+
+    async def _company(self) -> None:
+        """Whoever is just about to ask comes along; lines that nobody waits for go with the next."""
+        self._is_waited_for = asyncio.Event()
+        if not self._is_flushed and not any(done for _, done in self._waiting):
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._is_waited_for.wait(), JOT_SECONDS)
+        await asyncio.sleep(0)
+        self._is_flushed = False
+
+    async def _write(self) -> None:
+        together, self._waiting = self._waiting, []
+        is_waited_for = any(done for _, done in together)
+        try:
+            await asyncio.to_thread(self._append, [line for line, _ in together], is_waited_for)
+        except OSError as error:
+            logger.error("%s cannot be written: %s", self._folder, error)  # noqa: TRY400 (each mail says it)
+            _end(together, error)
+        else:
+            _end(together, None)
+
+    def _append(self, lines: Sequence[Line], is_durable: bool) -> None:
+        file = self._file()
+        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, OWNERS_ALONE)
+        try:
+            os.write(descriptor, b"".join(line.written() for line in lines))
+            if is_durable:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _file(self) -> Path:
+        day = f"{self._clock():%Y-%m-%d}"
+        file = self._folder / f"{day}.{self._process}{SUFFIX}"
+        if day != self._day:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._delete_old()
+            file.touch(OWNERS_ALONE)
+            sync(self._folder)
+            self._day = day
+        return file
+
+    def _delete_old(self) -> None:
+        oldest = f"{self._clock() - self._kept:%Y-%m-%d}"
+        for file in self._folder.glob(f"*{SUFFIX}"):
+            if file.name < oldest:
+                file.unlink(missing_ok=True)
+
+
+def _end(together: Sequence[tuple[Line, "asyncio.Future[None] | None"]], error: OSError | None) -> None:
+    for _, done in together:
+        if done is None or done.done():
+            continue
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What became of one mail, as far as its journal knows."""
+
+    handed: Line
+    is_sent: bool
+
+
+def read(folders: Sequence[Path], since: datetime | None = None) -> list[Told]:
+    """What was told, or may have been, by the journals in these folders; a mail that was not taken is left
+    out. A line that was cut off by a crash is passed over: its mail was not handed over yet."""
+    found: dict[str, list[Line]] = defaultdict(list)
+    for line in sorted(_lines(folders, since), key=lambda line: line.at):
+        found[line.message_id].append(line)
+    return [told for lines in found.values() if (told := _told(lines))]
+
+
+def _told(lines: Sequence[Line]) -> Told | None:
+    """By all lines of one mail, in their order. Several may have tried to hand it over, side by side where a
+    lease ran out: that one of them did not does not say that none did."""
+    handed, open_ends = None, 0
+    for line in lines:
+        if line.what == HANDED:
+            handed, open_ends = line, open_ends + 1
+        elif line.what == NOT_TAKEN:
+            open_ends = max(0, open_ends - 1)
+    is_sent = any(line.what == SENT for line in lines)
+    return Told(handed, is_sent) if handed and (is_sent or open_ends) else None
+
+
+def _lines(folders: Sequence[Path], since: datetime | None) -> Iterator[Line]:
+    for file in sorted(file for folder in folders for file in folder.glob(f"*{SUFFIX}")):
+        if since is not None and file.name < f"{since:%Y-%m-%d}":
+            continue
+        for number, text in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+            try:
+                line = Line.read(text)
+            except (ValueError, KeyError, TypeError):
+                logger.warning(
+                    "%s, line %d: is cut off or no line of a journal; it is passed over", file, number
+                )
+                continue
+            if since is None or line.at >= since:
+                yield line

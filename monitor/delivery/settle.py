@@ -1,0 +1,133 @@
+"""The end of an attempt: its outcome in the ledger, and the events about it.
+
+A delivery that could not be made, or waits for the next day, is an event like any other: rules may tell it
+by another way. Of a delivery that itself tells of such an event nothing is said, or there would be no end to
+it.
+"""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from monitor.delivery.suppression import ToDigest
+from monitor.errors import EventError
+from monitor.event_log import append, read
+from monitor.event_log.read import Logged
+from monitor.events.event import Event, parse_event
+from monitor.events.from_watches import Told, delivery_trouble
+from monitor.notifications import incident_order, incidents
+from monitor.notifications.incidents import Incident
+from monitor.notifications.outbox import decisions as outbox_decisions
+from monitor.notifications.outbox import queue, threads
+from monitor.notifications.outbox.records import Delivery, Outcome, State
+
+
+@dataclass(frozen=True)
+class Closing:
+    """What it came to, and which of the failures that it was to tell (seqs) were none, with the reason."""
+
+    outcome: Outcome | ToDigest
+    untrue: Set[int] = frozenset()
+    because: str = ""
+
+
+def close(connection: Connection, delivery: Delivery, closing: Closing, now: datetime, host: str) -> Outcome:
+    """Answers what it was settled with. Raises LeaseLost: then the caller's transaction must be undone.
+
+    `host`: the right side of a digest's Message-ID.
+    """
+    outcome = closing.outcome
+    if closing.untrue:
+        append.lock(connection)  # no failure joins an incident while it is found to be none
+        _take_back(connection, delivery, closing, now)
+    if isinstance(outcome, ToDigest):
+        outcome = outbox_decisions.to_digest(connection, delivery, now, outcome.due, host)
+    queue.settle(connection, delivery, outcome, now)
+    return outcome
+
+
+def _take_back(connection: Connection, delivery: Delivery, closing: Closing, now: datetime) -> None:
+    """An incident is none if all of its failures are untrue. If others have joined it, it begins with them,
+    and they are told at once if nothing else is told of it here."""
+    decisions = outbox_decisions.decisions_of_notification(connection, delivery.notification_id)
+    told = Counter(one.incident_id for one in decisions)
+    untrue = Counter(one.incident_id for one in decisions if one.event_seq in closing.untrue)
+    for incident in incidents.find_all(connection, (one for one in untrue if one is not None)).values():
+        if not incident.is_open:
+            continue
+        if left := _left(connection, incident, closing.untrue):
+            events = [parse_event(json.loads(one.body)) for one in left]
+            latest = incident_order.latest_of_failures(connection, events)
+            incidents.begin_later(connection, incident.id, len(left), left[0].seq, events[0], latest)
+            if told[incident.id] == untrue[incident.id]:
+                threads.open_with_next(connection, incident.id, delivery, now)
+        elif incident.failures <= untrue[incident.id]:
+            incidents.retract(connection, incident.id, closing.because, now)
+
+
+def _left(connection: Connection, incident: Incident, untrue: Set[int]) -> list[Logged]:
+    """Its failures but for these, and those that were taken back before."""
+    decided = {one.event_seq for one in outbox_decisions.decisions_of_incident(connection, incident.id)}
+    left = {seq for seq in decided if seq >= incident.opened_seq} - untrue
+    return read.of_seqs(connection, left)
+
+
+OF_A_DELIVERY = "delivery:"
+"""How the ids of these events begin (monitor/events/from_watches.py)."""
+TOLD_OF = (State.DEAD, State.PARKED)
+
+Committed = Callable[[], None]
+"""To be called once the transaction is committed: who reads the log is woken."""
+Log = Callable[[Connection, Sequence[Event]], Committed]
+"""Ingest's door, for those who have a transaction of their own."""
+
+logger = logging.getLogger(__name__)
+
+
+class News:
+    """Tells of deliveries in the transaction that settles them: neither is there without the other."""
+
+    def __init__(self, log: Log | None) -> None:
+        self._log = log
+
+    def write(
+        self, connection: Connection, delivery: Delivery, outcome: Outcome | ToDigest, now: datetime
+    ) -> Committed:
+        """Before the delivery is settled: the log's lock comes before that of any row, as in ingest."""
+        event = self._told(delivery, outcome, now)
+        return self._log(connection, [event]) if self._log and event else _nothing
+
+    def _told(self, delivery: Delivery, outcome: Outcome | ToDigest, now: datetime) -> Event | None:
+        if isinstance(outcome, ToDigest) or outcome.state not in TOLD_OF:
+            return None
+        if delivery.event_id.startswith(OF_A_DELIVERY):
+            return None
+        try:
+            return _event(delivery, outcome, now)
+        except EventError:
+            # Whatever is wrong with what is told of it, it has to be settled.
+            logger.exception("delivery %d: no event can be made of it", delivery.id)
+            return None
+
+
+def _nothing() -> None:
+    """Nothing was logged: nobody is woken."""
+
+
+def _event(delivery: Delivery, outcome: Outcome, now: datetime) -> Event:
+    about = {
+        "delivery_id": delivery.id,
+        "dag_id": delivery.dag_id,
+        "run_id": delivery.run_id,
+        "channel": delivery.channel.value,
+        "rule": delivery.rule,
+        "reason": outcome.reason,
+    }
+    attempts = delivery.attempts + (outcome.answer is not None)
+    told = Told(delivery.deployment, now, None)
+    return delivery_trouble(told, outcome.state.value, about, attempts, delivery.created_at)

@@ -1,0 +1,164 @@
+"""The reasons not to send a delivery now: silences, acknowledgements, and the daily mail budget.
+
+What has happened since a delivery was decided on, and speaks against it: a silence, an acknowledgement, an
+unsubscription, a failure that nobody was told of. Each ends with its reason.
+
+The daily budget: what the mail account may send in 24 hours, with a reserve for what is urgent.
+
+While the server still takes everything, the budget keeps below its limit: at the limit Gmail takes nothing
+for a day, a failure's mail neither. When little is left, what is not urgent is told in a digest.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from monitor.delivery.context import Case
+from monitor.delivery.retry import look_again
+from monitor.notifications.outbox import decisions
+from monitor.notifications.outbox.records import Delivery, Kind, Outcome, State
+from monitor.rules.model import Budget as Limits
+from monitor.rules.ruleset import Rules
+from monitor.rules.targets import Channel
+
+AFTER_ACKNOWLEDGEMENT = (Kind.FOLLOW_UP, Kind.REMINDER)
+"""What is needless once somebody looks after it, or it is over."""
+
+NOTHING_TOLD = Outcome(State.SUPERSEDED, "superseded: nobody was notified of this failure")
+
+
+def against(case: Case, now: datetime) -> Outcome | None:
+    """Why the recipient is not told at all, or not yet; or None."""
+    return _against_delivery(case, now) or _against_recovery(case, now)
+
+
+def _against_delivery(case: Case, now: datetime) -> Outcome | None:
+    delivery, incident = case.delivery, case.incident
+    if case.unsubscribed:
+        return _suppressed(f"{delivery.recipient} has unsubscribed from the rule {delivery.rule!r}")
+    if delivery.kind in AFTER_ACKNOWLEDGEMENT and incident and incident.acked_by is not None:
+        return _suppressed(
+            f"incident {incident.id} is acknowledged by {incident.acked_by}: {incident.ack_reason}"
+        )
+    if delivery.kind in AFTER_ACKNOWLEDGEMENT and incident and not incident.is_open:
+        if case.is_asked and incident.confirm_at is not None:
+            reason = "waits: Airflow is asked whether the incident is over"
+            return Outcome(State.PENDING, reason, look_again(case.notification.due_at, now))
+        reason = f"superseded: incident {incident.id} is over ({incident.closed_because})"
+        return Outcome(State.SUPERSEDED, reason)
+    return None
+
+
+def _against_recovery(case: Case, now: datetime) -> Outcome | None:
+    """A recovery is told to those who were told of the failure, and after it; one that tells of failures
+    itself, which waited to be told, to those too."""
+    if case.delivery.kind is not Kind.RECOVERED:
+        return None
+    if case.thread.is_waiting:
+        reason = "waits for a notification of the failure that is still to be sent"
+        return Outcome(State.PENDING, reason, look_again(case.notification.due_at, now))
+    if not case.thread.is_told and len(case.events) + case.earlier <= 1:
+        return NOTHING_TOLD
+    return None
+
+
+def without_silenced(case: Case) -> Case | Outcome:
+    """The case without the events that a silence covers by now; an outcome where nothing is left to tell."""
+    words = case.silenced
+    if not any(words):
+        return case
+    # A recovery is told for its success: with that, it is silenced as a whole.
+    if all(words) or (case.delivery.kind is Kind.RECOVERED and words[-1]):
+        said = "; ".join(dict.fromkeys(word for word in words if word))
+        return Outcome(State.SUPPRESSED, f"suppressed by {said}")
+    left = [at for at, word in enumerate(words) if word is None]
+    return replace(
+        case,
+        seqs=tuple(case.seqs[at] for at in left),
+        events=tuple(case.events[at] for at in left),
+        silenced=tuple(words[at] for at in left),
+        known=None,
+    )
+
+
+def _suppressed(why: str) -> Outcome:
+    return Outcome(State.SUPPRESSED, f"suppressed: {why}")
+
+
+WINDOW = timedelta(hours=24)
+RECOUNT = timedelta(seconds=10)  # other replicas send too; in between this one's own are counted along
+MARGIN = timedelta(seconds=1)  # a place is free just after its 24 hours, by two clocks
+TAKEN = (State.SENT, State.UNCERTAIN)
+
+
+@dataclass(frozen=True)
+class ToDigest:
+    """It is told in the recipient's digest, due at this moment."""
+
+    due: datetime
+
+
+class Budget:
+    """Of one channel, of one account: mail's."""
+
+    def __init__(self, rules: Callable[[], Rules], channel: Channel = Channel.EMAIL) -> None:
+        self._rules = rules
+        self._channel = channel
+        self._counted: int = 0
+        self._counted_at: datetime | None = None
+        self._since = 0
+        self._out: set[int] = set()
+
+    def has_room(self, delivery: Delivery, now: datetime) -> bool:
+        """Whether there is room, which is now taken until `done`, where that is known without counting."""
+        if delivery.channel is not self._channel:
+            return True
+        limits = self._rules().config.budget
+        if not self._is_counted(now) or self._taken >= limits.daily - limits.reserve:
+            return False
+        self._out.add(delivery.id)
+        return True
+
+    def against(self, connection: Connection, delivery: Delivery, now: datetime) -> Outcome | ToDigest | None:
+        """What becomes of it instead of being sent; None: there is room, which is now taken until `done`."""
+        if delivery.channel is not self._channel:
+            return None
+        limits = self._rules().config.budget
+        used = self._used(connection, now)
+        if delivery.kind is not Kind.DIGEST:
+            if not delivery.kind.is_urgent and used >= limits.daily - limits.reserve:
+                return ToDigest(now + limits.digest_every)
+            if used >= limits.daily:
+                return self._parked(connection, limits, used, now)
+        self._out.add(delivery.id)
+        return None
+
+    def done(self, delivery: Delivery, state: State | None) -> None:
+        """What it came to; None: nobody knows, and the next count will tell."""
+        if delivery.id in self._out:
+            self._out.discard(delivery.id)
+            self._since += state in TAKEN
+
+    def _used(self, connection: Connection, now: datetime) -> int:
+        if not self._is_counted(now):
+            self._since = 0
+            self._counted = decisions.sent_since(connection, self._channel, now - WINDOW)
+            self._counted_at = now
+        return self._taken
+
+    def _is_counted(self, now: datetime) -> bool:
+        return self._counted_at is not None and now - self._counted_at < RECOUNT
+
+    @property
+    def _taken(self) -> int:
+        return self._counted + self._since + len(self._out)
+
+    def _parked(self, connection: Connection, limits: Limits, used: int, now: datetime) -> Outcome:
+        # Each waits for a place of its own: all of them at the first one would be parked again and again.
+        before = decisions.parked(connection, self._channel) % max(1, used)
+        oldest = decisions.frees_at(connection, self._channel, now - WINDOW, before)
+        until = (oldest or now) + WINDOW + MARGIN
+        reason = f"the budget of {limits.daily} mails in 24 hours is used"
+        return Outcome(State.PARKED, f"parked until {until:%Y-%m-%d %H:%M} UTC: {reason}", until)

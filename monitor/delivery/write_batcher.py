@@ -1,0 +1,91 @@
+"""Writes of several deliveries in one transaction: a commit waits for the disk, whatever is in it.
+
+What one asks for while another's is being committed goes with the next. Nobody is answered before the commit,
+so what is durable when is as if each had its own. Where one fails, all of that transaction is undone, and
+each is done again by itself.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from monitor.database.engine import Database
+
+TURNS = 5  # of the loop that are waited for: whoever is just about to ask comes along
+MOST = 50  # in one transaction: it keeps ingest's writer waiting
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Wish:
+    function: Callable[[Connection], Any]
+    done: "asyncio.Future[Any]"
+
+
+class Clerk:
+    """`write` is Database.write, shared."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: list[_Wish] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    async def write(self, function: Callable[[Connection], T]) -> T:
+        """Raises what the function raises, or what the database does. The function may be run twice, and then
+        only the second run counts."""
+        wish = _Wish(function, asyncio.get_running_loop().create_future())
+        self._waiting.append(wish)
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._work(), name="the outbox's clerk")
+        result: T = await wish.done
+        return result
+
+    async def _work(self) -> None:
+        while self._waiting:
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
+            together, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            try:
+                results = await self._database.write(partial(_all, together))
+            except Exception as error:  # noqa: BLE001 (it is told to whoever asked)
+                await self._one_by_one(together, error)
+            except BaseException:
+                _cancel(together + self._waiting)
+                raise
+            else:
+                for wish, result in zip(together, results, strict=True):
+                    _answer(wish, result)
+
+    async def _one_by_one(self, together: list[_Wish], error: Exception) -> None:
+        if len(together) == 1:
+            _fail(together[0], error)
+            return
+        for wish in together:
+            try:
+                _answer(wish, await self._database.write(wish.function))
+            except Exception as own:  # noqa: BLE001 (as above)
+                _fail(wish, own)
+
+
+def _all(wishes: list[_Wish], connection: Connection) -> list[Any]:
+    return [wish.function(connection) for wish in wishes]
+
+
+def _answer(wish: _Wish, result: Any) -> None:
+    if not wish.done.done():
+        wish.done.set_result(result)
+
+
+def _fail(wish: _Wish, error: Exception) -> None:
+    if not wish.done.done():
+        wish.done.set_exception(error)
+
+
+def _cancel(wishes: list[_Wish]) -> None:
+    for wish in wishes:
+        wish.done.cancel()

@@ -1,0 +1,137 @@
+"""Append to the log, and prune it."""
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+
+from monitor.database.schema import events, log_marks, log_state
+from monitor.database.statements import Statement, Write
+from monitor.event_log.cursor import Cursor, state
+from monitor.event_log.read import LINE, Line, known
+from monitor.events.event import Event
+
+# SQLite knows no FOR UPDATE and needs none: whoever writes holds the whole database (database/engine.py).
+_LOCK = Statement(lambda _insert: select(log_state.c.epoch, log_state.c.last_seq).with_for_update())
+_ADVANCE = Statement(lambda _insert: update(log_state).values(last_seq=bindparam("last")))
+_APPEND = Write(
+    events,
+    lambda insert: insert(events).on_conflict_do_nothing(index_elements=(events.c.source, events.c.id)),
+)
+_TAKE_BACK = Statement(lambda _insert: delete(events).where(events.c.seq >= bindparam("first")))
+
+
+def lock(connection: Connection) -> Cursor:
+    """Be the only transaction that appends, until its end; answers the log's end."""
+    [locked] = _LOCK.rows(connection)
+    return Cursor(locked["epoch"], locked["last_seq"])
+
+
+def append(
+    connection: Connection, batch: Sequence[Event], received_at: datetime, end: Cursor | None = None
+) -> list[int | None]:
+    """Log what is new. Answers, in the batch's order, the seq of each event, or None for a duplicate.
+
+    `end` is what `lock` answered; None where the transaction has not asked it yet.
+    """
+    first = (end or lock(connection)).seq + 1  # locked before anything is read
+    seqs: list[int | None] = list(range(first, first + len(batch)))
+    if not _append(connection, batch, seqs, received_at):
+        _TAKE_BACK.rows(connection, first=first)
+        seqs = _numbered(batch, known(connection, map(name_of, batch)), first)
+        _append(connection, batch, seqs, received_at)
+    if new := [seq for seq in seqs if seq is not None]:
+        _ADVANCE.rows(connection, last=new[-1])
+    return seqs
+
+
+def _append(
+    connection: Connection, batch: Sequence[Event], seqs: Sequence[int | None], received_at: datetime
+) -> bool:
+    """Whether all that have a seq were new. Most batches are: to write them is their look-up."""
+    rows = [_row(event, seq, received_at) for event, seq in zip(batch, seqs, strict=True) if seq is not None]
+    return _APPEND.rows(connection, rows) == len(rows)
+
+
+def _numbered(batch: Sequence[Event], logged: set[tuple[str, str]], first: int) -> list[int | None]:
+    """A seq for each that is neither logged nor there before; no number is left out."""
+    seqs: list[int | None] = []
+    for event in batch:
+        is_new = name_of(event) not in logged
+        logged.add(name_of(event))
+        seqs.append(first if is_new else None)
+        first += is_new
+    return seqs
+
+
+def name_of(event: Event) -> tuple[str, str]:
+    """What names it in the log (CloudEvents 1.0: `source` and `id` together)."""
+    return event.source, event.id
+
+
+def _row(event: Event, seq: int, received_at: datetime) -> dict[str, Any]:
+    get = event.fields.get
+    return {
+        "seq": seq,
+        "source": event.source,
+        "id": event.id,
+        "type": event.type,
+        "subject": event.subject,
+        "time": event.time,
+        "received_at": received_at,
+        "deployment": event.deployment,
+        "dag_id": get("dag_id") or get("source_dag_id"),
+        "run_id": get("run_id") or get("source_run_id"),
+        "task_id": get("task_id") or get("source_task_id"),
+        "state": get("state"),
+        "asset_uri": event.asset_uri,
+        "body": event.body,
+    }
+
+
+def line_of(seq: int, event: Event) -> Line:
+    """The same of an event that has just been logged, without a look at the log."""
+    row = _row(event, seq, event.time)
+    return Line(*(row[column.name] for column in LINE))
+
+
+PRUNE_BATCH = 1_000  # rows a transaction, so that ingest never waits long behind retention
+EPOCH_BYTES = 4  # of which nobody has many
+MARK_EVERY = timedelta(hours=1)  # how exactly is known when a seq was written
+
+
+def prune(connection: Connection, before: datetime) -> int:
+    """Forget up to PRUNE_BATCH of the oldest events received before a moment; answers how many."""
+    oldest = events.c.seq <= state(connection).pruned_seq + PRUNE_BATCH
+    query = select(func.max(events.c.seq)).where(events.c.received_at < before, oldest)
+    upto = connection.execute(query).scalar_one_or_none()
+    if upto is None:
+        return 0
+    gone = connection.execute(delete(events).where(events.c.seq <= upto)).rowcount
+    # Last: ingest waits for this row. Not back: another replica may have been at it a moment before.
+    connection.execute(update(log_state).where(log_state.c.pruned_seq < upto).values(pruned_seq=upto))
+    return gone
+
+
+def begin_epoch(connection: Connection) -> str:
+    """It is another log from now on: no cursor of before leads into it. Answers its name."""
+    epoch = secrets.token_hex(EPOCH_BYTES)
+    connection.execute(update(log_state).values(epoch=epoch))
+    return epoch
+
+
+def mark(connection: Connection, now: datetime, kept: datetime) -> None:
+    """Note how far the log has come, once in a while; of the marks before `kept` the last one is enough."""
+    last = connection.execute(select(func.max(log_marks.c.at))).scalar_one()
+    if last is None or now - last >= MARK_EVERY:
+        connection.execute(insert(log_marks).values(at=now, seq=state(connection).last_seq))
+    enough = select(func.max(log_marks.c.at)).where(log_marks.c.at <= kept).scalar_subquery()
+    connection.execute(delete(log_marks).where(log_marks.c.at < enough))
+
+
+def seq_by(connection: Connection, moment: datetime) -> int:
+    """Everything up to this seq was written before a moment; 0 where that is not known."""
+    query = select(func.max(log_marks.c.seq)).where(log_marks.c.at <= moment)
+    return connection.execute(query).scalar_one() or 0

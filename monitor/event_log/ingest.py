@@ -1,0 +1,394 @@
+"""The ingest of events into the log.
+
+The requests whose events wait to be written.
+
+Odd on purpose: they are gathered in the database's thread once the writer has the log, not before it asks for
+it. The longer the log was another's, the more is written under it at once.
+
+What became of the events that arrived, and how late they came to be known, in the metrics.
+
+By reporter and by kind first: to find the metric of a label takes longer than to count in it.
+
+The only door for events: log, board and outbox in one transaction, shared by what arrives together.
+
+Dual writes do not exist: a mail that is called for is in the database, or its event is not.
+"""
+
+import asyncio
+import logging
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from prometheus_client import Histogram
+from sqlalchemy import Connection
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+
+from monitor.clock import Clock
+from monitor.concurrency import Wake
+from monitor.database.engine import Database
+from monitor.database.pubsub import DELIVERY, FEED, reconcile, run_ended, signal
+from monitor.event_log import append, id_conflicts
+from monitor.event_log.cursor import Cursor
+from monitor.event_log.deployments import origin_of
+from monitor.event_log.projections import apply
+from monitor.events.data import NUDGE, RUN_ENDS
+from monitor.events.event import Event
+from monitor.observability.metrics import Metrics
+
+MAX_COMMIT = 2_000  # events in one transaction: keeps the writer's turn, and a reader's wait, short
+MAX_WAITING = 200  # requests in the queue; beyond it a sender is told to come back (429), nothing is lost
+
+
+class Outcome(str, Enum):
+    """What became of one event."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    REJECTED = "rejected"
+    """The database refused its data; the events that arrived with it were written."""
+
+
+class IngestBusy(Exception):
+    """More is waiting to be written than is sensible: try again later."""
+
+
+@dataclass(eq=False)
+class Arrival:
+    events: Sequence[Event]
+    outcomes: "asyncio.Future[list[Outcome]]"
+
+
+class Arrivals:
+    """All but `gather` belongs to the event loop's thread."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Arrival] = deque()
+        self._unanswered: set[Arrival] = set()
+        self._came = asyncio.Event()
+
+    def add(self, events: Sequence[Event]) -> "asyncio.Future[list[Outcome]]":
+        """What is answered for these events. Raises IngestBusy where too much is waiting already."""
+        if len(self._waiting) >= MAX_WAITING:
+            raise IngestBusy(f"{MAX_WAITING} requests are waiting to be written")
+        arrival = Arrival(events, asyncio.get_running_loop().create_future())
+        self._waiting.append(arrival)
+        self._unanswered.add(arrival)
+        self._came.set()
+        return arrival.outcomes
+
+    async def wait(self) -> None:
+        """Until there is something to be written."""
+        while not self._waiting:
+            self._came.clear()
+            await self._came.wait()
+
+    def gather(self) -> list[Arrival]:
+        """The oldest of them, as many as fit into a transaction. From any thread."""
+        together: list[Arrival] = []
+        size = 0
+        while self._waiting and size < MAX_COMMIT:
+            together.append(self._waiting.popleft())
+            size += len(together[-1].events)
+        return together
+
+    def answer(self, together: Sequence[Arrival], outcomes: Sequence[Outcome]) -> None:
+        """`outcomes`: of each of their events, in order."""
+        results = iter(outcomes)
+        for arrival in together:
+            answer = [next(results) for _ in arrival.events]
+            if not arrival.outcomes.done():  # the request may be cut off: its events are kept all the same
+                arrival.outcomes.set_result(answer)
+        self._unanswered.difference_update(together)
+
+    def fail(self, together: Collection[Arrival], error: Exception) -> None:
+        for arrival in together:
+            if not arrival.outcomes.done():
+                arrival.outcomes.set_exception(error)
+        self._unanswered.difference_update(together)
+
+    def fail_all(self, error: Exception) -> None:
+        """Also those that the database's thread has gathered, and may yet write."""
+        self.fail(list(self._unanswered), error)
+
+
+ENDS = {
+    **{f"airflow.dag_run.{state}": "run" for state in ("success", "failed")},
+    **{
+        f"airflow.task_instance.{state}": "task"
+        for state in ("success", "failed", "skipped", "upstream_failed", "removed", "up_for_retry")
+    },
+}
+"""What is an end, of a run or of a task's try: whose delay is what was promised (docs/slo.md)."""
+
+
+class Tally:
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def count(
+        self, events: Sequence[Event], taken: Sequence[bool], origins: Mapping[str, datetime], now: datetime
+    ) -> None:
+        """`taken`: of each event whether it was new. `origins`: since when deployments are known; what ended
+        before is not late."""
+        duplicates: Counter[str] = Counter()
+        delays: dict[str, list[float]] = defaultdict(list)
+        ends: dict[str, list[float]] = defaultdict(list)
+        for event, new in zip(events, taken, strict=True):
+            if not new:
+                duplicates[event.data.reported_by] += 1
+                continue
+            late = max(0.0, (now - event.time).total_seconds())
+            delays[event.data.reported_by].append(late)
+            of = ENDS.get(event.type)
+            if of and event.time >= origins.get(event.deployment, now):
+                ends[of].append(late)
+        for reporter, number in duplicates.items():
+            self._metrics.events.labels("duplicate", reporter).inc(number)
+        for reporter, some in delays.items():
+            self._metrics.events.labels("accepted", reporter).inc(len(some))
+        _observe(self._metrics.event_delay, delays)
+        _observe(self._metrics.notification_delay, ends)
+
+    def count_conflict(self, event: Event) -> None:
+        """One whose id the log has for another thing."""
+        self._metrics.id_conflicts.labels(event.deployment).inc()
+
+
+def _observe(family: Histogram, values: Mapping[str, Sequence[float]]) -> None:
+    """By the family's one label."""
+    for label, some in values.items():
+        observe = family.labels(label).observe
+        for value in some:
+            observe(value)
+
+
+Logged = tuple[int, Event]
+"""An event, and its seq before it."""
+Decide = Callable[[Connection, Sequence[Logged], datetime], bool]
+"""Decides who is notified of logged events. Returns True if a delivery is due."""
+
+OF_THE_DATA = (DataError, IntegrityError, OverflowError, ValueError, TypeError)
+"""Errors that an event's own values cause: it would fail again for ever, so it is rejected."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Wakes:
+    """Who is woken by what is taken in."""
+
+    feed: Wake
+    delivery: Wake
+    reconcilers: Mapping[str, Wake]
+    """By deployment: an asset was updated."""
+    run_ended: Mapping[str, Wake] = field(default_factory=dict)
+    """By deployment: the log has a run's end."""
+    hand: Callable[[Cursor, Sequence[Logged]], None] | None = None
+    """Takes what was logged behind a place, and wakes the feed; None: the feed is woken, and reads it."""
+
+    @property
+    def by_word(self) -> dict[str, Wake]:
+        """By what another replica signals."""
+        nudges = {reconcile(deployment): wake for deployment, wake in self.reconcilers.items()}
+        ends = {run_ended(deployment): wake for deployment, wake in self.run_ended.items()}
+        return {FEED: self.feed, DELIVERY: self.delivery, **nudges, **ends}
+
+
+@dataclass(frozen=True)
+class _Written:
+    taken: list[bool]
+    """Of each event, in their order, whether it was new."""
+    after: Cursor
+    logged: list[Logged]
+    called_for: bool
+    """Whether something is to be delivered."""
+    run_ended: set[str]
+    """The deployments of which a run's end was logged."""
+
+
+class Ingest:
+    """Takes events. `run()` is its one background task: the writer."""
+
+    def __init__(
+        self,
+        database: Database,
+        decide: Decide,
+        wakes: Wakes,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._decide = decide
+        self._wakes = wakes
+        self._tally = Tally(metrics)
+        self._clock = clock
+        self._origins: dict[str, datetime] = {}
+        self._arrivals = Arrivals()
+
+    async def take(self, events: Sequence[Event]) -> list[bool]:
+        """Make events durable. Return for each, in order, whether it was new.
+
+        Raises IngestBusy where too much is waiting already.
+        """
+        return [outcome is Outcome.ACCEPTED for outcome in await self.submit(events)]
+
+    async def submit(self, events: Sequence[Event]) -> list[Outcome]:
+        """Make events durable. Return what became of each, in order.
+
+        Raises IngestBusy where too much is waiting already.
+        """
+        for nudged in {event.deployment for event in events if event.type == NUDGE}:
+            if nudged in self._wakes.reconcilers:
+                self._wakes.reconcilers[nudged].set()
+        return await self._arrivals.add(events)
+
+    async def run(self) -> None:
+        """Write what waits, as much as fits at once, until cancelled."""
+        try:
+            while True:
+                await self._arrivals.wait()
+                await self._commit()
+        finally:
+            self._arrivals.fail_all(IngestBusy("the monitor is stopping"))
+
+    async def _commit(self) -> None:
+        together: list[Arrival] = []
+        try:
+            written = await self._database.write(lambda connection: self._write_some(connection, together))
+        except Exception as error:
+            # The senders keep their events and come again; the database may be full, locked or gone.
+            together = together or self._arrivals.gather()
+            logger.exception("could not write %d requests", len(together))
+            if not _is_of_one_event(error):
+                self._arrivals.fail(together, error)
+                return
+            for arrival in together:
+                await self._commit_alone(arrival)
+        else:
+            self._told(_events(together), written)
+            self._arrivals.answer(together, _outcomes(written))
+
+    async def _commit_alone(self, arrival: Arrival) -> None:
+        """Write one request by itself, and event by event if it fails, so that no sender's event stops
+        another's."""
+        try:
+            outcomes = await self._write_apart(arrival.events)
+        except Exception as error:
+            # What was written of it is a duplicate when the sender comes again.
+            logger.exception("could not write a request of %d events", len(arrival.events))
+            self._arrivals.fail([arrival], error)
+        else:
+            self._arrivals.answer([arrival], outcomes)
+
+    async def _write_apart(self, events: Sequence[Event]) -> list[Outcome]:
+        """Write the events together, or each by itself; reject those whose data cannot be written."""
+        try:
+            return await self._write_events(events)
+        except OF_THE_DATA as error:
+            if len(events) > 1:
+                return [outcome for event in events for outcome in await self._write_apart([event])]
+            logger.warning(
+                "event %r of %s is rejected, its data cannot be written: %s",
+                *(events[0].id, events[0].source, error),
+            )
+            return [Outcome.REJECTED]
+
+    async def _write_events(self, events: Sequence[Event]) -> list[Outcome]:
+        written = await self._database.write(
+            lambda connection: self._write(connection, events, append.lock(connection))
+        )
+        self._told(events, written)
+        return _outcomes(written)
+
+    def _write_some(self, connection: Connection, together: list[Arrival]) -> _Written:
+        """Write what waits once the log is had, and say so in `together`: it may fail half-way."""
+        end = append.lock(connection)
+        together += self._arrivals.gather()
+        return self._write(connection, _events(together), end)
+
+    def log(self, connection: Connection, events: Sequence[Event]) -> Callable[[], None]:
+        """Take events in the caller's transaction, so that they are durable with what else it writes; answers
+        what has to be called once it is committed."""
+        written = self._write(connection, events, append.lock(connection))
+        return lambda: self._told(events, written)
+
+    def _told(self, events: Sequence[Event], written: _Written) -> None:
+        if self._wakes.hand:
+            self._wakes.hand(written.after, written.logged)
+        else:
+            self._wakes.feed.set()
+        if written.called_for:
+            self._wakes.delivery.set()
+        for deployment in written.run_ended & self._wakes.run_ended.keys():
+            self._wakes.run_ended[deployment].set()
+        self._tally.count(events, written.taken, self._origins, self._clock())
+
+    def _write(self, connection: Connection, events: Sequence[Event], end: Cursor) -> _Written:
+        """`end`: the log's, which is locked."""
+        # Not before the lock: what is logged later would be received earlier, and `since` step over some.
+        now = self._clock()
+        late = apply.told_already(connection, events)
+        taken = [not known for known in late]
+        lasting = [place for place, event in enumerate(events) if taken[place] and event.type != NUDGE]
+        seqs = append.append(connection, [events[place] for place in lasting], now, end)
+        logged: list[Logged] = []
+        again: list[int] = []
+        for place, seq in zip(lasting, seqs, strict=True):
+            taken[place] = seq is not None
+            if seq is not None:
+                logged.append((seq, events[place]))
+            else:
+                again.append(place)
+        for place, one in self._append_conflicting(connection, events, again, now):
+            taken[place] = True
+            logged.append(one)
+        apply.apply_all(connection, logged)
+        for deployment in {event.deployment for _, event in logged} - self._origins.keys():
+            self._origins[deployment] = origin_of(connection, deployment, now)
+        called_for = self._decide(connection, logged, now)
+        ended = {event.deployment for _, event in logged if event.type in RUN_ENDS}
+        signal(connection, *_words(events, bool(logged), called_for, ended))
+        return _Written(taken, end, logged, called_for, ended)
+
+    def _append_conflicting(
+        self, connection: Connection, events: Sequence[Event], duplicates: Sequence[int], now: datetime
+    ) -> list[tuple[int, Logged]]:
+        """Log those of the duplicates that only have the id of another thing; answers each with its place."""
+        apart = id_conflicts.conflicting(connection, [events[place] for place in duplicates])
+        found = [(place, event) for place, event in zip(duplicates, apart, strict=True) if event is not None]
+        if not found:
+            return []
+        seqs = append.append(connection, [event for _, event in found], now)
+        new = [
+            (place, (seq, event)) for (place, event), seq in zip(found, seqs, strict=True) if seq is not None
+        ]
+        for place, (_, event) in new:
+            self._tally.count_conflict(event)
+            logger.warning(
+                "the log has the id %r of %s for another task or run; the event is logged as %r, and "
+                "Airflow is asked which of them is so",
+                *(events[place].id, event.source, event.id),
+            )
+        return new
+
+
+def _words(events: Sequence[Event], logged: bool, called_for: bool, ended: set[str]) -> list[str]:
+    """What the other replicas are to look for."""
+    nudged = sorted({reconcile(event.deployment) for event in events if event.type == NUDGE})
+    return [*([FEED] * logged), *([DELIVERY] * called_for), *nudged, *map(run_ended, sorted(ended))]
+
+
+def _is_of_one_event(error: Exception) -> bool:
+    """Return True unless the error is the database's own: away, locked, full, of another schema."""
+    return isinstance(error, OF_THE_DATA) or not isinstance(error, (DBAPIError, OSError))
+
+
+def _outcomes(written: _Written) -> list[Outcome]:
+    return [Outcome.ACCEPTED if new else Outcome.DUPLICATE for new in written.taken]
+
+
+def _events(together: Sequence[Arrival]) -> list[Event]:
+    return [event for arrival in together for event in arrival.events]

@@ -1,0 +1,1 @@
+"""The read models of the log: runs, task tries, assets, DAGs and import errors."""

@@ -1,0 +1,63 @@
+"""Apply logged events to the read models.
+
+Three exceptions: of a DAG that is seen for the first time, whether it is paused is kept and told to nobody;
+what Airflow's list says of DAGs (tags, owners, schedule) is kept as it is, and told to nobody; and so are the
+dates that Airflow's list has for the end of a task that a hook told with others (tries.py).
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from monitor.event_log.projections.dags import apply_pauses
+from monitor.event_log.projections.import_errors import apply_import_errors, told_as_another
+from monitor.event_log.projections.state import Told, apply_assets, apply_runs
+from monitor.event_log.projections.tries import apply_task_reports
+from monitor.event_log.projections.tries import told_already as told_of_tries
+from monitor.events.data import (
+    AssetData,
+    AssetUpdatedData,
+    DagPauseData,
+    DagRunData,
+    Data,
+    ImportErrorData,
+    ImportErrorMendedData,
+    TaskInstanceData,
+)
+from monitor.events.event import Event
+
+_Appliers = tuple[Callable[[Connection, Sequence[Told[Any]]], None], ...]
+_APPLIERS: dict[type[Data], _Appliers] = {
+    DagRunData: (apply_runs,),
+    TaskInstanceData: (apply_task_reports,),
+    AssetData: (apply_assets,),
+    AssetUpdatedData: (apply_assets,),
+    ImportErrorData: (apply_import_errors,),
+    ImportErrorMendedData: (apply_import_errors,),
+    DagPauseData: (apply_pauses,),
+}
+"""Who brings the board up to which data. No two of them write the same table, so each goes by itself."""
+
+
+def told_already(connection: Connection, events: Sequence[Event]) -> list[bool]:
+    """Which of these events, in their order, were told under another id. To be asked where nobody else
+    appends to the log."""
+    tries, errors = told_of_tries(connection, events), told_as_another(connection, events)
+    return [one or other for one, other in zip(tries, errors, strict=True)]
+
+
+def apply(connection: Connection, seq: int, event: Event) -> None:
+    """Bring the board up to this event, which has just been logged under this seq."""
+    apply_all(connection, [(seq, event)])
+
+
+def apply_all(connection: Connection, logged: Iterable[tuple[int, Event]]) -> None:
+    """The same for several, in their order."""
+    told: dict[_Appliers, list[Told[Any]]] = defaultdict(list)
+    for seq, event in logged:
+        told[_APPLIERS.get(type(event.data), ())].append((seq, event, event.data))
+    for appliers, some in told.items():
+        for apply_some in appliers:
+            apply_some(connection, some)

@@ -1,0 +1,194 @@
+"""An asset's updates, as the log has them, and their rhythm. Bounded: a page, or the last HISTORY of them.
+
+Each query here reads the log by an asset's URI, newest first, which wants an index of (asset_uri, seq).
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, false, func, not_, or_, select
+
+from monitor.database.schema import assets, events
+from monitor.database.statements import Row
+from monitor.event_log import cursor
+from monitor.event_log.filters import UPDATED, Visible, may_read, readable
+from monitor.event_log.projections.state import find
+
+RECENT = 20
+"""Updates, the last that were logged, among which the latest is looked for: one may be reported late."""
+_UNCOUNTED: Row = {"updates": None}
+
+
+@dataclass(frozen=True)
+class AssetName:
+    """Which asset, of which Airflow."""
+
+    deployment: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class AssetUpdate:
+    """One update, and what came of it as far as the reader may see it."""
+
+    seq: int
+    asset_event_id: int
+    timestamp: datetime
+    name: str
+    group: str | None
+    dag_id: str | None
+    run_id: str | None
+    task_id: str | None
+    map_index: int | None
+    extra: dict[str, Any]
+    created_runs: tuple[dict[str, str], ...]
+    """The runs, by `dag_id` and `run_id`."""
+
+
+def asset(connection: Connection, name: AssetName, visible: Visible = None) -> Row | None:
+    """An asset as the updates that the reader may see left it, or None where there is none of these."""
+    row = find(connection, assets, vars(name))
+    if row is None or visible is None:
+        return dict(row) if row else None
+    if latest := asset_updates(connection, name, RECENT, visible=visible):
+        return _left_by(name, latest)
+    is_kept = row["last_seq"] > cursor.state(connection).pruned_seq
+    may_see = not is_kept and may_read(name.deployment, row["source_dag_id"], visible)
+    return {**row, **_UNCOUNTED} if may_see else None
+
+
+def asset_list(
+    connection: Connection, limit: int, before: int | None = None, visible: Visible = None
+) -> list[Row]:
+    """The assets that changed last, newest first; for a reader of some DAGs, as their updates left each.
+
+    The number of updates is left out for such a reader: it counts those by the other DAGs too.
+    """
+    if visible is None:
+        return _rows(connection, limit, before)
+    last = func.max(events.c.seq)
+    query = (
+        select(events.c.deployment, events.c.asset_uri)
+        .where(events.c.asset_uri.is_not(None), events.c.type == UPDATED)
+        .where(*readable(events.c.deployment, events.c.dag_id, visible))
+        .group_by(events.c.deployment, events.c.asset_uri)
+        .order_by(last.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        query = query.having(last < before)
+    names = [AssetName(*row) for row in connection.execute(query)]
+    found = [_left_by(name, asset_updates(connection, name, RECENT, visible=visible)) for name in names]
+    if len(found) == limit:
+        return found
+    # Behind these, of what the log has forgotten the board still has what the last update told.
+    forgotten = (
+        assets.c.last_seq <= cursor.state(connection).pruned_seq,
+        *readable(assets.c.deployment, assets.c.source_dag_id, visible),
+    )
+    rows = _rows(connection, limit - len(found), before, *forgotten)
+    return found + [{**row, **_UNCOUNTED} for row in rows]
+
+
+def _rows(connection: Connection, limit: int, before: int | None, *wanted: ColumnElement[bool]) -> list[Row]:
+    query = select(assets).where(*wanted)
+    if before is not None:
+        query = query.where(assets.c.last_seq < before)
+    rows = connection.execute(query.order_by(assets.c.last_seq.desc()).limit(limit)).mappings()
+    return [dict(row) for row in rows]
+
+
+def _left_by(name: AssetName, updates: Sequence[AssetUpdate]) -> Row:
+    """The row as the board would have it, had there been no updates but these, the newest first."""
+    newest, latest = updates[0], max(updates, key=lambda one: (one.timestamp, one.seq))
+    return {
+        **vars(name),
+        "name": newest.name,
+        "group": newest.group,
+        "updated_at": latest.timestamp,
+        "extra": latest.extra,
+        **{f"source_{key}": getattr(latest, key) for key in ("dag_id", "run_id", "task_id")},
+        "last_seq": newest.seq,
+        **_UNCOUNTED,
+    }
+
+
+def asset_updates(
+    connection: Connection, name: AssetName, limit: int, before: int | None = None, visible: Visible = None
+) -> list[AssetUpdate]:
+    """The updates that the reader may see, newest first; `before` is the seq of the page before."""
+    query = _of(select(events.c.seq, events.c.time, events.c.body), name, visible)
+    if before is not None:
+        query = query.where(events.c.seq < before)
+    rows = connection.execute(query.order_by(events.c.seq.desc()).limit(limit))
+    return [
+        _update(name.deployment, row.seq, row.time, json.loads(row.body)["data"], visible) for row in rows
+    ]
+
+
+def asset_gaps(
+    connection: Connection, name: AssetName, limit: int, visible: Visible = None
+) -> list[timedelta]:
+    """From each of the last updates to the next, the latest first."""
+    query = _of(select(events.c.time), name, visible).order_by(events.c.seq.desc()).limit(limit + 1)
+    return gaps(list(connection.execute(query).scalars()))
+
+
+def is_compared_in_sight(
+    connection: Connection, name: AssetName, asset_event_id: int, until: datetime, visible: Visible
+) -> bool:
+    """Return True if the update that a text compared this one with is sure to be one that the reader may see:
+    the log has none before it that the reader may not, and none can have been forgotten."""
+    if visible is None:
+        return True
+    query = _of(select(events.c.id), name, None).where(
+        events.c.time <= until, events.c.id != f"asset_event:{asset_event_id}"
+    )
+    (allowed,) = readable(events.c.deployment, events.c.dag_id, visible)
+    hidden = or_(events.c.dag_id.is_(None), not_(allowed))
+    if connection.execute(query.where(hidden).limit(1)).first():
+        return False
+    return not cursor.state(connection).pruned_seq or bool(connection.execute(query.limit(1)).first())
+
+
+def gaps(moments: Sequence[datetime]) -> list[timedelta]:
+    return [later - earlier for later, earlier in pairwise(sorted(moments, reverse=True))]
+
+
+# Odd on purpose: PostgreSQL holds a URI and a type for independent and expects few events of both, so that it
+# would read and sort every update of the asset to show the last of them. Of this it guesses that half fit.
+_IS_UPDATE = func.coalesce(events.c.type == UPDATED, false())
+
+
+def _of(query: Select[Any], name: AssetName, visible: Visible) -> Select[Any]:
+    return query.where(
+        events.c.asset_uri == name.uri,
+        events.c.deployment == name.deployment,
+        _IS_UPDATE,
+        *readable(events.c.deployment, events.c.dag_id, visible),
+    )
+
+
+def _update(deployment: str, seq: int, time: datetime, data: dict[str, Any], visible: Visible) -> AssetUpdate:
+    began = ((run["dag_id"], run["run_id"]) for run in data.get("created_dagruns") or ())
+    return AssetUpdate(
+        seq=seq,
+        asset_event_id=data["asset_event_id"],
+        timestamp=time,
+        name=data["asset"]["name"],
+        group=data["asset"].get("group"),
+        dag_id=data.get("source_dag_id"),
+        run_id=data.get("source_run_id"),
+        task_id=data.get("source_task_id"),
+        map_index=data.get("source_map_index"),
+        extra=data.get("extra") or {},
+        created_runs=tuple(
+            {"dag_id": dag_id, "run_id": run_id}
+            for dag_id, run_id in began
+            if visible is None or (deployment, dag_id) in visible
+        ),
+    )

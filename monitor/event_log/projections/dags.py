@@ -1,0 +1,98 @@
+"""The DAGs that are known, and their facts."""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, bindparam, exists, insert, select, union, update
+
+from monitor.database.schema import dag_runs, dags
+from monitor.database.statements import LookUp, Row
+from monitor.event_log.projections.state import Told, find, put
+from monitor.events.data import DagPauseData
+from monitor.events.event import Event
+from monitor.rules.matching import Facts
+
+
+def apply_pauses(connection: Connection, told: Sequence[Told[DagPauseData]]) -> None:
+    for seq, event, data in told:
+        key = {"deployment": event.deployment, "dag_id": data.dag_id}
+        old = find(connection, dags, key)
+        counted = f"times_{data.state}"
+        row: Row = {"is_paused": data.state == "paused", "last_seq": seq}
+        row |= {} if old else {"times_paused": 0, "times_unpaused": 0}
+        put(connection, dags, key, row | {counted: (old[counted] if old else 0) + 1}, old)
+
+
+def dag(connection: Connection, deployment: str, dag_id: str) -> Row | None:
+    """What is known of one DAG; None: it was never seen."""
+    row = find(connection, dags, {"deployment": deployment, "dag_id": dag_id})
+    return dict(row) if row else None
+
+
+def known_dags(connection: Connection, deployment: str) -> dict[str, Row]:
+    """Every DAG that was ever seen, by its dag_id."""
+    query = select(dags).where(dags.c.deployment == deployment)
+    return {row["dag_id"]: dict(row) for row in connection.execute(query).mappings()}
+
+
+def partitioned_dags(connection: Connection, deployment: str) -> set[str]:
+    """The DAGs whose runs partitions of assets begin."""
+    query = select(dags.c.dag_id).where(dags.c.deployment == deployment, dags.c.is_partitioned)
+    return set(connection.execute(query).scalars())
+
+
+def see_dags(connection: Connection, deployment: str, new: Mapping[str, Row]) -> None:
+    """Keep what DAGs are like that were not seen before. Beside what Airflow's list says of it
+    (`update_dags`), whether it is paused: the one thing on the board that no event may have told."""
+    told: Row = {"deployment": deployment, "times_paused": 0, "times_unpaused": 0, "last_seq": None}
+    if new:
+        connection.execute(insert(dags), [{**told, "dag_id": dag_id, **row} for dag_id, row in new.items()])
+
+
+LISTED = ("tags", "owners", "schedule", "next_run_after", "is_stale", "is_partitioned", "seen_at")
+_UPDATE = (
+    update(dags)
+    .where(dags.c.deployment == bindparam("at_deployment"), dags.c.dag_id == bindparam("at_dag_id"))
+    .values({name: bindparam(name) for name in LISTED})
+)
+
+
+def update_dags(connection: Connection, deployment: str, changed: Mapping[str, Row]) -> None:
+    """Keep what Airflow's list says of known DAGs now: LISTED, all of it."""
+    if changed:
+        rows = [
+            {"at_deployment": deployment, "at_dag_id": dag_id, **{name: row[name] for name in LISTED}}
+            for dag_id, row in changed.items()
+        ]
+        connection.execute(_UPDATE, rows)
+
+
+def strangers(connection: Connection, deployment: str, after: int, limit: int) -> set[str]:
+    """DAGs of which runs were told after this seq, and nothing else is known."""
+    known = exists().where(dags.c.deployment == dag_runs.c.deployment, dags.c.dag_id == dag_runs.c.dag_id)
+    query = select(dag_runs.c.dag_id).where(
+        dag_runs.c.last_seq > after, dag_runs.c.deployment == deployment, ~known
+    )
+    return set(connection.execute(query.limit(limit)).scalars())
+
+
+def every_dag(connection: Connection) -> frozenset[tuple[str, str]]:
+    """Each (deployment, dag_id) that Airflow's lists or a run have told of."""
+    known = union(select(dags.c.deployment, dags.c.dag_id), select(dag_runs.c.deployment, dag_runs.c.dag_id))
+    return frozenset((row.deployment, row.dag_id) for row in connection.execute(known))
+
+
+_AT = ("deployment", "dag_id")
+_DAGS = LookUp(dags, _AT, columns=(*_AT, "tags", "owners"))
+
+
+def facts_of(connection: Connection, event: Event) -> Facts:
+    """With the DAG's tags and owners, where Airflow's list has shown them."""
+    return facts_of_all(connection, [event])[0]
+
+
+def facts_of_all(connection: Connection, events: Sequence[Event]) -> list[Facts]:
+    """Of each of these, in their order."""
+    names = [(event.deployment, event.dag_id) for event in events]
+    found = _DAGS.rows(connection, {name for name in names if name[1]})
+    known = {(row["deployment"], row["dag_id"]): row for row in found}
+    return [Facts.of(event, known.get(name)) for event, name in zip(events, names, strict=True)]

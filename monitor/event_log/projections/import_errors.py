@@ -1,0 +1,131 @@
+"""What is known of import errors, each by the id under which it was told first.
+
+A hook knows the whole path of a file, REST its bundle and the path within it. Both tell of the same error if
+the trace is the same and the whole path ends with the path within the bundle; REST's word is then kept.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, RowMapping, select, update
+
+from monitor.database.schema import import_errors as table
+from monitor.database.statements import Row
+from monitor.event_log.projections.state import Told, find, put
+from monitor.event_log.read import IDS_A_QUERY
+from monitor.events.data import ImportErrorData, ImportErrorMendedData
+from monitor.events.event import Event
+from monitor.events.identity import trace_of_error
+
+
+class Place(NamedTuple):
+    """A file, as REST names it."""
+
+    bundle_name: str
+    path: str
+
+    @classmethod
+    def of(cls, row: Mapping[str, object]) -> "Place | None":
+        """Of a row of this table or of REST; None if only the whole path is known."""
+        bundle, path = row["bundle_name"], row.get("path") or row["filename"]
+        return cls(str(bundle), str(path)) if bundle is not None else None
+
+
+def is_below(filename: str, path: str) -> bool:
+    """Return True if a whole path ends with a path within a bundle."""
+    return filename == path or filename.endswith(f"/{path}")
+
+
+def may_be(row: Mapping[str, object], other: Mapping[str, object]) -> bool:
+    """Return True if two rows may be of the same file: one of them may have its whole path only."""
+    place, its = Place.of(row), Place.of(other)
+    if place is not None and its is not None:
+        return place == its
+    if place is None and its is None:
+        return row["filename"] == other["filename"]
+    filename, named = (row["filename"], its) if place is None else (other["filename"], place)
+    return named is not None and is_below(str(filename), named.path)
+
+
+def apply_import_errors(
+    connection: Connection, told: Sequence[Told[ImportErrorData | ImportErrorMendedData]]
+) -> None:
+    for seq, event, data in told:
+        key = {"deployment": event.deployment, "error_id": data.error_id or event.id}
+        old = find(connection, table, key)
+        put(connection, table, key, {**_import_error(data, old, key["error_id"]), "last_seq": seq}, old)
+
+
+def _import_error(
+    data: ImportErrorData | ImportErrorMendedData, old: RowMapping | None, error_id: str
+) -> Row:
+    is_open = isinstance(data, ImportErrorData)
+    if old is not None:  # named as it was told first; where it is, REST says (`locate`)
+        return {"open": is_open, "times": old["times"] + is_open}
+    trace = trace_of_error(error_id, data.stacktrace) if isinstance(data, ImportErrorData) else None
+    file: Row = {"filename": data.filename, "bundle_name": data.bundle_name, "trace": trace}
+    return {**file, "open": is_open, "times": 1}
+
+
+def known_import_errors(
+    connection: Connection, deployment: str, error_ids: Collection[str]
+) -> dict[str, Row]:
+    """Every import error that is open, these, and those with the same traces as these, by the id under which
+    each was told first."""
+    traces = {trace_of_error(one) for one in error_ids}
+    wanted = [
+        table.c.open,
+        *(table.c.error_id.in_(some) for some in _some(error_ids)),
+        *(table.c.trace.in_(some) for some in _some(traces)),
+    ]
+    found: dict[str, Row] = {}
+    for which in wanted:
+        query = select(table).where(table.c.deployment == deployment, which)
+        found.update({row["error_id"]: dict(row) for row in connection.execute(query).mappings()})
+    return found
+
+
+def _some(values: Iterable[str]) -> Iterator[list[str]]:
+    every = sorted(values)
+    return (every[start : start + IDS_A_QUERY] for start in range(0, len(every), IDS_A_QUERY))
+
+
+def locate(connection: Connection, deployment: str, places: Mapping[str, Place]) -> None:
+    """Keep where the files are of errors that a hook told, by their ids."""
+    for error_id, place in places.items():
+        its = (table.c.deployment == deployment, table.c.error_id == error_id)
+        connection.execute(update(table).where(*its).values(**place._asdict()))
+
+
+def places_of(connection: Connection, deployment: str, filename: str) -> set[Place]:
+    """Where a file is that a hook has named by its whole path, as far as REST has said so."""
+    query = select(table.c.bundle_name, table.c.path).where(
+        table.c.deployment == deployment, table.c.filename == filename, table.c.path.is_not(None)
+    )
+    return {Place(row.bundle_name, row.path) for row in connection.execute(query)}
+
+
+def told_as_another(connection: Connection, events: Sequence[Event]) -> list[bool]:
+    """Which of these events, in their order, tell for the first time of an import error that the log has
+    under another id: of a hook what REST told, or the other way round."""
+    return [
+        isinstance(event.data, ImportErrorData) and _is_told(connection, event, event.data, events[:number])
+        for number, event in enumerate(events)
+    ]
+
+
+def _is_told(connection: Connection, event: Event, data: ImportErrorData, before: Sequence[Event]) -> bool:
+    if data.error_id not in (None, event.id):  # told again, under the next number: it is known by its id
+        return False
+    trace = trace_of_error(event.id, data.stacktrace)
+    same = (table.c.deployment == event.deployment, table.c.trace == trace, table.c.error_id != event.id)
+    known = [dict(row) for row in connection.execute(select(table).where(*same)).mappings()]
+    known += [
+        vars(one.data)
+        for one in before
+        if isinstance(one.data, ImportErrorData)
+        and one.deployment == event.deployment
+        and one.id != event.id
+        and trace_of_error(one.id, one.data.stacktrace) == trace
+    ]
+    return any(may_be(row, vars(data)) for row in known)

@@ -1,0 +1,245 @@
+"""Lists of runs, their tasks, and their history."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, bindparam, func, or_, select
+
+from monitor.database.schema import assets, dag_runs, task_instances
+from monitor.database.statements import LookUp, Row, Statement
+from monitor.event_log.filters import Visible, like_any, readable
+from monitor.event_log.projections.state import at, find
+from monitor.events.data import TEST
+from monitor.events.event import Event
+
+
+@dataclass(frozen=True)
+class RunName:
+    """Which run, of which Airflow."""
+
+    deployment: str
+    dag_id: str
+    run_id: str
+
+
+def runs(
+    connection: Connection,
+    limit: int,
+    before: int | None = None,
+    dag_id: str | None = None,
+    state: str | None = None,
+    visible: Visible = None,
+) -> list[Row]:
+    """The runs that changed last, newest first; `before` is the last_seq of the page before."""
+    query = select(dag_runs).where(*readable(dag_runs.c.deployment, dag_runs.c.dag_id, visible))
+    if before is not None:
+        query = query.where(dag_runs.c.last_seq < before)
+    if dag_id is not None:
+        query = query.where(dag_runs.c.dag_id == dag_id)
+    if state is not None:
+        query = query.where(dag_runs.c.state == state)
+    query = query.order_by(dag_runs.c.last_seq.desc()).limit(limit)
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+_RUNNING = Statement(
+    lambda _insert: (
+        select(dag_runs)
+        .where(dag_runs.c.deployment == bindparam("deployment"), dag_runs.c.state == "running")
+        .order_by(dag_runs.c.last_seq)
+        .limit(bindparam("most"))
+    )
+)
+
+
+def running(connection: Connection, deployment: str, limit: int) -> list[Row]:
+    """The runs that go on, those first of which nothing was told for longest."""
+    return _RUNNING.rows(connection, deployment=deployment, most=limit)
+
+
+def run(connection: Connection, name: RunName) -> Row | None:
+    """One run, or None where the board does not know it."""
+    row = find(connection, dag_runs, vars(name))
+    return dict(row) if row else None
+
+
+_RUN_AT = ("deployment", "dag_id", "run_id")
+_RUNS_OF = LookUp(dag_runs, _RUN_AT, columns=(*_RUN_AT, "run_type"))
+
+
+def test_runs(connection: Connection, events: Sequence[Event]) -> set[tuple[str, str, str]]:
+    """Of the runs that these events are of, those that `airflow dags test` made."""
+    names = {(each.deployment, each.get("dag_id"), each.get("run_id")) for each in events}
+    found = _RUNS_OF.rows(connection, names)
+    return {tuple(row[name] for name in _RUN_AT) for row in found if row["run_type"] == TEST}
+
+
+def tasks(connection: Connection, name: RunName) -> list[Row]:
+    """The latest try of each task of a run, in the order in which they began."""
+    return _TASKS.rows(connection, **vars(name))
+
+
+_TASKS = Statement(
+    lambda _insert: (
+        select(task_instances)
+        .where(*(task_instances.c[name] == bindparam(name) for name in ("deployment", "dag_id", "run_id")))
+        .order_by(task_instances.c.start_date, task_instances.c.task_id, task_instances.c.map_index)
+    )
+)
+
+MAX_STRIP = 40  # tasks that are shown one by one: as many as a row of a phone holds in three lines
+
+_BEGAN = func.coalesce(dag_runs.c.start_date, dag_runs.c.queued_at)
+
+
+@dataclass(frozen=True)
+class RunsWanted:
+    """Which runs; what is empty asks for all. Every given attribute must match, by any of its values."""
+
+    deployment: tuple[str, ...] = ()
+    dag_id: tuple[str, ...] = ()
+    """These two are globs."""
+    state: tuple[str, ...] = ()
+    run_type: tuple[str, ...] = ()
+    since: datetime | None = None
+    """Begun (or queued, where it has not begun) at this moment, or later."""
+    until: datetime | None = None
+    """Begun before this moment."""
+    search: str | None = None
+    """A part of the DAG's or the run's id, whatever its case."""
+
+    def clauses(self, connection: Connection) -> Iterator[ColumnElement[bool]]:
+        for column, globs in ((dag_runs.c.deployment, self.deployment), (dag_runs.c.dag_id, self.dag_id)):
+            if globs:
+                yield like_any(connection, column, globs)
+        for column, names in ((dag_runs.c.state, self.state), (dag_runs.c.run_type, self.run_type)):
+            if names:
+                yield column.in_(names)
+        if self.since is not None:
+            yield self.since <= _BEGAN
+        if self.until is not None:
+            yield self.until > _BEGAN
+        if self.search:
+            yield or_(
+                *(
+                    column.icontains(self.search, autoescape=True)
+                    for column in (dag_runs.c.dag_id, dag_runs.c.run_id)
+                )
+            )
+
+
+def run_list(
+    connection: Connection,
+    wanted: RunsWanted,
+    limit: int,
+    before: int | None = None,
+    visible: Visible = None,
+) -> list[Row]:
+    """The runs that changed last, newest first; `before` is the last_seq of the page before."""
+    rights = readable(dag_runs.c.deployment, dag_runs.c.dag_id, visible)
+    query = select(dag_runs).where(*wanted.clauses(connection), *rights)
+    if before is not None:
+        query = query.where(dag_runs.c.last_seq < before)
+    query = query.order_by(dag_runs.c.last_seq.desc()).limit(limit)
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The tasks of a run at a glance."""
+
+    tasks: tuple[Row, ...]
+    """One by one, in the order in which they began; empty where they are too many."""
+    counts: dict[str, int]
+    """How many are in each state."""
+
+
+def strip(connection: Connection, name: RunName) -> Strip:
+    """A run may have thousands of mapped tasks, and a page a dozen runs: no more is read than is shown."""
+    here = at(task_instances, vars(name))
+    columns = (task_instances.c[each] for each in ("task_id", "map_index", "state"))
+    order = (task_instances.c.start_date, task_instances.c.task_id, task_instances.c.map_index)
+    few = select(*columns).where(here).order_by(*order).limit(MAX_STRIP + 1)
+    rows = [dict(row) for row in connection.execute(few).mappings()]
+    if len(rows) <= MAX_STRIP:
+        states = sorted(row["state"] for row in rows)
+        return Strip(tuple(rows), {state: states.count(state) for state in states})
+    counted = select(task_instances.c.state, func.count().label("number")).where(here)
+    found = connection.execute(counted.group_by(task_instances.c.state).order_by(task_instances.c.state))
+    return Strip((), {row.state: row.number for row in found})
+
+
+def first_failure(connection: Connection, name: RunName) -> Row | None:
+    """The task that failed first in a run: the likeliest cause."""
+    query = (
+        select(task_instances)
+        .where(at(task_instances, vars(name)), task_instances.c.state == "failed")
+        .order_by(task_instances.c.end_date)
+        .limit(1)
+    )
+    row = connection.execute(query).mappings().one_or_none()
+    return dict(row) if row else None
+
+
+_IN_PRODUCTION = dag_runs.c.run_type.is_distinct_from(TEST)
+
+
+def lengths(connection: Connection, deployment: str, dag_id: str, limit: int) -> list[timedelta]:
+    """How long the last successful runs of a DAG took, the latest first."""
+    query = (
+        select(dag_runs.c.start_date, dag_runs.c.end_date)
+        .where(
+            dag_runs.c.dag_id == dag_id,
+            dag_runs.c.deployment == deployment,
+            dag_runs.c.state == "success",
+            dag_runs.c.start_date.is_not(None),
+            dag_runs.c.end_date.is_not(None),
+            _IN_PRODUCTION,
+        )
+        .order_by(dag_runs.c.last_seq.desc())
+        .limit(limit)
+    )
+    return [row.end_date - row.start_date for row in connection.execute(query)]
+
+
+def _last_runs(*which: ColumnElement[bool]) -> Statement:
+    of_dag = (dag_runs.c.deployment == bindparam("deployment"), dag_runs.c.dag_id == bindparam("dag_id"))
+    query = select(dag_runs).where(*of_dag, *which).order_by(dag_runs.c.last_seq.desc())
+    return Statement(lambda _insert: query.limit(bindparam("most")))
+
+
+_RUNS = _last_runs(_IN_PRODUCTION)
+_GOOD_RUNS = _last_runs(_IN_PRODUCTION, dag_runs.c.state == "success")
+
+
+def latest(connection: Connection, deployment: str, dag_id: str, limit: int) -> list[Row]:
+    """A DAG's runs that changed last, newest first; the last good one too, however long ago it was."""
+    found = _RUNS.rows(connection, deployment=deployment, dag_id=dag_id, most=limit)
+    if not any(row["state"] == "success" for row in found):
+        found += _GOOD_RUNS.rows(connection, deployment=deployment, dag_id=dag_id, most=1)
+    return found
+
+
+def begun(
+    connection: Connection, deployment: str, after: int, run_types: Sequence[str]
+) -> list[tuple[str, str, datetime]]:
+    """When the last run of each DAG and of each of these types came to be, of those told after this seq."""
+    came = func.coalesce(dag_runs.c.queued_at, dag_runs.c.start_date)
+    query = (
+        select(dag_runs.c.dag_id, dag_runs.c.run_type, func.max(came))
+        .where(
+            dag_runs.c.last_seq > after,
+            dag_runs.c.deployment == deployment,
+            dag_runs.c.run_type.in_(run_types),
+            came.is_not(None),
+        )
+        .group_by(dag_runs.c.dag_id, dag_runs.c.run_type)
+    )
+    return [(dag_id, run_type, moment) for dag_id, run_type, moment in connection.execute(query)]
+
+
+def updated_assets(connection: Connection, deployment: str) -> dict[str, Row]:
+    """Every asset that was ever updated, by its URI."""
+    query = select(assets).where(assets.c.deployment == deployment, assets.c.updated_at.is_not(None))
+    return {row["uri"]: dict(row) for row in connection.execute(query).mappings()}

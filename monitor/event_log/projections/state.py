@@ -1,0 +1,242 @@
+"""The states of runs, tasks and assets.
+
+The state of runs, tasks and assets, brought up to each event.
+
+Reports come out of order and from several reporters, so a row gives way only to what is later: a later
+occurrence or try, or in the same one a state that does not fall back from an end to `running`. Two ends of
+the same one have no order but that of their arrival: Airflow keeps `end_date` where a state is set by hand.
+
+The database decides which is later while it writes, event after event: nothing is read before, and a batch is
+one statement a table.
+
+What the board forgets by age: runs that are over, with their tasks and tries; assets; mended files.
+
+How old a row is its `last_seq` tells (event_log.seq_by). The board is kept at least as long as the log
+(settings.py): while a row is here, a second word on the same end is known for what it is (tries.py,
+tries.py), and once it is gone, everything that the reconciler finds of it is older than what is told.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias, TypeVar
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Table,
+    and_,
+    case,
+    exists,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+
+from monitor.database.schema import assets, dag_runs, import_errors, task_instances, tries, watch_findings
+from monitor.database.statements import Key, Row, Swept, Write, oldest, replacing, walk
+from monitor.database.types import UtcDateTime
+from monitor.events.data import (
+    DELETED,
+    MAX_KEY,
+    MAX_MESSAGE,
+    MAX_TRACE,
+    AssetData,
+    AssetUpdatedData,
+    DagRunData,
+    Data,
+    TaskError,
+    TaskInstanceData,
+)
+from monitor.events.event import Event
+from monitor.events.identity import run_key
+
+D = TypeVar("D", bound=Data)
+Told: TypeAlias = tuple[int, Event, D]
+"""An event that has just been logged: its seq, itself, its data by its type."""
+
+
+def at(table: Table, key: Row) -> Any:
+    return and_(*(table.c[name] == value for name, value in key.items()))
+
+
+def find(connection: Connection, table: Table, key: Row) -> RowMapping | None:
+    return connection.execute(select(table).where(at(table, key))).mappings().one_or_none()
+
+
+def put(connection: Connection, table: Table, key: Row, row: Row, old: RowMapping | None) -> None:
+    if old is None:
+        connection.execute(insert(table).values({**key, **row}))
+    else:
+        connection.execute(update(table).where(at(table, key)).values(row))
+
+
+RUNNING = "running"
+RUN_ENDS = ("success", "failed")
+OVER = (*RUN_ENDS, DELETED)
+NO_ENDS = (RUNNING, "up_for_retry")
+_RUNNING: Any = literal_column(f"'{RUNNING}'")
+_BEGINNING: Any = literal_column("'0001-01-01 00:00:00'", UtcDateTime)  # before each moment that events hold
+
+
+def falls_not_back(old: Table, new: Any) -> Any:
+    """Whether a new row of the same occurrence or try is no return to its beginning."""
+    return or_(new.state != _RUNNING, old.c.state == _RUNNING)
+
+
+def _is_later_run(new: Any) -> Any:
+    same = dag_runs.c.run_key == new.run_key, falls_not_back(dag_runs, new)
+    return case(same, else_=_began(new) >= _began(dag_runs.c))
+
+
+def _began(row: Any) -> Any:
+    return func.coalesce(row.start_date, row.queued_at, _BEGINNING)
+
+
+def _is_later_task(new: Any) -> Any:
+    same = task_instances.c.ti_id == new.ti_id, falls_not_back(task_instances, new)
+    return case(same, else_=new.try_number >= task_instances.c.try_number)
+
+
+_PUT_RUN = Write(dag_runs, replacing(dag_runs, _is_later_run))
+_PUT_TASK = Write(task_instances, replacing(task_instances, _is_later_task))
+
+
+def apply_runs(connection: Connection, told: Sequence[Told[DagRunData]]) -> None:
+    rows: list[Row] = [
+        {
+            "deployment": event.deployment,
+            "dag_id": data.dag_id,
+            "run_id": data.run_id,
+            "run_key": occurrence_of(data),
+            "state": data.state,
+            "run_type": data.run_type,
+            "logical_date": data.logical_date,
+            "queued_at": event.passed(data.queued_at),
+            "start_date": event.passed(data.start_date),
+            "end_date": event.passed(data.end_date),
+            "message": data.message,
+            "last_seq": seq,
+        }
+        for seq, event, data in told
+    ]
+    _PUT_RUN.rows(connection, rows)
+
+
+def occurrence_of(data: DagRunData) -> str:
+    return run_key(data.dag_id, data.run_id, data.start_date, data.queued_at)
+
+
+def apply_tasks(connection: Connection, told: Sequence[Told[TaskInstanceData]]) -> None:
+    rows: list[Row] = [
+        {
+            "deployment": event.deployment,
+            "dag_id": data.dag_id,
+            "run_id": data.run_id,
+            "task_id": data.task_id,
+            "map_index": data.map_index,
+            "ti_id": data.ti_id,
+            "try_number": data.try_number,
+            "max_tries": data.max_tries,
+            "state": data.state,
+            "operator": data.operator,
+            "hostname": data.hostname,
+            "start_date": event.passed(data.start_date),
+            "end_date": event.passed(data.end_date),
+            "error": _shortened(data.error) if data.error else None,
+            "last_seq": seq,
+        }
+        for seq, event, data in told
+        if data.ti_id is not None  # a later try is behind it: the board shows that one
+    ]
+    _PUT_TASK.rows(connection, rows)
+
+
+UPDATED = ("updated_at", "extra", "source_dag_id", "source_run_id", "source_task_id")
+"""What is the latest update's."""
+
+
+def _put_asset(insert: Any) -> Any:
+    put = insert(assets)
+    new, old = put.excluded, assets.c
+    # `updates` of what is put is 1 for an update, 0 where it was only created.
+    is_latest = (new.updates == literal_column("1")) & (
+        func.coalesce(old.updated_at, _BEGINNING) <= new.updated_at
+    )
+    changed = {name: case((is_latest, new[name]), else_=old[name]) for name in UPDATED}
+    changed |= {name: new[name] for name in ("name", "group", "last_seq")}
+    changed["updates"] = old.updates + new.updates
+    return put.on_conflict_do_update(index_elements=assets.primary_key, set_=changed)
+
+
+_PUT_ASSET = Write(assets, _put_asset)
+
+
+def _shortened(error: TaskError) -> Row:
+    """What pages show of it. A run's page holds the errors of all its tasks."""
+    return {
+        "type": error.type and error.type[:MAX_KEY],
+        "message": error.message[:MAX_MESSAGE],
+        "traceback": error.traceback and error.traceback[-MAX_TRACE:],
+    }
+
+
+def apply_assets(connection: Connection, told: Sequence[Told[AssetData]]) -> None:
+    rows: list[Row] = [
+        {
+            "deployment": event.deployment,
+            "uri": data.asset.uri,
+            "name": data.asset.name,
+            "group": data.asset.group,
+            "last_seq": seq,
+            **_update(event, data),
+        }
+        for seq, event, data in told
+    ]
+    _PUT_ASSET.rows(connection, rows)
+
+
+def _update(event: Event, data: AssetData) -> Row:
+    if not isinstance(data, AssetUpdatedData):
+        return {"updates": 0, **dict.fromkeys(UPDATED)}
+    of_it = (data.extra, data.source_dag_id, data.source_run_id, data.source_task_id)
+    return {"updates": 1, **dict(zip(UPDATED, (event.passed(data.timestamp), *of_it), strict=True))}
+
+
+def forget_runs(connection: Connection, upto: int) -> Swept:
+    """Runs that have ended. One that still runs, or waits, is kept however long it does."""
+    old = dag_runs.c.last_seq <= upto, dag_runs.c.state.in_(OVER)
+    return oldest(connection, dag_runs, dag_runs.c.last_seq, *old)
+
+
+def forget_tasks(connection: Connection, upto: int, after: Key) -> Swept:
+    """Tasks whose run is forgotten. They are not deleted with it: a run may have ten thousand."""
+    return walk(connection, task_instances, after, _is_orphan(task_instances, upto))
+
+
+def forget_tries(connection: Connection, upto: int, after: Key) -> Swept:
+    """The same of their tries."""
+    return walk(connection, tries, after, _is_orphan(tries, upto))
+
+
+def forget_assets(connection: Connection, upto: int) -> Swept:
+    """Assets that nobody has updated, but for those of which a watch says that it is so."""
+    is_open = exists().where(
+        watch_findings.c.deployment == assets.c.deployment,
+        watch_findings.c.subject == assets.c.uri,
+        watch_findings.c.ended_at.is_(None),
+    )
+    return oldest(connection, assets, assets.c.last_seq, assets.c.last_seq <= upto, ~is_open)
+
+
+def forget_import_errors(connection: Connection, upto: int, after: Key) -> Swept:
+    """Those that are mended."""
+    old = (import_errors.c.last_seq <= upto) & ~import_errors.c.open
+    return walk(connection, import_errors, after, old)
+
+
+def _is_orphan(table: Table, upto: int) -> ColumnElement[bool]:
+    run = (table.c[name] == dag_runs.c[name] for name in ("deployment", "dag_id", "run_id"))
+    return and_(table.c.last_seq <= upto, ~exists().where(*run))

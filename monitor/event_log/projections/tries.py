@@ -1,0 +1,278 @@
+"""The tries of tasks.
+
+Each try of each task: what was told of it. Airflow files the tries that are over, and its REST API shows
+what is filed without the UUID that makes a try's id; so the log's ids alone do not say what is told.
+
+When tasks began and ended as Airflow's database has it.
+
+A hook speaks from inside the task's process: its `start_date` differs from the one that Airflow keeps, and
+the end that Airflow keeps comes after it, when the process is gone. So Airflow's dates replace a hook's as
+soon as a listing shows them. Odd on purpose: this is no function of the log, and nobody is notified of it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Table, bindparam, update
+
+from monitor.database.schema import dag_runs, task_instances, tries
+from monitor.database.statements import LookUp, Row, Write, replacing
+from monitor.event_log import append, read
+from monitor.event_log.projections.state import (
+    NO_ENDS,
+    RUNNING,
+    Told,
+    apply_tasks,
+    falls_not_back,
+    occurrence_of,
+)
+from monitor.events.data import DagRunData, TaskInstanceData
+from monitor.events.event import Event
+
+TRY = ("deployment", "dag_id", "run_id", "task_id", "map_index", "try_number")
+"""The columns that name a try."""
+UP_FOR_RETRY = "up_for_retry"
+FAILURES = (UP_FOR_RETRY, "failed")
+"""How a try's failure is told: Airflow files either as `failed`."""
+
+
+class TaskName(NamedTuple):
+    """Which task, mapped index by mapped index, of which run of which Airflow."""
+
+    deployment: str
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+
+
+class Try(NamedTuple):
+    """What was told of one try."""
+
+    ti_id: str | None
+    """None: it was told without its UUID, which nobody knew."""
+    state: str
+    filed: bool
+    """Told of what Airflow has filed, which nobody changes any more: every other report of it comes late."""
+    by_listener: bool = False
+    """Of a report that has just arrived: a hook's. It is not kept."""
+
+    @property
+    def is_over(self) -> bool:
+        return self.state != RUNNING  # `up_for_retry` is no end of the task, but one of this try
+
+    @property
+    def is_failure(self) -> bool:
+        return self.state in FAILURES
+
+    def agrees(self, other: "Try") -> bool:
+        """Whether both tell of the same end."""
+        return self.state == other.state or (self.is_failure and other.is_failure)
+
+
+_PUT = Write(tries, replacing(tries, lambda new: falls_not_back(tries, new)))
+_OF_TASKS = LookUp(tries, TaskName._fields)
+# Those alone that a report may be late for: nothing is known already of a try that still runs.
+_SETTLED = LookUp(tries, TRY, (tries.c.state != RUNNING) | tries.c.filed)
+
+
+def name_of(event: Event, data: TaskInstanceData) -> tuple[str | int, ...]:
+    """Which try an event tells of: the values of TRY. A plain tuple: each event needs one, or two."""
+    return event.deployment, data.dag_id, data.run_id, data.task_id, data.map_index, data.try_number
+
+
+def apply_tries(connection: Connection, told: Sequence[Told[TaskInstanceData]]) -> None:
+    _PUT.rows(connection, [_row(*one) for one in told])
+
+
+def _row(seq: int, event: Event, data: TaskInstanceData) -> Row:
+    return {
+        "deployment": event.deployment,
+        "dag_id": data.dag_id,
+        "run_id": data.run_id,
+        "task_id": data.task_id,
+        "map_index": data.map_index,
+        "try_number": data.try_number,
+        "ti_id": data.ti_id,
+        "state": data.state,
+        "filed": _is_filed(data),
+        "last_seq": seq,
+    }
+
+
+def tries_of(connection: Connection, tasks: Sequence[TaskName]) -> dict[TaskName, dict[int, Try]]:
+    """What was told of each try of these tasks, by its number."""
+    found: dict[TaskName, dict[int, Try]] = defaultdict(dict)
+    for row in _OF_TASKS.rows(connection, tasks):
+        found[TaskName(*(row[name] for name in TaskName._fields))][row["try_number"]] = _try(row)
+    return found
+
+
+def told_already(connection: Connection, events: Sequence[Event]) -> list[bool]:
+    """Which of these events, in their order, tell of a try whose end was told under another id.
+
+    It was filed without its UUID and its hook reports late, or the other way round. To be asked where
+    nobody else appends to the log.
+    """
+    told = [
+        (number, name_of(event, event.data), _told(event.data))
+        for number, event in enumerate(events)
+        if isinstance(event.data, TaskInstanceData)
+    ]
+    found = _SETTLED.rows(connection, {name for _, name, _ in told})
+    known = {tuple(row[name] for name in TRY): _try(row) for row in found}
+    # What the log has says nothing new of its try, though another end was told since. It is looked for where
+    # it can make a difference: not of a try that has just begun, as most are.
+    logged = read.known(
+        connection, [append.name_of(events[number]) for number, name, _ in told if name in known]
+    )
+    answers = [False] * len(events)
+    for number, name, new in told:
+        if (one := append.name_of(events[number])) in logged:
+            continue
+        old = known.get(name)
+        answers[number] = old is not None and (_is_known(new, old) or _is_overtaken(new, old))
+        if answers[number]:
+            continue
+        logged.add(one)
+        if old is None or not _falls_back(new, old):
+            known[name] = new
+    return answers
+
+
+def _is_known(new: Try, old: Try) -> bool:
+    if new.filed:
+        return old.is_over and old.agrees(new)
+    return old.filed and old.ti_id in (None, new.ti_id)
+
+
+def _is_overtaken(new: Try, old: Try) -> bool:
+    """Whether a process still speaks of a try that Airflow has given up: the task has another UUID since, and
+    nobody hears it. Where REST shows the old one all the same, its word counts."""
+    return new.by_listener and old.state == UP_FOR_RETRY and old.ti_id == new.ti_id
+
+
+def _falls_back(new: Try, old: Try) -> bool:
+    return old.is_over and not new.is_over
+
+
+def _told(data: TaskInstanceData) -> Try:
+    return Try(data.ti_id, data.state, _is_filed(data), data.reported_by == "listener")
+
+
+def _is_filed(data: TaskInstanceData) -> bool:
+    # A row of Airflow's that is up_for_retry has the next try's UUID: the reconciler tells that state only of
+    # tries that are filed.
+    return data.ti_id is None or (data.state == UP_FOR_RETRY and data.reported_by == "reconciler")
+
+
+def _try(row: Row) -> Try:
+    return Try(row["ti_id"], row["state"], bool(row["filed"]))
+
+
+_LOOK_UP = {table: LookUp(table, table.primary_key.columns.keys()) for table in (dag_runs, task_instances)}
+
+
+@dataclass(frozen=True)
+class LastWord:
+    state: str
+    seq: int
+
+
+def is_end(event: Event) -> bool:
+    """Whether it tells of a run or a task that has ended."""
+    return isinstance(event.data, DagRunData | TaskInstanceData) and event.data.state not in NO_ENDS
+
+
+def last_words(connection: Connection, events: Sequence[Event]) -> dict[str, LastWord]:
+    """By the event's id, what was said last of the very run or try that it is about, where that has not begun
+    anew since. One statement for runs and one for tasks."""
+    by_table: dict[Table, list[Event]] = {dag_runs: [], task_instances: []}
+    for event in events:
+        by_table[dag_runs if isinstance(event.data, DagRunData) else task_instances].append(event)
+    return {
+        event.id: LastWord(row["state"], row["last_seq"])
+        for table, some in by_table.items()
+        for event, row in _rows_of(connection, table, some)
+        if row["run_key" if table is dag_runs else "ti_id"] == _occurrence(event)
+    }
+
+
+def _rows_of(connection: Connection, table: Table, events: Sequence[Event]) -> Iterator[tuple[Event, Row]]:
+    """Each event of a run or a task with its row, where there is one."""
+    names = table.primary_key.columns.keys()
+    keys = [(event.deployment, *(event.get(name) for name in names[1:])) for event in events]
+    rows = _LOOK_UP[table].rows(connection, set(keys))
+    found = {tuple(row[name] for name in names): row for row in rows}
+    yield from ((event, found[key]) for event, key in zip(events, keys, strict=True) if key in found)
+
+
+def _occurrence(event: Event) -> str:
+    if isinstance(event.data, DagRunData):
+        return occurrence_of(event.data)
+    return str(event.get("ti_id"))
+
+
+def apply_task_reports(connection: Connection, told: Sequence[Told[TaskInstanceData]]) -> None:
+    lasting = _lasting(told)
+    apply_tasks(connection, lasting)
+    apply_tries(connection, lasting)
+
+
+def _lasting(told: Sequence[Told[TaskInstanceData]]) -> list[Told[TaskInstanceData]]:
+    """Without what an end of the same try replaces further on: whatever the board holds, an end is written
+    over what was said of its own try before, so that is not written at all. Half of a busy hour's reports."""
+    ended: set[tuple[object, ...]] = set()
+    lasting = []
+    for one in reversed(told):
+        _, event, data = one
+        name = (data.ti_id, *name_of(event, data))
+        if name not in ended:
+            lasting.append(one)
+            if data.state != RUNNING:
+                ended.add(name)
+    lasting.reverse()
+    return lasting
+
+
+TASK = ("deployment", "dag_id", "run_id", "task_id", "map_index")
+SAME_END = ("ti_id", "state")
+"""What has to be the same, for dates to be those of what the board holds."""
+DATES = ("start_date", "end_date")
+
+_SHOWN = LookUp(task_instances, TASK, task_instances.c.state != RUNNING, columns=(*TASK, *SAME_END, *DATES))
+_AT = [task_instances.c[name] == bindparam(f"at_{name}") for name in (*TASK, *SAME_END)]
+_CORRECT = update(task_instances).where(*_AT).values({name: bindparam(f"new_{name}") for name in DATES})
+
+
+def dated_otherwise(connection: Connection, events: Iterable[Event]) -> list[Event]:
+    """Which of these ends, as Airflow lists them, the board holds with other dates."""
+    ends = {_name(event): event for event in events if _is_end(event)}
+    rows = _SHOWN.rows(connection, [name[: len(TASK)] for name in ends])
+    shown = {tuple(row[name] for name in (*TASK, *SAME_END)): row for row in rows}
+    return [
+        event
+        for name, event in ends.items()
+        if name in shown and any(shown[name][date] != event.get(date) for date in DATES)
+    ]
+
+
+def correct_dates(connection: Connection, events: Sequence[Event]) -> None:
+    """Take Airflow's dates for those that the board holds of the same ends."""
+    names = [f"at_{name}" for name in (*TASK, *SAME_END)]
+    changes = [
+        dict(zip(names, _name(event), strict=True)) | {f"new_{date}": event.get(date) for date in DATES}
+        for event in events
+    ]
+    if changes:
+        connection.execute(_CORRECT, changes)
+
+
+def _is_end(event: Event) -> bool:
+    return isinstance(event.data, TaskInstanceData) and event.data.state != RUNNING
+
+
+def _name(event: Event) -> tuple[object, ...]:
+    return event.deployment, *(event.get(name) for name in (*TASK[1:], *SAME_END))

@@ -1,0 +1,248 @@
+"""Read from the log."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
+
+from monitor.database.schema import events
+from monitor.database.statements import LookUp
+from monitor.event_log.cursor import state
+from monitor.event_log.filters import Filter, Visible, conditions, may_read, readable, seen_body
+from monitor.rules.field_types import WILD, matches_any
+
+
+@dataclass(frozen=True)
+class Logged:
+    """One event as it stands in the log; body is its JSON, encoded once."""
+
+    seq: int
+    type: str
+    body: str
+    received_at: datetime
+
+
+class Line(NamedTuple):
+    """One event with everything that a filter or a reader's rights can ask about: what feeds share."""
+
+    seq: int
+    type: str
+    body: str
+    deployment: str
+    dag_id: str | None
+    run_id: str | None
+    task_id: str | None
+    state: str | None
+    asset: str | None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Events after a cursor, and up to where the log has been looked through for them."""
+
+    events: list[Logged]
+    upto: int
+
+
+LINE = [
+    events.c[name]
+    for name in ("seq", "type", "body", "deployment", "dag_id", "run_id", "task_id", "state", "asset_uri")
+]
+"""The columns of a Line, in its order."""
+
+MAX_PAGE_CHARACTERS = 4 * 1024 * 1024  # of bodies in one page, as many as one request brings
+FETCHED = 50  # rows that a database hands over at once where a page may end before its last row
+IDS_A_QUERY = 500  # bound parameters in one statement; SQLite's limit was 999 for long
+RUNS_A_QUERY = 100  # two bound parameters each
+_LOGGED = select(events.c.seq, events.c.type, events.c.body, events.c.received_at)
+
+
+def _each_type() -> Select[Any]:
+    """The types that the log has, and a None: from one to the next by the index, however many events."""
+    types = select(func.min(events.c.type).label("type")).cte("types", recursive=True)
+    following = select(func.min(events.c.type)).where(events.c.type > types.c.type).scalar_subquery()
+    types = types.union_all(select(following).where(types.c.type.is_not(None)))
+    return select(types.c.type)
+
+
+_TYPES = _each_type()
+
+
+def read_after(
+    connection: Connection,
+    after: int,
+    limit: int,
+    wanted: Filter | None = None,
+    visible: Visible = None,
+    most_characters: int | None = None,
+) -> Page:
+    """The next events after a seq, oldest first; fewer than `limit` if their bodies are that long."""
+    last = state(connection).last_seq
+    # On PostgreSQL each statement sees what is committed by then: none may look beyond what all of them see.
+    between = (events.c.seq > after, events.c.seq <= last)
+    found = _read(connection, wanted or Filter(), visible, between, limit, most_characters=most_characters)
+    is_full = len(found) == limit or (most_characters is not None and _size(found) >= most_characters)
+    return Page(found, found[-1].seq if is_full else max(last, after))
+
+
+def lines_after(connection: Connection, after: int, limit: int) -> list[Line]:
+    """The next events after a seq, oldest first, for whoever they may concern."""
+    query = select(*LINE).where(events.c.seq > after).order_by(events.c.seq).limit(limit)
+    return [Line(*row) for row in connection.execute(query)]
+
+
+def read_before(
+    connection: Connection,
+    before: int | None,
+    limit: int,
+    wanted: Filter,
+    visible: Visible = None,
+    most_characters: int | None = None,
+) -> list[Logged]:
+    """The latest events before a seq (None: from the end), newest first: what pages show."""
+    upto = state(connection).last_seq if before is None else before - 1
+    between = (events.c.seq <= upto,)
+    return _read(
+        connection, wanted, visible, between, limit, newest_first=True, most_characters=most_characters
+    )
+
+
+def read_page(
+    connection: Connection, before: int | None, limit: int, wanted: Filter, visible: Visible = None
+) -> tuple[list[Logged], int | None]:
+    """A page of the log, newest first, and the seq before which the next begins, or None. It may hold fewer
+    events than `limit` if they are long."""
+    found = read_before(connection, before, limit + 1, wanted, visible, MAX_PAGE_CHARACTERS)
+    shown = found[:limit]
+    is_full = len(found) > limit or _size(found) >= MAX_PAGE_CHARACTERS
+    return shown, shown[-1].seq if is_full else None
+
+
+def _read(
+    connection: Connection,
+    wanted: Filter,
+    visible: Visible,
+    between: Sequence[ColumnElement[bool]],
+    limit: int,
+    newest_first: bool = False,
+    most_characters: int | None = None,
+) -> list[Logged]:
+    """In the order of seq, either way. One query a type, where several are asked for: each reads the first
+    entries of an index, while for all of them together a database may sort half of the log."""
+    order = events.c.seq.desc() if newest_first else events.c.seq
+    found: list[Logged] = []
+    for one in _by_type(connection, wanted):
+        query = _LOGGED.where(*between, *conditions(connection, one, visible)).order_by(order).limit(limit)
+        if most_characters is not None:
+            query = query.execution_options(yield_per=FETCHED)
+        with connection.execute(query) as rows:
+            seen = (_seen(Logged(*row), visible) for row in rows)
+            found += _beginning(seen, most_characters)
+    found.sort(key=lambda event: event.seq, reverse=newest_first)
+    return list(_beginning(found[:limit], most_characters))
+
+
+def _beginning(found: Iterable[Logged], most_characters: int | None) -> Iterator[Logged]:
+    """The first of them, until their bodies are as long as that."""
+    size = 0
+    for one in found:
+        yield one
+        size += len(one.body)
+        if most_characters is not None and size >= most_characters:
+            return
+
+
+def _size(found: Iterable[Logged]) -> int:
+    return sum(len(one.body) for one in found)
+
+
+def _by_type(connection: Connection, wanted: Filter) -> Iterable[Filter]:
+    """The filter; where it may take several types, one for each of them that the log has."""
+    given = dict(wanted.globs)
+    globs = given.get("type", ())
+    if not globs or (len(globs) == 1 and WILD.isdisjoint(globs[0])):
+        return [wanted]
+    types = [kind for (kind,) in connection.execute(_TYPES) if kind is not None and matches_any(globs, kind)]
+    return [Filter.of(**{**given, "type": (kind,)}) for kind in types]
+
+
+def of_id(connection: Connection, event_id: str, visible: Visible = None) -> list[Logged]:
+    """The events of this id that the reader may see: one for each Airflow, mostly one."""
+    rights = readable(events.c.deployment, events.c.dag_id, visible)
+    query = _LOGGED.where(events.c.id == event_id, *rights).order_by(events.c.seq)
+    return [_seen(Logged(*row), visible) for row in connection.execute(query)]
+
+
+_OF_SEQS = LookUp(events, ("seq",), columns=("seq", "type", "body", "received_at", "deployment", "dag_id"))
+
+
+def of_seqs(connection: Connection, seqs: Iterable[int], visible: Visible = None) -> list[Logged]:
+    """These events, as far as they are kept and the reader may see them, oldest first."""
+    found = [
+        _seen(Logged(row["seq"], row["type"], row["body"], row["received_at"]), visible)
+        for row in _OF_SEQS.rows(connection, {(seq,) for seq in seqs})
+        if may_read(row["deployment"], row["dag_id"], visible)
+    ]
+    return sorted(found, key=lambda event: event.seq)
+
+
+def _seen(event: Logged, visible: Visible) -> Logged:
+    body = seen_body(event.type, event.body, visible)
+    return event if body is event.body else replace(event, body=body)
+
+
+_OF_IDS = LookUp(events, ("source", "id"), columns=("source", "id"))
+
+
+def known(connection: Connection, named: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Which of these the log has, by their source and id."""
+    return {(row["source"], row["id"]) for row in _OF_IDS.rows(connection, named)}
+
+
+def missing(connection: Connection, source: str, ids: Iterable[str]) -> set[str]:
+    """Which of these ids the log lacks: the reconciler's question."""
+    wanted = set(ids)
+    return wanted - {name for _, name in known(connection, {(source, name) for name in wanted})}
+
+
+def first_times(
+    connection: Connection, deployment: str, kind: str, runs: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], datetime]:
+    """When each of these runs, by DAG and run id, was first in the state that events of this type report."""
+    found: dict[tuple[str, str], datetime] = {}
+    wanted = sorted(runs)
+    for start in range(0, len(wanted), RUNS_A_QUERY):
+        some = wanted[start : start + RUNS_A_QUERY]
+        query = (
+            select(events.c.dag_id, events.c.run_id, func.min(events.c.time).label("first"))
+            .where(events.c.deployment == deployment, events.c.type == kind)
+            .where(or_(*(and_(events.c.dag_id == dag, events.c.run_id == run) for dag, run in some)))
+            .group_by(events.c.dag_id, events.c.run_id)
+        )
+        found.update({(row.dag_id, row.run_id): row.first for row in connection.execute(query)})
+    return found
+
+
+def received(connection: Connection, seqs: Iterable[int]) -> dict[int, datetime]:
+    """When each of these events was logged; those that are forgotten are left out."""
+    wanted, found = list(seqs), {}
+    for start in range(0, len(wanted), IDS_A_QUERY):
+        some = wanted[start : start + IDS_A_QUERY]
+        query = select(events.c.seq, events.c.received_at).where(events.c.seq.in_(some))
+        found.update({row.seq: row.received_at for row in connection.execute(query)})
+    return found
+
+
+def seq_at(connection: Connection, moment: datetime) -> int:
+    """The seq of the last event received before a moment: where `?since=` begins."""
+    query = select(func.max(events.c.seq)).where(events.c.received_at < moment)
+    seq = connection.execute(query).scalar_one_or_none()
+    return seq if seq is not None else state(connection).pruned_seq
+
+
+def last_received(connection: Connection) -> datetime | None:
+    """When the last event was logged; None where the log keeps none."""
+    query = select(events.c.received_at).order_by(events.c.seq.desc()).limit(1)
+    return connection.execute(query).scalar_one_or_none()

@@ -1,0 +1,211 @@
+"""The event, and its trace context.
+
+The trace that an event belongs to: its own, or the one that its run has all the same. The plugin derives
+it in its own words (plugins/windsock/traces.py); docs/events.md holds both to the recipe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from monitor.bounded_http import is_deeper
+from monitor.errors import EventError
+from monitor.events.data import DATA, SHOWN_VALUE, AssetRef, Data, Id, Moment, Name, TaskInstanceData
+from monitor.events.identity import TRY, stamp
+
+ATTRIBUTE = "traceparent"
+MAX_LENGTH = 200  # characters; version 00 has 55, and what later ones append is no reason to keep a novel
+_FORM = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+
+
+def valid(value: object) -> str | None:
+    """The value where it is one. Version 00 has four parts; what later ones append is let pass."""
+    if not isinstance(value, str) or len(value) > MAX_LENGTH:
+        return None
+    found = _FORM.fullmatch(value)
+    return value if found and not (found[1] == "00" and found[2]) else None
+
+
+SOURCE = "/airflow/"
+DEPLOYMENT = r"[A-Za-z0-9._-]{1,100}"
+MAX_REASONS = 3  # of a rejected event: enough to mend it, short enough to log
+MAX_DEPTH = 32  # levels of JSON: an asset's extra has a few, and every parser of a subscriber takes as many
+
+
+class _Envelope(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    specversion: Literal["1.0"]
+    id: Id
+    source: Annotated[str, StringConstraints(pattern=rf"^/airflow/{DEPLOYMENT}$")]
+    type: str
+    subject: Name
+    time: Moment
+    datacontenttype: Literal["application/json"] = "application/json"
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event: the attributes that the log is searched by, the typed data, and the JSON as it is told."""
+
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: datetime
+    data: Data
+    body: str
+    traceparent: str | None = None
+    """As it was told, where that is one."""
+
+    @property
+    def deployment(self) -> str:
+        return self.source[len(SOURCE) :]
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """The declared fields of the data. A sender's others were not checked, and nothing reads them."""
+        return vars(self.data)
+
+    def get(self, name: str) -> Any:
+        """Return a declared field of the data, or None if this type has no such field."""
+        return vars(self.data).get(name)  # getattr takes as long as all the rest if there is no such field
+
+    @property
+    def dag_id(self) -> str | None:
+        """The DAG that it is of, whose readers may read it: an asset's update is of the DAG that made it."""
+        found: str | None = self.get("dag_id") or self.get("source_dag_id")
+        return found
+
+    @property
+    def asset_uri(self) -> str | None:
+        asset = self.get("asset")
+        return asset.uri if isinstance(asset, AssetRef) else None
+
+    def passed(self, moment: datetime | None) -> datetime | None:
+        """A date of its data, where that orders things: none is later than the event itself. A date that is
+        to come would make one run the latest for ever."""
+        return moment and min(moment, self.time)
+
+    def renamed(self, event_id: str) -> Event:
+        """The same under another id."""
+        return self.corrected(event_id)
+
+    def corrected(self, event_id: str, time: datetime | None = None, **data: str) -> Event:
+        """Return the event with this id, this time unless it is None, and these fields of its data."""
+        time = time or self.time
+        if (event_id, time) == (self.id, self.time) and all(self.get(name) == data[name] for name in data):
+            return self
+        body = json.loads(self.body)
+        body = {**body, "id": event_id, "time": stamp(time), "data": {**body["data"], **data}}
+        typed = self.data.model_copy(update=data) if data else self.data
+        return replace(self, id=event_id, time=time, data=typed, body=_encode(body))
+
+
+def parse_event(raw: object) -> Event:
+    """Check one decoded JSON value against the contract.
+
+    Raises EventError with each wrong field, its value and what it should be.
+    """
+    if not isinstance(raw, dict):
+        raise EventError(f"an event is a JSON object, this is {type(raw).__name__}")
+    check_depth(raw, MAX_DEPTH)
+    try:
+        envelope = _Envelope.model_validate(raw)
+        shape = _shape_of(envelope.type)
+        data = shape.model_validate(envelope.data)
+    except ValidationError as error:
+        raise EventError(_reasons(error)) from None
+    _check_state(envelope.type, data)
+    _check_try(envelope.id, data)
+    return Event(
+        id=envelope.id,
+        source=envelope.source,
+        type=envelope.type,
+        subject=envelope.subject,
+        time=envelope.time,
+        data=data,
+        body=_encode(raw),
+        traceparent=valid(raw.get(ATTRIBUTE)),
+    )
+
+
+def _encode(raw: dict[str, Any]) -> str:
+    """The JSON that is kept and told. What JSON parsers let in beyond the standard is refused here, before
+    it can stop a transaction or a reader's parser."""
+    try:
+        body = json.dumps(raw, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        body.encode()
+    except UnicodeEncodeError:
+        raise EventError("the event holds half of a surrogate pair, which is no character") from None
+    except ValueError:
+        raise EventError("the event holds NaN or Infinity, which JSON has no numbers for") from None
+    except RecursionError:
+        raise EventError("the event is nested too deeply") from None
+    return body
+
+
+def check_depth(raw: dict[str, Any], most: int) -> None:
+    """Raise EventError if an event, or a part of it, is nested so deeply that writing or reading its JSON may
+    fail."""
+    if is_deeper(raw, most):
+        raise EventError(f"the event is nested more than {most} levels deep")
+
+
+def _shape_of(event_type: str) -> type[Data]:
+    try:
+        return DATA[event_type]
+    except KeyError:
+        shown = event_type[:SHOWN_VALUE]
+        raise EventError(
+            f"type: {shown!r} is not known to this monitor; a newer plugin needs a newer monitor"
+        ) from None
+
+
+def _check_state(event_type: str, data: Data) -> None:
+    """The state stands twice, in the type and in the data: a sender that says two things is refused."""
+    state = vars(data).get("state")
+    if state is not None and not event_type.endswith(f".{state}"):
+        raise EventError(f"data.state: {state!r} does not fit the type {event_type!r}")
+
+
+def _check_try(event_id: str, data: Data) -> None:
+    """A try is named by its UUID; only one that is told without it has an id made of other names."""
+    if isinstance(data, TaskInstanceData) and (data.ti_id is None) != event_id.startswith(TRY):
+        raise EventError(
+            f"data.ti_id: {data.ti_id!r} does not fit the id {event_id[:SHOWN_VALUE]!r}; "
+            f"null belongs to ids that begin with {TRY!r}, a UUID to all others"
+        )
+
+
+def _reasons(error: ValidationError) -> str:
+    """The field, what is wrong with it, and the value, of the first few mistakes."""
+    told = []
+    inside_data = error.title != "_Envelope"
+    for mistake in error.errors(include_url=False, include_context=False)[:MAX_REASONS]:
+        where = ".".join(str(part) for part in mistake["loc"])
+        value = "" if mistake["type"] == "missing" else f" (got {str(mistake['input'])[:SHOWN_VALUE]!r})"
+        told.append(f"{'data.' if inside_data else ''}{where}: {mistake['msg']}{value}")
+    return "; ".join(told)
+
+
+def trace_of(event: Event) -> str:
+    """The event's own traceparent, or the one that all events of its run share."""
+    if event.traceparent:
+        return event.traceparent
+    dag_id, run_id = event.dag_id, event.get("run_id")
+    return derived(*((event.source, dag_id, run_id) if dag_id and run_id else (event.source, event.id)))
+
+
+def derived(*parts: str) -> str:
+    text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+    digits = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    return f"00-{digits[:32]}-{digits[32:48]}-01"

@@ -1,0 +1,363 @@
+"""Events of the monitor's own: findings of watches, and outages.
+
+What the events of the monitor's own watches share. Each has the natural key of what it is about for its id
+(docs/events.md), so that a restart, or a second monitor, tells nothing twice.
+"""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from monitor.events.event import Event, parse_event
+from monitor.events.identity import digest, run_key, spoken, stamp
+
+RECOVERED = ":recovered"
+"""Behind the id of what is over."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What every one of these events is told with."""
+
+    deployment: str
+    now: datetime
+    watch: str | None
+    """The watch's name."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """How long is too long, and what it was taken from: a history's median and spread, or nothing but a
+    setting."""
+
+    after: timedelta
+    usual: timedelta | None = None
+    spread: timedelta | None = None
+    count: int | None = None
+    is_without_history: bool = False
+    """Whether it stands for a history that is too short."""
+
+    @property
+    def data(self) -> dict[str, Any]:
+        return {
+            "after_seconds": self.after.total_seconds(),
+            "usual_seconds": self.usual.total_seconds() if self.usual is not None else None,
+            "spread_seconds": self.spread.total_seconds() if self.spread is not None else None,
+        }
+
+    def __str__(self) -> str:
+        if self.is_without_history:
+            return f"at most {spoken(self.after)} as long as its DAG has too few good runs to compare with"
+        return f"usually {spoken(self.usual)}" if self.usual is not None else f"at most {spoken(self.after)}"
+
+
+def own_event(told: Told, event_id: str, kind: str, subject: str, data: dict[str, Any]) -> Event:
+    """Raises EventError."""
+    return parse_event(
+        {
+            "specversion": "1.0",
+            "id": event_id,
+            "source": f"/airflow/{told.deployment}",
+            "type": kind,
+            "subject": subject,
+            "time": stamp(told.now),
+            "datacontenttype": "application/json",
+            "data": {"watch": told.watch, **data, "reported_by": "monitor"},
+        }
+    )
+
+
+def clock_time(moment: datetime) -> str:
+    """For sentences; programs read the fields."""
+    return f"{moment.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
+
+
+@dataclass(frozen=True)
+class Run:
+    """The run that a watch looks at."""
+
+    dag_id: str
+    run_id: str
+    run_type: str | None
+
+
+def missing_id(dag_id: str, expected_at: datetime) -> str:
+    return f"run_missing:{digest(dag_id, stamp(expected_at))}"
+
+
+def late_id(run: str) -> str:
+    return f"run_late:{run}"
+
+
+def stuck_id(run: str) -> str:
+    return f"run_stuck:{run}"
+
+
+def id_of(kind: str, dag_id: str, found: str) -> str | None:
+    """The id of the event that told of a finding; None if it is not about a run."""
+    match kind:
+        case "windsock.run.missing":
+            return missing_id(dag_id, datetime.fromisoformat(found.replace("Z", "+00:00")))
+        case "windsock.run.late":
+            return late_id(found)
+        case "windsock.run.stuck":
+            return stuck_id(found)
+        case _:
+            return None
+
+
+def missing(told: Told, dag_id: str, expected_at: datetime, after: timedelta, schedule: str | None) -> Event:
+    """No run exists that Airflow's own schedule wanted at this moment."""
+    data = {
+        "what": f"{dag_id} has no run for {clock_time(expected_at)}, {spoken(told.now - expected_at)} ago",
+        "since": stamp(expected_at),
+        "dag_id": dag_id,
+        "expected_at": stamp(expected_at),
+        "after_seconds": after.total_seconds(),
+        "schedule": schedule,
+    }
+    return own_event(told, missing_id(dag_id, expected_at), "windsock.run.missing", dag_id, data)
+
+
+def late(told: Told, run: Run, expected_at: datetime, queued_at: datetime | None, after: timedelta) -> Event:
+    """A run exists, and is not begun."""
+    waits = spoken(told.now - expected_at)
+    data = {
+        "what": f"a run of {run.dag_id}, due at {clock_time(expected_at)}, has waited {waits} for its start",
+        "since": stamp(expected_at),
+        **asdict(run),
+        "expected_at": stamp(expected_at),
+        "queued_at": stamp(queued_at) if queued_at else None,
+        "after_seconds": after.total_seconds(),
+    }
+    key = run_key(run.dag_id, run.run_id, None, queued_at)
+    return own_event(told, late_id(key), "windsock.run.late", f"{run.dag_id}/{run.run_id}", data)
+
+
+def stuck(told: Told, run: Run, start_date: datetime, bound: Bound) -> Event:
+    """A run is still running."""
+    length = told.now - start_date
+    data = {
+        "what": f"a run of {run.dag_id} has been running for {spoken(length)}, {bound}",
+        "since": stamp(start_date),
+        **asdict(run),
+        "start_date": stamp(start_date),
+        "running_seconds": length.total_seconds(),
+        **bound.data,
+        "runs": bound.count,
+    }
+    key = run_key(run.dag_id, run.run_id, start_date, None)
+    return own_event(told, stuck_id(key), "windsock.run.stuck", f"{run.dag_id}/{run.run_id}", data)
+
+
+@dataclass(frozen=True)
+class Asset:
+    name: str
+    uri: str
+    group: str | None
+
+
+def stale_id(uri: str, updated_at: datetime) -> str:
+    return f"asset_stale:{digest(uri, stamp(updated_at))}"
+
+
+def stale(told: Told, asset: Asset, updated_at: datetime, dag_id: str | None, bound: Bound) -> Event:
+    """An asset was not updated for too long."""
+    data = {
+        "what": f"{asset.uri} was not updated for {spoken(told.now - updated_at)}, {bound}",
+        "since": stamp(updated_at),
+        "dag_id": dag_id,
+        "asset": asdict(asset),
+        "updated_at": stamp(updated_at),
+        **bound.data,
+        "intervals": bound.count,
+    }
+    return own_event(told, stale_id(asset.uri, updated_at), "windsock.asset.stale", asset.uri, data)
+
+
+def unconsumed_id(asset_event_id: int, dag_id: str) -> str:
+    return f"asset_unconsumed:{asset_event_id}:{digest(dag_id)}"
+
+
+def unconsumed(
+    told: Told, asset: Asset, asset_event_id: int, updated_at: datetime, dag_id: str, after: timedelta
+) -> Event:
+    """An asset was updated, and a DAG that is scheduled on it did not run."""
+    waits = spoken(told.now - updated_at)
+    data = {
+        "what": f"{asset.uri} was updated at {clock_time(updated_at)}, {waits} ago, and {dag_id} did not run",
+        "since": stamp(updated_at),
+        "dag_id": dag_id,
+        "asset": asdict(asset),
+        "asset_event_id": asset_event_id,
+        "updated_at": stamp(updated_at),
+        "after_seconds": after.total_seconds(),
+    }
+    event_id = unconsumed_id(asset_event_id, dag_id)
+    return own_event(told, event_id, "windsock.asset.unconsumed", asset.uri, data)
+
+
+def asset_recovered(
+    told: Told, what: str, ended: str, finding_id: str, asset: Asset, dag_id: str | None, since: datetime
+) -> Event:
+    """An asset is no longer stale, or its update no longer without a run."""
+    data = {
+        "what": what,
+        "since": stamp(since),
+        "dag_id": dag_id,
+        "asset": asdict(asset),
+        "ended": ended,
+        "lasted_seconds": (told.now - since).total_seconds(),
+    }
+    return own_event(told, finding_id + RECOVERED, "windsock.asset.recovered", asset.uri, data)
+
+
+def unreachable_id(deployment: str, since: datetime) -> str:
+    return f"airflow_unreachable:{digest(deployment, stamp(since))}"
+
+
+def unreachable(told: Told, since: datetime, error: str, after: timedelta) -> Event:
+    """Airflow does not answer, or refuses every answer."""
+    what = f"Airflow {told.deployment} could not be asked since {clock_time(since)}: {error}"
+    event_id = unreachable_id(told.deployment, since)
+    data = {"what": what, "since": stamp(since), "error": error, "after_seconds": after.total_seconds()}
+    return own_event(told, event_id, "windsock.airflow.unreachable", told.deployment, data)
+
+
+def reachable_again(told: Told, since: datetime) -> Event:
+    what = f"Airflow {told.deployment} answers again, after {spoken(told.now - since)}"
+    event_id = unreachable_id(told.deployment, since) + RECOVERED
+    return _over(told, event_id, "windsock.airflow.recovered", told.deployment, what, since)
+
+
+def component_id(deployment: str, component: str, since: datetime) -> str:
+    return f"airflow_component:{digest(deployment, component, stamp(since))}"
+
+
+def component_unhealthy(
+    told: Told,
+    component: str,
+    status: str,
+    since: datetime,
+    heartbeat_at: datetime | None,
+    after: timedelta,
+) -> Event:
+    """A component of Airflow has stopped, or hangs. `since`: its latest heartbeat, where it had one."""
+    what = f"Airflow {told.deployment}: the {spelled(component)} is {status} since {clock_time(since)}"
+    data = {
+        "what": what,
+        "component": component,
+        "status": status,
+        "since": stamp(since),
+        "latest_heartbeat": stamp(heartbeat_at) if heartbeat_at else None,
+        "after_seconds": after.total_seconds(),
+    }
+    event_id = component_id(told.deployment, component, since)
+    return own_event(told, event_id, "airflow.component.unhealthy", component, data)
+
+
+def component_recovered(told: Told, component: str, since: datetime) -> Event:
+    lasted = told.now - since
+    what = f"Airflow {told.deployment}: the {spelled(component)} is healthy again, after {spoken(lasted)}"
+    data = {
+        "what": what,
+        "component": component,
+        "since": stamp(since),
+        "lasted_seconds": lasted.total_seconds(),
+    }
+    event_id = component_id(told.deployment, component, since) + RECOVERED
+    return own_event(told, event_id, "airflow.component.recovered", component, data)
+
+
+def spelled(component: str) -> str:
+    """`dag-processor`, as Airflow's commands and documentation have it."""
+    return component.replace("_", "-")
+
+
+def mail_failing_id(since: datetime) -> str:
+    return f"mail_failing:{digest(stamp(since))}"
+
+
+def mail_failing(told: Told, since: datetime, error: str, after: timedelta) -> Event:
+    """No mail can be sent."""
+    what = f"no mail could be sent since {clock_time(since)}: {error}"
+    data = {"what": what, "since": stamp(since), "error": error, "after_seconds": after.total_seconds()}
+    return own_event(told, mail_failing_id(since), "windsock.mail.failing", "mail", data)
+
+
+def mail_works_again(told: Told, since: datetime) -> Event:
+    what = f"mail is sent again, after {spoken(told.now - since)}"
+    event_id = mail_failing_id(since) + RECOVERED
+    return _over(told, event_id, "windsock.mail.recovered", "mail", what, since)
+
+
+def _over(told: Told, event_id: str, kind: str, subject: str, what: str, since: datetime) -> Event:
+    lasted = (told.now - since).total_seconds()
+    return own_event(
+        told, event_id, kind, subject, {"what": what, "since": stamp(since), "lasted_seconds": lasted}
+    )
+
+
+def delivery_trouble(
+    told: Told, state: str, delivery: dict[str, Any], attempts: int, since: datetime | None
+) -> Event:
+    """A word to somebody could not be delivered (`dead`), or waits for the server's next day (`parked`).
+
+    `delivery`: its delivery_id, dag_id, run_id, channel, rule and reason; nobody's address. `attempts` tells
+    the second time that it is so, after a resend, from the first.
+    """
+    outcome = "could not be delivered" if state == "dead" else "waits"
+    what = f"a word of the rule {delivery['rule']!r} by {delivery['channel']} {outcome}: {delivery['reason']}"
+    event_id = f"delivery:{delivery['delivery_id']}:{state}:{attempts}"
+    data = {"what": what, "since": stamp(since) if since else None, **delivery}
+    return own_event(
+        told, event_id, f"windsock.delivery.{state}", f"delivery {delivery['delivery_id']}", data
+    )
+
+
+REMEDY = (
+    "It makes no runs, and no other watch looks at it, until somebody mends the cause and unpauses it "
+    "in Airflow"
+)
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a DAG is taken to be paused by Airflow."""
+
+    failed_runs: int
+    """Its max_consecutive_failed_dag_runs: so many of its last runs failed."""
+    is_certain: bool
+    """Whether Airflow's audit log says so. Otherwise it was not to be read."""
+
+
+def auto_paused_id(dag_id: str, pause: int) -> str:
+    return f"dag_auto_paused:{digest(dag_id, str(pause))}"
+
+
+def auto_paused(told: Told, dag_id: str, pause: int, cause: Cause) -> Event:
+    """`pause`: the number of the DAG's pauses that the log knows."""
+    who = "Airflow itself" if cause.is_certain else "Airflow itself, most likely"
+    runs = "run" if cause.failed_runs == 1 else f"{cause.failed_runs} runs"
+    why = f"its last {runs} failed, which is its max_consecutive_failed_dag_runs"
+    data = {
+        "what": f"{dag_id} was paused by {who}: {why}",
+        "remedy": REMEDY,
+        "since": stamp(told.now),
+        "dag_id": dag_id,
+        "failed_runs": cause.failed_runs,
+        "is_certain": cause.is_certain,
+    }
+    return own_event(told, auto_paused_id(dag_id, pause), "windsock.dag.auto_paused", dag_id, data)
+
+
+def dag_recovered(told: Told, what: str, dag_id: str, pause: int, since: datetime) -> Event:
+    """A DAG is no longer paused by Airflow."""
+    data = {
+        "what": what,
+        "since": stamp(since),
+        "dag_id": dag_id,
+        "lasted_seconds": (told.now - since).total_seconds(),
+    }
+    event_id = auto_paused_id(dag_id, pause) + RECOVERED
+    return own_event(told, event_id, "windsock.dag.recovered", dag_id, data)

@@ -1,0 +1,275 @@
+"""The buffer of committed events, and the encoded chunks that subscribers share, as SSE or NDJSON.
+
+What this process has committed a moment ago: the feed takes it as it is, and saves a read of the log.
+
+It is taken only where it follows what the feed has, without a gap, and where nobody else asked the feed to
+look: whatever another process writes takes a place in the log, and is read from there.
+
+How a feed is written: as Server-Sent Events (HTML standard, 9.2) or as NDJSON, a JSON object a line.
+
+Odd on purpose: an SSE heartbeat carries an `id:` and no data. The standard (9.2.6, "dispatch the event")
+takes the id even though nothing is dispatched, so a reader whose filter matches nothing for days still
+comes back with a recent place, and the log is not looked through again from where its last event was.
+"""
+
+import json
+import re
+import time
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from typing import Any
+
+from monitor.concurrency import Wake
+from monitor.event_log import append
+from monitor.event_log.cursor import Cursor
+from monitor.event_log.filters import Filter, Visible, may_read, seen_body
+from monitor.event_log.read import Line
+from monitor.events.event import Event
+from monitor.rules.field_types import WILD, matches_any
+
+MOST = 1_000  # events kept until the feed comes for them; beyond that it reads the log, page by page
+
+Logged = tuple[int, Event]
+
+
+class Fresh:
+    """Only for the event loop's own thread."""
+
+    def __init__(self, wake: Wake) -> None:
+        self._wake = wake
+        self._waiting: list[tuple[Cursor, Sequence[Logged]]] = []
+        self._size = 0
+        self.since = 0.0
+        """By time.monotonic(), since when the first of what waits has been waiting."""
+        self._handed = 0
+        """Wakings that tell of nothing but what was handed over."""
+        self._others = 0
+        """The other wakings, when the log was last read."""
+
+    def put(self, after: Cursor, logged: Sequence[Logged]) -> None:
+        """Hand over what was committed behind a place in the log, and wake the feed."""
+        if logged and self._size + len(logged) <= MOST:
+            if not self._waiting:
+                self.since = time.monotonic()
+            self._waiting.append((after, logged))
+            self._size += len(logged)
+            self._handed += 1
+        self._wake.set()
+
+    def clear(self) -> None:
+        """Forget what waits: nobody wants it."""
+        self._waiting, self._size = [], 0
+
+    def take(self, end: Cursor) -> list[Line] | None:
+        """What follows `end`; None: the log has to be read, from now on."""
+        waiting = self._waiting
+        self.clear()
+        others = self._wake.count - self._handed
+        if others != self._others:
+            self._others = others
+            return None
+        lines: list[Line] = []
+        for after, logged in waiting:
+            if after.epoch == end.epoch and logged[-1][0] <= end.seq:
+                continue  # the log was read since
+            if after != end:
+                return None
+            lines += [append.line_of(seq, event) for seq, event in logged]
+            end = Cursor(end.epoch, logged[-1][0])
+        return lines or None
+
+
+KEYS = 50  # DAGs up to which a reader is found by their names; one with more is asked about every block
+
+
+@dataclass(frozen=True)
+class Selection:
+    """One value of each filtered attribute must match, and the reader must be allowed to see the DAG."""
+
+    wanted: Filter
+    visible: Visible = None
+
+    @cached_property
+    def everything(self) -> bool:
+        return self.visible is None and not self.wanted.globs
+
+    @cached_property
+    def dags(self) -> frozenset[str] | None:
+        """The DAGs that alone can concern this reader, or None where they cannot be named."""
+        asked = next((globs for name, globs in self.wanted.globs if name == "dag_id"), ())
+        if asked and all(WILD.isdisjoint(glob) for glob in asked):
+            return frozenset(asked)
+        if self.visible is not None and len(self.visible) <= KEYS:
+            return frozenset(dag for _, dag in self.visible)
+        return None
+
+    def takes(self, line: Line) -> bool:
+        if not may_read(line.deployment, line.dag_id, self.visible):
+            return False
+        return all(_matches(globs, getattr(line, name)) for name, globs in self.wanted.globs)
+
+
+def _matches(globs: tuple[str, ...], value: str | None) -> bool:
+    return value is not None and matches_any(globs, value)
+
+
+_OTHER_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
+
+
+def one_line(body: str) -> str:
+    """Return the same JSON without Unicode's own ends of lines, at which many readers cut it in two."""
+    if body.isascii():  # nearly every event; Python knows without looking
+        return body
+    return _OTHER_LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", body)
+
+
+class Form(Enum):
+    """The forms of the feed, by their media types."""
+
+    SSE = "text/event-stream"
+    NDJSON = "application/x-ndjson"
+
+    def event(self, cursor: str, kind: str, body: str) -> bytes:
+        """One event. Its body is one line of JSON, so it needs one `data:`."""
+        body = one_line(body)
+        if self is Form.SSE:
+            return f"id: {cursor}\nevent: {kind}\ndata: {body}\n\n".encode()
+        return f'{{"id": "{cursor}", "event": {body}}}\n'.encode()
+
+    def heartbeat(self, cursor: Cursor) -> bytes:
+        """A sign of life that also tells the reader how far the log has been looked through for it."""
+        if self is Form.SSE:
+            return f": heartbeat\nid: {cursor}\n\n".encode()
+        return f'{{"id": "{cursor}"}}\n'.encode()
+
+    def reset(self, reason: str, cursor: Cursor) -> bytes:
+        """Tell the reader that events may have been missed, and where it goes on from."""
+        if self is Form.SSE:
+            data = json.dumps({"reason": reason, "cursor": str(cursor)})
+            return f"id: {cursor}\nevent: reset\ndata: {data}\n\n".encode()
+        return (json.dumps({"id": str(cursor), "reset": {"reason": reason}}) + "\n").encode()
+
+    def retry(self, milliseconds: int) -> bytes:
+        """How soon to come back after the connection is lost; NDJSON has no word for it."""
+        return b"retry: %d\n\n" % milliseconds if self is Form.SSE else b""
+
+
+MEMO = 32  # selections whose bytes a block keeps; readers beyond that have theirs put together each
+
+Message = dict[str, Any]
+"""An ASGI `http.response.body`. One object for many readers: servers only read it."""
+
+
+def body(chunk: bytes, more: bool = True) -> Message:
+    return {"type": "http.response.body", "body": chunk, "more_body": more}
+
+
+class Block:
+    """What the log holds behind `after`, up to and including `upto`."""
+
+    def __init__(self, epoch: str, after: int, lines: Sequence[Line]) -> None:
+        self.epoch = epoch
+        self.after = after
+        self.upto = lines[-1].seq
+        self._lines = lines
+        self._memo: dict[tuple[Selection, Form], Message | None] = {}
+        self._frames: dict[tuple[int, Form], bytes] = {}
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes, roughly."""
+        return sum(len(line.body) for line in self._lines)
+
+    @cached_property
+    def by_dag(self) -> dict[str | None, list[Line]]:
+        found: dict[str | None, list[Line]] = {}
+        for line in self._lines:
+            found.setdefault(line.dag_id, []).append(line)
+        return found
+
+    def following(self, seq: int, selection: Selection, form: Form) -> Message | None:
+        """What is in this block for a reader that has all up to `seq`, or None where nothing is."""
+        if seq <= self.after:
+            return self._whole(selection, form)
+        rest = [line for line in self._selected(selection) if line.seq > seq]
+        return self._encode(rest, selection.visible, form)
+
+    def _whole(self, selection: Selection, form: Form) -> Message | None:
+        key = (selection, form)
+        if key in self._memo:
+            return self._memo[key]
+        message = self._encode(self._selected(selection), selection.visible, form)
+        if len(self._memo) < MEMO:
+            self._memo[key] = message
+        return message
+
+    def _selected(self, selection: Selection) -> Sequence[Line]:
+        if selection.everything:
+            return self._lines
+        return [line for line in self._near(selection.dags) if selection.takes(line)]
+
+    def _near(self, dags: frozenset[str] | None) -> Iterable[Line]:
+        if dags is None:
+            return self._lines
+        near = [line for dag in dags & self.by_dag.keys() for line in self.by_dag[dag]]
+        return sorted(near) if len(dags) > 1 else near
+
+    def _encode(self, lines: Sequence[Line], visible: Visible, form: Form) -> Message | None:
+        return body(b"".join(self._frame(line, visible, form) for line in lines)) if lines else None
+
+    def _frame(self, line: Line, visible: Visible, form: Form) -> bytes:
+        seen = seen_body(line.type, line.body, visible)
+        if seen is not line.body:  # this reader's own
+            return form.event(str(Cursor(self.epoch, line.seq)), line.type, seen)
+        key = (line.seq, form)
+        if key not in self._frames:
+            self._frames[key] = form.event(str(Cursor(self.epoch, line.seq)), line.type, line.body)
+        return self._frames[key]
+
+
+KEPT_BYTES = 8 * 1024 * 1024  # of bodies: a burst of 10,000 events; in memory they take three times as much
+BLOCK_BYTES = 128 * 1024  # of bodies in one block, so in one write: all that a slow reader costs in memory
+
+
+class Tape:
+    """Blocks without a gap between them, up to `end`. Older ones fall off; readers then use the log."""
+
+    def __init__(self, end: Cursor) -> None:
+        self.end = end
+        self._blocks: deque[Block] = deque()
+        self._size = 0
+
+    def extend(self, lines: list[Line]) -> list[Block]:
+        """Take what follows the end; answers it as blocks."""
+        new = [Block(self.end.epoch, after, part) for after, part in self._parts(lines)]
+        for block in new:
+            self._blocks.append(block)
+            self._size += block.size
+            self.end = Cursor(self.end.epoch, block.upto)
+        while self._size > KEPT_BYTES and len(self._blocks) > 1:
+            self._size -= self._blocks.popleft().size
+        return new
+
+    def following(self, place: Cursor) -> Block | None:
+        """The block that holds what comes behind a place, or None where the tape does not reach there."""
+        if place.epoch != self.end.epoch or not self._blocks:
+            return None
+        if not self._blocks[0].after <= place.seq < self.end.seq:
+            return None
+        return self._blocks[bisect_right(self._blocks, place.seq, key=lambda block: block.after) - 1]
+
+    def _parts(self, lines: list[Line]) -> list[tuple[int, list[Line]]]:
+        parts: list[tuple[int, list[Line]]] = []
+        size, after = BLOCK_BYTES, self.end.seq
+        for line in lines:
+            if size >= BLOCK_BYTES:
+                parts.append((after, []))
+                size = 0
+            parts[-1][1].append(line)
+            size += len(line.body)
+            after = line.seq
+        return parts

@@ -1,0 +1,320 @@
+"""The feed's connections: how one starts, what it replays, and how many there may be.
+
+The live feed: replay and live are one walk over the log, so that nothing falls between the two.
+
+A reader is only a place in the log. What is new is read from the database once for all readers (buffer.py),
+encoded once for those who want the same (buffer.py), and offered to each without a task of its own being
+woken (subscriber.py). A reader that cannot take it at once, or that is further back than the tape reaches, is
+brought up to the others by a task of its own, from the log: the server keeps one write for it and no queue.
+"""
+
+import asyncio
+import logging
+import random
+import resource
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from monitor.concurrency import Wake
+from monitor.database.engine import Database
+from monitor.event_log import cursor as event_log_cursor
+from monitor.event_log import read as event_log_read
+from monitor.event_log.cursor import Cursor, LogState
+from monitor.event_log.deployments import LoggedDags
+from monitor.event_log.read import Logged
+from monitor.feed.buffer import BLOCK_BYTES, Form, Message, Selection, body
+from monitor.feed.hub import Live, Saw, unwitnessed
+from monitor.feed.subscriber import FeedEnded, Reader, Rights, Send, Turn, Waiting
+from monitor.observability.metrics import Metrics
+
+Start = Callable[[Connection], Cursor]
+
+
+def from_now(connection: Connection) -> Cursor:
+    """Only what comes from now on."""
+    state = event_log_cursor.state(connection)
+    return Cursor(state.epoch, state.last_seq)
+
+
+def since(moment: datetime) -> Start:
+    """What was received at a moment and later, as far as the log reaches back."""
+    return lambda connection: Cursor(
+        event_log_cursor.state(connection).epoch, event_log_read.seq_at(connection, moment)
+    )
+
+
+def after(cursor: Cursor) -> Start:
+    """What follows a cursor."""
+    return lambda _connection: cursor
+
+
+PAGE = 100  # events read, encoded and written at once: all that a reader costs in memory,
+PAGE_CHARACTERS = BLOCK_BYTES  # of their bodies, where they are long; usual ones have 1,000 each
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Where a reader really begins: where it wished to; if that is gone, at the oldest event kept."""
+
+    cursor: Cursor
+    lost: str | None = None
+
+    def encode(self, form: Form) -> bytes:
+        """A reader that is cut off before any event comes back to this place."""
+        return form.reset(self.lost, self.cursor) if self.lost else form.heartbeat(self.cursor)
+
+
+@dataclass(frozen=True)
+class LogPage:
+    """What comes next: events, the place behind them, and why the reader had to begin anew, if so."""
+
+    events: list[Logged]
+    cursor: Cursor
+    begun: Beginning
+
+    def encode(self, form: Form) -> bytes:
+        reset = self.begun.encode(form) if self.begun.lost else b""
+        epoch = self.cursor.epoch
+        return reset + b"".join(form.event(f"{epoch}-{one.seq}", one.type, one.body) for one in self.events)
+
+
+def begin(connection: Connection, start: Start) -> Beginning:
+    return _beginning(event_log_cursor.state(connection), start(connection))
+
+
+def read(connection: Connection, cursor: Cursor, selection: Selection) -> LogPage:
+    state = event_log_cursor.state(connection)
+    begun = _beginning(state, cursor)
+    found = event_log_read.read_after(
+        connection, begun.cursor.seq, PAGE, selection.wanted, selection.visible, PAGE_CHARACTERS
+    )
+    return LogPage(found.events, Cursor(state.epoch, found.upto), begun)
+
+
+def _beginning(state: LogState, cursor: Cursor) -> Beginning:
+    lost = state.expired(cursor)
+    return Beginning(Cursor(state.epoch, state.pruned_seq) if lost else cursor, lost)
+
+
+MAX_READERS = 20_000  # open feeds; at about 20 kB each that is 400 MB
+MIN_SHARE = 20  # feeds that one user may have open however few there are in all
+SHARE = 0.1  # of all feeds: what one user may have open, so that one cannot take every other's
+OTHERS = 200  # file descriptors for everything else: the database, mail, Airflow, pages
+OTHER_CONNECTIONS = 100  # of these, for requests that are no feeds
+
+
+def raise_limit() -> None:
+    """Let this process open as many files as its administrator allows; many systems begin with 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_READERS + OTHERS if hard == resource.RLIM_INFINITY else min(hard, MAX_READERS + OTHERS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def room() -> int:
+    """Feeds that can be open at once: each holds a file descriptor."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_READERS if soft == resource.RLIM_INFINITY else min(MAX_READERS, max(soft - OTHERS, soft // 2))
+
+
+def connection_room() -> int:
+    """Return how many connections can be open at once: every feed's, and half of the other descriptors."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = OTHERS if soft == resource.RLIM_INFINITY else soft - room()
+    return room() + min(OTHER_CONNECTIONS, spare // 2)
+
+
+def share_of(room: int) -> int:
+    """Feeds that one user may have open, of so many in all."""
+    return min(room, max(MIN_SHARE, int(room * SHARE)))
+
+
+AGAIN_SECONDS = 1.0  # until a reader's own work is tried again that the database has ended
+HEARTBEAT_SECONDS = 15.0  # below the 30 to 60 s after which proxies cut a silent connection
+RETRY_MS = (1_000, 3_000)  # how soon a reader comes back: spread, so that a restart is not met by all at once
+
+logger = logging.getLogger(__name__)
+
+Work = Callable[[], Awaitable[None]]
+
+
+class FeedFull(Exception):
+    """As many feeds are open as this process serves."""
+
+
+class ShareFull(Exception):
+    """As many feeds are open as one user may have: others need some too."""
+
+
+class Feeds:
+    """`publish` and `attend` are its background tasks."""
+
+    def __init__(
+        self,
+        database: Database,
+        wake: Wake,
+        metrics: Metrics,
+        logged: LoggedDags,
+        heartbeat: float = HEARTBEAT_SECONDS,
+        limit: int | None = None,
+        saw: Saw = unwitnessed,
+    ) -> None:
+        """`limit`: feeds that may be open; default: as many as this process may have files for. `saw` is told
+        how far readers have been served."""
+        self._database = database
+        self._metrics = metrics
+        self._logged = logged
+        self._live = Live(database, wake, metrics, logged, heartbeat, self._behind, saw)
+        self._readers: dict[Reader, None] = {}
+        self._open_of: Counter[str] = Counter()
+        self._room = room() if limit is None else limit
+        self._closed = False
+        self.publish = self._live.publish
+        self.attend = self._live.attend
+        self.hand = self._live.fresh.put
+
+    def require_room(self, whose: str | None = None) -> None:
+        """Raises FeedFull where no further feed is served, ShareFull where none of this user is."""
+        if len(self._readers) >= self._room:
+            raise FeedFull(f"{self._room} feeds are open on this monitor; close some, or come back later")
+        share = share_of(self._room)
+        if whose is not None and self._open_of[whose] >= share:
+            raise ShareFull(
+                f"you have {share} feeds open on this monitor, as many as one user may; close some"
+            )
+
+    def join(
+        self,
+        start: Start,
+        selection: Selection,
+        form: Form,
+        send: Send,
+        rights: Rights | None = None,
+        whose: str | None = None,
+    ) -> Reader:
+        """Serve a reader from now on, until it leaves, the service ends, or its rights do.
+
+        Raises FeedFull and ShareFull: others may have come since there was room.
+        """
+        self.require_room(whose)
+        reader = Reader(selection, form, send, rights, self._logged, whose)
+        self._readers[reader] = None
+        if whose is not None:
+            self._open_of[whose] += 1
+        self._metrics.feed_subscribers.inc()
+        self._work_for(reader, partial(self._open, reader, start))
+        return reader
+
+    def leave(self, reader: Reader) -> None:
+        """The connection is gone, or the feed has ended."""
+        if self._readers.pop(reader, self) is self:
+            return
+        self._metrics.feed_subscribers.dec()
+        if reader.whose is not None:
+            self._open_of -= Counter((reader.whose,))  # which forgets whoever has none left
+        self._live.leave(reader)
+        if reader.task:
+            reader.task.cancel()
+
+    def close(self) -> None:
+        """End every feed, at the service's end. Only from the event loop's own thread."""
+        self._closed = True
+        self._live.close(_farewell)
+
+    def rights_changed(self) -> None:
+        """Somebody signed out or was shut out: ask what each reader may see before it is told any more."""
+        for reader in self._readers:
+            reader.must_be_asked()
+
+    def _behind(self, reader: Reader, waiting: Waiting | None) -> None:
+        self._metrics.feed_lagged.inc()
+        self._work_for(reader, partial(self._go_on, reader, waiting))
+
+    def _work_for(self, reader: Reader, work: Work) -> None:
+        reader.task = asyncio.create_task(self._guard(reader, work))
+
+    async def _guard(self, reader: Reader, work: Work) -> None:
+        """Do a reader's own work; where it cannot go on its feed is ended, and it comes back where it was."""
+        try:
+            await self._through(reader, work)
+        except FeedEnded as ended:
+            logger.info("a feed ended: %s", ended)
+        except Exception:
+            logger.exception("a feed cannot go on; it is ended, and its reader comes back")
+            self._metrics.feed_errors.inc()
+        if not reader.live:
+            with suppress(Exception):  # it was logged above, where the connection is what broke
+                await reader.send(_farewell(reader))
+        reader.task = None
+
+    async def _through(self, reader: Reader, work: Work) -> None:
+        """A database that is away holds a feed up, and ends none that has begun."""
+        while True:
+            try:
+                return await work()
+            except DBAPIError as error:
+                if not reader.epoch or self._closed:
+                    raise
+                logger.warning("the log cannot be read; a feed goes on when it can: %s", error.orig)
+                self._metrics.feed_errors.inc()
+                await asyncio.sleep(AGAIN_SECONDS)
+                work = partial(self._catch_up, reader)
+
+    async def _open(self, reader: Reader, start: Start) -> None:
+        begun = await self._database.read(lambda connection: begin(connection, start))
+        reader.move(begun.cursor)
+        await reader.say(body(reader.form.retry(_retry()) + begun.encode(reader.form)))
+        await self._catch_up(reader)
+
+    async def _go_on(self, reader: Reader, waiting: Waiting | None) -> None:
+        if waiting:
+            await waiting
+        await self._catch_up(reader)
+
+    async def _catch_up(self, reader: Reader) -> None:
+        """From the reader's place to the tape's end, where it becomes live: one loop, over tape and log."""
+        turn = Turn()
+        while not self._closed:
+            tape = await self._live.tape()
+            if reader.to_be_asked:
+                await reader.ask()
+                continue  # another DAG may have come meanwhile; from here on nothing is awaited
+            if reader.epoch == tape.end.epoch and reader.seq >= tape.end.seq:
+                self._live.enter(reader)
+                return
+            block = tape.following(reader.cursor)
+            if block is None:
+                await self._read_log(reader)
+                continue
+            message = block.following(reader.seq, reader.selection, reader.form)
+            reader.seq = block.upto
+            if message:
+                await reader.say(message)
+            await turn.end_if_long()
+
+    async def _read_log(self, reader: Reader) -> None:
+        """Read a page. One that may hold a DAG that is newer than the reader's rights is read again."""
+        page = await self._database.read(lambda connection: read(connection, reader.cursor, reader.selection))
+        if reader.rights is not None:
+            await self._logged.catch_up()
+            if reader.to_be_asked:
+                return
+        reader.move(page.cursor)
+        if chunk := page.encode(reader.form):
+            await reader.say(body(chunk))
+
+
+def _farewell(reader: Reader) -> Message:
+    """The end of a feed: the reader comes back to where it was."""
+    return body(reader.form.retry(_retry()) + reader.form.heartbeat(reader.cursor), more=False)
+
+
+def _retry() -> int:
+    return random.randint(*RETRY_MS)  # noqa: S311 (spreads load, guards nothing)

@@ -1,0 +1,149 @@
+"""One subscriber of the feed, and the write to it.
+
+Sending to a reader without waking a task for it: what lets one process serve ten thousand.
+
+An ASGI server's `send` is a coroutine that seldom has to wait: uvicorn writes to the socket and returns. So
+it is driven here by hand, to its end or to where it waits. Where it waits, the reader is slow; the rest of
+that very call is then awaited by a task of the reader's own, so nothing is sent twice or left out, whatever
+the server had done before it waited.
+"""
+
+import asyncio
+import time
+from asyncio import Task, get_running_loop
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from dataclasses import replace
+from math import inf
+from typing import Any
+
+from monitor.event_log.cursor import Cursor
+from monitor.event_log.deployments import LoggedDags
+from monitor.event_log.filters import Visible
+from monitor.feed.buffer import Form, Message, Selection
+
+Send = Callable[[Message], Awaitable[None]]
+
+
+class Waiting:
+    """A send under way, with what it waits for."""
+
+    def __init__(self, sending: Coroutine[Any, Any, None], first: Any) -> None:
+        self._sending = sending
+        self._first = first
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        """Go on in the task that awaits this; to be awaited once."""
+        awaited = self._first
+        while True:
+            yield awaited
+            try:
+                awaited = self._sending.send(None)
+            except StopIteration:
+                return
+
+
+def offer(send: Send, message: Message) -> Waiting | None:
+    """Send without waiting; answers the rest of the send where the reader does not take it at once."""
+    sending: Any = send(message)
+    try:
+        first = sending.send(None)
+    except StopIteration:
+        return None
+    return Waiting(sending, first)
+
+
+RIGHTS_SECONDS = 5.0  # how long a reader's rights hold without being asked for again
+
+Rights = Callable[[], Awaitable[Visible]]
+"""What the reader may see, asked again and again while it reads. Raises FeedEnded."""
+
+
+class FeedEnded(Exception):
+    """The reader may not go on: signed out, or refused by Airflow."""
+
+
+class Reader:
+    """Everything that an open feed costs beside its connection: kept small, there may be ten thousand."""
+
+    __slots__ = (
+        *("asked", "epoch", "form", "live", "logged", "rights", "selection", "send", "seq", "spoke", "task"),
+        *("version", "whose"),
+    )
+
+    def __init__(
+        self,
+        selection: Selection,
+        form: Form,
+        send: Send,
+        rights: Rights | None,
+        logged: LoggedDags,
+        whose: str | None = None,
+    ) -> None:
+        self.selection = selection
+        self.form = form
+        self.send = send
+        self.rights = rights
+        """None: sees everything, for as long as it likes."""
+        self.epoch = ""
+        self.seq = 0
+        self.live = False
+        """Served with the others; otherwise a task of its own brings it up to them."""
+        self.logged = logged
+        self.whose = whose
+        """By what feeds are shared out; None: nobody is told apart."""
+        self.asked = -inf
+        """When it was last asked what it may see, by the loop's clock."""
+        self.version = -1
+        """Which DAGs the log had then."""
+        self.spoke = -inf
+        """When something was last sent, by the loop's clock."""
+        self.task: Task[None] | None = None
+
+    @property
+    def cursor(self) -> Cursor:
+        return Cursor(self.epoch, self.seq)
+
+    async def ask(self) -> None:
+        """Ask what it may see. Raises FeedEnded."""
+        if self.rights is None:
+            return
+        self.asked, self.version = get_running_loop().time(), self.logged.version
+        visible = await self.rights()
+        if visible != self.selection.visible:
+            self.selection = replace(self.selection, visible=visible)
+
+    @property
+    def to_be_asked(self) -> bool:
+        """What it may see was asked a while ago, or the log has a DAG that is newer than the answer."""
+        if self.rights is None:
+            return False
+        return self.version != self.logged.version or get_running_loop().time() - self.asked >= RIGHTS_SECONDS
+
+    def must_be_asked(self) -> None:
+        """What it may see may have changed."""
+        self.asked = -inf
+
+    def move(self, cursor: Cursor) -> None:
+        self.epoch, self.seq = cursor.epoch, cursor.seq
+
+    async def say(self, message: Message) -> None:
+        """Send, and wait for as long as the reader takes."""
+        self.spoke = get_running_loop().time()
+        await self.send(message)
+
+
+TURN_SECONDS = 0.005  # of work before others have a turn: nobody notices a wait of that length
+
+
+class Turn:
+    """Counts time, not readers: what one reader's filter costs depends on the filter."""
+
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        self._now = now
+        self._began = now()
+
+    async def end_if_long(self) -> None:
+        """Let others have their turn, where this one has lasted long enough."""
+        if self._now() - self._began >= TURN_SECONDS:
+            await asyncio.sleep(0)
+            self._began = self._now()

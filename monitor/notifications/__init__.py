@@ -1,0 +1,1 @@
+"""The decision who is notified of an event, when, and with which other events."""

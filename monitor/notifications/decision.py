@@ -1,0 +1,270 @@
+"""The decision of the rules about one event.
+
+An incident that opens and closes again and again: it is told once as flapping, and then only what lasts.
+
+Once it is flapping, a failure soon after its end opens the same incident again
+(monitor/notifications/incident_transitions.py). Its end is told after it has been quiet for a while, and a
+failure that lasts for as long is told too, so that the last message is never that all is well while it is
+not.
+
+What is too old to be told. The log keeps it and feeds show it; the mails that it calls for are suppressed,
+and the ledger says why.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from sqlalchemy import Connection
+
+from monitor.event_log.deployments import origin_of
+from monitor.event_log.projections import dags, runs
+from monitor.events.data import TEMPORARY_RUN, TEST, TaskInstanceData
+from monitor.events.event import Event
+from monitor.events.reports import LISTENER
+from monitor.notifications import incidents, silences
+from monitor.notifications.incident_transitions import Change, Course, Open
+from monitor.notifications.incidents import Incident
+from monitor.notifications.outbox import already_sent, decisions
+from monitor.notifications.outbox.records import Decision, Kind
+from monitor.notifications.silences import Silence
+from monitor.rules.matching import Facts
+from monitor.rules.model import Flapping, Rule
+from monitor.rules.ruleset import Rules
+from monitor.rules.targets import Channel, Target
+
+SUCCESSES = ("airflow.dag_run.success", "airflow.task_instance.success")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`kind` None: nobody is told; where `is_noted`, the ledger says so."""
+
+    kind: Kind | None
+    reason: str
+    is_noted: bool = True
+
+
+def verdict(rule: Rule, event: Event, change: Change) -> Verdict:
+    match change.course:
+        case Course.OPENED | Course.JOINED | Course.REOPENED:
+            return _of_failure(rule, change)
+        case Course.CLOSED:
+            return _of_recovery(rule, event, change)
+        case Course.NONE:
+            return _of_the_rest(rule, event)
+
+
+def _of_failure(rule: Rule, change: Change) -> Verdict:
+    number = change.incident.failures if change.incident else 1
+    name = f"incident {change.incident.id}" if change.incident else "an incident"
+    if "every_failure" in rule.notify_on:
+        return Verdict(
+            Kind.FAILURE, f"rule {rule.name!r} notifies on every failure; number {number} of {name}"
+        )
+    if "first_failure" not in rule.notify_on:
+        return Verdict(None, f"rule {rule.name!r} does not notify on failures")
+    if change.course is Course.OPENED:
+        return Verdict(Kind.OPENED, f"rule {rule.name!r}: the first failure, opens {name}")
+    if change.course is Course.REOPENED and (rule.flapping is None or change.is_told_over):
+        return Verdict(Kind.OPENED, f"rule {rule.name!r}: failure {number}, opens {name} again")
+    return Verdict(Kind.FOLLOW_UP, f"rule {rule.name!r}: failure {number} of {name}")
+
+
+def _of_recovery(rule: Rule, event: Event, change: Change) -> Verdict:
+    name = f"incident {change.incident.id}" if change.incident else "an incident"
+    if "recovered" in rule.notify_on:
+        return Verdict(Kind.RECOVERED, f"rule {rule.name!r}: closes {name}")
+    return _of_the_rest(rule, event)
+
+
+def _of_the_rest(rule: Rule, event: Event) -> Verdict:
+    if event.type in SUCCESSES:
+        if "success" in rule.notify_on:
+            return Verdict(Kind.SUCCESS, f"rule {rule.name!r} notifies on every success")
+        return Verdict(None, "a success, and nothing was wrong", is_noted=False)
+    if "notice" in rule.notify_on:
+        return Verdict(Kind.NOTICE, f"rule {rule.name!r}: {event.type}")
+    return Verdict(None, f"rule {rule.name!r} does not notify on notices", is_noted=False)
+
+
+def flapping(connection: Connection, rule: Rule, incident: Incident | None) -> Verdict | None:
+    """Return what to say of an opening that is one of too many, or None if it is not."""
+    if incident is None or rule.flapping is None:
+        return None
+    since = incident.opened_at - rule.flapping.within
+    openings = incidents.recent(connection, incident.deployment, incident.key, since)
+    if len(openings) < rule.flapping.openings:
+        return None
+    incidents.mark_flapping(connection, incident, quiet_for(rule.flapping))
+    often = f"flapping: opened {len(openings)} times since {since:%Y-%m-%d %H:%M} UTC"
+    return Verdict(Kind.FLAPPING, f"rule {rule.name!r}: {often}")
+
+
+def quiet_for(limits: Flapping) -> timedelta:
+    """The time between two openings at the rate that counts as flapping: what lasts longer is no flapping."""
+    return limits.within / limits.openings
+
+
+def settles_after(rule: Rule, kind: Kind, change: Change) -> timedelta | None:
+    """How long the end, or the next failure, of an incident that flaps has to last before it is told."""
+    if rule.flapping is None or change.incident is None or not change.incident.flapping:
+        return None
+    if kind is Kind.RECOVERED or (kind is Kind.FOLLOW_UP and change.course is Course.REOPENED):
+        return change.incident.quiet
+    return None
+
+
+@dataclass(frozen=True)
+class Telling:
+    """`within`: how old an event may be, when it comes to be known, for people still to be mailed. `asked`:
+    the deployments whose Airflow is asked, so that a sender's dates decide nothing."""
+
+    within: timedelta
+    asked: frozenset[str] = frozenset()
+
+    def why_not(self, event: Event, origin: datetime, now: datetime) -> str | None:
+        """Return why nobody is mailed about this event any more; None if people are, or if that goes by
+        Airflow's dates when the mail is confirmed. `origin`: since when its deployment is told of."""
+        if event.data.reported_by == LISTENER and event.deployment in self.asked:
+            return None
+        return self.why_not_at(event.time, event.deployment, origin, now)
+
+    def why_not_at(self, time: datetime, deployment: str, origin: datetime, now: datetime) -> str | None:
+        """Return why nobody is mailed about what happened at `time`; None if people are."""
+        if time < origin:
+            return (
+                f"suppressed: it happened before {origin:%Y-%m-%d %H:%M:%S} UTC, since when Windsock "
+                f"reports {deployment}"
+            )
+        if now - time > self.within:
+            late = (now - time).total_seconds() / 3600
+            return f"suppressed: it came to be known {late:.1f} h late; see WINDSOCK_NOTIFY_MAX_AGE_HOURS"
+        return None
+
+
+class Known:
+    """Of one transaction. Nobody else changes any of it meanwhile, but for a person who silences or
+    unsubscribes at this very moment, and delivery asks for those once more."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        rules: Rules,
+        events: Sequence[Event],
+        telling: Telling,
+        now: datetime,
+    ) -> None:
+        self.connection, self.rules, self.now = connection, rules, now
+        self.open = Open(connection, events)
+        """Kept up to what the events change."""
+        self.facts: list[Facts] = dags.facts_of_all(connection, events)
+        """Of each event, in their order."""
+        self._events = events
+        self._telling = telling
+        self._origins: dict[str, datetime] = {}
+        self._unsubscribed: dict[tuple[str, str], bool] = {}
+
+    def why_not(self, event: Event) -> str | None:
+        """Why nobody is mailed about an event; None where people are."""
+        if self._is_test(event):
+            return "suppressed: a test (airflow dags test, airflow tasks test) is no production"
+        if event.deployment not in self._origins:
+            self._origins[event.deployment] = origin_of(self.connection, event.deployment, self.now)
+        return self._telling.why_not(event, self._origins[event.deployment], self.now)
+
+    def _is_test(self, event: Event) -> bool:
+        """Whether somebody only tests a DAG or a task with its run."""
+        run_id = str(event.get("run_id") or "")
+        if run_id.startswith(TEMPORARY_RUN) or event.get("run_type") == TEST:
+            return True
+        is_task = isinstance(event.data, TaskInstanceData)
+        return is_task and (event.deployment, event.dag_id, run_id) in self._test_runs
+
+    @cached_property
+    def _test_runs(self) -> set[tuple[str, str, str]]:
+        tasks = [event for event in self._events if isinstance(event.data, TaskInstanceData)]
+        return runs.test_runs(self.connection, tasks)
+
+    def silence(self, facts: Facts) -> Silence | None:
+        """The active silence that covers an event."""
+        return silences.first_of(self._silences, facts)
+
+    @cached_property
+    def _silences(self) -> list[Silence]:
+        return silences.active(self.connection, self.now)
+
+    @cached_property
+    def is_restored(self) -> bool:
+        """Whether events may have been told before that the database does not know to be told."""
+        return already_sent.any_at_all(self.connection)
+
+    def is_unsubscribed(self, rule: Rule, target: Target) -> bool:
+        if target.channel is not Channel.EMAIL:
+            return False
+        name = (target.recipient, rule.name)
+        if name not in self._unsubscribed:
+            self._unsubscribed[name] = silences.is_unsubscribed(self.connection, *name)
+        return self._unsubscribed[name]
+
+
+UNDECIDED = "(all rules)"
+UNMATCHED = "(no rule)"
+"""In the place of a rule's name: of a failure that no rule takes."""
+NOBODY = "nobody was notified, because no rule matches this event: add a rule that does (docs/rules.md)"
+MAX_REASON = 1_000  # characters: a database error repeats its whole statement
+
+
+@dataclass
+class Case:
+    """One event on its way through the rules."""
+
+    connection: Connection
+    seq: int
+    event: Event
+    now: datetime
+    known: Known
+    facts: Facts
+    change: Change
+    why_not: str | None
+    """Why nobody is told of it at all: it is of the past."""
+    recovered: set[Target] = field(default_factory=set)
+    """Who is told that it is well again: not told of the success besides."""
+
+
+def undecided(seq: int, event: Event, error: Exception, now: datetime) -> Decision:
+    reason = f"the rules failed at this event: {type(error).__name__}: {error}"[:MAX_REASON]
+    said = (decisions.SUPPRESSED, reason, None, None, None)
+    return Decision(seq, event.id, event.deployment, event.dag_id, UNDECIDED, *said, now)
+
+
+def unmatched(case: Case) -> Decision:
+    """Of a failure that no rule takes: the ledger says that nobody was notified, and why."""
+    event, incident = case.event, case.change.incident
+    said = (decisions.SUPPRESSED, NOBODY, incident.id if incident else None, None, None)
+    return Decision(case.seq, event.id, event.deployment, event.dag_id, UNMATCHED, *said, case.now)
+
+
+def decision(
+    case: Case,
+    rule: Rule,
+    said: Verdict,
+    outcome: str = decisions.SUPPRESSED,
+    notification_id: int | None = None,
+    silence_id: int | None = None,
+) -> Decision:
+    incident = case.change.incident
+    return Decision(
+        event_seq=case.seq,
+        event_id=case.event.id,
+        deployment=case.event.deployment,
+        dag_id=case.event.dag_id,
+        rule=rule.name,
+        outcome=outcome,
+        reason=said.reason,
+        incident_id=incident.id if incident else None,
+        silence_id=silence_id,
+        notification_id=notification_id,
+        created_at=case.now,
+    )

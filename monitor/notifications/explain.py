@@ -1,0 +1,179 @@
+"""The explanation of a decision, and the replay of logged events against rules.
+
+`windsock try-rules`: what a rules file would have told of what the log holds.
+
+The very engine that decides at ingest decides here, in a database of its own that is thrown away, with the
+clock at the moment at which each event came in; what is due is taken for sent before the next event.
+"""
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from sqlalchemy import Connection, insert, select
+
+from monitor.database.engine import Database
+from monitor.database.schema import dags, log_state, metadata
+from monitor.event_log import read
+from monitor.event_log.filters import Visible
+from monitor.event_log.projections import dags as dags_projection
+from monitor.event_log.projections.apply import apply
+from monitor.event_log.read import Logged
+from monitor.events.event import Event, parse_event
+from monitor.notifications.decision import UNDECIDED, UNMATCHED, Telling
+from monitor.notifications.engine import Engine
+from monitor.notifications.grouping import Choose
+from monitor.notifications.outbox import decisions as outbox_decisions
+from monitor.notifications.outbox import queries, queue
+from monitor.notifications.outbox.queries import Wanted
+from monitor.notifications.outbox.records import Decision, Delivery, Outcome, State
+from monitor.observability.metrics import Metrics
+from monitor.rules.ruleset import Rules
+from monitor.rules.targets import Channel
+
+SHOWN = 100  # deliveries of one notification
+NO_SUCH = "the rules in force have no such rule"
+NOT_ONE = "this stands for the rules as a whole"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One rule and the event."""
+
+    rule: str
+    """Its name; UNMATCHED or UNDECIDED where no rule, or no single one, decided."""
+    mismatch: str | None
+    """Why the rule, as it is now, does not take the event; None: it does."""
+    decisions: tuple[Decision, ...] = ()
+    """What was made of it when it came; the rules may have been others then."""
+    deliveries: tuple[Delivery, ...] = ()
+
+
+@dataclass(frozen=True)
+class Explanation:
+    event: Event
+    lines: tuple[Line, ...]
+
+
+def explain(
+    connection: Connection, rules: Rules, event_id: str, visible: Visible = None
+) -> list[Explanation]:
+    """One for each Airflow that reported an event of this id; none where the log has no such event.
+
+    Rules name DAGs and people: who may not read every DAG is told of those alone that decided about it.
+    """
+    return [_explain(connection, rules, event, visible) for event in _events(connection, event_id, visible)]
+
+
+def _events(connection: Connection, event_id: str, visible: Visible) -> list[Event]:
+    return [parse_event(json.loads(found.body)) for found in read.of_id(connection, event_id, visible)]
+
+
+def _explain(connection: Connection, rules: Rules, event: Event, visible: Visible) -> Explanation:
+    decided = outbox_decisions.decisions_of_event(connection, event.id, event.deployment)
+    now = {rule.name: why for rule, why in rules.explain(dags_projection.facts_of(connection, event))}
+    names = list(dict.fromkeys([*(now if visible is None else ()), *(one.rule for one in decided)]))
+    lines = []
+    for name in names:
+        mine = tuple(one for one in decided if one.rule == name)
+        why = now.get(name, NOT_ONE if name in (UNMATCHED, UNDECIDED) else NO_SUCH)
+        if why is not None and name in now and visible is not None:
+            why = "it does not take this event any more"
+        lines.append(Line(name, why, mine, _deliveries(connection, mine, visible)))
+    return Explanation(event, tuple(lines))
+
+
+def _deliveries(
+    connection: Connection, decided: Sequence[Decision], visible: Visible
+) -> tuple[Delivery, ...]:
+    ids = dict.fromkeys(one.notification_id for one in decided if one.notification_id is not None)
+    return tuple(
+        found
+        for notification_id in ids
+        for found in queries.deliveries(
+            connection, SHOWN, wanted=Wanted(notification_id=notification_id), visible=visible
+        )
+    )
+
+
+PAGE = 1_000  # events read at once
+LEASE = timedelta(minutes=1)
+END = datetime.max.replace(tzinfo=timezone.utc) - timedelta(days=1)
+ALL = 1_000_000
+
+
+@dataclass(frozen=True)
+class Told:
+    """One message that would have gone out."""
+
+    delivery: Delivery
+    events: int
+
+
+@dataclass
+class Replay:
+    """What would have come of it."""
+
+    events: int = 0
+    told: list[Told] = field(default_factory=list)
+    suppressed: Counter[str] = field(default_factory=Counter)
+    """Decisions to tell nobody, by the rule."""
+
+
+def replay(source: Database, rules: Rules, since: datetime, within: timedelta, choose: Choose) -> Replay:
+    """Run rules over the events that came in since a moment. `within` is WINDSOCK_NOTIFY_MAX_AGE_HOURS."""
+    with tempfile.TemporaryDirectory(prefix="windsock-try-") as folder:
+        scratch = Database(f"sqlite:///{Path(folder) / 'try.db'}")
+        try:
+            return scratch.write_now(
+                lambda connection: _replay(connection, source, rules, since, within, choose)
+            )
+        finally:
+            scratch.close()
+
+
+def _replay(
+    scratch: Connection, source: Database, rules: Rules, since: datetime, within: timedelta, choose: Choose
+) -> Replay:
+    metadata.create_all(scratch)
+    scratch.execute(insert(log_state).values(id=1, epoch="0", last_seq=0, pruned_seq=0))
+    known = source.read_now(lambda connection: connection.execute(select(dags)).mappings().all())
+    if known:
+        scratch.execute(insert(dags), [dict(row) for row in known])
+    engine = Engine(lambda: rules, Telling(within), choose, "localhost", Metrics())
+    found = Replay()
+    for logged in _logged_events(source, since):
+        event = parse_event(json.loads(logged.body))
+        _send(scratch, logged.received_at)
+        apply(scratch, logged.seq, event)
+        engine.tell(scratch, logged.seq, event, logged.received_at)
+        found.events += 1
+    _send(scratch, END)
+    _count(scratch, found)
+    return found
+
+
+def _logged_events(source: Database, since: datetime) -> Iterator[Logged]:
+    seq = source.read_now(lambda connection: read.seq_at(connection, since))
+    while page := source.read_now(lambda connection: read.read_after(connection, seq, PAGE)).events:  # noqa: B023 (used at once)
+        yield from page
+        seq = page[-1].seq
+
+
+def _send(scratch: Connection, now: datetime) -> None:
+    """Take for sent what is due."""
+    for channel in Channel:
+        while delivery := queue.claim(scratch, now, LEASE, channel):
+            queue.settle(scratch, delivery, Outcome(State.SENT, "would be sent", remaining=()), now)
+
+
+def _count(scratch: Connection, found: Replay) -> None:
+    sent = queries.deliveries(scratch, ALL, wanted=Wanted(state=State.SENT))
+    for delivery in reversed(sent):
+        seqs = outbox_decisions.event_seqs(scratch, delivery.notification_id, ALL)
+        found.told.append(Told(delivery, len(seqs)))
+    found.suppressed.update(outbox_decisions.suppressed(scratch))

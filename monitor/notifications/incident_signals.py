@@ -1,0 +1,165 @@
+"""What an event says of an incident: something is wrong, or no longer is (docs/notifications.md)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from monitor.events.event import Event
+from monitor.events.identity import DIGEST_DIGITS, digest
+
+LATE, MISSING, STUCK = "windsock.run.late", "windsock.run.missing", "windsock.run.stuck"
+SCHEDULED = "scheduled"
+"""The type of the runs that answer a DAG's schedule; one that is triggered, or a backfill, does not."""
+
+
+IMPORT_ERROR = "import_error:"
+"""Before the keys of import errors."""
+MAX_KEY = 300  # characters: the column's
+
+
+class Meaning(str, Enum):
+    FAILURE = "failure"
+    RECOVERY = "recovery"
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What an event means for the incident of this key."""
+
+    meaning: Meaning
+    key: str
+    title: str
+    """What is wrong, in a few words."""
+
+
+Build = Callable[[Event], tuple[str, str]]
+"""An event's key and title."""
+
+
+def _dag(event: Event) -> tuple[str, str]:
+    return f"dag:{event.get('dag_id')}", f"{event.get('dag_id')} fails"
+
+
+def _task(event: Event) -> tuple[str, str]:
+    index = event.get("map_index")
+    mapped = "" if index in (None, -1) else f"[{index}]"
+    name = f"{event.get('dag_id')}/{event.get('task_id')}{mapped}"
+    return f"task:{name}", f"{name} fails"
+
+
+def _import_error(event: Event) -> tuple[str, str]:
+    filename = str(event.get("filename"))
+    return import_error_key(event.get("bundle_name"), filename), import_error_title(filename)
+
+
+def import_error_key(bundle_name: str | None, path: str) -> str:
+    """By bundle and path within it. A hook knows the whole path only: incident_transitions.py finds out whose
+    that is."""
+    return _bounded(f"{IMPORT_ERROR}{path}" if bundle_name is None else f"{IMPORT_ERROR}{bundle_name}:{path}")
+
+
+def import_error_title(path: str) -> str:
+    return f"{path} cannot be imported"
+
+
+def _run_watch(event: Event) -> tuple[str, str]:
+    word = event.type.rpartition(".")[2]
+    return run_watch_key(event.type, event), f"a run of {event.get('dag_id')} is {word}"
+
+
+def run_watch_key(watch: str, event: Event) -> str:
+    """A run that is missing has no name: the incident is its DAG's, and the moment of the schedule says which
+    run answers it (incident_order.py). One that is late or stuck is that run."""
+    run = "" if watch == MISSING else f"/{event.get('run_id')}"
+    return f"{watch}:{event.get('dag_id')}{run}"
+
+
+def _asset_watch(event: Event) -> tuple[str, str]:
+    word = event.type.rpartition(".")[2]
+    return f"windsock.asset:{event.asset_uri}", f"{event.asset_uri} is {word}"
+
+
+def _auto_paused(event: Event) -> tuple[str, str]:
+    return f"auto_paused:{event.get('dag_id')}", f"{event.get('dag_id')} was paused by Airflow"
+
+
+def _airflow(event: Event) -> tuple[str, str]:
+    return "airflow", f"Airflow {event.deployment} cannot be reached"
+
+
+def _component(event: Event) -> tuple[str, str]:
+    name = str(event.get("component"))
+    return f"component:{name}", f"the {name.replace('_', '-')} of Airflow {event.deployment} does not run"
+
+
+def _mail(_event: Event) -> tuple[str, str]:
+    return "mail", "no mail can be sent"
+
+
+_FAILURES: dict[str, Build] = {
+    "airflow.dag_run.failed": _dag,
+    "airflow.task_instance.failed": _task,
+    "airflow.dag.import_error": _import_error,
+    LATE: _run_watch,
+    MISSING: _run_watch,
+    STUCK: _run_watch,
+    "windsock.asset.stale": _asset_watch,
+    "windsock.asset.unconsumed": _asset_watch,
+    "windsock.dag.auto_paused": _auto_paused,
+    "windsock.airflow.unreachable": _airflow,
+    "airflow.component.unhealthy": _component,
+    "windsock.mail.failing": _mail,
+}
+_RECOVERIES: dict[str, Build] = {
+    "airflow.dag_run.success": _dag,
+    "airflow.task_instance.success": _task,
+    "airflow.dag.import_error_mended": _import_error,
+    "windsock.asset.recovered": _asset_watch,
+    "windsock.dag.recovered": _auto_paused,
+    "windsock.airflow.recovered": _airflow,
+    "airflow.component.recovered": _component,
+    "windsock.mail.recovered": _mail,
+}
+RUN_BEGINS = "airflow.dag_run.running"
+RUN_ENDS = ("airflow.dag_run.success", "airflow.dag_run.failed")
+
+
+def signal_of(event: Event) -> Signal | None:
+    """None where the event is neither: it is a notice."""
+    if event.get("replaced_by"):  # the file has another error instead
+        return None
+    for meaning, table in ((Meaning.FAILURE, _FAILURES), (Meaning.RECOVERY, _RECOVERIES)):
+        if build := table.get(event.type):
+            key, title = build(event)
+            return Signal(meaning, _bounded(key), title)
+    return None
+
+
+def _bounded(key: str) -> str:
+    """An asset's URI may be longer than a key: then its end is a digest of the whole."""
+    if len(key) <= MAX_KEY:
+        return key
+    return f"{key[: MAX_KEY - DIGEST_DIGITS - 1]}:{digest(key)}"
+
+
+_CHANGING = frozenset((*_FAILURES, *_RECOVERIES, RUN_BEGINS))
+
+
+def concerns(event_type: str) -> bool:
+    """Whether an event of this type may change any incident at all."""
+    return event_type in _CHANGING
+
+
+def concerned(event: Event) -> list[str]:
+    """The keys of all incidents that this event may change."""
+    signal = signal_of(event)
+    return [*overtaken_by(event), signal.key] if signal else overtaken_by(event)
+
+
+def overtaken_by(event: Event) -> list[str]:
+    """The keys of incidents that this event may end without telling of a recovery: a run that begins, begins
+    anew or ends is neither late nor stuck, and one that the schedule wanted is no longer missing."""
+    if event.type not in (RUN_BEGINS, *RUN_ENDS):
+        return []
+    answers = (MISSING,) if event.get("run_type") == SCHEDULED else ()
+    return [_bounded(run_watch_key(watch, event)) for watch in (*answers, LATE, STUCK)]

@@ -1,0 +1,259 @@
+"""How events open and close incidents."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum
+
+from sqlalchemy import Connection
+
+from monitor.event_log import append, read
+from monitor.event_log.projections import import_errors
+from monitor.event_log.projections.import_errors import Place
+from monitor.events.data import DagRunData, TaskInstanceData
+from monitor.events.event import Event
+from monitor.notifications import incidents
+from monitor.notifications.incident_order import Order, order_of, schedule_moment
+from monitor.notifications.incident_signals import (
+    IMPORT_ERROR,
+    MISSING,
+    Meaning,
+    Signal,
+    concerned,
+    import_error_key,
+    import_error_title,
+    overtaken_by,
+    signal_of,
+)
+from monitor.notifications.incidents import Incident
+from monitor.notifications.outbox import enqueue
+from monitor.notifications.outbox import reopen as outbox_reopen
+
+BY_SYSTEM = "Windsock"
+"""Who closed it if no person did."""
+
+
+def close(connection: Connection, incident_id: int, at: datetime, by: str, reason: str) -> Incident | None:
+    """Close an open incident and suppress its waiting follow-ups, both with the reason.
+
+    `by` is a person, or BY_SYSTEM. Return the incident as it is now, or None if no such incident exists. An
+    incident that is closed already stays as it is. Nobody is notified of this end.
+    """
+    append.lock(connection)  # no failure joins the incident meanwhile
+    incident = incidents.find(connection, incident_id)
+    if incident is None or not incident.is_open:
+        return incident
+    closed = incidents.close(connection, incident, None, reason, at, by)
+    why = f"suppressed: incident {incident_id} was closed by {by}: {reason}"
+    enqueue.suppress_follow_ups(connection, incident_id, why, at)
+    return closed
+
+
+def close_found(connection: Connection, deployment: str, event_id: str, at: datetime) -> None:
+    """Close the incident of what a watch found and reported under this id, and finds no more."""
+    for logged in read.of_id(connection, event_id):
+        incident = incidents.open_with_seq(connection, deployment, logged.seq)
+        if incident is not None:
+            close(connection, incident.id, at, BY_SYSTEM, "the watch does not find it any more")
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """An incident that is open again."""
+
+    incident: Incident
+    is_told_over: bool
+    """Somebody was told already that it is over."""
+
+
+def reopen(connection: Connection, incident: Incident, because: str, now: datetime) -> Reopened:
+    """Open a closed incident again with all that it had gathered: what waits to tell of its end is withdrawn,
+    and the follow-ups that were to be told with that wait again.
+
+    If the same has failed anew meanwhile, the newer incident goes on with what this one had. The caller holds
+    the log's lock.
+    """
+    is_told_over = outbox_reopen.take_back_recovered(
+        connection, incident.id, incident.closed_seq, because, now
+    )
+    newer = next(iter(incidents.open_of(connection, [(incident.deployment, incident.key)])), None)
+    if newer is None:
+        return Reopened(incidents.reopen(connection, incident), is_told_over)
+    end = f"it was not over, and goes on as incident {newer.id}"
+    merged = merge(connection, incident, newer, end, incident.closed_at or now)
+    return Reopened(merged, is_told_over)
+
+
+def merge(connection: Connection, incident: Incident, into: Incident, because: str, at: datetime) -> Incident:
+    """Let another open incident go on with all that one had, which is closed. Answers the other."""
+    outbox_reopen.move_incident(connection, incident.id, into.id)
+    incidents.close(connection, incident, None, because, at)
+    return incidents.absorb(connection, into, incident)
+
+
+def open_of_file(connection: Connection, event: Event) -> Incident | None:
+    """The open incident of the file that an import error's event is about, under whichever name."""
+    bundle, filename = event.get("bundle_name"), str(event.get("filename"))
+    if bundle is None:
+        places = import_errors.places_of(connection, event.deployment, filename)
+        keys = [import_error_key(None, filename), *(import_error_key(*place) for place in places)]
+        return _first(connection, event.deployment, keys)
+    found = _first(connection, event.deployment, [import_error_key(bundle, filename)])
+    return found or _told_by_a_hook(connection, event.deployment, Place(bundle, filename))
+
+
+def _first(connection: Connection, deployment: str, keys: list[str]) -> Incident | None:
+    return next(iter(incidents.open_of(connection, [(deployment, key) for key in keys])), None)
+
+
+def _told_by_a_hook(connection: Connection, deployment: str, place: Place) -> Incident | None:
+    """The one that a hook has named by its whole path, where that can be one file only."""
+    may_be = [
+        one
+        for one in incidents.open_with_prefix(connection, deployment, f"{IMPORT_ERROR}/")
+        if import_errors.is_below(one.key.removeprefix(IMPORT_ERROR), place.path)
+    ]
+    if len(may_be) != 1:  # in doubt they are two
+        return None
+    return _named(connection, may_be[0], place)
+
+
+def name_file(connection: Connection, deployment: str, filename: str, place: Place, now: datetime) -> None:
+    """Let the open incident of a file that a hook named have the name that REST gives it. If there is one of
+    that name already, it is of the same file, and goes on with what this one had."""
+    incident = _first(connection, deployment, [import_error_key(None, filename)])
+    if incident is None:
+        return
+    other = _first(connection, deployment, [import_error_key(*place)])
+    if other is None:
+        _named(connection, incident, place)
+    else:
+        merge(connection, incident, other, f"it is of the same file as incident {other.id}", now)
+
+
+def _named(connection: Connection, incident: Incident, place: Place) -> Incident:
+    return incidents.rename(connection, incident, import_error_key(*place), import_error_title(place.path))
+
+
+class Course(str, Enum):
+    """What an event did to an incident."""
+
+    OPENED = "opened"
+    JOINED = "joined"
+    REOPENED = "reopened"
+    """It flaps: it was closed a short while ago."""
+    CLOSED = "closed"
+    NONE = "none"
+    """There is nothing wrong that it could end, or it is no signal at all."""
+
+
+@dataclass(frozen=True)
+class Change:
+    course: Course
+    incident: Incident | None = None
+    is_told_over: bool = False
+    """Somebody was told already that it is over, and it is not."""
+
+
+class Open:
+    """The open incidents that some events may change: read once, and kept up to each change."""
+
+    def __init__(self, connection: Connection, events: Iterable[Event]) -> None:
+        keys = {(event.deployment, key) for event in events for key in concerned(event)}
+        self._by_key = {
+            (incident.deployment, incident.key): incident for incident in incidents.open_of(connection, keys)
+        }
+
+    def of(self, deployment: str, key: str) -> Incident | None:
+        return self._by_key.get((deployment, key))
+
+    def keep(self, incident: Incident) -> Incident:
+        if incident.is_open:
+            self._by_key[incident.deployment, incident.key] = incident
+        else:
+            del self._by_key[incident.deployment, incident.key]
+        return incident
+
+
+def apply(connection: Connection, seq: int, event: Event, known: Open, now: datetime) -> Change:
+    """Bring the incidents up to an event that has just been logged; answers what became of its own.
+
+    Moments are the events' own, so that reports which overtake each other end nothing that began later.
+    """
+    report = _Report(connection, seq, event, known, now)
+    for key in overtaken_by(event):
+        report.end(key, _as_answer(event, key))
+    signal = signal_of(event)
+    if signal is None:
+        return Change(Course.NONE)
+    if signal.meaning is Meaning.RECOVERY:
+        ended = report.end(signal.key)
+        return Change(Course.CLOSED, ended) if ended else Change(Course.NONE)
+    return report.fail(signal)
+
+
+@dataclass(frozen=True)
+class _Report:
+    """One event, and what it changes."""
+
+    connection: Connection
+    seq: int
+    event: Event
+    known: Open
+    now: datetime
+
+    def fail(self, signal: Signal) -> Change:
+        before = self._open(signal.key)
+        if before is not None:
+            return self._joined(Course.JOINED, before)
+        if (flapping := self._flapping(signal.key)) is not None:
+            again = reopen(self.connection, flapping, "it failed again", self.now)
+            return replace(self._joined(Course.REOPENED, again.incident), is_told_over=again.is_told_over)
+        order = order_of(self.connection, self.event)
+        begun = incidents.begin(self.connection, self.seq, self.event, signal.key, signal.title, order)
+        return Change(Course.OPENED, self.known.keep(begun))
+
+    def _open(self, key: str) -> Incident | None:
+        if not key.startswith(IMPORT_ERROR):
+            return self.known.of(self.event.deployment, key)
+        found = open_of_file(self.connection, self.event)
+        return self.known.keep(found) if found else None
+
+    def _joined(self, course: Course, incident: Incident) -> Change:
+        order = order_of(self.connection, self.event)
+        joined = incidents.join(self.connection, incident, self.seq, self.event.time, order)
+        return Change(course, self.known.keep(joined))
+
+    def _flapping(self, key: str) -> Incident | None:
+        """The incident that flaps, if it has not been quiet for long enough to be over."""
+        latest = incidents.latest_of(self.connection, self.event.deployment, key)
+        if latest is None or latest.quiet is None or latest.closed_at is None or latest.closed_seq is None:
+            return None
+        return latest if self.event.time - latest.closed_at < latest.quiet else None
+
+    def end(self, key: str, answer: Order | None = None) -> Incident | None:
+        """Close the open incident of a key, if this event is an answer to its failures. `answer`: the event's
+        place among them, if it is not that of its run."""
+        incident = self._open(key)
+        if incident is None or self.event.time < incident.last_at:
+            return None
+        if not incident.latest.is_answered_by(answer or order_of(self.connection, self.event)):
+            return None
+        because = f"{self.event.type} of {self.event.subject}"
+        confirm_from = self.now if is_airflows(self.event) else None
+        closed = incidents.close(
+            *(self.connection, incident, self.seq, because, self.event.time), confirm_from=confirm_from
+        )
+        return self.known.keep(closed)
+
+
+def is_airflows(event: Event) -> bool:
+    """Return True if Airflow can be asked whether the event is so."""
+    return isinstance(event.data, DagRunData | TaskInstanceData)
+
+
+def _as_answer(event: Event, key: str) -> Order | None:
+    """The place of a run that begins or ends among the moments of its DAG's schedule."""
+    if not key.startswith(MISSING) or not isinstance(event.data, DagRunData):
+        return None
+    return Order(schedule_moment(event, event.data), None)

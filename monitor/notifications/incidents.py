@@ -1,0 +1,368 @@
+"""The table of incidents.
+
+Incidents: opened by a first failure, joined by later ones, closed by a success. Only this module names
+their table.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, bindparam, select, update
+
+from monitor.database.schema import incidents as table
+from monitor.database.statements import LookUp, Statement, Swept, oldest
+from monitor.event_log.filters import Visible, readable
+from monitor.events.event import Event
+from monitor.notifications.incident_order import Latest, Order
+
+OPEN, CLOSED = "open", "closed"
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One thing that is wrong, or was."""
+
+    id: int
+    deployment: str
+    key: str
+    dag_id: str | None
+    title: str
+    state: str
+    failures: int
+    opened_at: datetime
+    opened_seq: int
+    last_at: datetime
+    """Of the latest failure."""
+    last_seq: int
+    closed_at: datetime | None
+    closed_seq: int | None
+    closed_because: str | None
+    closed_by: str | None
+    """Who closed it outside of the flow of events; None: an event did."""
+    flapping: bool
+    acked_at: datetime | None
+    acked_by: str | None
+    ack_reason: str | None
+    quiet_seconds: int | None = None
+    """Of one that flaps: it is over after so long without a failure."""
+    latest_moment: datetime | None = None
+    latest_start: datetime | None = None
+    latest_undated_start: datetime | None = None
+    confirm_since: datetime | None = None
+    """Since when the report that closed it waits for Airflow's confirmation; None: it does not."""
+    confirm_at: datetime | None = None
+    """When Airflow is asked next."""
+
+    @classmethod
+    def of(cls, row: Mapping[Any, Any]) -> "Incident":
+        return cls(**row)
+
+    @property
+    def is_open(self) -> bool:
+        return self.state == OPEN
+
+    @property
+    def is_of_dag(self) -> bool:
+        """Whether a DAG's runs fail, rather than a task, a file, an asset or Airflow itself."""
+        return self.dag_id is not None and self.key == f"dag:{self.dag_id}"
+
+    @property
+    def latest(self) -> Latest:
+        """The latest of its failures, in the order of the DAG's runs."""
+        return Latest(self.latest_moment, self.latest_start, self.latest_undated_start)
+
+    @property
+    def quiet(self) -> timedelta | None:
+        return None if self.quiet_seconds is None else timedelta(seconds=self.quiet_seconds)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which incidents; what is None asks for all."""
+
+    state: str | None = None
+    deployment: str | None = None
+    dag_id: str | None = None
+    acknowledged: bool | None = None
+    since: datetime | None = None
+    """Opened at this moment, or later."""
+    until: datetime | None = None
+    """Opened before this moment."""
+
+    def clauses(self) -> Iterator[ColumnElement[bool]]:
+        for name in ("state", "deployment", "dag_id"):
+            if (value := getattr(self, name)) is not None:
+                yield table.c[name] == value
+        if self.acknowledged is not None:
+            yield table.c.acked_at.is_not(None) if self.acknowledged else table.c.acked_at.is_(None)
+        if self.since is not None:
+            yield table.c.opened_at >= self.since
+        if self.until is not None:
+            yield table.c.opened_at < self.until
+
+
+# Not `== OPEN`: SQLite would take the index on the state, and go through all that is open for each key.
+_OPEN = LookUp(table, ("deployment", "key"), table.c.state != CLOSED)
+
+
+def open_of(connection: Connection, keys: Iterable[tuple[str, str]]) -> list[Incident]:
+    """Those of these deployments and keys that are open."""
+    return sorted(map(Incident.of, _OPEN.rows(connection, keys)), key=lambda incident: incident.id)
+
+
+_BEGUN = ("deployment", "key", "dag_id", "title", "state", "failures", "opened_at", "opened_seq", "last_at")
+_LATEST = ("latest_moment", "latest_start", "latest_undated_start")
+_BEGIN = Statement(
+    lambda insert: insert(table).returning(*table.c), columns=(*_BEGUN, "last_seq", "flapping", *_LATEST)
+)
+
+
+def begin(
+    connection: Connection, seq: int, event: Event, key: str, title: str, order: Order | None
+) -> Incident:
+    """Open one with its first failure."""
+    [made] = _BEGIN.rows(
+        connection,
+        deployment=event.deployment,
+        key=key,
+        dag_id=event.get("dag_id"),
+        title=title,
+        state=OPEN,
+        failures=1,
+        opened_at=event.time,
+        opened_seq=seq,
+        last_at=event.time,
+        last_seq=seq,
+        flapping=False,
+        **_columns(Latest().joined(order)),
+    )
+    return Incident.of(made)
+
+
+def _change(*names: str, **values: Any) -> Statement:
+    """Sets columns of these names to what is given, and others to what they hold."""
+    given = {name: bindparam(name, type_=table.c[name].type) for name in names}
+    changed = update(table).where(table.c.id == bindparam("incident_id")).values(given | values)
+    return Statement(lambda _insert: changed.returning(*table.c))
+
+
+def _columns(latest: Latest) -> dict[str, datetime | None]:
+    return dict(zip(_LATEST, (latest.moment, latest.start, latest.undated_start), strict=True))
+
+
+_JOIN = _change("last_at", "last_seq", *_LATEST, failures=table.c.failures + 1)
+_BEGIN_LATER = _change("failures", "opened_at", "opened_seq", *_LATEST)
+_CLOSED = ("state", "closed_at", "closed_seq", "closed_because", "closed_by", "confirm_since", "confirm_at")
+_CLOSE = _change(*_CLOSED)
+_ABSORB = _change("failures", "opened_at", "opened_seq", *_LATEST, "acked_at", "acked_by", "ack_reason")
+_RENAME = _change("key", "title")
+_CONFIRM = _change("confirm_since", "confirm_at")
+_ACKNOWLEDGE = _change("acked_at", "acked_by", "ack_reason")
+_FLAP = _change("flapping", "quiet_seconds")
+
+
+def join(connection: Connection, incident: Incident, seq: int, at: datetime, order: Order | None) -> Incident:
+    """One more failure. One that is reported late is not the latest."""
+    latest = _columns(incident.latest.joined(order))
+    last_at = max(at, incident.last_at)
+    return _changed(connection, _JOIN, incident.id, last_at=last_at, last_seq=seq, **latest)
+
+
+def close(
+    connection: Connection,
+    incident: Incident,
+    seq: int | None,
+    because: str,
+    at: datetime,
+    by: str | None = None,
+    confirm_from: datetime | None = None,
+) -> Incident:
+    """`confirm_from`: Airflow is asked about the closing report from then on; None: it stands."""
+    closed = {"state": CLOSED, "closed_at": at, "closed_seq": seq, "closed_because": because, "closed_by": by}
+    confirm = {"confirm_since": confirm_from, "confirm_at": confirm_from}
+    return _changed(connection, _CLOSE, incident.id, **closed, **confirm)
+
+
+def reopen(connection: Connection, incident: Incident) -> Incident:
+    """Open it again, as if it had not been closed."""
+    return _changed(connection, _CLOSE, incident.id, **dict.fromkeys(_CLOSED) | {"state": OPEN})
+
+
+def absorb(connection: Connection, incident: Incident, earlier: Incident) -> Incident:
+    """Let an incident go on with what an earlier one of the same key had."""
+    acked = incident if incident.acked_by is not None else earlier
+    return _changed(
+        connection,
+        _ABSORB,
+        incident.id,
+        failures=incident.failures + earlier.failures,
+        opened_at=min(incident.opened_at, earlier.opened_at),
+        opened_seq=min(incident.opened_seq, earlier.opened_seq),
+        acked_at=acked.acked_at,
+        acked_by=acked.acked_by,
+        ack_reason=acked.ack_reason,
+        **_columns(incident.latest.merged(earlier.latest)),
+    )
+
+
+def rename(connection: Connection, incident: Incident, key: str, title: str) -> Incident:
+    """Let it be known by another name of the same thing."""
+    return _changed(connection, _RENAME, incident.id, key=key, title=title)
+
+
+def confirm_later(connection: Connection, incident: Incident, at: datetime) -> Incident:
+    return _changed(connection, _CONFIRM, incident.id, confirm_since=incident.confirm_since, confirm_at=at)
+
+
+def confirmed(connection: Connection, incident: Incident) -> Incident:
+    """Its end stands."""
+    return _changed(connection, _CONFIRM, incident.id, confirm_since=None, confirm_at=None)
+
+
+def to_confirm(connection: Connection, now: datetime, limit: int) -> list[Incident]:
+    """Those whose closing report Airflow is to be asked about now, the longest due first."""
+    due = select(table).where(table.c.confirm_at <= now).order_by(table.c.confirm_at, table.c.id).limit(limit)
+    return [Incident.of(row) for row in connection.execute(due).mappings()]
+
+
+def mark_flapping(connection: Connection, incident: Incident, quiet: timedelta) -> Incident:
+    """Mark it as one of many. From now on it is over only after it has been quiet for so long."""
+    seconds = max(incident.quiet_seconds or 0, round(quiet.total_seconds()))
+    return _changed(connection, _FLAP, incident.id, flapping=True, quiet_seconds=seconds)
+
+
+def retract(connection: Connection, incident_id: int, why: str, now: datetime) -> None:
+    """Close it because every failure of it was taken back: nothing is told of that."""
+    incident = find(connection, incident_id)
+    if incident is not None and incident.is_open:
+        close(connection, incident, None, why, now)
+
+
+def begin_later(
+    connection: Connection, incident_id: int, failures: int, opened_seq: int, began: Event, latest: Latest
+) -> Incident:
+    """Some of its failures were taken back: it has so many, and began with this one."""
+    begun = {"failures": failures, "opened_seq": opened_seq, "opened_at": began.time, **_columns(latest)}
+    return _changed(connection, _BEGIN_LATER, incident_id, **begun)
+
+
+def acknowledge(
+    connection: Connection, incident_id: int, who: str, reason: str, now: datetime
+) -> Incident | None:
+    """Somebody looks after it: no follow-ups and reminders any more; its end is told. None: no such one."""
+    if find(connection, incident_id) is None:
+        return None
+    return _changed(connection, _ACKNOWLEDGE, incident_id, acked_at=now, acked_by=who, ack_reason=reason)
+
+
+def unacknowledge(connection: Connection, incident_id: int) -> Incident | None:
+    if find(connection, incident_id) is None:
+        return None
+    return _changed(connection, _ACKNOWLEDGE, incident_id, acked_at=None, acked_by=None, ack_reason=None)
+
+
+def find(connection: Connection, incident_id: int, visible: Visible = None) -> Incident | None:
+    query = select(table).where(
+        table.c.id == incident_id, *readable(table.c.deployment, table.c.dag_id, visible)
+    )
+    row = connection.execute(query).mappings().one_or_none()
+    return Incident.of(row) if row else None
+
+
+_OF_IDS = LookUp(table, ("id",))
+
+
+def find_all(connection: Connection, ids: Iterable[int]) -> dict[int, Incident]:
+    """Those that there are, by their ids."""
+    return {row["id"]: Incident.of(row) for row in _OF_IDS.rows(connection, ((one,) for one in set(ids)))}
+
+
+def still_open(connection: Connection, ids: Iterable[int]) -> set[int]:
+    """Which of these are open."""
+    return {number for number, incident in find_all(connection, ids).items() if incident.is_open}
+
+
+def page(
+    connection: Connection,
+    limit: int,
+    before: int | None = None,
+    wanted: Wanted | None = None,
+    visible: Visible = None,
+) -> list[Incident]:
+    """Newest first; `before` is the last id of the page before."""
+    rights = readable(table.c.deployment, table.c.dag_id, visible)
+    query = select(table).where(*(wanted or Wanted()).clauses(), *rights)
+    if before is not None:
+        query = query.where(table.c.id < before)
+    return [
+        Incident.of(row)
+        for row in connection.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings()
+    ]
+
+
+_LATEST_OF = Statement(
+    lambda _insert: (
+        select(table)
+        .where(table.c.deployment == bindparam("deployment"), table.c.key == bindparam("key"))
+        .order_by(table.c.opened_at.desc(), table.c.id.desc())
+        .limit(1)
+    )
+)
+
+
+def latest_of(connection: Connection, deployment: str, key: str) -> Incident | None:
+    """The one of a key that opened last."""
+    row = _LATEST_OF.first(connection, deployment=deployment, key=key)
+    return Incident.of(row) if row else None
+
+
+def open_with_prefix(connection: Connection, deployment: str, prefix: str) -> list[Incident]:
+    """Those that are open whose keys begin so."""
+    its = (table.c.state == OPEN, table.c.deployment == deployment)
+    query = select(table).where(*its, table.c.key.startswith(prefix, autoescape=True))
+    return [Incident.of(row) for row in connection.execute(query).mappings()]
+
+
+def open_with_seq(connection: Connection, deployment: str, seq: int) -> Incident | None:
+    """The open one whose latest failure is this event."""
+    its = (table.c.state == OPEN, table.c.deployment == deployment, table.c.last_seq == seq)
+    row = connection.execute(select(table).where(*its)).mappings().first()
+    return Incident.of(row) if row else None
+
+
+_RECENT = Statement(
+    lambda _insert: (
+        select(table)
+        .where(
+            table.c.deployment == bindparam("deployment"),
+            table.c.key == bindparam("key"),
+            table.c.opened_at >= bindparam("since"),
+        )
+        .order_by(table.c.opened_at, table.c.id)
+    )
+)
+
+
+def recent(connection: Connection, deployment: str, key: str, since: datetime) -> list[Incident]:
+    """Those of a key that opened since a moment, oldest first."""
+    found = _RECENT.rows(connection, deployment=deployment, key=key, since=since)
+    return [Incident.of(row) for row in found]
+
+
+def open_ones(connection: Connection, after: int, limit: int) -> list[Incident]:
+    """Open incidents by their ids, for whoever goes through them all."""
+    query = select(table).where(table.c.state == OPEN, table.c.id > after).order_by(table.c.id).limit(limit)
+    return [Incident.of(row) for row in connection.execute(query).mappings()]
+
+
+def _changed(connection: Connection, change: Statement, incident_id: int, **values: Any) -> Incident:
+    [changed] = change.rows(connection, incident_id=incident_id, **values)
+    return Incident.of(changed)
+
+
+def forget(connection: Connection, before: datetime) -> Swept:
+    """Those that were closed before a moment. One that is open is kept for as long as it is."""
+    old = table.c.state == CLOSED, table.c.opened_at < before, table.c.closed_at < before
+    return oldest(connection, table, table.c.opened_at, *old)

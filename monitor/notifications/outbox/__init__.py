@@ -1,0 +1,1 @@
+"""The outbox and ledger: every delivery that is due, and its outcome."""

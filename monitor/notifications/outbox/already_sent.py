@@ -1,0 +1,240 @@
+"""What was told since the backup that was restored: a restored database does not know it, the journals of the
+monitors do (monitor/delivery/sent_journal.py). A database that lost its last moments
+(monitor/delivery/failover.py) is one too. Only this module names its table.
+
+A mail is known again by what it told, not by its number: the reconciler fills in the events since the backup,
+in another order, and other deliveries get the numbers. So there is a key of each event that a mail told of,
+with the rule, the channel and the recipient. What was told is put into the ledger as sent, with its first
+Message-ID, so that what follows it is in the same thread, and is sent to nobody.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from monitor.database.schema import decisions, deliveries, delivery_attempts
+from monitor.database.schema import told_before as table
+from monitor.database.statements import LookUp, Statement, Swept, oldest
+from monitor.event_log.read import IDS_A_QUERY
+from monitor.events.event import Event
+from monitor.events.identity import digest
+from monitor.notifications.outbox.enqueue import About, Word, put, seal
+from monitor.notifications.outbox.queue import REQUEUED
+from monitor.notifications.outbox.records import Delivery, Kind, Notification, State
+from monitor.notifications.outbox.threads import ON_THEIR_WAY
+from monitor.rules.targets import Target
+
+CLOCKS = timedelta(seconds=30)  # by which the clocks of two monitors may differ
+NUMBERED = "delivery:"
+"""How the ids of events about deliveries begin: their numbers are given anew after a restore, so nothing is
+known again by them."""
+
+
+@dataclass(frozen=True)
+class Before:
+    """When something was told, and how sure that is."""
+
+    state: State
+    at: datetime
+    message_id: str
+    subject: str | None
+
+    @property
+    def reason(self) -> str:
+        """For people."""
+        moment = f"{self.at:%Y-%m-%d %H:%M:%S} UTC, before the database was restored"
+        if self.state is State.SENT:
+            return f"sent on {moment}: the journal has it"
+        return f"uncertain: handed to the server on {moment}; the journal has no answer"
+
+
+_DECIDED = LookUp(decisions, ("notification_id",), columns=("notification_id", "event_id", "rule"))
+
+
+def keys_of(connection: Connection, deliveries: Sequence[Delivery]) -> dict[int, tuple[str, ...]]:
+    """By the delivery's id, the keys of everything that it tells of."""
+    told: dict[int, set[tuple[str, str]]] = {one.notification_id: set() for one in deliveries}
+    for row in _DECIDED.rows(connection, ((one,) for one in told)):
+        told[row["notification_id"]].add((row["event_id"], row["rule"]))
+    return {one.id: tuple(_keys(one, told[one.notification_id])) for one in deliveries}
+
+
+def _keys(delivery: Delivery, told: Iterable[tuple[str, str]]) -> Iterator[str]:
+    target = Target(delivery.channel, delivery.recipient)
+    for event_id, rule in sorted(told):
+        if not event_id.startswith(NUMBERED):
+            yield _key(delivery.deployment, event_id, rule, target, delivery.kind)
+
+
+def _key(deployment: str, event_id: str, rule: str, target: Target, kind: Kind) -> str:
+    again = Kind.REMINDER.value if kind is Kind.REMINDER else ""  # tells the same once more, and is no second
+    return digest(deployment, event_id, rule, target.channel.value, target.recipient, again)
+
+
+_OF_KEYS = LookUp(table, ("key",))
+_ANY = Statement(lambda _insert: select(table.c.key).limit(1))
+
+
+def any_at_all(connection: Connection) -> bool:
+    """Whether anything is to be looked up: nothing is, where no backup was restored lately."""
+    return _ANY.first(connection) is not None
+
+
+def told_of(
+    connection: Connection,
+    event: Event,
+    rule: str,
+    kind: Kind,
+    targets: Sequence[Target],
+    since: datetime | None = None,
+) -> dict[Target, Before]:
+    """Who of these was told of an event by a rule. A reminder counts where it came after `since`, when the
+    last word was that the database knows."""
+    keys = {_key(event.deployment, event.id, rule, target, kind): target for target in targets}
+    found = _of_keys(connection, keys)
+    told = {keys[key]: before for key, before in found.items()}
+    if kind is Kind.REMINDER and since is not None:
+        return {target: before for target, before in told.items() if before.at > since}
+    return told
+
+
+def keep(
+    connection: Connection, about: About, word: Word, told: Mapping[Target, Before], now: datetime, host: str
+) -> Notification:
+    """Put a notification into the ledger that was told before; answers it."""
+    made = put(connection, about, word, list(told), now, host)
+    seal(connection, [made.id], now)
+    rows = connection.execute(select(deliveries).where(deliveries.c.notification_id == made.id)).mappings()
+    for delivery in [Delivery.of(row) for row in rows.all()]:
+        _settle(connection, delivery, told[Target(delivery.channel, delivery.recipient)])
+    return made
+
+
+def _settle(connection: Connection, delivery: Delivery, before: Before) -> None:
+    values = {
+        "state": before.state.value,
+        "reason": before.reason,
+        "message_id": before.message_id,
+        "subject": before.subject or delivery.subject,
+        "remaining": [] if before.state is State.SENT else list(delivery.remaining),
+        "settled_at": before.at,
+        "claim": None,
+        "lease_until": None,
+        "handed_at": None,
+    }
+    connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(values))
+    row = {"at": before.at, "outcome": before.state.value, "answer": before.reason}
+    connection.execute(insert(delivery_attempts).values(delivery_id=delivery.id, **row))
+
+
+def earliest_waiting(connection: Connection) -> datetime | None:
+    """When the oldest delivery that is not settled was made."""
+    query = select(deliveries.c.created_at).where(deliveries.c.state.in_(ON_THEIR_WAY))
+    return connection.execute(query.order_by(deliveries.c.created_at).limit(1)).scalar_one_or_none()
+
+
+def restore(connection: Connection, told: Mapping[str, Before]) -> list[int]:
+    """Know these and no others from now on, by their keys; settle what waits although it was told. Answers
+    the numbers of those deliveries. No monitor may run."""
+    connection.execute(delete(table))
+    _know(connection, told)
+    waiting = select(deliveries).where(deliveries.c.state.in_(ON_THEIR_WAY)).order_by(deliveries.c.id)
+    settled = []
+    for delivery in [Delivery.of(row) for row in connection.execute(waiting).mappings().all()]:
+        keys = keys_of(connection, [delivery])[delivery.id]
+        if before := _before(connection, delivery, keys, told, delivery.created_at - CLOCKS):
+            _settle(connection, delivery, before)
+            seal(connection, [delivery.notification_id], before.at)
+            settled.append(delivery.id)
+    return settled
+
+
+def add(connection: Connection, told: Mapping[str, Before]) -> None:
+    """Know these too. What waits although it was told is found when it is claimed (`sift`)."""
+    if told:
+        keys = [{"of": key} for key in told]
+        connection.execute(delete(table).where(table.c.key == bindparam("of")), keys)
+    _know(connection, told)
+
+
+def _know(connection: Connection, told: Mapping[str, Before]) -> None:
+    rows = [
+        {"key": key, "state": one.state.value, **{name: getattr(one, name) for name in _FIELDS}}
+        for key, one in told.items()
+    ]
+    if rows:
+        connection.execute(insert(table), rows)
+
+
+_FIELDS = ("at", "message_id", "subject")
+
+
+def sift(connection: Connection, claimed: Sequence[Delivery]) -> list[Delivery]:
+    """Settle what is claimed although it was told, as the ledger does not know; answers the rest. What was
+    tried since, or asked for again, is known. A reminder is no second one of an earlier reminder."""
+    if not claimed or not any_at_all(connection):
+        return list(claimed)
+    keys, left = keys_of(connection, claimed), []
+    told = _of_keys(connection, set().union(*keys.values()))
+    for delivery in claimed:
+        since = delivery.created_at - CLOCKS if delivery.kind is Kind.REMINDER else None
+        before = _before(connection, delivery, keys[delivery.id], told, since)
+        if before is None or _tried(connection, delivery.id, before.at):
+            left.append(delivery)
+        else:
+            _settle(connection, delivery, before)
+    return left
+
+
+def _before(
+    connection: Connection,
+    delivery: Delivery,
+    keys: Sequence[str],
+    told: Mapping[str, Before],
+    since: datetime | None,
+) -> Before | None:
+    """When all of it (its `keys`) was told, after somebody asked for it last; `since`: what was told earlier
+    does not count, where nobody asked."""
+    found = [told.get(key) for key in keys]
+    asked = select(delivery_attempts.c.at).where(
+        delivery_attempts.c.delivery_id == delivery.id, delivery_attempts.c.outcome == REQUEUED
+    )
+    since = max(connection.execute(asked).scalars(), default=since)
+    if not found or not all(one and (since is None or one.at >= since) for one in found):
+        return None
+    return max((one for one in found if one), key=lambda one: one.at)
+
+
+def lost(connection: Connection, handed: Mapping[str, datetime]) -> set[str]:
+    """Which of these mails, by their Message-IDs and when they were handed over, the ledger does not know to
+    have been: it lacks the delivery, or has it not handed over, and knows of no try since."""
+    left, ids = set(handed), list(handed)
+    for start in range(0, len(ids), IDS_A_QUERY):
+        some = deliveries.c.message_id.in_(ids[start : start + IDS_A_QUERY])
+        for row in connection.execute(select(*_STANDING).where(some)):
+            is_handed = row.state not in ON_THEIR_WAY or row.handed_at is not None
+            if is_handed or _tried(connection, row.id, handed[row.message_id]):
+                left.discard(row.message_id)
+    return left
+
+
+_STANDING = [deliveries.c[name] for name in ("id", "message_id", "state", "handed_at")]
+
+
+def _tried(connection: Connection, delivery_id: int, since: datetime) -> bool:
+    mine = (delivery_attempts.c.delivery_id == delivery_id, delivery_attempts.c.at >= since)
+    return connection.execute(select(delivery_attempts.c.at).where(*mine).limit(1)).first() is not None
+
+
+def _of_keys(connection: Connection, keys: Iterable[str]) -> dict[str, Before]:
+    rows = _OF_KEYS.rows(connection, [(key,) for key in keys])
+    return {
+        row["key"]: Before(State(row["state"]), row["at"], row["message_id"], row["subject"]) for row in rows
+    }
+
+
+def forget(connection: Connection, before: datetime) -> Swept:
+    """What was told before a moment."""
+    return oldest(connection, table, table.c.at, table.c.at < before)

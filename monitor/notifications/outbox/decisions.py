@@ -1,0 +1,193 @@
+"""The decisions of rules, and the mail budget that they count against."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import Connection, Select, bindparam, func, select, update
+
+from monitor.database.schema import decisions, deliveries
+from monitor.database.statements import LookUp, Write, plain
+from monitor.event_log.filters import Visible, readable
+from monitor.events.identity import digest
+from monitor.notifications.outbox.enqueue import About, Word, open_group, put
+from monitor.notifications.outbox.records import Decision, Delivery, Kind, Notification, Outcome, State
+from monitor.rules.targets import Channel, Target
+
+NOTIFIED, GROUPED, SUPPRESSED = "notified", "grouped", "suppressed"
+SHOWN = 500  # decisions of one notification or incident that anybody reads
+
+_NOTE = Write(decisions, plain(decisions), list(Decision.__dataclass_fields__))
+_COLUMNS = [decisions.c[name] for name in Decision.__dataclass_fields__]
+
+
+def note(connection: Connection, decided: Sequence[Decision]) -> None:
+    """Keep them, in the transaction that logs their event."""
+    _NOTE.rows(connection, [dict(vars(one)) for one in decided])
+
+
+def decisions_of_event(
+    connection: Connection, event_id: str, deployment: str | None = None, visible: Visible = None
+) -> list[Decision]:
+    query = select(*_COLUMNS).where(
+        decisions.c.event_id == event_id, *readable(decisions.c.deployment, decisions.c.dag_id, visible)
+    )
+    if deployment is not None:
+        query = query.where(decisions.c.deployment == deployment)
+    return _read(connection, query)
+
+
+_OF_EVENTS = LookUp(decisions, ("event_id",), columns=list(Decision.__dataclass_fields__))
+SEARCHED = 10_000  # decisions, the latest: no index has their rules
+
+
+def decisions_of_events(
+    connection: Connection, event_ids: Iterable[str], visible: Visible = None
+) -> list[Decision]:
+    """What was decided about several events, in the order in which it was."""
+    found = [Decision(**row) for row in _OF_EVENTS.rows(connection, ((one,) for one in set(event_ids)))]
+    seen = [one for one in found if visible is None or (one.deployment, one.dag_id) in visible]
+    return sorted(seen, key=lambda one: (one.event_seq, one.created_at))
+
+
+def latest_of_rule(connection: Connection, rule: str, limit: int, visible: Visible = None) -> list[Decision]:
+    """The latest that stand under this rule's name, newest first, of the latest decisions of all."""
+    newest = select(func.max(decisions.c.id)).scalar_subquery()
+    query = select(*_COLUMNS).where(
+        decisions.c.id > newest - SEARCHED,
+        decisions.c.rule == rule,
+        *readable(decisions.c.deployment, decisions.c.dag_id, visible),
+    )
+    rows = connection.execute(query.order_by(decisions.c.id.desc()).limit(limit)).mappings()
+    return [Decision(**row) for row in rows]
+
+
+def decisions_of_notification(connection: Connection, notification_id: int) -> list[Decision]:
+    """The events that it tells of, oldest first."""
+    return _read(connection, select(*_COLUMNS).where(decisions.c.notification_id == notification_id))
+
+
+def decisions_of_incident(connection: Connection, incident_id: int) -> list[Decision]:
+    return _read(connection, select(*_COLUMNS).where(decisions.c.incident_id == incident_id))
+
+
+_SEQS = (
+    select(decisions.c.notification_id, decisions.c.event_seq)
+    .where(decisions.c.notification_id.in_(bindparam("ids", expanding=True)))
+    .order_by(decisions.c.event_seq.desc())
+    .limit(bindparam("most"))
+)
+
+
+def event_seqs(connection: Connection, notification_id: int, limit: int) -> list[int]:
+    """The events that a notification tells of: the latest `limit` of them, oldest first."""
+    return event_seqs_of(connection, [notification_id], limit)[notification_id]
+
+
+def event_seqs_of(
+    connection: Connection, notification_ids: Iterable[int], limit: int
+) -> dict[int, list[int]]:
+    """The events that each notification tells of: the latest `limit` of them, oldest first."""
+    ids = set(notification_ids)
+    rows = connection.execute(_SEQS, {"ids": sorted(ids), "most": limit}).all()
+    if len(rows) == limit and len(ids) > 1:  # one of them may have kept out the others'
+        return {one: event_seqs(connection, one, limit) for one in ids}
+    found: dict[int, set[int]] = {one: set() for one in ids}
+    for row in rows:
+        found[row.notification_id].add(row.event_seq)
+    return {one: sorted(seqs) for one, seqs in found.items()}
+
+
+def suppressed(connection: Connection) -> dict[str, int]:
+    """How often each rule decided to tell nobody."""
+    query = (
+        select(decisions.c.rule, func.count().label("number"))
+        .where(decisions.c.outcome == SUPPRESSED)
+        .group_by(decisions.c.rule)
+    )
+    return {row.rule: row.number for row in connection.execute(query)}
+
+
+def move(connection: Connection, from_id: int, to_id: int, reason: str) -> None:
+    """What one notification was to tell is told by another."""
+    values = {"notification_id": to_id, "outcome": GROUPED, "reason": reason}
+    connection.execute(update(decisions).where(decisions.c.notification_id == from_id).values(values))
+
+
+def _read(connection: Connection, query: Select[tuple[object, ...]]) -> list[Decision]:
+    found = connection.execute(query.order_by(decisions.c.event_seq, decisions.c.id).limit(SHOWN))
+    return [Decision(**row) for row in found.mappings()]
+
+
+DIGEST = "digest"
+"""The name of the rule that no file holds, and of its template."""
+
+
+def sent_since(connection: Connection, channel: Channel, since: datetime) -> int:
+    """How many deliveries of a channel a server has taken, or may have."""
+    taken = [State.SENT.value, State.UNCERTAIN.value]
+    query = select(func.count()).where(
+        deliveries.c.channel == channel.value,
+        deliveries.c.settled_at >= since,
+        deliveries.c.state.in_(taken),
+    )
+    return connection.execute(query).scalar_one()
+
+
+def to_digest(connection: Connection, delivery: Delivery, now: datetime, due: datetime, host: str) -> Outcome:
+    """Tell of a delivery in its recipient's digest, which is made where none is open; answers what to settle
+    the delivery with."""
+    told_in = _digest_of(connection, delivery, now, due, host)
+    reason = f"the daily budget had no room: reported in the digest, notification {told_in.id}"
+    noted = decisions_of_notification(connection, delivery.notification_id)
+    note(
+        connection,
+        [
+            replace(
+                one,
+                outcome=GROUPED,
+                reason=reason,
+                notification_id=told_in.id,
+                created_at=now,
+            )
+            for one in noted
+        ],
+    )
+    return Outcome(State.SUPPRESSED, f"suppressed: {reason}")
+
+
+def _digest_of(
+    connection: Connection, delivery: Delivery, now: datetime, due: datetime, host: str
+) -> Notification:
+    group_key = digest(DIGEST, delivery.channel.value, delivery.recipient)
+    found = open_group(connection, DIGEST, group_key)
+    if found is not None:
+        return found
+    about = About(delivery.event_seq, delivery.event_id, delivery.deployment, None, None)
+    word = Word(DIGEST, Kind.DIGEST, DIGEST, group_key, None, "the daily budget is low", due)
+    return put(connection, about, word, [Target(delivery.channel, delivery.recipient)], now, host)
+
+
+def frees_at(connection: Connection, channel: Channel, since: datetime, after: int) -> datetime | None:
+    """When the oldest of those taken since then was taken, or the one `after` so many others; None: none."""
+    taken = [State.SENT.value, State.UNCERTAIN.value]
+    query = (
+        select(deliveries.c.settled_at)
+        .where(
+            deliveries.c.channel == channel.value,
+            deliveries.c.settled_at >= since,
+            deliveries.c.state.in_(taken),
+        )
+        .order_by(deliveries.c.settled_at)
+        .offset(after)
+        .limit(1)
+    )
+    return connection.execute(query).scalar_one_or_none()
+
+
+def parked(connection: Connection, channel: Channel) -> int:
+    """How many deliveries of a channel wait for the next day."""
+    query = select(func.count()).where(
+        deliveries.c.state == State.PARKED.value, deliveries.c.channel == channel.value
+    )
+    return connection.execute(query).scalar_one()

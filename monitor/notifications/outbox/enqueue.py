@@ -1,0 +1,188 @@
+"""The door into the outbox: notifications and their deliveries, written in the transaction that logs the
+event."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, bindparam, select, update
+
+from monitor.database.schema import deliveries, notifications
+from monitor.database.statements import LookUp, Row, Statement, Write, plain
+from monitor.events.event import Event
+from monitor.events.identity import digest
+from monitor.notifications.outbox.records import WAITING, Kind, Notification, State
+from monitor.rules.targets import Target
+
+_NOTIFY = Statement(
+    lambda insert: insert(notifications).returning(*notifications.c),
+    columns=[
+        column.name for column in notifications.c if column.name not in ("id", "sealed_at", "gathered_into")
+    ],
+)
+
+
+@dataclass(frozen=True)
+class Word:
+    """A notification that is called for."""
+
+    rule: str
+    kind: Kind
+    template: str
+    group_key: str
+    incident_id: int | None
+    reason: str
+    due_at: datetime
+
+
+@dataclass(frozen=True)
+class About:
+    """The event that a delivery is filed under: the first that it tells of."""
+
+    seq: int
+    event_id: str
+    deployment: str
+    dag_id: str | None
+    run_id: str | None
+
+    @classmethod
+    def of(cls, seq: int, event: Event) -> "About":
+        run_id = event.get("run_id") or event.get("source_run_id")
+        return cls(seq, event.id, event.deployment, event.dag_id, run_id)
+
+
+def put(
+    connection: Connection, about: About, word: Word, targets: Sequence[Target], now: datetime, host: str
+) -> Notification:
+    """Write a notification and a delivery for each target; answers it.
+
+    `host` is the right side of Message-IDs, which are made here once and kept for every attempt (RFC 5322
+    section 3.6.4).
+    """
+    values = {name: value for name, value in vars(word).items() if name != "reason"}
+    values |= {"kind": word.kind.value, "deployment": about.deployment, "created_at": now}
+    [made] = _NOTIFY.rows(connection, **values)
+    notification = Notification.of(made)
+    if targets:
+        rows = [_row(about, notification, target, word.reason, host) for target in targets]
+        _DELIVERIES.rows(connection, rows)
+    return notification
+
+
+_GIVEN = (
+    *("event_id", "deployment", "dag_id", "run_id", "event_seq", "notification_id", "channel", "recipient"),
+    *("recipients", "kind", "incident_id", "rule", "template", "state", "reason", "message_id", "attempts"),
+    *("created_at", "next_attempt_at"),
+)
+"""What a delivery begins with."""
+_DELIVERIES = Write(deliveries, plain(deliveries), _GIVEN)
+
+
+def _row(about: About, notification: Notification, target: Target, reason: str, host: str) -> Row:
+    unique = digest(about.event_id, notification.rule, target.channel.value, target.recipient)
+    return {
+        **{name: value for name, value in vars(about).items() if name != "seq"},
+        "event_seq": about.seq,
+        "notification_id": notification.id,
+        "channel": target.channel.value,
+        "recipient": target.recipient,
+        "recipients": [target.recipient],
+        "kind": notification.kind.value,
+        "incident_id": notification.incident_id,
+        "rule": notification.rule,
+        "template": notification.template,
+        "state": State.PENDING.value,
+        "reason": reason,
+        "message_id": f"<windsock.{about.deployment}.{about.seq}.{notification.id}.{unique}@{host}>",
+        "attempts": 0,
+        "created_at": notification.created_at,
+        "next_attempt_at": notification.due_at,
+    }
+
+
+def _latest(*more: ColumnElement[bool], is_kept_open: bool = False) -> Statement:
+    of_group = (
+        notifications.c.rule == bindparam("rule"),
+        notifications.c.group_key == bindparam("group_key"),
+    )
+    query = select(notifications).where(*of_group, *more).order_by(notifications.c.id.desc()).limit(1)
+    if is_kept_open:
+        query = query.with_for_update(skip_locked=True)
+    return Statement(lambda _insert: query)
+
+
+_OPEN = _latest(notifications.c.sealed_at.is_(None), is_kept_open=True)
+_LAST = _latest()
+
+
+def open_group(connection: Connection, rule: str, group_key: str) -> Notification | None:
+    """The rule's notification of this group that others may still join, or None. Nobody claims it until the
+    transaction ends; one that is being claimed at this moment is open no more."""
+    return _found(_OPEN.first(connection, rule=rule, group_key=group_key))
+
+
+def last_of_group(connection: Connection, rule: str, group_key: str) -> Notification | None:
+    """The rule's latest notification of this group, sealed or not."""
+    return _found(_LAST.first(connection, rule=rule, group_key=group_key))
+
+
+def put_off(connection: Connection, notification_id: int, due: datetime) -> None:
+    """Let a notification that waits be due at this moment, and not before."""
+    its_own = deliveries.c.notification_id == notification_id, deliveries.c.state == State.PENDING.value
+    connection.execute(update(deliveries).where(*its_own).values(next_attempt_at=due))
+    connection.execute(update(notifications).where(notifications.c.id == notification_id).values(due_at=due))
+
+
+def _found(row: Row | None) -> Notification | None:
+    return Notification.of(row) if row else None
+
+
+_OF_IDS = LookUp(notifications, ("id",))
+_SEAL = update(notifications).where(
+    notifications.c.id.in_(bindparam("ids", expanding=True)), notifications.c.sealed_at.is_(None)
+)
+
+
+def notification(connection: Connection, notification_id: int) -> Notification | None:
+    return notifications_of(connection, [notification_id]).get(notification_id)
+
+
+def notifications_of(connection: Connection, ids: Iterable[int]) -> dict[int, Notification]:
+    """Those that there are, by their ids."""
+    found = _OF_IDS.rows(connection, ((one,) for one in set(ids)))
+    return {row["id"]: Notification.of(row) for row in found}
+
+
+def seal(connection: Connection, notification_ids: Collection[int], now: datetime) -> None:
+    """Nothing joins them from now on."""
+    connection.execute(_SEAL, {"ids": list(notification_ids), "sealed_at": now})
+
+
+def suppress_follow_ups(connection: Connection, incident_id: int, reason: str, now: datetime) -> None:
+    """Suppress the follow-ups and reminders of one incident that still wait. A notification that is about
+    several incidents is left to wait."""
+    kinds = [Kind.FOLLOW_UP.value, Kind.REMINDER.value]
+    its_own = (notifications.c.incident_id == incident_id, notifications.c.kind.in_(kinds))
+    ids = list(connection.execute(select(notifications.c.id).where(*its_own)).scalars())
+    seal(connection, ids, now)
+    settle_waiting(connection, ids, State.SUPPRESSED, reason, now)
+
+
+def gather(connection: Connection, notification_id: int, into: int, reason: str, now: datetime) -> None:
+    """What it was to tell is told by another. What is being sent at this moment is sent."""
+    seal(connection, [notification_id], now)
+    gathered = update(notifications).where(notifications.c.id == notification_id)
+    connection.execute(gathered.values(gathered_into=into))
+    settle_waiting(connection, [notification_id], State.SUPERSEDED, reason, now)
+
+
+def settle_waiting(
+    connection: Connection, notification_ids: Collection[int], state: State, reason: str, now: datetime
+) -> None:
+    """Settle what waits of these."""
+    waiting = (
+        deliveries.c.notification_id.in_(notification_ids),
+        deliveries.c.state.in_([state.value for state in WAITING]),
+    )
+    settled = {"state": state.value, "reason": reason, "settled_at": now}
+    connection.execute(update(deliveries).where(*waiting).values(settled))

@@ -1,0 +1,180 @@
+"""Queries of deliveries for the pages, the API and the watches."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from sqlalchemy import ColumnElement, Connection, exists, func, not_, or_, select
+
+from monitor.database.schema import decisions, delivery_attempts, notifications
+from monitor.database.schema import deliveries as table
+from monitor.event_log.filters import Visible, readable
+from monitor.notifications.outbox.queue import REQUEUED, UNAVAILABLE
+from monitor.notifications.outbox.records import Attempt, Delivery, Kind, State
+from monitor.rules.targets import Channel
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which deliveries; what is None asks for all."""
+
+    state: State | None = None
+    rule: str | None = None
+    channel: Channel | None = None
+    kind: Kind | None = None
+    recipient: str | None = None
+    deployment: str | None = None
+    dag_id: str | None = None
+    run_id: str | None = None
+    incident_id: int | None = None
+    notification_id: int | None = None
+    since: datetime | None = None
+    """Made at this moment, or later."""
+    until: datetime | None = None
+    """Made before this moment."""
+
+    def clauses(self) -> Iterator[ColumnElement[bool]]:
+        for name, value in vars(self).items():
+            if value is None:
+                continue
+            if name == "since":
+                yield table.c.created_at >= value
+            elif name == "until":
+                yield table.c.created_at < value
+            else:
+                yield table.c[name] == (value.value if isinstance(value, Enum) else value)
+
+
+def deliveries(
+    connection: Connection,
+    limit: int,
+    before: int | None = None,
+    wanted: Wanted | None = None,
+    visible: Visible = None,
+) -> list[Delivery]:
+    """The latest deliveries, newest first; `before` is the last id of the page before."""
+    query = select(table).where(*(wanted or Wanted()).clauses(), *_rights(visible))
+    if before is not None:
+        query = query.where(table.c.id < before)
+    query = query.order_by(table.c.id.desc()).limit(limit)
+    return [Delivery.of(row) for row in connection.execute(query).mappings()]
+
+
+def find(connection: Connection, delivery_id: int, visible: Visible = None) -> Delivery | None:
+    """One delivery, or None where there is none or the reader may not see it."""
+    query = select(table).where(table.c.id == delivery_id, *_rights(visible))
+    row = connection.execute(query).mappings().one_or_none()
+    return Delivery.of(row) if row else None
+
+
+def _rights(visible: Visible) -> list[ColumnElement[bool]]:
+    """A delivery is for those who may read every DAG that it tells of: its subject and its text name them."""
+    if visible is None:
+        return []
+    others = exists().where(
+        decisions.c.notification_id == table.c.notification_id,
+        # An event of no DAG is for those who may read every one.
+        or_(
+            decisions.c.dag_id.is_(None),
+            not_(*readable(decisions.c.deployment, decisions.c.dag_id, visible)),
+        ),
+    )
+    return [*readable(table.c.deployment, table.c.dag_id, visible), ~others]
+
+
+def attempts(connection: Connection, delivery_id: int) -> list[Attempt]:
+    """The ledger of one delivery, oldest first."""
+    columns = delivery_attempts.c
+    query = (
+        select(columns.at, columns.outcome, columns.answer)
+        .where(columns.delivery_id == delivery_id)
+        .order_by(columns.id)
+    )
+    return [Attempt(*row) for row in connection.execute(query)]
+
+
+def answers(connection: Connection, delivery_ids: Sequence[int]) -> list[str]:
+    """What was answered to the attempts at these deliveries, in no order."""
+    columns = delivery_attempts.c
+    return list(connection.scalars(select(columns.answer).where(columns.delivery_id.in_(delivery_ids))))
+
+
+def counts(connection: Connection) -> dict[State, int]:
+    """How many deliveries are in each state, each state named."""
+    found = {
+        State(row.state): row.number
+        for row in connection.execute(
+            select(table.c.state, func.count().label("number")).group_by(table.c.state)
+        )
+    }
+    return {state: found.get(state, 0) for state in State}
+
+
+def count_dead(connection: Connection, since: datetime) -> int:
+    """Return how many deliveries were given up since then, and have not been sent again."""
+    query = select(func.count()).where(table.c.state == State.DEAD.value, table.c.settled_at >= since)
+    return int(connection.scalar(query) or 0)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the outbox stands, for metrics."""
+
+    by_state: Mapping[State, int]
+    """Of what waits, and of what a person has to look at. The others may be a million."""
+    oldest: Mapping[Channel, datetime]
+    """Since when the oldest delivery of a channel has been due that is neither sent nor parked."""
+
+    @property
+    def waiting(self) -> int:
+        """How many deliveries are neither sent nor given up."""
+        return sum(self.by_state[state] for state in (State.PENDING, State.SENDING, State.PARKED))
+
+
+COUNTED = (State.PENDING, State.SENDING, State.PARKED, State.DEAD, State.UNCERTAIN)
+
+
+def standing(connection: Connection, now: datetime) -> Standing:
+    numbers = (
+        select(table.c.state, func.count())
+        .where(table.c.state.in_([state.value for state in COUNTED]))
+        .group_by(table.c.state)
+    )
+    found = {State(state): number for state, number in connection.execute(numbers)}
+    due = (
+        select(table.c.channel, func.min(notifications.c.due_at))
+        .join(notifications, notifications.c.id == table.c.notification_id)
+        .where(table.c.state.in_([State.PENDING.value, State.SENDING.value]), notifications.c.due_at <= now)
+        .group_by(table.c.channel)
+    )
+    oldest = {Channel(channel): since for channel, since in connection.execute(due)}
+    return Standing({state: found.get(state, 0) for state in COUNTED}, oldest)
+
+
+LOOKED_THROUGH = 1_000  # attempts, the latest: a server that is away gets a few an hour
+
+
+@dataclass(frozen=True)
+class Trouble:
+    since: datetime
+    error: str
+    """The server's last words, or what was found instead of it."""
+
+
+def trouble(connection: Connection, channel: Channel = Channel.EMAIL) -> Trouble | None:
+    """Since when the one server of a channel takes nothing; None where it does, or was not asked yet."""
+    columns = delivery_attempts.c
+    query = (
+        select(columns.at, columns.outcome, columns.answer)
+        .join(table, table.c.id == columns.delivery_id)
+        .where(table.c.channel == channel.value, columns.outcome != REQUEUED)
+        .order_by(columns.id.desc())
+        .limit(LOOKED_THROUGH)
+    )
+    found: Trouble | None = None
+    for row in connection.execute(query):
+        if row.outcome != UNAVAILABLE:
+            break
+        found = Trouble(row.at, found.error if found else row.answer)
+    return found

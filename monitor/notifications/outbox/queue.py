@@ -1,0 +1,280 @@
+"""A delivery's way through the outbox: claimed under a lease, handed over, settled.
+
+Two marks tell, after a crash, what may be done again. `lease_until` says how long a claim holds; `handed_at`
+is committed just before the mail server is spoken to. A lease that ended without a settle was before the
+hand-over (no server has heard of the mail: send it) or after it (a server may have taken it: uncertain, and
+never sent again by itself).
+
+The claim's token is the fence: a claimer whose lease ended meanwhile finds another token, or none, in the
+row, and changes nothing.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BindParameter, Connection, Select, bindparam, func, select, update
+
+from monitor.database.pubsub import DELIVERY, signal
+from monitor.database.schema import deliveries, delivery_attempts, notifications
+from monitor.database.statements import Statement
+from monitor.errors import WindsockError
+from monitor.notifications.outbox.enqueue import seal
+from monitor.notifications.outbox.records import WAITING, Delivery, Outcome, State, TransitionError, check
+from monitor.rules.targets import Channel
+
+REQUEUED = "requeued"
+MOST_RESENDS = 20  # of a delivery, in RESENDS_WITHIN: each is a mail to everybody that it is for
+RESENDS_WITHIN = timedelta(days=1)
+UNAVAILABLE = "unavailable"
+"""What the ledger says of an attempt where no server was there to take anything."""
+_WAITING = [state.value for state in WAITING]
+CRASHED = "the monitor ended between handing the mail to the server and noting the server's answer"
+
+
+class TooManyResends(WindsockError):
+    """A delivery was asked for again as often as anybody may. The message says the remedy."""
+
+
+class LeaseLost(WindsockError):
+    """The delivery is no longer this claimer's: its lease ended and another took it up, or settled it."""
+
+
+def _asked(*names: str) -> dict[str, BindParameter[Any]]:
+    """Values of columns that are given with each execution, under names that no column has."""
+    return {name: bindparam(f"_{name}_", type_=deliveries.c[name].type) for name in names}
+
+
+def claim(
+    connection: Connection, now: datetime, lease: timedelta, channel: Channel = Channel.EMAIL
+) -> Delivery | None:
+    """Take the channel's delivery that has been due longest, or None; its notification is sealed."""
+    return next(iter(claim_some(connection, now, lease, channel, 1)), None)
+
+
+def claim_some(
+    connection: Connection, now: datetime, lease: timedelta, channel: Channel, most: int
+) -> list[Delivery]:
+    """Take those of a channel that have been due longest, at most so many; their notifications are sealed.
+
+    SKIP LOCKED: two monitors never take the same, and none takes what an event is just joining: it would be
+    told as if it were in a mail that does not have it.
+    """
+    # One query a state, so that each reads the first entries of an index, however many rows wait.
+    rows = [row for due in _DUE for row in due.rows(connection, of=channel.value, now=now, most=most)]
+    due = sorted(map(Delivery.of, rows), key=lambda one: (one.next_attempt_at, one.id))[:most]
+    for delivery in due:
+        check(delivery.state, State.SENDING)
+    until = now + lease
+    taken = [
+        replace(one, state=State.SENDING, claim=_token(), lease_until=until, handed_at=None) for one in due
+    ]
+    for one in taken:
+        _MARK.rows(connection, of=one.id, token=one.claim, until=until)
+    if taken:
+        seal(connection, {one.notification_id for one in taken}, now)
+    return taken
+
+
+_MARK = Statement(
+    lambda _insert: (
+        update(deliveries)
+        .where(deliveries.c.id == bindparam("of"))
+        .values(
+            state=State.SENDING.value,
+            claim=bindparam("token"),
+            lease_until=bindparam("until", type_=deliveries.c.lease_until.type),
+            handed_at=None,
+        )
+    )
+)
+
+
+def _due(state: str) -> Statement:
+    query = (
+        select(deliveries)
+        .join(notifications, notifications.c.id == deliveries.c.notification_id)
+        .where(
+            deliveries.c.state == state,
+            deliveries.c.channel == bindparam("of"),
+            deliveries.c.next_attempt_at <= bindparam("now"),
+        )
+        .order_by(deliveries.c.next_attempt_at, deliveries.c.id)
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True, of=(deliveries, notifications))
+    )
+    return Statement(lambda _insert: query)
+
+
+_DUE = [_due(state) for state in _WAITING]
+
+
+def _token() -> str:
+    return secrets.token_hex(16)
+
+
+def renew(connection: Connection, delivery: Delivery, until: datetime) -> None:
+    """Hold a claim for longer. Raises LeaseLost."""
+    _write(connection, delivery, lease_until=until)
+
+
+def hand_over(connection: Connection, delivery: Delivery, now: datetime, subject: str) -> None:
+    """Note that from now on a mail server may have it. Commit this before giving it to the server.
+
+    Raises LeaseLost.
+    """
+    _written(connection, _HAND_OVER, delivery, handed_at=now, subject=subject)
+
+
+def settle(connection: Connection, delivery: Delivery, outcome: Outcome, now: datetime) -> None:
+    """Write what a claimed delivery came to. Raises LeaseLost and TransitionError."""
+    check(delivery.state, outcome.state)
+    remaining = delivery.remaining if outcome.remaining is None else outcome.remaining
+    _written(
+        *(connection, _SETTLE, delivery),
+        state=outcome.state.value,
+        reason=outcome.reason,
+        next_attempt_at=outcome.next_attempt_at or delivery.next_attempt_at,
+        remaining=list(remaining),
+        attempts=delivery.attempts + (outcome.answer is not None),
+        settled_at=None if outcome.state in WAITING else now,
+    )
+    if outcome.answer is not None:
+        said = UNAVAILABLE if outcome.unavailable else outcome.state.value
+        _note(connection, delivery.id, now, said, outcome.answer)
+
+
+def reap(connection: Connection, now: datetime) -> list[Delivery]:
+    """Settle what a monitor that is gone had claimed. Answers those deliveries, as they now stand."""
+    ended = (
+        select(deliveries)
+        .where(deliveries.c.state == State.SENDING.value, deliveries.c.lease_until < now)
+        .with_for_update(skip_locked=True)
+    )
+    lost = [Delivery.of(row) for row in connection.execute(ended).mappings().all()]
+    for delivery in lost:
+        settle(connection, delivery, _what_is_known(delivery, now), now)
+    return [found for found in (_one(connection, _by_id(d.id)) for d in lost) if found]
+
+
+def _what_is_known(delivery: Delivery, now: datetime) -> Outcome:
+    if delivery.handed_at is None:
+        return Outcome(State.PENDING, "taken up again: the monitor ended before it was sent", now)
+    return Outcome(State.UNCERTAIN, f"uncertain: {CRASHED}", answer=CRASHED)
+
+
+def requeue(connection: Connection, delivery_id: int, now: datetime) -> Delivery | None:
+    """Send again at once, because a person asks: to those who lack it, or to all where nobody does.
+
+    The ledger keeps what was before. None where there is no such delivery; raises TransitionError where it
+    is being sent at this moment, TooManyResends where it was asked for as often as it may be.
+    """
+    delivery = _one(connection, _by_id(delivery_id).with_for_update())
+    if delivery is None:
+        return None
+    if delivery.state is State.SENDING:
+        raise TransitionError(f"delivery {delivery_id} is sending at this moment; wait for what comes of it")
+    check(delivery.state, State.PENDING)
+    _require_few_resends(connection, delivery_id, now)
+    _write(
+        connection,
+        delivery,
+        state=State.PENDING,
+        reason=f"asked for again (it was {delivery.state.value})",
+        next_attempt_at=now,
+        remaining=list(delivery.remaining or delivery.recipients),
+        settled_at=None,
+    )
+    _note(connection, delivery_id, now, REQUEUED, f"was {delivery.state.value}: {delivery.reason}")
+    signal(connection, DELIVERY)
+    return _one(connection, _by_id(delivery_id))
+
+
+def _require_few_resends(connection: Connection, delivery_id: int, now: datetime) -> None:
+    attempts = delivery_attempts.c
+    asked = (
+        attempts.delivery_id == delivery_id,
+        attempts.outcome == REQUEUED,
+        attempts.at > now - RESENDS_WITHIN,
+    )
+    if connection.execute(select(func.count()).where(*asked)).scalar_one() >= MOST_RESENDS:
+        raise TooManyResends(
+            f"delivery {delivery_id} was sent again {MOST_RESENDS} times within a day; mend what keeps it "
+            "from arriving, and ask tomorrow"
+        )
+
+
+def next_due(connection: Connection, channel: Channel = Channel.EMAIL) -> datetime | None:
+    """The earliest moment at which there is something to do for a channel, or None where nothing waits."""
+    attempts = [
+        select(func.min(deliveries.c.next_attempt_at)).where(
+            deliveries.c.state == state, deliveries.c.channel == channel.value
+        )
+        for state in _WAITING
+    ]  # one a state: each is the first entry of an index
+    lease = select(func.min(deliveries.c.lease_until)).where(deliveries.c.state == State.SENDING.value)
+    moments = [connection.execute(query).scalar_one() for query in (*attempts, lease)]
+    return min((moment for moment in moments if moment), default=None)
+
+
+def _by_id(delivery_id: int) -> Select[Any]:
+    return select(deliveries).where(deliveries.c.id == delivery_id)
+
+
+def _one(connection: Connection, query: Select[Any]) -> Delivery | None:
+    row = connection.execute(query).mappings().one_or_none()
+    return Delivery.of(row) if row else None
+
+
+_FENCE = (
+    deliveries.c.id == bindparam("_id"),
+    deliveries.c.state == bindparam("_state"),
+    deliveries.c.claim.is_not_distinct_from(bindparam("_claim")),
+)
+
+
+def _fenced(*names: str, **values: Any) -> Statement:
+    """Sets columns of these names to what is given, and others to what is said here."""
+    changed = update(deliveries).where(*_FENCE).values(_asked(*names) | values)
+    return Statement(lambda _insert: changed.returning(deliveries.c.id))
+
+
+_HAND_OVER = _fenced("handed_at", "subject")
+_SETTLE = _fenced(
+    *("state", "reason", "next_attempt_at", "remaining", "attempts", "settled_at"),
+    claim=None,
+    lease_until=None,
+    handed_at=None,
+)
+_ATTEMPT = Statement(
+    lambda insert: insert(delivery_attempts), columns=("delivery_id", "at", "outcome", "answer")
+)
+
+
+def _written(connection: Connection, statement: Statement, delivery: Delivery, **values: Any) -> None:
+    """Raises LeaseLost where the row is no longer as this claimer knows it."""
+    known = {"_id": delivery.id, "_state": delivery.state.value, "_claim": delivery.claim}
+    given = {f"_{name}_": value for name, value in values.items()}
+    if not statement.rows(connection, **known, **given):
+        raise LeaseLost(_lost(delivery))
+
+
+def _lost(delivery: Delivery) -> str:
+    return f"delivery {delivery.id} was taken up by another, or settled, in the meantime"
+
+
+def _write(connection: Connection, delivery: Delivery, **values: Any) -> None:
+    mine = deliveries.c.claim.is_not_distinct_from(delivery.claim)
+    fence = (deliveries.c.id == delivery.id, deliveries.c.state == delivery.state.value, mine)
+    if not connection.execute(update(deliveries).where(*fence).values(_plain(values))).rowcount:
+        raise LeaseLost(_lost(delivery))
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.value if isinstance(value, State) else value for name, value in values.items()}
+
+
+def _note(connection: Connection, delivery_id: int, at: datetime, outcome: str, answer: str) -> None:
+    _ATTEMPT.rows(connection, delivery_id=delivery_id, at=at, outcome=outcome, answer=answer)

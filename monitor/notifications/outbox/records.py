@@ -1,0 +1,184 @@
+"""The records of the outbox: notifications, deliveries and their states.
+
+A notification, a delivery of it, an attempt, what came of one, and what a rule decided: frozen, each made
+from a row in one place.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from monitor.errors import WindsockError
+from monitor.rules.targets import Channel
+
+
+class State(str, Enum):
+    """Where a delivery stands (DESIGN: `claim → confirm → render → send → settle`)."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    SENT = "sent"
+    PARKED = "parked"
+    DEAD = "dead"
+    UNCERTAIN = "uncertain"
+    SUPPRESSED = "suppressed"
+    SUPERSEDED = "superseded"
+
+
+ALLOWED: Mapping[State, frozenset[State]] = {
+    State.PENDING: frozenset({State.SENDING, State.PENDING}),  # to itself: a person asks for it now
+    State.PARKED: frozenset({State.SENDING, State.PENDING}),
+    State.SENDING: frozenset(set(State) - {State.SENDING}),
+    # Every end can be taken up again, by a person (`requeue`), and in no other way.
+    State.SENT: frozenset({State.PENDING}),
+    State.DEAD: frozenset({State.PENDING}),
+    State.UNCERTAIN: frozenset({State.PENDING}),
+    State.SUPPRESSED: frozenset({State.PENDING}),
+    State.SUPERSEDED: frozenset({State.PENDING}),
+}
+
+WAITING = (State.PENDING, State.PARKED)
+"""What is claimed once its next attempt is due."""
+
+
+class TransitionError(WindsockError):
+    """A delivery cannot go from the state that it is in to the one that was asked for."""
+
+
+def check(old: State, new: State) -> None:
+    """Raises TransitionError unless the one may follow the other."""
+    if new not in ALLOWED[old]:
+        raise TransitionError(f"a delivery that is {old.value} cannot become {new.value}")
+
+
+class Kind(str, Enum):
+    OPENED = "opened"
+    FAILURE = "failure"
+    FOLLOW_UP = "follow_up"
+    REMINDER = "reminder"
+    FLAPPING = "flapping"
+    RECOVERED = "recovered"
+    SUCCESS = "success"
+    NOTICE = "notice"
+    DIGEST = "digest"
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether it may use the reserve of the daily budget."""
+        return self not in (Kind.SUCCESS, Kind.NOTICE, Kind.DIGEST)
+
+
+@dataclass(frozen=True)
+class Notification:
+    """One text, about one event or several that were grouped, by one rule."""
+
+    id: int
+    rule: str
+    kind: Kind
+    template: str
+    group_key: str
+    incident_id: int | None
+    deployment: str
+    created_at: datetime
+    due_at: datetime
+    sealed_at: datetime | None
+    """When the first of its deliveries was claimed: nothing joins it any more."""
+    gathered_into: int | None = None
+    """Of a follow-up: the recovered that tells it instead."""
+
+    @classmethod
+    def of(cls, row: Mapping[Any, Any]) -> "Notification":
+        return cls(**{**row, "kind": Kind(row["kind"])})
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One notification on its way to one recipient, as its row stands."""
+
+    id: int
+    notification_id: int
+    channel: Channel
+    recipient: str
+    kind: Kind
+    incident_id: int | None
+    event_seq: int
+    """Of the first event that it reports."""
+    event_id: str
+    deployment: str
+    dag_id: str | None
+    run_id: str | None
+    rule: str
+    template: str
+    recipients: tuple[str, ...]
+    """The recipient, as a list of one."""
+    remaining: tuple[str, ...]
+    """The same until it is taken; empty then."""
+    state: State
+    reason: str
+    subject: str | None
+    message_id: str
+    attempts: int
+    created_at: datetime
+    next_attempt_at: datetime
+    claim: str | None
+    lease_until: datetime | None
+    handed_at: datetime | None
+    settled_at: datetime | None
+
+    @classmethod
+    def of(cls, row: Mapping[Any, Any]) -> "Delivery":
+        recipients = tuple(row["recipients"])
+        remaining = recipients if row["remaining"] is None else tuple(row["remaining"])
+        read = {
+            "recipients": recipients,
+            "remaining": remaining,
+            "state": State(row["state"]),
+            "channel": Channel(row["channel"]),
+            "kind": Kind(row["kind"]),
+        }
+        return cls(**{**row, **read})
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One line of the ledger: what was tried, what came of it, in the server's words."""
+
+    at: datetime
+    outcome: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a delivery comes to; the reason is for people."""
+
+    state: State
+    reason: str
+    next_attempt_at: datetime | None = None
+    """When to look again, where the state is one that waits."""
+    answer: str | None = None
+    """The mail server's words; None where it was not spoken to, and then the ledger gets no line."""
+    remaining: tuple[str, ...] | None = None
+    """Who still lacks it; None: as before."""
+    unavailable: bool = False
+    """Whether it was the server that took nothing, of nobody."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What one rule made of one event, and why."""
+
+    event_seq: int
+    event_id: str
+    deployment: str
+    dag_id: str | None
+    rule: str
+    outcome: str
+    """notified: it has a notification; grouped: it joined another's; suppressed: nobody is notified."""
+    reason: str
+    incident_id: int | None
+    silence_id: int | None
+    notification_id: int | None
+    created_at: datetime

@@ -1,0 +1,115 @@
+"""What the ledger undoes when an incident that was closed is open again."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, insert, literal, or_, select, update
+
+from monitor.database.schema import decisions, deliveries, notification_incidents, notifications
+from monitor.notifications.outbox.decisions import GROUPED, SUPPRESSED
+from monitor.notifications.outbox.enqueue import seal, settle_waiting
+from monitor.notifications.outbox.records import Delivery, Kind, State
+from monitor.notifications.outbox.threads import TOLD
+from monitor.rules.targets import Channel
+
+
+def take_back_recovered(
+    connection: Connection, incident_id: int, closed_seq: int | None, because: str, now: datetime
+) -> bool:
+    """Withdraw what waits to tell that an incident is over; the follow-ups that it gathered wait again.
+
+    `closed_seq`: the event that closed it. Return True if somebody was told already.
+    """
+    is_told = False
+    for notification_id in _recovered(connection, incident_id, closed_seq):
+        sent = _of(connection, notification_id)
+        told = {(one.channel, one.recipient) for one in sent if _is_told(one)}
+        is_told |= bool(told)
+        if len(told) < len(sent):
+            _restore_follow_ups(connection, notification_id, incident_id, told, because, now)
+        _withdraw(connection, notification_id, incident_id, because, now)
+    return is_told
+
+
+def _recovered(connection: Connection, incident_id: int, closed_seq: int | None) -> list[int]:
+    query = (
+        select(notifications.c.id)
+        .join(decisions, decisions.c.notification_id == notifications.c.id)
+        .where(
+            decisions.c.incident_id == incident_id,
+            decisions.c.event_seq == closed_seq,
+            notifications.c.kind == Kind.RECOVERED.value,
+        )
+    )
+    return sorted(set(connection.execute(query).scalars()))
+
+
+def _of(connection: Connection, notification_id: int) -> list[Delivery]:
+    query = select(deliveries).where(deliveries.c.notification_id == notification_id)
+    return [Delivery.of(row) for row in connection.execute(query).mappings()]
+
+
+def _is_told(one: Delivery) -> bool:
+    """Return True if a server has it, or may have it at this moment."""
+    return one.state.value in TOLD or (one.state is State.SENDING and one.handed_at is not None)
+
+
+def _restore_follow_ups(
+    connection: Connection,
+    recovered_id: int,
+    incident_id: int,
+    told: set[tuple[Channel, str]],
+    because: str,
+    now: datetime,
+) -> None:
+    gathered = select(notifications.c.id, notifications.c.due_at).where(
+        notifications.c.gathered_into == recovered_id, notifications.c.incident_id == incident_id
+    )
+    for row in connection.execute(gathered).all():
+        reason = f"it waits again: the incident is not over: {because}"
+        waits = {"sealed_at": None, "gathered_into": None, "due_at": max(row.due_at, now)}
+        connection.execute(update(notifications).where(notifications.c.id == row.id).values(waits))
+        for one in _of(connection, row.id):
+            if one.state is State.SUPERSEDED and (one.channel, one.recipient) not in told:
+                pending = {"state": State.PENDING.value, "reason": reason, "settled_at": None}
+                pending["next_attempt_at"] = waits["due_at"]
+                connection.execute(update(deliveries).where(deliveries.c.id == one.id).values(pending))
+        its_failures = (
+            decisions.c.notification_id == recovered_id,
+            decisions.c.incident_id == incident_id,
+            decisions.c.outcome == GROUPED,
+        )
+        back = {"notification_id": row.id, "reason": f"reported with notification {row.id}: {reason}"}
+        connection.execute(update(decisions).where(*its_failures).values(back))
+
+
+def _withdraw(
+    connection: Connection, recovered_id: int, incident_id: int, because: str, now: datetime
+) -> None:
+    """Take the end of this incident out of what waits; all of it, if nothing else is told there."""
+    others = select(decisions.c.id).where(
+        decisions.c.notification_id == recovered_id,
+        or_(decisions.c.incident_id != incident_id, decisions.c.incident_id.is_(None)),
+    )
+    reason = f"superseded: the incident is not over: {because}"
+    if connection.execute(others.limit(1)).first() is None:
+        seal(connection, [recovered_id], now)  # or the next end would join it
+        settle_waiting(connection, [recovered_id], State.SUPERSEDED, reason, now)
+        return
+    its_own = (decisions.c.notification_id == recovered_id, decisions.c.incident_id == incident_id)
+    none = {"notification_id": None, "outcome": SUPPRESSED, "reason": reason}
+    connection.execute(update(decisions).where(*its_own).values(none))
+
+
+def move_incident(connection: Connection, from_id: int, to_id: int) -> None:
+    """Let one incident have all that was decided and told of another."""
+    for table in (decisions, notifications, deliveries):
+        moved = update(table).where(table.c.incident_id == from_id).values(incident_id=to_id)
+        connection.execute(moved)
+    links = notification_incidents.c
+    known = select(links.notification_id).where(links.incident_id == to_id)
+    missing = select(literal(to_id), links.notification_id).where(
+        links.incident_id == from_id, links.notification_id.not_in(known)
+    )
+    names = ["incident_id", "notification_id"]
+    connection.execute(insert(notification_incidents).from_select(names, missing))
+    connection.execute(delete(notification_incidents).where(links.incident_id == from_id))

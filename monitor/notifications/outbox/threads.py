@@ -1,0 +1,166 @@
+"""What was told before of the same incident, by the same rule, to the same recipient: one conversation in a
+mailbox."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, func, select, update
+
+from monitor.database.schema import deliveries, notification_incidents, notifications
+from monitor.database.statements import LookUp, Statement, Write
+from monitor.notifications.outbox.records import WAITING, Delivery, Kind, State
+from monitor.rules.targets import Target
+
+REFERENCES = 20  # Message-IDs: RFC 5322 lets the middle go, and an incident may last for weeks
+TOLD = (State.SENT.value, State.UNCERTAIN.value)
+_WAITING = [state.value for state in WAITING]
+ON_THEIR_WAY = (State.SENDING.value, *_WAITING)
+
+
+@dataclass(frozen=True)
+class Thread:
+    """The conversation before one delivery; empty where it is the first."""
+
+    references: tuple[str, ...]
+    """Message-IDs, the root first: what References holds (RFC 5322 section 3.6.4)."""
+    subject: str | None
+    """The root's: mailboxes join what has the same subject."""
+    is_waiting: bool
+    """Whether something before it is still on its way."""
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the recipient was told anything of it."""
+        return bool(self.references)
+
+
+_TELLS_OF = LookUp(notification_incidents, ("notification_id",))
+_TOLD = (
+    select(
+        notification_incidents.c.incident_id,
+        *(deliveries.c[name] for name in ("id", "rule", "channel", "recipient")),
+        *(deliveries.c[name] for name in ("message_id", "subject", "state")),
+    )
+    .select_from(notification_incidents)
+    .join(deliveries, deliveries.c.notification_id == notification_incidents.c.notification_id)
+    .where(
+        notification_incidents.c.incident_id.in_(bindparam("incidents", expanding=True)),
+        deliveries.c.recipient.in_(bindparam("recipients", expanding=True)),
+        deliveries.c.rule.in_(bindparam("rules", expanding=True)),
+    )
+    .order_by(deliveries.c.id)
+)
+"""What was told of these incidents to any of these recipients, by any of these rules, oldest first."""
+
+Told = Row[Any]
+
+
+def threads(connection: Connection, of: Sequence[Delivery]) -> dict[int, Thread]:
+    """The conversation before each delivery. A notification may tell of several incidents: what was told of
+    any of them is before it."""
+    incidents: dict[int, set[int]] = {}
+    for row in _TELLS_OF.rows(connection, {(one.notification_id,) for one in of}):
+        incidents.setdefault(row["notification_id"], set()).add(row["incident_id"])
+    told = _told(
+        connection,
+        set().union(*incidents.values()),
+        {one.rule for one in of},
+        {one.recipient for one in of},
+    )
+    return {
+        one.id: _thread(row for row in told if _is_before(row, one, incidents.get(one.notification_id, ())))
+        for one in of
+    }
+
+
+def _is_before(row: Told, delivery: Delivery, incidents: Collection[int]) -> bool:
+    return (
+        row.id < delivery.id
+        and row.incident_id in incidents
+        and (row.rule, row.channel, row.recipient)
+        == (delivery.rule, delivery.channel.value, delivery.recipient)
+    )
+
+
+def _thread(before: Iterable[Told]) -> Thread:
+    rows = {row.id: row for row in before}.values()  # one that tells of several incidents is there for each
+    told = [row for row in rows if row.state in TOLD]
+    ids = tuple(row.message_id for row in told)
+    return Thread(
+        references=ids if len(ids) <= REFERENCES else (ids[0], *ids[1 - REFERENCES :]),
+        subject=told[0].subject if told else None,
+        is_waiting=any(row.state in ON_THEIR_WAY for row in rows),
+    )
+
+
+_TELLS = Write(notification_incidents, lambda insert: insert(notification_incidents).on_conflict_do_nothing())
+
+
+def tells_of(connection: Connection, notification_id: int, incident_id: int) -> None:
+    """Safe to say twice: a notification may tell of many failures of one incident."""
+    _TELLS.rows(connection, [{"incident_id": incident_id, "notification_id": notification_id}])
+
+
+def open_with_next(connection: Connection, incident_id: int, opening: Delivery, now: datetime) -> None:
+    """The opening of an incident is not told: what waits to follow it is the opening, and due now."""
+    waiting = select(notifications.c.id).where(
+        notifications.c.rule == opening.rule,
+        notifications.c.kind == Kind.FOLLOW_UP.value,
+        notifications.c.sealed_at.is_(None),
+        notifications.c.id.in_(
+            select(notification_incidents.c.notification_id).where(
+                notification_incidents.c.incident_id == incident_id
+            )
+        ),
+    )
+    said = {"kind": opening.kind.value, "template": opening.template}
+    ids = list(connection.execute(waiting).scalars())
+    told = update(notifications).where(notifications.c.id.in_(ids))
+    connection.execute(told.values(due_at=now, **said))
+    theirs = (deliveries.c.notification_id.in_(ids), deliveries.c.state.in_(_WAITING))
+    connection.execute(update(deliveries).where(*theirs).values(next_attempt_at=now, **said))
+
+
+def last_told(connection: Connection, incident_id: int, rule: str) -> datetime | None:
+    """When a rule's latest word on an incident was due; None where there was none."""
+    told = notification_incidents.join(
+        notifications, notifications.c.id == notification_incidents.c.notification_id
+    )
+    query = (
+        select(func.max(notifications.c.due_at))
+        .select_from(told)
+        .where(notification_incidents.c.incident_id == incident_id, notifications.c.rule == rule)
+    )
+    moment: datetime | None = connection.execute(query).scalar_one()
+    return moment
+
+
+_STATES = Statement(
+    lambda _insert: (
+        select(deliveries.c.state)
+        .select_from(notification_incidents)
+        .join(deliveries, deliveries.c.notification_id == notification_incidents.c.notification_id)
+        .where(
+            notification_incidents.c.incident_id == bindparam("incident_id"),
+            *(deliveries.c[name] == bindparam(name) for name in ("rule", "channel", "recipient")),
+        )
+    )
+)
+
+
+def hears(connection: Connection, incident_id: int, rule: str, target: Target) -> bool:
+    """Whether the target was told of an incident by this rule, or is about to be."""
+    whom = {"recipient": target.recipient, "channel": target.channel.value}
+    rows = _STATES.rows(connection, incident_id=incident_id, rule=rule, **whom)
+    return any(row["state"] in (*TOLD, *ON_THEIR_WAY) for row in rows)
+
+
+def _told(
+    connection: Connection, incidents: Collection[int], rules: Collection[str], recipients: Collection[str]
+) -> Sequence[Told]:
+    if not incidents:
+        return ()
+    wanted = {"incidents": sorted(incidents), "rules": sorted(rules), "recipients": sorted(recipients)}
+    return connection.execute(_TOLD, wanted).all()

@@ -1,0 +1,71 @@
+"""The loop that reminds of what is still wrong, for the rules that ask for it (`repeat`)."""
+
+import asyncio
+import json
+import logging
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from monitor.clock import Clock
+from monitor.concurrency import Wake
+from monitor.database.engine import Database
+from monitor.database.pubsub import DELIVERY, signal
+from monitor.event_log import append, read
+from monitor.events.event import Event, parse_event
+from monitor.notifications import incidents
+from monitor.notifications.engine import Engine
+
+EVERY = 60.0  # seconds; the shortest `repeat` that makes sense is far longer
+AT_ONCE = 100  # incidents in one transaction, so that ingest never waits long
+
+logger = logging.getLogger(__name__)
+
+
+class Reminders:
+    """`run()` is the background task; `look()` is one turn of it."""
+
+    def __init__(self, database: Database, engine: Engine, delivery: Wake, clock: Clock) -> None:
+        self._database = database
+        self._engine = engine
+        self._delivery = delivery
+        self._clock = clock
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY)
+            try:
+                await self.look()
+            except SQLAlchemyError:
+                logger.exception("nobody is reminded of open incidents; trying again in %.0f s", EVERY)
+
+    async def look(self) -> None:
+        """Remind of every incident of which it is time. Raises SQLAlchemyError."""
+        after: int | None = 0
+        while after is not None:
+            start = after
+            after, called_for = await self._database.write(lambda connection: self._some(connection, start))  # noqa: B023 (awaited here)
+            if called_for:
+                self._delivery.set()
+
+    def _some(self, connection: Connection, after: int) -> tuple[int | None, bool]:
+        """The incidents behind an id; answers where to go on, and whether anything is to be sent.
+
+        Under the log's lock: of two replicas the second one sees what the first has told.
+        """
+        append.lock(connection)
+        found = incidents.open_ones(connection, after, AT_ONCE)
+        called_for = False
+        for incident in found:
+            event = _last_failure(connection, incident.last_seq)
+            if event is not None:
+                called_for |= self._engine.remind(connection, incident, event, self._clock())
+        if called_for:
+            signal(connection, DELIVERY)
+        return (found[-1].id if len(found) == AT_ONCE else None), called_for
+
+
+def _last_failure(connection: Connection, seq: int) -> Event | None:
+    """None where the log has forgotten it."""
+    found = read.of_seqs(connection, [seq])
+    return parse_event(json.loads(found[0].body)) if found else None

@@ -1,0 +1,395 @@
+"""Silences, and recipients who unsubscribed from a rule."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select, update
+
+from monitor.database.schema import silences as silences_table
+from monitor.database.schema import unsubscribed as unsubscribed_table
+from monitor.database.statements import LookUp, Statement, Swept, oldest
+from monitor.errors import WindsockError
+from monitor.event_log.filters import Visible, readable
+from monitor.events.event import Event
+from monitor.notifications.incident_signals import signal_of
+from monitor.notifications.incidents import Incident
+from monitor.rules.field_types import WILD, matches_any
+from monitor.rules.matching import Facts, mismatch
+from monitor.rules.model import Match
+
+FAILURES = ("airflow.dag_run.failed", "airflow.task_instance.failed")
+CHOOSING = ("dag_id", "task_id", "asset", "tags", "owners")
+"""The fields of a match that choose among the DAGs of an Airflow. The others choose among their events."""
+MOST = 1_000  # that are not over: each is held against each event
+MOST_OF_ONE = 100  # of one author: nobody takes all of them from others
+MOST_OF_DAG = 200  # of one DAG: each is held against each of its events, whoever they are of
+MOST_ALIKE = 10  # of exactly the same: who comes by a mail's link has any name
+DAY = timedelta(days=1)
+MOST_A_DAY = 5  # times as many are made in a day: those that were ended at once stay in the table, too
+OF_DELIVERIES = frozenset({"windsock.delivery.dead", "windsock.delivery.parked"})
+"""They name the DAG of a message, and are about the message."""
+
+
+class TooManySilences(WindsockError):
+    """No more silences are made. The message says which bound is reached, and the remedy."""
+
+
+@dataclass(frozen=True)
+class SilenceScope:
+    """What is silenced: what a match takes, or of that one incident alone."""
+
+    match: Match
+    incident: Incident | None = None
+
+    @classmethod
+    def of_incident(cls, incident: Incident) -> "SilenceScope":
+        """As much as an incident is about, and no more: the DAG whose runs fail; of all else (a task, a file,
+        an asset, Airflow itself) the incident, now and when it comes again."""
+        deployment, dag_id = (incident.deployment,), incident.dag_id
+        if dag_id and incident.is_of_dag and WILD.isdisjoint(dag_id):
+            return cls(Match(deployment=deployment, dag_id=(dag_id,)))
+        return cls(Match(deployment=deployment), incident)
+
+    @property
+    def dag(self) -> tuple[str, str] | None:
+        """The one DAG whose readers may silence this and see it; None: those who may read every DAG."""
+        deployment = _only(self.match.deployment)
+        dag_id = self.incident.dag_id if self.incident else _only(self.match.dag_id)
+        return (deployment, dag_id) if deployment and dag_id else None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it silences a whole Airflow."""
+        return self.incident is None and is_whole(self.match)
+
+    def covers(self, facts: Facts) -> bool:
+        return _covers(self.match, self.incident.key if self.incident else None, facts)
+
+
+@dataclass(frozen=True)
+class Silence:
+    id: int
+    match: Match
+    deployment: str | None
+    """These two where it is of one DAG only: whose readers may see it."""
+    dag_id: str | None
+    incident_key: str | None
+    """Where it is of one incident, and of what opens the same again."""
+    incident_title: str | None
+    author: str
+    reason: str
+    created_at: datetime
+    starts_at: datetime
+    ends_at: datetime
+    ended_by: str | None
+    """Who ended it early."""
+
+    @classmethod
+    def of(cls, row: Mapping[Any, Any]) -> "Silence":
+        return cls(**{**row, "match": Match.model_validate(row["match"])})
+
+    def is_active(self, now: datetime) -> bool:
+        return self.starts_at <= now < self.ends_at
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it silences a whole Airflow."""
+        return self.incident_key is None and is_whole(self.match)
+
+    def is_of(self, scope: SilenceScope) -> bool:
+        """Whether it silences exactly this."""
+        key = scope.incident.key if scope.incident else None
+        return (self.match, self.incident_key) == (scope.match, key)
+
+    def covers(self, facts: Facts) -> bool:
+        return _covers(self.match, self.incident_key, facts)
+
+    def __str__(self) -> str:
+        return f"silence {self.id} of {self.author} until {self.ends_at:%Y-%m-%d %H:%M} UTC: {self.reason}"
+
+
+def is_whole(match: Match) -> bool:
+    """Whether a match takes failures of whatever DAG an Airflow has, named or not. What `none_of` leaves out
+    of that changes nothing: it is everything but a few."""
+    if not any(matches_any(match.type, failure) for failure in FAILURES):
+        return False
+    if not all(_takes_any(getattr(match, name)) for name in CHOOSING):
+        return False
+    return not match.any_of or any(is_whole(one) for one in match.any_of)
+
+
+def _takes_any(globs: tuple[str, ...]) -> bool:
+    return not globs or any("*" in glob and WILD.issuperset(glob) for glob in globs)
+
+
+def named_by(event: Event) -> dict[str, str]:
+    """What a silence names, beside the Airflow, to take what an event is about and no more: its asset, its
+    task, its DAG. Nothing: it is about none of these."""
+    if event.asset_uri:
+        return {"asset": event.asset_uri}
+    if not event.dag_id:
+        return {}
+    named = {"dag_id": event.dag_id}
+    if task_id := event.get("task_id"):
+        named["task_id"] = task_id
+    if event.type in OF_DELIVERIES:
+        named["type"] = event.type
+    return named
+
+
+def add(
+    connection: Connection,
+    match: Match,
+    author: str,
+    reason: str,
+    starts_at: datetime,
+    ends_at: datetime,
+    now: datetime,
+    incident: Incident | None = None,
+) -> Silence:
+    """Make a silence. Raises TooManySilences."""
+    scope = SilenceScope(match, incident)
+    values = _kept(scope)
+    _require_room(connection, values, author, now)
+    values |= {
+        "incident_title": incident.title if incident else None,
+        "author": author,
+        "reason": reason,
+        "created_at": now,
+        "starts_at": starts_at,
+        "ends_at": ends_at,
+    }
+    return Silence.of(
+        connection.execute(insert(silences_table).values(values).returning(*silences_table.c))
+        .mappings()
+        .one()
+    )
+
+
+def add_or_extend(
+    connection: Connection,
+    scope: SilenceScope,
+    author: str,
+    reason: str,
+    ends_at: datetime,
+    now: datetime,
+    among: str,
+) -> Silence:
+    """Silence it from now on. Where one of exactly the same is active whose author's name holds `among`, that
+    one is extended, or lasts longer anyway, and no other is made. Raises TooManySilences."""
+    same = (one for one in active(connection, now) if one.is_of(scope) and among in one.author)
+    if (found := next(same, None)) is None:
+        return add(connection, scope.match, author, reason, now, ends_at, now, scope.incident)
+    if ends_at <= found.ends_at:
+        return found
+    longer = update(silences_table).where(
+        silences_table.c.id == found.id, silences_table.c.ends_at == found.ends_at
+    )
+    connection.execute(longer.values(ends_at=ends_at, author=author, reason=reason))
+    return find(connection, found.id) or found
+
+
+def _kept(scope: SilenceScope) -> dict[str, Any]:
+    """What a row says of what is silenced."""
+    deployment, dag_id = scope.dag or (None, None)
+    return {
+        "match": scope.match.model_dump(mode="json", exclude_defaults=True),
+        "deployment": deployment,
+        "dag_id": dag_id,
+        "incident_key": scope.incident.key if scope.incident else None,
+    }
+
+
+def _require_room(connection: Connection, kept: Mapping[str, Any], author: str, now: datetime) -> None:
+    current, lately = silences_table.c.ends_at > now, silences_table.c.created_at > now - DAY
+    of_one = silences_table.c.author == author
+    of_dag = (
+        *(silences_table.c[name].is_not_distinct_from(kept[name]) for name in ("deployment", "dag_id")),
+    )
+    alike = *of_dag, silences_table.c.incident_key.is_not_distinct_from(kept["incident_key"])
+    counted = (
+        func.count().filter(when, *which) for when in (current, lately) for which in ((), (of_one,), of_dag)
+    )
+    numbers = connection.execute(select(*counted).select_from(silences_table).where(current | lately)).one()
+    likely = connection.execute(select(silences_table.c.match, current).where(current | lately, *alike)).all()
+    same = [bool(is_current) for match, is_current in likely if match == kept["match"]]
+    dag_id = kept["dag_id"]
+    bounds = (
+        (MOST, "", numbers[0], numbers[3]),
+        (MOST_OF_ONE, f" of {author}", numbers[1], numbers[4]),
+        *([(MOST_OF_DAG, f" of the DAG {dag_id}", numbers[2], numbers[5])] if dag_id else []),
+        (MOST_ALIKE, " of the same", sum(same), len(same)),
+    )
+    for most, of_what, held, made in bounds:
+        if held >= most:
+            raise TooManySilences(
+                f"{most} silences{of_what} hold already, or will; end some on the page Silences, or silence "
+                "with one match what several silence"
+            )
+        if made >= most * MOST_A_DAY:
+            raise TooManySilences(
+                f"{most * MOST_A_DAY} silences{of_what} were made within a day; silence with one match what "
+                "several silence, or wait"
+            )
+
+
+def end(connection: Connection, silence_id: int, who: str, now: datetime) -> Silence | None:
+    """End it now, unless it is over. None: no such one."""
+    running = silences_table.c.id == silence_id, silences_table.c.ends_at > now
+    connection.execute(update(silences_table).where(*running).values(ends_at=now, ended_by=who))
+    return find(connection, silence_id)
+
+
+def find(connection: Connection, silence_id: int, visible: Visible = None) -> Silence | None:
+    query = select(silences_table).where(
+        silences_table.c.id == silence_id,
+        *readable(silences_table.c.deployment, silences_table.c.dag_id, visible),
+    )
+    row = connection.execute(query).mappings().one_or_none()
+    return Silence.of(row) if row else None
+
+
+def page(
+    connection: Connection,
+    limit: int,
+    before: int | None = None,
+    active_at: datetime | None = None,
+    visible: Visible = None,
+    deployment: str | None = None,
+    dag_id: str | None = None,
+) -> list[Silence]:
+    """Newest first; `before` is the last id of the page before."""
+    query = select(silences_table).where(
+        *readable(silences_table.c.deployment, silences_table.c.dag_id, visible)
+    )
+    if before is not None:
+        query = query.where(silences_table.c.id < before)
+    if active_at is not None:
+        query = query.where(silences_table.c.starts_at <= active_at, silences_table.c.ends_at > active_at)
+    for column, value in ((silences_table.c.deployment, deployment), (silences_table.c.dag_id, dag_id)):
+        if value is not None:
+            query = query.where(column == value)
+    found = connection.execute(query.order_by(silences_table.c.id.desc()).limit(limit))
+    return [Silence.of(row) for row in found.mappings()]
+
+
+def active(connection: Connection, now: datetime) -> list[Silence]:
+    """Those that silence something now, the one that lasts longest first.
+
+    Each transaction that logs or tells anything asks. What is read again is which they are; each is read and
+    parsed once. Nothing of a silence changes unless its end does.
+    """
+    known = _parsed.get(connection.engine, {})
+    marks = [_mark(row) for row in _MARKS.rows(connection, now=now)]
+    if not known.keys() >= set(marks):
+        rows = _ACTIVE.rows(connection, now=now)
+        known = {_mark(row): known.get(_mark(row)) or Silence.of(row) for row in rows}
+        _parsed[connection.engine] = known
+        marks = list(known)
+    return [known[mark] for mark in marks]
+
+
+def first_of(some: Iterable[Silence], facts: Facts) -> Silence | None:
+    """The first that covers an event."""
+    dag_id = facts.event.dag_id
+    # One of a DAG takes that DAG's events alone: those of others are passed over without a look at the match.
+    likely = (one for one in some if one.incident_key or one.dag_id is None or one.dag_id == dag_id)
+    return next((silence for silence in likely if silence.covers(facts)), None)
+
+
+_Mark = tuple[int, datetime, datetime]
+_parsed: WeakKeyDictionary[Engine, dict[_Mark, Silence]] = WeakKeyDictionary()
+"""The active silences that active() last found, of each database."""
+
+
+def _mark(row: Mapping[str, Any]) -> _Mark:
+    """What tells apart all silences that there ever were, and what each was before it was extended."""
+    return row["id"], row["created_at"], row["ends_at"]
+
+
+def _covers(match: Match, incident_key: str | None, facts: Facts) -> bool:
+    if incident_key is not None:
+        signal = signal_of(facts.event)
+        if signal is None or signal.key != incident_key:
+            return False
+    return mismatch(match, facts) is None
+
+
+def _active(*columns: Any) -> Statement:
+    return Statement(
+        lambda _insert: (
+            select(*columns)
+            .where(
+                silences_table.c.starts_at <= bindparam("now"), silences_table.c.ends_at > bindparam("now")
+            )
+            .order_by(silences_table.c.ends_at.desc())
+        )
+    )
+
+
+_ACTIVE, _MARKS = (
+    _active(silences_table),
+    _active(silences_table.c.id, silences_table.c.created_at, silences_table.c.ends_at),
+)
+
+
+def forget(connection: Connection, before: datetime) -> Swept:
+    """Those that ended before a moment."""
+    return oldest(connection, silences_table, silences_table.c.ends_at, silences_table.c.ends_at < before)
+
+
+def _only(globs: tuple[str, ...]) -> str | None:
+    """The one name that these globs stand for, or None."""
+    return globs[0] if len(globs) == 1 and WILD.isdisjoint(globs[0]) else None
+
+
+Unsubscribed = tuple[str, str, datetime]
+"""Address, rule, since when."""
+
+
+def unsubscribe(connection: Connection, address: str, rule: str, now: datetime) -> None:
+    """Safe to do twice: mail programs do."""
+    if not is_unsubscribed(connection, address, rule):
+        connection.execute(unsubscribed_table.insert().values(address=_same(address), rule=rule, at=now))
+
+
+def resubscribe(connection: Connection, address: str, rule: str) -> None:
+    connection.execute(
+        delete(unsubscribed_table).where(
+            unsubscribed_table.c.address == _same(address), unsubscribed_table.c.rule == rule
+        )
+    )
+
+
+def is_unsubscribed(connection: Connection, address: str, rule: str) -> bool:
+    return bool(_AT.rows(connection, address=_same(address), rule=rule))
+
+
+_AT = Statement(
+    lambda _insert: select(unsubscribed_table.c.at).where(
+        unsubscribed_table.c.address == bindparam("address"), unsubscribed_table.c.rule == bindparam("rule")
+    )
+)
+_AMONG = LookUp(unsubscribed_table, ("address", "rule"))
+
+
+def among(connection: Connection, wanted: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Which of these (address, rule) do not want to hear."""
+    rows = _AMONG.rows(connection, {(_same(address), rule) for address, rule in wanted})
+    found = {(row["address"], row["rule"]) for row in rows}
+    return {(address, rule) for address, rule in wanted if (_same(address), rule) in found}
+
+
+def unsubscriptions(connection: Connection) -> list[Unsubscribed]:
+    query = select(unsubscribed_table.c.address, unsubscribed_table.c.rule, unsubscribed_table.c.at).order_by(
+        unsubscribed_table.c.address, unsubscribed_table.c.rule
+    )
+    return [(row.address, row.rule, row.at) for row in connection.execute(query)]
+
+
+def _same(address: str) -> str:
+    """Addresses differ in case only in theory."""
+    return address.strip().casefold()

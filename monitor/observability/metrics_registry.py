@@ -1,0 +1,70 @@
+"""A registry whose metrics each say what they mean and what a bad value looks like: docs/metrics.md is made
+of it (scripts/docs_reference/metrics_page.py), so that nothing is counted that nobody can read.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from types import MappingProxyType
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+Labels = Mapping[str, tuple[str, ...] | str]
+"""Each label's name, and its values: all that there are, or in words what they name."""
+NONE: Labels = MappingProxyType({})
+
+Family = TypeVar("Family", Counter, Histogram)
+
+
+@dataclass(frozen=True)
+class Described:
+    """One metric, for people."""
+
+    name: str
+    """As it is scraped: a counter's ends in _total."""
+    kind: str
+    meaning: str
+    bad: str
+    """What a bad value looks like."""
+    labels: Labels
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The names that queries use."""
+        parts = ("_bucket", "_sum", "_count") if self.kind == "histogram" else ("",)
+        return tuple(self.name + part for part in parts)
+
+
+class Book:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.described: list[Described] = []
+
+    def counter(self, name: str, meaning: str, bad: str, labels: Labels = NONE) -> Counter:
+        self.describe(f"{name}_total", "counter", meaning, bad, labels)
+        return _begun(Counter(name, meaning, list(labels), registry=self.registry), labels)
+
+    def gauge(self, name: str, meaning: str, bad: str, labels: Labels = NONE) -> Gauge:
+        self.describe(name, "gauge", meaning, bad, labels)
+        return Gauge(name, meaning, list(labels), registry=self.registry)
+
+    def histogram(
+        self, name: str, meaning: str, bad: str, buckets: Sequence[float], labels: Labels = NONE
+    ) -> Histogram:
+        self.describe(name, "histogram", meaning, bad, labels)
+        family = Histogram(name, meaning, list(labels), buckets=buckets, registry=self.registry)
+        return _begun(family, labels)
+
+    def describe(self, name: str, kind: str, meaning: str, bad: str, labels: Labels) -> None:
+        """For what a collector of its own gives (spool_metrics.py)."""
+        self.described.append(Described(name, kind, meaning, bad, labels))
+
+
+def _begun(family: Family, labels: Labels) -> Family:
+    """Each series whose labels are known begins at nought: one that began with its first event would hide
+    that event from every query for an increase."""
+    if labels and all(isinstance(values, tuple) for values in labels.values()):
+        for values in product(*labels.values()):
+            family.labels(*values)
+    return family

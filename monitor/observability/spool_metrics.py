@@ -1,0 +1,95 @@
+"""What the plugin's spools hold, as their requests' header `windsock-spool` says (docs/plugin.md).
+
+A spool lies with Airflow's processes, one a host, and a host may be a pod that lives for one task: each is
+kept for a while under the name that it goes by, and only sums are shown.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from monitor.observability.metrics_registry import Book
+
+HEADER = "windsock-spool"
+FORGET_SECONDS = 600.0  # a host that says nothing for so long has nothing to send, or is gone
+MAX_SPOOLS = 10_000  # kept at once; what is beyond is not counted, so that nobody can fill the memory
+NUMBER = "([0-9]{1,12})"
+FORM = re.compile(
+    rf"name=([A-Za-z0-9._-]{{1,64}});waiting={NUMBER};oldest={NUMBER};refused={NUMBER};failed={NUMBER}"
+)
+FAMILIES = (
+    (
+        "windsock_spool_waiting",
+        "Events that waited in the plugin's spools when they sent last",
+        "Grows, or stays above some hundreds: a host cannot send as fast as its hooks report",
+    ),
+    (
+        "windsock_spool_oldest_seconds",
+        "Age of the oldest event that waited in any of the plugin's spools when it sent last",
+        "Above 60: the monitor was away, or is too slow",
+    ),
+    (
+        "windsock_spool_refused",
+        "Events that spools refused because they were full, since they were made",
+        "Any growth: raise spool_max_events, or mend what keeps them full; the reconciler fills in",
+    ),
+    (
+        "windsock_spool_failed_hooks",
+        "Hooks that could not report, since the spools were made",
+        "Any growth: Airflow's log says why; the reconciler fills in",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class _Said:
+    at: float
+    waiting: int
+    oldest: int
+    refused: int
+    failed: int
+
+
+class Spools(Collector):
+    def __init__(self, book: Book, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._said: dict[tuple[str, str], _Said] = {}
+        for name, meaning, bad in FAMILIES:
+            book.describe(name, "gauge", meaning, bad, {"deployment": "the Airflow's name in events"})
+        book.registry.register(self)
+
+    def hear(self, deployment: str, header: str) -> None:
+        """Keep a header's word; one that is malformed, or one too many, is passed over: it is no event."""
+        found = FORM.fullmatch(header)
+        if found is None:
+            return
+        key = deployment, found[1]
+        if key in self._said or len(self._said) < MAX_SPOOLS:
+            self._said[key] = _Said(self._clock(), *map(int, found.groups()[1:]))
+
+    def collect(self) -> Iterator[Metric]:
+        self._forget()
+        families = [GaugeMetricFamily(name, meaning, labels=["deployment"]) for name, meaning, _ in FAMILIES]
+        by_deployment: dict[str, list[_Said]] = {}
+        for (deployment, _), said in list(self._said.items()):
+            by_deployment.setdefault(deployment, []).append(said)
+        for deployment, of in sorted(by_deployment.items()):
+            values = (
+                sum(one.waiting for one in of),
+                max(one.oldest for one in of),
+                sum(one.refused for one in of),
+                sum(one.failed for one in of),
+            )
+            for family, value in zip(families, values, strict=True):
+                family.add_metric([deployment], value)
+        yield from families
+
+    def _forget(self) -> None:
+        before = self._clock() - FORGET_SECONDS
+        for key in [key for key, one in list(self._said.items()) if one.at < before]:
+            self._said.pop(key, None)

@@ -1,0 +1,224 @@
+"""The state of DAGs in Airflow: paused or not, tags, owners and schedules.
+
+What Airflow's list says of each DAG beside its pause: whose it is, and when it is to run next. Its answer
+has the same names in 3.0.2, 3.1.8 and 3.3.2.
+
+Airflow's list of DAGs. Which are paused no hook tells, so it is compared with what was last told; whose
+they are and when they run next is kept for the rules and the watches.
+
+How a DAG is when it is seen for the first time is kept and told to nobody.
+"""
+
+from collections.abc import Collection, Mapping
+from contextlib import aclosing
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from monitor.airflow.client import AirflowApi
+from monitor.clock import Clock
+from monitor.database.engine import Database
+from monitor.database.statements import Row
+from monitor.errors import AirflowNotFound, AirflowRefused, EventError
+from monitor.event_log import cursor
+from monitor.event_log.ingest import Ingest
+from monitor.event_log.projections import dags
+from monitor.events.data import storable
+from monitor.events.event import Event
+from monitor.events.from_airflow import Row as RestRow
+from monitor.events.from_airflow import moment_of, pause_event
+from monitor.observability.metrics import Metrics
+from monitor.reconciler.reporting import Teller, settled
+
+SCHEDULING = ("schedule", "next_run_after", "is_stale")
+"""What decides whether a run is due. `seen_at` is when this was last seen to change, or the pause; null where
+it is as it was at the first comparison of all."""
+DESCRIPTION = ("tags", "owners", "is_partitioned")
+
+
+def listed(row: RestRow) -> Row:
+    """The board's columns of a row of /dags. Raises EventError."""
+    summary = row.get("timetable_summary")
+    return {
+        "tags": [
+            storable(str(tag["name"]))
+            for tag in _list(row, "tags")
+            if isinstance(tag, dict) and "name" in tag
+        ],
+        # Airflow keeps owners as one text; 3.0 splits it at commas and leaves the spaces.
+        "owners": [name for owner in _list(row, "owners") if (name := storable(str(owner)).strip())],
+        "schedule": storable(str(summary)) if summary is not None else None,
+        "next_run_after": moment_of(row, "next_dagrun_run_after"),
+        "is_stale": row.get("is_stale") is True,
+        "is_partitioned": row.get("timetable_partitioned") is True,
+    }
+
+
+def changed(
+    seen: Mapping[str, Row], paused: Mapping[str, bool], known: Mapping[str, Row], now: datetime
+) -> dict[str, Row]:
+    """The known DAGs of which the list says something new, as they are to be kept."""
+    found: dict[str, Row] = {}
+    for dag_id, new in seen.items():
+        old = known.get(dag_id)
+        if old is None:
+            continue
+        flipped = paused.get(dag_id, old["is_paused"]) != old["is_paused"]
+        rescheduled = flipped or _differ(SCHEDULING, new, old)
+        if rescheduled or _differ(DESCRIPTION, new, old):
+            is_first = old["is_stale"] is None  # known of events, or from before this was kept
+            found[dag_id] = new | {"seen_at": now if rescheduled and not is_first else old["seen_at"]}
+    return found
+
+
+def gone(listed_ids: Collection[str], known: Mapping[str, Row], now: datetime) -> dict[str, Row]:
+    """The known DAGs that the list lacks, as they are to be kept: deleted, or not for the monitor's eyes."""
+    return {
+        dag_id: old | {"is_stale": True, "next_run_after": None, "seen_at": now}
+        for dag_id, old in known.items()
+        if dag_id not in listed_ids and not (old["is_stale"] and old["next_run_after"] is None)
+    }
+
+
+def _differ(names: tuple[str, ...], new: Row, old: Row) -> bool:
+    return any(new[name] != old[name] for name in names)
+
+
+def _list(row: RestRow, name: str) -> list[object]:
+    value = row.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise EventError(f"{name}: {str(value)[:80]!r} of the DAG {row.get('dag_id')!r} is not a list")
+    return value
+
+
+HIDDEN = "it is empty, although Airflow has DAGs: give the monitor's user a role such as Viewer"
+MAX_STRANGERS = 1_000  # DAGs that were looked for early and not found, so that none is looked for again
+
+
+class Pauses:
+    """The snapshot of GET /dags."""
+
+    name = "dags"
+    every = timedelta(seconds=60)
+    """A page of 100 DAGs takes Airflow 20 to 50 ms (3.3.2, 3.0.2; SQLite): a thousand DAGs cost it less than
+    a hundredth of its time so, and people pause DAGs some times a day."""
+
+    def __init__(
+        self, api: AirflowApi, database: Database, ingest: Ingest, metrics: Metrics, clock: Clock
+    ) -> None:
+        self._api = api
+        self._database = database
+        self._clock = clock
+        self._teller = Teller(self.name, api.deployment, ingest, metrics)
+        self._seq: int | None = None
+        self._looked_for: set[str] = set()
+
+    async def is_wanted(self) -> bool:
+        """Whether runs were told of a DAG that is not on the board: the rules want its tags and owners, and
+        do not wait for the next comparison."""
+        if self._seq is None:
+            return False
+        seq, deployment = self._seq, self._api.deployment
+        self._seq, found = await self._database.read(
+            lambda connection: (
+                cursor.state(connection).last_seq,
+                dags.strangers(connection, deployment, seq, MAX_STRANGERS),
+            )
+        )
+        new = found - self._looked_for
+        self._looked_for = new if len(self._looked_for) > MAX_STRANGERS else self._looked_for | new
+        return bool(new)
+
+    async def compare(self) -> None:
+        """Tell who was paused and unpaused. Raises AirflowError, IngestBusy, SQLAlchemyError."""
+        asked = self._clock()
+        async with aclosing(self._api.dags()) as pages:
+            listed_pages = [page async for page in pages]
+        rows = [row for page in listed_pages for row in page.rows]
+        is_whole = not any(page.passed_over for page in listed_pages)
+        seen, paused = self._sort(rows)
+        deployment = self._api.deployment
+        known = await self._database.read(lambda connection: dags.known_dags(connection, deployment))
+        if not rows and is_whole and await self._sees_nothing(known):
+            self._teller.pass_over({"the listing": HIDDEN})
+            return
+        # A row that was too much to read may be that of any DAG that the list lacks.
+        lacking = gone({str(row.get("dag_id")) for row in rows}, known, asked) if is_whole else {}
+        await self._keep(seen, paused, known, lacking, asked)
+        flipped = {
+            dag_id: known[dag_id]
+            for dag_id, is_paused in paused.items()
+            if dag_id in known and known[dag_id]["is_paused"] != is_paused
+        }
+        await self._teller.tell(
+            await self._database.read(lambda connection: self._changes(connection, flipped, asked))
+        )
+
+    async def _sees_nothing(self, known: Mapping[str, RestRow]) -> bool:
+        """Whether the list is empty although there are DAGs: Airflow shows a user what they may read."""
+        listed = next((dag_id for dag_id, row in known.items() if not row["is_stale"]), None)
+        if listed is None:
+            return False
+        try:
+            await self._api.dag(listed)
+        except AirflowNotFound:
+            return False
+        except AirflowRefused:
+            return True
+        return True
+
+    async def _keep(
+        self,
+        seen: dict[str, RestRow],
+        paused: dict[str, bool],
+        known: dict[str, RestRow],
+        lacking: dict[str, RestRow],
+        asked: datetime,
+    ) -> None:
+        """Everything that is another in one write, and none where nothing is."""
+        deployment = self._api.deployment
+        new = {
+            dag_id: seen[dag_id] | {"is_paused": is_paused, "seen_at": asked if known else None}
+            for dag_id, is_paused in paused.items()
+            if dag_id not in known
+        }
+        other = changed(seen, paused, known, asked) | lacking
+
+        def keep(connection: Connection) -> None:
+            dags.see_dags(connection, deployment, new)
+            dags.update_dags(connection, deployment, other)
+
+        if new or other:
+            await self._database.write(keep)
+        if self._seq is None:
+            self._seq = (await self._database.read(cursor.state)).last_seq
+
+    def _sort(self, rows: list[RestRow]) -> tuple[dict[str, RestRow], dict[str, bool]]:
+        """What the list says of each DAG, and whether it is paused. One that is stale has disappeared from
+        its file, which is no pause."""
+        seen: dict[str, RestRow] = {}
+        paused: dict[str, bool] = {}
+        passed: dict[str, str] = {}
+        for row in rows:
+            try:
+                event = pause_event(self._api.deployment, row, self._clock())
+                seen[event.get("dag_id")] = listed(row)
+            except EventError as error:
+                passed[str(row.get("dag_id"))] = str(error)
+                continue
+            if row.get("is_stale") is not True:
+                paused[event.get("dag_id")] = event.get("state") == "paused"
+        self._teller.pass_over(passed)
+        return seen, paused
+
+    def _changes(self, connection: Connection, changed: dict[str, RestRow], asked: datetime) -> list[Event]:
+        ready = settled(connection, changed, asked)
+        return [self._changed(dag_id, row) for dag_id, row in changed.items() if dag_id in ready]
+
+    def _changed(self, dag_id: str, known: RestRow) -> Event:
+        is_paused = not known["is_paused"]
+        times: int = known["times_paused" if is_paused else "times_unpaused"]
+        row = {"dag_id": dag_id, "is_paused": is_paused}
+        return pause_event(self._api.deployment, row, self._clock(), times + 1)

@@ -1,0 +1,217 @@
+"""Add to the log what Airflow has and the log lacks or has otherwise.
+
+Where Airflow and the log's last word on the very same thing disagree: what must be told again.
+
+A state that is set by hand and set back comes to ids that the log knows already, so the log would go on
+saying what was in between. The end that Airflow holds is told again, under the next free `<id>:2`, `:3`, ….
+
+Only ends: a report of an end that is ahead of Airflow's commit looks like a run set back to `running`, and a
+run or try that truly begins again has another start, or another UUID, and so another id.
+
+From a page of Airflow's to the log: tell what the log lacks, and what it has otherwise.
+
+Safe to do at any time and twice: ids are natural keys and the log takes each once.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from monitor.airflow.paging import Page
+from monitor.clock import Clock
+from monitor.database.engine import Database
+from monitor.errors import EventError
+from monitor.event_log import id_conflicts, read
+from monitor.event_log.ingest import Ingest
+from monitor.event_log.projections import tries
+from monitor.event_log.projections.tries import LastWord
+from monitor.events.data import TaskInstanceData
+from monitor.events.event import Event
+from monitor.events.from_airflow import Row
+from monitor.events.identity import nth
+from monitor.observability.metrics import Metrics
+from monitor.reconciler.listings import RowKind
+from monitor.reconciler.task_tries import EarlierTries
+
+TRIED_AT_ONCE = 8  # numbers looked up in one statement; who is set back more often costs one more
+
+
+def contradictions(
+    connection: Connection, source: str, events: Mapping[str, Event], settled_before: datetime
+) -> list[Event]:
+    """Which of these ends must be told again, each under its next free id.
+
+    `events` are built from Airflow's rows, by id, and the log knows each of the ids. A last word counts only
+    where it was logged before `settled_before`, which is to be earlier than Airflow was asked by more than
+    a commit takes: a younger one may be newer than Airflow's answer, or ahead of Airflow's commit.
+    """
+    ends = [event for event in events.values() if tries.is_end(event)]
+    words = tries.last_words(connection, ends)
+    opposed = [(event, words[event.id]) for event in ends if event.id in words and _opposes(event, words)]
+    logged = read.received(connection, {word.seq for _, word in opposed})
+    settled = [event for event, word in opposed if _settled(logged.get(word.seq), settled_before)]
+    return _told_again(connection, source, settled)
+
+
+def _opposes(event: Event, words: Mapping[str, LastWord]) -> bool:
+    return bool(words[event.id].state != event.get("state"))
+
+
+def _settled(logged: datetime | None, before: datetime) -> bool:
+    return logged is None or logged < before  # None: so old that it is forgotten
+
+
+def _told_again(connection: Connection, source: str, events: Iterable[Event]) -> list[Event]:
+    """The events under the first of `:2`, `:3`, … that the log lacks; numbers are given without gaps."""
+    waiting, free, first = {event.id: event for event in events}, [], 2
+    while waiting:
+        tried = {plain: [nth(plain, number) for number in _numbers(first)] for plain in waiting}
+        lacking = read.missing(connection, source, (one for ids in tried.values() for one in ids))
+        for plain, ids in tried.items():
+            if found := next((one for one in ids if one in lacking), None):
+                free.append(waiting.pop(plain).renamed(found))
+        first += TRIED_AT_ONCE
+    return free
+
+
+def _numbers(first: int) -> range:
+    return range(first, first + TRIED_AT_ONCE)
+
+
+SETTLED = timedelta(seconds=15)
+"""How old the log's last word must have been when Airflow was asked, before Airflow's answer contradicts it:
+hooks fire before the commit."""
+
+MAX_REJECTED = 1_000  # rows that make no sense whose names are remembered; then they are said once more
+
+logger = logging.getLogger(__name__)
+
+
+class Filling:
+    """Fills the log of one deployment. `retention`: how long the log keeps events; None: for ever."""
+
+    def __init__(
+        self,
+        deployment: str,
+        database: Database,
+        ingest: Ingest,
+        metrics: Metrics,
+        clock: Clock,
+        retention: timedelta | None,
+        earlier_tries: EarlierTries,
+    ) -> None:
+        self._deployment = deployment
+        self._database = database
+        self._ingest = ingest
+        self._metrics = metrics
+        self._clock = clock
+        self._retention = retention
+        self._earlier_tries = earlier_tries
+        self._said = False
+        self._rejected: set[tuple[str, str]] = set()
+
+    async def fill(self, kind: RowKind, page: Page) -> list[datetime]:
+        """Tell what is to be told of a page; answers since when those wait that are too young.
+
+        Raises IngestBusy, SQLAlchemyError.
+        """
+        self._metrics.reconcile_rows.labels(self._deployment, kind.name).inc(len(page.rows))
+        events: dict[str, Event] = {}
+        shown: list[Event] = []
+        waiting = []
+        for row in page.rows:
+            try:
+                since = kind.waiting_since(row, page.moment)
+                event = kind.build(self._deployment, row, self._clock())
+            except EventError as error:
+                self._reject(kind, row, error)
+                continue
+            if event is None:
+                continue
+            shown.append(event)
+            if since:
+                waiting.append(since)
+            else:
+                events[event.id] = event
+        await self._tell(events, page.asked - SETTLED)
+        await self._correct_dates(shown)
+        if kind.has_earlier_tries:
+            waiting += await self._earlier_tries.fill(page)
+        return waiting
+
+    async def _tell(self, events: Mapping[str, Event], settled_before: datetime) -> None:
+        wanted = await self._database.read(
+            lambda connection: self._to_be_told(connection, events, settled_before)
+        )
+        if not wanted:
+            return
+        taken = await self._ingest.take(wanted)
+        for event, new in zip(wanted, taken, strict=True):
+            if new:
+                self._metrics.reconcile_filled.labels(self._deployment, event.type).inc()
+
+    async def _correct_dates(self, shown: Sequence[Event]) -> None:
+        """Of ends that hooks told: what is known is not told again, and its dates are Airflow's from here."""
+        tasks = [event for event in shown if isinstance(event.data, TaskInstanceData)]
+        if not tasks:
+            return
+        otherwise = await self._database.read(lambda connection: tries.dated_otherwise(connection, tasks))
+        if otherwise:
+            await self._database.write(lambda connection: tries.correct_dates(connection, otherwise))
+
+    def _to_be_told(
+        self, connection: Connection, events: Mapping[str, Event], settled_before: datetime
+    ) -> list[Event]:
+        source = f"/airflow/{self._deployment}"
+        lacking = id_conflicts.lacking(connection, events.values())
+        lacking -= self._told_and_forgotten(connection, [events[event_id] for event_id in lacking])
+        forgotten = {event_id for event_id in lacking if self._is_forgotten(events[event_id])}
+        new = [event for event_id, event in events.items() if event_id in lacking - forgotten]
+        known = {event_id: event for event_id, event in events.items() if event_id not in lacking}
+        old = {event_id: events[event_id] for event_id in forgotten}
+        again = contradictions(connection, source, known, settled_before)
+        changed = contradictions(connection, source, old, settled_before)
+        self._pass_over(list(old.values()), len(old) - len(changed))
+        return [*new, *again, *changed]
+
+    def _told_and_forgotten(self, connection: Connection, events: Sequence[Event]) -> set[str]:
+        """Which ends without a time of their own the board knows although the log lacks them: they were told,
+        and the log has forgotten it. Their time is that of each look, so their age does not tell."""
+        timeless = [event for event in events if tries.is_end(event) and event.get("end_date") is None]
+        words = tries.last_words(connection, timeless) if timeless else {}
+        return {
+            event.id
+            for event in timeless
+            if event.id in words and words[event.id].state == event.get("state")
+        }
+
+    def _is_forgotten(self, event: Event) -> bool:
+        """Whether it is older than what the log keeps. Then it was told, or is from before the first start:
+        a row that is merely touched long after is not told again. One whose state was changed is.
+        """
+        return self._retention is not None and event.time < self._clock() - self._retention
+
+    def _pass_over(self, old: Sequence[Event], number: int) -> None:
+        if not number:
+            return
+        self._metrics.reconcile_skipped.labels(self._deployment, "expired").inc(number)
+        if not self._said:
+            self._said = True
+            logger.warning(
+                "%s: Airflow changed rows from before what the log keeps, such as %s of %s; they are passed "
+                "over and counted",
+                *(self._deployment, old[0].subject, old[0].time.isoformat()),
+            )
+
+    def _reject(self, kind: RowKind, row: Row, error: EventError) -> None:
+        """One row that makes no sense holds up no other; it is the same at the next look, and said once."""
+        name = "/".join(str(row.get(key)) for key in ("dag_id", "dag_run_id", "task_id", "id") if key in row)
+        if (name, str(error)) in self._rejected:
+            return
+        if len(self._rejected) >= MAX_REJECTED:
+            self._rejected.clear()
+        self._rejected.add((name, str(error)))
+        logger.warning("%s: %s of %s makes no event: %s", self._deployment, name, kind.name, error)
+        self._metrics.events.labels("rejected", "reconciler").inc()

@@ -1,0 +1,55 @@
+"""What snapshots share: which of the log's words Airflow can contradict, and the telling."""
+
+import logging
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from monitor.database.statements import Row
+from monitor.event_log import read
+from monitor.event_log.ingest import Ingest
+from monitor.events.event import Event
+from monitor.observability.metrics import Metrics
+
+COMMIT_WAIT = timedelta(seconds=15)
+"""How old the log's last word must have been when Airflow was asked. Hooks fire before the commit, and the
+dag-processor commits once it has stored all that a file holds; another monitor may have told of an answer
+later than this one's."""
+
+logger = logging.getLogger(__name__)
+
+
+class Teller:
+    """Tells what one snapshot found, and says once what it cannot tell."""
+
+    def __init__(self, name: str, deployment: str, ingest: Ingest, metrics: Metrics) -> None:
+        self._name = name
+        self._deployment = deployment
+        self._ingest = ingest
+        self._metrics = metrics
+        self._passed: Collection[str] = ()
+
+    async def tell(self, events: list[Event]) -> None:
+        """Raises IngestBusy, SQLAlchemyError."""
+        if not events:
+            return
+        taken = await self._ingest.take(events)
+        for event, new in zip(events, taken, strict=True):
+            if new:
+                self._metrics.reconcile_filled.labels(self._deployment, event.type).inc()
+
+    def pass_over(self, passed: Mapping[str, str]) -> None:
+        """What makes no event, by its name, and why: said and counted once for as long as it lasts."""
+        for name in passed.keys() - self._passed:
+            logger.warning("%s: %s of %s: %s", self._deployment, name, self._name, passed[name])
+            self._metrics.events.labels("rejected", "reconciler").inc()
+        self._passed = passed.keys()
+
+
+def settled(connection: Connection, changed: Mapping[str, Row], asked: datetime) -> set[str]:
+    """Which of these rows of the board Airflow's answer, asked for at this moment, can contradict."""
+    seqs = {row["last_seq"] for row in changed.values() if row["last_seq"] is not None}
+    logged = read.received(connection, seqs)  # what is not there is forgotten, and so old enough
+    before = asked - COMMIT_WAIT
+    return {name for name, row in changed.items() if logged.get(row["last_seq"], before) <= before}

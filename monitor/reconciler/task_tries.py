@@ -1,0 +1,332 @@
+"""The earlier tries of tasks, compared with the log.
+
+Tries that are over and behind which another one stands, begun or still waiting: no listing shows them.
+
+Most were told by their hooks, or by a poll while they were the latest. What is left is what no hook tells:
+above all the tries that Airflow takes from a dead scheduler, files as failed and begins anew. Airflow shows
+what it has filed task by task only, so it is asked for a task of which a try is lacking, and once.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from monitor.airflow.client import AirflowApi
+from monitor.airflow.paging import Page
+from monitor.clock import Clock
+from monitor.database.engine import Database
+from monitor.errors import AirflowError, AirflowNotFound, AirflowUnaddressable, AirflowUnreachable, EventError
+from monitor.event_log import read
+from monitor.event_log.ingest import Ingest
+from monitor.event_log.projections import tries
+from monitor.event_log.projections.tries import TaskName, Try
+from monitor.events.data import MAX_KEY, SHOWN_VALUE, TASK_STATES
+from monitor.events.event import Event
+from monitor.events.from_airflow import Row, filed_try_event, moment_of, number_of, text_of
+from monitor.observability.metrics import Metrics
+from monitor.reconciler.listings import CLOCK_SLACK
+from monitor.reconciler.reporting import Teller
+
+FILED_UNDER_ITS_NUMBER = (None, "restarting", "up_for_retry")
+"""States of a row whose number is still that of the try that Airflow has filed: the scheduler counts on when
+it schedules the next one."""
+START_SLACK = timedelta(seconds=2)
+"""How much later than the run's start a task instance must have been made to have been made anew: the hosts
+that make runs and start them have clocks of their own."""
+DATES = ("scheduled_when", "start_date", "end_date")  # that are read of it
+MAX_TRIES = 10_000  # of a task: each is looked for, so a number that nobody reaches costs no memory
+UUID7_UNIX_MS_BITS = 80  # a UUID of version 7 begins with 48 bits of milliseconds
+
+
+@dataclass
+class TriedTask:
+    """One row of a listing of task instances."""
+
+    row: Row
+    name: TaskName
+    try_number: int
+    ti_id: str
+    told: dict[int, Try] = field(default_factory=dict)
+    """What the log has of its tries."""
+    run_started: datetime | None = None
+    """When its run first started, as far as the log knows."""
+
+    @classmethod
+    def of(cls, deployment: str, row: Row) -> "TriedTask":
+        """Raises EventError where the row makes no sense."""
+        dag_id, run_id, task_id = (text_of(row, name) for name in ("dag_id", "dag_run_id", "task_id"))
+        name = TaskName(deployment, dag_id, run_id, task_id, number_of(row, "map_index"))
+        if any(len(part) > MAX_KEY for part in (dag_id, run_id, task_id)):
+            raise EventError(f"a name of {dag_id[:SHOWN_VALUE]!r} is longer than {MAX_KEY} characters")
+        try_number = number_of(row, "try_number")
+        if try_number > MAX_TRIES:
+            raise EventError(
+                f"try_number: {try_number} is more than {MAX_TRIES}; its tries are not looked for"
+            )
+        for date in DATES:
+            moment_of(row, date)
+        return cls(row, name, try_number, text_of(row, "id"))
+
+    @property
+    def remembered_as(self) -> str:
+        """What stays the same for as long as nothing more of it is filed."""
+        return f"{self.ti_id} {self.last_filed}"
+
+    @property
+    def lacking(self) -> set[int]:
+        """The earlier tries whose ends are not told, or not surely as Airflow has filed them."""
+        first = 0 if self.is_made_anew else 1
+        return {number for number in range(first, self.last_filed + 1) if not self.is_told(number)}
+
+    @property
+    def last_filed(self) -> int:
+        """The number of the latest try that Airflow may have filed."""
+        waits_for_its_number = self.row.get("state") in FILED_UNDER_ITS_NUMBER
+        return self.try_number if waits_for_its_number else self.try_number - 1
+
+    @property
+    def may_be_made_anew(self) -> bool:
+        """Whether its first UUID can tell. Mapped instances are made while the run goes on."""
+        return self.name.map_index < 0 and (self.try_number <= 1 or 1 in self.told)
+
+    @property
+    def is_made_anew(self) -> bool:
+        """Whether it was cleared before it ever began, in a run that went on: Airflow files that as try 0.
+
+        Airflow makes the instances of a run before the run starts, and gives one a new UUID when it is
+        cleared. No other field of REST's answer tells.
+        """
+        made = _made_at(self._first_id) if self.may_be_made_anew else None
+        return bool(made and self.run_started and made > self.run_started + START_SLACK)
+
+    @property
+    def _first_id(self) -> str | None:
+        """The UUID of the first try that began, or is to begin."""
+        return self.told[1].ti_id if 1 in self.told else self.ti_id
+
+    def is_told(self, number: int) -> bool:
+        """A failure is taken for told. Anything else may be the word of a process whose scheduler was dead:
+        Airflow has filed its try as failed all the same."""
+        return self.has_end(number) and (self.told[number].filed or self.told[number].is_failure)
+
+    def has_end(self, number: int) -> bool:
+        """Whether anybody told of an end of this try."""
+        return number in self.told and self.told[number].is_over
+
+    def uuid_of(self, number: int, filed: Collection[int]) -> str | None:
+        """The UUID of a filed try, where the log knows it.
+
+        A try that failed while it was queued is not filed: its UUID goes on to the next number, and what is
+        filed under that one is the same try to Airflow (measured on 3.2.2).
+        """
+        if number in self.told:
+            return self.told[number].ti_id
+        before = max((other for other in self.told if other < number), default=None)
+        if before is None or any(before <= other < number for other in filed):
+            return None
+        return self.told[before].ti_id if self.told[before].is_failure else None
+
+
+def _made_at(ti_id: str | None) -> datetime | None:
+    """When a UUID of version 7 was made; None for any other."""
+    try:
+        known = UUID(ti_id or "")
+    except ValueError:
+        return None
+    if known.version != 7:
+        return None
+    try:
+        return datetime.fromtimestamp((known.int >> UUID7_UNIX_MS_BITS) / 1000, timezone.utc)
+    except (ValueError, OverflowError, OSError):  # its 48 bits reach beyond the calendar
+        return None
+
+
+HOOKS_FIRST = timedelta(seconds=30)
+"""How old a try's end must be. A hook's report holds the error and comes first; one that comes later still
+is taken for what it is, a second word on the same end."""
+
+MAX_ASKED = 3  # times that a task is asked for whose tries Airflow fails to show: the watermark waits for it
+MAX_REMEMBERED = 10_000  # tasks, so that overlapping windows ask for none of them again: about 1 MiB
+RUN_STARTS = "airflow.dag_run.running"
+TASK_ENDS = tuple(state for state in TASK_STATES if state != "running")
+
+logger = logging.getLogger(__name__)
+
+
+class EarlierTries:
+    """Of one deployment. `retention`: how long the log keeps events; None: for ever."""
+
+    def __init__(
+        self,
+        api: AirflowApi,
+        database: Database,
+        ingest: Ingest,
+        metrics: Metrics,
+        clock: Clock,
+        retention: timedelta | None,
+    ) -> None:
+        self._api = api
+        self._database = database
+        self._metrics = metrics
+        self._clock = clock
+        self._retention = retention
+        self._teller = Teller("earlier tries", api.deployment, ingest, metrics)
+        self._settled: OrderedDict[str, None] = OrderedDict()
+        self._failed: OrderedDict[str, int] = OrderedDict()
+
+    async def fill(self, page: Page) -> list[datetime]:
+        """Tell what is lacking of the tasks on a page; answers since when those wait that are too young.
+
+        Raises IngestBusy, SQLAlchemyError. An Airflow that does not answer is asked again at the next look.
+        """
+        events: list[Event] = []
+        waiting: list[datetime] = []
+        settled: list[TriedTask] = []
+        unreachable = False
+        for task in await self._incomplete(page.rows):
+            young = _within(moment_of(task.row, "scheduled_when"), page.moment)
+            if young or unreachable:
+                waiting.append(young or _moment(task, page))
+                continue
+            try:
+                filed = await self._ask(task)
+            except AirflowError as error:
+                unreachable = isinstance(error, AirflowUnreachable)
+                if not self._give_up(task, error):
+                    waiting.append(_moment(task, page))
+                continue
+            ended, too_young = self._ended(task, filed)
+            events += ended
+            waiting += too_young
+            if not too_young:
+                settled.append(task)
+        await self._teller.tell(events)
+        for task in settled:
+            self._settle(task)
+        return waiting
+
+    async def _incomplete(self, rows: Sequence[Row]) -> list[TriedTask]:
+        """The tasks that have earlier tries of which an end is not told."""
+        tasks = []
+        for row in rows:
+            try:
+                task = TriedTask.of(self._api.deployment, row)
+            except EventError:  # gap_filling.py has said so
+                continue
+            if task.remembered_as not in self._settled:
+                tasks.append(task)
+        if tasks:
+            await self._database.read(lambda connection: self._look_up(connection, tasks))
+        for task in tasks:
+            if not task.lacking:
+                self._settle(task)
+        return [task for task in tasks if task.lacking]
+
+    def _look_up(self, connection: Connection, tasks: Sequence[TriedTask]) -> None:
+        """What the log knows of these tasks and of their runs' beginnings."""
+        told = tries.tries_of(connection, [task.name for task in tasks])
+        for task in tasks:
+            task.told = told.get(task.name, {})
+        runs = {task.name[1:3] for task in tasks if task.may_be_made_anew}
+        started = read.first_times(connection, self._api.deployment, RUN_STARTS, runs)
+        for task in tasks:
+            task.run_started = started.get(task.name[1:3])
+
+    async def _ask(self, task: TriedTask) -> Page | None:
+        """What Airflow has filed; None where it knows no such task any more."""
+        try:
+            return await self._api.tries(*task.name[1:])
+        except AirflowNotFound:
+            return None
+
+    def _ended(self, task: TriedTask, filed: Page | None) -> tuple[list[Event], list[datetime]]:
+        """The ends that are to be told, and those that are too young for it."""
+        if filed is None:
+            return [], []
+        events, waiting = [], []
+        rows, wrong = _by_number(filed.rows)
+        for number in sorted(task.lacking & rows.keys()):
+            row = rows[number]
+            try:
+                event = filed_try_event(
+                    self._api.deployment, row, self._clock(), task.uuid_of(number, rows.keys())
+                )
+                young = _within(moment_of(row, "end_date"), filed.moment)
+            except EventError as error:
+                wrong = str(error)
+                continue
+            if young:
+                waiting.append(young)
+            elif event and not self._is_forgotten(event):
+                events.append(event)
+        self._teller.pass_over({"/".join(map(str, task.name[1:])): wrong} if wrong else {})
+        absent = [number for number in task.lacking - rows.keys() if not task.has_end(number)]
+        if absent:
+            self._pass_over("not_filed", len(absent))
+        return events, waiting
+
+    def _is_forgotten(self, event: Event) -> bool:
+        """As gap_filling.py has it: what is older than what the log keeps was told, or is no news."""
+        if self._retention is None or event.time >= self._clock() - self._retention:
+            return False
+        self._pass_over("expired", 1)
+        return True
+
+    def _give_up(self, task: TriedTask, error: AirflowError) -> bool:
+        """Whether a task was asked for often enough. It holds up the watermark until then."""
+        times = self._failed.pop(task.remembered_as, 0) + 1
+        if times < MAX_ASKED and not isinstance(error, AirflowUnaddressable):
+            self._failed[task.remembered_as] = times
+            _bound(self._failed)
+            return False
+        logger.warning("%s: the earlier tries of %s are left: %s", *(task.name[0], task.name[1:], error))
+        self._pass_over("no_answer", len(task.lacking))
+        self._settle(task)
+        return True
+
+    def _settle(self, task: TriedTask) -> None:
+        self._settled[task.remembered_as] = None
+        self._failed.pop(task.remembered_as, None)
+        _bound(self._settled)
+
+    def _pass_over(self, reason: str, number: int) -> None:
+        self._metrics.reconcile_skipped.labels(self._api.deployment, reason).inc(number)
+
+
+def _by_number(rows: Sequence[Row]) -> tuple[dict[int, Row], str]:
+    """What Airflow has filed, by its try; and what is wrong with rows that name none.
+
+    A task that was cleared and has not begun again stands there too, without an end, under the same number.
+    """
+    numbered: dict[int, Row] = {}
+    wrong = ""
+    for row in rows:
+        try:
+            number = number_of(row, "try_number")
+        except EventError as error:
+            wrong = str(error)
+            continue
+        if number not in numbered or row.get("state") in TASK_ENDS:
+            numbered[number] = row
+    return numbered, wrong
+
+
+def _within(moment: datetime | None, now: datetime) -> datetime | None:
+    """The moment, where hooks' reports of what was then may still be on their way."""
+    return moment if moment and -CLOCK_SLACK <= now - moment < HOOKS_FIRST else None
+
+
+def _moment(task: TriedTask, page: Page) -> datetime:
+    """When Airflow changed the row, or earlier: a watermark that stands there does not pass it."""
+    name = "start_date" if task.row.get("state") == "running" else "end_date"
+    return min(moment_of(task.row, name) or page.moment, page.moment)
+
+
+def _bound(remembered: "OrderedDict[str, None] | OrderedDict[str, int]") -> None:
+    while len(remembered) > MAX_REMEMBERED:
+        remembered.popitem(last=False)

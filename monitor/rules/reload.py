@@ -1,0 +1,128 @@
+"""Reload the rules file when it changes."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from monitor.clock import Clock
+from monitor.rules.loader import default_config, load_config
+from monitor.rules.model import Config
+from monitor.rules.ruleset import Rules
+from monitor.rules.validation import CheckUrl
+from monitor.rules.yaml_source import RulesError
+from monitor.settings import Settings
+
+LOOK_SECONDS = 2.0  # one stat call; a change holds after the second look that finds it the same
+
+Load = Callable[[Path], Config]
+Pause = Callable[[float], Awaitable[None]]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Print:
+    """What changes with a file. The inode: one that is renamed into place within a tick of the clock."""
+
+    modified: int
+    size: int
+    inode: int
+
+
+class LiveRules:
+    """`current` is for whoever decides next; a broken file leaves it as it was, and `problem` says why."""
+
+    def __init__(
+        self, path: Path | None, load: Load, defaults: Config, clock: Clock, is_named: bool = False
+    ) -> None:
+        """Raises RulesError where the file is there and wrong, or is named and not there.
+
+        `is_named`: somebody set the path. Such a file's disappearance is a mistake; where it only lies at the
+        usual place, taking it away brings the defaults back.
+        """
+        self.path = path
+        self.problem: RulesError | None = None
+        self._load, self._defaults, self._clock, self._is_named = load, defaults, clock, is_named
+        self._seen = self._taken = self._print()
+        self.current = Rules(self._read())
+        self.read_at: datetime = clock()
+        """When `current` was read."""
+
+    async def run(self, pause: Pause = asyncio.sleep) -> None:
+        """Look every few seconds until cancelled."""
+        while True:
+            await pause(LOOK_SECONDS)
+            await asyncio.to_thread(self.look)
+
+    def look(self) -> bool:
+        """Read the file anew if it has changed; answers whether other rules are in force.
+
+        A file that is being written is left alone: it is read when two looks have found it the same.
+        """
+        found, before = self._print(), self._seen
+        self._seen = found
+        if found != before or found == self._taken:
+            return False
+        self._taken = found
+        return self._take()
+
+    def _take(self) -> bool:
+        try:
+            config = self._read()
+        except RulesError as error:
+            if self.problem is None or str(self.problem) != str(error):
+                logger.warning("the rules stay as they were at %s: %s", self.read_at.isoformat(), error)
+            self.problem = error
+            return False
+        if self.problem is not None:
+            logger.info("the rules file is mended")
+        self.problem = None
+        changed = config != self.current.config
+        self.current, self.read_at = Rules(config), self._clock()
+        logger.info("read the rules: %d of them, %d watches", len(config.rules), len(config.watches))
+        return changed
+
+    def _read(self) -> Config:
+        """Raises RulesError."""
+        if self.path is None:
+            return self._defaults
+        if self._taken is None and not self._is_named:
+            return self._defaults
+        return self._load(self.path)
+
+    def _print(self) -> _Print | None:
+        """None: there is no such file."""
+        if self.path is None:
+            return None
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return _Print(found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+def live_rules(
+    settings: Settings,
+    environment: Mapping[str, str],
+    clock: Clock,
+    check_url: CheckUrl | None = None,
+    templates: Collection[str] | None = None,
+) -> LiveRules:
+    """Raises RulesError where the file is there and wrong, or is named and not there."""
+    defaults = default_config(settings.notification_email_to, settings.notify_success)
+    load = partial(
+        load_config, environment=environment, defaults=defaults, check_url=check_url, templates=templates
+    )
+    return LiveRules(settings.rules_file, load, defaults, clock, is_named=settings.config is not None)
+
+
+def rules_of(
+    path: Path, settings: Settings, environment: Mapping[str, str], check_url: CheckUrl | None = None
+) -> Rules:
+    """Those of any file: to be tried. Raises RulesError."""
+    defaults = default_config(settings.notification_email_to, settings.notify_success)
+    return Rules(load_config(path, environment, defaults, check_url))

@@ -1,0 +1,365 @@
+"""The checks of a rules file beyond the types of its fields."""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from difflib import get_close_matches
+from typing import Any
+from urllib.parse import urlsplit
+
+from monitor.events.data import DATA, NUDGE
+from monitor.mail_addresses import is_address
+from monitor.renamed import RULE_FIELDS, instead
+from monitor.rules.field_types import is_zone, known_zones, matches
+from monitor.rules.json_schema import fields_at
+from monitor.rules.model import Config, Match, QuietHours, Receiver, Routing, Rule, Watch, Webhook
+from monitor.rules.ruleset import NeverEnds, quiet_until
+from monitor.rules.targets import SUCCESS
+from monitor.rules.yaml_source import Found, KeyPath, Mistake, Source
+from monitor.settings_values import check_secret
+
+_WORDS = {
+    "missing": "is missing",
+    "string_type": "is no text; put it between quotes",
+    "tuple_type": "must be a list, such as [a, b]",
+    "model_type": "must have fields, such as `name: value`",
+    "model_attributes_type": "must have fields, such as `name: value`",
+    "dict_type": "must have names, such as `name: value`",
+    "int_type": "is no whole number",
+    "int_parsing": "is no whole number",
+    "int_from_float": "is no whole number",
+    "float_type": "is no number",
+    "float_parsing": "is no number",
+    "bool_type": "is neither true nor false",
+    "bool_parsing": "is neither true nor false",
+    "string_too_short": "is empty",
+}
+_HIDDEN = {"missing", "extra_forbidden"}
+
+
+def mistakes_of(source: Source, errors: Iterable[Any]) -> list[Mistake]:
+    return [_mistake(source, error) for error in errors]
+
+
+def _mistake(source: Source, error: Any) -> Mistake:
+    path: KeyPath = tuple(part for part in error["loc"] if part != "[key]")
+    kind: str = error["type"]
+    if kind == "extra_forbidden":
+        return source.mistake(path, _unknown(path), show=False)
+    return source.mistake(path, _words(kind, error), show=kind not in _HIDDEN)
+
+
+def _words(kind: str, error: Any) -> str:
+    if kind == "literal_error":
+        return _none_of(error["input"], error["ctx"]["expected"])
+    if kind == "value_error":
+        return str(error["ctx"]["error"])
+    told: str = error["msg"]
+    return _WORDS.get(kind) or told.replace("Input should", "should", 1)
+
+
+def _none_of(given: object, expected: str) -> str:
+    """`expected` is pydantic's: 'a', 'b' or 'c'."""
+    allowed = [part.strip().strip("'") for part in expected.replace(" or ", ", ").split(",")]
+    return f"is none of {', '.join(allowed)}{meant(str(given), allowed)}"
+
+
+def _unknown(path: KeyPath) -> str:
+    if new := RULE_FIELDS.get(str(path[-1])):
+        return instead(new)
+    known = sorted(fields_at(path[:-1]))
+    return f"there is no such field{meant(str(path[-1]), known) or '; known are ' + ', '.join(known)}"
+
+
+def meant(given: str, known: Iterable[str]) -> str:
+    """The nearest known name, as a question; nothing where none is near."""
+    near = get_close_matches(given, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+TYPES = tuple(name for name in DATA if name != NUDGE)
+"""Every type that rules are asked about."""
+
+_KEY_FIELDS = ("type", "deployment", "dag_id", "task_id", "run_type")
+_KEY = re.compile(r"[\w.*?-]+")  # Airflow's names of DAGs and tasks, and a glob's signs
+
+
+def of_match(path: KeyPath, match: Match) -> Iterator[Found]:
+    yield from _empty(path, match)
+    for name in _KEY_FIELDS:
+        yield from of_keys((*path, name), name, getattr(match, name))
+    for number, glob in enumerate(match.type):
+        if _KEY.fullmatch(glob) and not any(matches(glob, known) for known in TYPES):
+            yield Found((*path, "type", number), f"is no event's type (docs/events.md){meant(glob, TYPES)}")
+    for name in ("any_of", "none_of"):
+        for number, inner in enumerate(getattr(match, name)):
+            yield from of_match((*path, name, number), inner)
+            if inner == Match():
+                yield Found(
+                    (*path, name, number), "takes every event; give it a field, or leave it out", False
+                )
+
+
+def of_keys(path: KeyPath, name: str, globs: Iterable[str]) -> Iterator[Found]:
+    """Globs of names that Airflow lets hold few signs: what looks like a regular expression never matches."""
+    for number, glob in enumerate(globs):
+        if not _KEY.fullmatch(glob):
+            wrong = next(sign for sign in glob if not _KEY.fullmatch(sign))
+            yield Found(
+                (*path, number),
+                f"holds {wrong!r}, which no {name} does; globs know * and ? (no regular expressions)",
+            )
+
+
+def _empty(path: KeyPath, match: Match) -> Iterator[Found]:
+    for name in sorted(match.model_fields_set):
+        if getattr(match, name) == ():
+            yield Found((*path, name), "is an empty list, which would take every event; leave it out", False)
+
+
+MAX_TARGETS = 100  # of one receiver, or one rule: each is a delivery of its own
+
+CheckUrl = Callable[[str], str | None]
+"""Why an Apprise URL cannot be used; None: it can. Its words hold nothing of the URL."""
+
+# Also behind `notify:` in a tag, and before `#` in the ledger; no @, so that no name is taken for an address.
+_NAME = re.compile(r"\w([\w .-]*\w)?")
+_DOMAIN = re.compile(r"[\w.*?-]+")
+
+
+def of_receivers(receivers: Mapping[str, Receiver], check_url: CheckUrl | None) -> Iterator[Found]:
+    for name, receiver in receivers.items():
+        path: KeyPath = ("receivers", name)
+        if not _NAME.fullmatch(name):
+            yield Found(path, "is no receiver's name; use letters, digits, space, dot, - and _", False)
+        if name == SUCCESS:
+            yield Found(path, "cannot be a receiver's name: the tag notify:success asks for successes", False)
+        yield from _receiver(path, receiver, check_url)
+
+
+def _receiver(path: KeyPath, receiver: Receiver, check_url: CheckUrl | None) -> Iterator[Found]:
+    targets = len(receiver.email) + len(receiver.apprise) + len(receiver.webhook)
+    if not targets:
+        yield Found(path, "has nobody to notify; give it email, apprise or webhook", False)
+    if targets > MAX_TARGETS:
+        yield Found(path, f"has {targets} targets; {MAX_TARGETS} are allowed. Mail to a list instead", False)
+    for number, address in enumerate(receiver.email):
+        if not is_address(address):
+            yield Found((*path, "email", number), "is no mail address such as ops@example.com")
+    for number, url in enumerate(receiver.apprise):
+        against = check_url(url.get_secret_value()) if check_url else None
+        if against:
+            yield Found((*path, "apprise", number), f"cannot be used: {against}")
+    for number, webhook in enumerate(receiver.webhook):
+        yield from _webhook((*path, "webhook", number), webhook)
+
+
+def _webhook(path: KeyPath, webhook: Webhook) -> Iterator[Found]:
+    if not _is_web_address(webhook.url):
+        yield Found((*path, "url"), "is no address such as https://hooks.example.com/windsock")
+    try:
+        check_secret(webhook.secret.get_secret_value())
+    except ValueError as error:
+        yield Found((*path, "secret"), str(error), False)
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    plain = url.isascii() and url.isprintable() and " " not in url
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0 and plain
+
+
+def of_routing(routing: Routing) -> Iterator[Found]:
+    for number, domain in enumerate(routing.domains):
+        if not _DOMAIN.fullmatch(domain):
+            yield Found(("routing", "domains", number), "is no domain such as example.com or *.example.com")
+
+
+def recipients(path: KeyPath, rule: Rule, receivers: Mapping[str, Receiver]) -> Iterator[Found]:
+    if not rule.to and not rule.route:
+        yield Found((*path, "to"), "names nobody, and route is false: nobody would be notified", False)
+    if len(rule.to) > MAX_TARGETS:
+        yield Found((*path, "to"), f"has {len(rule.to)} names; {MAX_TARGETS} are allowed. Use receivers")
+    for number, name in enumerate(rule.to):
+        if name not in receivers and not is_address(name):
+            yield Found((*path, "to", number), _nobody(name, receivers))
+
+
+def _nobody(name: str, receivers: Mapping[str, Receiver]) -> str:
+    if "://" in name:
+        return "belongs into a receiver (apprise or webhook); give its name here"
+    known = ", ".join(receivers)
+    return f"is no mail address, and no receiver's name{meant(name, receivers) or f'; there are {known}'}"
+
+
+_SOME_DAY = datetime(2026, 1, 5, 12, tzinfo=timezone.utc)  # whether they ever end does not depend on the day
+_FOR_EVER = "never end: one begins where the other ends, all week; leave an hour between them"
+
+
+def of_zones(given: Config) -> Iterator[Found]:
+    named: list[tuple[KeyPath, str | None]] = [
+        (("timezone",), given.timezone),
+        *((("receivers", name, "timezone"), one.timezone) for name, one in given.receivers.items()),
+        *((("quiet_hours", name, "timezone"), one.timezone) for name, one in given.quiet_hours.items()),
+    ]
+    for path, zone in named:
+        if zone is not None and not is_zone(zone):
+            near = meant(zone, known_zones())
+            yield Found(path, f"is no time zone such as Europe/Zurich or America/New_York{near}")
+
+
+def of_quiet_hours(quiet_hours: Mapping[str, QuietHours]) -> Iterator[Found]:
+    for name, hours in quiet_hours.items():
+        if not hours.days:
+            yield Found(("quiet_hours", name, "days"), "names no day; leave it out for every day", False)
+        elif never_end([hours]):
+            yield Found(("quiet_hours", name), _FOR_EVER, False)
+
+
+def of_rules_quiet_hours(path: KeyPath, rule: Rule, merged: Config) -> Iterator[Found]:
+    for number, name in enumerate(rule.quiet_hours):
+        if name not in merged.quiet_hours:
+            known = f"there are {', '.join(merged.quiet_hours)}" if merged.quiet_hours else "it has none"
+            near = meant(name, merged.quiet_hours) or f"; {known}"
+            yield Found((*path, "quiet_hours", number), f"are no quiet hours of this file{near}")
+    named = [
+        merged.quiet_hours[name] for name in dict.fromkeys(rule.quiet_hours) if name in merged.quiet_hours
+    ]
+    if len(named) > 1 and never_end(named):
+        yield Found((*path, "quiet_hours"), f"together {_FOR_EVER}", False)
+
+
+def never_end(hours: Iterable[QuietHours]) -> bool:
+    """Of zones that do not exist nothing is said: they have their own mistake."""
+    try:
+        quiet_until([one for one in hours if one.timezone is None or is_zone(one.timezone)], "UTC", _SOME_DAY)
+    except NeverEnds:
+        return True
+    return False
+
+
+_OF_DAGS = frozenset(("missing", "late", "stuck", "auto_paused"))
+_OF_ASSETS = frozenset(("stale", "unconsumed"))
+_FOR = {
+    "asset": _OF_ASSETS,
+    "dag_id": _OF_DAGS | _OF_ASSETS,
+    "tags": _OF_DAGS | _OF_ASSETS,
+    "deployment": _OF_DAGS | _OF_ASSETS | {"component", "unreachable"},
+}
+"""Which watches have a use for a field: elsewhere it would narrow nothing, in silence."""
+
+
+def of_watches(watches: Sequence[Watch]) -> Iterator[Found]:
+    first: dict[str, int] = {}
+    for number, watch in enumerate(watches):
+        path: KeyPath = ("watches", number)
+        if first.setdefault(watch.name, number) != number:
+            yield Found((*path, "name"), f"is also the name of watches[{first[watch.name]}]; give it another")
+        for name, kinds in _FOR.items():
+            if getattr(watch, name) and watch.watch not in kinds:
+                known = ", ".join(sorted(kinds))
+                yield Found((*path, name), f"has no meaning for {watch.watch!r}; it is of {known}", False)
+        for name in ("deployment", "dag_id"):
+            yield from of_keys((*path, name), name, getattr(watch, name))
+
+
+MAX_RULES = 1000  # each event is compared with every one of them, in ingest's transaction
+KINDS = frozenset(
+    ("opened", "failure", "follow_up", "reminder", "flapping", "recovered", "success", "notice", "digest")
+)
+"""Of notifications (docs/notifications.md)."""
+ANY_KIND = "default"
+RESERVED = "digest"
+"""The ledger's name of the rule by which what the budget had no room for is told."""
+
+
+@dataclass(frozen=True)
+class Checking:
+    """What is looked at: the file as it is, and as it holds together with the defaults."""
+
+    given: Config
+    merged: Config
+    source: Source
+    check_url: CheckUrl | None = None
+    templates: Collection[str] | None = None
+
+
+def mistakes_in(checking: Checking) -> list[Mistake]:
+    """Every one, in the order of lines."""
+    mistakes = [
+        checking.source.mistake(found.path, found.message, found.show)
+        for check in _CHECKS
+        for found in check(checking)
+    ]
+    return sorted(mistakes, key=lambda mistake: mistake.line or 0)
+
+
+def _receivers(checking: Checking) -> Iterator[Found]:
+    yield from of_receivers(checking.given.receivers, checking.check_url)
+    yield from of_routing(checking.given.routing)
+
+
+def _times(checking: Checking) -> Iterator[Found]:
+    yield from of_zones(checking.given)
+    yield from of_quiet_hours(checking.given.quiet_hours)
+
+
+def _rules(checking: Checking) -> Iterator[Found]:
+    rules = checking.given.rules
+    if len(rules) > MAX_RULES:
+        yield Found(("rules",), f"are {len(rules)}; {MAX_RULES} are allowed. Use globs, receivers and tags")
+        return
+    first: dict[str, int] = {}
+    for number, rule in enumerate(rules):
+        path: KeyPath = ("rules", number)
+        if first.setdefault(rule.name, number) != number:
+            yield Found((*path, "name"), f"is also the name of rules[{first[rule.name]}]; give it another")
+        if rule.name == RESERVED:
+            yield Found((*path, "name"), "is the ledger's own name for digests; give it another")
+        yield from _notify_on(path, rule)
+        yield from _template(path, rule, checking.templates)
+        yield from of_match((*path, "match"), rule.match)
+        yield from recipients(path, rule, checking.merged.receivers)
+        yield from of_rules_quiet_hours(path, rule, checking.merged)
+
+
+def _notify_on(path: KeyPath, rule: Rule) -> Iterator[Found]:
+    if not rule.notify_on:
+        yield Found(
+            (*path, "notify_on"), "names nothing; take out the rule, or name an occasion to notify on"
+        )
+    if {"first_failure", "every_failure"} <= set(rule.notify_on):
+        yield Found(
+            (*path, "notify_on"),
+            "has first_failure and every_failure, which is the first one twice; choose one",
+        )
+
+
+def _template(path: KeyPath, rule: Rule, templates: Collection[str] | None) -> Iterator[Found]:
+    for kind, name in rule.template.items():
+        if kind not in KINDS | {ANY_KIND}:
+            known = ", ".join(sorted(KINDS))
+            yield Found(
+                (*path, "template", kind), f"is of no kind of notification: {known}, or {ANY_KIND}", False
+            )
+        if templates is not None and name not in templates:
+            known = ", ".join(sorted(templates))
+            yield Found((*path, "template", kind), f"is no template; there are {known}")
+
+
+def _watches(checking: Checking) -> Iterator[Found]:
+    return of_watches(checking.given.watches)
+
+
+def _budget(checking: Checking) -> Iterator[Found]:
+    budget = checking.given.budget
+    if budget.reserve >= budget.daily:
+        yield Found(("budget",), f"reserve ({budget.reserve}) must be below daily ({budget.daily})", False)
+
+
+_CHECKS: tuple[Callable[[Checking], Iterator[Found]], ...] = (_receivers, _times, _rules, _watches, _budget)

@@ -1,0 +1,83 @@
+"""The runs that Airflow has queued or lets run at this moment: no event tells that one is queued."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from monitor.airflow.client import AirflowApi
+from monitor.errors import EventError, WindsockError
+from monitor.events.data import TEST
+from monitor.events.from_airflow import Row, moment_of, run_type_of, text_of
+from monitor.events.from_watches import Run
+
+MAX_RUNS = 2_000  # of each state: twenty requests; an Airflow with more is not watched run by run
+BACKFILL = "backfill"
+SCHEDULED = "scheduled"
+
+
+class TooMany(WindsockError):
+    """More runs wait or run than are looked at."""
+
+
+@dataclass(frozen=True)
+class ActiveRun:
+    dag_id: str
+    run_id: str
+    run_type: str
+    run_after: datetime | None
+    queued_at: datetime | None
+    start_date: datetime | None
+
+    @property
+    def named(self) -> Run:
+        return Run(self.dag_id, self.run_id, self.run_type)
+
+    @property
+    def came(self) -> datetime | None:
+        """When it came to be, or began anew."""
+        return self.queued_at or self.start_date
+
+
+@dataclass(frozen=True)
+class Active:
+    """By DAG."""
+
+    queued: Mapping[str, Sequence[ActiveRun]] = field(default_factory=dict)
+    running: Mapping[str, Sequence[ActiveRun]] = field(default_factory=dict)
+
+    def of(self, dag_id: str) -> list[ActiveRun]:
+        return [*self.queued.get(dag_id, ()), *self.running.get(dag_id, ())]
+
+
+async def ask(api: AirflowApi) -> Active:
+    """Two short listings. Raises AirflowError, TooMany."""
+    return Active(queued=await _listed(api, "queued"), running=await _listed(api, "running"))
+
+
+async def _listed(api: AirflowApi, state: str) -> dict[str, list[ActiveRun]]:
+    found: dict[str, list[ActiveRun]] = {}
+    read = 0
+    async with aclosing(api.runs_in(state)) as pages:
+        async for page in pages:
+            read += len(page.rows)
+            if read > MAX_RUNS:
+                raise TooMany(
+                    f"{api.deployment}: more than {MAX_RUNS} runs are {state}; missing, late and stuck runs "
+                    "are not looked for until there are fewer"
+                )
+            for row in page.rows:
+                if (run := _read(row)) and run.run_type != TEST:  # somebody looks at that one anyway
+                    found.setdefault(run.dag_id, []).append(run)
+    return found
+
+
+def _read(row: Row) -> ActiveRun | None:
+    """None where the row makes no sense: the reconciler says so."""
+    try:
+        times = [moment_of(row, name) for name in ("run_after", "queued_at", "start_date")]
+        return ActiveRun(
+            text_of(row, "dag_id"), text_of(row, "dag_run_id"), str(run_type_of(row) or ""), *times
+        )
+    except EventError:
+        return None

@@ -1,0 +1,188 @@
+"""The updates of assets in the log, and the DAGs that Airflow schedules on them."""
+
+import json
+from collections import deque
+from collections.abc import Collection, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+from sqlalchemy import Connection
+
+from monitor.airflow.client import AirflowApi
+from monitor.database.engine import Database
+from monitor.errors import AirflowNotFound
+from monitor.event_log import cursor, read
+from monitor.event_log.filters import Filter
+from monitor.event_log.read import Page
+from monitor.events.from_watches import Asset
+from monitor.watches.findings import moment_in
+from monitor.watches.thresholds import HISTORY
+
+LISTED_EVERY = timedelta(minutes=10)
+"""The listing reads every asset event that Airflow keeps for the last of each asset, and changes with DAG
+files only."""
+ASKED_EVERY = timedelta(minutes=10)  # about one update and one DAG that waits for another asset
+MAX_ASKED = 20  # DAGs that are asked about at one look; two requests each
+MAX_KEPT = 5_000  # answers remembered
+
+
+class Standing(Enum):
+    """How it is with an asset's update and a DAG."""
+
+    CONSUMED = "consumed"
+    WAITING = "waiting"
+    """For another asset."""
+    READY = "ready"
+    """All is there, and no run is made."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    asset_id: int
+    dag_ids: tuple[str, ...]
+
+
+@dataclass
+class Consumers:
+    """Of one Airflow."""
+
+    api: AirflowApi
+    _listed: dict[str, Listed] = field(default_factory=dict)
+    _listed_at: datetime | None = None
+    _answers: dict[tuple[int, str], tuple[datetime, Standing]] = field(default_factory=dict)
+    _asked: int = 0
+
+    async def look(self, now: datetime, uris: Collection[str]) -> Mapping[str, Listed]:
+        """By URI. Raises AirflowError."""
+        self._asked = 0
+        at = self._listed_at
+        if at is None or not at <= now < at + LISTED_EVERY:
+            self._listed = {}
+            async with aclosing(self.api.assets()) as pages:
+                async for page in pages:
+                    self._listed |= {str(row["uri"]): _read(row) for row in page.rows if row.get("uri")}
+            self._listed_at = now
+        return {uri: self._listed[uri] for uri in uris if uri in self._listed}
+
+    async def standing(self, now: datetime, asset_event_id: int, asset_id: int, dag_id: str) -> Standing:
+        """How it is; `WAITING` too where enough was asked at this look. Raises AirflowError."""
+        key = (asset_event_id, dag_id)
+        at, answer = self._answers.get(key, (now, Standing.WAITING))
+        if answer is Standing.CONSUMED or (key in self._answers and at <= now < at + ASKED_EVERY):
+            return answer
+        if self._asked >= MAX_ASKED:
+            return Standing.WAITING
+        self._asked += 1
+        answer = await self._ask(asset_id, dag_id)
+        if len(self._answers) >= MAX_KEPT:
+            self._answers.clear()
+        self._answers[key] = (now, answer)
+        return answer
+
+    async def _ask(self, asset_id: int, dag_id: str) -> Standing:
+        waiting = await self.api.assets_waiting(dag_id)
+        if asset_id not in waiting:
+            return Standing.CONSUMED
+        try:
+            condition = await self.api.asset_condition(dag_id)
+        except AirflowNotFound:  # the DAG is gone
+            return Standing.CONSUMED
+        return Standing.READY if condition and is_met(condition, waiting) else Standing.WAITING
+
+
+def is_met(condition: Mapping[str, Any], updated: Collection[int]) -> bool:
+    """Whether updates of these assets fulfil a DAG's condition. What is no asset (an alias, a reference) is
+    taken for one that waits: Airflow shows no id of it."""
+    if isinstance(parts := condition.get("all"), list):
+        return all(is_met(part, updated) for part in parts)
+    if isinstance(parts := condition.get("any"), list):
+        return any(is_met(part, updated) for part in parts)
+    asset = condition.get("asset")
+    return isinstance(asset, dict) and asset.get("id") in updated
+
+
+def _read(row: dict[str, Any]) -> Listed:
+    """`scheduled_dags`; to Airflow 3.0 `consuming_dags`."""
+    dags = row.get("scheduled_dags", row.get("consuming_dags")) or []
+    return Listed(row["id"], tuple(str(dag["dag_id"]) for dag in dags))
+
+
+UPDATED = "airflow.asset.updated"
+LOOK_BACK = 200_000  # events of the log that a start reads for it, in steps
+STEP = 5_000  # of them in one transaction
+
+
+@dataclass(frozen=True)
+class Update:
+    """One update of an asset."""
+
+    asset: Asset
+    asset_event_id: int
+    timestamp: datetime
+    began: frozenset[str]
+    """The DAGs of the runs that were known to come of it."""
+
+    @classmethod
+    def of(cls, data: dict[str, Any]) -> "Update":
+        asset = data["asset"]
+        return cls(
+            Asset(asset["name"], asset["uri"], asset.get("group")),
+            data["asset_event_id"],
+            moment_in(data["timestamp"]),
+            frozenset(run["dag_id"] for run in data.get("created_dagruns") or ()),
+        )
+
+
+@dataclass
+class History:
+    """Of one asset."""
+
+    last: Update
+    moments: deque[datetime] = field(default_factory=lambda: deque(maxlen=HISTORY + 1))
+
+    def add(self, update: Update) -> None:
+        self.moments.append(update.timestamp)
+        if update.timestamp >= self.last.timestamp:
+            self.last = update
+
+    @property
+    def intervals(self) -> list[timedelta]:
+        """From each update to the next, the latest first."""
+        moments = sorted(self.moments, reverse=True)
+        return [later - earlier for later, earlier in pairwise(moments)]
+
+
+class Updates:
+    """Of the assets of one deployment, by URI."""
+
+    def __init__(self, deployment: str) -> None:
+        self._filter = Filter.of(type=[UPDATED], deployment=[deployment])
+        self._seq: int | None = None
+        self.assets: dict[str, History] = {}
+
+    async def read_on(self, database: Database) -> None:
+        """Take in what the log has got. Raises SQLAlchemyError."""
+        if self._seq is None:
+            log = await database.read(cursor.state)
+            self._seq = max(log.pruned_seq, log.last_seq - LOOK_BACK)
+        last = -1
+        while self._seq != last:
+            last = self._seq
+            page = await database.read(partial(self._page, after=last))
+            for event in page.events:
+                self._take(Update.of(json.loads(event.body)["data"]))
+            self._seq = page.upto
+
+    def _page(self, connection: Connection, after: int) -> Page:
+        return read.read_after(connection, after, STEP, self._filter)
+
+    def _take(self, update: Update) -> None:
+        uri = update.asset.uri
+        if uri not in self.assets:
+            self.assets[uri] = History(update)
+        self.assets[uri].add(update)

@@ -1,0 +1,132 @@
+"""The watches of what the monitor depends on: Airflow, its components and the mail server.
+
+Airflow's scheduler, triggerer and dag-processor: nothing else tells that one of them has died, while
+Airflow's api-server goes on answering.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from monitor.airflow.client import AirflowApi, Component, components
+from monitor.events import from_watches
+from monitor.events.event import Event
+from monitor.events.from_watches import Told
+from monitor.events.identity import stamp
+from monitor.notifications.outbox.queries import Trouble
+from monitor.reconciler.status import ReconcilerStatus
+from monitor.rules.model import Watch
+from monitor.watches.findings import Finding, Key, Open, moment_in
+
+UNREACHABLE, FAILING = "windsock.airflow.unreachable", "windsock.mail.failing"
+OUTAGE_AFTER = timedelta(minutes=5)  # where the watch names none: longer than a restart
+MAIL_SUBJECT = "mail"
+
+MailTrouble = Callable[[], Awaitable[Trouble | None]]
+"""Since when no mail can be sent, and why; None where it can, as far as is known. Raises SQLAlchemyError."""
+
+
+def unreachable(
+    status: ReconcilerStatus, watch: Watch | None, told: Open | None, now: datetime
+) -> list[Finding]:
+    """Whether Airflow cannot be asked; what was told stands until it has answered again."""
+    since = status.silent_since
+    if told and (since or status.last_good is None):  # a restart begins to count anew, and nothing ended
+        return [told.still()]
+    if watch is None or since is None or now - since < _after(watch):
+        return []
+    told_with = Told(status.deployment, now, watch.name)
+    error = status.last_error or "it does not answer"
+
+    def build() -> Event:
+        return from_watches.unreachable(told_with, since, error, _after(watch))
+
+    return [Finding(UNREACHABLE, status.deployment, stamp(since), build)]
+
+
+def reachable_again(deployment: str, now: datetime, ended: Open) -> Event:
+    return from_watches.reachable_again(Told(deployment, now, None), moment_in(ended.found))
+
+
+def mail_failing(
+    trouble: Trouble | None,
+    watch: Watch | None,
+    told: Open | None,
+    deployment: str,
+    now: datetime,
+) -> list[Finding]:
+    """Whether no mail can be sent."""
+    if told and trouble:
+        return [told.still()]
+    if watch is None or trouble is None or now - trouble.since < _after(watch):
+        return []
+    told_with = Told(deployment, now, watch.name)
+
+    def build() -> Event:
+        return from_watches.mail_failing(told_with, trouble.since, trouble.error, _after(watch))
+
+    return [Finding(FAILING, MAIL_SUBJECT, stamp(trouble.since), build)]
+
+
+def mail_works_again(deployment: str, now: datetime, ended: Open) -> Event:
+    return from_watches.mail_works_again(Told(deployment, now, None), moment_in(ended.found))
+
+
+def _after(watch: Watch) -> timedelta:
+    return OUTAGE_AFTER if watch.after is None else watch.after
+
+
+UNHEALTHY = "airflow.component.unhealthy"
+UNHEALTHY_AFTER = timedelta(
+    minutes=2
+)  # where the watch names none: a restart or a rollout is through by then
+
+
+class Components:
+    """Of one Airflow. It remembers since when one is unhealthy that has no heartbeat."""
+
+    def __init__(self, api: AirflowApi) -> None:
+        self._api = api
+        self._since: dict[str, datetime] = {}
+
+    async def look(self, watch: Watch | None, told: Mapping[Key, Open], now: datetime) -> list[Finding]:
+        """Raises AirflowError."""
+        open_ = {one.subject: one for one in told.values() if one.type == UNHEALTHY}
+        if watch is None and not open_:
+            return []
+        found = {one.name: one for one in components(await self._api.health())}
+        wrong = [one for one in found.values() if not one.is_healthy]
+        since = {one.name: one.heartbeat or self._since.get(one.name, now) for one in wrong}
+        self._since = since
+        # What Airflow does not tell of any more (its row was cleaned away) has not recovered.
+        still = [one.still() for name, one in open_.items() if name not in found or name in since]
+        new = [one for one in wrong if one.name not in open_]
+        return still + _findings(self._api.deployment, new, since, watch, now)
+
+
+def recovered(deployment: str, now: datetime, ended: Open) -> Event:
+    return from_watches.component_recovered(
+        Told(deployment, now, None), ended.subject, moment_in(ended.found)
+    )
+
+
+def _findings(
+    deployment: str,
+    wrong: Sequence[Component],
+    since: Mapping[str, datetime],
+    watch: Watch | None,
+    now: datetime,
+) -> list[Finding]:
+    if watch is None:
+        return []
+    after = UNHEALTHY_AFTER if watch.after is None else watch.after
+    told = Told(deployment, now, watch.name)
+
+    def finding(one: Component) -> Finding:
+        began = since[one.name]
+
+        def build() -> Event:
+            return from_watches.component_unhealthy(told, one.name, one.status, began, one.heartbeat, after)
+
+        return Finding(UNHEALTHY, one.name, stamp(began), build)
+
+    return [finding(one) for one in wrong if now - since[one.name] >= after]

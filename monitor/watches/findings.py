@@ -1,0 +1,185 @@
+"""Findings, and which of them have been reported.
+
+From what a watch finds to what is told: what is new, once; and what is over.
+
+What is told is kept (findings.py) after the log has it: a crash between the two tells it again, under the
+same id, which the log knows.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from monitor.database import statements
+from monitor.database.engine import Database
+from monitor.database.schema import watch_findings
+from monitor.database.statements import Swept
+from monitor.event_log.ingest import Ingest
+from monitor.events import from_watches
+from monitor.events.event import Event
+from monitor.notifications import incident_transitions
+from monitor.observability.metrics import Metrics
+
+Key = tuple[str, str]
+"""An event's type, and which DAG or asset it is about."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong now."""
+
+    type: str
+    """The event's."""
+    subject: str
+    """Which DAG, asset or part of the monitor: one finding of each type at a time."""
+    found: str
+    """Which occurrence: another one is told anew."""
+    build: Callable[[], Event]
+    """Called only where it is told."""
+
+    @property
+    def key(self) -> Key:
+        return self.type, self.subject
+
+
+@dataclass(frozen=True)
+class Open:
+    """A finding that was told and is not over."""
+
+    type: str
+    subject: str
+    found: str
+    raised_at: datetime
+
+    @property
+    def key(self) -> Key:
+        return self.type, self.subject
+
+    def still(self) -> Finding:
+        """The same, at another look."""
+
+        def build() -> Event:
+            raise AssertionError("what was reported is not reported again")
+
+        return Finding(self.type, self.subject, self.found, build)
+
+
+MAX_SUBJECT = 1_500  # characters, the column's
+
+
+def open_findings(connection: Connection, deployment: str) -> dict[Key, Open]:
+    """What is wrong and was told."""
+    query = select(watch_findings).where(
+        watch_findings.c.deployment == deployment, watch_findings.c.ended_at.is_(None)
+    )
+    rows = connection.execute(query)
+    found = [Open(row.type, row.subject, row.found, row.raised_at) for row in rows]
+    return {one.key: one for one in found}
+
+
+_HERE = (
+    (watch_findings.c.deployment == bindparam("at_deployment"))
+    & (watch_findings.c.type == bindparam("at_type"))
+    & (watch_findings.c.subject == bindparam("at_subject"))
+)
+
+
+def _places(deployment: str, keys: Collection[Key]) -> list[dict[str, object]]:
+    return [{"at_deployment": deployment, "at_type": kind, "at_subject": subject} for kind, subject in keys]
+
+
+def raise_all(connection: Connection, deployment: str, findings: Collection[Finding], now: datetime) -> None:
+    """Keep that these were told, in place of what was told before of the same subjects."""
+    if not findings:
+        return
+    connection.execute(delete(watch_findings).where(_HERE), _places(deployment, [f.key for f in findings]))
+    rows = [
+        {"type": one.type, "subject": one.subject, "found": one.found, "raised_at": now} for one in findings
+    ]
+    connection.execute(insert(watch_findings), [row | {"deployment": deployment} for row in rows])
+
+
+def end_all(connection: Connection, deployment: str, keys: Collection[Key], now: datetime) -> None:
+    """Keep that these are over."""
+    if keys:
+        ended = update(watch_findings).where(_HERE).values(ended_at=now)
+        connection.execute(ended, _places(deployment, keys))
+
+
+def forget(connection: Connection, before: datetime, after: statements.Key) -> Swept:
+    """Those that were over before a moment."""
+    return statements.walk(connection, watch_findings, after, watch_findings.c.ended_at < before)
+
+
+logger = logging.getLogger(__name__)
+
+Over = Callable[[Open], Event | None]
+"""What is told when a finding is over; None: nothing."""
+
+
+class Account:
+    """Of one deployment."""
+
+    def __init__(self, deployment: str, database: Database, ingest: Ingest, metrics: Metrics) -> None:
+        self.deployment = deployment
+        self._database = database
+        self._ingest = ingest
+        self._metrics = metrics
+        self.open: dict[Key, Open] = {}
+        """What was told and is not over."""
+
+    async def load(self) -> None:
+        """Raises SQLAlchemyError."""
+        self.open = await self._database.read(lambda connection: open_findings(connection, self.deployment))
+
+    async def settle(
+        self, watch: str, kind: str, found: Sequence[Finding], over: Over, now: datetime
+    ) -> None:
+        """Tell how what is found of this type differs from what is open. Raises IngestBusy,
+        SQLAlchemyError, EventError."""
+        named = {one.key: one for one in found if self._fits(one)}
+        new = [one for key, one in named.items() if key not in self.open or self.open[key].found != one.found]
+        ended = [one for key, one in self.open.items() if one.type == kind and key not in named]
+        events = [one.build() for one in new]
+        for past in ended:
+            # Gone from what is open before the next is asked about: of two, the last tells.
+            del self.open[past.key]
+            if event := over(past):
+                events.append(event)
+        if events:
+            await self._ingest.take(events)
+        if new or ended:
+            await self._database.write(lambda connection: self._keep(connection, new, ended, now))
+        for one in new:
+            self.open[one.key] = Open(one.type, one.subject, one.found, now)
+            self._metrics.watch_findings.labels(self.deployment, watch).inc()
+            logger.info("%s: %s: %s", self.deployment, one.type, one.subject)
+        still = sum(one.type == kind for one in self.open.values())
+        self._metrics.watch_open.labels(self.deployment, watch).set(still)
+
+    def _keep(
+        self, connection: Connection, new: Sequence[Finding], ended: Sequence[Open], now: datetime
+    ) -> None:
+        replaced = [self.open[one.key] for one in new if one.key in self.open]
+        for past in (*ended, *replaced):
+            # Of a run nothing is told when it is over: its incident ends with the finding.
+            if event_id := from_watches.id_of(past.type, past.subject, past.found):
+                incident_transitions.close_found(connection, self.deployment, event_id, now)
+        raise_all(connection, self.deployment, new, now)
+        end_all(connection, self.deployment, [one.key for one in ended], now)
+
+    def _fits(self, one: Finding) -> bool:
+        if len(one.subject) <= MAX_SUBJECT:
+            return True
+        logger.warning(
+            "%s: %s: a name of %d characters is left out", *(one.type, one.subject[:80]), len(one.subject)
+        )
+        return False
+
+
+def moment_in(text: str) -> datetime:
+    """What `stamp` wrote."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -1,0 +1,342 @@
+"""The watches of runs: late, missing, and stuck.
+
+Late: a run exists and is not begun. Airflow has made it, and its tasks wait for the scheduler.
+
+Not late is what waits for its turn: the run of a DAG that has another one running, and backfills, which make
+all of their runs at once.
+
+Missing: Airflow's own schedule wants a run, and there is none.
+
+Odd on purpose: for a DAG that does not catch up Airflow moves `next_run_after` on to the latest moment of the
+schedule, run or no run, each time it parses the file. So with its scheduler dead no run is ever overdue by
+more than the schedule's own step; what counts is since when one was due without a pause.
+
+Not missing is what waits for its turn: while any run of the DAG is queued or running, the next may have to
+wait for it (max_active_runs, a backlog that is caught up with, `@continuous`). Runs by hand are no answer:
+they neither count as the run that was due nor end what was told.
+
+Stuck: a run goes on for longer than it may, or than is usual by the DAG's own history.
+
+A DAG that has too few good runs to know what is usual has a bound of its own (`without_history`): else a run
+that hangs in a new DAG would be told to nobody. The time for which a run waited for a person is not its own
+(runs.py).
+
+For how long a run waited for a person's answer (human in the loop, Airflow 3.1 and newer).
+
+Its task is `deferred` before 3.3 and `awaiting_input` from then on, but a task is deferred for other reasons
+too: Airflow's listing of the questions decides.
+"""
+
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from monitor.airflow.client import AirflowApi
+from monitor.database.statements import Row
+from monitor.errors import AirflowNotFound, AirflowRefused, EventError
+from monitor.events import from_watches
+from monitor.events.event import Event
+from monitor.events.from_airflow import Row as ApiRow
+from monitor.events.from_airflow import moment_of
+from monitor.events.from_watches import Bound
+from monitor.events.identity import run_key, stamp
+from monitor.rules.model import Watch
+from monitor.watches.active_runs import BACKFILL, SCHEDULED, ActiveRun
+from monitor.watches.findings import Finding, moment_in
+from monitor.watches.observation import Sight, tags_of
+from monitor.watches.thresholds import Choice, unusual_after
+
+LATE = "windsock.run.late"
+LATE_AFTER = timedelta(minutes=15)  # where the watch names none: a healthy scheduler takes seconds
+
+
+def late(sight: Sight, choice: Choice) -> list[Finding]:
+    """The run of each DAG that is late: the one that was told, or the one that waits longest."""
+    found = []
+    for dag_id, runs in sight.active.queued.items():
+        dag = sight.dag_at_work(dag_id)
+        watch = choice.of_dag(dag_id, tags_of(dag)) if dag else None
+        if dag is None or watch is None or sight.active.running.get(dag_id):
+            continue
+        told = sight.open_found(LATE, dag_id)
+        waiting = list(_late_runs(sight, watch, runs, dag["seen_at"]))
+        chosen = min(waiting, key=lambda each: (each[0].found != told, each[1]), default=None)
+        if chosen:
+            found.append(chosen[0])
+    return found
+
+
+def _late_runs(
+    sight: Sight, watch: Watch, runs: Sequence[ActiveRun], seen_at: datetime | None
+) -> Iterator[tuple[Finding, datetime]]:
+    after = LATE_AFTER if watch.after is None else watch.after
+    for run in runs:
+        # A run that is cleared, or of a DAG that was paused until now, waits from then on.
+        moments = [moment for moment in (run.run_after, run.queued_at, seen_at) if moment]
+        if run.run_type == BACKFILL or not moments:
+            continue
+        due = max(moments)
+        key = run_key(run.dag_id, run.run_id, None, run.queued_at)
+        if sight.is_ripe(due + after, after) or key == sight.open_found(LATE, run.dag_id):
+            yield _late_finding(sight, watch, run, due, key, after), due
+
+
+def _late_finding(
+    sight: Sight, watch: Watch, run: ActiveRun, due: datetime, key: str, after: timedelta
+) -> Finding:
+    def build() -> Event:
+        return from_watches.late(sight.told(watch), run.named, due, run.queued_at, after)
+
+    return Finding(LATE, run.dag_id, key, build)
+
+
+MISSING = "windsock.run.missing"
+MISSING_AFTER = timedelta(minutes=15)  # where the watch names none: a scheduler may be replaced meanwhile
+BY_SCHEDULE = (SCHEDULED,)
+"""The types of runs that are an answer to a schedule: nothing that is triggered, and no backfill."""
+
+
+@dataclass
+class _Due:
+    """A run is due, and has been without a pause."""
+
+    expected: datetime
+    """The first moment of the schedule that had none: its name."""
+    since: datetime
+    """Since when it is waited for."""
+    listed: datetime
+    """`next_run_after` as it was at the last look."""
+    is_answered: bool = False
+    """A run came, and the list, which is a minute old at times, does not show it yet."""
+
+    @classmethod
+    def new(cls, sight: Sight, dag_id: str, dag: Row) -> "_Due":
+        """`seen_at`: what is new, unpaused or scheduled otherwise is waited for from then on."""
+        told = sight.open_found(MISSING, dag_id)
+        expected = moment_in(told) if told else dag["next_run_after"]
+        return cls(expected, max(expected, dag["seen_at"] or expected), dag["next_run_after"])
+
+    def look(self, sight: Sight, dag_id: str, listed: datetime) -> None:
+        """Take in what came since the last look."""
+        moved, self.listed = listed != self.listed, listed
+        if self._came(sight, dag_id):
+            self.expected, self.since, self.is_answered = listed, sight.now, not moved
+        elif moved and self.is_answered:
+            self.expected, self.since, self.is_answered = listed, max(listed, self.since), False
+
+    def _came(self, sight: Sight, dag_id: str) -> bool:
+        begun = [sight.begun.get((dag_id, kind)) for kind in BY_SCHEDULE]
+        active = [run.run_after for run in sight.active.of(dag_id) if run.run_type in BY_SCHEDULE]
+        return any(moment >= self.since for moment in begun if moment) or any(
+            moment >= self.expected for moment in active if moment and not self.is_answered
+        )
+
+    def is_missing(self, sight: Sight, dag_id: str, after: timedelta) -> bool:
+        if self.is_answered:
+            return False
+        if sight.open_found(MISSING, dag_id) == stamp(self.expected):
+            return True
+        if sight.active.of(dag_id):
+            self.since = sight.now  # from the end of what it waits for it has its time anew
+            return False
+        return sight.is_ripe(self.since + after, after)
+
+
+class Missing:
+    """Of one deployment; it remembers since when runs are due."""
+
+    def __init__(self) -> None:
+        self._due: dict[str, _Due] = {}
+
+    def findings(self, sight: Sight, choice: Choice) -> list[Finding]:
+        """The DAGs whose run is missing."""
+        waiting, found = {}, []
+        for dag_id, dag in sight.dags.items():
+            watch = choice.of_dag(dag_id, tags_of(dag)) if sight.dag_at_work(dag_id) else None
+            listed = dag["next_run_after"]
+            if watch is None or listed is None or listed > sight.now:
+                continue
+            due = self._due.get(dag_id) or _Due.new(sight, dag_id, dag)
+            due.look(sight, dag_id, listed)
+            waiting[dag_id] = due
+            if due.is_missing(sight, dag_id, _after(watch)):
+                found.append(_missing_finding(sight, watch, dag_id, dag, due.expected))
+        self._due = waiting
+        return found
+
+
+def _after(watch: Watch) -> timedelta:
+    return MISSING_AFTER if watch.after is None else watch.after
+
+
+def _missing_finding(sight: Sight, watch: Watch, dag_id: str, dag: Row, expected: datetime) -> Finding:
+    def build() -> Event:
+        return from_watches.missing(sight.told(watch), dag_id, expected, _after(watch), dag["schedule"])
+
+    return Finding(MISSING, dag_id, stamp(expected), build)
+
+
+STUCK = "windsock.run.stuck"
+History = Mapping[str, Sequence[timedelta]]
+"""How long the last successful runs of a DAG took, the latest first, of those that are in question."""
+Waited = Mapping[str, timedelta | None]
+"""By a run's key, for how long it waited for a person; None: that is not known yet."""
+
+
+@dataclass(frozen=True)
+class LongRun:
+    """A run that goes on for longer than its bound."""
+
+    run: ActiveRun
+    start: datetime
+    bound: Bound
+    watch: Watch
+    is_told: bool
+
+    @property
+    def key(self) -> str:
+        return run_key(self.run.dag_id, self.run.run_id, self.start, None)
+
+
+def in_question(sight: Sight, choice: Choice) -> list[str]:
+    """The DAGs whose history is needed: those with a run that is longer than the floor."""
+    return [
+        dag_id
+        for dag_id, runs in sight.active.running.items()
+        if (watch := _watch(sight, choice, dag_id))
+        and watch.after is None
+        and any(run.start_date and sight.now - run.start_date >= watch.floor for run in runs)
+    ]
+
+
+def long_runs(sight: Sight, choice: Choice, history: History) -> list[LongRun]:
+    """Every run that is longer than its bound: those that were told, then the others, the longest first."""
+    found: list[LongRun] = []
+    for dag_id, runs in sight.active.running.items():
+        watch = _watch(sight, choice, dag_id)
+        if watch and (bound := _bound(watch, history.get(dag_id))):
+            found += _longer(sight, watch, runs, bound)
+    return sorted(found, key=lambda each: (not each.is_told, each.start))
+
+
+def stuck(sight: Sight, runs: Sequence[LongRun], waited: Waited) -> list[Finding]:
+    """The run of each DAG that is stuck: the one that was told, or else the first that is."""
+    found: dict[str, Finding] = {}
+    for each in runs:
+        away = timedelta(0) if each.is_told else waited.get(each.key)
+        if away is None or not (each.is_told or _is_ripe(sight, each, away)):
+            continue
+        found.setdefault(each.run.dag_id, _stuck_finding(sight, each))
+    return list(found.values())
+
+
+def _watch(sight: Sight, choice: Choice, dag_id: str) -> Watch | None:
+    dag: Row | None = sight.dag_at_work(dag_id)
+    return choice.of_dag(dag_id, tags_of(dag)) if dag else None
+
+
+def _bound(watch: Watch, history: Sequence[timedelta] | None) -> Bound | None:
+    if watch.after is not None:
+        return Bound(watch.after)
+    if history is None:  # none of its runs is longer than the floor
+        return None
+    usual = unusual_after(history, watch.floor, watch.spreads)
+    return usual or Bound(max(watch.floor, watch.without_history), is_without_history=True)
+
+
+def _longer(sight: Sight, watch: Watch, runs: Sequence[ActiveRun], bound: Bound) -> Iterator[LongRun]:
+    told = sight.open_found(STUCK, runs[0].dag_id)
+    for run in runs:
+        if run.start_date is None:
+            continue
+        one = LongRun(run, run.start_date, bound, watch, False)
+        if one.key == told:
+            yield LongRun(run, run.start_date, bound, watch, True)
+        elif _is_ripe(sight, one, timedelta(0)):
+            yield one
+
+
+def _is_ripe(sight: Sight, each: LongRun, away: timedelta) -> bool:
+    return sight.is_ripe(each.start + away + each.bound.after, each.bound.after)
+
+
+def _stuck_finding(sight: Sight, each: LongRun) -> Finding:
+    def build() -> Event:
+        return from_watches.stuck(sight.told(each.watch), each.run.named, each.start, each.bound)
+
+    return Finding(STUCK, each.run.dag_id, each.key, build)
+
+
+FIRST_VERSION = (3, 1)
+MAX_ASKED = 20  # runs at one look, a request each; the others are not stuck before they were asked about
+TASK_ENDS = ("success", "failed", "skipped", "upstream_failed", "removed")
+
+logger = logging.getLogger(__name__)
+
+
+class Waiting:
+    """Of one Airflow."""
+
+    def __init__(self, api: AirflowApi) -> None:
+        self._api = api
+        self._is_refused = False
+
+    async def waited(self, runs: Sequence[LongRun], now: datetime) -> Waited:
+        """Of each of these runs. Raises AirflowError."""
+        new = [each for each in runs if not each.is_told]
+        if not new or not await self._has_questions():
+            return {each.key: timedelta(0) for each in new}
+        return {each.key: await self._of(each, now) for each in new[:MAX_ASKED]}
+
+    async def _has_questions(self) -> bool:
+        found = re.match(r"(\d+)\.(\d+)", await self._api.version())
+        return found is None or (int(found[1]), int(found[2])) >= FIRST_VERSION
+
+    async def _of(self, each: LongRun, now: datetime) -> timedelta | None:
+        try:
+            rows = await self._api.human_questions(each.run.dag_id, each.run.run_id)
+        except AirflowNotFound:  # it is gone, and no longer stuck at the next look
+            return None
+        except AirflowRefused as refused:
+            self._say(refused)
+            return timedelta(0)
+        return _together(_spans(rows, each.start, now))
+
+    def _say(self, refused: AirflowRefused) -> None:
+        if not self._is_refused:
+            self._is_refused = True
+            logger.warning(
+                "%s: a run that waits for a person may be reported as stuck: %s",
+                self._api.deployment,
+                refused,
+            )
+
+
+def _spans(rows: Sequence[ApiRow], start: datetime, now: datetime) -> list[tuple[datetime, datetime]]:
+    """From when to when each question was open."""
+    spans = []
+    for row in rows:
+        try:
+            asked, answered = moment_of(row, "created_at"), moment_of(row, "responded_at")
+            task = row.get("task_instance")
+            if answered is None and isinstance(task, dict) and task.get("state") in TASK_ENDS:
+                answered = moment_of(task, "end_date")
+        except EventError as error:
+            logger.warning("a question to a person is passed over: %s", error)
+            continue
+        if asked is not None:
+            spans.append((max(asked, start), min(answered or now, now)))
+    return spans
+
+
+def _together(spans: Iterable[tuple[datetime, datetime]]) -> timedelta:
+    """How long any of them was open."""
+    total, upto = timedelta(0), None
+    for begin, end in sorted(spans):
+        fresh = begin if upto is None else max(begin, upto)
+        if end > fresh:
+            total += end - fresh
+            upto = end
+    return total

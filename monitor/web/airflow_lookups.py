@@ -1,0 +1,222 @@
+"""Look-ups in Airflow that pages need.
+
+What a page asks Airflow on somebody's behalf: the end of a log, and what only Airflow knows of a run.
+
+It is asked as the monitor's own user, of DAGs that the reader may read; each question is bounded in time, in
+length, and in how many are open at once. What comes back is masked as mails mask it.
+
+Who makes an asset and who waits for it, in Airflow's own words, kept for a while.
+
+A page waits for Airflow a moment only: what it says later is there at the page's next refresh. Airflow is
+asked with the monitor's own rights, so every name has to be held against what the reader may see.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
+
+from monitor.clock import Clock
+from monitor.delivery.confirm import Airflow
+from monitor.delivery.messages.facts import shown, without_secrets
+from monitor.delivery.messages.filters import shortened
+from monitor.delivery.messages.model import Change, Run
+from monitor.delivery.messages.run_history import (
+    ASKED,
+    ASKED_STATES,
+    History,
+    PastRun,
+    changes_of,
+    from_airflow,
+)
+from monitor.errors import AirflowError, AirflowNotFound, AirflowRefused, AirflowUnaddressable
+from monitor.event_log.projections.assets import AssetName
+from monitor.event_log.projections.runs import RunName
+
+LINES = 100  # of a log's end: where it broke, and what led there
+ASK_SECONDS = 15.0  # somebody waits for it
+OPEN_AT_ONCE = 4  # questions of all readers: Airflow has its own work to do
+CONF_LENGTH = 4_000  # characters
+NOTE_LENGTH = 2_000
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+class NoAnswer(Exception):
+    """Airflow does not say: the message says why, for people."""
+
+
+@dataclass(frozen=True)
+class Details:
+    """What Airflow adds to the board's row. None: it has none, or does not say."""
+
+    version: str | None
+    bundle_version: str | None
+    by: str | None
+    conf: str | None
+    note: str | None
+    last_good: Run | None
+    changes: tuple[Change, ...]
+    unlisted: int
+    """Changes beyond those."""
+
+
+@dataclass(frozen=True)
+class AskedAirflow:
+    """Every Airflow, by its deployment's name."""
+
+    airflows: Mapping[str, Airflow]
+    _open: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(OPEN_AT_ONCE))
+
+    async def log_end(self, name: RunName, task_id: str, map_index: int, try_number: int) -> list[str]:
+        """The last LINES of a try's log, the oldest first. Raises NoAnswer."""
+
+        async def ask(airflow: Airflow) -> list[str]:
+            where = (name.dag_id, name.run_id, task_id, map_index, try_number)
+            return await airflow.log_tail(*where, LINES)
+
+        lines = await self._ask(name.deployment, ask, f"no log of try {try_number} of {task_id!r}")
+        return [without_secrets(line) for line in lines]
+
+    async def details(self, name: RunName, until: datetime | None) -> Details:
+        """What is known of a run, beside the last good one that began before `until`. Raises NoAnswer."""
+
+        async def ask(airflow: Airflow) -> tuple[PastRun, str | None, list[PastRun]]:
+            row = await airflow.dag_run(name.dag_id, name.run_id)
+            (this,) = from_airflow(name.deployment, [row])
+            others = await airflow.runs_of(name.dag_id, until, ASKED_STATES, ASKED) if until else []
+            note = str(row["note"]) if row.get("note") else None
+            return this, note, from_airflow(name.deployment, others)
+
+        this, note, others = await self._ask(name.deployment, ask, f"no run {name.run_id!r}")
+        good = History.of(others, this.run, until).last_good if until else None
+        changes, unlisted = changes_of(this, good) if good else ((), 0)
+        return Details(
+            version=this.version,
+            bundle_version=this.bundle_version,
+            by=this.by,
+            conf=shortened(shown(this.conf), CONF_LENGTH) if this.conf else None,
+            note=shortened(without_secrets(note), NOTE_LENGTH) if note else None,
+            last_good=good.run if good else None,
+            changes=changes,
+            unlisted=unlisted,
+        )
+
+    async def _ask(self, deployment: str, question: Callable[[Airflow], Awaitable[T]], nothing: str) -> T:
+        airflow = self.airflows.get(deployment)
+        if airflow is None:
+            raise NoAnswer(
+                f"No Airflow is configured for the deployment {deployment!r}: set WINDSOCK_AIRFLOW_URL."
+            )
+        try:
+            async with self._open:
+                return await asyncio.wait_for(question(airflow), ASK_SECONDS)
+        except AirflowNotFound:
+            raise NoAnswer(f"Airflow has {nothing}, or none any more.") from None
+        except AirflowUnaddressable as error:
+            raise NoAnswer(str(error)) from None
+        except AirflowRefused as error:
+            raise NoAnswer(f"Airflow does not let the monitor's own user read this: {error}") from None
+        except AirflowError as error:
+            raise NoAnswer(f"Airflow cannot be asked at the moment: {error}") from None
+        except (TimeoutError, asyncio.TimeoutError):
+            raise NoAnswer(f"Airflow did not answer within {ASK_SECONDS:.0f} s. Try again.") from None
+        except Exception as error:  # rows that are not what Airflow's are
+            logger.exception("%s: what Airflow answered makes no sense", deployment)
+            raise NoAnswer(f"Airflow's answer makes no sense: {error!r}") from None
+
+
+KEPT = timedelta(minutes=5)  # it changes with DAG files only
+FAILED_KEPT = timedelta(seconds=30)  # so that an Airflow that is away is not asked by each refresh of a page
+WAIT_SECONDS = 1.5  # a page's patience
+MAX_KEPT = 1_000  # answers remembered
+MAX_ASKING = 20  # questions under way; beyond it nobody is asked, and the page says so
+
+
+class AssetsApi(Protocol):
+    async def asset(self, uri: str) -> dict[str, Any] | None:
+        """Raises AirflowError."""
+        ...
+
+
+@dataclass(frozen=True)
+class Known:
+    """What Airflow said of an asset."""
+
+    makers: tuple[tuple[str, str], ...] = ()
+    """(dag_id, task_id) of the tasks that have it as an outlet."""
+    scheduled: tuple[str, ...] = ()
+    """The DAGs that it begins."""
+    readers: tuple[tuple[str, str], ...] = ()
+    """The tasks that have it as an inlet."""
+    problem: str | None = None
+    """Why nothing is known."""
+
+
+NOT_ASKED = Known(problem="no Airflow is configured for this deployment")
+UNDER_WAY = Known(problem="Airflow has not answered yet; the page asks again")
+NOT_NAMED = Known(problem="no DAG in Airflow names this asset at the moment")
+
+
+@dataclass
+class Lineage:
+    """Of every Airflow, by deployment."""
+
+    apis: Mapping[str, AssetsApi]
+    clock: Clock
+    _answers: OrderedDict[AssetName, tuple[datetime, Known]] = field(default_factory=OrderedDict)
+    _asking: dict[AssetName, "asyncio.Task[Known]"] = field(default_factory=dict)
+
+    async def of(self, name: AssetName) -> Known:
+        """What is known within a moment."""
+        if name.deployment not in self.apis:
+            return NOT_ASKED
+        if name in self._answers:
+            until, known = self._answers[name]
+            if self.clock() < until:
+                return known
+        task = self._asking.get(name)
+        if task is None:
+            if len(self._asking) >= MAX_ASKING:
+                return UNDER_WAY
+            task = self._asking[name] = asyncio.create_task(self._ask(name), name=f"lineage of {name.uri}")
+        done, _ = await asyncio.wait([task], timeout=WAIT_SECONDS)
+        return task.result() if done else UNDER_WAY
+
+    async def _ask(self, name: AssetName) -> Known:
+        try:
+            row = await self.apis[name.deployment].asset(name.uri)
+            known, kept = _read(row) if row else NOT_NAMED, KEPT
+        except AirflowError as error:
+            logger.warning("Airflow %s does not list the asset %s: %s", name.deployment, name.uri, error)
+            known, kept = Known(problem=f"Airflow does not say: {error}"), FAILED_KEPT
+        except Exception as error:  # a row that is not what Airflow's are
+            logger.exception("what Airflow %s tells of the asset %s", name.deployment, name.uri)
+            problem = f"Airflow's answer makes no sense: {type(error).__name__}"
+            known, kept = Known(problem=problem), FAILED_KEPT
+        finally:
+            self._asking.pop(name, None)
+        self._answers[name] = (self.clock() + kept, known)
+        self._answers.move_to_end(name)
+        if len(self._answers) > MAX_KEPT:
+            self._answers.popitem(last=False)
+        return known
+
+
+def _read(row: Mapping[str, Any]) -> Known:
+    """`scheduled_dags`: to Airflow 3.0 `consuming_dags`."""
+    scheduled = row.get("scheduled_dags", row.get("consuming_dags")) or ()
+    return Known(
+        _tasks(row.get("producing_tasks")),
+        tuple(str(dag.get("dag_id")) for dag in scheduled),
+        _tasks(row.get("consuming_tasks")),
+    )
+
+
+def _tasks(rows: Any) -> tuple[tuple[str, str], ...]:
+    return tuple((str(row.get("dag_id")), str(row.get("task_id"))) for row in rows or ())

@@ -1,0 +1,1 @@
+"""The JSON API, the ingest endpoint, the feed and the health checks."""

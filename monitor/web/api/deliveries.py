@@ -1,0 +1,100 @@
+"""Deliveries: what was mailed, what was not and why; and sending one again."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+
+from monitor.event_log.filters import Visible
+from monitor.notifications.outbox import decisions, queries, queue, records
+from monitor.notifications.outbox.queue import TooManyResends
+from monitor.notifications.outbox.records import TransitionError
+from monitor.web.api.models import Delivery, DeliveryDetail, DeliveryPage
+from monitor.web.dependencies import ApiReader, require_csrf
+from monitor.web.query_params import DeliveriesQuery, Id
+from monitor.web.responses import PROBLEMS, WRITING, Paging, Polled, polled, problems
+from monitor.web.services import Here
+
+router = APIRouter(prefix="/api/v1/deliveries", tags=["deliveries"], responses=PROBLEMS, route_class=Polled)
+
+
+@router.get("", response_model=DeliveryPage, operation_id="listDeliveries", responses=polled(listed=True))
+async def deliveries(
+    here: Here, reader: ApiReader, pager: Paging, query: Annotated[DeliveriesQuery, Query()]
+) -> dict[str, Any]:
+    """Deliveries, newest first: one a recipient of a notification."""
+    visible = await here.gate.sight(reader)
+    rows = await here.database.read(
+        lambda connection: queries.deliveries(
+            connection, query.limit + 1, query.cursor, query.wanted(), visible
+        )
+    )
+    return pager.page("deliveries", rows, query.limit, lambda row: row.id)
+
+
+@router.get(
+    "/{delivery_id}",
+    response_model=DeliveryDetail,
+    operation_id="getDelivery",
+    responses=polled() | problems(404),
+)
+async def delivery(here: Here, reader: ApiReader, delivery_id: Id) -> dict[str, Any]:
+    """One delivery with its ledger: each attempt, with the server's reply, and each event that it reports,
+    with the reason."""
+    visible = await here.gate.sight(reader)
+    found = await here.database.read(lambda connection: detail(connection, delivery_id, visible))
+    if found is None:
+        raise _unknown(delivery_id)
+    return found
+
+
+def detail(connection: Connection, delivery_id: int, visible: Visible) -> dict[str, Any] | None:
+    """A delivery, its ledger and its decisions, or None where there is none that the reader may see."""
+    found = queries.find(connection, delivery_id, visible)
+    if found is None:
+        return None
+    decided = decisions.decisions_of_notification(connection, found.notification_id)
+    return vars(found) | {
+        "ledger": queries.attempts(connection, delivery_id),
+        # A group may hold what happened to several DAGs.
+        "decisions": [one for one in decided if may_see(visible, one.deployment, one.dag_id)],
+    }
+
+
+def may_see(visible: Visible, deployment: str, dag_id: str | None) -> bool:
+    return visible is None or (dag_id is not None and (deployment, dag_id) in visible)
+
+
+@router.post(
+    "/{delivery_id}/resend",
+    status_code=202,
+    response_model=Delivery,
+    response_description="It waits to be sent",
+    operation_id="resendDelivery",
+    responses=WRITING | problems(404, 409),
+)
+async def resend(request: Request, here: Here, reader: ApiReader, delivery_id: Id) -> records.Delivery:
+    """Send it again, now: to those who lack it, or to all where nobody does."""
+    await require_csrf(request, reader)
+    visible = await here.gate.sight(reader)
+
+    def again(connection: Connection) -> records.Delivery | None:
+        if queries.find(connection, delivery_id, visible) is None:
+            return None
+        return queue.requeue(connection, delivery_id, here.clock())
+
+    try:
+        found = await here.database.write(again)
+    except TransitionError as error:
+        raise HTTPException(409, f"delivery {delivery_id}: {error}; try again in a moment") from None
+    except TooManyResends as many:
+        raise HTTPException(409, str(many)) from None
+    if found is None:
+        raise _unknown(delivery_id)
+    here.wakes.delivery.set()
+    return found
+
+
+def _unknown(delivery_id: int) -> HTTPException:
+    return HTTPException(404, f"no delivery {delivery_id} is known")

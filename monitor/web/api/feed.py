@@ -1,0 +1,172 @@
+"""`GET /events`: the live feed.
+
+An open feed as an HTTP answer: sse-starlette's, with its headers, whose body the feed itself sends.
+
+Odd on purpose: the response has no iterator. sse-starlette keeps four tasks for each reader and wakes two for
+each chunk; the feed offers the same bytes to ten thousand readers in one loop (monitor/feed), and the
+connection's own task only waits for the reader to go.
+"""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query
+from pydantic import TypeAdapter, ValidationError
+from sse_starlette import EventSourceResponse
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from monitor.errors import AirflowError, CursorError
+from monitor.event_log.cursor import Cursor
+from monitor.event_log.filters import Visible
+from monitor.events.data import YEARS, Moment
+from monitor.feed.buffer import Form, Selection, body
+from monitor.feed.connections import FeedFull, Feeds, ShareFull, Start, after, from_now, since
+from monitor.feed.subscriber import FeedEnded, Reader, Rights
+from monitor.web import openapi_examples
+from monitor.web.auth.authenticator import NotSignedIn
+from monitor.web.auth.authenticator import Reader as Principal
+from monitor.web.dependencies import ApiReader
+from monitor.web.middleware import hand_over
+from monitor.web.query_params import FeedQuery
+from monitor.web.responses import PROBLEMS, Answers, problems
+from monitor.web.services import Here
+
+Join = Callable[[Send], Reader]
+"""Feeds.join(), but for how the reader is sent to."""
+
+
+class FeedResponse(EventSourceResponse):
+    media_type = Form.SSE.value
+
+    def __init__(self, feeds: Feeds, form: Form, join: Join) -> None:
+        super().__init__(iter(()), media_type=form.value, ping=0)
+        self._feeds = feeds
+        self._join = join
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        hand_over(scope, partial(_stay, self._feeds, [self._join]))
+
+
+async def _stay(feeds: Feeds, join: list[Join], receive: Receive, send: Send) -> None:
+    try:
+        reader = join.pop()(send)  # popped: what it holds need not stay for days
+    except (
+        FeedFull,
+        ShareFull,
+    ):  # others have come since the answer began; the reader comes back and is told
+        await send(body(b"", more=False))
+        return
+    try:
+        while (await receive())["type"] != "http.disconnect":
+            pass  # a request has no more to say; its end does
+    finally:
+        feeds.leave(reader)
+
+
+_CURSOR = "1a2b3c4d-7"
+_BODY = json.dumps(openapi_examples.EVENT, separators=(",", ":"))
+_EVENT = f"id: {_CURSOR}\nevent: airflow.dag_run.failed\ndata: {_BODY}\n\n"
+_HEARTBEAT = f": heartbeat\nid: {_CURSOR}\n\n"
+_SSE = f"retry: 2000\n\n{_EVENT}{_HEARTBEAT}"
+_LINE: dict[str, Any] = {
+    "type": "object",
+    "description": "One line: an event, a heartbeat (`id` alone), or a reset (docs/feed.md)",
+    "required": ["id"],
+    "properties": {
+        "id": {"type": "string", "description": "The cursor: go on from here"},
+        "event": {"$ref": "#/components/schemas/CloudEvent"},
+        "reset": {
+            "type": "object",
+            "description": "The cursor that was asked for is gone; the feed goes on from `id`",
+            "required": ["reason"],
+            "properties": {"reason": {"type": "string"}},
+        },
+    },
+}
+
+FEED: Answers = {
+    **PROBLEMS,
+    **problems(400),
+    200: {
+        "description": "The feed, without an end",
+        "content": {
+            "text/event-stream": {"schema": {"type": "string"}, "example": _SSE},
+            "application/x-ndjson": {
+                "schema": _LINE,
+                "example": json.dumps({"id": _CURSOR, "event": openapi_examples.EVENT}, separators=(",", ":"))
+                + "\n",
+            },
+        },
+    },
+}
+
+FULL_RETRY = 30  # seconds, in Retry-After
+
+router = APIRouter(tags=["events"], responses=FEED)
+_MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
+
+
+@router.get("/events", response_class=EventSourceResponse, operation_id="followEvents")
+async def feed(
+    here: Here,
+    reader: ApiReader,
+    query: Annotated[FeedQuery, Query()],
+    last_event_id: Annotated[
+        str | None, Header(description="The `id` that came last: go on behind it", examples=["1a2b3c4d-42"])
+    ] = None,
+    accept: Annotated[
+        str, Header(description="The feed's form", examples=["application/x-ndjson"])
+    ] = Form.SSE.value,
+) -> FeedResponse:
+    """Every event as it is logged, as Server-Sent Events; it resumes where `Last-Event-ID` or `after` says.
+
+    `event:` is the event's type, `data:` the CloudEvent, `id:` the cursor. `event: reset` says that the
+    cursor is gone and from where the feed goes on. A heartbeat carries an `id:` alone.
+
+    With `Accept: application/x-ndjson` one JSON object a line: `{"id": …, "event": …}`, a heartbeat
+    `{"id": …}`, a reset `{"id": …, "reset": {"reason": …}}`.
+    """
+    start = _start(last_event_id or query.after, query.since)
+    try:
+        here.feeds.require_room(reader.whose)
+    except ShareFull as full:
+        raise HTTPException(429, str(full), {"Retry-After": str(FULL_RETRY)}) from None
+    except FeedFull as full:
+        raise HTTPException(503, str(full), {"Retry-After": str(FULL_RETRY)}) from None
+    form = Form.NDJSON if Form.NDJSON.value in accept else Form.SSE
+    rights = None if here.gate.open and reader.token is None else _for_feed(reader)
+    selection = Selection(query.filter(), reader.visible)
+    whose = reader.whose
+    return FeedResponse(
+        here.feeds, form, lambda send: here.feeds.join(start, selection, form, send, rights, whose)
+    )
+
+
+def _start(cursor: str | None, moment: str | None) -> Start:
+    try:
+        if cursor is not None:
+            return after(Cursor.parse(cursor))
+        return since(_MOMENT.validate_strings(moment)) if moment is not None else from_now
+    except CursorError as error:
+        raise HTTPException(400, str(error)) from None
+    except ValidationError:
+        raise HTTPException(
+            400,
+            f"since: {str(moment)[:60]!r} is not RFC 3339 with a zone, such as 2026-11-22T10:00:00Z, within "
+            f"the years {YEARS.start} to {YEARS.stop - 1}",
+        ) from None
+
+
+def _for_feed(reader: Principal) -> Rights:
+    async def rights() -> Visible:
+        try:
+            return await reader.rights()
+        except (NotSignedIn, AirflowError) as error:
+            raise FeedEnded(str(error)) from None
+
+    return rights

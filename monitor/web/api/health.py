@@ -1,0 +1,453 @@
+"""`GET /health`, `/livez` and `/readyz`: the health of the monitor and its parts.
+
+How Airflow and its components are, and the background work that runs in one replica at a time: here, or
+wherever it has its turn.
+
+`/health` for people and alerts, `/livez` and `/readyz` for what restarts and routes, `/metrics`.
+
+Without sign-in a caller learns from /health only whether all is well. /metrics is open: it holds numbers,
+and no name of a DAG, a run or a person; scrapers have no Airflow token.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Literal
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import Field
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+
+from monitor.airflow.client import AirflowApi, Component, components
+from monitor.clock import Clock
+from monitor.database.engine import Database
+from monitor.database.leader_election import FailedWorks, holders
+from monitor.database.write_check import WRITE_SECONDS
+from monitor.delivery.messages.filters import span
+from monitor.delivery.messages.templates import FailedTemplates
+from monitor.errors import AirflowError
+from monitor.event_log import cursor
+from monitor.event_log import read as event_log_read
+from monitor.event_log.filters import Filter, Visible
+from monitor.notifications.outbox import queries
+from monitor.notifications.outbox.queries import Wanted
+from monitor.notifications.outbox.records import State
+from monitor.reconciler.loop import Post
+from monitor.web.dependencies import MaybeReader
+from monitor.web.query_params import MAX_PAGE
+from monitor.web.responses import SERVER, Answer, Answers, example, problems
+from monitor.web.services import Here, PartHealth, Report, Services
+
+COMPONENT_SECONDS = 15.0  # an answer of Airflow's counts for so long, whoever asks how often
+COMPONENT_TIMEOUT = 3.0  # seconds: how the other parts are is not to wait for Airflow
+
+AIRFLOW = "airflow"
+RECONCILER = "reconciler"
+REPLICAS = "replicas"
+NOBODY = "no replica yet"
+AIRFLOW_REMEDY = (
+    "Is its api-server up, and are WINDSOCK_AIRFLOW_URL, name and password right? `windsock check` tries."
+)
+RECONCILER_REMEDY = (
+    "What cannot be compared is not filled in. If it does not pass, look at Airflow's api-server's log."
+)
+DEFECT_REMEDY = (
+    "This is a mistake in the monitor: report it with the traceback that its log has. It is tried again, and "
+    "everything else goes on. Does WINDSOCK_AIRFLOW_URL lead to an Airflow?"
+)
+ROWS_REMEDY = (
+    "Find it in Airflow: megabytes of a run's conf, an asset event's extra, a DAG's description or an import "
+    "error's trace. Make it short or delete it; what Airflow's hooks report of it is logged all the same."
+)
+BACKGROUND = "background work"
+TEMPLATES = "templates"
+TEMPLATES_REMEDY = (
+    "Notifications are sent with a built-in template meanwhile. Mend it: `windsock preview` shows it with "
+    "made-up data. This passes with the next notification that it can be used for."
+)
+COMPONENT_REMEDY = "Look at its log, and start it again: `airflow {}`, its container, pod or service."
+
+logger = logging.getLogger(__name__)
+
+
+def of_turns(database: Database, works: Sequence[str]) -> Report:
+    """The report on which replica does what only one is to do."""
+
+    async def report() -> dict[str, PartHealth]:
+        found = await database.read(lambda connection: holders(connection, works))
+        by_name: dict[str, list[str]] = defaultdict(list)
+        for work in works:
+            by_name[found.get(work, NOBODY)].append(work)
+        said = "; ".join(f"{name}: {', '.join(some)}" for name, some in sorted(by_name.items()))
+        # For seconds it is so whenever one ends; windsock_leader tells where it lasts.
+        return {REPLICAS: PartHealth("unknown" if NOBODY in by_name else "ok", said)}
+
+    return report
+
+
+def of_passed_over(api: AirflowApi, clock: Clock) -> Report:
+    """The report on rows of one Airflow's listings that are too much to read. No part where there is none."""
+
+    async def report() -> dict[str, PartHealth]:
+        met = api.passed_over.lately(clock())
+        if not met:
+            return {}
+        rows = ", ".join(f"{name} at offset {each.offset}" for name, each in sorted(met.items()))
+        said = f"a row alone is more than is read, and is passed over: {rows}"
+        last = max(each.at for each in met.values())
+        return {f"{RECONCILER} {api.deployment} rows": PartHealth("down", said, last, ROWS_REMEDY)}
+
+    return report
+
+
+def of_works(failed: FailedWorks) -> Report:
+    """The report on background work that failed and was begun anew. No part where none did."""
+
+    async def report() -> dict[str, PartHealth]:
+        lately = failed.lately()
+        if not lately:
+            return {}
+        said = "; ".join(f"{name} failed: {each.error}" for name, each in sorted(lately.items()))
+        last = max(each.at for each in lately.values())
+        return {BACKGROUND: PartHealth("down", said, last, DEFECT_REMEDY)}
+
+    return report
+
+
+def of_templates(failed: FailedTemplates) -> Report:
+    """The report on users' templates that could not be used. No part where none failed."""
+
+    async def report() -> dict[str, PartHealth]:
+        current = failed.current()
+        if not current:
+            return {}
+        said = "; ".join(each.problem for _, each in sorted(current.items()))
+        last = max(each.at for each in current.values())
+        return {TEMPLATES: PartHealth("down", said, last, TEMPLATES_REMEDY)}
+
+    return report
+
+
+def of_reconciler(post: Post) -> Report:
+    """The report on one Airflow."""
+
+    async def report() -> dict[str, PartHealth]:
+        status = await post.status()
+        remedy = DEFECT_REMEDY if status.is_defect else RECONCILER_REMEDY
+        compared = "compared with the log" if post.is_here else "compared with the log by another replica"
+        airflow, own = f"{AIRFLOW} {status.deployment}", f"{RECONCILER} {status.deployment}"
+        if status.silent_since is not None:
+            why = status.last_error or "does not answer"
+            remedy = DEFECT_REMEDY if status.is_defect else AIRFLOW_REMEDY
+            said = PartHealth("down", why, status.last_good, remedy)
+            return {airflow: said, own: PartHealth("unknown", "waits for Airflow", status.last_good)}
+        if status.last_error is not None:
+            return {
+                airflow: PartHealth("ok", "answers, not everything", status.last_good),
+                own: PartHealth("down", status.last_error, status.last_good, remedy),
+            }
+        if status.last_good is None:
+            return {
+                airflow: PartHealth("unknown", "not asked yet"),
+                own: PartHealth("unknown", "not compared with the log yet"),
+            }
+        return {
+            airflow: PartHealth("ok", "answers", status.last_good),
+            own: PartHealth("ok", compared, status.last_good),
+        }
+
+    return report
+
+
+class ComponentsReport:
+    """The report on one Airflow's scheduler, triggerer and dag-processor. Airflow is asked at most once in
+    COMPONENT_SECONDS, whoever asks how often."""
+
+    def __init__(self, api: AirflowApi, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._api = api
+        self._monotonic = monotonic
+        self._asking = asyncio.Lock()
+        self._asked: float | None = None
+        self._known: Mapping[str, PartHealth] = {}
+
+    async def __call__(self) -> Mapping[str, PartHealth]:
+        async with self._asking:
+            now = self._monotonic()
+            if self._asked is None or now - self._asked >= COMPONENT_SECONDS:
+                self._known = await self._ask()
+                self._asked = self._monotonic()
+        return self._known
+
+    async def _ask(self) -> dict[str, PartHealth]:
+        try:
+            found = components(await asyncio.wait_for(self._api.health(), COMPONENT_TIMEOUT))
+        except (AirflowError, TimeoutError, asyncio.TimeoutError) as error:  # which the part "airflow" tells
+            logger.debug("%s: its components are not known: %s", self._api.deployment, error)
+            return {}
+        return {f"{one.spelled} {self._api.deployment}": _part(one) for one in found}
+
+
+def _part(one: Component) -> PartHealth:
+    if one.is_healthy:
+        return PartHealth("ok", "sends heartbeats", one.heartbeat)
+    return PartHealth("down", f"is {one.status}", one.heartbeat, COMPONENT_REMEDY.format(one.spelled))
+
+
+FRESH = {"Cache-Control": "no-store"}
+"""No ETag: a probe takes a 304 for trouble, and what it asks for is how things are at this moment."""
+OPEN: dict[str, Any] = {"security": []}
+METRICS: dict[str, Any] = {
+    "description": "Every number",
+    "content": {
+        "text/plain": {"schema": {"type": "string"}, "example": "windsock_deliveries_waiting 0.0\n"},
+    },
+}
+
+
+class Alive(Answer):
+    model_config = example(status="ok")
+    status: Literal["ok", "down"]
+
+
+class Ready(Alive):
+    model_config = example(status="ok", written_seconds_ago=3.2)
+    written_seconds_ago: float | None = Field(
+        description="Age of the latest write that got through; null if none has yet"
+    )
+
+
+class Part(Answer):
+    """How one part is."""
+
+    status: Literal["ok", "down", "unknown"]
+    detail: str
+    at: datetime | None = Field(description="When it was last known to be well")
+    remedy: str | None = Field(description="What to do, where something is to be done")
+
+
+class Health(Alive):
+    model_config = example(
+        status="ok", parts={"database": {"status": "ok", "detail": "sqlite", "at": None, "remedy": None}}
+    )
+    parts: dict[str, Part] | None = Field(None, description="Each part; absent for who is not signed in")
+
+
+NOT_READY: Answers = {503: {"description": "The database cannot be read or written", "model": Ready}}
+DOWN: Answers = {503: {"description": "Some part does not work", "model": Health}}
+
+NO_HOOK = PartHealth(
+    "unknown", "no hook has reported lately; what hooks do not report, the reconciler fills in"
+)
+LOOKED_AT = 50  # events, the latest, among which a hook's report is looked for
+MAX_LOOKED_AT = 1024 * 1024  # characters of their bodies; usual ones have 1,000 each
+SPOOL_REMEDY = "Look at the log of Airflow's scheduler for the plugin's warnings: can it reach the monitor?"
+LATELY = timedelta(days=1)  # until then somebody has looked, or was told by other means
+LATE = 60.0  # seconds between what happened and its report: a spool that could send would not wait so long
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/livez", response_model=Alive, operation_id="getLiveness", openapi_extra=OPEN)
+async def livez() -> dict[str, str]:
+    """The process answers. (It ends by itself when work dies without which it takes or sends nothing.)"""
+    return {"status": "ok"}
+
+
+@router.get(
+    "/readyz",
+    response_model=Ready,
+    operation_id="getReadiness",
+    openapi_extra=OPEN,
+    responses=NOT_READY,
+)
+async def readyz(here: Here) -> JSONResponse:
+    """The database can be read and written, so requests can be served and events be taken in."""
+    part = (await _database(here))["database"]
+    age = here.write_check.result.age
+    answer = {"status": part.status, "written_seconds_ago": None if age is None else round(age, 1)}
+    return JSONResponse(answer, 200 if part.status == "ok" else 503, FRESH)
+
+
+@router.get(
+    "/health",
+    response_model=Health,
+    operation_id="getHealth",
+    openapi_extra={"security": [{}, {"session": []}, {"bearer": []}]},
+    responses={**DOWN, **problems(421, *SERVER)},
+)
+async def health(here: Here, reader: MaybeReader) -> JSONResponse:
+    """Every part, and 503 where one does not work. Details are for those who are signed in."""
+    sight = await here.gate.sight(reader) if reader else frozenset()
+    parts = await check(here, sight, has_details=reader is not None)
+    down = any(part.status == "down" for part in parts.values())
+    answer: dict[str, Any] = {"status": "down" if down else "ok"}
+    if reader is not None:
+        answer["parts"] = {name: _told(part) for name, part in parts.items()}
+    return JSONResponse(answer, 503 if down else 200, FRESH)
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    operation_id="getMetrics",
+    openapi_extra=OPEN,
+    responses={200: METRICS, **problems(421, *SERVER)},
+)
+async def metrics(here: Here) -> Response:
+    """Prometheus' text format."""
+    text = await run_in_threadpool(generate_latest, here.metrics.registry)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+async def check(here: Services, sight: Visible, has_details: bool = True) -> dict[str, PartHealth]:
+    """How every part is, for a reader of this sight: what went wrong with an Airflow may name DAGs.
+
+    Without details no event is read: they would tell how late hooks report, which is never trouble by itself.
+    """
+    parts = await _database(here)
+    if has_details:
+        parts |= await _ask(partial(_hooks, here))
+    for told in await asyncio.gather(*map(_ask, here.reports)):
+        parts |= told
+    if sight is not None:
+        parts = {name: _discreet(name, part) for name, part in parts.items()}
+    if not any(name.startswith(AIRFLOW) for name in parts):
+        parts[AIRFLOW] = PartHealth("unknown", "not asked: WINDSOCK_AIRFLOW_URL is not set")
+    return {"spool": NO_HOOK} | parts
+
+
+async def _ask(report: Report) -> Mapping[str, PartHealth]:
+    try:
+        return await report()
+    except SQLAlchemyError as error:  # which the part "database" tells
+        logger.warning("how a part is could not be read: %s", error)
+        return {}
+
+
+RECENT_SECONDS = 2 * WRITE_SECONDS
+"""A younger write is not told to the second: a page that changes with each look is never answered 304."""
+
+
+WITHOUT_NUMBERS = {
+    ("log", "ok"): "keeps the events",
+    ("mail", "ok"): "takes mails",
+    ("mail", "down"): "did not take the last mail, it is tried again",
+    ("deliveries", "ok"): f"none was given up in the last {span(LATELY)}",
+    ("deliveries", "down"): f"some were given up in the last {span(LATELY)}",
+    ("templates", "down"): "some cannot be used",
+    ("spool", "ok"): "hooks report in time",
+    ("spool", "unknown"): "no hook has reported lately, or the latest report came late",
+}
+"""What a reader of some DAGs is told of parts whose details count, or date, what happens to all of them."""
+
+
+def _discreet(name: str, part: PartHealth) -> PartHealth:
+    if words := WITHOUT_NUMBERS.get((name, part.status)):
+        return replace(part, detail=words, at=None)
+    known = part.status != "down" or not name.startswith((f"{AIRFLOW} ", RECONCILER, BACKGROUND))
+    return part if known else replace(part, detail="cannot be compared with the log")
+
+
+async def _hooks(here: Services) -> dict[str, PartHealth]:
+    return {"spool": await here.database.read(_spool)}
+
+
+async def _database(here: Services) -> dict[str, PartHealth]:
+    now = here.clock()
+    try:
+        parts = await here.database.read(lambda connection: _look(connection, here.settings.smtp_host, now))
+    except SQLAlchemyError as error:
+        said = f"cannot be read: {type(error).__name__}"
+        return {"database": PartHealth("down", said, remedy=_database_remedy(here))}
+    return parts | {"database": _written(here, parts["database"])}
+
+
+def _written(here: Services, read: PartHealth) -> PartHealth:
+    """How writing goes, by the latest result: asking does not write."""
+    result = here.write_check.result
+    ago = "" if result.age is None else f", written {span(timedelta(seconds=result.age))} ago"
+    if result.error:
+        said = f"nothing can be written: {result.error}{ago}"
+        return PartHealth("down", said, remedy=_database_remedy(here))
+    if result.is_stale:
+        said = f"writes wait and do not get through{ago}"
+        return PartHealth("down", said, remedy=_database_remedy(here))
+    if result.age is not None and result.age < RECENT_SECONDS:
+        ago = f", written less than {RECENT_SECONDS:.0f} s ago"
+    return replace(read, detail=read.detail + ago)
+
+
+def _database_remedy(here: Services) -> str:
+    if here.settings.shares_database:
+        return (
+            "Look at PostgreSQL: is it up, is its disk full, is it read-only (a standby, "
+            "default_transaction_read_only), or is it locked? Plugins keep their events meanwhile."
+        )
+    return (
+        f"Make room on the disk of {here.settings.home}, and end what holds windsock.db open (a backup by "
+        "copying: use `windsock backup`). Plugins keep their events meanwhile."
+    )
+
+
+def _look(connection: Connection, smtp_host: str | None, now: datetime) -> dict[str, PartHealth]:
+    log = cursor.state(connection)
+    return {
+        "database": PartHealth("ok", connection.dialect.name),
+        "log": PartHealth("ok", f"{log.last_seq - log.pruned_seq} of {log.last_seq} events kept"),
+        "mail": _mail(connection, smtp_host),
+        "deliveries": _deliveries(connection, now),
+    }
+
+
+def _deliveries(connection: Connection, now: datetime) -> PartHealth:
+    """A delivery that is dead reaches nobody until somebody acts."""
+    dead = queries.count_dead(connection, now - LATELY)
+    if not dead:
+        return PartHealth("ok", f"none was given up in the last {span(LATELY)}")
+    remedy = "The page Deliveries, state dead, says why for each. Mend that, then press Resend on it."
+    return PartHealth("down", f"{dead} were given up in the last {span(LATELY)}", remedy=remedy)
+
+
+def _spool(connection: Connection) -> PartHealth:
+    """The spool lies with Airflow's processes; how late the latest report of a hook came tells how it is."""
+    for event in event_log_read.read_before(
+        connection, None, LOOKED_AT, Filter(), most_characters=MAX_LOOKED_AT
+    ):
+        body = json.loads(event.body)
+        if body["data"].get("reported_by") == "listener":
+            happened = datetime.fromisoformat(body["time"].replace("Z", "+00:00"))
+            late = event.received_at - happened
+            if late.total_seconds() > LATE:
+                words = f"the latest report of a hook came {span(late)} late: it waited in the spool"
+                return PartHealth("unknown", words, event.received_at, SPOOL_REMEDY)
+            return PartHealth("ok", f"hooks report within {span(late)}", event.received_at)
+    return NO_HOOK
+
+
+def _mail(connection: Connection, smtp_host: str | None) -> PartHealth:
+    """Mail is down while one waits because its last attempt failed; why stands on that mail's own page."""
+    counts = queries.counts(connection)
+    told = ", ".join(f"{number} {state.value}" for state, number in counts.items() if number)
+    where = smtp_host or "embedded mailbox"
+    waiting = queries.deliveries(connection, MAX_PAGE, wanted=Wanted(state=State.PENDING))
+    if any(delivery.attempts for delivery in waiting):
+        remedy = "A waiting delivery's page has the server's answer; `windsock check` tries the server."
+        return PartHealth(
+            "down", f"{where} did not take the last mail, it is tried again; {told}", None, remedy
+        )
+    return PartHealth("ok", f"{where}: {told or 'none was called for yet'}")
+
+
+def _told(part: PartHealth) -> Mapping[str, Any]:
+    at = part.at.isoformat() if part.at else None
+    return {"status": part.status, "detail": part.detail, "at": at, "remedy": part.remedy or None}

@@ -1,0 +1,272 @@
+"""The models of the API's answers."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BeforeValidator, Field
+
+from monitor.notifications.outbox.records import Kind, State
+from monitor.rules.model import Match
+from monitor.rules.targets import Channel
+from monitor.web import openapi_examples
+from monitor.web.responses import Answer, example
+
+Next = Annotated[
+    int | None, Field(description="The `cursor` of the page behind this one; null: this is the last page")
+]
+
+
+def _record(*names: str) -> AliasChoices:
+    """The names of a value: the API's own, and the one that the record has."""
+    return AliasChoices(*names)
+
+
+class Delivery(Answer):
+    model_config = example(**openapi_examples.DELIVERY)
+    id: int
+    notification_id: int = Field(description="The text that it carries; others may carry the same")
+    channel: Channel
+    recipient: str = Field(description="An address, or `<receiver>#<n>` of the rules file")
+    kind: Kind
+    incident_id: int | None
+    event_seq: int
+    event_id: str = Field(description="Of the first event that it reports")
+    deployment: str
+    dag_id: str | None
+    run_id: str | None
+    rule: str
+    template: str
+    recipients: list[str]
+    state: State
+    reason: str
+    subject: str | None
+    message_id: str
+    attempts: int
+    created_at: datetime
+    next_attempt_at: datetime
+    settled_at: datetime | None
+
+
+class DeliveryPage(Answer):
+    model_config = example(deliveries=[openapi_examples.DELIVERY], next=5)
+    deliveries: list[Delivery]
+    next: Next
+
+
+class Attempt(Answer):
+    model_config = example(**openapi_examples.ATTEMPT)
+    at: datetime
+    outcome: str = Field(
+        description="The state that it led to; `unavailable`: no server was there to take any mail; "
+        "`requeued`: somebody asked for it again"
+    )
+    answer: str
+
+
+class Decision(Answer):
+    """What one rule made of one event, and why."""
+
+    model_config = example(**openapi_examples.DECISION)
+    event_seq: int
+    event_id: str
+    deployment: str
+    dag_id: str | None
+    rule: str
+    outcome: str = Field(
+        description="`notified`: has a notification; `grouped`: joined another's; "
+        "`suppressed`: nobody is notified"
+    )
+    reason: str
+    incident_id: int | None
+    silence_id: int | None
+    notification_id: int | None
+    created_at: datetime
+
+
+class DeliveryDetail(Delivery):
+    model_config = example(**openapi_examples.DELIVERY, ledger=[openapi_examples.ATTEMPT], decisions=[])
+    ledger: list[Attempt]
+    decisions: list[Decision] = Field(
+        description="Which events it reports, oldest first, each with its reason"
+    )
+
+
+class RuleAndEvent(Answer):
+    """What one rule made of an event when it came, and whether the rule, as it is now, takes it."""
+
+    model_config = example(**openapi_examples.RULE_AND_EVENT)
+    rule: str
+    mismatch: str | None = Field(
+        description="Why the rule, as it is now, does not take the event; null: it does"
+    )
+    decisions: list[Decision]
+    deliveries: list[Delivery]
+
+
+class Explanation(Answer):
+    model_config = example(event=openapi_examples.EVENT, rules=[openapi_examples.RULE_AND_EVENT])
+    event: dict[str, Any] = Field(description="The CloudEvent")
+    rules: list[RuleAndEvent] = Field(description="One for each rule that is in force or was asked then")
+
+
+class EventDecisions(Answer):
+    model_config = example(
+        explanations=[{"event": openapi_examples.EVENT, "rules": [openapi_examples.RULE_AND_EVENT]}]
+    )
+    explanations: list[Explanation] = Field(
+        description="One for each Airflow that reported an event of this id"
+    )
+
+
+class Incident(Answer):
+    """One thing that is wrong, or was: from its first failure to its recovery."""
+
+    model_config = example(**openapi_examples.INCIDENT)
+    id: int
+    deployment: str
+    key: str
+    dag_id: str | None
+    title: str
+    state: Literal["open", "closed"]
+    failures: int
+    opened_at: datetime
+    opened_seq: int
+    last_at: datetime
+    last_seq: int
+    closed_at: datetime | None
+    closed_seq: int | None
+    closed_reason: str | None = Field(validation_alias=_record("closed_reason", "closed_because"))
+    closed_by: str | None = Field(
+        description="Who closed it by hand, with the reason in `closed_reason`; `Windsock`: it did itself; "
+        "null: an event ended it, or it is open"
+    )
+    flapping: bool
+    acknowledged_at: datetime | None = Field(validation_alias=_record("acknowledged_at", "acked_at"))
+    acknowledged_by: str | None = Field(validation_alias=_record("acknowledged_by", "acked_by"))
+    acknowledged_reason: str | None = Field(validation_alias=_record("acknowledged_reason", "ack_reason"))
+
+
+class IncidentPage(Answer):
+    model_config = example(incidents=[openapi_examples.INCIDENT], next=None)
+    incidents: list[Incident]
+    next: Next
+
+
+class IncidentDetail(Incident):
+    model_config = example(
+        **openapi_examples.INCIDENT,
+        decisions=[openapi_examples.DECISION],
+        deliveries=[openapi_examples.DELIVERY],
+    )
+    decisions: list[Decision]
+    deliveries: list[Delivery]
+
+
+def _written(match: Any) -> Any:
+    """A match as people write it: what it names, and not what it leaves open."""
+    return match.model_dump(mode="json", exclude_defaults=True) if isinstance(match, Match) else match
+
+
+class Silence(Answer):
+    """What nobody is notified of for a while, by whom and why."""
+
+    model_config = example(**openapi_examples.SILENCE)
+    id: int
+    match: Annotated[dict[str, Any], BeforeValidator(_written)] = Field(
+        description="As `match` of a rule (docs/rules.md)"
+    )
+    deployment: str | None
+    dag_id: str | None = Field(description="Both null: of more than one DAG, or of none")
+    incident_key: str | None = Field(description="Where it is of one incident alone, and of its like")
+    incident_title: str | None
+    author: str
+    reason: str
+    created_at: datetime
+    starts_at: datetime
+    ends_at: datetime
+    ended_by: str | None = Field(description="Who ended it early")
+    state: Literal["pending", "active", "expired"]
+
+
+class SilencePage(Answer):
+    model_config = example(silences=[openapi_examples.SILENCE], next=None)
+    silences: list[Silence]
+    next: Next
+
+
+class LoggedEvent(Answer):
+    model_config = example(**openapi_examples.LOGGED)
+    seq: int
+    received_at: datetime
+    event: dict[str, Any] = Field(description="The CloudEvent, as docs/events.md describes it")
+
+
+class EventPage(Answer):
+    model_config = example(events=[openapi_examples.LOGGED], next=7)
+    events: list[LoggedEvent]
+    next: Next
+
+
+class Run(Answer):
+    model_config = example(**openapi_examples.RUN)
+    deployment: str
+    dag_id: str
+    run_id: str
+    state: str
+    run_type: str | None
+    logical_date: datetime | None
+    queued_at: datetime | None
+    start_date: datetime | None
+    end_date: datetime | None
+    message: str | None
+    last_seq: int
+
+
+class RunPage(Answer):
+    model_config = example(runs=[openapi_examples.RUN], next=7)
+    runs: list[Run]
+    next: Next
+
+
+class Task(Answer):
+    model_config = example(**openapi_examples.TASK)
+    task_id: str
+    map_index: int
+    ti_id: str
+    try_number: int
+    max_tries: int
+    state: str
+    operator: str | None
+    hostname: str | None
+    start_date: datetime | None
+    end_date: datetime | None
+    error: dict[str, Any] | None
+
+
+class RunDetail(Run):
+    model_config = example(
+        **openapi_examples.RUN, tasks=[openapi_examples.TASK], deliveries=[openapi_examples.DELIVERY]
+    )
+    tasks: list[Task]
+    deliveries: list[Delivery]
+
+
+class Asset(Answer):
+    model_config = example(**openapi_examples.ASSET)
+    deployment: str
+    uri: str
+    name: str
+    group: str | None
+    updates: int | None = Field(description="null: you may not read every DAG, and others may update it too")
+    updated_at: datetime | None
+    extra: dict[str, Any] | None
+    source_dag_id: str | None
+    source_run_id: str | None
+    source_task_id: str | None
+    last_seq: int
+
+
+class AssetPage(Answer):
+    model_config = example(assets=[openapi_examples.ASSET], next=None)
+    assets: list[Asset]
+    next: Next

@@ -1,0 +1,206 @@
+"""Silences: what nobody is told for a while, by whom and why."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, StrictInt, model_validator
+from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+
+from monitor.event_log.filters import Visible
+from monitor.events.data import YEARS, Moment
+from monitor.notifications import silences
+from monitor.notifications.silences import Silence as Found
+from monitor.notifications.silences import SilenceScope, TooManySilences
+from monitor.rules.model import Duration, Match
+from monitor.web.api.incidents import Reason
+from monitor.web.api.models import Silence, SilencePage
+from monitor.web.auth.authenticator import Reader
+from monitor.web.dependencies import ApiReader, require_csrf
+from monitor.web.problems import Invalid
+from monitor.web.query_params import MAX_SEQ, Id, SilencesQuery
+from monitor.web.responses import PROBLEMS, WRITING, Paging, Polled, polled, problems
+from monitor.web.services import Here, Services
+from monitor.web.silence_validation import MAX_SILENCE, incident_scope, may_silence, mistake_in
+
+router = APIRouter(prefix="/api/v1/silences", tags=["silences"], responses=PROBLEMS, route_class=Polled)
+
+EXAMPLES: list[JsonValue] = [
+    {"match": {"deployment": "local", "dag_id": "etl"}, "reason": "the source is down", "duration": "8h"},
+    {
+        "match": {"type": "airflow.dag_run.*", "tags": ["nightly"]},
+        "reason": "the warehouse moves",
+        "starts_at": "2026-11-28T20:00:00Z",
+        "ends_at": "2026-11-29T06:00:00Z",
+    },
+    {"incident_id": 12, "reason": "the file is being mended", "duration": "1h"},
+    {
+        "match": {"deployment": "staging"},
+        "whole_airflow": True,
+        "reason": "Airflow is being upgraded",
+        "duration": "2h",
+    },
+]
+ONE_OF_EACH: list[JsonValue] = [
+    {"required": [what, end]} for what in ("match", "incident_id") for end in ("ends_at", "duration")
+]
+
+
+class NewSilence(BaseModel):
+    """A silence to be made."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": EXAMPLES, "oneOf": ONE_OF_EACH})
+    match: Match | None = Field(
+        None, description="As `match` of a rule (docs/rules.md). Give this or `incident_id`"
+    )
+    incident_id: Annotated[StrictInt, Field(ge=1, le=MAX_SEQ)] | None = Field(
+        None,
+        description="What this incident is about: the DAG whose runs fail; else the incident alone, now and "
+        "when it comes again",
+    )
+    whole_airflow: StrictBool = Field(
+        False, description="Say true where `match` names no DAG, task, asset, tag or owner, and you mean that"
+    )
+    reason: Reason
+    starts_at: Moment | None = Field(None, description="Default: now")
+    ends_at: Moment | None = Field(None, description="Give this or `duration`")
+    duration: Annotated[Duration, Field(gt=timedelta(0), le=MAX_SILENCE)] | None = Field(
+        None, description="From its start: `8h`, `1d`"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> "NewSilence":
+        if (self.match is None) == (self.incident_id is None):
+            raise ValueError("give either match or incident_id")
+        if (self.ends_at is None) == (self.duration is None):
+            raise ValueError("give either ends_at or duration")
+        return self
+
+    def span(self, now: datetime) -> tuple[datetime, datetime]:
+        """In UTC. Raises Invalid."""
+        starts_at = self.starts_at or now
+        if (
+            self.ends_at is None and starts_at.year + 2 not in YEARS
+        ):  # MAX_SILENCE reaches into the year after next
+            raise Invalid("starts_at", "is too near the end of the calendar; give an earlier moment")
+        return starts_at, self.ends_at or starts_at + (self.duration or timedelta(0))
+
+
+@router.get("", response_model=SilencePage, operation_id="listSilences", responses=polled(listed=True))
+async def all_silences(
+    here: Here, reader: ApiReader, pager: Paging, query: Annotated[SilencesQuery, Query()]
+) -> dict[str, Any]:
+    """Silences, newest first. One of more than one DAG is shown to those who may read every DAG."""
+    now, visible = here.clock(), await here.gate.sight(reader)
+    rows = await here.database.read(
+        lambda connection: silences.page(
+            *(connection, query.limit + 1, query.cursor, now if query.active else None, visible),
+            deployment=query.deployment,
+            dag_id=query.dag_id,
+        )
+    )
+    return pager.page("silences", [told(one, now) for one in rows], query.limit, lambda one: one["id"])
+
+
+@router.get(
+    "/{silence_id}", response_model=Silence, operation_id="getSilence", responses=polled() | problems(404)
+)
+async def silence(here: Here, reader: ApiReader, silence_id: Id) -> dict[str, Any]:
+    """One silence."""
+    visible = await here.gate.sight(reader)
+    found = await here.database.read(lambda connection: silences.find(connection, silence_id, visible))
+    if found is None:
+        raise _unknown(silence_id)
+    return told(found, here.clock())
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=Silence,
+    response_description="The silence, which holds from its start on",
+    operation_id="makeSilence",
+    responses=WRITING | problems(404, 409),
+)
+async def make(request: Request, here: Here, reader: ApiReader, given: NewSilence) -> dict[str, Any]:
+    """Silence what matches, or what an incident is about. More than one DAG may be silenced by those who may
+    read every DAG."""
+    await require_csrf(request, reader)
+    starts_at, ends_at = given.span(here.clock())
+    scope = SilenceScope(given.match) if given.match is not None else None
+    if scope is None:
+        scope = await incident_scope(here, reader, given.incident_id or 0)
+    made = await add(here, reader, scope, given.reason, starts_at, ends_at, given.whole_airflow)
+    return told(made, here.clock())
+
+
+async def add(
+    here: Services,
+    reader: Reader,
+    scope: SilenceScope,
+    reason: str,
+    starts_at: datetime,
+    ends_at: datetime,
+    whole_airflow: bool = False,
+) -> Found:
+    """Raises 403 where the reader may not, 409 for too many, 422 where something is wrong with it."""
+    now = here.clock()
+    if mistake := mistake_in(scope, starts_at, ends_at, now, whole_airflow):
+        field, _, words = mistake.partition(": ")
+        raise Invalid(field, words)
+    if not await may_silence(reader, scope):
+        raise HTTPException(
+            403,
+            "match: is not of one DAG that you may read; name exactly one deployment and one dag_id, without "
+            "* and ?. To silence more takes the right to read every DAG",
+        )
+    try:
+        return await here.database.write(
+            lambda connection: silences.add(
+                connection, scope.match, reader.name, reason, starts_at, ends_at, now, scope.incident
+            )
+        )
+    except TooManySilences as many:
+        raise HTTPException(409, str(many)) from None
+
+
+@router.delete(
+    "/{silence_id}",
+    response_model=Silence,
+    response_description="The silence, over now",
+    operation_id="endSilence",
+    responses=WRITING | problems(404),
+)
+async def end(request: Request, here: Here, reader: ApiReader, silence_id: Id) -> dict[str, Any]:
+    """End it now. One that is over stays as it is."""
+    await require_csrf(request, reader)
+    visible, now = await here.gate.sight(reader), here.clock()
+    found = await here.database.write(
+        lambda connection: end_it(connection, silence_id, visible, reader.name, now)
+    )
+    if found is None:
+        raise _unknown(silence_id)
+    return told(found, now)
+
+
+def end_it(
+    connection: Connection, silence_id: int, visible: Visible, who: str, now: datetime
+) -> Found | None:
+    if silences.find(connection, silence_id, visible) is None:
+        return None
+    return silences.end(connection, silence_id, who, now)
+
+
+def told(silence: Found, now: datetime) -> dict[str, Any]:
+    return vars(silence) | {"state": state(silence, now)}
+
+
+def state(silence: Found, now: datetime) -> str:
+    if silence.is_active(now):
+        return "active"
+    return "pending" if now < silence.starts_at and now < silence.ends_at else "expired"
+
+
+def _unknown(silence_id: int) -> HTTPException:
+    return HTTPException(404, f"no silence {silence_id} is known")

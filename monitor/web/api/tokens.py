@@ -1,0 +1,306 @@
+"""`/api/v1/tokens`: tokens of programs.
+
+Who may make which token, see which and revoke which: what the API and the page share.
+
+Nobody hands on more than they have: a token's DAGs are among its creator's, and a token that makes another
+gives it none of the scopes that it lacks itself, and no longer life: it ends when the other is revoked. An
+ingest token may tell events of any DAG, so it takes the right to read every one.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
+from starlette.exceptions import HTTPException
+
+from monitor.clock import Clock
+from monitor.event_log.filters import Visible
+from monitor.event_log.projections import dags as dags_projection
+from monitor.rules.model import Duration
+from monitor.web.auth import tokens as auth_tokens
+from monitor.web.auth.authenticator import Reader
+from monitor.web.auth.tokens import (
+    DEFAULT_LIFE,
+    EVERYONE,
+    LONGEST_LIFE,
+    Draft,
+    NoSuchDag,
+    Owner,
+    Scope,
+    TokenEnded,
+    TooManyTokens,
+    Whose,
+)
+from monitor.web.auth.tokens import Token as StoredToken
+from monitor.web.dependencies import ApiReader, require_csrf, sight_now
+from monitor.web.query_params import Globs, Id, Paged, no_nul
+from monitor.web.responses import PROBLEMS, WRITING, Answer, Paging, Polled, polled, problems
+from monitor.web.services import Here, Services
+
+MAX_NAME = 100  # characters
+MAX_DEPLOYMENTS = 100  # of one token
+SHORTEST = timedelta(minutes=1)
+
+TokenName = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_NAME),
+    AfterValidator(no_nul),
+]
+Scopes = Annotated[frozenset[Scope], Field(min_length=1)]
+TOKEN: dict[str, Any] = {
+    "id": 3,
+    "prefix": "wst_q7Xz1b",
+    "name": "the wall's screen",
+    "scopes": ["read"],
+    "created_by": "alice",
+    "authenticated_by": ["local"],
+    "dags": 12,
+    "created_at": "2026-11-22T10:15:00Z",
+    "expires_at": "2027-02-20T10:15:00Z",
+    "last_used_at": None,
+    "revoked_at": None,
+    "state": "active",
+}
+
+
+def _repeated(schema: JsonDict) -> None:
+    """A scope that is given twice does no harm."""
+    schema.pop("uniqueItems")
+
+
+class NewToken(BaseModel):
+    """A token to be made."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"name": "the wall's screen", "scopes": ["read"], "expires_in": "90d"},
+                {"name": "etl's own", "scopes": ["admin"], "dags": ["etl", "etl_*"]},
+            ]
+        },
+    )
+    name: TokenName = Field(description="What it is for, for those who look at the list")
+    scopes: Scopes = Field(
+        description="`read`: pages, API and feed; `admin`: effects too; `ingest`: sends events",
+        json_schema_extra=_repeated,
+    )
+    expires_in: Annotated[Duration, Field(ge=SHORTEST, le=LONGEST_LIFE)] = Field(
+        DEFAULT_LIFE, description="`30d`, `12h`; 365 days at most", json_schema_extra={"default": "90d"}
+    )
+    dags: Globs = Field(
+        [], description="Globs of dag_ids within what its creator may read; none: all of that"
+    )
+    deployments: Annotated[list[str], Field(max_length=MAX_DEPLOYMENTS)] = Field(
+        [], description="`ingest` only: the deployments that it may report for; none: the first Airflow's"
+    )
+
+
+class Token(Answer):
+    """A program's bearer token; its secret is kept nowhere."""
+
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"examples": [TOKEN]})
+    id: int
+    prefix: str = Field(description="The first signs of the secret, to know it again by")
+    name: str
+    scopes: list[Scope]
+    created_by: str | None = Field(description="The Airflow user; null: somebody at the monitor's machine")
+    authenticated_by: list[str] | None = Field(
+        description="The deployments whose Airflows accepted the creator's name and password; null: nobody "
+        "signed in, or the token is older than this field"
+    )
+    dags: int | None = Field(description="How many DAGs it may read; null: every one")
+    created_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None = Field(description="Exact to a minute")
+    revoked_at: datetime | None
+    state: Literal["active", "expired", "revoked"]
+
+
+class TokenMade(Token):
+    """The one answer that holds the secret."""
+
+    model_config = ConfigDict(
+        from_attributes=True,
+        json_schema_extra={"examples": [TOKEN | {"secret": "wst_q7Xz1b… (47 characters)"}]},
+    )
+    secret: str = Field(description="What to send as `Authorization: Bearer …`; it is shown this once")
+
+
+class TokenPage(Answer):
+    model_config = ConfigDict(
+        from_attributes=True, json_schema_extra={"examples": [{"tokens": [TOKEN], "next": None}]}
+    )
+    tokens: list[Token]
+    next: int | None
+
+
+NOBODY = Whose(owner=Owner("", frozenset()))
+"""No user has an empty name."""
+
+logger = logging.getLogger(__name__)
+
+
+async def whose(here: Services, reader: Reader) -> Whose:
+    """The tokens that the reader sees and revokes: one's own, of no Airflow that has not accepted the reader;
+    who reads every DAG, all."""
+    if await here.gate.sight(reader) is None:
+        return EVERYONE
+    # The machine's own tokens are of many: one of them that reads few DAGs has no say about the others.
+    return NOBODY if reader.owner is None else Whose(owner=reader.owner)
+
+
+async def make(
+    here: Services,
+    reader: Reader,
+    name: str,
+    scopes: frozenset[Scope],
+    life: timedelta,
+    globs: Sequence[str],
+    deployments: Sequence[str] = (),
+) -> tuple[StoredToken, str]:
+    """A token and its secret. Raises 403 where the reader may not, 409 and 422 where it cannot be."""
+    now, sight = here.clock(), await sight_now(reader)
+    _check(reader, scopes, life, sight, now)
+    dags = await _dags(here, sight, globs)
+    made_by = reader.token.id if reader.token else None
+    draft = Draft(name, scopes, dags, life, _deployments(here, reader, scopes, deployments), made_by)
+    try:
+        token, secret = await here.database.write(
+            lambda connection: auth_tokens.add(connection, draft, reader.owner, now)
+        )
+    except TooManyTokens as many:
+        raise HTTPException(409, str(many)) from None
+    except TokenEnded as ended:
+        here.gate.tokens.forget()
+        raise HTTPException(401, str(ended)) from None
+    logger.info("%s made token %d (%s…, %r: %s)", reader.name, token.id, token.prefix, name, _words(scopes))
+    return token, secret
+
+
+async def revoke(here: Services, reader: Reader, token_id: int) -> StoredToken:
+    """End it, what it has made, and the feeds that they hold open. Raises 404."""
+    theirs, now = await whose(here, reader), here.clock()
+    found = await here.database.write(
+        lambda connection: auth_tokens.revoke(connection, theirs, token_id, now)
+    )
+    if found is None:
+        raise HTTPException(404, f"no token {token_id} of yours is known")
+    logger.info("%s revoked token %d (%s…, %r)", reader.name, found.id, found.prefix, found.name)
+    here.gate.tokens.forget()
+    here.feeds.rights_changed()
+    return found
+
+
+def _check(reader: Reader, scopes: frozenset[Scope], life: timedelta, sight: Visible, now: datetime) -> None:
+    if reader.is_nameless:
+        raise HTTPException(
+            403,
+            "Airflow's token does not say whose it is, and a Windsock token is always somebody's: sign in on "
+            "the page Tokens, or use `windsock token create`",
+        )
+    if Scope.INGEST in scopes and sight is not None:
+        raise HTTPException(
+            403, "scopes: 'ingest' may report events of any DAG, so it takes the right to read every DAG"
+        )
+    if reader.token is None:
+        return
+    for scope in sorted(scopes):
+        reader.require(scope)
+    if now + life > reader.token.expires_at:
+        raise HTTPException(
+            422,
+            "expires_in: a token makes none that outlives it, and this one ends "
+            f"{reader.token.expires_at:%Y-%m-%d %H:%M} UTC; give less",
+        )
+
+
+async def _dags(here: Services, sight: Visible, globs: Sequence[str]) -> Visible:
+    if not globs:
+        return sight
+    known = sight if sight is not None else await here.database.read(dags_projection.every_dag)
+    try:
+        return auth_tokens.within(known, globs)
+    except NoSuchDag as error:
+        raise HTTPException(422, str(error)) from None
+
+
+def _deployments(
+    here: Services, reader: Reader, scopes: frozenset[Scope], wanted: Sequence[str]
+) -> frozenset[str] | None:
+    """Return what an ingest token reports for. Raises 422 for a deployment that the maker has not."""
+    if Scope.INGEST not in scopes:
+        if wanted:
+            raise HTTPException(
+                422, "deployments: only a token of the scope 'ingest' reports; leave them out"
+            )
+        return None
+    first = here.settings.deployment
+    known = here.settings.ingest_secrets.keys() if reader.token is None else reader.token.reports_for(first)
+    for name in wanted:
+        if name not in known:
+            raise HTTPException(
+                422,
+                f"deployments: {name[:80]!r} is none that you may report for; "
+                f"known: {', '.join(sorted(known))}",
+            )
+    return frozenset(wanted or (first,))
+
+
+def _words(scopes: frozenset[Scope]) -> str:
+    return ", ".join(sorted(scopes))
+
+
+router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"], responses=PROBLEMS, route_class=Polled)
+
+
+@router.get("", response_model=TokenPage, operation_id="listTokens", responses=polled(listed=True))
+async def all_tokens(
+    here: Here, reader: ApiReader, pager: Paging, query: Annotated[Paged, Query()]
+) -> dict[str, Any]:
+    """Your tokens, newest first; everybody's for those who may read every DAG."""
+    theirs = await whose(here, reader)
+    found = await here.database.read(
+        lambda connection: auth_tokens.page(connection, theirs, query.limit + 1, query.cursor)
+    )
+    return pager.page("tokens", [told(one, here.clock) for one in found], query.limit, lambda one: one["id"])
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=TokenMade,
+    response_description="The token, with its secret",
+    operation_id="makeToken",
+    responses=WRITING | problems(409),
+)
+async def make_one(
+    request: Request, answer: Response, here: Here, reader: ApiReader, given: NewToken
+) -> dict[str, Any]:
+    """Make a token. The answer holds its secret, this once; it reads what you may read now, and no more."""
+    await require_csrf(request, reader)
+    made, secret = await make(
+        here, reader, given.name, given.scopes, given.expires_in, given.dags, given.deployments
+    )
+    answer.headers["Cache-Control"] = "no-store"
+    return told(made, here.clock) | {"secret": secret}
+
+
+@router.delete(
+    "/{token_id}", response_model=Token, operation_id="revokeToken", responses=WRITING | problems(404)
+)
+async def revoke_one(request: Request, here: Here, reader: ApiReader, token_id: Id) -> dict[str, Any]:
+    """Revoke a token and those that it has made: they count no more, and their open feeds end."""
+    await require_csrf(request, reader)
+    return told(await revoke(here, reader, token_id), here.clock)
+
+
+def told(token: StoredToken, clock: Clock) -> dict[str, Any]:
+    dags = None if token.dags is None else len(token.dags)
+    accepted = None if token.authenticated_by is None else sorted(token.authenticated_by)
+    changed = {"scopes": sorted(token.scopes), "dags": dags, "authenticated_by": accepted}
+    return vars(token) | changed | {"state": token.state(clock())}

@@ -1,0 +1,1 @@
+"""Sign-in, sessions, tokens, and the permissions that follow from them."""

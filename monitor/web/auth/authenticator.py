@@ -1,0 +1,363 @@
+"""The gate: how someone who asks is known, and what that one may read.
+
+`auth=none` (loopback only): everybody reads everything. `auth=airflow`: a session cookie for people, a
+bearer token for programs: Windsock's own, which says what it may read, or an Airflow JWT, whose user's DAGs
+Airflow says. Where there are several Airflows, a person sees what those show that know this name and
+password; a JWT is the first one's and is shown to no other.
+
+Each Airflow says who its own users are, and no other's: a session and a token keep which deployments'
+Airflows accepted the password, and what they see, own and count as follows from the name and that set.
+
+Who may read every DAG in Airflow reads everything here (`visible` is None), so that every list and every
+number on a page is of the same moment and of the same rights.
+"""
+
+import logging
+from asyncio import Lock
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+from weakref import WeakValueDictionary
+
+from monitor.airflow.connection import subject_of
+from monitor.clock import Clock
+from monitor.database.engine import Database
+from monitor.errors import AirflowError, AirflowRefused
+from monitor.event_log.deployments import LoggedDags
+from monitor.event_log.filters import Visible
+from monitor.event_log.projections import dags as dags_projection
+from monitor.settings import Settings
+from monitor.web.auth import tokens
+from monitor.web.auth.permissions import ReadableNow, Rights, SignInApi, first_of
+from monitor.web.auth.rate_limit import FAILURES, MOST_FAILURES, Throttle
+from monitor.web.auth.sessions import Flash, Session, Sessions
+from monitor.web.auth.tokens import PREFIX, Owner, Scope, Token, TokenLookup
+
+BEARER_NAME = "a program (bearer token)"  # Airflow tells the DAGs of a token, and not whose it is
+
+logger = logging.getLogger(__name__)
+
+
+class NotSignedIn(Exception):
+    """Nobody who may read has been named, or no more: the message says why."""
+
+
+class TooManyFailures(Exception):
+    """Too many wrong passwords or tokens: wait this many seconds."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"too many failed attempts; try again in {seconds} s")
+        self.seconds = seconds
+
+
+class ScopeLacking(Exception):
+    """The token is for something else: the message names the scope."""
+
+    def __init__(self, token: Token, scope: Scope) -> None:
+        has = ", ".join(sorted(token.scopes))
+        super().__init__(
+            f"the token {token.name!r} ({token.prefix}…) lacks the scope {scope.value!r}, it has: {has}. "
+            f"Make one that has it on the page Tokens, or with `windsock token create --scope {scope.value}`"
+        )
+        self.scope = scope
+
+
+class ReaderRights(Protocol):
+    """Asks again what a reader may read. Raises NotSignedIn, AirflowError."""
+
+    async def __call__(self, anew: bool = False) -> Visible:
+        """`anew`: ask Airflow, whatever is remembered."""
+        ...
+
+
+async def _everything(anew: bool = False) -> Visible:  # noqa: ARG001 (a ReaderRights)
+    return None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Someone who asks, and what that one may read at this moment."""
+
+    visible: Visible = None
+    rights: ReaderRights = field(default=_everything, repr=False)
+    """Asks again: for whoever stays."""
+    seq: int | None = None
+    """The place in the log up to which `visible` decides; None: it does for all that comes."""
+    user: str | None = None
+    """Known for sessions only."""
+    csrf: str | None = field(default=None, repr=False)
+    """What a form must send back: sessions only, for browsers alone send cookies unasked."""
+    name: str = "local"
+    """How what the reader does is signed: the user's name, with the deployments whose Airflows know it where
+    there are several Airflows; or what else is known."""
+    owner: Owner | None = None
+    """Whose tokens are the reader's; None: those of the monitor's machine."""
+    is_nameless: bool = False
+    """Nobody knows whose they would be: of an Airflow JWT."""
+    whose: str | None = None
+    """By what a fair share is counted; None: everybody reads, and nobody is told apart."""
+    token: Token | None = field(default=None, repr=False)
+    """The Windsock token that was sent, which bounds what the reader may do."""
+
+    def require(self, scope: Scope) -> None:
+        """Raises ScopeLacking. People, and Airflow's own tokens, may all that their user may."""
+        if self.token is not None and not self.token.allows(scope):
+            raise ScopeLacking(self.token, scope)
+
+
+class Gate:
+    """Knows who asks. `airflows` sign people in; they are not asked where sign-in is off."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        airflows: Mapping[str, SignInApi],
+        database: Database,
+        clock: Clock,
+        logged: LoggedDags,
+    ) -> None:
+        self.open = settings.auth == "none"
+        self.secure_cookie = settings.url.startswith("https://")
+        self.flash = Flash(settings.session_secret, self.secure_cookie)
+        self._sessions = Sessions(database, clock, settings.session_secret)
+        self._throttle = Throttle(database, clock)
+        self._first_use: WeakValueDictionary[str, Lock] = WeakValueDictionary()
+        self._clock = clock
+        self._first = settings.deployment
+        self._airflows = frozenset(airflows)
+        self._database = database
+        self._every_dag: tuple[int, frozenset[tuple[str, str]]] = (-1, frozenset())
+        """Each DAG that is known, and for which version of the logged DAGs that holds."""
+        self.tokens = TokenLookup(database, clock)
+        self._logged = logged
+        self._rights = Rights(airflows, clock, logged) if airflows else None
+
+    @property
+    def has_several(self) -> bool:
+        """Return True if a name alone does not say who somebody is."""
+        return len(self._airflows) > 1
+
+    async def adopt_tokens(self) -> None:
+        """Say of tokens that are older than what is kept of their creators' Airflows which one it was."""
+        if not await self._database.read(tokens.unattributed):
+            return
+        if left := await self._database.write(lambda connection: tokens.adopt(connection, self._airflows)):
+            logger.warning("%s", tokens.unattributed_words(left))
+
+    async def sign_in(self, user: str, password: str, address: str) -> str:
+        """Check a name and password at each Airflow; answers the session cookie's value.
+
+        Raises AirflowRefused, AirflowError, TooManyFailures.
+        """
+        if self._rights is None:
+            raise AirflowRefused("no Airflow is configured: set WINDSOCK_AIRFLOW_URL")
+        await self._logged.catch_up()
+        async with self._attempt(f"address {address}"):
+            accepted = await self._accepted(self._rights, user, password, address)
+        await self._narrow(self._rights, user, accepted)
+        return await self._sessions.begin(user, accepted)
+
+    async def _accepted(self, rights: Rights, user: str, password: str, address: str) -> dict[str, str]:
+        """The user's tokens of the Airflows that accept the password. An Airflow is not asked whose own users
+        somebody has guessed at too often: that another one lets somebody in says nothing of its guesses."""
+        waits: dict[str, int] = {}
+        asked: dict[str, dict[str, int]] = {}
+        for deployment in sorted(self._airflows):
+            limits = _limits(deployment, user, address)
+            if seconds := await self._throttle.begin(limits):
+                waits[deployment] = seconds
+            else:
+                asked[deployment] = limits
+        answers = await rights.sign_in(user, password, asked)
+        for deployment, limits in asked.items():
+            if not answers.refused(deployment):
+                await self._throttle.take_back(limits)
+        if answers.tokens:
+            return answers.tokens
+        if waits:  # one that was not asked may know the password
+            raise TooManyFailures(min(waits.values()))
+        raise first_of(answers.errors.values())
+
+    async def _narrow(self, rights: Rights, user: str, accepted: Mapping[str, str]) -> None:
+        """What the user may read no more in these Airflows, the user's Windsock tokens do not read either."""
+        try:
+            now = await rights.of(accepted, anew=True)
+        except AirflowError as error:
+            logger.warning("the tokens of %r are not compared with what Airflow shows: %s", user, error)
+            return
+        # An Airflow that shows nothing to anybody may have lost its database: it takes nothing away.
+        shown = {name: dags for name, dags in now.shown.items() if rights.shows_any(name)}
+        if not shown.keys() <= now.whole:
+            await self.tokens.narrow(user, shown, now.whole)
+
+    async def reads_every_dag(self, reader: Reader) -> bool:
+        """Return True if the reader may read all that the monitor's own user may."""
+        return reader.visible is None
+
+    async def sight(self, reader: Reader) -> Visible:
+        """What the reader may read of what belongs to DAGs and of what may belong to none: an incident of
+        Airflow itself, a silence of many DAGs. None, everything, for who may read every DAG."""
+        return reader.visible
+
+    async def sign_out(self, cookie: str | None) -> None:
+        """At every monitor on this database: here at once."""
+        if session := await self._sessions.find(cookie or ""):
+            await self._sessions.end(session)
+
+    async def session_reader(self, cookie: str) -> Reader:
+        """Who a cookie stands for. Raises NotSignedIn, AirflowError."""
+        if not cookie:
+            raise NotSignedIn(
+                "the request names nobody; send a token as `Authorization: Bearer …`, or sign in at /login"
+            )
+        session = await self._live(cookie)
+
+        async def rights(anew: bool = False) -> Visible:
+            return _current(await self._readable(await self._live(cookie), anew))
+
+        await self._logged.catch_up()
+        now, user = await self._readable(session), session.user
+        owner = Owner(user, session.owner.deployments - now.refused)
+        name, whose = self._name_of(owner), f"user {owner.key}"
+        return Reader(now.visible, rights, now.seq, user, session.csrf, name, owner=owner, whose=whose)
+
+    async def bearer_reader(self, token: str, address: str) -> Reader:
+        """Who a bearer token stands for. Raises NotSignedIn, AirflowError, TooManyFailures."""
+        if token.startswith(PREFIX):
+            return await self._token_reader(token, address)
+        if self._rights is None:
+            raise NotSignedIn("no Airflow is configured to check tokens at")
+        known, shown, name = self._rights, {self._first: token}, f"tokens from {address}"
+
+        async def ask(anew: bool = False) -> ReadableNow:
+            try:
+                async with self._first_use.setdefault(token, Lock()):  # sent side by side, it is one attempt
+                    if not known.knows(shown):
+                        async with self._attempt(name):
+                            return await known.of(shown, anew)
+                return await known.of(shown, anew)
+            except AirflowRefused as refused:
+                raise NotSignedIn(f"Airflow refuses this bearer token: {refused}") from None
+
+        async def rights(anew: bool = False) -> Visible:
+            return _current(await ask(anew))
+
+        await self._logged.catch_up()
+        now = await ask()
+        who = subject_of(token) or address
+        return Reader(
+            now.visible, rights, now.seq, name=BEARER_NAME, is_nameless=True, whose=f"Airflow {who}"
+        )
+
+    async def token(self, secret: str, address: str) -> Token:
+        """The Windsock token that is in force by this secret. Raises NotSignedIn, TooManyFailures.
+
+        One that is in force is never braked: nobody else's failures from behind the same proxy shut it out,
+        and guessing 256 bits is no use.
+        """
+        try:
+            return await self._token(secret)
+        except NotSignedIn:
+            await self._count(f"windsock tokens from {address}")
+            raise
+
+    async def _token(self, secret: str) -> Token:
+        token = await self.tokens.find(secret)
+        if token is None:
+            raise NotSignedIn("no such token is known")
+        if why := token.ended(self._clock()):
+            raise NotSignedIn(f"the token {token.name!r} {why}")
+        if token.is_unattributed:
+            raise NotSignedIn(f"of the token {token.name!r} it is not known whose it is; make it anew")
+        return token
+
+    async def _token_reader(self, secret: str, address: str) -> Reader:
+        async def rights(anew: bool = False) -> Visible:  # noqa: ARG001 (Airflow does not know the token)
+            return (await self._seen_by(await self._token(secret)))[0]
+
+        token = await self.token(secret, address)
+        visible, seq = await self._seen_by(token)
+        owner = token.owner
+        return Reader(
+            visible,
+            rights,
+            seq,
+            name=f"token {token.name!r}" + (f" of {self._name_of(owner)}" if owner else ""),
+            owner=owner,
+            token=token,
+            whose=f"user {owner.key}" if owner else f"token {token.id}",
+        )
+
+    async def _seen_by(self, token: Token) -> tuple[Visible, int | None]:
+        """What a token reads, and the place in the log up to which that decides; None: it does for all that
+        comes. A token for every DAG reads those of the Airflows that its creator could read, not of one that
+        was added since."""
+        accepted = token.authenticated_by
+        if token.dags is not None or accepted is None or self._airflows <= accepted:
+            return token.dags, None
+        await self._logged.catch_up()
+        now, seq = self._logged.version, self._logged.seq
+        version, dags = self._every_dag
+        if version != now:
+            dags = self._logged.dags | await self._database.read(dags_projection.every_dag)
+            self._every_dag = now, dags
+        return frozenset(pair for pair in dags if pair[0] in accepted), seq
+
+    def _name_of(self, owner: Owner) -> str:
+        return owner.full_name if self.has_several else owner.user
+
+    async def _count(self, name: str) -> None:
+        """Raises TooManyFailures."""
+        if seconds := await self._throttle.begin({name: FAILURES}):
+            raise TooManyFailures(seconds)
+
+    @asynccontextmanager
+    async def _attempt(self, name: str) -> AsyncIterator[None]:
+        """Something that counts as wrong until Airflow has said otherwise. Raises TooManyFailures."""
+        await self._count(name)
+        try:
+            yield
+        except AirflowRefused:
+            raise
+        except (AirflowError, TooManyFailures):  # nobody has said that it is wrong
+            await self._throttle.take_back([name])
+            raise
+        await self._throttle.take_back([name])
+
+    async def _live(self, cookie: str) -> Session:
+        session = await self._sessions.find(cookie)
+        if session is None:
+            raise NotSignedIn("the session has ended; sign in again")
+        return session
+
+    async def _readable(self, session: Session, anew: bool = False) -> ReadableNow:
+        if self._rights is None:
+            raise NotSignedIn("no Airflow is configured to sign in at")
+        try:
+            return await self._rights.of(session.tokens, anew)
+        except AirflowRefused:
+            await self._sessions.end(session)
+            raise NotSignedIn("Airflow no longer accepts this session; sign in again") from None
+
+
+def _limits(deployment: str, user: str, address: str) -> dict[str, int]:
+    """How many wrong passwords one Airflow is asked about in a while.
+
+    Few from one address, so that whoever guesses elsewhere does not shut a user out. Many of a user from
+    everywhere, and from an address at which another Airflow lets everybody in.
+    """
+    # Airflow may take a name in any case for the same user: guesses at all of them are counted together.
+    name = user.casefold()
+    return {
+        f"user {name} of {deployment} from {address}": FAILURES,
+        f"user {name} of {deployment}": MOST_FAILURES,
+        f"users of {deployment} from {address}": MOST_FAILURES,
+    }
+
+
+def _current(now: ReadableNow) -> Visible:
+    """For who goes on along the log. Raises AirflowError where Airflow has not been asked about a new DAG."""
+    if not now.is_current:
+        raise AirflowError("the log has a new DAG, and Airflow cannot be asked now whether you may read it")
+    return now.visible

@@ -1,0 +1,303 @@
+"""Which DAGs each signed-in user may read, as Airflow answers.
+
+An answer counts for a minute, and only as long as the log has no DAG that is newer than it: such a DAG may be
+the user's, and a feed that passes its events over would never report them. "May read every DAG" compares
+sets: all that the monitor's own user may read, asked for no earlier than what the user may read.
+"""
+
+import asyncio
+import hashlib
+from asyncio import Lock, gather
+from collections import OrderedDict
+from collections.abc import Awaitable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from math import inf
+from typing import Protocol, TypeVar
+
+from monitor.clock import Clock
+from monitor.errors import AirflowError, AirflowRefused
+from monitor.event_log.deployments import LoggedDags
+from monitor.event_log.filters import Visible
+
+RIGHTS_SECONDS = 60  # how long Airflow's answer about a user's DAGs counts
+STALE_SECONDS = 600  # how long it still counts while Airflow cannot be reached
+PAUSE_SECONDS = 0.5  # between two questions for one token: new DAGs come in numbers, when a file is deployed
+RETRY_SECONDS = 5  # until an Airflow that could not answer is asked about a new DAG again: pages wait for it
+MAX_TOKENS = 2_000  # tokens whose rights are remembered: sessions and programs
+
+T = TypeVar("T")
+
+
+class SignInApi(Protocol):
+    """What sign-in needs of Airflow. Each raises AirflowRefused, or AirflowError where it cannot be asked."""
+
+    async def sign_in(self, username: str, password: str) -> str:
+        """The user's token."""
+        ...
+
+    async def readable_dags(self, token: str | None = None) -> set[str]:
+        """The DAGs that the token's user, or the monitor's own user, may read."""
+        ...
+
+
+@dataclass(frozen=True)
+class SignInAnswers:
+    """What each Airflow that was asked answered to a name and password, by deployment."""
+
+    tokens: dict[str, str]
+    """Of those that accepted them."""
+    errors: dict[str, AirflowError]
+    """Of the others: AirflowRefused, or why an Airflow could not be asked."""
+
+    def refused(self, deployment: str) -> bool:
+        return isinstance(self.errors.get(deployment), AirflowRefused)
+
+
+@dataclass(frozen=True)
+class ReadableNow:
+    """What a user may read, over all Airflows."""
+
+    visible: Visible
+    seq: int
+    """The place in the log up to which this decides: a later event may be of a DAG that is newer."""
+    is_current: bool
+    """False: the log had a newer DAG before the question, and Airflow cannot be asked about it now."""
+    shown: Mapping[str, frozenset[str]]
+    """The DAGs that each Airflow that answered shows the user, by deployment."""
+    whole: frozenset[str]
+    """The deployments of which the user may read every DAG."""
+    refused: frozenset[str]
+    """The deployments whose Airflows do not know the user any more."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What one Airflow answered about one user."""
+
+    dags: frozenset[str]
+    every: frozenset[str] | None
+    """What the monitor's own user may read, if this user may read all of it."""
+    version: int
+    """Of the deployment's DAGs in the log when the question was asked."""
+    seq: int
+    answered: datetime
+
+
+@dataclass
+class _Asked:
+    """One token's questions."""
+
+    lock: Lock = field(default_factory=Lock)
+    answer: _Answer | None = None
+    at: datetime | None = None
+    """When Airflow was last asked, in vain or not."""
+    began: float = -inf
+    """The same by the loop's clock, as the question was sent."""
+    has_failed: bool = False
+
+    @property
+    def is_put_off(self) -> bool:
+        return self.has_failed and asyncio.get_running_loop().time() - self.began < RETRY_SECONDS
+
+
+class EveryDag:
+    """The DAGs that the monitor's own user may read in one Airflow."""
+
+    def __init__(self, airflow: SignInApi, clock: Clock) -> None:
+        self._airflow = airflow
+        self._clock = clock
+        self._lock = Lock()
+        self._began = -inf
+        self._answered: datetime | None = None
+        self.last: frozenset[str] = frozenset()
+        """The last answer; empty until there is one."""
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last answer."""
+        return _age(self._clock, self._answered)
+
+    async def since(self, began: float) -> frozenset[str]:
+        """An answer to a question that was asked at this moment of the loop's clock or later."""
+        async with self._lock:
+            if self._began < began:
+                sent = asyncio.get_running_loop().time()
+                self.last = frozenset(await self._airflow.readable_dags())
+                self._began, self._answered = sent, self._clock()
+            return self.last
+
+
+class ReadableDags:
+    """What each token's user may read in one Airflow."""
+
+    def __init__(self, deployment: str, airflow: SignInApi, clock: Clock, logged: LoggedDags) -> None:
+        self._deployment = deployment
+        self._airflow = airflow
+        self._clock = clock
+        self._logged = logged
+        self._every = EveryDag(airflow, clock)
+        self._asked: OrderedDict[str, _Asked] = OrderedDict()
+
+    def knows(self, token: str) -> bool:
+        """Return True if Airflow has accepted this token before."""
+        asked = self._asked.get(_key(token))
+        return asked is not None and asked.answer is not None
+
+    async def of(self, token: str, anew: bool = False) -> tuple[_Answer, bool]:
+        """The answer, and whether it knows every DAG that the log had at the time of this call.
+
+        `anew`: ask, whatever is remembered; what is remembered does not stand in for an answer. Raises
+        AirflowRefused, or another AirflowError.
+        """
+        key = _key(token)
+        asked = self._asked.setdefault(key, _Asked())
+        self._asked.move_to_end(key)
+        if len(self._asked) > MAX_TOKENS:
+            self._asked.popitem(last=False)
+        called, version = asyncio.get_running_loop().time(), self._logged.version_of(self._deployment)
+        async with asked.lock:  # one question at a time for a token, however many feeds it has open
+            answer = asked.answer
+            if (
+                answer is None
+                or _age(self._clock, asked.at) >= RIGHTS_SECONDS
+                or (answer.version < version and not asked.is_put_off)
+                or (anew and asked.began < called)
+            ):
+                answer = await self._ask(key, token, asked, anew)
+            return answer, answer.version >= version
+
+    @property
+    def shows_any(self) -> bool:
+        """Return True if the monitor's own user may read any DAG."""
+        return bool(self._every.last)
+
+    def decides_upto(self, answer: _Answer) -> int:
+        """The place in the log up to which no event is of a DAG that is newer than this answer."""
+        is_latest = answer.version == self._logged.version_of(self._deployment)
+        return self._logged.seq if is_latest else answer.seq
+
+    async def _ask(self, key: str, token: str, asked: _Asked, anew: bool) -> _Answer:
+        loop = asyncio.get_running_loop()
+        if asked.answer is not None and _age(self._clock, asked.at) < RIGHTS_SECONDS:  # before its time
+            await asyncio.sleep(max(0.0, asked.began + PAUSE_SECONDS - loop.time()))
+        asked.began, asked.has_failed = loop.time(), False
+        version, seq, before = self._logged.version_of(self._deployment), self._logged.seq, asked.answer
+        try:
+            dags = frozenset(await self._airflow.readable_dags(token))
+        except AirflowRefused:
+            self._asked.pop(key, None)
+            raise
+        except AirflowError:
+            # The next one does not wait for its silence again.
+            asked.at, asked.has_failed = self._clock(), True
+            if anew or before is None or _age(self._clock, before.answered) >= STALE_SECONDS:
+                raise
+            return before
+        if before is not None:
+            self._logged.forget((self._deployment, dag) for dag in before.dags - dags)
+        every = await self._every_of(dags, before, version, asked.began, anew)
+        asked.at = self._clock()
+        asked.answer = _Answer(dags, every, version, seq, asked.at)
+        return asked.answer
+
+    async def _every_of(
+        self, dags: frozenset[str], before: _Answer | None, version: int, began: float, anew: bool
+    ) -> frozenset[str] | None:
+        """Return all that the monitor's own user may read, if these DAGs include it.
+
+        A no may come from the list of a moment ago, or each reader of few DAGs would have it read anew.
+        """
+        every = self._every
+        was_every = before is not None and before.every is not None
+        is_recent = every.age < RIGHTS_SECONDS
+        if is_recent and not (was_every or anew or every.last <= dags):
+            return None
+        try:
+            listed = await every.since(began)
+        except AirflowError:
+            # An administrator still is one for a while, unless there is something that speaks against it.
+            if anew or before is None or not before.dags <= dags or before.version != version:
+                return None
+            return before.every if every.age < STALE_SECONDS else None
+        # An Airflow whose list is empty has no DAGs yet. If the log has some of it, the list is not believed.
+        is_believed = bool(listed) or not self._logged.has_any(self._deployment)
+        return listed if listed <= dags and is_believed else None
+
+
+class Rights:
+    """Every Airflow's answers together: what one lets a user read, no other can take away or add to."""
+
+    def __init__(self, airflows: Mapping[str, SignInApi], clock: Clock, logged: LoggedDags) -> None:
+        self._airflows = airflows
+        self._dags = {name: ReadableDags(name, api, clock, logged) for name, api in airflows.items()}
+        self.logged = logged
+
+    async def sign_in(self, user: str, password: str, deployments: Collection[str]) -> SignInAnswers:
+        """Ask these deployments' Airflows, side by side, whether they know this name and password."""
+        asked = {name: self._airflows[name].sign_in(user, password) for name in deployments}
+        return SignInAnswers(*await _answers_of(asked))
+
+    def knows(self, tokens: Mapping[str, str]) -> bool:
+        """Return True if each of these tokens was accepted before."""
+        return all(self._dags[name].knows(token) for name, token in tokens.items())
+
+    def shows_any(self, deployment: str) -> bool:
+        """Return True if the monitor's own user may read any DAG there, as far as that was asked."""
+        return self._dags[deployment].shows_any
+
+    async def of(self, tokens: Mapping[str, str], anew: bool = False) -> ReadableNow:
+        """What the owner of these tokens may read. Each token is shown to its own Airflow; no other one is
+        asked. One that is configured no more counts as one that refuses.
+
+        Raises AirflowRefused where every token has ended, another AirflowError where nobody could be asked.
+        """
+        asked = {
+            name: self._dags[name].of(token, anew) for name, token in tokens.items() if name in self._dags
+        }
+        given, errors = await _answers_of(asked)
+        if not given:
+            raise first_of(errors.values())
+        answers = {name: answer for name, (answer, _) in given.items()}
+        dags = frozenset((name, dag) for name, answer in answers.items() for dag in answer.dags)
+        lists = [answers[name].every if name in answers else None for name in self._airflows]
+        reads_every = any(lists) and all(every is not None for every in lists)
+        return ReadableNow(
+            visible=None if reads_every else dags,
+            seq=min(self._dags[name].decides_upto(answer) for name, answer in answers.items()),
+            is_current=all(is_current for _, is_current in given.values()),
+            shown={name: answer.dags for name, answer in answers.items()},
+            whole=frozenset(name for name, answer in answers.items() if answer.every is not None),
+            refused=frozenset(tokens.keys() - asked.keys()).union(
+                name for name, error in errors.items() if isinstance(error, AirflowRefused)
+            ),
+        )
+
+
+def first_of(errors: Collection[AirflowError]) -> AirflowError:
+    """Return the one to raise: a refusal before any other."""
+    refused = [error for error in errors if isinstance(error, AirflowRefused)]
+    return next(iter([*refused, *errors]), AirflowRefused("no Airflow of this user is configured any more"))
+
+
+async def _answers_of(asked: Mapping[str, Awaitable[T]]) -> tuple[dict[str, T], dict[str, AirflowError]]:
+    """Ask side by side; answers what was said, and why some said nothing, by deployment."""
+    answers = await gather(*asked.values(), return_exceptions=True)
+    given: dict[str, T] = {}
+    errors: dict[str, AirflowError] = {}
+    for name, answer in zip(asked, answers, strict=True):
+        if isinstance(answer, AirflowError):
+            errors[name] = answer
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            given[name] = answer
+    return given, errors
+
+
+def _key(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _age(clock: Clock, moment: datetime | None) -> float:
+    return (clock() - moment).total_seconds() if moment else inf

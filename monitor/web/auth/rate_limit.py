@@ -1,0 +1,105 @@
+"""The limit on guesses of passwords and tokens.
+
+Attempts with a password or token, counted by name in windows that begin with the first, in every monitor
+on the same database. Only this module names their table.
+
+An attempt counts from before its outcome is known: guesses that are sent side by side would otherwise all be
+let through. One that was none is taken back.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, case, delete, func, select, update
+
+from monitor.clock import Clock
+from monitor.database.engine import Database
+from monitor.database.schema import failed_attempts as table
+from monitor.database.statements import Write
+
+FAILURES = 10  # from one address, and for one user there, in a window; then it has to wait
+MOST_FAILURES = 100
+"""For one user from all addresses together. Ten addresses have to guess before anybody else's guesses shut a
+user out; NIST SP 800-63B allows as many in a row."""
+WINDOW_SECONDS = 300
+MAX_NAMES = 40_000  # that are counted; the oldest are forgotten, so the table stays bounded
+
+
+def begin(connection: Connection, names: Mapping[str, int], now: datetime) -> int:
+    """Count an attempt of each name; answers 0, or the seconds to wait, and then it is not counted. `names`:
+    how many each may have in a window."""
+    ends = now + timedelta(seconds=WINDOW_SECONDS)
+    most = {_hash(name): number for name, number in names.items()}
+    hashes = sorted(most)  # in one order, or two monitors could wait for each other
+    # Counted before the number is looked at: who counts holds the row, so no two see the same number.
+    _COUNT.rows(connection, [{"hash": one, "number": 1, "began_at": now, "ends_at": ends} for one in hashes])
+    counted = connection.execute(select(table).where(table.c.hash.in_(hashes)))
+    over: list[datetime] = [row.ends_at for row in counted if row.number > most[row.hash]]
+    if over:
+        _take_back(connection, hashes)
+        return math.ceil((max(over) - now).total_seconds())
+    surplus = connection.execute(select(func.count()).select_from(table)).scalar_one() - MAX_NAMES
+    if surplus > 0:
+        oldest = select(table.c.hash).order_by(table.c.ends_at).limit(surplus)
+        connection.execute(delete(table).where(table.c.hash.in_(oldest.scalar_subquery())))
+    return 0
+
+
+def take_back(connection: Connection, names: Iterable[str]) -> None:
+    """An attempt was no wrong one."""
+    _take_back(connection, sorted(_hash(name) for name in names))
+
+
+def forget(connection: Connection, now: datetime) -> int:
+    """Those whose window is over; answers how many. There are never more than MAX_NAMES."""
+    return connection.execute(delete(table).where(table.c.ends_at <= now)).rowcount
+
+
+def forget_all(connection: Connection) -> None:
+    connection.execute(delete(table))
+
+
+def _count(insert: Any) -> Any:
+    put = insert(table)
+    new = put.excluded
+    is_over = table.c.ends_at <= new.began_at
+    counted = {
+        "number": case((is_over, new.number), else_=table.c.number + new.number),
+        "began_at": case((is_over, new.began_at), else_=table.c.began_at),
+        "ends_at": case((is_over, new.ends_at), else_=table.c.ends_at),
+    }
+    return put.on_conflict_do_update(index_elements=table.primary_key, set_=counted)
+
+
+_COUNT = Write(table, _count)
+
+
+def _take_back(connection: Connection, hashes: Sequence[str]) -> None:
+    for one in hashes:
+        connection.execute(update(table).where(table.c.hash == one).values(number=table.c.number - 1))
+    connection.execute(delete(table).where(table.c.hash.in_(hashes), table.c.number <= 0))
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+class Throttle:
+    """Counts attempts by name, in windows that begin with the first one."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def begin(self, names: Mapping[str, int]) -> int:
+        """Count an attempt; answers 0, or the seconds until these names may try again. Each may have as many
+        as it says."""
+        now = self._clock()
+        return await self._database.write(lambda connection: begin(connection, names, now))
+
+    async def take_back(self, names: Iterable[str]) -> None:
+        """The attempt was right, or nobody could say."""
+        await self._database.write(lambda connection: take_back(connection, names))

@@ -1,0 +1,234 @@
+"""Signed cookies: sessions of people who are signed in, and messages that one page shows once.
+
+Who is signed in, in every monitor on the same database. Only this module names their table.
+
+The Airflow tokens of a session stand in no database and in no backup in a form that either gives away: of the
+random id that the cookie holds only a hash is kept, and what belongs to it is sealed (AES-256-GCM) with a key
+that takes two things, neither of which is in the database: that id and the session secret (HKDF, RFC 5869).
+
+What one page says once after a form was sent: it comes with a cookie, and goes with it when it is shown.
+
+So the answer to a form is a redirect, and to load the page that follows again sends nothing again. In no
+address: those are kept by browsers, proxies and logs. Signed, so that nobody else's words are shown for ours.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from fastapi import Request, Response
+from itsdangerous import BadSignature, Signer, TimestampSigner
+from pydantic import SecretStr
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, true
+
+from monitor.clock import Clock
+from monitor.database.engine import Database
+from monitor.database.schema import sessions as table
+from monitor.web.auth.tokens import Owner, hash_of
+from monitor.web.paths import at
+
+SESSION_SECONDS = 12 * 3600  # a working day; Airflow's own token lives 24 hours
+MAX_SESSIONS = 10_000  # the oldest gives way: the table stays bounded whoever signs in
+MAX_OF_ONE_USER = 50  # browsers and devices; beyond that the user's own oldest gives way, and nobody else's
+KEY_BYTES = 32
+NONCE_BYTES = 12  # AES-GCM's own (NIST SP 800-38D); each key seals once, so none comes twice
+PURPOSE = b"windsock-session-1"
+
+
+@dataclass(frozen=True)
+class Session:
+    id: str = field(repr=False)
+    user: str
+    tokens: Mapping[str, str] = field(repr=False)
+    """The user's Airflow tokens, by deployment."""
+    csrf: str = field(repr=False)
+    expires: datetime
+
+    @property
+    def owner(self) -> Owner:
+        """The user of these Airflows."""
+        return Owner(self.user, frozenset(self.tokens))
+
+
+def begin(
+    connection: Connection, user: str, tokens: Mapping[str, str], secret: str, now: datetime
+) -> Session:
+    """Sign a user in. What has expired is forgotten, and the oldest where there are too many: first of the
+    user's own."""
+    forget(connection, now)
+    expires = now + timedelta(seconds=SESSION_SECONDS)
+    session = Session(secrets.token_urlsafe(), user, tokens, secrets.token_urlsafe(), expires)
+    hashed = hash_of(session.id)
+    owner = {"owner": user, "authenticated_by": session.owner.deployments}
+    row = {"hash": hashed, "sealed": _sealed(session, secret), "expires_at": expires, **owner}
+    connection.execute(insert(table).values(row))
+    # Of exactly these Airflows: the same name in another one may be another person.
+    own = and_(*(table.c[name] == value for name, value in owner.items()))
+    _bound(connection, own, MAX_OF_ONE_USER)
+    _bound(connection, true(), MAX_SESSIONS)
+    return session
+
+
+def find(connection: Connection, session_id: str, keys: Sequence[str], now: datetime) -> Session | None:
+    """The session of an id, unless it has ended, has expired, or was sealed with none of these secrets."""
+    row = connection.execute(select(table).where(table.c.hash == hash_of(session_id))).one_or_none()
+    if row is None or row.expires_at <= now:
+        return None
+    for secret in keys:
+        if (opened := _opened(row.sealed, session_id, secret, row.expires_at)) is not None:
+            return Session(session_id, opened["user"], opened["tokens"], opened["csrf"], row.expires_at)
+    return None
+
+
+def end(connection: Connection, session_id: str) -> None:
+    connection.execute(delete(table).where(table.c.hash == hash_of(session_id)))
+
+
+def end_all(connection: Connection, user: str | None = None) -> int:
+    """End every session, or those of one name, in whichever Airflows; answers how many."""
+    whose = () if user is None else (table.c.owner == user,)
+    return connection.execute(delete(table).where(*whose)).rowcount
+
+
+def forget(connection: Connection, now: datetime) -> int:
+    """Those that have expired; answers how many. There are never more than MAX_SESSIONS."""
+    return connection.execute(delete(table).where(table.c.expires_at <= now)).rowcount
+
+
+def _bound(connection: Connection, whose: ColumnElement[bool], most: int) -> None:
+    number = select(func.count()).select_from(table).where(whose)
+    surplus = connection.execute(number).scalar_one() - most
+    if surplus > 0:
+        oldest = select(table.c.hash).where(whose).order_by(table.c.expires_at).limit(surplus)
+        connection.execute(delete(table).where(table.c.hash.in_(oldest.scalar_subquery())))
+
+
+def _sealed(session: Session, secret: str) -> bytes:
+    content = {"user": session.user, "tokens": dict(session.tokens), "csrf": session.csrf}
+    nonce = os.urandom(NONCE_BYTES)
+    vouched = _vouched(session.id, session.expires)
+    return nonce + _cipher(session.id, secret).encrypt(nonce, json.dumps(content).encode(), vouched)
+
+
+def _opened(sealed: bytes, session_id: str, secret: str, expires: datetime) -> dict[str, Any] | None:
+    """None where it was sealed with another secret, or changed since."""
+    nonce, rest = bytes(sealed[:NONCE_BYTES]), bytes(sealed[NONCE_BYTES:])
+    try:
+        content = _cipher(session_id, secret).decrypt(nonce, rest, _vouched(session_id, expires))
+    except InvalidTag:
+        return None
+    opened: dict[str, Any] = json.loads(content)
+    return opened
+
+
+def _vouched(session_id: str, expires: datetime) -> bytes:
+    """What the seal vouches for besides: a row is no other's, and its end is not put off."""
+    return f"{hash_of(session_id)} {expires.isoformat()}".encode()
+
+
+def _cipher(session_id: str, secret: str) -> AESGCM:
+    derived = HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=secret.encode(), info=PURPOSE)
+    return AESGCM(derived.derive(session_id.encode()))
+
+
+LOOKUP_SECONDS = 5
+"""How long a session is taken as it was read. A page of many parts and a feed ask again and again, and must
+not each query the database; who signs out at one monitor is signed out at the others after as long."""
+MAX_KNOWN = 2_000  # sessions that are remembered, as rights.MAX_TOKENS
+
+
+class Sessions:
+    """Every session of the database that was begun with one of these secrets.
+
+    `keys`: the first one signs and seals, any verifies. Where there is none, one is made for this process,
+    and its sessions end with it.
+    """
+
+    def __init__(self, database: Database, clock: Clock, keys: Sequence[SecretStr]) -> None:
+        self._database = database
+        self._clock = clock
+        self._keys = [key.get_secret_value() for key in keys] or [secrets.token_urlsafe()]
+        oldest_first = self._keys[::-1]  # the library signs with the last
+        self._signer = Signer(oldest_first, salt="windsock-session", digest_method=hashlib.sha256)
+        self._known: OrderedDict[str, tuple[Session, datetime]] = OrderedDict()
+        self._ended = 0
+        """How many were ended here."""
+
+    async def begin(self, user: str, tokens: Mapping[str, str]) -> str:
+        """Sign a user in; answers the cookie's value."""
+        now, secret = self._clock(), self._keys[0]
+        session = await self._database.write(lambda connection: begin(connection, user, tokens, secret, now))
+        return self._signer.sign(session.id).decode()
+
+    async def find(self, cookie: str) -> Session | None:
+        """The session that a cookie names, unless it was forged, has ended or has expired."""
+        try:
+            session_id = self._signer.unsign(cookie).decode()
+        except (BadSignature, UnicodeError):
+            return None
+        now = self._clock()
+        session, read_at = self._known.get(session_id, (None, now))
+        if session is None or (now - read_at).total_seconds() >= LOOKUP_SECONDS:
+            ended = self._ended
+            session = await self._database.read(
+                lambda connection: find(connection, session_id, self._keys, now)
+            )
+            if ended == self._ended:  # else what was read may be over by now
+                self._remember(session_id, session, now)
+        return session if session and session.expires > now else None
+
+    async def end(self, session: Session) -> None:
+        await self._database.write(lambda connection: end(connection, session.id))
+        self._ended += 1
+        self._known.pop(session.id, None)
+
+    def _remember(self, session_id: str, session: Session | None, now: datetime) -> None:
+        self._known.pop(session_id, None)
+        if session is not None:
+            self._known[session_id] = (session, now)
+        if len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
+
+
+COOKIE = "windsock_flash"
+SECONDS = 60  # a redirect is followed at once
+
+
+class Flash:
+    """`keys`: as of sessions. Where there is none, one is made for this process."""
+
+    def __init__(self, keys: Sequence[SecretStr], secure: bool) -> None:
+        given = [key.get_secret_value() for key in keys] or [secrets.token_urlsafe()]
+        self._signer = TimestampSigner(given[::-1], salt="windsock-flash", digest_method=hashlib.sha256)
+        self._secure = secure
+
+    def say(self, request: Request, answer: Response, path: str, text: str) -> None:
+        """Have the page at this path show the text once."""
+        answer.set_cookie(
+            *(COOKIE, self._signer.sign(text).decode(), SECONDS),
+            path=at(request) + path,
+            secure=self._secure,
+            httponly=True,
+            samesite="strict",
+        )
+
+    def said(self, request: Request) -> str | None:
+        """What the page is to show; None: nothing, or nothing of ours."""
+        try:
+            return self._signer.unsign(request.cookies.get(COOKIE, ""), max_age=SECONDS).decode()
+        except (BadSignature, UnicodeError):
+            return None
+
+    def forget(self, request: Request, answer: Response, path: str) -> None:
+        """It was shown."""
+        answer.delete_cookie(COOKIE, path=at(request) + path)

@@ -1,0 +1,440 @@
+"""Bearer tokens of programs.
+
+Bearer tokens of Windsock's own, for programs. Only this module names their table.
+
+A secret is 256 random bits, so a plain SHA-256 of it is kept: nobody finds it by trying, which is all that a
+slow hash for passwords is slow against. It is looked up by that hash, so no comparison tells by its time how
+much of a guess was right.
+
+A name is a person in one Airflow only: in another one, the same name may be somebody else's. So a token keeps
+which deployments' Airflows accepted its creator's name and password, and who signs in by fewer of them does
+not own it.
+
+A token never sees more than its creator saw: the DAGs that the creator could read are kept with it, and
+narrow() takes away those that the creator has lost since. What a token has made ends with it: whoever had a
+leaked one may have made others.
+"""
+
+import hashlib
+import json
+import logging
+import secrets
+from asyncio import Lock
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    and_,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    true,
+    update,
+)
+
+from monitor.clock import Clock
+from monitor.database.engine import Database
+from monitor.database.schema import tokens as table
+from monitor.errors import WindsockError
+from monitor.event_log.filters import Visible
+from monitor.event_log.projections import dags as dags_projection
+from monitor.rules.field_types import matches, matches_any
+
+PREFIX = "wst_"
+"""Of every secret, so that scanners for leaked ones, and the gate, know it from others."""
+SECRET_BYTES = 32
+SHOWN_SIGNS = len(PREFIX) + 6  # of a secret in lists: 36 of its 256 bits
+DEFAULT_LIFE = timedelta(days=90)
+LONGEST_LIFE = timedelta(days=365)  # what nobody has renewed within a year, nobody knows of any more
+MOST = 100  # tokens of one creator that are in force; more is a program that makes them in a loop
+DAY = timedelta(days=1)
+MOST_A_DAY = 200  # made by one creator: those that were revoked at once stay in the table, too
+KEPT = timedelta(days=365)  # after its end a token stands in the list for whoever asks what had access
+USE_SECONDS = 60  # how exactly the last use is known: a program that asks all day writes once a minute
+
+
+class Scope(str, Enum):
+    """What a token is for. Admin may all that read may."""
+
+    READ = "read"
+    INGEST = "ingest"
+    ADMIN = "admin"
+
+
+class TooManyTokens(WindsockError):
+    """The creator has as many in force, or has made as many lately, as anybody may."""
+
+
+class TokenEnded(WindsockError):
+    """The token that makes another counts no more."""
+
+
+class NoSuchDag(WindsockError):
+    """A glob takes no DAG that may be read: it is misspelt."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """An Airflow user, by the very signs that Airflow accepted, and the deployments whose Airflows did.
+
+    Some of Airflow's auth managers take names in any case for the same user, others tell them apart; two
+    names that only look alike must never share their tokens.
+    """
+
+    user: str
+    deployments: frozenset[str]
+
+    @property
+    def key(self) -> str:
+        """A text that no other owner has."""
+        return json.dumps([self.user, *sorted(self.deployments)])
+
+    @property
+    def full_name(self) -> str:
+        """The name for people where there are several Airflows."""
+        return f"{self.user} ({', '.join(sorted(self.deployments))})"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A token to be made."""
+
+    name: str
+    scopes: frozenset[Scope]
+    dags: Visible
+    life: timedelta = DEFAULT_LIFE
+    deployments: frozenset[str] | None = None
+    """What an ingest token may report for; None: the first Airflow's deployment."""
+    made_by: int | None = None
+    """The token that makes it; None: a person does."""
+
+
+@dataclass(frozen=True)
+class Token:
+    id: int
+    prefix: str
+    name: str
+    scopes: frozenset[Scope]
+    created_by: str | None
+    """The name of the Airflow user; None: somebody at the monitor's machine."""
+    dags: Visible = field(repr=False)
+    created_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+    deployments: frozenset[str] | None = None
+    """The deployments that an ingest token may report for; None of a token that is older than this field."""
+    made_by: int | None = None
+    """The token that made it; None: a person did, or it is older than this field."""
+    authenticated_by: frozenset[str] | None = None
+    """The deployments whose Airflows accepted the creator's name and password; None: nobody signed in, or it
+    is not known, as of an old token."""
+
+    @property
+    def owner(self) -> Owner | None:
+        """None: the monitor's machine, or an unknown one."""
+        if self.created_by is None or self.authenticated_by is None:
+            return None
+        return Owner(self.created_by, self.authenticated_by)
+
+    @property
+    def is_unattributed(self) -> bool:
+        """Return True if nobody knows which Airflow's user the creator is."""
+        return self.created_by is not None and self.authenticated_by is None
+
+    @classmethod
+    def of(cls, row: RowMapping) -> "Token":
+        values: dict[str, Any] = {name: row[name] for name in cls.__dataclass_fields__}
+        dags = None if row["dags"] is None else frozenset((name, dag) for name, dag in row["dags"])
+        deployments = None if row["deployments"] is None else frozenset(row["deployments"])
+        return cls(
+            **{
+                **values,
+                "dags": dags,
+                "scopes": frozenset(map(Scope, row["scopes"])),
+                "deployments": deployments,
+            }
+        )
+
+    def reports_for(self, first: str) -> frozenset[str]:
+        """Return the deployments that it may report for; `first`: what an older token means."""
+        return frozenset((first,)) if self.deployments is None else self.deployments
+
+    def allows(self, scope: Scope) -> bool:
+        return scope in self.scopes or (scope is Scope.READ and Scope.ADMIN in self.scopes)
+
+    def ended(self, now: datetime) -> str | None:
+        """Why it counts no more; None: it does."""
+        if self.revoked_at is not None:
+            return f"was revoked on {self.revoked_at:%Y-%m-%d %H:%M} UTC"
+        if self.expires_at <= now:
+            return f"has expired on {self.expires_at:%Y-%m-%d %H:%M} UTC"
+        return None
+
+    def state(self, now: datetime) -> str:
+        return "revoked" if self.revoked_at else "expired" if self.expires_at <= now else "active"
+
+
+@dataclass(frozen=True)
+class Whose:
+    """Whose tokens are asked for: all, or those of one owner (None: of the monitor's machine).
+
+    An owner's are those of the same name for which every Airflow of theirs accepted the owner too.
+    """
+
+    all: bool = False
+    owner: Owner | None = None
+
+    def clause(self, connection: Connection) -> ColumnElement[bool]:
+        if self.all:
+            return true()
+        if self.owner is None:
+            return table.c.created_by.is_(None)
+        same_name = table.c.created_by == self.owner.user
+        found = connection.execute(select(table.c.authenticated_by).where(same_name).distinct()).scalars()
+        accepted = [names for names in found if names and names <= self.owner.deployments]
+        return and_(same_name, table.c.authenticated_by.in_(accepted))
+
+
+EVERYONE = Whose(all=True)
+
+
+def within(known: frozenset[tuple[str, str]], globs: Sequence[str]) -> frozenset[tuple[str, str]]:
+    """Those of the known DAGs that a glob takes. Raises NoSuchDag."""
+    for glob in globs:
+        if not any(matches(glob, dag_id) for _, dag_id in known):
+            raise NoSuchDag(
+                f"dags: {glob[:80]!r} matches no DAG that may be read; write its dag_id, or a glob"
+            )
+    return frozenset(pair for pair in known if matches_any(globs, pair[1]))
+
+
+def add(connection: Connection, draft: Draft, owner: Owner | None, now: datetime) -> tuple[Token, str]:
+    """Make a token; answers it and its secret, which is kept nowhere. Raises TooManyTokens, TokenEnded."""
+    if draft.made_by is not None:
+        _require_in_force(connection, draft.made_by, now)
+    connection.execute(
+        delete(table).where(or_(table.c.expires_at < now - KEPT, table.c.revoked_at < now - KEPT))
+    )
+    mine = _made_by(owner)  # exactly: the same name in another Airflow takes no room away
+    in_force = *mine, table.c.revoked_at.is_(None), table.c.expires_at > now
+    if connection.execute(select(func.count()).where(*in_force)).scalar_one() >= MOST:
+        raise TooManyTokens(f"{MOST} tokens are in force already; revoke one that is not used any more")
+    lately = *mine, table.c.created_at > now - DAY
+    if connection.execute(select(func.count()).where(*lately)).scalar_one() >= MOST_A_DAY:
+        raise TooManyTokens(f"{MOST_A_DAY} tokens were made within a day; use one that is in force, or wait")
+    secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+    values = {
+        "hash": hash_of(secret),
+        "prefix": secret[:SHOWN_SIGNS],
+        "name": draft.name,
+        "scopes": sorted(draft.scopes),
+        "created_by": owner.user if owner else None,
+        "authenticated_by": owner.deployments if owner else None,
+        "made_by": draft.made_by,
+        "dags": _listed(draft.dags),
+        "deployments": None if draft.deployments is None else sorted(draft.deployments),
+        "created_at": now,
+        "expires_at": now + draft.life,
+    }
+    row = connection.execute(insert(table).values(values).returning(*table.c)).mappings().one()
+    return Token.of(row), secret
+
+
+def _made_by(owner: Owner | None) -> tuple[ColumnElement[bool], ...]:
+    if owner is None:
+        return (table.c.created_by.is_(None),)
+    return table.c.created_by == owner.user, table.c.authenticated_by == owner.deployments
+
+
+def _require_in_force(connection: Connection, token_id: int, now: datetime) -> None:
+    """Read it once more, and lock it: another replica may be revoking it at this moment."""
+    query = select(table).where(table.c.id == token_id).with_for_update()
+    row = connection.execute(query).mappings().one_or_none()
+    token = Token.of(row) if row else None
+    if token is None or (ended := token.ended(now)):
+        raise TokenEnded(f"the token {ended if token else 'is known no more'}; it makes no others")
+
+
+def hash_of(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def of_hash(connection: Connection, digest: str) -> Token | None:
+    """The token whose secret has this hash, in force or not."""
+    row = connection.execute(select(table).where(table.c.hash == digest)).mappings().one_or_none()
+    return Token.of(row) if row else None
+
+
+def used(connection: Connection, token_id: int, now: datetime) -> None:
+    """Note a use; replicas that do so at once write once."""
+    before = now - timedelta(seconds=USE_SECONDS)
+    stale = or_(table.c.last_used_at.is_(None), table.c.last_used_at <= before)
+    connection.execute(update(table).where(table.c.id == token_id, stale).values(last_used_at=now))
+
+
+def page(connection: Connection, whose: Whose, limit: int, before: int | None = None) -> list[Token]:
+    """Newest first; `before` is the last id of the page before."""
+    query = select(table).where(whose.clause(connection))
+    if before is not None:
+        query = query.where(table.c.id < before)
+    return [
+        Token.of(row) for row in connection.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings()
+    ]
+
+
+def revoke(connection: Connection, whose: Whose, token_id: int, now: datetime) -> Token | None:
+    """End it now, and what it has made; what was revoked stays as it is. None: no such one of theirs."""
+    mine = table.c.id == token_id, whose.clause(connection)
+    ended = _end(connection, *mine, now=now)
+    while ended:  # each one is locked before those that it made are read: none can be made meanwhile
+        ended = _end(connection, table.c.made_by.in_(ended), now=now)
+    row = connection.execute(select(table).where(*mine)).mappings().one_or_none()
+    return Token.of(row) if row else None
+
+
+def _end(connection: Connection, *which: ColumnElement[bool], now: datetime) -> list[int]:
+    in_force = *which, table.c.revoked_at.is_(None)
+    ended = connection.execute(update(table).where(*in_force).values(revoked_at=now).returning(table.c.id))
+    return list(ended.scalars())
+
+
+def revoke_all(connection: Connection, user: str, now: datetime) -> int:
+    """End all that are in force of this name, in whichever Airflow; answers how many."""
+    mine = table.c.created_by == user, table.c.revoked_at.is_(None), table.c.expires_at > now
+    return connection.execute(update(table).where(*mine).values(revoked_at=now)).rowcount
+
+
+def other_spellings(connection: Connection, user: str) -> list[str]:
+    """Owners of tokens in force whose names differ from this one in case alone."""
+    query = select(table.c.created_by).where(table.c.revoked_at.is_(None)).distinct()
+    names = connection.execute(query).scalars()
+    return sorted(name for name in names if name and name != user and name.casefold() == user.casefold())
+
+
+def narrow(
+    connection: Connection,
+    user: str,
+    shown: Mapping[str, frozenset[str]],
+    whole: frozenset[str],
+    every_dag: frozenset[tuple[str, str]],
+) -> list[int]:
+    """Take from the tokens of a name what the Airflows show that user no more; answers which have lost some.
+
+    An Airflow decides about its own DAGs, in tokens whose creator it has accepted, and about nothing else.
+    `shown`: what each deployment's Airflow shows the user; `whole`: those of them that show every DAG;
+    `every_dag`: what a token for every DAG keeps of the other Airflows.
+    """
+    query = select(table).where(table.c.created_by == user, table.c.revoked_at.is_(None))
+    lost = []
+    for token in map(Token.of, connection.execute(query).mappings()):
+        accepted = token.authenticated_by or frozenset()
+        decided = (accepted & shown.keys()) - whole
+        if not decided:
+            continue
+        held = token.dags
+        if held is None:
+            listed = frozenset((name, dag) for name in accepted & shown.keys() for dag in shown[name])
+            held = listed | {pair for pair in every_dag if pair[0] in accepted}
+        left = frozenset(pair for pair in held if pair[0] not in decided or pair[1] in shown[pair[0]])
+        if left != token.dags:
+            connection.execute(update(table).where(table.c.id == token.id).values(dags=_listed(left)))
+            lost.append(token.id)
+    return lost
+
+
+def adopt(connection: Connection, deployments: frozenset[str]) -> int:
+    """Attribute what was made before `authenticated_by` was kept, where there is one Airflow; answers how
+    many tokens of unknown Airflows are left. They count no more."""
+    unknown = table.c.created_by.is_not(None), table.c.authenticated_by.is_(None)
+    if len(deployments) == 1:
+        connection.execute(update(table).where(*unknown).values(authenticated_by=deployments))
+    return unattributed(connection)
+
+
+def unattributed_words(number: int) -> str:
+    return (
+        f"{number} tokens for every DAG count no more: they were made before it was kept which Airflows know "
+        "their creators, and several are configured now"
+    )
+
+
+def unattributed(connection: Connection) -> int:
+    """Return how many tokens are not revoked and of an unknown Airflow's user."""
+    unknown = table.c.created_by.is_not(None), table.c.authenticated_by.is_(None)
+    query = select(func.count()).where(*unknown, table.c.revoked_at.is_(None))
+    return connection.execute(query).scalar_one()
+
+
+def _listed(dags: Visible) -> Sequence[Sequence[str]] | None:
+    return None if dags is None else sorted(list(pair) for pair in dags)
+
+
+LOOKUP_SECONDS = 5
+"""How long a token is taken as it was read. A feed asks before each page, and a thousand of them with tokens
+must not each query the database; what one monitor revokes, the others know after as long."""
+MAX_KNOWN = 2_000  # tokens that are remembered, as rights.MAX_TOKENS
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Known:
+    asking: Lock = field(default_factory=Lock)
+    token: Token | None = None
+    read_at: datetime | None = None
+
+
+class TokenLookup:
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+
+    async def find(self, secret: str) -> Token | None:
+        """The token of this secret, in force or not; None: there is none."""
+        digest = hash_of(secret)
+        known = self._known.setdefault(digest, _Known())
+        self._known.move_to_end(digest)
+        if len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
+        async with known.asking:  # one question at a time for a token, however many feeds it has open
+            if known.read_at is None or self._age(known.read_at) >= LOOKUP_SECONDS:
+                known.token = await self._read(digest)
+                known.read_at = self._clock()
+        if known.token is None:
+            self._known.pop(digest, None)  # guesses are not worth a place
+        return known.token
+
+    async def _read(self, digest: str) -> Token | None:
+        token = await self._database.read(lambda connection: of_hash(connection, digest))
+        if token is not None and token.ended(self._clock()) is None and self._is_unnoted(token):
+            await self._database.write(lambda connection: used(connection, token.id, self._clock()))
+        return token
+
+    def _is_unnoted(self, token: Token) -> bool:
+        return token.last_used_at is None or self._age(token.last_used_at) >= USE_SECONDS
+
+    def forget(self) -> None:
+        """Read each token anew: one of them was changed here."""
+        self._known.clear()
+
+    async def narrow(self, user: str, shown: Mapping[str, frozenset[str]], whole: frozenset[str]) -> None:
+        """Take from a user's tokens what the user may read no more: tokens.narrow()."""
+        if lost := await self._database.write(
+            lambda connection: narrow(connection, user, shown, whole, dags_projection.every_dag(connection))
+        ):
+            logger.info("tokens %s of %r read fewer DAGs now, as their creator does", lost, user)
+            self.forget()
+
+    def _age(self, moment: datetime) -> float:
+        return (self._clock() - moment).total_seconds()

@@ -1,0 +1,133 @@
+"""The dependencies of route handlers: the reader of a page and of the API."""
+
+import hmac
+import re
+from typing import Annotated
+
+from fastapi import Depends, Request
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from monitor.errors import AirflowError
+from monitor.event_log.filters import Visible
+from monitor.web import rule_descriptions
+from monitor.web.auth.authenticator import NotSignedIn, Reader, ScopeLacking, TooManyFailures
+from monitor.web.auth.tokens import PREFIX, Scope
+from monitor.web.security import SAFE_METHODS
+from monitor.web.services import Here, Services
+
+COOKIE = "windsock_session"
+CSRF_HEADER = "x-csrf-token"
+CSRF_FIELD = "csrf"
+BEARER = "bearer "
+TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
+UNREACHABLE_RETRY = 10  # seconds, in Retry-After: Airflow may only be restarting
+
+
+class SignInNeeded(Exception):
+    """A page was asked for by someone who is not signed in."""
+
+
+def address_of(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
+
+
+def bearer_of(request: Request) -> str | None:
+    """The bearer token that was sent (RFC 6750 section 2.1): in the header, never in an address.
+
+    Raises NotSignedIn where it is none by its form: it is handed on in a header, which takes no other.
+    """
+    authorization = request.headers.get("authorization", "")
+    if not authorization.lower().startswith(BEARER):
+        return None
+    token = authorization[len(BEARER) :].strip()
+    if not TOKEN.fullmatch(token):
+        raise NotSignedIn("what follows Bearer is no token (RFC 6750: letters, digits and -._~+/=)")
+    return token
+
+
+async def identify(request: Request, here: Here) -> Reader:
+    """Who asks, and may: to read, or to do something. Raises NotSignedIn; 403, 429 and 503 as HTTP errors."""
+    try:
+        reader = await _who(request, here)
+        reader.require(Scope.READ if request.method in SAFE_METHODS else Scope.ADMIN)
+        return reader
+    except ScopeLacking as lacking:
+        wanted = f'Bearer error="insufficient_scope", scope="{lacking.scope.value}"'  # RFC 6750 section 3.1
+        raise HTTPException(403, str(lacking), {"WWW-Authenticate": wanted}) from None
+    except TooManyFailures as many:
+        raise HTTPException(429, str(many), {"Retry-After": str(many.seconds)}) from None
+    except AirflowError as error:
+        detail = f"Airflow cannot be asked what you may read: {error}"
+        raise HTTPException(503, detail, {"Retry-After": str(UNREACHABLE_RETRY)}) from None
+
+
+async def _who(request: Request, here: Services) -> Reader:
+    gate, bearer = here.gate, bearer_of(request)
+    if gate.open and not (bearer and bearer.startswith(PREFIX)):
+        return Reader()  # a token that is sent counts even so: what works here works where people sign in
+    if bearer is not None:
+        return await gate.bearer_reader(bearer, address_of(request))
+    return await gate.session_reader(request.cookies.get(COOKIE, ""))
+
+
+async def _api_reader(request: Request, here: Here) -> Reader:
+    try:
+        return await identify(request, here)
+    except NotSignedIn as reason:
+        raise HTTPException(401, f"sign in: {reason}", {"WWW-Authenticate": "Bearer"}) from None
+
+
+async def _page_reader(request: Request, here: Here) -> Reader:
+    try:
+        reader = await identify(request, here)
+    except NotSignedIn:
+        raise SignInNeeded from None
+    await rule_descriptions.look_up(request, here, reader)
+    return reader
+
+
+async def _anyone(request: Request, here: Here) -> Reader | None:
+    try:
+        reader = await identify(request, here)
+        await rule_descriptions.look_up(request, here, reader)
+        return reader
+    except (NotSignedIn, HTTPException, SQLAlchemyError):  # nobody is known while the database is away
+        return None
+
+
+ApiReader = Annotated[Reader, Depends(_api_reader)]
+"""Someone who may read, or a 401 problem."""
+PageReader = Annotated[Reader, Depends(_page_reader)]
+"""Someone who may read, or a redirect to the sign-in page."""
+MaybeReader = Annotated[Reader | None, Depends(_anyone)]
+"""Someone who may read, or None."""
+
+
+async def require_csrf(request: Request, reader: Reader) -> None:
+    """Refuse an effect that a foreign page may have asked for (403).
+
+    A bearer token is never sent unasked; a cookie is, so a session has to send its token back too.
+    """
+    if reader.csrf is None:
+        return
+    given = request.headers.get(CSRF_HEADER) or str((await request.form()).get(CSRF_FIELD, ""))
+    if not hmac.compare_digest(given.encode(), reader.csrf.encode()):
+        raise HTTPException(403, f"the {CSRF_HEADER} header or the {CSRF_FIELD} field is missing or wrong")
+
+
+async def sight_now(reader: Reader) -> Visible:
+    """Return what the reader may read. Airflow is asked anew about a reader of everything: what such a reader
+    does (a token for everything, a silence of a whole Airflow) lasts longer than a remembered right.
+
+    Raises 503 if Airflow cannot be asked, 401 if the session has ended.
+    """
+    if reader.visible is not None or reader.token is not None:
+        return reader.visible
+    try:
+        return await reader.rights(anew=True)
+    except AirflowError as error:
+        detail = f"Airflow cannot be asked now whether you may read every DAG: {error}"
+        raise HTTPException(503, detail, {"Retry-After": str(UNREACHABLE_RETRY)}) from None
+    except NotSignedIn as reason:
+        raise HTTPException(401, f"sign in: {reason}", {"WWW-Authenticate": "Bearer"}) from None

@@ -1,0 +1,428 @@
+"""The HTTP server's protocol and the bound on the bodies of all requests.
+
+The HTTP protocol with bounds: on a request's head, on the time that heads, bodies and answers take, on
+answers that are not read, on connections.
+
+uvicorn's protocol collects a request's head without a limit, and waits for ever for its end and for a client
+that reads, so one connection could take all memory and a thousand half requests every file descriptor. The
+bounds are here because only the protocol sees bytes before a request exists, and after its answer is made.
+
+A bound on the request bodies that this process holds in all.
+
+A signature is checked over a whole body, so whoever sends one fills memory before anything is known of it.
+Each body has its own bound (web/api/ingest.py, security.py); this is the bound on their sum.
+"""
+
+import asyncio
+import json
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import httptools
+from anyio import CancelScope
+from fastapi import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from monitor.observability.metrics import Metrics
+from monitor.web.problems import BY_STATUS, CONTENT_TYPE
+from monitor.web.security import HEADERS
+
+MAX_TARGET = 8 * 1024  # bytes of a request's address: RFC 9112, 3 asks for 8,000 at least
+MAX_HEAD = 32 * 1024  # bytes of request line and headers; also of what follows a chunked body
+MAX_HEADERS = 100  # as Apache's default; libraries look through all of them for each one that they want
+MAX_HEADER = 8 * 1024  # bytes of one header, as nginx's and Apache's defaults: values are parsed by libraries
+HEAD_SECONDS = 10.0  # from a connection's opening, or a request's first byte, to the end of its head
+BODY_SECONDS = 60.0  # for a whole body: the largest, 4 MiB, needs 70 kB/s
+WRITE_SECONDS = 60.0  # for a client to take what is written at once: as slow as a body may be
+MAX_UNREAD = 256 * 1024 * 1024  # bytes of answers, of all connections, that wait for clients to read
+MAX_PIPELINED = 16  # requests that wait behind one of the same connection; browsers and the plugin send none
+IDLE_SECONDS = (
+    5  # between two requests of one connection: browsers and the plugin connect anew in milliseconds
+)
+REFUSALS = {
+    400: "this is no HTTP request",
+    414: f"the address is longer than {MAX_TARGET} bytes",
+    431: f"the request's head is longer than {MAX_HEAD} bytes, has more than {MAX_HEADERS} headers, or a "
+    f"header of more than {MAX_HEADER} bytes",
+    503: "too many connections are open; try again later",
+}
+
+
+class _Refused(Exception):
+    """The request breaks a bound; `status` says which."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class _TooManyPipelined(Exception):
+    """More requests wait on this connection than may. An answer would be taken for that of the first."""
+
+
+class ConnectionLimit:
+    """Bounds all connections of a server together: how many are open, and how much of answers is not read.
+
+    Beyond either, the connection that has waited longest for its client gives way: one that is idle, one that
+    sends half a request, one that does not read its answer. A newcomer is refused only when none waits.
+    """
+
+    def __init__(self, most: int, metrics: Metrics, most_unread: int = MAX_UNREAD) -> None:
+        self.most = most
+        self.metrics = metrics
+        self._most_unread = most_unread
+        self._waiting: OrderedDict[BoundedHttpProtocol, None] = OrderedDict()
+        self._unread: OrderedDict[BoundedHttpProtocol, int] = OrderedDict()
+        self._unread_in_all = 0
+
+    def admit(self, open_connections: int) -> bool:
+        """Return True if one more connection may stay; `open_connections` includes it."""
+        if open_connections <= self.most:
+            return True
+        if not self._waiting:
+            return False
+        next(iter(self._waiting)).cut("connections")
+        return True
+
+    def add_waiting(self, protocol: "BoundedHttpProtocol") -> None:
+        self._waiting.setdefault(protocol)
+
+    def remove_waiting(self, protocol: "BoundedHttpProtocol") -> None:
+        self._waiting.pop(protocol, None)
+
+    def add_unread(self, protocol: "BoundedHttpProtocol", size: int) -> None:
+        self._unread[protocol] = size
+        self._unread_in_all += size
+        while self._unread_in_all > self._most_unread:
+            next(iter(self._unread)).cut("unread")
+
+    def remove_unread(self, protocol: "BoundedHttpProtocol") -> None:
+        self._unread_in_all -= self._unread.pop(protocol, 0)
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """uvicorn's httptools protocol, with this module's bounds."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limit: ConnectionLimit,
+        head_seconds: float = HEAD_SECONDS,
+        body_seconds: float = BODY_SECONDS,
+        write_seconds: float = WRITE_SECONDS,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._limit = limit
+        self._head_seconds, self._body_seconds = head_seconds, body_seconds
+        self._write_seconds = write_seconds
+        self._deadline: asyncio.TimerHandle | None = None  # for the end of a head or a body
+        self._write_deadline: asyncio.TimerHandle | None = None
+        self._is_answered = False  # the next request waits until the client has taken this one's answer
+        self._head_size = 0  # bytes of this request's head and trailers that the parser has handed over
+        self._unparsed = 0  # bytes received since the parser last handed anything over
+        self._in_head = False
+        self._refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)  # or what is unread of small answers would have no bound
+        if self._limit.admit(len(self.connections)):
+            self._wait_for_head()
+        else:
+            self._refuse(503, "connections")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_all_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return  # closed, but for what the transport still has to write
+        self._end_idleness()
+        self._unparsed += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserCallbackError as error:
+            self._end_for(error.__context__)
+        except httptools.HttpParserError:
+            self._refuse(400, "head")
+        except httptools.HttpParserUpgrade:
+            self._unsupported_upgrade_warning()
+        else:
+            if self._unparsed > MAX_HEAD:  # one header, or the address, that does not end
+                self._refuse(431, "head")
+
+    def on_message_begin(self) -> None:
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise _TooManyPipelined
+        self._head_size, self._in_head = 0, True
+        if self._deadline is None:
+            self._wait_for_head()
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        if self._head_size > MAX_TARGET:
+            raise _Refused(414)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        size = len(name) + len(value)
+        self._count(size)
+        if not self._in_head:
+            return  # what follows a chunked body is dropped: nothing reads it
+        if size > MAX_HEADER or len(self.headers) == MAX_HEADERS:
+            raise _Refused(431)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._unparsed, self._in_head = 0, False
+        self._stop_waiting()
+        self._wait("body_seconds", self._body_seconds)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._unparsed = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._unparsed = 0
+        self._stop_waiting()
+        super().on_message_complete()
+        if self.cycle.response_complete:  # before its body's end, so nothing waits for the next request yet
+            self._wait_for_head()
+
+    def on_response_complete(self) -> None:
+        if self.flow.write_paused and not self.transport.is_closing():
+            self._is_answered = True
+            self.flow.pause_reading()
+            return
+        super().on_response_complete()
+        if self.timeout_keep_alive_task is not None:
+            self._limit.add_waiting(self)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._write_deadline = self.loop.call_later(self._write_seconds, self.cut, "write_seconds")
+        self._limit.add_waiting(self)
+        self._limit.add_unread(self, self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        self._stop_writing()
+        super().resume_writing()
+        if self._is_answered:
+            self._is_answered = False
+            self.on_response_complete()
+
+    def cut(self, bound: str) -> None:
+        """End the connection without an answer: nobody has asked for one yet, or it would not be read."""
+        self._refused = True
+        self._limit.metrics.http_cut.labels(bound).inc()
+        self._stop_all_waiting()
+        self.transport.abort()
+
+    def _count(self, size: int) -> None:
+        self._unparsed = 0
+        self._head_size += size
+        if self._head_size > MAX_HEAD:
+            raise _Refused(431)
+
+    def _end_idleness(self) -> None:
+        """Something came, if only an empty line, which begins no request: now a head is waited for."""
+        if self.timeout_keep_alive_task is None:
+            return
+        self._unset_keepalive_if_required()
+        if self._deadline is None:
+            self._limit.remove_waiting(self)
+            self._wait_for_head()
+
+    def _end_for(self, reason: BaseException | None) -> None:
+        """End the connection for what a callback of the parser raised."""
+        if isinstance(reason, _TooManyPipelined):
+            self.cut("pipelined")
+        else:
+            self._refuse(reason.status if isinstance(reason, _Refused) else 400, "head")
+
+    def _wait_for_head(self) -> None:
+        self._wait("head_seconds", self._head_seconds)
+
+    def _wait(self, bound: str, seconds: float) -> None:
+        self._limit.add_waiting(self)
+        self._deadline = self.loop.call_later(seconds, self.cut, bound)
+
+    def _stop_waiting(self) -> None:
+        """A head or a body has ended, or never will."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if self._write_deadline is None:
+            self._limit.remove_waiting(self)
+
+    def _stop_writing(self) -> None:
+        """The client has taken all that was written, or never will."""
+        self._limit.remove_unread(self)
+        if self._write_deadline is not None:
+            self._write_deadline.cancel()
+            self._write_deadline = None
+        if self._deadline is None:
+            self._limit.remove_waiting(self)
+
+    def _stop_all_waiting(self) -> None:
+        self._stop_writing()
+        self._stop_waiting()
+
+    def _refuse(self, status: int, bound: str) -> None:
+        self._refused = True
+        self._limit.metrics.http_cut.labels(bound).inc()
+        self._stop_waiting()
+        is_answering = bool(self.cycle) and not self.cycle.response_complete
+        if not is_answering:  # a refusal must not stand within another answer
+            self.transport.write(_answer(status))
+        self.transport.close()
+
+
+def _answer(status: int) -> bytes:
+    """A whole response (RFC 9457), with the security headers of all others: the application, which writes
+    those, has not seen a request."""
+    kind = BY_STATUS[status]
+    problem = {"type": kind.type(""), "title": kind.title, "status": status, "detail": REFUSALS[status]}
+    body = json.dumps(problem).encode()
+    headers = {
+        "Content-Type": CONTENT_TYPE,
+        "Content-Length": str(len(body)),
+        "Cache-Control": "no-store",
+        "Connection": "close",
+        **HEADERS,
+    }
+    lines = (f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *map(": ".join, headers.items()), "", "")
+    return "\r\n".join(lines).encode() + body
+
+
+MAX_HELD = (
+    64 * 1024 * 1024
+)  # bytes: 16 of the longest bodies; they take milliseconds to arrive and be checked
+RETRY_SECONDS = 5  # what Retry-After asks of a refused sender
+
+_KEY = "windsock.release_body"
+
+
+class BodyRefused(HTTPException):
+    """503: too much is held of the bodies of all requests."""
+
+    def __init__(self) -> None:
+        detail = f"the monitor holds too many bodies of requests now; send again in {RETRY_SECONDS} s"
+        super().__init__(503, detail, {"Retry-After": str(RETRY_SECONDS)})
+
+
+class _Body:
+    """What is held of one request's body."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.size = 0
+        self.is_refused = False
+        self.is_complete = False
+        self._receiving: CancelScope | None = None
+
+    async def receive(self, receive: Receive) -> Message:
+        """Receive the next part. Raises BodyRefused, also where another request refuses it meanwhile."""
+        message: Message = {}
+        if not self.is_refused:
+            try:
+                with CancelScope() as self._receiving:
+                    message = await receive()
+            finally:
+                self._receiving = None
+        if self.is_refused:
+            raise BodyRefused
+        return message
+
+    def refuse(self) -> None:
+        self.is_refused = True
+        if self._receiving is not None:
+            self._receiving.cancel()
+
+
+class BoundedBodies:
+    """ASGI middleware. Where more would be held than may be, bodies that are not complete are refused: of the
+    address that has most held, the one that began first. So a sender at full speed, and one that sends a body
+    and never its end, make room for others."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, most: int = MAX_HELD) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._most = most
+        self._size = 0
+        self._sizes: Counter[str] = Counter()
+        self._bodies: defaultdict[str, dict[_Body, None]] = defaultdict(dict)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        client = scope.get("client")
+        body = _Body(client[0] if client else "unknown")
+
+        async def bounded() -> Message:
+            message = await body.receive(receive)
+            if message["type"] == "http.request":
+                body.is_complete = not message.get("more_body", False)
+                self._add(body, len(message.get("body", b"")))
+            return message
+
+        def release() -> None:
+            self._release(body)
+
+        scope[_KEY] = release
+        try:
+            await self._app(scope, bounded, send)
+        finally:
+            release()
+
+    def _add(self, body: _Body, size: int) -> None:
+        if not size:
+            return
+        body.size += size
+        self._size += size
+        self._sizes[body.address] += size
+        self._bodies[body.address][body] = None
+        while self._size > self._most:
+            refused = self._to_refuse() or body
+            refused.refuse()
+            self._release(refused)
+            self._metrics.http_bodies_refused.inc()
+        if body.is_refused:
+            raise BodyRefused
+
+    def _to_refuse(self) -> _Body | None:
+        for address, _ in self._sizes.most_common():
+            for body in self._bodies[address]:
+                if not body.is_complete:
+                    return body
+        return None
+
+    def _release(self, body: _Body) -> None:
+        """Count it no more. It may go on: what is read of it later counts anew."""
+        if not body.size:
+            return
+        self._size -= body.size
+        self._sizes[body.address] -= body.size
+        body.size = 0
+        del self._bodies[body.address][body]
+        if not self._bodies[body.address]:
+            del self._bodies[body.address], self._sizes[body.address]
+
+
+def release_body(scope: Scope) -> None:
+    """The request's body was checked, and is not kept: it counts no more."""
+    release: Callable[[], None] = scope[_KEY]
+    release()

@@ -1,0 +1,204 @@
+"""The middleware around every request.
+
+Each request gets an id, a line in the log, and its place in the metrics.
+
+The id is the proxy's (`X-Request-ID`) where it is sane, so that both logs can be read together; the answer
+says it, and so do problem details and every log line that is written for the request.
+
+Lets an endpoint hand its connection over to something that stays, and be done with it.
+
+A feed is open for days. Behind an ordinary response the whole request stays in memory as long: the frames of
+every middleware and of the router, the parsed query, the exit stacks; and each write passes through all of
+them. An endpoint that hands over returns as soon as its answer has begun; what stays is the connection.
+
+What nobody foresaw, answered without a word of the inside and logged with an id that is in the answer; and
+a database that is away, which is no defect.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable
+from uuid import uuid4
+
+from fastapi import Request, Response
+from starlette._utils import get_route_path
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from monitor.database.engine import is_too_long
+from monitor.observability import logging as observability_logging
+from monitor.observability.metrics import Metrics
+from monitor.web.problems import answer_error
+
+HEADER = "X-Request-ID"
+SANE = re.compile(r"[A-Za-z0-9._~+/=@:-]{1,128}")
+MAX_PATH = 2_000  # characters of a path that are logged: a run's page with two names of 250, as UTF-8 in %XX
+INGEST = "/api/v1/events"
+PROBES = frozenset({"/livez", "/readyz", "/health", "/metrics"})
+PREFIXES = (("/static/", "static"), ("/api", "api"))
+QUIET = frozenset({"probe", "static"})
+"""What is asked for all the time, by machines or with each page: in the log at the level debug only."""
+
+access_logger = logging.getLogger("monitor.access")
+
+
+class Observed:
+    """ASGI middleware, within what knows the path's prefix and around all that answers."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 500
+        given = Headers(scope=scope).get(HEADER, "")
+        request_id = given if SANE.fullmatch(given) else uuid4().hex
+        observability_logging.bind(request_id=request_id)
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[HEADER] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            self._note(scope, status, time.perf_counter() - began)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        path = get_route_path(scope)
+        area = area_of(scope["method"], path)
+        self._metrics.http_requests.labels(area, f"{status // 100}xx").inc()
+        self._metrics.http_seconds.labels(area).observe(seconds)
+        level = logging.DEBUG if area in QUIET and status < 400 else logging.INFO
+        if access_logger.isEnabledFor(level):
+            about = {"status": status, "seconds": round(seconds, 4), "client": (scope["client"] or ("",))[0]}
+            asked = path if len(path) <= MAX_PATH else f"{path[:MAX_PATH]}… ({len(path)} characters)"
+            known = {"method": scope["method"], "path": asked, **about}
+            access_logger.log(level, "%s %s %d", scope["method"], asked, status, extra=known)
+
+
+def area_of(method: str, path: str) -> str:
+    """What kind of request it is, for metrics."""
+    if method == "POST" and path == INGEST:
+        return "ingest"
+    if path == "/events":
+        return "feed"
+    if path in PROBES:
+        return "probe"
+    return next((area for prefix, area in PREFIXES if path.startswith(prefix)), "page")
+
+
+class Head:
+    """ASGI middleware: asks the app for GET, and keeps the body back. A feed, which has no end, is told that
+    its reader has gone as soon as its headers are out."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        begun, asked = asyncio.Event(), False
+
+        async def nothing() -> Message:
+            nonlocal asked
+            if not asked:
+                asked = True
+                return {"type": "http.request", "body": b"", "more_body": False}
+            await begun.wait()
+            return {"type": "http.disconnect"}
+
+        async def headers_only(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await send(message)
+                await send({"type": "http.response.body", "body": b""})
+                begun.set()
+
+        await self._app({**scope, "method": "GET"}, nothing, headers_only)
+
+
+Staying = Callable[[Receive, Send], Awaitable[None]]
+"""Goes on with an answer that has begun, and ends it."""
+
+_KEY = "windsock.staying"
+
+
+def hand_over(scope: Scope, staying: Staying) -> None:
+    """Go on with `staying` once the endpoint, and all that is around it, has returned."""
+    scope[_KEY].append(staying)
+
+
+class HandOver:
+    """ASGI middleware, around all others."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        staying: list[Staying] = []
+        # A copy: what the router and the endpoint put into the scope must not stay with the connection.
+        await self._app({**scope, _KEY: staying}, receive, send)
+        if staying and scope["method"] != "HEAD":
+            await staying.pop()(receive, send)
+
+
+DATABASE_RETRY = 5  # seconds, in Retry-After: a database that restarts is back within a few
+
+logger = logging.getLogger(__name__)
+
+
+class Unexpected:
+    """ASGI middleware: an exception that no handler knows is a 500 problem. It stands inside what sets the
+    security headers, so that this answer has them too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = begun or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            if scope["type"] != "http" or begun:
+                raise  # the server logs it, and cuts the answer off, which a reader notices
+            await _answer(Request(scope), error)(scope, receive, send)
+
+
+def _answer(request: Request, error: Exception) -> Response:
+    incident = f"urn:uuid:{uuid4()}"
+    logger.error("%s %s failed, %s", request.method, request.url.path, incident, exc_info=error)
+    request.app.state.services.metrics.http_failures.labels("unexpected").inc()
+    detail = f"a defect of the monitor; its log has more about {incident}"
+    return answer_error(request, 500, detail, {}, instance=incident)
+
+
+async def on_database_away(request: Request, error: Exception) -> Response:
+    logger.error("%s %s: the database does not answer", request.method, request.url.path, exc_info=error)
+    request.app.state.services.metrics.http_failures.labels("database").inc()
+    if is_too_long(error):
+        seconds = request.app.state.services.settings.database_statement_timeout
+        detail = (
+            f"the database took longer than {seconds:g} s; ask for less (one DAG, a shorter time), or set "
+            "WINDSOCK_DATABASE_STATEMENT_TIMEOUT"
+        )
+    else:
+        detail = f"the database does not answer now; try again in {DATABASE_RETRY} s"
+    return answer_error(request, 503, detail, {"Retry-After": str(DATABASE_RETRY)})

@@ -1,0 +1,221 @@
+"""The pages behind a mail's links: acknowledge, silence and unsubscribe.
+
+`/links/unsubscribe/{token}`: get no mail of a rule any more.
+
+Mail providers post `List-Unsubscribe=One-Click` themselves when somebody presses their button: without
+cookies, and they take no redirect for an answer (RFC 8058 section 3.1).
+"""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
+from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+
+from monitor.delivery.messages.links import ACKNOWLEDGE, SILENCE, UNSUBSCRIBE
+from monitor.notifications import incidents, silences
+from monitor.notifications.incidents import Incident
+from monitor.notifications.silences import Silence, SilenceScope, TooManySilences
+from monitor.rules.field_types import WILD
+from monitor.rules.model import Match
+from monitor.web.pages import forms
+from monitor.web.pages.forms import BY_LINK, Deed
+from monitor.web.services import Here, Services
+from monitor.web.silence_validation import mistake_in
+from monitor.web.templating import render
+
+ACKNOWLEDGE_PATH = "/links/acknowledge/{token}"
+
+acknowledge_router = APIRouter(include_in_schema=False)
+
+
+@acknowledge_router.get(ACKNOWLEDGE_PATH)
+async def show_acknowledge(request: Request, here: Here, token: str) -> HTMLResponse:
+    """The incident, and who looks after it."""
+    incident = await _incident(here, token)
+    return render(request, "link_acknowledge.html", None, incident=incident)
+
+
+@acknowledge_router.post(ACKNOWLEDGE_PATH)
+async def post_acknowledge(
+    request: Request, here: Here, token: str, form: Annotated[Deed, Form()]
+) -> RedirectResponse:
+    """Acknowledge, or take it back."""
+    incident = await _incident(here, token)
+
+    def write(connection: Connection) -> None:
+        if form.action == "take_back":
+            incidents.unacknowledge(connection, incident.id)
+        else:
+            incidents.acknowledge(connection, incident.id, form.who, form.why, here.clock())
+
+    if incident.is_open:
+        await here.database.write(write)
+    return RedirectResponse(request.url.path, 303)
+
+
+async def _incident(here: Services, token: str) -> Incident:
+    """Raises LinkError."""
+    incident_id = forms.read(here, ACKNOWLEDGE, token)["incident_id"]
+    found = await here.database.read(lambda connection: incidents.find(connection, incident_id))
+    if found is None:
+        raise HTTPException(404, f"Incident {incident_id} is known here no more.")
+    return found
+
+
+SHOWN = 20  # active silences
+SILENCE_PATH = "/links/silence/{token}"
+NAMED = ("dag_id", "task_id", "asset", "type")
+"""What a link may name, beside the Airflow."""
+
+silence_router = APIRouter(include_in_schema=False)
+
+
+class SilenceDeed(Deed):
+    until: str = ""
+    own_end: str = ""
+    silence_id: int = 0
+
+
+@silence_router.get(SILENCE_PATH)
+async def show_silence(request: Request, here: Here, token: str) -> HTMLResponse:
+    """What would be silenced, for how long, and what is silenced already."""
+    return await _page(request, here, await _scope(here, token), SilenceDeed(), None)
+
+
+@silence_router.post(SILENCE_PATH)
+async def post_silence(
+    request: Request, here: Here, token: str, form: Annotated[SilenceDeed, Form()]
+) -> Response:
+    """Silence, or end a silence of the same. Whoever silences by a link extends what was silenced by one: the
+    same link makes one silence, however often it is used."""
+    scope = await _scope(here, token)
+    now = here.clock()
+    if form.action == "end":
+        await here.database.write(lambda connection: _end(connection, scope, form, now))
+        return _back(request)
+    try:
+        ends_at = forms.end_of(form.until, form.own_end, now, here.rules.current.config.timezone)
+    except ValueError as error:
+        return await _page(request, here, scope, form, str(error))
+    if mistake := mistake_in(scope, now, ends_at, now):
+        return await _page(request, here, scope, form, mistake)
+    try:
+        await here.database.write(
+            lambda connection: silences.add_or_extend(
+                connection, scope, form.who, form.why, ends_at, now, BY_LINK
+            )
+        )
+    except TooManySilences as many:
+        return await _page(request, here, scope, form, str(many))
+    return _back(request)
+
+
+def _back(request: Request) -> RedirectResponse:
+    return RedirectResponse(request.url.path, 303)  # a reload must not silence again
+
+
+async def _scope(here: Services, token: str) -> SilenceScope:
+    """Raises LinkError, and 404, 409 and 410 as HTTP errors."""
+    content = forms.read(here, SILENCE, token)
+    if "incident_id" in content:
+        incident_id = content["incident_id"]
+        found = await here.database.read(lambda connection: incidents.find(connection, incident_id))
+        if found is None:
+            raise HTTPException(404, f"Incident {incident_id} is known here no more.")
+        return SilenceScope.of_incident(found)
+    named = {name: content[name] for name in NAMED if content.get(name)}
+    for value in named.values():
+        if not WILD.isdisjoint(value):
+            raise HTTPException(
+                409,
+                f"The name {value!r} holds * or ?, which would silence others too: use the page Silences.",
+            )
+    scope = SilenceScope(Match.model_validate({"deployment": content["deployment"], **named}))
+    if scope.is_whole:
+        raise HTTPException(
+            410,
+            "A link silences no whole Airflow any more, and this one was for nothing less. Sign in, and use "
+            "the page Silences.",
+        )
+    return scope
+
+
+def _end(connection: Connection, scope: SilenceScope, form: SilenceDeed, now: datetime) -> None:
+    if any(one.id == form.silence_id for one in _active(connection, scope, now)):
+        silences.end(connection, form.silence_id, form.who, now)
+
+
+def _active(connection: Connection, scope: SilenceScope, now: datetime) -> list[Silence]:
+    """The active silences of what the link is for: of a DAG those too that take but some of its events."""
+    of_dag = (
+        scope.dag
+        if scope == SilenceScope(Match(deployment=scope.match.deployment, dag_id=scope.match.dag_id))
+        else None
+    )
+    return [
+        one
+        for one in silences.active(connection, now)
+        if one.is_of(scope) or (of_dag is not None and (one.deployment, one.dag_id) == of_dag)
+    ][:SHOWN]
+
+
+async def _page(
+    request: Request, here: Services, scope: SilenceScope, form: SilenceDeed, problem: str | None
+) -> HTMLResponse:
+    now, zone = here.clock(), here.rules.current.config.timezone
+    shown: dict[str, Any] = {
+        "scope": scope,
+        "active": await here.database.read(lambda connection: _active(connection, scope, now)),
+        "choices": forms.choices(now, zone),
+        "zone": zone,
+        "form": form,
+        "problem": problem,
+    }
+    return render(request, "link_silence.html", None, 422 if problem else 200, **shown)
+
+
+UNSUBSCRIBE_PATH = "/links/unsubscribe/{token}"
+ONE_CLICK = ("List-Unsubscribe", "One-Click")
+
+unsubscribe_router = APIRouter(include_in_schema=False)
+
+
+@unsubscribe_router.get(UNSUBSCRIBE_PATH)
+async def show_unsubscribe(request: Request, here: Here, token: str) -> HTMLResponse:
+    """Whose mails of which rule, and whether they are stopped already."""
+    content = forms.read(here, UNSUBSCRIBE, token)
+    address, rule = content["address"], content["rule"]
+    gone = await here.database.read(lambda connection: silences.is_unsubscribed(connection, address, rule))
+    return render(request, "link_unsubscribe.html", None, address=masked(address), rule=rule, gone=gone)
+
+
+@unsubscribe_router.post(UNSUBSCRIBE_PATH)
+async def post_unsubscribe(request: Request, here: Here, token: str) -> Response:
+    """Stop them, or take it back."""
+    content = forms.read(here, UNSUBSCRIBE, token)
+    address, rule, now = content["address"], content["rule"], here.clock()
+    form = await request.form()
+    one_click = form.get(ONE_CLICK[0]) == ONE_CLICK[1]
+    action = "stop" if one_click else form.get("action")
+    if action not in ("stop", "resume"):
+        raise HTTPException(422, f"send {'='.join(ONE_CLICK)} (RFC 8058), or open the link in a browser")
+
+    def write(connection: Connection) -> None:
+        if action == "stop":
+            silences.unsubscribe(connection, address, rule, now)
+        else:
+            silences.resubscribe(connection, address, rule)
+
+    await here.database.write(write)
+    if one_click:
+        return PlainTextResponse("Unsubscribed.\n")
+    return RedirectResponse(request.url.path, 303)
+
+
+def masked(address: str) -> str:
+    """`j…@example.com`: enough for its owner, and no address for whoever else the mail was forwarded to."""
+    local, _, domain = address.rpartition("@")
+    return f"{local[:1]}…@{domain}" if local else "…"

@@ -1,0 +1,231 @@
+"""The pages of assets."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import median
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+from pydantic import Field
+from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+
+from monitor.database.statements import Row
+from monitor.event_log.filters import Visible
+from monitor.event_log.projections import assets as assets_projection
+from monitor.event_log.projections import dags
+from monitor.event_log.projections.assets import AssetName, AssetUpdate
+from monitor.events.identity import spoken
+from monitor.rules.model import Watch
+from monitor.watches.assets import STALE
+from monitor.watches.observation import tags_of
+from monitor.watches.thresholds import ENOUGH, HISTORY, Choice, unusual_after
+from monitor.web.airflow_lookups import NOT_NAMED, Known
+from monitor.web.api.runs import InPath
+from monitor.web.dependencies import PageReader
+from monitor.web.pages.events import live
+from monitor.web.query_params import MAX_PAGE, Name, Paged
+from monitor.web.services import Here
+from monitor.web.templating import render
+
+KIND = STALE.rpartition(".")[2]
+USUAL = Watch(name="usual", watch="stale", floor=timedelta(0))
+"""By which an asset that nobody watches is held against its own history: the watch's own measure."""
+
+
+@dataclass(frozen=True)
+class Freshness:
+    state: str
+    """What the pill shows: ok, uncertain, failed, unknown."""
+    word: str
+    why: str
+    """One sentence."""
+    rhythm: timedelta | None
+    """The median from one update to the next; None: too little is known."""
+    watch: Watch | None = None
+
+
+def freshness(
+    watches: Sequence[Watch], row: Row, gaps: Sequence[timedelta], dag: Row | None, now: datetime
+) -> Freshness:
+    """`row`: deployment, uri, name, updated_at, source_dag_id; `dag`: what is known of that DAG."""
+    updated_at: datetime | None = row["updated_at"]
+    if updated_at is None:
+        return Freshness("unknown", "never updated", "No update of it has been reported.", None)
+    choice = Choice(watches, KIND, row["deployment"])
+    watch = choice.of_asset(row["name"], row["uri"], row["source_dag_id"], tags_of(dag))
+    age = max(now - updated_at, timedelta(0))
+    rhythm = timedelta(seconds=median(gap.total_seconds() for gap in gaps)) if gaps else None
+    state, word, why = _judged(watch, age, gaps, _at_rest(dag))
+    return Freshness(state, word, why, rhythm, watch)
+
+
+def _judged(
+    watch: Watch | None, age: timedelta, gaps: Sequence[timedelta], at_rest: str
+) -> tuple[str, str, str]:
+    by = watch or USUAL
+    bound = by.after if by.after is not None else _usual(by, gaps)
+    named = f"the watch {watch.name}" if watch else "its own rhythm"
+    if at_rest and watch:
+        return "skipped", "at rest", f"Not watched: {at_rest}."
+    if bound is None:
+        return "unknown", "too early to say", f"Its rhythm is known from {ENOUGH + 1} updates on."
+    if age <= bound:
+        return "ok", "fresh", f"By {named} it may be {spoken(bound)} old."
+    if watch:
+        return "failed", "stale", f"By {named} it may be {spoken(bound)} old."
+    return "uncertain", "later than usual", f"By {named} it is updated within {spoken(bound)}."
+
+
+def _usual(watch: Watch, gaps: Sequence[timedelta]) -> timedelta | None:
+    unusual = unusual_after(gaps, watch.floor, watch.spreads)
+    return unusual.after if unusual else None
+
+
+def _at_rest(dag: Row | None) -> str:
+    """Why the watch leaves it alone."""
+    if dag is None:
+        return ""
+    if dag["is_stale"]:
+        return "its DAG has disappeared from its file"
+    return "its DAG is paused" if dag["is_paused"] else ""
+
+
+MAX_METRICS = 24  # columns of the table, and charts; more is no table for people, and the API has them all
+HASH = "sha256"
+
+router = APIRouter(include_in_schema=False)
+
+
+class AssetQuery(Paged):
+    uri: Name = Field(description="The asset's URI, as it is")
+
+
+@dataclass(frozen=True)
+class Party:
+    """Who makes an asset, or is begun by it."""
+
+    dag_id: str
+    task_id: str | None
+    run_id: str | None = None
+    """The last run that did, or that came of it."""
+    at: datetime | None = None
+    named: bool = False
+    """Airflow names it at present."""
+
+
+@router.get("/assets")
+async def assets(
+    request: Request, here: Here, reader: PageReader, query: Annotated[Paged, Query()]
+) -> HTMLResponse:
+    """Every asset with what its last update told, the last to change first."""
+    visible, now = await here.gate.sight(reader), here.clock()
+    watches = here.rules.current.config.watches
+
+    def look(connection: Connection) -> dict[str, Any]:
+        rows = assets_projection.asset_list(connection, query.limit, query.cursor, visible)
+        following = rows[-1]["last_seq"] if len(rows) == query.limit else None
+        judged = [(row, _fresh(connection, watches, row, visible, now)) for row in rows]
+        return live(connection) | {"assets": judged, "next": following}
+
+    shown = await here.database.read(look)
+    return render(request, "assets.html", reader, is_first=query.cursor is None, **shown)
+
+
+def _fresh(
+    connection: Connection, watches: tuple[Watch, ...], row: Row, visible: Visible, now: datetime
+) -> Freshness:
+    name = AssetName(row["deployment"], row["uri"])
+    gaps = assets_projection.asset_gaps(connection, name, HISTORY, visible)
+    return freshness(watches, row, gaps, _dag_of(connection, row), now)
+
+
+def _dag_of(connection: Connection, row: Row) -> Row | None:
+    dag_id = row["source_dag_id"]
+    return dags.dag(connection, row["deployment"], dag_id) if dag_id else None
+
+
+@router.get("/assets/{deployment}")
+async def asset(
+    request: Request,
+    here: Here,
+    reader: PageReader,
+    deployment: InPath,
+    query: Annotated[AssetQuery, Query()],
+) -> HTMLResponse:
+    """One asset. Its URI is a parameter: it holds slashes and every other sign."""
+    name, now = AssetName(deployment, query.uri), here.clock()
+    visible = await here.gate.sight(reader)
+    watches = here.rules.current.config.watches
+
+    def look(connection: Connection) -> dict[str, Any] | None:
+        row = assets_projection.asset(connection, name, visible)
+        if row is None:
+            return None
+        latest = assets_projection.asset_updates(connection, name, HISTORY + 1, visible=visible)
+        page = assets_projection.asset_updates(connection, name, query.limit, query.cursor, visible)
+        gaps = assets_projection.gaps([update.timestamp for update in latest])
+        fresh = freshness(watches, row, gaps, _dag_of(connection, row), now)
+        seen = {"asset": row, "latest": latest, "updates": page, "fresh": fresh}
+        return live(connection) | seen | {"partitioned": dags.partitioned_dags(connection, deployment)}
+
+    shown = await here.database.read(look)
+    if shown is None:
+        raise HTTPException(404, f"No asset {query.uri!r} is known of the Airflow {deployment!r}.")
+    latest, known = shown.pop("latest"), _seen(await here.lineage.of(name), deployment, visible)
+    return render(
+        *(request, "asset.html", reader),
+        **shown,
+        makers=_makers(latest, known),
+        consumers=_consumers(latest, known),
+        known=known,
+        metrics=_metrics(shown["updates"]),
+        next=shown["updates"][-1].seq if len(shown["updates"]) == query.limit else None,
+        is_first=query.cursor is None,
+        api={"deployment": deployment, "uri": query.uri, "limit": MAX_PAGE},
+        hash_name=HASH,
+        hashed=any(HASH in update.extra for update in shown["updates"]),
+    )
+
+
+def _seen(known: Known, deployment: str, visible: Visible) -> Known:
+    if visible is None or known.problem:
+        return known
+    seen = Known(
+        tuple(one for one in known.makers if (deployment, one[0]) in visible),
+        tuple(dag_id for dag_id in known.scheduled if (deployment, dag_id) in visible),
+        tuple(one for one in known.readers if (deployment, one[0]) in visible),
+    )
+    return seen if seen.makers or seen.scheduled or seen.readers else NOT_NAMED
+
+
+def _makers(latest: list[AssetUpdate], known: Known) -> list[Party]:
+    """Who updated it lately, the last one first, then who else Airflow says will."""
+    told = ((one.dag_id, one.task_id, one.run_id, one.timestamp) for one in latest if one.dag_id)
+    return _parties((Party(*one, named=one[:2] in known.makers) for one in told), known.makers)
+
+
+def _consumers(latest: list[AssetUpdate], known: Known) -> list[Party]:
+    """Whose runs came of it lately, then who else is scheduled on it."""
+    begun = ((run, one.timestamp) for one in latest for run in one.created_runs)
+    told = (
+        Party(run["dag_id"], None, run["run_id"], at, run["dag_id"] in known.scheduled) for run, at in begun
+    )
+    return _parties(told, ((dag_id, None) for dag_id in known.scheduled))
+
+
+def _parties(told: Iterable[Party], named: Iterable[tuple[str, str | None]]) -> list[Party]:
+    found: dict[tuple[str, str | None], Party] = {}
+    for party in told:
+        found.setdefault((party.dag_id, party.task_id), party)
+    for dag_id, task_id in named:
+        found.setdefault((dag_id, task_id), Party(dag_id, task_id, named=True))
+    return list(found.values())
+
+
+def _metrics(updates: list[AssetUpdate]) -> list[str]:
+    """The names of the numbers that these updates told, in the order of telling."""
+    names = (name for one in updates for name, value in one.extra.items() if type(value) in (int, float))
+    return list(dict.fromkeys(names))[:MAX_METRICS]

@@ -1,0 +1,283 @@
+"""The pages of deliveries and of the embedded mailbox.
+
+Mail and other deliveries: what was called for, and, where no SMTP server is set, the embedded mailbox.
+
+A letter may hold anything. Its HTML part is a document of its own that may run nothing, load nothing and
+send nothing, shown in a frame without an origin.
+
+What a delivery says: as it would be written now, from the log alone, for whoever looks at it on its page.
+
+Nobody is asked and nothing is sent. The links that act for whoever holds them are left out: they are the
+recipient's.
+"""
+
+import asyncio
+import json
+from dataclasses import dataclass, replace
+from email.message import EmailMessage
+from html import escape
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+from pydantic import field_validator
+from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+
+from monitor.delivery.channels.mailbox import Mailbox, Summary, filed_as, header
+from monitor.delivery.context import Case, cases_of
+from monitor.delivery.messages.content import Told
+from monitor.delivery.messages.enrich import tell
+from monitor.delivery.messages.facts import from_log
+from monitor.delivery.messages.mime import Letter
+from monitor.delivery.messages.renderer import Rendered
+from monitor.event_log import filters, read
+from monitor.event_log.filters import Visible
+from monitor.event_log.projections import assets
+from monitor.event_log.projections.assets import AssetName
+from monitor.event_log.projections.runs import RunName
+from monitor.events.data import AssetUpdatedData, DagRunData
+from monitor.events.event import Event, parse_event
+from monitor.notifications.decision import UNMATCHED
+from monitor.notifications.outbox import decisions, queries
+from monitor.notifications.outbox.records import Delivery, Kind, State
+from monitor.rules.targets import Channel, Target
+from monitor.web.api.deliveries import may_see
+from monitor.web.auth.authenticator import Reader
+from monitor.web.dependencies import PageReader
+from monitor.web.pages.events import live
+from monitor.web.query_params import MAX_PAGE, DeliveriesQuery, Id
+from monitor.web.services import Here, Services
+from monitor.web.templating import EventLine, render
+
+SHOWN = 50  # letters in the list
+SHOWN_UNMATCHED = 5  # failures that no rule took: one is enough to see that a rule is lacking
+MOMENTS = ("since", "until")
+LOCAL_LENGTHS = (len("2026-11-22T10:00"), len("2026-11-22T10:00:00"))  # as a datetime-local field writes it
+
+TELLS_OF_UPDATES = frozenset({Kind.SUCCESS, Kind.NOTICE})
+"""Letters that may tell of assets' updates, and so of other DAGs than the delivery's."""
+
+LETTER_POLICY = "; ".join(
+    ("sandbox", "default-src 'none'", "style-src 'unsafe-inline'", "img-src data:", "frame-ancestors 'self'")
+)
+
+router = APIRouter(include_in_schema=False)
+
+
+class DeliveriesForm(DeliveriesQuery):
+    """The same as a form sends it: fields that were left empty, moments without a zone (they are in UTC)."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _filled(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @field_validator("limit", mode="before")
+    @classmethod
+    def _limit(cls, value: Any) -> Any:
+        return value or cls.model_fields["limit"].default
+
+    @field_validator(*MOMENTS, mode="before")
+    @classmethod
+    def _in_utc(cls, value: Any) -> Any:
+        return f"{value}Z" if isinstance(value, str) and len(value) in LOCAL_LENGTHS else value or None
+
+
+@router.get("/mail")
+async def mails(
+    request: Request, here: Here, reader: PageReader, query: Annotated[DeliveriesForm, Query()]
+) -> HTMLResponse:
+    """What was told and what was not, by what is asked for, and the embedded mailbox."""
+    visible = await here.gate.sight(reader)
+
+    def look(connection: Connection) -> dict[str, Any]:
+        found = queries.deliveries(connection, query.limit, query.cursor, query.wanted(), visible)
+        following = found[-1].id if len(found) == query.limit else None
+        return live(connection) | {"deliveries": found, "next": following} | _unmatched(connection, visible)
+
+    shown = await here.database.read(look)
+    given = query.model_dump(mode="json", exclude={"cursor", "limit"}, exclude_defaults=True)
+    letters = [] if given or query.cursor else await _letters(here, reader)
+    choices = {"state": list(State), "channel": list(Channel), "kind": list(Kind)}
+    shown |= {"letters": letters, "smtp": here.settings.smtp_host, "given": given, "choices": choices}
+    return render(request, "mail.html", reader, **shown)
+
+
+def _unmatched(connection: Connection, visible: Visible) -> dict[str, Any]:
+    """The latest failures that no rule took, with what the log still has of them."""
+    decided = decisions.latest_of_rule(connection, UNMATCHED, SHOWN_UNMATCHED, visible)
+    found = read.of_seqs(connection, [one.event_seq for one in decided], visible)
+    return {"unmatched": decided, "unmatched_events": {one.seq: EventLine.of(one) for one in found}}
+
+
+async def _letters(here: Services, reader: Reader) -> list[Summary]:
+    box = here.mailbox
+    if box is None:
+        return []
+    if reader.visible is None:
+        return await asyncio.to_thread(box.mails, SHOWN)
+    own = await here.database.read(lambda connection: _own(connection, reader.visible))
+    return await asyncio.to_thread(_list, box, own)
+
+
+@dataclass(frozen=True)
+class _Own:
+    """The letters that tell of nothing but what the reader may see."""
+
+    message_ids: frozenset[str]
+    filed: frozenset[str]
+    """The ids in the mailbox of those whose filing is in the ledger."""
+
+    def has(self, letter: EmailMessage) -> bool:
+        return header(letter, "Message-ID") in self.message_ids
+
+
+def _list(box: Mailbox, own: _Own) -> list[Summary]:
+    """The reader's latest letters: by the ledger, however many of others came since, and those of which the
+    ledger does not have it yet."""
+    latest = (one.id for one in box.mails(SHOWN) if one.id not in own.filed)
+    fresh = [one for one in latest if (letter := box.get(one)) and own.has(letter)]
+    return box.summaries(sorted([*own.filed, *fresh], reverse=True)[:SHOWN])
+
+
+def _own(connection: Connection, visible: Visible) -> _Own:
+    """A letter belongs to the DAGs of its delivery. One that Windsock did not write (a task's own mail, filed
+    by the mailbox's SMTP door) is for those who may read every DAG: it is some DAG's, and nobody knows which.
+    """
+    found = queries.deliveries(connection, MAX_PAGE, visible=visible)
+    seen = [delivery for delivery in found if _is_seen(connection, delivery, visible)]
+    answers = queries.answers(connection, [delivery.id for delivery in seen])
+    return _Own(
+        frozenset(delivery.message_id for delivery in seen),
+        frozenset(letter_id for answer in answers if (letter_id := filed_as(answer))),
+    )
+
+
+def _is_seen(connection: Connection, delivery: Delivery, visible: Visible) -> bool:
+    """A letter stands as it was written, for its recipients: it names the runs that updates of assets began,
+    and compares each update with the one before it, of whatever DAGs those are."""
+    if delivery.kind not in TELLS_OF_UPDATES:
+        return True
+    seqs = decisions.event_seqs(connection, delivery.notification_id, MAX_PAGE)
+    told = read.of_seqs(connection, seqs)  # what is forgotten cannot be looked at
+    if len(told) != len(seqs) or told != read.of_seqs(connection, seqs, visible):
+        return False
+    return all(_tells_of_seen(connection, parse_event(json.loads(one.body)), visible) for one in told)
+
+
+def _tells_of_seen(connection: Connection, event: Event, visible: Visible) -> bool:
+    """Return True if the reader may see each update of an asset that a letter of this event may tell of."""
+    if isinstance(event.data, DagRunData):
+        name = RunName(event.deployment, event.data.dag_id, event.data.run_id)
+        return from_log(connection, name) == from_log(connection, name, visible)
+    if isinstance(event.data, AssetUpdatedData):
+        asset = AssetName(event.deployment, event.data.asset.uri)
+        of_it = event.data.asset_event_id, event.data.timestamp
+        return assets.is_compared_in_sight(connection, asset, *of_it, visible)
+    return True
+
+
+async def _letter(here: Services, reader: Reader, letter_id: str) -> EmailMessage:
+    if here.mailbox is not None:
+        letter = await asyncio.to_thread(here.mailbox.get, letter_id)
+        visible = reader.visible
+        own = None if visible is None else await here.database.read(lambda c: _own(c, visible))
+        if letter is not None and (own is None or own.has(letter)):
+            return letter
+    raise HTTPException(404, f"No letter {letter_id!r} is in the mailbox.")
+
+
+def _part(letter: EmailMessage, kind: str) -> str | None:
+    """The text of a part, however badly it was encoded."""
+    body = letter.get_body((kind,))
+    if body is None:
+        return None
+    try:
+        content = body.get_content()
+    except (LookupError, ValueError):  # a charset that does not exist, or text that is not of it
+        content = body.get_payload(decode=True)
+    return content.decode("utf-8", "replace") if isinstance(content, bytes) else str(content)
+
+
+@router.get("/mail/{letter_id}")
+async def letter(request: Request, here: Here, reader: PageReader, letter_id: str) -> HTMLResponse:
+    """One letter: its headers, its text, its HTML in a frame."""
+    found = await _letter(here, reader, letter_id)
+    fields = {name: header(found, name) for name in ("Subject", "From", "To", "Date", "Message-ID")}
+    text, html = _part(found, "plain"), _part(found, "html")
+    shown: dict[str, Any] = {"fields": fields, "text": text, "has_html": html is not None, "id": letter_id}
+    return render(request, "letter.html", reader, **shown)
+
+
+@router.get("/mail/{letter_id}/html")
+async def letter_html(here: Here, reader: PageReader, letter_id: str) -> HTMLResponse:
+    """A letter's HTML part alone: what the frame shows."""
+    html = _part(await _letter(here, reader, letter_id), "html")
+    if html is None:
+        raise HTTPException(404, "This letter has no HTML part.")
+    return in_a_frame(html)
+
+
+def in_a_frame(html: str) -> HTMLResponse:
+    """A document that may run nothing, load nothing and send nothing, to be shown in a frame."""
+    headers = {
+        "Content-Security-Policy": LETTER_POLICY,
+        "X-Frame-Options": "SAMEORIGIN",
+        "Cache-Control": "no-store",
+    }
+    return HTMLResponse(html, headers=headers)
+
+
+preview_router = APIRouter(include_in_schema=False)
+
+
+@preview_router.get("/deliveries/{delivery_id}/html")
+async def preview(here: Here, reader: PageReader, delivery_id: Id) -> HTMLResponse:
+    """What the frame on the delivery's page shows: a mail's HTML, or the text that other channels take."""
+    visible = reader.visible
+    case = await here.database.read(lambda connection: _case(connection, here, delivery_id, visible))
+    if case is None:
+        raise HTTPException(404, f"No delivery {delivery_id} is known here whose events the log still has.")
+    try:
+        written = await _written(here, case, visible)
+    except ValueError as error:
+        raise HTTPException(409, f"The delivery {delivery_id} cannot be addressed: {error}.") from None
+    is_mail = case.delivery.channel is Channel.EMAIL
+    return in_a_frame(written.html if is_mail else f"<pre>{escape(written.text)}</pre>")
+
+
+def _case(connection: Connection, here: Services, delivery_id: int, visible: Visible) -> Case | None:
+    """None too where it tells of a DAG that the reader may not see: a group may hold several."""
+    delivery = queries.find(connection, delivery_id, visible)
+    if delivery is None:
+        return None
+    case = cases_of(connection, [delivery], here.rules.current, here.clock()).get(delivery.id)
+    if case is None or not case.events:
+        return None
+    seen = all(may_see(visible, event.deployment, event.dag_id) for event in case.events)
+    return replace(case, events=tuple(_seen(event, visible) for event in case.events)) if seen else None
+
+
+def _seen(event: Event, visible: Visible) -> Event:
+    """Without the runs that an asset's update began, of DAGs that the reader may not see."""
+    body = filters.seen_body(event.type, event.body, visible)
+    return event if body is event.body else parse_event(json.loads(body))
+
+
+async def _written(here: Services, case: Case, visible: Visible) -> Rendered:
+    """Raises ValueError."""
+    delivery = case.delivery
+    told = Told(
+        *(delivery, case.notification, case.events, case.incident),
+        earlier=case.earlier,
+        openings=case.openings,
+    )
+    letter = Letter(
+        *(delivery.message_id, delivery.recipient, delivery.rule),
+        timezone=here.rules.current.timezone_of(Target(delivery.channel, delivery.recipient)),
+        references=case.thread.references,
+        subject=case.thread.subject,
+    )
+    story = await tell(here.database, None, told, visible=visible)
+    return await asyncio.to_thread(here.renderer.render, delivery.template, story, letter)

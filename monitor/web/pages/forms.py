@@ -1,0 +1,187 @@
+"""Forms that several pages share.
+
+What the pages behind links in mails have in common (`/links/…`).
+
+Nobody has to sign in: the signed token is the right, for the one thing that it names. No cookie is read, so
+there is nothing for a foreign page to abuse. A GET shows what a POST would do, and never does it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta, timezone
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from monitor.delivery.messages.links import LinkError
+from monitor.notifications.silences import SilenceScope
+from monitor.rules.model import Match
+from monitor.web.query_params import MAX_NAME, MAX_SEQ, no_nul
+from monitor.web.services import Services
+from monitor.web.silence_validation import MAX_AUTHOR, MAX_REASON
+from monitor.web.templating import render
+
+TOMORROW, OWN = "tomorrow", "own"
+MORNING = time(8)  # when people are at work again
+SPANS = {"1h": ("1 hour", timedelta(hours=1)), "8h": ("8 hours", timedelta(hours=8))}
+LONG_SPANS = {"1w": ("1 week", timedelta(weeks=1))}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of the ends that a form offers."""
+
+    value: str
+    words: str
+    ends_at: datetime
+
+
+def choices(now: datetime, zone: str) -> list[Choice]:
+    """What a form offers, its ends in UTC."""
+    morning = tomorrow_morning(now, zone)
+    there = morning.astimezone(ZoneInfo(zone))
+    tomorrow = Choice(TOMORROW, f"until tomorrow, {there:%A} {there:%H:%M} ({zone})", morning)
+    return [
+        *(Choice(name, words, now + span) for name, (words, span) in SPANS.items()),
+        tomorrow,
+        *(Choice(name, words, now + span) for name, (words, span) in LONG_SPANS.items()),
+    ]
+
+
+def tomorrow_morning(now: datetime, zone: str) -> datetime:
+    day = now.astimezone(ZoneInfo(zone)).date() + timedelta(days=1)
+    return datetime.combine(day, MORNING, ZoneInfo(zone)).astimezone(timezone.utc)
+
+
+def end_of(choice: str, own: str, now: datetime, zone: str) -> datetime:
+    """The moment that was chosen, in UTC. Raises ValueError, whose message is for people."""
+    if choice == OWN:
+        return _own(own, zone)
+    for offered in choices(now, zone):
+        if offered.value == choice:
+            return offered.ends_at
+    raise ValueError(f"until: {choice[:20]!r} is none of the choices; choose one of them")
+
+
+def _own(given: str, zone: str) -> datetime:
+    """What a field of type datetime-local sends: a moment by the clock on the wall."""
+    if not given:
+        raise ValueError("another end: is empty; give a day and a time, or choose another end")
+    try:
+        moment = datetime.fromisoformat(given)
+    except ValueError:
+        raise ValueError(f"another end: {given[:30]!r} is no moment such as 2026-11-23T08:00") from None
+    there = moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))
+    try:
+        return there.astimezone(timezone.utc)
+    except OverflowError:
+        raise ValueError(f"another end: {given[:30]!r} is beyond every calendar") from None
+
+
+BY_LINK = "link in a mail"
+"""Who did it, where nobody gave a name: the token does not say whose mail it was in."""
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_REASON), AfterValidator(no_nul)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_AUTHOR), AfterValidator(no_nul)]
+
+
+class Deed(BaseModel):
+    """What a form behind a link sends: what is to be done, by whom, and why."""
+
+    action: str = ""
+    name: Name = ""
+    reason: Text = ""
+
+    @property
+    def who(self) -> str:
+        return f"{self.name} ({BY_LINK})" if self.name else BY_LINK
+
+    @property
+    def why(self) -> str:
+        return self.reason or "no reason given"
+
+
+def read(here: Services, purpose: str, token: str) -> dict[str, Any]:
+    """What the token was written with. Raises LinkError."""
+    return here.links.read(purpose, token)
+
+
+async def on_link_error(request: Request, error: Exception) -> HTMLResponse:
+    """A page that says what to do instead."""
+    if not isinstance(error, LinkError):
+        raise error
+    status = 410 if error.why == "expired" else 404
+    return render(request, "link_refused.html", None, status, why=error.why, message=str(error))
+
+
+FIELDS = ("deployment", "dag_id", "task_id", "type", "tags", "owners", "run_type", "asset")
+"""Of a match, in the order of the form."""
+
+Names = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_NAME), AfterValidator(no_nul)]
+"""Several, with commas between them."""
+
+
+class SilenceForm(BaseModel):
+    model_config = ConfigDict(extra="ignore")  # the CSRF token comes with it
+    deployment: Names = ""
+    dag_id: Names = ""
+    task_id: Names = ""
+    type: Names = ""
+    tags: Names = ""
+    owners: Names = ""
+    run_type: Names = ""
+    asset: Names = ""
+    until: str = ""
+    own_end: str = ""
+    reason: Text = ""
+    incident: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
+    """What this incident is about, instead of the fields above."""
+    whole_airflow: bool = False
+    action: Literal["", "preview", "confirm"] = ""
+
+    @property
+    def is_question(self) -> bool:
+        """Whether only the preview is asked for."""
+        return self.action == "preview"
+
+    @property
+    def is_filled(self) -> bool:
+        return self.incident is not None or self.whole_airflow or any(getattr(self, name) for name in FIELDS)
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether somebody has seen what silencing a whole Airflow means, and said yes."""
+        return self.action == "confirm"
+
+    def given(self) -> dict[str, Any]:
+        """What was filled in, for the address of the same form."""
+        return self.model_dump(mode="json", exclude={"action"}, exclude_defaults=True)
+
+    def match(self) -> Match:
+        """Raises ValueError, whose message is for people."""
+        given = {name: _names(getattr(self, name)) for name in FIELDS if getattr(self, name)}
+        try:
+            return Match.model_validate(given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+    def spelt_out(self, scope: SilenceScope) -> "SilenceForm":
+        """The same with the fields filled in, where what the incident is about can be said by them: whoever
+        sees them may narrow them."""
+        if self.incident is None or scope.incident is not None:
+            return self
+        filled = {name: ", ".join(getattr(scope.match, name)) for name in ("deployment", "dag_id")}
+        return self.model_copy(update={**filled, "incident": None})
+
+    def why(self) -> str:
+        """Raises ValueError."""
+        if not self.reason:
+            raise ValueError("reason: is empty; others want to know why nobody is notified")
+        return self.reason
+
+
+def _names(text: str) -> list[str]:
+    return [name for part in text.split(",") if (name := part.strip())]

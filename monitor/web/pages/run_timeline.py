@@ -1,0 +1,242 @@
+"""The timeline of a run's tasks and tries.
+
+A run's timeline: each try of each task as a bar on one axis, ready to be drawn.
+
+Places are seconds from the axis' beginning, in the page as in the script that lets open bars grow; the
+server draws them in percent of the axis, so that no element needs a style of its own.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from monitor.delivery.messages.filters import span
+from monitor.event_log import read
+from monitor.event_log.filters import Filter
+from monitor.event_log.projections.runs import RunName
+from monitor.event_log.projections.state import OVER, RUNNING
+
+MAX_TOLD = 2_000  # of a run's task events, the latest: bounds what one page parses
+TASKS = "airflow.task_instance.*"
+
+
+@dataclass(frozen=True)
+class ToldTry:
+    """One try that is over."""
+
+    number: int
+    state: str
+    start: datetime | None
+    end: datetime | None
+    host: str | None
+    error: Mapping[str, Any] | None
+
+
+Tries = dict[tuple[str, int], list[ToldTry]]
+"""By task_id and map_index, the first try first."""
+
+
+def earlier_tries(connection: Connection, name: RunName, tasks: Sequence[Mapping[str, Any]]) -> Tries:
+    """What the log still has of them; it is asked only where some task was tried twice."""
+    latest = {
+        (task["task_id"], task["map_index"]): task["try_number"] for task in tasks if task["try_number"] > 1
+    }
+    if not latest:
+        return {}
+    wanted = Filter.of(type=[TASKS], **{key: [value] for key, value in vars(name).items()})
+    found: dict[tuple[str, int, int], ToldTry] = {}
+    told = read.read_before(connection, None, MAX_TOLD, wanted, most_characters=read.MAX_PAGE_CHARACTERS)
+    for logged in reversed(told):
+        data = json.loads(logged.body)["data"]
+        key = (data["task_id"], data.get("map_index", -1), data["try_number"])
+        # A filter reads * and ? in a name as globs; here they are letters.
+        is_of_run = (data["dag_id"], data["run_id"]) == (name.dag_id, name.run_id)
+        if is_of_run and data["state"] != RUNNING and key[2] < latest.get(key[:2], 0):
+            found[key] = _told(data)
+    tries: Tries = {}
+    for key in sorted(found):
+        tries.setdefault(key[:2], []).append(found[key])
+    return tries
+
+
+def _told(data: Mapping[str, Any]) -> ToldTry:
+    return ToldTry(
+        number=data["try_number"],
+        state=data["state"],
+        start=_moment(data.get("start_date")),
+        end=_moment(data.get("end_date")),
+        host=data.get("hostname"),
+        error=data.get("error"),
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
+
+
+MAX_LINES = 200  # tasks that are drawn: of more, those that failed or run, and the first of the others
+TICKS = 6  # at most: their words stay apart on a phone
+STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
+MARGIN = 1.02  # of the axis behind the end of a run that is over
+WAITING = "up_for_retry"
+FIRST_DRAWN = ("failed", RUNNING, WAITING)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One stretch of a line. `end` None: it still goes on."""
+
+    state: str
+    """A state, or `queued`, or `waiting` for the next try."""
+    begin: float
+    end: float | None
+    words: str
+
+
+@dataclass(frozen=True)
+class Line:
+    task: Mapping[str, Any]
+    """The board's row: its latest try."""
+    bars: tuple[Bar, ...]
+    earlier: tuple[ToldTry, ...]
+
+
+@dataclass(frozen=True)
+class Chart:
+    begin: datetime
+    length: float
+    """Seconds."""
+    now: float
+    """Where open bars end at the moment."""
+    run_bars: tuple[Bar, ...]
+    lines: tuple[Line, ...]
+    left_out: Mapping[str, int]
+    """How many tasks are not drawn, by state."""
+
+    @property
+    def ticks(self) -> list[tuple[float, str]]:
+        step = _step(self.length)
+        return [(at, _label(at)) for at in _multiples(step, self.length)]
+
+    def percent(self, seconds: float) -> str:
+        """A place on the axis."""
+        return f"{min(100.0, max(0.0, 100 * seconds / self.length)):.3f}"
+
+    def width(self, bar: Bar) -> str:
+        end = self.now if bar.end is None else bar.end
+        return self.percent(max(0.0, end - bar.begin))
+
+
+def chart_of(
+    run: Mapping[str, Any],
+    tasks: Sequence[Mapping[str, Any]],
+    earlier: Mapping[tuple[str, int], Sequence[ToldTry]],
+    now: datetime,
+) -> Chart | None:
+    """None: nothing has begun that could be drawn."""
+    starts = [task["start_date"] for task in tasks if task["start_date"]]
+    begin = run["queued_at"] or run["start_date"] or min(starts, default=None)
+    # A cleared run begins anew and keeps the time at which it was queued first, and some of its tasks.
+    began = run["start_date"] or begin
+    if begin is None or began is None:
+        return None
+    begin = min((one for one in (begin, *starts) if began - one <= _USUAL_WAIT), default=began)
+    is_open = run["state"] not in OVER
+    shown, left_out = _chosen(tasks)
+    return Chart(
+        begin=begin,
+        length=_length(begin, run, tasks, now, is_open),
+        now=max(0.0, (now - begin).total_seconds()),
+        run_bars=tuple(_run_bars(run, begin, is_open)),
+        lines=tuple(_line(task, earlier, begin, is_open) for task in shown),
+        left_out=left_out,
+    )
+
+
+_USUAL_WAIT = timedelta(hours=1)
+"""What lies longer before a run's begin is of an earlier occurrence: its bars would crush all others."""
+
+
+def _chosen(tasks: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], dict[str, int]]:
+    if len(tasks) <= MAX_LINES:
+        return list(tasks), {}
+    first = sorted(range(len(tasks)), key=lambda number: tasks[number]["state"] not in FIRST_DRAWN)
+    drawn = set(first[:MAX_LINES])
+    left_out: dict[str, int] = {}
+    for number in first[MAX_LINES:]:
+        state = tasks[number]["state"]
+        left_out[state] = left_out.get(state, 0) + 1
+    return [task for number, task in enumerate(tasks) if number in drawn], left_out
+
+
+def _length(
+    begin: datetime, run: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]], now: datetime, is_open: bool
+) -> float:
+    """Of a run that goes on: up to a round moment to come, so that the axis does not change all the time."""
+    ends = [task["end_date"] for task in tasks if task["end_date"]]
+    last = max([*ends, *([now] if is_open else []), run["end_date"] or begin])
+    seconds: float = max((last - begin).total_seconds(), 1.0)
+    if not is_open:
+        return seconds * MARGIN
+    step = _step(seconds)
+    return (int(seconds / step) + 1) * step
+
+
+def _step(seconds: float) -> float:
+    whole_days = int(seconds / TICKS / STEPS[-1]) + 1
+    return next((float(step) for step in STEPS if seconds / step <= TICKS), float(whole_days * STEPS[-1]))
+
+
+def _multiples(step: float, upto: float) -> Iterator[float]:
+    at = 0.0
+    while at < upto:
+        yield at
+        at += step
+
+
+def _label(seconds: float) -> str:
+    """0 · 30 s · 5 min · 1 h 30 min · 2 d"""
+    days, rest = divmod(int(seconds), 86400)
+    parts = zip((days, rest // 3600, rest % 3600 // 60, rest % 60), ("d", "h", "min", "s"), strict=True)
+    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0"
+
+
+def _run_bars(run: Mapping[str, Any], begin: datetime, is_open: bool) -> Iterator[Bar]:
+    queued, started = run["queued_at"], run["start_date"]
+    if queued and queued >= begin and (started is None or started > queued):
+        yield _bar("queued", queued, started, begin, is_open, "queued")
+    if started:
+        yield _bar(run["state"], started, run["end_date"], begin, is_open, run["state"])
+
+
+def _line(
+    task: Mapping[str, Any],
+    earlier: Mapping[tuple[str, int], Sequence[ToldTry]],
+    begin: datetime,
+    is_open: bool,
+) -> Line:
+    before = tuple(earlier.get((task["task_id"], task["map_index"]), ()))
+    bars = [
+        _bar(one.state, one.start, one.end, begin, False, f"try {one.number}: {one.state}")
+        for one in before
+        if one.start and one.end and one.start >= begin
+    ]
+    if task["start_date"] and task["start_date"] >= begin:
+        goes_on = is_open and task["state"] == RUNNING
+        words = f"try {task['try_number']}: {task['state']}"
+        bars.append(_bar(task["state"], task["start_date"], task["end_date"], begin, goes_on, words))
+    if is_open and task["state"] == WAITING and task["end_date"]:
+        bars.append(_bar("waiting", task["end_date"], None, begin, True, "waits for its next try"))
+    return Line(task, tuple(bars), before)
+
+
+def _bar(state: str, start: datetime, end: datetime | None, begin: datetime, goes_on: bool, word: str) -> Bar:
+    """What has no end and does not go on any more is drawn as a moment: nobody knows when it ended."""
+    at = (start - begin).total_seconds()
+    until = (end - begin).total_seconds() if end else None if goes_on else at
+    took = f", {span(end - start)}" if end else ""
+    return Bar(state, at, until, f"{word.replace('_', ' ')}{took}")

@@ -1,0 +1,280 @@
+"""The pages of runs, and `/status` and `/api` for the last training run."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+
+from monitor.database.statements import Row
+from monitor.event_log import read
+from monitor.event_log.filters import Filter, Visible
+from monitor.event_log.projections import runs as runs_projection
+from monitor.event_log.projections.runs import RunName, Strip
+from monitor.event_log.projections.state import RUN_ENDS, RUNNING
+from monitor.event_log.read import Logged
+from monitor.notifications import incidents
+from monitor.notifications.incidents import Incident, Wanted
+from monitor.web import openapi_examples, rule_descriptions
+from monitor.web.airflow_lookups import NoAnswer
+from monitor.web.api.models import RunDetail
+from monitor.web.api.runs import InPath, run_detail
+from monitor.web.auth.authenticator import Reader
+from monitor.web.dependencies import ApiReader, PageReader
+from monitor.web.pages.events import airflow_url, filled, lines, live
+from monitor.web.pages.run_timeline import chart_of, earlier_tries
+from monitor.web.query_params import Name, RunsQuery
+from monitor.web.responses import PROBLEMS, Answer, Polled, example, polled
+from monitor.web.services import Here, Services
+from monitor.web.templating import render
+
+TRAINING_DAG = "Airflow_Lab2"  # the lab's DAG (dags/training.py); `?dag_id=` shows any other
+LOOKED_THROUGH = 100  # of the DAG's latest runs, for one that has ended
+MAX_ASSETS = 100  # updates by one run that are shown
+
+status_router = APIRouter(route_class=Polled)
+
+
+class StatusQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    dag_id: Name = Field(TRAINING_DAG, description="The DAG", examples=[TRAINING_DAG])
+
+
+class Status(Answer):
+    """The DAG's last run that has ended; `run` is null as long as there is none."""
+
+    model_config = example(**openapi_examples.STATUS)
+    dag_id: str
+    run: RunDetail | None
+    metrics: dict[str, dict[str, Any]] = Field(
+        description="What the run reported of each asset that it updated, by the asset's name"
+    )
+    running: str | None = Field(description="A later run, which is under way: its run id")
+
+
+def look(connection: Connection, dag_id: str, visible: Visible) -> dict[str, Any]:
+    """What both show."""
+    runs = runs_projection.runs(connection, LOOKED_THROUGH, dag_id=dag_id, visible=visible)
+    ended = next((run for run in runs if run["state"] in RUN_ENDS), None)
+    running = next((run["run_id"] for run in runs if run["state"] == RUNNING), None)
+    if ended is None:
+        return {"dag_id": dag_id, "run": None, "metrics": {}, "running": running}
+    name = RunName(ended["deployment"], ended["dag_id"], ended["run_id"])
+    detail = run_detail(connection, name, visible)
+    return {
+        "dag_id": dag_id,
+        "run": detail,
+        "metrics": _metrics(connection, name, visible),
+        "running": running,
+    }
+
+
+def _metrics(connection: Connection, name: RunName, visible: Visible) -> dict[str, dict[str, Any]]:
+    wanted = Filter.of(type=["airflow.asset.updated"], **{key: [value] for key, value in vars(name).items()})
+    found = read.read_before(connection, None, MAX_ASSETS, wanted, visible)
+    updates = (json.loads(event.body)["data"] for event in reversed(found))
+    return {data["asset"]["name"]: data.get("extra", {}) for data in updates}
+
+
+@status_router.get(
+    "/api",
+    response_model=Status,
+    responses=PROBLEMS | polled(),
+    tags=["runs"],
+    operation_id="getStatus",
+)
+async def status(here: Here, reader: ApiReader, query: Annotated[StatusQuery, Query()]) -> dict[str, Any]:
+    """The last training run that has ended: its result, tasks, mails and metrics."""
+    return await here.database.read(lambda connection: look(connection, query.dag_id, reader.visible))
+
+
+@status_router.get("/status", include_in_schema=False)
+async def status_page(
+    request: Request, here: Here, reader: PageReader, query: Annotated[StatusQuery, Query()]
+) -> HTMLResponse:
+    shown = await here.database.read(
+        lambda connection: look(connection, query.dag_id, reader.visible) | live(connection)
+    )
+    run = shown["run"]
+    if run is None:
+        return render(request, "no_run.html", reader, **shown)
+    page = "success.html" if run["state"] == "success" else "failure.html"
+    return render(request, page, reader, airflow=airflow_url(here, run["deployment"]), **shown)
+
+
+RUN_EVENTS = 200  # of a run's events, the latest
+RUN_UPDATES = 50  # assets that one run updated
+LOOKED_AT = 20  # incidents of a DAG, the latest, among which the run's own is looked for
+MAX_TRY = 10_000  # Airflow counts no further, and a log's address stays short
+UPDATED = "airflow.asset.updated"
+STATES = ("running", "success", "failed")
+TYPES = ("scheduled", "manual", "asset_triggered", "backfill")
+
+router = APIRouter(include_in_schema=False)
+
+
+class RunsForm(RunsQuery):
+    """The same as a form sends it, with fields that were left empty and moments without a zone: UTC."""
+
+    @field_validator("deployment", "dag_id", "state", "run_type", "since", "until", "search", mode="before")
+    @classmethod
+    def _filled(cls, value: Any) -> Any:
+        return filled(value)
+
+
+class TryQuery(BaseModel):
+    """Which try of which task."""
+
+    model_config = ConfigDict(extra="forbid")
+    task_id: Name
+    map_index: int = Field(-1, ge=-1, le=2**31 - 1)
+    try_number: int = Field(1, ge=0, le=MAX_TRY)
+
+
+@router.get("/runs")
+async def runs(
+    request: Request, here: Here, reader: PageReader, query: Annotated[RunsForm, Query()]
+) -> HTMLResponse:
+    """The runs that changed last, filtered and searched, page by page."""
+
+    def look(connection: Connection) -> dict[str, Any]:
+        found = runs_projection.run_list(
+            connection, query.wanted(), query.limit, query.cursor, reader.visible
+        )
+        following = found[-1]["last_seq"] if len(found) == query.limit else None
+        return live(connection) | {"runs": with_strips(connection, found), "next": following}
+
+    shown = await here.database.read(look)
+    given = query.model_dump(mode="json", exclude={"cursor", "limit"}, exclude_defaults=True)
+    feed = {name: given[name] for name in ("deployment", "dag_id") if name in given}
+    return render(
+        *(request, "runs.html", reader),
+        given=given,
+        feed=feed | {"type": "airflow.dag_run.*"},
+        is_first=query.cursor is None,
+        states=STATES,
+        run_types=TYPES,
+        **shown,
+    )
+
+
+def with_strips(connection: Connection, found: list[Row]) -> list[tuple[Row, Strip]]:
+    return [(run, runs_projection.strip(connection, name_of(run))) for run in found]
+
+
+def name_of(run: Mapping[str, Any]) -> RunName:
+    return RunName(run["deployment"], run["dag_id"], run["run_id"])
+
+
+@router.get("/runs/{deployment}/{dag_id}/{run_id:path}")
+async def run(
+    request: Request, here: Here, reader: PageReader, deployment: InPath, dag_id: InPath, run_id: InPath
+) -> HTMLResponse:
+    """One run: its timeline, its tasks with their errors, its mails, assets and events."""
+    name = RunName(deployment, dag_id, run_id)
+    sight = await here.gate.sight(reader)
+
+    def look(connection: Connection) -> dict[str, Any] | None:
+        detail = run_detail(connection, name, reader.visible)
+        if detail is None:
+            return None
+        earlier = earlier_tries(connection, name, detail["tasks"])
+        logged = _logged(connection, name, RUN_EVENTS, reader.visible)
+        return live(connection) | {
+            "run": detail,
+            "chart": chart_of(detail, detail["tasks"], earlier, here.clock()),
+            "incident": _incident(connection, detail, sight),
+            "updates": lines(_logged(connection, name, RUN_UPDATES, reader.visible, UPDATED)),
+            "events": lines(logged),
+            "unnotified": rule_descriptions.of_events(connection, logged, reader.visible),
+        }
+
+    shown = await here.database.read(look)
+    if shown is None:
+        raise _unknown(name)
+    return render(request, "run.html", reader, airflow=airflow_url(here, deployment), **shown)
+
+
+def _logged(connection: Connection, name: RunName, limit: int, visible: Visible, *types: str) -> list[Logged]:
+    wanted = Filter.of(type=types, **{key: [value] for key, value in vars(name).items()})
+    found = read.read_before(connection, None, limit, wanted, visible, read.MAX_PAGE_CHARACTERS)
+    # A filter reads * and ? in a name as globs; here they are letters.
+    return [
+        logged
+        for logged, line in zip(found, lines(found), strict=True)
+        if (line.dag_id, line.run_id) == (name.dag_id, name.run_id)
+    ]
+
+
+def _incident(connection: Connection, run: Mapping[str, Any], visible: Visible) -> Incident | None:
+    """The one that a failed run opened or joined: of its DAG, and open when the run ended."""
+    ended = run["end_date"]
+    if run["state"] != "failed" or ended is None:
+        return None
+    of_it = Wanted(deployment=run["deployment"], dag_id=run["dag_id"])
+    of_dag = incidents.page(connection, LOOKED_AT, wanted=of_it, visible=visible)
+    return next(
+        (
+            one
+            for one in of_dag
+            if one.opened_at <= ended and (one.closed_at is None or one.closed_at >= ended)
+        ),
+        None,
+    )
+
+
+@router.get("/logs/{deployment}/{dag_id}/{run_id:path}")
+async def log(
+    request: Request,
+    here: Here,
+    reader: PageReader,
+    deployment: InPath,
+    dag_id: InPath,
+    run_id: InPath,
+    query: Annotated[TryQuery, Query()],
+) -> HTMLResponse:
+    """The end of the log of one try, from Airflow: a page, of which the run's page shows a part in place."""
+    name = RunName(deployment, dag_id, run_id)
+    await _known(here, reader, name)
+    shown: dict[str, Any] = {"run": vars(name), "told": query, "log": None, "problem": None}
+    try:
+        shown["log"] = await here.asked.log_end(name, query.task_id, query.map_index, query.try_number)
+    except NoAnswer as why:
+        shown["problem"] = str(why)
+    return render(request, "log.html", reader, **shown)
+
+
+@router.get("/details/{deployment}/{dag_id}/{run_id:path}")
+async def details(
+    request: Request, here: Here, reader: PageReader, deployment: InPath, dag_id: InPath, run_id: InPath
+) -> HTMLResponse:
+    """What only Airflow knows of a run, and what it has otherwise than the last good one."""
+    name = RunName(deployment, dag_id, run_id)
+    row = await _known(here, reader, name)
+    shown: dict[str, Any] = {"run": vars(name), "details": None, "problem": None}
+    try:
+        shown["details"] = await here.asked.details(name, row["start_date"] or row["queued_at"])
+    except NoAnswer as why:
+        shown["problem"] = str(why)
+    return render(request, "details.html", reader, **shown)
+
+
+async def _known(here: Services, reader: Reader, name: RunName) -> Row:
+    """The run's row, before Airflow is asked about it. Raises 404, also where it is not to be read."""
+    may_read = reader.visible is None or (name.deployment, name.dag_id) in reader.visible
+    row = (
+        await here.database.read(lambda connection: runs_projection.run(connection, name))
+        if may_read
+        else None
+    )
+    if row is None:
+        raise _unknown(name)
+    return row
+
+
+def _unknown(name: RunName) -> HTTPException:
+    return HTTPException(404, f"No run {name.run_id!r} of the DAG {name.dag_id!r} is known here.")

@@ -1,0 +1,130 @@
+"""`/settings`: the rules in force, and the mistakes of a rules file that is not.
+
+`/settings`: the rules in force, in words, and what is wrong with a rules file that is not.
+
+Rules name DAGs and people, so this page is for those who may read every DAG.
+"""
+
+import asyncio
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+
+from monitor.notifications import silences
+from monitor.rules.field_types import written
+from monitor.rules.loader import MAX_BYTES
+from monitor.rules.model import Config
+from monitor.rules.reload import LiveRules
+from monitor.rules.yaml_source import Mistake, RulesError
+from monitor.web import rule_descriptions
+from monitor.web.dependencies import PageReader
+from monitor.web.pages.events import live
+from monitor.web.services import Here
+from monitor.web.templating import render
+
+SHOWN = 20  # mistakes
+SHOWN_LINE = 160  # characters
+HIDDEN = "…"
+
+# A line that does not parse may hold a secret anywhere, so what looks like one goes: webhook keys, what a URL
+# has behind its scheme, and the value of a field that is named for a secret.
+_SECRETS = (
+    re.compile(r"(whsec_)\S+"),
+    re.compile(r"(://)[^\s\"',\]}]+"),
+    re.compile(r"((?:secret|password|token|key)[\"']?\s*[:=]\s*)(?!\$\{\w+\}\s*$)\S.*", re.IGNORECASE),
+)
+_OF_SECRETS = re.compile(r"\b(apprise|webhook|secret|url)\b")
+"""Places in the file whose lines are values that may be secret whatever they look like."""
+_VALUE = re.compile(r"^(\s*(?:-\s+)?(?:[\w\"'-]+\s*:\s*)?)\S.*")
+_IN_LIST = re.compile(r"^(\s*(?:-\s*)?apprise[\"']?\s*:\s*)\S.*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One mistake."""
+
+    line: int | None
+    text: str | None
+    """Of the line, as the file is now; None where there is none."""
+    where: str
+    message: str
+
+
+def show_mistakes(path: Path | None, problem: RulesError) -> list[Shown]:
+    """Reads the file anew: blocking."""
+    lines = _lines(path)
+    return [Shown(one.line, _text(lines, one), one.where, one.message) for one in problem.mistakes[:SHOWN]]
+
+
+def _lines(path: Path | None) -> list[str]:
+    if path is None or not path.is_file():
+        return []
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES).decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+
+
+def _text(lines: list[str], mistake: Mistake) -> str | None:
+    number = mistake.line
+    if number is None or not 0 < number <= len(lines):
+        return None
+    text = lines[number - 1]
+    if _OF_SECRETS.search(mistake.where):
+        return _VALUE.sub(rf"\g<1>{HIDDEN}", text)[:SHOWN_LINE]
+    return hidden(text)[:SHOWN_LINE]
+
+
+def hidden(text: str) -> str:
+    """A line without what may be a secret in it."""
+    for secret in (*_SECRETS, _IN_LIST):
+        text = secret.sub(rf"\g<1>{HIDDEN}", text)
+    return text
+
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/settings")
+async def settings(request: Request, here: Here, reader: PageReader) -> HTMLResponse:
+    """Rules, receivers, quiet hours, watches, the budget; mistakes first."""
+    if not await here.gate.reads_every_dag(reader):
+        raise HTTPException(
+            403, "The rules name DAGs and people: this page is for those who may read every DAG in Airflow."
+        )
+    problem = here.rules.problem
+    mistakes = await asyncio.to_thread(show_mistakes, here.rules.path, problem) if problem else []
+
+    def look(connection: Connection) -> dict[str, Any]:
+        return live(connection) | {"unsubscribed": silences.unsubscriptions(connection)}
+
+    shown = await here.database.read(look)
+    told = _told(here.rules.current.config)
+    return render(
+        request, "settings.html", reader, mistakes=mistakes, source=_source(here.rules), **told, **shown
+    )
+
+
+def _source(rules: LiveRules) -> dict[str, Any]:
+    has_file = rules.path is not None and rules.path.is_file()
+    path = str(rules.path) if rules.path else None
+    return {"path": path, "has_file": has_file, "read_at": rules.read_at, "problem": rules.problem}
+
+
+def _told(config: Config) -> dict[str, Any]:
+    quiet = config.quiet_hours.items()
+    return {
+        "config": config,
+        "rules": [rule_descriptions.rule(one) for one in config.rules],
+        "receivers": [rule_descriptions.receiver(name, one) for name, one in config.receivers.items()],
+        "quiet_hours": [rule_descriptions.quiet_hours(name, one, config) for name, one in quiet],
+        "watches": [rule_descriptions.watch(one) for one in config.watches if not one.off],
+        "digest_every": written(config.budget.digest_every),
+    }

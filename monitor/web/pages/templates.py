@@ -1,0 +1,165 @@
+"""The pages of message templates and of the API's description.
+
+`/openapi.json`, and `/docs`: the API's description, also as a plain page of our own.
+
+FastAPI's own page loads its program from another site, which the content security policy refuses and a
+machine without internet cannot.
+
+Anyone may ask for both, and making either takes tens of milliseconds in which nobody else is answered. So
+each is made once.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import HTMLResponse
+from markupsafe import Markup
+from starlette.exceptions import HTTPException
+
+from monitor.delivery.messages.renderer import Rendered
+from monitor.web.dependencies import MaybeReader, PageReader
+from monitor.web.pages.deliveries import in_a_frame
+from monitor.web.paths import at
+from monitor.web.problems import KINDS
+from monitor.web.services import Here, Services
+from monitor.web.templating import render, render_part
+
+router = APIRouter(prefix="/templates", include_in_schema=False)
+
+
+@router.get("")
+async def all_of_them(request: Request, here: Here, reader: PageReader) -> HTMLResponse:
+    """Each template's name, where it is from, and what is wrong with it."""
+    found = await asyncio.to_thread(here.renderer.templates)
+    return render(request, "templates.html", reader, templates=found)
+
+
+@router.get("/{name}")
+async def one(request: Request, here: Here, reader: PageReader, name: str) -> HTMLResponse:
+    """A mail as mail programs show it, and as plain text."""
+    rendered = await _preview(here, name)
+    found = await asyncio.to_thread(here.renderer.templates)
+    about = next(one for one in found if one.name == name)
+    return render(request, "template.html", reader, name=name, about=about, mail=rendered)
+
+
+@router.get("/{name}/html")
+async def html(here: Here, _reader: PageReader, name: str) -> HTMLResponse:
+    """The HTML part alone: what the frame shows."""
+    return in_a_frame((await _preview(here, name)).html)
+
+
+async def _preview(here: Services, name: str) -> Rendered:
+    """A name is looked up in the list, and so leads to no other file."""
+    found = await asyncio.to_thread(here.renderer.templates)
+    if name not in {one.name for one in found}:
+        raise HTTPException(404, f"No template {name!r} is known here.")
+    return await asyncio.to_thread(here.renderer.preview, name)
+
+
+docs_router = APIRouter(include_in_schema=False)
+
+
+@docs_router.get("/openapi.json")
+async def description(request: Request) -> Response:
+    """The API's description, for programs."""
+    return Response(_description(request.app), media_type="application/json")
+
+
+@docs_router.get("/docs")
+async def docs(request: Request, reader: MaybeReader) -> HTMLResponse:
+    """Every operation with its parameters and answers. It tells nothing of any run, so anyone may read it."""
+    return render(request, "docs.html", reader, told=_told(request.app, at(request)))
+
+
+def prepare(app: FastAPI, prefix: str) -> None:
+    """Make both before anybody asks."""
+    _description(app)
+    _told(app, prefix)
+
+
+@lru_cache(maxsize=1)  # a process has one app
+def _description(app: FastAPI) -> bytes:
+    return json.dumps(app.openapi(), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+@lru_cache(maxsize=1)  # and that has one prefix
+def _told(app: FastAPI, prefix: str) -> Markup:
+    openapi = app.openapi()
+    operations = [
+        {"parameters": []}
+        | operation
+        | {"method": method.upper(), "path": path, "answers": _answers(operation)}
+        | {"examples": list(_examples(openapi, operation))}
+        for path, methods in openapi["paths"].items()
+        for method, operation in methods.items()
+    ]
+    tags = dict.fromkeys(operation.get("tags", ["other"])[0] for operation in operations)
+    groups = {tag: [one for one in operations if one.get("tags", ["other"])[0] == tag] for tag in tags}
+    shown = {"groups": groups, "info": openapi["info"], "schemas": _schemas(openapi), "name_of": name_of}
+    shown |= {"problems": KINDS, "shown_as": _shown_as}
+    return render_part(prefix, "docs_told.html", **shown)
+
+
+def _examples(openapi: dict[str, Any], operation: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What is sent, and what is answered where all goes well: each by a name, from its first media type."""
+    body = operation.get("requestBody", {}).get("content", {})
+    good = {status: answer for status, answer in operation["responses"].items() if status.startswith("2")}
+    contents = {"sent": body} | {f"{status}": answer.get("content", {}) for status, answer in good.items()}
+    for name, content in contents.items():
+        for kind, told in content.items():
+            shown = told.get("example") or _example_of(openapi, told.get("schema", {}))
+            if shown is not None:
+                yield f"{name}, {kind}", shown
+
+
+def _example_of(openapi: dict[str, Any], schema: dict[str, Any]) -> Any:
+    found = openapi["components"]["schemas"].get(name_of(schema), {})
+    return next(iter(found.get("examples", ())), None)
+
+
+def _shown_as(value: object) -> object:
+    """A parameter's example as it is written in an address."""
+    return value[0] if isinstance(value, list) else value
+
+
+def _answers(operation: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"status": status, "description": answer["description"], "shape": _shape(answer)}
+        for status, answer in sorted(operation["responses"].items())
+    ]
+
+
+def _shape(answer: dict[str, Any]) -> str:
+    """The name of an answer's schema, or its media type."""
+    for kind, content in answer.get("content", {}).items():
+        return name_of(content.get("schema", {})) or kind
+    return ""
+
+
+def _schemas(openapi: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """The fields of each schema that answers are made of, by name, with their types."""
+    found = openapi.get("components", {}).get("schemas", {})
+    return {
+        name: {field: name_of(kind) for field, kind in schema["properties"].items()}
+        for name, schema in sorted(found.items())
+        if "properties" in schema
+    }
+
+
+def name_of(schema: dict[str, Any]) -> str:
+    """A JSON schema in a few words: `list of Run`, `string or null`."""
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2]
+    if "anyOf" in schema:
+        return " or ".join(name_of(one) for one in schema["anyOf"])
+    if schema.get("type") == "array":
+        return f"list of {name_of(schema.get('items', {})) or 'anything'}"
+    if "enum" in schema:
+        return " | ".join(map(str, schema["enum"]))
+    kind = schema.get("format") or schema.get("title" if "properties" in schema else "type", "")
+    return str(kind)

@@ -1,0 +1,102 @@
+"""`/tokens`: the tokens of those who look, a form that makes one, a button that revokes one."""
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Query, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import BaseModel, Field, StringConstraints
+from starlette.exceptions import HTTPException
+
+from monitor.web.api.tokens import TokenName, make, revoke, whose
+from monitor.web.auth import tokens
+from monitor.web.auth.authenticator import Reader
+from monitor.web.auth.tokens import DEFAULT_LIFE, LONGEST_LIFE, Scope
+from monitor.web.dependencies import PageReader, require_csrf
+from monitor.web.paths import redirect
+from monitor.web.query_params import MAX_NAME, Id, Paged
+from monitor.web.services import Here, Services
+from monitor.web.templating import render
+
+DAYS = (7, 30, DEFAULT_LIFE.days, LONGEST_LIFE.days)
+SCOPES = {
+    Scope.READ: "pages, API and feed",
+    Scope.ADMIN: "effects too: resend, silence, acknowledge, close, tokens",
+    Scope.INGEST: "sends events, of any DAG",
+}
+
+PATH = "/tokens"
+
+router = APIRouter(prefix=PATH, include_in_schema=False)
+
+
+class TokenForm(BaseModel):
+    name: TokenName
+    scope: list[Scope] = []
+    days: int = Field(DEFAULT_LIFE.days, ge=1, le=LONGEST_LIFE.days)
+    dags: Annotated[str, StringConstraints(max_length=MAX_NAME)] = ""
+
+
+@router.get("")
+async def all_of_them(
+    request: Request, here: Here, reader: PageReader, query: Annotated[Paged, Query()]
+) -> HTMLResponse:
+    """One's own, newest first; everybody's for those who may read every DAG."""
+    secret = here.gate.flash.said(request)
+    page = await _page(request, here, reader, query=query, secret=secret)
+    if secret:
+        here.gate.flash.forget(request, page, PATH)
+    return page
+
+
+@router.post("")
+async def make_one(
+    request: Request, here: Here, reader: PageReader, form: Annotated[TokenForm, Form()]
+) -> Response:
+    """Make a token. Its secret is kept nowhere: the page that follows shows it this once."""
+    await require_csrf(request, reader)
+    if not form.scope:
+        return await _page(request, here, reader, 422, problem="scope: choose what the token is for")
+    globs = form.dags.replace(",", " ").split()
+    try:
+        _, secret = await make(
+            here, reader, form.name, frozenset(form.scope), timedelta(days=form.days), globs
+        )
+    except HTTPException as refusal:
+        return await _page(request, here, reader, refusal.status_code, problem=refusal.detail)
+    answer = redirect(request, PATH)
+    here.gate.flash.say(request, answer, PATH, secret)
+    return answer
+
+
+@router.post("/{token_id}/revoke")
+async def revoke_one(request: Request, here: Here, reader: PageReader, token_id: Id) -> RedirectResponse:
+    """The button beside a token."""
+    await require_csrf(request, reader)
+    await revoke(here, reader, token_id)
+    return redirect(request, PATH)
+
+
+async def _page(
+    request: Request,
+    here: Services,
+    reader: Reader,
+    status: int = 200,
+    query: Paged | None = None,
+    problem: str | None = None,
+    secret: str | None = None,
+) -> HTMLResponse:
+    theirs, asked = await whose(here, reader), query or Paged()
+    found = await here.database.read(
+        lambda connection: tokens.page(connection, theirs, asked.limit, asked.cursor)
+    )
+    following = found[-1].id if len(found) == asked.limit else None
+    shown: dict[str, Any] = {
+        "tokens": found,
+        "next": following,
+        "now": here.clock(),
+        "problem": problem,
+        "secret": secret,
+        "has_several_airflows": here.gate.has_several,
+    }
+    return render(request, "tokens.html", reader, status, days=DAYS, scopes=SCOPES, **shown)

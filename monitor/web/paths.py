@@ -1,0 +1,90 @@
+"""The monitor's paths: its prefix behind a proxy, and the versioned addresses of static files.
+
+The path under which a reverse proxy shows the monitor, taken from its public address.
+
+A proxy may hand the path on as it came (`/windsock/runs`) or without the prefix (`/runs`): both arrive at the
+same page, and every link and redirect bears the prefix.
+
+Scripts, styles and pictures, under an address that changes with their content: `/static/<version>/…`.
+
+Scripts import each other by relative paths, so the version is one of all files together, and a browser keeps
+each of them for good. Pages and files of two releases meet while replicas are replaced one by one: any
+version is answered, and only the one that is served here is kept.
+"""
+
+import hashlib
+import re
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from fastapi import Request
+from fastapi.responses import RedirectResponse
+from starlette._utils import get_route_path
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+def prefix_of(url: str) -> str:
+    """`/windsock` of `https://example.com/windsock`; nothing where the monitor has a host to itself."""
+    return urlsplit(url).path.rstrip("/")
+
+
+class Prefix:
+    """ASGI middleware: names the prefix to what is within, and gives it back to a path that came without it,
+    which mounted apps rely on."""
+
+    def __init__(self, app: ASGIApp, prefix: str) -> None:
+        self._app = app
+        self._prefix = prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._prefix and scope["type"] == "http":
+            scope = {**scope, "root_path": self._prefix}
+            if get_route_path(scope) == scope["path"]:
+                scope["path"] = self._prefix + scope["path"]
+        await self._app(scope, receive, send)
+
+
+def at(request: Request) -> str:
+    """The prefix, for links."""
+    return str(request.scope.get("root_path", ""))
+
+
+def path_of(request: Request) -> str:
+    """The path that was asked for, without the prefix."""
+    return get_route_path(request.scope)
+
+
+def redirect(request: Request, path: str) -> RedirectResponse:
+    """See another page of this monitor; `path` without the prefix."""
+    return RedirectResponse(at(request) + path, 303)
+
+
+VERSION_DIGITS = 16
+VERSION = re.compile(rf"[0-9a-f]{{{VERSION_DIGITS}}}")
+FOR_GOOD = "public, max-age=31536000, immutable"  # a year, the longest that caches take for a promise
+ASK_FIRST = "no-cache"  # kept, and asked for by its ETag
+
+
+@lru_cache(maxsize=1)
+def version_of(directory: Path) -> str:
+    """Of all files together, as they are when the first page is made."""
+    digest = hashlib.sha256()
+    for file in sorted(path for path in directory.rglob("*") if path.is_file()):
+        digest.update(file.relative_to(directory).as_posix().encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:VERSION_DIGITS]
+
+
+class VersionedFiles(StaticFiles):
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory=directory)
+        self._version = version_of(directory)
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        version, _, rest = path.partition("/")
+        answer = await super().get_response(rest if VERSION.fullmatch(version) else path, scope)
+        answer.headers["Cache-Control"] = FOR_GOOD if version == self._version else ASK_FIRST
+        return answer

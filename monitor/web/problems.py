@@ -1,0 +1,217 @@
+"""Error responses as problem details (RFC 9457).
+
+The kinds of errors that the API answers with (RFC 9457): each has a type that programs can rely on.
+
+A type is the address of the kind's description on this monitor's /docs page; what stands behind its `#` never
+changes, whatever path prefix is before it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.routing import Match, Mount
+
+from monitor.observability import logging
+from monitor.web.paths import at, path_of
+from monitor.web.templating import render
+
+
+@dataclass(frozen=True)
+class Kind:
+    name: str
+    status: int
+    title: str
+    meaning: str
+    """What it tells, and what to do about it."""
+
+    @property
+    def anchor(self) -> str:
+        return f"problem-{self.name}"
+
+    def type(self, at: str) -> str:
+        """Its address; `at`: the monitor's path prefix."""
+        return f"{at}/docs#{self.anchor}"
+
+
+SIGNATURE = Kind(
+    *("signature", 401, "Wrong signature"),
+    "The signature of the batch is missing or wrong, or its time is more than 5 minutes off. Keep the "
+    "events; compare the secrets and the clocks of both machines.",
+)
+KINDS = (
+    Kind("malformed", 400, "Malformed", "The request cannot be read. Sending it again does not help."),
+    Kind(
+        "sign-in",
+        401,
+        "Not signed in",
+        "No session, or no bearer token that is accepted. Sign in, or send one.",
+    ),
+    SIGNATURE,
+    Kind(
+        *("forbidden", 403, "Not allowed"),
+        "Your rights do not reach so far, or the request did not prove that it is your own: a session sends "
+        "its CSRF token, and no page of another site may send requests.",
+    ),
+    Kind("not-found", 404, "Not found", "There is no such thing, or none that you may read."),
+    Kind("method", 405, "Method not allowed", "The header Allow names what this address takes."),
+    Kind("conflict", 409, "Conflict", "It is in a state in which this cannot be done; read it again."),
+    Kind("length", 411, "Length required", "Send the header Content-Length."),
+    Kind("too-large", 413, "Too large", "The body is longer than what is taken. Send less at once."),
+    Kind("address", 414, "Address too long", "The address is longer than 8 KiB. Send fewer filters."),
+    Kind("media-type", 415, "Unsupported media type", "The body is of a kind that is not taken here."),
+    Kind(
+        *("host", 421, "Not this monitor's name"),
+        "Without sign-in only requests to the monitor's own names are taken: set WINDSOCK_PUBLIC_URL to how "
+        "you reach it.",
+    ),
+    Kind(
+        *("invalid", 422, "Invalid value"),
+        "`errors` names each wrong parameter, or the pointer (RFC 6901) to each wrong value of the body, "
+        "and why.",
+    ),
+    Kind("wait", 429, "Too many requests", "Come again after as many seconds as Retry-After says."),
+    Kind("head", 431, "Head too large", "The request line and headers are longer than 32 KiB. Send less."),
+    Kind(
+        *("internal", 500, "Internal error"),
+        "A defect of the monitor. Its log has the reason, under the id that `instance` names.",
+    ),
+    Kind(
+        *("unavailable", 503, "Unavailable"),
+        "Something that the answer depends on (the database, Airflow, room for one more feed or body) is not "
+        "there now. Come again after as many seconds as Retry-After says.",
+    ),
+)
+BY_STATUS = {kind.status: kind for kind in KINDS if kind is not SIGNATURE}
+"""What an error of a status is where nothing else is said of it."""
+
+CONTENT_TYPE = "application/problem+json"
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+UNREADABLE = "There was an error parsing the body"  # FastAPI's words for what is no UTF-8
+MAX_ERRORS = 20  # of one request that are told: enough to mend it, whatever somebody sends
+MAX_VALUE = 100  # characters of a wrong value that its message repeats
+
+Mistake = dict[str, Any]
+"""One wrong value: `detail`, and `parameter` or `pointer` (RFC 6901, as a fragment), and `value`."""
+
+
+class Invalid(HTTPException):
+    """422: a value of the body that is wrong, though its shape is right. `field`: such as `match.dag_id`."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(422, f"{field}: {detail}")
+        self.mistakes = [{"detail": detail, "pointer": _pointer(field.split("."))}]
+
+
+def problem(
+    status: int,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
+    prefix: str = "",
+    kind: Kind | None = None,
+    **more: Any,
+) -> JSONResponse:
+    """An error answer: its kind, and what is wrong here and how to mend it. `prefix`: the monitor's path."""
+    kind = kind or BY_STATUS.get(status)
+    body = {
+        "type": kind.type(prefix) if kind else "about:blank",
+        "title": kind.title if kind else HTTPStatus(status).phrase,
+        "status": status,
+        "detail": _clean(detail),
+    }
+    if asked := logging.request_id():
+        body["request_id"] = asked
+    headers = {"Cache-Control": "no-store", **(headers or {})}
+    return JSONResponse(body | more, status, headers, media_type=CONTENT_TYPE)
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_allowed(request))
+    more = {"errors": error.mistakes} if isinstance(error, Invalid) else {}
+    detail = str(error.detail)
+    if detail == HTTPStatus(error.status_code).phrase:  # Starlette's own: say what was asked for
+        detail = f"{detail}: {request.method} {path_of(request)}"
+    elif detail == UNREADABLE:
+        detail = "the body cannot be read: send JSON in UTF-8"
+    return answer_error(request, error.status_code, detail, headers, **more)
+
+
+async def on_invalid_request(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    mistakes = [_mistake(one) for one in error.errors()[:MAX_ERRORS]]
+    detail = "; ".join(f"{_name(one)}: {one['detail']}" for one in mistakes)
+    return answer_error(request, 422, detail, {}, errors=mistakes)
+
+
+def answer_error(
+    request: Request, status: int, detail: str, headers: Mapping[str, str], **more: Any
+) -> Response:
+    """A page for a browser that asks for one, a problem for all others and for the API's paths."""
+    if "text/html" in request.headers.get("accept", "") and not _is_for_programs(path_of(request)):
+        title = HTTPStatus(status).phrase
+        return render(
+            request, "error.html", None, status, headers, title=title, code=status, detail=_clean(detail)
+        )
+    return problem(status, detail, headers, at(request), **more)
+
+
+def _is_for_programs(path: str) -> bool:
+    return path in ("/events", "/api", "/openapi.json") or path.startswith("/api/")
+
+
+def _allowed(request: Request) -> list[str]:
+    """What this address takes. A path that several routes share is asked of each (RFC 9110, 15.5.6)."""
+    routes = [route for route in request.app.router.routes if not isinstance(route, Mount)]
+
+    def takes(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in routes)
+
+    methods = [method for method in METHODS if takes(method)] or ["GET"]  # static files are read only
+    return [*methods, "HEAD"] if "GET" in methods else methods
+
+
+def _mistake(error: Mapping[str, Any]) -> Mistake:
+    place, *path = error["loc"]
+    if error["type"] == "json_invalid":
+        return {"detail": f"is not JSON: {_clean(error['ctx']['error'])}", "pointer": "#"}
+    named = (
+        {"pointer": _pointer(path)} if place == "body" else {"parameter": _clean(".".join(map(str, path)))}
+    )
+    shown = {} if error["type"] == "missing" else {"value": _shown(error.get("input"))}
+    return {"detail": _clean(error["msg"]), **named, **shown}
+
+
+def _name(mistake: Mistake) -> str:
+    """The field of a mistake, in words."""
+    if "parameter" in mistake:
+        return str(mistake["parameter"])
+    return str(mistake["pointer"])[2:].replace("/", ".") or "the body"
+
+
+def _pointer(path: Sequence[object]) -> str:
+    escaped = (_clean(str(part)).replace("~", "~0").replace("/", "~1") for part in path)
+    return "#" + "".join(f"/{part}" for part in escaped)
+
+
+def _shown(value: object) -> object:
+    """A wrong value, short, and such that JSON can hold it."""
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return _clean(str(value)[:MAX_VALUE])
+
+
+def _clean(text: str) -> str:
+    """Text that UTF-8 can hold: half of a surrogate pair, which JSON's escapes let in, becomes `?`."""
+    return text.encode("utf-8", "replace").decode()

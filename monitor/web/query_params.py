@@ -1,0 +1,163 @@
+"""The query parameters that the feed, the API and the pages share. One that is not known is refused: a
+filter that was misspelt would otherwise match everything.
+"""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import Path
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from monitor.event_log.filters import FILTERS, Filter
+from monitor.event_log.projections.runs import RunsWanted
+from monitor.events.data import Moment
+from monitor.notifications.incidents import Wanted as IncidentsWanted
+from monitor.notifications.outbox.queries import Wanted
+from monitor.notifications.outbox.records import Kind, State
+from monitor.rules.field_types import MAX_SEARCHED, searched
+from monitor.rules.targets import Channel
+
+PAGE = 50  # rows, where nothing is asked for
+MAX_PAGE = 500  # rows; keeps an answer below a few MB
+MAX_GLOBS = 20  # values of one filter: keeps the SQL, and what it costs, small
+MAX_NAME = 1_500  # characters: as long as an asset's URI
+MAX_SEQ = 2**63 - 1  # what a BIGINT holds
+SHOWN_SINCE, SHOWN_UNTIL = "2026-11-22T00:00:00Z", "2026-11-23T00:00:00Z"
+
+
+def no_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("holds a NUL character, which no name does (and PostgreSQL refuses)")
+    return value
+
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), AfterValidator(no_nul)]
+Globs = Annotated[list[Name], Field(max_length=MAX_GLOBS)]
+Id = Annotated[int, Path(ge=1, le=MAX_SEQ, description="Its number", examples=[1])]
+"""The number of a delivery, an incident, a silence in a path."""
+
+
+def _globs(text: str, shown: str) -> Any:
+    """A filter, with what OpenAPI tells of it."""
+    words = f"{text}; `*` and `?` are globs, and any one of several values is enough"
+    return Field(default=[], description=words, examples=[[shown]])
+
+
+class Filters(BaseModel):
+    """Any of the values given for an attribute; `*` and `?` are globs; every given attribute must match."""
+
+    model_config = ConfigDict(extra="forbid")
+    deployment: Globs = _globs("The Airflow's name", "local")
+    type: Globs = _globs("The event's type (docs/events.md)", "airflow.dag_run.*")
+    dag_id: Globs = _globs("The event's DAG", "etl")
+    run_id: Globs = _globs("The event's run", "scheduled__*")
+    task_id: Globs = _globs("The event's task", "load")
+    state: Globs = _globs("The state that was come to", "failed")
+    asset: Globs = _globs("The asset's URI", "file:///data/*")
+
+    @model_validator(mode="after")
+    def _bound_their_cost(self) -> "Filters":
+        """Each event is matched while others wait."""
+        steps = sum(searched(getattr(self, name)) for name in FILTERS)
+        if steps > MAX_SEARCHED:
+            raise ValueError(
+                f"the filters take {steps:,} steps to match, more than {MAX_SEARCHED}: each text between "
+                "two stars is one, and each of its letters too where a ? is between them; write fewer stars "
+                "or no ?"
+            )
+        return self
+
+    def filter(self) -> Filter:
+        return Filter.of(**{name: getattr(self, name) for name in FILTERS})
+
+
+class Paged(BaseModel):
+    """A page, newest first."""
+
+    model_config = ConfigDict(extra="forbid")
+    limit: int = Field(PAGE, ge=1, le=MAX_PAGE, description="Rows of a page", examples=[PAGE])
+    cursor: int | None = Field(
+        None, ge=1, le=MAX_SEQ, description="`next` of the page before; none: the newest", examples=[1042]
+    )
+
+
+class FeedQuery(Filters):
+    after: str | None = Field(
+        None,
+        description="`epoch-seq`: what follows it. The header Last-Event-ID goes before it",
+        examples=["1a2b3c4d-42"],
+    )
+    since: str | None = Field(
+        None, description="RFC 3339: what was received then and later", examples=["2026-11-22T10:00:00Z"]
+    )
+
+
+class EventsQuery(Filters, Paged):
+    pass
+
+
+class RunsQuery(Paged):
+    """Any of the values given for an attribute; every given attribute must match."""
+
+    deployment: Globs = Field([], description="Globs: `*` and `?`", examples=[["local"]])
+    dag_id: Globs = Field([], description="Globs: `*` and `?`", examples=[["etl_*"]])
+    state: Globs = Field([], description="`running`, `success`, `failed`", examples=[["failed"]])
+    run_type: Globs = Field(
+        [], description="`scheduled`, `manual`, `asset_triggered`, `backfill`, …", examples=[["scheduled"]]
+    )
+    since: Moment | None = Field(None, description="RFC 3339: begun then or later", examples=[SHOWN_SINCE])
+    until: Moment | None = Field(None, description="RFC 3339: begun before then", examples=[SHOWN_UNTIL])
+    search: Name | None = Field(
+        None, description="A part of the DAG's or the run's id, in any case", examples=["nightly"]
+    )
+
+    def wanted(self) -> RunsWanted:
+        return RunsWanted(
+            deployment=tuple(self.deployment),
+            dag_id=tuple(self.dag_id),
+            state=tuple(self.state),
+            run_type=tuple(self.run_type),
+            since=self.since,
+            until=self.until,
+            search=self.search,
+        )
+
+
+class DeliveriesQuery(Paged):
+    state: State | None = Field(None, description="Where it stands", examples=["dead"])
+    rule: Name | None = Field(None, description="The rule that called for it", examples=["default"])
+    channel: Channel | None = Field(None, description="By which way", examples=["email"])
+    kind: Kind | None = Field(None, description="What kind of notification it is", examples=["opened"])
+    recipient: Name | None = Field(
+        None, description="An address, or `<receiver>#<n>`", examples=["ops@example.com"]
+    )
+    deployment: Name | None = Field(None, description="The Airflow's name", examples=["local"])
+    dag_id: Name | None = Field(None, description="The DAG that it is about", examples=["etl"])
+    run_id: Name | None = Field(None, description="The run that it is about", examples=["manual__1"])
+    incident_id: int | None = Field(
+        None, ge=1, le=MAX_SEQ, description="The incident that it is about", examples=[4]
+    )
+    since: Moment | None = Field(None, description="RFC 3339: made then or later", examples=[SHOWN_SINCE])
+    until: Moment | None = Field(None, description="RFC 3339: made before then", examples=[SHOWN_UNTIL])
+
+    def wanted(self) -> Wanted:
+        return Wanted(**self.model_dump(exclude={"limit", "cursor"}))
+
+
+class IncidentsQuery(Paged):
+    state: Literal["open", "closed"] | None = Field(None, description="Whether it is over", examples=["open"])
+    deployment: Name | None = Field(None, description="The Airflow's name", examples=["local"])
+    dag_id: Name | None = Field(None, description="The DAG that it is of", examples=["etl"])
+    acknowledged: bool | None = Field(
+        None, description="true: those that somebody looks after; false: the others", examples=[False]
+    )
+    since: Moment | None = Field(None, description="RFC 3339: opened then or later", examples=[SHOWN_SINCE])
+    until: Moment | None = Field(None, description="RFC 3339: opened before then", examples=[SHOWN_UNTIL])
+
+    def wanted(self) -> IncidentsWanted:
+        return IncidentsWanted(**self.model_dump(exclude={"limit", "cursor"}))
+
+
+class SilencesQuery(Paged):
+    active: bool = Field(False, description="Those alone that hold now", examples=[True])
+    deployment: Name | None = Field(None, description="Those of one DAG of this Airflow", examples=["local"])
+    dag_id: Name | None = Field(None, description="Those of this DAG alone", examples=["etl"])

@@ -1,0 +1,91 @@
+"""What a silence asks for: who may make one, and what is wrong with one. The API, the page and the link share
+it."""
+
+from datetime import datetime, timedelta
+
+from starlette.exceptions import HTTPException
+
+from monitor.notifications import incidents
+from monitor.notifications.silences import CHOOSING, SilenceScope
+from monitor.rules.model import Match
+from monitor.web.auth.authenticator import Reader
+from monitor.web.dependencies import sight_now
+from monitor.web.services import Services
+
+MAX_REASON = 500  # characters; it stands in the ledger beside each decision
+MAX_AUTHOR = 100
+MAX_SILENCE = timedelta(days=366)  # longer is a rule's business, and nobody remembers it
+MAX_VALUES = 20  # of one field of a match: each active silence is held against each event
+MAX_MATCHES = 50  # in one, however nested: the same
+MAX_DEPTH = 5  # of any_of and none_of: nobody reads more, and what looks at them goes down by itself
+
+
+async def may_silence(reader: Reader, scope: SilenceScope) -> bool:
+    """Return True if this reader may silence it: one DAG by whoever may read it, more by who may read every
+    DAG at this moment. Raises 503 if Airflow cannot be asked for that."""
+    if scope.dag is not None and (reader.visible is None or scope.dag in reader.visible):
+        return True
+    return await sight_now(reader) is None
+
+
+async def incident_scope(here: Services, reader: Reader, incident_id: int) -> SilenceScope:
+    """What an incident is about. Raises 404 where there is none that the reader may see."""
+    visible = await here.gate.sight(reader)
+    found = await here.database.read(lambda connection: incidents.find(connection, incident_id, visible))
+    if found is None:
+        raise HTTPException(404, f"no incident {incident_id} is known")
+    return SilenceScope.of_incident(found)
+
+
+def mistake_in(
+    scope: SilenceScope, starts_at: datetime, ends_at: datetime, now: datetime, whole_airflow: bool = False
+) -> str | None:
+    """What is wrong with it, naming the field, the value and the remedy. `whole_airflow`: somebody said that
+    a whole Airflow is meant."""
+    if too_much := _too_much(scope.match):
+        return too_much
+    if mistake := whole_mistake(scope, whole_airflow):
+        return mistake
+    if ends_at <= now:
+        return f"ends_at: {ends_at:%Y-%m-%d %H:%M} UTC is over already; give a moment to come"
+    if ends_at <= starts_at:
+        return f"ends_at: {ends_at:%Y-%m-%d %H:%M} UTC is not after starts_at; give a later moment"
+    if ends_at - max(starts_at, now) > MAX_SILENCE:
+        return f"ends_at: a silence lasts at most {MAX_SILENCE.days} days; leave the event out of the rules"
+    return None
+
+
+def whole_mistake(scope: SilenceScope, whole_airflow: bool) -> str | None:
+    """Whether it silences a whole Airflow unsaid, or less than was said."""
+    if scope.is_whole and not whole_airflow:
+        of = (
+            f"the Airflow {' or '.join(scope.match.deployment)}"
+            if scope.match.deployment
+            else "every Airflow"
+        )
+        return (
+            f"match: names no {', '.join(CHOOSING[:-1])} or {CHOOSING[-1]}, so it would silence {of} as a "
+            "whole; name one, or, where you mean that, say whole_airflow"
+        )
+    if whole_airflow and not scope.is_whole:
+        return "whole_airflow: the match names less than a whole Airflow; give one or the other"
+    return None
+
+
+def _too_much(match: Match) -> str | None:
+    """What is more of it than each event can be held against, wherever in it."""
+    waiting, seen = [("match", match, 1)], 0
+    while waiting:
+        path, one, depth = waiting.pop()
+        seen += 1
+        if depth > MAX_DEPTH:
+            return f"{path}: is nested {depth} deep; at most {MAX_DEPTH}, write it flatter"
+        if seen > MAX_MATCHES:
+            return f"match: holds more than {MAX_MATCHES} matches; make several silences of it"
+        for name in one.model_fields_set:
+            values = getattr(one, name)
+            if len(values) > MAX_VALUES:
+                return f"{path}.{name}: {len(values)} values; at most {MAX_VALUES}"
+            if name in ("any_of", "none_of"):
+                waiting += [(f"{path}.{name}.{at}", inner, depth + 1) for at, inner in enumerate(values)]
+    return None

@@ -1,0 +1,284 @@
+"""The rendering of pages, and the filters of their templates."""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_environment
+from jinja2.filters import do_truncate
+from markupsafe import Markup
+
+from monitor.delivery.messages.filters import finalize, shortened, span
+from monitor.delivery.messages.templates import templates_folder
+from monitor.event_log.read import Logged
+from monitor.events.data import declared
+from monitor.events.identity import spoken, stamp
+from monitor.plain_text import line
+from monitor.plain_text import lines as plain_lines
+from monitor.web import rule_descriptions
+from monitor.web.auth.authenticator import Reader
+from monitor.web.paths import at, path_of, version_of
+
+WORDS = {"import_error_mended": "mended"}  # where a type's last part is too long for a word
+SHOWN = 200  # characters of an error or a message in a list; its run's page has the whole
+
+
+@dataclass(frozen=True)
+class EventLine:
+    seq: int
+    time: str
+    deployment: str
+    subject: str
+    kind: str
+    """`dag run`, `task instance`, `asset`, …"""
+    word: str
+    """The state, or what happened: `failed`, `updated`, `import_error`, `mended`."""
+    dag_id: str | None
+    run_id: str | None
+    task: str | None
+    try_number: int
+    detail: str
+
+    @property
+    def label(self) -> str:
+        """What stands below the name: which asset, which try, what was said, or else which run."""
+        kind = "" if self.task else self.kind.removeprefix("dag ")
+        told = [f"try {self.try_number}" if self.try_number > 1 else "", self.detail or self.run_id or ""]
+        if self.kind == "asset" and self.dag_id:
+            told.insert(0, self.subject)
+        return " · ".join(part for part in (kind, *told) if part)
+
+    @classmethod
+    def of(cls, event: Logged) -> "EventLine":
+        return cls.read(event.seq, json.loads(event.body))
+
+    @classmethod
+    def read(cls, seq: int, body: Mapping[str, Any]) -> "EventLine":
+        """From an event as it is told (docs/events.md)."""
+        data = declared(body["type"], body["data"])
+        parts = str(body["type"]).split(".")
+        return cls(
+            seq=seq,
+            time=body["time"],
+            deployment=body["source"].removeprefix("/airflow/"),
+            subject=body["subject"],
+            kind=" ".join(parts[1:-1]).replace("_", " "),
+            word=WORDS.get(parts[-1], parts[-1]),
+            dag_id=data.get("dag_id") or data.get("source_dag_id"),
+            run_id=data.get("run_id") or data.get("source_run_id"),
+            task=_task(data),
+            try_number=data.get("try_number", 1),
+            detail=shortened(_detail(data), SHOWN),
+        )
+
+
+def _task(data: Mapping[str, Any]) -> str | None:
+    task, index = data.get("task_id"), data.get("map_index", -1)
+    return f"{task}[{index}]" if task and index >= 0 else task
+
+
+def _detail(data: Mapping[str, Any]) -> str:
+    """What is worth a word in a list: the error, the metrics, Airflow's reason, the first line of a trace."""
+    if error := data.get("error"):
+        return ": ".join(
+            part for part in (error.get("type"), " ".join(plain_lines(error["message"] or ""))) if part
+        )
+    if extra := data.get("extra"):
+        return metrics(extra)
+    if (message := data.get("message")) and data.get("state") == "failed":
+        return str(message)  # of other states Airflow only says the state again
+    if "replaced_by" in data:
+        return "the file has another import error now" if data["replaced_by"] else "no import error any more"
+    return next(reversed(plain_lines(str(data.get("stacktrace", "")).strip())), "")
+
+
+def metrics(extra: Mapping[str, Any]) -> str:
+    """The numbers among what was told of an asset."""
+    numbers = ((name, value) for name, value in extra.items() if type(value) in (int, float))
+    return " · ".join(f"{name} {number(value)}" for name, value in numbers)
+
+
+def number(value: Any) -> str:
+    """A metric for people: at most four digits behind the point."""
+    return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+
+
+def asset_url(asset: Any) -> str:
+    """The address of an asset's page, from a row or a record that names one. Its URI holds slashes, `?` and
+    `#`, which proxies mend in a path and leave alone in a query."""
+    named = asset if isinstance(asset, Mapping) else vars(asset)
+    return f"/assets/{quote(named['deployment'], safe='')}?{urlencode({'uri': named['uri']})}"
+
+
+def age(value: datetime) -> Markup:
+    """How old something is; the page's script counts on."""
+    told = Markup('<time class="elapsed" datetime="{}">since {}</time>')
+    return told.format(stamp(value), f"{value:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def numbers(extra: Mapping[str, Any] | None) -> str:
+    """The metrics of an asset's update in a line."""
+    return metrics(extra or {})
+
+
+def besides(extra: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """What was told that has no column of its own."""
+    return {name: value for name, value in extra.items() if name not in names}
+
+
+FILTERS = {function.__name__: function for function in (age, numbers, besides, spoken)}
+
+TEMPLATES = templates_folder() / "web"
+STATIC = TEMPLATES / "static"
+TAG_BYTES = 16  # of a page's digest: no two pages meet by chance
+NONE = Markup('<span class="none">–</span>')
+
+
+def render(
+    request: Request,
+    template: str,
+    reader: Reader | None,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    **context: Any,
+) -> HTMLResponse:
+    """A page for this reader; None: someone who has not signed in."""
+    environment = _environment(at(request))
+    context |= {"path": path_of(request), "reader": reader, "whole_silences": rule_descriptions.of(request)}
+    text = environment.get_template(template).render(context)
+    # A page that keeps itself up to date asks for itself again and again: what it has is not sent twice.
+    tag = f'"{hashlib.blake2b(text.encode(), digest_size=TAG_BYTES).hexdigest()}"'
+    told = {"Cache-Control": "no-store", "ETag": tag, **(headers or {})}
+    if status == HTTPStatus.OK and request.headers.get("if-none-match") == tag:
+        return HTMLResponse(None, HTTPStatus.NOT_MODIFIED, told)
+    return HTMLResponse(text, status, told)
+
+
+def render_part(prefix: str, template: str, **context: Any) -> Markup:
+    """A part of a page that is the same for every reader."""
+    return Markup(_environment(prefix).get_template(template).render(context))  # noqa: S704 (it is escaped)
+
+
+def load_templates(prefix: str) -> list[str]:
+    """Compile every page's template; return their names. Otherwise a page's first reader waits for it, and
+    everybody else meanwhile: it takes up to 0.1 s of the event loop."""
+    environment = _environment(prefix)
+    names = environment.list_templates(extensions=["html"])
+    for name in names:
+        environment.get_template(name)
+    return names
+
+
+@lru_cache(maxsize=8)  # one a prefix, and a process has one of them
+def _environment(prefix: str) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters = (moment, took, ago, told_value, pretty, lines, number, query, truncate, text_lines)
+    environment.filters.update({function.__name__: function for function in (*filters, capitalize_first)})
+    environment.globals["at"] = prefix
+    environment.globals["static"] = f"{prefix}/static/{version_of(STATIC)}"
+    environment.globals["run_url"] = lambda run: prefix + run_url(run)
+    environment.globals["log_url"] = lambda run, **task: f"{prefix}{run_url(run, 'logs')}?{query(task)}"
+    environment.globals["details_url"] = lambda run: prefix + run_url(run, "details")
+    environment.globals["airflow_run_url"] = airflow_run_url
+    environment.globals["asset_url"] = lambda asset: prefix + asset_url(asset)
+    environment.filters.update(FILTERS)
+    environment.globals["silence_url"] = lambda incident: prefix + silence_url(incident)
+    environment.globals["silenced_words"] = rule_descriptions.silenced
+    return environment
+
+
+def run_url(run: Any, what: str = "runs") -> str:
+    """The address of a run's page, from a row or a record that names one; the ids may hold any sign."""
+    named = run if isinstance(run, Mapping) else vars(run)
+    return f"/{what}/" + "/".join(quote(named[key], safe="") for key in ("deployment", "dag_id", "run_id"))
+
+
+def silence_url(incident: Any) -> str:
+    """The form that silences what an incident is of, filled in; nothing is silenced yet."""
+    named = incident if isinstance(incident, Mapping) else vars(incident)
+    return "/silences/new?" + query({"incident": named["id"]})
+
+
+def airflow_run_url(airflow: str, run: Mapping[str, Any]) -> str:
+    """The address of a run in Airflow's own pages."""
+    return f"{airflow}/dags/{quote(run['dag_id'], safe='')}/runs/{quote(run['run_id'], safe='')}"
+
+
+def query(values: Mapping[str, Any], **more: Any) -> str:
+    """A query string."""
+    return urlencode({**values, **more}, doseq=True)
+
+
+def moment(value: datetime | str | None) -> Markup:
+    """A moment in UTC, which the page's script turns into the reader's own time."""
+    if value is None:
+        return NONE
+    when = datetime.fromisoformat(value.replace("Z", "+00:00")) if isinstance(value, str) else value
+    return Markup('<time datetime="{}">{}</time>').format(_iso(when), f"{when:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def took(start: datetime | None, end: datetime | None) -> Markup:
+    """How long something took; what is still going on is counted on by the page's script."""
+    if start is None:
+        return NONE
+    if end is None:
+        return Markup('<time class="elapsed" datetime="{}">under way</time>').format(_iso(start))
+    return Markup("{}").format(span(end - start))
+
+
+def ago(value: datetime) -> Markup:
+    """How long ago something was; the page's script counts on."""
+    told = Markup('<time class="ago" datetime="{}">{}</time>')
+    return told.format(_iso(value), f"at {value:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def told_value(value: datetime | timedelta | str | None) -> Markup:
+    """What a mail's story holds, as a page shows it."""
+    if isinstance(value, timedelta):
+        return Markup("{}").format(span(value))
+    return moment(value) if isinstance(value, datetime) else Markup("{}").format(line(value or "–"))
+
+
+def pretty(value: Any) -> Markup:
+    """JSON over several lines."""
+    return lines(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def lines(text: str) -> Markup:
+    """Text that keeps its lines, each made safe to show."""
+    return Markup("\n").join(plain_lines(text))
+
+
+def text_lines(text: str) -> list[str]:
+    """The text's lines, each made safe to show."""
+    return plain_lines(text)
+
+
+@pass_environment
+def truncate(environment: Environment, text: str, length: int) -> str:
+    """Jinja's filter, for a text that is cleaned before it is cut."""
+    return do_truncate(environment, line(text), length)
+
+
+def capitalize_first(text: str) -> str:
+    """The first letter as a sentence has it; the others, which names have, as they are."""
+    return text[:1].upper() + text[1:]
+
+
+def _iso(when: datetime) -> str:
+    return when.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")

@@ -1,1 +1,0 @@
-"""The reference pages of docs/ that are written from the code: `make docs-reference`."""

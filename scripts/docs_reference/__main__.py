@@ -1,0 +1,6 @@
+"""`python -m scripts.docs_reference`: writes every generated page anew."""
+
+from scripts.docs_reference.pages import DOCS, PAGES
+
+for name, page in PAGES.items():
+    (DOCS / name).write_text(page())

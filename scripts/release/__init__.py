@@ -1,0 +1,1 @@
+"""Wheels, audit and release."""

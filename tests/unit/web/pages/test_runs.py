@@ -1,0 +1,202 @@
+"""What a run's page asks Airflow: logs and details, masked, its silence told, the reader's rights kept;
+and the timeline's arithmetic."""
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from monitor.settings import Settings
+from monitor.web.airflow_lookups import LINES, OPEN_AT_ONCE
+from monitor.web.pages.run_timeline import MAX_LINES, chart_of
+from tests import wait
+from tests.sample import START, run_event, task_event
+from tests.unit.airflow_api_fake import PASSWORD, USERNAME, FakeAirflow, run_row
+from tests.unit.airflow_api_fake import serving as serving_airflow
+from tests.unit.conftest import FakeClock
+from tests.unit.web_support import Served, SignInAirflow, serving, try_to_sign_in, with_sign_in
+from tests.wait import DEADLINE
+
+LOG = "/logs/local/etl/manual__1?task_id=load"
+NO_TASK = "TaskInstance with dag_id: `etl`, run_id: `manual__1` and task_id: `load` was not found"
+DETAILS = "/details/local/etl/manual__1"
+
+
+@pytest.fixture
+def airflow(clock: FakeClock) -> Iterator[FakeAirflow]:
+    with serving_airflow(FakeAirflow(clock)) as fake:
+        yield fake
+
+
+@pytest.fixture
+def monitor(settings: Settings, airflow: FakeAirflow) -> Iterator[Served]:
+    known = {"airflow_url": airflow.url, "airflow_username": USERNAME}
+    with serving(settings.model_copy(update={**known, "airflow_password": SecretStr(PASSWORD)})) as monitor:
+        monitor.client.headers["Accept"] = "text/html"
+        monitor.post([run_event("failed"), task_event("failed")])
+        yield monitor
+
+
+def test_the_end_of_a_log_is_shown_without_what_is_secret(monitor: Served, airflow: FakeAirflow) -> None:
+    lines = [{"event": f"line {number}", "level": "info"} for number in range(LINES + 50)]
+    told = "connects to postgres://bob:hunter2@db/x with password=hunter2 <script>x</script>"
+    airflow.log = "\n".join(json.dumps(line) for line in [*lines, {"event": told, "level": "error"}])
+    answer = monitor.client.get(f"{LOG}&try_number=2")
+    assert answer.status_code == 200
+    assert "hunter2" not in answer.text
+    assert "postgres://***@db/x with password=*** &lt;script&gt;" in answer.text
+    assert f"The last {LINES} lines" in answer.text
+    assert "line 51\n" in answer.text
+    assert "line 49\n" not in answer.text
+    (asked,) = airflow.requests("/logs/")
+    assert asked.startswith("/api/v2/dags/etl/dagRuns/manual__1/taskInstances/load/logs/2?")
+
+
+def test_questions_are_asked_so_many_at_once(monitor: Served, airflow: FakeAirflow) -> None:
+    """One more waits until another has its answer."""
+    release, asking = threading.Event(), 0
+
+    def hold(request: Request) -> None:
+        nonlocal asking
+        if "/logs/" in request.url.path:
+            asking += 1
+            release.wait(DEADLINE)
+
+    airflow.before_answer = hold
+    with ThreadPoolExecutor(OPEN_AT_ONCE + 2) as readers:
+        answers = [readers.submit(_log, monitor.url) for _ in range(OPEN_AT_ONCE + 2)]
+        wait.until(lambda: asking >= OPEN_AT_ONCE, "the questions to be asked")
+        assert monitor.client.get("/livez").status_code == 200
+        assert asking == OPEN_AT_ONCE
+        release.set()
+        assert {answer.result() for answer in answers} == {200}
+    assert asking == OPEN_AT_ONCE + 2
+
+
+def _log(url: str) -> int:
+    return httpx.get(f"{url}{LOG}&try_number=2", timeout=DEADLINE).status_code
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (JSONResponse({"detail": NO_TASK}, 404), "Airflow has no log of try 1 of &#39;load&#39;"),
+        (JSONResponse({"detail": "no"}, 403), "does not let the monitor&#39;s own user read this"),
+        (JSONResponse({"detail": "no"}, 503), "cannot be asked at the moment"),
+    ],
+)
+def test_airflows_silence_is_told(
+    monitor: Served, airflow: FakeAirflow, answer: JSONResponse, words: str
+) -> None:
+    airflow.failures.append(("/logs/", answer))
+    assert words in monitor.client.get(LOG).text
+
+
+def test_a_monitor_without_an_airflow_says_so(settings: Settings) -> None:
+    with serving(settings) as monitor:
+        monitor.post([run_event("failed"), task_event("failed")])
+        for path in (LOG, DETAILS):
+            assert "set WINDSOCK_AIRFLOW_URL" in monitor.client.get(path).text
+
+
+def test_what_airflow_knows_is_compared_with_the_last_good_run(monitor: Served, airflow: FakeAirflow) -> None:
+    good = run_row("manual__0", START - timedelta(hours=1)) | {
+        "conf": {"day": "Monday"},
+        "dag_versions": [{"version_number": 3}],
+    }
+    bad = run_row("manual__1", START + timedelta(seconds=40), "failed") | {
+        "conf": {"day": "Tuesday", "api_token": "s3cr3t"},
+        "dag_versions": [{"version_number": 4}],
+        "note": "looked at by <b>Jane</b>, password=s3cr3t",
+        "triggering_user_name": "jane",
+    }
+    airflow.runs += [good, bad]
+    page = monitor.client.get(DETAILS).text
+    assert "s3cr3t" not in page
+    assert "&lt;b&gt;Jane" in page
+    text = re.sub(r"<[^>]+>|\s+", " ", page)
+    text = re.sub(r"\s+", " ", text)
+    for words in (
+        "Started by jane",
+        "DAG version 4",
+        "conf.day Monday Tuesday",
+        "DAG version 3 4",
+        "manual__0",
+    ):
+        assert words in text, words
+
+
+@pytest.mark.parametrize("path", [f"{LOG}&try_number=-1", "/logs/local/etl/manual__1", f"{LOG}&x=1"])
+def test_a_wrong_question_is_refused(monitor: Served, airflow: FakeAirflow, path: str) -> None:
+    assert monitor.client.get(path).status_code == 422
+    assert airflow.requests("/logs/") == []
+
+
+def test_airflow_is_not_asked_of_what_the_reader_may_not_read(settings: Settings) -> None:
+    with SignInAirflow().serving() as airflow:
+        airflow.add("alice", "secret", ["etl"])
+        with (
+            serving(with_sign_in(settings, airflow)) as monitor,
+            httpx.Client(base_url=monitor.url, headers={"Accept": "text/html"}) as alice,
+        ):
+            monitor.post([run_event("failed"), run_event("failed", "payroll")])
+            try_to_sign_in(alice, "alice", "secret")
+            assert alice.get(DETAILS).status_code == 200
+            for kind in ("details", "logs", "runs"):
+                assert alice.get(f"/{kind}/local/payroll/manual__1?task_id=x").status_code == 404
+            assert "payroll" not in alice.get("/runs").text
+            assert "payroll" not in alice.get("/").text
+
+
+def run(state: str = "running", **more: Any) -> dict[str, Any]:
+    return {"state": state, "queued_at": None, "start_date": START, "end_date": None, **more}
+
+
+def task(
+    begun: float | None, ended: float | None = None, state: str = "success", **more: Any
+) -> dict[str, Any]:
+    start, end = (START + timedelta(seconds=at) if at is not None else None for at in (begun, ended))
+    named = {"task_id": "t", "map_index": -1, "try_number": 1, "start_date": start, "end_date": end}
+    return {**named, "state": state, **more}
+
+
+def test_nothing_is_drawn_of_a_run_that_has_not_begun() -> None:
+    assert chart_of(run(start_date=None), [task(None, state="removed")], {}, START) is None
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 59, 600, 90_000, 10_000_000])
+def test_the_axis_holds_what_goes_on_and_has_few_ticks(seconds: int) -> None:
+    now = START + timedelta(seconds=seconds)
+    chart = chart_of(run(), [task(0, None, "running")], {}, now)
+    assert chart is not None
+    assert chart.length > seconds
+    assert 1 <= len(chart.ticks) <= 8
+    assert chart.lines[0].bars[0].end is None
+    assert float(chart.percent(seconds)) <= 100
+
+
+def test_tasks_of_an_earlier_occurrence_do_not_crush_the_axis() -> None:
+    old, new = task(-90_000, -89_990), task(5, 15, task_id="again")
+    chart = chart_of(run("success", end_date=START + timedelta(seconds=20)), [old, new], {}, START)
+    assert chart is not None
+    assert chart.length < 30
+    assert [len(line.bars) for line in chart.lines] == [0, 1]
+
+
+def test_of_very_many_tasks_those_that_failed_or_run_are_drawn() -> None:
+    many = [task(number, number + 1, task_id=f"t{number}") for number in range(MAX_LINES + 50)]
+    many[-1]["state"], many[-2]["state"] = "failed", "running"
+    chart = chart_of(run(), many, {}, START + timedelta(seconds=400))
+    assert chart is not None
+    assert len(chart.lines) == MAX_LINES
+    assert [line.task["state"] for line in chart.lines[-2:]] == ["running", "failed"]
+    assert chart.left_out == {"success": 50}
