@@ -112,7 +112,7 @@ run: $(AIRFLOW_ENV)/.made $(MONITOR_ENV)/.made ## Airflow, the DAGs and the moni
 	@exec $(MONITOR_ENV)/bin/windsock up --airflow $(AIRFLOW_ENV) $(ARGS)
 
 .PHONY: wheels
-wheels: $(RELEASE_ENV)/.made ## the wheels and source archives of the monitor and of the plugin, in dist/
+wheels: $(RELEASE_ENV)/.made ## the wheels and source archives of the monitor, the plugin and the client, in dist/
 	@PATH=$(RELEASE_ENV)/bin:$$PATH scripts/release/wheels dist
 
 .PHONY: audit
@@ -133,7 +133,7 @@ docs: $(DOCS_ENV)/.made ## the pages, into site/; a link that leads nowhere fail
 
 .PHONY: docs-reference
 docs-reference: $(DEV_ENV)/.made ## write the reference pages anew, from the code
-	@PYTHONPATH=plugins $(DEV_ENV)/bin/python -m scripts.docs_reference
+	@PYTHONPATH=plugins:client $(DEV_ENV)/bin/python -m scripts.docs_reference
 
 .PHONY: compose
 compose: ## the stack in containers, healthy; writes .env with fresh secrets if there is none
@@ -147,14 +147,14 @@ compose-down: ## stop it; the data stay (ARGS=--volumes removes them)
 check: $(DEV_ENV)/.made $(AIRFLOW_TEST_ENV)/.made ## format, lint, types, import ranks, the pages and their links
 	$(DEV_ENV)/bin/ruff format --check .
 	$(DEV_ENV)/bin/ruff check .
-	MYPYPATH=plugins $(DEV_ENV)/bin/mypy monitor bench/latency bench/reconcile bench/feed \
+	MYPYPATH=plugins:client $(DEV_ENV)/bin/mypy monitor bench/latency bench/reconcile bench/feed \
 	  bench/bounds bench/outbox bench/lists bench/ingest bench/pages bench/scale bench/paired.py bench/mail/__main__.py bench/mail/outbox_side.py bench/mail/sink.py tests/*.py \
 	  tests/unit tests/feed tests/identity tests/up tests/browser tests/e2e tests/compose tests/scenarios tests/faults tests/scale tests/chart \
 	  tests/observability tests/versions tests/docs tests/release scripts
-	MYPYPATH=plugins $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python plugins tests/plugin bench/hooks.py bench/peers bench/mail/hook.py compose
+	MYPYPATH=plugins:client $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python plugins client tests/plugin bench/hooks.py bench/peers bench/mail/hook.py compose
 	MYPYPATH=dags $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python dags tests/dags
 	MYPYPATH=tests/scenarios/dags $(DEV_ENV)/bin/mypy --explicit-package-bases --python-executable $(AIRFLOW_TEST_ENV)/bin/python tests/*/dags/*.py bench/*/dags/*.py
-	PYTHONPATH=plugins $(DEV_ENV)/bin/lint-imports
+	PYTHONPATH=plugins:client $(DEV_ENV)/bin/lint-imports
 	$(MAKE) --no-print-directory docs
 
 # A test that needs an Airflow, a browser or a PostgreSQL, or takes more than 5 s, is slow: `make test` leaves it out,
@@ -218,7 +218,7 @@ test-faults: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## processes killed, requests
 .PHONY: test-scale
 test-scale: $(DEV_ENV)/.made ## several monitors on one PostgreSQL: writers, readers, deaths (ARGS="--events 100000")
 	tests/debian-packages
-	PYTHONPATH=plugins $(DEV_ENV)/bin/python -m tests.scale $(ARGS)
+	PYTHONPATH=plugins:client $(DEV_ENV)/bin/python -m tests.scale $(ARGS)
 
 .PHONY: test-restore
 test-restore: $(DEV_ENV)/.made ## backup, loss and restore with hundreds of mails under way; a move of 200,000 events
@@ -285,7 +285,7 @@ bench-pages: $(DEV_ENV)/.made ## what pages and replay take with ten thousand ev
 .PHONY: bench-scale
 bench-scale: $(DEV_ENV)/.made ## events and deliveries a second with 1, 2 and 4 monitors on one PostgreSQL
 	tests/debian-packages
-	PYTHONPATH=plugins $(DEV_ENV)/bin/python -m bench.scale $(ARGS)
+	PYTHONPATH=plugins:client $(DEV_ENV)/bin/python -m bench.scale $(ARGS)
 
 .PHONY: bench-bounds
 bench-bounds: $(DEV_ENV)/.made ## what each bound costs: memory, and how long a monitor takes to answer meanwhile (3 minutes)

@@ -146,7 +146,7 @@ MONITORS = {"up": up, "down": down, "hanging": hanging}
 def durability(count: int = 500) -> None:
     """What flushing each event to the disk would cost a hook."""
     sys.path.insert(0, str(PLUGINS))
-    from windsock.spool import Spool
+    from airflow_windsock.spool import Spool
 
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         spool = Spool(Path(folder) / "spool", count * 2, 10**9)

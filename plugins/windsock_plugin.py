@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from airflow.plugins_manager import AirflowPlugin
 
-from windsock.listener import listeners
+from airflow_windsock.listener import listeners
 
 
 class WindsockPlugin(AirflowPlugin):

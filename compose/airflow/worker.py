@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-FORWARDER = [sys.executable, "-m", "windsock.forwarder"]
+FORWARDER = [sys.executable, "-m", "airflow_windsock.forwarder"]
 WORKER = ["airflow", "celery", "worker", "--celery-hostname", "celery@%h"]
 PLUGINS = Path("/opt/airflow/plugins")  # what Airflow adds to its own path
 LAST_SECONDS = 10  # for the forwarder, which ends a request first

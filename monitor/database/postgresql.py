@@ -38,7 +38,8 @@ def with_driver(url: URL) -> URL:
     SettingsError."""
     if find_spec("psycopg") is None:
         raise SettingsError(
-            "WINDSOCK_DATABASE_URL: PostgreSQL's driver is not installed: pip install 'windsock[postgresql]'"
+            "WINDSOCK_DATABASE_URL: PostgreSQL's driver is not installed: pip install "
+            "'windsock-monitor[postgresql]'"
         )
     return url.set(drivername=DRIVER)
 

@@ -1,7 +1,7 @@
 """The event, and its trace context.
 
 The trace that an event belongs to: its own, or the one that its run has all the same. The plugin derives
-it in its own words (plugins/windsock/traces.py); docs/events.md holds both to the recipe.
+it in its own words (plugins/airflow_windsock/traces.py); docs/events.md holds both to the recipe.
 """
 
 from __future__ import annotations

@@ -84,6 +84,6 @@ def traces_of(settings: Settings) -> Traces:
         from monitor.observability.otlp import Otlp
     except ImportError as error:
         raise SettingsError(
-            f"WINDSOCK_TRACES: 'otlp' needs OpenTelemetry ({error}): pip install 'windsock[otel]'"
+            f"WINDSOCK_TRACES: 'otlp' needs OpenTelemetry ({error}): pip install 'windsock-monitor[otel]'"
         ) from None
     return Otlp()

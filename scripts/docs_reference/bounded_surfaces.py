@@ -9,6 +9,8 @@ from datetime import timedelta
 
 from aiosmtplib.protocol import MAX_RESPONSE_LENGTH
 
+from airflow_windsock import error_text, journal, sender, spool, transport
+from airflow_windsock import settings as plugin_settings
 from monitor import bounded_http, secret_files
 from monitor.airflow import connection, paging, task_logs
 from monitor.database import engine
@@ -26,9 +28,7 @@ from monitor.web import airflow_lookups, http_protocol, middleware, query_params
 from monitor.web.api import ingest
 from monitor.web.api.ingest_models import MAX_BATCH
 from monitor.web.auth import permissions, rate_limit, sessions, tokens
-from windsock import courier, error_text, journal, spool, transport
-from windsock import settings as plugin_settings
-from windsock.client import formats
+from windsock_client import formats
 
 KIB, MIB = 1024, 1024**2
 
@@ -516,7 +516,7 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
         ),
         Surface(
             "a request to the monitor",
-            f"{courier.MAX_REQUEST:,} bytes, {courier.MAX_BATCH} events",
+            f"{sender.MAX_REQUEST:,} bytes, {sender.MAX_BATCH} events",
             "the rest goes in the next",
             "plugin/test_courier.py::test_requests_are_bounded_in_events_and_bytes",
         ),

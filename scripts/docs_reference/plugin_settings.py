@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scripts.docs_reference.markdown import code, joined, table
 
-SOURCE = Path(__file__).parents[2] / "plugins" / "windsock" / "settings.py"
+SOURCE = Path(__file__).parents[2] / "plugins" / "airflow_windsock" / "settings.py"
 ABOUT = """## The plugin
 
 Section `[windsock]` of Airflow's configuration, or `AIRFLOW__WINDSOCK__<NAME>` in the environment of
@@ -49,7 +49,7 @@ def section() -> str:
 
 
 def names() -> set[str]:
-    """What plugins/windsock/settings.py reads: `read("…")`, and each of NUMBERS."""
+    """What plugins/airflow_windsock/settings.py reads: `read("…")`, and each of NUMBERS."""
     found = set()
     for node in ast.walk(ast.parse(SOURCE.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "read":

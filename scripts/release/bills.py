@@ -13,7 +13,7 @@ LIST = (
     "from importlib.metadata import distributions as d; "
     "print('\\n'.join(sorted({f\"{p.name}=={p.version}\" for p in d()})))"
 )
-_OWN = ("windsock==", "windsock-airflow==")
+_OWN = ("windsock-monitor==", "airflow-windsock==")
 
 
 def of_environment(environment: Path, pyproject: Path) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def of_list(packages: Sequence[str], pyproject: Path, version_of: str) -> dict[s
 
 def of_plugin() -> dict[str, Any]:
     """The plugin's: it needs nothing."""
-    return of_list((), ROOT / "plugins" / "pyproject.toml", version(ROOT / "plugins" / "windsock"))
+    return of_list((), ROOT / "plugins" / "pyproject.toml", version(ROOT / "plugins" / "airflow_windsock"))
 
 
 def of_image(image: str, python: str) -> dict[str, Any]:

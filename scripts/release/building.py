@@ -13,7 +13,7 @@ SUMS = "SHA256SUMS"
 
 def clear(folder: Path) -> None:
     """Take away what an earlier release left there."""
-    for pattern in ("windsock*", "image-*.cdx.json", OVERRIDE, VALUES, SUMS):
+    for pattern in ("*windsock*", "image-*.cdx.json", OVERRIDE, VALUES, SUMS):
         for file in folder.glob(pattern):
             file.unlink()
 
@@ -39,8 +39,10 @@ def wheels(folder: Path) -> list[Path]:
 
 def write_bills(folder: Path, environment: Path, built: dict[str, str], pythons: dict[str, str]) -> None:
     """`environment` holds the monitor; `built` are images by their targets, `pythons` their interpreters."""
-    bills.write(bills.of_environment(environment, ROOT / "pyproject.toml"), folder / "windsock.cdx.json")
-    bills.write(bills.of_plugin(), folder / "windsock_airflow.cdx.json")
+    bills.write(
+        bills.of_environment(environment, ROOT / "pyproject.toml"), folder / "windsock_monitor.cdx.json"
+    )
+    bills.write(bills.of_plugin(), folder / "airflow_windsock.cdx.json")
     for target, image in built.items():
         bills.write(bills.of_image(image, pythons[target]), folder / f"image-{target}.cdx.json")
 

@@ -44,7 +44,7 @@ EXCEPTIONS = {
 SAYS_NOTHING = frozenset({"dfsg approved"})  # a classifier that stands beside the licence
 VENDORED = ROOT / "templates" / "web" / "static" / "vendor"
 NPM = ROOT / "tests" / "npm" / "package-lock.json"
-_OWN = frozenset({"windsock", "windsock-airflow"})
+_OWN = frozenset({"windsock-monitor", "airflow-windsock", "windsock-client"})
 
 
 def listed(environments: Sequence[Path]) -> dict[tuple[str, str], str]:

@@ -14,9 +14,13 @@ def refusals(root: Path = ROOT) -> list[str]:
 
 
 def _versions(root: Path) -> Iterator[str]:
-    monitor, plugin = version(root / "monitor"), version(root / "plugins" / "windsock")
-    if monitor != plugin:
-        yield f"the monitor is {monitor} and the plugin {plugin}: give both the same __version__"
+    monitor, plugin = version(root / "monitor"), version(root / "plugins" / "airflow_windsock")
+    client = version(root / "client" / "windsock_client")
+    if {plugin, client} != {monitor}:
+        yield (
+            f"the monitor is {monitor}, the plugin {plugin} and the client {client}: "
+            "give all the same __version__"
+        )
 
 
 def _changelog(root: Path) -> Iterator[str]:

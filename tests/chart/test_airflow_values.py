@@ -15,11 +15,11 @@ import pytest
 import yaml
 from kubernetes_validate import validate  # type: ignore[import-untyped]
 
+from airflow_windsock import settings as plugin
+from airflow_windsock.spool import Spool
 from tests import wait
 from tests.chart.helm import ROOT, Manifest, example
 from tests.monitor_process import MonitorProcess
-from windsock import settings as plugin
-from windsock.spool import Spool
 
 VALUES = yaml.safe_load((ROOT / "charts" / "airflow-values.yaml").read_text())
 PREFIX = "AIRFLOW__WINDSOCK__"

@@ -21,6 +21,8 @@ from tests.docs.names import Named, codes, commands, named, requests
 
 NO_METRICS = {
     "windsock_airflow",  # a host, a release's name
+    "windsock_client",  # the package of the feed's client
+    "windsock_monitor",  # how the monitor's wheel begins
     "windsock_before_restore",  # a schema of PostgreSQL
     "windsock_hello",  # a DAG
     "windsock_omitted",  # a field of an event
@@ -118,7 +120,9 @@ def answers(app: FastAPI, method: str, path: str) -> bool:
 
 def test_what_runbooks_look_for_in_a_log_is_logged() -> None:
     code = "\n".join(
-        file.read_text() for part in ("monitor", "plugins") for file in (REPOSITORY / part).rglob("*.py")
+        file.read_text()
+        for part in ("monitor", "plugins", "client")
+        for file in (REPOSITORY / part).rglob("*.py")
     )
     loggers = {f"monitor.{file.stem}" for file in (REPOSITORY / "monitor").iterdir()}
     looked_for = [

@@ -13,12 +13,12 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from windsock import settings as configuration
-from windsock.backoff import Backoff
-from windsock.courier import Courier
-from windsock.drainer import Drainer
-from windsock.spool import Spool
-from windsock.task_sender import TaskSender
+from airflow_windsock import settings as configuration
+from airflow_windsock.backoff import Backoff
+from airflow_windsock.drainer import Drainer
+from airflow_windsock.sender import Courier
+from airflow_windsock.spool import Spool
+from airflow_windsock.task_sender import TaskSender
 
 EVENTS = 26  # of a run, while the monitor is away
 LATE = 2  # of a run, when it is back

@@ -20,7 +20,7 @@ from httpx_sse import SSEError, connect_sse
 from playwright.sync_api import Page
 
 from tests.feed.log import TYPES
-from windsock.client import Feed, FeedRefused, Reset
+from windsock_client import Feed, FeedRefused, Reset
 
 AGAIN_SECONDS = 0.3  # between two connections of curl and httpx-sse
 JOIN_SECONDS = 10.0
@@ -245,7 +245,7 @@ class ChromiumEventSource(Reader):
         self._page.close()
 
 
-NDJSON = "windsock.client, NDJSON"
+NDJSON = "windsock_client, NDJSON"
 Make = Callable[[str], Reader]
 
 
@@ -256,7 +256,7 @@ def makers(new_page: Callable[[], Page]) -> dict[str, Make]:
         "npm eventsource": NpmEventSource,
         "httpx-sse": HttpxSse,
         "curl": Curl,
-        "windsock.client": WindsockClient,
+        "windsock_client": WindsockClient,
         NDJSON: WindsockClientNdjson,
     }
 

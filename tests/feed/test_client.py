@@ -1,4 +1,4 @@
-"""`windsock.client`: resuming, refusals, silence, closing. Across cuts and restarts: test_conformance.py."""
+"""`windsock_client`: resuming, refusals, silence, closing. Across cuts and restarts: test_conformance.py."""
 
 import json
 import ssl
@@ -20,10 +20,10 @@ from tests.feed.canned import HEAD, Canned, answer
 from tests.sample import asset_event, run_event, task_event
 from tests.unit.conftest import settings
 from tests.unit.web_support import Served, SignInAirflow, serving, with_sign_in
-from windsock.client import Event, Feed, FeedError, FeedRefused, Reset
-from windsock.client.formats import MAX_LINE, lines, ndjson, server_sent_events
-from windsock.client.pace import LONGEST_ASKED, LONGEST_WAIT, Pace, retry_after
-from windsock.client.records import Item
+from windsock_client import Event, Feed, FeedError, FeedRefused, Reset
+from windsock_client.formats import MAX_LINE, lines, ndjson, server_sent_events
+from windsock_client.pace import LONGEST_ASKED, LONGEST_WAIT, Pace, retry_after
+from windsock_client.records import Item
 
 __all__ = ["settings"]
 

@@ -20,7 +20,7 @@ from tests.feed.log import TYPES, Log
 from tests.feed.readers import ChromiumEventSource, Reader, makers
 from tests.feed.test_conformance import stopped
 from tests.monitor_process import REPOSITORY, MonitorProcess
-from windsock.client.feed import SILENCE_SECONDS
+from windsock_client.feed import SILENCE_SECONDS
 
 DOCS = (REPOSITORY / "docs" / "feed.md").read_text()
 ADDRESS = "https://windsock.example.com"
@@ -93,7 +93,7 @@ def test_node(filled: tuple[MonitorProcess, Log], tmp_path: Path) -> None:
         wait.until(lambda: written().count("etl/manual__1\n") >= 5, "the failed runs")
 
 
-@pytest.mark.parametrize("heading", ["Python: `httpx-sse`", "Python: `windsock.client`"])
+@pytest.mark.parametrize("heading", ["Python: `httpx-sse`", "Python: `windsock_client`"])
 def test_python(filled: tuple[MonitorProcess, Log], tmp_path: Path, heading: str) -> None:
     program = tmp_path / "example.py"
     program.write_text(example(heading, filled[0].url))
@@ -137,7 +137,7 @@ class OnABlankPage(ChromiumEventSource):
         page.evaluate(self.SCRIPT, [url, TYPES])
 
 
-@pytest.fixture(params=["Chromium", "npm eventsource", "httpx-sse", "curl", "windsock.client"])
+@pytest.fixture(params=["Chromium", "npm eventsource", "httpx-sse", "curl", "windsock_client"])
 def begin(
     request: pytest.FixtureRequest, new_page: Callable[[], Page]
 ) -> Callable[[str], tuple[str, Reader]]:
@@ -165,7 +165,7 @@ def test_who_comes_back_after_a_503(begin: Callable[[str], tuple[str, Reader]]) 
     with Canned(later, later) as server:
         name, reader = begin(f"{server.url}/events")
         try:
-            if name == "windsock.client":
+            if name == "windsock_client":
                 wait.until(lambda: len(server.requests) == 2, "the second request")
             else:
                 wait.until(lambda: stopped(reader), "it to give up")

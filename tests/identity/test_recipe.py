@@ -7,11 +7,11 @@ from datetime import timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_windsock import events as listener
 from monitor.event_log.projections import import_errors
 from monitor.events import identity
 from monitor.events.from_airflow import mended_event, pause_event
 from tests.identity.things import BROKEN, NOW, RUNS, TASKS, THINGS, ZONES, Broken, Run, Task, Thing
-from windsock import events as listener
 
 
 @given(THINGS, ZONES | st.none())

@@ -9,9 +9,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from airflow_windsock import events as listener
 from monitor.events import from_airflow
 from monitor.events.event import Event, parse_event
-from windsock import events as listener
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
 NANOSECONDS = 1_795_348_800_123_456_789

@@ -22,9 +22,9 @@ os.environ.update(
     AIRFLOW__CORE__UNIT_TEST_MODE="False",
 )
 
+from airflow_windsock.events import Event, completed, report, serialize  # noqa: E402
+from airflow_windsock.settings import Endpoint, Settings  # noqa: E402
 from tests.plugin.receiver import Receiver  # noqa: E402 (after the environment is set)
-from windsock.events import Event, completed, report, serialize  # noqa: E402
-from windsock.settings import Endpoint, Settings  # noqa: E402
 
 WAIT = 20.0  # seconds: a deadline for what takes milliseconds, on a machine that is busy
 

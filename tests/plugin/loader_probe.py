@@ -9,7 +9,7 @@ from pathlib import Path
 
 def listeners_in(manager: object) -> int:
     plugins = manager.pm.get_plugins()  # type: ignore[attr-defined]
-    return sum(type(plugin).__module__ == "windsock.listener" for plugin in plugins)
+    return sum(type(plugin).__module__ == "airflow_windsock.listener" for plugin in plugins)
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
         "errors": errors,
         "core": listeners_in(get_listener_manager()),
         "task": listeners_in(get_task_listener_manager()),
-        "from": str(Path(str(sys.modules["windsock"].__file__)).parents[1]),
+        "from": str(Path(str(sys.modules["airflow_windsock"].__file__)).parents[1]),
     }
     sys.stdout.write(json.dumps(found) + "\n")
 

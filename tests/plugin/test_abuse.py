@@ -21,17 +21,17 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from airflow_windsock.backoff import Backoff
+from airflow_windsock.drainer import Drainer
+from airflow_windsock.journal import recover
+from airflow_windsock.lock import TURN, Turn
+from airflow_windsock.sender import Courier
+from airflow_windsock.settings import Settings
+from airflow_windsock.spool import Spool
+from airflow_windsock.task_sender import TaskSender
 from tests.plugin.conftest import wait_until
 from tests.plugin.forks import in_child
 from tests.plugin.receiver import Receiver
-from windsock.backoff import Backoff
-from windsock.courier import Courier
-from windsock.drainer import Drainer
-from windsock.journal import recover
-from windsock.settings import Settings
-from windsock.spool import Spool
-from windsock.task_sender import TaskSender
-from windsock.turn import TURN, Turn
 
 NOBODY = 65534
 MANY = 100_000

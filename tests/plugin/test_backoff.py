@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from windsock.backoff import FIRST_WAIT, LONGEST_ASKED, LONGEST_WAIT, Backoff
+from airflow_windsock.backoff import FIRST_WAIT, LONGEST_ASKED, LONGEST_WAIT, Backoff
 
 
 @pytest.fixture

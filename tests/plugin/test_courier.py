@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from airflow_windsock.sender import MAX_BATCH, MAX_REQUEST, Courier, Later, batches
+from airflow_windsock.settings import Settings
+from airflow_windsock.spool import Letter, Spool
 from tests.plugin import receiver as scripted
 from tests.plugin.conftest import WAIT
 from tests.plugin.receiver import Answer, Handler, Receiver, status
-from windsock.courier import MAX_BATCH, MAX_REQUEST, Courier, Later, batches
-from windsock.settings import Settings
-from windsock.spool import Letter, Spool
 
 
 @pytest.fixture

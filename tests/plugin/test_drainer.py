@@ -11,14 +11,14 @@ from dataclasses import replace
 
 import pytest
 
+from airflow_windsock.backoff import Backoff
+from airflow_windsock.drainer import Drainer
+from airflow_windsock.sender import Courier, Later
+from airflow_windsock.settings import Settings
+from airflow_windsock.spool import Spool
 from tests.plugin import receiver as scripted
 from tests.plugin.conftest import WAIT, wait_until
 from tests.plugin.receiver import Receiver, status
-from windsock.backoff import Backoff
-from windsock.courier import Courier, Later
-from windsock.drainer import Drainer
-from windsock.settings import Settings
-from windsock.spool import Spool
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_wrong_secret_is_said_loudly_and_once(
 ) -> None:
     receiver.script.extend([status(401)] * 100)
     put(spool, 1)
-    with caplog.at_level(logging.ERROR, logger="windsock"):
+    with caplog.at_level(logging.ERROR, logger="airflow_windsock"):
         drainer.wake()
         wait_until(lambda: receiver.seen >= 2)
     assert [record.levelname for record in caplog.records] == ["ERROR"]

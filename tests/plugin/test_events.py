@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_windsock import error_text
+from airflow_windsock.events import digest, serialize, timestamp
 from tests.plugin.conftest import built
-from windsock import error_text
-from windsock.events import digest, serialize, timestamp
 
 SOURCE = "/airflow/local"
 NOW = datetime(2026, 11, 22, 10, tzinfo=timezone.utc)

@@ -1,4 +1,5 @@
-"""`python -m windsock.forwarder`, in a process of its own, without Airflow (-S: no site-packages at all)."""
+"""`python -m airflow_windsock.forwarder`, in a process of its own, without Airflow (-S: no site-packages at
+all)."""
 
 from __future__ import annotations
 
@@ -11,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from airflow_windsock.spool import Spool
 from tests.plugin.conftest import WAIT, wait_until
 from tests.plugin.receiver import Receiver, status
-from windsock.spool import Spool
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 
@@ -40,7 +41,7 @@ def put(spool: Spool, *numbers: int) -> None:
 
 
 def once(environment: dict[str, str], *python: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *(python or ("-S",)), "-m", "windsock.forwarder", "--once"]
+    command = [sys.executable, *(python or ("-S",)), "-m", "airflow_windsock.forwarder", "--once"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
 
@@ -83,7 +84,7 @@ def test_without_settings_it_says_what_to_set(environment: dict[str, str]) -> No
 
 def test_it_runs_until_sigterm(environment: dict[str, str], spool: Spool, receiver: Receiver) -> None:
     put(spool, 1)
-    command = [sys.executable, "-S", "-m", "windsock.forwarder"]
+    command = [sys.executable, "-S", "-m", "airflow_windsock.forwarder"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
             wait_until(lambda: receiver.ids == ["event:1"])

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from airflow_windsock.events import HOOKS
 from tests.plugin.conftest import built
-from windsock.events import HOOKS
 
 CONTRACT = Path(__file__).parents[1] / "contract"
 GOLDEN = {path.stem: json.loads(path.read_text()) for path in sorted(CONTRACT.glob("*.json"))}

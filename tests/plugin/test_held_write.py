@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from windsock.held_write import held_pwrite, released_pwrite
+from airflow_windsock.held_write import held_pwrite, released_pwrite
 
 FAR = 5 * 2**32  # beyond what 32 bits hold
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from windsock.events import completed
-from windsock.horizon import HELD_AT_MOST, horizon
-from windsock.journal import FOLDER, HEAD, Journal
-from windsock.spool import Spool
+from airflow_windsock.drainer import HELD_AT_MOST, horizon
+from airflow_windsock.events import completed
+from airflow_windsock.journal import FOLDER, HEAD, Journal
+from airflow_windsock.spool import Spool
 
 
 @pytest.fixture

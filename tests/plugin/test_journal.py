@@ -20,16 +20,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from airflow_windsock.backoff import Backoff
+from airflow_windsock.drainer import Drainer
+from airflow_windsock.journal import FOLDER, HEAD, SHRINK_ABOVE, Journal, recover
+from airflow_windsock.listener import Listener
+from airflow_windsock.sender import Courier
+from airflow_windsock.settings import Settings
+from airflow_windsock.spool import Full, Spool
 from tests.plugin.conftest import WAIT, wait_until
 from tests.plugin.forks import in_child
 from tests.plugin.receiver import Receiver, status
-from windsock.backoff import Backoff
-from windsock.courier import Courier
-from windsock.drainer import Drainer
-from windsock.journal import FOLDER, HEAD, SHRINK_ABOVE, Journal, recover
-from windsock.listener import Listener
-from windsock.settings import Settings
-from windsock.spool import Full, Spool
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 
@@ -358,7 +358,7 @@ def test_where_there_can_be_no_journal_each_event_has_a_file(
 ) -> None:
     spool.root.mkdir()
     (spool.root / FOLDER).write_text("in the way")
-    with caplog.at_level(logging.WARNING, logger="windsock"):
+    with caplog.at_level(logging.WARNING, logger="airflow_windsock"):
         for number in range(3):
             journal.append(event(number))
     assert waiting(spool) == named(0, 1, 2)
@@ -444,11 +444,11 @@ def test_a_process_that_ends_leaves_no_journal(settings: Settings, spool: Spool,
     """Without Airflow (-S), so that nothing but the plugin ends there."""
     code = f"""
 from pathlib import Path
-from windsock.backoff import Backoff
-from windsock.courier import Courier
-from windsock.drainer import Drainer
-from windsock.settings import Endpoint, Settings
-from windsock.spool import Spool
+from airflow_windsock.backoff import Backoff
+from airflow_windsock.sender import Courier
+from airflow_windsock.drainer import Drainer
+from airflow_windsock.settings import Endpoint, Settings
+from airflow_windsock.spool import Spool
 root = Path({str(settings.spool_dir)!r})
 endpoint = Endpoint(False, "127.0.0.1", {receiver.port}, "/api/v1/events")
 spool = Spool(root, 1000, 10**6)

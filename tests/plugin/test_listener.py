@@ -16,11 +16,11 @@ from airflow._shared.listeners.listener import ListenerManager
 from airflow._shared.listeners.spec import lifecycle, taskinstance
 from airflow.listeners.spec import asset, dagrun, importerrors
 
+from airflow_windsock.events import HOOKS
+from airflow_windsock.listener import Listener, in_task_process
+from airflow_windsock.settings import Settings
+from airflow_windsock.spool import Spool
 from tests.plugin.receiver import Receiver
-from windsock.events import HOOKS
-from windsock.listener import Listener, in_task_process
-from windsock.settings import Settings
-from windsock.spool import Spool
 
 SPECS = (lifecycle, dagrun, taskinstance, asset, importerrors)
 
@@ -107,7 +107,7 @@ def test_no_exception_leaves_a_hook(quiet: Settings, caplog: pytest.LogCaptureFi
     listener = Listener(quiet)
     hook = hooks_of(listener)
     hook.on_asset_created(asset=MODEL)
-    with caplog.at_level(logging.ERROR, logger="windsock"):
+    with caplog.at_level(logging.ERROR, logger="airflow_windsock"):
         for _ in range(3):
             hook.on_dag_run_success(dag_run=object(), msg="")
             hook.on_task_instance_failed(previous_state=1, task_instance=task(state="running"), error=None)

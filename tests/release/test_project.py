@@ -26,7 +26,7 @@ def test_labels_are_of_the_commit() -> None:
 
 
 def test_both_packages_have_one_version() -> None:
-    assert version() == version(ROOT / "plugins" / "windsock")
+    assert version() == version(ROOT / "plugins" / "airflow_windsock")
 
 
 def test_a_program_that_fails_or_is_not_there_is_named(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ GOOD = "# Changelog\n\n## Unreleased\n\n## 1.2.0 - 2026-11-25\n\n### Added\n"
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A repository that may be released."""
-    for package in ("monitor", "plugins/windsock"):
+    for package in ("monitor", "plugins/airflow_windsock", "client/windsock_client"):
         (tmp_path / package).mkdir(parents=True)
         (tmp_path / package / "__init__.py").write_text('"""It."""\n\n__version__ = "1.2.0"\n')
     (tmp_path / "CHANGELOG.md").write_text(GOOD)
@@ -58,11 +58,18 @@ def test_a_tree_that_is_not_the_commit(tree: Path) -> None:
     assert why == "1 files are not as committed, such as 'monitor/new.py': commit or remove them"
 
 
-def test_two_versions(tree: Path) -> None:
-    (tree / "plugins" / "windsock" / "__init__.py").write_text('__version__ = "1.1.0"\n')
+@pytest.mark.parametrize(
+    ("package", "versions"),
+    [
+        ("plugins/airflow_windsock", "the monitor is 1.2.0, the plugin 1.1.0 and the client 1.2.0"),
+        ("client/windsock_client", "the monitor is 1.2.0, the plugin 1.2.0 and the client 1.1.0"),
+    ],
+)
+def test_two_versions(tree: Path, package: str, versions: str) -> None:
+    (tree / package / "__init__.py").write_text('__version__ = "1.1.0"\n')
     commit(tree)
     (why,) = refusals(tree)
-    assert why == "the monitor is 1.2.0 and the plugin 1.1.0: give both the same __version__"
+    assert why == f"{versions}: give all the same __version__"
 
 
 def test_a_version_that_is_another_commit(tree: Path) -> None:

@@ -32,7 +32,7 @@ def main() -> int:
     given = options.parse_args()
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stdout)
-    logging.getLogger("windsock.client").setLevel(logging.ERROR)  # it warns of each connection that is cut
+    logging.getLogger("windsock_client").setLevel(logging.ERROR)  # it warns of each connection that is cut
     logging.getLogger("mail.log").setLevel(logging.CRITICAL)  # aiosmtpd's, of the connections cut here
     print(f"seed {seed}", flush=True)  # noqa: T201
     proofs: dict[str, Callable[[Path], Outcome]] = {

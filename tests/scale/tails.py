@@ -7,7 +7,7 @@ from typing import Literal
 from monitor.event_log.cursor import Cursor
 from tests import wait
 from tests.scale.fleet import Fleet
-from windsock.client import Feed, Reset
+from windsock_client import Feed, Reset
 
 JOIN_SECONDS = 10.0
 CATCH_UP_SECONDS = 60.0

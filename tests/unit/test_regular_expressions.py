@@ -52,7 +52,7 @@ MADE_AT_RUN_TIME: dict[str, Sequence[tuple[str, str]]] = {
     "monitor/observability/logging.py": [("sub", f"{'a' * 60}b|{'a' * 50}c|abab")],
     "monitor/rules/field_types.py": [("match", GLOB)],
     "monitor/rules/yaml_source.py": [("match", r"(?:[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?)\Z")],
-    "plugins/windsock/listener.py": [("match", GLOB), ("match", GLOB)],
+    "plugins/airflow_windsock/listener.py": [("match", GLOB), ("match", GLOB)],
 }
 """Of expressions that are no constants, in their files' order: how each is applied, and an example at its
 worst."""
@@ -123,7 +123,7 @@ def _constant(where: str, argument: ast.expr) -> str | None:
     """The expression's text, where it is written out or made of what its module holds."""
     if isinstance(argument, ast.Constant):
         return str(argument.value)
-    if where == "plugins/windsock/listener.py":  # it imports Airflow
+    if where == "plugins/airflow_windsock/listener.py":  # it imports Airflow
         return None
     module = importlib.import_module(where.removesuffix(".py").replace("/", "."))
     try:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from airflow_windsock.sender import Courier, Later
+from airflow_windsock.settings import Endpoint, Settings
+from airflow_windsock.spool import Spool
 from tests.plugin.receiver import Handler, Receiver, document, status
-from windsock.courier import Courier, Later
-from windsock.settings import Endpoint, Settings
-from windsock.spool import Spool
 
 EVENT = b'{"id": "run:1:failed", "type": "airflow.dag_run.failed"}'
 KEPT = (401, 403, 404, 405, 408, 415, 422, 425, 429, 500, 502, 503, 504, 301, 200, 204)

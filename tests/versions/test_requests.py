@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from airflow_windsock.sender import PROBLEM, REFUSALS
 from monitor.settings import Settings
 from monitor.web.api.ingest import MAX_BODY
 from monitor.web.api.ingest_models import MAX_BATCH
@@ -13,7 +14,6 @@ from tests.monitor_process import REPOSITORY
 from tests.unit.conftest import sign
 from tests.unit.web_support import Served, serving
 from tests.versions.old import logged_as
-from windsock.courier import PROBLEM, REFUSALS
 
 WIRE = sorted((REPOSITORY / "tests/versions/wire").glob("*.json"))
 TODAY = json.loads(WIRE[-1].read_text())

@@ -41,7 +41,7 @@ def openlineage() -> Any:
 
 
 def windsock() -> Any:
-    from windsock.listener import listeners
+    from airflow_windsock.listener import listeners
 
     return listeners()[0]
 

@@ -149,7 +149,7 @@ def test_off_imports_nothing_and_measures_nothing() -> None:
 
 @pytest.mark.parametrize("name", ["dag_run.failed", "task_instance.success", "dag.import_error.new"])
 def test_plugin_and_monitor_derive_the_same_trace(name: str) -> None:
-    from windsock import traces
+    from airflow_windsock import traces
 
     event = json.loads((REPOSITORY / f"tests/contract/{name}.json").read_text())["event"]
     event["time"] = event["time"] or "2026-11-22T10:00:07.500000Z"

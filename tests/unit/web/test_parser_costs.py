@@ -38,16 +38,16 @@ from monitor.web.query_params import FeedQuery, RunsQuery
 from monitor.web.security import _with_own_cookies
 from tests.sample import run_event, task_event
 from tests.unit.conftest import NOW
-from windsock.client import formats
+from windsock_client import formats
 
 ROOT = Path(__file__).parents[3]
 OF_OPERATORS = ("monitor.cli", "monitor.cli.up", "monitor.cli.backup", "monitor.database.migrations")
 """Packages that read nothing from outside: commands, and what they are given by whoever runs the monitor."""
-NEEDS_AIRFLOW = ("windsock.listener",)
+NEEDS_AIRFLOW = ("airflow_windsock.listener",)
 NO_PARSERS = {
     "monitor.cli.check._try_port": "opens a socket",
     "monitor.web.server.listen": "opens a socket",
-    "windsock.held_write.released_pwrite": "writes to a file",
+    "airflow_windsock.held_write.released_pwrite": "writes to a file",
     "monitor.web.templating._environment": "of the monitor's own address",
     "monitor.web.templating.load_templates": "of the monitor's own address",
     "monitor.rules.yaml_source._compose": "listed below, as rules",

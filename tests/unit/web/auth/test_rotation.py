@@ -8,6 +8,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from airflow_windsock.signing import signed_headers
 from monitor.settings import Settings
 from tests import wait
 from tests.sample import run_event
@@ -16,7 +17,6 @@ from tests.unit.airflow_api_fake import PASSWORD as AIRFLOW_PASSWORD
 from tests.unit.conftest import make_secret
 from tests.unit.restore_support import stage
 from tests.unit.web_support import serving
-from windsock.signing import signed_headers
 
 
 def test_the_ingest_secret(settings: Settings) -> None:

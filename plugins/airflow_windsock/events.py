@@ -17,8 +17,8 @@ from functools import partial
 from time import time_ns
 from typing import Any, cast
 
-from windsock import error_text, facts, traces
-from windsock.facts import RUN_TIMES, TASK_TIMES, Facts, Read
+from airflow_windsock import error_text, facts, traces
+from airflow_windsock.facts import RUN_TIMES, TASK_TIMES, Facts, Read
 
 Event = dict[str, Any]
 Report = tuple[str, str, Any] | tuple[str, str, Any, str]

@@ -10,8 +10,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from windsock.client.errors import FeedError
-from windsock.client.records import Item, checked_cursor, event, reset, unreadable
+from windsock_client.errors import FeedError
+from windsock_client.records import Item, checked_cursor, event, reset, unreadable
 
 SERVER_SENT_EVENTS = "text/event-stream"
 NDJSON = "application/x-ndjson"

@@ -20,13 +20,13 @@ from contextlib import suppress
 from pathlib import Path
 from threading import get_ident
 
-from windsock.events import completed
-from windsock.held_write import PWrite, held_pwrite, released_pwrite
-from windsock.log_limit import LogLimit
-from windsock.own_directory import own_directory
-from windsock.spool import MAX_EVENT_BYTES, Spool
+from airflow_windsock.events import completed
+from airflow_windsock.held_write import PWrite, held_pwrite, released_pwrite
+from airflow_windsock.log_limit import LogLimit
+from airflow_windsock.own_directory import own_directory
+from airflow_windsock.spool import MAX_EVENT_BYTES, Spool
 
-log = logging.getLogger("windsock.journal")
+log = logging.getLogger("airflow_windsock.journal")
 
 FOLDER = "journals"
 HEAD = 21  # bytes of the first line: the position, twenty digits, of the first line that the spool lacks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from windsock.one_line import one_line
+from airflow_windsock.one_line import one_line
 
 
 class FeedError(Exception):

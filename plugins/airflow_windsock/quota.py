@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from windsock import small_file
+from airflow_windsock import small_file
 
 LOOK_EVERY = 1.0  # seconds: a put looks at the file no oftener
 WRITE_EVERY = 5.0  # seconds: a drainer writes it no oftener

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
-from windsock.settings import Endpoint
+from airflow_windsock.settings import Endpoint
 
 if TYPE_CHECKING:
     import ssl

@@ -12,13 +12,13 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from windsock import __version__
-from windsock.one_line import one_line
-from windsock.settings import Endpoint, Settings
-from windsock.signing import signed_headers
-from windsock.spool import Letter, Spool
-from windsock.spool_word import HEADER, SpoolWord
-from windsock.transport import Answer, Unreachable, post
+from airflow_windsock import __version__
+from airflow_windsock.one_line import one_line
+from airflow_windsock.settings import Endpoint, Settings
+from airflow_windsock.signing import signed_headers
+from airflow_windsock.spool import Letter, Spool
+from airflow_windsock.status_header import HEADER, SpoolWord
+from airflow_windsock.transport import Answer, Unreachable, post
 
 MAX_BATCH = 500  # events; the monitor takes no more
 MAX_REQUEST = 3_500_000  # bytes, brackets and commas included; the monitor takes 4 MiB
@@ -31,7 +31,7 @@ MAX_DETAIL = 300  # characters of an answer that a log line repeats
 TRANSIENT = (408, 425, 429)  # and 5xx: the monitor means "later"
 HEADERS = {
     "Content-Type": "application/cloudevents-batch+json",
-    "User-Agent": f"windsock-airflow/{__version__}",
+    "User-Agent": f"airflow-windsock/{__version__}",
 }
 REMEDIES = {
     401: "the monitor does not accept the signature: mend ingest_secret, or the clock, on either side",

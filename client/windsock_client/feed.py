@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
 from urllib.parse import urlencode
 
-from windsock.client.connection import Address, Connection
-from windsock.client.errors import Away, FeedError
-from windsock.client.formats import NDJSON, SERVER_SENT_EVENTS, Told, lines, ndjson, server_sent_events
-from windsock.client.pace import Pace
-from windsock.client.records import Item
+from windsock_client.connection import Address, Connection
+from windsock_client.errors import Away, FeedError
+from windsock_client.formats import NDJSON, SERVER_SENT_EVENTS, Told, lines, ndjson, server_sent_events
+from windsock_client.pace import Pace
+from windsock_client.records import Item
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 SILENCE_SECONDS = 50.0  # three of the monitor's heartbeats (15 s) and some: the connection is dead
 
-logger = logging.getLogger("windsock.client")
+logger = logging.getLogger("windsock_client")
 
 Globs = str | Iterable[str]
 FORMS = {"sse": SERVER_SENT_EVENTS, "ndjson": NDJSON}

@@ -8,7 +8,7 @@ import random
 import time
 from pathlib import Path
 
-from windsock import small_file
+from airflow_windsock import small_file
 
 FIRST_WAIT = 1.0  # seconds; also the shortest, so that a failure always spares the next tasks
 LONGEST_WAIT = 8.0  # seconds; how late, at most, a monitor that is back again hears the news. An attempt

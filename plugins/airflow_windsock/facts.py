@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from windsock import error_text
+from airflow_windsock import error_text
 
 Facts = dict[str, Any]
 Read = list[Any]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
-from windsock.client.errors import FeedError
+from windsock_client.errors import FeedError
 
 SHOWN = 200  # characters of what cannot be read that a message repeats
 MAX_CURSOR = 200  # characters; the monitor's have about 30, and a header of 8 KiB is refused

@@ -1,4 +1,4 @@
-"""`python -m windsock.forwarder`: the drain as a process of its own, beside Airflow or in a sidecar.
+"""`python -m airflow_windsock.forwarder`: the drain as a process of its own, beside Airflow or in a sidecar.
 
 It reads the settings that Airflow would read (from Airflow if it is installed, else AIRFLOW__WINDSOCK__* of
 the environment) and needs the spool directory that the plugin writes, under the same user.
@@ -12,21 +12,22 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from windsock import settings as configuration
-from windsock.backoff import Backoff
-from windsock.courier import MAX_BATCH, Courier, Later
-from windsock.drainer import Drainer
-from windsock.settings import Settings
-from windsock.spool import Spool
+from airflow_windsock import settings as configuration
+from airflow_windsock.backoff import Backoff
+from airflow_windsock.drainer import Drainer
+from airflow_windsock.sender import MAX_BATCH, Courier, Later
+from airflow_windsock.settings import Settings
+from airflow_windsock.spool import Spool
 
-log = logging.getLogger("windsock.forwarder")
+log = logging.getLogger("airflow_windsock.forwarder")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 stopped by SIGTERM or SIGINT, or --once and the spool is empty; 1 --once and something
     is left; 2 the settings do not allow to send."""
     parser = argparse.ArgumentParser(
-        prog="python -m windsock.forwarder", description="Sends what waits in the spool to the monitor."
+        prog="python -m airflow_windsock.forwarder",
+        description="Sends what waits in the spool to the monitor.",
     )
     parser.add_argument(
         "--once", action="store_true", help="send what is there and exit: 0 if nothing is left"

@@ -17,16 +17,16 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
+from pathlib import Path
 
-from windsock.backoff import Backoff
-from windsock.courier import Courier, Later, batches
-from windsock.horizon import horizon
-from windsock.journal import Journal, recover
-from windsock.log_limit import LogLimit
-from windsock.spool import Letter, Spool
-from windsock.turn import TURN, Turn
+from airflow_windsock.backoff import Backoff
+from airflow_windsock.journal import FOLDER, HEAD, PREFIX, Journal, recover
+from airflow_windsock.lock import TURN, Turn
+from airflow_windsock.log_limit import LogLimit
+from airflow_windsock.sender import Courier, Later, batches
+from airflow_windsock.spool import Letter, Spool
 
-log = logging.getLogger("windsock.drainer")
+log = logging.getLogger("airflow_windsock.drainer")
 
 POLL_EVERY = 1.0  # seconds: what other processes put waits no longer; one empty listing costs microseconds
 BUSY_AGAIN = 0.05  # seconds: another process drains just now, and may have listed before our event was put
@@ -39,6 +39,34 @@ PROBE_SECONDS = 3.0  # for the first request after a failure,
 PROBE = 10  # of so many events: whether the monitor is back is soon told
 PASS = 5_000  # events; then the spool is listed, and counted, anew
 THREAD_BATCH = 100  # events a request from a thread: it shares the GIL with the scheduler's loop
+# An event that a living process still holds in its journal may be older than what others have put into the
+# spool, and of the same run.
+HELD_AT_MOST = 5.0  # seconds; a process that was stopped, or whose disk is broken, must not hold up others
+
+
+def horizon(root: Path) -> str | None:
+    """The least of the names that must still wait; None where all may go. Raises OSError."""
+    folder = root / FOLDER
+    too_old = f"{time.time_ns() - int(HELD_AT_MOST * 1e9):020d}"
+    held = [_first_held(path) for path in folder.iterdir()] if folder.is_dir() else []
+    return min((moment for moment in held if moment is not None and moment > too_old), default=None)
+
+
+def _first_held(path: Path) -> str | None:
+    """The moment of the first line that the spool lacks. None for what is no journal: whoever recovers
+    journals says what is wrong with it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # among others: its process ended just now, and everything is in the spool
+        return None
+    try:
+        head = os.pread(descriptor, HEAD - 1, 0)
+        moment = os.pread(descriptor, PREFIX - 1, int(head)) if head.isdigit() else b""
+    except (OSError, OverflowError):  # a folder, or a position beyond what a file can have
+        return None
+    finally:
+        os.close(descriptor)
+    return moment.decode() if len(moment) == PREFIX - 1 and moment.isdigit() else None
 
 
 class Drainer:

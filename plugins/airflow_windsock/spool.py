@@ -26,12 +26,12 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from windsock.one_line import one_line
-from windsock.own_directory import own_directory
-from windsock.quota import Quota
-from windsock.tally import Tally
+from airflow_windsock.counter import Tally
+from airflow_windsock.one_line import one_line
+from airflow_windsock.own_directory import own_directory
+from airflow_windsock.quota import Quota
 
-log = logging.getLogger("windsock.spool")
+log = logging.getLogger("airflow_windsock.spool")
 
 NAME = re.compile(r"\d{20}-\d+-\d+-(\d+)\.json")
 MAX_EVENT_BYTES = 1024 * 1024  # far above what the builders' bounds allow, far below a request's 4 MiB

@@ -8,8 +8,8 @@ import socket
 import time
 from collections.abc import Sequence
 
-from windsock.spool import Letter, Spool
-from windsock.tally import Tally
+from airflow_windsock.counter import Tally
+from airflow_windsock.spool import Letter, Spool
 
 HEADER = "windsock-spool"
 FAILED = "failed_hooks"  # the file in the spool that counts hooks which could not report

@@ -18,20 +18,20 @@ from typing import Any
 
 from airflow.listeners import hookimpl
 
-from windsock import error_text
-from windsock import settings as configuration
-from windsock.backoff import Backoff
-from windsock.courier import Courier
-from windsock.drainer import Drainer
-from windsock.events import completed, report, serialize, traced
-from windsock.log_limit import LogLimit
-from windsock.settings import Settings
-from windsock.spool import Full, Spool
-from windsock.spool_word import FAILED
-from windsock.tally import Tally
-from windsock.task_sender import TaskSender
+from airflow_windsock import error_text
+from airflow_windsock import settings as configuration
+from airflow_windsock.backoff import Backoff
+from airflow_windsock.counter import Tally
+from airflow_windsock.drainer import Drainer
+from airflow_windsock.events import completed, report, serialize, traced
+from airflow_windsock.log_limit import LogLimit
+from airflow_windsock.sender import Courier
+from airflow_windsock.settings import Settings
+from airflow_windsock.spool import Full, Spool
+from airflow_windsock.status_header import FAILED
+from airflow_windsock.task_sender import TaskSender
 
-log = logging.getLogger("windsock.listener")
+log = logging.getLogger("airflow_windsock.listener")
 
 TASK_RUNNER = "airflow.sdk.execution_time.task_runner"
 

@@ -15,9 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from windsock.client.errors import Away, FeedError, FeedRefused
-from windsock.client.formats import NDJSON, SERVER_SENT_EVENTS
-from windsock.client.pace import retry_after
+from windsock_client.errors import Away, FeedError, FeedRefused
+from windsock_client.formats import NDJSON, SERVER_SENT_EVENTS
+from windsock_client.pace import retry_after
 
 CONNECT_SECONDS = 10.0
 CHUNK = 64 * 1024  # bytes taken at once: all that is held besides the message under way

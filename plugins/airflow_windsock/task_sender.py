@@ -11,13 +11,13 @@ from __future__ import annotations
 import logging
 import time
 
-from windsock.backoff import Backoff
-from windsock.courier import Courier, Later
-from windsock.horizon import horizon
-from windsock.spool import Spool
-from windsock.turn import TURN, Turn
+from airflow_windsock.backoff import Backoff
+from airflow_windsock.drainer import horizon
+from airflow_windsock.lock import TURN, Turn
+from airflow_windsock.sender import Courier, Later
+from airflow_windsock.spool import Spool
 
-log = logging.getLogger("windsock.task")
+log = logging.getLogger("airflow_windsock.task")
 
 LEAST_USEFUL = 0.02  # seconds: with less, an attempt would fail for want of time and blame the monitor
 PROBE_SECONDS = 0.25  # for the first attempt after a failure: a monitor that is back answers in milliseconds
