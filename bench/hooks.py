@@ -151,7 +151,7 @@ def durability(count: int = 500) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         spool = Spool(Path(folder) / "spool", count * 2, 10**9)
         body = json.dumps({"id": "x", "data": "y" * 600}).encode()
-        plain = sorted(timed(spool.put, body=body) for _ in range(count))
+        plain = sorted(timed(spool.add, body=body) for _ in range(count))
         flushed = sorted(timed(put_flushed, spool=spool, body=body) for _ in range(count))
     for name, seconds in (("spool.put", plain), ("spool.put + fsync of file and folder", flushed)):
         middle, p99, most = (1000 * seconds[position] for position in (count // 2, count * 99 // 100, -1))

@@ -23,56 +23,56 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from monitor import __version__
 from monitor.airflow.client import AirflowApi
 from monitor.clock import Clock, utc_now
-from monitor.concurrency import Wake, end
+from monitor.concurrency import WakeSignal, end
 from monitor.database.engine import APPLICATION, Database
-from monitor.database.leader_election import FailedWorks, SharedTurns, by_turns, turns_of
+from monitor.database.leader_election import FailedWorks, PostgresLeaderElection, make_election, run_as_leader
 from monitor.database.migrate import migrate
-from monitor.database.pubsub import Link, Listener
+from monitor.database.pubsub import DedicatedConnection, PubSubListener
 from monitor.database.write_check import WriteCheck
-from monitor.delivery.channels.apprise import AppriseSender, check_apprise_url
-from monitor.delivery.channels.base import Sender
+from monitor.delivery.channels.apprise import AppriseChannel, check_apprise_url
+from monitor.delivery.channels.base import Channel
 from monitor.delivery.channels.mailbox import Mailbox
-from monitor.delivery.channels.mailbox_server import Door
-from monitor.delivery.channels.smtp import MailSender, SmtpMailer
-from monitor.delivery.channels.smtp_connection import Server
-from monitor.delivery.channels.webhook import WebhookSender
+from monitor.delivery.channels.mailbox_server import MailboxServer
+from monitor.delivery.channels.smtp import MailChannel, SmtpMailer
+from monitor.delivery.channels.smtp_connection import SmtpServer
+from monitor.delivery.channels.webhook import WebhookChannel
 from monitor.delivery.confirm import Recoveries
-from monitor.delivery.failover import Continuity
+from monitor.delivery.failover import FailoverGuard
 from monitor.delivery.messages.links import Links
 from monitor.delivery.messages.renderer import Renderer, choose
 from monitor.delivery.messages.templates import FailedTemplates
-from monitor.delivery.prepare import Desk
-from monitor.delivery.sent_journal import Journal
-from monitor.delivery.suppression import Budget
-from monitor.delivery.worker import Deliverer
+from monitor.delivery.prepare import DeliveryPreparer
+from monitor.delivery.sent_journal import SentJournal
+from monitor.delivery.suppression import DeliveryBudget
+from monitor.delivery.worker import DeliveryWorker
 from monitor.event_log.cursor import Cursor
 from monitor.event_log.deployments import LoggedDags
-from monitor.event_log.ingest import Ingest, Logged, Wakes
+from monitor.event_log.ingest import Ingest, SeqAndEvent, Wakeups
 from monitor.event_log.projections import dags
-from monitor.feed.connections import Feeds
-from monitor.notifications.decision import Telling
+from monitor.feed.connections import FeedServer
+from monitor.notifications.decision import NotificationWindow
 from monitor.notifications.engine import Engine
 from monitor.notifications.outbox import queries
 from monitor.notifications.reminders import Reminders
 from monitor.observability.metrics import Metrics
 from monitor.observability.tracing import Traces, traces_of
-from monitor.reconciler.loop import Post, Reconciler, snapshots
+from monitor.reconciler.loop import Reconciler, ReconcilerHandle, snapshots
 from monitor.retention import Retention
 from monitor.rules.reload import LiveRules, live_rules
-from monitor.rules.targets import Channel
+from monitor.rules.targets import ChannelName
 from monitor.secret_files import make_home
 from monitor.settings import SESSION_WARNING, Settings
-from monitor.watches.loop import Watched, Watches
+from monitor.watches.loop import WatchedAirflow, Watches
 from monitor.web.airflow_lookups import AskedAirflow, Lineage
 from monitor.web.api.health import (
     ComponentsReport,
-    of_passed_over,
-    of_reconciler,
+    build_leader_report,
+    build_reconciler_report,
+    build_skipped_rows_report,
+    build_work_report,
     of_templates,
-    of_turns,
-    of_works,
 )
-from monitor.web.auth.authenticator import Gate
+from monitor.web.auth.authenticator import Authenticator
 from monitor.web.auth.sessions import end_all
 from monitor.web.routes import mount
 from monitor.web.services import Report, Services
@@ -135,10 +135,10 @@ class _Ground:
     metrics: Metrics
     traces: Traces
     apis: dict[str, AirflowApi]
-    feeds: Feeds
+    feeds: FeedServer
     logged_dags: LoggedDags
-    wakes: Wakes
-    continuity: Continuity
+    wakes: Wakeups
+    continuity: FailoverGuard
 
 
 def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -> Parts:
@@ -150,9 +150,9 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
     )
     names = [template.name for template in renderer.templates()]
     rules = live_rules(settings, environment, clock, check_apprise_url, names)
-    telling = Telling(timedelta(hours=settings.notify_max_age_hours), frozenset(apis))
+    telling = NotificationWindow(timedelta(hours=settings.notify_max_age_hours), frozenset(apis))
     engine = Engine(lambda: rules.current, telling, choose, settings.mail_host, metrics)
-    ingest = Ingest(database, engine.tell_all, wakes, metrics, clock)
+    ingest = Ingest(database, engine.notify_all, wakes, metrics, clock)
     posts = [_post(ground, ingest, deployment) for deployment in apis]
     mailbox = None if settings.smtp_host else Mailbox(settings.home / "mailbox", clock)
     links = Links(settings.url, settings.link_keys, clock)
@@ -164,7 +164,7 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
         "watches": _watches(ground, ingest, posts, rules),
     }
     write_check = WriteCheck(database, metrics, clock)
-    turns = turns_of(database, list(shared), metrics)
+    turns = make_election(database, list(shared), metrics)
     failed = FailedWorks(metrics, clock)
     failed_templates = FailedTemplates(metrics, clock)
     look_up(
@@ -182,21 +182,21 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
             ground, renderer, links, rules, mailbox, ingest, telling, failed_templates
         ).run,
         **{
-            name: by_turns(turns, name, ground.continuity.after_hold(each), failed)
+            name: run_as_leader(turns, name, ground.continuity.delay_work(each), failed)
             for name, each in shared.items()
         },
     }
-    reports: list[Report] = [of_reconciler(post) for post in posts]
+    reports: list[Report] = [build_reconciler_report(post) for post in posts]
     reports += [ComponentsReport(api) for api in apis.values()]
-    reports += [of_passed_over(api, clock) for api in apis.values()]
-    reports.append(of_works(failed))
+    reports += [build_skipped_rows_report(api, clock) for api in apis.values()]
+    reports.append(build_work_report(failed))
     reports.append(of_templates(failed_templates))
-    if isinstance(turns, SharedTurns):
-        signals = Listener(Link("listen", database, metrics), wakes.by_word, metrics)
+    if isinstance(turns, PostgresLeaderElection):
+        signals = PubSubListener(DedicatedConnection("listen", database, metrics), wakes.by_signal, metrics)
         work |= {"turns": turns.run, "signals": signals.run, "continuity": ground.continuity.run}
-        reports.append(of_turns(database, list(shared)))
+        reports.append(build_leader_report(database, list(shared)))
     if mailbox and settings.mailbox_smtp_port is not None:
-        work["mailbox"] = Door(mailbox, settings.mailbox_smtp_port).run
+        work["mailbox"] = MailboxServer(mailbox, settings.mailbox_smtp_port).run
     services = Services(
         settings=settings,
         database=database,
@@ -205,7 +205,7 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
         metrics=metrics,
         clock=clock,
         feeds=ground.feeds,
-        gate=Gate(settings, apis, database, clock, ground.logged_dags),
+        gate=Authenticator(settings, apis, database, clock, ground.logged_dags),
         links=links,
         rules=rules,
         renderer=renderer,
@@ -229,8 +229,8 @@ def _ground(settings: Settings, clock: Clock) -> _Ground:
     apis = AirflowApi.all_of(settings, clock)
     for name, api in apis.items():
         api.passed_over.counted = partial(_count_too_long, metrics, name)
-    feed = Wake()
-    continuity = Continuity(
+    feed = WakeSignal()
+    continuity = FailoverGuard(
         database,
         settings.journal,
         metrics,
@@ -238,14 +238,14 @@ def _ground(settings: Settings, clock: Clock) -> _Ground:
         on_new_epoch=end_all,  # a session that was ended in the lost moments must not come back
     )
     logged_dags = LoggedDags(database, dags.every_dag)
-    feeds = Feeds(database, feed, metrics, logged_dags, saw=continuity.saw)
+    feeds = FeedServer(database, feed, metrics, logged_dags, saw=continuity.saw)
 
-    def hand(after: Cursor, logged: Sequence[Logged]) -> None:
+    def hand(after: Cursor, logged: Sequence[SeqAndEvent]) -> None:
         continuity.wrote(after, logged)
         feeds.hand(after, logged)
 
-    nudges, ends = ({deployment: Wake() for deployment in apis} for _ in range(2))
-    wakes = Wakes(feed, Wake(), nudges, ends, hand)
+    nudges, ends = ({deployment: WakeSignal() for deployment in apis} for _ in range(2))
+    wakes = Wakeups(feed, WakeSignal(), nudges, ends, hand)
     return _Ground(settings, clock, database, metrics, traces, apis, feeds, logged_dags, wakes, continuity)
 
 
@@ -262,8 +262,8 @@ def _database(settings: Settings) -> Database:
     )
 
 
-def _post(ground: _Ground, ingest: Ingest, deployment: str) -> Post:
-    return Post(
+def _post(ground: _Ground, ingest: Ingest, deployment: str) -> ReconcilerHandle:
+    return ReconcilerHandle(
         deployment,
         partial(_reconciler, ground, ingest, deployment),
         *(ground.database, ground.metrics, ground.clock),
@@ -284,15 +284,17 @@ def _reconciler(ground: _Ground, ingest: Ingest, deployment: str) -> Reconciler:
     )
 
 
-def _watches(ground: _Ground, ingest: Ingest, posts: Sequence[Post], rules: LiveRules) -> Work:
+def _watches(ground: _Ground, ingest: Ingest, posts: Sequence[ReconcilerHandle], rules: LiveRules) -> Work:
     """Made anew with each turn: what the last one knew is of the past."""
-    watched = [Watched(api, post.status) for api, post in zip(ground.apis.values(), posts, strict=True)]
+    watched = [
+        WatchedAirflow(api, post.status) for api, post in zip(ground.apis.values(), posts, strict=True)
+    ]
     database = ground.database
 
     async def run() -> None:
         watches = Watches(
             *(watched, database, ingest, lambda: rules.current.config.watches),
-            *(partial(database.read, queries.trouble), ground.metrics, ground.clock),
+            *(partial(database.read, queries.find_outage), ground.metrics, ground.clock),
             poll_seconds=ground.settings.reconcile_interval,
         )
         await watches.run()
@@ -307,32 +309,32 @@ def _deliverer(
     rules: LiveRules,
     mailbox: Mailbox | None,
     ingest: Ingest,
-    telling: Telling,
+    telling: NotificationWindow,
     failed_templates: FailedTemplates,
-) -> Deliverer:
+) -> DeliveryWorker:
     settings, database, clock = ground.settings, ground.database, ground.clock
-    desk = Desk(
+    desk = DeliveryPreparer(
         *(database, ground.apis, renderer, links, lambda: rules.current),
-        budget=Budget(lambda: rules.current) if settings.smtp_host else None,
+        budget=DeliveryBudget(lambda: rules.current) if settings.smtp_host else None,
         confirm_grace=timedelta(seconds=settings.confirm_grace),
         telling=telling,
         failed_templates=failed_templates,
     )
-    return Deliverer(
+    return DeliveryWorker(
         *(database, desk, _senders(settings, mailbox, clock), ground.wakes.delivery, ground.metrics, clock),
         host=settings.mail_host,
         log=ingest.log,
-        journal=Journal(settings.journal, clock, timedelta(days=settings.ledger_days)),
+        journal=SentJournal(settings.journal, clock, timedelta(days=settings.ledger_days)),
         traces=ground.traces,
-        held_until=ground.continuity.held_until,
+        held_until=ground.continuity.hold_end,
     )
 
 
-def _senders(settings: Settings, mailbox: Mailbox | None, clock: Clock) -> dict[Channel, Sender]:
+def _senders(settings: Settings, mailbox: Mailbox | None, clock: Clock) -> dict[ChannelName, Channel]:
     return {
-        Channel.EMAIL: MailSender(mailbox or SmtpMailer(Server.of(settings))),
-        Channel.APPRISE: AppriseSender(),
-        Channel.WEBHOOK: WebhookSender(clock),
+        ChannelName.EMAIL: MailChannel(mailbox or SmtpMailer(SmtpServer.from_settings(settings))),
+        ChannelName.APPRISE: AppriseChannel(),
+        ChannelName.WEBHOOK: WebhookChannel(clock),
     }
 
 
@@ -382,7 +384,7 @@ def create_app(
 def start_background(name: str, run: Work, on_fatal: Callable[[str], None]) -> "asyncio.Task[None]":
     """Run background work as a named task; `on_fatal` is told when it ends before it is cancelled."""
 
-    async def guarded() -> None:
+    async def run_guarded() -> None:
         try:
             await run()
         except Exception as error:
@@ -391,4 +393,4 @@ def start_background(name: str, run: Work, on_fatal: Callable[[str], None]) -> "
         else:
             on_fatal(f"background task {name} ended by itself")
 
-    return asyncio.create_task(guarded(), name=name)
+    return asyncio.create_task(run_guarded(), name=name)

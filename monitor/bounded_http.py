@@ -135,7 +135,7 @@ async def pieces(response: httpx.Response) -> AsyncIterator[bytes]:
         raise UnreadableBody(f"it is packed as {packing[:80]!r}, which was not asked for")
     unpacking = zlib.decompressobj(_GZIP_OR_ZLIB)
     async for packed in response.aiter_raw():
-        for piece in _unpacked(unpacking, packed):
+        for piece in _decompress(unpacking, packed):
             yield piece
             # What came at once may unpack to a thousand pieces: others have their turn.
             await asyncio.sleep(0)
@@ -143,7 +143,7 @@ async def pieces(response: httpx.Response) -> AsyncIterator[bytes]:
         raise UnreadableBody("it ends before it is unpacked")
 
 
-def _unpacked(unpacking: Any, packed: bytes) -> Iterator[bytes]:
+def _decompress(unpacking: Any, packed: bytes) -> Iterator[bytes]:
     is_more = True
     while is_more:
         try:

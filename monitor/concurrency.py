@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Iterable
 from typing import Any
 
 
-class Wake:
+class WakeSignal:
     """A counter of wakings. A waiter that was busy while it rose does not sleep through it."""
 
     def __init__(self) -> None:

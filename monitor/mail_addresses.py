@@ -89,14 +89,14 @@ def ascii_address(address: str) -> str:
 
 
 @dataclass(frozen=True)
-class Sender:
+class SenderAddress:
     """Who sends the mails: a display name and an address."""
 
     name: str
     address: str
 
     @classmethod
-    def parse(cls, text: str) -> "Sender":
+    def parse(cls, text: str) -> "SenderAddress":
         """Read `windsock@example.com` or `"Data, Platform" <windsock@example.com>` by the rules of RFC 5322.
 
         Raises ValueError, which names the remedy.

@@ -37,7 +37,7 @@ def line(text: str) -> str:
     if text.isascii() and text.isprintable():  # nearly every text
         return text
     readable = text.encode("utf-8", "replace").decode()
-    return _UNSHOWN.sub(" ", without_sequences(readable).replace("\t", TAB))
+    return _UNSHOWN.sub(" ", strip_sequences(readable).replace("\t", TAB))
 
 
 def lines(text: str) -> list[str]:
@@ -47,18 +47,18 @@ def lines(text: str) -> list[str]:
     """
     if text.isascii() and text.isprintable():
         return [text] if text else []
-    parts = _ENDS.split(without_sequences(text))
+    parts = _ENDS.split(strip_sequences(text))
     if parts and not parts[-1]:
         parts.pop()
     return [line(_last_written(part)) for part in parts]
 
 
-def for_terminal(text: str) -> str:
+def sanitize_for_terminal(text: str) -> str:
     """Return the text for a terminal: its lines stay lines, and nothing in it commands the terminal."""
     return "\n".join(line(part) for part in text.split("\n"))
 
 
-def without_sequences(text: str) -> str:
+def strip_sequences(text: str) -> str:
     """Return the text without a terminal's control sequences."""
     return _SEQUENCE.sub("", text) if _CLEAR.search(text) else text
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.clock import Clock
 from monitor.database.engine import Database
-from monitor.database.statements import Key, Swept
+from monitor.database.statements import Key, SweepResult
 from monitor.event_log import append
 from monitor.event_log.projections import state
 from monitor.notifications import incidents, silences
@@ -31,7 +31,7 @@ SLACK = timedelta(minutes=5)
 """How much longer an event is kept than the reconciler looks back: a host's clock may be ahead of ours, and
 then an event is younger by its own time than by ours."""
 
-Sweep = Callable[[Connection, Key], Swept]
+Sweep = Callable[[Connection, Key], SweepResult]
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class Retention:
         after: Key | None = ()
         forgotten = 0
         while after is not None:
-            swept = await self._database.write(partial(_at, sweep, after))
+            swept = await self._database.write(partial(_run_sweep, sweep, after))
             forgotten, after = forgotten + swept.gone, swept.after
             await asyncio.sleep(PAUSE_SECONDS)
         if forgotten:
@@ -95,13 +95,13 @@ class Retention:
         return forgotten
 
 
-def _at(sweep: Sweep, after: Key, connection: Connection) -> Swept:
+def _run_sweep(sweep: Sweep, after: Key, connection: Connection) -> SweepResult:
     return sweep(connection, after)
 
 
-def _prune(connection: Connection, before: datetime) -> Swept:
+def _prune(connection: Connection, before: datetime) -> SweepResult:
     gone = append.prune(connection, before)
-    return Swept(gone, () if gone else None)
+    return SweepResult(gone, () if gone else None)
 
 
 def _sweeps(before: datetime, upto: int) -> Iterator[tuple[str, Sweep]]:

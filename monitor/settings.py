@@ -23,7 +23,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from monitor.errors import SettingsError
 from monitor.events.event import DEPLOYMENT
-from monitor.mail_addresses import Sender, check_address, is_address, is_greeting
+from monitor.mail_addresses import SenderAddress, check_address, is_address, is_greeting
 from monitor.renamed import require_new_names
 from monitor.secret_files import (
     SECRETS,
@@ -37,12 +37,12 @@ from monitor.settings_values import (
     SESSION_SECRET_SIGNS,
     WORDS,
     AirflowSettings,
-    check_secrets,
+    _parse_base_url,
+    _validate_secrets,
     describe_mistake,
     is_loopback,
     link_key,
     split_words,
-    strip_slash,
 )
 
 HOST_NAME = 40  # of its characters, the last: PostgreSQL keeps 63 of a client's name
@@ -201,7 +201,7 @@ class Settings(BaseSettings):
 
     @field_validator("log_format", "log_level", "traces", mode="before")
     @classmethod
-    def _in_small_letters(cls, value: Any) -> Any:
+    def _lowercase(cls, value: Any) -> Any:
         return value.strip().lower() if isinstance(value, str) else value
 
     @field_validator("airflows", mode="before")
@@ -218,7 +218,7 @@ class Settings(BaseSettings):
     @field_validator("airflow_url", "airflow_public_url", "public_url")
     @classmethod
     def _is_url(cls, value: str | None) -> str | None:
-        return strip_slash(value)
+        return _parse_base_url(value)
 
     @field_validator("database_url")
     @classmethod
@@ -232,7 +232,7 @@ class Settings(BaseSettings):
     @field_validator("ingest_secret")
     @classmethod
     def _is_secret(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        return check_secrets(value)
+        return _validate_secrets(value)
 
     @field_validator("session_secret")
     @classmethod
@@ -261,7 +261,7 @@ class Settings(BaseSettings):
     @classmethod
     def _is_sender(cls, value: str | None) -> str | None:
         if value is not None:
-            Sender.parse(value)
+            SenderAddress.parse(value)
         return value
 
     @field_validator("smtp_helo")
@@ -408,12 +408,12 @@ class Settings(BaseSettings):
     @property
     def sender_address(self) -> str:
         """The sender without the display name, as the mail server is told."""
-        return Sender.parse(self.sender).envelope
+        return SenderAddress.parse(self.sender).envelope
 
     @property
     def mail_host(self) -> str:
         """The right side of Message-IDs: the sender's domain."""
-        return Sender.parse(self.sender).domain
+        return SenderAddress.parse(self.sender).domain
 
 
 def load_environment(environ: Mapping[str, str], env_file: Path | None = ENV_FILE) -> dict[str, str]:
@@ -471,7 +471,7 @@ def load_settings_of_up() -> tuple[Settings, Path | None]:
     return _load(ENV_FILE, own, kept | environment), file
 
 
-def named_files(settings: Settings, environment: Mapping[str, str]) -> dict[str, Path]:
+def list_named_files(settings: Settings, environment: Mapping[str, str]) -> dict[str, Path]:
     """The files and folders that were named to be read, by their settings."""
     named = {"WINDSOCK_CONFIG": settings.config, "WINDSOCK_TEMPLATES": settings.templates}
     return {name: path for name, path in named.items() if path} | secrets_files(environment)

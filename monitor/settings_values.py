@@ -40,19 +40,19 @@ class AirflowSettings(BaseModel):
     @field_validator("ingest_secret")
     @classmethod
     def _is_secret(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        return check_secrets(value)
+        return _validate_secrets(value)
 
     @field_validator("url", "public_url")
     @classmethod
     def _is_url(cls, value: str | None) -> str | None:
-        return strip_slash(value)
+        return _parse_base_url(value)
 
 
 def link_key(secret: str) -> str:
     return hmac.new(secret.encode(), b"windsock-links", hashlib.sha256).hexdigest()  # cookies have itself
 
 
-def strip_slash(address: str | None) -> str | None:
+def _parse_base_url(address: str | None) -> str | None:
     """Raises ValueError where it is no address."""
     if address is None:
         return None
@@ -65,7 +65,7 @@ def split_words(value: Any) -> Any:
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
 
-def check_secrets(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+def _validate_secrets(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     for secret in value:
         check_secret(secret.get_secret_value())
     return value

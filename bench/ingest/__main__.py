@@ -29,14 +29,14 @@ from bench.ingest import peers
 from bench.ingest.peers import Recorder, Rows, count
 from bench.ingest.stream import Raw, Stream
 from monitor.clock import utc_now
-from monitor.concurrency import Wake, end
+from monitor.concurrency import WakeSignal, end
 from monitor.database.engine import Database
 from monitor.database.migrate import migrate
 from monitor.delivery.messages.renderer import choose
 from monitor.event_log.deployments import origin_of
-from monitor.event_log.ingest import Ingest, Wakes
+from monitor.event_log.ingest import Ingest, Wakeups
 from monitor.events.event import Event, parse_event
-from monitor.notifications.decision import Telling
+from monitor.notifications.decision import NotificationWindow
 from monitor.notifications.engine import Engine
 from monitor.observability.metrics import Metrics
 from monitor.rules.loader import default_config
@@ -160,8 +160,8 @@ def _recorded(batches: Sequence[Batch]) -> list[list[Rows]]:
 async def _take(database: Database, batches: Iterable[Batch], after_each: Callable[[], None]) -> None:
     rules = Rules(default_config((TO,), ()))
     metrics = Metrics()
-    engine = Engine(lambda: rules, Telling(YESTERDAY), choose, "example.com", metrics)
-    ingest = Ingest(database, engine.tell_all, Wakes(Wake(), Wake(), {}), metrics, utc_now)
+    engine = Engine(lambda: rules, NotificationWindow(YESTERDAY), choose, "example.com", metrics)
+    ingest = Ingest(database, engine.notify_all, Wakeups(WakeSignal(), WakeSignal(), {}), metrics, utc_now)
     writer = asyncio.create_task(ingest.run())
     for batch in batches:
         assert all(await ingest.take(batch))

@@ -24,7 +24,7 @@ import aiosmtplib
 
 from bench.mail.outbox_side import SENDER, TO, Collecting, Side
 from monitor.delivery.channels.smtp import SmtpMailer
-from monitor.delivery.channels.smtp_connection import Server
+from monitor.delivery.channels.smtp_connection import SmtpServer
 from tests.ports import free_port
 from tests.postfix_server import PASSWORD, USERNAME, PostfixServer, missing
 
@@ -37,7 +37,7 @@ PAUSE = 0.02  # seconds between them: an Airflow that is busy, and no queue
 @dataclass(frozen=True)
 class Sink:
     name: str
-    server: Server
+    server: SmtpServer
 
     def client(self) -> aiosmtplib.SMTP:
         at = self.server
@@ -177,14 +177,16 @@ def _for_hook(mail: EmailMessage) -> dict[str, str]:
 def _sinks() -> Iterator[Sink]:
     for name, seconds in (("aiosmtpd", 0.0), (f"aiosmtpd that answers after {1e3 * FAR:.0f} ms", FAR)):
         with _aiosmtpd(seconds) as port:
-            yield Sink(name, Server("127.0.0.1", port, "none", SENDER))
+            yield Sink(name, SmtpServer("127.0.0.1", port, "none", SENDER))
     if why := missing():
         print(f"(without Postfix: {why})")
         return
     server = PostfixServer(keeps=False)
     try:
         server.start()
-        at = Server("localhost", server.port, "starttls", SENDER, USERNAME, PASSWORD, ca_file=server.ca_file)
+        at = SmtpServer(
+            "localhost", server.port, "starttls", SENDER, USERNAME, PASSWORD, ca_file=server.ca_file
+        )
         yield Sink("Postfix, STARTTLS and a login", at)
     finally:
         server.stop()

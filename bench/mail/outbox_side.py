@@ -15,25 +15,25 @@ from pydantic import SecretStr
 from sqlalchemy import Connection
 
 from monitor.clock import utc_now
-from monitor.concurrency import Wake, end
+from monitor.concurrency import WakeSignal, end
 from monitor.database.engine import Database
 from monitor.database.migrate import migrate
-from monitor.delivery.channels.base import Parcel
-from monitor.delivery.channels.errors import Mailer, Receipt
-from monitor.delivery.channels.smtp import MailSender
+from monitor.delivery.channels.base import OutgoingMessage
+from monitor.delivery.channels.errors import Mailer, SendReceipt
+from monitor.delivery.channels.smtp import MailChannel
 from monitor.delivery.messages.links import Links
-from monitor.delivery.messages.renderer import Rendered, Renderer, choose
-from monitor.delivery.prepare import Cases, Desk, Ready
-from monitor.delivery.sent_journal import Journal
-from monitor.delivery.suppression import Budget
-from monitor.delivery.worker import Deliverer
+from monitor.delivery.messages.renderer import RenderedMessage, Renderer, choose
+from monitor.delivery.prepare import DeliveryContexts, DeliveryPreparer, PreparedDelivery
+from monitor.delivery.sent_journal import SentJournal
+from monitor.delivery.suppression import DeliveryBudget
+from monitor.delivery.worker import DeliveryWorker
 from monitor.event_log.append import append
 from monitor.event_log.deployments import origin_of
-from monitor.event_log.ingest import Ingest, Wakes
+from monitor.event_log.ingest import Ingest, Wakeups
 from monitor.event_log.projections.apply import apply
 from monitor.events.event import Event, parse_event
 from monitor.events.identity import run_id_of, stamp
-from monitor.notifications.decision import Telling
+from monitor.notifications.decision import NotificationWindow
 from monitor.notifications.engine import Engine
 from monitor.notifications.outbox.queries import counts
 from monitor.notifications.outbox.records import Delivery, State
@@ -42,7 +42,7 @@ from monitor.rules.loader import default_config
 from monitor.rules.model import Budget as Limits
 from monitor.rules.model import Config
 from monitor.rules.ruleset import Rules
-from monitor.rules.targets import Channel, Resolved
+from monitor.rules.targets import ChannelName, ResolvedTarget
 
 SENDER = "windsock@example.com"
 TO = "ops@example.com"
@@ -59,15 +59,15 @@ class Collecting:
 
     async def open(self) -> None: ...
 
-    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> Receipt:
+    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> SendReceipt:
         self.mails.append(message)
-        return Receipt("250 OK", tuple(recipients))
+        return SendReceipt("250 OK", tuple(recipients))
 
     async def close(self) -> None: ...
 
 
 @dataclass
-class Timed(MailSender):
+class Timed(MailChannel):
     """Notes when each mail was taken, by its recipient's delivery."""
 
     mailer: Mailer
@@ -77,7 +77,7 @@ class Timed(MailSender):
         super().__init__(self.mailer)
         self._told = asyncio.Condition()
 
-    async def send(self, parcel: Parcel) -> Receipt:
+    async def send(self, parcel: OutgoingMessage) -> SendReceipt:
         receipt = await super().send(parcel)
         [event] = parcel.told["data"]["events"]
         self.taken[event["id"]] = time.perf_counter()
@@ -90,21 +90,21 @@ class Timed(MailSender):
             await self._told.wait_for(lambda: len(self.taken) >= number)
 
 
-class Written(Desk):
+class Written(DeliveryPreparer):
     """Where the mails are written already: what is left is the outbox itself."""
 
     def __init__(self, mails: Sequence[EmailMessage]) -> None:
         self._mails = iter(mails)
 
-    async def load(self, deliveries: Sequence[Delivery], now: datetime) -> Cases:
+    async def load(self, deliveries: Sequence[Delivery], now: datetime) -> DeliveryContexts:
         return {}
 
-    async def prepare(self, delivery: Delivery, cases: Cases, now: datetime) -> Ready:
-        rendered = Rendered(next(self._mails), "subject", "", "", None)
+    async def prepare(self, delivery: Delivery, cases: DeliveryContexts, now: datetime) -> PreparedDelivery:
+        rendered = RenderedMessage(next(self._mails), "subject", "", "", None)
         told = {"data": {"events": [{"id": delivery.event_id}]}}
-        resolved = Resolved(SecretStr(delivery.recipient), None, None)
-        parcel = Parcel(delivery.message_id, delivery.recipient, resolved, rendered, "opened", told)
-        return Ready(parcel, "subject", None)
+        resolved = ResolvedTarget(SecretStr(delivery.recipient), None, None)
+        parcel = OutgoingMessage(delivery.message_id, delivery.recipient, resolved, rendered, "opened", told)
+        return PreparedDelivery(parcel, "subject", None)
 
     def done(self, delivery: Delivery, state: State | None) -> None: ...
 
@@ -121,22 +121,24 @@ class Side:
         rules = Rules(Config.model_validate(config))
         self.database.write_now(lambda c: origin_of(c, "local", utc_now() - timedelta(days=1)))
         metrics = Metrics()
-        self.engine = Engine(lambda: rules, Telling(timedelta(hours=24)), choose, "example.com", metrics)
-        self.wakes = Wakes(Wake(), Wake(), {})
+        self.engine = Engine(
+            lambda: rules, NotificationWindow(timedelta(hours=24)), choose, "example.com", metrics
+        )
+        self.wakes = Wakeups(WakeSignal(), WakeSignal(), {})
         self.sender = Timed(mailer)
-        desk = Desk(
+        desk = DeliveryPreparer(
             *(self.database, {}, Renderer(SENDER, "http://monitor", {}, utc_now)),
-            *(Links("http://monitor", ["a key"], utc_now), lambda: rules, Budget(lambda: rules)),
+            *(Links("http://monitor", ["a key"], utc_now), lambda: rules, DeliveryBudget(lambda: rules)),
             confirm_grace=timedelta(seconds=300),
         )
         if written:
             desk = Written(written)
-        senders = {Channel.EMAIL: self.sender}
-        self.deliverer = Deliverer(
+        senders = {ChannelName.EMAIL: self.sender}
+        self.deliverer = DeliveryWorker(
             *(self.database, desk, senders, self.wakes.delivery, metrics, utc_now, "example.com"),
-            journal=Journal(folder / "journal", utc_now, KEPT),
+            journal=SentJournal(folder / "journal", utc_now, KEPT),
         )
-        self.ingest = Ingest(self.database, self.engine.tell_all, self.wakes, metrics, utc_now)
+        self.ingest = Ingest(self.database, self.engine.notify_all, self.wakes, metrics, utc_now)
 
     def fail(self, number: int) -> None:
         """As many runs of as many DAGs have failed; their mails wait."""
@@ -146,7 +148,7 @@ class Side:
                 [seq] = append(connection, [event], utc_now())
                 assert seq is not None
                 apply(connection, seq, event)
-                self.engine.tell(connection, seq, event, utc_now())
+                self.engine.notify(connection, seq, event, utc_now())
 
         self.database.write_now(write)
 

@@ -21,10 +21,10 @@ from monitor.clock import utc_now
 from monitor.database.engine import Database
 from monitor.database.migrate import migrate
 from monitor.database.schema import deliveries, notifications
-from monitor.database.statements import Write, plain
+from monitor.database.statements import BulkInsert, plain
 from monitor.notifications.outbox import queries, queue
-from monitor.notifications.outbox.records import Outcome, State
-from monitor.rules.targets import Channel
+from monitor.notifications.outbox.records import DeliveryOutcome, State
+from monitor.rules.targets import ChannelName
 from tests.postgres_server import PostgresServer
 
 ROUNDS = 200
@@ -94,14 +94,14 @@ def _round(database: Database, now: datetime, taken: Steps) -> None:
         taken.setdefault(name, []).append(time.perf_counter() - began)
         return result
 
-    sent = Outcome(State.SENT, "sent", answer="250 OK", remaining=())
-    claimed = timed("claim", lambda c: queue.claim(c, now, LEASE, Channel.EMAIL))
+    sent = DeliveryOutcome(State.SENT, "sent", answer="250 OK", remaining=())
+    claimed = timed("claim", lambda c: queue.claim(c, now, LEASE, ChannelName.EMAIL))
     timed("hand over", partial(queue.hand_over, delivery=claimed, now=now, subject="subject"))
     timed("settle", partial(queue.settle, delivery=claimed, outcome=sent, now=now))
     timed("look for ended leases", lambda c: queue.reap(c, now))
-    timed("when the next is due", lambda c: queue.next_due(c, Channel.EMAIL))
+    timed("when the next is due", lambda c: queue.next_due(c, ChannelName.EMAIL))
     if len(taken["claim"]) % COUNTED_EVERY == 0:
-        timed("count what waits (every 15 s)", lambda c: queries.standing(c, now))
+        timed("count what waits (every 15 s)", lambda c: queries.load_stats(c, now))
 
 
 def _fill(database: Database, size: int, now: datetime, waiting: bool) -> None:
@@ -160,8 +160,8 @@ def _row(number: int, size: int, now: datetime, waiting: bool) -> dict[str, Any]
 
 
 _EPOCH = datetime(2026, 1, 1, tzinfo=timezone.utc)
-_NOTIFICATIONS = Write(notifications, plain(notifications), list(_notification(0, _EPOCH)))
-_DELIVERIES = Write(deliveries, plain(deliveries), list(_row(0, 1, _EPOCH, waiting=True)))
+_NOTIFICATIONS = BulkInsert(notifications, plain(notifications), list(_notification(0, _EPOCH)))
+_DELIVERIES = BulkInsert(deliveries, plain(deliveries), list(_row(0, 1, _EPOCH, waiting=True)))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, update
 
 from monitor.database.schema import assets, dag_runs, events, log_state, task_instances
-from monitor.database.statements import Write, plain
+from monitor.database.statements import BulkInsert, plain
 from monitor.events.event import Event, parse_event
 from tests.sample import asset_event, run_event, task_event
 
@@ -153,14 +153,14 @@ def _asset_row(runs: int, now: datetime) -> Row:
     }
 
 
-def _write(connection: Connection, write: Write, rows: Iterator[Row]) -> None:
+def _write(connection: Connection, write: BulkInsert, rows: Iterator[Row]) -> None:
     while some := list(islice(rows, BATCH)):
         write.rows(connection, some)
 
 
-_EVENTS = Write(events, plain(events))
+_EVENTS = BulkInsert(events, plain(events))
 _RUNS, _TASKS, _ASSETS = (
-    Write(dag_runs, plain(dag_runs)),
-    Write(task_instances, plain(task_instances)),
-    Write(assets, plain(assets)),
+    BulkInsert(dag_runs, plain(dag_runs)),
+    BulkInsert(task_instances, plain(task_instances)),
+    BulkInsert(assets, plain(assets)),
 )

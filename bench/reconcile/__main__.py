@@ -18,10 +18,10 @@ from sqlalchemy import create_engine
 
 from bench.reconcile import seed
 from monitor.airflow.client import AirflowApi
-from monitor.airflow.paging import Page
+from monitor.airflow.paging import ListingPage
 from monitor.clock import utc_now
 from monitor.reconciler.comparison import OVERLAP
-from monitor.reconciler.listings import ANSWERS, LISTINGS, Listing, Pace, Window
+from monitor.reconciler.listings import ANSWERS, LISTINGS, Listing, RateLimiter, Window
 
 ENVIRONMENTS = Path(__file__).resolve().parents[2] / ".windsock" / "env"
 INTERVAL = timedelta(seconds=15)  # WINDSOCK_RECONCILE_INTERVAL's default
@@ -29,7 +29,7 @@ ROUNDS = 15
 WARM_UP = 2  # the first answers of an api-server compile its queries
 TIMEOUT = 60.0
 
-Question = Callable[[AirflowApi, Window], AsyncGenerator[Page, None]]
+Question = Callable[[AirflowApi, Window], AsyncGenerator[ListingPage, None]]
 Costs = dict[str, float]
 
 PEERS: dict[str, Question] = {
@@ -132,7 +132,7 @@ def _line(name: str, seconds: list[float]) -> None:
 
 def _every(listing: Listing, cost: Costs) -> float:
     """Seconds from one question to the next."""
-    pace = Pace(listing.allowance)
+    pace = RateLimiter(listing.allowance)
     for _ in range(ANSWERS):
         pace.took(utc_now(), cost[listing.name])
     return max(INTERVAL, pace.pause).total_seconds()

@@ -74,11 +74,11 @@ class Connection:
         try:
             self._http.request("GET", f"{self._address.path}/events{query}", headers=dict(headers))
             self._answer = self._http.getresponse()
-            return self._checked(self._answer)
+            return self._check_answer(self._answer)
         except (OSError, http.client.HTTPException) as error:
             raise _away(error) from error
 
-    def _checked(self, answer: http.client.HTTPResponse) -> str:
+    def _check_answer(self, answer: http.client.HTTPResponse) -> str:
         if answer.status >= 500 or answer.status in LATER:
             raise Away(_reason(answer), retry_after(answer.getheader("Retry-After")))
         form = answer.headers.get_content_type()

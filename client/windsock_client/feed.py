@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from windsock_client.connection import Address, Connection
 from windsock_client.errors import Away, FeedError
-from windsock_client.formats import NDJSON, SERVER_SENT_EVENTS, Told, lines, ndjson, server_sent_events
+from windsock_client.formats import NDJSON, SERVER_SENT_EVENTS, ItemStream, lines, ndjson, server_sent_events
 from windsock_client.pace import Pace
 from windsock_client.records import Item
 
@@ -113,21 +113,21 @@ class Feed:
         with closing(Connection(self._address, self._context, self._silence)) as connection:
             self._connection = connection
             # Looked at after the connection can be found: close() sees it, or is seen here.
-            for cursor, item in () if self._closed.is_set() else self._told(connection, pace):
+            for cursor, item in () if self._closed.is_set() else self._open_stream(connection, pace):
                 if self._closed.is_set():
                     return
-                pace.heard()
+                pace.reset()
                 self._cursor = cursor
                 if item is not None:
                     yield item
 
-    def _told(self, connection: Connection, pace: Pace) -> Told:
-        form = connection.ask(self._asked(), self._headers())
+    def _open_stream(self, connection: Connection, pace: Pace) -> ItemStream:
+        form = connection.ask(self._query_string(), self._headers())
         whole = lines(connection.chunks())
         cursor = self._cursor or ""
         return ndjson(whole, cursor) if form == NDJSON else server_sent_events(whole, cursor, pace.retry)
 
-    def _asked(self) -> str:
+    def _query_string(self) -> str:
         since = [("since", self._since)] if self._since and not self._cursor else []
         query = urlencode([*self._query, *since])
         return f"?{query}" if query else ""

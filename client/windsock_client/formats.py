@@ -17,7 +17,7 @@ SERVER_SENT_EVENTS = "text/event-stream"
 NDJSON = "application/x-ndjson"
 MAX_LINE = 16 * 1024 * 1024  # bytes: four times the largest request that the monitor takes events by
 
-Told = Iterator[tuple[str, Item | None]]
+ItemStream = Iterator[tuple[str, Item | None]]
 
 
 def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -36,7 +36,7 @@ def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
             raise FeedError(f"a line is longer than {MAX_LINE} bytes: this is no Windsock monitor")
 
 
-def server_sent_events(told: Iterable[bytes], cursor: str, on_retry: Callable[[float], None]) -> Told:
+def server_sent_events(told: Iterable[bytes], cursor: str, on_retry: Callable[[float], None]) -> ItemStream:
     """As the HTML standard (9.2.6) reads them. `retry:` is handed on, in seconds."""
     kind, begun = "", cursor
     data: list[bytes] = []
@@ -66,7 +66,7 @@ def _item(cursor: str, kind: str, data: bytes) -> Item:
     return reset(cursor, told) if kind == "reset" else event(cursor, told)
 
 
-def ndjson(told: Iterable[bytes], cursor: str) -> Told:
+def ndjson(told: Iterable[bytes], cursor: str) -> ItemStream:
     """`{"id": …, "event": {…}}`, `{"id": …, "reset": {…}}`, or, for a heartbeat, `{"id": …}`."""
     for line in told:
         if not line:

@@ -25,7 +25,7 @@ class Pace:
         """The monitor's own wish, from `retry:`."""
         self._first = min(max(seconds, SHORTEST_WAIT), LONGEST_WAIT)
 
-    def heard(self) -> None:
+    def reset(self) -> None:
         """The feed told something: the next interruption is a first one."""
         self._failures = 0
 

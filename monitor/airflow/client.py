@@ -10,15 +10,15 @@ from urllib.parse import quote
 
 from monitor.airflow.connection import (
     MAX_TIMEOUTS,
-    Connection,
+    AirflowConnection,
     Params,
     PassedOver,
     no_answer,
-    shown,
+    redact_url,
     unaddressable,
     unreadable,
 )
-from monitor.airflow.paging import PAGE_SIZE, Page, Row, pages, rows_of
+from monitor.airflow.paging import PAGE_SIZE, ListingPage, Row, pages, rows_of
 from monitor.airflow.task_logs import LogTail
 from monitor.clock import Clock
 from monitor.errors import AirflowNotFound
@@ -75,13 +75,13 @@ def is_addressable(run_id: str) -> bool:
     return "/" not in run_id and run_id not in (".", "..")
 
 
-def quoted(name: str) -> str:
+def quote_segment(name: str) -> str:
     """A name as one part of a path. `.` and `..` would be taken out of it."""
     return quote(name, safe="") if name.strip(".") else "%2E" * len(name)
 
 
 def run_path(dag_id: str, run_id: str) -> str:
-    return f"/dags/{quoted(dag_id)}/dagRuns/{quoted(run_id)}"
+    return f"/dags/{quote_segment(dag_id)}/dagRuns/{quote_segment(run_id)}"
 
 
 NDJSON = "application/x-ndjson"
@@ -89,10 +89,10 @@ AUDIT_ENTRIES = 20
 NO_LOG = ("TaskInstance",)  # "TaskInstance not found": Airflow names no more of it
 LIKE_IT = 100  # assets whose URIs hold a URI: a page of Airflow's
 
-Asked = Awaitable[tuple[Row, datetime]]
-Between = tuple[datetime | None, datetime | None]
+PageAnswer = Awaitable[tuple[Row, datetime]]
+TimeRange = tuple[datetime | None, datetime | None]
 """From and to, both included; None: without end."""
-ANY_TIME: Between = (None, None)
+ANY_TIME: TimeRange = (None, None)
 
 
 class AirflowApi:
@@ -106,10 +106,12 @@ class AirflowApi:
     ) -> None:
         self.deployment = deployment
         self._timeout = timeout
-        self._connection = Connection(url, username, password, timeout, clock)
+        self._connection = AirflowConnection(url, username, password, timeout, clock)
 
     @classmethod
-    def of(cls, deployment: str, known: AirflowSettings, timeout: float, clock: Clock) -> "AirflowApi":
+    def from_settings(
+        cls, deployment: str, known: AirflowSettings, timeout: float, clock: Clock
+    ) -> "AirflowApi":
         """The Airflow that settings describe."""
         return cls(deployment, known.url, known.username, known.password.get_secret_value(), timeout, clock)
 
@@ -117,7 +119,7 @@ class AirflowApi:
     def all_of(cls, settings: Settings, clock: Clock) -> "dict[str, AirflowApi]":
         """Every Airflow that the settings name, by its deployment's name, the first one first."""
         return {
-            name: cls.of(name, known, settings.airflow_timeout, clock)
+            name: cls.from_settings(name, known, settings.airflow_timeout, clock)
             for name, known in settings.every_airflow.items()
         }
 
@@ -161,7 +163,7 @@ class AirflowApi:
 
     async def dag(self, dag_id: str) -> Row:
         """The DAG as Airflow has it (its DAGDetailsResponse)."""
-        return await self._about(f"/dags/{quoted(dag_id)}/details", {"dag_id": dag_id})
+        return await self._about(f"/dags/{quote_segment(dag_id)}/details", {"dag_id": dag_id})
 
     async def dag_run(self, dag_id: str, run_id: str) -> Row:
         """The run as Airflow has it (its DAGRunResponse)."""
@@ -180,16 +182,18 @@ class AirflowApi:
             return rows
         return [row async for page in self.tasks_of(dag_id, run_id, state) for row in page.rows]
 
-    def tasks_of(self, dag_id: str, run_id: str, state: Sequence[str] = ()) -> AsyncGenerator[Page, None]:
+    def tasks_of(
+        self, dag_id: str, run_id: str, state: Sequence[str] = ()
+    ) -> AsyncGenerator[ListingPage, None]:
         """The same in pages. Raises AirflowUnaddressable too."""
         params = {"cursor": "", "order_by": "id", "state": list(state)}
         path = f"{self._path_of(dag_id, run_id)}/taskInstances"
         return self._pages(path, "task_instances", params, (run_id,))
 
-    async def tries(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> Page:
+    async def tries(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> ListingPage:
         """Every try of a task, those that are filed and the latest, without their UUIDs. Airflow does not
         page them, and leaves out a latest one that is up_for_retry. Raises AirflowUnaddressable too."""
-        path = f"{self._path_of(dag_id, run_id)}/taskInstances/{quoted(task_id)}/{map_index}/tries"
+        path = f"{self._path_of(dag_id, run_id)}/taskInstances/{quote_segment(task_id)}/{map_index}/tries"
         named = (dag_id, run_id, task_id)
         found = self._pages(path, "task_instances", {}, named, is_paged=False)
         (page,) = [page async for page in found]
@@ -200,7 +204,7 @@ class AirflowApi:
     ) -> list[str]:
         """The last lines of a try's log, as text, an error's traceback included. Raises AirflowUnaddressable
         too."""
-        path = f"{self._path_of(dag_id, run_id)}/taskInstances/{quoted(task_id)}/logs/{try_number}"
+        path = f"{self._path_of(dag_id, run_id)}/taskInstances/{quote_segment(task_id)}/logs/{try_number}"
         tail = LogTail(lines)
         try:
             # A log may be long: it is read once, as it comes, and only its end is kept.
@@ -224,12 +228,12 @@ class AirflowApi:
     ) -> list[dict[str, Any]]:
         """The latest runs of a DAG that had begun by then and are in one of these states, newest first."""
         params = {"order_by": "-start_date", "start_date_lte": stamp(until), "state": list(state)}
-        return await self._first(f"/dags/{quoted(dag_id)}/dagRuns", "dag_runs", params, limit)
+        return await self._first(f"/dags/{quote_segment(dag_id)}/dagRuns", "dag_runs", params, limit)
 
     async def last_runs(self, dag_id: str, limit: int) -> list[Row]:
         """The runs of a DAG that have ended, those first that were due last."""
         params = {"order_by": "-run_after", "state": ["success", "failed"]}
-        return await self._first(f"/dags/{quoted(dag_id)}/dagRuns", "dag_runs", params, limit)
+        return await self._first(f"/dags/{quote_segment(dag_id)}/dagRuns", "dag_runs", params, limit)
 
     async def audit_entries(self, dag_id: str, event: str, after: datetime) -> list[Row]:
         """The latest entries of Airflow's audit log about a DAG. The role Viewer may not read them."""
@@ -246,43 +250,47 @@ class AirflowApi:
         since: datetime,
         until: datetime | None = None,
         state: Sequence[str] = (),
-        run_after: Between = ANY_TIME,
-    ) -> AsyncGenerator[Page, None]:
+        run_after: TimeRange = ANY_TIME,
+    ) -> AsyncGenerator[ListingPage, None]:
         """The runs, of every DAG, that Airflow updated in this time and that were due in that."""
-        return self._pages("/dags/~/dagRuns", "dag_runs", _updated(since, until, state, run_after))
+        return self._pages(
+            "/dags/~/dagRuns", "dag_runs", _build_update_params(since, until, state, run_after)
+        )
 
     def task_instances_updated(
         self,
         since: datetime,
         until: datetime | None = None,
         state: Sequence[str] = (),
-        run_after: Between = ANY_TIME,
-    ) -> AsyncGenerator[Page, None]:
+        run_after: TimeRange = ANY_TIME,
+    ) -> AsyncGenerator[ListingPage, None]:
         """The task instances that Airflow updated in this time, of every run that was due in that."""
         path = "/dags/~/dagRuns/~/taskInstances"
-        return self._pages(path, "task_instances", _updated(since, until, state, run_after))
+        return self._pages(path, "task_instances", _build_update_params(since, until, state, run_after))
 
-    def asset_events(self, since: datetime, until: datetime | None = None) -> AsyncGenerator[Page, None]:
+    def asset_events(
+        self, since: datetime, until: datetime | None = None
+    ) -> AsyncGenerator[ListingPage, None]:
         """The asset events of this time, oldest first."""
         params = {"order_by": "timestamp", **_range("timestamp", since, until)}
         return self._pages("/assets/events", "asset_events", params)
 
-    def runs_dated(self, dag_id: str, since: datetime, until: datetime) -> AsyncGenerator[Page, None]:
+    def runs_dated(self, dag_id: str, since: datetime, until: datetime) -> AsyncGenerator[ListingPage, None]:
         """The runs of a DAG whose logical dates are in this time, both ends included."""
         params: Params = {"cursor": "", "order_by": "id", **_range("logical_date", since, until)}
-        return self._pages(f"/dags/{quoted(dag_id)}/dagRuns", "dag_runs", params, (dag_id,))
+        return self._pages(f"/dags/{quote_segment(dag_id)}/dagRuns", "dag_runs", params, (dag_id,))
 
-    def backfills(self, dag_id: str) -> AsyncGenerator[Page, None]:
+    def backfills(self, dag_id: str) -> AsyncGenerator[ListingPage, None]:
         """Every backfill of a DAG, those that are through too."""
         return self._pages("/backfills", "backfills", {"dag_id": dag_id, "order_by": "id"})
 
-    def runs_in(self, state: str) -> AsyncGenerator[Page, None]:
+    def runs_in(self, state: str) -> AsyncGenerator[ListingPage, None]:
         """The runs, of every DAG, that are in this state now. (One state: Airflow has an index of the queued
         runs and one of those that are running.)"""
         params = {"cursor": "", "order_by": "id", "state": [state]}
         return self._pages("/dags/~/dagRuns", "dag_runs", params)
 
-    def assets(self) -> AsyncGenerator[Page, None]:
+    def assets(self) -> AsyncGenerator[ListingPage, None]:
         """The assets that some DAG names, each with the DAGs that are scheduled on it."""
         return self._pages("/assets", "assets", {"order_by": "id"})
 
@@ -299,7 +307,7 @@ class AirflowApi:
 
     async def assets_waiting(self, dag_id: str) -> set[int]:
         """The ids of the assets whose updates wait for a run of this DAG that they are to begin."""
-        path = f"/dags/{quoted(dag_id)}/assets/queuedEvents"
+        path = f"/dags/{quote_segment(dag_id)}/assets/queuedEvents"
         try:
             answer, _ = await self._connection.get(path, named=(dag_id,))
         except AirflowNotFound:  # none, to Airflow 3.0
@@ -307,11 +315,11 @@ class AirflowApi:
         rows = rows_of(answer, "queued_events", f"GET {path}", self.url)
         return {number for row in rows if isinstance(number := row.get("asset_id"), int)}
 
-    def import_errors(self) -> AsyncGenerator[Page, None]:
+    def import_errors(self) -> AsyncGenerator[ListingPage, None]:
         """What Airflow could not import, as it stands at the moment."""
         return self._pages("/importErrors", "import_errors", {"order_by": "id"})
 
-    def dags(self, token: str | None = None) -> AsyncGenerator[Page, None]:
+    def dags(self, token: str | None = None) -> AsyncGenerator[ListingPage, None]:
         """The DAGs that the owner of the token may read (unset: the monitor's own user), stale ones too."""
         params: Params = {"order_by": "dag_id", "exclude_stale": False}
         return self._pages("/dags", "dags", params, token=token)
@@ -325,16 +333,16 @@ class AirflowApi:
         token: str | None = None,
         size: int = PAGE_SIZE,
         is_paged: bool = True,
-    ) -> AsyncGenerator[Page, None]:
-        def ask(place: Params) -> Asked:
+    ) -> AsyncGenerator[ListingPage, None]:
+        def ask(place: Params) -> PageAnswer:
             return self._connection.get(path, place, token, named)
 
         return pages(self._connection, ask, f"GET {path}", key, params, size, is_paged)
 
-    def _posted(self, path: str, key: str, body: Params) -> AsyncGenerator[Page, None]:
+    def _post_pages(self, path: str, key: str, body: Params) -> AsyncGenerator[ListingPage, None]:
         """The same where the question is a body."""
 
-        def ask(place: Params) -> Asked:
+        def ask(place: Params) -> PageAnswer:
             paged = {"page_limit": place.pop("limit"), "page_offset": place.pop("offset")}
             return self._connection.post(path, place | paged)
 
@@ -353,13 +361,13 @@ class AirflowApi:
         tasks = await self._tasks_of_unaddressable(dag_id, run_id, (), limit=1)
         if due := tasks and tasks[0].get("run_after"):
             body |= {"run_after_gte": due, "run_after_lte": due}
-        async with aclosing(self._posted("/dags/~/dagRuns/list", "dag_runs", body)) as found:
+        async with aclosing(self._post_pages("/dags/~/dagRuns/list", "dag_runs", body)) as found:
             async for page in found:
                 for row in page.rows:
                     if (row.get("dag_id"), row.get("dag_run_id")) == (dag_id, run_id):
                         return row
         await self.dag(dag_id)  # it may be read: so the list is complete
-        raise AirflowNotFound(f"Airflow at {shown(self.url)} lists no run {run_id!r} of {dag_id!r}")
+        raise AirflowNotFound(f"Airflow at {redact_url(self.url)} lists no run {run_id!r} of {dag_id!r}")
 
     async def _tasks_of_unaddressable(
         self, dag_id: str, run_id: str, state: Sequence[str], limit: int | None = None
@@ -368,7 +376,7 @@ class AirflowApi:
         body |= {"state": list(state)} if state else {}
         rows: list[Row] = []
         path = "/dags/~/dagRuns/~/taskInstances/list"
-        async with aclosing(self._posted(path, "task_instances", body)) as found:
+        async with aclosing(self._post_pages(path, "task_instances", body)) as found:
             async for page in found:
                 rows += page.rows
                 if limit and len(rows) >= limit:
@@ -400,7 +408,9 @@ class AirflowApi:
                     return
 
 
-def _updated(since: datetime, until: datetime | None, state: Sequence[str], run_after: Between) -> Params:
+def _build_update_params(
+    since: datetime, until: datetime | None, state: Sequence[str], run_after: TimeRange
+) -> Params:
     asked: Params = {"cursor": "", "order_by": "id", "state": list(state)}
     return asked | _range("updated_at", since, until) | _range("run_after", *run_after)
 

@@ -48,14 +48,14 @@ RENEW_AT = 0.9  # of its life: a token must not end between the asking and the a
 
 
 @dataclass(frozen=True)
-class Token:
+class AirflowToken:
     """A JWT. `renew_at` is None where it does not say when it ends: it is used until it is refused."""
 
     text: str = field(repr=False)
     renew_at: datetime | None = None
 
     @classmethod
-    def read(cls, text: str, now: datetime) -> "Token":
+    def read(cls, text: str, now: datetime) -> "AirflowToken":
         """The length of its life is taken from its own dates: clocks may differ from Airflow's."""
         claims = _claims(text)
         end, begin = claims.get("exp"), claims.get("iat", now.timestamp())
@@ -96,7 +96,7 @@ class TokenRefused(AirflowRefused):
     """The token itself was refused: it may only have ended."""
 
 
-def shown(url: str) -> str:
+def redact_url(url: str) -> str:
     """The address without what could be secret in it."""
     bare = httpx.URL(url)
     return str(bare.copy_with(username=None, password=None, query=None, fragment=None))
@@ -106,7 +106,7 @@ def refusal(
     url: str, request: str, status: int, detail: str, signing_in: bool, named: Collection[str] = ()
 ) -> AirflowError:
     """The error for an answer that is not a success. `named`: what Airflow's own "not found" names."""
-    where = f"Airflow at {shown(url)} answered {request} with {status}"
+    where = f"Airflow at {redact_url(url)} answered {request} with {status}"
     where += f" ({detail[:SHOWN_DETAIL]})" if detail else ""
     if status == httpx.codes.UNAUTHORIZED and signing_in:
         return AirflowRefused(f"{where}: name or password are wrong")
@@ -141,7 +141,7 @@ def no_answer(url: str, request: str, error: Exception) -> AirflowUnreachable:
     """The error for a connection that failed or took too long."""
     reason = str(error) or type(error).__name__
     return AirflowUnreachable(
-        f"no answer from Airflow at {shown(url)} to {request}: {reason[:SHOWN_DETAIL]}. "
+        f"no answer from Airflow at {redact_url(url)} to {request}: {reason[:SHOWN_DETAIL]}. "
         "Is its api-server up, and WINDSOCK_AIRFLOW_URL right?"
     )
 
@@ -149,20 +149,20 @@ def no_answer(url: str, request: str, error: Exception) -> AirflowUnreachable:
 def unreadable(url: str, request: str, reason: str) -> AirflowError:
     """The error for an answer that is not Airflow's."""
     return AirflowError(
-        f"the answer of {shown(url)} to {request} cannot be read: {reason}. "
+        f"the answer of {redact_url(url)} to {request} cannot be read: {reason}. "
         "Is WINDSOCK_AIRFLOW_URL the address of an Airflow?"
     )
 
 
 def too_long(url: str, request: str, reason: str) -> AirflowAnswerTooLong:
     """The error for an answer of which the monitor reads no more."""
-    return AirflowAnswerTooLong(f"the answer of {shown(url)} to {request} is too long: {reason}")
+    return AirflowAnswerTooLong(f"the answer of {redact_url(url)} to {request} is too long: {reason}")
 
 
 def unaddressable(url: str, run_id: str) -> AirflowUnaddressable:
     """The error for what Airflow shows by a path alone, of a run whose id cannot stand in one."""
     return AirflowUnaddressable(
-        f"Airflow at {shown(url)} has no address for this of the run {run_id[:SHOWN_DETAIL]!r}. Keep to its "
+        f"Airflow at {redact_url(url)} has no address for this of the run {run_id[:SHOWN_DETAIL]!r}. Keep to its "
         "default [core] allowed_run_id_pattern, which lets no / into a run's id"
     )
 
@@ -172,7 +172,7 @@ SHOWN_FOR = timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
-class Met:
+class SkippedRow:
     """The row of a listing that was met last."""
 
     offset: int
@@ -185,13 +185,13 @@ class PassedOver:
 
     counted: Callable[[str], None] = lambda _listing: None
     """Told of each, for the metrics."""
-    _met: dict[str, Met] = field(default_factory=dict)
+    _met: dict[str, SkippedRow] = field(default_factory=dict)
 
     def note(self, listing: str, offset: int, now: datetime) -> None:
-        self._met[listing] = Met(offset, now)
+        self._met[listing] = SkippedRow(offset, now)
         self.counted(listing)
 
-    def lately(self, now: datetime) -> Mapping[str, Met]:
+    def lately(self, now: datetime) -> Mapping[str, SkippedRow]:
         """The last of each listing, where that is not long ago."""
         return {listing: met for listing, met in self._met.items() if now - met.at < SHOWN_FOR}
 
@@ -213,7 +213,7 @@ Reading = Callable[[httpx.Response, int], Coroutine[Any, Any, bytes]]
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _ApiRequest:
     """One request of the signed-in API."""
 
     method: str
@@ -227,7 +227,7 @@ class _Asked:
         return f"{self.method} {self.path}"
 
 
-class Connection:
+class AirflowConnection:
     """The kept connections to Airflow and the monitor's own token. One token request at a time."""
 
     def __init__(self, url: str, username: str, password: str, timeout: float, clock: Clock) -> None:
@@ -242,7 +242,7 @@ class Connection:
         self.passed_over = PassedOver()
         self._signing_in = asyncio.Lock()
         self._decoding = asyncio.Lock()  # one at a time: others have their turn between two answers
-        self._token: Token | None = None
+        self._token: AirflowToken | None = None
         self._refused: tuple[datetime, AirflowRefused] | None = None
 
     async def close(self) -> None:
@@ -252,7 +252,9 @@ class Connection:
         """A token for this user. Raises AirflowRefused where name or password are wrong."""
         login = {"username": username, "password": password}
         request = self._http.build_request("POST", self.url + TOKEN_PATH, json=login)
-        answer, _ = await self._in_time(self._decoded(request, MAX_TOKEN_ANSWER), "POST " + TOKEN_PATH)
+        answer, _ = await self._enforce_timeout(
+            self._fetch_json(request, MAX_TOKEN_ANSWER), "POST " + TOKEN_PATH
+        )
         token = answer.get("access_token")
         if not isinstance(token, str):
             raise unreadable(self.url, "POST " + TOKEN_PATH, "it has no access_token")
@@ -270,18 +272,18 @@ class Connection:
         `path` begins behind /api/v2. `token` unset: as the monitor's own user. Raises AirflowError and what
         is derived from it: AirflowNotFound only where Airflow's own word names all that is `named`.
         """
-        asked = _Asked("GET", path, params=params, named=named)
-        return await self._in_time(self._answer(asked, token), str(asked))
+        asked = _ApiRequest("GET", path, params=params, named=named)
+        return await self._enforce_timeout(self._answer(asked, token), str(asked))
 
     async def post(self, path: str, body: Params) -> tuple[dict[str, Any], datetime]:
         """The same for a listing whose question is its body."""
-        asked = _Asked("POST", path, body=body)
-        return await self._in_time(self._answer(asked, None), str(asked))
+        asked = _ApiRequest("POST", path, body=body)
+        return await self._enforce_timeout(self._answer(asked, None), str(asked))
 
     async def get_public(self, path: str) -> dict[str, Any]:
         """The same for what Airflow tells everybody."""
         request = self._http.build_request("GET", f"{self.url}/api/v2{path}")
-        answer, _ = await self._in_time(self._decoded(request), f"GET {path}")
+        answer, _ = await self._enforce_timeout(self._fetch_json(request), f"GET {path}")
         return answer
 
     @asynccontextmanager
@@ -289,7 +291,7 @@ class Connection:
         self, path: str, params: Params, accept: str, named: Collection[str] = ()
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """An answer in pieces, as they come. Their number is the caller's to bound."""
-        response = await self._open_signed(_Asked("GET", path, params, None, accept, named), None)
+        response = await self._open_signed(_ApiRequest("GET", path, params, None, accept, named), None)
         try:
             yield pieces(response)
         except httpx.HTTPError as error:
@@ -299,21 +301,21 @@ class Connection:
         finally:
             await response.aclose()
 
-    async def _answer(self, asked: _Asked, token: str | None) -> tuple[dict[str, Any], datetime]:
+    async def _answer(self, asked: _ApiRequest, token: str | None) -> tuple[dict[str, Any], datetime]:
         return await self._decode(await self._open_signed(asked, token))
 
-    async def _open_signed(self, asked: _Asked, token: str | None) -> httpx.Response:
+    async def _open_signed(self, asked: _ApiRequest, token: str | None) -> httpx.Response:
         """Ask with a token: somebody's, or the monitor's own, which is renewed once where it is refused."""
         bearer = token or await self._own_token()
         try:
-            return await self._open(self._signed(asked, bearer), asked.named)
+            return await self._open(self._build_request(asked, bearer), asked.named)
         except TokenRefused:
             if token:
                 raise
             renewed = await self._own_token(refused=bearer)
-            return await self._open(self._signed(asked, renewed), asked.named)
+            return await self._open(self._build_request(asked, renewed), asked.named)
 
-    def _signed(self, asked: _Asked, bearer: str) -> httpx.Request:
+    def _build_request(self, asked: _ApiRequest, bearer: str) -> httpx.Request:
         headers = {"Authorization": f"Bearer {bearer}", "Accept": asked.accept}
         url = f"{self.url}/api/v2{asked.path}"
         return self._http.build_request(
@@ -329,7 +331,7 @@ class Connection:
             if self._refused and now - self._refused[0] < REFUSED_PAUSE:
                 raise self._refused[1]
             try:
-                self._token = Token.read(await self.sign_in(self._username, self._password), now)
+                self._token = AirflowToken.read(await self.sign_in(self._username, self._password), now)
             except AirflowRefused as error:
                 named = AirflowRefused(
                     f"{error}. Check WINDSOCK_AIRFLOW_USERNAME and WINDSOCK_AIRFLOW_PASSWORD"
@@ -341,7 +343,7 @@ class Connection:
 
     async def _open(self, request: httpx.Request, named: Collection[str] = ()) -> httpx.Response:
         """Send; answers a success that is yet to be read."""
-        asked = _named(request)
+        asked = _describe_request(request)
         try:
             response = await self._http.send(request, stream=True)
         except httpx.HTTPError as error:
@@ -352,7 +354,7 @@ class Connection:
         signing_in = request.url.path.endswith(TOKEN_PATH)
         raise refusal(self.url, asked, response.status_code, detail, signing_in, named)
 
-    async def _decoded(
+    async def _fetch_json(
         self, request: httpx.Request, most: int = MAX_ANSWER
     ) -> tuple[dict[str, Any], datetime]:
         return await self._decode(await self._open(request), most)
@@ -360,7 +362,7 @@ class Connection:
     async def _decode(
         self, response: httpx.Response, most: int = MAX_ANSWER
     ) -> tuple[dict[str, Any], datetime]:
-        asked = _named(response.request)
+        asked = _describe_request(response.request)
         try:
             body = await self._read(response, read, most)
             async with self._decoding:
@@ -379,11 +381,11 @@ class Connection:
         try:
             return await reading(response, most)
         except TooLongBody as error:
-            raise too_long(self.url, _named(response.request), str(error)) from error
+            raise too_long(self.url, _describe_request(response.request), str(error)) from error
         except UnreadableBody as error:
-            raise unreadable(self.url, _named(response.request), str(error)) from error
+            raise unreadable(self.url, _describe_request(response.request), str(error)) from error
         except httpx.HTTPError as error:
-            raise no_answer(self.url, _named(response.request), error) from error
+            raise no_answer(self.url, _describe_request(response.request), error) from error
         finally:
             await response.aclose()
 
@@ -401,14 +403,14 @@ class Connection:
         ):  # the last two: parsedate's, of a wrong header
             return now
 
-    async def _in_time(self, asking: Coroutine[Any, Any, T], asked: str) -> T:
+    async def _enforce_timeout(self, asking: Coroutine[Any, Any, T], asked: str) -> T:
         try:
             return await asyncio.wait_for(asking, self._timeout * MAX_TIMEOUTS)
         except asyncio.TimeoutError as error:
             raise no_answer(self.url, asked, error) from error
 
 
-def _named(request: httpx.Request) -> str:
+def _describe_request(request: httpx.Request) -> str:
     return f"{request.method} {request.url.path}"
 
 

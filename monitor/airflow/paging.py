@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from monitor.airflow.connection import Connection, Params, unreadable
+from monitor.airflow.connection import AirflowConnection, Params, unreadable
 from monitor.errors import AirflowAnswerTooLong
 
 PAGE_SIZE = 100  # what Airflow 3.1 and up gives at most
@@ -33,7 +33,7 @@ Ask = Callable[[Params], Awaitable[tuple[dict[str, Any], datetime]]]
 
 
 @dataclass(frozen=True)
-class Page:
+class ListingPage:
     rows: list[Row]
     total: int
     """Of all pages, as counted for this one; with a cursor Airflow stops counting at 50,000."""
@@ -48,14 +48,14 @@ class Page:
 
 
 async def pages(
-    connection: Connection,
+    connection: AirflowConnection,
     ask: Ask,
     what: str,
     key: str,
     params: Params,
     size: int = PAGE_SIZE,
     is_paged: bool = True,
-) -> AsyncGenerator[Page, None]:
+) -> AsyncGenerator[ListingPage, None]:
     """The pages of the listing that stands under `key`, of at most `size` rows; `what` is its name in
     messages. `is_paged`: whether Airflow gives it in parts. Raises AirflowError and what is derived from it.
     """
@@ -96,7 +96,7 @@ async def pages(
             raise unreadable(connection.url, what, "its pages bring the same rows again and again")
         counted = answer.get("total_entries")
         total = counted if isinstance(counted, int) else len(seen)
-        yield Page(fresh, total, moment, asked, seconds, passed_over)
+        yield ListingPage(fresh, total, moment, asked, seconds, passed_over)
         limit = min(size, limit * SHORTER)
         shared = min(SHARED_ROWS, limit // 2)
         following = _following(params | place, answer, len(rows), total, shared)
@@ -128,10 +128,10 @@ def _following(asked: Params, answer: dict[str, Any], rows: int, total: int, sha
 
 
 def _name(row: Row) -> tuple[str, ...]:
-    return tuple(str(_named(row).get(name)) for name in NAMES)
+    return tuple(str(_identity_row(row).get(name)) for name in NAMES)
 
 
-def _named(row: Row) -> Row:
+def _identity_row(row: Row) -> Row:
     """What has the row's name: a question to a person has that of its task."""
     task = row.get("task_instance")
     return task if isinstance(task, dict) else row

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.typer_app import cli, fail, migrated, refuse, say, settings_or_exit
+from monitor.cli.typer_app import cli, fail, open_database, refuse, say, settings_or_exit
 from monitor.clock import utc_now
 from monitor.database.engine import Database
 from monitor.database.migrate import versions
@@ -65,7 +65,7 @@ def requeue(
 @cli.command()
 def migrate() -> None:
     """Bring the database to this release's schema."""
-    with migrated(settings_or_exit()) as database:
+    with open_database(settings_or_exit()) as database:
         typer.echo(f"schema {versions(database)[0]}: {database.url.render_as_string(hide_password=True)}")
 
 

@@ -18,9 +18,9 @@ from monitor.clock import utc_now
 from monitor.database.engine import Database
 from monitor.database.migrate import versions
 from monitor.database.write_check import WRITE_SECONDS, last_written
-from monitor.delivery.channels.errors import Misconfigured, Refused, SendError, TryLater, Unavailable
+from monitor.delivery.channels.errors import Misconfigured, SendError, SendRefused, TryLater, Unavailable
 from monitor.delivery.channels.smtp import SmtpMailer
-from monitor.delivery.channels.smtp_connection import Server
+from monitor.delivery.channels.smtp_connection import SmtpServer
 from monitor.delivery.messages.renderer import Renderer
 from monitor.errors import AirflowError, AirflowRefused, SettingsError
 from monitor.rules.loader import default_config, load_config, variables_asked_for
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """What was proved, or why not. `remedy` is empty where all is well."""
 
     name: str
@@ -52,7 +52,7 @@ class Finding:
 
 async def check(
     settings: Settings, environment: Mapping[str, str] | None = None, check_url: CheckUrl | None = None
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Try every connection, side by side, and read the rules file. `environment` and `check_url`: as
     load_config has them."""
     probes = (
@@ -62,89 +62,95 @@ async def check(
         asyncio.to_thread(_rules, settings, environment or {}, check_url),
         asyncio.to_thread(_templates, settings),
     )
-    return list(await asyncio.gather(*map(_guarded, probes)))
+    return list(await asyncio.gather(*map(_run_probe, probes)))
 
 
-def _variables(settings: Settings, environment: Mapping[str, str]) -> Finding:
+def _variables(settings: Settings, environment: Mapping[str, str]) -> CheckResult:
     unknown = list(unknown_variables(environment, variables_asked_for(settings.rules_file)))
     if unknown:
         remedy = "Correct each name, or take the variable away (docs/settings.md has every name)."
-        return Finding("settings", False, "; ".join(unknown), remedy)
-    return Finding("settings", True, "every WINDSOCK_… variable is one that is read")
+        return CheckResult("settings", False, "; ".join(unknown), remedy)
+    return CheckResult("settings", True, "every WINDSOCK_… variable is one that is read")
 
 
-async def _guarded(probe: Awaitable[Finding]) -> Finding:
+async def _run_probe(probe: Awaitable[CheckResult]) -> CheckResult:
     """A setting that no probe foresaw is a finding too, and takes away none of the others."""
     try:
         return await probe
     except Exception as error:
         logger.debug("a probe failed", exc_info=error)
         said = f"could not be looked at: {type(error).__name__}: {error}"
-        return Finding("check", False, said, "Report this as a defect, with the settings but their secrets.")
+        return CheckResult(
+            "check", False, said, "Report this as a defect, with the settings but their secrets."
+        )
 
 
-async def _database(settings: Settings) -> Finding:
+async def _database(settings: Settings) -> CheckResult:
     return await asyncio.to_thread(_look_at_database, settings, await _is_running(settings))
 
 
-def _look_at_database(settings: Settings, is_running: bool) -> Finding:
+def _look_at_database(settings: Settings, is_running: bool) -> CheckResult:
     database = Database(settings.database)
     shown = database.url.render_as_string(hide_password=True)
     try:
         if not _exists(database):
-            return Finding("database", True, f"{shown} is made at the first start")
+            return CheckResult("database", True, f"{shown} is made at the first start")
         found, wanted = versions(database)
         written = database.read_now(last_written) if found == wanted else None
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        return Finding(
+        return CheckResult(
             "database", False, f"{shown}: {reason}", "Check WINDSOCK_DATABASE_URL and WINDSOCK_HOME."
         )
     finally:
         database.close()
     if found != wanted:
         detail = f"{shown} has schema {found or 'none'}; this release has {wanted}"
-        return Finding("database", False, detail, "Run `windsock migrate`, or start the monitor.")
+        return CheckResult("database", False, detail, "Run `windsock migrate`, or start the monitor.")
     told = f"last wrote to it at {written:%Y-%m-%d %H:%M:%S} UTC" if written else "has not written to it yet"
     if is_running and (written is None or utc_now() - written > WRITTEN_WITHIN):
         remedy = (
             "Is the disk full, or the server read-only? Is it the database of the monitor that runs? Look at "
             "the monitor's log and its /health."
         )
-        return Finding("database", False, f"{shown}: a monitor runs, and {told}", remedy)
-    return Finding("database", True, f"{shown}, schema {found}" + (f"; a monitor {told}" if written else ""))
+        return CheckResult("database", False, f"{shown}: a monitor runs, and {told}", remedy)
+    return CheckResult(
+        "database", True, f"{shown}, schema {found}" + (f"; a monitor {told}" if written else "")
+    )
 
 
-async def _sessions(settings: Settings) -> Finding:
+async def _sessions(settings: Settings) -> CheckResult:
     if settings.auth == "none":
-        return Finding("sessions", True, "nobody signs in")
+        return CheckResult("sessions", True, "nobody signs in")
     if settings.session_secret:
-        return Finding(
+        return CheckResult(
             "sessions", True, f"{len(settings.session_secret)} secrets are set; the first one signs"
         )
     if settings.shares_database:
-        return Finding("sessions", False, SESSION_WARNING, "Set WINDSOCK_SESSION_SECRET to the same in each.")
-    return Finding("sessions", True, "no WINDSOCK_SESSION_SECRET is set: a restart signs everybody out")
+        return CheckResult(
+            "sessions", False, SESSION_WARNING, "Set WINDSOCK_SESSION_SECRET to the same in each."
+        )
+    return CheckResult("sessions", True, "no WINDSOCK_SESSION_SECRET is set: a restart signs everybody out")
 
 
-async def _tokens(settings: Settings) -> Finding:
+async def _tokens(settings: Settings) -> CheckResult:
     return await asyncio.to_thread(_look_at_tokens, settings)
 
 
-def _look_at_tokens(settings: Settings) -> Finding:
+def _look_at_tokens(settings: Settings) -> CheckResult:
     """With one Airflow, the next start says of each token that it is that one's user's."""
     database = Database(settings.database)
     try:
         found, wanted = versions(database) if _exists(database) else ("", "")
         left = database.read_now(tokens.unattributed) if found and found == wanted else 0
     except SQLAlchemyError:
-        return Finding("tokens", True, "not looked at: the database says more")
+        return CheckResult("tokens", True, "not looked at: the database says more")
     finally:
         database.close()
     if left and len(settings.every_airflow) != 1:
         remedy = "Make them anew, and revoke these: `windsock token list`."
-        return Finding("tokens", False, tokens.unattributed_words(left), remedy)
-    return Finding("tokens", True, "none is of an unknown Airflow's user")
+        return CheckResult("tokens", False, tokens.unattributed_words(left), remedy)
+    return CheckResult("tokens", True, "none is of an unknown Airflow's user")
 
 
 def _exists(database: Database) -> bool:
@@ -153,57 +159,59 @@ def _exists(database: Database) -> bool:
     return not file or Path(file).exists()
 
 
-def _airflows(settings: Settings) -> list[Awaitable[Finding]]:
+def _airflows(settings: Settings) -> list[Awaitable[CheckResult]]:
     known = settings.every_airflow.items()
     return [_airflow(name, each, settings.airflow_timeout) for name, each in known] or [_no_airflow()]
 
 
-async def _no_airflow() -> Finding:
-    return Finding("airflow", True, "not set: nothing is confirmed, enriched or filled in from Airflow")
+async def _no_airflow() -> CheckResult:
+    return CheckResult("airflow", True, "not set: nothing is confirmed, enriched or filled in from Airflow")
 
 
-async def _airflow(deployment: str, known: AirflowSettings, timeout: float) -> Finding:
+async def _airflow(deployment: str, known: AirflowSettings, timeout: float) -> CheckResult:
     name = f"airflow {deployment}"
-    api = AirflowApi.of(deployment, known, timeout, utc_now)
+    api = AirflowApi.from_settings(deployment, known, timeout, utc_now)
     try:
         version = await api.version()
         dags = await api.may_read()
     except AirflowRefused as error:
-        return Finding(name, False, str(error), "Give a user that may read DAGs, such as a Viewer.")
+        return CheckResult(name, False, str(error), "Give a user that may read DAGs, such as a Viewer.")
     except AirflowError as error:
-        return Finding(name, False, str(error), "Start Airflow's api-server, or set WINDSOCK_AIRFLOW_URL.")
+        return CheckResult(
+            name, False, str(error), "Start Airflow's api-server, or set WINDSOCK_AIRFLOW_URL."
+        )
     finally:
         await api.close()
     where = f"Airflow {version} at {known.url}"
     if dags == 0:
         remedy = f"Let {known.username!r} read DAGs; or Airflow has parsed none yet."
-        return Finding(name, False, f"{where}: signed in, and no DAG is to be seen", remedy)
-    return Finding(name, True, f"{where}: signed in as {known.username!r}, {dags} DAGs to read")
+        return CheckResult(name, False, f"{where}: signed in, and no DAG is to be seen", remedy)
+    return CheckResult(name, True, f"{where}: signed in as {known.username!r}, {dags} DAGs to read")
 
 
-async def _mail(settings: Settings) -> Finding:
+async def _mail(settings: Settings) -> CheckResult:
     if not settings.smtp_host:
-        return Finding("mail", True, "no SMTP server is set: mail goes to the embedded mailbox")
+        return CheckResult("mail", True, "no SMTP server is set: mail goes to the embedded mailbox")
     where = f"{settings.smtp_host}:{settings.smtp_port} ({settings.smtp_security})"
     try:
-        mailer = SmtpMailer(Server.of(settings))
+        mailer = SmtpMailer(SmtpServer.from_settings(settings))
     except SettingsError as error:
-        return Finding(
+        return CheckResult(
             "mail", False, str(error), "Set WINDSOCK_SMTP_CA_FILE to a readable PEM file, or unset it."
         )
     try:
         await mailer.open()
         later = await _later(mailer, settings)
     except Misconfigured as error:
-        return Finding("mail", False, str(error), "Mend what stands in brackets; until then mails wait.")
-    except Refused as error:
-        return Finding("mail", False, str(error), "Check NOTIFICATION_EMAIL_TO: its mails would be dead.")
+        return CheckResult("mail", False, str(error), "Mend what stands in brackets; until then mails wait.")
+    except SendRefused as error:
+        return CheckResult("mail", False, str(error), "Check NOTIFICATION_EMAIL_TO: its mails would be dead.")
     except SendError as error:
-        return Finding("mail", False, str(error), _mail_remedy(settings))
+        return CheckResult("mail", False, str(error), _mail_remedy(settings))
     finally:
         await mailer.close()
     login = f"signed in as {settings.smtp_username!r}" if settings.smtp_username else "without a login"
-    return Finding("mail", True, f"{where}: {login}{later}")
+    return CheckResult("mail", True, f"{where}: {login}{later}")
 
 
 async def _later(mailer: SmtpMailer, settings: Settings) -> str:
@@ -231,74 +239,76 @@ def _mail_remedy(settings: Settings) -> str:
     )
 
 
-def _rules(settings: Settings, environment: Mapping[str, str], check_url: CheckUrl | None) -> Finding:
+def _rules(settings: Settings, environment: Mapping[str, str], check_url: CheckUrl | None) -> CheckResult:
     file = settings.rules_file
     defaults = default_config(settings.notification_email_to, settings.notify_success)
     if settings.config is None and not file.exists():
-        return Finding("rules", True, f"no file at {file}: the {len(defaults.rules)} default rules hold")
+        return CheckResult("rules", True, f"no file at {file}: the {len(defaults.rules)} default rules hold")
     try:
         config = load_config(file, environment, defaults, check_url)
     except RulesError as error:
         remedy = "Mend each line (docs/rules.md). A monitor that runs keeps to the last good file until then."
-        return Finding("rules", False, f"{file} cannot be used:\n{error}", remedy)
+        return CheckResult("rules", False, f"{file} cannot be used:\n{error}", remedy)
     counts = {"rules": config.rules, "receivers": config.receivers, "watches": config.watches}
-    return Finding("rules", True, f"{file}: " + ", ".join(f"{name} {len(of)}" for name, of in counts.items()))
+    return CheckResult(
+        "rules", True, f"{file}: " + ", ".join(f"{name} {len(of)}" for name, of in counts.items())
+    )
 
 
-def _templates(settings: Settings) -> Finding:
+def _templates(settings: Settings) -> CheckResult:
     """Every template that the user's folder has a say in, with made-up data."""
     if settings.templates is None:
-        return Finding("templates", True, "no WINDSOCK_TEMPLATES is set: the built-in ones are used")
+        return CheckResult("templates", True, "no WINDSOCK_TEMPLATES is set: the built-in ones are used")
     renderer = Renderer(
         settings.sender, settings.url, settings.airflow_pages, utc_now, overrides=settings.templates
     )
     found = renderer.templates()
     if problems := [one.problem for one in found if one.problem]:
         remedy = "Mend it: `windsock preview` shows it. Until then notifications use the built-in template."
-        return Finding("templates", False, f"{settings.templates}: {'; '.join(problems)}", remedy)
+        return CheckResult("templates", False, f"{settings.templates}: {'; '.join(problems)}", remedy)
     own = sum(one.overridden for one in found)
-    return Finding("templates", True, f"{settings.templates}: {own} of your own can be used")
+    return CheckResult("templates", True, f"{settings.templates}: {own} of your own can be used")
 
 
-async def _port(settings: Settings) -> Finding:
+async def _port(settings: Settings) -> CheckResult:
     where = f"{settings.host}:{settings.port}"
     if settings.port == 0:
-        return Finding(
+        return CheckResult(
             "port", True, f"any free one of {settings.host}: a monitor that runs is not looked for"
         )
     if await _is_running(settings):
-        return Finding("port", True, f"the monitor answers at {settings.url}")
+        return CheckResult("port", True, f"the monitor answers at {settings.url}")
     try:
         await asyncio.to_thread(_try_port, settings.host, settings.port)
     except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be one
         remedy = "End what listens there, or set WINDSOCK_PORT and WINDSOCK_HOST to others."
-        return Finding(
+        return CheckResult(
             "port", False, f"{where} cannot be listened on, and no monitor is there: {error}", remedy
         )
-    return Finding("port", True, f"{where} is free; no monitor runs")
+    return CheckResult("port", True, f"{where} is free; no monitor runs")
 
 
-async def _ingest(settings: Settings) -> Finding:
+async def _ingest(settings: Settings) -> CheckResult:
     """A signed batch of no events to the monitor itself, with the first secret, as a plugin signs."""
     if not settings.ingest_secret:
-        return Finding(
+        return CheckResult(
             "ingest",
             False,
             "no secret is set: no event is taken in",
             "Run `windsock secret`; set WINDSOCK_INGEST_SECRET and AIRFLOW__WINDSOCK__INGEST_SECRET to it.",
         )
     if not await _is_running(settings):
-        return Finding("ingest", True, "not tried: no monitor runs; the secret is well-formed")
+        return CheckResult("ingest", True, "not tried: no monitor runs; the secret is well-formed")
     try:
         status, text = await _post_nothing(settings)
     except httpx.HTTPError as error:
-        return Finding("ingest", False, f"{settings.url}: {error!r}", "Check WINDSOCK_PUBLIC_URL.")
+        return CheckResult("ingest", False, f"{settings.url}: {error!r}", "Check WINDSOCK_PUBLIC_URL.")
     if status != httpx.codes.ACCEPTED:
         remedy = (
             "The monitor runs with another WINDSOCK_INGEST_SECRET: restart it, and give the plugin the same."
         )
-        return Finding("ingest", False, f"{settings.url} answered {status}: {text}", remedy)
-    return Finding("ingest", True, f"{settings.url} takes what is signed with this secret")
+        return CheckResult("ingest", False, f"{settings.url} answered {status}: {text}", remedy)
+    return CheckResult("ingest", True, f"{settings.url} takes what is signed with this secret")
 
 
 async def _post_nothing(settings: Settings) -> tuple[int, str]:

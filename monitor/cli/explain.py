@@ -19,9 +19,9 @@ from monitor.delivery.channels.apprise import check_apprise_url
 from monitor.delivery.messages.renderer import Renderer, choose
 from monitor.errors import SettingsError
 from monitor.notifications.decision import UNDECIDED, UNMATCHED
-from monitor.notifications.explain import Explanation, Line, Replay, Told, replay
+from monitor.notifications.explain import EventExplanation, Replay, ReplayedDelivery, RuleExplanation, replay
 from monitor.notifications.explain import explain as explain_event
-from monitor.plain_text import for_terminal
+from monitor.plain_text import sanitize_for_terminal
 from monitor.rules.reload import live_rules, rules_of
 from monitor.rules.yaml_source import RulesError
 from monitor.settings import load_environment
@@ -77,14 +77,14 @@ SHOWN = 40  # messages that are listed one by one; the sums below them hold all
 MOMENT = "%Y-%m-%d %H:%M:%S"
 
 
-def of_event(found: Explanation) -> Iterator[str]:
+def format_explanation(found: EventExplanation) -> Iterator[str]:
     """What was decided about one event when it came; then, marked as such, what the rules say of it now."""
     event = found.event
-    yield f"{event.type}  {event.subject}  {_at(event.time)}  ({event.deployment})"
+    yield f"{event.type}  {event.subject}  {_format_time(event.time)}  ({event.deployment})"
     yield "  decided when it came:"
     decided = [line for line in found.lines if line.decisions]
     for line in decided:
-        yield from _decided(line)
+        yield from _format_decisions(line)
     if not decided:
         yield "    nothing: nobody was notified, because no rule had anything to say of it"
     yield "  as the rules are now, which says nothing of what was decided then:"
@@ -95,22 +95,22 @@ def of_event(found: Explanation) -> Iterator[str]:
         yield "    no rule is in force"
 
 
-def _decided(line: Line) -> Iterator[str]:
+def _format_decisions(line: RuleExplanation) -> Iterator[str]:
     for decision in line.decisions:
         name = "" if line.rule == UNMATCHED else f"{line.rule}: "
-        yield f"    {name}{_said(decision.outcome, decision.reason)} ({_at(decision.created_at)})"
+        yield f"    {name}{_format_outcome(decision.outcome, decision.reason)} ({_format_time(decision.created_at)})"
     for delivery in line.deliveries:
         whom = f"{delivery.channel.value} {delivery.recipient}"
         what = f"delivery {delivery.id}, {delivery.kind.value} to {whom}"
-        yield f"      {what}: {_said(delivery.state.value, delivery.reason)}"
+        yield f"      {what}: {_format_outcome(delivery.state.value, delivery.reason)}"
 
 
-def _said(outcome: str, reason: str) -> str:
+def _format_outcome(outcome: str, reason: str) -> str:
     """The outcome's word once: most reasons begin with it, or say it in full."""
     return reason if reason.startswith((outcome, "nobody was notified")) else f"{outcome}: {reason}"
 
 
-def of_replay(found: Replay) -> Iterator[str]:
+def format_replay(found: Replay) -> Iterator[str]:
     """What a rules file would have told."""
     for told in found.told[:SHOWN]:
         yield _message(told)
@@ -124,14 +124,14 @@ def of_replay(found: Replay) -> Iterator[str]:
         yield f"  {number:>6}  {rule}: notified nobody"
 
 
-def _message(told: Told) -> str:
+def _message(told: ReplayedDelivery) -> str:
     one = told.delivery
     about = one.dag_id or one.event_id
     several = f", {told.events} events" if told.events > 1 else ""
-    return f"{_at(one.next_attempt_at)}  {one.rule}: {one.kind.value} to {one.recipient}: {about}{several}"
+    return f"{_format_time(one.next_attempt_at)}  {one.rule}: {one.kind.value} to {one.recipient}: {about}{several}"
 
 
-def _at(moment: datetime) -> str:
+def _format_time(moment: datetime) -> str:
     return f"{moment:{MOMENT}} UTC"
 
 
@@ -144,7 +144,7 @@ def check() -> None:
     findings = asyncio.run(run_check(settings_or_exit(), load_environment(os.environ), check_apprise_url))
     for finding in findings:
         sign, colour = ("ok    ", "green") if finding.ok else ("broken", "red")
-        detail = for_terminal(f"{finding.name}: {finding.detail}").replace("\n", "\n        ")
+        detail = sanitize_for_terminal(f"{finding.name}: {finding.detail}").replace("\n", "\n        ")
         typer.echo(f"{typer.style(sign, fg=colour)}  {detail}")
         if finding.remedy:
             say(f"        {finding.remedy}")
@@ -171,7 +171,7 @@ def explain(
     if not found:
         fail(f"the log has no event {event_id!r}; it keeps {settings.retention_days:g} days")
     for one in found:
-        for line in of_event(one):
+        for line in format_explanation(one):
             say(line)
 
 
@@ -186,7 +186,7 @@ def try_rules(
     try:
         rules = rules_of(file, settings, load_environment(os.environ), check_apprise_url)
         since, within = utc_now() - timedelta(days=days), timedelta(hours=settings.notify_max_age_hours)
-        for line in of_replay(replay(database, rules, since, within, choose)):
+        for line in format_replay(replay(database, rules, since, within, choose)):
             say(line)
     except RulesError as error:
         refuse(str(error))

@@ -140,23 +140,23 @@ logger = logging.getLogger(__name__)
 Params = Mapping[str, str | Sequence[str]]
 
 
-class Outages(Protocol):
+class OutageObserver(Protocol):
     """Is told when the feed is cut off and when it is back. May raise, which ends the following."""
 
-    def lost(self, reason: str) -> None:
+    def on_disconnect(self, reason: str) -> None:
         """At each attempt that failed."""
 
-    def heard(self) -> None:
+    def on_data(self) -> None:
         """At whatever comes, heartbeats too."""
 
 
-class Logged:
+class OutageLogger:
     """Outages are worth a line in the log."""
 
-    def lost(self, reason: str) -> None:
+    def on_disconnect(self, reason: str) -> None:
         logger.info("the feed was cut: %s", reason)
 
-    def heard(self) -> None:
+    def on_data(self) -> None:
         """Nothing to say."""
 
 
@@ -178,22 +178,26 @@ async def follow(
 
 
 async def places(
-    client: httpx.AsyncClient, params: Params, token: str | None, last: str, outages: Outages | None = None
+    client: httpx.AsyncClient,
+    params: Params,
+    token: str | None,
+    last: str,
+    outages: OutageObserver | None = None,
 ) -> AsyncGenerator[tuple[str, Message | None], None]:
     """The same, with each heartbeat: the cursor, and a message where there is one. Raises TailRefused."""
-    told, failures = outages or Logged(), 0
+    told, failures = outages or OutageLogger(), 0
     while True:
         try:
             async with aclosing(_connection(client, params, token, last)) as messages:
                 async for cursor, message in messages:
-                    told.heard()
+                    told.on_data()
                     last, failures = cursor, 0
                     yield cursor, message
             reason = "the monitor has ended it"
         except (httpx.HTTPError, UnreadableBody, _Away) as error:
             # It is away, or the line was cut: what was missed is asked for again.
             reason = str(error) or type(error).__name__
-        told.lost(reason)
+        told.on_disconnect(reason)
         await asyncio.sleep(_wait(failures))
         failures += 1
 

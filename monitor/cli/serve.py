@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from monitor.app import create_app
-from monitor.cli.typer_app import cli, fail, migrated, refuse, settings_or_exit
+from monitor.cli.typer_app import cli, fail, open_database, refuse, settings_or_exit
 from monitor.cli.up.setup import Options
 from monitor.cli.up.stack import up as run_up
 from monitor.errors import SettingsError
@@ -19,10 +19,10 @@ from monitor.feed.connections import raise_limit
 from monitor.observability.logging import configure
 from monitor.rules.loader import variables_asked_for
 from monitor.secret_files import doubts
-from monitor.settings import load_environment, named_files, unknown_variables
+from monitor.settings import list_named_files, load_environment, unknown_variables
 from monitor.web.pages import templates
 from monitor.web.paths import prefix_of
-from monitor.web.server import Server, listen
+from monitor.web.server import HttpServer, listen
 from monitor.web.templating import load_templates
 
 logger = logging.getLogger(__name__)
@@ -37,11 +37,11 @@ def serve() -> None:
     settings = settings_or_exit(of_up=False)
     configure(settings)
     raise_limit()
-    listening = _at_any_port(settings.host) if settings.port == 0 else None
+    listening = _listen_on_any_port(settings.host) if settings.port == 0 else None
     if listening:  # links name the port that it got
         settings = settings.model_copy(update={"port": listening.getsockname()[1]})
         logger.info("listens at %s", settings.url)
-    for doubt in doubts(named_files(settings, os.environ)):
+    for doubt in doubts(list_named_files(settings, os.environ)):
         logger.warning("%s", doubt)
     environment = load_environment(os.environ)
     for unknown in unknown_variables(environment, variables_asked_for(settings.rules_file)):
@@ -53,12 +53,12 @@ def serve() -> None:
         server.should_exit = True
 
     try:
-        with migrated(settings):
+        with open_database(settings):
             pass  # what is wrong with the database is said in a sentence, before anything listens
         app = create_app(settings, on_fatal=on_fatal, environment=environment, is_migrated=True)
     except SettingsError as error:
         refuse(str(error))
-    server = Server(app, settings.host, settings.port)
+    server = HttpServer(app, settings.host, settings.port)
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal once more after its graceful end: to be stopped is no failure.
         signal.signal(number, lambda *_: None)
@@ -73,7 +73,7 @@ def serve() -> None:
         fail("; ".join(fatal) or "the server did not start")
 
 
-def _at_any_port(host: str) -> socket.socket:
+def _listen_on_any_port(host: str) -> socket.socket:
     try:
         return listen(host, 0)
     except (OSError, UnicodeError) as error:

@@ -106,7 +106,7 @@ class Output(Console):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TailOptions:
     """What is to be shown, and until when."""
 
     url: str
@@ -126,14 +126,14 @@ class Wanted:
         return {**self.filters, **({"since": self.since} if self.since else {})}
 
 
-async def show(wanted: Wanted, out: Console, err: Console) -> None:
+async def show(wanted: TailOptions, out: Console, err: Console) -> None:
     """Print the feed until it ends or is cancelled. Raises TailRefused, OutputGone."""
     async with BoundedClient(base_url=wanted.url) as client:
         last = None if wanted.follow else await _last(client, wanted)
         if last == 0:
             return
         printed, printer = 0, _Printer(wanted.as_json, out)
-        telling = _Telling(wanted.url, err)
+        telling = _OutageReporter(wanted.url, err)
         async with aclosing(places(client, wanted.params, wanted.token, wanted.after, telling)) as found:
             async for cursor, message in found:
                 if message is not None:
@@ -143,7 +143,7 @@ async def show(wanted: Wanted, out: Console, err: Console) -> None:
                     return
 
 
-async def _last(client: httpx.AsyncClient, wanted: Wanted) -> int:
+async def _last(client: httpx.AsyncClient, wanted: TailOptions) -> int:
     """The place in the log of the newest event that matches; 0 where none does."""
     try:
         answer = await client.get(
@@ -199,7 +199,7 @@ def as_json(message: Message) -> str:
     return json.dumps({"id": message.id, "reset" if message.type == RESET else "event": told})
 
 
-class _Telling:
+class _OutageReporter:
     """Says once that the connection is lost, and once that it is back. Nobody there at all is an error."""
 
     def __init__(self, url: str, err: Console) -> None:
@@ -208,14 +208,14 @@ class _Telling:
         self._begun = False
         self._lost = False
 
-    def lost(self, reason: str) -> None:
+    def on_disconnect(self, reason: str) -> None:
         if not self._begun:
             raise _unreachable(self._url, reason)
         if not self._lost:
             self._lost = True
             self._say(f"connection lost ({reason}); trying again …")
 
-    def heard(self) -> None:
+    def on_data(self) -> None:
         if self._lost:
             self._say("back; going on from where it was cut off")
         self._begun, self._lost = True, False
@@ -291,7 +291,7 @@ def tail(
         "asset": asset,
     }
     settings = None if url else settings_or_exit()
-    wanted = Wanted(
+    wanted = TailOptions(
         url=settings.url if settings else url,
         token=token.strip() or None,
         filters=filters,
@@ -313,7 +313,7 @@ def tail(
         fail(str(error))
 
 
-async def _tail(wanted: Wanted, settings: Settings | None) -> None:
+async def _tail(wanted: TailOptions, settings: Settings | None) -> None:
     """This machine's monitor is read as its own user; another address is shown no token but the one given."""
     if settings and settings.auth == "airflow" and not wanted.token:
         wanted = replace(wanted, token=await _own_token(settings))
@@ -329,7 +329,7 @@ async def _own_token(settings: Settings) -> str:
     first = settings.every_airflow.get(settings.deployment)
     if first is None:
         raise WindsockError("no token: set WINDSOCK_TOKEN, or WINDSOCK_AIRFLOW_URL with a user and password")
-    api = AirflowApi.of(settings.deployment, first, settings.airflow_timeout, utc_now)
+    api = AirflowApi.from_settings(settings.deployment, first, settings.airflow_timeout, utc_now)
     try:
         return await api.sign_in(first.username, first.password.get_secret_value())
     finally:

@@ -16,7 +16,7 @@ from monitor.clock import utc_now
 from monitor.database.engine import Database
 from monitor.database.migrate import versions
 from monitor.errors import WindsockError
-from monitor.event_log.filters import Visible
+from monitor.event_log.filters import AllowedDags
 from monitor.event_log.projections import dags as dags_projection
 from monitor.plain_text import line
 from monitor.web.api.tokens import MAX_NAME
@@ -64,7 +64,7 @@ def create(
         draft = Draft(name.strip(), frozenset(scope), dags, timedelta(days=days), reports_for)
         return tokens.add(connection, draft, None, utc_now())
 
-    token, secret = _in_database(add)
+    token, secret = _run_in_database(add)
     typer.echo(
         f"token {token.id} until {token.expires_at:%Y-%m-%d}; its secret is shown this once:", err=True
     )
@@ -74,7 +74,7 @@ def create(
 @commands.command("list")
 def list_them() -> None:
     """Every token, newest first."""
-    found, now = _in_database(lambda connection: tokens.page(connection, EVERYONE, SHOWN)), utc_now()
+    found, now = _run_in_database(lambda connection: tokens.page(connection, EVERYONE, SHOWN)), utc_now()
     table = Table("id", "secret", "name", "scopes", "by", "DAGs", "state", "until", "last used", box=None)
     for one in found:
         used = f"{one.last_used_at:%Y-%m-%d %H:%M}" if one.last_used_at else "never"
@@ -108,7 +108,7 @@ def _revoke_all(user: str) -> None:
         revoked, ended = tokens.revoke_all(connection, user, utc_now()), sessions.end_all(connection, user)
         return revoked, ended, tokens.other_spellings(connection, user)
 
-    revoked, ended, others = _in_database(end)
+    revoked, ended, others = _run_in_database(end)
     typer.echo(f"{revoked} tokens of {user!r} are revoked, {ended} sessions ended")
     for other in others:
         typer.echo(
@@ -117,13 +117,13 @@ def _revoke_all(user: str) -> None:
 
 
 def _revoke(token: int) -> None:
-    found = _in_database(lambda connection: tokens.revoke(connection, EVERYONE, token, utc_now()))
+    found = _run_in_database(lambda connection: tokens.revoke(connection, EVERYONE, token, utc_now()))
     if found is None:
         fail(f"there is no token {token}")
     typer.echo(f"token {found.id} ({found.prefix}…, {found.name!r}) is revoked")
 
 
-def _chosen(connection: Connection, globs: list[str]) -> Visible:
+def _chosen(connection: Connection, globs: list[str]) -> AllowedDags:
     return tokens.within(dags_projection.every_dag(connection), globs) if globs else None
 
 
@@ -132,7 +132,7 @@ def _plain(text: str) -> str:
     return escape(line(text))
 
 
-def _in_database(do: Callable[[Connection], T]) -> T:
+def _run_in_database(do: Callable[[Connection], T]) -> T:
     database = Database(settings_or_exit().database)
     try:
         found, needed = versions(database)

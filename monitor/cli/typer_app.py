@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from monitor.database.engine import Database
 from monitor.database.migrate import migrate_patiently
 from monitor.errors import SettingsError
-from monitor.plain_text import for_terminal
+from monitor.plain_text import sanitize_for_terminal
 from monitor.secret_files import doubts, make_home
 from monitor.settings import ENV_FILE, Settings, load_settings, load_settings_of_up
 
@@ -30,14 +30,14 @@ def settings_or_exit(of_up: bool = True) -> Settings:
     except SettingsError as error:
         refuse(str(error))
     for doubt in doubts({".env": ENV_FILE}):
-        typer.echo(f"windsock: {for_terminal(doubt)}", err=True)
+        typer.echo(f"windsock: {sanitize_for_terminal(doubt)}", err=True)
     if file:
         typer.echo(f"windsock: settings of `windsock up`, from {file}", err=True)
     return settings
 
 
 @contextmanager
-def migrated(settings: Settings) -> Iterator[Database]:
+def open_database(settings: Settings) -> Iterator[Database]:
     """The database in this release's schema; where that cannot be, a sentence ends the program."""
     try:
         make_home(settings.home)  # SQLite's file is in it
@@ -58,17 +58,17 @@ def migrated(settings: Settings) -> Iterator[Database]:
 
 def say(text: str) -> None:
     """Print a text that may hold what Airflow's users named: nothing in it commands the terminal."""
-    typer.echo(for_terminal(text))
+    typer.echo(sanitize_for_terminal(text))
 
 
 def refuse(message: str) -> NoReturn:
     """What the user set cannot be used."""
     typer.secho("windsock: these settings do not fit:", err=True, fg="red")
-    for line in for_terminal(message).split("\n"):
+    for line in sanitize_for_terminal(message).split("\n"):
         typer.echo(f"  {line}", err=True)
     raise typer.Exit(EXIT_SETTINGS)
 
 
 def fail(message: str) -> NoReturn:
-    typer.secho(f"windsock: {for_terminal(message)}", err=True, fg="red")
+    typer.secho(f"windsock: {sanitize_for_terminal(message)}", err=True, fg="red")
     raise typer.Exit(EXIT_FAILED)

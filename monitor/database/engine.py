@@ -88,7 +88,7 @@ class Database:
 
     def read_now(self, function: Callable[[Connection], T]) -> T:
         """The same, blocking: for the command line and tests."""
-        with self.engine.connect() as connection, self._begun(connection):
+        with self.engine.connect() as connection, self._begin(connection):
             return function(connection)
 
     def _read_in_time(self, function: Callable[[Connection], T]) -> T:
@@ -96,15 +96,15 @@ class Database:
         if self.is_shared:
             return self.read_now(function)
         seconds = self._statement_timeout
-        with self.engine.connect() as connection, self._begun(connection), _deadline(connection, seconds):
+        with self.engine.connect() as connection, self._begin(connection), _deadline(connection, seconds):
             return function(connection)
 
     def write_now(self, function: Callable[[Connection], T]) -> T:
         """The same, blocking: for the command line and tests."""
-        with self._writing.connect() as connection, self._begun(connection):
+        with self._writing.connect() as connection, self._begin(connection):
             return function(connection)
 
-    def _begun(self, connection: Connection) -> RootTransaction:
+    def _begin(self, connection: Connection) -> RootTransaction:
         """The next transaction. A connection is proven before the first."""
         if self.prove and not connection.info.get(_PROVEN):
             self.prove(connection)
@@ -133,7 +133,7 @@ def _read(url: str) -> URL:
             "WINDSOCK_DATABASE_URL: cannot be read; write postgresql://user:password@host:5432/database, the "
             "password with % for what is special in addresses"
         ) from None
-    return found if found.drivername == "sqlite" else postgresql.with_driver(found)
+    return found if found.drivername == "sqlite" else postgresql.set_driver(found)
 
 
 def _make_sqlite_engine(url: URL) -> Engine:

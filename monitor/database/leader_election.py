@@ -26,7 +26,7 @@ from sqlalchemy.exc import DBAPIError
 from monitor.clock import Clock
 from monitor.concurrency import end, first_of
 from monitor.database.engine import APPLICATION, Database
-from monitor.database.pubsub import Link, ask, rest
+from monitor.database.pubsub import DedicatedConnection, ask, rest
 from monitor.observability.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ SHOWN_FOR = timedelta(minutes=10)  # since it failed last: it is begun anew with
 
 
 @dataclass(frozen=True)
-class Failed:
+class WorkFailure:
     at: datetime
     error: str
 
@@ -49,13 +49,13 @@ class FailedWorks:
     def __init__(self, metrics: Metrics, clock: Clock) -> None:
         self._metrics = metrics
         self._clock = clock
-        self._last: dict[str, Failed] = {}
+        self._last: dict[str, WorkFailure] = {}
 
     def note(self, work: str, error: Exception) -> None:
         self._metrics.work_failures.labels(work).inc()
-        self._last[work] = Failed(self._clock(), f"{type(error).__name__}: {error}"[:SHOWN])
+        self._last[work] = WorkFailure(self._clock(), f"{type(error).__name__}: {error}"[:SHOWN])
 
-    def lately(self) -> Mapping[str, Failed]:
+    def lately(self) -> Mapping[str, WorkFailure]:
         now = self._clock()
         return {work: each for work, each in self._last.items() if now - each.at < SHOWN_FOR}
 
@@ -72,22 +72,22 @@ Work = Callable[[], Awaitable[None]]
 logger = logging.getLogger(__name__)
 
 
-class Turns(Protocol):
+class LeaderElection(Protocol):
     """Which work is this replica's."""
 
     def has(self, work: str) -> bool: ...
 
-    async def taken(self, work: str) -> None:
+    async def wait_until_leader(self, work: str) -> None:
         """Returns when this replica has the turn."""
 
-    async def lost(self, work: str) -> None:
+    async def wait_until_lost(self, work: str) -> None:
         """Returns when it has it no more."""
 
-    def stood_down(self, work: str) -> None:
+    def stand_down(self, work: str) -> None:
         """The work has ended."""
 
 
-class Alone:
+class SingleNode:
     """On a database of one's own, every turn is one's own."""
 
     def __init__(self, works: Sequence[str], metrics: Metrics) -> None:
@@ -97,17 +97,17 @@ class Alone:
     def has(self, work: str) -> bool:
         return True
 
-    async def taken(self, work: str) -> None:
+    async def wait_until_leader(self, work: str) -> None:
         return
 
-    async def lost(self, work: str) -> None:
+    async def wait_until_lost(self, work: str) -> None:
         await asyncio.Event().wait()
 
-    def stood_down(self, work: str) -> None:
+    def stand_down(self, work: str) -> None:
         return
 
 
-class _Turn:
+class _LeaderLock:
     """One work's. `work` runs between `begun` and `stood_down`."""
 
     def __init__(self, work: str) -> None:
@@ -117,27 +117,27 @@ class _Turn:
         self.idle.set()
 
 
-class SharedTurns:
+class PostgresLeaderElection:
     """`run()` is its background task: it holds the locks."""
 
-    def __init__(self, link: Link, works: Sequence[str], metrics: Metrics) -> None:
+    def __init__(self, link: DedicatedConnection, works: Sequence[str], metrics: Metrics) -> None:
         self._link = link
-        self._turns = {work: _Turn(work) for work in works}
+        self._turns = {work: _LeaderLock(work) for work in works}
         self._metrics = metrics
         self._show()
 
     def has(self, work: str) -> bool:
         return self._turns[work].taken.is_set()
 
-    async def taken(self, work: str) -> None:
+    async def wait_until_leader(self, work: str) -> None:
         turn = self._turns[work]
         await turn.taken.wait()
         turn.idle.clear()
 
-    async def lost(self, work: str) -> None:
+    async def wait_until_lost(self, work: str) -> None:
         await self._turns[work].lost.wait()
 
-    def stood_down(self, work: str) -> None:
+    def stand_down(self, work: str) -> None:
         self._turns[work].idle.set()
 
     async def run(self) -> None:
@@ -186,13 +186,17 @@ class SharedTurns:
             self._metrics.leader.labels(work).set(self.has(work))
 
 
-def turns_of(database: Database, works: Sequence[str], metrics: Metrics) -> Alone | SharedTurns:
+def make_election(
+    database: Database, works: Sequence[str], metrics: Metrics
+) -> SingleNode | PostgresLeaderElection:
     if not database.is_shared:
-        return Alone(works, metrics)
-    return SharedTurns(Link(PURPOSE, database, metrics), works, metrics)
+        return SingleNode(works, metrics)
+    return PostgresLeaderElection(DedicatedConnection(PURPOSE, database, metrics), works, metrics)
 
 
-def by_turns(turns: Turns, name: str, work: Work, failed: FailedWorks, pause: float = AGAIN_SECONDS) -> Work:
+def run_as_leader(
+    turns: LeaderElection, name: str, work: Work, failed: FailedWorks, pause: float = AGAIN_SECONDS
+) -> Work:
     """The work, as a background task that does it whenever this replica has the turn. Each time it is begun
     anew: `work` has to make what it remembers, or read it from the database, when it is called. An error ends
     the work, and it is begun again: one of them is not to end the others. A database that is away is told
@@ -201,10 +205,10 @@ def by_turns(turns: Turns, name: str, work: Work, failed: FailedWorks, pause: fl
     async def run() -> None:
         wait = pause
         while True:
-            await turns.taken(name)
+            await turns.wait_until_leader(name)
             began = time.monotonic()
             try:
-                await _until(work, turns.lost(name))
+                await _run_until(work, turns.wait_until_lost(name))
             except Exception as error:
                 is_database = isinstance(error, DBAPIError)
                 if not is_database:
@@ -215,12 +219,12 @@ def by_turns(turns: Turns, name: str, work: Work, failed: FailedWorks, pause: fl
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, LONGEST_PAUSE)
             finally:
-                turns.stood_down(name)
+                turns.stand_down(name)
 
     return run
 
 
-async def _until(work: Work, lost: Awaitable[None]) -> None:
+async def _run_until(work: Work, lost: Awaitable[None]) -> None:
     """Raises what the work raises; RuntimeError where it ends by itself."""
 
     async def working() -> None:
@@ -232,10 +236,10 @@ async def _until(work: Work, lost: Awaitable[None]) -> None:
 
 def key(work: str) -> int:
     """The number of a work's lock, a signed integer of 32 bits."""
-    return _signed(crc32(work.encode()))
+    return _to_signed(crc32(work.encode()))
 
 
-def _signed(number: int) -> int:
+def _to_signed(number: int) -> int:
     return number - 2**32 if number >= 2**31 else number
 
 

@@ -33,7 +33,7 @@ READ_ONLY = "25006"  # what a former primary answers, once another has taken its
 DRIVER = "postgresql+psycopg"
 
 
-def with_driver(url: URL) -> URL:
+def set_driver(url: URL) -> URL:
     """`postgres://` and `postgresql://`, as providers write them, mean the driver that is used here. Raises
     SettingsError."""
     if find_spec("psycopg") is None:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
-from monitor.concurrency import Wake
+from monitor.concurrency import WakeSignal
 from monitor.database.engine import Database
 from monitor.observability.metrics import Metrics
 
@@ -45,7 +45,7 @@ class LinkLost(Exception):
     """The server does not answer over this connection."""
 
 
-class Link:
+class DedicatedConnection:
     """`name` is its place in the metrics, and behind the replica's name in pg_stat_activity."""
 
     def __init__(self, name: str, database: Database, metrics: Metrics) -> None:
@@ -144,11 +144,11 @@ _SIGNAL = "SELECT pg_notify(%s, word) FROM unnest(%s::text[]) AS word"
 CHECK_SECONDS = 15.0  # of silence, and the server is asked whether it is there; loops poll more often
 
 
-class Listener:
+class PubSubListener:
     """`run()` is its background task. `wakes`: by the word that wakes them; other words are passed over, a
     newer release may have them."""
 
-    def __init__(self, link: Link, wakes: Mapping[str, Wake], metrics: Metrics) -> None:
+    def __init__(self, link: DedicatedConnection, wakes: Mapping[str, WakeSignal], metrics: Metrics) -> None:
         self._link = link
         self._wakes = wakes
         self._metrics = metrics

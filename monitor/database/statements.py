@@ -50,7 +50,7 @@ Convert = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
-class Words:
+class DatabaseDialect:
     """One database's own."""
 
     insert: Any
@@ -61,9 +61,9 @@ class Words:
 
 
 _POSTGRESQL: Dialect = postgresql.psycopg.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
-WORDS = {
-    "sqlite": Words(sqlite.insert, func.json_each, sqlite.dialect(paramstyle="qmark")),
-    "postgresql": Words(postgresql.insert, func.json_array_elements, _POSTGRESQL),
+DIALECTS = {
+    "sqlite": DatabaseDialect(sqlite.insert, func.json_each, sqlite.dialect(paramstyle="qmark")),
+    "postgresql": DatabaseDialect(postgresql.insert, func.json_array_elements, _POSTGRESQL),
 }
 
 
@@ -76,11 +76,11 @@ def on_driver(connection: Connection, text: str, parameters: Sequence[Any], many
     try:
         (cursor.executemany if many else cursor.execute)(text, parameters)
     except Exception as error:
-        raise _told_by_sqlalchemy(connection, cursor, text, error) from error
+        raise _wrap_driver_error(connection, cursor, text, error) from error
     return cursor
 
 
-def _told_by_sqlalchemy(connection: Connection, cursor: Any, text: str, error: Exception) -> Exception:
+def _wrap_driver_error(connection: Connection, cursor: Any, text: str, error: Exception) -> Exception:
     dialect = connection.dialect
     dbapi: Any = dialect.dbapi
     if not isinstance(error, dbapi.Error):
@@ -105,7 +105,7 @@ class Prepared:
     """The columns whose values the driver gives in another form."""
 
     @classmethod
-    def of(cls, statement: Any, dialect: Dialect, columns: Iterable[str] | None = None) -> "Prepared":
+    def compile(cls, statement: Any, dialect: Dialect, columns: Iterable[str] | None = None) -> "Prepared":
         """`columns`: those that an INSERT gives."""
         compiled = statement.compile(dialect=dialect, column_keys=columns and list(columns))
         parameters = (_parameter(compiled.binds[name], dialect) for name in compiled.positiontup)
@@ -120,7 +120,7 @@ class Prepared:
 
     def rows(self, connection: Connection, values: Row) -> list[Row]:
         given = tuple(
-            other if name is None else _convert_value(other, values[name]) for name, other in self.parameters
+            other if name is None else _convert(other, values[name]) for name, other in self.parameters
         )
         found = on_driver(connection, self.text, given)
         if not self.names:
@@ -136,10 +136,10 @@ def _parameter(parameter: BindParameter[Any], dialect: Dialect) -> tuple[str | N
     convert = bind(parameter.type, dialect)
     if parameter.required:
         return parameter.key, convert
-    return None, _convert_value(convert, parameter.value)
+    return None, _convert(convert, parameter.value)
 
 
-def _convert_value(convert: Convert | None, value: Any) -> Any:
+def _convert(convert: Convert | None, value: Any) -> Any:
     return value if convert is None or value is None else convert(value)
 
 
@@ -157,7 +157,8 @@ class Statement:
     def __init__(self, make: Make, columns: Sequence[str] | None = None) -> None:
         """`make(insert)` makes it, of the dialect's own `insert`."""
         self._prepared = {
-            name: Prepared.of(make(words.insert), words.dialect, columns) for name, words in WORDS.items()
+            name: Prepared.compile(make(words.insert), words.dialect, columns)
+            for name, words in DIALECTS.items()
         }
 
     def rows(self, connection: Connection, **values: Any) -> list[Row]:
@@ -173,16 +174,16 @@ class Statement:
 _KEYS = "keys"
 
 
-class Write:
+class BulkInsert:
     """One INSERT; `make(insert)` says what it does on a conflict. Its only parameters are columns."""
 
     def __init__(self, table: Table, make: Make, columns: Sequence[str] = ()) -> None:
         """`columns`: those that rows give; all of them where none is named."""
         self._prepared = {
-            name: _Insert.of(
+            name: _Insert.compile(
                 make(words.insert), [table.c[name] for name in columns or table.c.keys()], words.dialect
             )
-            for name, words in WORDS.items()
+            for name, words in DIALECTS.items()
         }
 
     def rows(self, connection: Connection, rows: Sequence[Row]) -> int:
@@ -202,7 +203,7 @@ class _Insert:
     """In the statement's order, each with what makes the driver's value of ours."""
 
     @classmethod
-    def of(cls, statement: Any, columns: Sequence[Column[Any]], dialect: Dialect) -> "_Insert":
+    def compile(cls, statement: Any, columns: Sequence[Column[Any]], dialect: Dialect) -> "_Insert":
         compiled = statement.compile(dialect=dialect, column_keys=[column.name for column in columns])
         converts = {column.name: bind(column.type, dialect) for column in columns}
         return cls(str(compiled), tuple((name, converts[name]) for name in compiled.positiontup))
@@ -216,10 +217,10 @@ class _Insert:
 
 def _column(name: str, convert: Convert | None, rows: Sequence[Row]) -> Iterable[Any]:
     values = map(itemgetter(name), rows)
-    return values if convert is None else _convert_values(convert, values)
+    return values if convert is None else _convert_all(convert, values)
 
 
-def _convert_values(convert: Convert, values: Iterable[Any]) -> Iterator[Any]:
+def _convert_all(convert: Convert, values: Iterable[Any]) -> Iterator[Any]:
     """Each once where it comes again and again: a batch is received at one moment."""
     before = after = None
     for value in values:
@@ -246,7 +247,7 @@ def replacing(table: Table, where: Callable[[Any], Any]) -> Make:
     return make
 
 
-class LookUp:
+class KeyLookup:
     """Rows of a table at many keys: values of some of its columns, which begin its primary key or an index.
 
     `columns`: those that are read; all of them where none is named. `where`: which rows besides; by `!=` and
@@ -262,8 +263,8 @@ class LookUp:
     ) -> None:
         read = select(*(table.c[name] for name in columns or table.c.keys())).where(*where)
         self._prepared = {
-            name: _by_keys(Prepared.of(_at(read, table, names, words.each), words.dialect), name)
-            for name, words in WORDS.items()
+            name: _by_keys(Prepared.compile(_join_keys(read, table, names, words.each), words.dialect), name)
+            for name, words in DIALECTS.items()
         }
 
     def rows(self, connection: Connection, keys: Iterable[Sequence[Any]]) -> list[Row]:
@@ -280,7 +281,9 @@ def _by_keys(prepared: Prepared, dialect: str) -> Prepared:
     return replace(prepared, text=prepared.text.replace(" JOIN ", " CROSS JOIN "))
 
 
-def _at(read: Select[Any], table: Table, names: Sequence[str], each: Callable[..., Any]) -> Select[Any]:
+def _join_keys(
+    read: Select[Any], table: Table, names: Sequence[str], each: Callable[..., Any]
+) -> Select[Any]:
     wanted = each(bindparam(_KEYS, type_=JSON)).table_valued(Column("value", JSON), name="wanted")
     at = (table.c[name] == _part(wanted.c.value[index], table.c[name]) for index, name in enumerate(names))
     return read.select_from(wanted.join(table, and_(*at)))
@@ -297,7 +300,7 @@ Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Swept:
+class SweepResult:
     gone: int
     """Rows that are forgotten."""
     after: Key | None
@@ -310,7 +313,7 @@ def walk(
     after: Key,
     old: ColumnElement[bool],
     young: ColumnElement[bool] | None = None,
-) -> Swept:
+) -> SweepResult:
     """Look at the next BATCH rows behind a primary key and forget those that are `old`: where no index tells
     which they are. The walk ends at a row that is `young`, where keys grow with time."""
     keys = list(table.primary_key.columns)
@@ -318,24 +321,24 @@ def walk(
     page = select(*keys, *([young.label("young")] if young is not None else []))
     rows = connection.execute(page.where(*behind).order_by(*keys).limit(BATCH)).all()
     if not rows:
-        return Swept(0, None)
+        return SweepResult(0, None)
     last = tuple(rows[-1])[: len(keys)]
-    here = select(*keys).where(*behind, tuple_(*keys) <= tuple_(*last), old)
-    gone = connection.execute(delete(table).where(_among(table, here))).rowcount
+    services = select(*keys).where(*behind, tuple_(*keys) <= tuple_(*last), old)
+    gone = connection.execute(delete(table).where(_match_keys(table, services))).rowcount
     is_over = len(rows) < BATCH or (young is not None and rows[-1].young)
-    return Swept(gone, None if is_over else last)
+    return SweepResult(gone, None if is_over else last)
 
 
 def oldest(
     connection: Connection, table: Table, order: ColumnElement[Any], *old: ColumnElement[bool]
-) -> Swept:
+) -> SweepResult:
     """Forget the first BATCH rows that are `old`, in an order that an index gives."""
     keys = list(table.primary_key.columns)
     some = select(*keys).where(*old).order_by(order).limit(BATCH)
-    gone = connection.execute(delete(table).where(_among(table, some))).rowcount
-    return Swept(gone, () if gone == BATCH else None)
+    gone = connection.execute(delete(table).where(_match_keys(table, some))).rowcount
+    return SweepResult(gone, () if gone == BATCH else None)
 
 
-def _among(table: Table, some: Any) -> ColumnElement[bool]:
+def _match_keys(table: Table, some: Any) -> ColumnElement[bool]:
     keys = tuple_(*table.primary_key.columns)
     return keys.in_(some.with_for_update(skip_locked=True, of=table))

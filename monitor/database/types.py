@@ -17,7 +17,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return _sqlite_text if dialect.name == "sqlite" else super().bind_processor(dialect)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else _in_utc(value)
+        return None if value is None else _to_utc(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None:
@@ -28,7 +28,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         )
 
 
-def _in_utc(moment: datetime) -> datetime:
+def _to_utc(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("a moment without a zone")
     return moment.astimezone(timezone.utc)
@@ -42,5 +42,5 @@ def _sqlite_text(moment: datetime | None) -> str | None:
     if moment is None:
         return None
     if moment.tzinfo is not timezone.utc:
-        moment = _in_utc(moment)
+        moment = _to_utc(moment)
     return moment.isoformat(" ", "microseconds")[:_WITHOUT_ZONE]

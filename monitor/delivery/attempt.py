@@ -13,25 +13,25 @@ from sqlalchemy.exc import SQLAlchemyError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from monitor.clock import Clock
-from monitor.concurrency import Wake
+from monitor.concurrency import WakeSignal
 from monitor.database.engine import Database
-from monitor.delivery.channels.base import Sender
+from monitor.delivery.channels.base import Channel
 from monitor.delivery.channels.errors import SendError, Uncertain
-from monitor.delivery.context import Case
-from monitor.delivery.prepare import UNTRUE, Cases, Desk, Ready
-from monitor.delivery.retry import Jitter, Pauses, Trouble, again, of_error, of_receipt
-from monitor.delivery.sent_journal import HANDED, NOT_TAKEN, SENT, Journal, Line, What
-from monitor.delivery.settle import Closing, Committed, News, close
-from monitor.delivery.write_batcher import Clerk
+from monitor.delivery.context import DeliveryContext
+from monitor.delivery.prepare import UNTRUE, DeliveryContexts, DeliveryPreparer, PreparedDelivery
+from monitor.delivery.retry import CircuitBreaker, Jitter, Outage, again, outcome_of_error, outcome_of_receipt
+from monitor.delivery.sent_journal import HANDED, NOT_TAKEN, SENT, JournalEntry, SentJournal, What
+from monitor.delivery.settle import Committed, DeliveryEvents, Settlement, settle_delivery
+from monitor.delivery.write_batcher import WriteBatcher
 from monitor.events.event import trace_of
 from monitor.notifications.outbox import queue
 from monitor.notifications.outbox.queue import LeaseLost
-from monitor.notifications.outbox.records import Delivery, Outcome, State
+from monitor.notifications.outbox.records import Delivery, DeliveryOutcome, State
 from monitor.observability import logging as observability_logging
 from monitor.observability.metrics import Metrics
 from monitor.observability.tracing import OFF, Span, Traces
 
-Held = Callable[[datetime], datetime | None]
+HoldEnd = Callable[[datetime], datetime | None]
 """Until when nothing may be delivered, by the moment at which it is asked; None: it may be."""
 
 
@@ -40,24 +40,24 @@ def free(_now: datetime) -> datetime | None:
 
 
 @dataclass(frozen=True)
-class Office:
+class DeliveryServices:
     database: Database
-    desk: Desk
-    wake: Wake
+    desk: DeliveryPreparer
+    wake: WakeSignal
     metrics: Metrics
     clock: Clock
-    news: News
+    news: DeliveryEvents
     host: str
     """The right side of Message-IDs."""
     jitter: Jitter
-    journal: Journal | None = None
+    journal: SentJournal | None = None
     """None: nobody could tell after a restore what was sent."""
     traces: Traces = OFF
-    held_until: Held = free
-    clerk: Clerk = field(init=False)
+    held_until: HoldEnd = free
+    clerk: WriteBatcher = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "clerk", Clerk(self.database))
+        object.__setattr__(self, "clerk", WriteBatcher(self.database))
 
     def count(self, delivery: Delivery, state: State) -> None:
         outcome = "retry" if state is State.PENDING else state.value
@@ -72,18 +72,18 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-class Errand:
+class DeliveryAttempt:
     """`run` takes one delivery to its end; many may be under way."""
 
-    def __init__(self, sender: Sender, office: Office, pauses: Pauses) -> None:
+    def __init__(self, sender: Channel, office: DeliveryServices, pauses: CircuitBreaker) -> None:
         self._sender = sender
         self._office = office
         self._pauses = pauses
         self._turns = asyncio.Semaphore(sender.at_once)
 
-    async def run(self, delivery: Delivery, cases: Awaitable[Cases]) -> None:
+    async def run(self, delivery: Delivery, cases: Awaitable[DeliveryContexts]) -> None:
         """`cases`: what the deliveries that were claimed with it are about."""
-        settled: Outcome | None = None
+        settled: DeliveryOutcome | None = None
         observability_logging.bind(
             delivery_id=delivery.id,
             event_id=delivery.event_id,
@@ -94,10 +94,10 @@ class Errand:
         try:
             case = (await cases).get(delivery.id)
             with self._span(delivery, case) as span:
-                settled = await self._settle(delivery, await self._closing(delivery, cases))
+                settled = await self._settle(delivery, await self._deliver(delivery, cases))
                 span.set(outcome=settled.state.value, reason=settled.reason)
                 if settled.state in WORSE:
-                    span.failed(settled.reason)
+                    span.mark_failed(settled.reason)
             if settled.state is State.SENT:
                 self._measure(delivery, case)
         except LeaseLost as error:
@@ -106,110 +106,112 @@ class Errand:
             # Its lease ends, and then it is taken up again, or is uncertain.
             logger.exception("delivery %d could not be settled", delivery.id)
         finally:
-            self._office.desk.done(delivery, settled.state if settled else None)
+            self._office.desk.release(delivery, settled.state if settled else None)
 
-    async def _closing(self, delivery: Delivery, cases: Awaitable[Cases]) -> Closing:
-        ready = await self._prepared(delivery, cases)
-        if isinstance(ready, Closing):
+    async def _deliver(self, delivery: Delivery, cases: Awaitable[DeliveryContexts]) -> Settlement:
+        ready = await self._prepare(delivery, cases)
+        if isinstance(ready, Settlement):
             return ready
         async with self._turns:
             outcome = (
-                self._left_alone(delivery)
-                or await self._unreached(delivery)
-                or await self._sent(delivery, ready)
+                self._check_breaker(delivery)
+                or await self._open_channel(delivery)
+                or await self._send(delivery, ready)
             )
-        return Closing(outcome, ready.untrue, UNTRUE)
+        return Settlement(outcome, ready.untrue, UNTRUE)
 
-    async def _prepared(self, delivery: Delivery, cases: Awaitable[Cases]) -> Ready | Closing:
+    async def _prepare(
+        self, delivery: Delivery, cases: Awaitable[DeliveryContexts]
+    ) -> PreparedDelivery | Settlement:
         try:
             with self._office.traces.span("confirm and render"):
                 return await self._office.desk.prepare(delivery, await cases, self._now())
         except Exception as error:
             # Whatever is wrong with this one must not stand in the way of the others.
             logger.exception("delivery %d could not be prepared", delivery.id)
-            return Closing(self._again(delivery, f"not prepared: {error!r}"))
+            return Settlement(self._again(delivery, f"not prepared: {error!r}"))
 
-    def _left_alone(self, delivery: Delivery) -> Outcome | None:
-        away: Trouble | None = self._pauses.now(self._whom(delivery), self._now())
+    def _check_breaker(self, delivery: Delivery) -> DeliveryOutcome | None:
+        away: Outage | None = self._pauses.current_outage(self._whom(delivery), self._now())
         if away is None:
             return None
-        return Outcome(State.PENDING, f"to be tried again: {away.error}", away.back_at)
+        return DeliveryOutcome(State.PENDING, f"to be tried again: {away.error}", away.back_at)
 
-    async def _unreached(self, delivery: Delivery) -> Outcome | None:
+    async def _open_channel(self, delivery: Delivery) -> DeliveryOutcome | None:
         """Why it can be given to nobody, or None where somebody is there to take it."""
         try:
             await self._sender.open()
         except SendError as error:
-            return self._of_error(delivery, error)
+            return self._handle_error(delivery, error)
         except Exception as error:
             logger.exception("delivery %d: the sender failed", delivery.id)
             return self._again(delivery, f"the sender failed: {error!r}")
         return None
 
-    async def _sent(self, delivery: Delivery, ready: Ready) -> Outcome:
-        unwritten = await self._handed_over(delivery, ready)
+    async def _send(self, delivery: Delivery, ready: PreparedDelivery) -> DeliveryOutcome:
+        unwritten = await self._record_handover(delivery, ready)
         if unwritten is not None:
             return self._again(delivery, f"not sent: the journal cannot be written: {unwritten}")
-        outcome = await self._answered(delivery, ready)
+        outcome = await self._transmit(delivery, ready)
         if outcome.state is not State.UNCERTAIN:
-            self._jot(delivery, SENT if outcome.state is State.SENT else NOT_TAKEN)
+            self._append_nowait(delivery, SENT if outcome.state is State.SENT else NOT_TAKEN)
         return outcome
 
-    async def _handed_over(self, delivery: Delivery, ready: Ready) -> OSError | None:
+    async def _record_handover(self, delivery: Delivery, ready: PreparedDelivery) -> OSError | None:
         """Noted in the outbox and in the journal, side by side, for each waits for the disk; the journal's
         error, if any."""
         now = self._now()
-        line = Line(now, HANDED, delivery.message_id, ready.keys, ready.subject)
-        noting = asyncio.create_task(self._noted(line))
+        line = JournalEntry(now, HANDED, delivery.message_id, ready.keys, ready.subject)
+        noting = asyncio.create_task(self._append_to_journal(line))
         try:
             await self._write(
                 delivery, lambda connection: queue.hand_over(connection, delivery, now, ready.subject)
             )
             return await noting
         except BaseException:
-            self._jot(delivery, NOT_TAKEN)  # no server has heard of it, and none will
+            self._append_nowait(delivery, NOT_TAKEN)  # no server has heard of it, and none will
             raise
 
-    async def _noted(self, line: Line) -> OSError | None:
+    async def _append_to_journal(self, line: JournalEntry) -> OSError | None:
         try:
             if self._office.journal is not None:
-                await self._office.journal.note(line)
+                await self._office.journal.append(line)
         except OSError as error:
             return error
         return None
 
-    def _jot(self, delivery: Delivery, what: What) -> None:
+    def _append_nowait(self, delivery: Delivery, what: What) -> None:
         if self._office.journal is not None:
-            self._office.journal.jot(Line(self._now(), what, delivery.message_id))
+            self._office.journal.append_nowait(JournalEntry(self._now(), what, delivery.message_id))
 
-    async def _answered(self, delivery: Delivery, ready: Ready) -> Outcome:
+    async def _transmit(self, delivery: Delivery, ready: PreparedDelivery) -> DeliveryOutcome:
         try:
             with self._office.traces.span(f"send {delivery.channel.value}", "client") as span:
                 receipt = await self._sender.send(
                     replace(ready.parcel, traceparent=span.traceparent or ready.traceparent)
                 )
         except SendError as error:
-            return self._of_error(delivery, error)
+            return self._handle_error(delivery, error)
         except Exception as error:
             # Nobody knows how far it came: it must not go out twice.
             logger.exception("delivery %d: the sender failed", delivery.id)
-            return self._of_error(delivery, Uncertain(f"the sender failed: {error!r}"))
-        self._pauses.note(self._whom(delivery), None, self._now())
-        return of_receipt(delivery, receipt, ready.problem, self._now(), self._office.jitter)
+            return self._handle_error(delivery, Uncertain(f"the sender failed: {error!r}"))
+        self._pauses.record_result(self._whom(delivery), None, self._now())
+        return outcome_of_receipt(delivery, receipt, ready.problem, self._now(), self._office.jitter)
 
-    def _of_error(self, delivery: Delivery, error: SendError) -> Outcome:
-        self._pauses.note(self._whom(delivery), error, self._now())
-        return of_error(delivery, error, self._now(), self._office.jitter)
+    def _handle_error(self, delivery: Delivery, error: SendError) -> DeliveryOutcome:
+        self._pauses.record_result(self._whom(delivery), error, self._now())
+        return outcome_of_error(delivery, error, self._now(), self._office.jitter)
 
-    def _again(self, delivery: Delivery, reason: str) -> Outcome:
+    def _again(self, delivery: Delivery, reason: str) -> DeliveryOutcome:
         return again(delivery, reason, self._now(), self._office.jitter)
 
-    async def _settle(self, delivery: Delivery, closing: Closing) -> Outcome:
+    async def _settle(self, delivery: Delivery, closing: Settlement) -> DeliveryOutcome:
         office, now = self._office, self._now()
 
-        def write(connection: Connection) -> tuple[Outcome, Committed]:
+        def write(connection: Connection) -> tuple[DeliveryOutcome, Committed]:
             told = office.news.write(connection, delivery, closing.outcome, now)
-            return close(connection, delivery, closing, now, office.host), told
+            return settle_delivery(connection, delivery, closing, now, office.host), told
 
         outcome, told = await self._write(delivery, write)
         told()
@@ -230,7 +232,7 @@ class Errand:
             result: T = await _tries()(self._office.clerk.write, function)
             return result
 
-    def _span(self, delivery: Delivery, case: Case | None) -> AbstractContextManager[Span]:
+    def _span(self, delivery: Delivery, case: DeliveryContext | None) -> AbstractContextManager[Span]:
         """A child of the last event that is told, and linked to the others."""
         *others, parent = [trace_of(event) for event in case.events] if case and case.events else [None]
         return self._office.traces.span(
@@ -246,7 +248,7 @@ class Errand:
             attempt=delivery.attempts + 1,
         )
 
-    def _measure(self, delivery: Delivery, case: Case | None) -> None:
+    def _measure(self, delivery: Delivery, case: DeliveryContext | None) -> None:
         now, metrics, channel = self._now(), self._office.metrics, delivery.channel.value
         due = case.notification.due_at if case else delivery.created_at
         for since, delay in ((delivery.created_at, metrics.delivery_delay), (due, metrics.delivery_late)):

@@ -35,7 +35,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.clock import Clock
-from monitor.concurrency import Wake
+from monitor.concurrency import WakeSignal
 from monitor.database.engine import Database
 from monitor.database.pubsub import DELIVERY, signal
 from monitor.delivery.retry import look_again
@@ -48,10 +48,10 @@ from monitor.events.identity import run_key
 from monitor.notifications import incident_transitions, incidents
 from monitor.notifications.engine import Engine
 from monitor.notifications.incidents import Incident
-from monitor.notifications.outbox.records import Outcome, State
+from monitor.notifications.outbox.records import DeliveryOutcome, State
 
 
-class Airflow(Protocol):
+class AirflowReader(Protocol):
     """Each method raises AirflowError; AirflowNotFound where Airflow itself says that it does not
     know the run."""
 
@@ -82,70 +82,77 @@ ON_THE_WAY = ("running", "up_for_retry")
 Row = Mapping[str, Any]
 
 
-class Word(Enum):
-    SO = "so"
-    NOT_SO = "not so"
-    NOT_YET = "not yet"
-    NO_ANSWER = "no answer"
+class Confirmation(Enum):
+    CONFIRMED = "so"
+    CONTRADICTED = "not so"
+    PENDING = "not yet"
+    UNREACHABLE = "no answer"
 
 
 @dataclass(frozen=True)
-class Answer:
+class ConfirmationResult:
     """Airflow's word on a report, with the reason where it is not simply so."""
 
-    word: Word
+    word: Confirmation
     why: str = ""
     changed_at: datetime | None = field(default=None, compare=False)
     """When Airflow says that the state changed; None if it was not asked, or does not say."""
 
 
-SO = Answer(Word.SO)
-GONE = Answer(Word.NOT_SO, "Airflow does not know this run; it was deleted")
-IS_TEST = Answer(Word.NOT_SO, "the run is a test (airflow dags test), no production")
+CONFIRMED = ConfirmationResult(Confirmation.CONFIRMED)
+GONE = ConfirmationResult(Confirmation.CONTRADICTED, "Airflow does not know this run; it was deleted")
+IS_TEST = ConfirmationResult(
+    Confirmation.CONTRADICTED, "the run is a test (airflow dags test), no production"
+)
 
 
-async def ask(airflow: Airflow | None, event: Event) -> Answer:
+async def ask(airflow: AirflowReader | None, event: Event) -> ConfirmationResult:
     """What Airflow says of an event. Where there is no Airflow to ask, the report stands."""
     data = event.data
     if airflow is None or not isinstance(data, (DagRunData, TaskInstanceData)):
-        return SO
+        return CONFIRMED
     try:
         if isinstance(data, DagRunData):
-            return _of_run(await airflow.dag_run(data.dag_id, data.run_id), data)
-        answer = await _of_task(airflow, data)
-        if answer.word is Word.SO and run_type_of(await airflow.dag_run(data.dag_id, data.run_id)) == TEST:
+            return _compare_run(await airflow.dag_run(data.dag_id, data.run_id), data)
+        answer = await _compare_task(airflow, data)
+        if (
+            answer.word is Confirmation.CONFIRMED
+            and run_type_of(await airflow.dag_run(data.dag_id, data.run_id)) == TEST
+        ):
             return IS_TEST
         return answer
     except AirflowNotFound:
-        return SO if data.state == DELETED else GONE
+        return CONFIRMED if data.state == DELETED else GONE
     except (AirflowError, ValueError) as error:
-        return Answer(Word.NO_ANSWER, str(error))
+        return ConfirmationResult(Confirmation.UNREACHABLE, str(error))
 
 
-async def ask_all(apis: Mapping[str, Airflow], events: Sequence[Event]) -> list[Answer]:
+async def ask_all(apis: Mapping[str, AirflowReader], events: Sequence[Event]) -> list[ConfirmationResult]:
     """What each event's Airflow says of it."""
     if not any(apis.get(event.deployment) for event in events):  # then no clock is needed for the answers
-        return [SO for _ in events]
+        return [CONFIRMED for _ in events]
     turns = asyncio.Semaphore(ASKED_AT_ONCE)
 
-    async def one(event: Event) -> Answer:
+    async def one(event: Event) -> ConfirmationResult:
         async with turns:
             return await ask(apis.get(event.deployment), event)
 
-    async def together() -> list[Answer]:
+    async def together() -> list[ConfirmationResult]:
         return await asyncio.gather(*map(one, events))
 
     try:
         return await asyncio.wait_for(together(), CONFIRM_SECONDS)
     except (TimeoutError, asyncio.TimeoutError):
         late = f"Airflow did not answer {len(events)} questions within {CONFIRM_SECONDS:.0f} s"
-        return [Answer(Word.NO_ANSWER, late) for _ in events]
+        return [ConfirmationResult(Confirmation.UNREACHABLE, late) for _ in events]
 
 
-def _of_run(run: Row, told: DagRunData) -> Answer:
+def _compare_run(run: Row, told: DagRunData) -> ConfirmationResult:
     """Raises ValueError where the answer is not a run."""
     if told.state == DELETED:
-        return Answer(Word.NOT_SO, f"Airflow has the run; it says {run.get('state')}")
+        return ConfirmationResult(
+            Confirmation.CONTRADICTED, f"Airflow has the run; it says {run.get('state')}"
+        )
     if run_type_of(run) == TEST:
         return IS_TEST
     state = run.get("state")
@@ -153,19 +160,21 @@ def _of_run(run: Row, told: DagRunData) -> Answer:
     if run_key(told.dag_id, told.run_id, start, queued) != run_key(
         told.dag_id, told.run_id, told.start_date, told.queued_at
     ):
-        return Answer(Word.NOT_SO, f"the run was cleared and began anew; Airflow says {state}")
-    return _compared(state, told.state, UNFINISHED_RUN, run)
+        return ConfirmationResult(
+            Confirmation.CONTRADICTED, f"the run was cleared and began anew; Airflow says {state}"
+        )
+    return _compare_states(state, told.state, UNFINISHED_RUN, run)
 
 
-async def _of_task(airflow: Airflow, told: TaskInstanceData) -> Answer:
+async def _compare_task(airflow: AirflowReader, told: TaskInstanceData) -> ConfirmationResult:
     for states in ((told.state,), ()):  # in most cases the first, short list has it
         rows = await airflow.task_instances(told.dag_id, told.run_id, states)
         for row in filter(_is_of(told), rows):
             if _is_same_try(row, told):
-                return _compared(row.get("state"), told.state, UNFINISHED_TASK, row)
+                return _compare_states(row.get("state"), told.state, UNFINISHED_TASK, row)
             if not states:
-                return _of_another_try(row, told)
-    return Answer(Word.NOT_SO, "Airflow does not know this task any more")
+                return _judge_other_try(row, told)
+    return ConfirmationResult(Confirmation.CONTRADICTED, "Airflow does not know this task any more")
 
 
 def _is_of(told: TaskInstanceData) -> Callable[[Row], bool]:
@@ -181,23 +190,25 @@ def _is_same_try(row: Row, told: TaskInstanceData) -> bool:
     return bool(ti_id == told.ti_id) and (is_same_number or told.state not in ON_THE_WAY)
 
 
-def _of_another_try(row: Row, told: TaskInstanceData) -> Answer:
+def _judge_other_try(row: Row, told: TaskInstanceData) -> ConfirmationResult:
     if told.state in ON_THE_WAY:
-        return SO
+        return CONFIRMED
     said = f"try {row.get('try_number')} is {row.get('state')}"
-    return Answer(Word.NOT_SO, f"the task was cleared and ran anew; Airflow says {said}")
+    return ConfirmationResult(
+        Confirmation.CONTRADICTED, f"the task was cleared and ran anew; Airflow says {said}"
+    )
 
 
-def _compared(said: Any, told: str, unfinished: tuple[str | None, ...], row: Row) -> Answer:
+def _compare_states(said: Any, told: str, unfinished: tuple[str | None, ...], row: Row) -> ConfirmationResult:
     """Raises ValueError if the row's date is none."""
     if said == told:
         date = row.get("start_date" if told == "running" else "end_date")
-        return Answer(Word.SO, changed_at=MOMENT.validate_python(date))
+        return ConfirmationResult(Confirmation.CONFIRMED, changed_at=MOMENT.validate_python(date))
     if said in unfinished and said != "up_for_retry":
-        return Answer(Word.NOT_YET, f"reported {told}, and Airflow still says {said}")
+        return ConfirmationResult(Confirmation.PENDING, f"reported {told}, and Airflow still says {said}")
     if told in ON_THE_WAY:
-        return SO
-    return Answer(Word.NOT_SO, f"Airflow says {said}")
+        return CONFIRMED
+    return ConfirmationResult(Confirmation.CONTRADICTED, f"Airflow says {said}")
 
 
 SETTLE_FOR = timedelta(days=1)  # longer than any restart of Airflow; then a report was of nothing
@@ -205,7 +216,7 @@ SHOWN = 3  # reasons that are told, of many
 
 
 @dataclass(frozen=True)
-class Confirmed:
+class ConfirmedEvents:
     """What may be told, by its place among the reports that were asked about."""
 
     standing: tuple[int, ...]
@@ -214,11 +225,14 @@ class Confirmed:
 
 
 def verdict(
-    answers: Sequence[Answer], since: datetime, now: datetime, grace: timedelta
-) -> Confirmed | Outcome:
+    answers: Sequence[ConfirmationResult], since: datetime, now: datetime, grace: timedelta
+) -> ConfirmedEvents | DeliveryOutcome:
     """`since`: when it was to be told. `grace`: how long it waits for an Airflow that cannot be asked."""
     age = now - since
-    so, not_yet, silent = (_places(answers, word) for word in (Word.SO, Word.NOT_YET, Word.NO_ANSWER))
+    so, not_yet, silent = (
+        _places(answers, word)
+        for word in (Confirmation.CONFIRMED, Confirmation.PENDING, Confirmation.UNREACHABLE)
+    )
     if silent and age < grace:
         return _wait(f"waiting for Airflow to confirm: {_why(answers, silent)}", since, now, since + grace)
     if not_yet and (age < grace or not so + silent) and age < SETTLE_FOR:
@@ -226,24 +240,24 @@ def verdict(
     if not so + silent:
         said = _why(answers, not_yet) if not_yet else _why(answers, range(len(answers)))
         late = "a day after the report: " if not_yet else ""
-        return Outcome(State.SUPERSEDED, f"superseded: {late}{said}")
+        return DeliveryOutcome(State.SUPERSEDED, f"superseded: {late}{said}")
     standing = tuple(sorted(so + silent + not_yet))
-    return Confirmed(standing, _why(answers, silent + not_yet) or None)
+    return ConfirmedEvents(standing, _why(answers, silent + not_yet) or None)
 
 
-def _places(answers: Sequence[Answer], word: Word) -> list[int]:
+def _places(answers: Sequence[ConfirmationResult], word: Confirmation) -> list[int]:
     return [place for place, answer in enumerate(answers) if answer.word is word]
 
 
-def _why(answers: Sequence[Answer], places: Sequence[int]) -> str:
+def _why(answers: Sequence[ConfirmationResult], places: Sequence[int]) -> str:
     reasons = list(dict.fromkeys(answers[place].why for place in places))
     more = f"; and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
     return "; ".join(reasons[:SHOWN]) + more
 
 
-def _wait(reason: str, since: datetime, now: datetime, until: datetime | None = None) -> Outcome:
+def _wait(reason: str, since: datetime, now: datetime, until: datetime | None = None) -> DeliveryOutcome:
     again = look_again(since, now)
-    return Outcome(State.PENDING, reason, min(again, until) if until else again)
+    return DeliveryOutcome(State.PENDING, reason, min(again, until) if until else again)
 
 
 EVERY = 2.0  # seconds; people may look at an incident that is closed by mistake meanwhile
@@ -256,7 +270,12 @@ class Recoveries:
     """`run()` is the background task; `look()` is one turn of it. `apis` may lack some deployments."""
 
     def __init__(
-        self, database: Database, apis: Mapping[str, Airflow], engine: Engine, delivery: Wake, clock: Clock
+        self,
+        database: Database,
+        apis: Mapping[str, AirflowReader],
+        engine: Engine,
+        delivery: WakeSignal,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._apis = apis
@@ -280,12 +299,12 @@ class Recoveries:
             return
         answers = await ask_all(self._apis, [event for _, event in due if event is not None])
         left = iter(answers)
-        found = [(one, SO_FORGOTTEN if event is None else next(left)) for one, event in due]
+        found = [(one, CONFIRMED_FORGOTTEN if event is None else next(left)) for one, event in due]
         if await self._database.write(lambda connection: self._take_in(connection, found, now)):
             self._delivery.set()
 
     def _take_in(
-        self, connection: Connection, found: Sequence[tuple[Incident, Answer]], now: datetime
+        self, connection: Connection, found: Sequence[tuple[Incident, ConfirmationResult]], now: datetime
     ) -> bool:
         """Answers whether anything is to be sent. Under the log's lock: nothing joins meanwhile."""
         append.lock(connection)
@@ -301,32 +320,34 @@ class Recoveries:
             signal(connection, DELIVERY)
         return called_for
 
-    def _settle(self, connection: Connection, incident: Incident, answer: Answer, now: datetime) -> bool:
+    def _settle(
+        self, connection: Connection, incident: Incident, answer: ConfirmationResult, now: datetime
+    ) -> bool:
         since = incident.confirm_since or now
         is_late = now - since >= SETTLE_FOR
-        if answer.word is Word.SO or (answer.word is Word.NO_ANSWER and is_late):
-            incidents.confirmed(connection, incident)
+        if answer.word is Confirmation.CONFIRMED or (answer.word is Confirmation.UNREACHABLE and is_late):
+            incidents.confirm_end(connection, incident)
             return False
-        if answer.word is not Word.NOT_SO and not is_late:
+        if answer.word is not Confirmation.CONTRADICTED and not is_late:
             incidents.confirm_later(connection, incident, look_again(since, now))
             return False
         logger.warning("incident %d is open again: %s", incident.id, answer.why)
         again = incident_transitions.reopen(connection, incident, answer.why, now)
         event = _event(connection, again.incident.last_seq)
         if again.is_told_over and event is not None:
-            self._engine.tell_reopened(connection, again.incident, event, now)
+            self._engine.notify_reopened(connection, again.incident, event, now)
         return True
 
 
-SO_FORGOTTEN = Answer(Word.SO, "the log has forgotten the report")
+CONFIRMED_FORGOTTEN = ConfirmationResult(Confirmation.CONFIRMED, "the log has forgotten the report")
 
 
 def _due(connection: Connection, now: datetime) -> list[tuple[Incident, Event | None]]:
-    found = incidents.to_confirm(connection, now, AT_ONCE)
+    found = incidents.list_due_confirmations(connection, now, AT_ONCE)
     return [(one, _event(connection, one.closed_seq)) for one in found]
 
 
 def _event(connection: Connection, seq: int | None) -> Event | None:
     """None if the log has forgotten it."""
-    found = read.of_seqs(connection, [seq]) if seq is not None else []
+    found = read.find_by_seqs(connection, [seq]) if seq is not None else []
     return parse_event(json.loads(found[0].body)) if found else None

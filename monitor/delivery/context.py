@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from monitor.delivery.messages.content import Known, Told, known_of
+from monitor.delivery.messages.content import ContentData, NotificationContent, load_content_data
 from monitor.event_log import read
 from monitor.event_log.projections import dags
 from monitor.events.event import Event, parse_event
@@ -15,11 +15,11 @@ from monitor.notifications import incidents, silences
 from monitor.notifications.incidents import Incident
 from monitor.notifications.outbox import already_sent, decisions, enqueue
 from monitor.notifications.outbox import threads as outbox_threads
-from monitor.notifications.outbox.records import Delivery, Kind, Notification
-from monitor.notifications.outbox.threads import Thread
+from monitor.notifications.outbox.records import Delivery, Notification, NotificationKind
+from monitor.notifications.outbox.threads import MessageThread
 from monitor.notifications.silences import Silence
 from monitor.rules.ruleset import Rules
-from monitor.rules.targets import Channel
+from monitor.rules.targets import ChannelName
 
 TOLD = 50  # events that one mail lists; those before are counted
 COUNTED = 10_000  # events of one notification that are counted at the most
@@ -27,7 +27,7 @@ OPENINGS_WITHIN = timedelta(hours=6)  # in which openings are counted where the 
 
 
 @dataclass(frozen=True)
-class Case:
+class DeliveryContext:
     delivery: Delivery
     notification: Notification
     seqs: tuple[int, ...]
@@ -37,24 +37,24 @@ class Case:
     """Of each event: the silence that covers it by now, in words."""
     earlier: int
     incident: Incident | None
-    thread: Thread
+    thread: MessageThread
     openings: int
     unsubscribed: bool
     keys: tuple[str, ...]
     """Of what it tells of, in the journal (notifications/outbox/already_sent.py)."""
     is_asked: bool = False
     """Whether its Airflow can be asked, so that an end that was reported is confirmed (confirm.py)."""
-    known: Known | None = None
+    known: ContentData | None = None
     """What the board knows of these events, where it was read with them."""
 
 
-def cases_of(
+def load_contexts(
     connection: Connection,
     deliveries: Sequence[Delivery],
     rules: Rules,
     now: datetime,
     asked: Container[str] = (),
-) -> dict[int, Case]:
+) -> dict[int, DeliveryContext]:
     """By the delivery's id, each table read once for them all. One whose notification is gone is left out.
 
     `asked`: the deployments whose Airflow is asked before they are told: what the board knows is read then.
@@ -65,8 +65,8 @@ def cases_of(
     events = _events(connection, {seq for some in seqs.values() for seq in some[-TOLD:]}, now)
     known = incidents.find_all(connection, (one.incident_id for one in deliveries if one.incident_id))
     threads = outbox_threads.threads(connection, deliveries)
-    readers = {(one.recipient, one.rule) for one in deliveries if one.channel is Channel.EMAIL}
-    gone = silences.among(connection, readers)
+    readers = {(one.recipient, one.rule) for one in deliveries if one.channel is ChannelName.EMAIL}
+    gone = silences.find_unsubscribed(connection, readers)
     found = {}
     for delivery in deliveries:
         if (notification := notifications.get(delivery.notification_id)) is None:
@@ -75,8 +75,8 @@ def cases_of(
         incident = known.get(delivery.incident_id or 0)
         these = tuple(events[seq][0] for seq in told)
         earlier = max(0, len(seqs[notification.id]) - TOLD)
-        as_told = Told(delivery, notification, these, incident, earlier=earlier)
-        found[delivery.id] = Case(
+        as_told = NotificationContent(delivery, notification, these, incident, earlier=earlier)
+        found[delivery.id] = DeliveryContext(
             delivery=delivery,
             notification=notification,
             seqs=tuple(told),
@@ -86,17 +86,18 @@ def cases_of(
             incident=incident,
             thread=threads[delivery.id],
             openings=_openings(connection, delivery, incident, rules, now),
-            unsubscribed=delivery.channel is Channel.EMAIL and (delivery.recipient, delivery.rule) in gone,
+            unsubscribed=delivery.channel is ChannelName.EMAIL
+            and (delivery.recipient, delivery.rule) in gone,
             keys=keys[delivery.id],
             is_asked=notification.deployment in asked,
-            known=None if notification.deployment in asked else known_of(connection, as_told),
+            known=None if notification.deployment in asked else load_content_data(connection, as_told),
         )
     return found
 
 
 def _events(connection: Connection, seqs: set[int], now: datetime) -> dict[int, tuple[Event, str | None]]:
     """Those that the log still has, each with the silence that covers it."""
-    logged = read.of_seqs(connection, seqs)
+    logged = read.find_by_seqs(connection, seqs)
     events = {found.seq: parse_event(json.loads(found.body)) for found in logged}
     active = silences.active(connection, now)
     return {seq: (event, _silence(connection, event, active)) for seq, event in events.items()}
@@ -111,7 +112,7 @@ def _openings(
     connection: Connection, delivery: Delivery, incident: Incident | None, rules: Rules, now: datetime
 ) -> int:
     """How often the like of the incident opened lately, where that is what is told."""
-    if incident is None or delivery.kind is not Kind.FLAPPING:
+    if incident is None or delivery.kind is not NotificationKind.FLAPPING:
         return 0
     rule = next((one for one in rules.config.rules if one.name == delivery.rule), None)
     within = rule.flapping.within if rule and rule.flapping else OPENINGS_WITHIN

@@ -30,13 +30,13 @@ from monitor.database.leader_election import Work
 from monitor.database.postgresql import Life, life
 from monitor.database.pubsub import FEED, signal
 from monitor.delivery import sent_journal
-from monitor.delivery.sent_journal import Told
+from monitor.delivery.sent_journal import SentRecord
 from monitor.event_log import append, cursor, read
 from monitor.event_log.cursor import Cursor
-from monitor.event_log.read import Line
+from monitor.event_log.read import LogRow
 from monitor.events.event import Event
 from monitor.notifications.outbox import already_sent
-from monitor.notifications.outbox.already_sent import Before
+from monitor.notifications.outbox.already_sent import PriorDelivery
 from monitor.notifications.outbox.records import State
 from monitor.observability.metrics import Metrics
 
@@ -45,7 +45,7 @@ BEFORE = timedelta(hours=1)
 twice is no harm."""
 
 
-def told_since(connection: Connection) -> datetime | None:
+def find_journal_start(connection: Connection) -> datetime | None:
     """From when on the journals have to be read; None: all of them."""
     last = read.last_received(connection)
     waiting = already_sent.earliest_waiting(connection)
@@ -53,31 +53,31 @@ def told_since(connection: Connection) -> datetime | None:
     return min(known) - BEFORE if known else None
 
 
-def know(connection: Connection, told: Sequence[Told]) -> int:
+def record_lost_sends(connection: Connection, told: Sequence[SentRecord]) -> int:
     """Have the ledger know what the journals alone do; answers how many mails that are."""
-    lost = already_sent.lost(connection, {one.handed.message_id: one.handed.at for one in told})
+    lost = already_sent.find_unrecorded(connection, {one.handed.message_id: one.handed.at for one in told})
     unknown = [one for one in told if one.handed.message_id in lost]
     already_sent.add(connection, by_key(unknown))
     return len(unknown)
 
 
-def by_key(told: Sequence[Told]) -> dict[str, Before]:
+def by_key(told: Sequence[SentRecord]) -> dict[str, PriorDelivery]:
     """The last word on each; one that is sure goes before one that is not."""
-    found: dict[str, Before] = {}
+    found: dict[str, PriorDelivery] = {}
     for one in sorted(told, key=lambda one: (one.is_sent, one.handed.at)):
         state = State.SENT if one.is_sent else State.UNCERTAIN
-        before = Before(state, one.handed.at, one.handed.message_id, one.handed.subject)
+        before = PriorDelivery(state, one.handed.at, one.handed.message_id, one.handed.subject)
         found.update(dict.fromkeys(one.handed.keys, before))
     return found
 
 
 @dataclass(frozen=True)
-class Witness:
+class LogPosition:
     place: Cursor
-    line: Line | None = None
+    line: LogRow | None = None
     """The event there; None: only its number was read."""
 
-    def later(self, other: "Witness | None") -> "Witness":
+    def later(self, other: "LogPosition | None") -> "LogPosition":
         """The later of the two; of two logs the one that was seen last, this one."""
         if other is None or other.place.epoch != self.place.epoch:
             return self
@@ -105,7 +105,7 @@ LOOK_SECONDS = 1.0
 logger = logging.getLogger(__name__)
 
 
-class Continuity:
+class FailoverGuard:
     """`run()` is its background task."""
 
     def __init__(
@@ -124,16 +124,16 @@ class Continuity:
         self._on_new_epoch = on_new_epoch
         self._proving = threading.Lock()
         self._life: Life | None = None
-        self._witness: Witness | None = None
+        self._witness: LogPosition | None = None
         self._hold_ends = datetime.min.replace(tzinfo=timezone.utc)
         self._compare_at: datetime | None = None
         """None: the journal has been compared."""
         if database.is_shared:  # nobody else puts another file under a monitor that runs
             database.prove = self._prove
 
-    def saw(self, place: Cursor, line: Line | None = None) -> None:
+    def saw(self, place: Cursor, line: LogRow | None = None) -> None:
         """The log's end, and the event there."""
-        self._witness = Witness(place, line).later(self._witness)
+        self._witness = LogPosition(place, line).later(self._witness)
 
     def wrote(self, after: Cursor, logged: Sequence[tuple[int, Event]]) -> None:
         """What was committed behind a place."""
@@ -141,19 +141,19 @@ class Continuity:
             seq, event = logged[-1]
             self.saw(Cursor(after.epoch, seq), append.line_of(seq, event))
 
-    def held_until(self, now: datetime) -> datetime | None:
+    def hold_end(self, now: datetime) -> datetime | None:
         """Until when nothing may be delivered, and Airflow not be compared: what is logged anew has to meet
         what the journals know. None: all of it may go on."""
         if self._compare_at is not None:
             return max(self._hold_ends, now + timedelta(seconds=LOOK_SECONDS))
         return self._hold_ends if now < self._hold_ends else None
 
-    def after_hold(self, work: Work) -> Work:
+    def delay_work(self, work: Work) -> Work:
         """The same work, which begins when nothing is held."""
 
         async def run() -> None:
             await self._database.read(cursor.state)  # over a connection that is proven
-            while until := self.held_until(now := self._clock()):
+            while until := self.hold_end(now := self._clock()):
                 seconds = (until - now).total_seconds()
                 await asyncio.sleep(seconds)
             await work()
@@ -178,14 +178,14 @@ class Continuity:
             with connection.begin():
                 found = life(connection)
                 if before is not None and witness is not None and found != before:
-                    epoch = _begun_anew(connection, witness, self._on_new_epoch)
+                    epoch = _begin_epoch_if_lost(connection, witness, self._on_new_epoch)
             if witness is not None and epoch is not None:
                 self._went_back(witness, epoch)
             if before is not None and (epoch or found.timeline != before.timeline):
                 self._hold(found)
             self._life = found
 
-    def _went_back(self, witness: Witness, epoch: str) -> None:
+    def _went_back(self, witness: LogPosition, epoch: str) -> None:
         self._witness = None
         self._metrics.database_rollbacks_detected.inc()
         logger.error(
@@ -207,9 +207,9 @@ class Continuity:
 
     async def _compare(self) -> None:
         due = self._compare_at
-        since = await self._database.read(told_since)
+        since = await self._database.read(find_journal_start)
         told = await asyncio.to_thread(sent_journal.read, [self._journals], since)
-        found = await self._database.write(partial(know, told=told))
+        found = await self._database.write(partial(record_lost_sends, told=told))
         if self._compare_at == due:  # else the server has changed again meanwhile
             self._compare_at = None
         if found:
@@ -218,8 +218,8 @@ class Continuity:
             )
 
 
-def _begun_anew(
-    connection: Connection, witness: Witness, on_new_epoch: Callable[[Connection], object]
+def _begin_epoch_if_lost(
+    connection: Connection, witness: LogPosition, on_new_epoch: Callable[[Connection], object]
 ) -> str | None:
     """The log's new epoch, where it is without what was seen of it."""
     append.lock(connection)

@@ -10,42 +10,42 @@ from typing import Any
 
 from monitor.database.engine import Database
 from monitor.delivery import suppression
-from monitor.delivery.channels.base import Parcel
-from monitor.delivery.confirm import Airflow, Answer, Word, ask_all, verdict
-from monitor.delivery.context import Case, cases_of
-from monitor.delivery.messages.content import Told
-from monitor.delivery.messages.enrich import tell
+from monitor.delivery.channels.base import OutgoingMessage
+from monitor.delivery.confirm import AirflowReader, Confirmation, ConfirmationResult, ask_all, verdict
+from monitor.delivery.context import DeliveryContext, load_contexts
+from monitor.delivery.messages.content import NotificationContent
+from monitor.delivery.messages.enrich import build_message_context
 from monitor.delivery.messages.links import Links
-from monitor.delivery.messages.mime import Letter
-from monitor.delivery.messages.model import Story
-from monitor.delivery.messages.renderer import Rendered, Renderer
+from monitor.delivery.messages.mime import Envelope
+from monitor.delivery.messages.model import MessageContext
+from monitor.delivery.messages.renderer import RenderedMessage, Renderer
 from monitor.delivery.messages.templates import FailedTemplates
-from monitor.delivery.settle import Closing
-from monitor.delivery.suppression import Budget, ToDigest
+from monitor.delivery.settle import Settlement
+from monitor.delivery.suppression import DeliveryBudget, ToDigest
 from monitor.event_log.deployments import origin_of
 from monitor.events.event import Event
 from monitor.events.identity import stamp
-from monitor.events.reports import changed_at
+from monitor.events.reports import find_change_time
 from monitor.notifications import silences
-from monitor.notifications.decision import Telling
+from monitor.notifications.decision import NotificationWindow
 from monitor.notifications.incidents import Incident
-from monitor.notifications.outbox.records import Delivery, Kind, Outcome, State
+from monitor.notifications.outbox.records import Delivery, DeliveryOutcome, NotificationKind, State
 from monitor.rules.ruleset import Rules
-from monitor.rules.targets import Channel, Resolved, Target
+from monitor.rules.targets import ChannelName, ResolvedTarget, Target
 
-UNDONE = (Kind.RECOVERED, Kind.SUCCESS, Kind.DIGEST)
+UNDONE = (NotificationKind.RECOVERED, NotificationKind.SUCCESS, NotificationKind.DIGEST)
 """Of these there is nothing to acknowledge."""
 
 
-def letter_for(links: Links, case: Case, told: Told, timezone: str) -> Letter:
+def build_envelope(links: Links, case: DeliveryContext, told: NotificationContent, timezone: str) -> Envelope:
     delivery, lead = case.delivery, told.lead
     incident = case.incident
     may_acknowledge = incident and incident.is_open and delivery.kind not in UNDONE
-    is_mail = delivery.channel is Channel.EMAIL
+    is_mail = delivery.channel is ChannelName.EMAIL
     # Whom a digest tells, it tells of many DAGs.
-    is_digest = delivery.kind is Kind.DIGEST
+    is_digest = delivery.kind is NotificationKind.DIGEST
     silence_label, silence_url = ("", None) if is_digest else _silence(links, incident, lead)
-    return Letter(
+    return Envelope(
         message_id=delivery.message_id,
         recipient=delivery.recipient,
         rule=delivery.rule,
@@ -65,7 +65,7 @@ def _silence(links: Links, incident: Incident | None, lead: Event | None) -> tup
         return f"Silence this {'DAG' if incident.is_of_dag else 'incident'}", links.silence_incident(
             incident.id
         )
-    named = silences.named_by(lead) if lead else {}
+    named = silences.build_silence_fields(lead) if lead else {}
     if lead is None or not named:
         return "", None
     what = "asset" if "asset" in named else "task" if "task_id" in named else "DAG"
@@ -74,7 +74,7 @@ def _silence(links: Links, incident: Incident | None, lead: Event | None) -> tup
     return f"Silence this {what}", links.silence(lead.deployment, **named)
 
 
-def for_programs(told: Told, letter: Letter, subject: str) -> Mapping[str, Any]:
+def build_webhook_payload(told: NotificationContent, letter: Envelope, subject: str) -> Mapping[str, Any]:
     delivery, notification = told.delivery, told.notification
     return {
         "type": f"windsock.notification.{notification.kind.value}",
@@ -113,20 +113,20 @@ def _incident(incident: Incident | None) -> dict[str, Any] | None:
 
 TELL_SECONDS = 90.0  # for all that is asked besides; then it is told without
 UNTRUE = "Airflow took its failures back"
-BEGINNINGS = (Kind.OPENED, Kind.FAILURE)
+BEGINNINGS = (NotificationKind.OPENED, NotificationKind.FAILURE)
 """What tells of an incident's failures for the first time: where they are untrue, there is no incident."""
 
-Cases = Mapping[int, Case]
+DeliveryContexts = Mapping[int, DeliveryContext]
 """By the delivery's id."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Ready:
+class PreparedDelivery:
     """It may go out."""
 
-    parcel: Parcel
+    parcel: OutgoingMessage
     subject: str
     problem: str | None
     """Why it is plainer than its template."""
@@ -138,20 +138,20 @@ class Ready:
     """Of what it tells of, in the journal."""
 
 
-class Desk:
+class DeliveryPreparer:
     """`apis` are the Airflows that can be asked, by deployment; it may lack some or be empty. `budget` is
     None where nobody counts."""
 
     def __init__(
         self,
         database: Database,
-        apis: Mapping[str, Airflow],
+        apis: Mapping[str, AirflowReader],
         renderer: Renderer,
         links: Links,
         rules: Callable[[], Rules],
-        budget: Budget | None,
+        budget: DeliveryBudget | None,
         confirm_grace: timedelta,
-        telling: Telling | None = None,
+        telling: NotificationWindow | None = None,
         failed_templates: FailedTemplates | None = None,
     ) -> None:
         """`telling`: what is too old to be notified of, by Airflow's dates; None: nothing is."""
@@ -166,7 +166,7 @@ class Desk:
         self._failed_templates = failed_templates
         self._origins: dict[str, datetime] = {}
 
-    async def load(self, deliveries: Sequence[Delivery], now: datetime) -> Cases:
+    async def load(self, deliveries: Sequence[Delivery], now: datetime) -> DeliveryContexts:
         """What they are about, by their ids. Where one of them cannot be read, none is: `prepare` reads each
         by itself."""
         try:
@@ -175,57 +175,65 @@ class Desk:
             logger.exception("%d deliveries could not be read together", len(deliveries))
             return {}
 
-    async def prepare(self, delivery: Delivery, cases: Cases, now: datetime) -> Ready | Closing:
+    async def prepare(
+        self, delivery: Delivery, cases: DeliveryContexts, now: datetime
+    ) -> PreparedDelivery | Settlement:
         """The parcel, ready to be sent, or what else the delivery comes to. `cases`: what `load` answered."""
         rules = self._rules()
         target = Target(delivery.channel, delivery.recipient)
         resolved = rules.resolve(target)
         if resolved is None:
             reason = f"dead: the rules file names no {delivery.recipient} any more; put it back, then resend"
-            return Closing(Outcome(State.DEAD, reason))
+            return Settlement(DeliveryOutcome(State.DEAD, reason))
         known = cases if delivery.id in cases else await self._read([delivery], now)
-        case = _unopposed(known.get(delivery.id), now)
-        if isinstance(case, Outcome):
-            return Closing(case)
-        confirmed = await self._confirmed(case, now)
-        if isinstance(confirmed, Closing):
+        case = _check_suppression(known.get(delivery.id), now)
+        if isinstance(case, DeliveryOutcome):
+            return Settlement(case)
+        confirmed = await self._confirm(case, now)
+        if isinstance(confirmed, Settlement):
             return confirmed
         told, untrue = confirmed
         if no_room := await self._no_room(delivery, now):
-            return Closing(no_room, untrue, UNTRUE)
-        ready = await self._written(case, told, resolved, rules.timezone_of(target))
-        return replace(ready, untrue=untrue) if isinstance(ready, Ready) else ready
+            return Settlement(no_room, untrue, UNTRUE)
+        ready = await self._prepare_message(case, told, resolved, rules.timezone_of(target))
+        return replace(ready, untrue=untrue) if isinstance(ready, PreparedDelivery) else ready
 
-    def done(self, delivery: Delivery, state: State | None) -> None:
+    def release(self, delivery: Delivery, state: State | None) -> None:
         """What became of it; None: nobody knows."""
         if self._budget is not None:
-            self._budget.done(delivery, state)
+            self._budget.release(delivery, state)
 
-    async def _read(self, deliveries: Sequence[Delivery], now: datetime) -> Cases:
+    async def _read(self, deliveries: Sequence[Delivery], now: datetime) -> DeliveryContexts:
         rules = self._rules()
         return await self._database.read(
-            lambda connection: cases_of(connection, deliveries, rules, now, self._apis)
+            lambda connection: load_contexts(connection, deliveries, rules, now, self._apis)
         )
 
-    async def _confirmed(self, case: Case, now: datetime) -> tuple[Told, Set[int]] | Closing:
+    async def _confirm(
+        self, case: DeliveryContext, now: datetime
+    ) -> tuple[NotificationContent, Set[int]] | Settlement:
         """What stands, and the failures that do not (seqs), where they are told of for the first time."""
         # A recovery stands or falls with its success; the failures before it may have been cleared since.
-        asked = case.events[-1:] if case.delivery.kind is Kind.RECOVERED else case.events
+        asked = case.events[-1:] if case.delivery.kind is NotificationKind.RECOVERED else case.events
         apart = len(case.events) - len(asked)
         answers = await ask_all(self._apis, asked)
         if too_old := await self._too_old(asked, answers, case.delivery.created_at):
-            return Closing(Outcome(State.SUPPRESSED, too_old))
+            return Settlement(DeliveryOutcome(State.SUPPRESSED, too_old))
         said = verdict(answers, case.notification.due_at, now, self._grace)
-        untrue = {case.seqs[apart + at] for at, answer in enumerate(answers) if answer.word is Word.NOT_SO}
+        untrue = {
+            case.seqs[apart + at]
+            for at, answer in enumerate(answers)
+            if answer.word is Confirmation.CONTRADICTED
+        }
         if case.delivery.kind not in BEGINNINGS:
             untrue = set()
-        if isinstance(said, Outcome):
-            return Closing(said, untrue, said.reason)
+        if isinstance(said, DeliveryOutcome):
+            return Settlement(said, untrue, said.reason)
         before = await self._failures_before(case, case.events[:apart])
         if before is None:
-            return Closing(suppression.NOTHING_TOLD)
+            return Settlement(suppression.NOTHING_TOLD)
         events = (*before, *(asked[at] for at in said.standing))
-        told = Told(
+        told = NotificationContent(
             *(case.delivery, case.notification, events, case.incident, said.unconfirmed),
             earlier=case.earlier,
             openings=case.openings,
@@ -233,7 +241,7 @@ class Desk:
         return told, untrue
 
     async def _too_old(
-        self, asked: Sequence[Event], answers: Sequence[Answer], known_at: datetime
+        self, asked: Sequence[Event], answers: Sequence[ConfirmationResult], known_at: datetime
     ) -> str | None:
         """Return why nobody is notified of any of these events: by Airflow's dates each was too old when it
         came to be known. How long the delivery has been tried since does not count."""
@@ -242,8 +250,8 @@ class Desk:
             return None
         reasons = []
         for event, answer in zip(asked, answers, strict=True):
-            changed = answer.changed_at or changed_at(event.data)
-            if answer.word is Word.NOT_SO or changed is None:
+            changed = answer.changed_at or find_change_time(event.data)
+            if answer.word is Confirmation.CONTRADICTED or changed is None:
                 return None
             origin = await self._origin(event.deployment, known_at)
             reasons.append(telling.why_not_at(changed, event.deployment, origin, known_at))
@@ -256,37 +264,45 @@ class Desk:
             )
         return self._origins[deployment]
 
-    async def _failures_before(self, case: Case, failures: Sequence[Event]) -> Sequence[Event] | None:
+    async def _failures_before(
+        self, case: DeliveryContext, failures: Sequence[Event]
+    ) -> Sequence[Event] | None:
         """Of the failures that a recovery tells of, those that stand where nobody was told of them yet. None:
         there is nothing that it would be the recovery of."""
-        if not failures or case.thread.is_told:
+        if not failures or case.thread.is_notified:
             return failures
         answers = await ask_all(self._apis, failures)
-        left = [one for one, answer in zip(failures, answers, strict=True) if answer.word is not Word.NOT_SO]
+        left = [
+            one
+            for one, answer in zip(failures, answers, strict=True)
+            if answer.word is not Confirmation.CONTRADICTED
+        ]
         return left if left or case.earlier else None
 
-    async def _no_room(self, delivery: Delivery, now: datetime) -> Outcome | ToDigest | None:
+    async def _no_room(self, delivery: Delivery, now: datetime) -> DeliveryOutcome | ToDigest | None:
         budget = self._budget
         if budget is None or budget.has_room(delivery, now):
             return None
-        return await self._database.read(lambda connection: budget.against(connection, delivery, now))
+        return await self._database.read(lambda connection: budget.check_room(connection, delivery, now))
 
-    async def _written(self, case: Case, told: Told, resolved: Resolved, timezone: str) -> Ready | Closing:
+    async def _prepare_message(
+        self, case: DeliveryContext, told: NotificationContent, resolved: ResolvedTarget, timezone: str
+    ) -> PreparedDelivery | Settlement:
         delivery = case.delivery
-        letter = letter_for(self._links, case, told, timezone)
+        letter = build_envelope(self._links, case, told, timezone)
         story = await self._story(case, told)
         try:
             rendered = await self._render(delivery.template, story, letter)
         except ValueError as error:
-            return Closing(Outcome(State.DEAD, f"dead: the mail cannot be addressed: {error}"))
-        programs = for_programs(told, letter, rendered.subject)
-        parcel = Parcel(
+            return Settlement(DeliveryOutcome(State.DEAD, f"dead: the mail cannot be addressed: {error}"))
+        programs = build_webhook_payload(told, letter, rendered.subject)
+        parcel = OutgoingMessage(
             delivery.message_id, delivery.recipient, resolved, rendered, delivery.kind.value, programs
         )
         traceparent = told.lead.traceparent if told.lead else None
-        return Ready(parcel, rendered.subject, rendered.problem, traceparent, keys=case.keys)
+        return PreparedDelivery(parcel, rendered.subject, rendered.problem, traceparent, keys=case.keys)
 
-    async def _render(self, template: str, story: Story, letter: Letter) -> Rendered:
+    async def _render(self, template: str, story: MessageContext, letter: Envelope) -> RenderedMessage:
         """Write the message. A template of the user's runs beside the event loop, which answers meanwhile."""
         if self._renderer.is_overridden(template, story):
             rendered = await asyncio.to_thread(self._renderer.render, template, story, letter)
@@ -296,18 +312,22 @@ class Desk:
             self._failed_templates.note(template, rendered.problem)
         return rendered
 
-    async def _story(self, case: Case, told: Told) -> Story:
+    async def _story(self, case: DeliveryContext, told: NotificationContent) -> MessageContext:
         deployment = told.lead.deployment if told.lead else told.notification.deployment
         airflow = None if told.unconfirmed else self._apis.get(deployment)
         if airflow is None:
-            return await tell(self._database, None, told, case.known if told.events == case.events else None)
+            return await build_message_context(
+                self._database, None, told, case.known if told.events == case.events else None
+            )
         try:
-            return await asyncio.wait_for(tell(self._database, airflow, told), TELL_SECONDS)
+            return await asyncio.wait_for(build_message_context(self._database, airflow, told), TELL_SECONDS)
         except (TimeoutError, asyncio.TimeoutError):
-            return await tell(self._database, None, told)
+            return await build_message_context(self._database, None, told)
 
 
-def _unopposed(case: Case | None, now: datetime) -> Case | Outcome:
+def _check_suppression(case: DeliveryContext | None, now: datetime) -> DeliveryContext | DeliveryOutcome:
     if case is None or not case.events:
-        return Outcome(State.DEAD, "dead: its events are no longer in the log, so there is nothing to report")
-    return suppression.against(case, now) or suppression.without_silenced(case)
+        return DeliveryOutcome(
+            State.DEAD, "dead: its events are no longer in the log, so there is nothing to report"
+        )
+    return suppression.find_objection(case, now) or suppression.drop_silenced(case)

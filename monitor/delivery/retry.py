@@ -11,14 +11,14 @@ from datetime import datetime, timedelta
 
 from monitor.delivery.channels.errors import (
     OverLimit,
-    Receipt,
-    Refused,
     SendError,
+    SendReceipt,
+    SendRefused,
     TryLater,
     Unavailable,
     Uncertain,
 )
-from monitor.notifications.outbox.records import Delivery, Outcome, State
+from monitor.notifications.outbox.records import Delivery, DeliveryOutcome, State
 
 FIRST = timedelta(seconds=5)  # the longest first pause: a server that restarts, a dropped connection
 LONGEST = timedelta(hours=1)  # greylisting and outages end within hours; more often would be a nuisance
@@ -44,23 +44,23 @@ def look_again(created_at: datetime, now: datetime) -> datetime:
     return now + min(max(now - created_at, LOOK_FIRST), LOOK_LONGEST)
 
 
-def of_receipt(
-    delivery: Delivery, receipt: Receipt, problem: str | None, now: datetime, jitter: Jitter
-) -> Outcome:
+def outcome_of_receipt(
+    delivery: Delivery, receipt: SendReceipt, problem: str | None, now: datetime, jitter: Jitter
+) -> DeliveryOutcome:
     """Taken, by some at least. Whoever may be told later is tried again, and nobody else."""
     note = f" (as plain text: {problem})" if problem else ""
     if not receipt.refused:
-        return Outcome(State.SENT, f"sent{note}", answer=receipt.answer, remaining=())
+        return DeliveryOutcome(State.SENT, f"sent{note}", answer=receipt.answer, remaining=())
     words = "; ".join(f"{who}: {error}" for who, error in receipt.refused.items())
     reason = f"sent to {', '.join(receipt.accepted)}{note}; not taken for {words}"
-    later = tuple(who for who, error in receipt.refused.items() if not isinstance(error, Refused))
+    later = tuple(who for who, error in receipt.refused.items() if not isinstance(error, SendRefused))
     answer = f"{receipt.answer}; {words}"
     if later:
         return again(delivery, reason, now, jitter, answer, later)
-    return Outcome(State.SENT, reason, answer=answer, remaining=tuple(receipt.refused))
+    return DeliveryOutcome(State.SENT, reason, answer=answer, remaining=tuple(receipt.refused))
 
 
-def of_error(delivery: Delivery, error: SendError, now: datetime, jitter: Jitter) -> Outcome:
+def outcome_of_error(delivery: Delivery, error: SendError, now: datetime, jitter: Jitter) -> DeliveryOutcome:
     """Not taken, or nobody knows."""
     said = str(error)
     if isinstance(error, TryLater):
@@ -69,13 +69,13 @@ def of_error(delivery: Delivery, error: SendError, now: datetime, jitter: Jitter
         return _not_before(outcome, now + error.not_before) if error.not_before else outcome
     if isinstance(error, OverLimit):
         until = now + PARKED_FOR
-        return Outcome(State.PARKED, f"parked until {until:%Y-%m-%d %H:%M} UTC: {said}", until, said)
+        return DeliveryOutcome(State.PARKED, f"parked until {until:%Y-%m-%d %H:%M} UTC: {said}", until, said)
     if isinstance(error, Uncertain):
-        return Outcome(State.UNCERTAIN, f"uncertain: {said}", answer=said)
-    return Outcome(State.DEAD, f"refused: {said}", answer=said)
+        return DeliveryOutcome(State.UNCERTAIN, f"uncertain: {said}", answer=said)
+    return DeliveryOutcome(State.DEAD, f"refused: {said}", answer=said)
 
 
-def _not_before(outcome: Outcome, moment: datetime) -> Outcome:
+def _not_before(outcome: DeliveryOutcome, moment: datetime) -> DeliveryOutcome:
     """The other side asks to be left alone until then."""
     if outcome.next_attempt_at is None:
         return outcome
@@ -89,19 +89,21 @@ def again(
     jitter: Jitter,
     answer: str | None = None,
     remaining: tuple[str, ...] | None = None,
-) -> Outcome:
+) -> DeliveryOutcome:
     """Try later, or give up where it has been tried for long enough."""
     if now - delivery.created_at >= GIVE_UP_AFTER:
         given_up = f"given up {GIVE_UP_AFTER.days} days after the event: {reason}"
-        return Outcome(State.DEAD, given_up, answer=answer, remaining=remaining)
-    return Outcome(State.PENDING, reason, now + back_off(delivery.attempts, jitter), answer, remaining)
+        return DeliveryOutcome(State.DEAD, given_up, answer=answer, remaining=remaining)
+    return DeliveryOutcome(
+        State.PENDING, reason, now + back_off(delivery.attempts, jitter), answer, remaining
+    )
 
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Trouble:
+class Outage:
     """One that takes nothing."""
 
     since: datetime
@@ -111,20 +113,20 @@ class Trouble:
     """Until then it is left alone."""
 
 
-class Pauses:
+class CircuitBreaker:
     """By whom: `""` where everything goes through one server, else the recipient."""
 
     def __init__(self, channel: str, jitter: Jitter) -> None:
         self._channel = channel
         self._jitter = jitter
-        self._troubles: dict[str, Trouble] = {}
+        self._troubles: dict[str, Outage] = {}
 
-    def now(self, whom: str, now: datetime) -> Trouble | None:
+    def current_outage(self, whom: str, now: datetime) -> Outage | None:
         """The trouble for which it is left alone now."""
         found = self._troubles.get(whom)
         return found if found and now < found.back_at else None
 
-    def note(self, whom: str, error: SendError | None, now: datetime) -> None:
+    def record_result(self, whom: str, error: SendError | None, now: datetime) -> None:
         """What came of asking; the pause grows with each time that it is found away."""
         if not isinstance(error, Unavailable):
             self._troubles.pop(whom, None)
@@ -135,7 +137,7 @@ class Pauses:
         failures = known.failures if known else 0
         pause = max(back_off(failures, self._jitter), error.not_before or timedelta(0))
         since = known.since if known else now
-        self._troubles[whom] = Trouble(since, str(error), failures + 1, now + pause)
+        self._troubles[whom] = Outage(since, str(error), failures + 1, now + pause)
         logger.error(
             "%s %s: nothing can be sent, trying again in %.0f s: %s",
             *(self._channel, whom or "server", pause.total_seconds(), error),

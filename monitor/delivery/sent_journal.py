@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Line:
+class JournalEntry:
     at: datetime
     what: What
     message_id: str
@@ -53,21 +53,21 @@ class Line:
     """What it tells of; these two in the first line alone."""
     subject: str | None = None
 
-    def written(self) -> bytes:
+    def to_json_line(self) -> bytes:
         given: dict[str, Any] = {"at": self.at.isoformat(), "what": self.what, "message_id": self.message_id}
         if self.what == HANDED:
             given |= {"subject": self.subject, "keys": self.keys}
         return (json.dumps(given, separators=(",", ":")) + "\n").encode()
 
     @classmethod
-    def read(cls, text: str) -> "Line":
+    def read(cls, text: str) -> "JournalEntry":
         """Raises ValueError, KeyError, TypeError where it is none."""
         given = json.loads(text)
         keys, subject = tuple(given.get("keys", ())), given.get("subject")
         return cls(datetime.fromisoformat(given["at"]), given["what"], given["message_id"], keys, subject)
 
 
-class Journal:
+class SentJournal:
     """Written by one process, into a file a day; what is older than `kept` is deleted. Lines that are written
     at once share an fsync."""
 
@@ -76,19 +76,19 @@ class Journal:
         self._clock = clock
         self._kept = kept
         self._process = secrets.token_hex(4)  # two monitors in one home write two files
-        self._waiting: list[tuple[Line, asyncio.Future[None] | None]] = []
+        self._waiting: list[tuple[JournalEntry, asyncio.Future[None] | None]] = []
         self._writing: asyncio.Task[None] | None = None
         self._is_waited_for = asyncio.Event()
         self._is_flushed = False
         self._day = ""
 
-    async def note(self, line: Line) -> None:
+    async def append(self, line: JournalEntry) -> None:
         """Returns once it is on the disk. Raises OSError."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._add(line, done)
         await done
 
-    def jot(self, line: Line) -> None:
+    def append_nowait(self, line: JournalEntry) -> None:
         """Write it with the next one that is noted, or soon."""
         self._add(line, None)
 
@@ -100,7 +100,7 @@ class Journal:
             self._is_waited_for.set()
             await asyncio.wait({self._writing})
 
-    def _add(self, line: Line, done: "asyncio.Future[None] | None") -> None:
+    def _add(self, line: JournalEntry, done: "asyncio.Future[None] | None") -> None:
         self._waiting.append((line, done))
         if done is not None:
             self._is_waited_for.set()
@@ -137,11 +137,11 @@ class Journal:
         else:
             _end(together, None)
 
-    def _append(self, lines: Sequence[Line], is_durable: bool) -> None:
+    def _append(self, lines: Sequence[JournalEntry], is_durable: bool) -> None:
         file = self._file()
         descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, OWNERS_ALONE)
         try:
-            os.write(descriptor, b"".join(line.written() for line in lines))
+            os.write(descriptor, b"".join(line.to_json_line() for line in lines))
             if is_durable:
                 os.fsync(descriptor)
         finally:
@@ -165,7 +165,9 @@ class Journal:
                 file.unlink(missing_ok=True)
 
 
-def _end(together: Sequence[tuple[Line, "asyncio.Future[None] | None"]], error: OSError | None) -> None:
+def _end(
+    together: Sequence[tuple[JournalEntry, "asyncio.Future[None] | None"]], error: OSError | None
+) -> None:
     for _, done in together:
         if done is None or done.done():
             continue
@@ -176,23 +178,23 @@ def _end(together: Sequence[tuple[Line, "asyncio.Future[None] | None"]], error: 
 
 
 @dataclass(frozen=True)
-class Told:
+class SentRecord:
     """What became of one mail, as far as its journal knows."""
 
-    handed: Line
+    handed: JournalEntry
     is_sent: bool
 
 
-def read(folders: Sequence[Path], since: datetime | None = None) -> list[Told]:
+def read(folders: Sequence[Path], since: datetime | None = None) -> list[SentRecord]:
     """What was told, or may have been, by the journals in these folders; a mail that was not taken is left
     out. A line that was cut off by a crash is passed over: its mail was not handed over yet."""
-    found: dict[str, list[Line]] = defaultdict(list)
-    for line in sorted(_lines(folders, since), key=lambda line: line.at):
+    found: dict[str, list[JournalEntry]] = defaultdict(list)
+    for line in sorted(_read_entries(folders, since), key=lambda line: line.at):
         found[line.message_id].append(line)
-    return [told for lines in found.values() if (told := _told(lines))]
+    return [told for lines in found.values() if (told := _build_record(lines))]
 
 
-def _told(lines: Sequence[Line]) -> Told | None:
+def _build_record(lines: Sequence[JournalEntry]) -> SentRecord | None:
     """By all lines of one mail, in their order. Several may have tried to hand it over, side by side where a
     lease ran out: that one of them did not does not say that none did."""
     handed, open_ends = None, 0
@@ -202,16 +204,16 @@ def _told(lines: Sequence[Line]) -> Told | None:
         elif line.what == NOT_TAKEN:
             open_ends = max(0, open_ends - 1)
     is_sent = any(line.what == SENT for line in lines)
-    return Told(handed, is_sent) if handed and (is_sent or open_ends) else None
+    return SentRecord(handed, is_sent) if handed and (is_sent or open_ends) else None
 
 
-def _lines(folders: Sequence[Path], since: datetime | None) -> Iterator[Line]:
+def _read_entries(folders: Sequence[Path], since: datetime | None) -> Iterator[JournalEntry]:
     for file in sorted(file for folder in folders for file in folder.glob(f"*{SUFFIX}")):
         if since is not None and file.name < f"{since:%Y-%m-%d}":
             continue
         for number, text in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
             try:
-                line = Line.read(text)
+                line = JournalEntry.read(text)
             except (ValueError, KeyError, TypeError):
                 logger.warning(
                     "%s, line %d: is cut off or no line of a journal; it is passed over", file, number

@@ -17,26 +17,28 @@ from sqlalchemy import Connection
 from monitor.delivery.suppression import ToDigest
 from monitor.errors import EventError
 from monitor.event_log import append, read
-from monitor.event_log.read import Logged
+from monitor.event_log.read import LoggedEvent
 from monitor.events.event import Event, parse_event
-from monitor.events.from_watches import Told, delivery_trouble
+from monitor.events.from_watches import WatchContext, delivery_trouble
 from monitor.notifications import incident_order, incidents
 from monitor.notifications.incidents import Incident
 from monitor.notifications.outbox import decisions as outbox_decisions
 from monitor.notifications.outbox import queue, threads
-from monitor.notifications.outbox.records import Delivery, Outcome, State
+from monitor.notifications.outbox.records import Delivery, DeliveryOutcome, State
 
 
 @dataclass(frozen=True)
-class Closing:
+class Settlement:
     """What it came to, and which of the failures that it was to tell (seqs) were none, with the reason."""
 
-    outcome: Outcome | ToDigest
+    outcome: DeliveryOutcome | ToDigest
     untrue: Set[int] = frozenset()
     because: str = ""
 
 
-def close(connection: Connection, delivery: Delivery, closing: Closing, now: datetime, host: str) -> Outcome:
+def settle_delivery(
+    connection: Connection, delivery: Delivery, closing: Settlement, now: datetime, host: str
+) -> DeliveryOutcome:
     """Answers what it was settled with. Raises LeaseLost: then the caller's transaction must be undone.
 
     `host`: the right side of a digest's Message-ID.
@@ -46,12 +48,12 @@ def close(connection: Connection, delivery: Delivery, closing: Closing, now: dat
         append.lock(connection)  # no failure joins an incident while it is found to be none
         _take_back(connection, delivery, closing, now)
     if isinstance(outcome, ToDigest):
-        outcome = outbox_decisions.to_digest(connection, delivery, now, outcome.due, host)
+        outcome = outbox_decisions.move_to_digest(connection, delivery, now, outcome.due, host)
     queue.settle(connection, delivery, outcome, now)
     return outcome
 
 
-def _take_back(connection: Connection, delivery: Delivery, closing: Closing, now: datetime) -> None:
+def _take_back(connection: Connection, delivery: Delivery, closing: Settlement, now: datetime) -> None:
     """An incident is none if all of its failures are untrue. If others have joined it, it begins with them,
     and they are told at once if nothing else is told of it here."""
     decisions = outbox_decisions.decisions_of_notification(connection, delivery.notification_id)
@@ -60,7 +62,7 @@ def _take_back(connection: Connection, delivery: Delivery, closing: Closing, now
     for incident in incidents.find_all(connection, (one for one in untrue if one is not None)).values():
         if not incident.is_open:
             continue
-        if left := _left(connection, incident, closing.untrue):
+        if left := _remaining_failures(connection, incident, closing.untrue):
             events = [parse_event(json.loads(one.body)) for one in left]
             latest = incident_order.latest_of_failures(connection, events)
             incidents.begin_later(connection, incident.id, len(left), left[0].seq, events[0], latest)
@@ -70,11 +72,11 @@ def _take_back(connection: Connection, delivery: Delivery, closing: Closing, now
             incidents.retract(connection, incident.id, closing.because, now)
 
 
-def _left(connection: Connection, incident: Incident, untrue: Set[int]) -> list[Logged]:
+def _remaining_failures(connection: Connection, incident: Incident, untrue: Set[int]) -> list[LoggedEvent]:
     """Its failures but for these, and those that were taken back before."""
     decided = {one.event_seq for one in outbox_decisions.decisions_of_incident(connection, incident.id)}
     left = {seq for seq in decided if seq >= incident.opened_seq} - untrue
-    return read.of_seqs(connection, left)
+    return read.find_by_seqs(connection, left)
 
 
 OF_A_DELIVERY = "delivery:"
@@ -89,20 +91,22 @@ Log = Callable[[Connection, Sequence[Event]], Committed]
 logger = logging.getLogger(__name__)
 
 
-class News:
+class DeliveryEvents:
     """Tells of deliveries in the transaction that settles them: neither is there without the other."""
 
     def __init__(self, log: Log | None) -> None:
         self._log = log
 
     def write(
-        self, connection: Connection, delivery: Delivery, outcome: Outcome | ToDigest, now: datetime
+        self, connection: Connection, delivery: Delivery, outcome: DeliveryOutcome | ToDigest, now: datetime
     ) -> Committed:
         """Before the delivery is settled: the log's lock comes before that of any row, as in ingest."""
-        event = self._told(delivery, outcome, now)
+        event = self._build_event(delivery, outcome, now)
         return self._log(connection, [event]) if self._log and event else _nothing
 
-    def _told(self, delivery: Delivery, outcome: Outcome | ToDigest, now: datetime) -> Event | None:
+    def _build_event(
+        self, delivery: Delivery, outcome: DeliveryOutcome | ToDigest, now: datetime
+    ) -> Event | None:
         if isinstance(outcome, ToDigest) or outcome.state not in TOLD_OF:
             return None
         if delivery.event_id.startswith(OF_A_DELIVERY):
@@ -119,7 +123,7 @@ def _nothing() -> None:
     """Nothing was logged: nobody is woken."""
 
 
-def _event(delivery: Delivery, outcome: Outcome, now: datetime) -> Event:
+def _event(delivery: Delivery, outcome: DeliveryOutcome, now: datetime) -> Event:
     about = {
         "delivery_id": delivery.id,
         "dag_id": delivery.dag_id,
@@ -129,5 +133,5 @@ def _event(delivery: Delivery, outcome: Outcome, now: datetime) -> Event:
         "reason": outcome.reason,
     }
     attempts = delivery.attempts + (outcome.answer is not None)
-    told = Told(delivery.deployment, now, None)
+    told = WatchContext(delivery.deployment, now, None)
     return delivery_trouble(told, outcome.state.value, about, attempts, delivery.created_at)

@@ -15,64 +15,64 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from monitor.delivery.context import Case
+from monitor.delivery.context import DeliveryContext
 from monitor.delivery.retry import look_again
 from monitor.notifications.outbox import decisions
-from monitor.notifications.outbox.records import Delivery, Kind, Outcome, State
+from monitor.notifications.outbox.records import Delivery, DeliveryOutcome, NotificationKind, State
 from monitor.rules.model import Budget as Limits
 from monitor.rules.ruleset import Rules
-from monitor.rules.targets import Channel
+from monitor.rules.targets import ChannelName
 
-AFTER_ACKNOWLEDGEMENT = (Kind.FOLLOW_UP, Kind.REMINDER)
+AFTER_ACKNOWLEDGEMENT = (NotificationKind.FOLLOW_UP, NotificationKind.REMINDER)
 """What is needless once somebody looks after it, or it is over."""
 
-NOTHING_TOLD = Outcome(State.SUPERSEDED, "superseded: nobody was notified of this failure")
+NOTHING_TOLD = DeliveryOutcome(State.SUPERSEDED, "superseded: nobody was notified of this failure")
 
 
-def against(case: Case, now: datetime) -> Outcome | None:
+def find_objection(case: DeliveryContext, now: datetime) -> DeliveryOutcome | None:
     """Why the recipient is not told at all, or not yet; or None."""
-    return _against_delivery(case, now) or _against_recovery(case, now)
+    return _check_delivery(case, now) or _check_recovery(case, now)
 
 
-def _against_delivery(case: Case, now: datetime) -> Outcome | None:
+def _check_delivery(case: DeliveryContext, now: datetime) -> DeliveryOutcome | None:
     delivery, incident = case.delivery, case.incident
     if case.unsubscribed:
-        return _suppressed(f"{delivery.recipient} has unsubscribed from the rule {delivery.rule!r}")
+        return _suppress(f"{delivery.recipient} has unsubscribed from the rule {delivery.rule!r}")
     if delivery.kind in AFTER_ACKNOWLEDGEMENT and incident and incident.acked_by is not None:
-        return _suppressed(
+        return _suppress(
             f"incident {incident.id} is acknowledged by {incident.acked_by}: {incident.ack_reason}"
         )
     if delivery.kind in AFTER_ACKNOWLEDGEMENT and incident and not incident.is_open:
         if case.is_asked and incident.confirm_at is not None:
             reason = "waits: Airflow is asked whether the incident is over"
-            return Outcome(State.PENDING, reason, look_again(case.notification.due_at, now))
+            return DeliveryOutcome(State.PENDING, reason, look_again(case.notification.due_at, now))
         reason = f"superseded: incident {incident.id} is over ({incident.closed_because})"
-        return Outcome(State.SUPERSEDED, reason)
+        return DeliveryOutcome(State.SUPERSEDED, reason)
     return None
 
 
-def _against_recovery(case: Case, now: datetime) -> Outcome | None:
+def _check_recovery(case: DeliveryContext, now: datetime) -> DeliveryOutcome | None:
     """A recovery is told to those who were told of the failure, and after it; one that tells of failures
     itself, which waited to be told, to those too."""
-    if case.delivery.kind is not Kind.RECOVERED:
+    if case.delivery.kind is not NotificationKind.RECOVERED:
         return None
     if case.thread.is_waiting:
         reason = "waits for a notification of the failure that is still to be sent"
-        return Outcome(State.PENDING, reason, look_again(case.notification.due_at, now))
-    if not case.thread.is_told and len(case.events) + case.earlier <= 1:
+        return DeliveryOutcome(State.PENDING, reason, look_again(case.notification.due_at, now))
+    if not case.thread.is_notified and len(case.events) + case.earlier <= 1:
         return NOTHING_TOLD
     return None
 
 
-def without_silenced(case: Case) -> Case | Outcome:
+def drop_silenced(case: DeliveryContext) -> DeliveryContext | DeliveryOutcome:
     """The case without the events that a silence covers by now; an outcome where nothing is left to tell."""
     words = case.silenced
     if not any(words):
         return case
     # A recovery is told for its success: with that, it is silenced as a whole.
-    if all(words) or (case.delivery.kind is Kind.RECOVERED and words[-1]):
+    if all(words) or (case.delivery.kind is NotificationKind.RECOVERED and words[-1]):
         said = "; ".join(dict.fromkeys(word for word in words if word))
-        return Outcome(State.SUPPRESSED, f"suppressed by {said}")
+        return DeliveryOutcome(State.SUPPRESSED, f"suppressed by {said}")
     left = [at for at, word in enumerate(words) if word is None]
     return replace(
         case,
@@ -83,8 +83,8 @@ def without_silenced(case: Case) -> Case | Outcome:
     )
 
 
-def _suppressed(why: str) -> Outcome:
-    return Outcome(State.SUPPRESSED, f"suppressed: {why}")
+def _suppress(why: str) -> DeliveryOutcome:
+    return DeliveryOutcome(State.SUPPRESSED, f"suppressed: {why}")
 
 
 WINDOW = timedelta(hours=24)
@@ -100,10 +100,10 @@ class ToDigest:
     due: datetime
 
 
-class Budget:
+class DeliveryBudget:
     """Of one channel, of one account: mail's."""
 
-    def __init__(self, rules: Callable[[], Rules], channel: Channel = Channel.EMAIL) -> None:
+    def __init__(self, rules: Callable[[], Rules], channel: ChannelName = ChannelName.EMAIL) -> None:
         self._rules = rules
         self._channel = channel
         self._counted: int = 0
@@ -121,30 +121,32 @@ class Budget:
         self._out.add(delivery.id)
         return True
 
-    def against(self, connection: Connection, delivery: Delivery, now: datetime) -> Outcome | ToDigest | None:
+    def check_room(
+        self, connection: Connection, delivery: Delivery, now: datetime
+    ) -> DeliveryOutcome | ToDigest | None:
         """What becomes of it instead of being sent; None: there is room, which is now taken until `done`."""
         if delivery.channel is not self._channel:
             return None
         limits = self._rules().config.budget
-        used = self._used(connection, now)
-        if delivery.kind is not Kind.DIGEST:
+        used = self._count_used(connection, now)
+        if delivery.kind is not NotificationKind.DIGEST:
             if not delivery.kind.is_urgent and used >= limits.daily - limits.reserve:
                 return ToDigest(now + limits.digest_every)
             if used >= limits.daily:
-                return self._parked(connection, limits, used, now)
+                return self._park(connection, limits, used, now)
         self._out.add(delivery.id)
         return None
 
-    def done(self, delivery: Delivery, state: State | None) -> None:
+    def release(self, delivery: Delivery, state: State | None) -> None:
         """What it came to; None: nobody knows, and the next count will tell."""
         if delivery.id in self._out:
             self._out.discard(delivery.id)
             self._since += state in TAKEN
 
-    def _used(self, connection: Connection, now: datetime) -> int:
+    def _count_used(self, connection: Connection, now: datetime) -> int:
         if not self._is_counted(now):
             self._since = 0
-            self._counted = decisions.sent_since(connection, self._channel, now - WINDOW)
+            self._counted = decisions.count_sent(connection, self._channel, now - WINDOW)
             self._counted_at = now
         return self._taken
 
@@ -155,10 +157,10 @@ class Budget:
     def _taken(self) -> int:
         return self._counted + self._since + len(self._out)
 
-    def _parked(self, connection: Connection, limits: Limits, used: int, now: datetime) -> Outcome:
+    def _park(self, connection: Connection, limits: Limits, used: int, now: datetime) -> DeliveryOutcome:
         # Each waits for a place of its own: all of them at the first one would be parked again and again.
-        before = decisions.parked(connection, self._channel) % max(1, used)
+        before = decisions.count_parked(connection, self._channel) % max(1, used)
         oldest = decisions.frees_at(connection, self._channel, now - WINDOW, before)
         until = (oldest or now) + WINDOW + MARGIN
         reason = f"the budget of {limits.daily} mails in 24 hours is used"
-        return Outcome(State.PARKED, f"parked until {until:%Y-%m-%d %H:%M} UTC: {reason}", until)
+        return DeliveryOutcome(State.PARKED, f"parked until {until:%Y-%m-%d %H:%M} UTC: {reason}", until)

@@ -17,20 +17,20 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.clock import Clock
-from monitor.concurrency import Wake, end, first_of
+from monitor.concurrency import WakeSignal, end, first_of
 from monitor.database.engine import Database
-from monitor.delivery.attempt import Errand, Held, Office, free
-from monitor.delivery.channels.base import Sender
-from monitor.delivery.prepare import Desk
-from monitor.delivery.retry import Jitter, Pauses
-from monitor.delivery.sent_journal import Journal
-from monitor.delivery.settle import Log, News
+from monitor.delivery.attempt import DeliveryAttempt, DeliveryServices, HoldEnd, free
+from monitor.delivery.channels.base import Channel
+from monitor.delivery.prepare import DeliveryPreparer
+from monitor.delivery.retry import CircuitBreaker, Jitter
+from monitor.delivery.sent_journal import SentJournal
+from monitor.delivery.settle import DeliveryEvents, Log
 from monitor.notifications.outbox import already_sent, queries, queue
 from monitor.notifications.outbox.queue import LeaseLost
 from monitor.notifications.outbox.records import Delivery
 from monitor.observability.metrics import Metrics
 from monitor.observability.tracing import OFF, Traces
-from monitor.rules.targets import Channel
+from monitor.rules.targets import ChannelName
 
 LEASE = timedelta(seconds=45)  # how long what was under way in a crash waits to be taken up again
 REAP = timedelta(seconds=1)  # from one look for ended leases to the next, while there is much to do
@@ -45,15 +45,15 @@ TOGETHER_SECONDS = 0.05  # is waited for that; then as many as there is room for
 logger = logging.getLogger(__name__)
 
 
-class Line:
+class ChannelWorker:
     """`run()` is the background task; `work()` is one turn of it."""
 
-    def __init__(self, channel: Channel, sender: Sender, office: Office) -> None:
+    def __init__(self, channel: ChannelName, sender: Channel, office: DeliveryServices) -> None:
         self.channel = channel
         self._sender = sender
         self._office = office
-        self._pauses = Pauses(channel.value, office.jitter)
-        self._errand = Errand(sender, office, self._pauses)
+        self._pauses = CircuitBreaker(channel.value, office.jitter)
+        self._errand = DeliveryAttempt(sender, office, self._pauses)
         self._most = sender.at_once + AHEAD
         self._reaped_at: datetime | None = None
         self._under_way: dict[asyncio.Task[None], Delivery] = {}
@@ -144,7 +144,7 @@ class Line:
 
     def _free_at(self, now: datetime) -> datetime | None:
         """When anything may be claimed again; None: it may."""
-        away = self._pauses.now("", now)
+        away = self._pauses.current_outage("", now)
         moments = (away.back_at if away else None, self._office.held_until(now))
         return max((moment for moment in moments if moment), default=None)
 
@@ -174,23 +174,23 @@ COUNT_SECONDS = 15.0  # the gauge of what waits: counting a million rows at each
 _random = SystemRandom().random
 
 
-class Deliverer:
+class DeliveryWorker:
     """`run()` is the background task; `work()` is one turn of it."""
 
     def __init__(
         self,
         database: Database,
-        desk: Desk,
-        senders: Mapping[Channel, Sender],
-        wake: Wake,
+        desk: DeliveryPreparer,
+        senders: Mapping[ChannelName, Channel],
+        wake: WakeSignal,
         metrics: Metrics,
         clock: Clock,
         host: str,
         log: Log | None = None,
         jitter: Jitter = _random,
-        journal: Journal | None = None,
+        journal: SentJournal | None = None,
         traces: Traces = OFF,
-        held_until: Held = free,
+        held_until: HoldEnd = free,
     ) -> None:
         """`host`: the right side of a digest's Message-ID. `log`: ingest's door for events of deliveries.
         `journal`: keeps what was sent for a database that is restored from a backup. `held_until`: until when
@@ -199,10 +199,22 @@ class Deliverer:
         self._metrics = metrics
         self._clock = clock
         self._journal = journal
-        office = Office(
-            *(database, desk, wake, metrics, clock, News(log), host, jitter, journal, traces, held_until)
+        office = DeliveryServices(
+            *(
+                database,
+                desk,
+                wake,
+                metrics,
+                clock,
+                DeliveryEvents(log),
+                host,
+                jitter,
+                journal,
+                traces,
+                held_until,
+            )
         )
-        self._lines = {channel: Line(channel, sender, office) for channel, sender in senders.items()}
+        self._lines = {channel: ChannelWorker(channel, sender, office) for channel, sender in senders.items()}
 
     async def run(self) -> None:
         """Deliver until cancelled."""
@@ -225,7 +237,7 @@ class Deliverer:
     async def count(self) -> None:
         now = self._clock()
         found, trouble = await self._database.read(
-            lambda connection: (queries.standing(connection, now), queries.trouble(connection))
+            lambda connection: (queries.load_stats(connection, now), queries.find_outage(connection))
         )
         self._metrics.mail_failing.set((now - trouble.since).total_seconds() if trouble else 0)
         self._metrics.deliveries_waiting.set(found.waiting)

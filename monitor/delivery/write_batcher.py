@@ -22,23 +22,23 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class _Wish:
+class _PendingWrite:
     function: Callable[[Connection], Any]
     done: "asyncio.Future[Any]"
 
 
-class Clerk:
+class WriteBatcher:
     """`write` is Database.write, shared."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: list[_Wish] = []
+        self._waiting: list[_PendingWrite] = []
         self._writing: asyncio.Task[None] | None = None
 
     async def write(self, function: Callable[[Connection], T]) -> T:
         """Raises what the function raises, or what the database does. The function may be run twice, and then
         only the second run counts."""
-        wish = _Wish(function, asyncio.get_running_loop().create_future())
+        wish = _PendingWrite(function, asyncio.get_running_loop().create_future())
         self._waiting.append(wish)
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._work(), name="the outbox's clerk")
@@ -61,7 +61,7 @@ class Clerk:
                 for wish, result in zip(together, results, strict=True):
                     _answer(wish, result)
 
-    async def _one_by_one(self, together: list[_Wish], error: Exception) -> None:
+    async def _one_by_one(self, together: list[_PendingWrite], error: Exception) -> None:
         if len(together) == 1:
             _fail(together[0], error)
             return
@@ -72,20 +72,20 @@ class Clerk:
                 _fail(wish, own)
 
 
-def _all(wishes: list[_Wish], connection: Connection) -> list[Any]:
+def _all(wishes: list[_PendingWrite], connection: Connection) -> list[Any]:
     return [wish.function(connection) for wish in wishes]
 
 
-def _answer(wish: _Wish, result: Any) -> None:
+def _answer(wish: _PendingWrite, result: Any) -> None:
     if not wish.done.done():
         wish.done.set_result(result)
 
 
-def _fail(wish: _Wish, error: Exception) -> None:
+def _fail(wish: _PendingWrite, error: Exception) -> None:
     if not wish.done.done():
         wish.done.set_exception(error)
 
 
-def _cancel(wishes: list[_Wish]) -> None:
+def _cancel(wishes: list[_PendingWrite]) -> None:
     for wish in wishes:
         wish.done.cancel()

@@ -8,15 +8,15 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from monitor.database.schema import events, log_marks, log_state
-from monitor.database.statements import Statement, Write
+from monitor.database.statements import BulkInsert, Statement
 from monitor.event_log.cursor import Cursor, state
-from monitor.event_log.read import LINE, Line, known
+from monitor.event_log.read import LINE, LogRow, find_logged
 from monitor.events.event import Event
 
 # SQLite knows no FOR UPDATE and needs none: whoever writes holds the whole database (database/engine.py).
 _LOCK = Statement(lambda _insert: select(log_state.c.epoch, log_state.c.last_seq).with_for_update())
 _ADVANCE = Statement(lambda _insert: update(log_state).values(last_seq=bindparam("last")))
-_APPEND = Write(
+_APPEND = BulkInsert(
     events,
     lambda insert: insert(events).on_conflict_do_nothing(index_elements=(events.c.source, events.c.id)),
 )
@@ -40,7 +40,7 @@ def append(
     seqs: list[int | None] = list(range(first, first + len(batch)))
     if not _append(connection, batch, seqs, received_at):
         _TAKE_BACK.rows(connection, first=first)
-        seqs = _numbered(batch, known(connection, map(name_of, batch)), first)
+        seqs = _assign_seqs(batch, find_logged(connection, map(name_of, batch)), first)
         _append(connection, batch, seqs, received_at)
     if new := [seq for seq in seqs if seq is not None]:
         _ADVANCE.rows(connection, last=new[-1])
@@ -55,7 +55,7 @@ def _append(
     return _APPEND.rows(connection, rows) == len(rows)
 
 
-def _numbered(batch: Sequence[Event], logged: set[tuple[str, str]], first: int) -> list[int | None]:
+def _assign_seqs(batch: Sequence[Event], logged: set[tuple[str, str]], first: int) -> list[int | None]:
     """A seq for each that is neither logged nor there before; no number is left out."""
     seqs: list[int | None] = []
     for event in batch:
@@ -91,10 +91,10 @@ def _row(event: Event, seq: int, received_at: datetime) -> dict[str, Any]:
     }
 
 
-def line_of(seq: int, event: Event) -> Line:
+def line_of(seq: int, event: Event) -> LogRow:
     """The same of an event that has just been logged, without a look at the log."""
     row = _row(event, seq, event.time)
-    return Line(*(row[column.name] for column in LINE))
+    return LogRow(*(row[column.name] for column in LINE))
 
 
 PRUNE_BATCH = 1_000  # rows a transaction, so that ingest never waits long behind retention

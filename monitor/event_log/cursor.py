@@ -36,7 +36,7 @@ class LogState:
     last_seq: int
     pruned_seq: int
 
-    def expired(self, cursor: Cursor) -> str | None:
+    def expiry_reason(self, cursor: Cursor) -> str | None:
         """Why one cannot go on from this cursor, or None where one can."""
         if cursor.epoch != self.epoch:
             return "the cursor is of another log (epoch)"

@@ -22,7 +22,7 @@ from monitor.database.schema import events, watermarks
 from monitor.database.statements import Statement
 from monitor.event_log.cursor import Cursor, state
 from monitor.event_log.filters import UPDATED, began_by
-from monitor.event_log.read import Line
+from monitor.event_log.read import LogRow
 
 ORIGIN = "origin"
 BEFORE_FIRST_SIGHT = timedelta(minutes=5)
@@ -32,7 +32,7 @@ a run fail meanwhile expects the mail."""
 
 def origin_of(connection: Connection, deployment: str, now: datetime) -> datetime:
     """The moment from which on a deployment is told of; set at the first question, kept for ever."""
-    known = _known(connection, deployment)
+    known = _load_origin(connection, deployment)
     if known is not None:
         return known
     moment = now - BEFORE_FIRST_SIGHT
@@ -41,11 +41,11 @@ def origin_of(connection: Connection, deployment: str, now: datetime) -> datetim
         with connection.begin_nested():
             connection.execute(insert(watermarks).values(row))
     except IntegrityError:  # another monitor was faster: its word counts
-        return _known(connection, deployment) or moment
+        return _load_origin(connection, deployment) or moment
     return moment
 
 
-def _known(connection: Connection, deployment: str) -> datetime | None:
+def _load_origin(connection: Connection, deployment: str) -> datetime | None:
     found = _MOMENT.first(connection, deployment=deployment)
     return found["moment"] if found else None
 
@@ -93,7 +93,7 @@ class LoggedDags:
         """Return True if some event or list named a DAG of this deployment, forgotten since or not."""
         return deployment in self._dags
 
-    def note(self, after: Cursor, lines: Sequence[Line]) -> None:
+    def note(self, after: Cursor, lines: Sequence[LogRow]) -> None:
         """Take note of the DAGs that the events behind a place are of, and of those whose runs an asset's
         update began."""
         for line in lines:

@@ -10,14 +10,14 @@ from sqlalchemy import ColumnElement, Connection, false, or_
 
 from monitor.database.schema import events
 
-Visible = frozenset[tuple[str, str]] | None
+AllowedDags = frozenset[tuple[str, str]] | None
 """The (deployment, dag_id) pairs that a user may read; None: everything."""
 
 UPDATED = "airflow.asset.updated"
 
 
 def readable(
-    deployment: ColumnElement[str], dag_id: ColumnElement[Any], visible: Visible
+    deployment: ColumnElement[str], dag_id: ColumnElement[Any], visible: AllowedDags
 ) -> list[ColumnElement[bool]]:
     """The reader's rights as SQL, over any table's columns."""
     if visible is None:
@@ -28,18 +28,18 @@ def readable(
     return [or_(false(), *((deployment == name) & dag_id.in_(dags) for name, dags in allowed.items()))]
 
 
-def may_read(deployment: str, dag_id: str | None, visible: Visible) -> bool:
+def may_read(deployment: str, dag_id: str | None, visible: AllowedDags) -> bool:
     """The same of one row that has been read."""
     return visible is None or (deployment, dag_id) in visible
 
 
-def seen_body(kind: str, body: str, visible: Visible) -> str:
+def redact_body(kind: str, body: str, visible: AllowedDags) -> str:
     """What a reader is told of an event that the reader may see: an asset's update also names the runs that
     it began, and those may be of other DAGs."""
     if visible is None or kind != UPDATED:
         return body
     event = json.loads(body)
-    deployment, began = _begun(event)
+    deployment, began = _parse_created_runs(event)
     seen = [run for run in began if (deployment, run["dag_id"]) in visible]
     if len(seen) == len(began):
         return body
@@ -49,11 +49,11 @@ def seen_body(kind: str, body: str, visible: Visible) -> str:
 
 def began_by(body: str) -> Iterator[tuple[str, str]]:
     """The DAGs, by deployment and dag_id, whose runs an asset's update began."""
-    deployment, began = _begun(json.loads(body))
+    deployment, began = _parse_created_runs(json.loads(body))
     yield from ((deployment, run["dag_id"]) for run in began if isinstance(run.get("dag_id"), str))
 
 
-def _begun(event: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+def _parse_created_runs(event: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
     return event["source"].rpartition("/")[2], event["data"].get("created_dagruns") or []
 
 
@@ -67,11 +67,11 @@ class Filter:
     globs: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @classmethod
-    def of(cls, **values: Sequence[str]) -> "Filter":
+    def from_values(cls, **values: Sequence[str]) -> "Filter":
         return cls(tuple((name, tuple(globs)) for name, globs in values.items() if globs))
 
 
-def conditions(connection: Connection, wanted: Filter, visible: Visible) -> list[ColumnElement[bool]]:
+def conditions(connection: Connection, wanted: Filter, visible: AllowedDags) -> list[ColumnElement[bool]]:
     """The filter and the reader's rights as SQL."""
     clauses = [
         like_any(connection, events.c["asset_uri" if name == "asset" else name], globs)

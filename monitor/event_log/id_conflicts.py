@@ -16,9 +16,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from monitor.database.schema import events as table
-from monitor.database.statements import LookUp
+from monitor.database.statements import KeyLookup
 from monitor.event_log.append import line_of, name_of
-from monitor.event_log.read import LINE, Line, known
+from monitor.event_log.read import LINE, LogRow, find_logged
 from monitor.events.data import DATA, TEST, DagRunData, TaskInstanceData
 from monitor.events.event import Event
 from monitor.events.identity import digest
@@ -26,14 +26,14 @@ from monitor.events.identity import digest
 Thing = tuple[str, ...]
 """What an event is of: its type, and the names of it."""
 
-_LOGGED = LookUp(table, ("source", "id"), columns=("source", "id", *(column.name for column in LINE)))
+_LOGGED = KeyLookup(table, ("source", "id"), columns=("source", "id", *(column.name for column in LINE)))
 
 
 def conflicting(connection: Connection, duplicates: Sequence[Event]) -> list[Event | None]:
     """Each of these events, in their order, under an id of its own where the log has its id for another
     thing; None where it is of the same."""
     logged = _logged(connection, duplicates)
-    return [event.renamed(_own_id(event)) if _is_conflict(logged, event) else None for event in duplicates]
+    return [event.rename(_own_id(event)) if _is_conflict(logged, event) else None for event in duplicates]
 
 
 def lacking(connection: Connection, events: Iterable[Event]) -> set[str]:
@@ -43,14 +43,16 @@ def lacking(connection: Connection, events: Iterable[Event]) -> set[str]:
     logged = _logged(connection, asked)
     new = {event.id for event in asked if name_of(event) not in logged}
     apart = {(event.source, _own_id(event)): event.id for event in asked if _is_conflict(logged, event)}
-    there = known(connection, apart)
+    there = find_logged(connection, apart)
     return new | {event_id for name, event_id in apart.items() if name not in there}
 
 
 def _logged(connection: Connection, events: Iterable[Event]) -> dict[tuple[str, str], Thing]:
     """What the log has each of these ids for, by source and id."""
     rows = _LOGGED.rows(connection, {name_of(event) for event in events})
-    return {(row["source"], row["id"]): _thing(Line(*(row[column.name] for column in LINE))) for row in rows}
+    return {
+        (row["source"], row["id"]): _thing(LogRow(*(row[column.name] for column in LINE))) for row in rows
+    }
 
 
 def _is_conflict(logged: Mapping[tuple[str, str], Thing], event: Event) -> bool:
@@ -66,12 +68,12 @@ def _of(event: Event) -> Thing:
     return _thing(line_of(0, event))
 
 
-def _thing(line: Line) -> Thing:
+def _thing(line: LogRow) -> Thing:
     names = (line.type, line.dag_id, line.run_id, line.task_id, _besides(line))
     return tuple("" if name is None else str(name) for name in names)
 
 
-def _besides(line: Line) -> Any:
+def _besides(line: LogRow) -> Any:
     """What tells two things of one type and of the same names apart."""
     shape = DATA.get(line.type)
     if shape is TaskInstanceData:

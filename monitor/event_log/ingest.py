@@ -27,7 +27,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from monitor.clock import Clock
-from monitor.concurrency import Wake
+from monitor.concurrency import WakeSignal
 from monitor.database.engine import Database
 from monitor.database.pubsub import DELIVERY, FEED, reconcile, run_ended, signal
 from monitor.event_log import append, id_conflicts
@@ -42,7 +42,7 @@ MAX_COMMIT = 2_000  # events in one transaction: keeps the writer's turn, and a 
 MAX_WAITING = 200  # requests in the queue; beyond it a sender is told to come back (429), nothing is lost
 
 
-class Outcome(str, Enum):
+class IngestOutcome(str, Enum):
     """What became of one event."""
 
     ACCEPTED = "accepted"
@@ -56,24 +56,24 @@ class IngestBusy(Exception):
 
 
 @dataclass(eq=False)
-class Arrival:
+class PendingBatch:
     events: Sequence[Event]
-    outcomes: "asyncio.Future[list[Outcome]]"
+    outcomes: "asyncio.Future[list[IngestOutcome]]"
 
 
-class Arrivals:
+class IngestQueue:
     """All but `gather` belongs to the event loop's thread."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Arrival] = deque()
-        self._unanswered: set[Arrival] = set()
+        self._waiting: deque[PendingBatch] = deque()
+        self._unanswered: set[PendingBatch] = set()
         self._came = asyncio.Event()
 
-    def add(self, events: Sequence[Event]) -> "asyncio.Future[list[Outcome]]":
+    def add(self, events: Sequence[Event]) -> "asyncio.Future[list[IngestOutcome]]":
         """What is answered for these events. Raises IngestBusy where too much is waiting already."""
         if len(self._waiting) >= MAX_WAITING:
             raise IngestBusy(f"{MAX_WAITING} requests are waiting to be written")
-        arrival = Arrival(events, asyncio.get_running_loop().create_future())
+        arrival = PendingBatch(events, asyncio.get_running_loop().create_future())
         self._waiting.append(arrival)
         self._unanswered.add(arrival)
         self._came.set()
@@ -85,16 +85,16 @@ class Arrivals:
             self._came.clear()
             await self._came.wait()
 
-    def gather(self) -> list[Arrival]:
+    def drain(self) -> list[PendingBatch]:
         """The oldest of them, as many as fit into a transaction. From any thread."""
-        together: list[Arrival] = []
+        together: list[PendingBatch] = []
         size = 0
         while self._waiting and size < MAX_COMMIT:
             together.append(self._waiting.popleft())
             size += len(together[-1].events)
         return together
 
-    def answer(self, together: Sequence[Arrival], outcomes: Sequence[Outcome]) -> None:
+    def answer(self, together: Sequence[PendingBatch], outcomes: Sequence[IngestOutcome]) -> None:
         """`outcomes`: of each of their events, in order."""
         results = iter(outcomes)
         for arrival in together:
@@ -103,7 +103,7 @@ class Arrivals:
                 arrival.outcomes.set_result(answer)
         self._unanswered.difference_update(together)
 
-    def fail(self, together: Collection[Arrival], error: Exception) -> None:
+    def fail(self, together: Collection[PendingBatch], error: Exception) -> None:
         for arrival in together:
             if not arrival.outcomes.done():
                 arrival.outcomes.set_exception(error)
@@ -124,7 +124,7 @@ ENDS = {
 """What is an end, of a run or of a task's try: whose delay is what was promised (docs/slo.md)."""
 
 
-class Tally:
+class IngestCounter:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
@@ -165,9 +165,9 @@ def _observe(family: Histogram, values: Mapping[str, Sequence[float]]) -> None:
             observe(value)
 
 
-Logged = tuple[int, Event]
+SeqAndEvent = tuple[int, Event]
 """An event, and its seq before it."""
-Decide = Callable[[Connection, Sequence[Logged], datetime], bool]
+Decide = Callable[[Connection, Sequence[SeqAndEvent], datetime], bool]
 """Decides who is notified of logged events. Returns True if a delivery is due."""
 
 OF_THE_DATA = (DataError, IntegrityError, OverflowError, ValueError, TypeError)
@@ -177,20 +177,20 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Wakes:
+class Wakeups:
     """Who is woken by what is taken in."""
 
-    feed: Wake
-    delivery: Wake
-    reconcilers: Mapping[str, Wake]
+    feed: WakeSignal
+    delivery: WakeSignal
+    reconcilers: Mapping[str, WakeSignal]
     """By deployment: an asset was updated."""
-    run_ended: Mapping[str, Wake] = field(default_factory=dict)
+    run_ended: Mapping[str, WakeSignal] = field(default_factory=dict)
     """By deployment: the log has a run's end."""
-    hand: Callable[[Cursor, Sequence[Logged]], None] | None = None
+    hand: Callable[[Cursor, Sequence[SeqAndEvent]], None] | None = None
     """Takes what was logged behind a place, and wakes the feed; None: the feed is woken, and reads it."""
 
     @property
-    def by_word(self) -> dict[str, Wake]:
+    def by_signal(self) -> dict[str, WakeSignal]:
         """By what another replica signals."""
         nudges = {reconcile(deployment): wake for deployment, wake in self.reconcilers.items()}
         ends = {run_ended(deployment): wake for deployment, wake in self.run_ended.items()}
@@ -198,11 +198,11 @@ class Wakes:
 
 
 @dataclass(frozen=True)
-class _Written:
+class _WriteResult:
     taken: list[bool]
     """Of each event, in their order, whether it was new."""
     after: Cursor
-    logged: list[Logged]
+    logged: list[SeqAndEvent]
     called_for: bool
     """Whether something is to be delivered."""
     run_ended: set[str]
@@ -216,26 +216,26 @@ class Ingest:
         self,
         database: Database,
         decide: Decide,
-        wakes: Wakes,
+        wakes: Wakeups,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
         self._database = database
         self._decide = decide
         self._wakes = wakes
-        self._tally = Tally(metrics)
+        self._tally = IngestCounter(metrics)
         self._clock = clock
         self._origins: dict[str, datetime] = {}
-        self._arrivals = Arrivals()
+        self._arrivals = IngestQueue()
 
     async def take(self, events: Sequence[Event]) -> list[bool]:
         """Make events durable. Return for each, in order, whether it was new.
 
         Raises IngestBusy where too much is waiting already.
         """
-        return [outcome is Outcome.ACCEPTED for outcome in await self.submit(events)]
+        return [outcome is IngestOutcome.ACCEPTED for outcome in await self.submit(events)]
 
-    async def submit(self, events: Sequence[Event]) -> list[Outcome]:
+    async def submit(self, events: Sequence[Event]) -> list[IngestOutcome]:
         """Make events durable. Return what became of each, in order.
 
         Raises IngestBusy where too much is waiting already.
@@ -255,12 +255,12 @@ class Ingest:
             self._arrivals.fail_all(IngestBusy("the monitor is stopping"))
 
     async def _commit(self) -> None:
-        together: list[Arrival] = []
+        together: list[PendingBatch] = []
         try:
             written = await self._database.write(lambda connection: self._write_some(connection, together))
         except Exception as error:
             # The senders keep their events and come again; the database may be full, locked or gone.
-            together = together or self._arrivals.gather()
+            together = together or self._arrivals.drain()
             logger.exception("could not write %d requests", len(together))
             if not _is_of_one_event(error):
                 self._arrivals.fail(together, error)
@@ -268,10 +268,10 @@ class Ingest:
             for arrival in together:
                 await self._commit_alone(arrival)
         else:
-            self._told(_events(together), written)
+            self._wake_consumers(_events(together), written)
             self._arrivals.answer(together, _outcomes(written))
 
-    async def _commit_alone(self, arrival: Arrival) -> None:
+    async def _commit_alone(self, arrival: PendingBatch) -> None:
         """Write one request by itself, and event by event if it fails, so that no sender's event stops
         another's."""
         try:
@@ -283,7 +283,7 @@ class Ingest:
         else:
             self._arrivals.answer([arrival], outcomes)
 
-    async def _write_apart(self, events: Sequence[Event]) -> list[Outcome]:
+    async def _write_apart(self, events: Sequence[Event]) -> list[IngestOutcome]:
         """Write the events together, or each by itself; reject those whose data cannot be written."""
         try:
             return await self._write_events(events)
@@ -294,28 +294,28 @@ class Ingest:
                 "event %r of %s is rejected, its data cannot be written: %s",
                 *(events[0].id, events[0].source, error),
             )
-            return [Outcome.REJECTED]
+            return [IngestOutcome.REJECTED]
 
-    async def _write_events(self, events: Sequence[Event]) -> list[Outcome]:
+    async def _write_events(self, events: Sequence[Event]) -> list[IngestOutcome]:
         written = await self._database.write(
             lambda connection: self._write(connection, events, append.lock(connection))
         )
-        self._told(events, written)
+        self._wake_consumers(events, written)
         return _outcomes(written)
 
-    def _write_some(self, connection: Connection, together: list[Arrival]) -> _Written:
+    def _write_some(self, connection: Connection, together: list[PendingBatch]) -> _WriteResult:
         """Write what waits once the log is had, and say so in `together`: it may fail half-way."""
         end = append.lock(connection)
-        together += self._arrivals.gather()
+        together += self._arrivals.drain()
         return self._write(connection, _events(together), end)
 
     def log(self, connection: Connection, events: Sequence[Event]) -> Callable[[], None]:
         """Take events in the caller's transaction, so that they are durable with what else it writes; answers
         what has to be called once it is committed."""
         written = self._write(connection, events, append.lock(connection))
-        return lambda: self._told(events, written)
+        return lambda: self._wake_consumers(events, written)
 
-    def _told(self, events: Sequence[Event], written: _Written) -> None:
+    def _wake_consumers(self, events: Sequence[Event], written: _WriteResult) -> None:
         if self._wakes.hand:
             self._wakes.hand(written.after, written.logged)
         else:
@@ -326,7 +326,7 @@ class Ingest:
             self._wakes.run_ended[deployment].set()
         self._tally.count(events, written.taken, self._origins, self._clock())
 
-    def _write(self, connection: Connection, events: Sequence[Event], end: Cursor) -> _Written:
+    def _write(self, connection: Connection, events: Sequence[Event], end: Cursor) -> _WriteResult:
         """`end`: the log's, which is locked."""
         # Not before the lock: what is logged later would be received earlier, and `since` step over some.
         now = self._clock()
@@ -334,7 +334,7 @@ class Ingest:
         taken = [not known for known in late]
         lasting = [place for place, event in enumerate(events) if taken[place] and event.type != NUDGE]
         seqs = append.append(connection, [events[place] for place in lasting], now, end)
-        logged: list[Logged] = []
+        logged: list[SeqAndEvent] = []
         again: list[int] = []
         for place, seq in zip(lasting, seqs, strict=True):
             taken[place] = seq is not None
@@ -351,11 +351,11 @@ class Ingest:
         called_for = self._decide(connection, logged, now)
         ended = {event.deployment for _, event in logged if event.type in RUN_ENDS}
         signal(connection, *_words(events, bool(logged), called_for, ended))
-        return _Written(taken, end, logged, called_for, ended)
+        return _WriteResult(taken, end, logged, called_for, ended)
 
     def _append_conflicting(
         self, connection: Connection, events: Sequence[Event], duplicates: Sequence[int], now: datetime
-    ) -> list[tuple[int, Logged]]:
+    ) -> list[tuple[int, SeqAndEvent]]:
         """Log those of the duplicates that only have the id of another thing; answers each with its place."""
         apart = id_conflicts.conflicting(connection, [events[place] for place in duplicates])
         found = [(place, event) for place, event in zip(duplicates, apart, strict=True) if event is not None]
@@ -386,9 +386,9 @@ def _is_of_one_event(error: Exception) -> bool:
     return isinstance(error, OF_THE_DATA) or not isinstance(error, (DBAPIError, OSError))
 
 
-def _outcomes(written: _Written) -> list[Outcome]:
-    return [Outcome.ACCEPTED if new else Outcome.DUPLICATE for new in written.taken]
+def _outcomes(written: _WriteResult) -> list[IngestOutcome]:
+    return [IngestOutcome.ACCEPTED if new else IngestOutcome.DUPLICATE for new in written.taken]
 
 
-def _events(together: Sequence[Arrival]) -> list[Event]:
+def _events(together: Sequence[PendingBatch]) -> list[Event]:
     return [event for arrival in together for event in arrival.events]

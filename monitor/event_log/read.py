@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 
 from monitor.database.schema import events
-from monitor.database.statements import LookUp
+from monitor.database.statements import KeyLookup
 from monitor.event_log.cursor import state
-from monitor.event_log.filters import Filter, Visible, conditions, may_read, readable, seen_body
+from monitor.event_log.filters import AllowedDags, Filter, conditions, may_read, readable, redact_body
 from monitor.rules.field_types import WILD, matches_any
 
 
 @dataclass(frozen=True)
-class Logged:
+class LoggedEvent:
     """One event as it stands in the log; body is its JSON, encoded once."""
 
     seq: int
@@ -24,7 +24,7 @@ class Logged:
     received_at: datetime
 
 
-class Line(NamedTuple):
+class LogRow(NamedTuple):
     """One event with everything that a filter or a reader's rights can ask about: what feeds share."""
 
     seq: int
@@ -39,10 +39,10 @@ class Line(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Page:
+class EventLogPage:
     """Events after a cursor, and up to where the log has been looked through for them."""
 
-    events: list[Logged]
+    events: list[LoggedEvent]
     upto: int
 
 
@@ -75,22 +75,22 @@ def read_after(
     after: int,
     limit: int,
     wanted: Filter | None = None,
-    visible: Visible = None,
+    visible: AllowedDags = None,
     most_characters: int | None = None,
-) -> Page:
+) -> EventLogPage:
     """The next events after a seq, oldest first; fewer than `limit` if their bodies are that long."""
     last = state(connection).last_seq
     # On PostgreSQL each statement sees what is committed by then: none may look beyond what all of them see.
     between = (events.c.seq > after, events.c.seq <= last)
     found = _read(connection, wanted or Filter(), visible, between, limit, most_characters=most_characters)
     is_full = len(found) == limit or (most_characters is not None and _size(found) >= most_characters)
-    return Page(found, found[-1].seq if is_full else max(last, after))
+    return EventLogPage(found, found[-1].seq if is_full else max(last, after))
 
 
-def lines_after(connection: Connection, after: int, limit: int) -> list[Line]:
+def lines_after(connection: Connection, after: int, limit: int) -> list[LogRow]:
     """The next events after a seq, oldest first, for whoever they may concern."""
     query = select(*LINE).where(events.c.seq > after).order_by(events.c.seq).limit(limit)
-    return [Line(*row) for row in connection.execute(query)]
+    return [LogRow(*row) for row in connection.execute(query)]
 
 
 def read_before(
@@ -98,9 +98,9 @@ def read_before(
     before: int | None,
     limit: int,
     wanted: Filter,
-    visible: Visible = None,
+    visible: AllowedDags = None,
     most_characters: int | None = None,
-) -> list[Logged]:
+) -> list[LoggedEvent]:
     """The latest events before a seq (None: from the end), newest first: what pages show."""
     upto = state(connection).last_seq if before is None else before - 1
     between = (events.c.seq <= upto,)
@@ -110,8 +110,8 @@ def read_before(
 
 
 def read_page(
-    connection: Connection, before: int | None, limit: int, wanted: Filter, visible: Visible = None
-) -> tuple[list[Logged], int | None]:
+    connection: Connection, before: int | None, limit: int, wanted: Filter, visible: AllowedDags = None
+) -> tuple[list[LoggedEvent], int | None]:
     """A page of the log, newest first, and the seq before which the next begins, or None. It may hold fewer
     events than `limit` if they are long."""
     found = read_before(connection, before, limit + 1, wanted, visible, MAX_PAGE_CHARACTERS)
@@ -123,28 +123,28 @@ def read_page(
 def _read(
     connection: Connection,
     wanted: Filter,
-    visible: Visible,
+    visible: AllowedDags,
     between: Sequence[ColumnElement[bool]],
     limit: int,
     newest_first: bool = False,
     most_characters: int | None = None,
-) -> list[Logged]:
+) -> list[LoggedEvent]:
     """In the order of seq, either way. One query a type, where several are asked for: each reads the first
     entries of an index, while for all of them together a database may sort half of the log."""
     order = events.c.seq.desc() if newest_first else events.c.seq
-    found: list[Logged] = []
+    found: list[LoggedEvent] = []
     for one in _by_type(connection, wanted):
         query = _LOGGED.where(*between, *conditions(connection, one, visible)).order_by(order).limit(limit)
         if most_characters is not None:
             query = query.execution_options(yield_per=FETCHED)
         with connection.execute(query) as rows:
-            seen = (_seen(Logged(*row), visible) for row in rows)
+            seen = (_redact(LoggedEvent(*row), visible) for row in rows)
             found += _beginning(seen, most_characters)
     found.sort(key=lambda event: event.seq, reverse=newest_first)
     return list(_beginning(found[:limit], most_characters))
 
 
-def _beginning(found: Iterable[Logged], most_characters: int | None) -> Iterator[Logged]:
+def _beginning(found: Iterable[LoggedEvent], most_characters: int | None) -> Iterator[LoggedEvent]:
     """The first of them, until their bodies are as long as that."""
     size = 0
     for one in found:
@@ -154,7 +154,7 @@ def _beginning(found: Iterable[Logged], most_characters: int | None) -> Iterator
             return
 
 
-def _size(found: Iterable[Logged]) -> int:
+def _size(found: Iterable[LoggedEvent]) -> int:
     return sum(len(one.body) for one in found)
 
 
@@ -165,38 +165,40 @@ def _by_type(connection: Connection, wanted: Filter) -> Iterable[Filter]:
     if not globs or (len(globs) == 1 and WILD.isdisjoint(globs[0])):
         return [wanted]
     types = [kind for (kind,) in connection.execute(_TYPES) if kind is not None and matches_any(globs, kind)]
-    return [Filter.of(**{**given, "type": (kind,)}) for kind in types]
+    return [Filter.from_values(**{**given, "type": (kind,)}) for kind in types]
 
 
-def of_id(connection: Connection, event_id: str, visible: Visible = None) -> list[Logged]:
+def find_by_id(connection: Connection, event_id: str, visible: AllowedDags = None) -> list[LoggedEvent]:
     """The events of this id that the reader may see: one for each Airflow, mostly one."""
     rights = readable(events.c.deployment, events.c.dag_id, visible)
     query = _LOGGED.where(events.c.id == event_id, *rights).order_by(events.c.seq)
-    return [_seen(Logged(*row), visible) for row in connection.execute(query)]
+    return [_redact(LoggedEvent(*row), visible) for row in connection.execute(query)]
 
 
-_OF_SEQS = LookUp(events, ("seq",), columns=("seq", "type", "body", "received_at", "deployment", "dag_id"))
+_OF_SEQS = KeyLookup(events, ("seq",), columns=("seq", "type", "body", "received_at", "deployment", "dag_id"))
 
 
-def of_seqs(connection: Connection, seqs: Iterable[int], visible: Visible = None) -> list[Logged]:
+def find_by_seqs(
+    connection: Connection, seqs: Iterable[int], visible: AllowedDags = None
+) -> list[LoggedEvent]:
     """These events, as far as they are kept and the reader may see them, oldest first."""
     found = [
-        _seen(Logged(row["seq"], row["type"], row["body"], row["received_at"]), visible)
+        _redact(LoggedEvent(row["seq"], row["type"], row["body"], row["received_at"]), visible)
         for row in _OF_SEQS.rows(connection, {(seq,) for seq in seqs})
         if may_read(row["deployment"], row["dag_id"], visible)
     ]
     return sorted(found, key=lambda event: event.seq)
 
 
-def _seen(event: Logged, visible: Visible) -> Logged:
-    body = seen_body(event.type, event.body, visible)
+def _redact(event: LoggedEvent, visible: AllowedDags) -> LoggedEvent:
+    body = redact_body(event.type, event.body, visible)
     return event if body is event.body else replace(event, body=body)
 
 
-_OF_IDS = LookUp(events, ("source", "id"), columns=("source", "id"))
+_OF_IDS = KeyLookup(events, ("source", "id"), columns=("source", "id"))
 
 
-def known(connection: Connection, named: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+def find_logged(connection: Connection, named: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
     """Which of these the log has, by their source and id."""
     return {(row["source"], row["id"]) for row in _OF_IDS.rows(connection, named)}
 
@@ -204,7 +206,7 @@ def known(connection: Connection, named: Iterable[tuple[str, str]]) -> set[tuple
 def missing(connection: Connection, source: str, ids: Iterable[str]) -> set[str]:
     """Which of these ids the log lacks: the reconciler's question."""
     wanted = set(ids)
-    return wanted - {name for _, name in known(connection, {(source, name) for name in wanted})}
+    return wanted - {name for _, name in find_logged(connection, {(source, name) for name in wanted})}
 
 
 def first_times(
@@ -225,7 +227,7 @@ def first_times(
     return found
 
 
-def received(connection: Connection, seqs: Iterable[int]) -> dict[int, datetime]:
+def find_received_times(connection: Connection, seqs: Iterable[int]) -> dict[int, datetime]:
     """When each of these events was logged; those that are forgotten are left out."""
     wanted, found = list(seqs), {}
     for start in range(0, len(wanted), IDS_A_QUERY):

@@ -62,7 +62,7 @@ def is_storable(text: str) -> bool:
 
 def storable(text: str) -> str:
     """What people named, as every database takes it."""
-    return _without_nul(text.encode("utf-8", "replace").decode())
+    return _replace_nul(text.encode("utf-8", "replace").decode())
 
 
 def _no_nul(value: str) -> str:
@@ -71,7 +71,7 @@ def _no_nul(value: str) -> str:
     return value
 
 
-def _without_nul(value: str) -> str:
+def _replace_nul(value: str) -> str:
     return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
@@ -98,12 +98,12 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), _NoN
 Key = Annotated[str, StringConstraints(min_length=1, max_length=MAX_KEY), _NoNul]
 """What names a DAG, a run or a task."""
 Uri = Annotated[str, StringConstraints(min_length=1, max_length=MAX_URI), _NoNul]
-Text = Annotated[str, AfterValidator(_without_nul)]
+Text = Annotated[str, AfterValidator(_replace_nul)]
 """Text for people; PostgreSQL keeps no NUL, and an error's text is worth more than its NUL."""
 MAX_COUNT = 2**31 - 1
 Count = Annotated[int, Field(ge=-1, le=MAX_COUNT)]
 """What an INTEGER column holds; -1 is Airflow's "not mapped"."""
-Word = Annotated[Text, StringConstraints(max_length=MAX_WORD)]
+ShortText = Annotated[Text, StringConstraints(max_length=MAX_WORD)]
 
 NUDGE = "windsock.asset.nudge"
 """A hook's word that an asset was updated: it wakes the reconciler and is not logged."""
@@ -138,7 +138,7 @@ class DagRunData(Data):
     run_id: Key
     state: Literal["running", "success", "failed", "deleted"]
     """`deleted`: Airflow no longer knows the run, whatever became of it."""
-    run_type: Word | None = None
+    run_type: ShortText | None = None
     """Airflow's word: `manual`, `scheduled`, `backfill`, `asset_triggered`, …; `test`: of `airflow dags
     test`, no production."""
     logical_date: Moment | None = None
@@ -274,7 +274,7 @@ class RunMissingData(WatchData):
 class RunLateData(WatchData):
     dag_id: Key
     run_id: Key
-    run_type: Word | None = None
+    run_type: ShortText | None = None
     expected_at: Moment
     queued_at: Moment | None = None
     after_seconds: float
@@ -283,7 +283,7 @@ class RunLateData(WatchData):
 class RunStuckData(WatchData):
     dag_id: Key
     run_id: Key
-    run_type: Word | None = None
+    run_type: ShortText | None = None
     start_date: Moment
     running_seconds: float
     after_seconds: float
@@ -346,12 +346,12 @@ class TroubleOverData(WatchData):
 
 
 class ComponentData(WatchData):
-    component: Word
+    component: ShortText
     """scheduler, triggerer, dag_processor."""
 
 
 class ComponentUnhealthyData(ComponentData):
-    status: Word
+    status: ShortText
     """As Airflow says it."""
     latest_heartbeat: Moment | None = None
     after_seconds: float
@@ -365,7 +365,7 @@ class DeliveryTroubleData(WatchData):
     delivery_id: int
     dag_id: Key | None = None
     run_id: Key | None = None
-    channel: Word
+    channel: ShortText
     rule: Text
     reason: Text
 
@@ -402,7 +402,7 @@ DATA: dict[str, type[Data]] = {
 """Every type that the monitor takes, and the shape of its data."""
 
 
-def declared(event_type: str, data: Mapping[str, Any]) -> dict[str, Any]:
+def select_declared(event_type: str, data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a logged event's data that its type declares, which were checked when it arrived.
 
     Senders may add others; the log keeps them for subscribers, and nothing in the monitor reads them.

@@ -95,11 +95,11 @@ class Event:
         to come would make one run the latest for ever."""
         return moment and min(moment, self.time)
 
-    def renamed(self, event_id: str) -> Event:
+    def rename(self, event_id: str) -> Event:
         """The same under another id."""
-        return self.corrected(event_id)
+        return self.correct(event_id)
 
-    def corrected(self, event_id: str, time: datetime | None = None, **data: str) -> Event:
+    def correct(self, event_id: str, time: datetime | None = None, **data: str) -> Event:
         """Return the event with this id, this time unless it is None, and these fields of its data."""
         time = time or self.time
         if (event_id, time) == (self.id, self.time) and all(self.get(name) == data[name] for name in data):
@@ -202,10 +202,12 @@ def trace_of(event: Event) -> str:
     if event.traceparent:
         return event.traceparent
     dag_id, run_id = event.dag_id, event.get("run_id")
-    return derived(*((event.source, dag_id, run_id) if dag_id and run_id else (event.source, event.id)))
+    return derive_traceparent(
+        *((event.source, dag_id, run_id) if dag_id and run_id else (event.source, event.id))
+    )
 
 
-def derived(*parts: str) -> str:
+def derive_traceparent(*parts: str) -> str:
     text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
     digits = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
     return f"00-{digits[:32]}-{digits[32:48]}-01"

@@ -31,7 +31,7 @@ from monitor.events.identity import (
     backfill_id_of,
     earlier_try_id_of,
     import_error_id,
-    mended_id,
+    import_error_mended_id,
     nth,
     pause_id,
     run_id_of,
@@ -74,7 +74,7 @@ def run_event(deployment: str, row: Row, now: datetime) -> Event | None:
         "message": None,
         **_partition(row),
     }
-    return reconciled(
+    return build_event(
         deployment,
         run_id_of(dag_id, run_id, times["start_date"], times["queued_at"], state),
         f"airflow.dag_run.{state}",
@@ -84,7 +84,7 @@ def run_event(deployment: str, row: Row, now: datetime) -> Event | None:
     )
 
 
-def deleted_run_event(deployment: str, run: Mapping[str, Any], now: datetime) -> Event:
+def run_deleted_event(deployment: str, run: Mapping[str, Any], now: datetime) -> Event:
     """A run of the board that Airflow no longer knows."""
     times = ("logical_date", "queued_at", "start_date", "end_date")
     data = {
@@ -96,7 +96,7 @@ def deleted_run_event(deployment: str, run: Mapping[str, Any], now: datetime) ->
     }
     event_id = run_id_of(run["dag_id"], run["run_id"], run["start_date"], run["queued_at"], DELETED)
     subject = f"{run['dag_id']}/{run['run_id']}"
-    return reconciled(deployment, event_id, f"airflow.dag_run.{DELETED}", subject, now, data)
+    return build_event(deployment, event_id, f"airflow.dag_run.{DELETED}", subject, now, data)
 
 
 def run_type_of(row: Mapping[str, Any]) -> Any:
@@ -113,7 +113,7 @@ def task_event(deployment: str, row: Row, now: datetime) -> Event | None:
     return _task_event(deployment, row, now, state, ti_id, task_id_of(ti_id, state))
 
 
-def filed_try_event(deployment: str, row: Row, now: datetime, ti_id: str | None) -> Event | None:
+def earlier_try_event(deployment: str, row: Row, now: datetime, ti_id: str | None) -> Event | None:
     """A row of …/tries behind which a later try exists; `ti_id` where the log knows it, as REST shows none.
 
     None where it has not ended: Airflow files what it takes from a dead scheduler as failed.
@@ -151,7 +151,7 @@ def _task_event(
         "hostname": row.get("hostname") or None,
         "error": None,
     }
-    return reconciled(
+    return build_event(
         deployment,
         event_id,
         f"airflow.task_instance.{state}",
@@ -181,7 +181,9 @@ def asset_event(deployment: str, row: Row, now: datetime) -> Event | None:
         ],
     }
     event_id = asset_event_id_of(number)
-    return reconciled(deployment, event_id, "airflow.asset.updated", text_of(row, "uri"), moment or now, data)
+    return build_event(
+        deployment, event_id, "airflow.asset.updated", text_of(row, "uri"), moment or now, data
+    )
 
 
 def _bounded(extra: Any) -> Any:
@@ -237,7 +239,7 @@ def number_of(row: Row, name: str) -> int:
     return value
 
 
-def reconciled(deployment: str, event_id: str, kind: str, subject: str, time: datetime, data: Row) -> Event:
+def build_event(deployment: str, event_id: str, kind: str, subject: str, time: datetime, data: Row) -> Event:
     """An event as the reconciler reports it. Raises EventError."""
     return parse_event(
         {
@@ -282,10 +284,10 @@ def import_error_event(
         "error_id": error_id,
     }
     moment = moment_of(row, "timestamp") or now
-    return reconciled(deployment, nth(error_id, number), "airflow.dag.import_error", filename, moment, data)
+    return build_event(deployment, nth(error_id, number), "airflow.dag.import_error", filename, moment, data)
 
 
-def mended_event(
+def import_error_mended_event(
     deployment: str, error_id: str, known: Row, replaced_by: str | None, now: datetime, number: int = 1
 ) -> Event:
     """The end of an import error that is `known` (its file and bundle), for the `number`th time."""
@@ -296,8 +298,8 @@ def mended_event(
         "error_id": error_id,
         "replaced_by": replaced_by,
     }
-    event_id = nth(mended_id(error_id), number)
-    return reconciled(deployment, event_id, "airflow.dag.import_error_mended", filename, now, data)
+    event_id = nth(import_error_mended_id(error_id), number)
+    return build_event(deployment, event_id, "airflow.dag.import_error_mended", filename, now, data)
 
 
 def pause_event(deployment: str, row: Row, now: datetime, number: int = 1) -> Event:
@@ -307,7 +309,7 @@ def pause_event(deployment: str, row: Row, now: datetime, number: int = 1) -> Ev
         raise EventError(f"is_paused: {is_paused!r} of the DAG {dag_id!r} is neither true nor false")
     state = "paused" if is_paused else "unpaused"
     event_id = nth(pause_id(dag_id, state), number)
-    return reconciled(
+    return build_event(
         deployment, event_id, f"airflow.dag.{state}", dag_id, now, {"dag_id": dag_id, "state": state}
     )
 
@@ -316,7 +318,7 @@ BACKFILL = "backfill"
 """The type of the runs that a backfill makes, or runs again."""
 
 
-def completed_at(row: Row) -> datetime | None:
+def completion_time(row: Row) -> datetime | None:
     """When the backfill of a row of /backfills was through; None while it is not. Raises EventError."""
     return moment_of(row, "completed_at")
 
@@ -326,7 +328,7 @@ def span_of(row: Row) -> tuple[datetime, datetime]:
     return _moment(row, "from_date"), _moment(row, "to_date")
 
 
-def completed_event(deployment: str, row: Row, runs: Sequence[Row]) -> Event:
+def backfill_completed_event(deployment: str, row: Row, runs: Sequence[Row]) -> Event:
     """A row of /backfills that is through; `runs`: those of its DAG in its span. Raises EventError."""
     dag_id, number, completed = text_of(row, "dag_id"), number_of(row, "id"), _moment(row, "completed_at")
     since, until = span_of(row)
@@ -342,7 +344,7 @@ def completed_event(deployment: str, row: Row, runs: Sequence[Row]) -> Event:
         "total_runs": len(own),
         "failed_runs": sum(run.get("state") == "failed" for run in own),
     }
-    return reconciled(
+    return build_event(
         deployment, backfill_id_of(number), "airflow.backfill.completed", dag_id, completed, data
     )
 

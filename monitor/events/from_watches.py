@@ -16,7 +16,7 @@ RECOVERED = ":recovered"
 
 
 @dataclass(frozen=True)
-class Told:
+class WatchContext:
     """What every one of these events is told with."""
 
     deployment: str
@@ -51,7 +51,7 @@ class Bound:
         return f"usually {spoken(self.usual)}" if self.usual is not None else f"at most {spoken(self.after)}"
 
 
-def own_event(told: Told, event_id: str, kind: str, subject: str, data: dict[str, Any]) -> Event:
+def own_event(told: WatchContext, event_id: str, kind: str, subject: str, data: dict[str, Any]) -> Event:
     """Raises EventError."""
     return parse_event(
         {
@@ -73,7 +73,7 @@ def clock_time(moment: datetime) -> str:
 
 
 @dataclass(frozen=True)
-class Run:
+class WatchedRun:
     """The run that a watch looks at."""
 
     dag_id: str
@@ -106,7 +106,9 @@ def id_of(kind: str, dag_id: str, found: str) -> str | None:
             return None
 
 
-def missing(told: Told, dag_id: str, expected_at: datetime, after: timedelta, schedule: str | None) -> Event:
+def missing(
+    told: WatchContext, dag_id: str, expected_at: datetime, after: timedelta, schedule: str | None
+) -> Event:
     """No run exists that Airflow's own schedule wanted at this moment."""
     data = {
         "what": f"{dag_id} has no run for {clock_time(expected_at)}, {spoken(told.now - expected_at)} ago",
@@ -119,7 +121,9 @@ def missing(told: Told, dag_id: str, expected_at: datetime, after: timedelta, sc
     return own_event(told, missing_id(dag_id, expected_at), "windsock.run.missing", dag_id, data)
 
 
-def late(told: Told, run: Run, expected_at: datetime, queued_at: datetime | None, after: timedelta) -> Event:
+def late(
+    told: WatchContext, run: WatchedRun, expected_at: datetime, queued_at: datetime | None, after: timedelta
+) -> Event:
     """A run exists, and is not begun."""
     waits = spoken(told.now - expected_at)
     data = {
@@ -134,7 +138,7 @@ def late(told: Told, run: Run, expected_at: datetime, queued_at: datetime | None
     return own_event(told, late_id(key), "windsock.run.late", f"{run.dag_id}/{run.run_id}", data)
 
 
-def stuck(told: Told, run: Run, start_date: datetime, bound: Bound) -> Event:
+def stuck(told: WatchContext, run: WatchedRun, start_date: datetime, bound: Bound) -> Event:
     """A run is still running."""
     length = told.now - start_date
     data = {
@@ -151,7 +155,7 @@ def stuck(told: Told, run: Run, start_date: datetime, bound: Bound) -> Event:
 
 
 @dataclass(frozen=True)
-class Asset:
+class WatchedAsset:
     name: str
     uri: str
     group: str | None
@@ -161,7 +165,9 @@ def stale_id(uri: str, updated_at: datetime) -> str:
     return f"asset_stale:{digest(uri, stamp(updated_at))}"
 
 
-def stale(told: Told, asset: Asset, updated_at: datetime, dag_id: str | None, bound: Bound) -> Event:
+def stale(
+    told: WatchContext, asset: WatchedAsset, updated_at: datetime, dag_id: str | None, bound: Bound
+) -> Event:
     """An asset was not updated for too long."""
     data = {
         "what": f"{asset.uri} was not updated for {spoken(told.now - updated_at)}, {bound}",
@@ -175,12 +181,17 @@ def stale(told: Told, asset: Asset, updated_at: datetime, dag_id: str | None, bo
     return own_event(told, stale_id(asset.uri, updated_at), "windsock.asset.stale", asset.uri, data)
 
 
-def unconsumed_id(asset_event_id: int, dag_id: str) -> str:
+def asset_unconsumed_id(asset_event_id: int, dag_id: str) -> str:
     return f"asset_unconsumed:{asset_event_id}:{digest(dag_id)}"
 
 
-def unconsumed(
-    told: Told, asset: Asset, asset_event_id: int, updated_at: datetime, dag_id: str, after: timedelta
+def asset_unconsumed(
+    told: WatchContext,
+    asset: WatchedAsset,
+    asset_event_id: int,
+    updated_at: datetime,
+    dag_id: str,
+    after: timedelta,
 ) -> Event:
     """An asset was updated, and a DAG that is scheduled on it did not run."""
     waits = spoken(told.now - updated_at)
@@ -193,12 +204,18 @@ def unconsumed(
         "updated_at": stamp(updated_at),
         "after_seconds": after.total_seconds(),
     }
-    event_id = unconsumed_id(asset_event_id, dag_id)
+    event_id = asset_unconsumed_id(asset_event_id, dag_id)
     return own_event(told, event_id, "windsock.asset.unconsumed", asset.uri, data)
 
 
 def asset_recovered(
-    told: Told, what: str, ended: str, finding_id: str, asset: Asset, dag_id: str | None, since: datetime
+    told: WatchContext,
+    what: str,
+    ended: str,
+    finding_id: str,
+    asset: WatchedAsset,
+    dag_id: str | None,
+    since: datetime,
 ) -> Event:
     """An asset is no longer stale, or its update no longer without a run."""
     data = {
@@ -216,7 +233,7 @@ def unreachable_id(deployment: str, since: datetime) -> str:
     return f"airflow_unreachable:{digest(deployment, stamp(since))}"
 
 
-def unreachable(told: Told, since: datetime, error: str, after: timedelta) -> Event:
+def unreachable(told: WatchContext, since: datetime, error: str, after: timedelta) -> Event:
     """Airflow does not answer, or refuses every answer."""
     what = f"Airflow {told.deployment} could not be asked since {clock_time(since)}: {error}"
     event_id = unreachable_id(told.deployment, since)
@@ -224,10 +241,10 @@ def unreachable(told: Told, since: datetime, error: str, after: timedelta) -> Ev
     return own_event(told, event_id, "windsock.airflow.unreachable", told.deployment, data)
 
 
-def reachable_again(told: Told, since: datetime) -> Event:
+def reachable_again(told: WatchContext, since: datetime) -> Event:
     what = f"Airflow {told.deployment} answers again, after {spoken(told.now - since)}"
     event_id = unreachable_id(told.deployment, since) + RECOVERED
-    return _over(told, event_id, "windsock.airflow.recovered", told.deployment, what, since)
+    return _build_recovery(told, event_id, "windsock.airflow.recovered", told.deployment, what, since)
 
 
 def component_id(deployment: str, component: str, since: datetime) -> str:
@@ -235,7 +252,7 @@ def component_id(deployment: str, component: str, since: datetime) -> str:
 
 
 def component_unhealthy(
-    told: Told,
+    told: WatchContext,
     component: str,
     status: str,
     since: datetime,
@@ -243,7 +260,9 @@ def component_unhealthy(
     after: timedelta,
 ) -> Event:
     """A component of Airflow has stopped, or hangs. `since`: its latest heartbeat, where it had one."""
-    what = f"Airflow {told.deployment}: the {spelled(component)} is {status} since {clock_time(since)}"
+    what = (
+        f"Airflow {told.deployment}: the {format_component(component)} is {status} since {clock_time(since)}"
+    )
     data = {
         "what": what,
         "component": component,
@@ -256,9 +275,9 @@ def component_unhealthy(
     return own_event(told, event_id, "airflow.component.unhealthy", component, data)
 
 
-def component_recovered(told: Told, component: str, since: datetime) -> Event:
+def component_recovered(told: WatchContext, component: str, since: datetime) -> Event:
     lasted = told.now - since
-    what = f"Airflow {told.deployment}: the {spelled(component)} is healthy again, after {spoken(lasted)}"
+    what = f"Airflow {told.deployment}: the {format_component(component)} is healthy again, after {spoken(lasted)}"
     data = {
         "what": what,
         "component": component,
@@ -269,7 +288,7 @@ def component_recovered(told: Told, component: str, since: datetime) -> Event:
     return own_event(told, event_id, "airflow.component.recovered", component, data)
 
 
-def spelled(component: str) -> str:
+def format_component(component: str) -> str:
     """`dag-processor`, as Airflow's commands and documentation have it."""
     return component.replace("_", "-")
 
@@ -278,20 +297,22 @@ def mail_failing_id(since: datetime) -> str:
     return f"mail_failing:{digest(stamp(since))}"
 
 
-def mail_failing(told: Told, since: datetime, error: str, after: timedelta) -> Event:
+def mail_failing(told: WatchContext, since: datetime, error: str, after: timedelta) -> Event:
     """No mail can be sent."""
     what = f"no mail could be sent since {clock_time(since)}: {error}"
     data = {"what": what, "since": stamp(since), "error": error, "after_seconds": after.total_seconds()}
     return own_event(told, mail_failing_id(since), "windsock.mail.failing", "mail", data)
 
 
-def mail_works_again(told: Told, since: datetime) -> Event:
+def mail_works_again(told: WatchContext, since: datetime) -> Event:
     what = f"mail is sent again, after {spoken(told.now - since)}"
     event_id = mail_failing_id(since) + RECOVERED
-    return _over(told, event_id, "windsock.mail.recovered", "mail", what, since)
+    return _build_recovery(told, event_id, "windsock.mail.recovered", "mail", what, since)
 
 
-def _over(told: Told, event_id: str, kind: str, subject: str, what: str, since: datetime) -> Event:
+def _build_recovery(
+    told: WatchContext, event_id: str, kind: str, subject: str, what: str, since: datetime
+) -> Event:
     lasted = (told.now - since).total_seconds()
     return own_event(
         told, event_id, kind, subject, {"what": what, "since": stamp(since), "lasted_seconds": lasted}
@@ -299,7 +320,7 @@ def _over(told: Told, event_id: str, kind: str, subject: str, what: str, since: 
 
 
 def delivery_trouble(
-    told: Told, state: str, delivery: dict[str, Any], attempts: int, since: datetime | None
+    told: WatchContext, state: str, delivery: dict[str, Any], attempts: int, since: datetime | None
 ) -> Event:
     """A word to somebody could not be delivered (`dead`), or waits for the server's next day (`parked`).
 
@@ -335,7 +356,7 @@ def auto_paused_id(dag_id: str, pause: int) -> str:
     return f"dag_auto_paused:{digest(dag_id, str(pause))}"
 
 
-def auto_paused(told: Told, dag_id: str, pause: int, cause: Cause) -> Event:
+def auto_paused(told: WatchContext, dag_id: str, pause: int, cause: Cause) -> Event:
     """`pause`: the number of the DAG's pauses that the log knows."""
     who = "Airflow itself" if cause.is_certain else "Airflow itself, most likely"
     runs = "run" if cause.failed_runs == 1 else f"{cause.failed_runs} runs"
@@ -351,7 +372,7 @@ def auto_paused(told: Told, dag_id: str, pause: int, cause: Cause) -> Event:
     return own_event(told, auto_paused_id(dag_id, pause), "windsock.dag.auto_paused", dag_id, data)
 
 
-def dag_recovered(told: Told, what: str, dag_id: str, pause: int, since: datetime) -> Event:
+def dag_recovered(told: WatchContext, what: str, dag_id: str, pause: int, since: datetime) -> Event:
     """A DAG is no longer paused by Airflow."""
     data = {
         "what": what,

@@ -104,7 +104,7 @@ def trace_of_error(error_id: str, stacktrace: str = "") -> str:
     return digest(CHANGING.sub("*", stacktrace))
 
 
-def mended_id(error_id: str) -> str:
+def import_error_mended_id(error_id: str) -> str:
     """The id of an import error's end."""
     return f"{error_id}:mended"
 

@@ -33,7 +33,7 @@ from monitor.events.identity import (
     backfill_id_of,
     digest,
     earlier_try_id_of,
-    mended_id,
+    import_error_mended_id,
     pause_id,
     reported_error_id,
     run_id_of,
@@ -101,12 +101,12 @@ def accept_report(raw: object, reporter: Reporter, now: datetime) -> Event:
         raise EventError(
             "data.ti_id: null; a hook names each try by its UUID, only the monitor reports others"
         )
-    event_id = computed_id(event)
+    event_id = compute_id(event)
     told = {"error_id": event_id} if isinstance(event.data, ImportErrorData) else {}
-    return event.corrected(event_id, _time_of(event, now), **told)
+    return event.correct(event_id, _time_of(event, now), **told)
 
 
-def computed_id(event: Event) -> str:
+def compute_id(event: Event) -> str:
     """Return the id that follows from the event's data.
 
     Raises EventError where none does: a sender's id might be that of another event.
@@ -127,13 +127,13 @@ def computed_id(event: Event) -> str:
 def _time_of(event: Event, now: datetime) -> datetime:
     """When the state changed, as far as that can be: by the dates in the data, else by the sender."""
     latest = now + timedelta(seconds=CLOCK_SLACK_SECONDS)
-    changed = changed_at(event.data)
+    changed = find_change_time(event.data)
     if changed is not None:
         return changed if changed <= latest else now
     return event.time if now - OLDEST <= event.time <= latest else now
 
 
-def changed_at(data: Data) -> datetime | None:
+def find_change_time(data: Data) -> datetime | None:
     """Return when the state changed, by the dates in the data; None if there are none."""
     if isinstance(data, AssetUpdatedData):
         return data.timestamp
@@ -157,7 +157,7 @@ _IDS: dict[type[Data], Callable[[Any], str]] = {
     TaskInstanceData: _task_id,
     AssetUpdatedData: lambda data: asset_event_id_of(data.asset_event_id),
     BackfillCompletedData: lambda data: backfill_id_of(data.backfill_id),
-    ImportErrorMendedData: lambda data: mended_id(data.error_id),
+    ImportErrorMendedData: lambda data: import_error_mended_id(data.error_id),
     AssetData: lambda data: f"asset:{digest(data.asset.name, data.asset.uri)}:created",
     AliasData: lambda data: f"asset_alias:{digest(data.alias.name)}:created",
     DagPauseData: lambda data: pause_id(data.dag_id, data.state),

@@ -23,25 +23,25 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
-from monitor.concurrency import Wake
+from monitor.concurrency import WakeSignal
 from monitor.event_log import append
 from monitor.event_log.cursor import Cursor
-from monitor.event_log.filters import Filter, Visible, may_read, seen_body
-from monitor.event_log.read import Line
+from monitor.event_log.filters import AllowedDags, Filter, may_read, redact_body
+from monitor.event_log.read import LogRow
 from monitor.events.event import Event
 from monitor.rules.field_types import WILD, matches_any
 
 MOST = 1_000  # events kept until the feed comes for them; beyond that it reads the log, page by page
 
-Logged = tuple[int, Event]
+SeqAndEvent = tuple[int, Event]
 
 
-class Fresh:
+class CommittedEvents:
     """Only for the event loop's own thread."""
 
-    def __init__(self, wake: Wake) -> None:
+    def __init__(self, wake: WakeSignal) -> None:
         self._wake = wake
-        self._waiting: list[tuple[Cursor, Sequence[Logged]]] = []
+        self._waiting: list[tuple[Cursor, Sequence[SeqAndEvent]]] = []
         self._size = 0
         self.since = 0.0
         """By time.monotonic(), since when the first of what waits has been waiting."""
@@ -50,7 +50,7 @@ class Fresh:
         self._others = 0
         """The other wakings, when the log was last read."""
 
-    def put(self, after: Cursor, logged: Sequence[Logged]) -> None:
+    def add(self, after: Cursor, logged: Sequence[SeqAndEvent]) -> None:
         """Hand over what was committed behind a place in the log, and wake the feed."""
         if logged and self._size + len(logged) <= MOST:
             if not self._waiting:
@@ -64,7 +64,7 @@ class Fresh:
         """Forget what waits: nobody wants it."""
         self._waiting, self._size = [], 0
 
-    def take(self, end: Cursor) -> list[Line] | None:
+    def take(self, end: Cursor) -> list[LogRow] | None:
         """What follows `end`; None: the log has to be read, from now on."""
         waiting = self._waiting
         self.clear()
@@ -72,7 +72,7 @@ class Fresh:
         if others != self._others:
             self._others = others
             return None
-        lines: list[Line] = []
+        lines: list[LogRow] = []
         for after, logged in waiting:
             if after.epoch == end.epoch and logged[-1][0] <= end.seq:
                 continue  # the log was read since
@@ -87,11 +87,11 @@ KEYS = 50  # DAGs up to which a reader is found by their names; one with more is
 
 
 @dataclass(frozen=True)
-class Selection:
+class Subscription:
     """One value of each filtered attribute must match, and the reader must be allowed to see the DAG."""
 
     wanted: Filter
-    visible: Visible = None
+    visible: AllowedDags = None
 
     @cached_property
     def everything(self) -> bool:
@@ -107,7 +107,7 @@ class Selection:
             return frozenset(dag for _, dag in self.visible)
         return None
 
-    def takes(self, line: Line) -> bool:
+    def takes(self, line: LogRow) -> bool:
         if not may_read(line.deployment, line.dag_id, self.visible):
             return False
         return all(_matches(globs, getattr(line, name)) for name, globs in self.wanted.globs)
@@ -127,7 +127,7 @@ def one_line(body: str) -> str:
     return _OTHER_LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", body)
 
 
-class Form(Enum):
+class FeedFormat(Enum):
     """The forms of the feed, by their media types."""
 
     SSE = "text/event-stream"
@@ -136,26 +136,26 @@ class Form(Enum):
     def event(self, cursor: str, kind: str, body: str) -> bytes:
         """One event. Its body is one line of JSON, so it needs one `data:`."""
         body = one_line(body)
-        if self is Form.SSE:
+        if self is FeedFormat.SSE:
             return f"id: {cursor}\nevent: {kind}\ndata: {body}\n\n".encode()
         return f'{{"id": "{cursor}", "event": {body}}}\n'.encode()
 
     def heartbeat(self, cursor: Cursor) -> bytes:
         """A sign of life that also tells the reader how far the log has been looked through for it."""
-        if self is Form.SSE:
+        if self is FeedFormat.SSE:
             return f": heartbeat\nid: {cursor}\n\n".encode()
         return f'{{"id": "{cursor}"}}\n'.encode()
 
     def reset(self, reason: str, cursor: Cursor) -> bytes:
         """Tell the reader that events may have been missed, and where it goes on from."""
-        if self is Form.SSE:
+        if self is FeedFormat.SSE:
             data = json.dumps({"reason": reason, "cursor": str(cursor)})
             return f"id: {cursor}\nevent: reset\ndata: {data}\n\n".encode()
         return (json.dumps({"id": str(cursor), "reset": {"reason": reason}}) + "\n").encode()
 
     def retry(self, milliseconds: int) -> bytes:
         """How soon to come back after the connection is lost; NDJSON has no word for it."""
-        return b"retry: %d\n\n" % milliseconds if self is Form.SSE else b""
+        return b"retry: %d\n\n" % milliseconds if self is FeedFormat.SSE else b""
 
 
 MEMO = 32  # selections whose bytes a block keeps; readers beyond that have theirs put together each
@@ -168,16 +168,16 @@ def body(chunk: bytes, more: bool = True) -> Message:
     return {"type": "http.response.body", "body": chunk, "more_body": more}
 
 
-class Block:
+class EventChunk:
     """What the log holds behind `after`, up to and including `upto`."""
 
-    def __init__(self, epoch: str, after: int, lines: Sequence[Line]) -> None:
+    def __init__(self, epoch: str, after: int, lines: Sequence[LogRow]) -> None:
         self.epoch = epoch
         self.after = after
         self.upto = lines[-1].seq
         self._lines = lines
-        self._memo: dict[tuple[Selection, Form], Message | None] = {}
-        self._frames: dict[tuple[int, Form], bytes] = {}
+        self._memo: dict[tuple[Subscription, FeedFormat], Message | None] = {}
+        self._frames: dict[tuple[int, FeedFormat], bytes] = {}
 
     @cached_property
     def size(self) -> int:
@@ -185,44 +185,44 @@ class Block:
         return sum(len(line.body) for line in self._lines)
 
     @cached_property
-    def by_dag(self) -> dict[str | None, list[Line]]:
-        found: dict[str | None, list[Line]] = {}
+    def by_dag(self) -> dict[str | None, list[LogRow]]:
+        found: dict[str | None, list[LogRow]] = {}
         for line in self._lines:
             found.setdefault(line.dag_id, []).append(line)
         return found
 
-    def following(self, seq: int, selection: Selection, form: Form) -> Message | None:
+    def following(self, seq: int, selection: Subscription, form: FeedFormat) -> Message | None:
         """What is in this block for a reader that has all up to `seq`, or None where nothing is."""
         if seq <= self.after:
             return self._whole(selection, form)
-        rest = [line for line in self._selected(selection) if line.seq > seq]
+        rest = [line for line in self._select_rows(selection) if line.seq > seq]
         return self._encode(rest, selection.visible, form)
 
-    def _whole(self, selection: Selection, form: Form) -> Message | None:
+    def _whole(self, selection: Subscription, form: FeedFormat) -> Message | None:
         key = (selection, form)
         if key in self._memo:
             return self._memo[key]
-        message = self._encode(self._selected(selection), selection.visible, form)
+        message = self._encode(self._select_rows(selection), selection.visible, form)
         if len(self._memo) < MEMO:
             self._memo[key] = message
         return message
 
-    def _selected(self, selection: Selection) -> Sequence[Line]:
+    def _select_rows(self, selection: Subscription) -> Sequence[LogRow]:
         if selection.everything:
             return self._lines
         return [line for line in self._near(selection.dags) if selection.takes(line)]
 
-    def _near(self, dags: frozenset[str] | None) -> Iterable[Line]:
+    def _near(self, dags: frozenset[str] | None) -> Iterable[LogRow]:
         if dags is None:
             return self._lines
         near = [line for dag in dags & self.by_dag.keys() for line in self.by_dag[dag]]
         return sorted(near) if len(dags) > 1 else near
 
-    def _encode(self, lines: Sequence[Line], visible: Visible, form: Form) -> Message | None:
+    def _encode(self, lines: Sequence[LogRow], visible: AllowedDags, form: FeedFormat) -> Message | None:
         return body(b"".join(self._frame(line, visible, form) for line in lines)) if lines else None
 
-    def _frame(self, line: Line, visible: Visible, form: Form) -> bytes:
-        seen = seen_body(line.type, line.body, visible)
+    def _frame(self, line: LogRow, visible: AllowedDags, form: FeedFormat) -> bytes:
+        seen = redact_body(line.type, line.body, visible)
         if seen is not line.body:  # this reader's own
             return form.event(str(Cursor(self.epoch, line.seq)), line.type, seen)
         key = (line.seq, form)
@@ -235,17 +235,17 @@ KEPT_BYTES = 8 * 1024 * 1024  # of bodies: a burst of 10,000 events; in memory t
 BLOCK_BYTES = 128 * 1024  # of bodies in one block, so in one write: all that a slow reader costs in memory
 
 
-class Tape:
+class EventBuffer:
     """Blocks without a gap between them, up to `end`. Older ones fall off; readers then use the log."""
 
     def __init__(self, end: Cursor) -> None:
         self.end = end
-        self._blocks: deque[Block] = deque()
+        self._blocks: deque[EventChunk] = deque()
         self._size = 0
 
-    def extend(self, lines: list[Line]) -> list[Block]:
+    def extend(self, lines: list[LogRow]) -> list[EventChunk]:
         """Take what follows the end; answers it as blocks."""
-        new = [Block(self.end.epoch, after, part) for after, part in self._parts(lines)]
+        new = [EventChunk(self.end.epoch, after, part) for after, part in self._parts(lines)]
         for block in new:
             self._blocks.append(block)
             self._size += block.size
@@ -254,7 +254,7 @@ class Tape:
             self._size -= self._blocks.popleft().size
         return new
 
-    def following(self, place: Cursor) -> Block | None:
+    def following(self, place: Cursor) -> EventChunk | None:
         """The block that holds what comes behind a place, or None where the tape does not reach there."""
         if place.epoch != self.end.epoch or not self._blocks:
             return None
@@ -262,8 +262,8 @@ class Tape:
             return None
         return self._blocks[bisect_right(self._blocks, place.seq, key=lambda block: block.after) - 1]
 
-    def _parts(self, lines: list[Line]) -> list[tuple[int, list[Line]]]:
-        parts: list[tuple[int, list[Line]]] = []
+    def _parts(self, lines: list[LogRow]) -> list[tuple[int, list[LogRow]]]:
+        parts: list[tuple[int, list[LogRow]]] = []
         size, after = BLOCK_BYTES, self.end.seq
         for line in lines:
             if size >= BLOCK_BYTES:

@@ -22,19 +22,19 @@ from functools import partial
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from monitor.concurrency import Wake
+from monitor.concurrency import WakeSignal
 from monitor.database.engine import Database
 from monitor.event_log import cursor as event_log_cursor
 from monitor.event_log import read as event_log_read
 from monitor.event_log.cursor import Cursor, LogState
 from monitor.event_log.deployments import LoggedDags
-from monitor.event_log.read import Logged
-from monitor.feed.buffer import BLOCK_BYTES, Form, Message, Selection, body
-from monitor.feed.hub import Live, Saw, unwitnessed
-from monitor.feed.subscriber import FeedEnded, Reader, Rights, Send, Turn, Waiting
+from monitor.event_log.read import LoggedEvent
+from monitor.feed.buffer import BLOCK_BYTES, FeedFormat, Message, Subscription, body
+from monitor.feed.hub import Hub, OnProgress, ignore_progress
+from monitor.feed.subscriber import FeedEnded, PendingSend, Rights, Send, Subscriber, YieldTimer
 from monitor.observability.metrics import Metrics
 
-Start = Callable[[Connection], Cursor]
+FindStart = Callable[[Connection], Cursor]
 
 
 def from_now(connection: Connection) -> Cursor:
@@ -43,14 +43,14 @@ def from_now(connection: Connection) -> Cursor:
     return Cursor(state.epoch, state.last_seq)
 
 
-def since(moment: datetime) -> Start:
+def from_time(moment: datetime) -> FindStart:
     """What was received at a moment and later, as far as the log reaches back."""
     return lambda connection: Cursor(
         event_log_cursor.state(connection).epoch, event_log_read.seq_at(connection, moment)
     )
 
 
-def after(cursor: Cursor) -> Start:
+def from_cursor(cursor: Cursor) -> FindStart:
     """What follows a cursor."""
     return lambda _connection: cursor
 
@@ -60,13 +60,13 @@ PAGE_CHARACTERS = BLOCK_BYTES  # of their bodies, where they are long; usual one
 
 
 @dataclass(frozen=True)
-class Beginning:
+class StartPosition:
     """Where a reader really begins: where it wished to; if that is gone, at the oldest event kept."""
 
     cursor: Cursor
     lost: str | None = None
 
-    def encode(self, form: Form) -> bytes:
+    def encode(self, form: FeedFormat) -> bytes:
         """A reader that is cut off before any event comes back to this place."""
         return form.reset(self.lost, self.cursor) if self.lost else form.heartbeat(self.cursor)
 
@@ -75,21 +75,21 @@ class Beginning:
 class LogPage:
     """What comes next: events, the place behind them, and why the reader had to begin anew, if so."""
 
-    events: list[Logged]
+    events: list[LoggedEvent]
     cursor: Cursor
-    begun: Beginning
+    begun: StartPosition
 
-    def encode(self, form: Form) -> bytes:
+    def encode(self, form: FeedFormat) -> bytes:
         reset = self.begun.encode(form) if self.begun.lost else b""
         epoch = self.cursor.epoch
         return reset + b"".join(form.event(f"{epoch}-{one.seq}", one.type, one.body) for one in self.events)
 
 
-def begin(connection: Connection, start: Start) -> Beginning:
+def begin(connection: Connection, start: FindStart) -> StartPosition:
     return _beginning(event_log_cursor.state(connection), start(connection))
 
 
-def read(connection: Connection, cursor: Cursor, selection: Selection) -> LogPage:
+def read(connection: Connection, cursor: Cursor, selection: Subscription) -> LogPage:
     state = event_log_cursor.state(connection)
     begun = _beginning(state, cursor)
     found = event_log_read.read_after(
@@ -98,9 +98,9 @@ def read(connection: Connection, cursor: Cursor, selection: Selection) -> LogPag
     return LogPage(found.events, Cursor(state.epoch, found.upto), begun)
 
 
-def _beginning(state: LogState, cursor: Cursor) -> Beginning:
-    lost = state.expired(cursor)
-    return Beginning(Cursor(state.epoch, state.pruned_seq) if lost else cursor, lost)
+def _beginning(state: LogState, cursor: Cursor) -> StartPosition:
+    lost = state.expiry_reason(cursor)
+    return StartPosition(Cursor(state.epoch, state.pruned_seq) if lost else cursor, lost)
 
 
 MAX_READERS = 20_000  # open feeds; at about 20 kB each that is 400 MB
@@ -153,32 +153,32 @@ class ShareFull(Exception):
     """As many feeds are open as one user may have: others need some too."""
 
 
-class Feeds:
+class FeedServer:
     """`publish` and `attend` are its background tasks."""
 
     def __init__(
         self,
         database: Database,
-        wake: Wake,
+        wake: WakeSignal,
         metrics: Metrics,
         logged: LoggedDags,
         heartbeat: float = HEARTBEAT_SECONDS,
         limit: int | None = None,
-        saw: Saw = unwitnessed,
+        saw: OnProgress = ignore_progress,
     ) -> None:
         """`limit`: feeds that may be open; default: as many as this process may have files for. `saw` is told
         how far readers have been served."""
         self._database = database
         self._metrics = metrics
         self._logged = logged
-        self._live = Live(database, wake, metrics, logged, heartbeat, self._behind, saw)
-        self._readers: dict[Reader, None] = {}
+        self._live = Hub(database, wake, metrics, logged, heartbeat, self._on_lag, saw)
+        self._readers: dict[Subscriber, None] = {}
         self._open_of: Counter[str] = Counter()
         self._room = room() if limit is None else limit
         self._closed = False
         self.publish = self._live.publish
         self.attend = self._live.attend
-        self.hand = self._live.fresh.put
+        self.hand = self._live.fresh.add
 
     def require_room(self, whose: str | None = None) -> None:
         """Raises FeedFull where no further feed is served, ShareFull where none of this user is."""
@@ -192,19 +192,19 @@ class Feeds:
 
     def join(
         self,
-        start: Start,
-        selection: Selection,
-        form: Form,
+        start: FindStart,
+        selection: Subscription,
+        form: FeedFormat,
         send: Send,
         rights: Rights | None = None,
         whose: str | None = None,
-    ) -> Reader:
+    ) -> Subscriber:
         """Serve a reader from now on, until it leaves, the service ends, or its rights do.
 
         Raises FeedFull and ShareFull: others may have come since there was room.
         """
         self.require_room(whose)
-        reader = Reader(selection, form, send, rights, self._logged, whose)
+        reader = Subscriber(selection, form, send, rights, self._logged, whose)
         self._readers[reader] = None
         if whose is not None:
             self._open_of[whose] += 1
@@ -212,7 +212,7 @@ class Feeds:
         self._work_for(reader, partial(self._open, reader, start))
         return reader
 
-    def leave(self, reader: Reader) -> None:
+    def leave(self, reader: Subscriber) -> None:
         """The connection is gone, or the feed has ended."""
         if self._readers.pop(reader, self) is self:
             return
@@ -233,14 +233,14 @@ class Feeds:
         for reader in self._readers:
             reader.must_be_asked()
 
-    def _behind(self, reader: Reader, waiting: Waiting | None) -> None:
+    def _on_lag(self, reader: Subscriber, waiting: PendingSend | None) -> None:
         self._metrics.feed_lagged.inc()
         self._work_for(reader, partial(self._go_on, reader, waiting))
 
-    def _work_for(self, reader: Reader, work: Work) -> None:
+    def _work_for(self, reader: Subscriber, work: Work) -> None:
         reader.task = asyncio.create_task(self._guard(reader, work))
 
-    async def _guard(self, reader: Reader, work: Work) -> None:
+    async def _guard(self, reader: Subscriber, work: Work) -> None:
         """Do a reader's own work; where it cannot go on its feed is ended, and it comes back where it was."""
         try:
             await self._through(reader, work)
@@ -254,7 +254,7 @@ class Feeds:
                 await reader.send(_farewell(reader))
         reader.task = None
 
-    async def _through(self, reader: Reader, work: Work) -> None:
+    async def _through(self, reader: Subscriber, work: Work) -> None:
         """A database that is away holds a feed up, and ends none that has begun."""
         while True:
             try:
@@ -267,20 +267,20 @@ class Feeds:
                 await asyncio.sleep(AGAIN_SECONDS)
                 work = partial(self._catch_up, reader)
 
-    async def _open(self, reader: Reader, start: Start) -> None:
+    async def _open(self, reader: Subscriber, start: FindStart) -> None:
         begun = await self._database.read(lambda connection: begin(connection, start))
         reader.move(begun.cursor)
         await reader.say(body(reader.form.retry(_retry()) + begun.encode(reader.form)))
         await self._catch_up(reader)
 
-    async def _go_on(self, reader: Reader, waiting: Waiting | None) -> None:
+    async def _go_on(self, reader: Subscriber, waiting: PendingSend | None) -> None:
         if waiting:
             await waiting
         await self._catch_up(reader)
 
-    async def _catch_up(self, reader: Reader) -> None:
+    async def _catch_up(self, reader: Subscriber) -> None:
         """From the reader's place to the tape's end, where it becomes live: one loop, over tape and log."""
-        turn = Turn()
+        turn = YieldTimer()
         while not self._closed:
             tape = await self._live.tape()
             if reader.to_be_asked:
@@ -297,9 +297,9 @@ class Feeds:
             reader.seq = block.upto
             if message:
                 await reader.say(message)
-            await turn.end_if_long()
+            await turn.yield_if_long()
 
-    async def _read_log(self, reader: Reader) -> None:
+    async def _read_log(self, reader: Subscriber) -> None:
         """Read a page. One that may hold a DAG that is newer than the reader's rights is read again."""
         page = await self._database.read(lambda connection: read(connection, reader.cursor, reader.selection))
         if reader.rights is not None:
@@ -311,7 +311,7 @@ class Feeds:
             await reader.say(body(chunk))
 
 
-def _farewell(reader: Reader) -> Message:
+def _farewell(reader: Subscriber) -> Message:
     """The end of a feed: the reader comes back to where it was."""
     return body(reader.form.retry(_retry()) + reader.form.heartbeat(reader.cursor), more=False)
 

@@ -10,33 +10,33 @@ from functools import partial
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from monitor.concurrency import Wake
+from monitor.concurrency import WakeSignal
 from monitor.database.engine import Database
 from monitor.event_log import cursor, read
 from monitor.event_log.cursor import Cursor, LogState
 from monitor.event_log.deployments import LoggedDags
-from monitor.event_log.read import Line
-from monitor.feed.buffer import Block, Fresh, Message, Tape, body
-from monitor.feed.subscriber import Reader, Turn, Waiting, offer
+from monitor.event_log.read import LogRow
+from monitor.feed.buffer import CommittedEvents, EventBuffer, EventChunk, Message, body
+from monitor.feed.subscriber import PendingSend, Subscriber, YieldTimer, try_send
 from monitor.observability.metrics import Metrics
 
 
-class Register:
+class SubscriberIndex:
     """Who is live. A thousand readers of a DAG each cost nothing while another DAG runs."""
 
     def __init__(self) -> None:
-        self._of_any: dict[Reader, None] = {}
-        self._by_dag: dict[str, dict[Reader, None]] = {}
+        self._of_any: dict[Subscriber, None] = {}
+        self._by_dag: dict[str, dict[Subscriber, None]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._of_any or self._by_dag)
 
-    def add(self, reader: Reader) -> None:
+    def add(self, reader: Subscriber) -> None:
         reader.live = True
         for place in self._places(reader):
             place[reader] = None
 
-    def discard(self, reader: Reader) -> None:
+    def discard(self, reader: Subscriber) -> None:
         reader.live = False
         for place in self._places(reader):
             place.pop(reader, None)
@@ -44,17 +44,17 @@ class Register:
             if not self._by_dag[dag]:
                 del self._by_dag[dag]
 
-    def concerned(self, block: Block) -> list[Reader]:
+    def find_affected(self, block: EventChunk) -> list[Subscriber]:
         """Those whom something in the block may concern, each once, in the order in which they came."""
         found = dict(self._of_any)
         for dag in self._by_dag.keys() & block.by_dag.keys() if self._by_dag else ():
             found.update(self._by_dag[dag])
         return list(found)
 
-    def all(self) -> list[Reader]:
+    def all(self) -> list[Subscriber]:
         return list(dict.fromkeys([*self._of_any, *(one for dag in self._by_dag.values() for one in dag)]))
 
-    def _places(self, reader: Reader) -> Iterable[dict[Reader, None]]:
+    def _places(self, reader: Subscriber) -> Iterable[dict[Subscriber, None]]:
         dags = reader.selection.dags
         return (self._of_any,) if dags is None else [self._by_dag.setdefault(dag, {}) for dag in dags]
 
@@ -67,46 +67,46 @@ LOOK_SECONDS = 1.0  # between two looks for readers that are due a heartbeat or 
 
 logger = logging.getLogger(__name__)
 
-Behind = Callable[[Reader, Waiting | None], None]
+OnLag = Callable[[Subscriber, PendingSend | None], None]
 """Told of a reader that cannot go on with the others: it is slow, or its rights have to be asked for."""
 
 
-Saw = Callable[[Cursor, Line | None], None]
+OnProgress = Callable[[Cursor, LogRow | None], None]
 """Told of the log's end as it was seen, and of the event there."""
 
 
-def unwitnessed(_end: Cursor, _line: Line | None) -> None:
+def ignore_progress(_end: Cursor, _line: LogRow | None) -> None:
     return
 
 
-class Live:
+class Hub:
     """Readers that have everything up to the tape's end, but for what comes next."""
 
     def __init__(
         self,
         database: Database,
-        wake: Wake,
+        wake: WakeSignal,
         metrics: Metrics,
         logged: LoggedDags,
         heartbeat: float,
-        behind: Behind,
-        saw: Saw = unwitnessed,
+        behind: OnLag,
+        saw: OnProgress = ignore_progress,
     ) -> None:
         self._database = database
         self._wake = wake
-        self.fresh = Fresh(wake)
+        self.fresh = CommittedEvents(wake)
         self._metrics = metrics
         self._logged = logged
         self._heartbeat = heartbeat
         self._behind = behind
         self._saw = saw
-        self._register = Register()
-        self._tape: Tape | None = None
+        self._register = SubscriberIndex()
+        self._tape: EventBuffer | None = None
         self._served = 0
         """Up to where all have been served. A reader's own place may be older: it is not asked about blocks
         that cannot concern it."""
 
-    async def tape(self) -> Tape:
+    async def tape(self) -> EventBuffer:
         if self._tape is None:
             state = await self._database.read(cursor.state)
             if self._tape is None:  # another reader may have been quicker
@@ -114,19 +114,19 @@ class Live:
         assert self._tape is not None  # noqa: S101 (said for mypy: nothing is awaited in between)
         return self._tape
 
-    def enter(self, reader: Reader) -> None:
+    def enter(self, reader: Subscriber) -> None:
         """Serve a reader that has everything up to the tape's end. Nothing may be awaited since it was seen
         to have it."""
         self._register.add(reader)
 
-    def leave(self, reader: Reader) -> None:
+    def leave(self, reader: Subscriber) -> None:
         if reader.live:
             self._register.discard(reader)
 
-    def close(self, farewell: Callable[[Reader], Message]) -> None:
+    def close(self, farewell: Callable[[Subscriber], Message]) -> None:
         for reader in self._register.all():
             self._settle(reader)
-            offer(reader.send, farewell(reader))
+            try_send(reader.send, farewell(reader))
 
     async def publish(self) -> None:
         """Read and serve what is new, until cancelled."""
@@ -146,11 +146,11 @@ class Live:
         """Heartbeats, and rights asked for again, until cancelled."""
         while True:
             await asyncio.sleep(min(LOOK_SECONDS, self._heartbeat))
-            turn = Turn()
+            turn = YieldTimer()
             for reader in self._register.all():
                 if reader.live:
                     self._look_after(reader, _now())
-                await turn.end_if_long()
+                await turn.yield_if_long()
 
     async def _pass_on(self) -> None:
         """Serve all that the log holds behind the tape."""
@@ -169,7 +169,7 @@ class Live:
                 logger.exception("the log cannot be read; feeds go on when it can")
                 self._metrics.feed_errors.inc()
                 return
-            if state.expired(tape.end):
+            if state.expiry_reason(tape.end):
                 self._begin_anew(state)
                 return
             await self._extend(tape, lines)
@@ -178,7 +178,7 @@ class Live:
                 self._metrics.feed_delay.observe(max(0.0, late))
             more = len(lines) == READ
 
-    async def _extend(self, tape: Tape, lines: list[Line]) -> None:
+    async def _extend(self, tape: EventBuffer, lines: list[LogRow]) -> None:
         version = self._logged.version
         self._logged.note(tape.end, lines)  # before the tape gives them to anybody
         blocks = tape.extend(lines)
@@ -190,7 +190,7 @@ class Live:
             await self._serve(block)
 
     def _begin(self, state: LogState) -> None:
-        self._tape = Tape(Cursor(state.epoch, state.last_seq))
+        self._tape = EventBuffer(Cursor(state.epoch, state.last_seq))
         self._saw(self._tape.end, None)
         self._served = state.last_seq
 
@@ -207,15 +207,15 @@ class Live:
             if reader.to_be_asked:
                 self._fall_behind(reader)
 
-    async def _serve(self, block: Block) -> None:
-        turn = Turn()
-        for reader in self._register.concerned(block):
+    async def _serve(self, block: EventChunk) -> None:
+        turn = YieldTimer()
+        for reader in self._register.find_affected(block):
             if reader.live:
                 self._give(reader, block, _now())
-            await turn.end_if_long()
+            await turn.yield_if_long()
         self._served = block.upto
 
-    def _give(self, reader: Reader, block: Block, now: float) -> None:
+    def _give(self, reader: Subscriber, block: EventChunk, now: float) -> None:
         if reader.seq >= block.upto:
             return  # it took the block itself, from the tape, while others were served
         if reader.to_be_asked:
@@ -226,17 +226,17 @@ class Live:
         if message:
             self._hand(reader, message, now)
 
-    def _look_after(self, reader: Reader, now: float) -> None:
+    def _look_after(self, reader: Subscriber, now: float) -> None:
         if reader.to_be_asked:
             self._fall_behind(reader)
         elif now - reader.spoke >= self._heartbeat:
             reader.seq = max(reader.seq, self._served)
             self._hand(reader, body(reader.form.heartbeat(reader.cursor)), now)
 
-    def _hand(self, reader: Reader, message: Message, now: float) -> None:
+    def _hand(self, reader: Subscriber, message: Message, now: float) -> None:
         reader.spoke = now
         try:
-            waiting = offer(reader.send, message)
+            waiting = try_send(reader.send, message)
         except Exception:  # one broken connection must not end the feed of all others
             logger.exception("a reader cannot be sent to; its feed is left to its connection's end")
             self._metrics.feed_errors.inc()
@@ -245,11 +245,11 @@ class Live:
         if waiting:
             self._fall_behind(reader, waiting)
 
-    def _fall_behind(self, reader: Reader, waiting: Waiting | None = None) -> None:
+    def _fall_behind(self, reader: Subscriber, waiting: PendingSend | None = None) -> None:
         self._settle(reader)
         self._behind(reader, waiting)
 
-    def _settle(self, reader: Reader) -> None:
+    def _settle(self, reader: Subscriber) -> None:
         """No longer one of the live ones: its place is its own again."""
         reader.seq = max(reader.seq, self._served)
         self._register.discard(reader)
@@ -259,8 +259,8 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _news(connection: Connection, end: Cursor) -> tuple[LogState, list[Line], datetime | None]:
+def _news(connection: Connection, end: Cursor) -> tuple[LogState, list[LogRow], datetime | None]:
     """The log's state, what follows, and since when the first of that has been in the log."""
     lines = read.lines_after(connection, end.seq, READ)
-    first = read.of_seqs(connection, {lines[0].seq}) if lines else []
+    first = read.find_by_seqs(connection, {lines[0].seq}) if lines else []
     return cursor.state(connection), lines, first[0].received_at if first else None

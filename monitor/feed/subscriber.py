@@ -18,13 +18,13 @@ from typing import Any
 
 from monitor.event_log.cursor import Cursor
 from monitor.event_log.deployments import LoggedDags
-from monitor.event_log.filters import Visible
-from monitor.feed.buffer import Form, Message, Selection
+from monitor.event_log.filters import AllowedDags
+from monitor.feed.buffer import FeedFormat, Message, Subscription
 
 Send = Callable[[Message], Awaitable[None]]
 
 
-class Waiting:
+class PendingSend:
     """A send under way, with what it waits for."""
 
     def __init__(self, sending: Coroutine[Any, Any, None], first: Any) -> None:
@@ -42,19 +42,19 @@ class Waiting:
                 return
 
 
-def offer(send: Send, message: Message) -> Waiting | None:
+def try_send(send: Send, message: Message) -> PendingSend | None:
     """Send without waiting; answers the rest of the send where the reader does not take it at once."""
     sending: Any = send(message)
     try:
         first = sending.send(None)
     except StopIteration:
         return None
-    return Waiting(sending, first)
+    return PendingSend(sending, first)
 
 
 RIGHTS_SECONDS = 5.0  # how long a reader's rights hold without being asked for again
 
-Rights = Callable[[], Awaitable[Visible]]
+Rights = Callable[[], Awaitable[AllowedDags]]
 """What the reader may see, asked again and again while it reads. Raises FeedEnded."""
 
 
@@ -62,7 +62,7 @@ class FeedEnded(Exception):
     """The reader may not go on: signed out, or refused by Airflow."""
 
 
-class Reader:
+class Subscriber:
     """Everything that an open feed costs beside its connection: kept small, there may be ten thousand."""
 
     __slots__ = (
@@ -72,8 +72,8 @@ class Reader:
 
     def __init__(
         self,
-        selection: Selection,
-        form: Form,
+        selection: Subscription,
+        form: FeedFormat,
         send: Send,
         rights: Rights | None,
         logged: LoggedDags,
@@ -135,14 +135,14 @@ class Reader:
 TURN_SECONDS = 0.005  # of work before others have a turn: nobody notices a wait of that length
 
 
-class Turn:
+class YieldTimer:
     """Counts time, not readers: what one reader's filter costs depends on the filter."""
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         self._now = now
         self._began = now()
 
-    async def end_if_long(self) -> None:
+    async def yield_if_long(self) -> None:
         """Let others have their turn, where this one has lasted long enough."""
         if self._now() - self._began >= TURN_SECONDS:
             await asyncio.sleep(0)

@@ -24,72 +24,75 @@ from monitor.events.data import TEMPORARY_RUN, TEST, TaskInstanceData
 from monitor.events.event import Event
 from monitor.events.reports import LISTENER
 from monitor.notifications import incidents, silences
-from monitor.notifications.incident_transitions import Change, Course, Open
+from monitor.notifications.incident_transitions import IncidentChange, OpenIncidents, Transition
 from monitor.notifications.incidents import Incident
 from monitor.notifications.outbox import already_sent, decisions
-from monitor.notifications.outbox.records import Decision, Kind
+from monitor.notifications.outbox.records import Decision, NotificationKind
 from monitor.notifications.silences import Silence
-from monitor.rules.matching import Facts
+from monitor.rules.matching import MatchSubject
 from monitor.rules.model import Flapping, Rule
 from monitor.rules.ruleset import Rules
-from monitor.rules.targets import Channel, Target
+from monitor.rules.targets import ChannelName, Target
 
 SUCCESSES = ("airflow.dag_run.success", "airflow.task_instance.success")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RuleVerdict:
     """`kind` None: nobody is told; where `is_noted`, the ledger says so."""
 
-    kind: Kind | None
+    kind: NotificationKind | None
     reason: str
     is_noted: bool = True
 
 
-def verdict(rule: Rule, event: Event, change: Change) -> Verdict:
+def verdict(rule: Rule, event: Event, change: IncidentChange) -> RuleVerdict:
     match change.course:
-        case Course.OPENED | Course.JOINED | Course.REOPENED:
-            return _of_failure(rule, change)
-        case Course.CLOSED:
-            return _of_recovery(rule, event, change)
-        case Course.NONE:
-            return _of_the_rest(rule, event)
+        case Transition.OPENED | Transition.JOINED | Transition.REOPENED:
+            return _judge_failure(rule, change)
+        case Transition.CLOSED:
+            return _judge_recovery(rule, event, change)
+        case Transition.NONE:
+            return _judge_other(rule, event)
 
 
-def _of_failure(rule: Rule, change: Change) -> Verdict:
+def _judge_failure(rule: Rule, change: IncidentChange) -> RuleVerdict:
     number = change.incident.failures if change.incident else 1
     name = f"incident {change.incident.id}" if change.incident else "an incident"
     if "every_failure" in rule.notify_on:
-        return Verdict(
-            Kind.FAILURE, f"rule {rule.name!r} notifies on every failure; number {number} of {name}"
+        return RuleVerdict(
+            NotificationKind.FAILURE,
+            f"rule {rule.name!r} notifies on every failure; number {number} of {name}",
         )
     if "first_failure" not in rule.notify_on:
-        return Verdict(None, f"rule {rule.name!r} does not notify on failures")
-    if change.course is Course.OPENED:
-        return Verdict(Kind.OPENED, f"rule {rule.name!r}: the first failure, opens {name}")
-    if change.course is Course.REOPENED and (rule.flapping is None or change.is_told_over):
-        return Verdict(Kind.OPENED, f"rule {rule.name!r}: failure {number}, opens {name} again")
-    return Verdict(Kind.FOLLOW_UP, f"rule {rule.name!r}: failure {number} of {name}")
+        return RuleVerdict(None, f"rule {rule.name!r} does not notify on failures")
+    if change.course is Transition.OPENED:
+        return RuleVerdict(NotificationKind.OPENED, f"rule {rule.name!r}: the first failure, opens {name}")
+    if change.course is Transition.REOPENED and (rule.flapping is None or change.is_told_over):
+        return RuleVerdict(
+            NotificationKind.OPENED, f"rule {rule.name!r}: failure {number}, opens {name} again"
+        )
+    return RuleVerdict(NotificationKind.FOLLOW_UP, f"rule {rule.name!r}: failure {number} of {name}")
 
 
-def _of_recovery(rule: Rule, event: Event, change: Change) -> Verdict:
+def _judge_recovery(rule: Rule, event: Event, change: IncidentChange) -> RuleVerdict:
     name = f"incident {change.incident.id}" if change.incident else "an incident"
     if "recovered" in rule.notify_on:
-        return Verdict(Kind.RECOVERED, f"rule {rule.name!r}: closes {name}")
-    return _of_the_rest(rule, event)
+        return RuleVerdict(NotificationKind.RECOVERED, f"rule {rule.name!r}: closes {name}")
+    return _judge_other(rule, event)
 
 
-def _of_the_rest(rule: Rule, event: Event) -> Verdict:
+def _judge_other(rule: Rule, event: Event) -> RuleVerdict:
     if event.type in SUCCESSES:
         if "success" in rule.notify_on:
-            return Verdict(Kind.SUCCESS, f"rule {rule.name!r} notifies on every success")
-        return Verdict(None, "a success, and nothing was wrong", is_noted=False)
+            return RuleVerdict(NotificationKind.SUCCESS, f"rule {rule.name!r} notifies on every success")
+        return RuleVerdict(None, "a success, and nothing was wrong", is_noted=False)
     if "notice" in rule.notify_on:
-        return Verdict(Kind.NOTICE, f"rule {rule.name!r}: {event.type}")
-    return Verdict(None, f"rule {rule.name!r} does not notify on notices", is_noted=False)
+        return RuleVerdict(NotificationKind.NOTICE, f"rule {rule.name!r}: {event.type}")
+    return RuleVerdict(None, f"rule {rule.name!r} does not notify on notices", is_noted=False)
 
 
-def flapping(connection: Connection, rule: Rule, incident: Incident | None) -> Verdict | None:
+def flapping(connection: Connection, rule: Rule, incident: Incident | None) -> RuleVerdict | None:
     """Return what to say of an opening that is one of too many, or None if it is not."""
     if incident is None or rule.flapping is None:
         return None
@@ -99,7 +102,7 @@ def flapping(connection: Connection, rule: Rule, incident: Incident | None) -> V
         return None
     incidents.mark_flapping(connection, incident, quiet_for(rule.flapping))
     often = f"flapping: opened {len(openings)} times since {since:%Y-%m-%d %H:%M} UTC"
-    return Verdict(Kind.FLAPPING, f"rule {rule.name!r}: {often}")
+    return RuleVerdict(NotificationKind.FLAPPING, f"rule {rule.name!r}: {often}")
 
 
 def quiet_for(limits: Flapping) -> timedelta:
@@ -107,17 +110,19 @@ def quiet_for(limits: Flapping) -> timedelta:
     return limits.within / limits.openings
 
 
-def settles_after(rule: Rule, kind: Kind, change: Change) -> timedelta | None:
+def settles_after(rule: Rule, kind: NotificationKind, change: IncidentChange) -> timedelta | None:
     """How long the end, or the next failure, of an incident that flaps has to last before it is told."""
     if rule.flapping is None or change.incident is None or not change.incident.flapping:
         return None
-    if kind is Kind.RECOVERED or (kind is Kind.FOLLOW_UP and change.course is Course.REOPENED):
+    if kind is NotificationKind.RECOVERED or (
+        kind is NotificationKind.FOLLOW_UP and change.course is Transition.REOPENED
+    ):
         return change.incident.quiet
     return None
 
 
 @dataclass(frozen=True)
-class Telling:
+class NotificationWindow:
     """`within`: how old an event may be, when it comes to be known, for people still to be mailed. `asked`:
     the deployments whose Airflow is asked, so that a sender's dates decide nothing."""
 
@@ -144,7 +149,7 @@ class Telling:
         return None
 
 
-class Known:
+class BatchContext:
     """Of one transaction. Nobody else changes any of it meanwhile, but for a person who silences or
     unsubscribes at this very moment, and delivery asks for those once more."""
 
@@ -153,13 +158,13 @@ class Known:
         connection: Connection,
         rules: Rules,
         events: Sequence[Event],
-        telling: Telling,
+        telling: NotificationWindow,
         now: datetime,
     ) -> None:
         self.connection, self.rules, self.now = connection, rules, now
-        self.open = Open(connection, events)
+        self.open = OpenIncidents(connection, events)
         """Kept up to what the events change."""
-        self.facts: list[Facts] = dags.facts_of_all(connection, events)
+        self.facts: list[MatchSubject] = dags.facts_of_all(connection, events)
         """Of each event, in their order."""
         self._events = events
         self._telling = telling
@@ -187,7 +192,7 @@ class Known:
         tasks = [event for event in self._events if isinstance(event.data, TaskInstanceData)]
         return runs.test_runs(self.connection, tasks)
 
-    def silence(self, facts: Facts) -> Silence | None:
+    def silence(self, facts: MatchSubject) -> Silence | None:
         """The active silence that covers an event."""
         return silences.first_of(self._silences, facts)
 
@@ -201,7 +206,7 @@ class Known:
         return already_sent.any_at_all(self.connection)
 
     def is_unsubscribed(self, rule: Rule, target: Target) -> bool:
-        if target.channel is not Channel.EMAIL:
+        if target.channel is not ChannelName.EMAIL:
             return False
         name = (target.recipient, rule.name)
         if name not in self._unsubscribed:
@@ -217,39 +222,39 @@ MAX_REASON = 1_000  # characters: a database error repeats its whole statement
 
 
 @dataclass
-class Case:
+class DecisionContext:
     """One event on its way through the rules."""
 
     connection: Connection
     seq: int
     event: Event
     now: datetime
-    known: Known
-    facts: Facts
-    change: Change
+    known: BatchContext
+    facts: MatchSubject
+    change: IncidentChange
     why_not: str | None
     """Why nobody is told of it at all: it is of the past."""
     recovered: set[Target] = field(default_factory=set)
     """Who is told that it is well again: not told of the success besides."""
 
 
-def undecided(seq: int, event: Event, error: Exception, now: datetime) -> Decision:
+def build_error_decision(seq: int, event: Event, error: Exception, now: datetime) -> Decision:
     reason = f"the rules failed at this event: {type(error).__name__}: {error}"[:MAX_REASON]
     said = (decisions.SUPPRESSED, reason, None, None, None)
     return Decision(seq, event.id, event.deployment, event.dag_id, UNDECIDED, *said, now)
 
 
-def unmatched(case: Case) -> Decision:
+def build_unmatched_decision(case: DecisionContext) -> Decision:
     """Of a failure that no rule takes: the ledger says that nobody was notified, and why."""
     event, incident = case.event, case.change.incident
     said = (decisions.SUPPRESSED, NOBODY, incident.id if incident else None, None, None)
     return Decision(case.seq, event.id, event.deployment, event.dag_id, UNMATCHED, *said, case.now)
 
 
-def decision(
-    case: Case,
+def build_decision(
+    case: DecisionContext,
     rule: Rule,
-    said: Verdict,
+    said: RuleVerdict,
     outcome: str = decisions.SUPPRESSED,
     notification_id: int | None = None,
     silence_id: int | None = None,

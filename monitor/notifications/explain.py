@@ -19,21 +19,21 @@ from sqlalchemy import Connection, insert, select
 from monitor.database.engine import Database
 from monitor.database.schema import dags, log_state, metadata
 from monitor.event_log import read
-from monitor.event_log.filters import Visible
+from monitor.event_log.filters import AllowedDags
 from monitor.event_log.projections import dags as dags_projection
 from monitor.event_log.projections.apply import apply
-from monitor.event_log.read import Logged
+from monitor.event_log.read import LoggedEvent
 from monitor.events.event import Event, parse_event
-from monitor.notifications.decision import UNDECIDED, UNMATCHED, Telling
+from monitor.notifications.decision import UNDECIDED, UNMATCHED, NotificationWindow
 from monitor.notifications.engine import Engine
 from monitor.notifications.grouping import Choose
 from monitor.notifications.outbox import decisions as outbox_decisions
 from monitor.notifications.outbox import queries, queue
-from monitor.notifications.outbox.queries import Wanted
-from monitor.notifications.outbox.records import Decision, Delivery, Outcome, State
+from monitor.notifications.outbox.queries import DeliveryFilter
+from monitor.notifications.outbox.records import Decision, Delivery, DeliveryOutcome, State
 from monitor.observability.metrics import Metrics
 from monitor.rules.ruleset import Rules
-from monitor.rules.targets import Channel
+from monitor.rules.targets import ChannelName
 
 SHOWN = 100  # deliveries of one notification
 NO_SUCH = "the rules in force have no such rule"
@@ -41,7 +41,7 @@ NOT_ONE = "this stands for the rules as a whole"
 
 
 @dataclass(frozen=True)
-class Line:
+class RuleExplanation:
     """One rule and the event."""
 
     rule: str
@@ -54,14 +54,14 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Explanation:
+class EventExplanation:
     event: Event
-    lines: tuple[Line, ...]
+    lines: tuple[RuleExplanation, ...]
 
 
 def explain(
-    connection: Connection, rules: Rules, event_id: str, visible: Visible = None
-) -> list[Explanation]:
+    connection: Connection, rules: Rules, event_id: str, visible: AllowedDags = None
+) -> list[EventExplanation]:
     """One for each Airflow that reported an event of this id; none where the log has no such event.
 
     Rules name DAGs and people: who may not read every DAG is told of those alone that decided about it.
@@ -69,11 +69,11 @@ def explain(
     return [_explain(connection, rules, event, visible) for event in _events(connection, event_id, visible)]
 
 
-def _events(connection: Connection, event_id: str, visible: Visible) -> list[Event]:
-    return [parse_event(json.loads(found.body)) for found in read.of_id(connection, event_id, visible)]
+def _events(connection: Connection, event_id: str, visible: AllowedDags) -> list[Event]:
+    return [parse_event(json.loads(found.body)) for found in read.find_by_id(connection, event_id, visible)]
 
 
-def _explain(connection: Connection, rules: Rules, event: Event, visible: Visible) -> Explanation:
+def _explain(connection: Connection, rules: Rules, event: Event, visible: AllowedDags) -> EventExplanation:
     decided = outbox_decisions.decisions_of_event(connection, event.id, event.deployment)
     now = {rule.name: why for rule, why in rules.explain(dags_projection.facts_of(connection, event))}
     names = list(dict.fromkeys([*(now if visible is None else ()), *(one.rule for one in decided)]))
@@ -83,19 +83,19 @@ def _explain(connection: Connection, rules: Rules, event: Event, visible: Visibl
         why = now.get(name, NOT_ONE if name in (UNMATCHED, UNDECIDED) else NO_SUCH)
         if why is not None and name in now and visible is not None:
             why = "it does not take this event any more"
-        lines.append(Line(name, why, mine, _deliveries(connection, mine, visible)))
-    return Explanation(event, tuple(lines))
+        lines.append(RuleExplanation(name, why, mine, _deliveries(connection, mine, visible)))
+    return EventExplanation(event, tuple(lines))
 
 
 def _deliveries(
-    connection: Connection, decided: Sequence[Decision], visible: Visible
+    connection: Connection, decided: Sequence[Decision], visible: AllowedDags
 ) -> tuple[Delivery, ...]:
     ids = dict.fromkeys(one.notification_id for one in decided if one.notification_id is not None)
     return tuple(
         found
         for notification_id in ids
         for found in queries.deliveries(
-            connection, SHOWN, wanted=Wanted(notification_id=notification_id), visible=visible
+            connection, SHOWN, wanted=DeliveryFilter(notification_id=notification_id), visible=visible
         )
     )
 
@@ -107,7 +107,7 @@ ALL = 1_000_000
 
 
 @dataclass(frozen=True)
-class Told:
+class ReplayedDelivery:
     """One message that would have gone out."""
 
     delivery: Delivery
@@ -119,7 +119,7 @@ class Replay:
     """What would have come of it."""
 
     events: int = 0
-    told: list[Told] = field(default_factory=list)
+    told: list[ReplayedDelivery] = field(default_factory=list)
     suppressed: Counter[str] = field(default_factory=Counter)
     """Decisions to tell nobody, by the rule."""
 
@@ -144,20 +144,20 @@ def _replay(
     known = source.read_now(lambda connection: connection.execute(select(dags)).mappings().all())
     if known:
         scratch.execute(insert(dags), [dict(row) for row in known])
-    engine = Engine(lambda: rules, Telling(within), choose, "localhost", Metrics())
+    engine = Engine(lambda: rules, NotificationWindow(within), choose, "localhost", Metrics())
     found = Replay()
     for logged in _logged_events(source, since):
         event = parse_event(json.loads(logged.body))
         _send(scratch, logged.received_at)
         apply(scratch, logged.seq, event)
-        engine.tell(scratch, logged.seq, event, logged.received_at)
+        engine.notify(scratch, logged.seq, event, logged.received_at)
         found.events += 1
     _send(scratch, END)
     _count(scratch, found)
     return found
 
 
-def _logged_events(source: Database, since: datetime) -> Iterator[Logged]:
+def _logged_events(source: Database, since: datetime) -> Iterator[LoggedEvent]:
     seq = source.read_now(lambda connection: read.seq_at(connection, since))
     while page := source.read_now(lambda connection: read.read_after(connection, seq, PAGE)).events:  # noqa: B023 (used at once)
         yield from page
@@ -166,14 +166,14 @@ def _logged_events(source: Database, since: datetime) -> Iterator[Logged]:
 
 def _send(scratch: Connection, now: datetime) -> None:
     """Take for sent what is due."""
-    for channel in Channel:
+    for channel in ChannelName:
         while delivery := queue.claim(scratch, now, LEASE, channel):
-            queue.settle(scratch, delivery, Outcome(State.SENT, "would be sent", remaining=()), now)
+            queue.settle(scratch, delivery, DeliveryOutcome(State.SENT, "would be sent", remaining=()), now)
 
 
 def _count(scratch: Connection, found: Replay) -> None:
-    sent = queries.deliveries(scratch, ALL, wanted=Wanted(state=State.SENT))
+    sent = queries.deliveries(scratch, ALL, wanted=DeliveryFilter(state=State.SENT))
     for delivery in reversed(sent):
         seqs = outbox_decisions.event_seqs(scratch, delivery.notification_id, ALL)
-        found.told.append(Told(delivery, len(seqs)))
-    found.suppressed.update(outbox_decisions.suppressed(scratch))
+        found.told.append(ReplayedDelivery(delivery, len(seqs)))
+    found.suppressed.update(outbox_decisions.count_suppressed(scratch))

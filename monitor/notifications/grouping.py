@@ -10,34 +10,38 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from monitor.events.identity import digest
-from monitor.notifications.decision import Case, Verdict, decision
+from monitor.notifications.decision import DecisionContext, RuleVerdict, build_decision
 from monitor.notifications.incidents import Incident
 from monitor.notifications.outbox import already_sent, decisions, enqueue, threads
-from monitor.notifications.outbox.already_sent import Before
-from monitor.notifications.outbox.enqueue import About, Word
-from monitor.notifications.outbox.records import Decision, Kind, Notification
-from monitor.rules.matching import Facts
+from monitor.notifications.outbox.already_sent import PriorDelivery
+from monitor.notifications.outbox.enqueue import NotificationDraft, SourceEvent
+from monitor.notifications.outbox.records import Decision, Notification, NotificationKind
+from monitor.rules.matching import MatchSubject
 from monitor.rules.model import Rule
 from monitor.rules.ruleset import Rules
 from monitor.rules.targets import Target
 
 FOLLOW_UPS = timedelta(hours=4)  # Alertmanager's default for what has been told already
-STAGES = {Kind.RECOVERED: "recovered", Kind.SUCCESS: "success", Kind.NOTICE: "notice"}
+STAGES = {
+    NotificationKind.RECOVERED: "recovered",
+    NotificationKind.SUCCESS: "success",
+    NotificationKind.NOTICE: "notice",
+}
 """What is told together; every other kind tells that something is wrong."""
 
 
-def group_key(rule: Rule, kind: Kind, facts: Facts, targets: Sequence[Target]) -> str:
+def group_key(rule: Rule, kind: NotificationKind, facts: MatchSubject, targets: Sequence[Target]) -> str:
     """Who joins whom: the same values of `group.by`, told to the same people."""
     values = [f"{name}={_value(facts, name)}" for name in rule.group.by]
     whom = sorted(f"{target.channel.value}:{target.recipient}" for target in targets)
     return digest(STAGES.get(kind, "failures"), *values, *whom)
 
 
-def may_join(kind: Kind, open_group: Notification, now: datetime) -> bool:
+def may_join(kind: NotificationKind, open_group: Notification, now: datetime) -> bool:
     """Whether a word joins a notification that waits, rather than being one of its own."""
-    if kind in (Kind.FOLLOW_UP, Kind.REMINDER):
+    if kind in (NotificationKind.FOLLOW_UP, NotificationKind.REMINDER):
         return True
-    if open_group.kind in (Kind.FOLLOW_UP, Kind.REMINDER):
+    if open_group.kind in (NotificationKind.FOLLOW_UP, NotificationKind.REMINDER):
         return False  # it may be due in hours, and an opening is news
     # What waits for the next free worker only is as good as told: by this replica's clock, and by the clock
     # of the one that told it.
@@ -48,7 +52,7 @@ def due_at(
     connection: Connection,
     rules: Rules,
     rule: Rule,
-    kind: Kind,
+    kind: NotificationKind,
     key: str,
     now: datetime,
     settles: timedelta | None = None,
@@ -65,17 +69,17 @@ def due_at(
     return rules.quiet_until(rule, due) or due
 
 
-def _interval(rule: Rule, kind: Kind) -> timedelta | None:
+def _interval(rule: Rule, kind: NotificationKind) -> timedelta | None:
     """The interval counts from what was told of the same group. An opening does not wait for it where each
     group is one DAG's: it is news."""
-    if kind is Kind.FOLLOW_UP:
+    if kind is NotificationKind.FOLLOW_UP:
         return rule.group.interval if rule.group.interval is not None else FOLLOW_UPS
-    if kind is Kind.FAILURE or "dag_id" not in rule.group.by:
+    if kind is NotificationKind.FAILURE or "dag_id" not in rule.group.by:
         return rule.group.interval
     return None
 
 
-def _value(facts: Facts, name: str) -> str:
+def _value(facts: MatchSubject, name: str) -> str:
     event = facts.event
     match name:
         case "deployment" | "type":
@@ -91,28 +95,30 @@ def _value(facts: Facts, name: str) -> str:
             return str(event.get(name) or "")
 
 
-Choose = Callable[[Rule, Kind, str], str]
+Choose = Callable[[Rule, NotificationKind, str], str]
 """The template's name for a rule, a kind and an event's type."""
 MOMENT = "%Y-%m-%d %H:%M:%S"
 
 
-def before(case: Case, rule: Rule, kind: Kind, targets: Sequence[Target]) -> dict[Target, Before]:
+def find_prior_deliveries(
+    case: DecisionContext, rule: Rule, kind: NotificationKind, targets: Sequence[Target]
+) -> dict[Target, PriorDelivery]:
     """Who of these was told of the event by the rule."""
     if not case.known.is_restored:
         return {}
     connection, incident, since = case.connection, case.change.incident, None
-    if kind is Kind.REMINDER and incident is not None:
-        since = threads.last_told(connection, incident.id, rule.name)
-    return already_sent.told_of(connection, case.event, rule.name, kind, targets, since)
+    if kind is NotificationKind.REMINDER and incident is not None:
+        since = threads.find_last_due(connection, incident.id, rule.name)
+    return already_sent.find_prior_deliveries(connection, case.event, rule.name, kind, targets, since)
 
 
-def known_again(
-    case: Case,
+def record_prior_deliveries(
+    case: DecisionContext,
     rule: Rule,
-    kind: Kind,
+    kind: NotificationKind,
     key: str,
     choose: Choose,
-    told: Mapping[Target, Before],
+    told: Mapping[Target, PriorDelivery],
     host: str,
 ) -> Decision:
     """Into the ledger, as it was. `key`: the group's."""
@@ -121,13 +127,13 @@ def known_again(
     incident_id = incident.id if incident and "dag_id" in rule.group.by else None
     told_at = max(one.at for one in told.values())
     reason = f"notified before the database was restored, on {told_at:{MOMENT}} UTC"
-    word = Word(rule.name, kind, template, key, incident_id, reason, told_at)
-    about = About.of(case.seq, case.event)
+    word = NotificationDraft(rule.name, kind, template, key, incident_id, reason, told_at)
+    about = SourceEvent.from_event(case.seq, case.event)
     made = already_sent.keep(case.connection, about, word, told, case.now, host)
-    tells(case.connection, made.id, incident)
-    return decision(case, rule, Verdict(kind, reason), decisions.NOTIFIED, made.id)
+    link_if_incident(case.connection, made.id, incident)
+    return build_decision(case, rule, RuleVerdict(kind, reason), decisions.NOTIFIED, made.id)
 
 
-def tells(connection: Connection, notification_id: int, incident: Incident | None) -> None:
+def link_if_incident(connection: Connection, notification_id: int, incident: Incident | None) -> None:
     if incident is not None:
-        threads.tells_of(connection, notification_id, incident.id)
+        threads.link_incident(connection, notification_id, incident.id)

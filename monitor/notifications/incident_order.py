@@ -25,7 +25,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Latest:
+class LatestFailures:
     """The latest failures of an incident, as its row has them."""
 
     moment: datetime | None = None
@@ -33,19 +33,19 @@ class Latest:
     undated_start: datetime | None = None
     """The latest start of a run that has no logical date."""
 
-    def joined(self, order: Order | None) -> "Latest":
+    def include(self, order: Order | None) -> "LatestFailures":
         """The same with one more failure."""
         if order is None:
             return self
         undated = order.start if order.moment is None else None
-        return Latest(
+        return LatestFailures(
             _later(self.moment, order.moment),
             _later(self.start, order.start),
             _later(self.undated_start, undated),
         )
 
-    def merged(self, other: "Latest") -> "Latest":
-        return Latest(
+    def merge(self, other: "LatestFailures") -> "LatestFailures":
+        return LatestFailures(
             _later(self.moment, other.moment),
             _later(self.start, other.start),
             _later(self.undated_start, other.undated_start),
@@ -69,23 +69,23 @@ def order_of(connection: Connection, event: Event) -> Order | None:
     """Return the place of what the event is about, or None if it has none."""
     data = event.data
     if isinstance(data, DagRunData):
-        return of_run(event, data)
+        return order_of_run(event, data)
     if isinstance(data, RunMissingData):
         return Order(data.expected_at, None)
     if isinstance(data, TaskInstanceData):
-        return _of_task(connection, event, data)
+        return _order_of_task(connection, event, data)
     return None
 
 
-def latest_of_failures(connection: Connection, events: Iterable[Event]) -> Latest:
+def latest_of_failures(connection: Connection, events: Iterable[Event]) -> LatestFailures:
     """Return the latest of some failures."""
-    latest = Latest()
+    latest = LatestFailures()
     for event in events:
-        latest = latest.joined(order_of(connection, event))
+        latest = latest.include(order_of(connection, event))
     return latest
 
 
-def of_run(event: Event, data: DagRunData) -> Order:
+def order_of_run(event: Event, data: DagRunData) -> Order:
     # The logical date of a scheduled run is the beginning of its interval, that of a manual one its own time.
     dates = (data.logical_date, data.logical_date and data.data_interval_end)
     return _order(event, dates, data.start_date or data.queued_at, data.run_type)
@@ -96,7 +96,7 @@ def schedule_moment(event: Event, data: DagRunData) -> datetime | None:
     return event.passed(data.run_after or data.data_interval_end or data.queued_at or data.start_date)
 
 
-def _of_task(connection: Connection, event: Event, data: TaskInstanceData) -> Order:
+def _order_of_task(connection: Connection, event: Event, data: TaskInstanceData) -> Order:
     run = runs.run(connection, RunName(event.deployment, data.dag_id, data.run_id)) or {}
     # The task's own start: a run that is cleared keeps its name, and its row may be newer than this event.
     return _order(event, (run.get("logical_date"),), data.start_date, run.get("run_type"))

@@ -55,7 +55,9 @@ def _import_error(event: Event) -> tuple[str, str]:
 def import_error_key(bundle_name: str | None, path: str) -> str:
     """By bundle and path within it. A hook knows the whole path only: incident_transitions.py finds out whose
     that is."""
-    return _bounded(f"{IMPORT_ERROR}{path}" if bundle_name is None else f"{IMPORT_ERROR}{bundle_name}:{path}")
+    return _bound_key(
+        f"{IMPORT_ERROR}{path}" if bundle_name is None else f"{IMPORT_ERROR}{bundle_name}:{path}"
+    )
 
 
 def import_error_title(path: str) -> str:
@@ -131,11 +133,11 @@ def signal_of(event: Event) -> Signal | None:
     for meaning, table in ((Meaning.FAILURE, _FAILURES), (Meaning.RECOVERY, _RECOVERIES)):
         if build := table.get(event.type):
             key, title = build(event)
-            return Signal(meaning, _bounded(key), title)
+            return Signal(meaning, _bound_key(key), title)
     return None
 
 
-def _bounded(key: str) -> str:
+def _bound_key(key: str) -> str:
     """An asset's URI may be longer than a key: then its end is a digest of the whole."""
     if len(key) <= MAX_KEY:
         return key
@@ -150,16 +152,16 @@ def concerns(event_type: str) -> bool:
     return event_type in _CHANGING
 
 
-def concerned(event: Event) -> list[str]:
+def list_incident_keys(event: Event) -> list[str]:
     """The keys of all incidents that this event may change."""
     signal = signal_of(event)
-    return [*overtaken_by(event), signal.key] if signal else overtaken_by(event)
+    return [*list_overtaken_keys(event), signal.key] if signal else list_overtaken_keys(event)
 
 
-def overtaken_by(event: Event) -> list[str]:
+def list_overtaken_keys(event: Event) -> list[str]:
     """The keys of incidents that this event may end without telling of a recovery: a run that begins, begins
     anew or ends is neither late nor stuck, and one that the schedule wanted is no longer missing."""
     if event.type not in (RUN_BEGINS, *RUN_ENDS):
         return []
     answers = (MISSING,) if event.get("run_type") == SCHEDULED else ()
-    return [_bounded(run_watch_key(watch, event)) for watch in (*answers, LATE, STUCK)]
+    return [_bound_key(run_watch_key(watch, event)) for watch in (*answers, LATE, STUCK)]

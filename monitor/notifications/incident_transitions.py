@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from monitor.event_log import append, read
 from monitor.event_log.projections import import_errors
-from monitor.event_log.projections.import_errors import Place
+from monitor.event_log.projections.import_errors import BundleFile
 from monitor.events.data import DagRunData, TaskInstanceData
 from monitor.events.event import Event
 from monitor.notifications import incidents
@@ -19,10 +19,10 @@ from monitor.notifications.incident_signals import (
     MISSING,
     Meaning,
     Signal,
-    concerned,
     import_error_key,
     import_error_title,
-    overtaken_by,
+    list_incident_keys,
+    list_overtaken_keys,
     signal_of,
 )
 from monitor.notifications.incidents import Incident
@@ -51,14 +51,14 @@ def close(connection: Connection, incident_id: int, at: datetime, by: str, reaso
 
 def close_found(connection: Connection, deployment: str, event_id: str, at: datetime) -> None:
     """Close the incident of what a watch found and reported under this id, and finds no more."""
-    for logged in read.of_id(connection, event_id):
+    for logged in read.find_by_id(connection, event_id):
         incident = incidents.open_with_seq(connection, deployment, logged.seq)
         if incident is not None:
             close(connection, incident.id, at, BY_SYSTEM, "the watch does not find it any more")
 
 
 @dataclass(frozen=True)
-class Reopened:
+class ReopenedIncident:
     """An incident that is open again."""
 
     incident: Incident
@@ -66,7 +66,7 @@ class Reopened:
     """Somebody was told already that it is over."""
 
 
-def reopen(connection: Connection, incident: Incident, because: str, now: datetime) -> Reopened:
+def reopen(connection: Connection, incident: Incident, because: str, now: datetime) -> ReopenedIncident:
     """Open a closed incident again with all that it had gathered: what waits to tell of its end is withdrawn,
     and the follow-ups that were to be told with that wait again.
 
@@ -78,10 +78,10 @@ def reopen(connection: Connection, incident: Incident, because: str, now: dateti
     )
     newer = next(iter(incidents.open_of(connection, [(incident.deployment, incident.key)])), None)
     if newer is None:
-        return Reopened(incidents.reopen(connection, incident), is_told_over)
+        return ReopenedIncident(incidents.reopen(connection, incident), is_told_over)
     end = f"it was not over, and goes on as incident {newer.id}"
     merged = merge(connection, incident, newer, end, incident.closed_at or now)
-    return Reopened(merged, is_told_over)
+    return ReopenedIncident(merged, is_told_over)
 
 
 def merge(connection: Connection, incident: Incident, into: Incident, because: str, at: datetime) -> Incident:
@@ -99,14 +99,14 @@ def open_of_file(connection: Connection, event: Event) -> Incident | None:
         keys = [import_error_key(None, filename), *(import_error_key(*place) for place in places)]
         return _first(connection, event.deployment, keys)
     found = _first(connection, event.deployment, [import_error_key(bundle, filename)])
-    return found or _told_by_a_hook(connection, event.deployment, Place(bundle, filename))
+    return found or _find_reported_by_hook(connection, event.deployment, BundleFile(bundle, filename))
 
 
 def _first(connection: Connection, deployment: str, keys: list[str]) -> Incident | None:
     return next(iter(incidents.open_of(connection, [(deployment, key) for key in keys])), None)
 
 
-def _told_by_a_hook(connection: Connection, deployment: str, place: Place) -> Incident | None:
+def _find_reported_by_hook(connection: Connection, deployment: str, place: BundleFile) -> Incident | None:
     """The one that a hook has named by its whole path, where that can be one file only."""
     may_be = [
         one
@@ -115,10 +115,12 @@ def _told_by_a_hook(connection: Connection, deployment: str, place: Place) -> In
     ]
     if len(may_be) != 1:  # in doubt they are two
         return None
-    return _named(connection, may_be[0], place)
+    return _rename_incident(connection, may_be[0], place)
 
 
-def name_file(connection: Connection, deployment: str, filename: str, place: Place, now: datetime) -> None:
+def name_file(
+    connection: Connection, deployment: str, filename: str, place: BundleFile, now: datetime
+) -> None:
     """Let the open incident of a file that a hook named have the name that REST gives it. If there is one of
     that name already, it is of the same file, and goes on with what this one had."""
     incident = _first(connection, deployment, [import_error_key(None, filename)])
@@ -126,16 +128,16 @@ def name_file(connection: Connection, deployment: str, filename: str, place: Pla
         return
     other = _first(connection, deployment, [import_error_key(*place)])
     if other is None:
-        _named(connection, incident, place)
+        _rename_incident(connection, incident, place)
     else:
         merge(connection, incident, other, f"it is of the same file as incident {other.id}", now)
 
 
-def _named(connection: Connection, incident: Incident, place: Place) -> Incident:
+def _rename_incident(connection: Connection, incident: Incident, place: BundleFile) -> Incident:
     return incidents.rename(connection, incident, import_error_key(*place), import_error_title(place.path))
 
 
-class Course(str, Enum):
+class Transition(str, Enum):
     """What an event did to an incident."""
 
     OPENED = "opened"
@@ -148,23 +150,23 @@ class Course(str, Enum):
 
 
 @dataclass(frozen=True)
-class Change:
-    course: Course
+class IncidentChange:
+    course: Transition
     incident: Incident | None = None
     is_told_over: bool = False
     """Somebody was told already that it is over, and it is not."""
 
 
-class Open:
+class OpenIncidents:
     """The open incidents that some events may change: read once, and kept up to each change."""
 
     def __init__(self, connection: Connection, events: Iterable[Event]) -> None:
-        keys = {(event.deployment, key) for event in events for key in concerned(event)}
+        keys = {(event.deployment, key) for event in events for key in list_incident_keys(event)}
         self._by_key = {
             (incident.deployment, incident.key): incident for incident in incidents.open_of(connection, keys)
         }
 
-    def of(self, deployment: str, key: str) -> Incident | None:
+    def get(self, deployment: str, key: str) -> Incident | None:
         return self._by_key.get((deployment, key))
 
     def keep(self, incident: Incident) -> Incident:
@@ -175,20 +177,22 @@ class Open:
         return incident
 
 
-def apply(connection: Connection, seq: int, event: Event, known: Open, now: datetime) -> Change:
+def apply(
+    connection: Connection, seq: int, event: Event, known: OpenIncidents, now: datetime
+) -> IncidentChange:
     """Bring the incidents up to an event that has just been logged; answers what became of its own.
 
     Moments are the events' own, so that reports which overtake each other end nothing that began later.
     """
     report = _Report(connection, seq, event, known, now)
-    for key in overtaken_by(event):
-        report.end(key, _as_answer(event, key))
+    for key in list_overtaken_keys(event):
+        report.end(key, _schedule_order_of(event, key))
     signal = signal_of(event)
     if signal is None:
-        return Change(Course.NONE)
+        return IncidentChange(Transition.NONE)
     if signal.meaning is Meaning.RECOVERY:
         ended = report.end(signal.key)
-        return Change(Course.CLOSED, ended) if ended else Change(Course.NONE)
+        return IncidentChange(Transition.CLOSED, ended) if ended else IncidentChange(Transition.NONE)
     return report.fail(signal)
 
 
@@ -199,30 +203,30 @@ class _Report:
     connection: Connection
     seq: int
     event: Event
-    known: Open
+    known: OpenIncidents
     now: datetime
 
-    def fail(self, signal: Signal) -> Change:
+    def fail(self, signal: Signal) -> IncidentChange:
         before = self._open(signal.key)
         if before is not None:
-            return self._joined(Course.JOINED, before)
+            return self._join(Transition.JOINED, before)
         if (flapping := self._flapping(signal.key)) is not None:
             again = reopen(self.connection, flapping, "it failed again", self.now)
-            return replace(self._joined(Course.REOPENED, again.incident), is_told_over=again.is_told_over)
+            return replace(self._join(Transition.REOPENED, again.incident), is_told_over=again.is_told_over)
         order = order_of(self.connection, self.event)
         begun = incidents.begin(self.connection, self.seq, self.event, signal.key, signal.title, order)
-        return Change(Course.OPENED, self.known.keep(begun))
+        return IncidentChange(Transition.OPENED, self.known.keep(begun))
 
     def _open(self, key: str) -> Incident | None:
         if not key.startswith(IMPORT_ERROR):
-            return self.known.of(self.event.deployment, key)
+            return self.known.get(self.event.deployment, key)
         found = open_of_file(self.connection, self.event)
         return self.known.keep(found) if found else None
 
-    def _joined(self, course: Course, incident: Incident) -> Change:
+    def _join(self, course: Transition, incident: Incident) -> IncidentChange:
         order = order_of(self.connection, self.event)
         joined = incidents.join(self.connection, incident, self.seq, self.event.time, order)
-        return Change(course, self.known.keep(joined))
+        return IncidentChange(course, self.known.keep(joined))
 
     def _flapping(self, key: str) -> Incident | None:
         """The incident that flaps, if it has not been quiet for long enough to be over."""
@@ -252,7 +256,7 @@ def is_airflows(event: Event) -> bool:
     return isinstance(event.data, DagRunData | TaskInstanceData)
 
 
-def _as_answer(event: Event, key: str) -> Order | None:
+def _schedule_order_of(event: Event, key: str) -> Order | None:
     """The place of a run that begins or ends among the moments of its DAG's schedule."""
     if not key.startswith(MISSING) or not isinstance(event.data, DagRunData):
         return None

@@ -12,10 +12,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, bindparam, select, update
 
 from monitor.database.schema import incidents as table
-from monitor.database.statements import LookUp, Statement, Swept, oldest
-from monitor.event_log.filters import Visible, readable
+from monitor.database.statements import KeyLookup, Statement, SweepResult, oldest
+from monitor.event_log.filters import AllowedDags, readable
 from monitor.events.event import Event
-from monitor.notifications.incident_order import Latest, Order
+from monitor.notifications.incident_order import LatestFailures, Order
 
 OPEN, CLOSED = "open", "closed"
 
@@ -56,7 +56,7 @@ class Incident:
     """When Airflow is asked next."""
 
     @classmethod
-    def of(cls, row: Mapping[Any, Any]) -> "Incident":
+    def from_row(cls, row: Mapping[Any, Any]) -> "Incident":
         return cls(**row)
 
     @property
@@ -69,9 +69,9 @@ class Incident:
         return self.dag_id is not None and self.key == f"dag:{self.dag_id}"
 
     @property
-    def latest(self) -> Latest:
+    def latest(self) -> LatestFailures:
         """The latest of its failures, in the order of the DAG's runs."""
-        return Latest(self.latest_moment, self.latest_start, self.latest_undated_start)
+        return LatestFailures(self.latest_moment, self.latest_start, self.latest_undated_start)
 
     @property
     def quiet(self) -> timedelta | None:
@@ -79,7 +79,7 @@ class Incident:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class IncidentFilter:
     """Which incidents; what is None asks for all."""
 
     state: str | None = None
@@ -104,12 +104,12 @@ class Wanted:
 
 
 # Not `== OPEN`: SQLite would take the index on the state, and go through all that is open for each key.
-_OPEN = LookUp(table, ("deployment", "key"), table.c.state != CLOSED)
+_OPEN = KeyLookup(table, ("deployment", "key"), table.c.state != CLOSED)
 
 
 def open_of(connection: Connection, keys: Iterable[tuple[str, str]]) -> list[Incident]:
     """Those of these deployments and keys that are open."""
-    return sorted(map(Incident.of, _OPEN.rows(connection, keys)), key=lambda incident: incident.id)
+    return sorted(map(Incident.from_row, _OPEN.rows(connection, keys)), key=lambda incident: incident.id)
 
 
 _BEGUN = ("deployment", "key", "dag_id", "title", "state", "failures", "opened_at", "opened_seq", "last_at")
@@ -136,9 +136,9 @@ def begin(
         last_at=event.time,
         last_seq=seq,
         flapping=False,
-        **_columns(Latest().joined(order)),
+        **_columns(LatestFailures().include(order)),
     )
-    return Incident.of(made)
+    return Incident.from_row(made)
 
 
 def _change(*names: str, **values: Any) -> Statement:
@@ -148,7 +148,7 @@ def _change(*names: str, **values: Any) -> Statement:
     return Statement(lambda _insert: changed.returning(*table.c))
 
 
-def _columns(latest: Latest) -> dict[str, datetime | None]:
+def _columns(latest: LatestFailures) -> dict[str, datetime | None]:
     return dict(zip(_LATEST, (latest.moment, latest.start, latest.undated_start), strict=True))
 
 
@@ -165,9 +165,9 @@ _FLAP = _change("flapping", "quiet_seconds")
 
 def join(connection: Connection, incident: Incident, seq: int, at: datetime, order: Order | None) -> Incident:
     """One more failure. One that is reported late is not the latest."""
-    latest = _columns(incident.latest.joined(order))
+    latest = _columns(incident.latest.include(order))
     last_at = max(at, incident.last_at)
-    return _changed(connection, _JOIN, incident.id, last_at=last_at, last_seq=seq, **latest)
+    return _apply_change(connection, _JOIN, incident.id, last_at=last_at, last_seq=seq, **latest)
 
 
 def close(
@@ -182,18 +182,18 @@ def close(
     """`confirm_from`: Airflow is asked about the closing report from then on; None: it stands."""
     closed = {"state": CLOSED, "closed_at": at, "closed_seq": seq, "closed_because": because, "closed_by": by}
     confirm = {"confirm_since": confirm_from, "confirm_at": confirm_from}
-    return _changed(connection, _CLOSE, incident.id, **closed, **confirm)
+    return _apply_change(connection, _CLOSE, incident.id, **closed, **confirm)
 
 
 def reopen(connection: Connection, incident: Incident) -> Incident:
     """Open it again, as if it had not been closed."""
-    return _changed(connection, _CLOSE, incident.id, **dict.fromkeys(_CLOSED) | {"state": OPEN})
+    return _apply_change(connection, _CLOSE, incident.id, **dict.fromkeys(_CLOSED) | {"state": OPEN})
 
 
 def absorb(connection: Connection, incident: Incident, earlier: Incident) -> Incident:
     """Let an incident go on with what an earlier one of the same key had."""
     acked = incident if incident.acked_by is not None else earlier
-    return _changed(
+    return _apply_change(
         connection,
         _ABSORB,
         incident.id,
@@ -203,34 +203,36 @@ def absorb(connection: Connection, incident: Incident, earlier: Incident) -> Inc
         acked_at=acked.acked_at,
         acked_by=acked.acked_by,
         ack_reason=acked.ack_reason,
-        **_columns(incident.latest.merged(earlier.latest)),
+        **_columns(incident.latest.merge(earlier.latest)),
     )
 
 
 def rename(connection: Connection, incident: Incident, key: str, title: str) -> Incident:
     """Let it be known by another name of the same thing."""
-    return _changed(connection, _RENAME, incident.id, key=key, title=title)
+    return _apply_change(connection, _RENAME, incident.id, key=key, title=title)
 
 
 def confirm_later(connection: Connection, incident: Incident, at: datetime) -> Incident:
-    return _changed(connection, _CONFIRM, incident.id, confirm_since=incident.confirm_since, confirm_at=at)
+    return _apply_change(
+        connection, _CONFIRM, incident.id, confirm_since=incident.confirm_since, confirm_at=at
+    )
 
 
-def confirmed(connection: Connection, incident: Incident) -> Incident:
+def confirm_end(connection: Connection, incident: Incident) -> Incident:
     """Its end stands."""
-    return _changed(connection, _CONFIRM, incident.id, confirm_since=None, confirm_at=None)
+    return _apply_change(connection, _CONFIRM, incident.id, confirm_since=None, confirm_at=None)
 
 
-def to_confirm(connection: Connection, now: datetime, limit: int) -> list[Incident]:
+def list_due_confirmations(connection: Connection, now: datetime, limit: int) -> list[Incident]:
     """Those whose closing report Airflow is to be asked about now, the longest due first."""
     due = select(table).where(table.c.confirm_at <= now).order_by(table.c.confirm_at, table.c.id).limit(limit)
-    return [Incident.of(row) for row in connection.execute(due).mappings()]
+    return [Incident.from_row(row) for row in connection.execute(due).mappings()]
 
 
 def mark_flapping(connection: Connection, incident: Incident, quiet: timedelta) -> Incident:
     """Mark it as one of many. From now on it is over only after it has been quiet for so long."""
     seconds = max(incident.quiet_seconds or 0, round(quiet.total_seconds()))
-    return _changed(connection, _FLAP, incident.id, flapping=True, quiet_seconds=seconds)
+    return _apply_change(connection, _FLAP, incident.id, flapping=True, quiet_seconds=seconds)
 
 
 def retract(connection: Connection, incident_id: int, why: str, now: datetime) -> None:
@@ -241,11 +243,16 @@ def retract(connection: Connection, incident_id: int, why: str, now: datetime) -
 
 
 def begin_later(
-    connection: Connection, incident_id: int, failures: int, opened_seq: int, began: Event, latest: Latest
+    connection: Connection,
+    incident_id: int,
+    failures: int,
+    opened_seq: int,
+    began: Event,
+    latest: LatestFailures,
 ) -> Incident:
     """Some of its failures were taken back: it has so many, and began with this one."""
     begun = {"failures": failures, "opened_seq": opened_seq, "opened_at": began.time, **_columns(latest)}
-    return _changed(connection, _BEGIN_LATER, incident_id, **begun)
+    return _apply_change(connection, _BEGIN_LATER, incident_id, **begun)
 
 
 def acknowledge(
@@ -254,29 +261,31 @@ def acknowledge(
     """Somebody looks after it: no follow-ups and reminders any more; its end is told. None: no such one."""
     if find(connection, incident_id) is None:
         return None
-    return _changed(connection, _ACKNOWLEDGE, incident_id, acked_at=now, acked_by=who, ack_reason=reason)
+    return _apply_change(connection, _ACKNOWLEDGE, incident_id, acked_at=now, acked_by=who, ack_reason=reason)
 
 
 def unacknowledge(connection: Connection, incident_id: int) -> Incident | None:
     if find(connection, incident_id) is None:
         return None
-    return _changed(connection, _ACKNOWLEDGE, incident_id, acked_at=None, acked_by=None, ack_reason=None)
+    return _apply_change(connection, _ACKNOWLEDGE, incident_id, acked_at=None, acked_by=None, ack_reason=None)
 
 
-def find(connection: Connection, incident_id: int, visible: Visible = None) -> Incident | None:
+def find(connection: Connection, incident_id: int, visible: AllowedDags = None) -> Incident | None:
     query = select(table).where(
         table.c.id == incident_id, *readable(table.c.deployment, table.c.dag_id, visible)
     )
     row = connection.execute(query).mappings().one_or_none()
-    return Incident.of(row) if row else None
+    return Incident.from_row(row) if row else None
 
 
-_OF_IDS = LookUp(table, ("id",))
+_OF_IDS = KeyLookup(table, ("id",))
 
 
 def find_all(connection: Connection, ids: Iterable[int]) -> dict[int, Incident]:
     """Those that there are, by their ids."""
-    return {row["id"]: Incident.of(row) for row in _OF_IDS.rows(connection, ((one,) for one in set(ids)))}
+    return {
+        row["id"]: Incident.from_row(row) for row in _OF_IDS.rows(connection, ((one,) for one in set(ids)))
+    }
 
 
 def still_open(connection: Connection, ids: Iterable[int]) -> set[int]:
@@ -288,16 +297,16 @@ def page(
     connection: Connection,
     limit: int,
     before: int | None = None,
-    wanted: Wanted | None = None,
-    visible: Visible = None,
+    wanted: IncidentFilter | None = None,
+    visible: AllowedDags = None,
 ) -> list[Incident]:
     """Newest first; `before` is the last id of the page before."""
     rights = readable(table.c.deployment, table.c.dag_id, visible)
-    query = select(table).where(*(wanted or Wanted()).clauses(), *rights)
+    query = select(table).where(*(wanted or IncidentFilter()).clauses(), *rights)
     if before is not None:
         query = query.where(table.c.id < before)
     return [
-        Incident.of(row)
+        Incident.from_row(row)
         for row in connection.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings()
     ]
 
@@ -315,21 +324,21 @@ _LATEST_OF = Statement(
 def latest_of(connection: Connection, deployment: str, key: str) -> Incident | None:
     """The one of a key that opened last."""
     row = _LATEST_OF.first(connection, deployment=deployment, key=key)
-    return Incident.of(row) if row else None
+    return Incident.from_row(row) if row else None
 
 
 def open_with_prefix(connection: Connection, deployment: str, prefix: str) -> list[Incident]:
     """Those that are open whose keys begin so."""
     its = (table.c.state == OPEN, table.c.deployment == deployment)
     query = select(table).where(*its, table.c.key.startswith(prefix, autoescape=True))
-    return [Incident.of(row) for row in connection.execute(query).mappings()]
+    return [Incident.from_row(row) for row in connection.execute(query).mappings()]
 
 
 def open_with_seq(connection: Connection, deployment: str, seq: int) -> Incident | None:
     """The open one whose latest failure is this event."""
     its = (table.c.state == OPEN, table.c.deployment == deployment, table.c.last_seq == seq)
     row = connection.execute(select(table).where(*its)).mappings().first()
-    return Incident.of(row) if row else None
+    return Incident.from_row(row) if row else None
 
 
 _RECENT = Statement(
@@ -348,21 +357,21 @@ _RECENT = Statement(
 def recent(connection: Connection, deployment: str, key: str, since: datetime) -> list[Incident]:
     """Those of a key that opened since a moment, oldest first."""
     found = _RECENT.rows(connection, deployment=deployment, key=key, since=since)
-    return [Incident.of(row) for row in found]
+    return [Incident.from_row(row) for row in found]
 
 
 def open_ones(connection: Connection, after: int, limit: int) -> list[Incident]:
     """Open incidents by their ids, for whoever goes through them all."""
     query = select(table).where(table.c.state == OPEN, table.c.id > after).order_by(table.c.id).limit(limit)
-    return [Incident.of(row) for row in connection.execute(query).mappings()]
+    return [Incident.from_row(row) for row in connection.execute(query).mappings()]
 
 
-def _changed(connection: Connection, change: Statement, incident_id: int, **values: Any) -> Incident:
+def _apply_change(connection: Connection, change: Statement, incident_id: int, **values: Any) -> Incident:
     [changed] = change.rows(connection, incident_id=incident_id, **values)
-    return Incident.of(changed)
+    return Incident.from_row(changed)
 
 
-def forget(connection: Connection, before: datetime) -> Swept:
+def forget(connection: Connection, before: datetime) -> SweepResult:
     """Those that were closed before a moment. One that is open is kept for as long as it is."""
     old = table.c.state == CLOSED, table.c.opened_at < before, table.c.closed_at < before
     return oldest(connection, table, table.c.opened_at, *old)

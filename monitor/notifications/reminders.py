@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.clock import Clock
-from monitor.concurrency import Wake
+from monitor.concurrency import WakeSignal
 from monitor.database.engine import Database
 from monitor.database.pubsub import DELIVERY, signal
 from monitor.event_log import append, read
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 class Reminders:
     """`run()` is the background task; `look()` is one turn of it."""
 
-    def __init__(self, database: Database, engine: Engine, delivery: Wake, clock: Clock) -> None:
+    def __init__(self, database: Database, engine: Engine, delivery: WakeSignal, clock: Clock) -> None:
         self._database = database
         self._engine = engine
         self._delivery = delivery
@@ -67,5 +67,5 @@ class Reminders:
 
 def _last_failure(connection: Connection, seq: int) -> Event | None:
     """None where the log has forgotten it."""
-    found = read.of_seqs(connection, [seq])
+    found = read.find_by_seqs(connection, [seq])
     return parse_event(json.loads(found[0].body)) if found else None

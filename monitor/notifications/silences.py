@@ -10,14 +10,14 @@ from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, sele
 
 from monitor.database.schema import silences as silences_table
 from monitor.database.schema import unsubscribed as unsubscribed_table
-from monitor.database.statements import LookUp, Statement, Swept, oldest
+from monitor.database.statements import KeyLookup, Statement, SweepResult, oldest
 from monitor.errors import WindsockError
-from monitor.event_log.filters import Visible, readable
+from monitor.event_log.filters import AllowedDags, readable
 from monitor.events.event import Event
 from monitor.notifications.incident_signals import signal_of
 from monitor.notifications.incidents import Incident
 from monitor.rules.field_types import WILD, matches_any
-from monitor.rules.matching import Facts, mismatch
+from monitor.rules.matching import MatchSubject, mismatch
 from monitor.rules.model import Match
 
 FAILURES = ("airflow.dag_run.failed", "airflow.task_instance.failed")
@@ -45,7 +45,7 @@ class SilenceScope:
     incident: Incident | None = None
 
     @classmethod
-    def of_incident(cls, incident: Incident) -> "SilenceScope":
+    def from_incident(cls, incident: Incident) -> "SilenceScope":
         """As much as an incident is about, and no more: the DAG whose runs fail; of all else (a task, a file,
         an asset, Airflow itself) the incident, now and when it comes again."""
         deployment, dag_id = (incident.deployment,), incident.dag_id
@@ -65,7 +65,7 @@ class SilenceScope:
         """Whether it silences a whole Airflow."""
         return self.incident is None and is_whole(self.match)
 
-    def covers(self, facts: Facts) -> bool:
+    def covers(self, facts: MatchSubject) -> bool:
         return _covers(self.match, self.incident.key if self.incident else None, facts)
 
 
@@ -88,7 +88,7 @@ class Silence:
     """Who ended it early."""
 
     @classmethod
-    def of(cls, row: Mapping[Any, Any]) -> "Silence":
+    def from_row(cls, row: Mapping[Any, Any]) -> "Silence":
         return cls(**{**row, "match": Match.model_validate(row["match"])})
 
     def is_active(self, now: datetime) -> bool:
@@ -104,7 +104,7 @@ class Silence:
         key = scope.incident.key if scope.incident else None
         return (self.match, self.incident_key) == (scope.match, key)
 
-    def covers(self, facts: Facts) -> bool:
+    def covers(self, facts: MatchSubject) -> bool:
         return _covers(self.match, self.incident_key, facts)
 
     def __str__(self) -> str:
@@ -125,7 +125,7 @@ def _takes_any(globs: tuple[str, ...]) -> bool:
     return not globs or any("*" in glob and WILD.issuperset(glob) for glob in globs)
 
 
-def named_by(event: Event) -> dict[str, str]:
+def build_silence_fields(event: Event) -> dict[str, str]:
     """What a silence names, beside the Airflow, to take what an event is about and no more: its asset, its
     task, its DAG. Nothing: it is about none of these."""
     if event.asset_uri:
@@ -152,7 +152,7 @@ def add(
 ) -> Silence:
     """Make a silence. Raises TooManySilences."""
     scope = SilenceScope(match, incident)
-    values = _kept(scope)
+    values = _scope_columns(scope)
     _require_room(connection, values, author, now)
     values |= {
         "incident_title": incident.title if incident else None,
@@ -162,7 +162,7 @@ def add(
         "starts_at": starts_at,
         "ends_at": ends_at,
     }
-    return Silence.of(
+    return Silence.from_row(
         connection.execute(insert(silences_table).values(values).returning(*silences_table.c))
         .mappings()
         .one()
@@ -192,7 +192,7 @@ def add_or_extend(
     return find(connection, found.id) or found
 
 
-def _kept(scope: SilenceScope) -> dict[str, Any]:
+def _scope_columns(scope: SilenceScope) -> dict[str, Any]:
     """What a row says of what is silenced."""
     deployment, dag_id = scope.dag or (None, None)
     return {
@@ -243,13 +243,13 @@ def end(connection: Connection, silence_id: int, who: str, now: datetime) -> Sil
     return find(connection, silence_id)
 
 
-def find(connection: Connection, silence_id: int, visible: Visible = None) -> Silence | None:
+def find(connection: Connection, silence_id: int, visible: AllowedDags = None) -> Silence | None:
     query = select(silences_table).where(
         silences_table.c.id == silence_id,
         *readable(silences_table.c.deployment, silences_table.c.dag_id, visible),
     )
     row = connection.execute(query).mappings().one_or_none()
-    return Silence.of(row) if row else None
+    return Silence.from_row(row) if row else None
 
 
 def page(
@@ -257,7 +257,7 @@ def page(
     limit: int,
     before: int | None = None,
     active_at: datetime | None = None,
-    visible: Visible = None,
+    visible: AllowedDags = None,
     deployment: str | None = None,
     dag_id: str | None = None,
 ) -> list[Silence]:
@@ -273,7 +273,7 @@ def page(
         if value is not None:
             query = query.where(column == value)
     found = connection.execute(query.order_by(silences_table.c.id.desc()).limit(limit))
-    return [Silence.of(row) for row in found.mappings()]
+    return [Silence.from_row(row) for row in found.mappings()]
 
 
 def active(connection: Connection, now: datetime) -> list[Silence]:
@@ -286,13 +286,13 @@ def active(connection: Connection, now: datetime) -> list[Silence]:
     marks = [_mark(row) for row in _MARKS.rows(connection, now=now)]
     if not known.keys() >= set(marks):
         rows = _ACTIVE.rows(connection, now=now)
-        known = {_mark(row): known.get(_mark(row)) or Silence.of(row) for row in rows}
+        known = {_mark(row): known.get(_mark(row)) or Silence.from_row(row) for row in rows}
         _parsed[connection.engine] = known
         marks = list(known)
     return [known[mark] for mark in marks]
 
 
-def first_of(some: Iterable[Silence], facts: Facts) -> Silence | None:
+def first_of(some: Iterable[Silence], facts: MatchSubject) -> Silence | None:
     """The first that covers an event."""
     dag_id = facts.event.dag_id
     # One of a DAG takes that DAG's events alone: those of others are passed over without a look at the match.
@@ -310,7 +310,7 @@ def _mark(row: Mapping[str, Any]) -> _Mark:
     return row["id"], row["created_at"], row["ends_at"]
 
 
-def _covers(match: Match, incident_key: str | None, facts: Facts) -> bool:
+def _covers(match: Match, incident_key: str | None, facts: MatchSubject) -> bool:
     if incident_key is not None:
         signal = signal_of(facts.event)
         if signal is None or signal.key != incident_key:
@@ -336,7 +336,7 @@ _ACTIVE, _MARKS = (
 )
 
 
-def forget(connection: Connection, before: datetime) -> Swept:
+def forget(connection: Connection, before: datetime) -> SweepResult:
     """Those that ended before a moment."""
     return oldest(connection, silences_table, silences_table.c.ends_at, silences_table.c.ends_at < before)
 
@@ -373,10 +373,10 @@ _AT = Statement(
         unsubscribed_table.c.address == bindparam("address"), unsubscribed_table.c.rule == bindparam("rule")
     )
 )
-_AMONG = LookUp(unsubscribed_table, ("address", "rule"))
+_AMONG = KeyLookup(unsubscribed_table, ("address", "rule"))
 
 
-def among(connection: Connection, wanted: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+def find_unsubscribed(connection: Connection, wanted: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
     """Which of these (address, rule) do not want to hear."""
     rows = _AMONG.rows(connection, {(_same(address), rule) for address, rule in wanted})
     found = {(row["address"], row["rule"]) for row in rows}

@@ -75,24 +75,24 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         if len(text) <= HEAD + TAIL:
-            return self._hidden(text)
+            return self._redact(text)
         # Of a secret that the cut goes through, a part shorter than itself is left at the cut: it goes too.
         part = max(self._longest - 1, 0)
-        head = _CUT_LOGIN.sub(f"://{HIDDEN}", self._hidden(text[:HEAD]))
-        tail = self._hidden("".join(text[-TAIL:].split(None, 1)[1:]))  # from a word's beginning
+        head = _CUT_LOGIN.sub(f"://{HIDDEN}", self._redact(text[:HEAD]))
+        tail = self._redact("".join(text[-TAIL:].split(None, 1)[1:]))  # from a word's beginning
         left_out = f" {HIDDEN} [{len(text) - HEAD - TAIL} characters left out] {HIDDEN} "
         return head[: len(head) - part] + left_out + tail[part:]
 
-    def _hidden(self, text: str) -> str:
+    def _redact(self, text: str) -> str:
         if self._known is not None:
             text = self._known.sub(HIDDEN, text)
         if "/" not in text:
             return text
-        text = _ADDRESS.sub(_without_query, text)
+        text = _ADDRESS.sub(_strip_query, text)
         return _LINK.sub(rf"\1{HIDDEN}", _LOGIN.sub(f"://{HIDDEN}@", text))
 
 
-def _without_query(found: "re.Match[str]") -> str:
+def _strip_query(found: "re.Match[str]") -> str:
     address, mark, _query = found[0].partition("?")
     return f"{address}?{HIDDEN}" if mark else address
 
@@ -135,7 +135,7 @@ class TextForm(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         moment = _moment(record).strftime("%Y-%m-%d %H:%M:%S,%f")[:-3]
-        about = " ".join(f"{name}={_word(value)}" for name, value in _fields_of(record).items())
+        about = " ".join(f"{name}={_format_value(value)}" for name, value in _fields_of(record).items())
         line = f"{moment} {record.levelname} {record.name}: {record.getMessage()}"
         text = printable(self._redact(f"{line} [{about}]" if about else line))
         trace = printable(self._redact(_traceback(record)), keep="\n")
@@ -149,7 +149,7 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(one if one.isprintable() or one in keep else repr(one)[1:-1] for one in text)
 
 
-def _word(value: Any) -> str:
+def _format_value(value: Any) -> str:
     text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     return json.dumps(text, ensure_ascii=False) if set(text) & set(' "[]=') else text
 

@@ -1,6 +1,6 @@
 """The monitor's metrics."""
 
-from monitor.observability.metrics_registry import Book, Described
+from monitor.observability.metrics_registry import MetricDescription, MetricsRegistry
 from monitor.observability.spool_metrics import Spools
 
 REPORTERS = ("listener", "reconciler", "monitor")
@@ -9,8 +9,8 @@ AREAS = ("ingest", "api", "feed", "page", "probe", "static")
 AGES = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 
 
-class Intake:
-    def __init__(self, book: Book) -> None:
+class IntakeMetrics:
+    def __init__(self, book: MetricsRegistry) -> None:
         self.events = book.counter(
             "windsock_events",
             "Events that arrived, by what became of them",
@@ -115,8 +115,8 @@ KEPT_STATES = ("pending", "sending", "parked", "dead", "uncertain")
 may be a million rows."""
 
 
-class Told:
-    def __init__(self, book: Book) -> None:
+class DeliveryMetrics:
+    def __init__(self, book: MetricsRegistry) -> None:
         self.deliveries = book.counter(
             "windsock_delivery_outcomes",
             "Delivery attempts, by what came of them",
@@ -205,8 +205,8 @@ LISTING = "what is listed: dag runs, task instances, asset events, …"
 WATCH = "the watch's name in the rules file"
 
 
-class Airflow:
-    def __init__(self, book: Book) -> None:
+class AirflowMetrics:
+    def __init__(self, book: MetricsRegistry) -> None:
         self.airflow_unreachable = book.gauge(
             "windsock_airflow_unreachable_seconds",
             "Since when nothing at all could be compared with this Airflow; 0 while it answers",
@@ -320,8 +320,8 @@ class Airflow:
 WORK = "what only the leader does: reconciler <deployment>, watches, reminders, retention"
 
 
-class Service:
-    def __init__(self, book: Book) -> None:
+class ServiceMetrics:
+    def __init__(self, book: MetricsRegistry) -> None:
         self.build = book.gauge(
             "windsock_build_info",
             "1, with what runs",
@@ -370,13 +370,13 @@ class Service:
         )
 
 
-class Metrics(Intake, Told, Airflow, Service):
+class Metrics(IntakeMetrics, DeliveryMetrics, AirflowMetrics, ServiceMetrics):
     """What /metrics tells. One instance an app; handed to whoever counts."""
 
     def __init__(self) -> None:
-        book = Book()
-        for part in (Intake, Told, Airflow, Service):
+        book = MetricsRegistry()
+        for part in (IntakeMetrics, DeliveryMetrics, AirflowMetrics, ServiceMetrics):
             part.__init__(self, book)
         self.spools = Spools(book)
         self.registry = book.registry
-        self.described: tuple[Described, ...] = tuple(book.described)
+        self.described: tuple[MetricDescription, ...] = tuple(book.described)

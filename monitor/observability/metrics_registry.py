@@ -18,7 +18,7 @@ Family = TypeVar("Family", Counter, Histogram)
 
 
 @dataclass(frozen=True)
-class Described:
+class MetricDescription:
     """One metric, for people."""
 
     name: str
@@ -36,14 +36,14 @@ class Described:
         return tuple(self.name + part for part in parts)
 
 
-class Book:
+class MetricsRegistry:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.described: list[Described] = []
+        self.described: list[MetricDescription] = []
 
     def counter(self, name: str, meaning: str, bad: str, labels: Labels = NONE) -> Counter:
         self.describe(f"{name}_total", "counter", meaning, bad, labels)
-        return _begun(Counter(name, meaning, list(labels), registry=self.registry), labels)
+        return _init_series(Counter(name, meaning, list(labels), registry=self.registry), labels)
 
     def gauge(self, name: str, meaning: str, bad: str, labels: Labels = NONE) -> Gauge:
         self.describe(name, "gauge", meaning, bad, labels)
@@ -54,14 +54,14 @@ class Book:
     ) -> Histogram:
         self.describe(name, "histogram", meaning, bad, labels)
         family = Histogram(name, meaning, list(labels), buckets=buckets, registry=self.registry)
-        return _begun(family, labels)
+        return _init_series(family, labels)
 
     def describe(self, name: str, kind: str, meaning: str, bad: str, labels: Labels) -> None:
         """For what a collector of its own gives (spool_metrics.py)."""
-        self.described.append(Described(name, kind, meaning, bad, labels))
+        self.described.append(MetricDescription(name, kind, meaning, bad, labels))
 
 
-def _begun(family: Family, labels: Labels) -> Family:
+def _init_series(family: Family, labels: Labels) -> Family:
     """Each series whose labels are known begins at nought: one that began with its first event would hide
     that event from every query for an increase."""
     if labels and all(isinstance(values, tuple) for values in labels.values()):

@@ -49,12 +49,12 @@ class Otlp:
         start_ns: int | None = None,
         **attributes: Value | None,
     ) -> Iterator["_Traced"]:
-        linked = [Link(_named(one)) for one in dict.fromkeys(links) if one][:MAX_LINKS]
+        linked = [Link(_parse_span_context(one)) for one in dict.fromkeys(links) if one][:MAX_LINKS]
         with self._tracer.start_as_current_span(
             name,
             context=_context(parent),
             kind=KINDS[kind],
-            attributes=_known(attributes),
+            attributes=_prefix_attributes(attributes),
             links=linked,
             start_time=start_ns,
         ) as span:
@@ -77,9 +77,9 @@ class _Traced:
         return carrier.get("traceparent")
 
     def set(self, **attributes: Value | None) -> None:
-        self._span.set_attributes(_known(attributes))
+        self._span.set_attributes(_prefix_attributes(attributes))
 
-    def failed(self, reason: str) -> None:
+    def mark_failed(self, reason: str) -> None:
         self._span.set_status(Status(StatusCode.ERROR, reason))
 
 
@@ -87,10 +87,10 @@ def _context(parent: str | None) -> Context | None:
     return _propagator.extract({"traceparent": parent}, Context()) if parent else None
 
 
-def _named(traceparent: str) -> trace.SpanContext:
+def _parse_span_context(traceparent: str) -> trace.SpanContext:
     return trace.get_current_span(_context(traceparent)).get_span_context()
 
 
-def _known(attributes: dict[str, Value | None]) -> dict[str, Value]:
+def _prefix_attributes(attributes: dict[str, Value | None]) -> dict[str, Value]:
     """Under a name of our own: no convention has words for a DAG, a run or a rule."""
     return {f"windsock.{name}": value for name, value in attributes.items() if value is not None}

@@ -13,7 +13,7 @@ from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from monitor.observability.metrics_registry import Book
+from monitor.observability.metrics_registry import MetricsRegistry
 
 HEADER = "windsock-spool"
 FORGET_SECONDS = 600.0  # a host that says nothing for so long has nothing to send, or is gone
@@ -47,7 +47,7 @@ FAMILIES = (
 
 
 @dataclass(frozen=True)
-class _Said:
+class _SpoolStatus:
     at: float
     waiting: int
     oldest: int
@@ -56,9 +56,9 @@ class _Said:
 
 
 class Spools(Collector):
-    def __init__(self, book: Book, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, book: MetricsRegistry, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._said: dict[tuple[str, str], _Said] = {}
+        self._said: dict[tuple[str, str], _SpoolStatus] = {}
         for name, meaning, bad in FAMILIES:
             book.describe(name, "gauge", meaning, bad, {"deployment": "the Airflow's name in events"})
         book.registry.register(self)
@@ -70,12 +70,12 @@ class Spools(Collector):
             return
         key = deployment, found[1]
         if key in self._said or len(self._said) < MAX_SPOOLS:
-            self._said[key] = _Said(self._clock(), *map(int, found.groups()[1:]))
+            self._said[key] = _SpoolStatus(self._clock(), *map(int, found.groups()[1:]))
 
     def collect(self) -> Iterator[Metric]:
         self._forget()
         families = [GaugeMetricFamily(name, meaning, labels=["deployment"]) for name, meaning, _ in FAMILIES]
-        by_deployment: dict[str, list[_Said]] = {}
+        by_deployment: dict[str, list[_SpoolStatus]] = {}
         for (deployment, _), said in list(self._said.items()):
             by_deployment.setdefault(deployment, []).append(said)
         for deployment, of in sorted(by_deployment.items()):

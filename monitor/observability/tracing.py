@@ -21,7 +21,7 @@ class Span(Protocol):
     def set(self, **attributes: Value | None) -> None:
         """Say more of it; what is None is not known."""
 
-    def failed(self, reason: str) -> None:
+    def mark_failed(self, reason: str) -> None:
         """It did not come to what it was for."""
 
 
@@ -49,7 +49,7 @@ class _Nothing:
     def set(self, **attributes: Value | None) -> None:
         """Nobody listens."""
 
-    def failed(self, reason: str) -> None:
+    def mark_failed(self, reason: str) -> None:
         """Nobody listens."""
 
 

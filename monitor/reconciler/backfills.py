@@ -18,9 +18,16 @@ from monitor.event_log.filters import Filter
 from monitor.event_log.ingest import Ingest
 from monitor.events.data import RUN_ENDS
 from monitor.events.event import Event
-from monitor.events.from_airflow import BACKFILL, Row, completed_at, completed_event, span_of, text_of
+from monitor.events.from_airflow import (
+    BACKFILL,
+    Row,
+    backfill_completed_event,
+    completion_time,
+    span_of,
+    text_of,
+)
 from monitor.observability.metrics import Metrics
-from monitor.reconciler.reporting import Teller
+from monitor.reconciler.reporting import SnapshotReporter
 
 LOOK_BACK = timedelta(hours=24)
 """After a start, run ends so old are looked through; a backfill that was through before is no news."""
@@ -40,7 +47,7 @@ class Backfills:
         self._api = api
         self._database = database
         self._clock = clock
-        self._teller = Teller(self.name, api.deployment, ingest, metrics)
+        self._teller = SnapshotReporter(self.name, api.deployment, ingest, metrics)
         self._seq: int | None = None
         self._open: dict[str, None] = {}
         """DAGs that may have a backfill under way, in the order in which that was seen."""
@@ -50,7 +57,7 @@ class Backfills:
 
     async def compare(self) -> None:
         """Report the backfills that are through. Raises AirflowError, IngestBusy, SQLAlchemyError."""
-        for dag_id in await self._database.read(self._ended_runs_of):
+        for dag_id in await self._database.read(self._find_ended_dags):
             self._open.setdefault(dag_id)
         passed: dict[str, str] = {}
         for dag_id in list(self._open)[:MAX_DAGS]:
@@ -67,12 +74,12 @@ class Backfills:
                 self._open[dag_id] = None
         self._teller.pass_over(passed)
 
-    def _ended_runs_of(self, connection: Connection) -> list[str]:
+    def _find_ended_dags(self, connection: Connection) -> list[str]:
         """The DAGs of which a backfill's run has ended since the last look."""
         after = self._seq
         if after is None:
             after = read.seq_at(connection, self._clock() - LOOK_BACK)
-        wanted = Filter.of(deployment=(self._api.deployment,), type=RUN_ENDS)
+        wanted = Filter.from_values(deployment=(self._api.deployment,), type=RUN_ENDS)
         found: list[str] = []
         while True:
             page = read.read_after(connection, after, MAX_ENDS, wanted)
@@ -87,13 +94,13 @@ class Backfills:
         async with aclosing(self._api.backfills(dag_id)) as pages:
             rows = [row async for page in pages for row in page.rows]
         since = self._clock() - LOOK_BACK
-        through = [row for row in rows if (moment := completed_at(row)) and moment >= since]
-        events = [await self._completed(row) for row in through]
+        through = [row for row in rows if (moment := completion_time(row)) and moment >= since]
+        events = [await self._build_completed_event(row) for row in through]
         lacking = await self._database.read(lambda connection: id_conflicts.lacking(connection, events))
-        await self._teller.tell([event for event in events if event.id in lacking])
-        return any(completed_at(row) is None for row in rows)
+        await self._teller.report([event for event in events if event.id in lacking])
+        return any(completion_time(row) is None for row in rows)
 
-    async def _completed(self, row: Row) -> Event:
+    async def _build_completed_event(self, row: Row) -> Event:
         async with aclosing(self._api.runs_dated(text_of(row, "dag_id"), *span_of(row))) as pages:
             runs = [run async for page in pages for run in page.rows]
-        return completed_event(self._api.deployment, row, runs)
+        return backfill_completed_event(self._api.deployment, row, runs)

@@ -6,14 +6,14 @@ from contextlib import aclosing
 from datetime import datetime, timedelta, timezone
 
 from monitor.airflow.client import AirflowApi
-from monitor.airflow.paging import Page
+from monitor.airflow.paging import ListingPage
 from monitor.clock import Clock
 from monitor.database.engine import Database
 from monitor.event_log.deployments import origin_of
 from monitor.observability.metrics import Metrics
 from monitor.reconciler import status
-from monitor.reconciler.gap_filling import Filling
-from monitor.reconciler.listings import LISTINGS, Listing, Pace, Window
+from monitor.reconciler.gap_filling import Backfill
+from monitor.reconciler.listings import LISTINGS, Listing, RateLimiter, Window
 
 OVERLAP = timedelta(seconds=60)  # Airflow's transactions commit late, and its hosts' clocks differ
 DEEP_OVERLAP = timedelta(minutes=15)  # the same for what comes very late: looked at again,
@@ -34,7 +34,7 @@ class Comparison:
         self,
         api: AirflowApi,
         database: Database,
-        filling: Filling,
+        filling: Backfill,
         metrics: Metrics,
         clock: Clock,
         max_rows: int = MAX_ROWS,
@@ -53,7 +53,7 @@ class Comparison:
         self._marks: dict[str, datetime] = {}  # empty until loaded
         self._deep: dict[str, datetime] = {}
         self._steps: dict[str, timedelta] = {}
-        self._paces: dict[str, Pace] = {}
+        self._paces: dict[str, RateLimiter] = {}
 
     async def load(self) -> None:
         """Take up the watermarks where the last process left them. Once. Raises SQLAlchemyError."""
@@ -66,9 +66,9 @@ class Comparison:
         self._begin = origin - (self._look_back or timedelta())
         self._marks = {each.name: marks.get(self._prefix + each.name, self._begin) for each in LISTINGS}
 
-    def pace(self, listing: Listing) -> Pace:
+    def pace(self, listing: Listing) -> RateLimiter:
         """How often this listing may be asked for."""
-        return self._paces.setdefault(listing.name, Pace(listing.allowance))
+        return self._paces.setdefault(listing.name, RateLimiter(listing.allowance))
 
     def is_due(self, listing: Listing) -> bool:
         """Whether a step is to be made: not where the end is reached, or too soon for what it costs."""
@@ -107,7 +107,7 @@ class Comparison:
         Raises AirflowError, IngestBusy, SQLAlchemyError.
         """
         await self.load()
-        pace = self._paces.setdefault(f"glance.{listing.name}", Pace(listing.allowance))
+        pace = self._paces.setdefault(f"glance.{listing.name}", RateLimiter(listing.allowance))
         await self._read(
             listing, Window(self._marks[listing.name] - GLANCE_OVERLAP, None, self._clock()), pace
         )
@@ -120,7 +120,7 @@ class Comparison:
             return Window(mark, until if until < now else None, now)
         return Window(max(self._begin, mark - (DEEP_OVERLAP if deep else OVERLAP)), None, now)
 
-    async def _read(self, listing: Listing, window: Window, pace: Pace) -> datetime | Window:
+    async def _read(self, listing: Listing, window: Window, pace: RateLimiter) -> datetime | Window:
         """Tell what the log lacks of a window: answers up to when; a smaller one where it holds too much."""
         mark = window.until or datetime.max.replace(tzinfo=timezone.utc)
         spent: list[float] = []
@@ -129,14 +129,14 @@ class Comparison:
                 if not spent:
                     pace.took(page.asked, page.seconds)
                     if self._holds_too_much(window, page):
-                        return _halved(window, page.moment)
+                        return _halve(window, page.moment)
                 spent.append(page.seconds)
                 waiting = await self._filling.fill(listing, page)
                 mark = min([mark, page.moment, *waiting])
         self._metrics.reconcile_request.labels(self._api.deployment, listing.name).observe(sum(spent))
         return mark
 
-    def _holds_too_much(self, window: Window, page: Page) -> bool:
+    def _holds_too_much(self, window: Window, page: ListingPage) -> bool:
         length = (window.until or page.moment) - window.since
         return page.total > self._max_rows and length > SMALLEST_WINDOW
 
@@ -153,6 +153,6 @@ class Comparison:
         self._marks |= marks
 
 
-def _halved(window: Window, moment: datetime) -> Window:
+def _halve(window: Window, moment: datetime) -> Window:
     """`moment` is Airflow's present, as `since` is."""
     return Window(window.since, window.since + ((window.until or moment) - window.since) / 2, window.now)

@@ -28,7 +28,7 @@ from monitor.events.event import Event
 from monitor.events.from_airflow import Row as RestRow
 from monitor.events.from_airflow import moment_of, pause_event
 from monitor.observability.metrics import Metrics
-from monitor.reconciler.reporting import Teller, settled
+from monitor.reconciler.reporting import SnapshotReporter, find_settled
 
 SCHEDULING = ("schedule", "next_run_after", "is_stale")
 """What decides whether a run is due. `seen_at` is when this was last seen to change, or the pause; null where
@@ -36,7 +36,7 @@ it is as it was at the first comparison of all."""
 DESCRIPTION = ("tags", "owners", "is_partitioned")
 
 
-def listed(row: RestRow) -> Row:
+def parse_dag_row(row: RestRow) -> Row:
     """The board's columns of a row of /dags. Raises EventError."""
     summary = row.get("timetable_summary")
     return {
@@ -54,7 +54,7 @@ def listed(row: RestRow) -> Row:
     }
 
 
-def changed(
+def find_changed(
     seen: Mapping[str, Row], paused: Mapping[str, bool], known: Mapping[str, Row], now: datetime
 ) -> dict[str, Row]:
     """The known DAGs of which the list says something new, as they are to be kept."""
@@ -71,7 +71,7 @@ def changed(
     return found
 
 
-def gone(listed_ids: Collection[str], known: Mapping[str, Row], now: datetime) -> dict[str, Row]:
+def find_gone(listed_ids: Collection[str], known: Mapping[str, Row], now: datetime) -> dict[str, Row]:
     """The known DAGs that the list lacks, as they are to be kept: deleted, or not for the monitor's eyes."""
     return {
         dag_id: old | {"is_stale": True, "next_run_after": None, "seen_at": now}
@@ -97,7 +97,7 @@ HIDDEN = "it is empty, although Airflow has DAGs: give the monitor's user a role
 MAX_STRANGERS = 1_000  # DAGs that were looked for early and not found, so that none is looked for again
 
 
-class Pauses:
+class DagSnapshot:
     """The snapshot of GET /dags."""
 
     name = "dags"
@@ -111,7 +111,7 @@ class Pauses:
         self._api = api
         self._database = database
         self._clock = clock
-        self._teller = Teller(self.name, api.deployment, ingest, metrics)
+        self._teller = SnapshotReporter(self.name, api.deployment, ingest, metrics)
         self._seq: int | None = None
         self._looked_for: set[str] = set()
 
@@ -140,19 +140,19 @@ class Pauses:
         is_whole = not any(page.passed_over for page in listed_pages)
         seen, paused = self._sort(rows)
         deployment = self._api.deployment
-        known = await self._database.read(lambda connection: dags.known_dags(connection, deployment))
+        known = await self._database.read(lambda connection: dags.load_dags(connection, deployment))
         if not rows and is_whole and await self._sees_nothing(known):
             self._teller.pass_over({"the listing": HIDDEN})
             return
         # A row that was too much to read may be that of any DAG that the list lacks.
-        lacking = gone({str(row.get("dag_id")) for row in rows}, known, asked) if is_whole else {}
+        lacking = find_gone({str(row.get("dag_id")) for row in rows}, known, asked) if is_whole else {}
         await self._keep(seen, paused, known, lacking, asked)
         flipped = {
             dag_id: known[dag_id]
             for dag_id, is_paused in paused.items()
             if dag_id in known and known[dag_id]["is_paused"] != is_paused
         }
-        await self._teller.tell(
+        await self._teller.report(
             await self._database.read(lambda connection: self._changes(connection, flipped, asked))
         )
 
@@ -184,7 +184,7 @@ class Pauses:
             for dag_id, is_paused in paused.items()
             if dag_id not in known
         }
-        other = changed(seen, paused, known, asked) | lacking
+        other = find_changed(seen, paused, known, asked) | lacking
 
         def keep(connection: Connection) -> None:
             dags.see_dags(connection, deployment, new)
@@ -204,7 +204,7 @@ class Pauses:
         for row in rows:
             try:
                 event = pause_event(self._api.deployment, row, self._clock())
-                seen[event.get("dag_id")] = listed(row)
+                seen[event.get("dag_id")] = parse_dag_row(row)
             except EventError as error:
                 passed[str(row.get("dag_id"))] = str(error)
                 continue
@@ -214,10 +214,10 @@ class Pauses:
         return seen, paused
 
     def _changes(self, connection: Connection, changed: dict[str, RestRow], asked: datetime) -> list[Event]:
-        ready = settled(connection, changed, asked)
-        return [self._changed(dag_id, row) for dag_id, row in changed.items() if dag_id in ready]
+        ready = find_settled(connection, changed, asked)
+        return [self._build_pause_event(dag_id, row) for dag_id, row in changed.items() if dag_id in ready]
 
-    def _changed(self, dag_id: str, known: RestRow) -> Event:
+    def _build_pause_event(self, dag_id: str, known: RestRow) -> Event:
         is_paused = not known["is_paused"]
         times: int = known["times_paused" if is_paused else "times_unpaused"]
         row = {"dag_id": dag_id, "is_paused": is_paused}

@@ -28,11 +28,11 @@ from monitor.event_log.projections import runs as runs_projection
 from monitor.event_log.projections.runs import RunName
 from monitor.events.data import DELETED
 from monitor.events.event import parse_event
-from monitor.events.from_airflow import deleted_run_event
+from monitor.events.from_airflow import run_deleted_event
 from monitor.notifications import incident_signals, incident_transitions, incidents
 from monitor.notifications.incidents import Incident
 from monitor.observability.metrics import Metrics
-from monitor.reconciler.reporting import Teller, settled
+from monitor.reconciler.reporting import SnapshotReporter, find_settled
 
 MAX_RUNS = 2_000  # that are running, on the board and in Airflow; of more, the oldest are looked at
 MAX_ASKED = 50  # runs and DAGs at one look, a request each
@@ -59,7 +59,7 @@ class Deletions:
         self._api = api
         self._database = database
         self._clock = clock
-        self._teller = Teller(self.name, api.deployment, ingest, metrics)
+        self._teller = SnapshotReporter(self.name, api.deployment, ingest, metrics)
         self._there: dict[Name, datetime] = {}
         """When each was last known to be there."""
         self._gone: set[Name] = set()
@@ -80,11 +80,11 @@ class Deletions:
         rows = await self._database.read(lambda connection: _running(connection, deployment, now))
         active = await self._active() if rows else set()
         suspects = [row for row in rows if (row["dag_id"], row["run_id"]) not in active]
-        await self._tell([row for row in suspects if await self._is_gone(row["dag_id"], row["run_id"])])
+        await self._report([row for row in suspects if await self._is_gone(row["dag_id"], row["run_id"])])
 
-    async def _tell(self, gone: Iterable[Row]) -> None:
+    async def _report(self, gone: Iterable[Row]) -> None:
         deployment, now = self._api.deployment, self._clock()
-        await self._teller.tell([deleted_run_event(deployment, row, now) for row in gone])
+        await self._teller.report([run_deleted_event(deployment, row, now) for row in gone])
 
     async def _active(self) -> set[Name]:
         found: set[Name] = set()
@@ -100,8 +100,8 @@ class Deletions:
         deployment = self._api.deployment
         open_ones, dags = await self._database.read(
             lambda connection: (
-                _of_dags(connection, deployment),
-                dags_projection.known_dags(connection, deployment),
+                _list_dag_incidents(connection, deployment),
+                dags_projection.load_dags(connection, deployment),
             )
         )
         for incident in open_ones:
@@ -112,7 +112,7 @@ class Deletions:
                 continue
             runs = await self._database.read(partial(_runs_of, incident=incident))
             if runs and all([await self._is_gone(dag_id, run_id) for run_id in runs]):
-                await self._tell(await self._database.read(partial(_rows_of, incident=incident, runs=runs)))
+                await self._report(await self._database.read(partial(_rows_of, incident=incident, runs=runs)))
                 which = f"the run {runs[0]} was" if len(runs) == 1 else f"its {len(runs)} runs were"
                 await self._close(incident, f"{which} deleted from Airflow")
 
@@ -157,11 +157,11 @@ def _running(connection: Connection, deployment: str, asked: datetime) -> list[R
         f"{row['dag_id']}/{row['run_id']}": row
         for row in runs_projection.running(connection, deployment, MAX_RUNS)
     }
-    ripe = settled(connection, rows, asked)
+    ripe = find_settled(connection, rows, asked)
     return [row for name, row in rows.items() if name in ripe]
 
 
-def _of_dags(connection: Connection, deployment: str) -> list[Incident]:
+def _list_dag_incidents(connection: Connection, deployment: str) -> list[Incident]:
     """The open incidents of DAGs of this Airflow."""
     open_ones = incidents.open_ones(connection, 0, MAX_INCIDENTS)
     return [one for one in open_ones if one.deployment == deployment and one.dag_id is not None]
@@ -169,10 +169,12 @@ def _of_dags(connection: Connection, deployment: str) -> list[Incident]:
 
 def _runs_of(connection: Connection, incident: Incident) -> list[str]:
     """The runs that an incident is about, newest first; none where the log does not have them all."""
-    last = read.of_seqs(connection, [incident.last_seq])
+    last = read.find_by_seqs(connection, [incident.last_seq])
     if not last:
         return []
-    wanted = Filter.of(deployment=[incident.deployment], dag_id=[str(incident.dag_id)], type=[last[0].type])
+    wanted = Filter.from_values(
+        deployment=[incident.deployment], dag_id=[str(incident.dag_id)], type=[last[0].type]
+    )
     found = read.read_before(connection, incident.last_seq + 1, MAX_FAILURES, wanted)
     logged = [parse_event(json.loads(one.body)) for one in found if one.seq >= incident.opened_seq]
     signals = [(incident_signals.signal_of(event), event.get("run_id")) for event in logged]

@@ -20,18 +20,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.airflow.client import AirflowApi
 from monitor.clock import Clock
-from monitor.concurrency import Wake
+from monitor.concurrency import WakeSignal
 from monitor.database.engine import Database
 from monitor.errors import AirflowError, AirflowNotFound, AirflowUnaddressable
 from monitor.event_log import cursor, read
 from monitor.event_log.filters import Filter
 from monitor.event_log.ingest import IngestBusy
-from monitor.event_log.read import Page
+from monitor.event_log.read import EventLogPage
 from monitor.events.data import RUN_ENDS, DagRunData
 from monitor.events.event import parse_event
 from monitor.observability.metrics import Metrics
-from monitor.reconciler.gap_filling import Filling
-from monitor.reconciler.listings import ENDED_RUN, FRESH, RECENT, Pace
+from monitor.reconciler.gap_filling import Backfill
+from monitor.reconciler.listings import ENDED_RUN, FRESH, RECENT, RateLimiter
 from monitor.reconciler.status import Defects
 from monitor.reconciler.task_tries import TASK_ENDS
 
@@ -83,8 +83,8 @@ class EndedRuns:
         self,
         api: AirflowApi,
         database: Database,
-        filling: Filling,
-        wake: Wake,
+        filling: Backfill,
+        wake: WakeSignal,
         metrics: Metrics,
         clock: Clock,
         glance: Callable[[], Awaitable[None]],
@@ -99,7 +99,7 @@ class EndedRuns:
         self._seen = wake.count
         self._seq: int | None = None
         self._waiting: OrderedDict[tuple[str, str], EndedRun] = OrderedDict()
-        self._pace = Pace(FRESH)
+        self._pace = RateLimiter(FRESH)
         self._free = 0.0
         self._failing = False
         self._defects = Defects(api.deployment, metrics)
@@ -123,7 +123,7 @@ class EndedRuns:
         if after is None:
             self._seq = (await self._database.read(cursor.state)).last_seq
             return
-        page = await self._database.read(lambda connection: _ended(connection, deployment, after))
+        page = await self._database.read(lambda connection: _read_ended_runs(connection, deployment, after))
         now, reported = self._clock(), asyncio.get_running_loop().time()
         self._seq = page.upto
         for logged in page.events:
@@ -145,7 +145,7 @@ class EndedRuns:
         if len(recent) > MAX_ALONE:
             await self._attempt(self._glance)
             for run in recent:
-                self._looked(run, complete=False)
+                self._finish_look(run, complete=False)
             due = [run for run in due if run not in recent]
         for run in due[:MAX_ALONE]:
             if not await self._attempt(partial(self._look_at, run)):
@@ -158,9 +158,9 @@ class EndedRuns:
         except (AirflowNotFound, AirflowUnaddressable):  # deleted meanwhile, or only the listings show it
             complete = True
         except Exception:
-            self._looked(run, complete=False)
+            self._finish_look(run, complete=False)
             raise
-        self._looked(run, complete)
+        self._finish_look(run, complete)
 
     async def _compare(self, run: EndedRun) -> bool:
         """Report what the log lacks of a run's tasks; answers whether that is all there will be."""
@@ -175,7 +175,7 @@ class EndedRuns:
         self._metrics.reconcile_request.labels(self._api.deployment, ENDED_RUN.name).observe(seconds)
         return complete
 
-    def _looked(self, run: EndedRun, complete: bool) -> None:
+    def _finish_look(self, run: EndedRun, complete: bool) -> None:
         run.looks += 1
         if complete or run.looks == len(LOOKS):
             self._waiting.pop((run.dag_id, run.run_id), None)
@@ -190,7 +190,7 @@ class EndedRuns:
             await work()
         except Exception as caught:  # noqa: BLE001 (it is logged with what is foreseen, or as a defect)
             is_foreseen = isinstance(caught, Recoverable)
-            error = caught if is_foreseen else self._defects.found("ended_runs", caught)
+            error = caught if is_foreseen else self._defects.record("ended_runs", caught)
             if not self._failing:
                 logger.warning("%s: ended runs wait for the next poll: %s", self._api.deployment, error)
             self._failing = True
@@ -200,6 +200,6 @@ class EndedRuns:
         return True
 
 
-def _ended(connection: Connection, deployment: str, after: int) -> Page:
-    wanted = Filter.of(deployment=(deployment,), type=RUN_ENDS)
+def _read_ended_runs(connection: Connection, deployment: str, after: int) -> EventLogPage:
+    wanted = Filter.from_values(deployment=(deployment,), type=RUN_ENDS)
     return read.read_after(connection, after, MAX_WAITING, wanted)

@@ -19,14 +19,14 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from monitor.airflow.paging import Page
+from monitor.airflow.paging import ListingPage
 from monitor.clock import Clock
 from monitor.database.engine import Database
 from monitor.errors import EventError
 from monitor.event_log import id_conflicts, read
 from monitor.event_log.ingest import Ingest
 from monitor.event_log.projections import tries
-from monitor.event_log.projections.tries import LastWord
+from monitor.event_log.projections.tries import LastState
 from monitor.events.data import TaskInstanceData
 from monitor.events.event import Event
 from monitor.events.from_airflow import Row
@@ -48,22 +48,22 @@ def contradictions(
     a commit takes: a younger one may be newer than Airflow's answer, or ahead of Airflow's commit.
     """
     ends = [event for event in events.values() if tries.is_end(event)]
-    words = tries.last_words(connection, ends)
+    words = tries.find_last_states(connection, ends)
     opposed = [(event, words[event.id]) for event in ends if event.id in words and _opposes(event, words)]
-    logged = read.received(connection, {word.seq for _, word in opposed})
-    settled = [event for event, word in opposed if _settled(logged.get(word.seq), settled_before)]
-    return _told_again(connection, source, settled)
+    logged = read.find_received_times(connection, {word.seq for _, word in opposed})
+    settled = [event for event, word in opposed if _is_settled(logged.get(word.seq), settled_before)]
+    return _assign_free_ids(connection, source, settled)
 
 
-def _opposes(event: Event, words: Mapping[str, LastWord]) -> bool:
+def _opposes(event: Event, words: Mapping[str, LastState]) -> bool:
     return bool(words[event.id].state != event.get("state"))
 
 
-def _settled(logged: datetime | None, before: datetime) -> bool:
+def _is_settled(logged: datetime | None, before: datetime) -> bool:
     return logged is None or logged < before  # None: so old that it is forgotten
 
 
-def _told_again(connection: Connection, source: str, events: Iterable[Event]) -> list[Event]:
+def _assign_free_ids(connection: Connection, source: str, events: Iterable[Event]) -> list[Event]:
     """The events under the first of `:2`, `:3`, … that the log lacks; numbers are given without gaps."""
     waiting, free, first = {event.id: event for event in events}, [], 2
     while waiting:
@@ -71,7 +71,7 @@ def _told_again(connection: Connection, source: str, events: Iterable[Event]) ->
         lacking = read.missing(connection, source, (one for ids in tried.values() for one in ids))
         for plain, ids in tried.items():
             if found := next((one for one in ids if one in lacking), None):
-                free.append(waiting.pop(plain).renamed(found))
+                free.append(waiting.pop(plain).rename(found))
         first += TRIED_AT_ONCE
     return free
 
@@ -89,7 +89,7 @@ MAX_REJECTED = 1_000  # rows that make no sense whose names are remembered; then
 logger = logging.getLogger(__name__)
 
 
-class Filling:
+class Backfill:
     """Fills the log of one deployment. `retention`: how long the log keeps events; None: for ever."""
 
     def __init__(
@@ -112,7 +112,7 @@ class Filling:
         self._said = False
         self._rejected: set[tuple[str, str]] = set()
 
-    async def fill(self, kind: RowKind, page: Page) -> list[datetime]:
+    async def fill(self, kind: RowKind, page: ListingPage) -> list[datetime]:
         """Tell what is to be told of a page; answers since when those wait that are too young.
 
         Raises IngestBusy, SQLAlchemyError.
@@ -135,15 +135,15 @@ class Filling:
                 waiting.append(since)
             else:
                 events[event.id] = event
-        await self._tell(events, page.asked - SETTLED)
+        await self._report(events, page.asked - SETTLED)
         await self._correct_dates(shown)
         if kind.has_earlier_tries:
             waiting += await self._earlier_tries.fill(page)
         return waiting
 
-    async def _tell(self, events: Mapping[str, Event], settled_before: datetime) -> None:
+    async def _report(self, events: Mapping[str, Event], settled_before: datetime) -> None:
         wanted = await self._database.read(
-            lambda connection: self._to_be_told(connection, events, settled_before)
+            lambda connection: self._select_new(connection, events, settled_before)
         )
         if not wanted:
             return
@@ -157,16 +157,16 @@ class Filling:
         tasks = [event for event in shown if isinstance(event.data, TaskInstanceData)]
         if not tasks:
             return
-        otherwise = await self._database.read(lambda connection: tries.dated_otherwise(connection, tasks))
+        otherwise = await self._database.read(lambda connection: tries.find_changed_dates(connection, tasks))
         if otherwise:
             await self._database.write(lambda connection: tries.correct_dates(connection, otherwise))
 
-    def _to_be_told(
+    def _select_new(
         self, connection: Connection, events: Mapping[str, Event], settled_before: datetime
     ) -> list[Event]:
         source = f"/airflow/{self._deployment}"
         lacking = id_conflicts.lacking(connection, events.values())
-        lacking -= self._told_and_forgotten(connection, [events[event_id] for event_id in lacking])
+        lacking -= self._find_pruned_ends(connection, [events[event_id] for event_id in lacking])
         forgotten = {event_id for event_id in lacking if self._is_forgotten(events[event_id])}
         new = [event for event_id, event in events.items() if event_id in lacking - forgotten]
         known = {event_id: event for event_id, event in events.items() if event_id not in lacking}
@@ -176,11 +176,11 @@ class Filling:
         self._pass_over(list(old.values()), len(old) - len(changed))
         return [*new, *again, *changed]
 
-    def _told_and_forgotten(self, connection: Connection, events: Sequence[Event]) -> set[str]:
+    def _find_pruned_ends(self, connection: Connection, events: Sequence[Event]) -> set[str]:
         """Which ends without a time of their own the board knows although the log lacks them: they were told,
         and the log has forgotten it. Their time is that of each look, so their age does not tell."""
         timeless = [event for event in events if tries.is_end(event) and event.get("end_date") is None]
-        words = tries.last_words(connection, timeless) if timeless else {}
+        words = tries.find_last_states(connection, timeless) if timeless else {}
         return {
             event.id
             for event in timeless

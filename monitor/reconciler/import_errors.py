@@ -16,14 +16,20 @@ from monitor.event_log import append
 from monitor.event_log.ingest import Ingest
 from monitor.event_log.projections import dags as dags_projection
 from monitor.event_log.projections import import_errors
-from monitor.event_log.projections.import_errors import Place
+from monitor.event_log.projections.import_errors import BundleFile
 from monitor.events.event import Event
-from monitor.events.from_airflow import Row, error_id_of, import_error_event, is_redacted, mended_event
+from monitor.events.from_airflow import (
+    Row,
+    error_id_of,
+    import_error_event,
+    import_error_mended_event,
+    is_redacted,
+)
 from monitor.events.identity import trace_of_error
 from monitor.notifications import incident_transitions
 from monitor.observability.metrics import Metrics
 from monitor.reconciler.dags import HIDDEN
-from monitor.reconciler.reporting import Teller, settled
+from monitor.reconciler.reporting import SnapshotReporter, find_settled
 
 REDACTED = "its trace is hidden from the monitor's user, who may not read every DAG of the file"
 
@@ -40,7 +46,7 @@ class ImportErrors:
         self._api = api
         self._database = database
         self._clock = clock
-        self._teller = Teller(self.name, api.deployment, ingest, metrics)
+        self._teller = SnapshotReporter(self.name, api.deployment, ingest, metrics)
 
     async def is_wanted(self) -> bool:
         return False
@@ -61,18 +67,20 @@ class ImportErrors:
             return
         rows_by_id, hidden = self._sort(rows)
         known = await self._database.read(
-            lambda connection: import_errors.known_import_errors(connection, self._api.deployment, rows_by_id)
+            lambda connection: import_errors.find_import_errors(connection, self._api.deployment, rows_by_id)
         )
         listed = by_first_id(rows_by_id, known)
         if places := _places(listed, known):
             await self._database.write(lambda connection: self._locate(connection, known, places))
-        await self._teller.tell(
+        await self._teller.report(
             await self._database.read(
                 lambda connection: self._changes(connection, listed, hidden, asked, is_whole)
             )
         )
 
-    def _locate(self, connection: Connection, known: Mapping[str, Row], places: Mapping[str, Place]) -> None:
+    def _locate(
+        self, connection: Connection, known: Mapping[str, Row], places: Mapping[str, BundleFile]
+    ) -> None:
         """Keep where the files are that a hook has named by their whole paths."""
         append.lock(connection)  # no event of the file comes meanwhile
         import_errors.locate(connection, self._api.deployment, places)
@@ -84,11 +92,9 @@ class ImportErrors:
         """Whether the list is empty because the monitor's user may read no DAG any more, and so no error."""
         deployment = self._api.deployment
         known = await self._database.read(
-            lambda connection: import_errors.known_import_errors(connection, deployment, ())
+            lambda connection: import_errors.find_import_errors(connection, deployment, ())
         )
-        dags = await self._database.read(
-            lambda connection: dags_projection.known_dags(connection, deployment)
-        )
+        dags = await self._database.read(lambda connection: dags_projection.load_dags(connection, deployment))
         if not any(row["open"] for row in known.values()) or all(row["is_stale"] for row in dags.values()):
             return False
         return await self._api.may_read() == 0
@@ -119,7 +125,7 @@ class ImportErrors:
         is_whole: bool,
     ) -> list[Event]:
         """`is_whole`: whether what is not listed is not there. A row that was too much to read may be any."""
-        known = import_errors.known_import_errors(connection, self._api.deployment, listed)
+        known = import_errors.find_import_errors(connection, self._api.deployment, listed)
         gone = {
             error_id: row
             for error_id, row in known.items()
@@ -129,19 +135,23 @@ class ImportErrors:
             and not any(import_errors.may_be(row, one) for one in hidden)
         }
         back = {error_id: row for error_id, row in known.items() if error_id in listed and not row["open"]}
-        changed = settled(connection, gone | back, asked)
-        mended = [self._mended(one, known, listed) for one in gone if one in changed]
+        changed = find_settled(connection, gone | back, asked)
+        mended = [self._build_mended_event(one, known, listed) for one in gone if one in changed]
         broken = [one for one in listed if one not in known or one in changed]
-        return mended + [self._broken(one, listed[one], known.get(one)) for one in broken]
+        return mended + [self._build_broken_event(one, listed[one], known.get(one)) for one in broken]
 
-    def _mended(self, error_id: str, known: Mapping[str, Row], listed: Mapping[str, Row]) -> Event:
+    def _build_mended_event(
+        self, error_id: str, known: Mapping[str, Row], listed: Mapping[str, Row]
+    ) -> Event:
         its = known[error_id]
         # Of a row that a hook told too, the whole path is known: that of another file may end as REST's does.
         files = ((other, known.get(other, row)) for other, row in listed.items())
         instead = next((other for other, file in files if import_errors.may_be(its, file)), None)
-        return mended_event(self._api.deployment, error_id, its, instead, self._clock(), number=its["times"])
+        return import_error_mended_event(
+            self._api.deployment, error_id, its, instead, self._clock(), number=its["times"]
+        )
 
-    def _broken(self, error_id: str, row: Row, known: Row | None) -> Event:
+    def _build_broken_event(self, error_id: str, row: Row, known: Row | None) -> Event:
         number = known["times"] + 1 if known else 1
         return import_error_event(self._api.deployment, row, self._clock(), number, error_id)
 
@@ -174,10 +184,12 @@ def _fit(row: Row, told: Row) -> tuple[bool, int, bool, str, str]:
     return (told["path"] is None, -len(row["filename"]), not is_named_so, row["filename"], told["filename"])
 
 
-def _places(listed: Mapping[str, Row], known: Mapping[str, Row]) -> dict[str, Place]:
+def _places(listed: Mapping[str, Row], known: Mapping[str, Row]) -> dict[str, BundleFile]:
     """Where the files of hooks' reports are, as far as that is new."""
     return {
         error_id: place
         for error_id, row in listed.items()
-        if error_id in known and known[error_id]["bundle_name"] is None and (place := Place.of(row))
+        if error_id in known
+        and known[error_id]["bundle_name"] is None
+        and (place := BundleFile.from_row(row))
     }

@@ -13,8 +13,8 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from monitor.airflow.client import AirflowApi, Between
-from monitor.airflow.paging import Page
+from monitor.airflow.client import AirflowApi, TimeRange
+from monitor.airflow.paging import ListingPage
 from monitor.events import from_airflow
 from monitor.events.data import RUN_STATES
 from monitor.events.from_airflow import Builder, Row
@@ -23,7 +23,7 @@ ANSWERS = 3  # one slow answer is a busy moment, or an api-server that has just 
 
 
 @dataclass(frozen=True)
-class Allowance:
+class RateLimit:
     """What a listing may take."""
 
     share: float
@@ -32,16 +32,16 @@ class Allowance:
     """It is still asked for so often, whatever it costs."""
 
 
-FRESH = Allowance(0.1, timedelta(minutes=1))
+FRESH = RateLimit(0.1, timedelta(minutes=1))
 """For what happens just now: somebody waits for it."""
-OLD = Allowance(0.01, timedelta(hours=1))
+OLD = RateLimit(0.01, timedelta(hours=1))
 """For what hardly ever happens: a state set by hand in an old run waits no longer than this."""
 
 
-class Pace:
+class RateLimiter:
     """Of one listing."""
 
-    def __init__(self, allowance: Allowance) -> None:
+    def __init__(self, allowance: RateLimit) -> None:
         self._allowance = allowance
         self._asked: datetime | None = None
         self._took: deque[timedelta] = deque(maxlen=ANSWERS)
@@ -102,7 +102,7 @@ class Window:
     now: datetime
 
 
-Pages = Callable[[AirflowApi, Window], AsyncGenerator[Page, None]]
+Pages = Callable[[AirflowApi, Window], AsyncGenerator[ListingPage, None]]
 
 
 @dataclass(frozen=True)
@@ -131,15 +131,15 @@ class Listing(RowKind):
     """One listing. `allowance`: how often it may be asked for (listings.py)."""
 
     pages: Pages
-    allowance: Allowance
+    allowance: RateLimit
 
 
-def _changed(row: Row) -> datetime | None:
+def _change_time(row: Row) -> datetime | None:
     return from_airflow.moment_of(row, "start_date" if row.get("state") == "running" else "end_date")
 
 
-def _task_changed(row: Row) -> datetime | None:
-    return None if _is_silent(row) else _changed(row)
+def _task_change_time(row: Row) -> datetime | None:
+    return None if _is_silent(row) else _change_time(row)
 
 
 def _is_silent(row: Row) -> bool:
@@ -148,46 +148,46 @@ def _is_silent(row: Row) -> bool:
     return state in SILENT_STATES or (state in SILENT_WITHOUT_WORKER and not row.get("hostname"))
 
 
-def _made_alone(row: Row) -> datetime | None:
+def _creation_time(row: Row) -> datetime | None:
     return None if row.get("created_dagruns") else from_airflow.moment_of(row, "timestamp")
 
 
-def _due_recently(window: Window) -> Between:
+def _due_recently(window: Window) -> TimeRange:
     """Runs to come too. It goes by the window, not by now: after an outage, what was recent then counts."""
     return window.since - RECENT, None
 
 
-def _due_long_ago(window: Window) -> Between:
+def _due_long_ago(window: Window) -> TimeRange:
     """What _due_recently leaves out of any window that begins within this one, and SHARED more."""
     return None, (window.until or window.now) - RECENT + SHARED
 
 
-def _tasks(name: str, due: Callable[[Window], Between], allowance: Allowance) -> Listing:
-    def pages(api: AirflowApi, window: Window) -> AsyncGenerator[Page, None]:
+def _tasks(name: str, due: Callable[[Window], TimeRange], allowance: RateLimit) -> Listing:
+    def pages(api: AirflowApi, window: Window) -> AsyncGenerator[ListingPage, None]:
         # In whatever state: behind a row that waits for its next try stand those that Airflow has filed.
         return api.task_instances_updated(window.since, window.until, run_after=due(window))
 
-    return Listing(name, from_airflow.task_event, _task_changed, HEAD_START, True, pages, allowance)
+    return Listing(name, from_airflow.task_event, _task_change_time, HEAD_START, True, pages, allowance)
 
 
-def _runs(name: str, due: Callable[[Window], Between], allowance: Allowance) -> Listing:
-    def pages(api: AirflowApi, window: Window) -> AsyncGenerator[Page, None]:
+def _runs(name: str, due: Callable[[Window], TimeRange], allowance: RateLimit) -> Listing:
+    def pages(api: AirflowApi, window: Window) -> AsyncGenerator[ListingPage, None]:
         return api.runs_updated(window.since, window.until, RUN_STATES, due(window))
 
-    return Listing(name, from_airflow.run_event, _changed, HEAD_START, False, pages, allowance)
+    return Listing(name, from_airflow.run_event, _change_time, HEAD_START, False, pages, allowance)
 
 
 ASSETS = Listing(
     "asset_events",
     from_airflow.asset_event,
-    _made_alone,
+    _creation_time,
     CREATED_RUNS_WAIT,
     False,
     lambda api, window: api.asset_events(window.since, window.until),
     FRESH,
 )
 TASKS = _tasks("task_instances", _due_recently, FRESH)
-ENDED_RUN = RowKind("ended_run", from_airflow.task_event, _task_changed, ENDED_RUN_HEAD_START, False)
+ENDED_RUN = RowKind("ended_run", from_airflow.task_event, _task_change_time, ENDED_RUN_HEAD_START, False)
 """The tasks of one run that has ended. Tries that are filed wait longer than this is looked at."""
 LISTINGS = (  # a run's end is told after the ends of its tasks
     TASKS,

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.airflow.client import AirflowApi
 from monitor.clock import Clock
-from monitor.concurrency import Wake, first_of
+from monitor.concurrency import WakeSignal, first_of
 from monitor.database.engine import Database
 from monitor.errors import AirflowError, AirflowUnreachable
 from monitor.event_log.ingest import Ingest, IngestBusy
@@ -28,13 +28,13 @@ from monitor.observability.tracing import OFF, Traces
 from monitor.reconciler import status as reconciler_status
 from monitor.reconciler.backfills import Backfills
 from monitor.reconciler.comparison import MAX_ROWS, PAST, Comparison
-from monitor.reconciler.dags import Pauses
+from monitor.reconciler.dags import DagSnapshot
 from monitor.reconciler.deletions import Deletions
 from monitor.reconciler.ended_runs import EndedRuns
-from monitor.reconciler.gap_filling import Filling
+from monitor.reconciler.gap_filling import Backfill
 from monitor.reconciler.import_errors import ImportErrors
 from monitor.reconciler.listings import ASSETS, LISTINGS, TASKS
-from monitor.reconciler.status import Defects, ReconcilerStatus, Standing
+from monitor.reconciler.status import Defects, ReconcilerHealth, ReconcilerStatus
 from monitor.reconciler.task_tries import EarlierTries
 
 
@@ -57,7 +57,7 @@ def snapshots(
     api: AirflowApi, database: Database, ingest: Ingest, metrics: Metrics, clock: Clock
 ) -> list[Snapshot]:
     """Every snapshot of one Airflow."""
-    kinds = (ImportErrors, Pauses, Deletions, Backfills)
+    kinds = (ImportErrors, DagSnapshot, Deletions, Backfills)
     return [each(api, database, ingest, metrics, clock) for each in kinds]
 
 
@@ -81,7 +81,7 @@ class Reconciler:
         api: AirflowApi,
         database: Database,
         ingest: Ingest,
-        wake: Wake,
+        wake: WakeSignal,
         metrics: Metrics,
         clock: Clock,
         interval: float,
@@ -91,19 +91,19 @@ class Reconciler:
         snapshots: Sequence[Snapshot] = (),
         max_rows: int = MAX_ROWS,
         traces: Traces = OFF,
-        run_ended: Wake | None = None,
+        run_ended: WakeSignal | None = None,
     ) -> None:
         """`interval` in seconds. `wake` is for this deployment's nudges. `first_look_back`: how much of the
         past a first start logs. `retention`: what is older is not told; None: the log keeps everything.
         `max_rows` of a listing are compared in one step. `run_ended` is woken when the log has a run's end.
         """
         earlier_tries = EarlierTries(api, database, ingest, metrics, clock, retention)
-        filling = Filling(api.deployment, database, ingest, metrics, clock, retention, earlier_tries)
+        filling = Backfill(api.deployment, database, ingest, metrics, clock, retention, earlier_tries)
         compared = partial(Comparison, api, database, filling, metrics, clock, max_rows)
         self._present: Comparison = compared()
         self._past: Comparison = compared(first_look_back)
         self._ended_runs = EndedRuns(
-            *(api, database, filling, run_ended or Wake(), metrics, clock),
+            *(api, database, filling, run_ended or WakeSignal(), metrics, clock),
             glance=partial(self._present.glance, TASKS),
         )
         self._snapshots = snapshots
@@ -116,7 +116,7 @@ class Reconciler:
         self._clock = clock
         self._interval = interval
         self._deployment = api.deployment
-        self._standing = Standing(api.deployment, clock)
+        self._standing = ReconcilerHealth(api.deployment, clock)
         self._defects = Defects(api.deployment, metrics)
         self._resumed = False
         self._useful = False
@@ -156,7 +156,7 @@ class Reconciler:
         self._useful = False
         with self._traces.span("compare with Airflow", deployment=self._deployment) as span:
             if not await self._attempt(self._compare_all):
-                span.failed(self.status.last_error or "not compared in full")
+                span.mark_failed(self.status.last_error or "not compared in full")
         await self._share()
         spent = asyncio.get_running_loop().time() - began
         self._metrics.reconcile_poll.labels(self._deployment).observe(spent)
@@ -170,7 +170,7 @@ class Reconciler:
 
     async def _compare_all(self) -> None:
         self._behind = False
-        for snapshot in await self._wanted():
+        for snapshot in await self._list_wanted():
             self._snapped.pop(snapshot.name, None)
         parts, unanswered = self._standing.parts, 0
         for name, step in self._steps():
@@ -180,7 +180,7 @@ class Reconciler:
                 raise
             except Exception as error:
                 # This user may not read assets, say; the others are compared.
-                parts[name] = error if isinstance(error, AirflowError) else self._defects.found(name, error)
+                parts[name] = error if isinstance(error, AirflowError) else self._defects.record(name, error)
                 unanswered += isinstance(error, AirflowUnreachable)
                 if unanswered == GIVEN_UP_AFTER and not self._useful:
                     raise
@@ -204,7 +204,7 @@ class Reconciler:
             if self._past.is_due(listing):
                 yield PAST + listing.name, partial(self._go_into_the_past, listing.name)
 
-    async def _wanted(self) -> list[Snapshot]:
+    async def _list_wanted(self) -> list[Snapshot]:
         """What is not to wait for its time."""
         return [snapshot for snapshot in self._snapshots if await snapshot.is_wanted()]
 
@@ -230,7 +230,7 @@ class Reconciler:
     async def _compare_assets(self) -> None:
         await self._present.catch_up(ASSETS)
         self._standing.parts.pop(ASSETS.name, None)
-        for snapshot in await self._wanted():
+        for snapshot in await self._list_wanted():
             await self._compare_snapshot(snapshot)
 
     async def _attempt(self, work: Callable[[], Awaitable[None]]) -> bool:
@@ -241,11 +241,13 @@ class Reconciler:
             await self._resume()
             await work()
         except Recoverable as error:
-            result = self._standing.failed(error, self._useful)
+            result = self._standing.record_failure(error, self._useful)
         except Exception as error:  # noqa: BLE001 (a defect is logged with its traceback)
-            result = self._standing.failed(self._defects.found("the comparison", error), self._useful)
+            result = self._standing.record_failure(
+                self._defects.record("the comparison", error), self._useful
+            )
         else:
-            self._standing.succeeded()
+            self._standing.record_success()
         self._metrics.reconcile_polls.labels(self._deployment, result).inc()
         self._show_progress()
         return result == "ok"
@@ -280,7 +282,7 @@ class Reconciler:
             self._metrics.reconcile_interval.labels(self._deployment, listing.name).set(pause)
 
 
-class Post:
+class ReconcilerHandle:
     """Of one deployment. `run()` is one turn."""
 
     def __init__(
@@ -301,7 +303,7 @@ class Post:
         self._here: Reconciler | None = None
 
     @property
-    def is_here(self) -> bool:
+    def is_local(self) -> bool:
         return self._here is not None
 
     def silent_since(self) -> datetime | None:

@@ -20,7 +20,7 @@ later than this one's."""
 logger = logging.getLogger(__name__)
 
 
-class Teller:
+class SnapshotReporter:
     """Tells what one snapshot found, and says once what it cannot tell."""
 
     def __init__(self, name: str, deployment: str, ingest: Ingest, metrics: Metrics) -> None:
@@ -30,7 +30,7 @@ class Teller:
         self._metrics = metrics
         self._passed: Collection[str] = ()
 
-    async def tell(self, events: list[Event]) -> None:
+    async def report(self, events: list[Event]) -> None:
         """Raises IngestBusy, SQLAlchemyError."""
         if not events:
             return
@@ -47,9 +47,9 @@ class Teller:
         self._passed = passed.keys()
 
 
-def settled(connection: Connection, changed: Mapping[str, Row], asked: datetime) -> set[str]:
+def find_settled(connection: Connection, changed: Mapping[str, Row], asked: datetime) -> set[str]:
     """Which of these rows of the board Airflow's answer, asked for at this moment, can contradict."""
     seqs = {row["last_seq"] for row in changed.values() if row["last_seq"] is not None}
-    logged = read.received(connection, seqs)  # what is not there is forgotten, and so old enough
+    logged = read.find_received_times(connection, seqs)  # what is not there is forgotten, and so old enough
     before = asked - COMMIT_WAIT
     return {name for name, row in changed.items() if logged.get(row["last_seq"], before) <= before}

@@ -19,12 +19,12 @@ from sqlalchemy import Connection, delete, select, true
 
 from monitor.clock import Clock
 from monitor.database.schema import watermarks
-from monitor.database.statements import Write, replacing
+from monitor.database.statements import BulkInsert, replacing
 from monitor.errors import AirflowError, AirflowRefused, AirflowUnreachable
 from monitor.observability.metrics import Metrics
 from monitor.reconciler.listings import LISTINGS
 
-_SAVE = Write(watermarks, replacing(watermarks, lambda _new: true()))
+_SAVE = BulkInsert(watermarks, replacing(watermarks, lambda _new: true()))
 """An upsert: two replicas may save the same at once, for a moment (database/leader_election.py)."""
 
 
@@ -68,7 +68,7 @@ class Defects:
         self._metrics = metrics
         self._said: dict[str, str] = {}
 
-    def found(self, part: str, error: Exception) -> Defect:
+    def record(self, part: str, error: Exception) -> Defect:
         """Counts it each time; logs it with its traceback once for as long as it is the same."""
         what = f"{type(error).__name__}: {error}"[:SHOWN]
         self._metrics.reconcile_defects.labels(self._deployment, part).inc()
@@ -110,7 +110,7 @@ class ReconcilerStatus:
     """Whether it is the monitor's own mistake that it is not compared."""
 
 
-class Standing:
+class ReconcilerHealth:
     """Of one deployment."""
 
     def __init__(self, deployment: str, clock: Clock) -> None:
@@ -127,7 +127,7 @@ class Standing:
         """The parts of the comparison that failed when they were last asked for, and why."""
 
     def status(self, marks: Mapping[str, datetime]) -> ReconcilerStatus:
-        error = None if self._tolerated() else self._error
+        error = None if self._is_tolerated() else self._error
         watermark = min(marks.values(), default=None)
         is_defect = error is not None and self._is_defect
         return ReconcilerStatus(
@@ -139,11 +139,11 @@ class Standing:
         self._good = self._good or known.last_good
         self._silent_since = self._silent_since or known.silent_since
 
-    def _tolerated(self) -> bool:
+    def _is_tolerated(self) -> bool:
         since = self._since
         return self._passing and since is not None and self._clock() - since < TOLERATED
 
-    def failed(self, error: Exception, partly: bool) -> str:
+    def record_failure(self, error: Exception, partly: bool) -> str:
         """Something failed; `partly`: the rest did not. Answers the kind of failure, for the metrics."""
         self._failures += 1
         reason = str(error) or type(error).__name__
@@ -159,7 +159,7 @@ class Standing:
         self._passing = partly and isinstance(error, AirflowUnreachable)
         return next((name for kind, name in RESULTS.items() if isinstance(error, kind)), "error")
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         """What was looked at is compared. It stands well where nothing else is known to fail."""
         self._silent_since = None
         if self.parts:

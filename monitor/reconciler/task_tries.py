@@ -17,7 +17,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from monitor.airflow.client import AirflowApi
-from monitor.airflow.paging import Page
+from monitor.airflow.paging import ListingPage
 from monitor.clock import Clock
 from monitor.database.engine import Database
 from monitor.errors import AirflowError, AirflowNotFound, AirflowUnaddressable, AirflowUnreachable, EventError
@@ -27,10 +27,10 @@ from monitor.event_log.projections import tries
 from monitor.event_log.projections.tries import TaskName, Try
 from monitor.events.data import MAX_KEY, SHOWN_VALUE, TASK_STATES
 from monitor.events.event import Event
-from monitor.events.from_airflow import Row, filed_try_event, moment_of, number_of, text_of
+from monitor.events.from_airflow import Row, earlier_try_event, moment_of, number_of, text_of
 from monitor.observability.metrics import Metrics
 from monitor.reconciler.listings import CLOCK_SLACK
-from monitor.reconciler.reporting import Teller
+from monitor.reconciler.reporting import SnapshotReporter
 
 FILED_UNDER_ITS_NUMBER = (None, "restarting", "up_for_retry")
 """States of a row whose number is still that of the try that Airflow has filed: the scheduler counts on when
@@ -57,7 +57,7 @@ class TriedTask:
     """When its run first started, as far as the log knows."""
 
     @classmethod
-    def of(cls, deployment: str, row: Row) -> "TriedTask":
+    def from_row(cls, deployment: str, row: Row) -> "TriedTask":
         """Raises EventError where the row makes no sense."""
         dag_id, run_id, task_id = (text_of(row, name) for name in ("dag_id", "dag_run_id", "task_id"))
         name = TaskName(deployment, dag_id, run_id, task_id, number_of(row, "map_index"))
@@ -81,7 +81,7 @@ class TriedTask:
     def lacking(self) -> set[int]:
         """The earlier tries whose ends are not told, or not surely as Airflow has filed them."""
         first = 0 if self.is_made_anew else 1
-        return {number for number in range(first, self.last_filed + 1) if not self.is_told(number)}
+        return {number for number in range(first, self.last_filed + 1) if not self.is_logged(number)}
 
     @property
     def last_filed(self) -> int:
@@ -101,7 +101,7 @@ class TriedTask:
         Airflow makes the instances of a run before the run starts, and gives one a new UUID when it is
         cleared. No other field of REST's answer tells.
         """
-        made = _made_at(self._first_id) if self.may_be_made_anew else None
+        made = _creation_time(self._first_id) if self.may_be_made_anew else None
         return bool(made and self.run_started and made > self.run_started + START_SLACK)
 
     @property
@@ -109,7 +109,7 @@ class TriedTask:
         """The UUID of the first try that began, or is to begin."""
         return self.told[1].ti_id if 1 in self.told else self.ti_id
 
-    def is_told(self, number: int) -> bool:
+    def is_logged(self, number: int) -> bool:
         """A failure is taken for told. Anything else may be the word of a process whose scheduler was dead:
         Airflow has filed its try as failed all the same."""
         return self.has_end(number) and (self.told[number].filed or self.told[number].is_failure)
@@ -132,7 +132,7 @@ class TriedTask:
         return self.told[before].ti_id if self.told[before].is_failure else None
 
 
-def _made_at(ti_id: str | None) -> datetime | None:
+def _creation_time(ti_id: str | None) -> datetime | None:
     """When a UUID of version 7 was made; None for any other."""
     try:
         known = UUID(ti_id or "")
@@ -175,11 +175,11 @@ class EarlierTries:
         self._metrics = metrics
         self._clock = clock
         self._retention = retention
-        self._teller = Teller("earlier tries", api.deployment, ingest, metrics)
+        self._teller = SnapshotReporter("earlier tries", api.deployment, ingest, metrics)
         self._settled: OrderedDict[str, None] = OrderedDict()
         self._failed: OrderedDict[str, int] = OrderedDict()
 
-    async def fill(self, page: Page) -> list[datetime]:
+    async def fill(self, page: ListingPage) -> list[datetime]:
         """Tell what is lacking of the tasks on a page; answers since when those wait that are too young.
 
         Raises IngestBusy, SQLAlchemyError. An Airflow that does not answer is asked again at the next look.
@@ -200,12 +200,12 @@ class EarlierTries:
                 if not self._give_up(task, error):
                     waiting.append(_moment(task, page))
                 continue
-            ended, too_young = self._ended(task, filed)
+            ended, too_young = self._collect_ends(task, filed)
             events += ended
             waiting += too_young
             if not too_young:
                 settled.append(task)
-        await self._teller.tell(events)
+        await self._teller.report(events)
         for task in settled:
             self._settle(task)
         return waiting
@@ -215,7 +215,7 @@ class EarlierTries:
         tasks = []
         for row in rows:
             try:
-                task = TriedTask.of(self._api.deployment, row)
+                task = TriedTask.from_row(self._api.deployment, row)
             except EventError:  # gap_filling.py has said so
                 continue
             if task.remembered_as not in self._settled:
@@ -237,14 +237,14 @@ class EarlierTries:
         for task in tasks:
             task.run_started = started.get(task.name[1:3])
 
-    async def _ask(self, task: TriedTask) -> Page | None:
+    async def _ask(self, task: TriedTask) -> ListingPage | None:
         """What Airflow has filed; None where it knows no such task any more."""
         try:
             return await self._api.tries(*task.name[1:])
         except AirflowNotFound:
             return None
 
-    def _ended(self, task: TriedTask, filed: Page | None) -> tuple[list[Event], list[datetime]]:
+    def _collect_ends(self, task: TriedTask, filed: ListingPage | None) -> tuple[list[Event], list[datetime]]:
         """The ends that are to be told, and those that are too young for it."""
         if filed is None:
             return [], []
@@ -253,7 +253,7 @@ class EarlierTries:
         for number in sorted(task.lacking & rows.keys()):
             row = rows[number]
             try:
-                event = filed_try_event(
+                event = earlier_try_event(
                     self._api.deployment, row, self._clock(), task.uuid_of(number, rows.keys())
                 )
                 young = _within(moment_of(row, "end_date"), filed.moment)
@@ -321,7 +321,7 @@ def _within(moment: datetime | None, now: datetime) -> datetime | None:
     return moment if moment and -CLOCK_SLACK <= now - moment < HOOKS_FIRST else None
 
 
-def _moment(task: TriedTask, page: Page) -> datetime:
+def _moment(task: TriedTask, page: ListingPage) -> datetime:
     """When Airflow changed the row, or earlier: a watermark that stands there does not pass it."""
     name = "start_date" if task.row.get("state") == "running" else "end_date"
     return min(moment_of(task.row, name) or page.moment, page.moment)

@@ -62,7 +62,7 @@ def a_minute_at_least(value: timedelta) -> timedelta:
     return value
 
 
-def written(value: timedelta) -> str:
+def format_duration(value: timedelta) -> str:
     """`1h30m`: the shortest text that `duration` reads as this."""
     parts, left = [], value
     for unit in _WRITTEN:
@@ -144,7 +144,7 @@ WILD = frozenset("*?")
 
 
 def matches(glob: str, name: str) -> bool:
-    return glob in ("*", name) or (not WILD.isdisjoint(glob) and _compiled(glob).matches(name))
+    return glob in ("*", name) or (not WILD.isdisjoint(glob) and _compile(glob).matches(name))
 
 
 def matches_any(globs: Sequence[str], name: str) -> bool:
@@ -153,11 +153,11 @@ def matches_any(globs: Sequence[str], name: str) -> bool:
 
 def searched(globs: Iterable[str]) -> int:
     """How many steps it takes at most to match a name, beside one look at it for each glob."""
-    return sum(_compiled(glob).searched for glob in globs)
+    return sum(_compile(glob).searched for glob in globs)
 
 
 @lru_cache(COMPILED)
-def _compiled(glob: str) -> "_Glob":
+def _compile(glob: str) -> "_Glob":
     return _Glob(glob)
 
 
@@ -260,5 +260,5 @@ def is_zone(name: str) -> bool:
     return True
 
 
-def known_zones() -> set[str]:
+def list_zones() -> set[str]:
     return available_timezones()

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from monitor.rules.field_types import written
+from monitor.rules.field_types import format_duration
 from monitor.rules.model import Config
 from monitor.rules.yaml_source import KeyPath
 
@@ -20,7 +20,7 @@ Schema = dict[str, Any]
 
 class _Generator(GenerateJsonSchema):
     def encode_default(self, dft: Any) -> Any:
-        return written(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
+        return format_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
 
 
 def json_schema() -> Schema:

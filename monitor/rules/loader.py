@@ -17,8 +17,8 @@ from pydantic import ValidationError
 
 from monitor.rules.model import Config, Group, Match, Receiver, Rule, Watch
 from monitor.rules.targets import SUCCESS, TAG
-from monitor.rules.validation import Checking, CheckUrl, mistakes_in, mistakes_of
-from monitor.rules.yaml_source import Mistake, Refused, RulesError, Source, names_in, read
+from monitor.rules.validation import CheckContext, CheckUrl, mistakes_in, mistakes_of
+from monitor.rules.yaml_source import Mistake, RulesError, Source, UnreadableSource, names_in, read
 
 MAX_BYTES = 256 * 1024  # a thousand rules; it is read whole, and again after each change
 
@@ -38,15 +38,15 @@ def load_config(
     try:
         text = _text(path)
         source = read(text, environment)
-    except Refused as refused:
+    except UnreadableSource as refused:
         raise RulesError(path.name, [refused.mistake]) from None
     if source.mistakes:
         raise RulesError(path.name, source.mistakes)
     if source.data is None:
         return defaults
-    given = _validated(path.name, source, defaults)
-    merged = _merged(given, defaults)
-    mistakes = mistakes_in(Checking(given, merged, source, check_url, templates))
+    given = _validate(path.name, source, defaults)
+    merged = _merge(given, defaults)
+    mistakes = mistakes_in(CheckContext(given, merged, source, check_url, templates))
     if mistakes:
         raise RulesError(path.name, mistakes)
     return merged
@@ -56,7 +56,7 @@ def variables_asked_for(path: Path) -> set[str]:
     """Return the names of the variables in a rules file; none of one that cannot be read."""
     try:
         return names_in(_text(path))
-    except Refused:
+    except UnreadableSource:
         return set()
 
 
@@ -64,24 +64,26 @@ def _text(path: Path) -> str:
     """Raises Refused."""
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for, for ever
-            raise Refused(Mistake(None, "", "is no file; set WINDSOCK_CONFIG to one"))
+            raise UnreadableSource(Mistake(None, "", "is no file; set WINDSOCK_CONFIG to one"))
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         reason = error.strerror or repr(error)
-        raise Refused(
+        raise UnreadableSource(
             Mistake(None, "", f"cannot be read ({reason}); put it there, or set WINDSOCK_CONFIG to another")
         ) from None
     if len(raw) > MAX_BYTES:
-        raise Refused(Mistake(None, "", f"is larger than {MAX_BYTES // 1024} KiB, which no rules file needs"))
+        raise UnreadableSource(
+            Mistake(None, "", f"is larger than {MAX_BYTES // 1024} KiB, which no rules file needs")
+        )
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise Refused(Mistake(line, "", "is not in UTF-8; save it in that encoding")) from None
+        raise UnreadableSource(Mistake(line, "", "is not in UTF-8; save it in that encoding")) from None
 
 
-def _validated(name: str, source: Source, defaults: Config) -> Config:
+def _validate(name: str, source: Source, defaults: Config) -> Config:
     if isinstance(source.data, dict):
         _inherit(source.data, {watch.name: watch for watch in defaults.watches})
     try:
@@ -103,7 +105,7 @@ def _inherit(data: dict[str, Any], defaults: Mapping[str, Watch]) -> None:
             watches[number] = {**known.model_dump(mode="json", exclude_unset=True), **given}
 
 
-def _merged(given: Config, defaults: Config) -> Config:
+def _merge(given: Config, defaults: Config) -> Config:
     said = {name: getattr(given, name) for name in given.model_fields_set}
     again = {watch.name for watch in given.watches}
     watches = [*(watch for watch in defaults.watches if watch.name not in again), *given.watches]

@@ -12,7 +12,7 @@ from monitor.rules.model import Match
 
 
 @dataclass(frozen=True)
-class Facts:
+class MatchSubject:
     """An event and what the board knows of its DAG."""
 
     event: Event
@@ -20,7 +20,7 @@ class Facts:
     owners: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, event: Event, dag: Mapping[str, Any] | None) -> "Facts":
+    def from_event(cls, event: Event, dag: Mapping[str, Any] | None) -> "MatchSubject":
         """`dag`: the board's row of the event's DAG, where there is one."""
         known = dag or {}
         return cls(event, tuple(known.get("tags") or ()), tuple(known.get("owners") or ()))
@@ -34,39 +34,39 @@ _Reason = Callable[[], str]
 """Made into words where somebody asks."""
 
 
-def mismatch(match: Match, facts: Facts) -> str | None:
+def mismatch(match: Match, facts: MatchSubject) -> str | None:
     """The first field that does not fit, with what the event has there; None: the event matches."""
-    against = _against(match, facts)
+    against = _find_mismatch(match, facts)
     return against() if against else None
 
 
-def takes(match: Match, facts: Facts) -> bool:
+def takes(match: Match, facts: MatchSubject) -> bool:
     """The same without the words: most rules do not take most events."""
-    return _against(match, facts) is None
+    return _find_mismatch(match, facts) is None
 
 
-def _against(match: Match, facts: Facts) -> _Reason | None:
+def _find_mismatch(match: Match, facts: MatchSubject) -> _Reason | None:
     for name, values in _FIELDS:
         wanted: Sequence[str] = getattr(match, name)
         if wanted and wanted != ("*",):
             found = values(facts)
             if not any(matches_any(wanted, value) for value in found):
-                return partial(_told, name, found, wanted)
+                return partial(_describe_mismatch, name, found, wanted)
     return _attempt(match, facts) or _any_of(match, facts) or _none_of(match, facts)
 
 
-def _attempt(match: Match, facts: Facts) -> _Reason | None:
+def _attempt(match: Match, facts: MatchSubject) -> _Reason | None:
     number = facts.event.get("try_number")
     if not match.attempt or number in match.attempt:
         return None
     found = () if number is None else (str(number),)
-    return partial(_told, "attempt", found, [str(wanted) for wanted in match.attempt])
+    return partial(_describe_mismatch, "attempt", found, [str(wanted) for wanted in match.attempt])
 
 
-def _any_of(match: Match, facts: Facts) -> _Reason | None:
+def _any_of(match: Match, facts: MatchSubject) -> _Reason | None:
     against = []
     for one in match.any_of:
-        reason = _against(one, facts)
+        reason = _find_mismatch(one, facts)
         if reason is None:
             return None
         against.append(reason)
@@ -77,14 +77,14 @@ def _each(against: Sequence[_Reason]) -> str:
     return "any_of: " + "; ".join(reason() for reason in against[:SHOWN_VALUES])
 
 
-def _none_of(match: Match, facts: Facts) -> _Reason | None:
+def _none_of(match: Match, facts: MatchSubject) -> _Reason | None:
     for number, one in enumerate(match.none_of, 1):
         if takes(one, facts):
             return partial("none_of: the event matches number {} of them".format, number)
     return None
 
 
-def _told(name: str, found: Sequence[str], wanted: Sequence[str]) -> str:
+def _describe_mismatch(name: str, found: Sequence[str], wanted: Sequence[str]) -> str:
     if not found:
         return f"{name}: the event has none, and {_list(wanted)} is wanted"
     return f"{name}: {_list(found)} is not {_list(wanted)}"
@@ -96,8 +96,8 @@ def _list(values: Sequence[str]) -> str:
     return " or ".join([*shown, f"{left} more"] if left > 0 else shown)
 
 
-def _field(name: str, other: str | None = None) -> Callable[[Facts], _Values]:
-    def values(facts: Facts) -> _Values:
+def _field(name: str, other: str | None = None) -> Callable[[MatchSubject], _Values]:
+    def values(facts: MatchSubject) -> _Values:
         value = facts.event.get(name) or (facts.event.get(other) if other else None)
         return (str(value),) if value else ()
 
@@ -110,7 +110,7 @@ def _asset(event: Event) -> _Values:
     return (asset.name, asset.uri) if isinstance(asset, AssetRef) else ()
 
 
-_FIELDS: tuple[tuple[str, Callable[[Facts], _Values]], ...] = (
+_FIELDS: tuple[tuple[str, Callable[[MatchSubject], _Values]], ...] = (
     ("type", lambda facts: (facts.event.type,)),
     ("deployment", lambda facts: (facts.event.deployment,)),
     ("dag_id", _field("dag_id", "source_dag_id")),

@@ -25,8 +25,8 @@ from monitor.rules.field_types import (
     a_minute_at_least,
     clock_time,
     duration,
+    format_duration,
     no_truth,
-    written,
 )
 
 WITHOUT_HISTORY = timedelta(hours=6)
@@ -34,7 +34,7 @@ WITHOUT_HISTORY = timedelta(hours=6)
 MAX_NAME = 100  # characters of a receiver's or quiet hours' name: it stands in the ledger's rows
 
 Duration = Annotated[
-    timedelta, BeforeValidator(duration), PlainSerializer(written, when_used="json"), DurationForm()
+    timedelta, BeforeValidator(duration), PlainSerializer(format_duration, when_used="json"), DurationForm()
 ]
 """Written as people write it: 30s, 15m, 4h, 1d, 1h30m."""
 Minutes = Annotated[Duration, AfterValidator(a_minute_at_least)]
@@ -49,11 +49,11 @@ Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 GroupBy = Literal["deployment", "dag_id", "task_id", "type", "run_type", "asset", "owner"]
 
 
-class Part(BaseModel):
+class RulesModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class Match(Part):
+class Match(RulesModel):
     """Which events. A field that is not given takes all; of its values one must match, and every field must.
     Globs know * and ?; upper case is not lower case."""
 
@@ -81,7 +81,7 @@ class Match(Part):
     """Further matches, of which none may take the event."""
 
 
-class Group(Part):
+class Group(RulesModel):
     """Which events share a notification, as Alertmanager groups alerts."""
 
     by: Several[GroupBy] = ("deployment", "dag_id")
@@ -92,7 +92,7 @@ class Group(Part):
     """Between two notifications of a group. None: 4 h for follow-ups of an incident, 0 for every_failure."""
 
 
-class QuietHours(Part):
+class QuietHours(RulesModel):
     """Hours without notifications: what is due waits, and is sent together when they end."""
 
     start: ClockTime
@@ -106,7 +106,7 @@ class QuietHours(Part):
     """Such as Europe/Zurich. Default: the file's `timezone`."""
 
 
-class Flapping(Part):
+class Flapping(RulesModel):
     """An incident that opens more often than this is reported once as flapping, and then only what lasts for
     `within / openings`."""
 
@@ -116,7 +116,7 @@ class Flapping(Part):
     """In how long."""
 
 
-class Rule(Part):
+class Rule(RulesModel):
     """Who is notified of which events, how and how often."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -145,7 +145,7 @@ class Rule(Part):
     """Rules below are not asked about what this one takes."""
 
 
-class Webhook(Part):
+class Webhook(RulesModel):
     """Where events are posted to, signed."""
 
     url: str
@@ -155,7 +155,7 @@ class Webhook(Part):
     in the environment."""
 
 
-class Receiver(Part):
+class Receiver(RulesModel):
     """Whom a name stands for."""
 
     email: Several[str] = ()
@@ -169,7 +169,7 @@ class Receiver(Part):
     """Of times in notifications to this receiver. Default: the file's `timezone`."""
 
 
-class Routing(Part):
+class Routing(RulesModel):
     """Whom a DAG may name in its tags and owners, where a rule says `route`."""
 
     domains: Globs = ("*",)
@@ -178,7 +178,7 @@ class Routing(Part):
     """Names of receivers. An empty list: none, addresses only."""
 
 
-class Watch(Part):
+class Watch(RulesModel):
     """What is reported because it does *not* happen."""
 
     name: Name
@@ -221,7 +221,7 @@ class Watch(Part):
         return bool(self.dag_id or self.asset or self.tags or self.deployment)
 
 
-class Budget(Part):
+class Budget(RulesModel):
     """Mails in any 24 hours, below what the account may send (Gmail: 500)."""
 
     daily: int = Field(400, ge=1)
@@ -232,7 +232,7 @@ class Budget(Part):
     """How often a digest of what had no room is sent."""
 
 
-class Config(Part):
+class Config(RulesModel):
     """The whole file (docs/rules.md)."""
 
     timezone: str = "UTC"

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Print:
+class _FileFingerprint:
     """What changes with a file. The inode: one that is renamed into place within a tick of the clock."""
 
     modified: int
@@ -94,7 +94,7 @@ class LiveRules:
             return self._defaults
         return self._load(self.path)
 
-    def _print(self) -> _Print | None:
+    def _print(self) -> _FileFingerprint | None:
         """None: there is no such file."""
         if self.path is None:
             return None
@@ -102,7 +102,7 @@ class LiveRules:
             found = self.path.stat()
         except OSError:
             return None
-        return _Print(found.st_mtime_ns, found.st_size, found.st_ino)
+        return _FileFingerprint(found.st_mtime_ns, found.st_size, found.st_ino)
 
 
 def live_rules(

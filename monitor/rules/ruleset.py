@@ -7,9 +7,17 @@ from pydantic import SecretStr
 
 from monitor.mail_addresses import same
 from monitor.rules.field_types import matches_any, zone
-from monitor.rules.matching import Facts, mismatch, takes
+from monitor.rules.matching import MatchSubject, mismatch, takes
 from monitor.rules.model import Config, QuietHours, Receiver, Rule, Weekday
-from monitor.rules.targets import Channel, Resolved, Routed, Target, once, routed, targets_of
+from monitor.rules.targets import (
+    ChannelName,
+    ResolvedTarget,
+    RoutingResult,
+    Target,
+    once,
+    resolve_route,
+    targets_of,
+)
 
 MAX_CHAIN = timedelta(days=8)
 """Quiet hours that follow on each other for longer never end: each has begun once more by then."""
@@ -78,7 +86,7 @@ class Rules:
             )
         return self._asks[event_type]
 
-    def for_event(self, facts: Facts) -> list[Rule]:
+    def find_matching(self, facts: MatchSubject) -> list[Rule]:
         """Every rule that takes the event, in their order; none behind one that is the last."""
         taking = []
         for rule in self.config.rules:
@@ -88,7 +96,7 @@ class Rules:
                     break
         return taking
 
-    def explain(self, facts: Facts) -> list[tuple[Rule, str | None]]:
+    def explain(self, facts: MatchSubject) -> list[tuple[Rule, str | None]]:
         """Every rule, and why it does not take the event; None: it does."""
         asked: list[tuple[Rule, str | None]] = []
         not_asked: str | None = None
@@ -99,44 +107,44 @@ class Rules:
                 not_asked = f"not asked: rule {rule.name!r} above takes the event and is the last"
         return asked
 
-    def targets(self, rule: Rule, facts: Facts) -> list[Target]:
+    def targets(self, rule: Rule, facts: MatchSubject) -> list[Target]:
         """Whom the rule names, and whom the DAG does; each once.
 
         An address is spelt as the file spells it first, whoever names it: its threads and deliveries are
         known by that spelling.
         """
         named = [target for name in rule.to for target in targets_of(name, self.config.receivers)]
-        return [self._spelt(target) for target in once([*named, *self.routed(rule, facts).targets])]
+        return [self._spelt(target) for target in once([*named, *self.resolve_route(rule, facts).targets])]
 
     def _spelt(self, target: Target) -> Target:
-        if target.channel is not Channel.EMAIL:
+        if target.channel is not ChannelName.EMAIL:
             return target
         return Target(target.channel, self._spellings.get(same(target.recipient), target.recipient))
 
-    def routed(self, rule: Rule, facts: Facts) -> Routed:
+    def resolve_route(self, rule: Rule, facts: MatchSubject) -> RoutingResult:
         """Whom the DAG names, and whom it names in vain."""
         if not rule.route:
-            return Routed()
-        return routed(facts, self.config.receivers, self.config.routing)
+            return RoutingResult()
+        return resolve_route(facts, self.config.receivers, self.config.routing)
 
     def quiet_until(self, rule: Rule, now: datetime) -> datetime | None:
         """The end of the quiet hours that hold now, and of those that follow on them; None: none hold."""
         hours = [self.config.quiet_hours[name] for name in rule.quiet_hours]
         return quiet_until(hours, self.config.timezone, now)
 
-    def resolve(self, target: Target) -> Resolved | None:
+    def resolve(self, target: Target) -> ResolvedTarget | None:
         """What a target stands for now; None: the file has no such receiver any more.
 
         The number counts in the file as it is: who takes one out of the middle hands what waits for it to the
         next of the same receiver.
         """
-        if target.channel is Channel.EMAIL:
-            return Resolved(SecretStr(target.recipient), None, self._zones.get(same(target.recipient)))
+        if target.channel is ChannelName.EMAIL:
+            return ResolvedTarget(SecretStr(target.recipient), None, self._zones.get(same(target.recipient)))
         name, _, number = target.recipient.rpartition("#")
         receiver = self.config.receivers.get(name)
         if receiver is None or not number.isdecimal():
             return None
-        return _resolved(receiver, target.channel, int(number) - 1)
+        return _resolve(receiver, target.channel, int(number) - 1)
 
     def timezone_of(self, target: Target) -> str:
         """Of the times that it is told."""
@@ -151,10 +159,10 @@ def _addresses(config: Config) -> list[str]:
     return [*of_receivers, *of_rules]
 
 
-def _resolved(receiver: Receiver, channel: Channel, index: int) -> Resolved | None:
-    if channel is Channel.APPRISE and 0 <= index < len(receiver.apprise):
-        return Resolved(receiver.apprise[index], None, receiver.timezone)
-    if channel is Channel.WEBHOOK and 0 <= index < len(receiver.webhook):
+def _resolve(receiver: Receiver, channel: ChannelName, index: int) -> ResolvedTarget | None:
+    if channel is ChannelName.APPRISE and 0 <= index < len(receiver.apprise):
+        return ResolvedTarget(receiver.apprise[index], None, receiver.timezone)
+    if channel is ChannelName.WEBHOOK and 0 <= index < len(receiver.webhook):
         webhook = receiver.webhook[index]
-        return Resolved(SecretStr(webhook.url), webhook.secret, receiver.timezone)
+        return ResolvedTarget(SecretStr(webhook.url), webhook.secret, receiver.timezone)
     return None

@@ -14,11 +14,11 @@ from pydantic import SecretStr
 
 from monitor.mail_addresses import domain_of, is_address, same
 from monitor.rules.field_types import matches_any
-from monitor.rules.matching import Facts
+from monitor.rules.matching import MatchSubject
 from monitor.rules.model import Receiver, Routing
 
 
-class Channel(str, Enum):
+class ChannelName(str, Enum):
     EMAIL = "email"
     APPRISE = "apprise"
     WEBHOOK = "webhook"
@@ -26,13 +26,13 @@ class Channel(str, Enum):
 
 @dataclass(frozen=True)
 class Target:
-    channel: Channel
+    channel: ChannelName
     recipient: str
     """An address; else `<receiver>#<n>`, n from 1: never a URL, which may hold a secret."""
 
 
 @dataclass(frozen=True)
-class Resolved:
+class ResolvedTarget:
     """What a target's name stands for at the moment."""
 
     url: SecretStr
@@ -50,47 +50,47 @@ MAX_NAMED = 20  # by one DAG: nobody's mistake in a loop over tags makes the mon
 
 
 @dataclass(frozen=True)
-class Routed:
+class RoutingResult:
     """Whom a DAG names, and whom it names in vain, with the reason."""
 
     targets: tuple[Target, ...] = ()
     refused: tuple[str, ...] = ()
 
 
-def routed(facts: Facts, receivers: Mapping[str, Receiver], routing: Routing) -> Routed:
+def resolve_route(facts: MatchSubject, receivers: Mapping[str, Receiver], routing: Routing) -> RoutingResult:
     targets: list[Target] = []
     refused: list[str] = []
-    for number, (where, name) in enumerate(_named(facts, receivers)):
+    for number, (where, name) in enumerate(_find_names(facts, receivers)):
         reason = _too_many(number) or _refusal(name, receivers, routing)
         if reason:
             refused.append(f"{where}: {reason}")
         else:
             targets += targets_of(name, receivers)
-    return Routed(once(targets), tuple(refused))
+    return RoutingResult(once(targets), tuple(refused))
 
 
 def targets_of(name: str, receivers: Mapping[str, Receiver]) -> list[Target]:
     """Of a receiver's name, or an address."""
     receiver = receivers.get(name)
     if receiver is None:
-        return [Target(Channel.EMAIL, name)]
+        return [Target(ChannelName.EMAIL, name)]
     return [
-        *(Target(Channel.EMAIL, address) for address in receiver.email),
-        *(Target(Channel.APPRISE, f"{name}#{number}") for number in range(1, len(receiver.apprise) + 1)),
-        *(Target(Channel.WEBHOOK, f"{name}#{number}") for number in range(1, len(receiver.webhook) + 1)),
+        *(Target(ChannelName.EMAIL, address) for address in receiver.email),
+        *(Target(ChannelName.APPRISE, f"{name}#{number}") for number in range(1, len(receiver.apprise) + 1)),
+        *(Target(ChannelName.WEBHOOK, f"{name}#{number}") for number in range(1, len(receiver.webhook) + 1)),
     ]
 
 
 def once(targets: list[Target]) -> tuple[Target, ...]:
     """Each once, in its first spelling."""
-    kept: dict[tuple[Channel, str], Target] = {}
+    kept: dict[tuple[ChannelName, str], Target] = {}
     for target in targets:
-        is_mail = target.channel is Channel.EMAIL
+        is_mail = target.channel is ChannelName.EMAIL
         kept.setdefault((target.channel, same(target.recipient) if is_mail else target.recipient), target)
     return tuple(kept.values())
 
 
-def _named(facts: Facts, receivers: Mapping[str, Receiver]) -> Iterator[tuple[str, str]]:
+def _find_names(facts: MatchSubject, receivers: Mapping[str, Receiver]) -> Iterator[tuple[str, str]]:
     """Where a name stands, and the name. An owner that is neither address nor receiver is just an owner."""
     for tag in dict.fromkeys(facts.tags):
         name = tag.removeprefix(TAG).strip()

@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 from monitor.events.data import DATA, NUDGE
 from monitor.mail_addresses import is_address
 from monitor.renamed import RULE_FIELDS, instead
-from monitor.rules.field_types import is_zone, known_zones, matches
+from monitor.rules.field_types import is_zone, list_zones, matches
 from monitor.rules.json_schema import fields_at
 from monitor.rules.model import Config, Match, QuietHours, Receiver, Routing, Rule, Watch, Webhook
 from monitor.rules.ruleset import NeverEnds, quiet_until
 from monitor.rules.targets import SUCCESS
-from monitor.rules.yaml_source import Found, KeyPath, Mistake, Source
+from monitor.rules.yaml_source import KeyPath, Mistake, Source, ValidationIssue
 from monitor.settings_values import check_secret
 
 _WORDS = {
@@ -62,17 +62,17 @@ def _words(kind: str, error: Any) -> str:
 def _none_of(given: object, expected: str) -> str:
     """`expected` is pydantic's: 'a', 'b' or 'c'."""
     allowed = [part.strip().strip("'") for part in expected.replace(" or ", ", ").split(",")]
-    return f"is none of {', '.join(allowed)}{meant(str(given), allowed)}"
+    return f"is none of {', '.join(allowed)}{suggest_name(str(given), allowed)}"
 
 
 def _unknown(path: KeyPath) -> str:
     if new := RULE_FIELDS.get(str(path[-1])):
         return instead(new)
     known = sorted(fields_at(path[:-1]))
-    return f"there is no such field{meant(str(path[-1]), known) or '; known are ' + ', '.join(known)}"
+    return f"there is no such field{suggest_name(str(path[-1]), known) or '; known are ' + ', '.join(known)}"
 
 
-def meant(given: str, known: Iterable[str]) -> str:
+def suggest_name(given: str, known: Iterable[str]) -> str:
     """The nearest known name, as a question; nothing where none is near."""
     near = get_close_matches(given, list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
@@ -85,37 +85,41 @@ _KEY_FIELDS = ("type", "deployment", "dag_id", "task_id", "run_type")
 _KEY = re.compile(r"[\w.*?-]+")  # Airflow's names of DAGs and tasks, and a glob's signs
 
 
-def of_match(path: KeyPath, match: Match) -> Iterator[Found]:
+def check_match(path: KeyPath, match: Match) -> Iterator[ValidationIssue]:
     yield from _empty(path, match)
     for name in _KEY_FIELDS:
-        yield from of_keys((*path, name), name, getattr(match, name))
+        yield from check_keys((*path, name), name, getattr(match, name))
     for number, glob in enumerate(match.type):
         if _KEY.fullmatch(glob) and not any(matches(glob, known) for known in TYPES):
-            yield Found((*path, "type", number), f"is no event's type (docs/events.md){meant(glob, TYPES)}")
+            yield ValidationIssue(
+                (*path, "type", number), f"is no event's type (docs/events.md){suggest_name(glob, TYPES)}"
+            )
     for name in ("any_of", "none_of"):
         for number, inner in enumerate(getattr(match, name)):
-            yield from of_match((*path, name, number), inner)
+            yield from check_match((*path, name, number), inner)
             if inner == Match():
-                yield Found(
+                yield ValidationIssue(
                     (*path, name, number), "takes every event; give it a field, or leave it out", False
                 )
 
 
-def of_keys(path: KeyPath, name: str, globs: Iterable[str]) -> Iterator[Found]:
+def check_keys(path: KeyPath, name: str, globs: Iterable[str]) -> Iterator[ValidationIssue]:
     """Globs of names that Airflow lets hold few signs: what looks like a regular expression never matches."""
     for number, glob in enumerate(globs):
         if not _KEY.fullmatch(glob):
             wrong = next(sign for sign in glob if not _KEY.fullmatch(sign))
-            yield Found(
+            yield ValidationIssue(
                 (*path, number),
                 f"holds {wrong!r}, which no {name} does; globs know * and ? (no regular expressions)",
             )
 
 
-def _empty(path: KeyPath, match: Match) -> Iterator[Found]:
+def _empty(path: KeyPath, match: Match) -> Iterator[ValidationIssue]:
     for name in sorted(match.model_fields_set):
         if getattr(match, name) == ():
-            yield Found((*path, name), "is an empty list, which would take every event; leave it out", False)
+            yield ValidationIssue(
+                (*path, name), "is an empty list, which would take every event; leave it out", False
+            )
 
 
 MAX_TARGETS = 100  # of one receiver, or one rule: each is a delivery of its own
@@ -128,40 +132,48 @@ _NAME = re.compile(r"\w([\w .-]*\w)?")
 _DOMAIN = re.compile(r"[\w.*?-]+")
 
 
-def of_receivers(receivers: Mapping[str, Receiver], check_url: CheckUrl | None) -> Iterator[Found]:
+def check_receivers(
+    receivers: Mapping[str, Receiver], check_url: CheckUrl | None
+) -> Iterator[ValidationIssue]:
     for name, receiver in receivers.items():
         path: KeyPath = ("receivers", name)
         if not _NAME.fullmatch(name):
-            yield Found(path, "is no receiver's name; use letters, digits, space, dot, - and _", False)
+            yield ValidationIssue(
+                path, "is no receiver's name; use letters, digits, space, dot, - and _", False
+            )
         if name == SUCCESS:
-            yield Found(path, "cannot be a receiver's name: the tag notify:success asks for successes", False)
+            yield ValidationIssue(
+                path, "cannot be a receiver's name: the tag notify:success asks for successes", False
+            )
         yield from _receiver(path, receiver, check_url)
 
 
-def _receiver(path: KeyPath, receiver: Receiver, check_url: CheckUrl | None) -> Iterator[Found]:
+def _receiver(path: KeyPath, receiver: Receiver, check_url: CheckUrl | None) -> Iterator[ValidationIssue]:
     targets = len(receiver.email) + len(receiver.apprise) + len(receiver.webhook)
     if not targets:
-        yield Found(path, "has nobody to notify; give it email, apprise or webhook", False)
+        yield ValidationIssue(path, "has nobody to notify; give it email, apprise or webhook", False)
     if targets > MAX_TARGETS:
-        yield Found(path, f"has {targets} targets; {MAX_TARGETS} are allowed. Mail to a list instead", False)
+        yield ValidationIssue(
+            path, f"has {targets} targets; {MAX_TARGETS} are allowed. Mail to a list instead", False
+        )
     for number, address in enumerate(receiver.email):
         if not is_address(address):
-            yield Found((*path, "email", number), "is no mail address such as ops@example.com")
+            yield ValidationIssue((*path, "email", number), "is no mail address such as ops@example.com")
     for number, url in enumerate(receiver.apprise):
         against = check_url(url.get_secret_value()) if check_url else None
         if against:
-            yield Found((*path, "apprise", number), f"cannot be used: {against}")
+            yield ValidationIssue((*path, "apprise", number), f"cannot be used: {against}")
     for number, webhook in enumerate(receiver.webhook):
         yield from _webhook((*path, "webhook", number), webhook)
 
 
-def _webhook(path: KeyPath, webhook: Webhook) -> Iterator[Found]:
+def _webhook(path: KeyPath, webhook: Webhook) -> Iterator[ValidationIssue]:
     if not _is_web_address(webhook.url):
-        yield Found((*path, "url"), "is no address such as https://hooks.example.com/windsock")
+        yield ValidationIssue((*path, "url"), "is no address such as https://hooks.example.com/windsock")
     try:
         check_secret(webhook.secret.get_secret_value())
     except ValueError as error:
-        yield Found((*path, "secret"), str(error), False)
+        yield ValidationIssue((*path, "secret"), str(error), False)
 
 
 def _is_web_address(url: str) -> bool:
@@ -174,34 +186,42 @@ def _is_web_address(url: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0 and plain
 
 
-def of_routing(routing: Routing) -> Iterator[Found]:
+def check_routing(routing: Routing) -> Iterator[ValidationIssue]:
     for number, domain in enumerate(routing.domains):
         if not _DOMAIN.fullmatch(domain):
-            yield Found(("routing", "domains", number), "is no domain such as example.com or *.example.com")
+            yield ValidationIssue(
+                ("routing", "domains", number), "is no domain such as example.com or *.example.com"
+            )
 
 
-def recipients(path: KeyPath, rule: Rule, receivers: Mapping[str, Receiver]) -> Iterator[Found]:
+def recipients(path: KeyPath, rule: Rule, receivers: Mapping[str, Receiver]) -> Iterator[ValidationIssue]:
     if not rule.to and not rule.route:
-        yield Found((*path, "to"), "names nobody, and route is false: nobody would be notified", False)
+        yield ValidationIssue(
+            (*path, "to"), "names nobody, and route is false: nobody would be notified", False
+        )
     if len(rule.to) > MAX_TARGETS:
-        yield Found((*path, "to"), f"has {len(rule.to)} names; {MAX_TARGETS} are allowed. Use receivers")
+        yield ValidationIssue(
+            (*path, "to"), f"has {len(rule.to)} names; {MAX_TARGETS} are allowed. Use receivers"
+        )
     for number, name in enumerate(rule.to):
         if name not in receivers and not is_address(name):
-            yield Found((*path, "to", number), _nobody(name, receivers))
+            yield ValidationIssue((*path, "to", number), _nobody(name, receivers))
 
 
 def _nobody(name: str, receivers: Mapping[str, Receiver]) -> str:
     if "://" in name:
         return "belongs into a receiver (apprise or webhook); give its name here"
     known = ", ".join(receivers)
-    return f"is no mail address, and no receiver's name{meant(name, receivers) or f'; there are {known}'}"
+    return (
+        f"is no mail address, and no receiver's name{suggest_name(name, receivers) or f'; there are {known}'}"
+    )
 
 
 _SOME_DAY = datetime(2026, 1, 5, 12, tzinfo=timezone.utc)  # whether they ever end does not depend on the day
 _FOR_EVER = "never end: one begins where the other ends, all week; leave an hour between them"
 
 
-def of_zones(given: Config) -> Iterator[Found]:
+def check_zones(given: Config) -> Iterator[ValidationIssue]:
     named: list[tuple[KeyPath, str | None]] = [
         (("timezone",), given.timezone),
         *((("receivers", name, "timezone"), one.timezone) for name, one in given.receivers.items()),
@@ -209,29 +229,31 @@ def of_zones(given: Config) -> Iterator[Found]:
     ]
     for path, zone in named:
         if zone is not None and not is_zone(zone):
-            near = meant(zone, known_zones())
-            yield Found(path, f"is no time zone such as Europe/Zurich or America/New_York{near}")
+            near = suggest_name(zone, list_zones())
+            yield ValidationIssue(path, f"is no time zone such as Europe/Zurich or America/New_York{near}")
 
 
-def of_quiet_hours(quiet_hours: Mapping[str, QuietHours]) -> Iterator[Found]:
+def check_quiet_hours(quiet_hours: Mapping[str, QuietHours]) -> Iterator[ValidationIssue]:
     for name, hours in quiet_hours.items():
         if not hours.days:
-            yield Found(("quiet_hours", name, "days"), "names no day; leave it out for every day", False)
+            yield ValidationIssue(
+                ("quiet_hours", name, "days"), "names no day; leave it out for every day", False
+            )
         elif never_end([hours]):
-            yield Found(("quiet_hours", name), _FOR_EVER, False)
+            yield ValidationIssue(("quiet_hours", name), _FOR_EVER, False)
 
 
-def of_rules_quiet_hours(path: KeyPath, rule: Rule, merged: Config) -> Iterator[Found]:
+def check_rule_quiet_hours(path: KeyPath, rule: Rule, merged: Config) -> Iterator[ValidationIssue]:
     for number, name in enumerate(rule.quiet_hours):
         if name not in merged.quiet_hours:
             known = f"there are {', '.join(merged.quiet_hours)}" if merged.quiet_hours else "it has none"
-            near = meant(name, merged.quiet_hours) or f"; {known}"
-            yield Found((*path, "quiet_hours", number), f"are no quiet hours of this file{near}")
+            near = suggest_name(name, merged.quiet_hours) or f"; {known}"
+            yield ValidationIssue((*path, "quiet_hours", number), f"are no quiet hours of this file{near}")
     named = [
         merged.quiet_hours[name] for name in dict.fromkeys(rule.quiet_hours) if name in merged.quiet_hours
     ]
     if len(named) > 1 and never_end(named):
-        yield Found((*path, "quiet_hours"), f"together {_FOR_EVER}", False)
+        yield ValidationIssue((*path, "quiet_hours"), f"together {_FOR_EVER}", False)
 
 
 def never_end(hours: Iterable[QuietHours]) -> bool:
@@ -254,18 +276,22 @@ _FOR = {
 """Which watches have a use for a field: elsewhere it would narrow nothing, in silence."""
 
 
-def of_watches(watches: Sequence[Watch]) -> Iterator[Found]:
+def check_watches(watches: Sequence[Watch]) -> Iterator[ValidationIssue]:
     first: dict[str, int] = {}
     for number, watch in enumerate(watches):
         path: KeyPath = ("watches", number)
         if first.setdefault(watch.name, number) != number:
-            yield Found((*path, "name"), f"is also the name of watches[{first[watch.name]}]; give it another")
+            yield ValidationIssue(
+                (*path, "name"), f"is also the name of watches[{first[watch.name]}]; give it another"
+            )
         for name, kinds in _FOR.items():
             if getattr(watch, name) and watch.watch not in kinds:
                 known = ", ".join(sorted(kinds))
-                yield Found((*path, name), f"has no meaning for {watch.watch!r}; it is of {known}", False)
+                yield ValidationIssue(
+                    (*path, name), f"has no meaning for {watch.watch!r}; it is of {known}", False
+                )
         for name in ("deployment", "dag_id"):
-            yield from of_keys((*path, name), name, getattr(watch, name))
+            yield from check_keys((*path, name), name, getattr(watch, name))
 
 
 MAX_RULES = 1000  # each event is compared with every one of them, in ingest's transaction
@@ -279,7 +305,7 @@ RESERVED = "digest"
 
 
 @dataclass(frozen=True)
-class Checking:
+class CheckContext:
     """What is looked at: the file as it is, and as it holds together with the defaults."""
 
     given: Config
@@ -289,7 +315,7 @@ class Checking:
     templates: Collection[str] | None = None
 
 
-def mistakes_in(checking: Checking) -> list[Mistake]:
+def mistakes_in(checking: CheckContext) -> list[Mistake]:
     """Every one, in the order of lines."""
     mistakes = [
         checking.source.mistake(found.path, found.message, found.show)
@@ -299,67 +325,79 @@ def mistakes_in(checking: Checking) -> list[Mistake]:
     return sorted(mistakes, key=lambda mistake: mistake.line or 0)
 
 
-def _receivers(checking: Checking) -> Iterator[Found]:
-    yield from of_receivers(checking.given.receivers, checking.check_url)
-    yield from of_routing(checking.given.routing)
+def _receivers(checking: CheckContext) -> Iterator[ValidationIssue]:
+    yield from check_receivers(checking.given.receivers, checking.check_url)
+    yield from check_routing(checking.given.routing)
 
 
-def _times(checking: Checking) -> Iterator[Found]:
-    yield from of_zones(checking.given)
-    yield from of_quiet_hours(checking.given.quiet_hours)
+def _times(checking: CheckContext) -> Iterator[ValidationIssue]:
+    yield from check_zones(checking.given)
+    yield from check_quiet_hours(checking.given.quiet_hours)
 
 
-def _rules(checking: Checking) -> Iterator[Found]:
+def _rules(checking: CheckContext) -> Iterator[ValidationIssue]:
     rules = checking.given.rules
     if len(rules) > MAX_RULES:
-        yield Found(("rules",), f"are {len(rules)}; {MAX_RULES} are allowed. Use globs, receivers and tags")
+        yield ValidationIssue(
+            ("rules",), f"are {len(rules)}; {MAX_RULES} are allowed. Use globs, receivers and tags"
+        )
         return
     first: dict[str, int] = {}
     for number, rule in enumerate(rules):
         path: KeyPath = ("rules", number)
         if first.setdefault(rule.name, number) != number:
-            yield Found((*path, "name"), f"is also the name of rules[{first[rule.name]}]; give it another")
+            yield ValidationIssue(
+                (*path, "name"), f"is also the name of rules[{first[rule.name]}]; give it another"
+            )
         if rule.name == RESERVED:
-            yield Found((*path, "name"), "is the ledger's own name for digests; give it another")
-        yield from _notify_on(path, rule)
+            yield ValidationIssue((*path, "name"), "is the ledger's own name for digests; give it another")
+        yield from _check_notify_on(path, rule)
         yield from _template(path, rule, checking.templates)
-        yield from of_match((*path, "match"), rule.match)
+        yield from check_match((*path, "match"), rule.match)
         yield from recipients(path, rule, checking.merged.receivers)
-        yield from of_rules_quiet_hours(path, rule, checking.merged)
+        yield from check_rule_quiet_hours(path, rule, checking.merged)
 
 
-def _notify_on(path: KeyPath, rule: Rule) -> Iterator[Found]:
+def _check_notify_on(path: KeyPath, rule: Rule) -> Iterator[ValidationIssue]:
     if not rule.notify_on:
-        yield Found(
+        yield ValidationIssue(
             (*path, "notify_on"), "names nothing; take out the rule, or name an occasion to notify on"
         )
     if {"first_failure", "every_failure"} <= set(rule.notify_on):
-        yield Found(
+        yield ValidationIssue(
             (*path, "notify_on"),
             "has first_failure and every_failure, which is the first one twice; choose one",
         )
 
 
-def _template(path: KeyPath, rule: Rule, templates: Collection[str] | None) -> Iterator[Found]:
+def _template(path: KeyPath, rule: Rule, templates: Collection[str] | None) -> Iterator[ValidationIssue]:
     for kind, name in rule.template.items():
         if kind not in KINDS | {ANY_KIND}:
             known = ", ".join(sorted(KINDS))
-            yield Found(
+            yield ValidationIssue(
                 (*path, "template", kind), f"is of no kind of notification: {known}, or {ANY_KIND}", False
             )
         if templates is not None and name not in templates:
             known = ", ".join(sorted(templates))
-            yield Found((*path, "template", kind), f"is no template; there are {known}")
+            yield ValidationIssue((*path, "template", kind), f"is no template; there are {known}")
 
 
-def _watches(checking: Checking) -> Iterator[Found]:
-    return of_watches(checking.given.watches)
+def _watches(checking: CheckContext) -> Iterator[ValidationIssue]:
+    return check_watches(checking.given.watches)
 
 
-def _budget(checking: Checking) -> Iterator[Found]:
+def _budget(checking: CheckContext) -> Iterator[ValidationIssue]:
     budget = checking.given.budget
     if budget.reserve >= budget.daily:
-        yield Found(("budget",), f"reserve ({budget.reserve}) must be below daily ({budget.daily})", False)
+        yield ValidationIssue(
+            ("budget",), f"reserve ({budget.reserve}) must be below daily ({budget.daily})", False
+        )
 
 
-_CHECKS: tuple[Callable[[Checking], Iterator[Found]], ...] = (_receivers, _times, _rules, _watches, _budget)
+_CHECKS: tuple[Callable[[CheckContext], Iterator[ValidationIssue]], ...] = (
+    _receivers,
+    _times,
+    _rules,
+    _watches,
+    _budget,
+)

@@ -15,7 +15,7 @@ import yaml
 from monitor.errors import SettingsError
 
 
-class Reader(yaml.SafeLoader):
+class Yaml12Loader(yaml.SafeLoader):
     """Only the core schema's null, true, false and numbers are more than text."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 (as in the class that it is derived from)
@@ -27,7 +27,7 @@ for _kind, _pattern, _first in (
     ("int", r"[-+]?[0-9]{1,18}", list("-+0123456789")),
     ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
 ):
-    Reader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(rf"(?:{_pattern})\Z"), _first)
+    Yaml12Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(rf"(?:{_pattern})\Z"), _first)
 
 _VARIABLE = re.compile(r"(\$?)\$\{([^{}]*)(\}?)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -43,7 +43,7 @@ def names_in(text: str) -> set[str]:
     return {name for escape, name, end in found if end and not escape and _NAME.fullmatch(name)}
 
 
-def filled(text: str, environment: Mapping[str, str]) -> str:
+def expand_variables(text: str, environment: Mapping[str, str]) -> str:
     """The text with each `${NAME}` replaced; `$${` stands for `${`. Values are not looked through again: a
     password may hold what it likes. Raises VariableError."""
 
@@ -116,14 +116,14 @@ _TAGS = {*_SCALARS, _TEXT, f"{_YAML}map", f"{_YAML}seq"}
 
 
 @dataclass(frozen=True)
-class Place:
+class SourceNode:
     line: int
     written: str | None
     """As the file has it, before variables are filled in; None: a list, or fields."""
     is_text: bool = False
 
 
-class Refused(Exception):
+class UnreadableSource(Exception):
     """The text is no file of ours at all."""
 
     def __init__(self, mistake: Mistake) -> None:
@@ -135,7 +135,7 @@ class Source:
     """What was read. `data` is None where nothing is written."""
 
     data: Any = None
-    places: dict[KeyPath, Place] = field(default_factory=dict)
+    places: dict[KeyPath, SourceNode] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
 
     def mistake(self, path: KeyPath, message: str, show: bool = True) -> Mistake:
@@ -143,10 +143,10 @@ class Source:
         known = next(path[:length] for length in range(len(path), -1, -1) if path[:length] in self.places)
         place = self.places[known]
         where = path if len(path) == len(known) or not isinstance(path[len(known)], int) else known
-        shown = self._shown(known, place) if show else ""
-        return Mistake(place.line, dotted(where), f"{shown} {message}".strip())
+        shown = self._format_value(known, place) if show else ""
+        return Mistake(place.line, format_path(where), f"{shown} {message}".strip())
 
-    def _shown(self, path: KeyPath, place: Place) -> str:
+    def _format_value(self, path: KeyPath, place: SourceNode) -> str:
         if place.written is None:
             return ""
         if not _SECRET.isdisjoint(path) or any(sign in place.written for sign in _SECRET_SIGNS):
@@ -157,14 +157,14 @@ class Source:
 
 def read(text: str, environment: Mapping[str, str]) -> Source:
     """Raises Refused where it is no YAML, or too much of it."""
-    source = Source(places={(): Place(1, None)})
+    source = Source(places={(): SourceNode(1, None)})
     root = _compose(text)
     if root is not None:
         source.data = _Builder(source, environment).build(root, (), root.start_mark.line + 1)
     return source
 
 
-def dotted(path: KeyPath) -> str:
+def format_path(path: KeyPath) -> str:
     """`rules[2].group.wait`; a name that may be a misplaced URL is not shown."""
     parts = []
     for part in path:
@@ -180,21 +180,23 @@ def dotted(path: KeyPath) -> str:
 
 def _compose(text: str) -> yaml.Node | None:
     try:
-        node: yaml.Node | None = yaml.compose(text, Loader=Reader)
+        node: yaml.Node | None = yaml.compose(text, Loader=Yaml12Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         told = " ".join(part for part in (error.context, error.problem) if part)
         # Not the error's own text: it repeats the line, and what stands there may be a secret.
         there = text.splitlines()[mark.line : mark.line + 1] if mark else []
         hint = "; within { } put ${NAME} between quotes" if "${" in "".join(there) else ""
-        raise Refused(Mistake(mark.line + 1 if mark else None, "", f"is no YAML: {told}{hint}")) from None
+        raise UnreadableSource(
+            Mistake(mark.line + 1 if mark else None, "", f"is no YAML: {told}{hint}")
+        ) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise Refused(
+        raise UnreadableSource(
             Mistake(line, "", f"holds a character that YAML does not allow: {error.reason}")
         ) from None
     except RecursionError:
-        raise Refused(Mistake(None, "", "is nested too deeply")) from None
+        raise UnreadableSource(Mistake(None, "", "is nested too deeply")) from None
     return node
 
 
@@ -209,23 +211,25 @@ class _Builder:
     def build(self, node: yaml.Node, path: KeyPath, line: int) -> Any:
         self._nodes += 1
         if self._nodes > MAX_NODES:
-            raise Refused(
+            raise UnreadableSource(
                 Mistake(line, "", f"holds more than {MAX_NODES} values, those of aliases (*name) counted")
             )
         if len(path) > MAX_DEPTH:
-            raise Refused(Mistake(line, dotted(path[:3]), f"is nested more than {MAX_DEPTH} deep"))
+            raise UnreadableSource(
+                Mistake(line, format_path(path[:3]), f"is nested more than {MAX_DEPTH} deep")
+            )
         if node.tag not in _TAGS:
             self._wrong(line, path, "has a tag (!…), which is not read here; leave it out")
             return None
         if isinstance(node, yaml.MappingNode):
-            self._source.places[path] = Place(line, None)
+            self._source.places[path] = SourceNode(line, None)
             return {key: self.build(value, (*path, key), at) for key, value, at in self._entries(node, path)}
         if isinstance(node, yaml.SequenceNode):
-            self._source.places[path] = Place(line, None)
+            self._source.places[path] = SourceNode(line, None)
             return [
                 self.build(each, (*path, n), each.start_mark.line + 1) for n, each in enumerate(node.value)
             ]
-        self._source.places[path] = Place(line, node.value, node.tag == _TEXT)
+        self._source.places[path] = SourceNode(line, node.value, node.tag == _TEXT)
         return self._scalar(node, path)
 
     def _entries(self, node: yaml.MappingNode, path: KeyPath) -> Iterator[tuple[str, yaml.Node, int]]:
@@ -246,7 +250,7 @@ class _Builder:
         text: str = node.value
         try:
             if node.tag == _TEXT:
-                return filled(text, self._environment)
+                return expand_variables(text, self._environment)
             number = _SCALARS[node.tag](text)
         except VariableError as error:
             self._source.mistakes.append(self._source.mistake(path, str(error), show=False))
@@ -256,11 +260,11 @@ class _Builder:
         return text if isinstance(number, float) and not math.isfinite(number) else number
 
     def _wrong(self, line: int, path: KeyPath, message: str) -> None:
-        self._source.mistakes.append(Mistake(line, dotted(path), message))
+        self._source.mistakes.append(Mistake(line, format_path(path), message))
 
 
 @dataclass(frozen=True)
-class Found:
+class ValidationIssue:
     path: KeyPath
     message: str
     show: bool = True

@@ -9,7 +9,7 @@ from monitor.airflow.client import AirflowApi
 from monitor.errors import EventError, WindsockError
 from monitor.events.data import TEST
 from monitor.events.from_airflow import Row, moment_of, run_type_of, text_of
-from monitor.events.from_watches import Run
+from monitor.events.from_watches import WatchedRun
 
 MAX_RUNS = 2_000  # of each state: twenty requests; an Airflow with more is not watched run by run
 BACKFILL = "backfill"
@@ -30,8 +30,8 @@ class ActiveRun:
     start_date: datetime | None
 
     @property
-    def named(self) -> Run:
-        return Run(self.dag_id, self.run_id, self.run_type)
+    def named(self) -> WatchedRun:
+        return WatchedRun(self.dag_id, self.run_id, self.run_type)
 
     @property
     def came(self) -> datetime | None:
@@ -40,22 +40,22 @@ class ActiveRun:
 
 
 @dataclass(frozen=True)
-class Active:
+class ActiveRuns:
     """By DAG."""
 
     queued: Mapping[str, Sequence[ActiveRun]] = field(default_factory=dict)
     running: Mapping[str, Sequence[ActiveRun]] = field(default_factory=dict)
 
-    def of(self, dag_id: str) -> list[ActiveRun]:
+    def runs_of(self, dag_id: str) -> list[ActiveRun]:
         return [*self.queued.get(dag_id, ()), *self.running.get(dag_id, ())]
 
 
-async def ask(api: AirflowApi) -> Active:
+async def ask(api: AirflowApi) -> ActiveRuns:
     """Two short listings. Raises AirflowError, TooMany."""
-    return Active(queued=await _listed(api, "queued"), running=await _listed(api, "running"))
+    return ActiveRuns(queued=await _list_runs(api, "queued"), running=await _list_runs(api, "running"))
 
 
-async def _listed(api: AirflowApi, state: str) -> dict[str, list[ActiveRun]]:
+async def _list_runs(api: AirflowApi, state: str) -> dict[str, list[ActiveRun]]:
     found: dict[str, list[ActiveRun]] = {}
     read = 0
     async with aclosing(api.runs_in(state)) as pages:

@@ -18,8 +18,8 @@ from monitor.database.engine import Database
 from monitor.errors import AirflowNotFound
 from monitor.event_log import cursor, read
 from monitor.event_log.filters import Filter
-from monitor.event_log.read import Page
-from monitor.events.from_watches import Asset
+from monitor.event_log.read import EventLogPage
+from monitor.events.from_watches import WatchedAsset
 from monitor.watches.findings import moment_in
 from monitor.watches.thresholds import HISTORY
 
@@ -31,7 +31,7 @@ MAX_ASKED = 20  # DAGs that are asked about at one look; two requests each
 MAX_KEPT = 5_000  # answers remembered
 
 
-class Standing(Enum):
+class ConsumerState(Enum):
     """How it is with an asset's update and a DAG."""
 
     CONSUMED = "consumed"
@@ -42,7 +42,7 @@ class Standing(Enum):
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedAsset:
     asset_id: int
     dag_ids: tuple[str, ...]
 
@@ -52,12 +52,12 @@ class Consumers:
     """Of one Airflow."""
 
     api: AirflowApi
-    _listed: dict[str, Listed] = field(default_factory=dict)
+    _listed: dict[str, ListedAsset] = field(default_factory=dict)
     _listed_at: datetime | None = None
-    _answers: dict[tuple[int, str], tuple[datetime, Standing]] = field(default_factory=dict)
+    _answers: dict[tuple[int, str], tuple[datetime, ConsumerState]] = field(default_factory=dict)
     _asked: int = 0
 
-    async def look(self, now: datetime, uris: Collection[str]) -> Mapping[str, Listed]:
+    async def look(self, now: datetime, uris: Collection[str]) -> Mapping[str, ListedAsset]:
         """By URI. Raises AirflowError."""
         self._asked = 0
         at = self._listed_at
@@ -69,14 +69,16 @@ class Consumers:
             self._listed_at = now
         return {uri: self._listed[uri] for uri in uris if uri in self._listed}
 
-    async def standing(self, now: datetime, asset_event_id: int, asset_id: int, dag_id: str) -> Standing:
+    async def find_state(
+        self, now: datetime, asset_event_id: int, asset_id: int, dag_id: str
+    ) -> ConsumerState:
         """How it is; `WAITING` too where enough was asked at this look. Raises AirflowError."""
         key = (asset_event_id, dag_id)
-        at, answer = self._answers.get(key, (now, Standing.WAITING))
-        if answer is Standing.CONSUMED or (key in self._answers and at <= now < at + ASKED_EVERY):
+        at, answer = self._answers.get(key, (now, ConsumerState.WAITING))
+        if answer is ConsumerState.CONSUMED or (key in self._answers and at <= now < at + ASKED_EVERY):
             return answer
         if self._asked >= MAX_ASKED:
-            return Standing.WAITING
+            return ConsumerState.WAITING
         self._asked += 1
         answer = await self._ask(asset_id, dag_id)
         if len(self._answers) >= MAX_KEPT:
@@ -84,15 +86,15 @@ class Consumers:
         self._answers[key] = (now, answer)
         return answer
 
-    async def _ask(self, asset_id: int, dag_id: str) -> Standing:
+    async def _ask(self, asset_id: int, dag_id: str) -> ConsumerState:
         waiting = await self.api.assets_waiting(dag_id)
         if asset_id not in waiting:
-            return Standing.CONSUMED
+            return ConsumerState.CONSUMED
         try:
             condition = await self.api.asset_condition(dag_id)
         except AirflowNotFound:  # the DAG is gone
-            return Standing.CONSUMED
-        return Standing.READY if condition and is_met(condition, waiting) else Standing.WAITING
+            return ConsumerState.CONSUMED
+        return ConsumerState.READY if condition and is_met(condition, waiting) else ConsumerState.WAITING
 
 
 def is_met(condition: Mapping[str, Any], updated: Collection[int]) -> bool:
@@ -106,10 +108,10 @@ def is_met(condition: Mapping[str, Any], updated: Collection[int]) -> bool:
     return isinstance(asset, dict) and asset.get("id") in updated
 
 
-def _read(row: dict[str, Any]) -> Listed:
+def _read(row: dict[str, Any]) -> ListedAsset:
     """`scheduled_dags`; to Airflow 3.0 `consuming_dags`."""
     dags = row.get("scheduled_dags", row.get("consuming_dags")) or []
-    return Listed(row["id"], tuple(str(dag["dag_id"]) for dag in dags))
+    return ListedAsset(row["id"], tuple(str(dag["dag_id"]) for dag in dags))
 
 
 UPDATED = "airflow.asset.updated"
@@ -121,17 +123,17 @@ STEP = 5_000  # of them in one transaction
 class Update:
     """One update of an asset."""
 
-    asset: Asset
+    asset: WatchedAsset
     asset_event_id: int
     timestamp: datetime
     began: frozenset[str]
     """The DAGs of the runs that were known to come of it."""
 
     @classmethod
-    def of(cls, data: dict[str, Any]) -> "Update":
+    def from_data(cls, data: dict[str, Any]) -> "Update":
         asset = data["asset"]
         return cls(
-            Asset(asset["name"], asset["uri"], asset.get("group")),
+            WatchedAsset(asset["name"], asset["uri"], asset.get("group")),
             data["asset_event_id"],
             moment_in(data["timestamp"]),
             frozenset(run["dag_id"] for run in data.get("created_dagruns") or ()),
@@ -139,7 +141,7 @@ class Update:
 
 
 @dataclass
-class History:
+class AssetHistory:
     """Of one asset."""
 
     last: Update
@@ -161,9 +163,9 @@ class Updates:
     """Of the assets of one deployment, by URI."""
 
     def __init__(self, deployment: str) -> None:
-        self._filter = Filter.of(type=[UPDATED], deployment=[deployment])
+        self._filter = Filter.from_values(type=[UPDATED], deployment=[deployment])
         self._seq: int | None = None
-        self.assets: dict[str, History] = {}
+        self.assets: dict[str, AssetHistory] = {}
 
     async def read_on(self, database: Database) -> None:
         """Take in what the log has got. Raises SQLAlchemyError."""
@@ -175,14 +177,14 @@ class Updates:
             last = self._seq
             page = await database.read(partial(self._page, after=last))
             for event in page.events:
-                self._take(Update.of(json.loads(event.body)["data"]))
+                self._take(Update.from_data(json.loads(event.body)["data"]))
             self._seq = page.upto
 
-    def _page(self, connection: Connection, after: int) -> Page:
+    def _page(self, connection: Connection, after: int) -> EventLogPage:
         return read.read_after(connection, after, STEP, self._filter)
 
     def _take(self, update: Update) -> None:
         uri = update.asset.uri
         if uri not in self.assets:
-            self.assets[uri] = History(update)
+            self.assets[uri] = AssetHistory(update)
         self.assets[uri].add(update)

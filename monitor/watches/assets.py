@@ -17,65 +17,67 @@ from datetime import datetime, timedelta
 from monitor.database.statements import Row
 from monitor.events import from_watches
 from monitor.events.event import Event
-from monitor.events.from_watches import Asset, Bound, Told
+from monitor.events.from_watches import Bound, WatchContext, WatchedAsset
 from monitor.events.identity import spoken, stamp
 from monitor.rules.model import Watch
-from monitor.watches.asset_updates import Consumers, History, Standing, Update
-from monitor.watches.findings import Finding, Open, moment_in
-from monitor.watches.observation import Sight, tags_of
-from monitor.watches.thresholds import Choice, unusual_after
+from monitor.watches.asset_updates import AssetHistory, Consumers, ConsumerState, Update
+from monitor.watches.findings import Finding, OpenFinding, moment_in
+from monitor.watches.observation import Observation, tags_of
+from monitor.watches.thresholds import WatchSelector, unusual_after
 
 STALE = "windsock.asset.stale"
 
 
-def stale(sight: Sight, choice: Choice, updates: Mapping[str, History]) -> list[Finding]:
+def find_stale(
+    permissions: Observation, choice: WatchSelector, updates: Mapping[str, AssetHistory]
+) -> list[Finding]:
     """The assets that are stale. Left out are those whose DAG, the one that updated it last, is paused or
     gone."""
     found = []
-    for uri, row in sight.assets.items():
+    for uri, row in permissions.assets.items():
         dag_id = row["source_dag_id"]
-        dag = sight.dag_at_work(dag_id)
-        watch = choice.of_asset(row["name"], uri, dag_id, tags_of(dag)) if dag or not dag_id else None
+        dag = permissions.dag_at_work(dag_id)
+        watch = choice.find_for_asset(row["name"], uri, dag_id, tags_of(dag)) if dag or not dag_id else None
         bound = watch and _bound(watch, updates.get(uri))
         if not watch or not bound:
             continue
         since: datetime = row["updated_at"]
-        told = sight.open_found(STALE, uri) == stamp(since)
-        if told or sight.is_ripe(since + bound.after, bound.after):
-            found.append(_stale_finding(sight, watch, row, bound))
+        told = permissions.open_found(STALE, uri) == stamp(since)
+        if told or permissions.is_ripe(since + bound.after, bound.after):
+            found.append(_stale_finding(permissions, watch, row, bound))
     return found
 
 
-def _bound(watch: Watch, history: History | None) -> Bound | None:
+def _bound(watch: Watch, history: AssetHistory | None) -> Bound | None:
     if watch.after is not None:
         return Bound(watch.after)
     return unusual_after(history.intervals, watch.floor, watch.spreads) if history else None
 
 
-def _stale_finding(sight: Sight, watch: Watch, row: Row, bound: Bound) -> Finding:
+def _stale_finding(permissions: Observation, watch: Watch, row: Row, bound: Bound) -> Finding:
     def build() -> Event:
-        told, asset = sight.told(watch), asset_of(row)
+        told, asset = permissions.watch_context(watch), asset_of(row)
         return from_watches.stale(told, asset, row["updated_at"], row["source_dag_id"], bound)
 
     return Finding(STALE, row["uri"], stamp(row["updated_at"]), build)
 
 
-def stale_no_more(sight: Sight, ended: Open) -> Event:
+def stale_no_more(permissions: Observation, ended: OpenFinding) -> Event:
     """The end of what was told: an update, or nobody watches it any more."""
-    row = sight.assets.get(ended.subject) or {"uri": ended.subject, "name": ended.subject}
+    row = permissions.assets.get(ended.subject) or {"uri": ended.subject, "name": ended.subject}
     since, updated_at = moment_in(ended.found), row.get("updated_at")
     if updated_at and updated_at > since:
         what = f"{ended.subject} was updated again, after {spoken(updated_at - since)}"
     else:
         what = f"{ended.subject} is no longer watched: its DAG is paused or gone, or the watches are others"
     finding_id = from_watches.stale_id(ended.subject, since)
-    told = Told(sight.deployment, sight.now, None)
+    told = WatchContext(permissions.deployment, permissions.now, None)
     dag_id = row.get("source_dag_id")
     return from_watches.asset_recovered(told, what, STALE, finding_id, asset_of(row), dag_id, since)
 
 
-def asset_of(row: Row) -> Asset:
-    return Asset(row["name"], row["uri"], row.get("group"))
+def asset_of(row: Row) -> WatchedAsset:
+    return WatchedAsset(row["name"], row["uri"], row.get("group"))
 
 
 UNCONSUMED = "windsock.asset.unconsumed"
@@ -101,55 +103,57 @@ class Pair:
         return UNCONSUMED_AFTER if self.watch.after is None else self.watch.after
 
 
-async def unconsumed(
-    sight: Sight, choice: Choice, updates: Mapping[str, History], consumers: Consumers
+async def find_unconsumed(
+    permissions: Observation, choice: WatchSelector, updates: Mapping[str, AssetHistory], consumers: Consumers
 ) -> list[Finding]:
     """The updates that are not consumed. Raises AirflowError."""
-    listed = await consumers.look(sight.now, updates)
+    listed = await consumers.look(permissions.now, updates)
     found = []
     for uri, known in listed.items():
         for dag_id in known.dag_ids:
-            pair = _pair(sight, choice, updates[uri].last, known.asset_id, dag_id)
-            finding = await _look_at(sight, pair, consumers) if pair else None
+            pair = _pair(permissions, choice, updates[uri].last, known.asset_id, dag_id)
+            finding = await _look_at(permissions, pair, consumers) if pair else None
             found += [finding] if finding else []
     return found
 
 
-def _pair(sight: Sight, choice: Choice, update: Update, asset_id: int, dag_id: str) -> Pair | None:
-    dag, asset = sight.dag_at_work(dag_id), update.asset
+def _pair(
+    permissions: Observation, choice: WatchSelector, update: Update, asset_id: int, dag_id: str
+) -> Pair | None:
+    dag, asset = permissions.dag_at_work(dag_id), update.asset
     if dag is None or dag["is_partitioned"]:
         return None
-    watch = choice.of_asset(asset.name, asset.uri, dag_id, tags_of(dag))
+    watch = choice.find_for_asset(asset.name, asset.uri, dag_id, tags_of(dag))
     return Pair(update, asset_id, dag_id, watch) if watch else None
 
 
-async def _look_at(sight: Sight, pair: Pair, consumers: Consumers) -> Finding | None:
-    told = sight.open.get((UNCONSUMED, pair.subject))
+async def _look_at(permissions: Observation, pair: Pair, consumers: Consumers) -> Finding | None:
+    told = permissions.open.get((UNCONSUMED, pair.subject))
     if told:  # a later update does not make the one that was told consumed; a run does
-        return None if ran_since(sight, pair.dag_id, told.raised_at) else told.still()
+        return None if ran_since(permissions, pair.dag_id, told.raised_at) else told.still()
     update = pair.update
-    is_late = sight.is_ripe(update.timestamp + pair.after, pair.after)
-    if not is_late or pair.dag_id in update.began or ran_since(sight, pair.dag_id, update.timestamp):
+    is_late = permissions.is_ripe(update.timestamp + pair.after, pair.after)
+    if not is_late or pair.dag_id in update.began or ran_since(permissions, pair.dag_id, update.timestamp):
         return None
-    if sight.active.of(pair.dag_id):
+    if permissions.active.runs_of(pair.dag_id):
         return None
-    standing = await consumers.standing(sight.now, update.asset_event_id, pair.asset_id, pair.dag_id)
-    return _unconsumed_finding(sight, pair) if standing is Standing.READY else None
+    standing = await consumers.find_state(permissions.now, update.asset_event_id, pair.asset_id, pair.dag_id)
+    return _unconsumed_finding(permissions, pair) if standing is ConsumerState.READY else None
 
 
-def ran_since(sight: Sight, dag_id: str, moment: datetime) -> bool:
+def ran_since(permissions: Observation, dag_id: str, moment: datetime) -> bool:
     """Whether assets have begun a run of this DAG since then."""
-    begun = sight.begun.get((dag_id, BY_ASSET))
-    active = [run.came for run in sight.active.of(dag_id) if run.run_type == BY_ASSET]
+    begun = permissions.begun.get((dag_id, BY_ASSET))
+    active = [run.came for run in permissions.active.runs_of(dag_id) if run.run_type == BY_ASSET]
     return any(came >= moment for came in (begun, *active) if came)
 
 
-def _unconsumed_finding(sight: Sight, pair: Pair) -> Finding:
+def _unconsumed_finding(permissions: Observation, pair: Pair) -> Finding:
     update = pair.update
 
     def build() -> Event:
-        told, asset, number = sight.told(pair.watch), update.asset, update.asset_event_id
-        return from_watches.unconsumed(told, asset, number, update.timestamp, pair.dag_id, pair.after)
+        told, asset, number = permissions.watch_context(pair.watch), update.asset, update.asset_event_id
+        return from_watches.asset_unconsumed(told, asset, number, update.timestamp, pair.dag_id, pair.after)
 
     return Finding(UNCONSUMED, pair.subject, f"{update.asset_event_id} {stamp(update.timestamp)}", build)
 
@@ -159,17 +163,17 @@ def uri_of(subject: str) -> str:
     return subject.partition(" ")[2]
 
 
-def consumed(sight: Sight, ended: Open) -> Event:
+def build_consumed_event(permissions: Observation, ended: OpenFinding) -> Event:
     """The end of what was told: a run, or nobody watches it any more."""
     dag_id, _, uri = ended.subject.partition(" ")
     number, _, written = ended.found.partition(" ")
-    if ran_since(sight, dag_id, ended.raised_at):
+    if ran_since(permissions, dag_id, ended.raised_at):
         what = f"{dag_id} has a run that {uri} began"
     else:
         what = f"{uri} is no longer watched for {dag_id}, which is paused or gone, or the watches are others"
-    row = sight.assets.get(uri) or {}
-    asset = Asset(row.get("name", uri), uri, row.get("group"))
-    finding_id = from_watches.unconsumed_id(int(number), dag_id)
-    told = Told(sight.deployment, sight.now, None)
+    row = permissions.assets.get(uri) or {}
+    asset = WatchedAsset(row.get("name", uri), uri, row.get("group"))
+    finding_id = from_watches.asset_unconsumed_id(int(number), dag_id)
+    told = WatchContext(permissions.deployment, permissions.now, None)
     since = moment_in(written)
     return from_watches.asset_recovered(told, what, UNCONSUMED, finding_id, asset, dag_id, since)

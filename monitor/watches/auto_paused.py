@@ -14,11 +14,11 @@ from monitor.errors import AirflowNotFound, AirflowRefused, EventError
 from monitor.events import from_watches
 from monitor.events.event import Event
 from monitor.events.from_airflow import moment_of
-from monitor.events.from_watches import Cause, Told
+from monitor.events.from_watches import Cause, WatchContext
 from monitor.rules.model import Watch
-from monitor.watches.findings import Finding, Open
-from monitor.watches.observation import Sight, tags_of
-from monitor.watches.thresholds import Choice
+from monitor.watches.findings import Finding, OpenFinding
+from monitor.watches.observation import Observation, tags_of
+from monitor.watches.thresholds import WatchSelector
 
 AUTO_PAUSED = "windsock.dag.auto_paused"
 MAX_ASKED = 20  # DAGs at one look, three requests each
@@ -34,22 +34,22 @@ class AutoPaused:
     _judged: set[tuple[str, int]] = field(default_factory=set)
     """DAGs and their pauses that people made."""
 
-    async def findings(self, sight: Sight, choice: Choice) -> list[Finding]:
+    async def findings(self, permissions: Observation, choice: WatchSelector) -> list[Finding]:
         """The DAGs that are paused by Airflow, of those that were paused since the monitor knows them.
         Raises AirflowError."""
         found, asked = [], 0
-        for dag_id, dag in sight.dags.items():
+        for dag_id, dag in permissions.dags.items():
             pause = _pause(dag)
-            watch = choice.of_dag(dag_id, tags_of(dag)) if pause else None
+            watch = choice.find_for_dag(dag_id, tags_of(dag)) if pause else None
             if watch is None or pause is None or (dag_id, pause) in self._judged:
                 continue
-            told = sight.open.get((AUTO_PAUSED, dag_id))
+            told = permissions.open.get((AUTO_PAUSED, dag_id))
             if told and told.found == str(pause):
                 found.append(told.still())
             elif asked < MAX_ASKED:
                 asked += 1
-                if cause := await self._cause(dag_id, sight.now):
-                    found.append(_finding(sight, watch, dag_id, pause, cause))
+                if cause := await self._cause(dag_id, permissions.now):
+                    found.append(_finding(permissions, watch, dag_id, pause, cause))
                 else:
                     self._judged.add((dag_id, pause))
         return found
@@ -79,17 +79,17 @@ def _pause(dag: Row) -> int | None:
     return dag["times_paused"] or None if dag["is_paused"] and not dag["is_stale"] else None
 
 
-def _finding(sight: Sight, watch: Watch, dag_id: str, pause: int, cause: Cause) -> Finding:
+def _finding(permissions: Observation, watch: Watch, dag_id: str, pause: int, cause: Cause) -> Finding:
     def build() -> Event:
-        return from_watches.auto_paused(sight.told(watch), dag_id, pause, cause)
+        return from_watches.auto_paused(permissions.watch_context(watch), dag_id, pause, cause)
 
     return Finding(AUTO_PAUSED, dag_id, str(pause), build)
 
 
-def auto_paused_no_more(sight: Sight, ended: Open) -> Event:
+def auto_paused_no_more(permissions: Observation, ended: OpenFinding) -> Event:
     """The end of what was told: it is unpaused, gone, or nobody watches it any more."""
-    dag_id, told = ended.subject, Told(sight.deployment, sight.now, None)
-    if sight.dag_at_work(dag_id):
+    dag_id, told = ended.subject, WatchContext(permissions.deployment, permissions.now, None)
+    if permissions.dag_at_work(dag_id):
         what = f"{dag_id} is unpaused"
     else:
         what = f"{dag_id} is no longer watched for this: it is gone, or the watches are others"

@@ -10,68 +10,68 @@ from datetime import datetime, timedelta
 from monitor.airflow.client import AirflowApi, Component, components
 from monitor.events import from_watches
 from monitor.events.event import Event
-from monitor.events.from_watches import Told
+from monitor.events.from_watches import WatchContext
 from monitor.events.identity import stamp
-from monitor.notifications.outbox.queries import Trouble
+from monitor.notifications.outbox.queries import ChannelOutage
 from monitor.reconciler.status import ReconcilerStatus
 from monitor.rules.model import Watch
-from monitor.watches.findings import Finding, Key, Open, moment_in
+from monitor.watches.findings import Finding, Key, OpenFinding, moment_in
 
 UNREACHABLE, FAILING = "windsock.airflow.unreachable", "windsock.mail.failing"
 OUTAGE_AFTER = timedelta(minutes=5)  # where the watch names none: longer than a restart
 MAIL_SUBJECT = "mail"
 
-MailTrouble = Callable[[], Awaitable[Trouble | None]]
+MailTrouble = Callable[[], Awaitable[ChannelOutage | None]]
 """Since when no mail can be sent, and why; None where it can, as far as is known. Raises SQLAlchemyError."""
 
 
 def unreachable(
-    status: ReconcilerStatus, watch: Watch | None, told: Open | None, now: datetime
+    status: ReconcilerStatus, watch: Watch | None, told: OpenFinding | None, now: datetime
 ) -> list[Finding]:
     """Whether Airflow cannot be asked; what was told stands until it has answered again."""
     since = status.silent_since
     if told and (since or status.last_good is None):  # a restart begins to count anew, and nothing ended
         return [told.still()]
-    if watch is None or since is None or now - since < _after(watch):
+    if watch is None or since is None or now - since < _tolerance_of(watch):
         return []
-    told_with = Told(status.deployment, now, watch.name)
+    told_with = WatchContext(status.deployment, now, watch.name)
     error = status.last_error or "it does not answer"
 
     def build() -> Event:
-        return from_watches.unreachable(told_with, since, error, _after(watch))
+        return from_watches.unreachable(told_with, since, error, _tolerance_of(watch))
 
     return [Finding(UNREACHABLE, status.deployment, stamp(since), build)]
 
 
-def reachable_again(deployment: str, now: datetime, ended: Open) -> Event:
-    return from_watches.reachable_again(Told(deployment, now, None), moment_in(ended.found))
+def reachable_again(deployment: str, now: datetime, ended: OpenFinding) -> Event:
+    return from_watches.reachable_again(WatchContext(deployment, now, None), moment_in(ended.found))
 
 
 def mail_failing(
-    trouble: Trouble | None,
+    trouble: ChannelOutage | None,
     watch: Watch | None,
-    told: Open | None,
+    told: OpenFinding | None,
     deployment: str,
     now: datetime,
 ) -> list[Finding]:
     """Whether no mail can be sent."""
     if told and trouble:
         return [told.still()]
-    if watch is None or trouble is None or now - trouble.since < _after(watch):
+    if watch is None or trouble is None or now - trouble.since < _tolerance_of(watch):
         return []
-    told_with = Told(deployment, now, watch.name)
+    told_with = WatchContext(deployment, now, watch.name)
 
     def build() -> Event:
-        return from_watches.mail_failing(told_with, trouble.since, trouble.error, _after(watch))
+        return from_watches.mail_failing(told_with, trouble.since, trouble.error, _tolerance_of(watch))
 
     return [Finding(FAILING, MAIL_SUBJECT, stamp(trouble.since), build)]
 
 
-def mail_works_again(deployment: str, now: datetime, ended: Open) -> Event:
-    return from_watches.mail_works_again(Told(deployment, now, None), moment_in(ended.found))
+def mail_works_again(deployment: str, now: datetime, ended: OpenFinding) -> Event:
+    return from_watches.mail_works_again(WatchContext(deployment, now, None), moment_in(ended.found))
 
 
-def _after(watch: Watch) -> timedelta:
+def _tolerance_of(watch: Watch) -> timedelta:
     return OUTAGE_AFTER if watch.after is None else watch.after
 
 
@@ -88,7 +88,9 @@ class Components:
         self._api = api
         self._since: dict[str, datetime] = {}
 
-    async def look(self, watch: Watch | None, told: Mapping[Key, Open], now: datetime) -> list[Finding]:
+    async def look(
+        self, watch: Watch | None, told: Mapping[Key, OpenFinding], now: datetime
+    ) -> list[Finding]:
         """Raises AirflowError."""
         open_ = {one.subject: one for one in told.values() if one.type == UNHEALTHY}
         if watch is None and not open_:
@@ -103,9 +105,9 @@ class Components:
         return still + _findings(self._api.deployment, new, since, watch, now)
 
 
-def recovered(deployment: str, now: datetime, ended: Open) -> Event:
+def build_recovered_event(deployment: str, now: datetime, ended: OpenFinding) -> Event:
     return from_watches.component_recovered(
-        Told(deployment, now, None), ended.subject, moment_in(ended.found)
+        WatchContext(deployment, now, None), ended.subject, moment_in(ended.found)
     )
 
 
@@ -119,7 +121,7 @@ def _findings(
     if watch is None:
         return []
     after = UNHEALTHY_AFTER if watch.after is None else watch.after
-    told = Told(deployment, now, watch.name)
+    told = WatchContext(deployment, now, watch.name)
 
     def finding(one: Component) -> Finding:
         began = since[one.name]

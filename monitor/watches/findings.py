@@ -16,7 +16,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from monitor.database import statements
 from monitor.database.engine import Database
 from monitor.database.schema import watch_findings
-from monitor.database.statements import Swept
+from monitor.database.statements import SweepResult
 from monitor.event_log.ingest import Ingest
 from monitor.events import from_watches
 from monitor.events.event import Event
@@ -46,7 +46,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Open:
+class OpenFinding:
     """A finding that was told and is not over."""
 
     type: str
@@ -70,13 +70,13 @@ class Open:
 MAX_SUBJECT = 1_500  # characters, the column's
 
 
-def open_findings(connection: Connection, deployment: str) -> dict[Key, Open]:
+def open_findings(connection: Connection, deployment: str) -> dict[Key, OpenFinding]:
     """What is wrong and was told."""
     query = select(watch_findings).where(
         watch_findings.c.deployment == deployment, watch_findings.c.ended_at.is_(None)
     )
     rows = connection.execute(query)
-    found = [Open(row.type, row.subject, row.found, row.raised_at) for row in rows]
+    found = [OpenFinding(row.type, row.subject, row.found, row.raised_at) for row in rows]
     return {one.key: one for one in found}
 
 
@@ -109,18 +109,18 @@ def end_all(connection: Connection, deployment: str, keys: Collection[Key], now:
         connection.execute(ended, _places(deployment, keys))
 
 
-def forget(connection: Connection, before: datetime, after: statements.Key) -> Swept:
+def forget(connection: Connection, before: datetime, after: statements.Key) -> SweepResult:
     """Those that were over before a moment."""
     return statements.walk(connection, watch_findings, after, watch_findings.c.ended_at < before)
 
 
 logger = logging.getLogger(__name__)
 
-Over = Callable[[Open], Event | None]
+Over = Callable[[OpenFinding], Event | None]
 """What is told when a finding is over; None: nothing."""
 
 
-class Account:
+class FindingTracker:
     """Of one deployment."""
 
     def __init__(self, deployment: str, database: Database, ingest: Ingest, metrics: Metrics) -> None:
@@ -128,7 +128,7 @@ class Account:
         self._database = database
         self._ingest = ingest
         self._metrics = metrics
-        self.open: dict[Key, Open] = {}
+        self.open: dict[Key, OpenFinding] = {}
         """What was told and is not over."""
 
     async def load(self) -> None:
@@ -154,14 +154,14 @@ class Account:
         if new or ended:
             await self._database.write(lambda connection: self._keep(connection, new, ended, now))
         for one in new:
-            self.open[one.key] = Open(one.type, one.subject, one.found, now)
+            self.open[one.key] = OpenFinding(one.type, one.subject, one.found, now)
             self._metrics.watch_findings.labels(self.deployment, watch).inc()
             logger.info("%s: %s: %s", self.deployment, one.type, one.subject)
         still = sum(one.type == kind for one in self.open.values())
         self._metrics.watch_open.labels(self.deployment, watch).set(still)
 
     def _keep(
-        self, connection: Connection, new: Sequence[Finding], ended: Sequence[Open], now: datetime
+        self, connection: Connection, new: Sequence[Finding], ended: Sequence[OpenFinding], now: datetime
     ) -> None:
         replaced = [self.open[one.key] for one in new if one.key in self.open]
         for past in (*ended, *replaced):

@@ -36,17 +36,17 @@ from monitor.watches.dependencies import (
     UNREACHABLE,
     Components,
     MailTrouble,
+    build_recovered_event,
     mail_failing,
     mail_works_again,
     reachable_again,
-    recovered,
     unreachable,
 )
-from monitor.watches.findings import Account, Key, Open
-from monitor.watches.observation import Attention, Sight
-from monitor.watches.registry import Kind, kinds
+from monitor.watches.findings import FindingTracker, Key, OpenFinding
+from monitor.watches.observation import Observation, ObservationWindow
+from monitor.watches.registry import WatchKind, kinds
 from monitor.watches.runs import BY_SCHEDULE
-from monitor.watches.thresholds import Choice
+from monitor.watches.thresholds import WatchSelector
 
 RUNS = "dag_runs"
 """The reconciler's listing that says up to when runs are known."""
@@ -61,18 +61,20 @@ class _Rows:
     last_seq: int
 
 
-class Eyes:
+class ObservationReader:
     """Of one deployment. What runs began is read once and then only onward."""
 
     def __init__(self, deployment: str, database: Database) -> None:
         self._deployment = deployment
         self._database = database
-        self._attention: Attention | None = None
+        self._attention: ObservationWindow | None = None
         self._is_loaded = False
         self._begun: dict[tuple[str, str], datetime] = {}
         self._seq = 0
 
-    async def look(self, status: ReconcilerStatus, open_: dict[Key, Open], now: datetime) -> Sight | None:
+    async def look(
+        self, status: ReconcilerStatus, open_: dict[Key, OpenFinding], now: datetime
+    ) -> Observation | None:
         """None where the present is not known: Airflow does not answer, or the log is behind. `open_` is not
         copied: what is settled meanwhile shows. Raises SQLAlchemyError."""
         mark = status.marks.get(RUNS)
@@ -85,7 +87,7 @@ class Eyes:
         for dag_id, run_type, moment in rows.begun:
             last = self._begun.get((dag_id, run_type), moment)
             self._begun[dag_id, run_type] = max(last, moment)
-        return Sight(
+        return Observation(
             self._deployment,
             now=now,
             origin=origin,
@@ -97,12 +99,12 @@ class Eyes:
             open=open_,
         )
 
-    async def _attend(self, mark: datetime | None, now: datetime) -> Attention | None:
+    async def _attend(self, mark: datetime | None, now: datetime) -> ObservationWindow | None:
         deployment = self._deployment
         if not self._is_loaded:
             self._attention = await self._database.read(lambda c: observation.load(c, deployment))
             self._is_loaded = True
-        looked = observation.looked(self._attention, mark, now)
+        looked = observation.extend_window(self._attention, mark, now)
         if looked is not None:
             await self._database.write(lambda c: observation.save(c, deployment, looked))
             self._attention = looked
@@ -111,9 +113,9 @@ class Eyes:
     def _rows(self, connection: Connection) -> _Rows:
         last_seq = cursor.state(connection).last_seq
         return _Rows(
-            dags_projection.known_dags(connection, self._deployment),
-            runs.updated_assets(connection, self._deployment),
-            runs.begun(connection, self._deployment, self._seq, RUN_TYPES),
+            dags_projection.load_dags(connection, self._deployment),
+            runs.find_updated_assets(connection, self._deployment),
+            runs.find_last_run_starts(connection, self._deployment, self._seq, RUN_TYPES),
             last_seq,
         )
 
@@ -122,7 +124,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Watched:
+class WatchedAirflow:
     """One Airflow, and how its comparison with the log stands."""
 
     api: AirflowApi
@@ -132,13 +134,13 @@ class Watched:
 class AirflowLook:
     """Of one Airflow. It remembers what it need not read again."""
 
-    def __init__(self, watched: Watched, database: Database, ingest: Ingest, metrics: Metrics) -> None:
+    def __init__(self, watched: WatchedAirflow, database: Database, ingest: Ingest, metrics: Metrics) -> None:
         self.deployment = watched.api.deployment
-        self.account = Account(self.deployment, database, ingest, metrics)
+        self.account = FindingTracker(self.deployment, database, ingest, metrics)
         self._watched = watched
         self._database = database
         self._metrics = metrics
-        self._eyes = Eyes(self.deployment, database)
+        self._eyes = ObservationReader(self.deployment, database)
         self._updates = Updates(self.deployment)
         self._kinds = kinds(watched.api, database, self._updates)
         self._components = Components(watched.api)
@@ -150,18 +152,18 @@ class AirflowLook:
         status = await self._watched.status()
         await self._look_whether_it_answers(status, watches, now)
         is_known = status.silent_since is not None or await self._look_at_components(watches, now)
-        sight = await self._eyes.look(status, self.account.open, now)
-        if sight is None:
+        permissions = await self._eyes.look(status, self.account.open, now)
+        if permissions is None:
             return "no_data"
         await self._updates.read_on(self._database)
-        able = await self._able(sight, watches)
+        able = await self._able(permissions, watches)
         wrong = [not await self._attempt(kind, sight, watches) for kind, sight in able]
         return "ok" if is_known and not any(wrong) and len(able) == len(self._kinds) else "error"
 
     async def _look_whether_it_answers(
         self, status: ReconcilerStatus, watches: Sequence[Watch], now: datetime
     ) -> None:
-        watch = Choice(watches, "unreachable", self.deployment).of_all()
+        watch = WatchSelector(watches, "unreachable", self.deployment).find_global()
         told = self.account.open.get((UNREACHABLE, self.deployment))
         found = unreachable(status, watch, told, now)
         over = partial(reachable_again, self.deployment, now)
@@ -169,40 +171,44 @@ class AirflowLook:
 
     async def _look_at_components(self, watches: Sequence[Watch], now: datetime) -> bool:
         """Return True if Airflow could say how they are. No answer is none: what was told stands."""
-        watch = Choice(watches, "component", self.deployment).of_all()
+        watch = WatchSelector(watches, "component", self.deployment).find_global()
         try:
             found = await self._components.look(watch, self.account.open, now)
         except WindsockError as error:
-            self._failed("component", ["component"], error)
+            self._report_failure("component", ["component"], error)
             return False
         self._said.pop("component", None)
-        over = partial(recovered, self.deployment, now)
+        over = partial(build_recovered_event, self.deployment, now)
         await self.account.settle("component", UNHEALTHY, found, over, now)
         return True
 
-    async def _able(self, sight: Sight, watches: Sequence[Watch]) -> list[tuple[Kind, Sight]]:
+    async def _able(
+        self, permissions: Observation, watches: Sequence[Watch]
+    ) -> list[tuple[WatchKind, Observation]]:
         """The kinds that can look, each with what it sees. Airflow is asked which runs there are where any
         watch wants to know."""
-        asking = [kind for kind in self._kinds if kind.asks and Choice(watches, kind.name, self.deployment)]
+        asking = [
+            kind for kind in self._kinds if kind.asks and WatchSelector(watches, kind.name, self.deployment)
+        ]
         if not asking:
-            return [(kind, sight) for kind in self._kinds]
+            return [(kind, permissions) for kind in self._kinds]
         try:
-            seen = replace(sight, active=await active_runs.ask(self._watched.api))
+            seen = replace(permissions, active=await active_runs.ask(self._watched.api))
         except WindsockError as error:
-            self._failed("runs", [kind.name for kind in asking], error)
-            return [(kind, sight) for kind in self._kinds if kind not in asking]
+            self._report_failure("runs", [kind.name for kind in asking], error)
+            return [(kind, permissions) for kind in self._kinds if kind not in asking]
         self._said.pop("runs", None)
         return [(kind, seen) for kind in self._kinds]
 
-    async def _attempt(self, kind: Kind, sight: Sight, watches: Sequence[Watch]) -> bool:
+    async def _attempt(self, kind: WatchKind, permissions: Observation, watches: Sequence[Watch]) -> bool:
         """Whether it could look."""
-        choice = Choice(watches, kind.name, self.deployment)
+        choice = WatchSelector(watches, kind.name, self.deployment)
         try:
-            found = await kind.look(sight, choice) if choice else ()
-            over = partial(kind.over, sight)
-            await self.account.settle(kind.name, kind.type, found, over, sight.now)
+            found = await kind.look(permissions, choice) if choice else ()
+            over = partial(kind.over, permissions)
+            await self.account.settle(kind.name, kind.type, found, over, permissions.now)
         except WindsockError as error:
-            self._failed(kind.name, [kind.name], error)
+            self._report_failure(kind.name, [kind.name], error)
         except Exception:  # a mistake in one of them is not to hold up the others
             logger.exception("%s: the watch %s could not look", self.deployment, kind.name)
             self._metrics.watch_errors.labels(self.deployment, kind.name).inc()
@@ -211,7 +217,7 @@ class AirflowLook:
             return True
         return False
 
-    def _failed(self, part: str, names: Sequence[str], error: WindsockError) -> None:
+    def _report_failure(self, part: str, names: Sequence[str], error: WindsockError) -> None:
         """Said once for as long as it is the same, and counted each time."""
         for name in names:
             self._metrics.watch_errors.labels(self.deployment, name).inc()
@@ -231,7 +237,7 @@ class Watches:
 
     def __init__(
         self,
-        watched: Sequence[Watched],
+        watched: Sequence[WatchedAirflow],
         database: Database,
         ingest: Ingest,
         watches: Callable[[], Sequence[Watch]],
@@ -268,7 +274,7 @@ class Watches:
 
     async def _look_at_mail(self, look: AirflowLook, watches: Sequence[Watch]) -> None:
         now, deployment = self._clock(), look.deployment
-        watch = Choice(watches, "mail", deployment).of_all()
+        watch = WatchSelector(watches, "mail", deployment).find_global()
         told = look.account.open.get((FAILING, MAIL_SUBJECT))
         found = mail_failing(await self._mail(), watch, told, deployment, now)
         over = partial(mail_works_again, deployment, now)

@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from monitor.database.statements import Row
-from monitor.events.from_watches import Told
+from monitor.events.from_watches import WatchContext
 from monitor.reconciler import status
 from monitor.rules.model import Watch
-from monitor.watches.active_runs import Active
-from monitor.watches.findings import Key, Open
+from monitor.watches.active_runs import ActiveRuns
+from monitor.watches.findings import Key, OpenFinding
 
 SETTLING = timedelta(minutes=15)
 """How long an Airflow that is back, or a monitor, is given to work off what has waited, before anything that
@@ -26,7 +26,7 @@ Begun = Mapping[tuple[str, str], datetime]
 
 
 @dataclass(frozen=True)
-class Sight:
+class Observation:
     deployment: str
     now: datetime
     origin: datetime
@@ -38,8 +38,8 @@ class Sight:
     dags: Mapping[str, Row] = field(default_factory=dict)
     assets: Mapping[str, Row] = field(default_factory=dict)
     begun: Begun = field(default_factory=dict)
-    active: Active = field(default_factory=Active)
-    open: Mapping[Key, Open] = field(default_factory=dict)
+    active: ActiveRuns = field(default_factory=ActiveRuns)
+    open: Mapping[Key, OpenFinding] = field(default_factory=dict)
 
     def is_ripe(self, went_wrong: datetime, tolerated: timedelta) -> bool:
         """Whether what went wrong at this moment is to be told: it is not of the past before the first start,
@@ -47,8 +47,8 @@ class Sight:
         settled = self.since + min(tolerated, SETTLING)
         return self.origin <= went_wrong <= min(self.now, self.upto) and settled <= self.now
 
-    def told(self, watch: Watch) -> Told:
-        return Told(self.deployment, self.now, watch.name)
+    def watch_context(self, watch: Watch) -> WatchContext:
+        return WatchContext(self.deployment, self.now, watch.name)
 
     def dag_at_work(self, dag_id: str | None) -> Row | None:
         """A DAG that Airflow schedules; None where it is paused, gone, or not known."""
@@ -74,26 +74,28 @@ SINCE, UNTIL = "watched_since", "watched_until"
 
 
 @dataclass(frozen=True)
-class Attention:
+class ObservationWindow:
     since: datetime
     until: datetime
 
 
-def load(connection: Connection, deployment: str) -> Attention | None:
+def load(connection: Connection, deployment: str) -> ObservationWindow | None:
     """As the last process left it."""
     marks = status.load_watermarks(connection, deployment)
-    return Attention(marks[SINCE], marks[UNTIL]) if SINCE in marks and UNTIL in marks else None
+    return ObservationWindow(marks[SINCE], marks[UNTIL]) if SINCE in marks and UNTIL in marks else None
 
 
-def save(connection: Connection, deployment: str, attention: Attention) -> None:
+def save(connection: Connection, deployment: str, attention: ObservationWindow) -> None:
     marks = {SINCE: attention.since, UNTIL: attention.until}
     status.save_watermarks(connection, deployment, marks, attention.until)
 
 
-def looked(before: Attention | None, mark: datetime | None, now: datetime) -> Attention | None:
+def extend_window(
+    before: ObservationWindow | None, mark: datetime | None, now: datetime
+) -> ObservationWindow | None:
     """What it is at this look; None where Airflow's present is not known. `mark`: up to when it is."""
     if mark is None or now - mark > GAP:
         return None
     if before is None or not timedelta(0) <= now - before.until <= GAP:
-        return Attention(now, now)
-    return Attention(before.since, now)
+        return ObservationWindow(now, now)
+    return ObservationWindow(before.since, now)

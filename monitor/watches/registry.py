@@ -12,87 +12,97 @@ from monitor.database.engine import Database
 from monitor.event_log.projections import runs as runs_projection
 from monitor.events.event import Event
 from monitor.watches.asset_updates import Consumers, Updates
-from monitor.watches.assets import STALE, UNCONSUMED, consumed, stale, stale_no_more, unconsumed, uri_of
+from monitor.watches.assets import (
+    STALE,
+    UNCONSUMED,
+    build_consumed_event,
+    find_stale,
+    find_unconsumed,
+    stale_no_more,
+    uri_of,
+)
 from monitor.watches.auto_paused import AUTO_PAUSED, AutoPaused, auto_paused_no_more
-from monitor.watches.findings import Finding, Open
-from monitor.watches.observation import Sight
+from monitor.watches.findings import Finding, OpenFinding
+from monitor.watches.observation import Observation
 from monitor.watches.runs import (
     LATE,
     MISSING,
     STUCK,
-    History,
+    DurationHistory,
+    HumanWaits,
     Missing,
-    Waiting,
-    in_question,
-    late,
+    find_late,
+    find_stuck,
+    list_dags_in_question,
     long_runs,
-    stuck,
 )
-from monitor.watches.thresholds import HISTORY, Choice
+from monitor.watches.thresholds import HISTORY, WatchSelector
 
 ASSETS = (STALE, UNCONSUMED)
 
 
 @dataclass(frozen=True)
-class Kind:
+class WatchKind:
     name: str
     """As in the rules file."""
     type: str
     """The event's."""
-    look: Callable[[Sight, Choice], Awaitable[Sequence[Finding]]]
+    look: Callable[[Observation, WatchSelector], Awaitable[Sequence[Finding]]]
     """Raises AirflowError, SQLAlchemyError."""
     asks: bool = True
     """Whether it needs to know which runs are queued and running."""
-    over: Callable[[Sight, Open], Event | None] = lambda _sight, _ended: None
+    over: Callable[[Observation, OpenFinding], Event | None] = lambda _sight, _ended: None
     """What is told when a finding is over. Of runs nothing: the run itself is told."""
 
 
-def kinds(api: AirflowApi, database: Database, updates: Updates) -> list[Kind]:
+def kinds(api: AirflowApi, database: Database, updates: Updates) -> list[WatchKind]:
     """Those that look at runs and assets. `updates` is read on before each look."""
-    absent, consumers, waiting = Missing(), Consumers(api), Waiting(api)
+    absent, consumers, waiting = Missing(), Consumers(api), HumanWaits(api)
     pauses = AutoPaused(api)
 
-    async def look_for_missing(sight: Sight, choice: Choice) -> list[Finding]:
-        return absent.findings(sight, choice)
+    async def look_for_missing(permissions: Observation, choice: WatchSelector) -> list[Finding]:
+        return absent.findings(permissions, choice)
 
-    async def look_for_late(sight: Sight, choice: Choice) -> list[Finding]:
-        return late(sight, choice)
+    async def look_for_late(permissions: Observation, choice: WatchSelector) -> list[Finding]:
+        return find_late(permissions, choice)
 
-    async def look_for_stuck(sight: Sight, choice: Choice) -> list[Finding]:
-        wanted = in_question(sight, choice)
-        history = await database.read(lambda connection: _lengths(connection, sight.deployment, wanted))
-        runs = long_runs(sight, choice, history)
-        return stuck(sight, runs, await waiting.waited(runs, sight.now))
+    async def look_for_stuck(permissions: Observation, choice: WatchSelector) -> list[Finding]:
+        wanted = list_dags_in_question(permissions, choice)
+        history = await database.read(lambda connection: _lengths(connection, permissions.deployment, wanted))
+        runs = long_runs(permissions, choice, history)
+        return find_stuck(permissions, runs, await waiting.measure(runs, permissions.now))
 
-    async def look_for_stale(sight: Sight, choice: Choice) -> list[Finding]:
-        return stale(sight, choice, updates.assets)
+    async def look_for_stale(permissions: Observation, choice: WatchSelector) -> list[Finding]:
+        return find_stale(permissions, choice, updates.assets)
 
-    async def look_for_unconsumed(sight: Sight, choice: Choice) -> list[Finding]:
-        return await unconsumed(sight, choice, updates.assets, consumers)
+    async def look_for_unconsumed(permissions: Observation, choice: WatchSelector) -> list[Finding]:
+        return await find_unconsumed(permissions, choice, updates.assets, consumers)
 
     return [
-        Kind("missing", MISSING, look_for_missing),
-        Kind("late", LATE, look_for_late),
-        Kind("stuck", STUCK, look_for_stuck),
-        Kind("stale", STALE, look_for_stale, False, _unless_another(stale_no_more)),
-        Kind("auto_paused", AUTO_PAUSED, pauses.findings, False, auto_paused_no_more),
-        Kind("unconsumed", UNCONSUMED, look_for_unconsumed, True, _unless_another(consumed)),
+        WatchKind("missing", MISSING, look_for_missing),
+        WatchKind("late", LATE, look_for_late),
+        WatchKind("stuck", STUCK, look_for_stuck),
+        WatchKind("stale", STALE, look_for_stale, False, _unless_another(stale_no_more)),
+        WatchKind("auto_paused", AUTO_PAUSED, pauses.findings, False, auto_paused_no_more),
+        WatchKind("unconsumed", UNCONSUMED, look_for_unconsumed, True, _unless_another(build_consumed_event)),
     ]
 
 
-def _lengths(connection: Connection, deployment: str, dag_ids: Sequence[str]) -> History:
+def _lengths(connection: Connection, deployment: str, dag_ids: Sequence[str]) -> DurationHistory:
     return {dag_id: runs_projection.lengths(connection, deployment, dag_id, HISTORY) for dag_id in dag_ids}
 
 
-def _unless_another(over: Callable[[Sight, Open], Event]) -> Callable[[Sight, Open], Event | None]:
+def _unless_another(
+    over: Callable[[Observation, OpenFinding], Event],
+) -> Callable[[Observation, OpenFinding], Event | None]:
     """An asset has recovered when nothing at all is wrong with it any more."""
 
-    def told(sight: Sight, ended: Open) -> Event | None:
-        others = (one for one in sight.open.values() if one.type in ASSETS and one.key != ended.key)
-        return None if any(_uri(one) == _uri(ended) for one in others) else over(sight, ended)
+    def build_event(permissions: Observation, ended: OpenFinding) -> Event | None:
+        others = (one for one in permissions.open.values() if one.type in ASSETS and one.key != ended.key)
+        return None if any(_uri(one) == _uri(ended) for one in others) else over(permissions, ended)
 
-    return told
+    return build_event
 
 
-def _uri(one: Open) -> str:
+def _uri(one: OpenFinding) -> str:
     return uri_of(one.subject) if one.type == UNCONSUMED else one.subject

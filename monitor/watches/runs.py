@@ -45,23 +45,23 @@ from monitor.events.identity import run_key, stamp
 from monitor.rules.model import Watch
 from monitor.watches.active_runs import BACKFILL, SCHEDULED, ActiveRun
 from monitor.watches.findings import Finding, moment_in
-from monitor.watches.observation import Sight, tags_of
-from monitor.watches.thresholds import Choice, unusual_after
+from monitor.watches.observation import Observation, tags_of
+from monitor.watches.thresholds import WatchSelector, unusual_after
 
 LATE = "windsock.run.late"
 LATE_AFTER = timedelta(minutes=15)  # where the watch names none: a healthy scheduler takes seconds
 
 
-def late(sight: Sight, choice: Choice) -> list[Finding]:
+def find_late(permissions: Observation, choice: WatchSelector) -> list[Finding]:
     """The run of each DAG that is late: the one that was told, or the one that waits longest."""
     found = []
-    for dag_id, runs in sight.active.queued.items():
-        dag = sight.dag_at_work(dag_id)
-        watch = choice.of_dag(dag_id, tags_of(dag)) if dag else None
-        if dag is None or watch is None or sight.active.running.get(dag_id):
+    for dag_id, runs in permissions.active.queued.items():
+        dag = permissions.dag_at_work(dag_id)
+        watch = choice.find_for_dag(dag_id, tags_of(dag)) if dag else None
+        if dag is None or watch is None or permissions.active.running.get(dag_id):
             continue
-        told = sight.open_found(LATE, dag_id)
-        waiting = list(_late_runs(sight, watch, runs, dag["seen_at"]))
+        told = permissions.open_found(LATE, dag_id)
+        waiting = list(_late_runs(permissions, watch, runs, dag["seen_at"]))
         chosen = min(waiting, key=lambda each: (each[0].found != told, each[1]), default=None)
         if chosen:
             found.append(chosen[0])
@@ -69,7 +69,7 @@ def late(sight: Sight, choice: Choice) -> list[Finding]:
 
 
 def _late_runs(
-    sight: Sight, watch: Watch, runs: Sequence[ActiveRun], seen_at: datetime | None
+    permissions: Observation, watch: Watch, runs: Sequence[ActiveRun], seen_at: datetime | None
 ) -> Iterator[tuple[Finding, datetime]]:
     after = LATE_AFTER if watch.after is None else watch.after
     for run in runs:
@@ -79,15 +79,15 @@ def _late_runs(
             continue
         due = max(moments)
         key = run_key(run.dag_id, run.run_id, None, run.queued_at)
-        if sight.is_ripe(due + after, after) or key == sight.open_found(LATE, run.dag_id):
-            yield _late_finding(sight, watch, run, due, key, after), due
+        if permissions.is_ripe(due + after, after) or key == permissions.open_found(LATE, run.dag_id):
+            yield _late_finding(permissions, watch, run, due, key, after), due
 
 
 def _late_finding(
-    sight: Sight, watch: Watch, run: ActiveRun, due: datetime, key: str, after: timedelta
+    permissions: Observation, watch: Watch, run: ActiveRun, due: datetime, key: str, after: timedelta
 ) -> Finding:
     def build() -> Event:
-        return from_watches.late(sight.told(watch), run.named, due, run.queued_at, after)
+        return from_watches.late(permissions.watch_context(watch), run.named, due, run.queued_at, after)
 
     return Finding(LATE, run.dag_id, key, build)
 
@@ -112,36 +112,36 @@ class _Due:
     """A run came, and the list, which is a minute old at times, does not show it yet."""
 
     @classmethod
-    def new(cls, sight: Sight, dag_id: str, dag: Row) -> "_Due":
+    def new(cls, permissions: Observation, dag_id: str, dag: Row) -> "_Due":
         """`seen_at`: what is new, unpaused or scheduled otherwise is waited for from then on."""
-        told = sight.open_found(MISSING, dag_id)
+        told = permissions.open_found(MISSING, dag_id)
         expected = moment_in(told) if told else dag["next_run_after"]
         return cls(expected, max(expected, dag["seen_at"] or expected), dag["next_run_after"])
 
-    def look(self, sight: Sight, dag_id: str, listed: datetime) -> None:
+    def look(self, permissions: Observation, dag_id: str, listed: datetime) -> None:
         """Take in what came since the last look."""
         moved, self.listed = listed != self.listed, listed
-        if self._came(sight, dag_id):
-            self.expected, self.since, self.is_answered = listed, sight.now, not moved
+        if self._came(permissions, dag_id):
+            self.expected, self.since, self.is_answered = listed, permissions.now, not moved
         elif moved and self.is_answered:
             self.expected, self.since, self.is_answered = listed, max(listed, self.since), False
 
-    def _came(self, sight: Sight, dag_id: str) -> bool:
-        begun = [sight.begun.get((dag_id, kind)) for kind in BY_SCHEDULE]
-        active = [run.run_after for run in sight.active.of(dag_id) if run.run_type in BY_SCHEDULE]
+    def _came(self, permissions: Observation, dag_id: str) -> bool:
+        begun = [permissions.begun.get((dag_id, kind)) for kind in BY_SCHEDULE]
+        active = [run.run_after for run in permissions.active.runs_of(dag_id) if run.run_type in BY_SCHEDULE]
         return any(moment >= self.since for moment in begun if moment) or any(
             moment >= self.expected for moment in active if moment and not self.is_answered
         )
 
-    def is_missing(self, sight: Sight, dag_id: str, after: timedelta) -> bool:
+    def is_missing(self, permissions: Observation, dag_id: str, after: timedelta) -> bool:
         if self.is_answered:
             return False
-        if sight.open_found(MISSING, dag_id) == stamp(self.expected):
+        if permissions.open_found(MISSING, dag_id) == stamp(self.expected):
             return True
-        if sight.active.of(dag_id):
-            self.since = sight.now  # from the end of what it waits for it has its time anew
+        if permissions.active.runs_of(dag_id):
+            self.since = permissions.now  # from the end of what it waits for it has its time anew
             return False
-        return sight.is_ripe(self.since + after, after)
+        return permissions.is_ripe(self.since + after, after)
 
 
 class Missing:
@@ -150,38 +150,42 @@ class Missing:
     def __init__(self) -> None:
         self._due: dict[str, _Due] = {}
 
-    def findings(self, sight: Sight, choice: Choice) -> list[Finding]:
+    def findings(self, permissions: Observation, choice: WatchSelector) -> list[Finding]:
         """The DAGs whose run is missing."""
         waiting, found = {}, []
-        for dag_id, dag in sight.dags.items():
-            watch = choice.of_dag(dag_id, tags_of(dag)) if sight.dag_at_work(dag_id) else None
+        for dag_id, dag in permissions.dags.items():
+            watch = choice.find_for_dag(dag_id, tags_of(dag)) if permissions.dag_at_work(dag_id) else None
             listed = dag["next_run_after"]
-            if watch is None or listed is None or listed > sight.now:
+            if watch is None or listed is None or listed > permissions.now:
                 continue
-            due = self._due.get(dag_id) or _Due.new(sight, dag_id, dag)
-            due.look(sight, dag_id, listed)
+            due = self._due.get(dag_id) or _Due.new(permissions, dag_id, dag)
+            due.look(permissions, dag_id, listed)
             waiting[dag_id] = due
-            if due.is_missing(sight, dag_id, _after(watch)):
-                found.append(_missing_finding(sight, watch, dag_id, dag, due.expected))
+            if due.is_missing(permissions, dag_id, _tolerance_of(watch)):
+                found.append(_missing_finding(permissions, watch, dag_id, dag, due.expected))
         self._due = waiting
         return found
 
 
-def _after(watch: Watch) -> timedelta:
+def _tolerance_of(watch: Watch) -> timedelta:
     return MISSING_AFTER if watch.after is None else watch.after
 
 
-def _missing_finding(sight: Sight, watch: Watch, dag_id: str, dag: Row, expected: datetime) -> Finding:
+def _missing_finding(
+    permissions: Observation, watch: Watch, dag_id: str, dag: Row, expected: datetime
+) -> Finding:
     def build() -> Event:
-        return from_watches.missing(sight.told(watch), dag_id, expected, _after(watch), dag["schedule"])
+        return from_watches.missing(
+            permissions.watch_context(watch), dag_id, expected, _tolerance_of(watch), dag["schedule"]
+        )
 
     return Finding(MISSING, dag_id, stamp(expected), build)
 
 
 STUCK = "windsock.run.stuck"
-History = Mapping[str, Sequence[timedelta]]
+DurationHistory = Mapping[str, Sequence[timedelta]]
 """How long the last successful runs of a DAG took, the latest first, of those that are in question."""
-Waited = Mapping[str, timedelta | None]
+WaitTimes = Mapping[str, timedelta | None]
 """By a run's key, for how long it waited for a person; None: that is not known yet."""
 
 
@@ -200,41 +204,41 @@ class LongRun:
         return run_key(self.run.dag_id, self.run.run_id, self.start, None)
 
 
-def in_question(sight: Sight, choice: Choice) -> list[str]:
+def list_dags_in_question(permissions: Observation, choice: WatchSelector) -> list[str]:
     """The DAGs whose history is needed: those with a run that is longer than the floor."""
     return [
         dag_id
-        for dag_id, runs in sight.active.running.items()
-        if (watch := _watch(sight, choice, dag_id))
+        for dag_id, runs in permissions.active.running.items()
+        if (watch := _watch(permissions, choice, dag_id))
         and watch.after is None
-        and any(run.start_date and sight.now - run.start_date >= watch.floor for run in runs)
+        and any(run.start_date and permissions.now - run.start_date >= watch.floor for run in runs)
     ]
 
 
-def long_runs(sight: Sight, choice: Choice, history: History) -> list[LongRun]:
+def long_runs(permissions: Observation, choice: WatchSelector, history: DurationHistory) -> list[LongRun]:
     """Every run that is longer than its bound: those that were told, then the others, the longest first."""
     found: list[LongRun] = []
-    for dag_id, runs in sight.active.running.items():
-        watch = _watch(sight, choice, dag_id)
+    for dag_id, runs in permissions.active.running.items():
+        watch = _watch(permissions, choice, dag_id)
         if watch and (bound := _bound(watch, history.get(dag_id))):
-            found += _longer(sight, watch, runs, bound)
+            found += _longer(permissions, watch, runs, bound)
     return sorted(found, key=lambda each: (not each.is_told, each.start))
 
 
-def stuck(sight: Sight, runs: Sequence[LongRun], waited: Waited) -> list[Finding]:
+def find_stuck(permissions: Observation, runs: Sequence[LongRun], waited: WaitTimes) -> list[Finding]:
     """The run of each DAG that is stuck: the one that was told, or else the first that is."""
     found: dict[str, Finding] = {}
     for each in runs:
         away = timedelta(0) if each.is_told else waited.get(each.key)
-        if away is None or not (each.is_told or _is_ripe(sight, each, away)):
+        if away is None or not (each.is_told or _is_ripe(permissions, each, away)):
             continue
-        found.setdefault(each.run.dag_id, _stuck_finding(sight, each))
+        found.setdefault(each.run.dag_id, _stuck_finding(permissions, each))
     return list(found.values())
 
 
-def _watch(sight: Sight, choice: Choice, dag_id: str) -> Watch | None:
-    dag: Row | None = sight.dag_at_work(dag_id)
-    return choice.of_dag(dag_id, tags_of(dag)) if dag else None
+def _watch(permissions: Observation, choice: WatchSelector, dag_id: str) -> Watch | None:
+    dag: Row | None = permissions.dag_at_work(dag_id)
+    return choice.find_for_dag(dag_id, tags_of(dag)) if dag else None
 
 
 def _bound(watch: Watch, history: Sequence[timedelta] | None) -> Bound | None:
@@ -246,25 +250,29 @@ def _bound(watch: Watch, history: Sequence[timedelta] | None) -> Bound | None:
     return usual or Bound(max(watch.floor, watch.without_history), is_without_history=True)
 
 
-def _longer(sight: Sight, watch: Watch, runs: Sequence[ActiveRun], bound: Bound) -> Iterator[LongRun]:
-    told = sight.open_found(STUCK, runs[0].dag_id)
+def _longer(
+    permissions: Observation, watch: Watch, runs: Sequence[ActiveRun], bound: Bound
+) -> Iterator[LongRun]:
+    told = permissions.open_found(STUCK, runs[0].dag_id)
     for run in runs:
         if run.start_date is None:
             continue
         one = LongRun(run, run.start_date, bound, watch, False)
         if one.key == told:
             yield LongRun(run, run.start_date, bound, watch, True)
-        elif _is_ripe(sight, one, timedelta(0)):
+        elif _is_ripe(permissions, one, timedelta(0)):
             yield one
 
 
-def _is_ripe(sight: Sight, each: LongRun, away: timedelta) -> bool:
-    return sight.is_ripe(each.start + away + each.bound.after, each.bound.after)
+def _is_ripe(permissions: Observation, each: LongRun, away: timedelta) -> bool:
+    return permissions.is_ripe(each.start + away + each.bound.after, each.bound.after)
 
 
-def _stuck_finding(sight: Sight, each: LongRun) -> Finding:
+def _stuck_finding(permissions: Observation, each: LongRun) -> Finding:
     def build() -> Event:
-        return from_watches.stuck(sight.told(each.watch), each.run.named, each.start, each.bound)
+        return from_watches.stuck(
+            permissions.watch_context(each.watch), each.run.named, each.start, each.bound
+        )
 
     return Finding(STUCK, each.run.dag_id, each.key, build)
 
@@ -276,25 +284,25 @@ TASK_ENDS = ("success", "failed", "skipped", "upstream_failed", "removed")
 logger = logging.getLogger(__name__)
 
 
-class Waiting:
+class HumanWaits:
     """Of one Airflow."""
 
     def __init__(self, api: AirflowApi) -> None:
         self._api = api
         self._is_refused = False
 
-    async def waited(self, runs: Sequence[LongRun], now: datetime) -> Waited:
+    async def measure(self, runs: Sequence[LongRun], now: datetime) -> WaitTimes:
         """Of each of these runs. Raises AirflowError."""
         new = [each for each in runs if not each.is_told]
         if not new or not await self._has_questions():
             return {each.key: timedelta(0) for each in new}
-        return {each.key: await self._of(each, now) for each in new[:MAX_ASKED]}
+        return {each.key: await self._measure_run(each, now) for each in new[:MAX_ASKED]}
 
     async def _has_questions(self) -> bool:
         found = re.match(r"(\d+)\.(\d+)", await self._api.version())
         return found is None or (int(found[1]), int(found[2])) >= FIRST_VERSION
 
-    async def _of(self, each: LongRun, now: datetime) -> timedelta | None:
+    async def _measure_run(self, each: LongRun, now: datetime) -> timedelta | None:
         try:
             rows = await self._api.human_questions(each.run.dag_id, each.run.run_id)
         except AirflowNotFound:  # it is gone, and no longer stuck at the next look

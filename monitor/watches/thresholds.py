@@ -19,7 +19,7 @@ from monitor.rules.field_types import matches_any
 from monitor.rules.model import Watch
 
 
-class Choice:
+class WatchSelector:
     """Of one kind of watch, for one deployment."""
 
     def __init__(self, watches: Sequence[Watch], kind: str, deployment: str) -> None:
@@ -34,11 +34,11 @@ class Choice:
         """Whether anything is watched at all."""
         return any(not watch.off for watch in self._watches)
 
-    def of_dag(self, dag_id: str, tags: Sequence[str]) -> Watch | None:
+    def find_for_dag(self, dag_id: str, tags: Sequence[str]) -> Watch | None:
         """None where nothing watches this DAG."""
         return _first(watch for watch in self._watches if _takes_dag(watch, dag_id, tags))
 
-    def of_asset(self, name: str, uri: str, dag_id: str | None, tags: Sequence[str]) -> Watch | None:
+    def find_for_asset(self, name: str, uri: str, dag_id: str | None, tags: Sequence[str]) -> Watch | None:
         """`dag_id`: the DAG that the asset belongs to, for this kind of watch."""
         return _first(
             watch
@@ -47,7 +47,7 @@ class Choice:
             and _takes_dag(watch, dag_id, tags)
         )
 
-    def of_all(self) -> Watch | None:
+    def find_global(self) -> Watch | None:
         """Of what belongs to no DAG."""
         return _first(iter(self._watches))
 

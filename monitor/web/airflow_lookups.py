@@ -20,15 +20,15 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from monitor.clock import Clock
-from monitor.delivery.confirm import Airflow
-from monitor.delivery.messages.facts import shown, without_secrets
-from monitor.delivery.messages.filters import shortened
-from monitor.delivery.messages.model import Change, Run
+from monitor.delivery.confirm import AirflowReader
+from monitor.delivery.messages.facts import mask_secrets, mask_value
+from monitor.delivery.messages.filters import shorten
+from monitor.delivery.messages.model import RunDifference, RunInfo
 from monitor.delivery.messages.run_history import (
     ASKED,
     ASKED_STATES,
-    History,
-    PastRun,
+    RunDetails,
+    RunHistory,
     changes_of,
     from_airflow,
 )
@@ -60,8 +60,8 @@ class Details:
     by: str | None
     conf: str | None
     note: str | None
-    last_good: Run | None
-    changes: tuple[Change, ...]
+    last_good: RunInfo | None
+    changes: tuple[RunDifference, ...]
     unlisted: int
     """Changes beyond those."""
 
@@ -70,23 +70,23 @@ class Details:
 class AskedAirflow:
     """Every Airflow, by its deployment's name."""
 
-    airflows: Mapping[str, Airflow]
+    airflows: Mapping[str, AirflowReader]
     _open: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(OPEN_AT_ONCE))
 
     async def log_end(self, name: RunName, task_id: str, map_index: int, try_number: int) -> list[str]:
         """The last LINES of a try's log, the oldest first. Raises NoAnswer."""
 
-        async def ask(airflow: Airflow) -> list[str]:
+        async def ask(airflow: AirflowReader) -> list[str]:
             where = (name.dag_id, name.run_id, task_id, map_index, try_number)
             return await airflow.log_tail(*where, LINES)
 
         lines = await self._ask(name.deployment, ask, f"no log of try {try_number} of {task_id!r}")
-        return [without_secrets(line) for line in lines]
+        return [mask_secrets(line) for line in lines]
 
     async def details(self, name: RunName, until: datetime | None) -> Details:
         """What is known of a run, beside the last good one that began before `until`. Raises NoAnswer."""
 
-        async def ask(airflow: Airflow) -> tuple[PastRun, str | None, list[PastRun]]:
+        async def ask(airflow: AirflowReader) -> tuple[RunDetails, str | None, list[RunDetails]]:
             row = await airflow.dag_run(name.dag_id, name.run_id)
             (this,) = from_airflow(name.deployment, [row])
             others = await airflow.runs_of(name.dag_id, until, ASKED_STATES, ASKED) if until else []
@@ -94,20 +94,22 @@ class AskedAirflow:
             return this, note, from_airflow(name.deployment, others)
 
         this, note, others = await self._ask(name.deployment, ask, f"no run {name.run_id!r}")
-        good = History.of(others, this.run, until).last_good if until else None
+        good = RunHistory.build(others, this.run, until).last_good if until else None
         changes, unlisted = changes_of(this, good) if good else ((), 0)
         return Details(
             version=this.version,
             bundle_version=this.bundle_version,
             by=this.by,
-            conf=shortened(shown(this.conf), CONF_LENGTH) if this.conf else None,
-            note=shortened(without_secrets(note), NOTE_LENGTH) if note else None,
+            conf=shorten(mask_value(this.conf), CONF_LENGTH) if this.conf else None,
+            note=shorten(mask_secrets(note), NOTE_LENGTH) if note else None,
             last_good=good.run if good else None,
             changes=changes,
             unlisted=unlisted,
         )
 
-    async def _ask(self, deployment: str, question: Callable[[Airflow], Awaitable[T]], nothing: str) -> T:
+    async def _ask(
+        self, deployment: str, question: Callable[[AirflowReader], Awaitable[T]], nothing: str
+    ) -> T:
         airflow = self.airflows.get(deployment)
         if airflow is None:
             raise NoAnswer(
@@ -145,7 +147,7 @@ class AssetsApi(Protocol):
 
 
 @dataclass(frozen=True)
-class Known:
+class AssetLineage:
     """What Airflow said of an asset."""
 
     makers: tuple[tuple[str, str], ...] = ()
@@ -158,9 +160,9 @@ class Known:
     """Why nothing is known."""
 
 
-NOT_ASKED = Known(problem="no Airflow is configured for this deployment")
-UNDER_WAY = Known(problem="Airflow has not answered yet; the page asks again")
-NOT_NAMED = Known(problem="no DAG in Airflow names this asset at the moment")
+NOT_ASKED = AssetLineage(problem="no Airflow is configured for this deployment")
+UNDER_WAY = AssetLineage(problem="Airflow has not answered yet; the page asks again")
+NOT_NAMED = AssetLineage(problem="no DAG in Airflow names this asset at the moment")
 
 
 @dataclass
@@ -169,10 +171,10 @@ class Lineage:
 
     apis: Mapping[str, AssetsApi]
     clock: Clock
-    _answers: OrderedDict[AssetName, tuple[datetime, Known]] = field(default_factory=OrderedDict)
-    _asking: dict[AssetName, "asyncio.Task[Known]"] = field(default_factory=dict)
+    _answers: OrderedDict[AssetName, tuple[datetime, AssetLineage]] = field(default_factory=OrderedDict)
+    _asking: dict[AssetName, "asyncio.Task[AssetLineage]"] = field(default_factory=dict)
 
-    async def of(self, name: AssetName) -> Known:
+    async def get(self, name: AssetName) -> AssetLineage:
         """What is known within a moment."""
         if name.deployment not in self.apis:
             return NOT_ASKED
@@ -188,17 +190,17 @@ class Lineage:
         done, _ = await asyncio.wait([task], timeout=WAIT_SECONDS)
         return task.result() if done else UNDER_WAY
 
-    async def _ask(self, name: AssetName) -> Known:
+    async def _ask(self, name: AssetName) -> AssetLineage:
         try:
             row = await self.apis[name.deployment].asset(name.uri)
             known, kept = _read(row) if row else NOT_NAMED, KEPT
         except AirflowError as error:
             logger.warning("Airflow %s does not list the asset %s: %s", name.deployment, name.uri, error)
-            known, kept = Known(problem=f"Airflow does not say: {error}"), FAILED_KEPT
+            known, kept = AssetLineage(problem=f"Airflow does not say: {error}"), FAILED_KEPT
         except Exception as error:  # a row that is not what Airflow's are
             logger.exception("what Airflow %s tells of the asset %s", name.deployment, name.uri)
             problem = f"Airflow's answer makes no sense: {type(error).__name__}"
-            known, kept = Known(problem=problem), FAILED_KEPT
+            known, kept = AssetLineage(problem=problem), FAILED_KEPT
         finally:
             self._asking.pop(name, None)
         self._answers[name] = (self.clock() + kept, known)
@@ -208,10 +210,10 @@ class Lineage:
         return known
 
 
-def _read(row: Mapping[str, Any]) -> Known:
+def _read(row: Mapping[str, Any]) -> AssetLineage:
     """`scheduled_dags`: to Airflow 3.0 `consuming_dags`."""
     scheduled = row.get("scheduled_dags", row.get("consuming_dags")) or ()
-    return Known(
+    return AssetLineage(
         _tasks(row.get("producing_tasks")),
         tuple(str(dag.get("dag_id")) for dag in scheduled),
         _tasks(row.get("consuming_tasks")),

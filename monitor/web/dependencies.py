@@ -9,12 +9,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from monitor.errors import AirflowError
-from monitor.event_log.filters import Visible
+from monitor.event_log.filters import AllowedDags
 from monitor.web import rule_descriptions
-from monitor.web.auth.authenticator import NotSignedIn, Reader, ScopeLacking, TooManyFailures
+from monitor.web.auth.authenticator import NotSignedIn, Principal, ScopeLacking, TooManyFailures
 from monitor.web.auth.tokens import PREFIX, Scope
 from monitor.web.security import SAFE_METHODS
-from monitor.web.services import Here, Services
+from monitor.web.services import Services, ServicesDep
 
 COOKIE = "windsock_session"
 CSRF_HEADER = "x-csrf-token"
@@ -46,10 +46,10 @@ def bearer_of(request: Request) -> str | None:
     return token
 
 
-async def identify(request: Request, here: Here) -> Reader:
+async def identify(request: Request, services: ServicesDep) -> Principal:
     """Who asks, and may: to read, or to do something. Raises NotSignedIn; 403, 429 and 503 as HTTP errors."""
     try:
-        reader = await _who(request, here)
+        reader = await _who(request, services)
         reader.require(Scope.READ if request.method in SAFE_METHODS else Scope.ADMIN)
         return reader
     except ScopeLacking as lacking:
@@ -62,49 +62,49 @@ async def identify(request: Request, here: Here) -> Reader:
         raise HTTPException(503, detail, {"Retry-After": str(UNREACHABLE_RETRY)}) from None
 
 
-async def _who(request: Request, here: Services) -> Reader:
-    gate, bearer = here.gate, bearer_of(request)
+async def _who(request: Request, services: Services) -> Principal:
+    gate, bearer = services.gate, bearer_of(request)
     if gate.open and not (bearer and bearer.startswith(PREFIX)):
-        return Reader()  # a token that is sent counts even so: what works here works where people sign in
+        return Principal()  # a token that is sent counts even so: what works here works where people sign in
     if bearer is not None:
         return await gate.bearer_reader(bearer, address_of(request))
     return await gate.session_reader(request.cookies.get(COOKIE, ""))
 
 
-async def _api_reader(request: Request, here: Here) -> Reader:
+async def _api_reader(request: Request, services: ServicesDep) -> Principal:
     try:
-        return await identify(request, here)
+        return await identify(request, services)
     except NotSignedIn as reason:
         raise HTTPException(401, f"sign in: {reason}", {"WWW-Authenticate": "Bearer"}) from None
 
 
-async def _page_reader(request: Request, here: Here) -> Reader:
+async def _page_reader(request: Request, services: ServicesDep) -> Principal:
     try:
-        reader = await identify(request, here)
+        reader = await identify(request, services)
     except NotSignedIn:
         raise SignInNeeded from None
-    await rule_descriptions.look_up(request, here, reader)
+    await rule_descriptions.look_up(request, services, reader)
     return reader
 
 
-async def _anyone(request: Request, here: Here) -> Reader | None:
+async def _anyone(request: Request, services: ServicesDep) -> Principal | None:
     try:
-        reader = await identify(request, here)
-        await rule_descriptions.look_up(request, here, reader)
+        reader = await identify(request, services)
+        await rule_descriptions.look_up(request, services, reader)
         return reader
     except (NotSignedIn, HTTPException, SQLAlchemyError):  # nobody is known while the database is away
         return None
 
 
-ApiReader = Annotated[Reader, Depends(_api_reader)]
+ApiPrincipal = Annotated[Principal, Depends(_api_reader)]
 """Someone who may read, or a 401 problem."""
-PageReader = Annotated[Reader, Depends(_page_reader)]
+PagePrincipal = Annotated[Principal, Depends(_page_reader)]
 """Someone who may read, or a redirect to the sign-in page."""
-MaybeReader = Annotated[Reader | None, Depends(_anyone)]
+OptionalPrincipal = Annotated[Principal | None, Depends(_anyone)]
 """Someone who may read, or None."""
 
 
-async def require_csrf(request: Request, reader: Reader) -> None:
+async def require_csrf(request: Request, reader: Principal) -> None:
     """Refuse an effect that a foreign page may have asked for (403).
 
     A bearer token is never sent unasked; a cookie is, so a session has to send its token back too.
@@ -116,7 +116,7 @@ async def require_csrf(request: Request, reader: Reader) -> None:
         raise HTTPException(403, f"the {CSRF_HEADER} header or the {CSRF_FIELD} field is missing or wrong")
 
 
-async def sight_now(reader: Reader) -> Visible:
+async def refresh_permissions(reader: Principal) -> AllowedDags:
     """Return what the reader may read. Airflow is asked anew about a reader of everything: what such a reader
     does (a token for everything, a silence of a whole Airflow) lasts longer than a remembered right.
 

@@ -352,7 +352,7 @@ class _Body:
             self._receiving.cancel()
 
 
-class BoundedBodies:
+class BodyLimitMiddleware:
     """ASGI middleware. Where more would be held than may be, bodies that are not complete are refused: of the
     address that has most held, the one that began first. So a sender at full speed, and one that sends a body
     and never its end, make room for others."""
@@ -372,7 +372,7 @@ class BoundedBodies:
         client = scope.get("client")
         body = _Body(client[0] if client else "unknown")
 
-        async def bounded() -> Message:
+        async def receive_bounded() -> Message:
             message = await body.receive(receive)
             if message["type"] == "http.request":
                 body.is_complete = not message.get("more_body", False)
@@ -384,7 +384,7 @@ class BoundedBodies:
 
         scope[_KEY] = release
         try:
-            await self._app(scope, bounded, send)
+            await self._app(scope, receive_bounded, send)
         finally:
             release()
 

@@ -44,7 +44,7 @@ QUIET = frozenset({"probe", "static"})
 access_logger = logging.getLogger("monitor.access")
 
 
-class Observed:
+class AccessLogMiddleware:
     """ASGI middleware, within what knows the path's prefix and around all that answers."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -60,7 +60,7 @@ class Observed:
         request_id = given if SANE.fullmatch(given) else uuid4().hex
         observability_logging.bind(request_id=request_id)
 
-        async def watched(message: Message) -> None:
+        async def send_observed(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -68,7 +68,7 @@ class Observed:
             await send(message)
 
         try:
-            await self._app(scope, receive, watched)
+            await self._app(scope, receive, send_observed)
         finally:
             self._note(scope, status, time.perf_counter() - began)
 
@@ -96,7 +96,7 @@ def area_of(method: str, path: str) -> str:
     return next((area for prefix, area in PREFIXES if path.startswith(prefix)), "page")
 
 
-class Head:
+class HeadMiddleware:
     """ASGI middleware: asks the app for GET, and keeps the body back. A feed, which has no end, is told that
     its reader has gone as soon as its headers are out."""
 
@@ -137,7 +137,7 @@ def hand_over(scope: Scope, staying: Staying) -> None:
     scope[_KEY].append(staying)
 
 
-class HandOver:
+class HandOverMiddleware:
     """ASGI middleware, around all others."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -159,7 +159,7 @@ DATABASE_RETRY = 5  # seconds, in Retry-After: a database that restarts is back 
 logger = logging.getLogger(__name__)
 
 
-class Unexpected:
+class UnexpectedErrorMiddleware:
     """ASGI middleware: an exception that no handler knows is a 500 problem. It stands inside what sets the
     security headers, so that this answer has them too."""
 
@@ -169,13 +169,13 @@ class Unexpected:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
 
-        async def watched(message: Message) -> None:
+        async def send_tracked(message: Message) -> None:
             nonlocal begun
             begun = begun or message["type"] == "http.response.start"
             await send(message)
 
         try:
-            await self._app(scope, receive, watched)
+            await self._app(scope, receive, send_tracked)
         except Exception as error:
             if scope["type"] != "http" or begun:
                 raise  # the server logs it, and cuts the answer off, which a reader notices

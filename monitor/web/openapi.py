@@ -11,7 +11,7 @@ from monitor.settings import Settings
 from monitor.web.api.ingest_models import REF, schemas
 from monitor.web.dependencies import COOKIE, CSRF_HEADER
 from monitor.web.paths import prefix_of
-from monitor.web.responses import Answer, Problem
+from monitor.web.responses import Problem, ResponseModel
 
 DESCRIPTION = (
     "What happens in Airflow, as Windsock knows it: the log and its live feed, runs, assets, incidents, "
@@ -79,13 +79,13 @@ def _build(app: FastAPI, server: str, security: list[dict[str, list[str]]]) -> d
     told["security"] = security
     components = told.setdefault("components", {})
     components["securitySchemes"] = SCHEMES
-    components["schemas"] |= schemas() | _of(Problem)
+    components["schemas"] |= schemas() | _problem_schemas(Problem)
     for unused in (
         "HTTPValidationError",
         "ValidationError",
     ):  # FastAPI's own form of errors, which nobody sends
         components["schemas"].pop(unused, None)
-    for name, shown in _examples(Answer):
+    for name, shown in _examples(ResponseModel):
         if name in components["schemas"]:
             components["schemas"][name]["examples"] = shown
     for path in told["paths"].values():
@@ -94,12 +94,12 @@ def _build(app: FastAPI, server: str, security: list[dict[str, list[str]]]) -> d
     return told
 
 
-def _of(model: type[Problem]) -> dict[str, Any]:
+def _problem_schemas(model: type[Problem]) -> dict[str, Any]:
     schema = model.model_json_schema(ref_template=REF)
     return {**schema.pop("$defs", {}), model.__name__: schema}
 
 
-def _examples(model: type[Answer]) -> Iterator[tuple[str, Any]]:
+def _examples(model: type[ResponseModel]) -> Iterator[tuple[str, Any]]:
     """The examples of all answers, by name: FastAPI leaves out of them what is null."""
     for one in model.__subclasses__():
         extra = one.model_config.get("json_schema_extra")

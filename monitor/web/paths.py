@@ -31,7 +31,7 @@ def prefix_of(url: str) -> str:
     return urlsplit(url).path.rstrip("/")
 
 
-class Prefix:
+class PrefixMiddleware:
     """ASGI middleware: names the prefix to what is within, and gives it back to a path that came without it,
     which mounted apps rely on."""
 
@@ -47,7 +47,7 @@ class Prefix:
         await self._app(scope, receive, send)
 
 
-def at(request: Request) -> str:
+def path_prefix(request: Request) -> str:
     """The prefix, for links."""
     return str(request.scope.get("root_path", ""))
 
@@ -59,7 +59,7 @@ def path_of(request: Request) -> str:
 
 def redirect(request: Request, path: str) -> RedirectResponse:
     """See another page of this monitor; `path` without the prefix."""
-    return RedirectResponse(at(request) + path, 303)
+    return RedirectResponse(path_prefix(request) + path, 303)
 
 
 VERSION_DIGITS = 16

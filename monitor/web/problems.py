@@ -19,12 +19,12 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Mount
 
 from monitor.observability import logging
-from monitor.web.paths import at, path_of
+from monitor.web.paths import path_of, path_prefix
 from monitor.web.templating import render
 
 
 @dataclass(frozen=True)
-class Kind:
+class ProblemType:
     name: str
     status: int
     title: str
@@ -40,49 +40,51 @@ class Kind:
         return f"{at}/docs#{self.anchor}"
 
 
-SIGNATURE = Kind(
+SIGNATURE = ProblemType(
     *("signature", 401, "Wrong signature"),
     "The signature of the batch is missing or wrong, or its time is more than 5 minutes off. Keep the "
     "events; compare the secrets and the clocks of both machines.",
 )
 KINDS = (
-    Kind("malformed", 400, "Malformed", "The request cannot be read. Sending it again does not help."),
-    Kind(
+    ProblemType("malformed", 400, "Malformed", "The request cannot be read. Sending it again does not help."),
+    ProblemType(
         "sign-in",
         401,
         "Not signed in",
         "No session, or no bearer token that is accepted. Sign in, or send one.",
     ),
     SIGNATURE,
-    Kind(
+    ProblemType(
         *("forbidden", 403, "Not allowed"),
         "Your rights do not reach so far, or the request did not prove that it is your own: a session sends "
         "its CSRF token, and no page of another site may send requests.",
     ),
-    Kind("not-found", 404, "Not found", "There is no such thing, or none that you may read."),
-    Kind("method", 405, "Method not allowed", "The header Allow names what this address takes."),
-    Kind("conflict", 409, "Conflict", "It is in a state in which this cannot be done; read it again."),
-    Kind("length", 411, "Length required", "Send the header Content-Length."),
-    Kind("too-large", 413, "Too large", "The body is longer than what is taken. Send less at once."),
-    Kind("address", 414, "Address too long", "The address is longer than 8 KiB. Send fewer filters."),
-    Kind("media-type", 415, "Unsupported media type", "The body is of a kind that is not taken here."),
-    Kind(
+    ProblemType("not-found", 404, "Not found", "There is no such thing, or none that you may read."),
+    ProblemType("method", 405, "Method not allowed", "The header Allow names what this address takes."),
+    ProblemType("conflict", 409, "Conflict", "It is in a state in which this cannot be done; read it again."),
+    ProblemType("length", 411, "Length required", "Send the header Content-Length."),
+    ProblemType("too-large", 413, "Too large", "The body is longer than what is taken. Send less at once."),
+    ProblemType("address", 414, "Address too long", "The address is longer than 8 KiB. Send fewer filters."),
+    ProblemType("media-type", 415, "Unsupported media type", "The body is of a kind that is not taken here."),
+    ProblemType(
         *("host", 421, "Not this monitor's name"),
         "Without sign-in only requests to the monitor's own names are taken: set WINDSOCK_PUBLIC_URL to how "
         "you reach it.",
     ),
-    Kind(
+    ProblemType(
         *("invalid", 422, "Invalid value"),
         "`errors` names each wrong parameter, or the pointer (RFC 6901) to each wrong value of the body, "
         "and why.",
     ),
-    Kind("wait", 429, "Too many requests", "Come again after as many seconds as Retry-After says."),
-    Kind("head", 431, "Head too large", "The request line and headers are longer than 32 KiB. Send less."),
-    Kind(
+    ProblemType("wait", 429, "Too many requests", "Come again after as many seconds as Retry-After says."),
+    ProblemType(
+        "head", 431, "Head too large", "The request line and headers are longer than 32 KiB. Send less."
+    ),
+    ProblemType(
         *("internal", 500, "Internal error"),
         "A defect of the monitor. Its log has the reason, under the id that `instance` names.",
     ),
-    Kind(
+    ProblemType(
         *("unavailable", 503, "Unavailable"),
         "Something that the answer depends on (the database, Airflow, room for one more feed or body) is not "
         "there now. Come again after as many seconds as Retry-After says.",
@@ -114,7 +116,7 @@ def problem(
     detail: str,
     headers: Mapping[str, str] | None = None,
     prefix: str = "",
-    kind: Kind | None = None,
+    kind: ProblemType | None = None,
     **more: Any,
 ) -> JSONResponse:
     """An error answer: its kind, and what is wrong here and how to mend it. `prefix`: the monitor's path."""
@@ -136,7 +138,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         raise error
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        headers["Allow"] = ", ".join(_allowed(request))
+        headers["Allow"] = ", ".join(_list_methods(request))
     more = {"errors": error.mistakes} if isinstance(error, Invalid) else {}
     detail = str(error.detail)
     if detail == HTTPStatus(error.status_code).phrase:  # Starlette's own: say what was asked for
@@ -163,14 +165,14 @@ def answer_error(
         return render(
             request, "error.html", None, status, headers, title=title, code=status, detail=_clean(detail)
         )
-    return problem(status, detail, headers, at(request), **more)
+    return problem(status, detail, headers, path_prefix(request), **more)
 
 
 def _is_for_programs(path: str) -> bool:
     return path in ("/events", "/api", "/openapi.json") or path.startswith("/api/")
 
 
-def _allowed(request: Request) -> list[str]:
+def _list_methods(request: Request) -> list[str]:
     """What this address takes. A path that several routes share is asked of each (RFC 9110, 15.5.6)."""
     routes = [route for route in request.app.router.routes if not isinstance(route, Mount)]
 
@@ -189,7 +191,7 @@ def _mistake(error: Mapping[str, Any]) -> Mistake:
     named = (
         {"pointer": _pointer(path)} if place == "body" else {"parameter": _clean(".".join(map(str, path)))}
     )
-    shown = {} if error["type"] == "missing" else {"value": _shown(error.get("input"))}
+    shown = {} if error["type"] == "missing" else {"value": _shorten_value(error.get("input"))}
     return {"detail": _clean(error["msg"]), **named, **shown}
 
 
@@ -205,7 +207,7 @@ def _pointer(path: Sequence[object]) -> str:
     return "#" + "".join(f"/{part}" for part in escaped)
 
 
-def _shown(value: object) -> object:
+def _shorten_value(value: object) -> object:
     """A wrong value, short, and such that JSON can hold it."""
     if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value

@@ -8,13 +8,13 @@ from fastapi import Path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from monitor.event_log.filters import FILTERS, Filter
-from monitor.event_log.projections.runs import RunsWanted
+from monitor.event_log.projections.runs import RunFilter
 from monitor.events.data import Moment
-from monitor.notifications.incidents import Wanted as IncidentsWanted
-from monitor.notifications.outbox.queries import Wanted
-from monitor.notifications.outbox.records import Kind, State
+from monitor.notifications.incidents import IncidentFilter as IncidentsWanted
+from monitor.notifications.outbox.queries import DeliveryFilter
+from monitor.notifications.outbox.records import NotificationKind, State
 from monitor.rules.field_types import MAX_SEARCHED, searched
-from monitor.rules.targets import Channel
+from monitor.rules.targets import ChannelName
 
 PAGE = 50  # rows, where nothing is asked for
 MAX_PAGE = 500  # rows; keeps an answer below a few MB
@@ -42,7 +42,7 @@ def _globs(text: str, shown: str) -> Any:
     return Field(default=[], description=words, examples=[[shown]])
 
 
-class Filters(BaseModel):
+class EventFilterParams(BaseModel):
     """Any of the values given for an attribute; `*` and `?` are globs; every given attribute must match."""
 
     model_config = ConfigDict(extra="forbid")
@@ -55,7 +55,7 @@ class Filters(BaseModel):
     asset: Globs = _globs("The asset's URI", "file:///data/*")
 
     @model_validator(mode="after")
-    def _bound_their_cost(self) -> "Filters":
+    def _bound_their_cost(self) -> "EventFilterParams":
         """Each event is matched while others wait."""
         steps = sum(searched(getattr(self, name)) for name in FILTERS)
         if steps > MAX_SEARCHED:
@@ -67,7 +67,7 @@ class Filters(BaseModel):
         return self
 
     def filter(self) -> Filter:
-        return Filter.of(**{name: getattr(self, name) for name in FILTERS})
+        return Filter.from_values(**{name: getattr(self, name) for name in FILTERS})
 
 
 class Paged(BaseModel):
@@ -80,7 +80,7 @@ class Paged(BaseModel):
     )
 
 
-class FeedQuery(Filters):
+class FeedQuery(EventFilterParams):
     after: str | None = Field(
         None,
         description="`epoch-seq`: what follows it. The header Last-Event-ID goes before it",
@@ -91,7 +91,7 @@ class FeedQuery(Filters):
     )
 
 
-class EventsQuery(Filters, Paged):
+class EventsQuery(EventFilterParams, Paged):
     pass
 
 
@@ -110,8 +110,8 @@ class RunsQuery(Paged):
         None, description="A part of the DAG's or the run's id, in any case", examples=["nightly"]
     )
 
-    def wanted(self) -> RunsWanted:
-        return RunsWanted(
+    def to_filter(self) -> RunFilter:
+        return RunFilter(
             deployment=tuple(self.deployment),
             dag_id=tuple(self.dag_id),
             state=tuple(self.state),
@@ -125,8 +125,10 @@ class RunsQuery(Paged):
 class DeliveriesQuery(Paged):
     state: State | None = Field(None, description="Where it stands", examples=["dead"])
     rule: Name | None = Field(None, description="The rule that called for it", examples=["default"])
-    channel: Channel | None = Field(None, description="By which way", examples=["email"])
-    kind: Kind | None = Field(None, description="What kind of notification it is", examples=["opened"])
+    channel: ChannelName | None = Field(None, description="By which way", examples=["email"])
+    kind: NotificationKind | None = Field(
+        None, description="What kind of notification it is", examples=["opened"]
+    )
     recipient: Name | None = Field(
         None, description="An address, or `<receiver>#<n>`", examples=["ops@example.com"]
     )
@@ -139,8 +141,8 @@ class DeliveriesQuery(Paged):
     since: Moment | None = Field(None, description="RFC 3339: made then or later", examples=[SHOWN_SINCE])
     until: Moment | None = Field(None, description="RFC 3339: made before then", examples=[SHOWN_UNTIL])
 
-    def wanted(self) -> Wanted:
-        return Wanted(**self.model_dump(exclude={"limit", "cursor"}))
+    def to_filter(self) -> DeliveryFilter:
+        return DeliveryFilter(**self.model_dump(exclude={"limit", "cursor"}))
 
 
 class IncidentsQuery(Paged):
@@ -153,7 +155,7 @@ class IncidentsQuery(Paged):
     since: Moment | None = Field(None, description="RFC 3339: opened then or later", examples=[SHOWN_SINCE])
     until: Moment | None = Field(None, description="RFC 3339: opened before then", examples=[SHOWN_UNTIL])
 
-    def wanted(self) -> IncidentsWanted:
+    def to_filter(self) -> IncidentsWanted:
         return IncidentsWanted(**self.model_dump(exclude={"limit", "cursor"}))
 
 

@@ -23,7 +23,7 @@ Answers = dict[int | str, dict[str, Any]]
 """As FastAPI's `responses`."""
 
 
-class Answer(BaseModel):
+class ResponseModel(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
@@ -33,7 +33,7 @@ def example(**values: Any) -> ConfigDict:
     return ConfigDict(from_attributes=True, json_schema_extra=extra)
 
 
-class Mistake(Answer):
+class InvalidValue(ResponseModel):
     """One wrong value of a request."""
 
     detail: str = Field(description="What is wrong with it")
@@ -42,7 +42,7 @@ class Mistake(Answer):
     value: Any = Field(None, description="What was given, shortened")
 
 
-class Problem(Answer):
+class Problem(ResponseModel):
     """An error (RFC 9457)."""
 
     type: str = Field(description="The kind: compare what is behind the `#`, which never changes")
@@ -53,7 +53,7 @@ class Problem(Answer):
     request_id: str | None = Field(
         None, description="Of the request, as the header X-Request-ID: what the monitor's log lines name"
     )
-    errors: list[Mistake] | None = Field(None, description="Of invalid values: each of them")
+    errors: list[InvalidValue] | None = Field(None, description="Of invalid values: each of them")
 
 
 SHOWN: dict[int, dict[str, Any]] = {
@@ -151,7 +151,7 @@ _LINK_HEADER = {
 }
 
 
-def polled(*, listed: bool = False) -> Answers:
+def etag_responses(*, listed: bool = False) -> Answers:
     """An answer with an ETag; of a list, with the way to its next page."""
     headers = _TAG_HEADERS | (_LINK_HEADER if listed else {})
     return {
@@ -200,19 +200,19 @@ CACHING = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"
 """A browser may keep it, and asks before it shows it again; nobody between may keep it."""
 
 
-class Polled(APIRoute):
+class ETagRoute(APIRoute):
     """A route whose JSON answers to GET bear an ETag."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
 
-        async def with_tag(request: Request) -> Response:
-            return _tagged(request, await answer(request))
+        async def respond(request: Request) -> Response:
+            return _add_etag(request, await answer(request))
 
-        return with_tag
+        return respond
 
 
-def _tagged(request: Request, response: Response) -> Response:
+def _add_etag(request: Request, response: Response) -> Response:
     kind = response.headers.get("content-type", "")
     if request.method != "GET" or response.status_code != 200 or kind != "application/json":
         return response

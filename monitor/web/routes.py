@@ -21,8 +21,14 @@ from monitor.web.api import (
     tokens,
 )
 from monitor.web.dependencies import SignInNeeded
-from monitor.web.http_protocol import BoundedBodies
-from monitor.web.middleware import HandOver, Head, Observed, Unexpected, on_database_away
+from monitor.web.http_protocol import BodyLimitMiddleware
+from monitor.web.middleware import (
+    AccessLogMiddleware,
+    HandOverMiddleware,
+    HeadMiddleware,
+    UnexpectedErrorMiddleware,
+    on_database_away,
+)
 from monitor.web.openapi import describe
 from monitor.web.pages import action_links, dashboard, forms, login, templates
 from monitor.web.pages import assets as assets_pages
@@ -33,9 +39,9 @@ from monitor.web.pages import runs as runs_pages
 from monitor.web.pages import settings as settings_pages
 from monitor.web.pages import silences as silences_pages
 from monitor.web.pages import tokens as tokens_pages
-from monitor.web.paths import Prefix, VersionedFiles, prefix_of
+from monitor.web.paths import PrefixMiddleware, VersionedFiles, prefix_of
 from monitor.web.problems import on_http_error, on_invalid_request
-from monitor.web.security import Security
+from monitor.web.security import SecurityMiddleware
 from monitor.web.templating import STATIC
 
 ROUTERS = (
@@ -83,10 +89,10 @@ def mount(app: FastAPI, settings: Settings) -> None:
         app.add_exception_handler(away, on_database_away)
     describe(app, settings)
     # The last is the outermost.
-    app.add_middleware(BoundedBodies, metrics=app.state.services.metrics)
-    app.add_middleware(Unexpected)
-    app.add_middleware(Head)
-    app.add_middleware(Security, settings=settings)
-    app.add_middleware(Observed, metrics=app.state.services.metrics)
-    app.add_middleware(Prefix, prefix=prefix_of(settings.url))
-    app.add_middleware(HandOver)
+    app.add_middleware(BodyLimitMiddleware, metrics=app.state.services.metrics)
+    app.add_middleware(UnexpectedErrorMiddleware)
+    app.add_middleware(HeadMiddleware)
+    app.add_middleware(SecurityMiddleware, settings=settings)
+    app.add_middleware(AccessLogMiddleware, metrics=app.state.services.metrics)
+    app.add_middleware(PrefixMiddleware, prefix=prefix_of(settings.url))
+    app.add_middleware(HandOverMiddleware)

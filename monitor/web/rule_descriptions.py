@@ -9,15 +9,15 @@ from urllib.parse import urlsplit
 from fastapi import Request
 from sqlalchemy import Connection
 
-from monitor.event_log.filters import Visible
-from monitor.event_log.read import Logged
+from monitor.event_log.filters import AllowedDags
+from monitor.event_log.read import LoggedEvent
 from monitor.notifications import incident_signals, silences
 from monitor.notifications.outbox import decisions as outbox_decisions
 from monitor.notifications.outbox.records import Decision
 from monitor.notifications.silences import Silence, SilenceScope
-from monitor.rules.field_types import matches_any, written
+from monitor.rules.field_types import format_duration, matches_any
 from monitor.rules.model import Config, Match, QuietHours, Receiver, Rule, Watch
-from monitor.web.auth.authenticator import Reader
+from monitor.web.auth.authenticator import Principal
 from monitor.web.services import Services
 
 NOTIFIES_ON: Mapping[str, str] = {
@@ -53,15 +53,15 @@ WATCHES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Told:
+class ConfigSummary:
     """One thing of the file: its name, and facts as label and text."""
 
     name: str
     facts: tuple[tuple[str, str], ...]
 
 
-def rule(given: Rule) -> Told:
-    return Told(given.name, tuple(_rule(given)))
+def rule(given: Rule) -> ConfigSummary:
+    return ConfigSummary(given.name, tuple(_rule(given)))
 
 
 def _rule(given: Rule) -> Iterator[tuple[str, str]]:
@@ -71,11 +71,11 @@ def _rule(given: Rule) -> Iterator[tuple[str, str]]:
     yield "To", ", ".join([*given.to, *([route] if route else [])]) or "nobody"
     yield "Grouped", _group(given)
     if given.repeat:
-        yield "Reminds", f"every {written(given.repeat)}, until it is acknowledged or over"
+        yield "Reminds", f"every {format_duration(given.repeat)}, until it is acknowledged or over"
     if given.quiet_hours:
         yield "Quiet hours", ", ".join(given.quiet_hours)
     if given.flapping:
-        often = f"{given.flapping.openings} openings within {written(given.flapping.within)}"
+        often = f"{given.flapping.openings} openings within {format_duration(given.flapping.within)}"
         yield "Flapping", f"after {often}: reported once"
     if given.template:
         yield "Templates", ", ".join(f"{kind}: {name}" for kind, name in given.template.items())
@@ -86,9 +86,9 @@ def _rule(given: Rule) -> Iterator[tuple[str, str]]:
 def _group(given: Rule) -> str:
     told = [f"the same {', '.join(FIELDS.get(name, name) for name in given.group.by)}"]
     if given.group.wait:
-        told.append(f"gathered for {written(given.group.wait)}")
+        told.append(f"gathered for {format_duration(given.group.wait)}")
     if given.group.interval is not None:
-        told.append(f"at most every {written(given.group.interval)}")
+        told.append(f"at most every {format_duration(given.group.interval)}")
     return "; ".join(told)
 
 
@@ -105,7 +105,7 @@ def match(given: Match) -> str:
     return ", and ".join(told) or EVERYTHING
 
 
-def silenced(given: Silence | SilenceScope) -> str:
+def describe_silence(given: Silence | SilenceScope) -> str:
     """What a silence is of."""
     if isinstance(given, SilenceScope):
         title = given.incident.title if given.incident else None
@@ -117,8 +117,8 @@ def silenced(given: Silence | SilenceScope) -> str:
     return f"incident “{title}” of Airflow {' or '.join(given.match.deployment)}"
 
 
-def receiver(name: str, given: Receiver) -> Told:
-    return Told(name, tuple(_receiver(given)))
+def receiver(name: str, given: Receiver) -> ConfigSummary:
+    return ConfigSummary(name, tuple(_receiver(given)))
 
 
 def _receiver(given: Receiver) -> Iterator[tuple[str, str]]:
@@ -141,14 +141,14 @@ def _host(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname or '?'}/…"
 
 
-def quiet_hours(name: str, given: QuietHours, config: Config) -> Told:
+def quiet_hours(name: str, given: QuietHours, config: Config) -> ConfigSummary:
     zone = given.timezone or config.timezone
     span = f"{given.start:%H:%M} to {given.end:%H:%M} ({zone})"
-    return Told(name, (("From", span), ("Days", ", ".join(given.days))))
+    return ConfigSummary(name, (("From", span), ("Days", ", ".join(given.days))))
 
 
-def watch(given: Watch) -> Told:
-    return Told(given.name, tuple(_watch(given)))
+def watch(given: Watch) -> ConfigSummary:
+    return ConfigSummary(given.name, tuple(_watch(given)))
 
 
 def _watch(given: Watch) -> Iterator[tuple[str, str]]:
@@ -157,12 +157,17 @@ def _watch(given: Watch) -> Iterator[tuple[str, str]]:
     of = [f"{FIELDS[name]} {' or '.join(values)}" for name in named if (values := getattr(given, name))]
     yield "Of", ", and ".join(of) or "all"
     if given.after is not None:
-        yield "After", written(given.after)
+        yield "After", format_duration(given.after)
     elif given.watch in ("stuck", "stale"):
-        yield "After", f"{given.spreads:g} spreads above the median, and {written(given.floor)} at least"
+        yield (
+            "After",
+            f"{given.spreads:g} spreads above the median, and {format_duration(given.floor)} at least",
+        )
 
 
-def of_events(connection: Connection, logged: Sequence[Logged], visible: Visible) -> dict[int, Decision]:
+def find_unnotified(
+    connection: Connection, logged: Sequence[LoggedEvent], visible: AllowedDags
+) -> dict[int, Decision]:
     """By their seq, those among these events that were decided about, and of which nobody was notified."""
     ids = [json.loads(one.body)["id"] for one in logged if incident_signals.concerns(one.type)]
     found = why_nobody(outbox_decisions.decisions_of_events(connection, ids, visible)) if ids else {}
@@ -193,20 +198,20 @@ class WholeSilence:
     """Who silenced it, and why; None: the reader does not see whose silences are of more than one DAG."""
 
 
-async def look_up(request: Request, here: Services, reader: Reader) -> None:
+async def look_up(request: Request, services: Services, reader: Principal) -> None:
     """Find those that a page for this reader shows; `of()` has them."""
-    now = here.clock()
-    found = await here.database.read(lambda connection: silences.active(connection, now))
+    now = services.clock()
+    found = await services.database.read(lambda connection: silences.active(connection, now))
     whole = [one for one in found if one.is_whole]
     if whole:  # hardly ever: what the reader may see is asked for then alone
-        request.state.whole_silences = _shown(whole, await here.gate.sight(reader))
+        request.state.whole_silences = _build_banners(whole, await services.gate.get_permissions(reader))
 
 
-def of(request: Request) -> Sequence[WholeSilence]:
+def get_whole_silences(request: Request) -> Sequence[WholeSilence]:
     return getattr(request.state, "whole_silences", ())
 
 
-def _shown(whole: Sequence[Silence], visible: Visible) -> list[WholeSilence]:
+def _build_banners(whole: Sequence[Silence], visible: AllowedDags) -> list[WholeSilence]:
     if visible is None:
         return [
             WholeSilence(_airflows(one), one.ends_at, f"{one.author}: {one.reason}") for one in whole[:SHOWN]

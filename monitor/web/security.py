@@ -50,7 +50,7 @@ OWN_COOKIES = b"windsock_"  # what the names of all our cookies begin with
 PROBES = frozenset({"/livez", "/readyz"})
 
 
-class Security:
+class SecurityMiddleware:
     """ASGI middleware: sets the headers, and refuses foreign hosts and foreign pages.
 
     Without sign-in the loopback address is the only lock. A web page anywhere could point its own name at
@@ -67,7 +67,7 @@ class Security:
             await self._app(scope, receive, send)
             return
 
-        async def with_headers(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
@@ -76,13 +76,13 @@ class Security:
                     headers.setdefault("Cache-Control", "no-store")  # each answer is for its reader alone
             await send(message)
 
-        scope = {**scope, "headers": _with_own_cookies(scope["headers"])}
+        scope = {**scope, "headers": _keep_own_cookies(scope["headers"])}
         if refusal := self._refusal(scope):
-            await problem(*refusal, prefix=scope.get("root_path", ""))(scope, receive, with_headers)
+            await problem(*refusal, prefix=scope.get("root_path", ""))(scope, receive, send_with_headers)
         elif _takes_json(scope):
-            await self._app(scope, _counting_commas(receive), with_headers)
+            await self._app(scope, _counting_commas(receive), send_with_headers)
         else:
-            await self._app(scope, receive, with_headers)
+            await self._app(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers, path = Headers(scope=scope), get_route_path(scope)
@@ -96,10 +96,10 @@ class Security:
             return None
         if not path.startswith(ONE_CLICK) and _is_foreign(headers, host):
             return 403, "this request was sent by a page of another site"
-        return None if path == INGEST else _oversized(headers)
+        return None if path == INGEST else _check_length(headers)
 
 
-def _with_own_cookies(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def _keep_own_cookies(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """The headers without cookies of others, and without any that holds a backslash, which ours never do.
 
     Every request's cookies are read, and some versions of Python (CVE-2024-7592) take seconds to read 30 kB
@@ -122,7 +122,7 @@ def _hostname(host: str) -> str | None:
         return None
 
 
-def _oversized(headers: Headers) -> tuple[int, str] | None:
+def _check_length(headers: Headers) -> tuple[int, str] | None:
     """Forms are read into memory whole, before anybody has signed in, so their length is asked for first."""
     if "transfer-encoding" in headers:
         return 411, "send a Content-Length"

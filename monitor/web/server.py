@@ -40,7 +40,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-class Server(uvicorn.Server):
+class HttpServer(uvicorn.Server):
     """One app on one address. A feed never ends by itself, and the lifespan ends only after the requests."""
 
     def __init__(

@@ -13,14 +13,14 @@ from monitor.database.write_check import WriteCheck
 from monitor.delivery.channels.mailbox import Mailbox
 from monitor.delivery.messages.links import Links
 from monitor.delivery.messages.renderer import Renderer
-from monitor.event_log.ingest import Ingest, Wakes
-from monitor.feed.connections import Feeds
+from monitor.event_log.ingest import Ingest, Wakeups
+from monitor.feed.connections import FeedServer
 from monitor.observability.metrics import Metrics
 from monitor.observability.tracing import OFF, Traces
 from monitor.rules.reload import LiveRules
 from monitor.settings import Settings
 from monitor.web.airflow_lookups import AskedAirflow, Lineage
-from monitor.web.auth.authenticator import Gate
+from monitor.web.auth.authenticator import Authenticator
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Services:
     database: Database
     write_check: WriteCheck
     ingest: Ingest
-    wakes: Wakes
+    wakes: Wakeups
     metrics: Metrics
     clock: Clock
-    feeds: Feeds
-    gate: Gate
+    feeds: FeedServer
+    gate: Authenticator
     links: Links
     rules: LiveRules
     renderer: Renderer
@@ -68,5 +68,5 @@ def _services(request: Request) -> Services:
     return cast(Services, request.app.state.services)
 
 
-Here = Annotated[Services, Depends(_services)]
+ServicesDep = Annotated[Services, Depends(_services)]
 """The parameter type of a handler that needs services."""

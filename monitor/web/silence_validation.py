@@ -8,8 +8,8 @@ from starlette.exceptions import HTTPException
 from monitor.notifications import incidents
 from monitor.notifications.silences import CHOOSING, SilenceScope
 from monitor.rules.model import Match
-from monitor.web.auth.authenticator import Reader
-from monitor.web.dependencies import sight_now
+from monitor.web.auth.authenticator import Principal
+from monitor.web.dependencies import refresh_permissions
 from monitor.web.services import Services
 
 MAX_REASON = 500  # characters; it stands in the ledger beside each decision
@@ -20,21 +20,21 @@ MAX_MATCHES = 50  # in one, however nested: the same
 MAX_DEPTH = 5  # of any_of and none_of: nobody reads more, and what looks at them goes down by itself
 
 
-async def may_silence(reader: Reader, scope: SilenceScope) -> bool:
+async def may_silence(reader: Principal, scope: SilenceScope) -> bool:
     """Return True if this reader may silence it: one DAG by whoever may read it, more by who may read every
     DAG at this moment. Raises 503 if Airflow cannot be asked for that."""
     if scope.dag is not None and (reader.visible is None or scope.dag in reader.visible):
         return True
-    return await sight_now(reader) is None
+    return await refresh_permissions(reader) is None
 
 
-async def incident_scope(here: Services, reader: Reader, incident_id: int) -> SilenceScope:
+async def incident_scope(services: Services, reader: Principal, incident_id: int) -> SilenceScope:
     """What an incident is about. Raises 404 where there is none that the reader may see."""
-    visible = await here.gate.sight(reader)
-    found = await here.database.read(lambda connection: incidents.find(connection, incident_id, visible))
+    visible = await services.gate.get_permissions(reader)
+    found = await services.database.read(lambda connection: incidents.find(connection, incident_id, visible))
     if found is None:
         raise HTTPException(404, f"no incident {incident_id} is known")
-    return SilenceScope.of_incident(found)
+    return SilenceScope.from_incident(found)
 
 
 def mistake_in(

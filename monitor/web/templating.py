@@ -16,16 +16,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_environm
 from jinja2.filters import do_truncate
 from markupsafe import Markup
 
-from monitor.delivery.messages.filters import finalize, shortened, span
+from monitor.delivery.messages.filters import finalize, shorten, span
 from monitor.delivery.messages.templates import templates_folder
-from monitor.event_log.read import Logged
-from monitor.events.data import declared
+from monitor.event_log.read import LoggedEvent
+from monitor.events.data import select_declared
 from monitor.events.identity import spoken, stamp
 from monitor.plain_text import line
 from monitor.plain_text import lines as plain_lines
 from monitor.web import rule_descriptions
-from monitor.web.auth.authenticator import Reader
-from monitor.web.paths import at, path_of, version_of
+from monitor.web.auth.authenticator import Principal
+from monitor.web.paths import path_of, path_prefix, version_of
 
 WORDS = {"import_error_mended": "mended"}  # where a type's last part is too long for a word
 SHOWN = 200  # characters of an error or a message in a list; its run's page has the whole
@@ -57,13 +57,13 @@ class EventLine:
         return " · ".join(part for part in (kind, *told) if part)
 
     @classmethod
-    def of(cls, event: Logged) -> "EventLine":
+    def from_logged(cls, event: LoggedEvent) -> "EventLine":
         return cls.read(event.seq, json.loads(event.body))
 
     @classmethod
     def read(cls, seq: int, body: Mapping[str, Any]) -> "EventLine":
         """From an event as it is told (docs/events.md)."""
-        data = declared(body["type"], body["data"])
+        data = select_declared(body["type"], body["data"])
         parts = str(body["type"]).split(".")
         return cls(
             seq=seq,
@@ -76,7 +76,7 @@ class EventLine:
             run_id=data.get("run_id") or data.get("source_run_id"),
             task=_task(data),
             try_number=data.get("try_number", 1),
-            detail=shortened(_detail(data), SHOWN),
+            detail=shorten(_detail(data), SHOWN),
         )
 
 
@@ -145,14 +145,18 @@ NONE = Markup('<span class="none">–</span>')
 def render(
     request: Request,
     template: str,
-    reader: Reader | None,
+    reader: Principal | None,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
     **context: Any,
 ) -> HTMLResponse:
     """A page for this reader; None: someone who has not signed in."""
-    environment = _environment(at(request))
-    context |= {"path": path_of(request), "reader": reader, "whole_silences": rule_descriptions.of(request)}
+    environment = _environment(path_prefix(request))
+    context |= {
+        "path": path_of(request),
+        "reader": reader,
+        "whole_silences": rule_descriptions.get_whole_silences(request),
+    }
     text = environment.get_template(template).render(context)
     # A page that keeps itself up to date asks for itself again and again: what it has is not sent twice.
     tag = f'"{hashlib.blake2b(text.encode(), digest_size=TAG_BYTES).hexdigest()}"'
@@ -187,7 +191,7 @@ def _environment(prefix: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (moment, took, ago, told_value, pretty, lines, number, query, truncate, text_lines)
+    filters = (moment, took, ago, format_value, pretty, lines, number, query, truncate, text_lines)
     environment.filters.update({function.__name__: function for function in (*filters, capitalize_first)})
     environment.globals["at"] = prefix
     environment.globals["static"] = f"{prefix}/static/{version_of(STATIC)}"
@@ -198,7 +202,7 @@ def _environment(prefix: str) -> Environment:
     environment.globals["asset_url"] = lambda asset: prefix + asset_url(asset)
     environment.filters.update(FILTERS)
     environment.globals["silence_url"] = lambda incident: prefix + silence_url(incident)
-    environment.globals["silenced_words"] = rule_descriptions.silenced
+    environment.globals["silenced_words"] = rule_descriptions.describe_silence
     return environment
 
 
@@ -247,7 +251,7 @@ def ago(value: datetime) -> Markup:
     return told.format(_iso(value), f"at {value:%Y-%m-%d %H:%M:%S} UTC")
 
 
-def told_value(value: datetime | timedelta | str | None) -> Markup:
+def format_value(value: datetime | timedelta | str | None) -> Markup:
     """What a mail's story holds, as a page shows it."""
     if isinstance(value, timedelta):
         return Markup("{}").format(span(value))

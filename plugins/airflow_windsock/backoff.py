@@ -31,7 +31,7 @@ class Backoff:
         """Whether the last attempt of any process failed."""
         return self._state()[0] > 0
 
-    def failed(self, at_least: float = 0.0) -> float:
+    def record_failure(self, at_least: float = 0.0) -> float:
         """Notes a failure and gives the seconds to wait; `at_least` as the monitor's Retry-After has it."""
         failures = self._state()[0] + 1
         longest = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures, 16))
@@ -40,7 +40,7 @@ class Backoff:
         small_file.write(self._path, json.dumps({"failures": failures, "until": time.time() + wait}))
         return wait
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         self._path.unlink(missing_ok=True)
 
     def _state(self) -> tuple[int, float]:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 
-class Tally:
+class SharedCounter:
     def __init__(self, path: Path) -> None:
         self._path = path
 

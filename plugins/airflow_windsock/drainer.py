@@ -21,10 +21,10 @@ from pathlib import Path
 
 from airflow_windsock.backoff import Backoff
 from airflow_windsock.journal import FOLDER, HEAD, PREFIX, Journal, recover
-from airflow_windsock.lock import TURN, Turn
+from airflow_windsock.lock import TURN, FileLock
 from airflow_windsock.log_limit import LogLimit
-from airflow_windsock.sender import Courier, Later, batches
-from airflow_windsock.spool import Letter, Spool
+from airflow_windsock.sender import Later, Sender, batches
+from airflow_windsock.spool import Spool, SpooledEvent
 
 log = logging.getLogger("airflow_windsock.drainer")
 
@@ -72,19 +72,19 @@ def _first_held(path: Path) -> str | None:
 class Drainer:
     """`wake` starts the thread where there is none; a forked child has none and starts its own."""
 
-    def __init__(self, spool: Spool, courier: Courier, backoff: Backoff, batch: int = THREAD_BATCH) -> None:
+    def __init__(self, spool: Spool, courier: Sender, backoff: Backoff, batch: int = THREAD_BATCH) -> None:
         self._spool, self._courier, self._backoff = spool, courier, backoff
         self._journal = Journal(spool)
         self._batch = batch
         self._limit = LogLimit()
-        self._turn = Turn(spool.root / TURN)
+        self._turn = FileLock(spool.root / TURN)
         self._thread: threading.Thread | None = None
         self._recovered = float("-inf")
         self._forget_parent()
         reference = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _in_child(reference))
+        os.register_at_fork(after_in_child=lambda: _reset_after_fork(reference))
 
-    def put(self, body: bytes) -> None:
+    def add(self, body: bytes) -> None:
         """Called in hooks: keeps one event, for the thread to send. Raises as Spool.put does."""
         self._journal.append(body)
         if self._asleep.locked():
@@ -101,7 +101,7 @@ class Drainer:
     def run(self) -> None:
         """Drains until `stop`."""
         while not self._stopping.is_set():
-            pause = self._guarded_pass()
+            pause = self._run_pass()
             self._sleep(pause)
             self._stopping.wait(GAP)
             self._sleep(0.0)
@@ -116,7 +116,7 @@ class Drainer:
         """Sends what is there, whatever the back-off says. True if nothing is left. Raises Later, OSError."""
         self._recover()
         while self._spool.names(1) and not self._stopping.is_set():
-            with self._turn.taken() as mine:
+            with self._turn.acquire() as mine:
                 names, held = self._sendable() if mine else ([], True)
                 more = self._send(names)
             if held:
@@ -125,7 +125,7 @@ class Drainer:
                 break
         return not self._spool.names(1)
 
-    def _guarded_pass(self) -> float:
+    def _run_pass(self) -> float:
         """One pass; gives the seconds until the next. No error ends the loop; it is said once a minute."""
         self._on_disk(self._gather)
         try:
@@ -161,13 +161,13 @@ class Drainer:
             if self._limit.allows(str(later)[:40]):
                 say = log.error if later.misconfigured else log.warning
                 say("windsock: events stay in the spool: %s", later)
-            return self._backoff.failed(later.wait)
+            return self._backoff.record_failure(later.wait)
 
     def _pass(self) -> float:
         """Looks again soon after anything was sent: a task leaves its event to whoever has the turn."""
         if not self._spool.names(1):
             return POLL_EVERY
-        with self._turn.taken() as mine:
+        with self._turn.acquire() as mine:
             if not mine:
                 return BUSY_AGAIN
             names, held = self._sendable()
@@ -186,13 +186,13 @@ class Drainer:
         """Sends the first of them; gives whether more wait."""
         most, seconds = (PROBE, PROBE_SECONDS) if self._backoff.failing() else (PASS, REQUEST_SECONDS)
         for batch in batches(islice(self._letters(names), most), self._batch):
-            self._courier.carry(batch, lambda: seconds)
-            self._backoff.succeeded()
+            self._courier.send(batch, lambda: seconds)
+            self._backoff.record_success()
             if self._stopping.is_set():
                 break
         return len(names) > most
 
-    def _letters(self, names: list[str]) -> Iterator[Letter]:
+    def _letters(self, names: list[str]) -> Iterator[SpooledEvent]:
         for name in names:
             try:
                 letter = self._spool.read(name)
@@ -247,7 +247,7 @@ class Drainer:
         self._turn.forget()
 
 
-def _in_child(reference: weakref.ref[Drainer]) -> None:
+def _reset_after_fork(reference: weakref.ref[Drainer]) -> None:
     drainer = reference()
     if drainer is not None:
         drainer._forget_parent()

@@ -73,10 +73,10 @@ def _trace(error: BaseException) -> str:
 
 @lru_cache(maxsize=1)
 def _redactors() -> tuple[Callable[[str], object], ...]:
-    return _found(MASKERS) or _found(OLD_MASKERS)
+    return _find_redactors(MASKERS) or _find_redactors(OLD_MASKERS)
 
 
-def _found(names: tuple[str, ...]) -> tuple[Callable[[str], object], ...]:
+def _find_redactors(names: tuple[str, ...]) -> tuple[Callable[[str], object], ...]:
     found = []
     for name in names:
         try:

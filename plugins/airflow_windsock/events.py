@@ -65,11 +65,11 @@ def event(report: Report, nanoseconds: int) -> Event:
     kind, source, known, *given = report
     told = KINDS[kind](source, known)
     if given:
-        told[traces.ATTRIBUTE] = given[0] or traces.derived(told)
-    return told if told["time"] else {**told, "time": _at(nanoseconds)}
+        told[traces.ATTRIBUTE] = given[0] or traces.derive_traceparent(told)
+    return told if told["time"] else {**told, "time": _format_moment(nanoseconds)}
 
 
-def completed(kept: bytes, nanoseconds: int) -> bytes:
+def complete_event(kept: bytes, nanoseconds: int) -> bytes:
     """The event's JSON for what was kept of a hook's call at that moment; what is neither report nor event
     stays as it is, and whoever reads it as an event sets it aside with the reason."""
     if not kept.startswith(b"["):
@@ -145,16 +145,16 @@ KINDS: dict[str, Callable[[str, Any], Event]] = {
     "nudge": asset_nudge,
 }
 READERS: dict[str, tuple[str, Callable[..., Facts | Read]]] = {
-    "on_dag_run_running": ("run", partial(facts.of_run, state="running")),
-    "on_dag_run_success": ("run", partial(facts.of_run, state="success")),
-    "on_dag_run_failed": ("run", partial(facts.of_run, state="failed")),
-    "on_task_instance_running": ("task", partial(facts.of_task, state="running")),
-    "on_task_instance_success": ("task", partial(facts.of_task, state="success")),
-    "on_task_instance_failed": ("task", partial(facts.of_task, state="failed")),
-    "on_task_instance_skipped": ("task", partial(facts.of_task, state="skipped")),
-    "on_asset_created": ("asset", facts.of_asset),
-    "on_asset_changed": ("nudge", facts.of_asset),
-    "on_asset_alias_created": ("alias", facts.of_alias),
+    "on_dag_run_running": ("run", partial(facts.read_run, state="running")),
+    "on_dag_run_success": ("run", partial(facts.read_run, state="success")),
+    "on_dag_run_failed": ("run", partial(facts.read_run, state="failed")),
+    "on_task_instance_running": ("task", partial(facts.read_task, state="running")),
+    "on_task_instance_success": ("task", partial(facts.read_task, state="success")),
+    "on_task_instance_failed": ("task", partial(facts.read_task, state="failed")),
+    "on_task_instance_skipped": ("task", partial(facts.read_task, state="skipped")),
+    "on_asset_created": ("asset", facts.read_asset),
+    "on_asset_changed": ("nudge", facts.read_asset),
+    "on_asset_alias_created": ("alias", facts.read_alias),
 }
 IMPORT_ERRORS = ("on_new_dag_import_error", "on_existing_dag_import_error")
 HOOKS = (*READERS, *IMPORT_ERRORS)
@@ -166,23 +166,23 @@ def report(hook: str, source: str, *objects: Any) -> Report | Event:
     if hook in READERS:
         kind, read = READERS[hook]
         return kind, source, read(*objects)
-    return {**import_error(source, *objects), "time": _at(time_ns())}
+    return {**import_error(source, *objects), "time": _format_moment(time_ns())}
 
 
-def traced(hook: str, source: str, *objects: Any) -> Report | Event:
+def report_with_trace(hook: str, source: str, *objects: Any) -> Report | Event:
     """The same, with the trace that it belongs to."""
     told = report(hook, source, *objects)
     if isinstance(told, dict):
-        return {**told, traces.ATTRIBUTE: traces.derived(told)}
+        return {**told, traces.ATTRIBUTE: traces.derive_traceparent(told)}
     kind, source, known, *_ = told
-    return kind, source, known, traces.carried(objects)
+    return kind, source, known, traces.read_traceparent(objects)
 
 
 def _times(known: Facts, names: tuple[str, ...]) -> Facts:
     return {name: timestamp(datetime.fromisoformat(known[name])) if known[name] else None for name in names}
 
 
-def _at(nanoseconds: int) -> str | None:
+def _format_moment(nanoseconds: int) -> str | None:
     seconds, rest = divmod(nanoseconds, 10**9)
     return timestamp(datetime.fromtimestamp(seconds, timezone.utc).replace(microsecond=rest // 1000))
 

@@ -42,22 +42,22 @@ TASK_IDENTITY = 4
 TRY_ID, STATE, OPERATOR = TASK.index("id"), TASK.index("state"), TASK.index("operator")
 
 
-def of_run(run: Any, msg: str | None = None, *, state: str) -> Read:
+def read_run(run: Any, msg: str | None = None, *, state: str) -> Read:
     read = _read(run, RUN, RUN_IDENTITY)
     started_by = run.__dict__.get("triggered_by")  # as it is loaded: no query in the scheduler
     if started_by is not None and getattr(started_by, "value", started_by) == TEST:
         read[RUN_TYPE] = TEST
-    read += state, msg if msg in AIRFLOW_S_WORDS else _masked(msg), run.__dict__.get("partition_key")
+    read += state, msg if msg in AIRFLOW_S_WORDS else _mask_note(msg), run.__dict__.get("partition_key")
     return read
 
 
-def of_task(previous_state: object, ti: Any, error: object = None, *, state: str) -> Read:
+def read_task(previous_state: object, ti: Any, error: object = None, *, state: str) -> Read:
     """Raises ValueError where a failed try's object says neither that it is over nor that one follows."""
     read = _read(ti, TASK, TASK_IDENTITY)
     # The hook says *failed* for every try that failed; its object says whether another try follows. A state
     # set by hand has no previous state, and its object may still hold the old one.
     if state == "failed" and previous_state is not None:
-        state = _failed_or_retried(read)
+        state = _resolve_failed_state(read)
     read[STATE] = state
     read[TRY_ID] = _try_id(ti, read[TRY_ID], state)
     if not read[OPERATOR]:
@@ -94,11 +94,11 @@ def task(read: Read) -> Facts:
     }
 
 
-def of_asset(asset: Any) -> Facts:
+def read_asset(asset: Any) -> Facts:
     return {"asset": {"name": asset.name, "uri": asset.uri, "group": getattr(asset, "group", None)}}
 
 
-def of_alias(alias: Any) -> Facts:
+def read_alias(alias: Any) -> Facts:
     return {"alias": {"name": alias.name, "group": getattr(alias, "group", None)}}
 
 
@@ -119,11 +119,11 @@ def _read(subject: Any, names: tuple[str, ...], identity: int) -> Read:
     return read
 
 
-def _masked(msg: str | None) -> str | None:
+def _mask_note(msg: str | None) -> str | None:
     return error_text.head(msg, MAX_NOTE) or None if msg else None
 
 
-def _failed_or_retried(read: Read) -> str:
+def _resolve_failed_state(read: Read) -> str:
     """Raises ValueError where the object says neither: `failed` is never guessed, the reconciler knows."""
     found = read[STATE]
     state = found.value if isinstance(found, Enum) else found

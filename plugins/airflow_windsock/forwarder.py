@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from airflow_windsock import settings as configuration
 from airflow_windsock.backoff import Backoff
 from airflow_windsock.drainer import Drainer
-from airflow_windsock.sender import MAX_BATCH, Courier, Later
+from airflow_windsock.sender import MAX_BATCH, Later, Sender
 from airflow_windsock.settings import Settings
 from airflow_windsock.spool import Spool
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.error("windsock: nothing can be sent: set [windsock] monitor_url and ingest_secret")
         return 2
     spool = Spool(settings.spool_dir, settings.max_events, settings.max_bytes)
-    courier = Courier(settings, settings.endpoint, spool)
+    courier = Sender(settings, settings.endpoint, spool)
     drainer = Drainer(spool, courier, Backoff(settings.spool_dir / "backoff"), MAX_BATCH)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: drainer.stop())

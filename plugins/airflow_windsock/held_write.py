@@ -15,20 +15,20 @@ PWrite = Callable[[int, bytes, int, int], int]
 """Descriptor, bytes, how many, position; gives how many were written, negative: none, for some error."""
 
 
-def held_pwrite() -> PWrite:
+def find_gil_holding_pwrite() -> PWrite:
     """libc's own, or where it cannot be had `os.pwrite`, which raises."""
     try:
         import ctypes
 
         pwrite = ctypes.PyDLL(None).pwrite
     except (ImportError, OSError, AttributeError, MemoryError):  # the last where SELinux forbids callbacks
-        return released_pwrite
+        return pwrite_releasing_gil
     if ctypes.sizeof(ctypes.c_long) != 8:  # off_t may be one or the other
-        return released_pwrite
+        return pwrite_releasing_gil
     pwrite.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_long)
     pwrite.restype = ctypes.c_ssize_t
     return cast("PWrite", pwrite)
 
 
-def released_pwrite(descriptor: int, line: bytes, _size: int, position: int) -> int:
+def pwrite_releasing_gil(descriptor: int, line: bytes, _size: int, position: int) -> int:
     return os.pwrite(descriptor, line, position)

@@ -20,8 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from threading import get_ident
 
-from airflow_windsock.events import completed
-from airflow_windsock.held_write import PWrite, held_pwrite, released_pwrite
+from airflow_windsock.events import complete_event
+from airflow_windsock.held_write import PWrite, find_gil_holding_pwrite, pwrite_releasing_gil
 from airflow_windsock.log_limit import LogLimit
 from airflow_windsock.own_directory import own_directory
 from airflow_windsock.spool import MAX_EVENT_BYTES, Spool
@@ -49,7 +49,7 @@ class Journal:
         self._size = self._taken = HEAD  # bytes written, and of these the ones that the spool has
         self._appended = self._handed = 0  # events; each number is written by one side only
         self._main: int | None = None
-        self._held_pwrite: PWrite = released_pwrite
+        self._held_pwrite: PWrite = pwrite_releasing_gil
 
     def append(self, report: bytes) -> None:
         """Keeps one report, or event; in a file of its own where there can be no journal. Raises as Spool.put
@@ -57,19 +57,19 @@ class Journal:
         lock, spool = self._lock, self._spool
         if lock.acquire(True, LOCK_WAIT):
             try:
-                descriptor = self._descriptor or self._opened()
+                descriptor = self._descriptor or self._open()
                 if descriptor is not None:
                     spool.admit(len(report), self._appended - self._handed, self._size - self._taken)
                     self._write(descriptor, b"%020d %b\n" % (spool.moment(), report))
                     return
             finally:
                 lock.release()
-        spool.put(completed(report, time.time_ns()))
+        spool.add(complete_event(report, time.time_ns()))
 
     def prepare(self) -> None:
         """Makes the file, so that no hook has to."""
         with self._lock:
-            self._opened()
+            self._open()
 
     def hand_over(self) -> None:
         """Puts what was appended into the spool. Raises OSError; what is not yet there stays here."""
@@ -79,7 +79,7 @@ class Journal:
         if self._taken == self._size:
             self._shrink()
         while self._taken < self._size:
-            for position in _moved(self._spool, self._descriptor, self._taken, self._size):
+            for position in _move_to_spool(self._spool, self._descriptor, self._taken, self._size):
                 self._taken = position
                 self._handed += 1
         if self._size > SHRINK_ABOVE:
@@ -106,11 +106,11 @@ class Journal:
         self._descriptor = None
         self._size = self._taken = HEAD
 
-    def _opened(self) -> int | None:
+    def _open(self) -> int | None:
         if self._descriptor is None:
             try:
                 self._path, self._descriptor = _make(self._spool)
-                self._main, self._held_pwrite = threading.main_thread().ident, held_pwrite()
+                self._main, self._held_pwrite = threading.main_thread().ident, find_gil_holding_pwrite()
             except OSError as error:
                 if self._limit.allows("journal"):
                     log.warning(
@@ -176,7 +176,7 @@ def _recover(spool: Spool, path: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         head = os.pread(descriptor, HEAD - 1, 0)
         start = int(head) if head.isdigit() else 0
-        count = sum(1 for _ in _moved(spool, descriptor, start, os.fstat(descriptor).st_size))
+        count = sum(1 for _ in _move_to_spool(spool, descriptor, start, os.fstat(descriptor).st_size))
         path.unlink(missing_ok=True)
     except BlockingIOError:  # its writer lives, or another recovers it
         return
@@ -207,7 +207,7 @@ def _note(descriptor: int, position: int) -> None:
     os.pwrite(descriptor, b"%020d\n" % position, 0)
 
 
-def _moved(spool: Spool, descriptor: int, start: int, end: int) -> Iterator[int]:
+def _move_to_spool(spool: Spool, descriptor: int, start: int, end: int) -> Iterator[int]:
     """Puts the lines from `start` to `end` into the spool, gives the position behind each, and notes the last
     one. Raises OSError."""
     position = start
@@ -218,18 +218,18 @@ def _moved(spool: Spool, descriptor: int, start: int, end: int) -> Iterator[int]
                 raise OSError(errno.EIO, "the journal is shorter than what was written to it")
             whole = data[: data.rfind(b"\n") + 1]
             for line in whole.splitlines(keepends=True) or [data]:  # the last one may be torn
-                _put(spool, line)
+                _store_line(spool, line)
                 position += len(line)
                 yield position
     finally:
         _note(descriptor, position)
 
 
-def _put(spool: Spool, line: bytes) -> None:
+def _store_line(spool: Spool, line: bytes) -> None:
     """What has no moment is put with this one, and its reader sets it aside."""
     line = line.removesuffix(b"\n")
     moment = line[: PREFIX - 1]
     if len(moment) == PREFIX - 1 and moment.isdigit() and line[PREFIX - 1 : PREFIX] == b" ":
-        spool.store(completed(line[PREFIX:], int(moment)), int(moment))
+        spool.store(complete_event(line[PREFIX:], int(moment)), int(moment))
     else:
         spool.store(line, spool.moment())

@@ -21,11 +21,11 @@ from airflow.listeners import hookimpl
 from airflow_windsock import error_text
 from airflow_windsock import settings as configuration
 from airflow_windsock.backoff import Backoff
-from airflow_windsock.counter import Tally
+from airflow_windsock.counter import SharedCounter
 from airflow_windsock.drainer import Drainer
-from airflow_windsock.events import completed, report, serialize, traced
+from airflow_windsock.events import complete_event, report, report_with_trace, serialize
 from airflow_windsock.log_limit import LogLimit
-from airflow_windsock.sender import Courier
+from airflow_windsock.sender import Sender
 from airflow_windsock.settings import Settings
 from airflow_windsock.spool import Full, Spool
 from airflow_windsock.status_header import FAILED
@@ -52,20 +52,20 @@ class Listener:
         self._source = settings.source
         self._include = [re.compile(fnmatch.translate(glob)) for glob in settings.include]
         self._exclude = [re.compile(fnmatch.translate(glob)) for glob in settings.exclude]
-        self._told = traced if settings.traces else report
+        self._told = report_with_trace if settings.traces else report
         self._all = not self._include and not self._exclude
         self._spool = Spool(settings.spool_dir, settings.max_events, settings.max_bytes)
-        self.failed = Tally(settings.spool_dir / FAILED)
+        self.failed = SharedCounter(settings.spool_dir / FAILED)
         self._limit = LogLimit()
         self._thread = threading.local()
         self._drainer: Drainer | None = None
-        self._keep: Callable[[bytes], object] = self._put
+        self._keep: Callable[[bytes], object] = self._add_to_spool
         self._task_sender: TaskSender | None = None
         if settings.sends and settings.endpoint is not None:
-            courier = Courier(settings, settings.endpoint, self._spool)
+            courier = Sender(settings, settings.endpoint, self._spool)
             backoff = Backoff(settings.spool_dir / "backoff")
             self._drainer = Drainer(self._spool, courier, backoff)
-            self._keep = self._drainer.put
+            self._keep = self._drainer.add
             self._task_sender = TaskSender(self._spool, courier, backoff, settings.task_send_budget)
 
     @hookimpl
@@ -118,11 +118,11 @@ class Listener:
 
     @hookimpl
     def on_asset_changed(self, asset: Any) -> None:
-        self._safely(self._changed, asset)
+        self._safely(self._report_change, asset)
 
     @hookimpl
     def on_asset_event_emitted(self, asset_event: Any) -> None:
-        self._safely(self._emitted, asset_event)
+        self._safely(self._report_emitted, asset_event)
 
     @hookimpl
     def on_new_dag_import_error(self, filename: str, stacktrace: str) -> None:
@@ -144,11 +144,11 @@ class Listener:
             if self._limit.allows(type(error).__name__):
                 log.exception("windsock: this was not reported; the monitor will ask Airflow for it")
 
-    def _changed(self, asset: Any) -> None:
+    def _report_change(self, asset: Any) -> None:
         self._report("on_asset_changed", asset)
         self._thread.nudged = asset.uri
 
-    def _emitted(self, asset_event: Any) -> None:
+    def _report_emitted(self, asset_event: Any) -> None:
         """From 3.2 Airflow calls on_asset_event_emitted right after on_asset_changed for the same change, in
         the same thread: one nudge is enough."""
         nudged, self._thread.nudged = getattr(self._thread, "nudged", None), None
@@ -159,28 +159,28 @@ class Listener:
         self._keep(serialize(self._told(hook, self._source, *objects)))
 
     def _run(self, hook: str, dag_run: Any, msg: str) -> None:
-        if self._all or self._wanted(dag_run.dag_id):
+        if self._all or self._is_included(dag_run.dag_id):
             self._keep(serialize(self._told(hook, self._source, dag_run, msg)))
 
     def _task(self, hook: str, previous_state: object, ti: Any, error: object = None) -> None:
-        if not (self._all or self._wanted(ti.dag_id)):
+        if not (self._all or self._is_included(ti.dag_id)):
             return
         told = serialize(self._told(hook, self._source, previous_state, ti, error))
-        if self._task_sender is not None and in_task_process(ti.__class__):
-            self._task_sender.send(str(ti.id), self._put(told))
+        if self._task_sender is not None and is_in_task_process(ti.__class__):
+            self._task_sender.send(str(ti.id), self._add_to_spool(told))
         else:
             self._keep(told)
 
-    def _put(self, told: bytes) -> str:
-        return self._spool.put(completed(told, time.time_ns()))
+    def _add_to_spool(self, told: bytes) -> str:
+        return self._spool.add(complete_event(told, time.time_ns()))
 
-    def _wanted(self, dag_id: str) -> bool:
+    def _is_included(self, dag_id: str) -> bool:
         if self._include and not any(glob.match(dag_id) for glob in self._include):
             return False
         return not self._exclude or not any(glob.match(dag_id) for glob in self._exclude)
 
 
 @lru_cache(maxsize=64)
-def in_task_process(kind: type) -> bool:
+def is_in_task_process(kind: type) -> bool:
     """The Task SDK's own task instance exists in the process that runs the task, and nowhere else."""
     return any(base.__module__ == TASK_RUNNER for base in kind.__mro__)

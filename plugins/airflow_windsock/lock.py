@@ -14,7 +14,7 @@ TURN = "drainer.lock"  # in the spool directory
 LOOK_AGAIN = 0.002  # seconds: a task's hook that waits looks so often
 
 
-class Turn:
+class FileLock:
     """A lock on a file, for one thread of each process. A forked child calls `forget`."""
 
     def __init__(self, path: Path) -> None:
@@ -22,12 +22,12 @@ class Turn:
         self._file: int | None = None
 
     @contextmanager
-    def taken(self, within: float = 0.0) -> Iterator[bool]:
+    def acquire(self, within: float = 0.0) -> Iterator[bool]:
         """Whether it is this process's turn, at the latest after so many seconds. Raises OSError."""
         if self._file is None:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             self._file = os.open(self._path, flags, 0o600)
-        if not self._locked(self._file, time.monotonic() + within):
+        if not self._lock(self._file, time.monotonic() + within):
             yield False
             return
         try:
@@ -36,7 +36,7 @@ class Turn:
             if self._file is not None:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def _locked(self, file: int, until: float) -> bool:
+    def _lock(self, file: int, until: float) -> bool:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

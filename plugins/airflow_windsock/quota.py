@@ -41,11 +41,11 @@ class Quota:
         """Whether so many events of `size` bytes together may still be put, by what is known."""
         return self._events + events <= self._max_events and self._bytes + size <= self._max_bytes
 
-    def added(self, size: int) -> None:
+    def add(self, size: int) -> None:
         self._events += 1
         self._bytes += size
 
-    def measured(self, events: int, total: int) -> None:
+    def update(self, events: int, total: int) -> None:
         """Tells every process what the spool holds, as somebody has just counted it."""
         self._events, self._bytes = events, total
         if time.monotonic() - self._written < WRITE_EVERY:
@@ -64,9 +64,9 @@ class Quota:
         try:
             status = self._path.stat()
             if time.time() - status.st_mtime > STALE_AFTER:
-                self.measured(*self._measure())
+                self.update(*self._measure())
             elif status.st_mtime_ns != self._seen:
                 self._seen = status.st_mtime_ns
                 self._events, self._bytes = map(int, self._path.read_text().split())
         except (FileNotFoundError, ValueError):
-            self.measured(*self._measure())
+            self.update(*self._measure())

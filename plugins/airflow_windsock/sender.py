@@ -15,9 +15,9 @@ from typing import Any
 from airflow_windsock import __version__
 from airflow_windsock.one_line import one_line
 from airflow_windsock.settings import Endpoint, Settings
-from airflow_windsock.signing import signed_headers
-from airflow_windsock.spool import Letter, Spool
-from airflow_windsock.status_header import HEADER, SpoolWord
+from airflow_windsock.signing import signature_headers
+from airflow_windsock.spool import Spool, SpooledEvent
+from airflow_windsock.status_header import HEADER, StatusHeader
 from airflow_windsock.transport import Answer, Unreachable, post
 
 MAX_BATCH = 500  # events; the monitor takes no more
@@ -53,20 +53,20 @@ class Later(Exception):
         self.wait = wait
 
 
-class Courier:
+class Sender:
     """One for a process; has no state but what it was made with."""
 
     def __init__(self, settings: Settings, endpoint: Endpoint, spool: Spool) -> None:
         self._secrets = settings.secrets
         self._endpoint = endpoint
         self._spool = spool
-        self._word = SpoolWord(spool)
+        self._word = StatusHeader(spool)
 
-    def carry(self, letters: Sequence[Letter], allowance: Callable[[], float]) -> None:
+    def send(self, letters: Sequence[SpooledEvent], allowance: Callable[[], float]) -> None:
         """Sends one request, more only where it must be split; `allowance` says how many seconds the next one
         may take. Raises Later."""
         body = b"[" + b",".join(letter.body for letter in letters) + b"]"
-        headers = {**HEADERS, HEADER: self._word.of(letters), **signed_headers(body, self._secrets)}
+        headers = {**HEADERS, HEADER: self._word.format(letters), **signature_headers(body, self._secrets)}
         try:
             answer = post(self._endpoint, body, headers, allowance())
         except Unreachable as error:
@@ -79,10 +79,10 @@ class Courier:
             raise _later(answer)
         else:
             middle = len(letters) // 2
-            self.carry(letters[:middle], allowance)
-            self.carry(letters[middle:], allowance)
+            self.send(letters[:middle], allowance)
+            self.send(letters[middle:], allowance)
 
-    def _settle(self, letters: Sequence[Letter], results: list[dict[str, Any]]) -> None:
+    def _settle(self, letters: Sequence[SpooledEvent], results: list[dict[str, Any]]) -> None:
         for letter, result in zip(letters, results, strict=True):
             if result["status"] == "rejected":
                 self._spool.set_aside(letter.name, f"rejected by the monitor: {result.get('reason')}")
@@ -90,9 +90,9 @@ class Courier:
                 self._spool.remove(letter.name)
 
 
-def batches(letters: Iterator[Letter], most: int = MAX_BATCH) -> Iterator[list[Letter]]:
+def batches(letters: Iterator[SpooledEvent], most: int = MAX_BATCH) -> Iterator[list[SpooledEvent]]:
     """Requests' worth of letters, in order."""
-    batch: list[Letter] = []
+    batch: list[SpooledEvent] = []
     size = 2
     for letter in letters:
         if batch and (len(batch) == most or size + len(letter.body) + 1 > MAX_REQUEST):
@@ -104,7 +104,7 @@ def batches(letters: Iterator[Letter], most: int = MAX_BATCH) -> Iterator[list[L
         yield batch
 
 
-def _results(answer: Answer, letters: Sequence[Letter]) -> list[dict[str, Any]]:
+def _results(answer: Answer, letters: Sequence[SpooledEvent]) -> list[dict[str, Any]]:
     """The monitor's word on each letter, in their order. Nothing is removed on the word of something that
     merely answers 202: what cannot be read raises Later."""
     try:

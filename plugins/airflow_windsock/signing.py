@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 
 
-def signed_headers(body: bytes, secrets: Iterable[bytes]) -> dict[str, str]:
+def signature_headers(body: bytes, secrets: Iterable[bytes]) -> dict[str, str]:
     """Headers for one attempt at sending `body`; a retry is signed anew. One signature for each secret, so
     that sender and receiver need not change secrets at the same moment."""
     message_id = f"msg_{os.urandom(16).hex()}"

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from airflow_windsock.counter import Tally
+from airflow_windsock.counter import SharedCounter
 from airflow_windsock.one_line import one_line
 from airflow_windsock.own_directory import own_directory
 from airflow_windsock.quota import Quota
@@ -46,7 +46,7 @@ class Full(Exception):
 
 
 @dataclass(frozen=True)
-class Letter:
+class SpooledEvent:
     """An event that was read back: its file's name, its id and its JSON."""
 
     name: str
@@ -64,12 +64,12 @@ class Spool:
         self._clock = clock
         self._tmp, self._new, self._bad = (root / name for name in ("tmp", "new", "bad"))
         self._quota = Quota(root / "usage", max_events, max_bytes, self._measure)
-        self.refused = Tally(root / "refused")
+        self.refused = SharedCounter(root / "refused")
         self._serial = itertools.count()
         self._last = 0
         self._ready = False
 
-    def put(self, body: bytes) -> str:
+    def add(self, body: bytes) -> str:
         """Keeps one event and gives the name of its file."""
         self.prepare()
         self.look()
@@ -94,7 +94,7 @@ class Spool:
         """Keeps one event whatever the bound; gives the name of its file, which sorts by `moment`."""
         name = self._name(len(body), moment)
         _write(self._tmp / name, body).rename(self._new / name)
-        self._quota.added(len(body))
+        self._quota.add(len(body))
         return name
 
     @property
@@ -122,15 +122,15 @@ class Spool:
             oldest = sorted(oldest + piece)[:most]
             events, size = _total(piece)
             count, total = count + events, total + size
-        self._quota.measured(count, total)
+        self._quota.update(count, total)
         return oldest
 
-    def read(self, name: str) -> Letter | None:
+    def read(self, name: str) -> SpooledEvent | None:
         """The event in that file; None if another took it meanwhile, or if it is none and was set aside."""
         try:
             body = _read(self._new / name)
             event = json.loads(body)
-            return Letter(name, _event_id(event), body)
+            return SpooledEvent(name, _event_id(event), body)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:

@@ -8,8 +8,8 @@ import socket
 import time
 from collections.abc import Sequence
 
-from airflow_windsock.counter import Tally
-from airflow_windsock.spool import Letter, Spool
+from airflow_windsock.counter import SharedCounter
+from airflow_windsock.spool import Spool, SpooledEvent
 
 HEADER = "windsock-spool"
 FAILED = "failed_hooks"  # the file in the spool that counts hooks which could not report
@@ -17,16 +17,16 @@ MAX_HOST = 48  # characters of the host's name; the monitor takes 64 with what f
 MOMENT = 20  # digits at the beginning of a file's name: when it was put, in nanoseconds
 
 
-class SpoolWord:
+class StatusHeader:
     """One for a process. The name tells hosts, and several spools of a host, apart."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self._failed = Tally(spool.root / FAILED)
+        self._failed = SharedCounter(spool.root / FAILED)
         host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:MAX_HOST]
         self._name = f"{host}-{hashlib.sha256(str(spool.root).encode()).hexdigest()[:8]}"
 
-    def of(self, letters: Sequence[Letter]) -> str:
+    def format(self, letters: Sequence[SpooledEvent]) -> str:
         """`letters` are what is sent, the oldest first."""
         moments = [int(one.name[:MOMENT]) for one in letters[:1] if one.name[:MOMENT].isdigit()]
         oldest = max(0, (time.time_ns() - moments[0]) // 10**9) if moments else 0

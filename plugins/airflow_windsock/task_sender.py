@@ -13,8 +13,8 @@ import time
 
 from airflow_windsock.backoff import Backoff
 from airflow_windsock.drainer import horizon
-from airflow_windsock.lock import TURN, Turn
-from airflow_windsock.sender import Courier, Later
+from airflow_windsock.lock import TURN, FileLock
+from airflow_windsock.sender import Later, Sender
 from airflow_windsock.spool import Spool
 
 log = logging.getLogger("airflow_windsock.task")
@@ -28,9 +28,9 @@ CATCH_UP = 50  # events: a request that takes milliseconds
 class TaskSender:
     """`budget`: seconds for all attempts of one task together."""
 
-    def __init__(self, spool: Spool, courier: Courier, backoff: Backoff, budget: float) -> None:
+    def __init__(self, spool: Spool, courier: Sender, backoff: Backoff, budget: float) -> None:
         self._spool, self._courier, self._backoff = spool, courier, backoff
-        self._turn = Turn(spool.root / TURN)
+        self._turn = FileLock(spool.root / TURN)
         self._budget = budget
         self._task = ""
         self._left = 0.0
@@ -49,13 +49,13 @@ class TaskSender:
             self._left -= time.monotonic() - started
 
     def _try(self, name: str, ends: float) -> None:
-        with self._turn.taken(min(TURN_WAIT, ends - time.monotonic())) as mine:
+        with self._turn.acquire(min(TURN_WAIT, ends - time.monotonic())) as mine:
             if not mine:  # whoever has it looks again, and finds this event too
                 return
             try:
-                self._carry(self._due(name), ends)
+                self._send_files(self._due(name), ends)
             except Later as later:
-                self._backoff.failed(later.wait)
+                self._backoff.record_failure(later.wait)
                 # This is a line in the task's own log: a monitor that is down does not belong there.
                 level = logging.WARNING if later.misconfigured else logging.DEBUG
                 log.log(level, "windsock: the event waits in the spool: %s", later)
@@ -68,8 +68,8 @@ class TaskSender:
             return []
         return [other for other in self._spool.names(CATCH_UP) if other <= name]
 
-    def _carry(self, names: list[str], ends: float) -> None:
+    def _send_files(self, names: list[str], ends: float) -> None:
         letters = [letter for name in names if (letter := self._spool.read(name))]
         if letters:
-            self._courier.carry(letters, lambda: ends - time.monotonic())
-            self._backoff.succeeded()
+            self._courier.send(letters, lambda: ends - time.monotonic())
+            self._backoff.record_success()

@@ -15,7 +15,7 @@ SAMPLED = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f][1
 """What is not sampled is kept by nobody: Airflow's traces are off, or pass this run over."""
 
 
-def carried(objects: tuple[Any, ...]) -> str:
+def read_traceparent(objects: tuple[Any, ...]) -> str:
     """The traceparent that Airflow gave the run or the task, or nothing. Read from the object's own dict: an
     attribute that is not loaded would be asked of the database, in a hook."""
     for one in objects:
@@ -26,7 +26,7 @@ def carried(objects: tuple[Any, ...]) -> str:
     return ""
 
 
-def derived(event: dict[str, Any]) -> str:
+def derive_traceparent(event: dict[str, Any]) -> str:
     """The same for every event of a run; for what is of no run, the event's own."""
     data = event["data"]
     if data.get("dag_id") and data.get("run_id"):

@@ -72,10 +72,10 @@ def _connect(endpoint: Endpoint, deadline: float) -> socket.socket:
         connected = socket.socket(family, socket.SOCK_STREAM)
         try:
             # A share for each address that is left: one that swallows packets leaves time for the next.
-            connected.settimeout(_left(deadline) / (len(addresses) - position))
+            connected.settimeout(_remaining_seconds(deadline) / (len(addresses) - position))
             connected.connect(address)
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return _secured(connected, endpoint, deadline) if endpoint.tls else connected
+            return _wrap_tls(connected, endpoint, deadline) if endpoint.tls else connected
         except OSError:
             connected.close()
             if position == len(addresses) - 1:
@@ -83,8 +83,8 @@ def _connect(endpoint: Endpoint, deadline: float) -> socket.socket:
     raise OSError(f"{endpoint.host} has no address")
 
 
-def _secured(connected: socket.socket, endpoint: Endpoint, deadline: float) -> socket.socket:
-    connected.settimeout(_left(deadline))  # for the whole handshake: ssl counts it so
+def _wrap_tls(connected: socket.socket, endpoint: Endpoint, deadline: float) -> socket.socket:
+    connected.settimeout(_remaining_seconds(deadline))  # for the whole handshake: ssl counts it so
     return _tls_context().wrap_socket(connected, server_hostname=endpoint.host)
 
 
@@ -114,7 +114,7 @@ def _resolve(host: str, port: int, deadline: float) -> list[tuple[int, Any]]:
     failed.clear()
     thread = threading.Thread(target=look_up, name="windsock-resolver", daemon=True)
     thread.start()
-    thread.join(_left(deadline))
+    thread.join(_remaining_seconds(deadline))
     if failed:
         raise failed[0]
     if not found:
@@ -122,7 +122,7 @@ def _resolve(host: str, port: int, deadline: float) -> list[tuple[int, Any]]:
     return found
 
 
-def _left(deadline: float) -> float:
+def _remaining_seconds(deadline: float) -> float:
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError("no time is left for the request")
@@ -137,7 +137,7 @@ class _Deadlined:
         self._deadline = deadline
 
     def sendall(self, data: bytes) -> None:
-        self._connected.settimeout(_left(self._deadline))  # for all of it: sendall counts it so
+        self._connected.settimeout(_remaining_seconds(self._deadline))  # for all of it: sendall counts it so
         self._connected.sendall(data)
 
     def makefile(self, *_mode: object) -> io.BufferedReader:
@@ -157,5 +157,5 @@ class _Received(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        self._connected.settimeout(_left(self._deadline))
+        self._connected.settimeout(_remaining_seconds(self._deadline))
         return self._connected.recv_into(buffer)

@@ -4,7 +4,7 @@ docs/metrics.md`."""
 import sys
 
 from monitor.observability.metrics import Metrics
-from monitor.observability.metrics_registry import Described
+from monitor.observability.metrics_registry import MetricDescription
 
 HEAD = """# Metrics
 
@@ -23,7 +23,7 @@ def page() -> str:
     return "\n".join([HEAD, *(_section(metric) for metric in Metrics().described)])
 
 
-def _section(metric: Described) -> str:
+def _section(metric: MetricDescription) -> str:
     labels = [f"- `{name}`: {_values(values)}" for name, values in metric.labels.items()]
     parts = [f"## `{metric.name}`", f"{metric.kind.capitalize()}. {metric.meaning}.", *labels]
     return "\n".join([*parts, "", f"**Bad:** {metric.bad}.", ""])

@@ -106,7 +106,7 @@ class Forwarder:
 
     def fails_to_send(self) -> None:
         """The task puts an event, and the monitor is away."""
-        self.spool.put(json.dumps(GOLDEN["event"]).encode())
+        self.spool.add(json.dumps(GOLDEN["event"]).encode())
         wait.until((self.spool.root / "backoff").exists, "the forwarder to have tried")
 
     def stop(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from airflow_windsock import settings as configuration
 from airflow_windsock.backoff import Backoff
 from airflow_windsock.drainer import Drainer
-from airflow_windsock.sender import Courier
+from airflow_windsock.sender import Sender
 from airflow_windsock.spool import Spool
 from airflow_windsock.task_sender import TaskSender
 
@@ -61,7 +61,7 @@ def main() -> None:
     assert settings is not None
     assert settings.endpoint is not None, problems
     spool = Spool(settings.spool_dir, settings.max_events, settings.max_bytes)
-    courier = Courier(settings, settings.endpoint, spool)
+    courier = Sender(settings, settings.endpoint, spool)
     backoff = Backoff(settings.spool_dir / "backoff")
     drainer = Drainer(spool, courier, backoff)
     count = 0
@@ -69,11 +69,11 @@ def main() -> None:
         count += len(told)
         if kind == "scheduler":
             for _, body in told:
-                drainer.put(body)
+                drainer.add(body)
         elif os.fork() == 0:
             sender = TaskSender(spool, courier, backoff, settings.task_send_budget)
             for ti_id, body in told:
-                sender.send(ti_id, spool.put(body))
+                sender.send(ti_id, spool.add(body))
             os._exit(0)
         else:
             os.wait()

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from monitor.notifications.outbox.records import Delivery, Kind, State
-from monitor.rules.targets import Channel
+from monitor.notifications.outbox.records import Delivery, NotificationKind, State
+from monitor.rules.targets import ChannelName
 from tests.faults import mails, states
 from tests.faults.ledger import Entry
 from tests.faults.schedule import Replies, cuts, kills
@@ -32,7 +32,7 @@ def weighed(*ids: str) -> states.States:
 
 def entry(state: State, *answers: str, to: str = FIRST) -> Entry:
     delivery = Delivery(
-        1, 1, Channel.EMAIL, to, Kind.FAILURE, None, 1, RUN, "local", "etl", "one", "failures", "run_failed",
+        1, 1, ChannelName.EMAIL, to, NotificationKind.FAILURE, None, 1, RUN, "local", "etl", "one", "failures", "run_failed",
         (to,), () if state is State.SENT else (to,), state, "", None, "<1@example.com>", 1, NOW, NOW,
         None, None, None, None,
     )  # fmt: skip

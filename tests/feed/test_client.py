@@ -329,7 +329,7 @@ def test_the_wait_grows_and_is_bounded() -> None:
     waits = [pace.wait() for _ in range(40)]
     assert 2.0 <= waits[0] <= 3.0
     assert LONGEST_WAIT <= waits[-1] <= LONGEST_WAIT * 1.5
-    pace.heard()
+    pace.reset()
     assert 2.0 <= pace.wait() <= 3.0
     assert pace.wait(1e9) <= LONGEST_ASKED * 1.5
 

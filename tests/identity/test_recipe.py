@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from airflow_windsock import events as listener
 from monitor.event_log.projections import import_errors
 from monitor.events import identity
-from monitor.events.from_airflow import mended_event, pause_event
+from monitor.events.from_airflow import import_error_mended_event, pause_event
 from tests.identity.things import BROKEN, NOW, RUNS, TASKS, THINGS, ZONES, Broken, Run, Task, Thing
 
 
@@ -53,7 +53,7 @@ def test_a_task_is_known_by_its_try_alone(task: Task, map_index: int, other: uui
 @given(THINGS, st.integers(2, 50), st.integers(2, 50))
 def test_what_is_told_again_is_no_other_thing(thing: Thing, one: int, other: int) -> None:
     event = thing.from_hook(None)
-    again = event.renamed(identity.nth(event.id, one))
+    again = event.rename(identity.nth(event.id, one))
     assert again.id != event.id
     assert (again.id == identity.nth(event.id, other)) == (one == other)
     assert (again.data, again.type, again.time) == (event.data, event.type, event.time)
@@ -63,7 +63,7 @@ def test_what_is_told_again_is_no_other_thing(thing: Thing, one: int, other: int
 def test_the_end_of_an_error_is_no_error(broken: Broken, number: int) -> None:
     event = broken.from_hook(None)
     known = {"filename": broken.name, "bundle_name": None}
-    mended = mended_event("local", event.id, known, None, NOW, number)
+    mended = import_error_mended_event("local", event.id, known, None, NOW, number)
     assert mended.id.startswith(f"{event.id}:mended")
     assert mended.id != identity.nth(event.id, number)
 

@@ -167,7 +167,7 @@ class SetBack(RuleBasedStateMachine):
             return
         if self.seen[-1:] != [self.state]:
             self.seen.append(self.state)
-        words = self.database.read_now(lambda c: tries.last_words(c, [self._event(self.state)]))
+        words = self.database.read_now(lambda c: tries.find_last_states(c, [self._event(self.state)]))
         assert [word.state for word in words.values()] == [self.state]
 
     @rule()

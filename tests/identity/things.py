@@ -170,4 +170,4 @@ def iso(moment: datetime | None) -> str | None:
 def told_by_listener(hook: str, *objects: Any) -> Event:
     """From a hook's call to what arrives at the monitor: kept on disk, completed by the drainer, read."""
     kept = listener.serialize(listener.report(hook, SOURCE, *objects))
-    return parse_event(json.loads(listener.completed(kept, NANOSECONDS)))
+    return parse_event(json.loads(listener.complete_event(kept, NANOSECONDS)))

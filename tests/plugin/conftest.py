@@ -22,7 +22,7 @@ os.environ.update(
     AIRFLOW__CORE__UNIT_TEST_MODE="False",
 )
 
-from airflow_windsock.events import Event, completed, report, serialize  # noqa: E402
+from airflow_windsock.events import Event, complete_event, report, serialize  # noqa: E402
 from airflow_windsock.settings import Endpoint, Settings  # noqa: E402
 from tests.plugin.receiver import Receiver  # noqa: E402 (after the environment is set)
 
@@ -40,7 +40,7 @@ def wait_until(condition: Callable[[], object]) -> None:
 def built(hook: str, source: str, *objects: object) -> Event:
     """The event of a hook's call, by way of what is kept of it."""
     kept = serialize(report(hook, source, *objects))
-    return cast("Event", json.loads(completed(kept, time.time_ns())))
+    return cast("Event", json.loads(complete_event(kept, time.time_ns())))
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from airflow_windsock.backoff import Backoff
 from airflow_windsock.drainer import Drainer
 from airflow_windsock.journal import recover
-from airflow_windsock.lock import TURN, Turn
-from airflow_windsock.sender import Courier
+from airflow_windsock.lock import TURN, FileLock
+from airflow_windsock.sender import Sender
 from airflow_windsock.settings import Settings
 from airflow_windsock.spool import Spool
 from airflow_windsock.task_sender import TaskSender
@@ -51,13 +51,13 @@ def make(settings: Settings, batch: int = 100) -> Drainer:
     assert settings.endpoint is not None
     spool = open_spool(settings)
     return Drainer(
-        spool, Courier(settings, settings.endpoint, spool), Backoff(settings.spool_dir / "backoff"), batch
+        spool, Sender(settings, settings.endpoint, spool), Backoff(settings.spool_dir / "backoff"), batch
     )
 
 
 def task_sender(settings: Settings, spool: Spool) -> TaskSender:
     assert settings.endpoint is not None
-    courier = Courier(settings, settings.endpoint, spool)
+    courier = Sender(settings, settings.endpoint, spool)
     return TaskSender(spool, courier, Backoff(settings.spool_dir / "backoff"), 1.0)
 
 
@@ -92,7 +92,7 @@ def test_a_full_disk_refuses_counts_and_recovers(
     kept, refused = [], 0
     for number in range(200):
         try:
-            (drainer._journal.append if number % 2 else spool.put)(event(number, padding=20_000))
+            (drainer._journal.append if number % 2 else spool.add)(event(number, padding=20_000))
             kept.append(f"event:0:{number}")
         except OSError:
             refused += 1
@@ -102,7 +102,7 @@ def test_a_full_disk_refuses_counts_and_recovers(
     wait_until(lambda: len(receiver.events) == len(kept))
     wait_until(lambda: spool.names() == [])
     assert sorted(receiver.ids) == sorted(kept)
-    spool.put(event(999, padding=20_000))
+    spool.add(event(999, padding=20_000))
     drainer.wake()
     wait_until(lambda: "event:0:999" in receiver.events)
     drainer.stop()
@@ -113,7 +113,7 @@ def test_a_directory_that_is_another_user_s_is_refused_and_said(tmp_path: Path) 
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
     spool = Spool(tmp_path / "spool", 10, 10_000)
-    spool.put(event(1))
+    spool.add(event(1))
     tmp_path.chmod(0o755)
     (tmp_path / "spool").chmod(0o755)
 
@@ -122,7 +122,7 @@ def test_a_directory_that_is_another_user_s_is_refused_and_said(tmp_path: Path) 
         os.setgid(NOBODY)
         os.setuid(NOBODY)
         with pytest.raises(PermissionError):
-            Spool(tmp_path / "spool", 10, 10_000).put(event(2))
+            Spool(tmp_path / "spool", 10, 10_000).add(event(2))
 
     assert status_of(in_child(as_nobody)) == 0
     assert len(spool.names()) == 1
@@ -139,7 +139,7 @@ def test_a_link_in_place_of_a_directory_is_not_followed(tmp_path: Path, within: 
         root.mkdir()
     (root / within).symlink_to(elsewhere)
     spool = Spool(root, 10, 10_000)
-    for use in (lambda: spool.put(event(1)), spool.names, spool.recover, lambda: recover(spool)):
+    for use in (lambda: spool.add(event(1)), spool.names, spool.recover, lambda: recover(spool)):
         with suppress(OSError):  # refused, or nothing to do
             use()
     assert [path.name for path in elsewhere.iterdir()] == ["dag.py"]
@@ -151,12 +151,12 @@ def test_a_link_in_place_of_a_file_is_not_followed(settings: Settings, tmp_path:
     target = tmp_path / "dag.py"
     target.write_text("schedule = None")
     spool = open_spool(settings)
-    spool.put(event(1))
+    spool.add(event(1))
     (settings.spool_dir / name).unlink(missing_ok=True)
     (settings.spool_dir / name).symlink_to(target)
     spool.refused.add()
     spool.names()
-    with suppress(OSError), Turn(settings.spool_dir / TURN).taken():
+    with suppress(OSError), FileLock(settings.spool_dir / TURN).acquire():
         pass
     assert target.read_text() == "schedule = None"
 
@@ -165,7 +165,7 @@ def test_what_lies_in_another_user_s_spool_is_not_sent(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
     root = tmp_path / "spool"
-    Spool(root, 10, 10_000).put(event(1))
+    Spool(root, 10, 10_000).add(event(1))
     for path in (root, *root.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
     with pytest.raises(PermissionError):
@@ -176,7 +176,7 @@ def test_what_lies_in_another_user_s_spool_is_not_sent(tmp_path: Path) -> None:
 def test_a_hundred_thousand_events_wait_in_order_and_in_little_memory(settings: Settings) -> None:
     spool = open_spool(settings)
     for number in range(MANY):
-        spool.put(event(number))
+        spool.add(event(number))
 
     def in_bounds() -> None:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -205,7 +205,7 @@ def test_tasks_killed_between_put_and_send_lose_nothing(settings: Settings, rece
             spool = open_spool(settings)
             sender = task_sender(settings, spool)
             for number in range(1000):
-                name = spool.put(event(number, run=task))
+                name = spool.add(event(number, run=task))
                 os.write(writer, f"event:{task}:{number}\n".encode())
                 sender.send(str(task), name)
 
@@ -217,7 +217,7 @@ def test_tasks_killed_between_put_and_send_lose_nothing(settings: Settings, rece
             os.kill(pid, signal.SIGKILL)
             kept += [line.strip() for line in [first, *told]]
         os.waitpid(pid, 0)
-        Backoff(settings.spool_dir / "backoff").succeeded()
+        Backoff(settings.spool_dir / "backoff").record_success()
     assert make(settings).drain_once()
     assert set(kept) <= set(receiver.ids)
     assert len(set(receiver.ids) - set(kept)) <= DEATHS, "put, and killed before it could say so"
@@ -231,12 +231,12 @@ def test_a_fork_while_another_thread_puts(settings: Settings) -> None:
 
     def busy() -> None:
         while not stopping.is_set():
-            spool.put(event(len(put)))
+            spool.add(event(len(put)))
             put.append(1)
 
     thread = threading.Thread(target=busy)
     thread.start()
-    children = [in_child(partial(spool.put, event(number, run=1))) for number in range(20)]
+    children = [in_child(partial(spool.add, event(number, run=1))) for number in range(20)]
     assert [status_of(child) for child in children] == [0] * 20
     stopping.set()
     thread.join()
@@ -280,7 +280,7 @@ def test_events_of_one_run_are_sent_in_the_order_of_their_hooks(
 
 def as_task(settings: Settings, body: bytes) -> None:
     spool = open_spool(settings)
-    task_sender(settings, spool).send("task", spool.put(body))
+    task_sender(settings, spool).send("task", spool.add(body))
 
 
 class Process:
@@ -297,7 +297,7 @@ class Process:
         os.close(self._give)
         drainer = make(settings)
         while body := os.read(given, 65536):
-            drainer.put(body)
+            drainer.add(body)
             os.write(done, b".")
 
     def put(self, body: bytes) -> None:

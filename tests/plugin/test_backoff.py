@@ -18,16 +18,16 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_failure_holds_back_every_process_until_a_success(path: Path) -> None:
     assert Backoff(path).wait() == 0.0
-    wait = Backoff(path).failed()
+    wait = Backoff(path).record_failure()
     assert FIRST_WAIT <= wait <= LONGEST_WAIT
     assert 0.0 < Backoff(path).wait() <= wait
-    Backoff(path).succeeded()
+    Backoff(path).record_success()
     assert Backoff(path).wait() == 0.0
-    Backoff(path).succeeded()
+    Backoff(path).record_success()
 
 
 def test_it_grows_and_is_capped_with_jitter(path: Path) -> None:
-    waits = [Backoff(path).failed() for _ in range(200)]
+    waits = [Backoff(path).record_failure() for _ in range(200)]
     assert waits[0] <= 2 * FIRST_WAIT
     assert max(waits) <= LONGEST_WAIT
     assert max(waits) > LONGEST_WAIT / 2
@@ -35,15 +35,15 @@ def test_it_grows_and_is_capped_with_jitter(path: Path) -> None:
 
 
 def test_the_monitor_s_own_wish_counts_within_the_cap(path: Path) -> None:
-    assert Backoff(path).failed(at_least=12.0) >= 12.0
-    assert Backoff(path).failed(at_least=86_400.0) == LONGEST_ASKED
+    assert Backoff(path).record_failure(at_least=12.0) >= 12.0
+    assert Backoff(path).record_failure(at_least=86_400.0) == LONGEST_ASKED
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{}", '{"failures": "x", "until": 1}', "\xff"])
 def test_a_broken_file_is_as_none(path: Path, text: str) -> None:
     path.write_text(text)
     assert Backoff(path).wait() == 0.0
-    assert Backoff(path).failed() <= 2 * FIRST_WAIT
+    assert Backoff(path).record_failure() <= 2 * FIRST_WAIT
 
 
 def test_a_clock_that_was_set_back_does_not_silence_us_for_long(path: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from airflow_windsock.sender import MAX_BATCH, MAX_REQUEST, Courier, Later, batches
+from airflow_windsock.sender import MAX_BATCH, MAX_REQUEST, Later, Sender, batches
 from airflow_windsock.settings import Settings
-from airflow_windsock.spool import Letter, Spool
+from airflow_windsock.spool import Spool, SpooledEvent
 from tests.plugin import receiver as scripted
 from tests.plugin.conftest import WAIT
 from tests.plugin.receiver import Answer, Handler, Receiver, status
@@ -21,18 +21,18 @@ def spool(settings: Settings) -> Spool:
 
 
 @pytest.fixture
-def courier(settings: Settings, spool: Spool) -> Courier:
+def courier(settings: Settings, spool: Spool) -> Sender:
     assert settings.endpoint is not None
-    return Courier(settings, settings.endpoint, spool)
+    return Sender(settings, settings.endpoint, spool)
 
 
-def put(spool: Spool, count: int) -> list[Letter]:
-    names = [spool.put(json.dumps({"id": f"event:{number}"}).encode()) for number in range(count)]
+def put(spool: Spool, count: int) -> list[SpooledEvent]:
+    names = [spool.add(json.dumps({"id": f"event:{number}"}).encode()) for number in range(count)]
     return [letter for name in names if (letter := spool.read(name))]
 
 
-def carry(courier: Courier, letters: list[Letter]) -> None:
-    courier.carry(letters, lambda: WAIT)
+def carry(courier: Sender, letters: list[SpooledEvent]) -> None:
+    courier.send(letters, lambda: WAIT)
 
 
 def reasons(spool: Spool) -> dict[str, str]:
@@ -45,7 +45,7 @@ def reasons(spool: Spool) -> dict[str, str]:
     }
 
 
-def test_accepted_and_duplicate_are_done_with(courier: Courier, spool: Spool, receiver: Receiver) -> None:
+def test_accepted_and_duplicate_are_done_with(courier: Sender, spool: Spool, receiver: Receiver) -> None:
     receiver.events["event:1"] = {}
     carry(courier, put(spool, 3))
     assert spool.names() == []
@@ -53,7 +53,7 @@ def test_accepted_and_duplicate_are_done_with(courier: Courier, spool: Spool, re
     assert set(receiver.ids) == {"event:0", "event:1", "event:2"}
 
 
-def test_one_bad_event_among_a_hundred(courier: Courier, spool: Spool, receiver: Receiver) -> None:
+def test_one_bad_event_among_a_hundred(courier: Sender, spool: Spool, receiver: Receiver) -> None:
     receiver.script.append(scripted.reject("event:42"))
     carry(courier, put(spool, 100))
     assert spool.names() == []
@@ -81,7 +81,7 @@ def monitors(code: int, kind: str, detail: str = "cannot be read") -> Answer:
 
 @pytest.mark.parametrize(("code", "kind"), [(400, MALFORMED), (413, TOO_LARGE)])
 def test_a_refused_request_is_split_until_the_culprit_stands_alone(
-    courier: Courier, spool: Spool, receiver: Receiver, code: int, kind: str
+    courier: Sender, spool: Spool, receiver: Receiver, code: int, kind: str
 ) -> None:
     receiver.script.extend([refuse_if(5, monitors(code, kind))] * 50)
     carry(courier, put(spool, 20))
@@ -107,7 +107,7 @@ FOREIGN = [
 
 @pytest.mark.parametrize("foreign", FOREIGN)
 def test_no_event_is_set_aside_on_the_word_of_another_server(
-    courier: Courier, spool: Spool, receiver: Receiver, foreign: Answer
+    courier: Sender, spool: Spool, receiver: Receiver, foreign: Answer
 ) -> None:
     receiver.script.extend([foreign] * 20)
     with pytest.raises(Later, match="mend monitor_url") as later:
@@ -118,7 +118,7 @@ def test_no_event_is_set_aside_on_the_word_of_another_server(
 
 
 def test_what_a_proxy_finds_too_large_goes_through_in_parts(
-    courier: Courier, spool: Spool, receiver: Receiver
+    courier: Sender, spool: Spool, receiver: Receiver
 ) -> None:
     def limited(handler: Handler, batch: list[dict[str, str]]) -> None:
         handler.answer(413, b"<html>") if len(batch) > 3 else scripted.take(handler, batch)
@@ -133,7 +133,7 @@ ESCAPES = "\x1b]0;owned\x07\x1b[31mred\nERROR forged\u2028line \u202eback " + "x
 
 
 def test_an_answer_is_one_clean_line_in_logs_and_reasons(
-    courier: Courier, spool: Spool, receiver: Receiver, caplog: pytest.LogCaptureFixture
+    courier: Sender, spool: Spool, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     def rejected(handler: Handler, batch: list[dict[str, str]]) -> None:
         results = [{"id": event["id"], "status": "rejected", "reason": ESCAPES} for event in batch]
@@ -154,7 +154,7 @@ def test_an_answer_is_one_clean_line_in_logs_and_reasons(
 
 @pytest.mark.parametrize("code", [401, 403, 404, 405, 415, 302, 200])
 def test_what_somebody_must_mend_keeps_everything(
-    courier: Courier, spool: Spool, receiver: Receiver, code: int
+    courier: Sender, spool: Spool, receiver: Receiver, code: int
 ) -> None:
     receiver.script.append(status(code))
     with pytest.raises(Later, match=str(code)) as later:
@@ -166,7 +166,7 @@ def test_what_somebody_must_mend_keeps_everything(
 
 @pytest.mark.parametrize("code", [408, 429, 500, 503])
 def test_what_will_pass_keeps_everything(
-    courier: Courier, spool: Spool, receiver: Receiver, code: int
+    courier: Sender, spool: Spool, receiver: Receiver, code: int
 ) -> None:
     receiver.script.append(status(code, Retry_After="7"))
     with pytest.raises(Later, match=f"scripted {code}") as later:
@@ -193,7 +193,7 @@ def test_what_will_pass_keeps_everything(
     ],
 )
 def test_nothing_is_removed_on_the_word_of_another_server(
-    courier: Courier, spool: Spool, receiver: Receiver, body: object
+    courier: Sender, spool: Spool, receiver: Receiver, body: object
 ) -> None:
     receiver.script.append(scripted.document(202, body))
     with pytest.raises(Later) as later:
@@ -203,7 +203,7 @@ def test_nothing_is_removed_on_the_word_of_another_server(
 
 
 def test_reset_after_processing_comes_twice_and_is_a_duplicate(
-    courier: Courier, spool: Spool, receiver: Receiver
+    courier: Sender, spool: Spool, receiver: Receiver
 ) -> None:
     receiver.script.append(scripted.take_and_reset)
     letters = put(spool, 2)
@@ -215,7 +215,7 @@ def test_reset_after_processing_comes_twice_and_is_a_duplicate(
     assert receiver.ids == ["event:0", "event:1"]
 
 
-def test_a_file_that_another_took_meanwhile(courier: Courier, spool: Spool, receiver: Receiver) -> None:
+def test_a_file_that_another_took_meanwhile(courier: Sender, spool: Spool, receiver: Receiver) -> None:
     receiver.script.append(scripted.reject("event:0"))
     letters = put(spool, 2)
     for letter in letters:
@@ -225,9 +225,9 @@ def test_a_file_that_another_took_meanwhile(courier: Courier, spool: Spool, rece
 
 
 def test_requests_are_bounded_in_events_and_bytes() -> None:
-    small = [Letter(str(number), str(number), b"{}") for number in range(MAX_BATCH * 2 + 1)]
+    small = [SpooledEvent(str(number), str(number), b"{}") for number in range(MAX_BATCH * 2 + 1)]
     assert [len(batch) for batch in batches(iter(small))] == [MAX_BATCH, MAX_BATCH, 1]
-    big = [Letter(str(number), str(number), b"x" * 1_000_000) for number in range(7)]
+    big = [SpooledEvent(str(number), str(number), b"x" * 1_000_000) for number in range(7)]
     assert [len(batch) for batch in batches(iter(big))] == [3, 3, 1]
     assert all(
         sum(len(letter.body) + 1 for letter in batch) + 1 <= MAX_REQUEST for batch in batches(iter(big))

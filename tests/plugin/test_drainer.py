@@ -13,7 +13,7 @@ import pytest
 
 from airflow_windsock.backoff import Backoff
 from airflow_windsock.drainer import Drainer
-from airflow_windsock.sender import Courier, Later
+from airflow_windsock.sender import Later, Sender
 from airflow_windsock.settings import Settings
 from airflow_windsock.spool import Spool
 from tests.plugin import receiver as scripted
@@ -30,7 +30,7 @@ def make(settings: Settings, batch: int = 100) -> Drainer:
     assert settings.endpoint is not None
     spool = Spool(settings.spool_dir, 10_000, 100_000_000)
     backoff = Backoff(settings.spool_dir / "backoff")
-    return Drainer(spool, Courier(settings, settings.endpoint, spool), backoff, batch)
+    return Drainer(spool, Sender(settings, settings.endpoint, spool), backoff, batch)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def running() -> list[threading.Thread]:
 
 def put(spool: Spool, *numbers: int) -> None:
     for number in numbers:
-        spool.put(json.dumps({"id": f"event:{number}"}).encode())
+        spool.add(json.dumps({"id": f"event:{number}"}).encode())
 
 
 def test_it_starts_with_the_first_event_and_sends_oldest_first(
@@ -135,7 +135,7 @@ def test_two_drainers_of_a_host_never_drain_at_once(
     put(spool, *range(10))
     first, second = make(settings), make(settings)
     results: list[bool] = []
-    with first._turn.taken() as mine, second._turn.taken() as yours:
+    with first._turn.acquire() as mine, second._turn.acquire() as yours:
         assert (mine, yours) == (True, False)
         waiting = threading.Thread(target=lambda: results.append(second.drain_once()))
         waiting.start()
@@ -172,10 +172,10 @@ def test_a_child_that_was_forked_in_the_middle_of_a_request(
     if pid == 0:
         alone = threading.active_count() == 1
         free = drainer._turn._file is None
-        with make(settings)._turn.taken() as mine:
+        with make(settings)._turn.acquire() as mine:
             os._exit(0 if alone and free and not mine else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    with make(settings)._turn.taken() as mine:
+    with make(settings)._turn.acquire() as mine:
         assert not mine, "the parent still has its lock"
     receiver.released.set()
     wait_until(lambda: spool.names() == [])
@@ -198,15 +198,15 @@ def test_the_death_of_a_drainer_frees_the_lock(settings: Settings, spool: Spool)
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        with make(settings)._turn.taken():
+        with make(settings)._turn.acquire():
             os.write(writer, b".")
             threading.Event().wait()
     assert os.read(reader, 1) == b"."
-    with make(settings)._turn.taken() as mine:
+    with make(settings)._turn.acquire() as mine:
         assert not mine
     os.kill(pid, 9)
     os.waitpid(pid, 0)
-    with make(settings)._turn.taken() as mine:
+    with make(settings)._turn.acquire() as mine:
         assert mine
     os.close(reader)
     os.close(writer)

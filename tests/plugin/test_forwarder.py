@@ -37,7 +37,7 @@ def spool(tmp_path: Path) -> Spool:
 
 def put(spool: Spool, *numbers: int) -> None:
     for number in numbers:
-        spool.put(json.dumps({"id": f"event:{number}"}).encode())
+        spool.add(json.dumps({"id": f"event:{number}"}).encode())
 
 
 def once(environment: dict[str, str], *python: str) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_windsock.drainer import HELD_AT_MOST, horizon
-from airflow_windsock.events import completed
+from airflow_windsock.events import complete_event
 from airflow_windsock.journal import FOLDER, HEAD, Journal
 from airflow_windsock.spool import Spool
 
@@ -35,10 +35,10 @@ def test_where_no_journal_holds_anything_all_may_go(tmp_path: Path, journal: Jou
 def test_it_is_the_first_event_that_the_spool_lacks(tmp_path: Path, journal: Journal) -> None:
     journal.append(b'{"id": "1"}')
     journal.hand_over()
-    older = spool_of(journal).put(b'{"id": "2"}')
+    older = spool_of(journal).add(b'{"id": "2"}')
     journal.append(b'{"id": "3"}')
     journal.append(b'{"id": "4"}')
-    younger = spool_of(journal).put(b'{"id": "5"}')
+    younger = spool_of(journal).add(b'{"id": "5"}')
     held = horizon(tmp_path)
     assert held is not None
     assert older < held < younger
@@ -71,7 +71,7 @@ def test_what_is_no_journal_holds_nothing_up(tmp_path: Path, content: bytes) -> 
 def test_what_is_no_report_is_set_aside_with_the_reason(
     tmp_path: Path, journal: Journal, kept: bytes
 ) -> None:
-    assert completed(kept, 0) == kept
+    assert complete_event(kept, 0) == kept
     journal.append(kept)
     journal.hand_over()
     spool = spool_of(journal)

@@ -24,7 +24,7 @@ from airflow_windsock.backoff import Backoff
 from airflow_windsock.drainer import Drainer
 from airflow_windsock.journal import FOLDER, HEAD, SHRINK_ABOVE, Journal, recover
 from airflow_windsock.listener import Listener
-from airflow_windsock.sender import Courier
+from airflow_windsock.sender import Sender
 from airflow_windsock.settings import Settings
 from airflow_windsock.spool import Full, Spool
 from tests.plugin.conftest import WAIT, wait_until
@@ -61,9 +61,7 @@ def journal(spool: Spool) -> Iterator[Journal]:
 def make(settings: Settings) -> Drainer:
     assert settings.endpoint is not None
     spool = open_spool(settings)
-    return Drainer(
-        spool, Courier(settings, settings.endpoint, spool), Backoff(settings.spool_dir / "backoff")
-    )
+    return Drainer(spool, Sender(settings, settings.endpoint, spool), Backoff(settings.spool_dir / "backoff"))
 
 
 def waiting(spool: Spool) -> list[str]:
@@ -191,17 +189,17 @@ def test_parent_and_child_each_have_a_journal(settings: Settings, spool: Spool, 
     """Forked while the parent's thread waits for an answer, and lines wait for the thread."""
     receiver.script.append(lambda handler, batch: (receiver.released.wait(), status(503)(handler, batch))[1])
     drainer = make(settings)
-    drainer.put(event(1))
+    drainer.add(event(1))
     wait_until(lambda: receiver.seen == 1)
-    drainer.put(event(2))
+    drainer.add(event(2))
 
     def child() -> None:
         recover(spool)
         assert waiting(spool) == named(1), "the parent's journal is its own"
-        drainer.put(event(3))
+        drainer.add(event(3))
 
     assert succeeded(in_child(child))
-    drainer.put(event(4))
+    drainer.add(event(4))
     receiver.released.set()
     wait_until(lambda: Backoff(settings.spool_dir / "backoff").failing())
     drainer.stop()
@@ -341,7 +339,7 @@ def test_a_spool_that_takes_nothing_leaves_the_lines_in_the_journal(journal: Jou
 def test_a_full_disk_does_not_stop_the_sending(
     settings: Settings, spool: Spool, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    spool.put(event(1))
+    spool.add(event(1))
     drainer = make(settings)
     drainer._journal.append(event(2))
     (spool.root / "tmp").rename(spool.root / "gone")
@@ -371,7 +369,7 @@ def test_order_outlives_a_clock_that_is_set_back(settings: Settings) -> None:
     spool = Spool(settings.spool_dir, 10_000, 1_000_000, clock=lambda: next(times))
     journal = append(spool, 0, 1, 2)
     journal.hand_over()
-    spool.put(event(3))
+    spool.add(event(3))
     journal.append(event(4))
     journal.hand_over()
     assert waiting(spool) == named(0, 1, 2, 3, 4)
@@ -401,7 +399,7 @@ def test_moving_on_is_never_refused(settings: Settings) -> None:
     spool = Spool(settings.spool_dir, 3, 1_000)
     journal = append(spool, 0, 1, 2)
     for number in range(3, 6):
-        Spool(settings.spool_dir, 6, 1_000).put(event(number))
+        Spool(settings.spool_dir, 6, 1_000).add(event(number))
     journal.hand_over()
     assert waiting(spool) == named(*range(6))
     journal.forget()

@@ -17,7 +17,7 @@ from airflow._shared.listeners.spec import lifecycle, taskinstance
 from airflow.listeners.spec import asset, dagrun, importerrors
 
 from airflow_windsock.events import HOOKS
-from airflow_windsock.listener import Listener, in_task_process
+from airflow_windsock.listener import Listener, is_in_task_process
 from airflow_windsock.settings import Settings
 from airflow_windsock.spool import Spool
 from tests.plugin.receiver import Receiver
@@ -164,7 +164,7 @@ def test_a_task_runner_starts_no_thread_and_a_hook_of_the_sdk_is_sent_at_once(
     values: dict[str, Any] = {"id": uuid.uuid4(), "dag_id": "etl", "run_id": "r", "task_id": "t"}
     values |= {"try_number": 1, "map_index": None, "state": "failed"}
     ti = RuntimeTaskInstance.model_construct(**values)
-    assert in_task_process(type(ti))
+    assert is_in_task_process(type(ti))
     hook.on_task_instance_running(previous_state="queued", task_instance=ti)
     hook.on_task_instance_failed(previous_state="running", task_instance=ti, error=ValueError("no"))
     assert receiver.ids == [f"task:{ti.id}:running", f"task:{ti.id}:failed"]
@@ -175,4 +175,4 @@ def test_a_task_runner_starts_no_thread_and_a_hook_of_the_sdk_is_sent_at_once(
 def test_the_scheduler_s_task_instance_is_not_the_sdk_s() -> None:
     from airflow.models.taskinstance import TaskInstance
 
-    assert not in_task_process(TaskInstance)
+    assert not is_in_task_process(TaskInstance)

@@ -33,12 +33,12 @@ def ids(spool: Spool) -> list[str]:
 
 def test_events_come_back_in_the_order_they_were_put(spool: Spool) -> None:
     for number in range(100):
-        spool.put(event(number))
+        spool.add(event(number))
     assert ids(spool) == [f"event:{number}" for number in range(100)]
 
 
 def test_only_this_user_can_read_it(spool: Spool) -> None:
-    spool.put(event(1))
+    spool.add(event(1))
     for directory in (spool.root, *(spool.root / name for name in ("tmp", "new", "bad"))):
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in (spool.root / "new").iterdir()} == {0o600}
@@ -48,7 +48,7 @@ def test_only_this_user_can_read_it(spool: Spool) -> None:
 def test_threads_and_processes_put_at_the_same_time(spool: Spool) -> None:
     def many() -> None:
         for number in range(50):
-            spool.put(event(number))
+            spool.add(event(number))
 
     children = [in_child(many) for _ in range(3)]
     threads = [threading.Thread(target=many) for _ in range(3)]
@@ -62,7 +62,7 @@ def test_threads_and_processes_put_at_the_same_time(spool: Spool) -> None:
 
 
 def test_a_writer_killed_before_the_rename_leaves_nothing_to_send(spool: Spool) -> None:
-    spool.put(event(1))
+    spool.add(event(1))
     reader, writer = os.pipe()
 
     def killed_between_write_and_rename() -> None:
@@ -87,7 +87,7 @@ def test_a_writer_killed_before_the_rename_leaves_nothing_to_send(spool: Spool) 
 
 
 def test_a_whole_draft_of_a_dead_writer_is_sent(spool: Spool) -> None:
-    name = spool.put(event(1))
+    name = spool.add(event(1))
     (spool.root / "new" / name).rename(spool.root / "tmp" / name)
     os.utime(spool.root / "tmp" / name, (0, 0))
     spool.recover()
@@ -110,10 +110,10 @@ def foreign(new: Path) -> None:
 
 
 def test_foreign_and_broken_files_are_set_aside_with_the_reason(spool: Spool) -> None:
-    spool.put(event(1))
+    spool.add(event(1))
     foreign(spool.root / "new")
     (spool.root / "new" / ".nfs0001").write_text("NFS does this")
-    spool.put(event(2))
+    spool.add(event(2))
     assert ids(spool) == ["event:1", "event:2"]
     assert len(spool.names()) == 2
     bad = list((spool.root / "bad").iterdir())
@@ -122,7 +122,7 @@ def test_foreign_and_broken_files_are_set_aside_with_the_reason(spool: Spool) ->
 
 
 def test_bad_is_bounded(spool: Spool) -> None:
-    name = spool.put(event(1))
+    name = spool.add(event(1))
     for number in range(MAX_BAD + 2):
         (spool.root / "bad" / f"{number:020d}-1-0-2.json").write_text("{}")
         (spool.root / "bad" / f"{number:020d}-1-0-2.json.reason").write_text("old")
@@ -135,53 +135,53 @@ def test_bad_is_bounded(spool: Spool) -> None:
 def test_at_the_bound_it_refuses_and_counts(tmp_path: Path) -> None:
     spool = Spool(tmp_path, 3, 10_000)
     for number in range(3):
-        spool.put(event(number))
+        spool.add(event(number))
     for _ in range(2):
         with pytest.raises(Full, match="spool_max_events"):
-            spool.put(event(9))
+            spool.add(event(9))
     assert int(spool.refused) == 2
     assert (tmp_path / "refused").stat().st_size == 2
     for name in spool.names():
         spool.remove(name)
     assert spool.names() == []
-    spool.put(event(10))
+    spool.add(event(10))
 
 
 def test_bytes_are_bounded(tmp_path: Path) -> None:
     spool = Spool(tmp_path, 1_000, 1_000)
-    spool.put(event(1, padding=900))
+    spool.add(event(1, padding=900))
     with pytest.raises(Full):
-        spool.put(event(2, padding=100))
+        spool.add(event(2, padding=100))
     with pytest.raises(Full):
-        Spool(tmp_path, 10, 10**9).put(b"x" * (MAX_EVENT_BYTES + 1))
+        Spool(tmp_path, 10, 10**9).add(b"x" * (MAX_EVENT_BYTES + 1))
 
 
 def test_a_process_knows_what_others_have_put(tmp_path: Path) -> None:
     for number in range(3):
-        Spool(tmp_path, 3, 10_000).put(event(number))
+        Spool(tmp_path, 3, 10_000).add(event(number))
     os.utime(tmp_path / "usage", (0, 0))  # nobody drains on this host, and the count is old
     with pytest.raises(Full):
-        Spool(tmp_path, 3, 10_000).put(event(4))
+        Spool(tmp_path, 3, 10_000).add(event(4))
 
 
 @pytest.mark.parametrize("text", ["", "a b", "1", "-"])
 def test_a_broken_count_is_counted_anew(tmp_path: Path, text: str) -> None:
-    Spool(tmp_path, 3, 10_000).put(event(1))
+    Spool(tmp_path, 3, 10_000).add(event(1))
     (tmp_path / "usage").write_text(text)
-    Spool(tmp_path, 3, 10_000).put(event(2))
+    Spool(tmp_path, 3, 10_000).add(event(2))
     assert (tmp_path / "usage").read_text().split()[0] == "1"
 
 
 def test_a_disk_that_takes_nothing_is_counted(spool: Spool) -> None:
-    spool.put(event(1))
+    spool.add(event(1))
     (spool.root / "tmp").rename(spool.root / "gone")
     with pytest.raises(OSError, match="No such file"):
-        spool.put(event(2))
+        spool.add(event(2))
     assert int(spool.refused) == 1
 
 
 def test_two_readers_share_without_a_quarrel(spool: Spool) -> None:
-    name = spool.put(event(1))
+    name = spool.add(event(1))
     spool.remove(name)
     spool.remove(name)
     spool.set_aside(name, "late")
@@ -200,7 +200,7 @@ def test_no_bytes_in_new_can_stop_a_reader(body: bytes, size: int) -> None:
 
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         spool = Spool(Path(folder), 10, 10_000)
-        spool.put(event(1))
+        spool.add(event(1))
         (spool.root / "new" / f"01795352657924511380-1-0-{size}.json").write_bytes(body)
         assert [found for found in ids(spool) if found == "event:1"] == ["event:1"]
 
@@ -220,7 +220,7 @@ class Account(RuleBasedStateMachine):
     @rule()
     def put(self) -> None:
         self.count += 1
-        self.waiting.append((self.spool.put(event(self.count)), f"event:{self.count}"))
+        self.waiting.append((self.spool.add(event(self.count)), f"event:{self.count}"))
 
     @rule(position=st.integers(0, 20), aside=st.booleans())
     def take(self, position: int, aside: bool) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from airflow_windsock.backoff import Backoff
 from airflow_windsock.journal import Journal
-from airflow_windsock.lock import TURN, Turn
-from airflow_windsock.sender import Courier
+from airflow_windsock.lock import TURN, FileLock
+from airflow_windsock.sender import Sender
 from airflow_windsock.settings import Settings
 from airflow_windsock.spool import Spool
 from airflow_windsock.task_sender import CATCH_UP, TaskSender
@@ -30,11 +30,11 @@ def spool(settings: Settings) -> Spool:
 def make(settings: Settings, spool: Spool, budget: float = WAIT) -> TaskSender:
     assert settings.endpoint is not None
     backoff = Backoff(settings.spool_dir / "backoff")
-    return TaskSender(spool, Courier(settings, settings.endpoint, spool), backoff, budget)
+    return TaskSender(spool, Sender(settings, settings.endpoint, spool), backoff, budget)
 
 
 def put(spool: Spool, number: int) -> str:
-    return spool.put(json.dumps({"id": f"event:{number}"}).encode())
+    return spool.add(json.dumps({"id": f"event:{number}"}).encode())
 
 
 def test_its_events_go_out_at_once_after_what_is_older_and_before_what_is_younger(
@@ -54,7 +54,7 @@ def test_it_leaves_its_event_to_whoever_sends_just_now(
 ) -> None:
     sender = make(settings, spool)
     name = put(spool, 1)
-    with Turn(spool.root / TURN).taken() as mine:
+    with FileLock(spool.root / TURN).acquire() as mine:
         sender.send("task", name)
         assert mine
     assert receiver.seen == 0
@@ -95,7 +95,7 @@ def test_the_budget_is_for_the_whole_task(
     def hooks() -> None:
         for number in range(5):
             sender.send("task", put(spool, number))
-            Backoff(settings.spool_dir / "backoff").succeeded()  # so that only the budget holds it back
+            Backoff(settings.spool_dir / "backoff").record_success()  # so that only the budget holds it back
 
     thread = threading.Thread(target=hooks, daemon=True)
     thread.start()
@@ -122,7 +122,7 @@ def test_what_did_not_go_out_goes_with_the_task_s_next_event(
     receiver.script.append(status(503))
     sender = make(settings, spool)
     sender.send("task", put(spool, 1))
-    Backoff(settings.spool_dir / "backoff").succeeded()
+    Backoff(settings.spool_dir / "backoff").record_success()
     sender.send("task", put(spool, 2))
     assert [event["id"] for event in receiver.batches[-1]] == ["event:1", "event:2"]
     assert spool.names() == []
@@ -135,7 +135,7 @@ def test_each_task_of_one_process_has_a_budget_of_its_own(
     receiver.script.append(scripted.hang)
     sender = make(settings, spool, BUDGET)
     sender.send("first", put(spool, 1))
-    Backoff(settings.spool_dir / "backoff").succeeded()
+    Backoff(settings.spool_dir / "backoff").record_success()
     sender.send("second", put(spool, 2))
     assert receiver.ids == ["event:1", "event:2"]
 

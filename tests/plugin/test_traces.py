@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_windsock.events import completed, event, report, serialize, traced
+from airflow_windsock.events import complete_event, event, report, report_with_trace, serialize
 from airflow_windsock.listener import Listener
 from airflow_windsock.settings import Settings, load
 from airflow_windsock.traces import SAMPLED
@@ -61,7 +61,7 @@ def test_an_attribute_that_is_not_loaded_is_not_asked_for() -> None:
 
     dag_run = Lazy()
     vars(dag_run).update(vars(run()))
-    kept = traced("on_dag_run_running", "/airflow/local", dag_run, "")
+    kept = report_with_trace("on_dag_run_running", "/airflow/local", dag_run, "")
     assert isinstance(kept, tuple)
     assert kept[3:] == ("",)
 
@@ -72,10 +72,10 @@ def test_every_hook_has_a_trace_and_nothing_else_changes(name: str) -> None:
     objects = list(arguments(hook).values())
 
     def kept(make: Any) -> dict[str, Any]:
-        found = json.loads(completed(serialize(make(hook["name"], "/airflow/local", *objects)), 1))
+        found = json.loads(complete_event(serialize(make(hook["name"], "/airflow/local", *objects)), 1))
         return {key: value for key, value in found.items() if key not in ("id", "time")}
 
-    with_trace = kept(traced)
+    with_trace = kept(report_with_trace)
     assert SAMPLED.fullmatch(with_trace.pop("traceparent"))
     assert with_trace == kept(report)
 

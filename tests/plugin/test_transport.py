@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from airflow_windsock.settings import Endpoint
-from airflow_windsock.signing import signed_headers
+from airflow_windsock.signing import signature_headers
 from airflow_windsock.transport import MAX_ANSWER, Unreachable, post
 from tests.plugin.conftest import WAIT
 from tests.plugin.receiver import Answer, Receiver, document, drip, hang, status, take_and_reset
@@ -26,7 +26,7 @@ def send(receiver: Receiver, seconds: float = WAIT, host: str = "127.0.0.1") -> 
     endpoint = Endpoint(False, host, receiver.port, "/api/v1/events")
     headers = {
         "Content-Type": "application/cloudevents-batch+json",
-        **signed_headers(BODY, [receiver.secret]),
+        **signature_headers(BODY, [receiver.secret]),
     }
     return post(endpoint, BODY, {**headers, "Host": f"127.0.0.1:{receiver.port}"}, seconds).status
 
@@ -165,7 +165,7 @@ def test_importing_the_plugin_imports_no_http() -> None:
 
 
 def test_a_retry_is_signed_anew() -> None:
-    first, second = (signed_headers(BODY, [b"k" * 32, b"n" * 32]) for _ in range(2))
+    first, second = (signature_headers(BODY, [b"k" * 32, b"n" * 32]) for _ in range(2))
     assert first["webhook-id"] != second["webhook-id"]
     assert len(first["webhook-signature"].split()) == 2
     assert abs(int(first["webhook-timestamp"]) - time.time()) < WAIT

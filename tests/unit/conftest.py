@@ -26,7 +26,7 @@ from monitor.event_log.deployments import origin_of
 from monitor.events.event import parse_event
 from monitor.events.reports import FROM_REST
 from monitor.settings import Settings, load_settings
-from monitor.web.server import Server, listen
+from monitor.web.server import HttpServer, listen
 from tests import wait
 from tests.monitor_process import TLS
 from tests.postgres_server import PostgresServer
@@ -140,7 +140,7 @@ class Live:
         self.fatal: list[str] = []
         self.app = create_app(self.settings, clock, on_fatal=self.fatal.append)
         self.url = f"http://127.0.0.1:{self.port}"
-        self._server = Server(self.app, "127.0.0.1", self.port)
+        self._server = HttpServer(self.app, "127.0.0.1", self.port)
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
         self.client = httpx.Client(base_url=self.url, timeout=10, verify=TLS)
 

@@ -11,30 +11,30 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from monitor.concurrency import Wake
+from monitor.concurrency import WakeSignal
 from monitor.database.engine import Database
-from monitor.delivery.attempt import Held, free
-from monitor.delivery.channels.base import Sender
+from monitor.delivery.attempt import HoldEnd, free
+from monitor.delivery.channels.base import Channel
 from monitor.delivery.channels.errors import Mailer
 from monitor.delivery.channels.mailbox import Mailbox
-from monitor.delivery.channels.smtp import MailSender
-from monitor.delivery.confirm import Airflow
+from monitor.delivery.channels.smtp import MailChannel
+from monitor.delivery.confirm import AirflowReader
 from monitor.delivery.messages.links import Links
 from monitor.delivery.messages.renderer import Renderer, choose
-from monitor.delivery.prepare import Desk
-from monitor.delivery.sent_journal import Journal
+from monitor.delivery.prepare import DeliveryPreparer
+from monitor.delivery.sent_journal import SentJournal
 from monitor.delivery.settle import Log
-from monitor.delivery.suppression import Budget
-from monitor.delivery.worker import Deliverer
+from monitor.delivery.suppression import DeliveryBudget
+from monitor.delivery.worker import DeliveryWorker
 from monitor.events.event import Event
-from monitor.notifications.decision import Telling
+from monitor.notifications.decision import NotificationWindow
 from monitor.notifications.engine import Engine
 from monitor.notifications.outbox import queries
-from monitor.notifications.outbox.records import Attempt, Delivery
+from monitor.notifications.outbox.records import AttemptRecord, Delivery
 from monitor.observability.metrics import Metrics
 from monitor.rules.loader import default_config
 from monitor.rules.model import Config
-from monitor.rules.targets import Channel
+from monitor.rules.targets import ChannelName
 from tests.sample import moment, run_event, task_event
 from tests.unit.conftest import FakeClock
 from tests.unit.notify_support import Town
@@ -102,26 +102,28 @@ class Office:
         database: Database,
         clock: FakeClock,
         mailer: Mailer | None = None,
-        airflow: Airflow | None = None,
+        airflow: AirflowReader | None = None,
         config: Config | None = None,
-        senders: Mapping[Channel, Sender] | None = None,
+        senders: Mapping[ChannelName, Channel] | None = None,
         is_counted: bool = False,
         log: Log | None = None,
-        journal: Journal | None = None,
-        held_until: Held = free,
+        journal: SentJournal | None = None,
+        held_until: HoldEnd = free,
     ) -> None:
-        self.database, self.clock, self.wake, self.metrics = database, clock, Wake(), Metrics()
+        self.database, self.clock, self.wake, self.metrics = database, clock, WakeSignal(), Metrics()
         self.town = Town(database, config or default_config((TO,), ["*"]), clock)
         apis = {"local": airflow} if airflow else {}
-        telling = Telling(timedelta(hours=24), frozenset(apis))
+        telling = NotificationWindow(timedelta(hours=24), frozenset(apis))
         self.town.engine = Engine(lambda: self.town.rules, telling, choose, "example.com", self.metrics)
         self.news: list[Event] = []
         renderer = Renderer("windsock@example.com", "http://monitor", {"local": "http://airflow"}, clock)
         links = Links("http://monitor", ["a key"], clock)
-        budget = Budget(lambda: self.town.rules) if is_counted else None
-        desk = Desk(database, apis, renderer, links, lambda: self.town.rules, budget, GRACE, telling)
-        mail = {Channel.EMAIL: MailSender(mailer)} if mailer else {}
-        self.deliverer = Deliverer(
+        budget = DeliveryBudget(lambda: self.town.rules) if is_counted else None
+        desk = DeliveryPreparer(
+            database, apis, renderer, links, lambda: self.town.rules, budget, GRACE, telling
+        )
+        mail = {ChannelName.EMAIL: MailChannel(mailer)} if mailer else {}
+        self.deliverer = DeliveryWorker(
             *(database, desk, {**mail, **(senders or {})}, self.wake, self.metrics, clock, "example.com"),
             log=log or self._log,
             jitter=lambda: 0.999,
@@ -154,7 +156,7 @@ class Office:
     def latest(self) -> Delivery:
         return self.deliveries()[0]
 
-    def attempts(self, delivery: Delivery | None = None) -> list[Attempt]:
+    def attempts(self, delivery: Delivery | None = None) -> list[AttemptRecord]:
         of = (delivery or self.only()).id
         return self.database.read_now(lambda connection: queries.attempts(connection, of))
 

@@ -15,7 +15,7 @@ import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from monitor.delivery.channels.smtp import SmtpMailer
-from monitor.delivery.channels.smtp_connection import Server
+from monitor.delivery.channels.smtp_connection import SmtpServer
 
 USER, PASSWORD = "windsock@example.com", "abcd efgh ijkl mnop"
 SENDER = "windsock@example.com"
@@ -161,7 +161,7 @@ def mailer_for(server: MailServer, ca: Path | None, **changes: Any) -> SmtpMaile
         "ca_file": ca,
         **changes,
     }
-    return SmtpMailer(Server(**settings), data_seconds=DATA_TIMEOUT)
+    return SmtpMailer(SmtpServer(**settings), data_seconds=DATA_TIMEOUT)
 
 
 def a_mail(subject: str = "✗ größe") -> EmailMessage:

@@ -14,16 +14,16 @@ from monitor.event_log.deployments import origin_of
 from monitor.event_log.projections.apply import apply
 from monitor.events.event import Event, parse_event
 from monitor.notifications import incidents as notifications_incidents
-from monitor.notifications.decision import Telling
+from monitor.notifications.decision import NotificationWindow
 from monitor.notifications.engine import Engine
 from monitor.notifications.incidents import Incident
 from monitor.notifications.outbox import decisions, queries, queue
-from monitor.notifications.outbox.records import Decision, Delivery, Kind, Outcome, State
+from monitor.notifications.outbox.records import Decision, Delivery, DeliveryOutcome, NotificationKind, State
 from monitor.observability.metrics import Metrics
 from monitor.rules.loader import default_config
 from monitor.rules.model import Config, Rule
 from monitor.rules.ruleset import Rules
-from monitor.rules.targets import Channel
+from monitor.rules.targets import ChannelName
 from tests.sample import START, run_event, task_event
 from tests.unit.conftest import FakeClock
 
@@ -39,10 +39,10 @@ def engine_of(
 ) -> Engine:
     """The engine of a monitor: of the default rules, or of a file."""
     rules = Rules(config or default_config(recipients, successes))
-    return Engine(lambda: rules, Telling(within), choose, "example.com", Metrics())
+    return Engine(lambda: rules, NotificationWindow(within), choose, "example.com", Metrics())
 
 
-def by_kind(_rule: Rule, kind: Kind, _event_type: str) -> str:
+def by_kind(_rule: Rule, kind: NotificationKind, _event_type: str) -> str:
     return kind.value
 
 
@@ -53,7 +53,7 @@ class Town:
         self.database = database
         self.clock = clock
         self.rules = Rules(config)
-        telling = Telling(timedelta(hours=24))
+        telling = NotificationWindow(timedelta(hours=24))
         self.metrics = Metrics()
         self.engine = Engine(lambda: self.rules, telling, by_kind, "example.com", self.metrics)
         self._runs = 0
@@ -73,7 +73,7 @@ class Town:
             for seq, event in zip(seqs, events, strict=True):
                 if seq is not None:
                     apply(connection, seq, event)
-                    self.engine.tell(connection, seq, event, self.clock())
+                    self.engine.notify(connection, seq, event, self.clock())
 
         self.database.write_now(write)
         return events
@@ -105,10 +105,10 @@ class Town:
 
     def _deliver(self, connection: Connection, state: State) -> list[Delivery]:
         found, now = [], self.clock()
-        for channel in Channel:
+        for channel in ChannelName:
             while delivery := queue.claim(connection, now, LEASE, channel):
                 remaining = () if state is State.SENT else None
-                queue.settle(connection, delivery, Outcome(state, "test", remaining=remaining), now)
+                queue.settle(connection, delivery, DeliveryOutcome(state, "test", remaining=remaining), now)
                 found.append(delivery)
         return found
 

@@ -13,10 +13,10 @@ from prometheus_client import CollectorRegistry
 
 from monitor.airflow.client import AirflowApi
 from monitor.clock import utc_now
-from monitor.concurrency import Wake, end
+from monitor.concurrency import WakeSignal, end
 from monitor.database.engine import Database
 from monitor.event_log import read
-from monitor.event_log.ingest import Ingest, Wakes
+from monitor.event_log.ingest import Ingest, Wakeups
 from monitor.events import from_airflow
 from monitor.events.event import Event
 from monitor.observability.metrics import Metrics
@@ -40,7 +40,7 @@ class Scene:
 
     reconciler: Reconciler
     ingest: Ingest
-    wakes: Wakes
+    wakes: Wakeups
     metrics: Metrics
     database: Database
 
@@ -60,8 +60,11 @@ class Scene:
 async def scene(
     fake: FakeAirflow, database: Database, interval: float = INTERVAL, snapshots: Sequence[Snapshot] = ()
 ) -> AsyncIterator[Scene]:
-    wakes, metrics = Wakes(Wake(), Wake(), {"local": Wake()}, {"local": Wake()}), Metrics()
-    ingest = Ingest(database, engine_of().tell_all, wakes, metrics, fake.clock)
+    wakes, metrics = (
+        Wakeups(WakeSignal(), WakeSignal(), {"local": WakeSignal()}, {"local": WakeSignal()}),
+        Metrics(),
+    )
+    ingest = Ingest(database, engine_of().notify_all, wakes, metrics, fake.clock)
     api = AirflowApi("local", fake.url, USERNAME, PASSWORD, 10, fake.clock)
     reconciler = Reconciler(
         *(api, database, ingest, wakes.reconcilers["local"], metrics, fake.clock, interval),
@@ -92,8 +95,8 @@ def play(
 
 async def report(database: Database, events: Sequence[Event]) -> list[str]:
     """Take in what hooks say; answers the ids of what was new."""
-    wakes = Wakes(Wake(), Wake(), {"local": Wake()})
-    ingest = Ingest(database, engine_of().tell_all, wakes, Metrics(), utc_now)
+    wakes = Wakeups(WakeSignal(), WakeSignal(), {"local": WakeSignal()})
+    ingest = Ingest(database, engine_of().notify_all, wakes, Metrics(), utc_now)
     writer = asyncio.create_task(ingest.run())
     try:
         taken = await ingest.take(events)

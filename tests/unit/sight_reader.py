@@ -16,7 +16,7 @@ from fastapi.routing import iter_route_contexts
 from sqlalchemy import Connection
 from starlette.types import Message
 
-from monitor.delivery.channels.mailbox import filed_as
+from monitor.delivery.channels.mailbox import parse_filed_id
 from monitor.event_log import read as event_log_read
 from monitor.event_log.filters import Filter
 from monitor.event_log.projections import runs as runs_projection
@@ -247,7 +247,7 @@ class Things:
 
         def own_letters(connection: Connection) -> set[str | None]:
             own = [int(str(one["delivery_id"])) for one in found.own if "delivery_id" in one]
-            return set(map(filed_as, queries.answers(connection, own)))
+            return set(map(parse_filed_id, queries.answers(connection, own)))
 
         world.read(read)
         filed, box = world.read(own_letters), world.app.state.services.mailbox

@@ -31,7 +31,7 @@ from monitor.event_log.deployments import origin_of
 from monitor.events.event import parse_event
 from monitor.events.reports import FROM_REST
 from monitor.notifications import incident_transitions, incidents, silences
-from monitor.notifications.incidents import Wanted
+from monitor.notifications.incidents import IncidentFilter
 from monitor.notifications.outbox import queries
 from monitor.notifications.outbox.records import State
 from monitor.rules.model import Match
@@ -402,7 +402,7 @@ class World:
             draft = Draft(word, frozenset({Scope.READ}), frozenset({pair}))
             tokens.add(connection, draft, Owner(f"{word} who made it", frozenset({pair[0]})), now)
         else:
-            wanted = Wanted(state=incidents.OPEN, deployment=pair[0], dag_id=pair[1])
+            wanted = IncidentFilter(state=incidents.OPEN, deployment=pair[0], dag_id=pair[1])
             for found in incidents.page(connection, 1, wanted=wanted):
                 if act.what == "acknowledge":
                     incidents.acknowledge(connection, found.id, word, f"{word} note", now)

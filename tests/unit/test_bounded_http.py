@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from monitor.airflow.connection import Connection
+from monitor.airflow.connection import AirflowConnection
 from monitor.bounded_http import (
     ACCEPT,
     MAX_HEAD,
@@ -24,9 +24,9 @@ from monitor.bounded_http import (
     read_beginning,
 )
 from monitor.clock import utc_now
-from monitor.delivery.channels.errors import Refused, TryLater, Unavailable
-from monitor.delivery.channels.oauth import Grant, Refreshed
-from monitor.delivery.channels.webhook import WebhookSender
+from monitor.delivery.channels.errors import SendRefused, TryLater, Unavailable
+from monitor.delivery.channels.oauth import Grant, TokenRefresher
+from monitor.delivery.channels.webhook import WebhookChannel
 from monitor.errors import AirflowError
 from tests import wait
 from tests.unit.conftest import make_secret
@@ -180,7 +180,7 @@ def test_a_few_words_before_the_status_and_a_long_body_are_read() -> None:
 
 
 async def ask_airflow(url: str) -> None:
-    connection = Connection(url, "user", "password", 5.0, utc_now)
+    connection = AirflowConnection(url, "user", "password", 5.0, utc_now)
     try:
         with pytest.raises(AirflowError, match=r"(cannot be read|is too long): it is"):
             await connection.get_public("/version")
@@ -195,11 +195,11 @@ async def ask_airflow(url: str) -> None:
 async def fetch_token(url: str) -> None:
     grant = Grant(url=url, client_id="id", client_secret="secret", refresh_token="token")
     with pytest.raises(Unavailable, match="the answer cannot be read: it is"):
-        await Refreshed(grant).token()
+        await TokenRefresher(grant).token()
 
 
 async def post(url: str) -> str:
-    sender = WebhookSender(utc_now)
+    sender = WebhookChannel(utc_now)
     try:
         return (await sender.send(parcel(url, make_secret()))).answer
     finally:
@@ -237,7 +237,7 @@ def test_a_receivers_status_is_its_answer(said: bytes, endless: bool, words: str
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [("404 Not Found", Refused), ("500 Oops", TryLater), ("503 Busy", Unavailable)]
+    ("status", "error"), [("404 Not Found", SendRefused), ("500 Oops", TryLater), ("503 Busy", Unavailable)]
 )
 def test_so_is_a_refusals(status: str, error: type[Exception]) -> None:
     with pytest.raises(error, match=status[:3]):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from monitor.concurrency import Wake, end
+from monitor.concurrency import WakeSignal, end
 from tests.wait import DEADLINE
 
 
@@ -32,7 +32,7 @@ def test_none_is_no_work() -> None:
 
 def test_a_wait_that_is_cancelled_as_it_is_woken_ends() -> None:
     async def at_once() -> None:
-        wake = Wake()
+        wake = WakeSignal()
         waiting = asyncio.ensure_future(wake.wait(wake.count, DEADLINE))
         await asyncio.sleep(0)
         await asyncio.sleep(0)  # its inner task waits too

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.delivery.messages.mime import POLICY, words
+from monitor.delivery.messages.mime import POLICY, build_header
 from monitor.errors import SettingsError
-from monitor.mail_addresses import Sender, ascii_address, greeting, is_address, is_greeting
+from monitor.mail_addresses import SenderAddress, ascii_address, greeting, is_address, is_greeting
 from monitor.settings import load_settings
 
 
-def read(sender: Sender) -> list[tuple[str, str]]:
+def read(sender: SenderAddress) -> list[tuple[str, str]]:
     """The mailboxes that a reader finds in From, as the header is sent."""
     message = EmailMessage(policy=POLICY)
-    message["From"] = words("From", sender.header)
+    message["From"] = build_header("From", sender.header)
     raw = message.as_bytes(policy=policy.SMTP)
     assert raw.isascii()
     assert max(map(len, raw.splitlines())) <= 998
@@ -48,7 +48,7 @@ def read(sender: Sender) -> list[tuple[str, str]]:
     ],
 )
 def test_a_sender_is_read_as_it_was_meant(text: str, name: str) -> None:
-    assert read(Sender.parse(text)) == [(name, "w@example.com")]
+    assert read(SenderAddress.parse(text)) == [(name, "w@example.com")]
 
 
 @settings(max_examples=50)
@@ -56,7 +56,7 @@ def test_a_sender_is_read_as_it_was_meant(text: str, name: str) -> None:
 def test_any_name_comes_through(name: str) -> None:
     name = " ".join(name.split())
     if name:
-        assert read(Sender(name, "w@example.com")) == [(name, "w@example.com")]
+        assert read(SenderAddress(name, "w@example.com")) == [(name, "w@example.com")]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_what_is_not_one_sender_is_refused_with_the_remedy(text: str) -> None:
 
 
 def test_a_senders_domain_is_written_in_ascii() -> None:
-    sender = Sender.parse("Wächter <w@exämple.com>")
+    sender = SenderAddress.parse("Wächter <w@exämple.com>")
     assert sender.header == "=?utf-8?q?W=C3=A4chter?= <w@xn--exmple-cua.com>"
     assert (sender.envelope, sender.domain) == ("w@xn--exmple-cua.com", "xn--exmple-cua.com")
     assert ascii_address("größe@exämple.com") == "größe@exämple.com"  # SMTPUTF8 carries it as it is

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from monitor.airflow.task_logs import LogTail
 from monitor.delivery.messages.facts import error_of
-from monitor.delivery.messages.filters import header, shortened
+from monitor.delivery.messages.filters import header, shorten
 from monitor.plain_text import line, lines
 
 LONG = 64 * 1024
@@ -64,7 +64,7 @@ def test_a_text_as_a_terminal_shows_its_lines(text: str, shown: list[str]) -> No
 
 
 def test_a_text_is_cleaned_before_it_is_cut() -> None:
-    assert shortened("x" * 10 + "\x1b[31mred" + "\x1b[0m", 12) == "x" * 10 + "r…"
+    assert shorten("x" * 10 + "\x1b[31mred" + "\x1b[0m", 12) == "x" * 10 + "r…"
     assert header("a\x1b]8;;https://example.com\x07b\x1b]8;;\x07", 12) == "ab"
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 
-from monitor.concurrency import Wake, end
+from monitor.concurrency import WakeSignal, end
 from monitor.database import statements
 from monitor.database.engine import Database
 from monitor.database.schema import dag_runs, deliveries, metadata, task_instances
 from monitor.delivery.channels.mailbox import Mailbox
 from monitor.event_log import append, cursor, read
-from monitor.event_log.ingest import Ingest, Wakes
+from monitor.event_log.ingest import Ingest, Wakeups
 from monitor.event_log.projections import runs
 from monitor.event_log.projections.runs import RunName
 from monitor.events.event import parse_event
@@ -69,8 +69,8 @@ def test_ingest_goes_on_meanwhile(
     """Between two batches, whoever waits to write comes first; none of it is lost or held up by an error."""
     monkeypatch.setattr(statements, "BATCH", 50)
     monkeypatch.setattr(append, "PRUNE_BATCH", 50)
-    wakes = Wakes(Wake(), Wake(), {"local": Wake()})
-    ingest = Ingest(database, engine_of().tell_all, wakes, Metrics(), clock)
+    wakes = Wakeups(WakeSignal(), WakeSignal(), {"local": WakeSignal()})
+    ingest = Ingest(database, engine_of().notify_all, wakes, Metrics(), clock)
 
     async def take(first: int, number: int) -> int:
         """One request after the other, each of a run and its task."""

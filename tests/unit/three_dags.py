@@ -10,7 +10,7 @@ from pathlib import Path
 
 from monitor.notifications import incidents, silences
 from monitor.notifications.outbox import queries
-from monitor.notifications.outbox.queries import Wanted
+from monitor.notifications.outbox.queries import DeliveryFilter
 from monitor.notifications.outbox.records import State
 from monitor.rules.model import Match
 from monitor.web.auth import tokens
@@ -129,7 +129,9 @@ def _by_hand(connection: object, clock: FakeClock) -> None:
 def _values(monitor: Served, dag: str) -> dict[str, object]:
     services = monitor.app.state.services
     read = services.database.read_now
-    delivery = read(lambda c: queries.deliveries(c, 1, wanted=Wanted(dag_id=dag, rule=f"{dag} alone")))[0]
+    delivery = read(
+        lambda c: queries.deliveries(c, 1, wanted=DeliveryFilter(dag_id=dag, rule=f"{dag} alone"))
+    )[0]
     incident = next(one for one in read(lambda c: incidents.page(c, 100)) if one.dag_id == dag)
     silence = next(one for one in read(lambda c: silences.page(c, 100)) if one.dag_id == dag)
     letters = [one for one in services.mailbox.mails(100) if f"{dag}@example.com" in one.to]

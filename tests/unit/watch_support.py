@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from monitor.airflow.client import AirflowApi
-from monitor.concurrency import Wake
+from monitor.concurrency import WakeSignal
 from monitor.database.engine import Database
 from monitor.database.migrate import migrate
 from monitor.event_log import read
-from monitor.event_log.ingest import Ingest, Wakes
+from monitor.event_log.ingest import Ingest, Wakeups
 from monitor.event_log.projections import dags
 from monitor.events.data import OWN
 from monitor.events.event import Event
 from monitor.events.from_airflow import asset_event, run_event
-from monitor.notifications.outbox.queries import Trouble
+from monitor.notifications.outbox.queries import ChannelOutage
 from monitor.observability.metrics import Metrics
 from monitor.reconciler.status import ReconcilerStatus
 from monitor.rules.model import Watch
-from monitor.watches.loop import LOOK_SECONDS, Watched, Watches
+from monitor.watches.loop import LOOK_SECONDS, WatchedAirflow, Watches
 from tests.unit.airflow_api_fake import PASSWORD, USERNAME, FakeAirflow, moment
 from tests.unit.notify_support import engine_of
 
@@ -48,7 +48,7 @@ class Scene:
     api: AirflowApi
     config: Sequence[Watch]
     silent_since: datetime | None = None
-    trouble: Trouble | None = None
+    trouble: ChannelOutage | None = None
     behind: timedelta = timedelta(seconds=10)
     """How far the log is behind Airflow."""
     known: bool = True
@@ -62,7 +62,7 @@ class Scene:
     def start(self) -> None:
         """Begin, or begin again as after a restart of the monitor."""
         self.watches = Watches(
-            [Watched(self.api, self._status)],
+            [WatchedAirflow(self.api, self._status)],
             self.database,
             self.ingest,
             lambda: self.config,
@@ -79,7 +79,7 @@ class Scene:
         good = now if self.known and not self.silent_since else None
         return ReconcilerStatus("local", good, error, mark, marks, self.silent_since)
 
-    async def _trouble(self) -> Trouble | None:
+    async def _trouble(self) -> ChannelOutage | None:
         return self.trouble
 
     async def look(self, after: float = LOOK_SECONDS) -> Told:
@@ -139,8 +139,8 @@ def sqlite(folder: Path) -> Iterator[Database]:
 @asynccontextmanager
 async def scene(fake: FakeAirflow, database: Database, config: Sequence[Watch] = ALL) -> AsyncIterator[Scene]:
     metrics = Metrics()
-    wakes = Wakes(Wake(), Wake(), {"local": Wake()})
-    ingest = Ingest(database, engine_of().tell_all, wakes, metrics, fake.clock)
+    wakes = Wakeups(WakeSignal(), WakeSignal(), {"local": WakeSignal()})
+    ingest = Ingest(database, engine_of().notify_all, wakes, metrics, fake.clock)
     api = AirflowApi("local", fake.url, USERNAME, PASSWORD, 10, fake.clock)
     writer = asyncio.create_task(ingest.run())
     try:

@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from monitor.cli.up import report
-from monitor.cli.up.airflow import AirflowClient, Run, SignIn
+from monitor.cli.up.airflow import AirflowClient, DagRun, SignIn
 from monitor.cli.up.processes import NotAllHappened
-from monitor.cli.up.report import SCORING, TRAINING, Story, begin, play
+from monitor.cli.up.report import SCORING, TRAINING, DemoProgress, begin, play
 from monitor.clock import utc_now
 from monitor.delivery.channels.mailbox import Mailbox
 
@@ -84,7 +84,7 @@ def servers() -> Servers:
 
 
 @pytest.fixture
-def story(tmp_path: Path) -> Story:
+def story(tmp_path: Path) -> DemoProgress:
     """As it is after the trigger, with everything told and mailed."""
     mailbox = Mailbox(tmp_path, utc_now)
     mailbox.file(_mail(RUN_ID), ["you@example.com"], sender="airflow@example.com")
@@ -95,7 +95,7 @@ def story(tmp_path: Path) -> Story:
         ("airflow.asset.updated", "model.pkl", RUN_ID),
         ("airflow.asset.updated", "scaler.pkl", RUN_ID),
     }
-    return Story(Run(TRAINING, RUN_ID, "queued", None), heard, mailbox)
+    return DemoProgress(DagRun(TRAINING, RUN_ID, "queued", None), heard, mailbox)
 
 
 def _mail(run_id: str) -> bytes:
@@ -115,30 +115,30 @@ def _with(servers: Servers, work: Callable[[AirflowClient, httpx.AsyncClient], A
     return asyncio.run(run())
 
 
-def _play(servers: Servers, story: Story) -> None:
+def _play(servers: Servers, story: DemoProgress) -> None:
     _with(servers, lambda airflow, monitor: asyncio.wait_for(play(story, airflow, monitor), 5))
 
 
-def _unfinished(servers: Servers, story: Story) -> str:
+def _unfinished(servers: Servers, story: DemoProgress) -> str:
     """Look for a moment; what is missing then."""
     with pytest.raises(asyncio.TimeoutError):
         _with(servers, lambda airflow, monitor: asyncio.wait_for(play(story, airflow, monitor), 0.1))
     return "; ".join(story.missing())
 
 
-def test_all_of_it(servers: Servers, story: Story) -> None:
+def test_all_of_it(servers: Servers, story: DemoProgress) -> None:
     _play(servers, story)
     assert [run.dag_id for run in story.runs] == [TRAINING, "release", SCORING]
     assert not story.missing()
 
 
-def test_a_server_that_fails_is_asked_again(servers: Servers, story: Story) -> None:
+def test_a_server_that_fails_is_asked_again(servers: Servers, story: DemoProgress) -> None:
     servers.faults = 2
     _play(servers, story)
     assert not story.missing()
 
 
-def test_a_token_that_has_ended_is_renewed(servers: Servers, story: Story) -> None:
+def test_a_token_that_has_ended_is_renewed(servers: Servers, story: DemoProgress) -> None:
     async def twice(airflow: AirflowClient, _: httpx.AsyncClient) -> None:
         await airflow.run(TRAINING, RUN_ID)
         servers.tokens += 1  # as if another process had made it end
@@ -152,7 +152,7 @@ def test_the_run_is_triggered_when_the_dags_are_known(servers: Servers) -> None:
     assert (run.dag_id, run.run_id) == (TRAINING, RUN_ID)
 
 
-def test_a_champion_that_stays_is_no_failure(servers: Servers, story: Story) -> None:
+def test_a_champion_that_stays_is_no_failure(servers: Servers, story: DemoProgress) -> None:
     servers.promotes = False
     del servers.states[SCORING, SCORING_ID]
     _play(servers, story)
@@ -160,7 +160,9 @@ def test_a_champion_that_stays_is_no_failure(servers: Servers, story: Story) -> 
 
 
 @pytest.mark.parametrize("failed", [(TRAINING, RUN_ID), ("release", RELEASE_ID), (SCORING, SCORING_ID)])
-def test_a_run_that_failed_ends_the_wait(servers: Servers, story: Story, failed: tuple[str, str]) -> None:
+def test_a_run_that_failed_ends_the_wait(
+    servers: Servers, story: DemoProgress, failed: tuple[str, str]
+) -> None:
     servers.states[failed] = "failed"
     with pytest.raises(NotAllHappened, match=rf"{failed[0]} failed \(in build_model\)"):
         _play(servers, story)
@@ -174,35 +176,35 @@ def test_a_run_that_failed_ends_the_wait(servers: Servers, story: Story, failed:
     ],
 )
 def test_what_the_feed_has_not_shown_is_missing(
-    servers: Servers, story: Story, unheard: tuple[str, str, str], words: str
+    servers: Servers, story: DemoProgress, unheard: tuple[str, str, str], words: str
 ) -> None:
     story.heard.remove(unheard)
     assert words in _unfinished(servers, story)
 
 
-def test_a_run_that_goes_on_is_missing(servers: Servers, story: Story) -> None:
+def test_a_run_that_goes_on_is_missing(servers: Servers, story: DemoProgress) -> None:
     servers.states["release", RELEASE_ID] = "running"
     assert "release is running" in _unfinished(servers, story)
 
 
-def test_a_mail_that_is_not_sent_is_missing(servers: Servers, story: Story) -> None:
+def test_a_mail_that_is_not_sent_is_missing(servers: Servers, story: DemoProgress) -> None:
     servers.deliveries[0] |= {"state": "pending", "reason": "the server said 451"}
     assert "not sent: pending (the server said 451)" in _unfinished(servers, story)
 
 
-def test_a_mail_about_another_run_is_not_it(servers: Servers, story: Story) -> None:
+def test_a_mail_about_another_run_is_not_it(servers: Servers, story: DemoProgress) -> None:
     servers.deliveries[0] |= {"run_id": "manual__other"}
     assert "not sent: there is none" in _unfinished(servers, story)
 
 
-def test_the_monitors_own_mail_is_no_report(servers: Servers, story: Story, tmp_path: Path) -> None:
+def test_the_monitors_own_mail_is_no_report(servers: Servers, story: DemoProgress, tmp_path: Path) -> None:
     story.mailbox = Mailbox(tmp_path / "another", utc_now)
     story.mailbox.file(_mail(RUN_ID), ["you@example.com"])
     story.mailbox.file(_mail("manual__other"), ["you@example.com"], sender="airflow@example.com")
     assert "the DAG's report has not arrived" in _unfinished(servers, story)
 
 
-def test_the_summary_tells_all_of_it(servers: Servers, story: Story) -> None:
+def test_the_summary_tells_all_of_it(servers: Servers, story: DemoProgress) -> None:
     _play(servers, story)
     told = report.summary(story, 1234.5)
     for words in (RUN_ID, "accuracy 0.9800", "champion", "Airflow_Lab2 succeeded", "model report", "1234 MB"):

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from monitor.events.event import parse_event
-from monitor.events.reports import computed_id
+from monitor.events.reports import compute_id
 from tests.monitor_process import REPOSITORY, MonitorProcess
 
 FIRST = "2793a14"
@@ -32,7 +32,7 @@ for event in json.load(open(sys.argv[2])):
 
 def logged_as(event: Any) -> str:
     """The id under which this monitor logs what an older plugin reports: its own."""
-    return computed_id(parse_event(event))
+    return compute_id(parse_event(event))
 
 
 def first_release(target: Path) -> Path:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_windsock.sender import Courier, Later
+from airflow_windsock.sender import Later, Sender
 from airflow_windsock.settings import Endpoint, Settings
 from airflow_windsock.spool import Spool
 from tests.plugin.receiver import Handler, Receiver, document, status
@@ -21,22 +21,22 @@ def receiver() -> Iterator[Receiver]:
         yield found
 
 
-def courier_of(receiver: Receiver, folder: Path) -> tuple[Courier, Spool]:
+def courier_of(receiver: Receiver, folder: Path) -> tuple[Sender, Spool]:
     endpoint = Endpoint(tls=False, host="127.0.0.1", port=receiver.port, path="/api/v1/events")
     spool = Spool(folder / "spool", 100, 1_000_000)
     settings = Settings("local", spool.root, endpoint, secrets=(receiver.secret,))
-    return Courier(settings, endpoint, spool), spool
+    return Sender(settings, endpoint, spool), spool
 
 
-def carry(courier: Courier, spool: Spool) -> None:
+def carry(courier: Sender, spool: Spool) -> None:
     letters = [letter for name in spool.names() if (letter := spool.read(name))]
-    courier.carry(letters, lambda: 5.0)
+    courier.send(letters, lambda: 5.0)
 
 
 @pytest.mark.parametrize("code", KEPT)
 def test_whatever_else_is_answered_the_events_are_kept(receiver: Receiver, tmp_path: Path, code: int) -> None:
     courier, spool = courier_of(receiver, tmp_path)
-    spool.put(EVENT)
+    spool.add(EVENT)
     receiver.script.append(status(code))
     with pytest.raises(Later):
         carry(courier, spool)
@@ -62,7 +62,7 @@ def test_counts_and_unknown_fields_of_an_answer_do_not_matter(
     receiver: Receiver, tmp_path: Path, said: dict[str, Any]
 ) -> None:
     courier, spool = courier_of(receiver, tmp_path)
-    spool.put(EVENT)
+    spool.add(EVENT)
     receiver.script.append(document(202, said))
     carry(courier, spool)
     assert spool.names() == []
@@ -70,7 +70,7 @@ def test_counts_and_unknown_fields_of_an_answer_do_not_matter(
 
 def test_an_unknown_status_of_a_future_monitor_keeps_the_event(receiver: Receiver, tmp_path: Path) -> None:
     courier, spool = courier_of(receiver, tmp_path)
-    spool.put(EVENT)
+    spool.add(EVENT)
     receiver.script.append(document(202, answer(result={"status": "deferred"})))
     with pytest.raises(Later, match="unknown status"):
         carry(courier, spool)
@@ -79,7 +79,7 @@ def test_an_unknown_status_of_a_future_monitor_keeps_the_event(receiver: Receive
 
 def test_each_request_says_how_the_spool_is(receiver: Receiver, tmp_path: Path) -> None:
     courier, spool = courier_of(receiver, tmp_path)
-    spool.put(EVENT)
+    spool.add(EVENT)
     heard: list[str] = []
 
     def listen(handler: Handler, batch: list[Any]) -> None:

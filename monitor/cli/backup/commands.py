@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError
 
 from monitor.cli.backup import postgresql, sqlite
 from monitor.cli.backup.copy_to_postgresql import move as move_database
-from monitor.cli.backup.restore import BackupError, Restored, after_restore
+from monitor.cli.backup.restore import BackupError, RestoreResult, complete_restore
 from monitor.cli.typer_app import cli, fail, refuse, settings_or_exit
 from monitor.clock import utc_now
 from monitor.database.engine import Database
@@ -64,18 +64,18 @@ def restore(
     journals = [settings.journal, *journal]
     try:
         if file is None:
-            _tell(_followed(settings, journals))
+            _print_result(_apply_journals(settings, journals))
         elif settings.shares_database:
-            _tell(_restored(settings, file, journals))
+            _print_result(_restore_postgresql(settings, file, journals))
         else:
-            _tell(_put_in_place(settings, file, journals, utc_now()))
+            _print_result(_restore_sqlite(settings, file, journals, utc_now()))
     except SettingsError as error:
         refuse(str(error))
     except WindsockError as error:
         fail(str(error))
 
 
-def _followed(settings: Settings, journals: list[Path]) -> Restored:
+def _apply_journals(settings: Settings, journals: list[Path]) -> RestoreResult:
     database = Database(settings.database)
     try:
         if settings.shares_database:
@@ -88,15 +88,15 @@ def _followed(settings: Settings, journals: list[Path]) -> Restored:
         database.close()
 
 
-def _restored(settings: Settings, file: Path, journals: list[Path]) -> Restored:
+def _restore_postgresql(settings: Settings, file: Path, journals: list[Path]) -> RestoreResult:
     database = Database(settings.database)
     try:
-        return postgresql.put_back(database, file, lambda: _follow(database, journals))
+        return postgresql.restore_backup(database, file, lambda: _follow(database, journals))
     finally:
         database.close()
 
 
-def _put_in_place(settings: Settings, file: Path, journals: list[Path], now: datetime) -> Restored:
+def _restore_sqlite(settings: Settings, file: Path, journals: list[Path], now: datetime) -> RestoreResult:
     """The backup is made ready beside the database, so that a backup that is of no use changes nothing."""
     database = Database(settings.database)
     target = _file_of(database)
@@ -111,23 +111,23 @@ def _put_in_place(settings: Settings, file: Path, journals: list[Path], now: dat
         found = _follow(copy, journals)
     finally:
         copy.close()
-    if kept := sqlite.put_in_place(ready, target, now):
+    if kept := sqlite.replace_database(ready, target, now):
         typer.echo(f"what was there is kept: {kept}")
     return found
 
 
-def _follow(database: Database, journals: list[Path]) -> Restored:
+def _follow(database: Database, journals: list[Path]) -> RestoreResult:
     if versions(database)[0] is None:
         raise BackupError(f"{database.url.render_as_string(hide_password=True)}: holds no Windsock")
     migrate(database)
-    return after_restore(database, journals)
+    return complete_restore(database, journals)
 
 
 def _file_of(database: Database) -> Path:
     return Path(database.url.database or "")
 
 
-def _tell(found: Restored) -> None:
+def _print_result(found: RestoreResult) -> None:
     last = f"{found.backup_of:%Y-%m-%d %H:%M:%S} UTC" if found.backup_of else "none"
     typer.echo(f"restored: the last event in it was logged on {last}")
     typer.echo(f"{found.mails} mails since then are in the journals and are not sent again")

@@ -55,12 +55,12 @@ def _check_schema(source: Path) -> None:
 
 
 def _check_empty(target: Database) -> None:
-    def filled(connection: Connection) -> list[str]:
+    def list_filled_tables(connection: Connection) -> list[str]:
         there = set(inspect(connection).get_table_names())
         tables = [table for table in metadata.sorted_tables if table.name in there]
         return [table.name for table in tables if _holds(connection, table)]
 
-    if names := target.read_now(filled):
+    if names := target.read_now(list_filled_tables):
         raise BackupError(
             f"{target.url.render_as_string(hide_password=True)}: is not empty ({', '.join(names)}); name a "
             "database of which no monitor has made use yet"

@@ -56,13 +56,13 @@ def take(database: Database, file: Path) -> int:
     return file.stat().st_size
 
 
-def put_back(database: Database, file: Path, then: Callable[[], T]) -> T:
+def restore_backup(database: Database, file: Path, then: Callable[[], T]) -> T:
     """Replace what the database holds of Windsock by a backup, and do what has to follow; answers what that
     does. Where either fails, all is as it was. Raises BackupError, and what `then` raises."""
     if not file.is_file():
         raise BackupError(f"{file}: there is no such file")
     be_alone(database)
-    database.write_now(_put_aside)
+    database.write_now(_move_aside)
     try:
         name = f"--dbname={database.url.database}"
         _run(
@@ -77,7 +77,7 @@ def put_back(database: Database, file: Path, then: Callable[[], T]) -> T:
     return result
 
 
-def _put_aside(connection: Connection) -> None:
+def _move_aside(connection: Connection) -> None:
     """What is there may be of another release than the backup, with tables that are in none of it: so it is
     no use to let pg_restore drop what it knows."""
     if ASIDE in inspect(connection).get_schema_names():
@@ -91,11 +91,11 @@ def _put_aside(connection: Connection) -> None:
 
 
 def _take_back(connection: Connection) -> None:
-    here = connection.execute(text("SELECT current_schema()")).scalar_one()
+    services = connection.execute(text("SELECT current_schema()")).scalar_one()
     for table in _ours(connection):
         connection.execute(text(f"DROP TABLE {table} CASCADE"))
     for table in inspect(connection).get_table_names(ASIDE):
-        connection.execute(text(f"ALTER TABLE {ASIDE}.{table} SET SCHEMA {here}"))
+        connection.execute(text(f"ALTER TABLE {ASIDE}.{table} SET SCHEMA {services}"))
     connection.execute(text(f"DROP SCHEMA {ASIDE}"))
 
 
@@ -110,10 +110,10 @@ def be_alone(database: Database) -> None:
         others = database.read_now(_others)
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise BackupError(f"{_shown(database.url)}: {reason}") from None
+        raise BackupError(f"{_redact_url(database.url)}: {reason}") from None
     if others:
         raise BackupError(
-            f"{_shown(database.url)}: {len(others)} others are connected ({', '.join(sorted(set(others)))}); "
+            f"{_redact_url(database.url)}: {len(others)} others are connected ({', '.join(sorted(set(others)))}); "
             "stop every monitor first"
         )
 
@@ -180,5 +180,5 @@ def _text(value: object) -> str:
     )
 
 
-def _shown(url: URL) -> str:
+def _redact_url(url: URL) -> str:
     return url.render_as_string(hide_password=True)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from monitor.database.engine import Database
 from monitor.delivery import sent_journal
-from monitor.delivery.failover import by_key, told_since
+from monitor.delivery.failover import by_key, find_journal_start
 from monitor.errors import WindsockError
 from monitor.event_log import append, read
 from monitor.notifications.outbox import already_sent
@@ -25,7 +25,7 @@ from monitor.web.auth import rate_limit, sessions
 
 
 @dataclass(frozen=True)
-class Restored:
+class RestoreResult:
     """What was found, for people."""
 
     backup_of: datetime | None
@@ -36,20 +36,20 @@ class Restored:
     """The deliveries that waited in the backup, and were among them."""
 
 
-def after_restore(database: Database, journals: Sequence[Path]) -> Restored:
+def complete_restore(database: Database, journals: Sequence[Path]) -> RestoreResult:
     """All of it, in one transaction. `journals`: folders, of each monitor that sent since the backup."""
     return database.write_now(lambda connection: _follow(connection, journals))
 
 
-def _follow(connection: Connection, journals: Sequence[Path]) -> Restored:
+def _follow(connection: Connection, journals: Sequence[Path]) -> RestoreResult:
     last = read.last_received(connection)
-    told = sent_journal.read(journals, told_since(connection))
+    told = sent_journal.read(journals, find_journal_start(connection))
     settled = already_sent.restore(connection, by_key(told))
     append.begin_epoch(connection)
     sessions.end_all(connection)
     rate_limit.forget_all(connection)
     since = [one for one in told if last is None or one.handed.at >= last]
-    return Restored(last, len(since), settled)
+    return RestoreResult(last, len(since), settled)
 
 
 class BackupError(WindsockError):

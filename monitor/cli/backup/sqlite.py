@@ -70,7 +70,7 @@ def copy(file: Path, to: Path) -> None:
         raise BackupError(f"{file}: cannot be copied to {to}: {error}") from None
 
 
-def put_in_place(file: Path, database: Path, now: datetime) -> Path | None:
+def replace_database(file: Path, database: Path, now: datetime) -> Path | None:
     """The file becomes the database; what was there is kept beside it, and answered. Raises BackupError."""
     kept = None
     try:

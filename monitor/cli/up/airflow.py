@@ -26,7 +26,7 @@ PAGE = 100  # the most that Airflow gives at once
 
 
 @dataclass(frozen=True)
-class Run:
+class DagRun:
     """A DAG run, as Airflow has it."""
 
     dag_id: str
@@ -102,22 +102,22 @@ class AirflowClient:
             for error in found["import_errors"]
         ]
 
-    async def trigger(self, dag_id: str) -> Run:
+    async def trigger(self, dag_id: str) -> DagRun:
         """Start a run now."""
         path = f"/api/v2/dags/{dag_id}/dagRuns"
         return _run(await self._ask("POST", path, json={"logical_date": None}))
 
-    async def run(self, dag_id: str, run_id: str) -> Run:
+    async def run(self, dag_id: str, run_id: str) -> DagRun:
         """The run as it is now."""
         return _run(await self._get(_run_path(dag_id, run_id)))
 
-    async def failed_tasks(self, run: Run) -> list[str]:
+    async def list_failed_tasks(self, run: DagRun) -> list[str]:
         """The tasks that failed in this run."""
         path = _run_path(run.dag_id, run.run_id) + "/taskInstances"
         found = await self._get(path, limit=PAGE, state="failed")
         return [task["task_id"] for task in found["task_instances"]]
 
-    async def asset_events(self, run: Run) -> list[AssetEvent]:
+    async def asset_events(self, run: DagRun) -> list[AssetEvent]:
         """The asset updates that this run made.
 
         Airflow 3.3.2 answers 500 while a run that one of them began has not started; that is over soon.
@@ -140,7 +140,7 @@ class AirflowClient:
 
     async def _ask(self, method: str, path: str, **content: Any) -> dict[str, Any]:
         try:
-            return _checked(await self._http.request(method, path, **content))
+            return _parse_response(await self._http.request(method, path, **content))
         except httpx.TransportError as error:
             reason = str(error) or type(error).__name__
             raise AirflowUnreachable(f"no answer from Airflow to {method} {path}: {reason}") from error
@@ -157,7 +157,7 @@ def _run_path(dag_id: str, run_id: str) -> str:
     return f"/api/v2/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}"
 
 
-def _checked(answer: httpx.Response) -> dict[str, Any]:
+def _parse_response(answer: httpx.Response) -> dict[str, Any]:
     said = f"Airflow answered {answer.request.method} {answer.request.url.path} with {answer.status_code}"
     if answer.is_server_error:
         raise AirflowUnreachable(said)
@@ -167,8 +167,8 @@ def _checked(answer: httpx.Response) -> dict[str, Any]:
     return body
 
 
-def _run(body: dict[str, Any]) -> Run:
-    return Run(body["dag_id"], body["dag_run_id"], body["state"], body["duration"])
+def _run(body: dict[str, Any]) -> DagRun:
+    return DagRun(body["dag_id"], body["dag_run_id"], body["state"], body["duration"])
 
 
 PASSED_ON = re.compile(

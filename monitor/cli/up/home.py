@@ -107,7 +107,7 @@ def open_home(root: Path) -> Iterator[tuple[Home, int]]:
     them has ended, however its starter ended. Raises CannotStart: not writable, full, or in use.
     """
     home = Home(root.absolute())
-    with _in_words(home):
+    with _explain_errors(home):
         for folder in (home.root, home.airflow, home.spool, home.models, home.logs):
             folder.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
             require_own_home(folder)
@@ -122,7 +122,7 @@ def open_home(root: Path) -> Iterator[tuple[Home, int]]:
 
 def load_secrets(home: Home) -> Secrets:
     """The home's secrets; those that it lacks are made and kept. Raises CannotStart for a broken file."""
-    with _in_words(home):
+    with _explain_errors(home):
         kept = _read_secrets(home.secrets)
         missing = {name: make() for name, make in MAKERS.items() if not kept.get(name)}
         values = {**kept, **missing}
@@ -139,12 +139,12 @@ def keep_settings(home: Home, environment: Mapping[str, str]) -> None:
         for name, value in sorted(environment.items())
         if name.startswith("WINDSOCK_") or name == "NOTIFICATION_EMAIL_TO"
     }
-    lines = [f"{name}='{_escaped(value)}'\n" for name, value in told.items()]
-    with _in_words(home):
+    lines = [f"{name}='{_escape(value)}'\n" for name, value in told.items()]
+    with _explain_errors(home):
         write_private(home.settings, "# Written by `windsock up` at each start.\n" + "".join(lines))
 
 
-def _escaped(value: str) -> str:
+def _escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace("'", "\\'")
 
 
@@ -206,7 +206,7 @@ def _check_space(home: Home) -> None:
 
 
 @contextlib.contextmanager
-def _in_words(home: Home) -> Iterator[None]:
+def _explain_errors(home: Home) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -245,7 +245,7 @@ MEBIBYTE = 1024**2
 
 
 @dataclass
-class Part:
+class ComponentProcess:
     """One component: its wrapper's process, and where it logs."""
 
     name: str
@@ -260,7 +260,7 @@ class Processes:
         """`held_open`: file descriptors that are to stay open until the last component has ended."""
         self._logs = logs
         self._held_open = held_open
-        self._parts: list[Part] = []
+        self._parts: list[ComponentProcess] = []
         self._watches: list[asyncio.Task[None]] = []
         self._died: asyncio.Queue[PartDied] = asyncio.Queue()
         self.peak = 0.0
@@ -269,7 +269,7 @@ class Processes:
 
     async def _begin(
         self, name: str, command: Sequence[str | Path], env: Mapping[str, str], grace: float
-    ) -> Part:
+    ) -> ComponentProcess:
         """Start a process; its output goes to `<name>.log`, that of its last start to `<name>.log.1`."""
         log = self._logs / f"{name}.log"
         if log.exists():
@@ -286,13 +286,13 @@ class Processes:
                 pass_fds=self._held_open,
                 start_new_session=True,  # Ctrl-C goes to the terminal's group: to us, not to them
             )
-        part = Part(name, process, log)
+        part = ComponentProcess(name, process, log)
         self._parts.append(part)
         return part
 
     async def start(
         self, name: str, command: Sequence[str | Path], env: Mapping[str, str], grace: float = GRACE_SECONDS
-    ) -> Part:
+    ) -> ComponentProcess:
         """Start a component that is to run on, and that gets `grace` seconds to end when told to."""
         part = await self._begin(name, command, env, grace)
         self._watches.append(asyncio.create_task(self._report_end(part)))
@@ -308,7 +308,7 @@ class Processes:
         """Raises PartDied as soon as a component that was started has ended."""
         raise await self._died.get()
 
-    async def _report_end(self, part: Part) -> None:
+    async def _report_end(self, part: ComponentProcess) -> None:
         self._died.put_nowait(PartDied(_obituary(part, await part.process.wait())))
 
     async def measure(self) -> None:
@@ -349,7 +349,7 @@ def _memory(process: psutil.Process) -> int:
     return int(getattr(full, "pss", full.uss))
 
 
-def _obituary(part: Part, status: int) -> str:
+def _obituary(part: ComponentProcess, status: int) -> str:
     number = -status if status < 0 else status - 128  # of the wrapper itself, or as the wrapper tells it
     how = f"was ended by {signal.Signals(number).name}" if number > 0 else f"ended with status {status}"
     return f"{part.name} {how}. The end of {part.log}:\n{tail(part.log)}"

@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from monitor.cli.feed_client import RESET, follow
 from monitor.cli.tail import render
-from monitor.cli.up.airflow import AirflowClient, AssetEvent, Run
+from monitor.cli.up.airflow import AirflowClient, AssetEvent, DagRun
 from monitor.cli.up.home import ADMIN
 from monitor.cli.up.processes import NotAllHappened, Processes
 from monitor.cli.up.setup import Setup
@@ -24,7 +24,7 @@ from monitor.clock import utc_now
 from monitor.delivery.channels.mailbox import Mailbox
 from monitor.errors import AirflowUnreachable
 from monitor.events.identity import stamp
-from monitor.plain_text import for_terminal
+from monitor.plain_text import sanitize_for_terminal
 
 
 class _Console(Console):
@@ -52,11 +52,11 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Print a line, as it is."""
-        self.show(f"[bold]windsock[/bold]  {escape(for_terminal(text))}")
+        self.show(f"[bold]windsock[/bold]  {escape(sanitize_for_terminal(text))}")
 
     def refuse(self, text: str) -> None:
         """Print what went wrong."""
-        self.show(f"[bold red]windsock[/bold red]  {escape(for_terminal(text))}")
+        self.show(f"[bold red]windsock[/bold red]  {escape(sanitize_for_terminal(text))}")
 
     @contextlib.contextmanager
     def step(self, doing: str) -> Iterator[None]:
@@ -75,7 +75,7 @@ class Screen:
         """One spinner for all that is being done; only where somebody sees it turn."""
         with contextlib.suppress(OSError):
             if self._doing and self._console.is_terminal:
-                self._spinner.update(escape(for_terminal(", ".join(self._doing))))
+                self._spinner.update(escape(sanitize_for_terminal(", ".join(self._doing))))
                 self._spinner.start()
             else:
                 self._spinner.stop()
@@ -85,7 +85,7 @@ Heard = set[tuple[str, str, str]]
 """(type, dag_id, run_id) of run events; (type, asset's name, source_run_id) of asset updates."""
 
 
-class Feed:
+class FeedRecorder:
     """Shows every event from now on, and keeps what the story asks for."""
 
     def __init__(self, monitor: httpx.AsyncClient, screen: Screen) -> None:
@@ -113,7 +113,7 @@ POLL_SECONDS = 0.8  # a look at the runs costs the api-server some 60 ms of a co
 
 
 @dataclass(frozen=True)
-class Stage:
+class Stack:
     """The processes, the ways to talk to them, and the moment by which all must be through."""
 
     setup: Setup
@@ -124,12 +124,12 @@ class Stage:
     deadline: float
     """On the monotonic clock."""
 
-    async def in_time(self, work: Awaitable[T]) -> T:
+    async def wait_for(self, work: Awaitable[T]) -> T:
         """Do it before the deadline. Raises asyncio.TimeoutError."""
         return await asyncio.wait_for(work, max(0, self.deadline - monotonic()))
 
 
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+async def poll_until(condition: Callable[[], Awaitable[bool]]) -> None:
     """Ask again and again, a server that is not ready too: another process knows, and it cannot wake us."""
     while True:
         with contextlib.suppress(AirflowUnreachable):
@@ -154,16 +154,16 @@ class Mail:
 
 
 @dataclass
-class Story:
+class DemoProgress:
     """What has happened so far."""
 
-    training: Run
+    training: DagRun
     heard: Heard
     """What the feed has shown."""
     mailbox: Mailbox | None
     """Where the DAG's own mail arrives, if it goes there."""
-    release: Run | None = None
-    scoring: Run | None = None
+    release: DagRun | None = None
+    scoring: DagRun | None = None
     scoring_due: bool = True
     assets: list[AssetEvent] = field(default_factory=list)
     promoted: list[AssetEvent] = field(default_factory=list)
@@ -173,14 +173,14 @@ class Story:
     """The subjects of the DAG's own mails."""
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[DagRun]:
         return [run for run in (self.training, self.release, self.scoring) if run]
 
     def missing(self) -> list[str]:
         """What has not happened yet, in words; nothing: all of it has."""
         return [*self._missing_runs(), *self._missing_events(), *self._missing_mails()]
 
-    def failure(self) -> Run | None:
+    def failure(self) -> DagRun | None:
         """A run that can no longer succeed."""
         return next((run for run in self.runs if run.state == "failed"), None)
 
@@ -217,13 +217,13 @@ class Story:
         return missing
 
 
-async def begin(airflow: AirflowClient) -> Run:
+async def begin(airflow: AirflowClient) -> DagRun:
     """Wait until the DAGs are known and trigger the training run. Never ends if one cannot be read."""
 
-    async def known() -> bool:
+    async def has_dags() -> bool:
         return await airflow.active_dags() >= DAGS
 
-    await until(known)
+    await poll_until(has_dags)
     return await airflow.trigger(TRAINING)
 
 
@@ -233,21 +233,21 @@ async def unread(airflow: AirflowClient) -> str:
     return "\n  ".join([f"Airflow does not have, or has paused: {absent}", *await airflow.import_errors()])
 
 
-async def play(story: Story, airflow: AirflowClient, monitor: httpx.AsyncClient) -> None:
+async def play(story: DemoProgress, airflow: AirflowClient, monitor: httpx.AsyncClient) -> None:
     """Until nothing is missing. Raises NotAllHappened as soon as a run has failed."""
 
     async def through() -> bool:
         await _look_at_runs(story, airflow)
         await _look_at_mails(story, monitor)
         if failed := story.failure():
-            tasks = ", ".join(await airflow.failed_tasks(failed)) or "no task"
+            tasks = ", ".join(await airflow.list_failed_tasks(failed)) or "no task"
             raise NotAllHappened(f"{failed.dag_id} failed (in {tasks})")
         return not story.missing()
 
-    await until(through)
+    await poll_until(through)
 
 
-async def _look_at_runs(story: Story, airflow: AirflowClient) -> None:
+async def _look_at_runs(story: DemoProgress, airflow: AirflowClient) -> None:
     story.training = await airflow.run(TRAINING, story.training.run_id)
     story.assets = await airflow.asset_events(story.training)
     story.release = await _began_by(story.assets, RELEASE, airflow)
@@ -258,7 +258,7 @@ async def _look_at_runs(story: Story, airflow: AirflowClient) -> None:
         story.scoring_due = bool(story.promoted) or story.release.state != "success"
 
 
-async def _began_by(events: list[AssetEvent], dag_id: str, airflow: AirflowClient) -> Run | None:
+async def _began_by(events: list[AssetEvent], dag_id: str, airflow: AirflowClient) -> DagRun | None:
     for event in events:
         for began, run_id in event.began:
             if began == dag_id:
@@ -266,7 +266,7 @@ async def _began_by(events: list[AssetEvent], dag_id: str, airflow: AirflowClien
     return None
 
 
-async def _look_at_mails(story: Story, monitor: httpx.AsyncClient) -> None:
+async def _look_at_mails(story: DemoProgress, monitor: httpx.AsyncClient) -> None:
     answer = await monitor.get("/api/v1/deliveries", params={"dag_id": TRAINING})
     if answer.is_success:
         story.mails = [
@@ -298,7 +298,7 @@ METRICS = ("accuracy", "roc_auc", "f1")
 COLOURS = {"success": "green", "sent": "green", "failed": "red", "dead": "red"}
 
 
-def summary(story: Story, memory: float) -> str:
+def summary(story: DemoProgress, memory: float) -> str:
     """What happened: runs, metrics, assets, mails, memory. With rich's markup."""
     return _columns(
         {
@@ -337,24 +337,24 @@ def where_to_look(setup: Setup) -> str:
     return f"The logs are in {setup.home.logs} and {setup.home.airflow / 'logs'}"
 
 
-def _runs(story: Story) -> list[str]:
+def _runs(story: DemoProgress) -> list[str]:
     lines = []
     for run in story.runs:
         took = f" in {run.seconds:.1f} s" if run.seconds is not None else ""
-        lines.append(f"{escape(run.dag_id)}  {_coloured(run.state)}{took}  [dim]{escape(run.run_id)}[/dim]")
+        lines.append(f"{escape(run.dag_id)}  {_colorize(run.state)}{took}  [dim]{escape(run.run_id)}[/dim]")
     if not story.scoring_due:
         lines.append("scoring  not due: the champion stays")
     return lines
 
 
-def _metrics(story: Story) -> list[str]:
+def _metrics(story: DemoProgress) -> list[str]:
     for event in story.assets:
         if event.asset in MODEL_ASSETS and all(name in event.extra for name in METRICS):
             return [", ".join(f"{name} {float(event.extra[name]):.4f}" for name in METRICS)]
     return []
 
 
-def _assets(story: Story) -> list[str]:
+def _assets(story: DemoProgress) -> list[str]:
     return [
         f"{escape(event.asset)}  {_digest(event.extra)}began {escape(_began(event))}"
         for event in (*story.assets, *story.promoted)
@@ -369,12 +369,12 @@ def _digest(extra: Mapping[str, Any]) -> str:
     return f"sha256 {escape(str(extra['sha256'])[:12])}…  " if extra.get("sha256") else ""
 
 
-def _mails(story: Story) -> list[str]:
-    sent = [f"{_coloured(mail.state)}  {escape(mail.subject)}" for mail in story.mails]
+def _mails(story: DemoProgress) -> list[str]:
+    sent = [f"{_colorize(mail.state)}  {escape(mail.subject)}" for mail in story.mails]
     return sent + [
-        f"{_coloured('sent')}  {escape(subject)}  [dim](the DAG's own)[/dim]" for subject in story.reports
+        f"{_colorize('sent')}  {escape(subject)}  [dim](the DAG's own)[/dim]" for subject in story.reports
     ]
 
 
-def _coloured(state: str) -> str:
+def _colorize(state: str) -> str:
     return f"[{COLOURS.get(state, 'yellow')}]{escape(state)}[/]"

@@ -8,10 +8,10 @@ from time import monotonic
 import httpx
 
 from monitor.cli.up import report
-from monitor.cli.up.airflow import AirflowClient, Run, SignIn, open_client
+from monitor.cli.up.airflow import AirflowClient, DagRun, SignIn, open_client
 from monitor.cli.up.home import ADMIN, Home, open_home, write_private
 from monitor.cli.up.processes import GRACE_SECONDS, CannotStart, NotAllHappened, Processes
-from monitor.cli.up.report import Feed, Screen, Stage, Story, until
+from monitor.cli.up.report import DemoProgress, FeedRecorder, Screen, Stack, poll_until
 from monitor.cli.up.setup import Options, Setup, monitor_command, prepare
 from monitor.concurrency import first_of
 from monitor.errors import AirflowError, WindsockError
@@ -29,7 +29,7 @@ GRACE = {
 """Seconds that a component gets to end, where Airflow 3.3.2 would take them all for nothing."""
 
 
-async def start_all(stage: Stage) -> None:
+async def start_all(stage: Stack) -> None:
     """Until everything is healthy. Raises PartDied or CannotStart."""
     setup, processes = stage.setup, stage.processes
     await processes.start("monitor", [monitor_command(), "serve"], setup.monitor_env)
@@ -38,12 +38,12 @@ async def start_all(stage: Stage) -> None:
         for name, arguments in COMPONENTS.items():
             command: list[str | Path] = [setup.airflow_command, name, *arguments]
             await processes.start(name, command, setup.airflow_env, GRACE.get(name, GRACE_SECONDS))
-        await until(stage.airflow.healthy)
+        await poll_until(stage.airflow.healthy)
 
 
-async def _wait_until_ready(stage: Stage) -> None:
+async def _wait_until_ready(stage: Stack) -> None:
     with stage.screen.step("the monitor starts"):
-        await until(lambda: _is_ready(stage.monitor))
+        await poll_until(lambda: _is_ready(stage.monitor))
 
 
 async def _is_ready(monitor: httpx.AsyncClient) -> bool:
@@ -53,7 +53,7 @@ async def _is_ready(monitor: httpx.AsyncClient) -> bool:
         return False  # not yet listening; if it never does it has died, which the supervisor notices
 
 
-async def _migrate(stage: Stage) -> None:
+async def _migrate(stage: Stack) -> None:
     setup = stage.setup
     if not needs_migration(setup.home, setup.airflow_version):
         return
@@ -153,16 +153,16 @@ async def _perform(setup: Setup, options: Options, processes: Processes, screen:
     airflow_url = str(setup.settings.airflow_url)
     sign_in = SignIn(airflow_url, ADMIN, setup.secrets.airflow_password)
     async with open_client(airflow_url, sign_in) as http, open_client(setup.settings.url, sign_in) as monitor:
-        stage = Stage(setup, processes, screen, AirflowClient(http), monitor, deadline)
+        stage = Stack(setup, processes, screen, AirflowClient(http), monitor, deadline)
         await _start(stage)
         screen.show(report.addresses(setup))
-        feed = Feed(monitor, screen)
+        feed = FeedRecorder(monitor, screen)
         await first_of(feed.run(), _play(stage, feed, options.once))
 
 
-async def _start(stage: Stage) -> None:
+async def _start(stage: Stack) -> None:
     try:
-        await stage.in_time(start_all(stage))
+        await stage.wait_for(start_all(stage))
     except asyncio.TimeoutError:
         unhealthy = ", ".join(await stage.airflow.unhealthy()) or "the monitor"
         raise CannotStart(f"not healthy in time: {unhealthy}. {report.where_to_look(stage.setup)}") from None
@@ -170,10 +170,10 @@ async def _start(stage: Stage) -> None:
         port.release()
 
 
-async def _play(stage: Stage, feed: Feed, once: bool) -> None:
+async def _play(stage: Stack, feed: FeedRecorder, once: bool) -> None:
     """The story and its summary; then, unless `once`, the feed goes on for ever."""
     try:
-        await _tell(stage, feed)
+        await _play_story(stage, feed)
     except NotAllHappened as error:
         if once:
             raise
@@ -183,12 +183,12 @@ async def _play(stage: Stage, feed: Feed, once: bool) -> None:
         await asyncio.Event().wait()
 
 
-async def _tell(stage: Stage, feed: Feed) -> None:
+async def _play_story(stage: Stack, feed: FeedRecorder) -> None:
     """Raises NotAllHappened, which says what is missing."""
     run = await _trigger(stage)
-    told = Story(run, feed.heard, report.mailbox_of(stage.setup))
+    told = DemoProgress(run, feed.heard, report.mailbox_of(stage.setup))
     try:
-        await stage.in_time(report.play(told, stage.airflow, stage.monitor))
+        await stage.wait_for(report.play(told, stage.airflow, stage.monitor))
     except (asyncio.TimeoutError, NotAllHappened, AirflowError) as error:
         reasons = [str(error)] if isinstance(error, WindsockError) else []
         raise NotAllHappened(
@@ -200,10 +200,10 @@ async def _tell(stage: Stage, feed: Feed) -> None:
         stage.screen.show(report.addresses(stage.setup))
 
 
-async def _trigger(stage: Stage) -> Run:
+async def _trigger(stage: Stack) -> DagRun:
     """Start the training run once the DAGs are known."""
     try:
-        run = await stage.in_time(report.begin(stage.airflow))
+        run = await stage.wait_for(report.begin(stage.airflow))
     except asyncio.TimeoutError:
         raise NotAllHappened(await report.unread(stage.airflow)) from None
     stage.screen.say(f"triggered {run.dag_id}, run {run.run_id}")

@@ -13,31 +13,38 @@ from contextvars import ContextVar
 from functools import cache, partial
 from typing import Any
 
-from monitor.delivery.channels.base import Parcel
-from monitor.delivery.channels.errors import Receipt, Refused, TryLater, Uncertain, keep_quiet, without_url
+from monitor.delivery.channels.base import OutgoingMessage
+from monitor.delivery.channels.errors import (
+    SendReceipt,
+    SendRefused,
+    TryLater,
+    Uncertain,
+    keep_quiet,
+    redact_url,
+)
 
 SECONDS = 30.0  # Apprise's own limits are some seconds a request, and a long text is several requests
 MAX_HANGING = 3  # threads of one target that are not waited for any more: beyond it none is begun for it
 AT_ONCE = 4
 logger = logging.getLogger(__name__)
 GOOD = frozenset({"recovered", "success"})
-_heard: ContextVar[list[str] | None] = ContextVar("what Apprise says", default=None)
+_captured_warnings: ContextVar[list[str] | None] = ContextVar("what Apprise says", default=None)
 BAD = frozenset({"opened", "failure", "follow_up", "reminder", "flapping"})
 
 
 def check_apprise_url(url: str) -> str | None:
     """Why an Apprise URL cannot be used, or None. The URL is not repeated: it holds secrets."""
-    plugin, words = _listened(_plugin, url)
+    plugin, words = _call_and_capture(_plugin, url)
     if plugin is not None:
         return None
     schema, is_url, _ = url.partition("://")
     if not is_url:
         return "is not a URL such as slack://… (https://github.com/caronc/apprise lists them)"
-    why = without_url(words, url)
+    why = redact_url(words, url)
     return f"{schema}:// is not a URL that Apprise can use" + (f": {why}" if why else "")
 
 
-class AppriseSender:
+class AppriseChannel:
     at_once = AT_ONCE
     is_one_server = False
 
@@ -49,13 +56,13 @@ class AppriseSender:
     async def open(self) -> None:
         """There is nothing to reach before there is something to say."""
 
-    async def send(self, parcel: Parcel) -> Receipt:
+    async def send(self, parcel: OutgoingMessage) -> SendReceipt:
         """Raises TryLater where Apprise says no: it does not say whether for good."""
         target = parcel.recipient
         if self._hanging[target] >= MAX_HANGING:
             raise TryLater(f"{MAX_HANGING} calls of Apprise for {target} have not come back")
         url = parcel.resolved.url.get_secret_value()
-        call = _in_thread(_notify, url, parcel)
+        call = _run_in_thread(_notify, url, parcel)
         try:
             why = await asyncio.wait_for(asyncio.shield(call), self._seconds)
         except (TimeoutError, asyncio.TimeoutError):
@@ -63,7 +70,7 @@ class AppriseSender:
             call.add_done_callback(partial(self._came_back, target))
             raise Uncertain(f"Apprise did not come back within {self._seconds:.0f} s") from None
         if why is None:
-            return Receipt(f"handed to {url.partition('://')[0]}:// by Apprise", (parcel.recipient,))
+            return SendReceipt(f"handed to {url.partition('://')[0]}:// by Apprise", (parcel.recipient,))
         raise TryLater(why)
 
     async def close(self) -> None:
@@ -75,24 +82,24 @@ class AppriseSender:
             logger.warning("a call of Apprise for %s ended late, with %s", target, type(error).__name__)
 
 
-def _notify(url: str, parcel: Parcel) -> str | None:
+def _notify(url: str, parcel: OutgoingMessage) -> str | None:
     """Blocking. Answers why it was not taken, or None. Raises Refused where the URL is none any more."""
     apprise = _library()
     plugin = _plugin(url)
     if plugin is None:
-        raise Refused(f"{parcel.recipient}: {check_apprise_url(url)}")
+        raise SendRefused(f"{parcel.recipient}: {check_apprise_url(url)}")
     if "overflow=" not in url:
         plugin.overflow_mode = apprise.OverflowMode.TRUNCATE  # a text that is too long would be refused
     service = apprise.Apprise()
     service.add(plugin)
-    taken, words = _listened(
+    taken, words = _call_and_capture(
         service.notify,
         title=parcel.rendered.subject,
         body=parcel.rendered.text,
         notify_type=_type(parcel.kind),
         body_format=apprise.NotifyFormat.TEXT,
     )
-    return None if taken else without_url(words, url) or "Apprise says no, without a reason"
+    return None if taken else redact_url(words, url) or "Apprise says no, without a reason"
 
 
 def _type(kind: str) -> Any:
@@ -118,33 +125,33 @@ def _library() -> Any:
         from monitor.delivery.channels.apprise_bounds import bound_requests
 
         bound_requests()
-        logging.getLogger("apprise").addFilter(_Ear())
+        logging.getLogger("apprise").addFilter(_CaptureFilter())
         apprise.Apprise.instantiate("json://localhost")
     return apprise
 
 
-class _Ear(logging.Filter):
+class _CaptureFilter(logging.Filter):
     """Keeps what Apprise says, which repeats URLs, out of every log, and for whoever listens."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        heard = _heard.get()
+        heard = _captured_warnings.get()
         if heard is not None and record.levelno >= logging.WARNING:
             heard.append(record.getMessage())
         return False
 
 
-def _listened(function: Any, *args: Any, **options: Any) -> tuple[Any, str]:
+def _call_and_capture(function: Any, *args: Any, **options: Any) -> tuple[Any, str]:
     """The function's result, and what Apprise said meanwhile, in its own threads too: they inherit the
     context."""
     heard: list[str] = []
-    before = _heard.set(heard)
+    before = _captured_warnings.set(heard)
     try:
         return function(*args, **options), "; ".join(dict.fromkeys(heard))
     finally:
-        _heard.reset(before)
+        _captured_warnings.reset(before)
 
 
-def _in_thread(function: Any, *args: Any) -> "asyncio.Future[str | None]":
+def _run_in_thread(function: Any, *args: Any) -> "asyncio.Future[str | None]":
     """A daemon thread: the interpreter waits for those of an executor at its end."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[str | None] = loop.create_future()

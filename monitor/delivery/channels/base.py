@@ -8,22 +8,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from monitor.delivery.channels.errors import Receipt
-from monitor.delivery.messages.renderer import Rendered
-from monitor.rules.targets import Resolved
+from monitor.delivery.channels.errors import SendReceipt
+from monitor.delivery.messages.renderer import RenderedMessage
+from monitor.rules.targets import ResolvedTarget
 
 
 @dataclass(frozen=True)
-class Parcel:
+class OutgoingMessage:
     """One delivery, ready to go."""
 
     message_id: str
     """The same at each attempt."""
     recipient: str
     """As the ledger has it: an address, or a target's name."""
-    resolved: Resolved
+    resolved: ResolvedTarget
     """What that stands for now."""
-    rendered: Rendered
+    rendered: RenderedMessage
     """For people."""
     kind: str
     """The notification's."""
@@ -33,7 +33,7 @@ class Parcel:
     """The trace that it belongs to (W3C Trace Context), where it is in one."""
 
 
-class Sender(Protocol):
+class Channel(Protocol):
     """`open`, then `send`."""
 
     @property
@@ -48,7 +48,7 @@ class Sender(Protocol):
     async def open(self) -> None:
         """Make sure, where that can be done beforehand, that the parcel can be given. Raises Unavailable."""
 
-    async def send(self, parcel: Parcel) -> Receipt:
+    async def send(self, parcel: OutgoingMessage) -> SendReceipt:
         """Returns once it has been taken; raises SendError, in whose text no secret is."""
 
     async def close(self) -> None:

@@ -57,7 +57,7 @@ class Misconfigured(TryLater):
     or at the server, so the mail waits."""
 
 
-class Refused(SendError):
+class SendRefused(SendError):
     """Permanent: the same mail will never be taken."""
 
 
@@ -70,7 +70,7 @@ class Uncertain(SendError):
 
 
 @dataclass(frozen=True)
-class Receipt:
+class SendReceipt:
     """The server took the mail, for some of its recipients at least."""
 
     answer: str
@@ -89,7 +89,7 @@ class Mailer(Protocol):
     async def open(self) -> None:
         """Make sure that a server is there and lets us in, before it has the mail. Raises Unavailable."""
 
-    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> Receipt:
+    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> SendReceipt:
         """Hand a mail over. Returns once it has been taken; raises SendError."""
 
     async def close(self) -> None:
@@ -136,7 +136,7 @@ _DAILY_LIMIT = re.compile(r"^5\.(4\.5|1\.90)\b", re.MULTILINE)
 _SPACES = re.compile(r"\s+")
 
 
-class Stage(Enum):
+class SmtpStage(Enum):
     """What a reply answers. Before MAIL, every refusal is of the session (SmtpMailer)."""
 
     SENDER = "sender"
@@ -145,9 +145,9 @@ class Stage(Enum):
     MESSAGE = "message"
 
 
-def error_of(code: int, message: str, stage: Stage) -> SendError:
+def error_of(code: int, message: str, stage: SmtpStage) -> SendError:
     """Return the error that a reply stands for, its text the server's words and the remedy."""
-    words = told(code, message)
+    words = format_reply(code, message)
     if code in LOGIN_CODES or code == LEAVING:
         return Unavailable(words)
     if not 500 <= code < 600:
@@ -155,15 +155,17 @@ def error_of(code: int, message: str, stage: Stage) -> SendError:
     if _DAILY_LIMIT.search(message):
         return OverLimit(words)
     is_size = code == TOO_LARGE or _OF_CONTENT.search(message)
-    if stage is Stage.MESSAGE:
+    if stage is SmtpStage.MESSAGE:
         remedy = _remedy(message)
-        return Misconfigured(f"{words} ({remedy})") if remedy and not is_size else Refused(words)
+        return Misconfigured(f"{words} ({remedy})") if remedy and not is_size else SendRefused(words)
     if code in SESSION_CODES or _OF_SESSION.search(message):
         return Unavailable(f"{words} ({HOST_REMEDY})")
-    if stage is Stage.SENDER:
-        return Refused(words) if is_size else Unavailable(f"{words} ({_remedy(message) or SENDER_REMEDY})")
+    if stage is SmtpStage.SENDER:
+        return (
+            SendRefused(words) if is_size else Unavailable(f"{words} ({_remedy(message) or SENDER_REMEDY})")
+        )
     remedy = _remedy(message)
-    return Misconfigured(f"{words} ({remedy})") if remedy else Refused(words)
+    return Misconfigured(f"{words} ({remedy})") if remedy else SendRefused(words)
 
 
 def _remedy(message: str) -> str | None:
@@ -174,7 +176,7 @@ def _remedy(message: str) -> str | None:
     return None
 
 
-def told(code: int, message: str) -> str:
+def format_reply(code: int, message: str) -> str:
     """A reply as one line of text."""
     return plain(f"{code} {message}" if code > 0 else message)
 
@@ -190,46 +192,49 @@ def worst(errors: Sequence[SendError]) -> SendError:
     for kind in (Unavailable, OverLimit, Misconfigured, TryLater):
         if any(isinstance(error, kind) for error in errors):
             return kind(words)
-    return Refused(words)
+    return SendRefused(words)
 
 
-def of_recipients(refusal: SMTPRecipientsRefused) -> SendError:
-    return worst([_of_recipient(one) for one in refusal.recipients])
+def error_of_recipients(refusal: SMTPRecipientsRefused) -> SendError:
+    return worst([_error_of_recipient(one) for one in refusal.recipients])
 
 
-def _of_recipient(refusal: SMTPRecipientRefused) -> SendError:
-    error = error_of(refusal.code, refusal.message, Stage.RECIPIENT)
+def _error_of_recipient(refusal: SMTPRecipientRefused) -> SendError:
+    error = error_of(refusal.code, refusal.message, SmtpStage.RECIPIENT)
     return type(error)(plain(f"{refusal.recipient}: {error}"))
 
 
-def of_response(error: SMTPResponseException) -> SendError:
+def error_of_response(error: SMTPResponseException) -> SendError:
     return error_of(error.code, error.message, _stage_of(error))
 
 
-def _stage_of(error: SMTPResponseException) -> Stage:
+def _stage_of(error: SMTPResponseException) -> SmtpStage:
     if isinstance(error, SMTPSenderRefused):
-        return Stage.SENDER
-    return Stage.RECIPIENT if isinstance(error, SMTPRecipientRefused) else Stage.MESSAGE
+        return SmtpStage.SENDER
+    return SmtpStage.RECIPIENT if isinstance(error, SMTPRecipientRefused) else SmtpStage.MESSAGE
 
 
-def without_secrets(text: str, username: str, secrets: Iterable[str]) -> str:
+def redact_secrets(text: str, username: str, secrets: Iterable[str]) -> str:
     """The text without these secrets, as they are or as AUTH writes them: a server may repeat what it was
     told."""
     for secret in filter(None, secrets):
-        for form in (secret, *(b64encode(form.encode()).decode() for form in _said(username, secret))):
+        for form in (
+            secret,
+            *(b64encode(form.encode()).decode() for form in _credential_forms(username, secret)),
+        ):
             text = text.replace(form, "[password]")
     return text
 
 
-def _said(username: str, secret: str) -> tuple[str, ...]:
+def _credential_forms(username: str, secret: str) -> tuple[str, ...]:
     """As LOGIN, PLAIN and XOAUTH2 say it, before base64."""
     plain_ones = (f"\0{username}\0{secret}", f"{username}\0{username}\0{secret}")
     return (secret, *plain_ones, f"user={username}\1auth=Bearer {secret}\1\1")
 
 
-def words(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     if isinstance(error, SMTPResponseException):
-        return told(error.code, error.message)
+        return format_reply(error.code, error.message)
     return plain(str(error) or type(error).__name__)
 
 
@@ -239,16 +244,16 @@ def doubt(why: str) -> str:
 
 def meaning(error: Exception, in_doubt: bool) -> SendError:
     if in_doubt:
-        return Uncertain(doubt(words(error)))
+        return Uncertain(doubt(describe_error(error)))
     if isinstance(error, SMTPRecipientsRefused):
-        return of_recipients(error)
+        return error_of_recipients(error)
     if isinstance(error, SMTPResponseException):
-        return of_response(error)
+        return error_of_response(error)
     if isinstance(error, SMTPNotSupported):
-        return Refused(f"this server takes no addresses outside ASCII: {plain(str(error))}")
+        return SendRefused(f"this server takes no addresses outside ASCII: {plain(str(error))}")
     if isinstance(error, ValueError):
-        return Refused(f"not a mail that this server can be given: {plain(str(error))}")
-    return TryLater(words(error))
+        return SendRefused(f"not a mail that this server can be given: {plain(str(error))}")
+    return TryLater(describe_error(error))
 
 
 SHORTEST = 4  # characters of a part that may be a secret: shorter ones are words of every text
@@ -258,7 +263,7 @@ NOISY = ("apprise", "urllib3", "httpx", "httpcore", "requests")
 _PARTS = re.compile(r"[/?&=@:#,;+\s]+")
 
 
-def without_url(text: str, url: str) -> str:
+def redact_url(text: str, url: str) -> str:
     """The text as one bounded line, without the URL and without any part of it behind its scheme."""
     behind = url.partition("://")[2]
     parts = {form for part in _PARTS.split(behind) for form in (part, unquote(part)) if len(form) >= SHORTEST}

@@ -19,8 +19,8 @@ from email.parser import BytesParser
 from pathlib import Path
 
 from monitor.clock import Clock
-from monitor.delivery.channels.errors import Receipt, TryLater, plain
-from monitor.delivery.channels.smtp_connection import with_folded_subject
+from monitor.delivery.channels.errors import SendReceipt, TryLater, plain
+from monitor.delivery.channels.smtp_connection import fold_subject
 
 FILED = "filed in the embedded mailbox as "
 KEPT = 5_000  # mails; the oldest go first: an unattended monitor must not fill the disk
@@ -33,7 +33,7 @@ _HEADERS = BytesParser(policy=policy.default)
 logger = logging.getLogger(__name__)
 
 
-def filed_as(answer: str) -> str | None:
+def parse_filed_id(answer: str) -> str | None:
     """The id of the mail that an attempt's answer says was filed, or None where it says something else."""
     return answer.removeprefix(FILED) if answer.startswith(FILED) else None
 
@@ -68,14 +68,14 @@ class Mailbox:
     async def open(self) -> None:
         """There is nobody to reach."""
 
-    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> Receipt:
+    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> SendReceipt:
         """File a mail. Raises TryLater where the disk does not take it."""
-        content = with_folded_subject(message).as_bytes(policy=policy.SMTP)
+        content = fold_subject(message).as_bytes(policy=policy.SMTP)
         try:
             mail_id = await asyncio.to_thread(self.file, content, recipients)
         except OSError as error:
             raise TryLater(f"the mailbox cannot be written: {error}") from None
-        return Receipt(f"{FILED}{mail_id}", tuple(recipients))
+        return SendReceipt(f"{FILED}{mail_id}", tuple(recipients))
 
     async def close(self) -> None:
         """Nothing is held open."""

@@ -25,7 +25,7 @@ HOST = "127.0.0.1"
 logger = logging.getLogger(__name__)
 
 
-class Door:
+class MailboxServer:
     """`run()` listens until cancelled; `port` is known once `listening` is set."""
 
     def __init__(self, mailbox: Mailbox, port: int, max_mail: int = MAX_MAIL) -> None:
@@ -109,7 +109,7 @@ class _CountedLines:
 class _Connection(SMTP):
     """One client; counted while it is open, so that all are bounded and can be ended."""
 
-    def __init__(self, opened: "set[_Connection]", door: Door, max_mail: int) -> None:
+    def __init__(self, opened: "set[_Connection]", door: MailboxServer, max_mail: int) -> None:
         super().__init__(
             door,
             data_size_limit=max_mail,

@@ -39,7 +39,7 @@ class Tokens(Protocol):
     async def token(self) -> str:
         """An access token that holds for a login now. Raises Unavailable."""
 
-    def refused(self) -> None:
+    def invalidate(self) -> None:
         """The mail server did not take the last one: the next must be another."""
 
 
@@ -54,7 +54,7 @@ class Grant:
     refresh_token: str = field(default="", repr=False)
 
     @classmethod
-    def of(cls, settings: Settings) -> "Grant | None":
+    def from_settings(cls, settings: Settings) -> "Grant | None":
         """None where a password is used, or no login at all."""
         if settings.smtp_oauth2_token_file:
             return cls(file=settings.smtp_oauth2_token_file)
@@ -69,7 +69,7 @@ class Grant:
         )
 
     def tokens(self) -> Tokens:
-        return TokenFile(self.file) if self.file else Refreshed(self)
+        return TokenFile(self.file) if self.file else TokenRefresher(self)
 
 
 class TokenFile:
@@ -94,11 +94,11 @@ class TokenFile:
             raise Unavailable(f"WINDSOCK_SMTP_OAUTH2_TOKEN_FILE: {self._path} is empty")
         return token
 
-    def refused(self) -> None:
+    def invalidate(self) -> None:
         """The next look at the file will tell."""
 
 
-class Refreshed:
+class TokenRefresher:
     """Fetches a token with the refresh token, and keeps it while it holds."""
 
     def __init__(self, grant: Grant, now: Callable[[], float] = time.monotonic) -> None:
@@ -117,14 +117,14 @@ class Refreshed:
     async def token(self) -> str:
         async with self._turn:  # several connections may log in at once
             if self._now() >= self._until:
-                self.last, lifetime = await self._fetched()
+                self.last, lifetime = await self._fetch()
                 self._until = self._now() + lifetime - EARLY
             return self.last
 
-    def refused(self) -> None:
+    def invalidate(self) -> None:
         self._until = 0.0
 
-    async def _fetched(self) -> tuple[str, float]:
+    async def _fetch(self) -> tuple[str, float]:
         form = {
             "grant_type": "refresh_token",
             "client_id": self._grant.client_id,

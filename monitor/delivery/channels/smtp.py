@@ -20,25 +20,25 @@ from typing import Any, TypeVar
 import aiosmtplib
 from aiosmtplib import SMTPException
 
-from monitor.delivery.channels.base import Parcel
+from monitor.delivery.channels.base import OutgoingMessage
 from monitor.delivery.channels.errors import (
     HOST_REMEDY,
     Mailer,
-    Receipt,
     SendError,
-    Stage,
+    SendReceipt,
+    SmtpStage,
     TryLater,
     Unavailable,
     Uncertain,
+    describe_error,
     doubt,
     error_of,
+    format_reply,
     meaning,
     plain,
-    told,
-    without_secrets,
-    words,
+    redact_secrets,
 )
-from monitor.delivery.channels.smtp_connection import Conversation, Server
+from monitor.delivery.channels.smtp_connection import SmtpConnection, SmtpServer
 
 DATA_SECONDS = 60.0  # servers scan a mail before they answer it (RFC 5321 4.5.3.2.6 grants them far more);
 # giving up earlier makes a mail uncertain that was only slow
@@ -58,7 +58,7 @@ class SmtpMailer:
     """The Mailer that speaks SMTP."""
 
     def __init__(
-        self, server: Server, data_seconds: float = DATA_SECONDS, mail_seconds: float = MAIL_SECONDS
+        self, server: SmtpServer, data_seconds: float = DATA_SECONDS, mail_seconds: float = MAIL_SECONDS
     ) -> None:
         """Raises SettingsError where the CA file cannot be used."""
         self._server = server
@@ -66,7 +66,7 @@ class SmtpMailer:
         self._mail_seconds = mail_seconds
         self._tls = server.tls_context()
         self._tokens = server.grant.tokens() if server.grant else None
-        self._idle: list[Conversation] = []
+        self._idle: list[SmtpConnection] = []
         self._turns = asyncio.Semaphore(server.connections)
         if server.username and server.security == "none":
             logger.warning("WINDSOCK_SMTP_SECURITY is none: the mail password goes out unencrypted")
@@ -79,29 +79,29 @@ class SmtpMailer:
         """Connect and log in, unless a kept connection still answers. Raises Unavailable."""
         async with self._turns:
             if not self._is_ready():
-                self._idle.append(await self._guarded(self._kept(), Unavailable))
+                self._idle.append(await self._run_bounded(self._acquire(), Unavailable))
 
-    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> Receipt:
+    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> SendReceipt:
         """Hand a mail over. Raises SendError, its text the server's words and never a password."""
         async with self._turns:
-            return await self._guarded(self._send(message, recipients), TryLater)
+            return await self._run_bounded(self._send(message, recipients), TryLater)
 
     async def try_envelope(self, recipient: str) -> None:
         """Ask if the server would take a mail to this recipient, without a mail. Raises SendError."""
         async with self._turns:
-            await self._guarded(self._asked(recipient), Unavailable)
+            await self._run_bounded(self._probe_envelope(recipient), Unavailable)
 
-    async def _asked(self, recipient: str) -> None:
-        smtp = await self._kept()
+    async def _probe_envelope(self, recipient: str) -> None:
+        smtp = await self._acquire()
         try:
             await smtp.ask(self._server.sender, recipient)
         except (SMTPException, OSError, ValueError) as error:
-            await self._put_back(smtp, error)
+            await self._release(smtp, error)
             raise meaning(error, in_doubt=False) from None
         except BaseException:
             smtp.close()
             raise
-        await self._put_back(smtp, None)
+        await self._release(smtp, None)
 
     async def close(self) -> None:
         """What is in use ends with the mail that uses it."""
@@ -112,7 +112,7 @@ class SmtpMailer:
                     await smtp.quit(timeout=QUIT_SECONDS)
             smtp.close()
 
-    async def _guarded(self, conversation: Coroutine[Any, Any, T], late: type[SendError]) -> T:
+    async def _run_bounded(self, conversation: Coroutine[Any, Any, T], late: type[SendError]) -> T:
         try:
             return await asyncio.wait_for(conversation, self._mail_seconds)
         except (TimeoutError, asyncio.TimeoutError):
@@ -120,40 +120,42 @@ class SmtpMailer:
         except SendError as error:
             raise type(error)(self._clean(str(error))) from None
 
-    async def _send(self, message: EmailMessage, recipients: Sequence[str]) -> Receipt:
-        smtp = await self._kept()
+    async def _send(self, message: EmailMessage, recipients: Sequence[str]) -> SendReceipt:
+        smtp = await self._acquire()
         is_old = smtp.mails > 0
         try:
-            return await self._handed(smtp, message, recipients)
+            return await self._send_over(smtp, message, recipients)
         except (TryLater, Unavailable):
             # A connection that has served ends at some time, between two mails or with a 421 to the next.
             if not is_old or smtp.is_connected:
                 raise
-        return await self._handed(await self._connected(), message, recipients)
+        return await self._send_over(await self._connect(), message, recipients)
 
-    async def _handed(self, smtp: Conversation, message: EmailMessage, recipients: Sequence[str]) -> Receipt:
+    async def _send_over(
+        self, smtp: SmtpConnection, message: EmailMessage, recipients: Sequence[str]
+    ) -> SendReceipt:
         try:
-            refused, answer = await smtp.hand(message, self._server.sender, list(recipients))
+            refused, answer = await smtp.send_mail(message, self._server.sender, list(recipients))
         except asyncio.CancelledError:
             smtp.close()
             if smtp.in_doubt:  # by the deadline: the caller of _guarded must not take it for "not sent"
                 raise Uncertain(doubt(f"not done within {self._mail_seconds:.0f} s")) from None
             raise
         except (SMTPException, OSError, ValueError) as error:
-            await self._put_back(smtp, error)
+            await self._release(smtp, error)
             raise meaning(error, smtp.in_doubt) from None
         except BaseException:
             smtp.close()
             raise
-        await self._put_back(smtp, None)
+        await self._release(smtp, None)
         errors = {
-            who: error_of(reply.code, self._clean(reply.message), Stage.RECIPIENT)
+            who: error_of(reply.code, self._clean(reply.message), SmtpStage.RECIPIENT)
             for who, reply in refused.items()
         }
         accepted = tuple(who for who in recipients if who not in errors)
-        return Receipt(self._clean(f"250 {answer}"), accepted, errors)
+        return SendReceipt(self._clean(f"250 {answer}"), accepted, errors)
 
-    async def _put_back(self, smtp: Conversation, error: Exception | None) -> None:
+    async def _release(self, smtp: SmtpConnection, error: Exception | None) -> None:
         """Keep it if its state is known; after a no, RSET makes sure."""
         if error is not None:
             if not smtp.is_clean_after(error):
@@ -173,7 +175,7 @@ class SmtpMailer:
             return False
         return asyncio.get_running_loop().time() - self._idle[-1].used_at < TRUSTED_SECONDS
 
-    async def _kept(self) -> Conversation:
+    async def _acquire(self) -> SmtpConnection:
         """A connection on which the server still answers, or a new one."""
         now = asyncio.get_running_loop().time()
         while self._idle:
@@ -184,10 +186,10 @@ class SmtpMailer:
             if smtp.is_connected and silent < STALE_SECONDS and await _answers(smtp):
                 return smtp
             smtp.close()
-        return await self._connected()
+        return await self._connect()
 
-    async def _connected(self) -> Conversation:
-        smtp = Conversation(self._server, self._tls, self._tokens, self._data_seconds)
+    async def _connect(self) -> SmtpConnection:
+        smtp = SmtpConnection(self._server, self._tls, self._tokens, self._data_seconds)
         try:
             await smtp.open()
         except (SMTPException, OSError, ValueError) as error:
@@ -206,17 +208,17 @@ class SmtpMailer:
     def _where(self) -> str:
         return f"{self._server.host}:{self._server.port}"
 
-    def _why_not(self, smtp: Conversation, error: Exception) -> str:
+    def _why_not(self, smtp: SmtpConnection, error: Exception) -> str:
         if isinstance(error, aiosmtplib.SMTPAuthenticationError):
             if self._tokens:
-                self._tokens.refused()
-            return f"{self._where} refused the login: {told(error.code, error.message)} ({self._login_hint})"
+                self._tokens.invalidate()
+            return f"{self._where} refused the login: {format_reply(error.code, error.message)} ({self._login_hint})"
         hint = ""
         if isinstance(error, aiosmtplib.SMTPHeloError):
             hint = f" (it was greeted as {smtp.greeting}: {HOST_REMEDY})"
         if "certificate verify failed" in str(error):
             hint = " (a mail server with a CA of its own: set WINDSOCK_SMTP_CA_FILE)"
-        return f"{self._where}: {words(error)}{hint}"
+        return f"{self._where}: {describe_error(error)}{hint}"
 
     @property
     def _login_hint(self) -> str:
@@ -228,10 +230,10 @@ class SmtpMailer:
 
     def _clean(self, text: str) -> str:
         secrets = (self._server.password, self._tokens.last if self._tokens else "")
-        return plain(without_secrets(text, self._server.username or "", secrets))
+        return plain(redact_secrets(text, self._server.username or "", secrets))
 
 
-async def _answers(smtp: Conversation) -> bool:
+async def _answers(smtp: SmtpConnection) -> bool:
     try:
         await smtp.noop()
     except (SMTPException, OSError):
@@ -243,7 +245,7 @@ async def _answers(smtp: Conversation) -> bool:
     return True
 
 
-class MailSender:
+class MailChannel:
     is_one_server = True
 
     def __init__(self, mailer: Mailer) -> None:
@@ -256,7 +258,7 @@ class MailSender:
     async def open(self) -> None:
         await self._mailer.open()
 
-    async def send(self, parcel: Parcel) -> Receipt:
+    async def send(self, parcel: OutgoingMessage) -> SendReceipt:
         return await self._mailer.send(parcel.rendered.message, (parcel.recipient,))
 
     async def close(self) -> None:

@@ -68,11 +68,11 @@ def _part(part: Any) -> bytes:
 
 
 def _headers(message: EmailMessage) -> Iterator[bytes]:
-    return (_folded(name, value) for name, value in message.raw_items())
+    return (_fold(name, value) for name, value in message.raw_items())
 
 
 @lru_cache(maxsize=HEADERS, typed=True)
-def _folded(name: str, value: Any) -> bytes:
+def _fold(name: str, value: Any) -> bytes:
     return SMTP.fold_binary(name, value)
 
 
@@ -92,7 +92,7 @@ class _Subject(str):
         return f"{self.name}: {folded.encode(linesep=policy.linesep)}{policy.linesep}"
 
 
-def with_folded_subject(message: EmailMessage) -> EmailMessage:
+def fold_subject(message: EmailMessage) -> EmailMessage:
     """The same mail, whose subject is folded in that way."""
     subject: Any = message["Subject"]
     if subject is None or len(subject.encode()) <= SHORT:
@@ -104,7 +104,7 @@ def with_folded_subject(message: EmailMessage) -> EmailMessage:
 
 
 @dataclass(frozen=True)
-class Server:
+class SmtpServer:
     """A mail server and an account on it. `grant` is asked for a token where no password is set."""
 
     host: str
@@ -122,7 +122,7 @@ class Server:
     """What EHLO says; None: a name or address of this machine."""
 
     @classmethod
-    def of(cls, settings: Settings) -> "Server":
+    def from_settings(cls, settings: Settings) -> "SmtpServer":
         """Raises SettingsError where no server is set."""
         if not settings.smtp_host:
             raise SettingsError("WINDSOCK_SMTP_HOST: no mail server is set")
@@ -135,7 +135,7 @@ class Server:
             password=settings.smtp_password.get_secret_value() if settings.smtp_password else "",
             timeout=settings.smtp_timeout,
             ca_file=settings.smtp_ca_file,
-            grant=Grant.of(settings),
+            grant=Grant.from_settings(settings),
             connections=settings.smtp_connections,
             helo=settings.smtp_helo,
         )
@@ -160,11 +160,11 @@ OPTIONS = ("8bitmime", "size")
 """Extensions that a mail can do without."""
 
 
-class Conversation(aiosmtplib.SMTP):
+class SmtpConnection(aiosmtplib.SMTP):
     """`in_doubt`: the message is out, and there is no answer to it."""
 
     def __init__(
-        self, server: Server, tls: ssl.SSLContext, tokens: Tokens | None, data_seconds: float
+        self, server: SmtpServer, tls: ssl.SSLContext, tokens: Tokens | None, data_seconds: float
     ) -> None:
         has_password = server.username and tokens is None
         super().__init__(
@@ -217,22 +217,22 @@ class Conversation(aiosmtplib.SMTP):
         await self.rcpt(recipient, encoding=encoding)
         await self.rset()
 
-    async def hand(
+    async def send_mail(
         self, message: EmailMessage, sender: str, recipients: list[str]
     ) -> tuple[dict[str, SMTPResponse], str]:
         """Give the server a mail; answers who was refused, and its words. Raises what aiosmtplib raises."""
         written = {ascii_address(who): who for who in recipients}
-        refused, answer = await self._handed(message, sender, list(written))
+        refused, answer = await self._send_with_fallback(message, sender, list(written))
         return {written[who]: reply for who, reply in refused.items()}, answer
 
-    async def _handed(
+    async def _send_with_fallback(
         self, message: EmailMessage, sender: str, recipients: list[str]
     ) -> tuple[dict[str, SMTPResponse], str]:
         self.in_doubt = False
         self.mails += 1
-        message = with_folded_subject(message)
+        message = fold_subject(message)
         try:
-            return await self._mailed(message, sender, recipients)
+            return await self._send_fast(message, sender, recipients)
         except SMTPSenderRefused as error:
             claimed = [name for name in OPTIONS if self.supports_extension(name)]
             if error.code not in UNKNOWN_OPTION or not claimed or not self.is_connected:
@@ -242,7 +242,7 @@ class Conversation(aiosmtplib.SMTP):
             del self.esmtp_extensions[name]
         return await self.send_message(message, sender=sender, recipients=recipients)
 
-    async def _mailed(
+    async def _send_fast(
         self, message: EmailMessage, sender: str, recipients: list[str]
     ) -> tuple[dict[str, SMTPResponse], str]:
         """As send_message does it, in half the time where nothing has to be encoded."""
@@ -255,13 +255,13 @@ class Conversation(aiosmtplib.SMTP):
             parse_address(address)  # before the server hears of any
         size = [f"size={len(content)}"] if self.supports_extension("size") else []
         await self.mail(sender, options=[*size, "BODY=8BITMIME"])
-        refused = [error for who in recipients if (error := await self._refused(who))]
+        refused = [error for who in recipients if (error := await self._try_recipient(who))]
         if len(refused) == len(recipients):
             raise SMTPRecipientsRefused(refused)
         answer = await self._content(content)
         return {error.recipient: SMTPResponse(error.code, error.message) for error in refused}, answer.message
 
-    async def _refused(self, recipient: str) -> SMTPRecipientRefused | None:
+    async def _try_recipient(self, recipient: str) -> SMTPRecipientRefused | None:
         try:
             await self.rcpt(recipient)
         except SMTPRecipientRefused as error:
@@ -281,7 +281,7 @@ class Conversation(aiosmtplib.SMTP):
             raise aiosmtplib.SMTPServerDisconnected("the server closed the connection before the message")
         self.in_doubt = True
         try:
-            self.protocol.write(_stuffed(content) + b".\r\n")
+            self.protocol.write(_stuff_dots(content) + b".\r\n")
             answer = await self.protocol.read_response(timeout=self._data_seconds)
         except (aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError):
             self.close()
@@ -327,7 +327,7 @@ class Conversation(aiosmtplib.SMTP):
             transport.abort()
 
 
-def _stuffed(content: bytes) -> bytes:
+def _stuff_dots(content: bytes) -> bytes:
     """A point that begins a line is doubled (RFC 5321 section 4.5.2)."""
     first = b"." if content.startswith(b".") else b""
     return first + content.replace(b"\n.", b"\n..")

@@ -14,15 +14,15 @@ from standardwebhooks import Webhook
 
 from monitor.bounded_http import ACCEPT, BoundedClient, UnreadableBody, read_beginning
 from monitor.clock import Clock
-from monitor.delivery.channels.base import Parcel
+from monitor.delivery.channels.base import OutgoingMessage
 from monitor.delivery.channels.errors import (
-    Receipt,
-    Refused,
     SendError,
+    SendReceipt,
+    SendRefused,
     TryLater,
     Unavailable,
     keep_quiet,
-    without_url,
+    redact_url,
 )
 
 SECONDS = 20.0  # until the status: a receiver that says a byte a second keeps within each timeout of httpx
@@ -36,7 +36,7 @@ AWAY = frozenset({429, 502, 503, 504})
 _NO_ID = re.compile(r"[^A-Za-z0-9_-]+")
 
 
-class WebhookSender:
+class WebhookChannel:
     at_once = AT_ONCE
     is_one_server = False
 
@@ -49,34 +49,38 @@ class WebhookSender:
     async def open(self) -> None:
         """There is nothing to reach before there is something to say."""
 
-    async def send(self, parcel: Parcel) -> Receipt:
+    async def send(self, parcel: OutgoingMessage) -> SendReceipt:
         url = parcel.resolved.url.get_secret_value()
         try:
-            response = await asyncio.wait_for(self._posted(url, parcel), self._seconds)
+            response = await asyncio.wait_for(self._post(url, parcel), self._seconds)
         except (TimeoutError, asyncio.TimeoutError, httpx.TimeoutException):
             raise Unavailable(f"the receiver did not answer within {self._seconds:.0f} s") from None
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError) as error:
-            raise Refused(f"not an address to post to: {without_url(str(error), url)}") from None
+            raise SendRefused(f"not an address to post to: {redact_url(str(error), url)}") from None
         except httpx.HTTPError as error:
-            words = without_url(str(error), url) or type(error).__name__
+            words = redact_url(str(error), url) or type(error).__name__
             raise Unavailable(f"no answer of the receiver: {words}") from None
         try:
-            answer = _meaning(response, without_url(await _words(response), url), self._clock())
+            answer = _meaning(response, redact_url(await _words(response), url), self._clock())
         finally:
             await response.aclose()
         if isinstance(answer, SendError):
             raise answer
-        return Receipt(answer, (parcel.recipient,))
+        return SendReceipt(answer, (parcel.recipient,))
 
     async def close(self) -> None:
         if self._client is not None:
             await self._client.aclose()
             self._client = None
 
-    async def _posted(self, url: str, parcel: Parcel) -> httpx.Response:
+    async def _post(self, url: str, parcel: OutgoingMessage) -> httpx.Response:
         """Post it; the answer's body is yet to be read."""
         body = json.dumps(parcel.told, ensure_ascii=False, separators=(",", ":"))
-        headers = {"content-type": "application/json", "user-agent": "Windsock", **self._signed(parcel, body)}
+        headers = {
+            "content-type": "application/json",
+            "user-agent": "Windsock",
+            **self._signature_headers(parcel, body),
+        }
         if parcel.traceparent:
             headers["traceparent"] = parcel.traceparent
         if self._client is None:
@@ -84,7 +88,7 @@ class WebhookSender:
         request = self._client.build_request("POST", url, content=body.encode(), headers=headers)
         return await self._client.send(request, stream=True)
 
-    def _signed(self, parcel: Parcel, body: str) -> dict[str, str]:
+    def _signature_headers(self, parcel: OutgoingMessage, body: str) -> dict[str, str]:
         now = self._clock().astimezone(timezone.utc)
         message_id = webhook_id(parcel.message_id)
         headers = {"webhook-id": message_id, "webhook-timestamp": str(int(now.timestamp()))}
@@ -109,8 +113,8 @@ def _meaning(response: httpx.Response, said: str, now: datetime) -> str | SendEr
         error.not_before = _retry_after(response.headers.get("retry-after"), now)
         return error
     if response.is_redirect:
-        return Refused(f"{words}: redirects are not followed; give the receiver's own address")
-    return Refused(words)
+        return SendRefused(f"{words}: redirects are not followed; give the receiver's own address")
+    return SendRefused(words)
 
 
 def _retry_after(header: str | None, now: datetime) -> timedelta | None:

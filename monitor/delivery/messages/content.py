@@ -5,24 +5,29 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from monitor.database.statements import Row
-from monitor.delivery.messages.event_summaries import happenings_of
+from monitor.delivery.messages.event_summaries import summarize_events
 from monitor.delivery.messages.facts import update_before
-from monitor.delivery.messages.model import Happening, Since, Story
-from monitor.delivery.messages.run_history import PastRun, from_board
-from monitor.event_log.filters import Visible
+from monitor.delivery.messages.model import EventSummary, IncidentInfo, MessageContext
+from monitor.delivery.messages.run_history import RunDetails, from_board
+from monitor.event_log.filters import AllowedDags
 from monitor.event_log.projections import runs as runs_projection
 from monitor.event_log.projections.runs import RunName
 from monitor.events.data import AssetUpdatedData, DagRunData
 from monitor.events.event import Event
 from monitor.notifications.incidents import Incident
-from monitor.notifications.outbox.records import Delivery, Kind, Notification
+from monitor.notifications.outbox.records import Delivery, Notification, NotificationKind
 
-LATEST = (Kind.FOLLOW_UP, Kind.REMINDER, Kind.RECOVERED, Kind.FLAPPING)
+LATEST = (
+    NotificationKind.FOLLOW_UP,
+    NotificationKind.REMINDER,
+    NotificationKind.RECOVERED,
+    NotificationKind.FLAPPING,
+)
 """What tells how things stand by now; the others tell how they began."""
 
 
 @dataclass(frozen=True)
-class Told:
+class NotificationContent:
     delivery: Delivery
     notification: Notification
     events: tuple[Event, ...]
@@ -46,32 +51,34 @@ class Told:
     def listed(self) -> tuple[Event, ...]:
         """What is told in a table: where it is more than one, or more of the same."""
         kind = self.notification.kind
-        if kind is Kind.RECOVERED:
+        if kind is NotificationKind.RECOVERED:
             return self.events[:-1]  # the last one is the recovery itself
         several = len(self.events) + self.earlier > 1
-        return self.events if several or kind in (Kind.FOLLOW_UP, Kind.DIGEST) else ()
+        return self.events if several or kind in (NotificationKind.FOLLOW_UP, NotificationKind.DIGEST) else ()
 
 
 @dataclass(frozen=True)
-class Known:
-    happenings: tuple[Happening, ...]
+class ContentData:
+    happenings: tuple[EventSummary, ...]
     tasks: list[Row]
-    runs: list[PastRun]
+    runs: list[RunDetails]
     run: Row | None
     """Of a task, or of what a watch found: its event tells less of the run than the board."""
     before: list[AssetUpdatedData]
     """Of an asset's update: the one before it."""
 
 
-def known_of(connection: Connection, told: Told, visible: Visible = None) -> Known:
-    happenings = happenings_of(connection, told.listed)
+def load_content_data(
+    connection: Connection, told: NotificationContent, visible: AllowedDags = None
+) -> ContentData:
+    happenings = summarize_events(connection, told.listed)
     lead = told.lead
-    if lead is None or told.notification.kind is Kind.DIGEST:
-        return Known(happenings, [], [], None, [])
+    if lead is None or told.notification.kind is NotificationKind.DIGEST:
+        return ContentData(happenings, [], [], None, [])
     dag_id, run_id = lead.get("dag_id"), lead.get("run_id")
     name = RunName(lead.deployment, dag_id, run_id) if dag_id and run_id else None
     is_run = isinstance(lead.data, DagRunData)
-    return Known(
+    return ContentData(
         happenings,
         tasks=runs_projection.tasks(connection, name) if name and is_run else [],
         runs=from_board(connection, lead.deployment, dag_id) if dag_id else [],
@@ -82,27 +89,27 @@ def known_of(connection: Connection, told: Told, visible: Visible = None) -> Kno
     )
 
 
-def begun(told: Told, known: Known) -> Story:
+def build_base_context(told: NotificationContent, known: ContentData) -> MessageContext:
     """What every story has."""
     lead = told.lead
-    return Story(
+    return MessageContext(
         event_id=lead.id if lead else told.delivery.event_id,
         event_type=lead.type if lead else "windsock.digest",
         deployment=told.notification.deployment,
         subject=lead.subject if lead else told.notification.kind.value,
         at=lead.time if lead else None,
         kind=told.notification.kind.value,
-        incident=_since(told.incident, told.openings),
+        incident=_incident_info(told.incident, told.openings),
         events=known.happenings,
         earlier=told.earlier,
         unconfirmed=told.unconfirmed,
     )
 
 
-def _since(incident: Incident | None, openings: int) -> Since | None:
+def _incident_info(incident: Incident | None, openings: int) -> IncidentInfo | None:
     if incident is None:
         return None
-    return Since(
+    return IncidentInfo(
         id=incident.id,
         title=incident.title,
         failures=incident.failures,

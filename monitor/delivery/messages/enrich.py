@@ -6,31 +6,36 @@ from dataclasses import replace
 from datetime import datetime
 
 from monitor.database.engine import Database
-from monitor.delivery.confirm import Airflow
-from monitor.delivery.messages.content import Known, Told, begun, known_of
+from monitor.delivery.confirm import AirflowReader
+from monitor.delivery.messages.content import (
+    ContentData,
+    NotificationContent,
+    build_base_context,
+    load_content_data,
+)
 from monitor.delivery.messages.event_summaries import facts_of, watch_of
 from monitor.delivery.messages.facts import (
-    all_tasks,
-    asked,
+    add_log_tail,
+    ask_airflow,
     asset_of,
-    failed_tasks,
+    load_all_tasks,
+    load_failed_tasks,
     metrics_of,
     run_of,
-    told_task,
+    task_of_event,
     trouble_of,
     updates_of,
-    with_log,
 )
-from monitor.delivery.messages.model import Asset, Error, ImportTrouble, Run, Story
+from monitor.delivery.messages.model import AssetInfo, Error, ImportTrouble, MessageContext, RunInfo
 from monitor.delivery.messages.run_history import (
     ASKED,
     ASKED_STATES,
-    History,
-    PastRun,
+    RunDetails,
+    RunHistory,
     changes_of,
     from_airflow,
 )
-from monitor.event_log.filters import Visible
+from monitor.event_log.filters import AllowedDags
 from monitor.event_log.projections.runs import RunName
 from monitor.events.data import (
     AssetUpdatedData,
@@ -41,24 +46,26 @@ from monitor.events.data import (
     WatchData,
 )
 from monitor.events.event import Event
-from monitor.notifications.outbox.records import Kind
+from monitor.notifications.outbox.records import NotificationKind
 
 
-async def tell(
+async def build_message_context(
     database: Database,
-    airflow: Airflow | None,
-    told: Told,
-    read: Known | None = None,
-    visible: Visible = None,
-) -> Story:
+    airflow: AirflowReader | None,
+    told: NotificationContent,
+    read: ContentData | None = None,
+    visible: AllowedDags = None,
+) -> MessageContext:
     """The story of a notification. `airflow` is None where there is none or where it cannot be asked; `read`,
     where the database is still to be; `visible` is what somebody who is not the recipient may read."""
     known = (
-        await database.read(lambda connection: known_of(connection, told, visible)) if read is None else read
+        await database.read(lambda connection: load_content_data(connection, told, visible))
+        if read is None
+        else read
     )
-    story = begun(told, known)
+    story = build_base_context(told, known)
     lead = told.lead
-    if lead is None or told.notification.kind is Kind.DIGEST:
+    if lead is None or told.notification.kind is NotificationKind.DIGEST:
         return story
     match lead.data:
         case DagRunData():
@@ -79,18 +86,23 @@ async def tell(
 
 
 async def _run(
-    database: Database, airflow: Airflow | None, story: Story, run: Run, known: Known, visible: Visible
-) -> Story:
+    database: Database,
+    airflow: AirflowReader | None,
+    story: MessageContext,
+    run: RunInfo,
+    known: ContentData,
+    visible: AllowedDags,
+) -> MessageContext:
     """The story of a run's end."""
     name = RunName(run.deployment, run.dag_id, run.run_id)
-    comparing = _compared(airflow, story, run, known)
+    comparing = _add_comparison(airflow, story, run, known)
     if run.state == "failed":
-        compared, failed = await asyncio.gather(comparing, failed_tasks(airflow, name, known.tasks))
+        compared, failed = await asyncio.gather(comparing, load_failed_tasks(airflow, name, known.tasks))
         return replace(compared, failed=failed)
-    if story.kind == Kind.RECOVERED.value:
+    if story.kind == NotificationKind.RECOVERED.value:
         return await comparing
     compared, tasks, updates = await asyncio.gather(
-        comparing, all_tasks(airflow, name, known.tasks), updates_of(database, airflow, name, visible)
+        comparing, load_all_tasks(airflow, name, known.tasks), updates_of(database, airflow, name, visible)
     )
     before: Sequence[AssetUpdatedData] = ()
     if metrics_of(updates) and (good := compared.last_good):
@@ -100,35 +112,39 @@ async def _run(
     return replace(compared, tasks=tasks, metrics=metrics_of(updates, before), assets=assets)
 
 
-async def _task(airflow: Airflow | None, story: Story, data: TaskInstanceData, known: Known) -> Story:
+async def _task(
+    airflow: AirflowReader | None, story: MessageContext, data: TaskInstanceData, known: ContentData
+) -> MessageContext:
     name = RunName(story.deployment, data.dag_id, data.run_id)
     row = known.run
-    run = Run(story.deployment, data.dag_id, data.run_id, row["state"] if row else "running")
+    run = RunInfo(story.deployment, data.dag_id, data.run_id, row["state"] if row else "running")
     if row:
         run = replace(run, start=row["start_date"], queued_at=row["queued_at"], end=row["end_date"])
     compared, task = await asyncio.gather(
-        _compared(airflow, story, run, known), with_log(airflow, name, told_task(data))
+        _add_comparison(airflow, story, run, known), add_log_tail(airflow, name, task_of_event(data))
     )
     return replace(compared, task=task)
 
 
-def _asset(story: Story, data: AssetUpdatedData, known: Known) -> Story:
+def _asset(story: MessageContext, data: AssetUpdatedData, known: ContentData) -> MessageContext:
     run = None
     if data.source_dag_id and data.source_run_id:
-        run = Run(story.deployment, data.source_dag_id, data.source_run_id, "")
+        run = RunInfo(story.deployment, data.source_dag_id, data.source_run_id, "")
     return replace(story, run=run, assets=(asset_of(data),), metrics=metrics_of([data], known.before))
 
 
-async def _watch(airflow: Airflow | None, story: Story, lead: Event, data: WatchData, known: Known) -> Story:
+async def _watch(
+    airflow: AirflowReader | None, story: MessageContext, lead: Event, data: WatchData, known: ContentData
+) -> MessageContext:
     asset = lead.get("asset")
     watch = watch_of(lead, data)
     told = replace(story, watch=watch, facts=facts_of(data))
     if asset is not None:
-        return replace(told, assets=(Asset(asset.name, asset.uri),))
+        return replace(told, assets=(AssetInfo(asset.name, asset.uri),))
     dag_id = lead.get("dag_id")
     if not dag_id or not lead.type.startswith("windsock.run."):
         return told
-    run = Run(
+    run = RunInfo(
         story.deployment,
         dag_id,
         lead.get("run_id") or "",
@@ -137,11 +153,13 @@ async def _watch(airflow: Airflow | None, story: Story, lead: Event, data: Watch
         queued_at=lead.get("queued_at"),
         start=lead.get("start_date"),
     )
-    compared = await _compared(airflow, told, run, known)
+    compared = await _add_comparison(airflow, told, run, known)
     return replace(compared, changes=(), unlisted_changes=0)
 
 
-async def _compared(airflow: Airflow | None, story: Story, run: Run, known: Known) -> Story:
+async def _add_comparison(
+    airflow: AirflowReader | None, story: MessageContext, run: RunInfo, known: ContentData
+) -> MessageContext:
     """The story of a run with how it went lately, and what is otherwise than in the last good one."""
     story = replace(story, run=run)
     until = run.start or run.queued_at or story.at
@@ -149,8 +167,8 @@ async def _compared(airflow: Airflow | None, story: Story, run: Run, known: Know
         return story
     runs = None
     if airflow is not None:
-        runs = await asked(_from_airflow(airflow, run, until), f"the recent runs of {run.dag_id}")
-    history = History.of(known.runs if runs is None else runs, run, until)
+        runs = await ask_airflow(_from_airflow(airflow, run, until), f"the recent runs of {run.dag_id}")
+    history = RunHistory.build(known.runs if runs is None else runs, run, until)
     good = history.last_good
     # A run as its event tells it has its end; as a list of a moment ago has it, it may still run.
     this = replace(history.this, run=run) if history.this else None
@@ -164,7 +182,7 @@ async def _compared(airflow: Airflow | None, story: Story, run: Run, known: Know
     )
 
 
-async def _from_airflow(airflow: Airflow, run: Run, until: datetime) -> list[PastRun]:
+async def _from_airflow(airflow: AirflowReader, run: RunInfo, until: datetime) -> list[RunDetails]:
     """Airflow's list; the last good run too, where it is longer ago."""
     rows = await airflow.runs_of(run.dag_id, until, ASKED_STATES, ASKED)
     if not any(row.get("state") == "success" for row in rows):

@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from sqlalchemy import Connection
 
-from monitor.delivery.messages.facts import by_end, run_of, shown_under, task_of, told_task, trouble_of
-from monitor.delivery.messages.filters import mark_of, shortened
-from monitor.delivery.messages.model import Fact, Happening, Run, Value, Watch
+from monitor.delivery.messages.facts import by_end, mask_field, run_of, task_of, task_of_event, trouble_of
+from monitor.delivery.messages.filters import mark_of, shorten
+from monitor.delivery.messages.model import EventSummary, Fact, RunInfo, Value, WatchInfo
 from monitor.event_log.projections import runs
 from monitor.event_log.projections.runs import RunName
 from monitor.events.data import (
@@ -29,13 +29,13 @@ WORDS = 240  # characters of what happened
 LOOKED_UP = 30  # happenings whose failed tasks are looked up: the latest ones
 
 
-def happenings_of(connection: Connection, events: tuple[Event, ...]) -> tuple[Happening, ...]:
+def summarize_events(connection: Connection, events: tuple[Event, ...]) -> tuple[EventSummary, ...]:
     first = max(0, len(events) - LOOKED_UP)
-    return tuple(_happening(connection, event, number >= first) for number, event in enumerate(events))
+    return tuple(_summarize_event(connection, event, number >= first) for number, event in enumerate(events))
 
 
-def _happening(connection: Connection, event: Event, look_up: bool) -> Happening:
-    row = Happening(
+def _summarize_event(connection: Connection, event: Event, look_up: bool) -> EventSummary:
+    row = EventSummary(
         event_id=event.id,
         type=event.type,
         at=event.time,
@@ -46,33 +46,33 @@ def _happening(connection: Connection, event: Event, look_up: bool) -> Happening
     data = event.data
     if isinstance(data, DagRunData):
         what = _run_words(connection, event, data, look_up)
-        return _with(row, what, run=run_of(event.deployment, data))
+        return _complete_summary(row, what, run=run_of(event.deployment, data))
     if isinstance(data, TaskInstanceData):
-        task = told_task(data)
+        task = task_of_event(data)
         why = f": {task.error.headline}" if task.error and task.error.headline else ""
-        run = Run(event.deployment, data.dag_id, data.run_id, data.state)
-        return Happening(
+        run = RunInfo(event.deployment, data.dag_id, data.run_id, data.state)
+        return EventSummary(
             **{
                 **vars(row),
-                "what": shortened(f"{task.name} {data.state}{why}", WORDS),
+                "what": shorten(f"{task.name} {data.state}{why}", WORDS),
                 "run": run,
                 "task": task,
             }
         )
     if isinstance(data, ImportErrorData):
-        return _with(row, f"cannot be imported: {trouble_of(data).error.headline}")
+        return _complete_summary(row, f"cannot be imported: {trouble_of(data).error.headline}")
     if isinstance(data, ImportErrorMendedData):
-        return _with(row, "can be imported again")
+        return _complete_summary(row, "can be imported again")
     if isinstance(data, WatchData):
-        return _with(row, data.what)
+        return _complete_summary(row, data.what)
     if isinstance(data, AssetData):
         by = event.get("source_dag_id")
-        return _with(row, "updated" + (f" by {by}" if by else ""))
-    return _with(row, event.type.rpartition(".")[2].replace("_", " "))
+        return _complete_summary(row, "updated" + (f" by {by}" if by else ""))
+    return _complete_summary(row, event.type.rpartition(".")[2].replace("_", " "))
 
 
-def _with(row: Happening, what: str, run: Run | None = None) -> Happening:
-    return Happening(**{**vars(row), "what": shortened(what, WORDS), "run": run})
+def _complete_summary(row: EventSummary, what: str, run: RunInfo | None = None) -> EventSummary:
+    return EventSummary(**{**vars(row), "what": shorten(what, WORDS), "run": run})
 
 
 def _run_words(connection: Connection, event: Event, data: DagRunData, look_up: bool) -> str:
@@ -113,7 +113,7 @@ LABELS = {
     "remedy": "What to do",
     "latest_heartbeat": "Latest heartbeat",
 }
-TOLD_APART = frozenset(
+SHOWN_ELSEWHERE = frozenset(
     {"what", "watch", "since", "reported_by", "asset", "asset_event_id", "ended", "is_certain"}
 )
 OF_THE_RUN = frozenset({"dag_id", "run_id", "run_type", "start_date", "queued_at"})
@@ -130,13 +130,13 @@ ADVICE = {
 _MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 
 
-def watch_of(event: Event, data: WatchData) -> Watch:
-    return Watch(
+def watch_of(event: Event, data: WatchData) -> WatchInfo:
+    return WatchInfo(
         what=data.what,
         kind=event.type.rpartition(".")[2].replace("_", " "),
         since=data.since,
         name=data.watch,
-        facts=tuple(_facts(data, TOLD_APART | OF_THE_RUN)),
+        facts=tuple(_facts(data, SHOWN_ELSEWHERE | OF_THE_RUN)),
         advice=_advice(data),
     )
 
@@ -147,7 +147,7 @@ def _advice(data: WatchData) -> str | None:
 
 def facts_of(data: Data) -> tuple[Fact, ...]:
     """The main fields of an event that has no form of its own."""
-    return tuple(_facts(data, TOLD_APART))
+    return tuple(_facts(data, SHOWN_ELSEWHERE))
 
 
 def _facts(data: Data, without: frozenset[str]) -> Iterator[Fact]:
@@ -169,7 +169,7 @@ def _fields(data: Data) -> Iterator[tuple[str, Any]]:
 
 def _label(name: str) -> str:
     plain = name.removesuffix(SECONDS).replace("_", " ")
-    return LABELS.get(name) or shortened(plain[:1].upper() + plain[1:], 40)
+    return LABELS.get(name) or shorten(plain[:1].upper() + plain[1:], 40)
 
 
 def _value(name: str, value: Any) -> Value:
@@ -179,7 +179,7 @@ def _value(name: str, value: Any) -> Value:
         return value
     if isinstance(value, str) and (moment := _moment(value)):
         return moment
-    return shortened(shown_under(name, _plain(value)), VALUE_LENGTH)
+    return shorten(mask_field(name, _plain(value)), VALUE_LENGTH)
 
 
 def _plain(value: Any) -> Any:

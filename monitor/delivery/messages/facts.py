@@ -28,12 +28,12 @@ from sqlalchemy import Connection
 
 from monitor.database.engine import Database
 from monitor.database.statements import Row
-from monitor.delivery.confirm import Airflow
-from monitor.delivery.messages.filters import shortened
-from monitor.delivery.messages.model import Asset, Error, Fact, ImportTrouble, Metric, Run, Task
+from monitor.delivery.confirm import AirflowReader
+from monitor.delivery.messages.filters import shorten
+from monitor.delivery.messages.model import AssetInfo, Error, Fact, ImportTrouble, Metric, RunInfo, TaskInfo
 from monitor.errors import AirflowError
 from monitor.event_log import read
-from monitor.event_log.filters import UPDATED, Filter, Visible
+from monitor.event_log.filters import UPDATED, AllowedDags, Filter
 from monitor.event_log.projections.runs import RunName
 from monitor.events.data import MOMENT, AssetUpdatedData, DagRunData, ImportErrorData, TaskInstanceData
 from monitor.events.event import parse_event
@@ -57,26 +57,28 @@ def looks_secret(key: str) -> bool:
     return _SECRET.search(key.replace("-", "_")) is not None
 
 
-def shown(value: Any) -> str:
+def mask_value(value: Any) -> str:
     """A value as text, what looks secret in it left out."""
-    masked = _masked(value)
+    masked = _mask_nested(value)
     text = masked if isinstance(masked, str) else json.dumps(masked, ensure_ascii=False, default=str)
-    return without_secrets(text)
+    return mask_secrets(text)
 
 
-def without_secrets(text: str) -> str:
+def mask_secrets(text: str) -> str:
     """A text without passwords in addresses and values of `password=`."""
     return _KEYED.sub(rf"\1{MASK}", _USER_IN_ADDRESS.sub(f"{MASK}@", text))
 
 
-def shown_under(key: str, value: Any) -> str:
-    return MASK if looks_secret(key) else shown(value)
+def mask_field(key: str, value: Any) -> str:
+    return MASK if looks_secret(key) else mask_value(value)
 
 
-def _masked(value: Any) -> Any:
+def _mask_nested(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): MASK if looks_secret(str(key)) else _masked(inner) for key, inner in value.items()}
-    return [_masked(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {
+            str(key): MASK if looks_secret(str(key)) else _mask_nested(inner) for key, inner in value.items()
+        }
+    return [_mask_nested(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 MAX_METRICS = 6
@@ -105,7 +107,7 @@ def metrics_of(
     now, then = _numbers(updates), _numbers(before)
     shown = [key for key in METRICS if key in now][:MAX_METRICS]
     return tuple(
-        Metric(METRICS[key], f"{now[key]:.4f}", _moved(now[key], then[key]) if key in then else "")
+        Metric(METRICS[key], f"{now[key]:.4f}", _format_change(now[key], then[key]) if key in then else "")
         for key in shown
     )
 
@@ -119,7 +121,7 @@ def _numbers(updates: Iterable[AssetUpdatedData]) -> dict[str, float]:
     return found
 
 
-def _moved(now: float, then: float) -> str:
+def _format_change(now: float, then: float) -> str:
     return "as before" if abs(now - then) < UNMOVED else f"{now - then:+.4f}"
 
 
@@ -140,8 +142,8 @@ MAX_TRIGGERED = 10
 LAST = datetime.max.replace(tzinfo=timezone.utc)
 
 
-def run_of(deployment: str, data: DagRunData) -> Run:
-    return Run(
+def run_of(deployment: str, data: DagRunData) -> RunInfo:
+    return RunInfo(
         deployment=deployment,
         dag_id=data.dag_id,
         run_id=data.run_id,
@@ -155,10 +157,10 @@ def run_of(deployment: str, data: DagRunData) -> Run:
     )
 
 
-def task_of(row: Mapping[str, Any], known: Mapping[str, Any] | None = None) -> Task:
+def task_of(row: Mapping[str, Any], known: Mapping[str, Any] | None = None) -> TaskInfo:
     """A task from Airflow's row or the board's; `known` is the board's row of the same try."""
     error = (known or row).get("error")
-    return Task(
+    return TaskInfo(
         task_id=str(row["task_id"]),
         map_index=int(row.get("map_index", -1)),
         state=str(row.get("state") or "none"),
@@ -172,12 +174,12 @@ def task_of(row: Mapping[str, Any], known: Mapping[str, Any] | None = None) -> T
     )
 
 
-def by_end(task: Task) -> tuple[datetime, str]:
+def by_end(task: TaskInfo) -> tuple[datetime, str]:
     """The earliest failure first: it is the likeliest cause."""
     return task.end or LAST, task.name
 
 
-def told_task(data: TaskInstanceData) -> Task:
+def task_of_event(data: TaskInstanceData) -> TaskInfo:
     """The task that an event is about."""
     return task_of({**data.model_dump(exclude={"error"}), "error": data.error and data.error.model_dump()})
 
@@ -186,8 +188,8 @@ def error_of(error: Mapping[str, Any]) -> Error:
     first, *more = [*dropwhile(is_blank, lines(str(error.get("message") or "").strip()))] or [""]
     trace = lines(str(error.get("traceback") or "").rstrip())
     return Error(
-        type=shortened(str(error["type"]), DETAIL_LENGTH) if error.get("type") else None,
-        message=without_secrets(first[:MESSAGE_LENGTH]),
+        type=shorten(str(error["type"]), DETAIL_LENGTH) if error.get("type") else None,
+        message=mask_secrets(first[:MESSAGE_LENGTH]),
         lines=last_lines(trace or more, TRACE_LINES),
         lines_from="Traceback" if trace else "Message",
     )
@@ -205,7 +207,7 @@ def trouble_of(data: ImportErrorData) -> ImportTrouble:
     named = kind.isidentifier() or all(part.isidentifier() for part in kind.split("."))
     error = Error(
         type=kind if named and message else None,
-        message=without_secrets((message if named and message else said)[:MESSAGE_LENGTH]),
+        message=mask_secrets((message if named and message else said)[:MESSAGE_LENGTH]),
         lines=last_lines(trace, TRACE_LINES),
         lines_from="Traceback",
     )
@@ -213,18 +215,18 @@ def trouble_of(data: ImportErrorData) -> ImportTrouble:
 
 
 def last_lines(shown: list[str], number: int) -> tuple[str, ...]:
-    return tuple(without_secrets(line[:LINE_LENGTH]) for line in shown[-number:])
+    return tuple(mask_secrets(line[:LINE_LENGTH]) for line in shown[-number:])
 
 
-def asset_of(data: AssetUpdatedData) -> Asset:
+def asset_of(data: AssetUpdatedData) -> AssetInfo:
     """What an update says, without the metrics: those are told once, for the run."""
     extra = {key: value for key, value in flat(data.extra).items() if key not in METRICS}
     source = " / ".join(part for part in (data.source_dag_id, data.source_task_id) if part)
-    return Asset(
+    return AssetInfo(
         name=data.asset.name,
         uri=data.asset.uri,
         details=tuple(
-            Fact(shortened(key.replace("_", " "), DETAIL_LENGTH), _short(shown_under(key, extra[key])))
+            Fact(shorten(key.replace("_", " "), DETAIL_LENGTH), _short(mask_field(key, extra[key])))
             for key in list(extra)[:MAX_DETAILS]
         ),
         triggered=tuple(f"{run.dag_id} / {run.run_id}" for run in data.created_dagruns[:MAX_TRIGGERED]),
@@ -233,7 +235,7 @@ def asset_of(data: AssetUpdatedData) -> Asset:
 
 
 def _short(text: str) -> str:
-    return shortened(text, DETAIL_LENGTH)
+    return shorten(text, DETAIL_LENGTH)
 
 
 ASK_SECONDS = 20.0  # for each of the few questions: far within the lease
@@ -243,7 +245,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-async def asked(question: Coroutine[Any, Any, T], what: str, seconds: float = ASK_SECONDS) -> T | None:
+async def ask_airflow(question: Coroutine[Any, Any, T], what: str, seconds: float = ASK_SECONDS) -> T | None:
     """Airflow's answer, or None."""
     try:
         return await asyncio.wait_for(question, seconds)
@@ -271,41 +273,45 @@ def update_of(row: Mapping[str, Any]) -> AssetUpdatedData:
 LOGS = 5  # failed tasks whose log is read: the mail shows as many in full
 LOG_LINES = 20
 
-Known = Sequence[Row]
+ProjectedTasks = Sequence[Row]
 """The board's tasks of the run."""
 
 
-async def failed_tasks(airflow: Airflow | None, name: RunName, known: Known) -> tuple[Task, ...]:
+async def load_failed_tasks(
+    airflow: AirflowReader | None, name: RunName, known: ProjectedTasks
+) -> tuple[TaskInfo, ...]:
     tasks = None
     if airflow is not None:
-        tasks = await asked(_from_airflow(airflow, name, known, ("failed",)), "failed tasks")
+        tasks = await ask_airflow(_from_airflow(airflow, name, known, ("failed",)), "failed tasks")
     if tasks is None:
         tasks = [task_of(row) for row in known if row["state"] == "failed"]
     tasks.sort(key=by_end)
-    shown = await asyncio.gather(*(with_log(airflow, name, task) for task in tasks[:LOGS]))
+    shown = await asyncio.gather(*(add_log_tail(airflow, name, task) for task in tasks[:LOGS]))
     return (*shown, *tasks[LOGS:])
 
 
-async def all_tasks(airflow: Airflow | None, name: RunName, known: Known) -> tuple[Task, ...]:
+async def load_all_tasks(
+    airflow: AirflowReader | None, name: RunName, known: ProjectedTasks
+) -> tuple[TaskInfo, ...]:
     tasks = None
     if airflow is not None:
-        tasks = await asked(_from_airflow(airflow, name, known), "tasks")
+        tasks = await ask_airflow(_from_airflow(airflow, name, known), "tasks")
     if tasks is None:
         tasks = [task_of(row) for row in known]
     return tuple(sorted(tasks, key=lambda task: (task.start or task.end or LAST, task.name)))
 
 
 async def _from_airflow(
-    airflow: Airflow, name: RunName, known: Known, state: Sequence[str] = ()
-) -> list[Task]:
-    return [_joined(row, known) for row in await airflow.task_instances(name.dag_id, name.run_id, state)]
+    airflow: AirflowReader, name: RunName, known: ProjectedTasks, state: Sequence[str] = ()
+) -> list[TaskInfo]:
+    return [_merge_row(row, known) for row in await airflow.task_instances(name.dag_id, name.run_id, state)]
 
 
-async def with_log(airflow: Airflow | None, name: RunName, task: Task) -> Task:
+async def add_log_tail(airflow: AirflowReader | None, name: RunName, task: TaskInfo) -> TaskInfo:
     """The task with the end of its log, where no traceback was reported."""
     if airflow is None or (task.error and task.error.lines):
         return task
-    lines = await asked(
+    lines = await ask_airflow(
         airflow.log_tail(name.dag_id, name.run_id, task.task_id, task.map_index, task.try_number, LOG_LINES),
         f"the log of {task.name}",
     )
@@ -315,7 +321,7 @@ async def with_log(airflow: Airflow | None, name: RunName, task: Task) -> Task:
     return replace(task, error=replace(error, lines=last_lines(lines, LOG_LINES), lines_from="Log"))
 
 
-def _joined(row: Mapping[str, Any], known: Known) -> Task:
+def _merge_row(row: Mapping[str, Any], known: ProjectedTasks) -> TaskInfo:
     key = ("task_id", "map_index", "try_number")
     same = (other for other in known if all(other[name] == row.get(name) for name in key))
     return task_of(row, next(same, None))
@@ -326,22 +332,22 @@ RECENT = 20  # updates of one asset among which the one before is looked for
 
 
 async def updates_of(
-    database: Database, airflow: Airflow | None, name: RunName, visible: Visible = None
+    database: Database, airflow: AirflowReader | None, name: RunName, visible: AllowedDags = None
 ) -> list[AssetUpdatedData]:
     """`visible`: what of the log may be told. (Airflow is asked for recipients alone, who see all of it.)"""
     if airflow is not None:
-        found = await asked(_updates_from_airflow(airflow, name), f"the asset events of {name.run_id}")
+        found = await ask_airflow(_updates_from_airflow(airflow, name), f"the asset events of {name.run_id}")
         if found:
             return found
     return await database.read(lambda connection: from_log(connection, name, visible))
 
 
-async def _updates_from_airflow(airflow: Airflow, name: RunName) -> list[AssetUpdatedData]:
+async def _updates_from_airflow(airflow: AirflowReader, name: RunName) -> list[AssetUpdatedData]:
     return [update_of(row) for row in await airflow.asset_events_of(name.dag_id, name.run_id, MAX_UPDATES)]
 
 
-def from_log(connection: Connection, name: RunName, visible: Visible = None) -> list[AssetUpdatedData]:
-    wanted = Filter.of(
+def from_log(connection: Connection, name: RunName, visible: AllowedDags = None) -> list[AssetUpdatedData]:
+    wanted = Filter.from_values(
         type=[UPDATED], deployment=[name.deployment], dag_id=[name.dag_id], run_id=[name.run_id]
     )
     # A filter reads * and ? in a name as globs; here they are letters.
@@ -353,10 +359,10 @@ def from_log(connection: Connection, name: RunName, visible: Visible = None) -> 
 
 
 def update_before(
-    connection: Connection, deployment: str, data: AssetUpdatedData, visible: Visible = None
+    connection: Connection, deployment: str, data: AssetUpdatedData, visible: AllowedDags = None
 ) -> list[AssetUpdatedData]:
     """The update of the same asset before this one; empty where the log has none."""
-    wanted = Filter.of(type=[UPDATED], deployment=[deployment], asset=[data.asset.uri])
+    wanted = Filter.from_values(type=[UPDATED], deployment=[deployment], asset=[data.asset.uri])
     earlier = [
         one
         for one in _read(connection, wanted, RECENT, visible)
@@ -367,7 +373,7 @@ def update_before(
     return earlier[-1:]
 
 
-def _read(connection: Connection, wanted: Filter, limit: int, visible: Visible) -> list[AssetUpdatedData]:
+def _read(connection: Connection, wanted: Filter, limit: int, visible: AllowedDags) -> list[AssetUpdatedData]:
     """Oldest first."""
     logged = read.read_before(connection, None, limit, wanted, visible)
     events = [parse_event(json.loads(found.body)) for found in reversed(logged)]

@@ -34,7 +34,7 @@ def finalize(value: object) -> object:
     return line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def shortened(text: str, limit: int) -> str:
+def shorten(text: str, limit: int) -> str:
     """Return the text as one line, cleaned before it is cut: half a control sequence is none any more."""
     text = line(text)
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
@@ -42,7 +42,7 @@ def shortened(text: str, limit: int) -> str:
 
 def header(text: str, limit: int) -> str:
     """The text as a header's value: one line, single spaces, bounded."""
-    return shortened(SPACES.sub(" ", line(text)).strip(), limit)
+    return shorten(SPACES.sub(" ", line(text)).strip(), limit)
 
 
 def span(duration: timedelta | None) -> str:
@@ -61,7 +61,7 @@ def span(duration: timedelta | None) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
-def counted(number: int, one: str, many: str | None = None) -> str:
+def pluralize(number: int, one: str, many: str | None = None) -> str:
     """1 failure · 3 failures"""
     return f"{number} {one if number == 1 else many or one + 's'}"
 
@@ -83,7 +83,7 @@ _WORDS = re.compile(r"\S+\s*")
 
 def fit(text: str, width: int = WIDTH) -> str:
     """Every line of the text within the width, except for addresses that are longer."""
-    return "\n".join(part for line in text.split("\n") for part in _folded(line, width))
+    return "\n".join(part for line in text.split("\n") for part in _fold(line, width))
 
 
 def columns(text: str) -> int:
@@ -99,7 +99,7 @@ def _columns(sign: str) -> int:
     return 2 if unicodedata.east_asian_width(sign) in "WF" else 1
 
 
-def _folded(line: str, width: int) -> Iterator[str]:
+def _fold(line: str, width: int) -> Iterator[str]:
     if columns(line) <= width:
         yield line
         return
@@ -137,10 +137,10 @@ def _words(line: str, room: int) -> Iterator[str]:
         if "://" in word or columns(word.rstrip()) <= room:
             yield word
             continue
-        yield from _chopped(word, room)
+        yield from _chop(word, room)
 
 
-def _chopped(word: str, room: int) -> Iterator[str]:
+def _chop(word: str, room: int) -> Iterator[str]:
     piece, taken = "", 0
     for sign in word:
         size = _columns(sign)
@@ -155,14 +155,16 @@ def _chopped(word: str, room: int) -> Iterator[str]:
 T = TypeVar("T")
 
 
-def cleaned(value: T) -> T:
+def clean_record(value: T) -> T:
     """The same record, its texts and those of the records in it made safe to show."""
     if isinstance(value, str):
         return cast(T, line(value))
     if isinstance(value, tuple):
-        return cast(T, tuple(cleaned(one) for one in value))
+        return cast(T, tuple(clean_record(one) for one in value))
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{each.name: cleaned(getattr(value, each.name)) for each in fields(value)})
+        return replace(
+            value, **{each.name: clean_record(getattr(value, each.name)) for each in fields(value)}
+        )
     return value
 
 
@@ -207,7 +209,7 @@ def writing(values: Values) -> Iterator[None]:
         _present.reset(token)
 
 
-def of_present(name: str) -> Any:
+def current_value(name: str) -> Any:
     return _present.get()[name]
 
 
@@ -246,7 +248,7 @@ def iso(moment: datetime | None) -> str:
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else UNKNOWN
 
 
-def value_text(value: Value | None, zone: tzinfo = timezone.utc) -> str:
+def format_value(value: Value | None, zone: tzinfo = timezone.utc) -> str:
     """Any value of a fact."""
     if value is None:
         return UNKNOWN
@@ -269,22 +271,22 @@ def _zone_name(local: datetime) -> str:
 
 
 def _when(moment: datetime | None) -> str:
-    return _kept(when(moment, of_present("zone")))
+    return _keep_together(when(moment, current_value("zone")))
 
 
 def _short(moment: datetime | None) -> str:
-    return _kept(short(moment, of_present("zone")))
+    return _keep_together(short(moment, current_value("zone")))
 
 
-def _told(value: Value | None) -> str:
-    shown = value_text(value, of_present("zone"))
-    return shown if value is None or isinstance(value, str) else _kept(shown)
+def _format_value(value: Value | None) -> str:
+    shown = format_value(value, current_value("zone"))
+    return shown if value is None or isinstance(value, str) else _keep_together(shown)
 
 
-def _kept(text: str) -> str:
+def _keep_together(text: str) -> str:
     """With spaces at which no line breaks, but for the one behind a comma."""
     return text.replace(" ", "\N{NO-BREAK SPACE}").replace(",\N{NO-BREAK SPACE}", ", ")
 
 
-FILTERS: dict[str, Any] = {"when": _when, "short": _short, "value": _told, "iso": iso}
+FILTERS: dict[str, Any] = {"when": _when, "short": _short, "value": _format_value, "iso": iso}
 """The templates' own, which know the letter's zone."""

@@ -16,7 +16,7 @@ from itsdangerous import BadSignature, Serializer, SignatureExpired, TimestampSi
 from itsdangerous.encoding import base64_encode
 
 from monitor.clock import Clock
-from monitor.delivery.messages.model import Run, Story, Task
+from monitor.delivery.messages.model import MessageContext, RunInfo, TaskInfo
 from monitor.errors import WindsockError
 
 
@@ -24,16 +24,16 @@ def airflow_dag(base: str, dag_id: str) -> str:
     return f"{base}/dags/{_part(dag_id)}"
 
 
-def airflow_run(base: str, run: Run) -> str:
+def airflow_run(base: str, run: RunInfo) -> str:
     return f"{airflow_dag(base, run.dag_id)}/runs/{_part(run.run_id)}"
 
 
-def airflow_task(base: str, run: Run, task: Task) -> str:
+def airflow_task(base: str, run: RunInfo, task: TaskInfo) -> str:
     mapped = f"/mapped/{task.map_index}" if task.map_index >= 0 else ""
     return f"{airflow_run(base, run)}/tasks/{_part(task.task_id)}{mapped}?try_number={task.try_number}"
 
 
-def airflow(base: str, story: Story) -> str:
+def airflow(base: str, story: MessageContext) -> str:
     """The page of Airflow that is closest to what a story is about."""
     if story.run is None:
         return base
@@ -43,7 +43,7 @@ def airflow(base: str, story: Story) -> str:
     return airflow_run(base, story.run) if story.run.run_id else airflow_dag(base, story.run.dag_id)
 
 
-def monitor_run(base: str, run: Run) -> str:
+def monitor_run(base: str, run: RunInfo) -> str:
     return f"{base}/runs/{_part(run.deployment)}/{_part(run.dag_id)}/{_part(run.run_id)}"
 
 
@@ -51,7 +51,7 @@ def monitor_incident(base: str, incident_id: int) -> str:
     return f"{base}/incidents/{incident_id}"
 
 
-def monitor(base: str, story: Story) -> str:
+def monitor(base: str, story: MessageContext) -> str:
     """The monitor's page that is closest to what a story is about."""
     if story.kind != "digest" and story.run is not None and story.run.run_id:
         return monitor_run(base, story.run)

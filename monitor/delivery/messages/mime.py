@@ -21,7 +21,7 @@ from typing import Any
 
 from monitor.delivery.messages.filters import header
 from monitor.events.identity import digest
-from monitor.mail_addresses import Sender, ascii_address
+from monitor.mail_addresses import SenderAddress, ascii_address
 
 MAX_LINE = 998  # octets: RFC 5322 section 2.1.1
 SLUG_LENGTH = 40
@@ -39,7 +39,7 @@ class _Once(EmailPolicy):
 POLICY = _Once()
 
 
-class Words(str):
+class AsciiHeader(str):
     """A header's value, printable ASCII, whose words stay whole. It folds itself: email.policy leaves that to
     what has a name."""
 
@@ -59,11 +59,11 @@ class Words(str):
         return policy.linesep.join(lines) + policy.linesep
 
 
-def words(name: str, value: str) -> str:
+def build_header(name: str, value: str) -> str:
     """A header's value, as it is where it is ASCII; else for email.policy to encode, or to refuse."""
     if not (value.isascii() and value.isprintable()):
         return value
-    kept = Words(value)
+    kept = AsciiHeader(value)
     kept.name = name
     return kept
 
@@ -92,7 +92,7 @@ MAX_CHARACTERS = (
 
 
 @dataclass(frozen=True)
-class Letter:
+class Envelope:
     message_id: str
     recipient: str
     rule: str
@@ -110,7 +110,7 @@ class Letter:
 
 
 @dataclass(frozen=True)
-class Written:
+class MessageText:
     """A mail's three texts."""
 
     subject: str
@@ -119,28 +119,28 @@ class Written:
 
 
 def message_of(
-    written: Written, letter: Letter, sender: Sender, event_id: str, now: datetime
+    written: MessageText, letter: Envelope, sender: SenderAddress, event_id: str, now: datetime
 ) -> EmailMessage:
     """Raises ValueError for an address that is none."""
     message = EmailMessage(policy=POLICY)
-    message["From"] = words("From", sender.header)
+    message["From"] = build_header("From", sender.header)
     message["To"] = addresses("To", ascii_address(letter.recipient))
     for header_name, value in _headers(written, letter, sender.domain, event_id, now):
-        message[header_name] = words(header_name, value)
+        message[header_name] = build_header(header_name, value)
     kind = f'multipart/alternative; boundary="{_boundary(written)}"'
-    message["Content-Type"] = words("Content-Type", kind)
+    message["Content-Type"] = build_header("Content-Type", kind)
     message.set_payload([_part(written.text, "plain"), _part(written.html, "html")])
     return message
 
 
-def _boundary(written: Written) -> str:
+def _boundary(written: MessageText) -> str:
     """What neither text holds."""
     tried = (f"{BOUNDARY}{number}" for number in count())
     return next(one for one in tried if one not in written.text and one not in written.html)
 
 
 def _headers(
-    written: Written, letter: Letter, host: str, event_id: str, now: datetime
+    written: MessageText, letter: Envelope, host: str, event_id: str, now: datetime
 ) -> Iterator[tuple[str, str]]:
     yield "Subject", written.subject
     yield "Date", format_datetime(now)
@@ -167,8 +167,8 @@ def _part(text: str, subtype: str) -> EmailMessage:
         del part["MIME-Version"]
         return part
     encoding = "7bit" if text.isascii() else "8bit"
-    part["Content-Type"] = words("Content-Type", f'text/{subtype}; charset="utf-8"')
-    part["Content-Transfer-Encoding"] = words("Content-Transfer-Encoding", encoding)
+    part["Content-Type"] = build_header("Content-Type", f'text/{subtype}; charset="utf-8"')
+    part["Content-Transfer-Encoding"] = build_header("Content-Transfer-Encoding", encoding)
     # So the email package holds bytes that are no ASCII.
     ended = text if text.endswith(END) else text + END
     part.set_payload(ended.encode().decode("ascii", "surrogateescape"))

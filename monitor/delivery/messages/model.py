@@ -30,7 +30,7 @@ class Error:
 
 
 @dataclass(frozen=True)
-class Task:
+class TaskInfo:
     """The latest try of one task instance."""
 
     task_id: str
@@ -59,7 +59,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunInfo:
     """One occurrence of a DAG run."""
 
     deployment: str
@@ -96,7 +96,7 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Asset:
+class AssetInfo:
     """An asset that was updated."""
 
     name: str
@@ -109,7 +109,7 @@ class Asset:
 
 
 @dataclass(frozen=True)
-class Change:
+class RunDifference:
     """What is otherwise than in the last good run. None: it was not there, or is not any more."""
 
     label: str
@@ -120,7 +120,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Past:
+class PastRun:
     """One run of the recent ones, for the chart."""
 
     run_id: str
@@ -135,7 +135,7 @@ class Past:
 
 
 @dataclass(frozen=True)
-class Since:
+class IncidentInfo:
     """The incident: how long something has been wrong."""
 
     id: int
@@ -157,7 +157,7 @@ class Since:
 
 
 @dataclass(frozen=True)
-class Happening:
+class EventSummary:
     """One event of several that a mail tells of."""
 
     event_id: str
@@ -169,8 +169,8 @@ class Happening:
     """A few words: `failed at load: ValueError: …`."""
     mark: str = "·"
     """✗ for what is wrong, ✓ for what is well."""
-    run: Run | None = None
-    task: Task | None = None
+    run: RunInfo | None = None
+    task: TaskInfo | None = None
 
     @property
     def duration(self) -> timedelta | None:
@@ -191,7 +191,7 @@ class ImportTrouble:
 
 
 @dataclass(frozen=True)
-class Watch:
+class WatchInfo:
     """What a watch found."""
 
     what: str
@@ -207,7 +207,7 @@ class Watch:
 
 
 @dataclass(frozen=True)
-class Story:
+class MessageContext:
     """Everything that a mail may tell. What is unknown, or is not of this kind of event, is empty."""
 
     event_id: str
@@ -218,26 +218,26 @@ class Story:
     at: datetime | None = None
     kind: str = "opened"
     """The notification's."""
-    run: Run | None = None
-    task: Task | None = None
+    run: RunInfo | None = None
+    task: TaskInfo | None = None
     """What the event is about, where it is a task's."""
-    failed: tuple[Task, ...] = ()
+    failed: tuple[TaskInfo, ...] = ()
     """The run's failed tasks, the earliest failure first: it is the likeliest cause."""
-    tasks: tuple[Task, ...] = ()
+    tasks: tuple[TaskInfo, ...] = ()
     metrics: tuple[Metric, ...] = ()
-    assets: tuple[Asset, ...] = ()
-    incident: Since | None = None
-    last_good: Run | None = None
-    changes: tuple[Change, ...] = ()
+    assets: tuple[AssetInfo, ...] = ()
+    incident: IncidentInfo | None = None
+    last_good: RunInfo | None = None
+    changes: tuple[RunDifference, ...] = ()
     unlisted_changes: int = 0
-    history: tuple[Past, ...] = ()
+    history: tuple[PastRun, ...] = ()
     """The DAG's recent runs, oldest first, this one last."""
-    events: tuple[Happening, ...] = ()
+    events: tuple[EventSummary, ...] = ()
     """What it reports, oldest first, where it is more than one."""
     earlier: int = 0
     """Events before those, which are only counted."""
     import_error: ImportTrouble | None = None
-    watch: Watch | None = None
+    watch: WatchInfo | None = None
     facts: tuple[Fact, ...] = ()
     """The main fields of an event that has no form of its own."""
     unconfirmed: str | None = None
@@ -260,10 +260,10 @@ GOOD, BAD = "✓", "✗"
 
 
 @dataclass(frozen=True)
-class Bar:
+class RunBar:
     """One run."""
 
-    run: Past
+    run: PastRun
     height: int
     step: str
     """The bar as one sign of text."""
@@ -274,10 +274,10 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Chart:
+class RunChart:
     """Bars, oldest first; empty where there is too little to compare."""
 
-    bars: tuple[Bar, ...] = ()
+    bars: tuple[RunBar, ...] = ()
 
     @property
     def good(self) -> int:
@@ -305,18 +305,18 @@ class Chart:
         return len(self.signs) - len(self.signs.rstrip(BAD))
 
 
-def chart_of(history: Sequence[Past]) -> Chart:
+def chart_of(history: Sequence[PastRun]) -> RunChart:
     if len(history) < 2:
-        return Chart()
+        return RunChart()
     longest = _longest(history)
-    return Chart(tuple(_bar(run, longest) for run in history))
+    return RunChart(tuple(_bar(run, longest) for run in history))
 
 
-def _bar(run: Past, longest: timedelta | None) -> Bar:
+def _bar(run: PastRun, longest: timedelta | None) -> RunBar:
     share = run.duration / longest if run.duration and longest else 0.0
     height = max(LOWEST, round(share * HEIGHT))
-    return Bar(run, height, STEPS[min(len(STEPS) - 1, int(share * len(STEPS)))])
+    return RunBar(run, height, STEPS[min(len(STEPS) - 1, int(share * len(STEPS)))])
 
 
-def _longest(history: Sequence[Past]) -> timedelta | None:
+def _longest(history: Sequence[PastRun]) -> timedelta | None:
     return max((run.duration for run in history if run.duration), default=None)

@@ -20,20 +20,20 @@ from markupsafe import escape
 from monitor.clock import Clock
 from monitor.delivery.messages import links
 from monitor.delivery.messages.filters import (
-    cleaned,
+    clean_record,
+    format_value,
     header,
     mark_of,
-    shortened,
+    shorten,
     span,
-    value_text,
     when,
     zone_of,
 )
-from monitor.delivery.messages.mime import HEADER_LENGTH, REPLY, Letter, Written, message_of
-from monitor.delivery.messages.model import Error, Run, Story, Task, chart_of
+from monitor.delivery.messages.mime import HEADER_LENGTH, REPLY, Envelope, MessageText, message_of
+from monitor.delivery.messages.model import Error, MessageContext, RunInfo, TaskInfo, chart_of
 from monitor.delivery.messages.samples import sample
 from monitor.delivery.messages.templates import NAME, Overrides, Templates, templates_folder
-from monitor.mail_addresses import Sender
+from monitor.mail_addresses import SenderAddress
 from monitor.plain_text import line
 from monitor.renamed import hint
 from monitor.rules.model import Rule
@@ -90,17 +90,17 @@ def choose(rule: Rule, kind: str, event_type: str) -> str:
 
 def usual(kind: str, event_type: str) -> str:
     """What is used where a rule names none."""
-    return _BY_KIND.get(kind) or _BY_TYPE.get(event_type) or _of_watch(event_type)
+    return _BY_KIND.get(kind) or _BY_TYPE.get(event_type) or _choose_fallback(event_type)
 
 
-def suits(template: str, story: Story) -> bool:
+def suits(template: str, story: MessageContext) -> bool:
     """Return True if the story has what the template shows. A grouped mail may be led by an event of another
     type than the one whose template was chosen when the mail was queued."""
     needed = _NEEDED.get(template)
     return needed is None or bool(getattr(story, needed))
 
 
-def _of_watch(event_type: str) -> str:
+def _choose_fallback(event_type: str) -> str:
     return "watch" if event_type.startswith(_WATCHES) else "notice"
 
 
@@ -112,15 +112,15 @@ PAGE = (
 LENGTH = 1_000  # characters of a line: the facts are bounded, and this holds where one is not
 
 
-def plainly(story: Story, zone: tzinfo, url: str, problem: str) -> Written:
+def plainly(story: MessageContext, zone: tzinfo, url: str, problem: str) -> MessageText:
     what = f"{story.dag_id}: {story.run.state}" if story.run else story.subject
-    facts = [shortened(fact, LENGTH) for fact in _facts(story, zone)]
+    facts = [shorten(fact, LENGTH) for fact in _facts(story, zone)]
     facts += ["", url, "", line(f"This mail is plain because its template failed: {problem}")]
     text = "\n".join(facts) + "\n"
-    return Written(f"{mark_of(story.event_type)} {what}", text, PAGE.format(text=escape(text)))
+    return MessageText(f"{mark_of(story.event_type)} {what}", text, PAGE.format(text=escape(text)))
 
 
-def _facts(story: Story, zone: tzinfo) -> Iterator[str]:
+def _facts(story: MessageContext, zone: tzinfo) -> Iterator[str]:
     yield f"{story.event_type} of {story.subject}" + (" (unconfirmed)" if story.unconfirmed else "")
     yield f"Deployment {story.deployment}, {when(story.at, zone)}"
     if story.watch:
@@ -138,7 +138,7 @@ def _facts(story: Story, zone: tzinfo) -> Iterator[str]:
     if since := story.incident:
         yield f"{since.title}, since {when(since.opened_at, zone)}, failures: {since.failures}"
     for fact in story.facts[:SHOWN]:
-        yield f"{fact.label}: {value_text(fact.value, zone)}"
+        yield f"{fact.label}: {format_value(fact.value, zone)}"
     for happening in story.events[-SHOWN:]:
         yield f"{happening.mark} {when(happening.at, zone)} {happening.subject}: {happening.what}"
 
@@ -148,7 +148,7 @@ STEPS = ((20, 5, 60, 300), (10, 3, 40, 200), (5, 2, 20, 120), (2, 1, 8, 60))
 """Lines of an error, tasks whose error is shown, happenings, characters of a line: each time fewer."""
 
 
-def tighter(story: Story) -> Iterator[Story]:
+def tighter(story: MessageContext) -> Iterator[MessageContext]:
     """The story itself, and then with less and less of what is long."""
     yield story
     for lines, tasks, happenings, length in STEPS:
@@ -172,7 +172,7 @@ def tighter(story: Story) -> Iterator[Story]:
         )
 
 
-def _task(task: Task, lines: int, length: int) -> Task:
+def _task(task: TaskInfo, lines: int, length: int) -> TaskInfo:
     return replace(task, error=_error(task.error, lines, length)) if task.error else task
 
 
@@ -190,7 +190,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Rendered:
+class RenderedMessage:
     message: EmailMessage
     subject: str
     text: str
@@ -221,7 +221,7 @@ class Renderer:
         folder: Path | None = None,
         overrides: Path | None = None,
     ) -> None:
-        self._sender = Sender.parse(sender)
+        self._sender = SenderAddress.parse(sender)
         self._monitor_url = monitor_url
         self._airflow_urls = airflow_urls
         self._clock = clock
@@ -229,19 +229,21 @@ class Renderer:
         self._built_in = Templates.built_in(built_in)
         self._overrides = Overrides(overrides, built_in)
 
-    def render(self, template: str, story: Story, letter: Letter) -> Rendered:
+    def render(self, template: str, story: MessageContext, letter: Envelope) -> RenderedMessage:
         """Write the mail that tells this story. Raises ValueError only for an address that is none."""
-        written, problem = self._written(template, cleaned(story), replace(letter, rule=line(letter.rule)))
+        written, problem = self._render_with_fallback(
+            template, clean_record(story), replace(letter, rule=line(letter.rule))
+        )
         subject = header(letter.subject or written.subject, SUBJECT_LENGTH)
         written = replace(written, subject=REPLY + subject if letter.subject else subject)
         message = message_of(written, letter, self._sender, story.event_id, self._clock())
-        return Rendered(message, written.subject, written.text, written.html, problem)
+        return RenderedMessage(message, written.subject, written.text, written.html, problem)
 
-    def is_overridden(self, template: str, story: Story) -> bool:
+    def is_overridden(self, template: str, story: MessageContext) -> bool:
         """Return True if the user's folder has a say in the mail that tells this story."""
         return any(whose == USERS for _, _, whose in self._candidates(template, story))
 
-    def preview(self, template: str, hostile: bool = False) -> Rendered:
+    def preview(self, template: str, hostile: bool = False) -> RenderedMessage:
         """The template with a sample story, or with one whose every name is meant to do harm."""
         story, letter = sample(template, hostile)
         return self.render(template, story, letter)
@@ -256,18 +258,20 @@ class Renderer:
             for name in (*TEMPLATES, *sorted(own - set(TEMPLATES)))
         ]
 
-    def _written(self, template: str, story: Story, letter: Letter) -> tuple[Written, str | None]:
+    def _render_with_fallback(
+        self, template: str, story: MessageContext, letter: Envelope
+    ) -> tuple[MessageText, str | None]:
         problem = None
         for name, templates, whose in self._candidates(template, story):
             try:
                 return self._write(templates, name, story, letter), problem
             except Exception as error:  # a template is a program of its user's: anything may go wrong in it
                 logger.exception("%s %r failed; the next best is used", whose, name)
-                problem = problem or header(f"{whose} {name}: {_said(error)}", HEADER_LENGTH)
+                problem = problem or header(f"{whose} {name}: {_describe_error(error)}", HEADER_LENGTH)
         zone, url = zone_of(letter.timezone), links.monitor(self._monitor_url, story)
         return plainly(story, zone, url, problem or "there is none"), problem
 
-    def _candidates(self, template: str, story: Story) -> Iterator[tuple[str, Templates, str]]:
+    def _candidates(self, template: str, story: MessageContext) -> Iterator[tuple[str, Templates, str]]:
         """Which templates to try, the best first."""
         normal = usual(story.kind, story.event_type)
         name = template if NAME.fullmatch(template) and suits(template, story) else normal
@@ -280,7 +284,7 @@ class Renderer:
             if name != other:
                 yield other, self._built_in, "the template"
 
-    def _write(self, templates: Templates, name: str, story: Story, letter: Letter) -> Written:
+    def _write(self, templates: Templates, name: str, story: MessageContext, letter: Envelope) -> MessageText:
         """Within what mail programs show, where it can be made so."""
         fewer = tighter(story)
         written = templates.write(name, self.values(next(fewer), letter))
@@ -290,14 +294,14 @@ class Renderer:
             written = templates.write(name, self.values(told, letter))
         return written
 
-    def values(self, story: Story, letter: Letter) -> dict[str, Any]:
+    def values(self, story: MessageContext, letter: Envelope) -> dict[str, Any]:
         """What a template may name (docs/mail.md)."""
         airflow = self._airflow_urls.get(story.deployment)
 
-        def task_url(run: Run | None, task: Task) -> str | None:
+        def task_url(run: RunInfo | None, task: TaskInfo) -> str | None:
             return links.airflow_task(airflow, run, task) if airflow and run else None
 
-        def run_url(run: Run | None) -> str | None:
+        def run_url(run: RunInfo | None) -> str | None:
             known = run is not None and self._airflow_urls.get(run.deployment)
             return links.airflow_run(known, run) if known and run else None
 
@@ -330,7 +334,7 @@ class Renderer:
         }
 
 
-def _said(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     if isinstance(error, TemplateNotFound):
         return f"there is no file {error.name}"
     where = getattr(error, "lineno", None) or _line_in_template(error)

@@ -11,9 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from monitor.delivery.messages.facts import MASK, looks_secret, shown
-from monitor.delivery.messages.filters import shortened
-from monitor.delivery.messages.model import Change, Past, Run
+from monitor.delivery.messages.facts import MASK, looks_secret, mask_value
+from monitor.delivery.messages.filters import shorten
+from monitor.delivery.messages.model import PastRun, RunDifference, RunInfo
 from monitor.event_log.projections import runs as runs_projection
 from monitor.events.data import MOMENT, TEST
 from monitor.events.from_airflow import run_type_of
@@ -26,10 +26,10 @@ ASKED_STATES = (*ENDS, "running")
 
 
 @dataclass(frozen=True)
-class PastRun:
+class RunDetails:
     """One run, with what there is to compare. None: not known."""
 
-    run: Run
+    run: RunInfo
     version: str | None = None
     bundle_version: str | None = None
     conf: Mapping[str, Any] | None = None
@@ -37,16 +37,16 @@ class PastRun:
     """Who or what started it."""
 
 
-def from_board(connection: Connection, deployment: str, dag_id: str) -> list[PastRun]:
+def from_board(connection: Connection, deployment: str, dag_id: str) -> list[RunDetails]:
     """The DAG's latest runs; the last good one too, however long ago it was."""
     found = runs_projection.latest(connection, deployment, dag_id, LOOKED_AT)
-    return [PastRun(_run(deployment, row)) for row in found]
+    return [RunDetails(_run(deployment, row)) for row in found]
 
 
-def from_airflow(deployment: str, rows: Sequence[Mapping[str, Any]]) -> list[PastRun]:
+def from_airflow(deployment: str, rows: Sequence[Mapping[str, Any]]) -> list[RunDetails]:
     """Airflow's list. Raises ValueError where its rows are none."""
     return [
-        PastRun(
+        RunDetails(
             run=_run(deployment, {**row, "run_id": row.get("dag_run_id"), "run_type": run_type_of(row)}),
             version=_version(row),
             bundle_version=row.get("bundle_version") or None,
@@ -57,10 +57,10 @@ def from_airflow(deployment: str, rows: Sequence[Mapping[str, Any]]) -> list[Pas
     ]
 
 
-def _run(deployment: str, row: Mapping[str, Any]) -> Run:
+def _run(deployment: str, row: Mapping[str, Any]) -> RunInfo:
     moments = ("logical_date", "queued_at", "start_date", "end_date")
     logical, queued, start, end = (MOMENT.validate_python(row.get(name)) for name in moments)
-    return Run(
+    return RunInfo(
         deployment=deployment,
         dag_id=str(row["dag_id"]),
         run_id=str(row["run_id"]),
@@ -79,15 +79,15 @@ def _version(row: Mapping[str, Any]) -> str | None:
 
 
 @dataclass(frozen=True)
-class History:
+class RunHistory:
     """The runs up to the one that is told of."""
 
-    this: PastRun | None
-    before: tuple[PastRun, ...]
+    this: RunDetails | None
+    before: tuple[RunDetails, ...]
     """Ended, oldest first."""
 
     @classmethod
-    def of(cls, runs: Sequence[PastRun], this: Run | None, until: datetime) -> "History":
+    def build(cls, runs: Sequence[RunDetails], this: RunInfo | None, until: datetime) -> "RunHistory":
         """`this`: the run as its event tells it, which may be more than the lists know by now."""
         mine = next((one for one in runs if this and one.run.run_id == this.run_id), None)
         earlier = {
@@ -100,14 +100,14 @@ class History:
             and one.run.start <= until
         }
         ordered = sorted(earlier.values(), key=lambda one: (one.run.start or until, one.run.run_id))
-        known = mine or (PastRun(this) if this else None)
+        known = mine or (RunDetails(this) if this else None)
         return cls(known, tuple(ordered))
 
     @property
-    def last_good(self) -> PastRun | None:
+    def last_good(self) -> RunDetails | None:
         return next((one for one in reversed(self.before) if one.run.state == "success"), None)
 
-    def chart(self, this: Run | None) -> tuple[Past, ...]:
+    def chart(self, this: RunInfo | None) -> tuple[PastRun, ...]:
         """The latest runs, and this one at the end where it has ended."""
         shown = [_past(one.run, False) for one in self.before]
         if this is not None and this.state in ENDS:
@@ -115,9 +115,9 @@ class History:
         return tuple(shown[-SHOWN:])
 
 
-def _past(run: Run, is_this: bool) -> Past:
+def _past(run: RunInfo, is_this: bool) -> PastRun:
     took = run.duration
-    return Past(run.run_id, run.state, run.start, took if took and took > timedelta(0) else None, is_this)
+    return PastRun(run.run_id, run.state, run.start, took if took and took > timedelta(0) else None, is_this)
 
 
 MAX_CHANGES = 12
@@ -130,16 +130,16 @@ MUCH = 1.15  # times as long: less is no difference
 Pair = tuple[Any, Any]
 
 
-def changes_of(this: PastRun, good: PastRun) -> tuple[tuple[Change, ...], int]:
+def changes_of(this: RunDetails, good: RunDetails) -> tuple[tuple[RunDifference, ...], int]:
     """The changes, and how many more there are."""
     found = [*_duration(this, good), *_plain(this, good), *_conf(this, good)]
     return tuple(found[:MAX_CHANGES]), max(0, len(found) - MAX_CHANGES)
 
 
-def _duration(this: PastRun, good: PastRun) -> Iterator[Change]:
+def _duration(this: RunDetails, good: RunDetails) -> Iterator[RunDifference]:
     now, before = this.run.duration, good.run.duration
     if now is not None and before is not None:
-        yield Change("Took", before, now, factor(now, before))
+        yield RunDifference("Took", before, now, factor(now, before))
 
 
 def factor(now: timedelta, before: timedelta) -> str:
@@ -152,7 +152,7 @@ def factor(now: timedelta, before: timedelta) -> str:
     return f"×{times:.0f}" if times >= 10 else f"×{times:.1f}" if times >= 0.1 else f"×{times:.2g}"
 
 
-def _plain(this: PastRun, good: PastRun) -> Iterator[Change]:
+def _plain(this: RunDetails, good: RunDetails) -> Iterator[RunDifference]:
     pairs: dict[str, Pair] = {
         "DAG version": (good.version, this.version),
         "Bundle version": (_sha(good.bundle_version), _sha(this.bundle_version)),
@@ -161,10 +161,10 @@ def _plain(this: PastRun, good: PastRun) -> Iterator[Change]:
     }
     for label, (before, now) in pairs.items():
         if before is not None and now is not None and before != now:
-            yield Change(label, _short(str(before)), _short(str(now)))
+            yield RunDifference(label, _short(str(before)), _short(str(now)))
 
 
-def _conf(this: PastRun, good: PastRun) -> Iterator[Change]:
+def _conf(this: RunDetails, good: RunDetails) -> Iterator[RunDifference]:
     if this.conf is None or good.conf is None:
         return
     before, now = dict(_leaves(good.conf)), dict(_leaves(this.conf))
@@ -172,7 +172,9 @@ def _conf(this: PastRun, good: PastRun) -> Iterator[Change]:
         if key in before and key in now and before[key] == now[key]:
             continue
         note = "new" if key not in before else "gone" if key not in now else ""
-        change = Change(f"conf.{shortened(key, KEY_LENGTH)}", _value(key, before), _value(key, now), note)
+        change = RunDifference(
+            f"conf.{shorten(key, KEY_LENGTH)}", _value(key, before), _value(key, now), note
+        )
         # Two masked values look the same.
         yield replace(change, note="changed") if not note and change.before == change.now else change
 
@@ -190,7 +192,7 @@ def _leaves(conf: Mapping[str, Any], path: str = "", depth: int = 1) -> Iterator
 def _value(key: str, conf: Mapping[str, Any]) -> str | None:
     if key not in conf:
         return None
-    return MASK if looks_secret(key) else _short(shown(conf[key]))
+    return MASK if looks_secret(key) else _short(mask_value(conf[key]))
 
 
 def _sha(version: str | None) -> str | None:
@@ -198,4 +200,4 @@ def _sha(version: str | None) -> str | None:
 
 
 def _short(text: str) -> str:
-    return shortened(text, VALUE_LENGTH)
+    return shorten(text, VALUE_LENGTH)

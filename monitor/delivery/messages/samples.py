@@ -5,21 +5,21 @@ from dataclasses import fields, is_dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TypeVar, cast
 
-from monitor.delivery.messages.mime import Letter
+from monitor.delivery.messages.mime import Envelope
 from monitor.delivery.messages.model import (
-    Asset,
-    Change,
+    AssetInfo,
     Error,
+    EventSummary,
     Fact,
-    Happening,
     ImportTrouble,
+    IncidentInfo,
+    MessageContext,
     Metric,
-    Past,
-    Run,
-    Since,
-    Story,
-    Task,
-    Watch,
+    PastRun,
+    RunDifference,
+    RunInfo,
+    TaskInfo,
+    WatchInfo,
 )
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ HOSTILE = (
 )
 """HTML and template code, right-to-left text, a long name of wide letters, a header that is none."""
 
-LETTER = Letter(
+LETTER = Envelope(
     message_id="<windsock.preview@windsock.example.com>",
     recipient="you@example.com",
     rule="failures of production",
@@ -61,20 +61,20 @@ LOG = (
 )
 
 
-def sample(template: str, hostile: bool = False) -> tuple[Story, Letter]:
+def sample(template: str, hostile: bool = False) -> tuple[MessageContext, Envelope]:
     """The story of a template's preview; of one that is not known, a failed run's."""
     story = _STORIES.get(template, _STORIES["run_failed"])
     letter = LETTER
     if template in ("run_failed_again", "recovered", "flapping"):
         letter = replace(letter, references=("<windsock.first@windsock.example.com>",), subject=_OPENING)
-    return (spoilt(story, HOSTILE), letter) if hostile else (story, letter)
+    return (inject_harm(story, HOSTILE), letter) if hostile else (story, letter)
 
 
-def _run(state: str = "failed", hours: float = 0) -> Run:
+def _run(state: str = "failed", hours: float = 0) -> RunInfo:
     begun = START - timedelta(hours=hours)
     took = timedelta(minutes=2, seconds=5) if state == "failed" else timedelta(minutes=1, seconds=6)
     due = begun.replace(minute=10, second=0)
-    return Run(
+    return RunInfo(
         deployment=DEPLOYMENT,
         dag_id=DAG,
         run_id=f"scheduled__{due:%Y-%m-%dT%H:%M:%S+00:00}",
@@ -88,8 +88,8 @@ def _run(state: str = "failed", hours: float = 0) -> Run:
     )
 
 
-def _task(task_id: str = "transform", map_index: int = 3, error: Error | None = None) -> Task:
-    return Task(
+def _task(task_id: str = "transform", map_index: int = 3, error: Error | None = None) -> TaskInfo:
+    return TaskInfo(
         task_id=task_id,
         map_index=map_index,
         state="failed",
@@ -103,10 +103,10 @@ def _task(task_id: str = "transform", map_index: int = 3, error: Error | None = 
     )
 
 
-def _past(signs: str) -> tuple[Past, ...]:
+def _past(signs: str) -> tuple[PastRun, ...]:
     last = len(signs) - 1
     return tuple(
-        Past(
+        PastRun(
             run_id=f"scheduled__{number}",
             state="success" if sign == "✓" else "failed",
             start=START - timedelta(hours=last - number),
@@ -117,9 +117,9 @@ def _past(signs: str) -> tuple[Past, ...]:
     )
 
 
-def _happenings(count: int) -> tuple[Happening, ...]:
+def _happenings(count: int) -> tuple[EventSummary, ...]:
     return tuple(
-        Happening(
+        EventSummary(
             event_id=f"run:{number}:failed",
             type="airflow.dag_run.failed",
             at=END - timedelta(hours=count - 1 - number),
@@ -132,7 +132,7 @@ def _happenings(count: int) -> tuple[Happening, ...]:
     )
 
 
-def _digest() -> tuple[Happening, ...]:
+def _digest() -> tuple[EventSummary, ...]:
     subjects = (DAG, "Airflow_Lab2", "release")
     return tuple(
         replace(
@@ -149,13 +149,13 @@ def _digest() -> tuple[Happening, ...]:
 _OPENING = "✗ nightly_sales failed at transform[3]: KeyError: 'quantity'"
 _GOOD = _run("success", hours=4)
 _CHANGES = (
-    Change("Took", timedelta(minutes=1, seconds=6), timedelta(minutes=2, seconds=5), "×1.9"),
-    Change("DAG version", "7", "8"),
-    Change("conf.date", "2026-11-24", "2026-11-25"),
-    Change("conf.api_token", "***", "***", "changed"),
-    Change("conf.full", None, "true", "new"),
+    RunDifference("Took", timedelta(minutes=1, seconds=6), timedelta(minutes=2, seconds=5), "×1.9"),
+    RunDifference("DAG version", "7", "8"),
+    RunDifference("conf.date", "2026-11-24", "2026-11-25"),
+    RunDifference("conf.api_token", "***", "***", "changed"),
+    RunDifference("conf.full", None, "true", "new"),
 )
-_FAILED = Story(
+_FAILED = MessageContext(
     event_id="run:ffa50b9e9505a8dec8cedcb4d5b3c409:failed",
     event_type="airflow.dag_run.failed",
     deployment=DEPLOYMENT,
@@ -163,18 +163,18 @@ _FAILED = Story(
     at=END,
     run=_run(),
     failed=(_task(), _task("load_prices", -1, Error(None, "", LOG, "Log"))),
-    incident=Since(41, f"{DAG} fails", 1, END, END),
+    incident=IncidentInfo(41, f"{DAG} fails", 1, END, END),
     last_good=_GOOD,
     changes=_CHANGES,
     history=_past("✓✓✓✓✓✗✓✓✓✓✓✓✓✓✓✗"),
 )
-_LONG = Since(41, f"{DAG} fails", 4, END - timedelta(hours=3), END)
+_LONG = IncidentInfo(41, f"{DAG} fails", 4, END - timedelta(hours=3), END)
 _METRICS = (
     Metric("Accuracy", "0.9825", "+0.0043"),
     Metric("ROC AUC", "0.9954", "-0.0002"),
     Metric("F1", "0.9861", "+0.0031"),
 )
-_MODEL = Asset(
+_MODEL = AssetInfo(
     "model.pkl",
     "x-windsock://models/model.pkl",
     (Fact("rows", "569"), Fact("training rows", "455"), Fact("sha256", "9f86d081884c7d65" * 4)),
@@ -182,7 +182,7 @@ _MODEL = Asset(
     "Airflow_Lab2 / build_model",
 )
 _TRAINING = replace(_run("success"), dag_id="Airflow_Lab2", run_id="manual__2026-11-25T07:10:25+00:00")
-_SUCCESS = Story(
+_SUCCESS = MessageContext(
     event_id="run:0c1d:success",
     event_type="airflow.dag_run.success",
     deployment=DEPLOYMENT,
@@ -196,7 +196,7 @@ _SUCCESS = Story(
     ),
     metrics=_METRICS,
     assets=(_MODEL,),
-    changes=(Change("Took", timedelta(seconds=71), timedelta(seconds=66), "×0.9"),),
+    changes=(RunDifference("Took", timedelta(seconds=71), timedelta(seconds=66), "×0.9"),),
     history=_past("✓✓✓✗✓✓✓✓✓✓"),
 )
 
@@ -223,7 +223,7 @@ _STORIES = {
             acknowledged_by="alice",
             acknowledged_reason="the supplier's export lacks a column",
         ),
-        changes=(Change("DAG version", "7", "9"),),
+        changes=(RunDifference("DAG version", "7", "9"),),
         history=_past("✓✓✓✓✓✗✓✓✓✓✓✗✗✗✗✓"),
     ),
     "flapping": replace(
@@ -240,16 +240,16 @@ _STORIES = {
         event_type="airflow.task_instance.failed",
         task=_task(),
         failed=(),
-        incident=Since(42, f"{DAG}/transform fails", 1, END, END),
+        incident=IncidentInfo(42, f"{DAG}/transform fails", 1, END, END),
         changes=(),
     ),
-    "import_error": Story(
+    "import_error": MessageContext(
         event_id="import_error:74bbf9c43bcf63cfd993ebfe7de699db:b0668720a4a32bd5a94420434b1315f6",
         event_type="airflow.dag.import_error",
         deployment=DEPLOYMENT,
         subject="/opt/airflow/dags/sales/nightly.py",
         at=END,
-        incident=Since(43, "nightly.py cannot be imported", 1, END, END),
+        incident=IncidentInfo(43, "nightly.py cannot be imported", 1, END, END),
         import_error=ImportTrouble(
             "/opt/airflow/dags/sales/nightly.py",
             "dags-folder",
@@ -276,25 +276,25 @@ _STORIES = {
         changes=(),
         history=(),
     ),
-    "watch": Story(
+    "watch": MessageContext(
         event_id="late:nightly_sales:2026-11-25T07:00:00Z",
         event_type="windsock.run.late",
         deployment=DEPLOYMENT,
         subject=DAG,
         at=END,
         run=replace(_run("running"), end=None, message=None),
-        watch=Watch(
+        watch=WatchInfo(
             what=f"The 08:10 run of {DAG} has not ended; it usually has by 08:12.",
             kind="late",
             since=END - timedelta(minutes=20),
             name="sales by eight",
             facts=(Fact("Usual", timedelta(seconds=66)), Fact("Bound", timedelta(minutes=15))),
         ),
-        incident=Since(44, f"a run of {DAG} is late", 1, END, END),
+        incident=IncidentInfo(44, f"a run of {DAG} is late", 1, END, END),
         last_good=_GOOD,
         history=tuple(replace(one, is_this=False) for one in _past("✓✓✓✓✓✗✓✓✓✓✓✓✓✓")),
     ),
-    "notice": Story(
+    "notice": MessageContext(
         event_id="dag:7d5:paused",
         event_type="airflow.dag.paused",
         deployment=DEPLOYMENT,
@@ -303,7 +303,7 @@ _STORIES = {
         kind="notice",
         facts=(Fact("DAG", DAG), Fact("State", "paused")),
     ),
-    "digest": Story(
+    "digest": MessageContext(
         event_id="run:0c1d:success",
         event_type="airflow.dag_run.success",
         deployment=DEPLOYMENT,
@@ -316,14 +316,14 @@ _STORIES = {
 }
 
 
-def spoilt(value: T, harm: Sequence[str], name: str = "") -> T:
+def inject_harm(value: T, harm: Sequence[str], name: str = "") -> T:
     """The same record with harm in every text that users can name."""
     if isinstance(value, str) and name not in _OURS:
         return cast(T, harm[len(value) % len(harm)])
     if isinstance(value, tuple):
-        return cast(T, tuple(spoilt(one, harm) for one in value))
+        return cast(T, tuple(inject_harm(one, harm) for one in value))
     if is_dataclass(value) and not isinstance(value, type):
-        found = {each.name: spoilt(getattr(value, each.name), harm, each.name) for each in fields(value)}
+        found = {each.name: inject_harm(getattr(value, each.name), harm, each.name) for each in fields(value)}
         return replace(value, **found)
     return value
 

@@ -41,9 +41,9 @@ from markupsafe import Markup, escape
 
 from monitor.clock import Clock
 from monitor.delivery.messages import filters
-from monitor.delivery.messages.filters import counted, fit, nth, of_present, shortened, span, writing
-from monitor.delivery.messages.mime import Written
-from monitor.delivery.messages.model import Run, Task
+from monitor.delivery.messages.filters import current_value, fit, nth, pluralize, shorten, span, writing
+from monitor.delivery.messages.mime import MessageText
+from monitor.delivery.messages.model import RunInfo, TaskInfo
 from monitor.delivery.messages.sandbox import MeteredEnvironment, metered
 from monitor.errors import SettingsError
 from monitor.observability.metrics import Metrics
@@ -51,7 +51,7 @@ from monitor.observability.metrics import Metrics
 _SPECIAL = re.compile("[&<>'\"]")
 
 
-def shown(value: object) -> str:
+def escape_value(value: object) -> str:
     """As `escape` has it, without making a Markup of what is only put out; None is nothing."""
     if type(value) is str:
         return escape(value) if _SPECIAL.search(value) else value
@@ -85,7 +85,7 @@ class _Code(CodeGenerator):
 class BuiltIn(Environment):
     template_class = _Template
     code_generator_class = _Code
-    shown = staticmethod(shown)
+    shown = staticmethod(escape_value)
 
     def __init__(self, **options: Any) -> None:
         # They are part of the program: none changes while it runs, so none is looked at, or compiled, again.
@@ -93,13 +93,13 @@ class BuiltIn(Environment):
         self.globals.update(task_url=_task_url, run_url=_run_url)
 
 
-def _task_url(run: Run | None, task: Task) -> str | None:
-    url: str | None = of_present("task_url")(run, task)
+def _task_url(run: RunInfo | None, task: TaskInfo) -> str | None:
+    url: str | None = current_value("task_url")(run, task)
     return url
 
 
-def _run_url(run: Run | None) -> str | None:
-    url: str | None = of_present("run_url")(run)
+def _run_url(run: RunInfo | None) -> str | None:
+    url: str | None = current_value("run_url")(run)
     return url
 
 
@@ -130,12 +130,12 @@ class Templates:
         return cls(_built_in(folder))
 
     @classmethod
-    def of_user(cls, overrides: Path, folder: Path) -> "Templates":
+    def from_overrides(cls, overrides: Path, folder: Path) -> "Templates":
         loader = ChoiceLoader([_BoundedLoader(overrides), FileSystemLoader(folder)])
-        prefixed = _with_prefix(loader, FileSystemLoader(folder))
+        prefixed = _add_prefix_loader(loader, FileSystemLoader(folder))
         return cls(MeteredEnvironment(FILTERS, **_options(prefixed)))
 
-    def write(self, name: str, values: Mapping[str, Any]) -> Written:
+    def write(self, name: str, values: Mapping[str, Any]) -> MessageText:
         """The three texts. In HTML alone a number stays with its unit: `2 min 5 s` is not torn apart."""
         with writing(values), metered() as meter:
             try:
@@ -143,19 +143,19 @@ class Templates:
             finally:
                 self.steps = meter.spent
 
-    def _write(self, name: str, values: Mapping[str, Any]) -> Written:
+    def _write(self, name: str, values: Mapping[str, Any]) -> MessageText:
         text = self._environment.get_template(f"{name}.txt.j2")
         html = self._environment.get_template(f"{name}.html.j2")
         subject = _plain(" ".join(self._subject(text, values).split()))
-        page = _joined(html.generate({**values, "subject": subject}))
-        plain = _joined(text.generate({**values, "subject": subject}), MAX_PLAIN)
+        page = _join_bounded(html.generate({**values, "subject": subject}))
+        plain = _join_bounded(text.generate({**values, "subject": subject}), MAX_PLAIN)
         told = _GAPS.sub("\n\n", fit(_plain(plain))).lstrip("\n")
         # No line that is shown begins with the template's own indent.
-        return Written(subject, told, _INDENTS.sub("\n", page).lstrip())
+        return MessageText(subject, told, _INDENTS.sub("\n", page).lstrip())
 
     def _subject(self, text: Template, values: Mapping[str, Any]) -> str:
         try:
-            return _joined(text.blocks["subject"](text.new_context(dict(values))), MAX_PLAIN)
+            return _join_bounded(text.blocks["subject"](text.new_context(dict(values))), MAX_PLAIN)
         except Exception:  # noqa: BLE001 (it is raised again, with the template's lines, as generate does)
             self._environment.handle_exception()
 
@@ -170,7 +170,7 @@ class _BoundedLoader(FileSystemLoader):
         return super().get_source(environment, template)
 
 
-def _joined(parts: Iterable[str], most: int = MAX_TEXT) -> str:
+def _join_bounded(parts: Iterable[str], most: int = MAX_TEXT) -> str:
     """One text. Raises TooLongTemplate: a loop that a template's author did not mean fills no memory."""
     written, size = [], 0
     for part in parts:
@@ -184,7 +184,7 @@ def _joined(parts: Iterable[str], most: int = MAX_TEXT) -> str:
 @lru_cache(maxsize=FOLDERS)
 def _built_in(folder: Path) -> Environment:
     loader = FileSystemLoader(folder)
-    environment = BuiltIn(**_options(_with_prefix(loader, loader)), finalize=_or_nothing)
+    environment = BuiltIn(**_options(_add_prefix_loader(loader, loader)), finalize=_or_nothing)
     environment.filters.update(FILTERS)
     return environment
 
@@ -197,14 +197,14 @@ def _plain(text: str) -> str:
     return text.replace(NO_BREAK, " ")
 
 
-def spaced(text: str) -> str:
+def preserve_spaces(text: str) -> str:
     """A line of code or of a log with its indent, also where a mail program knows no `white-space`."""
     code = text.lstrip(" ")
     indent = NO_BREAK * (len(text) - len(code))
     return indent + code.replace("  ", f"{NO_BREAK} ")
 
 
-def _kept(duration: timedelta | None) -> str:
+def _format_span(duration: timedelta | None) -> str:
     return span(duration).replace(" ", NO_BREAK)
 
 
@@ -219,16 +219,16 @@ def _options(loader: BaseLoader) -> dict[str, Any]:
     }
 
 
-def _with_prefix(loader: BaseLoader, built_in: BaseLoader) -> BaseLoader:
+def _add_prefix_loader(loader: BaseLoader, built_in: BaseLoader) -> BaseLoader:
     return ChoiceLoader([loader, PrefixLoader({BUILT_IN: built_in})])
 
 
 FILTERS: dict[str, Any] = {
     **filters.FILTERS,
-    "span": _kept,
-    "spaced": spaced,
-    "shortened": shortened,
-    "counted": counted,
+    "span": _format_span,
+    "spaced": preserve_spaces,
+    "shortened": shorten,
+    "counted": pluralize,
     "nth": nth,
 }
 
@@ -262,7 +262,7 @@ class Overrides:
         files = _files_in(self._folder)
         if self._folder is not None and (files != self._files or self._templates is None):
             # Jinja keeps what it has loaded: a file that is new would not be seen behind a built-in one.
-            self._templates = Templates.of_user(self._folder, self._built_in)
+            self._templates = Templates.from_overrides(self._folder, self._built_in)
             self._files = files
         return files
 

@@ -12,10 +12,10 @@ from typing import Any
 from sqlalchemy import Connection
 
 from monitor.event_log.projections.dags import apply_pauses
-from monitor.event_log.projections.import_errors import apply_import_errors, told_as_another
-from monitor.event_log.projections.state import Told, apply_assets, apply_runs
+from monitor.event_log.projections.import_errors import apply_import_errors, detect_duplicate_errors
+from monitor.event_log.projections.state import LoggedData, apply_assets, apply_runs
 from monitor.event_log.projections.tries import apply_task_reports
-from monitor.event_log.projections.tries import told_already as told_of_tries
+from monitor.event_log.projections.tries import detect_duplicate_tries as told_of_tries
 from monitor.events.data import (
     AssetData,
     AssetUpdatedData,
@@ -28,7 +28,7 @@ from monitor.events.data import (
 )
 from monitor.events.event import Event
 
-_Appliers = tuple[Callable[[Connection, Sequence[Told[Any]]], None], ...]
+_Appliers = tuple[Callable[[Connection, Sequence[LoggedData[Any]]], None], ...]
 _APPLIERS: dict[type[Data], _Appliers] = {
     DagRunData: (apply_runs,),
     TaskInstanceData: (apply_task_reports,),
@@ -44,7 +44,7 @@ _APPLIERS: dict[type[Data], _Appliers] = {
 def told_already(connection: Connection, events: Sequence[Event]) -> list[bool]:
     """Which of these events, in their order, were told under another id. To be asked where nobody else
     appends to the log."""
-    tries, errors = told_of_tries(connection, events), told_as_another(connection, events)
+    tries, errors = told_of_tries(connection, events), detect_duplicate_errors(connection, events)
     return [one or other for one, other in zip(tries, errors, strict=True)]
 
 
@@ -55,7 +55,7 @@ def apply(connection: Connection, seq: int, event: Event) -> None:
 
 def apply_all(connection: Connection, logged: Iterable[tuple[int, Event]]) -> None:
     """The same for several, in their order."""
-    told: dict[_Appliers, list[Told[Any]]] = defaultdict(list)
+    told: dict[_Appliers, list[LoggedData[Any]]] = defaultdict(list)
     for seq, event in logged:
         told[_APPLIERS.get(type(event.data), ())].append((seq, event, event.data))
     for appliers, some in told.items():

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Select, false, func, not_, or_
 from monitor.database.schema import assets, events
 from monitor.database.statements import Row
 from monitor.event_log import cursor
-from monitor.event_log.filters import UPDATED, Visible, may_read, readable
+from monitor.event_log.filters import UPDATED, AllowedDags, may_read, readable
 from monitor.event_log.projections.state import find
 
 RECENT = 20
@@ -49,20 +49,20 @@ class AssetUpdate:
     """The runs, by `dag_id` and `run_id`."""
 
 
-def asset(connection: Connection, name: AssetName, visible: Visible = None) -> Row | None:
+def asset(connection: Connection, name: AssetName, visible: AllowedDags = None) -> Row | None:
     """An asset as the updates that the reader may see left it, or None where there is none of these."""
     row = find(connection, assets, vars(name))
     if row is None or visible is None:
         return dict(row) if row else None
     if latest := asset_updates(connection, name, RECENT, visible=visible):
-        return _left_by(name, latest)
+        return _build_asset_row(name, latest)
     is_kept = row["last_seq"] > cursor.state(connection).pruned_seq
     may_see = not is_kept and may_read(name.deployment, row["source_dag_id"], visible)
     return {**row, **_UNCOUNTED} if may_see else None
 
 
 def asset_list(
-    connection: Connection, limit: int, before: int | None = None, visible: Visible = None
+    connection: Connection, limit: int, before: int | None = None, visible: AllowedDags = None
 ) -> list[Row]:
     """The assets that changed last, newest first; for a reader of some DAGs, as their updates left each.
 
@@ -82,7 +82,9 @@ def asset_list(
     if before is not None:
         query = query.having(last < before)
     names = [AssetName(*row) for row in connection.execute(query)]
-    found = [_left_by(name, asset_updates(connection, name, RECENT, visible=visible)) for name in names]
+    found = [
+        _build_asset_row(name, asset_updates(connection, name, RECENT, visible=visible)) for name in names
+    ]
     if len(found) == limit:
         return found
     # Behind these, of what the log has forgotten the board still has what the last update told.
@@ -102,7 +104,7 @@ def _rows(connection: Connection, limit: int, before: int | None, *wanted: Colum
     return [dict(row) for row in rows]
 
 
-def _left_by(name: AssetName, updates: Sequence[AssetUpdate]) -> Row:
+def _build_asset_row(name: AssetName, updates: Sequence[AssetUpdate]) -> Row:
     """The row as the board would have it, had there been no updates but these, the newest first."""
     newest, latest = updates[0], max(updates, key=lambda one: (one.timestamp, one.seq))
     return {
@@ -118,10 +120,14 @@ def _left_by(name: AssetName, updates: Sequence[AssetUpdate]) -> Row:
 
 
 def asset_updates(
-    connection: Connection, name: AssetName, limit: int, before: int | None = None, visible: Visible = None
+    connection: Connection,
+    name: AssetName,
+    limit: int,
+    before: int | None = None,
+    visible: AllowedDags = None,
 ) -> list[AssetUpdate]:
     """The updates that the reader may see, newest first; `before` is the seq of the page before."""
-    query = _of(select(events.c.seq, events.c.time, events.c.body), name, visible)
+    query = _filter_by_asset(select(events.c.seq, events.c.time, events.c.body), name, visible)
     if before is not None:
         query = query.where(events.c.seq < before)
     rows = connection.execute(query.order_by(events.c.seq.desc()).limit(limit))
@@ -131,21 +137,23 @@ def asset_updates(
 
 
 def asset_gaps(
-    connection: Connection, name: AssetName, limit: int, visible: Visible = None
+    connection: Connection, name: AssetName, limit: int, visible: AllowedDags = None
 ) -> list[timedelta]:
     """From each of the last updates to the next, the latest first."""
-    query = _of(select(events.c.time), name, visible).order_by(events.c.seq.desc()).limit(limit + 1)
+    query = (
+        _filter_by_asset(select(events.c.time), name, visible).order_by(events.c.seq.desc()).limit(limit + 1)
+    )
     return gaps(list(connection.execute(query).scalars()))
 
 
-def is_compared_in_sight(
-    connection: Connection, name: AssetName, asset_event_id: int, until: datetime, visible: Visible
+def can_read_comparison(
+    connection: Connection, name: AssetName, asset_event_id: int, until: datetime, visible: AllowedDags
 ) -> bool:
     """Return True if the update that a text compared this one with is sure to be one that the reader may see:
     the log has none before it that the reader may not, and none can have been forgotten."""
     if visible is None:
         return True
-    query = _of(select(events.c.id), name, None).where(
+    query = _filter_by_asset(select(events.c.id), name, None).where(
         events.c.time <= until, events.c.id != f"asset_event:{asset_event_id}"
     )
     (allowed,) = readable(events.c.deployment, events.c.dag_id, visible)
@@ -164,7 +172,7 @@ def gaps(moments: Sequence[datetime]) -> list[timedelta]:
 _IS_UPDATE = func.coalesce(events.c.type == UPDATED, false())
 
 
-def _of(query: Select[Any], name: AssetName, visible: Visible) -> Select[Any]:
+def _filter_by_asset(query: Select[Any], name: AssetName, visible: AllowedDags) -> Select[Any]:
     return query.where(
         events.c.asset_uri == name.uri,
         events.c.deployment == name.deployment,
@@ -173,7 +181,9 @@ def _of(query: Select[Any], name: AssetName, visible: Visible) -> Select[Any]:
     )
 
 
-def _update(deployment: str, seq: int, time: datetime, data: dict[str, Any], visible: Visible) -> AssetUpdate:
+def _update(
+    deployment: str, seq: int, time: datetime, data: dict[str, Any], visible: AllowedDags
+) -> AssetUpdate:
     began = ((run["dag_id"], run["run_id"]) for run in data.get("created_dagruns") or ())
     return AssetUpdate(
         seq=seq,

@@ -5,21 +5,21 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection, bindparam, exists, insert, select, union, update
 
 from monitor.database.schema import dag_runs, dags
-from monitor.database.statements import LookUp, Row
-from monitor.event_log.projections.state import Told, find, put
+from monitor.database.statements import KeyLookup, Row
+from monitor.event_log.projections.state import LoggedData, find, save_row
 from monitor.events.data import DagPauseData
 from monitor.events.event import Event
-from monitor.rules.matching import Facts
+from monitor.rules.matching import MatchSubject
 
 
-def apply_pauses(connection: Connection, told: Sequence[Told[DagPauseData]]) -> None:
+def apply_pauses(connection: Connection, told: Sequence[LoggedData[DagPauseData]]) -> None:
     for seq, event, data in told:
         key = {"deployment": event.deployment, "dag_id": data.dag_id}
         old = find(connection, dags, key)
         counted = f"times_{data.state}"
         row: Row = {"is_paused": data.state == "paused", "last_seq": seq}
         row |= {} if old else {"times_paused": 0, "times_unpaused": 0}
-        put(connection, dags, key, row | {counted: (old[counted] if old else 0) + 1}, old)
+        save_row(connection, dags, key, row | {counted: (old[counted] if old else 0) + 1}, old)
 
 
 def dag(connection: Connection, deployment: str, dag_id: str) -> Row | None:
@@ -28,13 +28,13 @@ def dag(connection: Connection, deployment: str, dag_id: str) -> Row | None:
     return dict(row) if row else None
 
 
-def known_dags(connection: Connection, deployment: str) -> dict[str, Row]:
+def load_dags(connection: Connection, deployment: str) -> dict[str, Row]:
     """Every DAG that was ever seen, by its dag_id."""
     query = select(dags).where(dags.c.deployment == deployment)
     return {row["dag_id"]: dict(row) for row in connection.execute(query).mappings()}
 
 
-def partitioned_dags(connection: Connection, deployment: str) -> set[str]:
+def find_partitioned_dags(connection: Connection, deployment: str) -> set[str]:
     """The DAGs whose runs partitions of assets begin."""
     query = select(dags.c.dag_id).where(dags.c.deployment == deployment, dags.c.is_partitioned)
     return set(connection.execute(query).scalars())
@@ -82,17 +82,19 @@ def every_dag(connection: Connection) -> frozenset[tuple[str, str]]:
 
 
 _AT = ("deployment", "dag_id")
-_DAGS = LookUp(dags, _AT, columns=(*_AT, "tags", "owners"))
+_DAGS = KeyLookup(dags, _AT, columns=(*_AT, "tags", "owners"))
 
 
-def facts_of(connection: Connection, event: Event) -> Facts:
+def facts_of(connection: Connection, event: Event) -> MatchSubject:
     """With the DAG's tags and owners, where Airflow's list has shown them."""
     return facts_of_all(connection, [event])[0]
 
 
-def facts_of_all(connection: Connection, events: Sequence[Event]) -> list[Facts]:
+def facts_of_all(connection: Connection, events: Sequence[Event]) -> list[MatchSubject]:
     """Of each of these, in their order."""
     names = [(event.deployment, event.dag_id) for event in events]
     found = _DAGS.rows(connection, {name for name in names if name[1]})
     known = {(row["deployment"], row["dag_id"]): row for row in found}
-    return [Facts.of(event, known.get(name)) for event, name in zip(events, names, strict=True)]
+    return [
+        MatchSubject.from_event(event, known.get(name)) for event, name in zip(events, names, strict=True)
+    ]

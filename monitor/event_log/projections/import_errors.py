@@ -11,21 +11,21 @@ from sqlalchemy import Connection, RowMapping, select, update
 
 from monitor.database.schema import import_errors as table
 from monitor.database.statements import Row
-from monitor.event_log.projections.state import Told, find, put
+from monitor.event_log.projections.state import LoggedData, find, save_row
 from monitor.event_log.read import IDS_A_QUERY
 from monitor.events.data import ImportErrorData, ImportErrorMendedData
 from monitor.events.event import Event
 from monitor.events.identity import trace_of_error
 
 
-class Place(NamedTuple):
+class BundleFile(NamedTuple):
     """A file, as REST names it."""
 
     bundle_name: str
     path: str
 
     @classmethod
-    def of(cls, row: Mapping[str, object]) -> "Place | None":
+    def from_row(cls, row: Mapping[str, object]) -> "BundleFile | None":
         """Of a row of this table or of REST; None if only the whole path is known."""
         bundle, path = row["bundle_name"], row.get("path") or row["filename"]
         return cls(str(bundle), str(path)) if bundle is not None else None
@@ -38,7 +38,7 @@ def is_below(filename: str, path: str) -> bool:
 
 def may_be(row: Mapping[str, object], other: Mapping[str, object]) -> bool:
     """Return True if two rows may be of the same file: one of them may have its whole path only."""
-    place, its = Place.of(row), Place.of(other)
+    place, its = BundleFile.from_row(row), BundleFile.from_row(other)
     if place is not None and its is not None:
         return place == its
     if place is None and its is None:
@@ -48,12 +48,12 @@ def may_be(row: Mapping[str, object], other: Mapping[str, object]) -> bool:
 
 
 def apply_import_errors(
-    connection: Connection, told: Sequence[Told[ImportErrorData | ImportErrorMendedData]]
+    connection: Connection, told: Sequence[LoggedData[ImportErrorData | ImportErrorMendedData]]
 ) -> None:
     for seq, event, data in told:
         key = {"deployment": event.deployment, "error_id": data.error_id or event.id}
         old = find(connection, table, key)
-        put(connection, table, key, {**_import_error(data, old, key["error_id"]), "last_seq": seq}, old)
+        save_row(connection, table, key, {**_import_error(data, old, key["error_id"]), "last_seq": seq}, old)
 
 
 def _import_error(
@@ -67,9 +67,7 @@ def _import_error(
     return {**file, "open": is_open, "times": 1}
 
 
-def known_import_errors(
-    connection: Connection, deployment: str, error_ids: Collection[str]
-) -> dict[str, Row]:
+def find_import_errors(connection: Connection, deployment: str, error_ids: Collection[str]) -> dict[str, Row]:
     """Every import error that is open, these, and those with the same traces as these, by the id under which
     each was told first."""
     traces = {trace_of_error(one) for one in error_ids}
@@ -90,31 +88,34 @@ def _some(values: Iterable[str]) -> Iterator[list[str]]:
     return (every[start : start + IDS_A_QUERY] for start in range(0, len(every), IDS_A_QUERY))
 
 
-def locate(connection: Connection, deployment: str, places: Mapping[str, Place]) -> None:
+def locate(connection: Connection, deployment: str, places: Mapping[str, BundleFile]) -> None:
     """Keep where the files are of errors that a hook told, by their ids."""
     for error_id, place in places.items():
         its = (table.c.deployment == deployment, table.c.error_id == error_id)
         connection.execute(update(table).where(*its).values(**place._asdict()))
 
 
-def places_of(connection: Connection, deployment: str, filename: str) -> set[Place]:
+def places_of(connection: Connection, deployment: str, filename: str) -> set[BundleFile]:
     """Where a file is that a hook has named by its whole path, as far as REST has said so."""
     query = select(table.c.bundle_name, table.c.path).where(
         table.c.deployment == deployment, table.c.filename == filename, table.c.path.is_not(None)
     )
-    return {Place(row.bundle_name, row.path) for row in connection.execute(query)}
+    return {BundleFile(row.bundle_name, row.path) for row in connection.execute(query)}
 
 
-def told_as_another(connection: Connection, events: Sequence[Event]) -> list[bool]:
+def detect_duplicate_errors(connection: Connection, events: Sequence[Event]) -> list[bool]:
     """Which of these events, in their order, tell for the first time of an import error that the log has
     under another id: of a hook what REST told, or the other way round."""
     return [
-        isinstance(event.data, ImportErrorData) and _is_told(connection, event, event.data, events[:number])
+        isinstance(event.data, ImportErrorData)
+        and _is_duplicate(connection, event, event.data, events[:number])
         for number, event in enumerate(events)
     ]
 
 
-def _is_told(connection: Connection, event: Event, data: ImportErrorData, before: Sequence[Event]) -> bool:
+def _is_duplicate(
+    connection: Connection, event: Event, data: ImportErrorData, before: Sequence[Event]
+) -> bool:
     if data.error_id not in (None, event.id):  # told again, under the next number: it is known by its id
         return False
     trace = trace_of_error(event.id, data.stacktrace)

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, bindparam, func, or_, select
 
 from monitor.database.schema import assets, dag_runs, task_instances
-from monitor.database.statements import LookUp, Row, Statement
-from monitor.event_log.filters import Visible, like_any, readable
-from monitor.event_log.projections.state import at, find
+from monitor.database.statements import KeyLookup, Row, Statement
+from monitor.event_log.filters import AllowedDags, like_any, readable
+from monitor.event_log.projections.state import find, match_key
 from monitor.events.data import TEST
 from monitor.events.event import Event
 
@@ -29,7 +29,7 @@ def runs(
     before: int | None = None,
     dag_id: str | None = None,
     state: str | None = None,
-    visible: Visible = None,
+    visible: AllowedDags = None,
 ) -> list[Row]:
     """The runs that changed last, newest first; `before` is the last_seq of the page before."""
     query = select(dag_runs).where(*readable(dag_runs.c.deployment, dag_runs.c.dag_id, visible))
@@ -65,7 +65,7 @@ def run(connection: Connection, name: RunName) -> Row | None:
 
 
 _RUN_AT = ("deployment", "dag_id", "run_id")
-_RUNS_OF = LookUp(dag_runs, _RUN_AT, columns=(*_RUN_AT, "run_type"))
+_RUNS_OF = KeyLookup(dag_runs, _RUN_AT, columns=(*_RUN_AT, "run_type"))
 
 
 def test_runs(connection: Connection, events: Sequence[Event]) -> set[tuple[str, str, str]]:
@@ -94,7 +94,7 @@ _BEGAN = func.coalesce(dag_runs.c.start_date, dag_runs.c.queued_at)
 
 
 @dataclass(frozen=True)
-class RunsWanted:
+class RunFilter:
     """Which runs; what is empty asks for all. Every given attribute must match, by any of its values."""
 
     deployment: tuple[str, ...] = ()
@@ -131,10 +131,10 @@ class RunsWanted:
 
 def run_list(
     connection: Connection,
-    wanted: RunsWanted,
+    wanted: RunFilter,
     limit: int,
     before: int | None = None,
-    visible: Visible = None,
+    visible: AllowedDags = None,
 ) -> list[Row]:
     """The runs that changed last, newest first; `before` is the last_seq of the page before."""
     rights = readable(dag_runs.c.deployment, dag_runs.c.dag_id, visible)
@@ -157,15 +157,15 @@ class Strip:
 
 def strip(connection: Connection, name: RunName) -> Strip:
     """A run may have thousands of mapped tasks, and a page a dozen runs: no more is read than is shown."""
-    here = at(task_instances, vars(name))
+    services = match_key(task_instances, vars(name))
     columns = (task_instances.c[each] for each in ("task_id", "map_index", "state"))
     order = (task_instances.c.start_date, task_instances.c.task_id, task_instances.c.map_index)
-    few = select(*columns).where(here).order_by(*order).limit(MAX_STRIP + 1)
+    few = select(*columns).where(services).order_by(*order).limit(MAX_STRIP + 1)
     rows = [dict(row) for row in connection.execute(few).mappings()]
     if len(rows) <= MAX_STRIP:
         states = sorted(row["state"] for row in rows)
         return Strip(tuple(rows), {state: states.count(state) for state in states})
-    counted = select(task_instances.c.state, func.count().label("number")).where(here)
+    counted = select(task_instances.c.state, func.count().label("number")).where(services)
     found = connection.execute(counted.group_by(task_instances.c.state).order_by(task_instances.c.state))
     return Strip((), {row.state: row.number for row in found})
 
@@ -174,7 +174,7 @@ def first_failure(connection: Connection, name: RunName) -> Row | None:
     """The task that failed first in a run: the likeliest cause."""
     query = (
         select(task_instances)
-        .where(at(task_instances, vars(name)), task_instances.c.state == "failed")
+        .where(match_key(task_instances, vars(name)), task_instances.c.state == "failed")
         .order_by(task_instances.c.end_date)
         .limit(1)
     )
@@ -221,7 +221,7 @@ def latest(connection: Connection, deployment: str, dag_id: str, limit: int) -> 
     return found
 
 
-def begun(
+def find_last_run_starts(
     connection: Connection, deployment: str, after: int, run_types: Sequence[str]
 ) -> list[tuple[str, str, datetime]]:
     """When the last run of each DAG and of each of these types came to be, of those told after this seq."""
@@ -239,7 +239,7 @@ def begun(
     return [(dag_id, run_type, moment) for dag_id, run_type, moment in connection.execute(query)]
 
 
-def updated_assets(connection: Connection, deployment: str) -> dict[str, Row]:
+def find_updated_assets(connection: Connection, deployment: str) -> dict[str, Row]:
     """Every asset that was ever updated, by its URI."""
     query = select(assets).where(assets.c.deployment == deployment, assets.c.updated_at.is_not(None))
     return {row["uri"]: dict(row) for row in connection.execute(query).mappings()}

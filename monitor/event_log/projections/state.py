@@ -36,7 +36,7 @@ from sqlalchemy import (
 )
 
 from monitor.database.schema import assets, dag_runs, import_errors, task_instances, tries, watch_findings
-from monitor.database.statements import Key, Row, Swept, Write, oldest, replacing, walk
+from monitor.database.statements import BulkInsert, Key, Row, SweepResult, oldest, replacing, walk
 from monitor.database.types import UtcDateTime
 from monitor.events.data import (
     DELETED,
@@ -54,23 +54,23 @@ from monitor.events.event import Event
 from monitor.events.identity import run_key
 
 D = TypeVar("D", bound=Data)
-Told: TypeAlias = tuple[int, Event, D]
+LoggedData: TypeAlias = tuple[int, Event, D]
 """An event that has just been logged: its seq, itself, its data by its type."""
 
 
-def at(table: Table, key: Row) -> Any:
+def match_key(table: Table, key: Row) -> Any:
     return and_(*(table.c[name] == value for name, value in key.items()))
 
 
 def find(connection: Connection, table: Table, key: Row) -> RowMapping | None:
-    return connection.execute(select(table).where(at(table, key))).mappings().one_or_none()
+    return connection.execute(select(table).where(match_key(table, key))).mappings().one_or_none()
 
 
-def put(connection: Connection, table: Table, key: Row, row: Row, old: RowMapping | None) -> None:
+def save_row(connection: Connection, table: Table, key: Row, row: Row, old: RowMapping | None) -> None:
     if old is None:
         connection.execute(insert(table).values({**key, **row}))
     else:
-        connection.execute(update(table).where(at(table, key)).values(row))
+        connection.execute(update(table).where(match_key(table, key)).values(row))
 
 
 RUNNING = "running"
@@ -100,11 +100,11 @@ def _is_later_task(new: Any) -> Any:
     return case(same, else_=new.try_number >= task_instances.c.try_number)
 
 
-_PUT_RUN = Write(dag_runs, replacing(dag_runs, _is_later_run))
-_PUT_TASK = Write(task_instances, replacing(task_instances, _is_later_task))
+_PUT_RUN = BulkInsert(dag_runs, replacing(dag_runs, _is_later_run))
+_PUT_TASK = BulkInsert(task_instances, replacing(task_instances, _is_later_task))
 
 
-def apply_runs(connection: Connection, told: Sequence[Told[DagRunData]]) -> None:
+def apply_runs(connection: Connection, told: Sequence[LoggedData[DagRunData]]) -> None:
     rows: list[Row] = [
         {
             "deployment": event.deployment,
@@ -129,7 +129,7 @@ def occurrence_of(data: DagRunData) -> str:
     return run_key(data.dag_id, data.run_id, data.start_date, data.queued_at)
 
 
-def apply_tasks(connection: Connection, told: Sequence[Told[TaskInstanceData]]) -> None:
+def apply_tasks(connection: Connection, told: Sequence[LoggedData[TaskInstanceData]]) -> None:
     rows: list[Row] = [
         {
             "deployment": event.deployment,
@@ -145,7 +145,7 @@ def apply_tasks(connection: Connection, told: Sequence[Told[TaskInstanceData]]) 
             "hostname": data.hostname,
             "start_date": event.passed(data.start_date),
             "end_date": event.passed(data.end_date),
-            "error": _shortened(data.error) if data.error else None,
+            "error": _shorten_error(data.error) if data.error else None,
             "last_seq": seq,
         }
         for seq, event, data in told
@@ -158,7 +158,7 @@ UPDATED = ("updated_at", "extra", "source_dag_id", "source_run_id", "source_task
 """What is the latest update's."""
 
 
-def _put_asset(insert: Any) -> Any:
+def _build_asset_upsert(insert: Any) -> Any:
     put = insert(assets)
     new, old = put.excluded, assets.c
     # `updates` of what is put is 1 for an update, 0 where it was only created.
@@ -171,10 +171,10 @@ def _put_asset(insert: Any) -> Any:
     return put.on_conflict_do_update(index_elements=assets.primary_key, set_=changed)
 
 
-_PUT_ASSET = Write(assets, _put_asset)
+_PUT_ASSET = BulkInsert(assets, _build_asset_upsert)
 
 
-def _shortened(error: TaskError) -> Row:
+def _shorten_error(error: TaskError) -> Row:
     """What pages show of it. A run's page holds the errors of all its tasks."""
     return {
         "type": error.type and error.type[:MAX_KEY],
@@ -183,7 +183,7 @@ def _shortened(error: TaskError) -> Row:
     }
 
 
-def apply_assets(connection: Connection, told: Sequence[Told[AssetData]]) -> None:
+def apply_assets(connection: Connection, told: Sequence[LoggedData[AssetData]]) -> None:
     rows: list[Row] = [
         {
             "deployment": event.deployment,
@@ -205,23 +205,23 @@ def _update(event: Event, data: AssetData) -> Row:
     return {"updates": 1, **dict(zip(UPDATED, (event.passed(data.timestamp), *of_it), strict=True))}
 
 
-def forget_runs(connection: Connection, upto: int) -> Swept:
+def forget_runs(connection: Connection, upto: int) -> SweepResult:
     """Runs that have ended. One that still runs, or waits, is kept however long it does."""
     old = dag_runs.c.last_seq <= upto, dag_runs.c.state.in_(OVER)
     return oldest(connection, dag_runs, dag_runs.c.last_seq, *old)
 
 
-def forget_tasks(connection: Connection, upto: int, after: Key) -> Swept:
+def forget_tasks(connection: Connection, upto: int, after: Key) -> SweepResult:
     """Tasks whose run is forgotten. They are not deleted with it: a run may have ten thousand."""
     return walk(connection, task_instances, after, _is_orphan(task_instances, upto))
 
 
-def forget_tries(connection: Connection, upto: int, after: Key) -> Swept:
+def forget_tries(connection: Connection, upto: int, after: Key) -> SweepResult:
     """The same of their tries."""
     return walk(connection, tries, after, _is_orphan(tries, upto))
 
 
-def forget_assets(connection: Connection, upto: int) -> Swept:
+def forget_assets(connection: Connection, upto: int) -> SweepResult:
     """Assets that nobody has updated, but for those of which a watch says that it is so."""
     is_open = exists().where(
         watch_findings.c.deployment == assets.c.deployment,
@@ -231,7 +231,7 @@ def forget_assets(connection: Connection, upto: int) -> Swept:
     return oldest(connection, assets, assets.c.last_seq, assets.c.last_seq <= upto, ~is_open)
 
 
-def forget_import_errors(connection: Connection, upto: int, after: Key) -> Swept:
+def forget_import_errors(connection: Connection, upto: int, after: Key) -> SweepResult:
     """Those that are mended."""
     old = (import_errors.c.last_seq <= upto) & ~import_errors.c.open
     return walk(connection, import_errors, after, old)

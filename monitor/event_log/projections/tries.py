@@ -18,12 +18,12 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Table, bindparam, update
 
 from monitor.database.schema import dag_runs, task_instances, tries
-from monitor.database.statements import LookUp, Row, Write, replacing
+from monitor.database.statements import BulkInsert, KeyLookup, Row, replacing
 from monitor.event_log import append, read
 from monitor.event_log.projections.state import (
     NO_ENDS,
     RUNNING,
-    Told,
+    LoggedData,
     apply_tasks,
     falls_not_back,
     occurrence_of,
@@ -72,10 +72,10 @@ class Try(NamedTuple):
         return self.state == other.state or (self.is_failure and other.is_failure)
 
 
-_PUT = Write(tries, replacing(tries, lambda new: falls_not_back(tries, new)))
-_OF_TASKS = LookUp(tries, TaskName._fields)
+_PUT = BulkInsert(tries, replacing(tries, lambda new: falls_not_back(tries, new)))
+_OF_TASKS = KeyLookup(tries, TaskName._fields)
 # Those alone that a report may be late for: nothing is known already of a try that still runs.
-_SETTLED = LookUp(tries, TRY, (tries.c.state != RUNNING) | tries.c.filed)
+_SETTLED = KeyLookup(tries, TRY, (tries.c.state != RUNNING) | tries.c.filed)
 
 
 def name_of(event: Event, data: TaskInstanceData) -> tuple[str | int, ...]:
@@ -83,7 +83,7 @@ def name_of(event: Event, data: TaskInstanceData) -> tuple[str | int, ...]:
     return event.deployment, data.dag_id, data.run_id, data.task_id, data.map_index, data.try_number
 
 
-def apply_tries(connection: Connection, told: Sequence[Told[TaskInstanceData]]) -> None:
+def apply_tries(connection: Connection, told: Sequence[LoggedData[TaskInstanceData]]) -> None:
     _PUT.rows(connection, [_row(*one) for one in told])
 
 
@@ -110,14 +110,14 @@ def tries_of(connection: Connection, tasks: Sequence[TaskName]) -> dict[TaskName
     return found
 
 
-def told_already(connection: Connection, events: Sequence[Event]) -> list[bool]:
+def detect_duplicate_tries(connection: Connection, events: Sequence[Event]) -> list[bool]:
     """Which of these events, in their order, tell of a try whose end was told under another id.
 
     It was filed without its UUID and its hook reports late, or the other way round. To be asked where
     nobody else appends to the log.
     """
     told = [
-        (number, name_of(event, event.data), _told(event.data))
+        (number, name_of(event, event.data), _parse_try(event.data))
         for number, event in enumerate(events)
         if isinstance(event.data, TaskInstanceData)
     ]
@@ -125,7 +125,7 @@ def told_already(connection: Connection, events: Sequence[Event]) -> list[bool]:
     known = {tuple(row[name] for name in TRY): _try(row) for row in found}
     # What the log has says nothing new of its try, though another end was told since. It is looked for where
     # it can make a difference: not of a try that has just begun, as most are.
-    logged = read.known(
+    logged = read.find_logged(
         connection, [append.name_of(events[number]) for number, name, _ in told if name in known]
     )
     answers = [False] * len(events)
@@ -133,7 +133,7 @@ def told_already(connection: Connection, events: Sequence[Event]) -> list[bool]:
         if (one := append.name_of(events[number])) in logged:
             continue
         old = known.get(name)
-        answers[number] = old is not None and (_is_known(new, old) or _is_overtaken(new, old))
+        answers[number] = old is not None and (_is_duplicate(new, old) or _is_overtaken(new, old))
         if answers[number]:
             continue
         logged.add(one)
@@ -142,7 +142,7 @@ def told_already(connection: Connection, events: Sequence[Event]) -> list[bool]:
     return answers
 
 
-def _is_known(new: Try, old: Try) -> bool:
+def _is_duplicate(new: Try, old: Try) -> bool:
     if new.filed:
         return old.is_over and old.agrees(new)
     return old.filed and old.ti_id in (None, new.ti_id)
@@ -158,7 +158,7 @@ def _falls_back(new: Try, old: Try) -> bool:
     return old.is_over and not new.is_over
 
 
-def _told(data: TaskInstanceData) -> Try:
+def _parse_try(data: TaskInstanceData) -> Try:
     return Try(data.ti_id, data.state, _is_filed(data), data.reported_by == "listener")
 
 
@@ -172,11 +172,11 @@ def _try(row: Row) -> Try:
     return Try(row["ti_id"], row["state"], bool(row["filed"]))
 
 
-_LOOK_UP = {table: LookUp(table, table.primary_key.columns.keys()) for table in (dag_runs, task_instances)}
+_LOOK_UP = {table: KeyLookup(table, table.primary_key.columns.keys()) for table in (dag_runs, task_instances)}
 
 
 @dataclass(frozen=True)
-class LastWord:
+class LastState:
     state: str
     seq: int
 
@@ -186,14 +186,14 @@ def is_end(event: Event) -> bool:
     return isinstance(event.data, DagRunData | TaskInstanceData) and event.data.state not in NO_ENDS
 
 
-def last_words(connection: Connection, events: Sequence[Event]) -> dict[str, LastWord]:
+def find_last_states(connection: Connection, events: Sequence[Event]) -> dict[str, LastState]:
     """By the event's id, what was said last of the very run or try that it is about, where that has not begun
     anew since. One statement for runs and one for tasks."""
     by_table: dict[Table, list[Event]] = {dag_runs: [], task_instances: []}
     for event in events:
         by_table[dag_runs if isinstance(event.data, DagRunData) else task_instances].append(event)
     return {
-        event.id: LastWord(row["state"], row["last_seq"])
+        event.id: LastState(row["state"], row["last_seq"])
         for table, some in by_table.items()
         for event, row in _rows_of(connection, table, some)
         if row["run_key" if table is dag_runs else "ti_id"] == _occurrence(event)
@@ -215,13 +215,13 @@ def _occurrence(event: Event) -> str:
     return str(event.get("ti_id"))
 
 
-def apply_task_reports(connection: Connection, told: Sequence[Told[TaskInstanceData]]) -> None:
+def apply_task_reports(connection: Connection, told: Sequence[LoggedData[TaskInstanceData]]) -> None:
     lasting = _lasting(told)
     apply_tasks(connection, lasting)
     apply_tries(connection, lasting)
 
 
-def _lasting(told: Sequence[Told[TaskInstanceData]]) -> list[Told[TaskInstanceData]]:
+def _lasting(told: Sequence[LoggedData[TaskInstanceData]]) -> list[LoggedData[TaskInstanceData]]:
     """Without what an end of the same try replaces further on: whatever the board holds, an end is written
     over what was said of its own try before, so that is not written at all. Half of a busy hour's reports."""
     ended: set[tuple[object, ...]] = set()
@@ -242,12 +242,14 @@ SAME_END = ("ti_id", "state")
 """What has to be the same, for dates to be those of what the board holds."""
 DATES = ("start_date", "end_date")
 
-_SHOWN = LookUp(task_instances, TASK, task_instances.c.state != RUNNING, columns=(*TASK, *SAME_END, *DATES))
+_SHOWN = KeyLookup(
+    task_instances, TASK, task_instances.c.state != RUNNING, columns=(*TASK, *SAME_END, *DATES)
+)
 _AT = [task_instances.c[name] == bindparam(f"at_{name}") for name in (*TASK, *SAME_END)]
 _CORRECT = update(task_instances).where(*_AT).values({name: bindparam(f"new_{name}") for name in DATES})
 
 
-def dated_otherwise(connection: Connection, events: Iterable[Event]) -> list[Event]:
+def find_changed_dates(connection: Connection, events: Iterable[Event]) -> list[Event]:
     """Which of these ends, as Airflow lists them, the board holds with other dates."""
     ends = {_name(event): event for event in events if _is_end(event)}
     rows = _SHOWN.rows(connection, [name[: len(TASK)] for name in ends])

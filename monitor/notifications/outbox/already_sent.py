@@ -16,13 +16,13 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from monitor.database.schema import decisions, deliveries, delivery_attempts
 from monitor.database.schema import told_before as table
-from monitor.database.statements import LookUp, Statement, Swept, oldest
+from monitor.database.statements import KeyLookup, Statement, SweepResult, oldest
 from monitor.event_log.read import IDS_A_QUERY
 from monitor.events.event import Event
 from monitor.events.identity import digest
-from monitor.notifications.outbox.enqueue import About, Word, put, seal
+from monitor.notifications.outbox.enqueue import NotificationDraft, SourceEvent, enqueue, seal
 from monitor.notifications.outbox.queue import REQUEUED
-from monitor.notifications.outbox.records import Delivery, Kind, Notification, State
+from monitor.notifications.outbox.records import Delivery, Notification, NotificationKind, State
 from monitor.notifications.outbox.threads import ON_THEIR_WAY
 from monitor.rules.targets import Target
 
@@ -33,7 +33,7 @@ known again by them."""
 
 
 @dataclass(frozen=True)
-class Before:
+class PriorDelivery:
     """When something was told, and how sure that is."""
 
     state: State
@@ -50,7 +50,7 @@ class Before:
         return f"uncertain: handed to the server on {moment}; the journal has no answer"
 
 
-_DECIDED = LookUp(decisions, ("notification_id",), columns=("notification_id", "event_id", "rule"))
+_DECIDED = KeyLookup(decisions, ("notification_id",), columns=("notification_id", "event_id", "rule"))
 
 
 def keys_of(connection: Connection, deliveries: Sequence[Delivery]) -> dict[int, tuple[str, ...]]:
@@ -68,12 +68,14 @@ def _keys(delivery: Delivery, told: Iterable[tuple[str, str]]) -> Iterator[str]:
             yield _key(delivery.deployment, event_id, rule, target, delivery.kind)
 
 
-def _key(deployment: str, event_id: str, rule: str, target: Target, kind: Kind) -> str:
-    again = Kind.REMINDER.value if kind is Kind.REMINDER else ""  # tells the same once more, and is no second
+def _key(deployment: str, event_id: str, rule: str, target: Target, kind: NotificationKind) -> str:
+    again = (
+        NotificationKind.REMINDER.value if kind is NotificationKind.REMINDER else ""
+    )  # tells the same once more, and is no second
     return digest(deployment, event_id, rule, target.channel.value, target.recipient, again)
 
 
-_OF_KEYS = LookUp(table, ("key",))
+_OF_KEYS = KeyLookup(table, ("key",))
 _ANY = Statement(lambda _insert: select(table.c.key).limit(1))
 
 
@@ -82,37 +84,42 @@ def any_at_all(connection: Connection) -> bool:
     return _ANY.first(connection) is not None
 
 
-def told_of(
+def find_prior_deliveries(
     connection: Connection,
     event: Event,
     rule: str,
-    kind: Kind,
+    kind: NotificationKind,
     targets: Sequence[Target],
     since: datetime | None = None,
-) -> dict[Target, Before]:
+) -> dict[Target, PriorDelivery]:
     """Who of these was told of an event by a rule. A reminder counts where it came after `since`, when the
     last word was that the database knows."""
     keys = {_key(event.deployment, event.id, rule, target, kind): target for target in targets}
-    found = _of_keys(connection, keys)
+    found = _load_by_keys(connection, keys)
     told = {keys[key]: before for key, before in found.items()}
-    if kind is Kind.REMINDER and since is not None:
+    if kind is NotificationKind.REMINDER and since is not None:
         return {target: before for target, before in told.items() if before.at > since}
     return told
 
 
 def keep(
-    connection: Connection, about: About, word: Word, told: Mapping[Target, Before], now: datetime, host: str
+    connection: Connection,
+    about: SourceEvent,
+    word: NotificationDraft,
+    told: Mapping[Target, PriorDelivery],
+    now: datetime,
+    host: str,
 ) -> Notification:
     """Put a notification into the ledger that was told before; answers it."""
-    made = put(connection, about, word, list(told), now, host)
+    made = enqueue(connection, about, word, list(told), now, host)
     seal(connection, [made.id], now)
     rows = connection.execute(select(deliveries).where(deliveries.c.notification_id == made.id)).mappings()
-    for delivery in [Delivery.of(row) for row in rows.all()]:
+    for delivery in [Delivery.from_row(row) for row in rows.all()]:
         _settle(connection, delivery, told[Target(delivery.channel, delivery.recipient)])
     return made
 
 
-def _settle(connection: Connection, delivery: Delivery, before: Before) -> None:
+def _settle(connection: Connection, delivery: Delivery, before: PriorDelivery) -> None:
     values = {
         "state": before.state.value,
         "reason": before.reason,
@@ -135,31 +142,31 @@ def earliest_waiting(connection: Connection) -> datetime | None:
     return connection.execute(query.order_by(deliveries.c.created_at).limit(1)).scalar_one_or_none()
 
 
-def restore(connection: Connection, told: Mapping[str, Before]) -> list[int]:
+def restore(connection: Connection, told: Mapping[str, PriorDelivery]) -> list[int]:
     """Know these and no others from now on, by their keys; settle what waits although it was told. Answers
     the numbers of those deliveries. No monitor may run."""
     connection.execute(delete(table))
-    _know(connection, told)
+    _insert_keys(connection, told)
     waiting = select(deliveries).where(deliveries.c.state.in_(ON_THEIR_WAY)).order_by(deliveries.c.id)
     settled = []
-    for delivery in [Delivery.of(row) for row in connection.execute(waiting).mappings().all()]:
+    for delivery in [Delivery.from_row(row) for row in connection.execute(waiting).mappings().all()]:
         keys = keys_of(connection, [delivery])[delivery.id]
-        if before := _before(connection, delivery, keys, told, delivery.created_at - CLOCKS):
+        if before := _match_prior(connection, delivery, keys, told, delivery.created_at - CLOCKS):
             _settle(connection, delivery, before)
             seal(connection, [delivery.notification_id], before.at)
             settled.append(delivery.id)
     return settled
 
 
-def add(connection: Connection, told: Mapping[str, Before]) -> None:
+def add(connection: Connection, told: Mapping[str, PriorDelivery]) -> None:
     """Know these too. What waits although it was told is found when it is claimed (`sift`)."""
     if told:
         keys = [{"of": key} for key in told]
         connection.execute(delete(table).where(table.c.key == bindparam("of")), keys)
-    _know(connection, told)
+    _insert_keys(connection, told)
 
 
-def _know(connection: Connection, told: Mapping[str, Before]) -> None:
+def _insert_keys(connection: Connection, told: Mapping[str, PriorDelivery]) -> None:
     rows = [
         {"key": key, "state": one.state.value, **{name: getattr(one, name) for name in _FIELDS}}
         for key, one in told.items()
@@ -177,24 +184,24 @@ def sift(connection: Connection, claimed: Sequence[Delivery]) -> list[Delivery]:
     if not claimed or not any_at_all(connection):
         return list(claimed)
     keys, left = keys_of(connection, claimed), []
-    told = _of_keys(connection, set().union(*keys.values()))
+    told = _load_by_keys(connection, set().union(*keys.values()))
     for delivery in claimed:
-        since = delivery.created_at - CLOCKS if delivery.kind is Kind.REMINDER else None
-        before = _before(connection, delivery, keys[delivery.id], told, since)
-        if before is None or _tried(connection, delivery.id, before.at):
+        since = delivery.created_at - CLOCKS if delivery.kind is NotificationKind.REMINDER else None
+        before = _match_prior(connection, delivery, keys[delivery.id], told, since)
+        if before is None or _has_attempt(connection, delivery.id, before.at):
             left.append(delivery)
         else:
             _settle(connection, delivery, before)
     return left
 
 
-def _before(
+def _match_prior(
     connection: Connection,
     delivery: Delivery,
     keys: Sequence[str],
-    told: Mapping[str, Before],
+    told: Mapping[str, PriorDelivery],
     since: datetime | None,
-) -> Before | None:
+) -> PriorDelivery | None:
     """When all of it (its `keys`) was told, after somebody asked for it last; `since`: what was told earlier
     does not count, where nobody asked."""
     found = [told.get(key) for key in keys]
@@ -207,7 +214,7 @@ def _before(
     return max((one for one in found if one), key=lambda one: one.at)
 
 
-def lost(connection: Connection, handed: Mapping[str, datetime]) -> set[str]:
+def find_unrecorded(connection: Connection, handed: Mapping[str, datetime]) -> set[str]:
     """Which of these mails, by their Message-IDs and when they were handed over, the ledger does not know to
     have been: it lacks the delivery, or has it not handed over, and knows of no try since."""
     left, ids = set(handed), list(handed)
@@ -215,7 +222,7 @@ def lost(connection: Connection, handed: Mapping[str, datetime]) -> set[str]:
         some = deliveries.c.message_id.in_(ids[start : start + IDS_A_QUERY])
         for row in connection.execute(select(*_STANDING).where(some)):
             is_handed = row.state not in ON_THEIR_WAY or row.handed_at is not None
-            if is_handed or _tried(connection, row.id, handed[row.message_id]):
+            if is_handed or _has_attempt(connection, row.id, handed[row.message_id]):
                 left.discard(row.message_id)
     return left
 
@@ -223,18 +230,19 @@ def lost(connection: Connection, handed: Mapping[str, datetime]) -> set[str]:
 _STANDING = [deliveries.c[name] for name in ("id", "message_id", "state", "handed_at")]
 
 
-def _tried(connection: Connection, delivery_id: int, since: datetime) -> bool:
+def _has_attempt(connection: Connection, delivery_id: int, since: datetime) -> bool:
     mine = (delivery_attempts.c.delivery_id == delivery_id, delivery_attempts.c.at >= since)
     return connection.execute(select(delivery_attempts.c.at).where(*mine).limit(1)).first() is not None
 
 
-def _of_keys(connection: Connection, keys: Iterable[str]) -> dict[str, Before]:
+def _load_by_keys(connection: Connection, keys: Iterable[str]) -> dict[str, PriorDelivery]:
     rows = _OF_KEYS.rows(connection, [(key,) for key in keys])
     return {
-        row["key"]: Before(State(row["state"]), row["at"], row["message_id"], row["subject"]) for row in rows
+        row["key"]: PriorDelivery(State(row["state"]), row["at"], row["message_id"], row["subject"])
+        for row in rows
     }
 
 
-def forget(connection: Connection, before: datetime) -> Swept:
+def forget(connection: Connection, before: datetime) -> SweepResult:
     """What was told before a moment."""
     return oldest(connection, table, table.c.at, table.c.at < before)

@@ -7,17 +7,24 @@ from datetime import datetime
 from sqlalchemy import Connection, Select, bindparam, func, select, update
 
 from monitor.database.schema import decisions, deliveries
-from monitor.database.statements import LookUp, Write, plain
-from monitor.event_log.filters import Visible, readable
+from monitor.database.statements import BulkInsert, KeyLookup, plain
+from monitor.event_log.filters import AllowedDags, readable
 from monitor.events.identity import digest
-from monitor.notifications.outbox.enqueue import About, Word, open_group, put
-from monitor.notifications.outbox.records import Decision, Delivery, Kind, Notification, Outcome, State
-from monitor.rules.targets import Channel, Target
+from monitor.notifications.outbox.enqueue import NotificationDraft, SourceEvent, enqueue, open_group
+from monitor.notifications.outbox.records import (
+    Decision,
+    Delivery,
+    DeliveryOutcome,
+    Notification,
+    NotificationKind,
+    State,
+)
+from monitor.rules.targets import ChannelName, Target
 
 NOTIFIED, GROUPED, SUPPRESSED = "notified", "grouped", "suppressed"
 SHOWN = 500  # decisions of one notification or incident that anybody reads
 
-_NOTE = Write(decisions, plain(decisions), list(Decision.__dataclass_fields__))
+_NOTE = BulkInsert(decisions, plain(decisions), list(Decision.__dataclass_fields__))
 _COLUMNS = [decisions.c[name] for name in Decision.__dataclass_fields__]
 
 
@@ -27,7 +34,7 @@ def note(connection: Connection, decided: Sequence[Decision]) -> None:
 
 
 def decisions_of_event(
-    connection: Connection, event_id: str, deployment: str | None = None, visible: Visible = None
+    connection: Connection, event_id: str, deployment: str | None = None, visible: AllowedDags = None
 ) -> list[Decision]:
     query = select(*_COLUMNS).where(
         decisions.c.event_id == event_id, *readable(decisions.c.deployment, decisions.c.dag_id, visible)
@@ -37,12 +44,12 @@ def decisions_of_event(
     return _read(connection, query)
 
 
-_OF_EVENTS = LookUp(decisions, ("event_id",), columns=list(Decision.__dataclass_fields__))
+_OF_EVENTS = KeyLookup(decisions, ("event_id",), columns=list(Decision.__dataclass_fields__))
 SEARCHED = 10_000  # decisions, the latest: no index has their rules
 
 
 def decisions_of_events(
-    connection: Connection, event_ids: Iterable[str], visible: Visible = None
+    connection: Connection, event_ids: Iterable[str], visible: AllowedDags = None
 ) -> list[Decision]:
     """What was decided about several events, in the order in which it was."""
     found = [Decision(**row) for row in _OF_EVENTS.rows(connection, ((one,) for one in set(event_ids)))]
@@ -50,7 +57,9 @@ def decisions_of_events(
     return sorted(seen, key=lambda one: (one.event_seq, one.created_at))
 
 
-def latest_of_rule(connection: Connection, rule: str, limit: int, visible: Visible = None) -> list[Decision]:
+def latest_of_rule(
+    connection: Connection, rule: str, limit: int, visible: AllowedDags = None
+) -> list[Decision]:
     """The latest that stand under this rule's name, newest first, of the latest decisions of all."""
     newest = select(func.max(decisions.c.id)).scalar_subquery()
     query = select(*_COLUMNS).where(
@@ -98,7 +107,7 @@ def event_seqs_of(
     return {one: sorted(seqs) for one, seqs in found.items()}
 
 
-def suppressed(connection: Connection) -> dict[str, int]:
+def count_suppressed(connection: Connection) -> dict[str, int]:
     """How often each rule decided to tell nobody."""
     query = (
         select(decisions.c.rule, func.count().label("number"))
@@ -123,7 +132,7 @@ DIGEST = "digest"
 """The name of the rule that no file holds, and of its template."""
 
 
-def sent_since(connection: Connection, channel: Channel, since: datetime) -> int:
+def count_sent(connection: Connection, channel: ChannelName, since: datetime) -> int:
     """How many deliveries of a channel a server has taken, or may have."""
     taken = [State.SENT.value, State.UNCERTAIN.value]
     query = select(func.count()).where(
@@ -134,7 +143,9 @@ def sent_since(connection: Connection, channel: Channel, since: datetime) -> int
     return connection.execute(query).scalar_one()
 
 
-def to_digest(connection: Connection, delivery: Delivery, now: datetime, due: datetime, host: str) -> Outcome:
+def move_to_digest(
+    connection: Connection, delivery: Delivery, now: datetime, due: datetime, host: str
+) -> DeliveryOutcome:
     """Tell of a delivery in its recipient's digest, which is made where none is open; answers what to settle
     the delivery with."""
     told_in = _digest_of(connection, delivery, now, due, host)
@@ -153,7 +164,7 @@ def to_digest(connection: Connection, delivery: Delivery, now: datetime, due: da
             for one in noted
         ],
     )
-    return Outcome(State.SUPPRESSED, f"suppressed: {reason}")
+    return DeliveryOutcome(State.SUPPRESSED, f"suppressed: {reason}")
 
 
 def _digest_of(
@@ -163,12 +174,14 @@ def _digest_of(
     found = open_group(connection, DIGEST, group_key)
     if found is not None:
         return found
-    about = About(delivery.event_seq, delivery.event_id, delivery.deployment, None, None)
-    word = Word(DIGEST, Kind.DIGEST, DIGEST, group_key, None, "the daily budget is low", due)
-    return put(connection, about, word, [Target(delivery.channel, delivery.recipient)], now, host)
+    about = SourceEvent(delivery.event_seq, delivery.event_id, delivery.deployment, None, None)
+    word = NotificationDraft(
+        DIGEST, NotificationKind.DIGEST, DIGEST, group_key, None, "the daily budget is low", due
+    )
+    return enqueue(connection, about, word, [Target(delivery.channel, delivery.recipient)], now, host)
 
 
-def frees_at(connection: Connection, channel: Channel, since: datetime, after: int) -> datetime | None:
+def frees_at(connection: Connection, channel: ChannelName, since: datetime, after: int) -> datetime | None:
     """When the oldest of those taken since then was taken, or the one `after` so many others; None: none."""
     taken = [State.SENT.value, State.UNCERTAIN.value]
     query = (
@@ -185,7 +198,7 @@ def frees_at(connection: Connection, channel: Channel, since: datetime, after: i
     return connection.execute(query).scalar_one_or_none()
 
 
-def parked(connection: Connection, channel: Channel) -> int:
+def count_parked(connection: Connection, channel: ChannelName) -> int:
     """How many deliveries of a channel wait for the next day."""
     query = select(func.count()).where(
         deliveries.c.state == State.PARKED.value, deliveries.c.channel == channel.value

@@ -8,10 +8,10 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, bindparam, select, update
 
 from monitor.database.schema import deliveries, notifications
-from monitor.database.statements import LookUp, Row, Statement, Write, plain
+from monitor.database.statements import BulkInsert, KeyLookup, Row, Statement, plain
 from monitor.events.event import Event
 from monitor.events.identity import digest
-from monitor.notifications.outbox.records import WAITING, Kind, Notification, State
+from monitor.notifications.outbox.records import WAITING, Notification, NotificationKind, State
 from monitor.rules.targets import Target
 
 _NOTIFY = Statement(
@@ -23,11 +23,11 @@ _NOTIFY = Statement(
 
 
 @dataclass(frozen=True)
-class Word:
+class NotificationDraft:
     """A notification that is called for."""
 
     rule: str
-    kind: Kind
+    kind: NotificationKind
     template: str
     group_key: str
     incident_id: int | None
@@ -36,7 +36,7 @@ class Word:
 
 
 @dataclass(frozen=True)
-class About:
+class SourceEvent:
     """The event that a delivery is filed under: the first that it tells of."""
 
     seq: int
@@ -46,13 +46,18 @@ class About:
     run_id: str | None
 
     @classmethod
-    def of(cls, seq: int, event: Event) -> "About":
+    def from_event(cls, seq: int, event: Event) -> "SourceEvent":
         run_id = event.get("run_id") or event.get("source_run_id")
         return cls(seq, event.id, event.deployment, event.dag_id, run_id)
 
 
-def put(
-    connection: Connection, about: About, word: Word, targets: Sequence[Target], now: datetime, host: str
+def enqueue(
+    connection: Connection,
+    about: SourceEvent,
+    word: NotificationDraft,
+    targets: Sequence[Target],
+    now: datetime,
+    host: str,
 ) -> Notification:
     """Write a notification and a delivery for each target; answers it.
 
@@ -62,7 +67,7 @@ def put(
     values = {name: value for name, value in vars(word).items() if name != "reason"}
     values |= {"kind": word.kind.value, "deployment": about.deployment, "created_at": now}
     [made] = _NOTIFY.rows(connection, **values)
-    notification = Notification.of(made)
+    notification = Notification.from_row(made)
     if targets:
         rows = [_row(about, notification, target, word.reason, host) for target in targets]
         _DELIVERIES.rows(connection, rows)
@@ -75,10 +80,10 @@ _GIVEN = (
     *("created_at", "next_attempt_at"),
 )
 """What a delivery begins with."""
-_DELIVERIES = Write(deliveries, plain(deliveries), _GIVEN)
+_DELIVERIES = BulkInsert(deliveries, plain(deliveries), _GIVEN)
 
 
-def _row(about: About, notification: Notification, target: Target, reason: str, host: str) -> Row:
+def _row(about: SourceEvent, notification: Notification, target: Target, reason: str, host: str) -> Row:
     unique = digest(about.event_id, notification.rule, target.channel.value, target.recipient)
     return {
         **{name: value for name, value in vars(about).items() if name != "seq"},
@@ -118,26 +123,26 @@ _LAST = _latest()
 def open_group(connection: Connection, rule: str, group_key: str) -> Notification | None:
     """The rule's notification of this group that others may still join, or None. Nobody claims it until the
     transaction ends; one that is being claimed at this moment is open no more."""
-    return _found(_OPEN.first(connection, rule=rule, group_key=group_key))
+    return _notification_or_none(_OPEN.first(connection, rule=rule, group_key=group_key))
 
 
 def last_of_group(connection: Connection, rule: str, group_key: str) -> Notification | None:
     """The rule's latest notification of this group, sealed or not."""
-    return _found(_LAST.first(connection, rule=rule, group_key=group_key))
+    return _notification_or_none(_LAST.first(connection, rule=rule, group_key=group_key))
 
 
-def put_off(connection: Connection, notification_id: int, due: datetime) -> None:
+def postpone(connection: Connection, notification_id: int, due: datetime) -> None:
     """Let a notification that waits be due at this moment, and not before."""
     its_own = deliveries.c.notification_id == notification_id, deliveries.c.state == State.PENDING.value
     connection.execute(update(deliveries).where(*its_own).values(next_attempt_at=due))
     connection.execute(update(notifications).where(notifications.c.id == notification_id).values(due_at=due))
 
 
-def _found(row: Row | None) -> Notification | None:
-    return Notification.of(row) if row else None
+def _notification_or_none(row: Row | None) -> Notification | None:
+    return Notification.from_row(row) if row else None
 
 
-_OF_IDS = LookUp(notifications, ("id",))
+_OF_IDS = KeyLookup(notifications, ("id",))
 _SEAL = update(notifications).where(
     notifications.c.id.in_(bindparam("ids", expanding=True)), notifications.c.sealed_at.is_(None)
 )
@@ -150,7 +155,7 @@ def notification(connection: Connection, notification_id: int) -> Notification |
 def notifications_of(connection: Connection, ids: Iterable[int]) -> dict[int, Notification]:
     """Those that there are, by their ids."""
     found = _OF_IDS.rows(connection, ((one,) for one in set(ids)))
-    return {row["id"]: Notification.of(row) for row in found}
+    return {row["id"]: Notification.from_row(row) for row in found}
 
 
 def seal(connection: Connection, notification_ids: Collection[int], now: datetime) -> None:
@@ -161,7 +166,7 @@ def seal(connection: Connection, notification_ids: Collection[int], now: datetim
 def suppress_follow_ups(connection: Connection, incident_id: int, reason: str, now: datetime) -> None:
     """Suppress the follow-ups and reminders of one incident that still wait. A notification that is about
     several incidents is left to wait."""
-    kinds = [Kind.FOLLOW_UP.value, Kind.REMINDER.value]
+    kinds = [NotificationKind.FOLLOW_UP.value, NotificationKind.REMINDER.value]
     its_own = (notifications.c.incident_id == incident_id, notifications.c.kind.in_(kinds))
     ids = list(connection.execute(select(notifications.c.id).where(*its_own)).scalars())
     seal(connection, ids, now)

@@ -9,20 +9,20 @@ from sqlalchemy import ColumnElement, Connection, exists, func, not_, or_, selec
 
 from monitor.database.schema import decisions, delivery_attempts, notifications
 from monitor.database.schema import deliveries as table
-from monitor.event_log.filters import Visible, readable
+from monitor.event_log.filters import AllowedDags, readable
 from monitor.notifications.outbox.queue import REQUEUED, UNAVAILABLE
-from monitor.notifications.outbox.records import Attempt, Delivery, Kind, State
-from monitor.rules.targets import Channel
+from monitor.notifications.outbox.records import AttemptRecord, Delivery, NotificationKind, State
+from monitor.rules.targets import ChannelName
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DeliveryFilter:
     """Which deliveries; what is None asks for all."""
 
     state: State | None = None
     rule: str | None = None
-    channel: Channel | None = None
-    kind: Kind | None = None
+    channel: ChannelName | None = None
+    kind: NotificationKind | None = None
     recipient: str | None = None
     deployment: str | None = None
     dag_id: str | None = None
@@ -50,25 +50,25 @@ def deliveries(
     connection: Connection,
     limit: int,
     before: int | None = None,
-    wanted: Wanted | None = None,
-    visible: Visible = None,
+    wanted: DeliveryFilter | None = None,
+    visible: AllowedDags = None,
 ) -> list[Delivery]:
     """The latest deliveries, newest first; `before` is the last id of the page before."""
-    query = select(table).where(*(wanted or Wanted()).clauses(), *_rights(visible))
+    query = select(table).where(*(wanted or DeliveryFilter()).clauses(), *_rights(visible))
     if before is not None:
         query = query.where(table.c.id < before)
     query = query.order_by(table.c.id.desc()).limit(limit)
-    return [Delivery.of(row) for row in connection.execute(query).mappings()]
+    return [Delivery.from_row(row) for row in connection.execute(query).mappings()]
 
 
-def find(connection: Connection, delivery_id: int, visible: Visible = None) -> Delivery | None:
+def find(connection: Connection, delivery_id: int, visible: AllowedDags = None) -> Delivery | None:
     """One delivery, or None where there is none or the reader may not see it."""
     query = select(table).where(table.c.id == delivery_id, *_rights(visible))
     row = connection.execute(query).mappings().one_or_none()
-    return Delivery.of(row) if row else None
+    return Delivery.from_row(row) if row else None
 
 
-def _rights(visible: Visible) -> list[ColumnElement[bool]]:
+def _rights(visible: AllowedDags) -> list[ColumnElement[bool]]:
     """A delivery is for those who may read every DAG that it tells of: its subject and its text name them."""
     if visible is None:
         return []
@@ -83,7 +83,7 @@ def _rights(visible: Visible) -> list[ColumnElement[bool]]:
     return [*readable(table.c.deployment, table.c.dag_id, visible), ~others]
 
 
-def attempts(connection: Connection, delivery_id: int) -> list[Attempt]:
+def attempts(connection: Connection, delivery_id: int) -> list[AttemptRecord]:
     """The ledger of one delivery, oldest first."""
     columns = delivery_attempts.c
     query = (
@@ -91,7 +91,7 @@ def attempts(connection: Connection, delivery_id: int) -> list[Attempt]:
         .where(columns.delivery_id == delivery_id)
         .order_by(columns.id)
     )
-    return [Attempt(*row) for row in connection.execute(query)]
+    return [AttemptRecord(*row) for row in connection.execute(query)]
 
 
 def answers(connection: Connection, delivery_ids: Sequence[int]) -> list[str]:
@@ -118,12 +118,12 @@ def count_dead(connection: Connection, since: datetime) -> int:
 
 
 @dataclass(frozen=True)
-class Standing:
+class OutboxStats:
     """How the outbox stands, for metrics."""
 
     by_state: Mapping[State, int]
     """Of what waits, and of what a person has to look at. The others may be a million."""
-    oldest: Mapping[Channel, datetime]
+    oldest: Mapping[ChannelName, datetime]
     """Since when the oldest delivery of a channel has been due that is neither sent nor parked."""
 
     @property
@@ -135,7 +135,7 @@ class Standing:
 COUNTED = (State.PENDING, State.SENDING, State.PARKED, State.DEAD, State.UNCERTAIN)
 
 
-def standing(connection: Connection, now: datetime) -> Standing:
+def load_stats(connection: Connection, now: datetime) -> OutboxStats:
     numbers = (
         select(table.c.state, func.count())
         .where(table.c.state.in_([state.value for state in COUNTED]))
@@ -148,21 +148,21 @@ def standing(connection: Connection, now: datetime) -> Standing:
         .where(table.c.state.in_([State.PENDING.value, State.SENDING.value]), notifications.c.due_at <= now)
         .group_by(table.c.channel)
     )
-    oldest = {Channel(channel): since for channel, since in connection.execute(due)}
-    return Standing({state: found.get(state, 0) for state in COUNTED}, oldest)
+    oldest = {ChannelName(channel): since for channel, since in connection.execute(due)}
+    return OutboxStats({state: found.get(state, 0) for state in COUNTED}, oldest)
 
 
 LOOKED_THROUGH = 1_000  # attempts, the latest: a server that is away gets a few an hour
 
 
 @dataclass(frozen=True)
-class Trouble:
+class ChannelOutage:
     since: datetime
     error: str
     """The server's last words, or what was found instead of it."""
 
 
-def trouble(connection: Connection, channel: Channel = Channel.EMAIL) -> Trouble | None:
+def find_outage(connection: Connection, channel: ChannelName = ChannelName.EMAIL) -> ChannelOutage | None:
     """Since when the one server of a channel takes nothing; None where it does, or was not asked yet."""
     columns = delivery_attempts.c
     query = (
@@ -172,9 +172,9 @@ def trouble(connection: Connection, channel: Channel = Channel.EMAIL) -> Trouble
         .order_by(columns.id.desc())
         .limit(LOOKED_THROUGH)
     )
-    found: Trouble | None = None
+    found: ChannelOutage | None = None
     for row in connection.execute(query):
         if row.outcome != UNAVAILABLE:
             break
-        found = Trouble(row.at, found.error if found else row.answer)
+        found = ChannelOutage(row.at, found.error if found else row.answer)
     return found

@@ -22,8 +22,15 @@ from monitor.database.schema import deliveries, delivery_attempts, notifications
 from monitor.database.statements import Statement
 from monitor.errors import WindsockError
 from monitor.notifications.outbox.enqueue import seal
-from monitor.notifications.outbox.records import WAITING, Delivery, Outcome, State, TransitionError, check
-from monitor.rules.targets import Channel
+from monitor.notifications.outbox.records import (
+    WAITING,
+    Delivery,
+    DeliveryOutcome,
+    State,
+    TransitionError,
+    check,
+)
+from monitor.rules.targets import ChannelName
 
 REQUEUED = "requeued"
 MOST_RESENDS = 20  # of a delivery, in RESENDS_WITHIN: each is a mail to everybody that it is for
@@ -42,20 +49,20 @@ class LeaseLost(WindsockError):
     """The delivery is no longer this claimer's: its lease ended and another took it up, or settled it."""
 
 
-def _asked(*names: str) -> dict[str, BindParameter[Any]]:
+def _bind_params(*names: str) -> dict[str, BindParameter[Any]]:
     """Values of columns that are given with each execution, under names that no column has."""
     return {name: bindparam(f"_{name}_", type_=deliveries.c[name].type) for name in names}
 
 
 def claim(
-    connection: Connection, now: datetime, lease: timedelta, channel: Channel = Channel.EMAIL
+    connection: Connection, now: datetime, lease: timedelta, channel: ChannelName = ChannelName.EMAIL
 ) -> Delivery | None:
     """Take the channel's delivery that has been due longest, or None; its notification is sealed."""
     return next(iter(claim_some(connection, now, lease, channel, 1)), None)
 
 
 def claim_some(
-    connection: Connection, now: datetime, lease: timedelta, channel: Channel, most: int
+    connection: Connection, now: datetime, lease: timedelta, channel: ChannelName, most: int
 ) -> list[Delivery]:
     """Take those of a channel that have been due longest, at most so many; their notifications are sealed.
 
@@ -64,7 +71,7 @@ def claim_some(
     """
     # One query a state, so that each reads the first entries of an index, however many rows wait.
     rows = [row for due in _DUE for row in due.rows(connection, of=channel.value, now=now, most=most)]
-    due = sorted(map(Delivery.of, rows), key=lambda one: (one.next_attempt_at, one.id))[:most]
+    due = sorted(map(Delivery.from_row, rows), key=lambda one: (one.next_attempt_at, one.id))[:most]
     for delivery in due:
         check(delivery.state, State.SENDING)
     until = now + lease
@@ -125,14 +132,14 @@ def hand_over(connection: Connection, delivery: Delivery, now: datetime, subject
 
     Raises LeaseLost.
     """
-    _written(connection, _HAND_OVER, delivery, handed_at=now, subject=subject)
+    _update_fenced(connection, _HAND_OVER, delivery, handed_at=now, subject=subject)
 
 
-def settle(connection: Connection, delivery: Delivery, outcome: Outcome, now: datetime) -> None:
+def settle(connection: Connection, delivery: Delivery, outcome: DeliveryOutcome, now: datetime) -> None:
     """Write what a claimed delivery came to. Raises LeaseLost and TransitionError."""
     check(delivery.state, outcome.state)
     remaining = delivery.remaining if outcome.remaining is None else outcome.remaining
-    _written(
+    _update_fenced(
         *(connection, _SETTLE, delivery),
         state=outcome.state.value,
         reason=outcome.reason,
@@ -153,16 +160,16 @@ def reap(connection: Connection, now: datetime) -> list[Delivery]:
         .where(deliveries.c.state == State.SENDING.value, deliveries.c.lease_until < now)
         .with_for_update(skip_locked=True)
     )
-    lost = [Delivery.of(row) for row in connection.execute(ended).mappings().all()]
+    lost = [Delivery.from_row(row) for row in connection.execute(ended).mappings().all()]
     for delivery in lost:
-        settle(connection, delivery, _what_is_known(delivery, now), now)
+        settle(connection, delivery, _outcome_of_lost(delivery, now), now)
     return [found for found in (_one(connection, _by_id(d.id)) for d in lost) if found]
 
 
-def _what_is_known(delivery: Delivery, now: datetime) -> Outcome:
+def _outcome_of_lost(delivery: Delivery, now: datetime) -> DeliveryOutcome:
     if delivery.handed_at is None:
-        return Outcome(State.PENDING, "taken up again: the monitor ended before it was sent", now)
-    return Outcome(State.UNCERTAIN, f"uncertain: {CRASHED}", answer=CRASHED)
+        return DeliveryOutcome(State.PENDING, "taken up again: the monitor ended before it was sent", now)
+    return DeliveryOutcome(State.UNCERTAIN, f"uncertain: {CRASHED}", answer=CRASHED)
 
 
 def requeue(connection: Connection, delivery_id: int, now: datetime) -> Delivery | None:
@@ -206,7 +213,7 @@ def _require_few_resends(connection: Connection, delivery_id: int, now: datetime
         )
 
 
-def next_due(connection: Connection, channel: Channel = Channel.EMAIL) -> datetime | None:
+def next_due(connection: Connection, channel: ChannelName = ChannelName.EMAIL) -> datetime | None:
     """The earliest moment at which there is something to do for a channel, or None where nothing waits."""
     attempts = [
         select(func.min(deliveries.c.next_attempt_at)).where(
@@ -225,7 +232,7 @@ def _by_id(delivery_id: int) -> Select[Any]:
 
 def _one(connection: Connection, query: Select[Any]) -> Delivery | None:
     row = connection.execute(query).mappings().one_or_none()
-    return Delivery.of(row) if row else None
+    return Delivery.from_row(row) if row else None
 
 
 _FENCE = (
@@ -235,14 +242,14 @@ _FENCE = (
 )
 
 
-def _fenced(*names: str, **values: Any) -> Statement:
+def _build_fenced_update(*names: str, **values: Any) -> Statement:
     """Sets columns of these names to what is given, and others to what is said here."""
-    changed = update(deliveries).where(*_FENCE).values(_asked(*names) | values)
+    changed = update(deliveries).where(*_FENCE).values(_bind_params(*names) | values)
     return Statement(lambda _insert: changed.returning(deliveries.c.id))
 
 
-_HAND_OVER = _fenced("handed_at", "subject")
-_SETTLE = _fenced(
+_HAND_OVER = _build_fenced_update("handed_at", "subject")
+_SETTLE = _build_fenced_update(
     *("state", "reason", "next_attempt_at", "remaining", "attempts", "settled_at"),
     claim=None,
     lease_until=None,
@@ -253,15 +260,15 @@ _ATTEMPT = Statement(
 )
 
 
-def _written(connection: Connection, statement: Statement, delivery: Delivery, **values: Any) -> None:
+def _update_fenced(connection: Connection, statement: Statement, delivery: Delivery, **values: Any) -> None:
     """Raises LeaseLost where the row is no longer as this claimer knows it."""
     known = {"_id": delivery.id, "_state": delivery.state.value, "_claim": delivery.claim}
     given = {f"_{name}_": value for name, value in values.items()}
     if not statement.rows(connection, **known, **given):
-        raise LeaseLost(_lost(delivery))
+        raise LeaseLost(_lease_lost_message(delivery))
 
 
-def _lost(delivery: Delivery) -> str:
+def _lease_lost_message(delivery: Delivery) -> str:
     return f"delivery {delivery.id} was taken up by another, or settled, in the meantime"
 
 
@@ -269,7 +276,7 @@ def _write(connection: Connection, delivery: Delivery, **values: Any) -> None:
     mine = deliveries.c.claim.is_not_distinct_from(delivery.claim)
     fence = (deliveries.c.id == delivery.id, deliveries.c.state == delivery.state.value, mine)
     if not connection.execute(update(deliveries).where(*fence).values(_plain(values))).rowcount:
-        raise LeaseLost(_lost(delivery))
+        raise LeaseLost(_lease_lost_message(delivery))
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from monitor.errors import WindsockError
-from monitor.rules.targets import Channel
+from monitor.rules.targets import ChannelName
 
 
 class State(str, Enum):
@@ -53,7 +53,7 @@ def check(old: State, new: State) -> None:
         raise TransitionError(f"a delivery that is {old.value} cannot become {new.value}")
 
 
-class Kind(str, Enum):
+class NotificationKind(str, Enum):
     OPENED = "opened"
     FAILURE = "failure"
     FOLLOW_UP = "follow_up"
@@ -67,7 +67,7 @@ class Kind(str, Enum):
     @property
     def is_urgent(self) -> bool:
         """Whether it may use the reserve of the daily budget."""
-        return self not in (Kind.SUCCESS, Kind.NOTICE, Kind.DIGEST)
+        return self not in (NotificationKind.SUCCESS, NotificationKind.NOTICE, NotificationKind.DIGEST)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Notification:
 
     id: int
     rule: str
-    kind: Kind
+    kind: NotificationKind
     template: str
     group_key: str
     incident_id: int | None
@@ -89,8 +89,8 @@ class Notification:
     """Of a follow-up: the recovered that tells it instead."""
 
     @classmethod
-    def of(cls, row: Mapping[Any, Any]) -> "Notification":
-        return cls(**{**row, "kind": Kind(row["kind"])})
+    def from_row(cls, row: Mapping[Any, Any]) -> "Notification":
+        return cls(**{**row, "kind": NotificationKind(row["kind"])})
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ class Delivery:
 
     id: int
     notification_id: int
-    channel: Channel
+    channel: ChannelName
     recipient: str
-    kind: Kind
+    kind: NotificationKind
     incident_id: int | None
     event_seq: int
     """Of the first event that it reports."""
@@ -128,21 +128,21 @@ class Delivery:
     settled_at: datetime | None
 
     @classmethod
-    def of(cls, row: Mapping[Any, Any]) -> "Delivery":
+    def from_row(cls, row: Mapping[Any, Any]) -> "Delivery":
         recipients = tuple(row["recipients"])
         remaining = recipients if row["remaining"] is None else tuple(row["remaining"])
         read = {
             "recipients": recipients,
             "remaining": remaining,
             "state": State(row["state"]),
-            "channel": Channel(row["channel"]),
-            "kind": Kind(row["kind"]),
+            "channel": ChannelName(row["channel"]),
+            "kind": NotificationKind(row["kind"]),
         }
         return cls(**{**row, **read})
 
 
 @dataclass(frozen=True)
-class Attempt:
+class AttemptRecord:
     """One line of the ledger: what was tried, what came of it, in the server's words."""
 
     at: datetime
@@ -151,7 +151,7 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DeliveryOutcome:
     """What a delivery comes to; the reason is for people."""
 
     state: State

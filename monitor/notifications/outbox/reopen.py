@@ -7,9 +7,9 @@ from sqlalchemy import Connection, delete, insert, literal, or_, select, update
 from monitor.database.schema import decisions, deliveries, notification_incidents, notifications
 from monitor.notifications.outbox.decisions import GROUPED, SUPPRESSED
 from monitor.notifications.outbox.enqueue import seal, settle_waiting
-from monitor.notifications.outbox.records import Delivery, Kind, State
+from monitor.notifications.outbox.records import Delivery, NotificationKind, State
 from monitor.notifications.outbox.threads import TOLD
-from monitor.rules.targets import Channel
+from monitor.rules.targets import ChannelName
 
 
 def take_back_recovered(
@@ -20,9 +20,9 @@ def take_back_recovered(
     `closed_seq`: the event that closed it. Return True if somebody was told already.
     """
     is_told = False
-    for notification_id in _recovered(connection, incident_id, closed_seq):
-        sent = _of(connection, notification_id)
-        told = {(one.channel, one.recipient) for one in sent if _is_told(one)}
+    for notification_id in _find_recovery_ids(connection, incident_id, closed_seq):
+        sent = _load_deliveries(connection, notification_id)
+        told = {(one.channel, one.recipient) for one in sent if _is_handed_over(one)}
         is_told |= bool(told)
         if len(told) < len(sent):
             _restore_follow_ups(connection, notification_id, incident_id, told, because, now)
@@ -30,25 +30,25 @@ def take_back_recovered(
     return is_told
 
 
-def _recovered(connection: Connection, incident_id: int, closed_seq: int | None) -> list[int]:
+def _find_recovery_ids(connection: Connection, incident_id: int, closed_seq: int | None) -> list[int]:
     query = (
         select(notifications.c.id)
         .join(decisions, decisions.c.notification_id == notifications.c.id)
         .where(
             decisions.c.incident_id == incident_id,
             decisions.c.event_seq == closed_seq,
-            notifications.c.kind == Kind.RECOVERED.value,
+            notifications.c.kind == NotificationKind.RECOVERED.value,
         )
     )
     return sorted(set(connection.execute(query).scalars()))
 
 
-def _of(connection: Connection, notification_id: int) -> list[Delivery]:
+def _load_deliveries(connection: Connection, notification_id: int) -> list[Delivery]:
     query = select(deliveries).where(deliveries.c.notification_id == notification_id)
-    return [Delivery.of(row) for row in connection.execute(query).mappings()]
+    return [Delivery.from_row(row) for row in connection.execute(query).mappings()]
 
 
-def _is_told(one: Delivery) -> bool:
+def _is_handed_over(one: Delivery) -> bool:
     """Return True if a server has it, or may have it at this moment."""
     return one.state.value in TOLD or (one.state is State.SENDING and one.handed_at is not None)
 
@@ -57,7 +57,7 @@ def _restore_follow_ups(
     connection: Connection,
     recovered_id: int,
     incident_id: int,
-    told: set[tuple[Channel, str]],
+    told: set[tuple[ChannelName, str]],
     because: str,
     now: datetime,
 ) -> None:
@@ -68,7 +68,7 @@ def _restore_follow_ups(
         reason = f"it waits again: the incident is not over: {because}"
         waits = {"sealed_at": None, "gathered_into": None, "due_at": max(row.due_at, now)}
         connection.execute(update(notifications).where(notifications.c.id == row.id).values(waits))
-        for one in _of(connection, row.id):
+        for one in _load_deliveries(connection, row.id):
             if one.state is State.SUPERSEDED and (one.channel, one.recipient) not in told:
                 pending = {"state": State.PENDING.value, "reason": reason, "settled_at": None}
                 pending["next_attempt_at"] = waits["due_at"]

@@ -12,7 +12,7 @@ from monitor.database.schema import (
     notification_incidents,
     notifications,
 )
-from monitor.database.statements import BATCH, Key, Swept, walk
+from monitor.database.statements import BATCH, Key, SweepResult, walk
 from monitor.notifications.outbox.threads import ON_THEIR_WAY
 
 StillOpen = Callable[[Connection, Iterable[int]], set[int]]
@@ -20,7 +20,7 @@ StillOpen = Callable[[Connection, Iterable[int]], set[int]]
 AT_ONCE = 200  # notifications in one transaction, with their deliveries, attempts and decisions
 
 
-def forget(connection: Connection, before: datetime, after: Key, still_open: StillOpen) -> Swept:
+def forget(connection: Connection, before: datetime, after: Key, still_open: StillOpen) -> SweepResult:
     """The next notifications, in the order of their ids, that were made before a moment.
 
     Kept are those of which something is still on its way, and those of incidents that are open: what is told
@@ -39,12 +39,12 @@ def forget(connection: Connection, before: datetime, after: Key, still_open: Sti
     )
     ids = list(connection.execute(page).scalars())
     if not ids:
-        return Swept(0, None)
-    gone, is_all = _forget(connection, sorted(set(ids) - _kept(connection, ids, still_open)))
-    return Swept(gone, after if not is_all else (ids[-1],) if len(ids) == AT_ONCE else None)
+        return SweepResult(0, None)
+    gone, is_all = _forget(connection, sorted(set(ids) - _ids_to_keep(connection, ids, still_open)))
+    return SweepResult(gone, after if not is_all else (ids[-1],) if len(ids) == AT_ONCE else None)
 
 
-def _kept(connection: Connection, ids: Sequence[int], still_open: StillOpen) -> set[int]:
+def _ids_to_keep(connection: Connection, ids: Sequence[int], still_open: StillOpen) -> set[int]:
     # Locked, so that nobody asks at this moment for one of them to be sent again.
     theirs = select(deliveries.c.notification_id, deliveries.c.state).where(
         deliveries.c.notification_id.in_(ids)
@@ -83,7 +83,7 @@ def _some(connection: Connection, table: Table, which: ColumnElement[bool]) -> i
     return connection.execute(delete(table).where(table.c.id.in_(some.scalar_subquery()))).rowcount
 
 
-def forget_decisions(connection: Connection, before: datetime, after: Key) -> Swept:
+def forget_decisions(connection: Connection, before: datetime, after: Key) -> SweepResult:
     """Those that told nobody; the others go with what they told."""
     old = (decisions.c.created_at < before) & decisions.c.notification_id.is_(None)
     return walk(connection, decisions, after, old, young=decisions.c.created_at >= before)

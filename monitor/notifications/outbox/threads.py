@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from monitor.database.schema import deliveries, notification_incidents, notifications
-from monitor.database.statements import LookUp, Statement, Write
-from monitor.notifications.outbox.records import WAITING, Delivery, Kind, State
+from monitor.database.statements import BulkInsert, KeyLookup, Statement
+from monitor.notifications.outbox.records import WAITING, Delivery, NotificationKind, State
 from monitor.rules.targets import Target
 
 REFERENCES = 20  # Message-IDs: RFC 5322 lets the middle go, and an incident may last for weeks
@@ -20,7 +20,7 @@ ON_THEIR_WAY = (State.SENDING.value, *_WAITING)
 
 
 @dataclass(frozen=True)
-class Thread:
+class MessageThread:
     """The conversation before one delivery; empty where it is the first."""
 
     references: tuple[str, ...]
@@ -31,12 +31,12 @@ class Thread:
     """Whether something before it is still on its way."""
 
     @property
-    def is_told(self) -> bool:
+    def is_notified(self) -> bool:
         """Whether the recipient was told anything of it."""
         return bool(self.references)
 
 
-_TELLS_OF = LookUp(notification_incidents, ("notification_id",))
+_TELLS_OF = KeyLookup(notification_incidents, ("notification_id",))
 _TOLD = (
     select(
         notification_incidents.c.incident_id,
@@ -54,16 +54,16 @@ _TOLD = (
 )
 """What was told of these incidents to any of these recipients, by any of these rules, oldest first."""
 
-Told = Row[Any]
+DeliveryRow = Row[Any]
 
 
-def threads(connection: Connection, of: Sequence[Delivery]) -> dict[int, Thread]:
+def threads(connection: Connection, of: Sequence[Delivery]) -> dict[int, MessageThread]:
     """The conversation before each delivery. A notification may tell of several incidents: what was told of
     any of them is before it."""
     incidents: dict[int, set[int]] = {}
     for row in _TELLS_OF.rows(connection, {(one.notification_id,) for one in of}):
         incidents.setdefault(row["notification_id"], set()).add(row["incident_id"])
-    told = _told(
+    told = _load_delivery_rows(
         connection,
         set().union(*incidents.values()),
         {one.rule for one in of},
@@ -75,7 +75,7 @@ def threads(connection: Connection, of: Sequence[Delivery]) -> dict[int, Thread]
     }
 
 
-def _is_before(row: Told, delivery: Delivery, incidents: Collection[int]) -> bool:
+def _is_before(row: DeliveryRow, delivery: Delivery, incidents: Collection[int]) -> bool:
     return (
         row.id < delivery.id
         and row.incident_id in incidents
@@ -84,21 +84,23 @@ def _is_before(row: Told, delivery: Delivery, incidents: Collection[int]) -> boo
     )
 
 
-def _thread(before: Iterable[Told]) -> Thread:
+def _thread(before: Iterable[DeliveryRow]) -> MessageThread:
     rows = {row.id: row for row in before}.values()  # one that tells of several incidents is there for each
     told = [row for row in rows if row.state in TOLD]
     ids = tuple(row.message_id for row in told)
-    return Thread(
+    return MessageThread(
         references=ids if len(ids) <= REFERENCES else (ids[0], *ids[1 - REFERENCES :]),
         subject=told[0].subject if told else None,
         is_waiting=any(row.state in ON_THEIR_WAY for row in rows),
     )
 
 
-_TELLS = Write(notification_incidents, lambda insert: insert(notification_incidents).on_conflict_do_nothing())
+_TELLS = BulkInsert(
+    notification_incidents, lambda insert: insert(notification_incidents).on_conflict_do_nothing()
+)
 
 
-def tells_of(connection: Connection, notification_id: int, incident_id: int) -> None:
+def link_incident(connection: Connection, notification_id: int, incident_id: int) -> None:
     """Safe to say twice: a notification may tell of many failures of one incident."""
     _TELLS.rows(connection, [{"incident_id": incident_id, "notification_id": notification_id}])
 
@@ -107,7 +109,7 @@ def open_with_next(connection: Connection, incident_id: int, opening: Delivery, 
     """The opening of an incident is not told: what waits to follow it is the opening, and due now."""
     waiting = select(notifications.c.id).where(
         notifications.c.rule == opening.rule,
-        notifications.c.kind == Kind.FOLLOW_UP.value,
+        notifications.c.kind == NotificationKind.FOLLOW_UP.value,
         notifications.c.sealed_at.is_(None),
         notifications.c.id.in_(
             select(notification_incidents.c.notification_id).where(
@@ -123,7 +125,7 @@ def open_with_next(connection: Connection, incident_id: int, opening: Delivery, 
     connection.execute(update(deliveries).where(*theirs).values(next_attempt_at=now, **said))
 
 
-def last_told(connection: Connection, incident_id: int, rule: str) -> datetime | None:
+def find_last_due(connection: Connection, incident_id: int, rule: str) -> datetime | None:
     """When a rule's latest word on an incident was due; None where there was none."""
     told = notification_incidents.join(
         notifications, notifications.c.id == notification_incidents.c.notification_id
@@ -150,16 +152,16 @@ _STATES = Statement(
 )
 
 
-def hears(connection: Connection, incident_id: int, rule: str, target: Target) -> bool:
+def is_notified(connection: Connection, incident_id: int, rule: str, target: Target) -> bool:
     """Whether the target was told of an incident by this rule, or is about to be."""
     whom = {"recipient": target.recipient, "channel": target.channel.value}
     rows = _STATES.rows(connection, incident_id=incident_id, rule=rule, **whom)
     return any(row["state"] in (*TOLD, *ON_THEIR_WAY) for row in rows)
 
 
-def _told(
+def _load_delivery_rows(
     connection: Connection, incidents: Collection[int], rules: Collection[str], recipients: Collection[str]
-) -> Sequence[Told]:
+) -> Sequence[DeliveryRow]:
     if not incidents:
         return ()
     wanted = {"incidents": sorted(incidents), "rules": sorted(rules), "recipients": sorted(recipients)}

@@ -8,12 +8,12 @@ from pydantic import Field
 
 from monitor.event_log.projections import assets
 from monitor.event_log.projections.assets import AssetName
-from monitor.web.dependencies import ApiReader
+from monitor.web.dependencies import ApiPrincipal
 from monitor.web.query_params import Name, Paged
-from monitor.web.responses import PROBLEMS, Answer, Paging, Polled, example, polled
-from monitor.web.services import Here
+from monitor.web.responses import PROBLEMS, ETagRoute, Paging, ResponseModel, etag_responses, example
+from monitor.web.services import ServicesDep
 
-router = APIRouter(prefix="/api/v1/assets", tags=["assets"], responses=PROBLEMS, route_class=Polled)
+router = APIRouter(prefix="/api/v1/assets", tags=["assets"], responses=PROBLEMS, route_class=ETagRoute)
 
 
 UPDATE: dict[str, Any] = {
@@ -29,12 +29,12 @@ UPDATE: dict[str, Any] = {
 }
 
 
-class BegunRun(Answer):
+class BegunRun(ResponseModel):
     dag_id: str
     run_id: str
 
 
-class AssetUpdate(Answer):
+class AssetUpdateResponse(ResponseModel):
     model_config = example(**UPDATE)
     seq: int
     asset_event_id: int = Field(description="Airflow's number of it")
@@ -49,9 +49,9 @@ class AssetUpdate(Answer):
     )
 
 
-class AssetUpdates(Answer):
+class AssetUpdates(ResponseModel):
     model_config = example(updates=[UPDATE], next=None)
-    updates: list[AssetUpdate]
+    updates: list[AssetUpdateResponse]
     next: int | None = Field(description="The `cursor` of the page behind this one; null: this is the last")
 
 
@@ -64,15 +64,15 @@ class UpdatesQuery(Paged):
     "/updates",
     response_model=AssetUpdates,
     operation_id="listAssetUpdates",
-    responses=polled(listed=True),
+    responses=etag_responses(listed=True),
 )
 async def updates(
-    here: Here, reader: ApiReader, pager: Paging, query: Annotated[UpdatesQuery, Query()]
+    services: ServicesDep, reader: ApiPrincipal, pager: Paging, query: Annotated[UpdatesQuery, Query()]
 ) -> dict[str, Any]:
     """The updates of one asset, newest first, each with what it reported and the runs that came of it."""
-    visible = await here.gate.sight(reader)
+    visible = await services.gate.get_permissions(reader)
     name = AssetName(query.deployment, query.uri)
-    found = await here.database.read(
+    found = await services.database.read(
         lambda connection: assets.asset_updates(connection, name, query.limit + 1, query.cursor, visible)
     )
     return pager.page("updates", found, query.limit, lambda one: one.seq)

@@ -6,28 +6,32 @@ from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
-from monitor.event_log.filters import Visible
+from monitor.event_log.filters import AllowedDags
 from monitor.notifications.outbox import decisions, queries, queue, records
 from monitor.notifications.outbox.queue import TooManyResends
 from monitor.notifications.outbox.records import TransitionError
-from monitor.web.api.models import Delivery, DeliveryDetail, DeliveryPage
-from monitor.web.dependencies import ApiReader, require_csrf
+from monitor.web.api.models import DeliveryDetail, DeliveryPage, DeliveryResponse
+from monitor.web.dependencies import ApiPrincipal, require_csrf
 from monitor.web.query_params import DeliveriesQuery, Id
-from monitor.web.responses import PROBLEMS, WRITING, Paging, Polled, polled, problems
-from monitor.web.services import Here
+from monitor.web.responses import PROBLEMS, WRITING, ETagRoute, Paging, etag_responses, problems
+from monitor.web.services import ServicesDep
 
-router = APIRouter(prefix="/api/v1/deliveries", tags=["deliveries"], responses=PROBLEMS, route_class=Polled)
+router = APIRouter(
+    prefix="/api/v1/deliveries", tags=["deliveries"], responses=PROBLEMS, route_class=ETagRoute
+)
 
 
-@router.get("", response_model=DeliveryPage, operation_id="listDeliveries", responses=polled(listed=True))
+@router.get(
+    "", response_model=DeliveryPage, operation_id="listDeliveries", responses=etag_responses(listed=True)
+)
 async def deliveries(
-    here: Here, reader: ApiReader, pager: Paging, query: Annotated[DeliveriesQuery, Query()]
+    services: ServicesDep, reader: ApiPrincipal, pager: Paging, query: Annotated[DeliveriesQuery, Query()]
 ) -> dict[str, Any]:
     """Deliveries, newest first: one a recipient of a notification."""
-    visible = await here.gate.sight(reader)
-    rows = await here.database.read(
+    visible = await services.gate.get_permissions(reader)
+    rows = await services.database.read(
         lambda connection: queries.deliveries(
-            connection, query.limit + 1, query.cursor, query.wanted(), visible
+            connection, query.limit + 1, query.cursor, query.to_filter(), visible
         )
     )
     return pager.page("deliveries", rows, query.limit, lambda row: row.id)
@@ -37,19 +41,19 @@ async def deliveries(
     "/{delivery_id}",
     response_model=DeliveryDetail,
     operation_id="getDelivery",
-    responses=polled() | problems(404),
+    responses=etag_responses() | problems(404),
 )
-async def delivery(here: Here, reader: ApiReader, delivery_id: Id) -> dict[str, Any]:
+async def delivery(services: ServicesDep, reader: ApiPrincipal, delivery_id: Id) -> dict[str, Any]:
     """One delivery with its ledger: each attempt, with the server's reply, and each event that it reports,
     with the reason."""
-    visible = await here.gate.sight(reader)
-    found = await here.database.read(lambda connection: detail(connection, delivery_id, visible))
+    visible = await services.gate.get_permissions(reader)
+    found = await services.database.read(lambda connection: detail(connection, delivery_id, visible))
     if found is None:
         raise _unknown(delivery_id)
     return found
 
 
-def detail(connection: Connection, delivery_id: int, visible: Visible) -> dict[str, Any] | None:
+def detail(connection: Connection, delivery_id: int, visible: AllowedDags) -> dict[str, Any] | None:
     """A delivery, its ledger and its decisions, or None where there is none that the reader may see."""
     found = queries.find(connection, delivery_id, visible)
     if found is None:
@@ -62,37 +66,39 @@ def detail(connection: Connection, delivery_id: int, visible: Visible) -> dict[s
     }
 
 
-def may_see(visible: Visible, deployment: str, dag_id: str | None) -> bool:
+def may_see(visible: AllowedDags, deployment: str, dag_id: str | None) -> bool:
     return visible is None or (dag_id is not None and (deployment, dag_id) in visible)
 
 
 @router.post(
     "/{delivery_id}/resend",
     status_code=202,
-    response_model=Delivery,
+    response_model=DeliveryResponse,
     response_description="It waits to be sent",
     operation_id="resendDelivery",
     responses=WRITING | problems(404, 409),
 )
-async def resend(request: Request, here: Here, reader: ApiReader, delivery_id: Id) -> records.Delivery:
+async def resend(
+    request: Request, services: ServicesDep, reader: ApiPrincipal, delivery_id: Id
+) -> records.Delivery:
     """Send it again, now: to those who lack it, or to all where nobody does."""
     await require_csrf(request, reader)
-    visible = await here.gate.sight(reader)
+    visible = await services.gate.get_permissions(reader)
 
     def again(connection: Connection) -> records.Delivery | None:
         if queries.find(connection, delivery_id, visible) is None:
             return None
-        return queue.requeue(connection, delivery_id, here.clock())
+        return queue.requeue(connection, delivery_id, services.clock())
 
     try:
-        found = await here.database.write(again)
+        found = await services.database.write(again)
     except TransitionError as error:
         raise HTTPException(409, f"delivery {delivery_id}: {error}; try again in a moment") from None
     except TooManyResends as many:
         raise HTTPException(409, str(many)) from None
     if found is None:
         raise _unknown(delivery_id)
-    here.wakes.delivery.set()
+    services.wakes.delivery.set()
     return found
 
 

@@ -7,21 +7,21 @@ from fastapi import APIRouter, Path, Query
 from starlette.exceptions import HTTPException
 
 from monitor.event_log import read
-from monitor.event_log.read import Logged
-from monitor.notifications.explain import Explanation, explain
+from monitor.event_log.read import LoggedEvent
+from monitor.notifications.explain import EventExplanation, explain
 from monitor.web.api.models import EventDecisions, EventPage
-from monitor.web.dependencies import ApiReader
+from monitor.web.dependencies import ApiPrincipal
 from monitor.web.openapi_examples import EVENT
 from monitor.web.query_params import EventsQuery, Name
-from monitor.web.responses import PROBLEMS, Paging, Polled, polled, problems
-from monitor.web.services import Here
+from monitor.web.responses import PROBLEMS, ETagRoute, Paging, etag_responses, problems
+from monitor.web.services import ServicesDep
 
-router = APIRouter(tags=["events"], responses=PROBLEMS | polled(listed=True), route_class=Polled)
+router = APIRouter(tags=["events"], responses=PROBLEMS | etag_responses(listed=True), route_class=ETagRoute)
 
 
 @router.get("/api/v1/events", response_model=EventPage, operation_id="listEvents")
 async def events(
-    here: Here, reader: ApiReader, pager: Paging, query: Annotated[EventsQuery, Query()]
+    services: ServicesDep, reader: ApiPrincipal, pager: Paging, query: Annotated[EventsQuery, Query()]
 ) -> dict[str, Any]:
     """The log, newest first.
 
@@ -33,17 +33,19 @@ async def events(
         place for place in (query.cursor, None if reader.seq is None else reader.seq + 1) if place is not None
     ]
     before = min(ends, default=None)
-    found, following = await here.database.read(
+    found, following = await services.database.read(
         lambda connection: read.read_page(connection, before, query.limit, query.filter(), reader.visible)
     )
-    return pager.cut("events", [_told(one) for one in found], following)
+    return pager.cut("events", [_format_event(one) for one in found], following)
 
 
-def _told(one: Logged) -> dict[str, Any]:
+def _format_event(one: LoggedEvent) -> dict[str, Any]:
     return {"seq": one.seq, "received_at": one.received_at, "event": json.loads(one.body)}
 
 
-decisions_router = APIRouter(prefix="/api/v1/events", tags=["events"], responses=PROBLEMS, route_class=Polled)
+decisions_router = APIRouter(
+    prefix="/api/v1/events", tags=["events"], responses=PROBLEMS, route_class=ETagRoute
+)
 
 EventId = Annotated[Name, Path(description="The CloudEvent's id", examples=[EVENT["id"]])]
 Deployment = Annotated[
@@ -56,19 +58,19 @@ Deployment = Annotated[
     "/{event_id}/decisions",
     response_model=EventDecisions,
     operation_id="explainEvent",
-    responses=polled() | problems(404),
+    responses=etag_responses() | problems(404),
 )
 async def decisions(
-    here: Here, reader: ApiReader, event_id: EventId, deployment: Deployment = None
+    services: ServicesDep, reader: ApiPrincipal, event_id: EventId, deployment: Deployment = None
 ) -> dict[str, Any]:
     """What each rule made of an event when it came, what was sent because of it, which rules take it now."""
-    visible, rules = await here.gate.sight(reader), here.rules.current
-    found = await here.database.read(lambda connection: explain(connection, rules, event_id, visible))
+    visible, rules = await services.gate.get_permissions(reader), services.rules.current
+    found = await services.database.read(lambda connection: explain(connection, rules, event_id, visible))
     seen = [one for one in found if deployment in (None, one.event.deployment)]
     if not seen:
         raise HTTPException(404, f"no event {event_id!r} is in the log")
-    return {"explanations": [_explanation(one) for one in seen]}
+    return {"explanations": [_format_explanation(one) for one in seen]}
 
 
-def _explanation(one: Explanation) -> dict[str, Any]:
+def _format_explanation(one: EventExplanation) -> dict[str, Any]:
     return {"event": json.loads(one.event.body), "rules": one.lines}

@@ -21,28 +21,36 @@ from starlette.types import Receive, Scope, Send
 
 from monitor.errors import AirflowError, CursorError
 from monitor.event_log.cursor import Cursor
-from monitor.event_log.filters import Visible
+from monitor.event_log.filters import AllowedDags
 from monitor.events.data import YEARS, Moment
-from monitor.feed.buffer import Form, Selection, body
-from monitor.feed.connections import FeedFull, Feeds, ShareFull, Start, after, from_now, since
-from monitor.feed.subscriber import FeedEnded, Reader, Rights
+from monitor.feed.buffer import FeedFormat, Subscription, body
+from monitor.feed.connections import (
+    FeedFull,
+    FeedServer,
+    FindStart,
+    ShareFull,
+    from_cursor,
+    from_now,
+    from_time,
+)
+from monitor.feed.subscriber import FeedEnded, Rights, Subscriber
 from monitor.web import openapi_examples
 from monitor.web.auth.authenticator import NotSignedIn
-from monitor.web.auth.authenticator import Reader as Principal
-from monitor.web.dependencies import ApiReader
+from monitor.web.auth.authenticator import Principal as Principal
+from monitor.web.dependencies import ApiPrincipal
 from monitor.web.middleware import hand_over
 from monitor.web.query_params import FeedQuery
 from monitor.web.responses import PROBLEMS, Answers, problems
-from monitor.web.services import Here
+from monitor.web.services import ServicesDep
 
-Join = Callable[[Send], Reader]
+Join = Callable[[Send], Subscriber]
 """Feeds.join(), but for how the reader is sent to."""
 
 
 class FeedResponse(EventSourceResponse):
-    media_type = Form.SSE.value
+    media_type = FeedFormat.SSE.value
 
-    def __init__(self, feeds: Feeds, form: Form, join: Join) -> None:
+    def __init__(self, feeds: FeedServer, form: FeedFormat, join: Join) -> None:
         super().__init__(iter(()), media_type=form.value, ping=0)
         self._feeds = feeds
         self._join = join
@@ -52,7 +60,7 @@ class FeedResponse(EventSourceResponse):
         hand_over(scope, partial(_stay, self._feeds, [self._join]))
 
 
-async def _stay(feeds: Feeds, join: list[Join], receive: Receive, send: Send) -> None:
+async def _stay(feeds: FeedServer, join: list[Join], receive: Receive, send: Send) -> None:
     try:
         reader = join.pop()(send)  # popped: what it holds need not stay for days
     except (
@@ -113,15 +121,15 @@ _MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 
 @router.get("/events", response_class=EventSourceResponse, operation_id="followEvents")
 async def feed(
-    here: Here,
-    reader: ApiReader,
+    services: ServicesDep,
+    reader: ApiPrincipal,
     query: Annotated[FeedQuery, Query()],
     last_event_id: Annotated[
         str | None, Header(description="The `id` that came last: go on behind it", examples=["1a2b3c4d-42"])
     ] = None,
     accept: Annotated[
         str, Header(description="The feed's form", examples=["application/x-ndjson"])
-    ] = Form.SSE.value,
+    ] = FeedFormat.SSE.value,
 ) -> FeedResponse:
     """Every event as it is logged, as Server-Sent Events; it resumes where `Last-Event-ID` or `after` says.
 
@@ -133,25 +141,25 @@ async def feed(
     """
     start = _start(last_event_id or query.after, query.since)
     try:
-        here.feeds.require_room(reader.whose)
+        services.feeds.require_room(reader.whose)
     except ShareFull as full:
         raise HTTPException(429, str(full), {"Retry-After": str(FULL_RETRY)}) from None
     except FeedFull as full:
         raise HTTPException(503, str(full), {"Retry-After": str(FULL_RETRY)}) from None
-    form = Form.NDJSON if Form.NDJSON.value in accept else Form.SSE
-    rights = None if here.gate.open and reader.token is None else _for_feed(reader)
-    selection = Selection(query.filter(), reader.visible)
+    form = FeedFormat.NDJSON if FeedFormat.NDJSON.value in accept else FeedFormat.SSE
+    rights = None if services.gate.open and reader.token is None else _build_feed_rights(reader)
+    selection = Subscription(query.filter(), reader.visible)
     whose = reader.whose
     return FeedResponse(
-        here.feeds, form, lambda send: here.feeds.join(start, selection, form, send, rights, whose)
+        services.feeds, form, lambda send: services.feeds.join(start, selection, form, send, rights, whose)
     )
 
 
-def _start(cursor: str | None, moment: str | None) -> Start:
+def _start(cursor: str | None, moment: str | None) -> FindStart:
     try:
         if cursor is not None:
-            return after(Cursor.parse(cursor))
-        return since(_MOMENT.validate_strings(moment)) if moment is not None else from_now
+            return from_cursor(Cursor.parse(cursor))
+        return from_time(_MOMENT.validate_strings(moment)) if moment is not None else from_now
     except CursorError as error:
         raise HTTPException(400, str(error)) from None
     except ValidationError:
@@ -162,8 +170,8 @@ def _start(cursor: str | None, moment: str | None) -> Start:
         ) from None
 
 
-def _for_feed(reader: Principal) -> Rights:
-    async def rights() -> Visible:
+def _build_feed_rights(reader: Principal) -> Rights:
+    async def rights() -> AllowedDags:
         try:
             return await reader.rights()
         except (NotSignedIn, AirflowError) as error:

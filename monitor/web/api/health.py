@@ -38,15 +38,15 @@ from monitor.delivery.messages.templates import FailedTemplates
 from monitor.errors import AirflowError
 from monitor.event_log import cursor
 from monitor.event_log import read as event_log_read
-from monitor.event_log.filters import Filter, Visible
+from monitor.event_log.filters import AllowedDags, Filter
 from monitor.notifications.outbox import queries
-from monitor.notifications.outbox.queries import Wanted
+from monitor.notifications.outbox.queries import DeliveryFilter
 from monitor.notifications.outbox.records import State
-from monitor.reconciler.loop import Post
-from monitor.web.dependencies import MaybeReader
+from monitor.reconciler.loop import ReconcilerHandle
+from monitor.web.dependencies import OptionalPrincipal
 from monitor.web.query_params import MAX_PAGE
-from monitor.web.responses import SERVER, Answer, Answers, example, problems
-from monitor.web.services import Here, PartHealth, Report, Services
+from monitor.web.responses import SERVER, Answers, ResponseModel, example, problems
+from monitor.web.services import PartHealth, Report, Services, ServicesDep
 
 COMPONENT_SECONDS = 15.0  # an answer of Airflow's counts for so long, whoever asks how often
 COMPONENT_TIMEOUT = 3.0  # seconds: how the other parts are is not to wait for Airflow
@@ -80,7 +80,7 @@ COMPONENT_REMEDY = "Look at its log, and start it again: `airflow {}`, its conta
 logger = logging.getLogger(__name__)
 
 
-def of_turns(database: Database, works: Sequence[str]) -> Report:
+def build_leader_report(database: Database, works: Sequence[str]) -> Report:
     """The report on which replica does what only one is to do."""
 
     async def report() -> dict[str, PartHealth]:
@@ -95,7 +95,7 @@ def of_turns(database: Database, works: Sequence[str]) -> Report:
     return report
 
 
-def of_passed_over(api: AirflowApi, clock: Clock) -> Report:
+def build_skipped_rows_report(api: AirflowApi, clock: Clock) -> Report:
     """The report on rows of one Airflow's listings that are too much to read. No part where there is none."""
 
     async def report() -> dict[str, PartHealth]:
@@ -110,7 +110,7 @@ def of_passed_over(api: AirflowApi, clock: Clock) -> Report:
     return report
 
 
-def of_works(failed: FailedWorks) -> Report:
+def build_work_report(failed: FailedWorks) -> Report:
     """The report on background work that failed and was begun anew. No part where none did."""
 
     async def report() -> dict[str, PartHealth]:
@@ -138,13 +138,13 @@ def of_templates(failed: FailedTemplates) -> Report:
     return report
 
 
-def of_reconciler(post: Post) -> Report:
+def build_reconciler_report(post: ReconcilerHandle) -> Report:
     """The report on one Airflow."""
 
     async def report() -> dict[str, PartHealth]:
         status = await post.status()
         remedy = DEFECT_REMEDY if status.is_defect else RECONCILER_REMEDY
-        compared = "compared with the log" if post.is_here else "compared with the log by another replica"
+        compared = "compared with the log" if post.is_local else "compared with the log by another replica"
         airflow, own = f"{AIRFLOW} {status.deployment}", f"{RECONCILER} {status.deployment}"
         if status.silent_since is not None:
             why = status.last_error or "does not answer"
@@ -214,19 +214,19 @@ METRICS: dict[str, Any] = {
 }
 
 
-class Alive(Answer):
+class LivenessResponse(ResponseModel):
     model_config = example(status="ok")
     status: Literal["ok", "down"]
 
 
-class Ready(Alive):
+class ReadinessResponse(LivenessResponse):
     model_config = example(status="ok", written_seconds_ago=3.2)
     written_seconds_ago: float | None = Field(
         description="Age of the latest write that got through; null if none has yet"
     )
 
 
-class Part(Answer):
+class PartHealthResponse(ResponseModel):
     """How one part is."""
 
     status: Literal["ok", "down", "unknown"]
@@ -235,15 +235,19 @@ class Part(Answer):
     remedy: str | None = Field(description="What to do, where something is to be done")
 
 
-class Health(Alive):
+class HealthResponse(LivenessResponse):
     model_config = example(
         status="ok", parts={"database": {"status": "ok", "detail": "sqlite", "at": None, "remedy": None}}
     )
-    parts: dict[str, Part] | None = Field(None, description="Each part; absent for who is not signed in")
+    parts: dict[str, PartHealthResponse] | None = Field(
+        None, description="Each part; absent for who is not signed in"
+    )
 
 
-NOT_READY: Answers = {503: {"description": "The database cannot be read or written", "model": Ready}}
-DOWN: Answers = {503: {"description": "Some part does not work", "model": Health}}
+NOT_READY: Answers = {
+    503: {"description": "The database cannot be read or written", "model": ReadinessResponse}
+}
+DOWN: Answers = {503: {"description": "Some part does not work", "model": HealthResponse}}
 
 NO_HOOK = PartHealth(
     "unknown", "no hook has reported lately; what hooks do not report, the reconciler fills in"
@@ -257,7 +261,7 @@ LATE = 60.0  # seconds between what happened and its report: a spool that could 
 router = APIRouter(tags=["health"])
 
 
-@router.get("/livez", response_model=Alive, operation_id="getLiveness", openapi_extra=OPEN)
+@router.get("/livez", response_model=LivenessResponse, operation_id="getLiveness", openapi_extra=OPEN)
 async def livez() -> dict[str, str]:
     """The process answers. (It ends by itself when work dies without which it takes or sends nothing.)"""
     return {"status": "ok"}
@@ -265,34 +269,34 @@ async def livez() -> dict[str, str]:
 
 @router.get(
     "/readyz",
-    response_model=Ready,
+    response_model=ReadinessResponse,
     operation_id="getReadiness",
     openapi_extra=OPEN,
     responses=NOT_READY,
 )
-async def readyz(here: Here) -> JSONResponse:
+async def readyz(services: ServicesDep) -> JSONResponse:
     """The database can be read and written, so requests can be served and events be taken in."""
-    part = (await _database(here))["database"]
-    age = here.write_check.result.age
+    part = (await _database(services))["database"]
+    age = services.write_check.result.age
     answer = {"status": part.status, "written_seconds_ago": None if age is None else round(age, 1)}
     return JSONResponse(answer, 200 if part.status == "ok" else 503, FRESH)
 
 
 @router.get(
     "/health",
-    response_model=Health,
+    response_model=HealthResponse,
     operation_id="getHealth",
     openapi_extra={"security": [{}, {"session": []}, {"bearer": []}]},
     responses={**DOWN, **problems(421, *SERVER)},
 )
-async def health(here: Here, reader: MaybeReader) -> JSONResponse:
+async def health(services: ServicesDep, reader: OptionalPrincipal) -> JSONResponse:
     """Every part, and 503 where one does not work. Details are for those who are signed in."""
-    sight = await here.gate.sight(reader) if reader else frozenset()
-    parts = await check(here, sight, has_details=reader is not None)
+    permissions = await services.gate.get_permissions(reader) if reader else frozenset()
+    parts = await check(services, permissions, has_details=reader is not None)
     down = any(part.status == "down" for part in parts.values())
     answer: dict[str, Any] = {"status": "down" if down else "ok"}
     if reader is not None:
-        answer["parts"] = {name: _told(part) for name, part in parts.items()}
+        answer["parts"] = {name: _format_part(part) for name, part in parts.items()}
     return JSONResponse(answer, 503 if down else 200, FRESH)
 
 
@@ -303,23 +307,25 @@ async def health(here: Here, reader: MaybeReader) -> JSONResponse:
     openapi_extra=OPEN,
     responses={200: METRICS, **problems(421, *SERVER)},
 )
-async def metrics(here: Here) -> Response:
+async def metrics(services: ServicesDep) -> Response:
     """Prometheus' text format."""
-    text = await run_in_threadpool(generate_latest, here.metrics.registry)
+    text = await run_in_threadpool(generate_latest, services.metrics.registry)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
-async def check(here: Services, sight: Visible, has_details: bool = True) -> dict[str, PartHealth]:
+async def check(
+    services: Services, permissions: AllowedDags, has_details: bool = True
+) -> dict[str, PartHealth]:
     """How every part is, for a reader of this sight: what went wrong with an Airflow may name DAGs.
 
     Without details no event is read: they would tell how late hooks report, which is never trouble by itself.
     """
-    parts = await _database(here)
+    parts = await _database(services)
     if has_details:
-        parts |= await _ask(partial(_hooks, here))
-    for told in await asyncio.gather(*map(_ask, here.reports)):
+        parts |= await _ask(partial(_hooks, services))
+    for told in await asyncio.gather(*map(_ask, services.reports)):
         parts |= told
-    if sight is not None:
+    if permissions is not None:
         parts = {name: _discreet(name, part) for name, part in parts.items()}
     if not any(name.startswith(AIRFLOW) for name in parts):
         parts[AIRFLOW] = PartHealth("unknown", "not asked: WINDSOCK_AIRFLOW_URL is not set")
@@ -358,48 +364,50 @@ def _discreet(name: str, part: PartHealth) -> PartHealth:
     return part if known else replace(part, detail="cannot be compared with the log")
 
 
-async def _hooks(here: Services) -> dict[str, PartHealth]:
-    return {"spool": await here.database.read(_spool)}
+async def _hooks(services: Services) -> dict[str, PartHealth]:
+    return {"spool": await services.database.read(_spool)}
 
 
-async def _database(here: Services) -> dict[str, PartHealth]:
-    now = here.clock()
+async def _database(services: Services) -> dict[str, PartHealth]:
+    now = services.clock()
     try:
-        parts = await here.database.read(lambda connection: _look(connection, here.settings.smtp_host, now))
+        parts = await services.database.read(
+            lambda connection: _load_parts(connection, services.settings.smtp_host, now)
+        )
     except SQLAlchemyError as error:
         said = f"cannot be read: {type(error).__name__}"
-        return {"database": PartHealth("down", said, remedy=_database_remedy(here))}
-    return parts | {"database": _written(here, parts["database"])}
+        return {"database": PartHealth("down", said, remedy=_database_remedy(services))}
+    return parts | {"database": _assess_writes(services, parts["database"])}
 
 
-def _written(here: Services, read: PartHealth) -> PartHealth:
+def _assess_writes(services: Services, read: PartHealth) -> PartHealth:
     """How writing goes, by the latest result: asking does not write."""
-    result = here.write_check.result
+    result = services.write_check.result
     ago = "" if result.age is None else f", written {span(timedelta(seconds=result.age))} ago"
     if result.error:
         said = f"nothing can be written: {result.error}{ago}"
-        return PartHealth("down", said, remedy=_database_remedy(here))
+        return PartHealth("down", said, remedy=_database_remedy(services))
     if result.is_stale:
         said = f"writes wait and do not get through{ago}"
-        return PartHealth("down", said, remedy=_database_remedy(here))
+        return PartHealth("down", said, remedy=_database_remedy(services))
     if result.age is not None and result.age < RECENT_SECONDS:
         ago = f", written less than {RECENT_SECONDS:.0f} s ago"
     return replace(read, detail=read.detail + ago)
 
 
-def _database_remedy(here: Services) -> str:
-    if here.settings.shares_database:
+def _database_remedy(services: Services) -> str:
+    if services.settings.shares_database:
         return (
             "Look at PostgreSQL: is it up, is its disk full, is it read-only (a standby, "
             "default_transaction_read_only), or is it locked? Plugins keep their events meanwhile."
         )
     return (
-        f"Make room on the disk of {here.settings.home}, and end what holds windsock.db open (a backup by "
+        f"Make room on the disk of {services.settings.home}, and end what holds windsock.db open (a backup by "
         "copying: use `windsock backup`). Plugins keep their events meanwhile."
     )
 
 
-def _look(connection: Connection, smtp_host: str | None, now: datetime) -> dict[str, PartHealth]:
+def _load_parts(connection: Connection, smtp_host: str | None, now: datetime) -> dict[str, PartHealth]:
     log = cursor.state(connection)
     return {
         "database": PartHealth("ok", connection.dialect.name),
@@ -439,7 +447,7 @@ def _mail(connection: Connection, smtp_host: str | None) -> PartHealth:
     counts = queries.counts(connection)
     told = ", ".join(f"{number} {state.value}" for state, number in counts.items() if number)
     where = smtp_host or "embedded mailbox"
-    waiting = queries.deliveries(connection, MAX_PAGE, wanted=Wanted(state=State.PENDING))
+    waiting = queries.deliveries(connection, MAX_PAGE, wanted=DeliveryFilter(state=State.PENDING))
     if any(delivery.attempts for delivery in waiting):
         remedy = "A waiting delivery's page has the server's answer; `windsock check` tries the server."
         return PartHealth(
@@ -448,6 +456,6 @@ def _mail(connection: Connection, smtp_host: str | None) -> PartHealth:
     return PartHealth("ok", f"{where}: {told or 'none was called for yet'}")
 
 
-def _told(part: PartHealth) -> Mapping[str, Any]:
+def _format_part(part: PartHealth) -> Mapping[str, Any]:
     at = part.at.isoformat() if part.at else None
     return {"status": part.status, "detail": part.detail, "at": at, "remedy": part.remedy or None}

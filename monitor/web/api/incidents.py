@@ -8,21 +8,21 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
-from monitor.event_log.filters import Visible
+from monitor.event_log.filters import AllowedDags
 from monitor.notifications import incident_transitions, incidents
 from monitor.notifications.incidents import Incident as Found
 from monitor.notifications.outbox import decisions, queries
-from monitor.notifications.outbox.queries import Wanted
+from monitor.notifications.outbox.queries import DeliveryFilter
 from monitor.web.api.deliveries import may_see
-from monitor.web.api.models import Incident, IncidentDetail, IncidentPage
-from monitor.web.auth.authenticator import Reader
-from monitor.web.dependencies import ApiReader, require_csrf
+from monitor.web.api.models import IncidentDetail, IncidentPage, IncidentResponse
+from monitor.web.auth.authenticator import Principal
+from monitor.web.dependencies import ApiPrincipal, require_csrf
 from monitor.web.query_params import MAX_PAGE, Id, IncidentsQuery, no_nul
-from monitor.web.responses import PROBLEMS, WRITING, Paging, Polled, polled, problems
-from monitor.web.services import Here, Services
+from monitor.web.responses import PROBLEMS, WRITING, ETagRoute, Paging, etag_responses, problems
+from monitor.web.services import Services, ServicesDep
 from monitor.web.silence_validation import MAX_REASON
 
-router = APIRouter(prefix="/api/v1/incidents", tags=["incidents"], responses=PROBLEMS, route_class=Polled)
+router = APIRouter(prefix="/api/v1/incidents", tags=["incidents"], responses=PROBLEMS, route_class=ETagRoute)
 Reason = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_REASON),
@@ -30,7 +30,7 @@ Reason = Annotated[
 ]
 
 
-class Closing(BaseModel):
+class IncidentCloseBody(BaseModel):
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"reason": "the DAG was deleted"}]}
     )
@@ -44,14 +44,18 @@ class Acknowledgement(BaseModel):
     reason: Reason
 
 
-@router.get("", response_model=IncidentPage, operation_id="listIncidents", responses=polled(listed=True))
+@router.get(
+    "", response_model=IncidentPage, operation_id="listIncidents", responses=etag_responses(listed=True)
+)
 async def all_incidents(
-    here: Here, reader: ApiReader, pager: Paging, query: Annotated[IncidentsQuery, Query()]
+    services: ServicesDep, reader: ApiPrincipal, pager: Paging, query: Annotated[IncidentsQuery, Query()]
 ) -> dict[str, Any]:
     """Incidents, newest first."""
-    visible = await here.gate.sight(reader)
-    rows = await here.database.read(
-        lambda connection: incidents.page(connection, query.limit + 1, query.cursor, query.wanted(), visible)
+    visible = await services.gate.get_permissions(reader)
+    rows = await services.database.read(
+        lambda connection: incidents.page(
+            connection, query.limit + 1, query.cursor, query.to_filter(), visible
+        )
     )
     return pager.page("incidents", rows, query.limit, lambda row: row.id)
 
@@ -60,24 +64,24 @@ async def all_incidents(
     "/{incident_id}",
     response_model=IncidentDetail,
     operation_id="getIncident",
-    responses=polled() | problems(404),
+    responses=etag_responses() | problems(404),
 )
-async def incident(here: Here, reader: ApiReader, incident_id: Id) -> dict[str, Any]:
+async def incident(services: ServicesDep, reader: ApiPrincipal, incident_id: Id) -> dict[str, Any]:
     """One incident, with what each rule made of its events and what was sent because of it."""
-    visible = await here.gate.sight(reader)
-    found = await here.database.read(lambda connection: detail(connection, incident_id, visible))
+    visible = await services.gate.get_permissions(reader)
+    found = await services.database.read(lambda connection: detail(connection, incident_id, visible))
     if found is None:
         raise _unknown(incident_id)
     return found
 
 
-def detail(connection: Connection, incident_id: int, visible: Visible) -> dict[str, Any] | None:
+def detail(connection: Connection, incident_id: int, visible: AllowedDags) -> dict[str, Any] | None:
     """An incident with its decisions and deliveries, or None where there is none that the reader may see."""
     found = incidents.find(connection, incident_id, visible)
     if found is None:
         return None
     decided = decisions.decisions_of_incident(connection, incident_id)
-    wanted = Wanted(incident_id=incident_id)
+    wanted = DeliveryFilter(incident_id=incident_id)
     return vars(found) | {
         "decisions": [one for one in decided if may_see(visible, one.deployment, one.dag_id)],
         "deliveries": queries.deliveries(connection, MAX_PAGE, wanted=wanted, visible=visible),
@@ -86,83 +90,87 @@ def detail(connection: Connection, incident_id: int, visible: Visible) -> dict[s
 
 @router.post(
     "/{incident_id}/acknowledgement",
-    response_model=Incident,
+    response_model=IncidentResponse,
     response_description="The incident, as it is now",
     operation_id="acknowledgeIncident",
     responses=WRITING | problems(404, 409),
 )
 async def acknowledge(
-    request: Request, here: Here, reader: ApiReader, incident_id: Id, given: Acknowledgement
+    request: Request, services: ServicesDep, reader: ApiPrincipal, incident_id: Id, given: Acknowledgement
 ) -> Found:
     """Say that you look after it: nobody is reminded of it any more, and its end is notified."""
     await require_csrf(request, reader)
-    visible = await here.gate.sight(reader)
+    visible = await services.gate.get_permissions(reader)
     return await change(
-        here,
+        services,
         incident_id,
         visible,
         lambda connection: incidents.acknowledge(
-            connection, incident_id, reader.name, given.reason, here.clock()
+            connection, incident_id, reader.name, given.reason, services.clock()
         ),
     )
 
 
 @router.delete(
     "/{incident_id}/acknowledgement",
-    response_model=Incident,
+    response_model=IncidentResponse,
     response_description="The incident, as it is now",
     operation_id="unacknowledgeIncident",
     responses=WRITING | problems(404, 409),
 )
-async def unacknowledge(request: Request, here: Here, reader: ApiReader, incident_id: Id) -> Found:
+async def unacknowledge(
+    request: Request, services: ServicesDep, reader: ApiPrincipal, incident_id: Id
+) -> Found:
     """Take it back."""
     await require_csrf(request, reader)
-    visible = await here.gate.sight(reader)
+    visible = await services.gate.get_permissions(reader)
     return await change(
-        here, incident_id, visible, lambda connection: incidents.unacknowledge(connection, incident_id)
+        services, incident_id, visible, lambda connection: incidents.unacknowledge(connection, incident_id)
     )
 
 
 @router.post(
     "/{incident_id}/close",
-    response_model=Incident,
+    response_model=IncidentResponse,
     response_description="The incident, as it is now",
     operation_id="closeIncident",
     responses=WRITING | problems(404, 409),
 )
-async def close(request: Request, here: Here, reader: ApiReader, incident_id: Id, given: Closing) -> Found:
+async def close(
+    request: Request, services: ServicesDep, reader: ApiPrincipal, incident_id: Id, given: IncidentCloseBody
+) -> Found:
     """Close it by hand: nothing is wrong any more, or nothing will ever recover. A notification of it
     that waits is not sent, and nobody is notified of this end. The next failure opens another incident."""
     await require_csrf(request, reader)
-    return await close_by(here, reader, incident_id, given.reason)
+    return await close_by(services, reader, incident_id, given.reason)
 
 
-async def close_by(here: Services, reader: Reader, incident_id: int, reason: str) -> Found:
+async def close_by(services: Services, reader: Principal, incident_id: int, reason: str) -> Found:
     """Close an incident in a reader's name. Raises 404 and 409."""
-    visible = await here.gate.sight(reader)
+    visible = await services.gate.get_permissions(reader)
     return await change(
-        here,
+        services,
         incident_id,
         visible,
         lambda connection: incident_transitions.close(
-            connection, incident_id, here.clock(), reader.name, reason
+            connection, incident_id, services.clock(), reader.name, reason
         ),
     )
 
 
 async def change(
-    here: Services, incident_id: int, visible: Visible, write: Callable[[Connection], Found | None]
+    services: Services, incident_id: int, visible: AllowedDags, write: Callable[[Connection], Found | None]
 ) -> Found:
     """Change an incident that the reader may see and that is open. Raises 404 and 409."""
 
-    def checked(connection: Connection) -> Found | None:
+    def write_if_open(connection: Connection) -> Found | None:
         known = incidents.find(connection, incident_id, visible)
         if known is not None and not known.is_open:
             by = f" by {known.closed_by}" if known.closed_by else ""
             raise HTTPException(409, f"incident {incident_id} is closed{by}: {known.closed_because}")
         return write(connection) if known else None
 
-    found = await here.database.write(checked)
+    found = await services.database.write(write_if_open)
     if found is None:
         raise _unknown(incident_id)
     return found

@@ -23,7 +23,7 @@ from starlette.requests import ClientDisconnect
 
 from monitor.bounded_http import TooManyValues, loads
 from monitor.errors import EventError
-from monitor.event_log.ingest import IngestBusy, Outcome
+from monitor.event_log.ingest import IngestBusy, IngestOutcome
 from monitor.events import event as events_event
 from monitor.events.data import MAX_ID
 from monitor.events.event import Event, trace_of
@@ -32,27 +32,27 @@ from monitor.observability import logging as observability_logging
 from monitor.observability import spool_metrics
 from monitor.observability.tracing import OFF, Span, Traces
 from monitor.settings import Settings
-from monitor.web.api.ingest_models import ANSWERS, BATCH, MAX_BATCH, REQUEST, SINGLE, Receipt
+from monitor.web.api.ingest_models import ANSWERS, BATCH, MAX_BATCH, REQUEST, SINGLE, IngestResponse
 from monitor.web.auth.authenticator import NotSignedIn, ScopeLacking, TooManyFailures
 from monitor.web.auth.tokens import PREFIX, Scope, Token
 from monitor.web.dependencies import address_of, bearer_of
 from monitor.web.http_protocol import RETRY_SECONDS, BodyRefused, release_body
-from monitor.web.paths import at
+from monitor.web.paths import path_prefix
 from monitor.web.problems import SIGNATURE, problem
-from monitor.web.services import Here, Services
+from monitor.web.services import Services, ServicesDep
 
 
-def hear(here: Services, request: Request, raws: Sequence[Any], events: Sequence[Event]) -> None:
+def hear(services: Services, request: Request, raws: Sequence[Any], events: Sequence[Event]) -> None:
     """Note how the sender's spool is, and count what is given for a traceparent and is none."""
     spool = request.headers.get(spool_metrics.HEADER)
     if spool and events:
-        here.metrics.spools.hear(events[0].deployment, spool)
+        services.metrics.spools.hear(events[0].deployment, spool)
     given = sum(isinstance(raw, dict) and events_event.ATTRIBUTE in raw for raw in raws)
     if given and (wrong := given - sum(event.traceparent is not None for event in events)) > 0:
-        here.metrics.traceparents_ignored.inc(wrong)
+        services.metrics.traceparents_ignored.inc(wrong)
 
 
-def asked_in(request: Request) -> str | None:
+def request_traceparent(request: Request) -> str | None:
     """The trace of the request itself."""
     return events_event.valid(request.headers.get(events_event.ATTRIBUTE))
 
@@ -87,7 +87,7 @@ TIMESTAMP_DIGITS = 12  # seconds until the year 33658
 
 NAMED = 10  # events of a batch whose ids its log lines carry
 
-REJECTED = Outcome.REJECTED
+REJECTED = IngestOutcome.REJECTED
 UNWRITABLE = "data: a value that the database cannot hold; the monitor's log names it"
 
 router = APIRouter()
@@ -111,10 +111,10 @@ class Refusal(Exception):
     status_code=202,
     tags=["events"],
     operation_id="sendEvents",
-    responses={**ANSWERS, 202: {**ANSWERS[202], "model": Receipt}},
+    responses={**ANSWERS, 202: {**ANSWERS[202], "model": IngestResponse}},
     openapi_extra=REQUEST,
 )
-async def receive(request: Request, here: Here) -> JSONResponse:
+async def receive(request: Request, services: ServicesDep) -> JSONResponse:
     """Take a batch of CloudEvents, signed as Standard Webhooks says, or with a bearer token of the scope
     `ingest`.
 
@@ -122,24 +122,24 @@ async def receive(request: Request, here: Here) -> JSONResponse:
     """
     try:
         kind = _content_type(request)
-        token = await _token(request, here)
+        token = await _token(request, services)
         if token is None:
-            _check_signature_headers(request, here)
+            _check_signature_headers(request, services)
         body = await _read(request)
         headers = {name: request.headers.get(name, "") for name in SIGNATURE_HEADERS}
-        opening = partial(_open, here.settings, here.clock(), token, kind, headers, body)
+        opening = partial(_open, services.settings, services.clock(), token, kind, headers, body)
         # In a thread: a signature over 4 MiB and 500 events to check would hold every feed for a while.
         raws, parsed = opening() if len(body) <= SMALL_BODY else await run_in_threadpool(opening)
         release_body(request.scope)  # from here on its events count, in the queue
-        hear(here, request, raws, [event for event in parsed if isinstance(event, Event)])
-        _count_corrected(here, raws, parsed)
-        with here.traces.span("ingest", "server", parent=asked_in(request)) as span:
-            return await _take(here, raws, parsed, span)
+        hear(services, request, raws, [event for event in parsed if isinstance(event, Event)])
+        _count_corrected(services, raws, parsed)
+        with services.traces.span("ingest", "server", parent=request_traceparent(request)) as span:
+            return await _take(services, raws, parsed, span)
     except Refusal as refusal:
-        here.metrics.ingest_refused.labels(refusal.reason).inc()
+        services.metrics.ingest_refused.labels(refusal.reason).inc()
         retry = {"Retry-After": str(refusal.retry)} if refusal.retry else None
         special = SIGNATURE if refusal.reason == "signature" else None
-        return problem(refusal.status, refusal.detail, retry, at(request), special)
+        return problem(refusal.status, refusal.detail, retry, path_prefix(request), special)
 
 
 def _content_type(request: Request) -> str:
@@ -149,13 +149,13 @@ def _content_type(request: Request) -> str:
     return kind
 
 
-async def _token(request: Request, here: Services) -> Token | None:
+async def _token(request: Request, services: Services) -> Token | None:
     """Return the Windsock token that stands for the signature. Looked at before the body is."""
     try:
         bearer = bearer_of(request)
         if bearer is None or not bearer.startswith(PREFIX):
             return None
-        token = await here.gate.token(bearer, address_of(request))
+        token = await services.gate.token(bearer, address_of(request))
     except NotSignedIn as reason:
         raise Refusal(401, "token", str(reason)) from None
     except TooManyFailures as many:
@@ -165,18 +165,18 @@ async def _token(request: Request, here: Services) -> Token | None:
     return token
 
 
-def _check_signature_headers(request: Request, here: Services) -> None:
+def _check_signature_headers(request: Request, services: Services) -> None:
     """Refuse what cannot be signed before its body is read."""
-    if not any(here.settings.ingest_secrets.values()):
+    if not any(services.settings.ingest_secrets.values()):
         raise Refusal(401, "signature", "no ingest secret is set on the monitor: set WINDSOCK_INGEST_SECRET")
     lacking = [name for name in SIGNATURE_HEADERS if not request.headers.get(name)]
     if lacking:
-        raise _unsigned(f"{', '.join(lacking)}: missing")
+        raise _signature_refusal(f"{', '.join(lacking)}: missing")
     sent = request.headers["webhook-timestamp"]
     if not (sent.isascii() and sent.isdigit() and len(sent) <= TIMESTAMP_DIGITS):
-        raise _unsigned("webhook-timestamp: is no number of seconds")
+        raise _signature_refusal("webhook-timestamp: is no number of seconds")
     if abs(time.time() - int(sent)) > TOLERANCE_SECONDS:
-        raise _unsigned("webhook-timestamp: is too old or too new")
+        raise _signature_refusal("webhook-timestamp: is too old or too new")
 
 
 async def _read(request: Request) -> bytes:
@@ -222,10 +222,10 @@ def _verify(settings: Settings, headers: dict[str, str], body: bytes) -> frozens
                 detail = str(error)
             except ValueError:  # the library lets a body that is no UTF-8 and a malformed header through
                 detail = "the headers or the body are malformed"
-    raise _unsigned(detail)
+    raise _signature_refusal(detail)
 
 
-def _unsigned(detail: str) -> Refusal:
+def _signature_refusal(detail: str) -> Refusal:
     return Refusal(
         401,
         "signature",
@@ -256,25 +256,25 @@ def _parse(raw: object, reporter: Reporter, now: datetime) -> Event | str:
         return str(error)
 
 
-def _count_corrected(here: Services, raws: Sequence[Any], parsed: Sequence[Event | str]) -> None:
+def _count_corrected(services: Services, raws: Sequence[Any], parsed: Sequence[Event | str]) -> None:
     """Count and log the events whose sender gave another id than their data do."""
     for raw, event in zip(raws, parsed, strict=True):
         if isinstance(event, Event) and event.id != raw["id"]:
-            here.metrics.ids_corrected.labels(event.deployment).inc()
+            services.metrics.ids_corrected.labels(event.deployment).inc()
             logger.warning("event %r has the id %r by its data, which is used", raw["id"], event.id)
 
 
-async def _take(here: Services, raws: list[Any], parsed: list[Event | str], span: Span) -> JSONResponse:
+async def _take(services: Services, raws: list[Any], parsed: list[Event | str], span: Span) -> JSONResponse:
     events = [event for event in parsed if isinstance(event, Event)]
     observability_logging.bind(**_about(events))
     span.set(events=len(events))
     began = time.time_ns()
     try:
-        outcomes = await here.ingest.submit(events) if events else []
+        outcomes = await services.ingest.submit(events) if events else []
     except IngestBusy as busy:
         raise Refusal(429, "busy", f"{busy}; send again in {BUSY_SECONDS} s", BUSY_SECONDS) from None
-    new = [outcome is Outcome.ACCEPTED for outcome in outcomes]
-    trace(here.traces, span, zip(events, new, strict=True), began)
+    new = [outcome is IngestOutcome.ACCEPTED for outcome in outcomes]
+    trace(services.traces, span, zip(events, new, strict=True), began)
     remaining = iter(outcomes)
     results: list[dict[str, str | None]] = []
     for raw, event in zip(raws, parsed, strict=True):
@@ -282,11 +282,11 @@ async def _take(here: Services, raws: list[Any], parsed: list[Event | str], span
         result: dict[str, str | None] = {"id": _id_of(raw), "status": outcome.value}
         if outcome is REJECTED:
             result["reason"] = reason
-            here.metrics.events.labels("rejected", "unknown").inc()
+            services.metrics.events.labels("rejected", "unknown").inc()
             logger.warning("rejected event %r: %s", _id_of(raw), reason)
         results.append(result)
     counts = Counter(str(result["status"]) for result in results)
-    answer: dict[str, Any] = {outcome.value: counts[outcome.value] for outcome in Outcome}
+    answer: dict[str, Any] = {outcome.value: counts[outcome.value] for outcome in IngestOutcome}
     return JSONResponse(answer | {"results": results}, 202)
 
 

@@ -9,7 +9,7 @@ from pydantic.json_schema import JsonSchemaValue, models_json_schema
 from monitor.events.data import DATA, MAX_ID, MAX_NAME, NUDGE, OWN
 from monitor.events.event import DEPLOYMENT
 from monitor.web import openapi_examples
-from monitor.web.responses import SERVER, Answer, Answers, example, problems
+from monitor.web.responses import SERVER, Answers, ResponseModel, example, problems
 
 MAX_BATCH = 500  # events: keeps one write transaction short
 BATCH = "application/cloudevents-batch+json"
@@ -17,7 +17,7 @@ SINGLE = "application/cloudevents+json"
 REF = "#/components/schemas/{model}"
 
 
-class Result(Answer):
+class Result(ResponseModel):
     """What became of one event."""
 
     id: str | None = Field(description="The event's own; null where it had none")
@@ -25,7 +25,7 @@ class Result(Answer):
     reason: str | None = Field(None, description="Why it was rejected; absent where it was not")
 
 
-class Receipt(Answer):
+class IngestResponse(ResponseModel):
     """What became of a batch. Accepted and duplicate events are done with; a rejected one is never taken."""
 
     model_config = example(

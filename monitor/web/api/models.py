@@ -5,11 +5,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field
 
-from monitor.notifications.outbox.records import Kind, State
+from monitor.notifications.outbox.records import NotificationKind, State
 from monitor.rules.model import Match
-from monitor.rules.targets import Channel
+from monitor.rules.targets import ChannelName
 from monitor.web import openapi_examples
-from monitor.web.responses import Answer, example
+from monitor.web.responses import ResponseModel, example
 
 Next = Annotated[
     int | None, Field(description="The `cursor` of the page behind this one; null: this is the last page")
@@ -21,13 +21,13 @@ def _record(*names: str) -> AliasChoices:
     return AliasChoices(*names)
 
 
-class Delivery(Answer):
+class DeliveryResponse(ResponseModel):
     model_config = example(**openapi_examples.DELIVERY)
     id: int
     notification_id: int = Field(description="The text that it carries; others may carry the same")
-    channel: Channel
+    channel: ChannelName
     recipient: str = Field(description="An address, or `<receiver>#<n>` of the rules file")
-    kind: Kind
+    kind: NotificationKind
     incident_id: int | None
     event_seq: int
     event_id: str = Field(description="Of the first event that it reports")
@@ -47,13 +47,13 @@ class Delivery(Answer):
     settled_at: datetime | None
 
 
-class DeliveryPage(Answer):
+class DeliveryPage(ResponseModel):
     model_config = example(deliveries=[openapi_examples.DELIVERY], next=5)
-    deliveries: list[Delivery]
+    deliveries: list[DeliveryResponse]
     next: Next
 
 
-class Attempt(Answer):
+class AttemptResponse(ResponseModel):
     model_config = example(**openapi_examples.ATTEMPT)
     at: datetime
     outcome: str = Field(
@@ -63,7 +63,7 @@ class Attempt(Answer):
     answer: str
 
 
-class Decision(Answer):
+class DecisionResponse(ResponseModel):
     """What one rule made of one event, and why."""
 
     model_config = example(**openapi_examples.DECISION)
@@ -83,15 +83,15 @@ class Decision(Answer):
     created_at: datetime
 
 
-class DeliveryDetail(Delivery):
+class DeliveryDetail(DeliveryResponse):
     model_config = example(**openapi_examples.DELIVERY, ledger=[openapi_examples.ATTEMPT], decisions=[])
-    ledger: list[Attempt]
-    decisions: list[Decision] = Field(
+    ledger: list[AttemptResponse]
+    decisions: list[DecisionResponse] = Field(
         description="Which events it reports, oldest first, each with its reason"
     )
 
 
-class RuleAndEvent(Answer):
+class RuleAndEvent(ResponseModel):
     """What one rule made of an event when it came, and whether the rule, as it is now, takes it."""
 
     model_config = example(**openapi_examples.RULE_AND_EVENT)
@@ -99,26 +99,26 @@ class RuleAndEvent(Answer):
     mismatch: str | None = Field(
         description="Why the rule, as it is now, does not take the event; null: it does"
     )
-    decisions: list[Decision]
-    deliveries: list[Delivery]
+    decisions: list[DecisionResponse]
+    deliveries: list[DeliveryResponse]
 
 
-class Explanation(Answer):
+class ExplanationResponse(ResponseModel):
     model_config = example(event=openapi_examples.EVENT, rules=[openapi_examples.RULE_AND_EVENT])
     event: dict[str, Any] = Field(description="The CloudEvent")
     rules: list[RuleAndEvent] = Field(description="One for each rule that is in force or was asked then")
 
 
-class EventDecisions(Answer):
+class EventDecisions(ResponseModel):
     model_config = example(
         explanations=[{"event": openapi_examples.EVENT, "rules": [openapi_examples.RULE_AND_EVENT]}]
     )
-    explanations: list[Explanation] = Field(
+    explanations: list[ExplanationResponse] = Field(
         description="One for each Airflow that reported an event of this id"
     )
 
 
-class Incident(Answer):
+class IncidentResponse(ResponseModel):
     """One thing that is wrong, or was: from its first failure to its recovery."""
 
     model_config = example(**openapi_examples.INCIDENT)
@@ -146,33 +146,33 @@ class Incident(Answer):
     acknowledged_reason: str | None = Field(validation_alias=_record("acknowledged_reason", "ack_reason"))
 
 
-class IncidentPage(Answer):
+class IncidentPage(ResponseModel):
     model_config = example(incidents=[openapi_examples.INCIDENT], next=None)
-    incidents: list[Incident]
+    incidents: list[IncidentResponse]
     next: Next
 
 
-class IncidentDetail(Incident):
+class IncidentDetail(IncidentResponse):
     model_config = example(
         **openapi_examples.INCIDENT,
         decisions=[openapi_examples.DECISION],
         deliveries=[openapi_examples.DELIVERY],
     )
-    decisions: list[Decision]
-    deliveries: list[Delivery]
+    decisions: list[DecisionResponse]
+    deliveries: list[DeliveryResponse]
 
 
-def _written(match: Any) -> Any:
+def _dump_match(match: Any) -> Any:
     """A match as people write it: what it names, and not what it leaves open."""
     return match.model_dump(mode="json", exclude_defaults=True) if isinstance(match, Match) else match
 
 
-class Silence(Answer):
+class SilenceResponse(ResponseModel):
     """What nobody is notified of for a while, by whom and why."""
 
     model_config = example(**openapi_examples.SILENCE)
     id: int
-    match: Annotated[dict[str, Any], BeforeValidator(_written)] = Field(
+    match: Annotated[dict[str, Any], BeforeValidator(_dump_match)] = Field(
         description="As `match` of a rule (docs/rules.md)"
     )
     deployment: str | None
@@ -188,26 +188,26 @@ class Silence(Answer):
     state: Literal["pending", "active", "expired"]
 
 
-class SilencePage(Answer):
+class SilencePage(ResponseModel):
     model_config = example(silences=[openapi_examples.SILENCE], next=None)
-    silences: list[Silence]
+    silences: list[SilenceResponse]
     next: Next
 
 
-class LoggedEvent(Answer):
+class LoggedEventResponse(ResponseModel):
     model_config = example(**openapi_examples.LOGGED)
     seq: int
     received_at: datetime
     event: dict[str, Any] = Field(description="The CloudEvent, as docs/events.md describes it")
 
 
-class EventPage(Answer):
+class EventPage(ResponseModel):
     model_config = example(events=[openapi_examples.LOGGED], next=7)
-    events: list[LoggedEvent]
+    events: list[LoggedEventResponse]
     next: Next
 
 
-class Run(Answer):
+class RunResponse(ResponseModel):
     model_config = example(**openapi_examples.RUN)
     deployment: str
     dag_id: str
@@ -222,13 +222,13 @@ class Run(Answer):
     last_seq: int
 
 
-class RunPage(Answer):
+class RunPage(ResponseModel):
     model_config = example(runs=[openapi_examples.RUN], next=7)
-    runs: list[Run]
+    runs: list[RunResponse]
     next: Next
 
 
-class Task(Answer):
+class TaskInstanceResponse(ResponseModel):
     model_config = example(**openapi_examples.TASK)
     task_id: str
     map_index: int
@@ -243,15 +243,15 @@ class Task(Answer):
     error: dict[str, Any] | None
 
 
-class RunDetail(Run):
+class RunDetail(RunResponse):
     model_config = example(
         **openapi_examples.RUN, tasks=[openapi_examples.TASK], deliveries=[openapi_examples.DELIVERY]
     )
-    tasks: list[Task]
-    deliveries: list[Delivery]
+    tasks: list[TaskInstanceResponse]
+    deliveries: list[DeliveryResponse]
 
 
-class Asset(Answer):
+class AssetResponse(ResponseModel):
     model_config = example(**openapi_examples.ASSET)
     deployment: str
     uri: str
@@ -266,7 +266,7 @@ class Asset(Answer):
     last_seq: int
 
 
-class AssetPage(Answer):
+class AssetPage(ResponseModel):
     model_config = example(assets=[openapi_examples.ASSET], next=None)
-    assets: list[Asset]
+    assets: list[AssetResponse]
     next: Next

@@ -6,19 +6,19 @@ from fastapi import APIRouter, Path, Query
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
-from monitor.event_log.filters import Visible
+from monitor.event_log.filters import AllowedDags
 from monitor.event_log.projections import assets as assets_projection
 from monitor.event_log.projections import runs as runs_projection
 from monitor.event_log.projections.runs import RunName
 from monitor.notifications.outbox import queries
-from monitor.notifications.outbox.queries import Wanted
+from monitor.notifications.outbox.queries import DeliveryFilter
 from monitor.web.api.models import AssetPage, RunDetail, RunPage
-from monitor.web.dependencies import ApiReader
+from monitor.web.dependencies import ApiPrincipal
 from monitor.web.query_params import MAX_PAGE, Name, Paged, RunsQuery
-from monitor.web.responses import PROBLEMS, Paging, Polled, polled, problems
-from monitor.web.services import Here
+from monitor.web.responses import PROBLEMS, ETagRoute, Paging, etag_responses, problems
+from monitor.web.services import ServicesDep
 
-router = APIRouter(prefix="/api/v1", responses=PROBLEMS, route_class=Polled)
+router = APIRouter(prefix="/api/v1", responses=PROBLEMS, route_class=ETagRoute)
 InPath = Annotated[Name, Path()]
 DagId = Annotated[Name, Path(description="The DAG", examples=["etl"])]
 RunId = Annotated[Name, Path(description="The run; any sign may stand in it", examples=["manual__1"])]
@@ -28,18 +28,22 @@ Deployment = Annotated[
 
 
 @router.get(
-    "/runs", response_model=RunPage, tags=["runs"], operation_id="listRuns", responses=polled(listed=True)
+    "/runs",
+    response_model=RunPage,
+    tags=["runs"],
+    operation_id="listRuns",
+    responses=etag_responses(listed=True),
 )
 async def runs(
-    here: Here, reader: ApiReader, pager: Paging, query: Annotated[RunsQuery, Query()]
+    services: ServicesDep, reader: ApiPrincipal, pager: Paging, query: Annotated[RunsQuery, Query()]
 ) -> dict[str, Any]:
     """Runs, the last to change first.
 
     A run that changes while you read the pages moves to the front.
     """
-    rows = await here.database.read(
+    rows = await services.database.read(
         lambda connection: runs_projection.run_list(
-            connection, query.wanted(), query.limit + 1, query.cursor, reader.visible
+            connection, query.to_filter(), query.limit + 1, query.cursor, reader.visible
         )
     )
     return pager.page("runs", rows, query.limit, _last_seq)
@@ -50,27 +54,27 @@ async def runs(
     response_model=RunDetail,
     tags=["runs"],
     operation_id="getRun",
-    responses=polled() | problems(404),
+    responses=etag_responses() | problems(404),
 )
 async def run(
-    here: Here, reader: ApiReader, dag_id: DagId, run_id: RunId, deployment: Deployment = None
+    services: ServicesDep, reader: ApiPrincipal, dag_id: DagId, run_id: RunId, deployment: Deployment = None
 ) -> dict[str, Any]:
     """One run with the latest try of each task and its mails. A run id may hold any sign, `/` too."""
-    name = RunName(deployment or here.settings.deployment, dag_id, run_id)
-    detail = await here.database.read(lambda connection: run_detail(connection, name, reader.visible))
+    name = RunName(deployment or services.settings.deployment, dag_id, run_id)
+    detail = await services.database.read(lambda connection: run_detail(connection, name, reader.visible))
     if detail is None:
         raise HTTPException(404, f"no run {run_id!r} of the DAG {dag_id!r} in {name.deployment!r} is known")
     return detail
 
 
-def run_detail(connection: Connection, name: RunName, visible: Visible) -> dict[str, Any] | None:
+def run_detail(connection: Connection, name: RunName, visible: AllowedDags) -> dict[str, Any] | None:
     """A run's row with its tasks and deliveries, or None where there is none that the reader may see."""
     if visible is not None and (name.deployment, name.dag_id) not in visible:
         return None
     row = runs_projection.run(connection, name)
     if row is None:
         return None
-    mails = queries.deliveries(connection, MAX_PAGE, wanted=Wanted(**vars(name)), visible=visible)
+    mails = queries.deliveries(connection, MAX_PAGE, wanted=DeliveryFilter(**vars(name)), visible=visible)
     return row | {"tasks": runs_projection.tasks(connection, name), "deliveries": mails}
 
 
@@ -79,13 +83,13 @@ def run_detail(connection: Connection, name: RunName, visible: Visible) -> dict[
     response_model=AssetPage,
     tags=["assets"],
     operation_id="listAssets",
-    responses=polled(listed=True),
+    responses=etag_responses(listed=True),
 )
 async def assets(
-    here: Here, reader: ApiReader, pager: Paging, query: Annotated[Paged, Query()]
+    services: ServicesDep, reader: ApiPrincipal, pager: Paging, query: Annotated[Paged, Query()]
 ) -> dict[str, Any]:
     """Assets with what their last update reported, the last to change first."""
-    rows = await here.database.read(
+    rows = await services.database.read(
         lambda connection: assets_projection.asset_list(
             connection, query.limit + 1, query.cursor, reader.visible
         )

@@ -8,23 +8,23 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, Strict
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
-from monitor.event_log.filters import Visible
+from monitor.event_log.filters import AllowedDags
 from monitor.events.data import YEARS, Moment
 from monitor.notifications import silences
 from monitor.notifications.silences import Silence as Found
 from monitor.notifications.silences import SilenceScope, TooManySilences
 from monitor.rules.model import Duration, Match
 from monitor.web.api.incidents import Reason
-from monitor.web.api.models import Silence, SilencePage
-from monitor.web.auth.authenticator import Reader
-from monitor.web.dependencies import ApiReader, require_csrf
+from monitor.web.api.models import SilencePage, SilenceResponse
+from monitor.web.auth.authenticator import Principal
+from monitor.web.dependencies import ApiPrincipal, require_csrf
 from monitor.web.problems import Invalid
 from monitor.web.query_params import MAX_SEQ, Id, SilencesQuery
-from monitor.web.responses import PROBLEMS, WRITING, Paging, Polled, polled, problems
-from monitor.web.services import Here, Services
+from monitor.web.responses import PROBLEMS, WRITING, ETagRoute, Paging, etag_responses, problems
+from monitor.web.services import Services, ServicesDep
 from monitor.web.silence_validation import MAX_SILENCE, incident_scope, may_silence, mistake_in
 
-router = APIRouter(prefix="/api/v1/silences", tags=["silences"], responses=PROBLEMS, route_class=Polled)
+router = APIRouter(prefix="/api/v1/silences", tags=["silences"], responses=PROBLEMS, route_class=ETagRoute)
 
 EXAMPLES: list[JsonValue] = [
     {"match": {"deployment": "local", "dag_id": "etl"}, "reason": "the source is down", "duration": "8h"},
@@ -87,57 +87,66 @@ class NewSilence(BaseModel):
         return starts_at, self.ends_at or starts_at + (self.duration or timedelta(0))
 
 
-@router.get("", response_model=SilencePage, operation_id="listSilences", responses=polled(listed=True))
+@router.get(
+    "", response_model=SilencePage, operation_id="listSilences", responses=etag_responses(listed=True)
+)
 async def all_silences(
-    here: Here, reader: ApiReader, pager: Paging, query: Annotated[SilencesQuery, Query()]
+    services: ServicesDep, reader: ApiPrincipal, pager: Paging, query: Annotated[SilencesQuery, Query()]
 ) -> dict[str, Any]:
     """Silences, newest first. One of more than one DAG is shown to those who may read every DAG."""
-    now, visible = here.clock(), await here.gate.sight(reader)
-    rows = await here.database.read(
+    now, visible = services.clock(), await services.gate.get_permissions(reader)
+    rows = await services.database.read(
         lambda connection: silences.page(
             *(connection, query.limit + 1, query.cursor, now if query.active else None, visible),
             deployment=query.deployment,
             dag_id=query.dag_id,
         )
     )
-    return pager.page("silences", [told(one, now) for one in rows], query.limit, lambda one: one["id"])
+    return pager.page(
+        "silences", [format_silence(one, now) for one in rows], query.limit, lambda one: one["id"]
+    )
 
 
 @router.get(
-    "/{silence_id}", response_model=Silence, operation_id="getSilence", responses=polled() | problems(404)
+    "/{silence_id}",
+    response_model=SilenceResponse,
+    operation_id="getSilence",
+    responses=etag_responses() | problems(404),
 )
-async def silence(here: Here, reader: ApiReader, silence_id: Id) -> dict[str, Any]:
+async def silence(services: ServicesDep, reader: ApiPrincipal, silence_id: Id) -> dict[str, Any]:
     """One silence."""
-    visible = await here.gate.sight(reader)
-    found = await here.database.read(lambda connection: silences.find(connection, silence_id, visible))
+    visible = await services.gate.get_permissions(reader)
+    found = await services.database.read(lambda connection: silences.find(connection, silence_id, visible))
     if found is None:
         raise _unknown(silence_id)
-    return told(found, here.clock())
+    return format_silence(found, services.clock())
 
 
 @router.post(
     "",
     status_code=201,
-    response_model=Silence,
+    response_model=SilenceResponse,
     response_description="The silence, which holds from its start on",
     operation_id="makeSilence",
     responses=WRITING | problems(404, 409),
 )
-async def make(request: Request, here: Here, reader: ApiReader, given: NewSilence) -> dict[str, Any]:
+async def make(
+    request: Request, services: ServicesDep, reader: ApiPrincipal, given: NewSilence
+) -> dict[str, Any]:
     """Silence what matches, or what an incident is about. More than one DAG may be silenced by those who may
     read every DAG."""
     await require_csrf(request, reader)
-    starts_at, ends_at = given.span(here.clock())
+    starts_at, ends_at = given.span(services.clock())
     scope = SilenceScope(given.match) if given.match is not None else None
     if scope is None:
-        scope = await incident_scope(here, reader, given.incident_id or 0)
-    made = await add(here, reader, scope, given.reason, starts_at, ends_at, given.whole_airflow)
-    return told(made, here.clock())
+        scope = await incident_scope(services, reader, given.incident_id or 0)
+    made = await add(services, reader, scope, given.reason, starts_at, ends_at, given.whole_airflow)
+    return format_silence(made, services.clock())
 
 
 async def add(
-    here: Services,
-    reader: Reader,
+    services: Services,
+    reader: Principal,
     scope: SilenceScope,
     reason: str,
     starts_at: datetime,
@@ -145,7 +154,7 @@ async def add(
     whole_airflow: bool = False,
 ) -> Found:
     """Raises 403 where the reader may not, 409 for too many, 422 where something is wrong with it."""
-    now = here.clock()
+    now = services.clock()
     if mistake := mistake_in(scope, starts_at, ends_at, now, whole_airflow):
         field, _, words = mistake.partition(": ")
         raise Invalid(field, words)
@@ -156,7 +165,7 @@ async def add(
             "* and ?. To silence more takes the right to read every DAG",
         )
     try:
-        return await here.database.write(
+        return await services.database.write(
             lambda connection: silences.add(
                 connection, scope.match, reader.name, reason, starts_at, ends_at, now, scope.incident
             )
@@ -167,32 +176,34 @@ async def add(
 
 @router.delete(
     "/{silence_id}",
-    response_model=Silence,
+    response_model=SilenceResponse,
     response_description="The silence, over now",
     operation_id="endSilence",
     responses=WRITING | problems(404),
 )
-async def end(request: Request, here: Here, reader: ApiReader, silence_id: Id) -> dict[str, Any]:
+async def end(
+    request: Request, services: ServicesDep, reader: ApiPrincipal, silence_id: Id
+) -> dict[str, Any]:
     """End it now. One that is over stays as it is."""
     await require_csrf(request, reader)
-    visible, now = await here.gate.sight(reader), here.clock()
-    found = await here.database.write(
-        lambda connection: end_it(connection, silence_id, visible, reader.name, now)
+    visible, now = await services.gate.get_permissions(reader), services.clock()
+    found = await services.database.write(
+        lambda connection: end_silence(connection, silence_id, visible, reader.name, now)
     )
     if found is None:
         raise _unknown(silence_id)
-    return told(found, now)
+    return format_silence(found, now)
 
 
-def end_it(
-    connection: Connection, silence_id: int, visible: Visible, who: str, now: datetime
+def end_silence(
+    connection: Connection, silence_id: int, visible: AllowedDags, who: str, now: datetime
 ) -> Found | None:
     if silences.find(connection, silence_id, visible) is None:
         return None
     return silences.end(connection, silence_id, who, now)
 
 
-def told(silence: Found, now: datetime) -> dict[str, Any]:
+def format_silence(silence: Found, now: datetime) -> dict[str, Any]:
     return vars(silence) | {"state": state(silence, now)}
 
 

@@ -18,11 +18,11 @@ from pydantic.config import JsonDict
 from starlette.exceptions import HTTPException
 
 from monitor.clock import Clock
-from monitor.event_log.filters import Visible
+from monitor.event_log.filters import AllowedDags
 from monitor.event_log.projections import dags as dags_projection
 from monitor.rules.model import Duration
 from monitor.web.auth import tokens as auth_tokens
-from monitor.web.auth.authenticator import Reader
+from monitor.web.auth.authenticator import Principal
 from monitor.web.auth.tokens import (
     DEFAULT_LIFE,
     EVERYONE,
@@ -32,14 +32,22 @@ from monitor.web.auth.tokens import (
     Owner,
     Scope,
     TokenEnded,
+    TokenOwnerFilter,
     TooManyTokens,
-    Whose,
 )
 from monitor.web.auth.tokens import Token as StoredToken
-from monitor.web.dependencies import ApiReader, require_csrf, sight_now
+from monitor.web.dependencies import ApiPrincipal, refresh_permissions, require_csrf
 from monitor.web.query_params import Globs, Id, Paged, no_nul
-from monitor.web.responses import PROBLEMS, WRITING, Answer, Paging, Polled, polled, problems
-from monitor.web.services import Here, Services
+from monitor.web.responses import (
+    PROBLEMS,
+    WRITING,
+    ETagRoute,
+    Paging,
+    ResponseModel,
+    etag_responses,
+    problems,
+)
+from monitor.web.services import Services, ServicesDep
 
 MAX_NAME = 100  # characters
 MAX_DEPLOYMENTS = 100  # of one token
@@ -67,7 +75,7 @@ TOKEN: dict[str, Any] = {
 }
 
 
-def _repeated(schema: JsonDict) -> None:
+def _allow_repeats(schema: JsonDict) -> None:
     """A scope that is given twice does no harm."""
     schema.pop("uniqueItems")
 
@@ -87,7 +95,7 @@ class NewToken(BaseModel):
     name: TokenName = Field(description="What it is for, for those who look at the list")
     scopes: Scopes = Field(
         description="`read`: pages, API and feed; `admin`: effects too; `ingest`: sends events",
-        json_schema_extra=_repeated,
+        json_schema_extra=_allow_repeats,
     )
     expires_in: Annotated[Duration, Field(ge=SHORTEST, le=LONGEST_LIFE)] = Field(
         DEFAULT_LIFE, description="`30d`, `12h`; 365 days at most", json_schema_extra={"default": "90d"}
@@ -100,7 +108,7 @@ class NewToken(BaseModel):
     )
 
 
-class Token(Answer):
+class TokenResponse(ResponseModel):
     """A program's bearer token; its secret is kept nowhere."""
 
     model_config = ConfigDict(from_attributes=True, json_schema_extra={"examples": [TOKEN]})
@@ -121,7 +129,7 @@ class Token(Answer):
     state: Literal["active", "expired", "revoked"]
 
 
-class TokenMade(Token):
+class TokenMade(TokenResponse):
     """The one answer that holds the secret."""
 
     model_config = ConfigDict(
@@ -131,32 +139,32 @@ class TokenMade(Token):
     secret: str = Field(description="What to send as `Authorization: Bearer …`; it is shown this once")
 
 
-class TokenPage(Answer):
+class TokenPage(ResponseModel):
     model_config = ConfigDict(
         from_attributes=True, json_schema_extra={"examples": [{"tokens": [TOKEN], "next": None}]}
     )
-    tokens: list[Token]
+    tokens: list[TokenResponse]
     next: int | None
 
 
-NOBODY = Whose(owner=Owner("", frozenset()))
+NOBODY = TokenOwnerFilter(owner=Owner("", frozenset()))
 """No user has an empty name."""
 
 logger = logging.getLogger(__name__)
 
 
-async def whose(here: Services, reader: Reader) -> Whose:
+async def owner_filter(services: Services, reader: Principal) -> TokenOwnerFilter:
     """The tokens that the reader sees and revokes: one's own, of no Airflow that has not accepted the reader;
     who reads every DAG, all."""
-    if await here.gate.sight(reader) is None:
+    if await services.gate.get_permissions(reader) is None:
         return EVERYONE
     # The machine's own tokens are of many: one of them that reads few DAGs has no say about the others.
-    return NOBODY if reader.owner is None else Whose(owner=reader.owner)
+    return NOBODY if reader.owner is None else TokenOwnerFilter(owner=reader.owner)
 
 
 async def make(
-    here: Services,
-    reader: Reader,
+    services: Services,
+    reader: Principal,
     name: str,
     scopes: frozenset[Scope],
     life: timedelta,
@@ -164,46 +172,48 @@ async def make(
     deployments: Sequence[str] = (),
 ) -> tuple[StoredToken, str]:
     """A token and its secret. Raises 403 where the reader may not, 409 and 422 where it cannot be."""
-    now, sight = here.clock(), await sight_now(reader)
-    _check(reader, scopes, life, sight, now)
-    dags = await _dags(here, sight, globs)
+    now, permissions = services.clock(), await refresh_permissions(reader)
+    _check(reader, scopes, life, permissions, now)
+    dags = await _dags(services, permissions, globs)
     made_by = reader.token.id if reader.token else None
-    draft = Draft(name, scopes, dags, life, _deployments(here, reader, scopes, deployments), made_by)
+    draft = Draft(name, scopes, dags, life, _deployments(services, reader, scopes, deployments), made_by)
     try:
-        token, secret = await here.database.write(
+        token, secret = await services.database.write(
             lambda connection: auth_tokens.add(connection, draft, reader.owner, now)
         )
     except TooManyTokens as many:
         raise HTTPException(409, str(many)) from None
     except TokenEnded as ended:
-        here.gate.tokens.forget()
+        services.gate.tokens.forget()
         raise HTTPException(401, str(ended)) from None
     logger.info("%s made token %d (%s…, %r: %s)", reader.name, token.id, token.prefix, name, _words(scopes))
     return token, secret
 
 
-async def revoke(here: Services, reader: Reader, token_id: int) -> StoredToken:
+async def revoke(services: Services, reader: Principal, token_id: int) -> StoredToken:
     """End it, what it has made, and the feeds that they hold open. Raises 404."""
-    theirs, now = await whose(here, reader), here.clock()
-    found = await here.database.write(
+    theirs, now = await owner_filter(services, reader), services.clock()
+    found = await services.database.write(
         lambda connection: auth_tokens.revoke(connection, theirs, token_id, now)
     )
     if found is None:
         raise HTTPException(404, f"no token {token_id} of yours is known")
     logger.info("%s revoked token %d (%s…, %r)", reader.name, found.id, found.prefix, found.name)
-    here.gate.tokens.forget()
-    here.feeds.rights_changed()
+    services.gate.tokens.forget()
+    services.feeds.rights_changed()
     return found
 
 
-def _check(reader: Reader, scopes: frozenset[Scope], life: timedelta, sight: Visible, now: datetime) -> None:
+def _check(
+    reader: Principal, scopes: frozenset[Scope], life: timedelta, permissions: AllowedDags, now: datetime
+) -> None:
     if reader.is_nameless:
         raise HTTPException(
             403,
             "Airflow's token does not say whose it is, and a Windsock token is always somebody's: sign in on "
             "the page Tokens, or use `windsock token create`",
         )
-    if Scope.INGEST in scopes and sight is not None:
+    if Scope.INGEST in scopes and permissions is not None:
         raise HTTPException(
             403, "scopes: 'ingest' may report events of any DAG, so it takes the right to read every DAG"
         )
@@ -219,10 +229,12 @@ def _check(reader: Reader, scopes: frozenset[Scope], life: timedelta, sight: Vis
         )
 
 
-async def _dags(here: Services, sight: Visible, globs: Sequence[str]) -> Visible:
+async def _dags(services: Services, permissions: AllowedDags, globs: Sequence[str]) -> AllowedDags:
     if not globs:
-        return sight
-    known = sight if sight is not None else await here.database.read(dags_projection.every_dag)
+        return permissions
+    known = (
+        permissions if permissions is not None else await services.database.read(dags_projection.every_dag)
+    )
     try:
         return auth_tokens.within(known, globs)
     except NoSuchDag as error:
@@ -230,7 +242,7 @@ async def _dags(here: Services, sight: Visible, globs: Sequence[str]) -> Visible
 
 
 def _deployments(
-    here: Services, reader: Reader, scopes: frozenset[Scope], wanted: Sequence[str]
+    services: Services, reader: Principal, scopes: frozenset[Scope], wanted: Sequence[str]
 ) -> frozenset[str] | None:
     """Return what an ingest token reports for. Raises 422 for a deployment that the maker has not."""
     if Scope.INGEST not in scopes:
@@ -239,8 +251,10 @@ def _deployments(
                 422, "deployments: only a token of the scope 'ingest' reports; leave them out"
             )
         return None
-    first = here.settings.deployment
-    known = here.settings.ingest_secrets.keys() if reader.token is None else reader.token.reports_for(first)
+    first = services.settings.deployment
+    known = (
+        services.settings.ingest_secrets.keys() if reader.token is None else reader.token.reports_for(first)
+    )
     for name in wanted:
         if name not in known:
             raise HTTPException(
@@ -255,19 +269,21 @@ def _words(scopes: frozenset[Scope]) -> str:
     return ", ".join(sorted(scopes))
 
 
-router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"], responses=PROBLEMS, route_class=Polled)
+router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"], responses=PROBLEMS, route_class=ETagRoute)
 
 
-@router.get("", response_model=TokenPage, operation_id="listTokens", responses=polled(listed=True))
+@router.get("", response_model=TokenPage, operation_id="listTokens", responses=etag_responses(listed=True))
 async def all_tokens(
-    here: Here, reader: ApiReader, pager: Paging, query: Annotated[Paged, Query()]
+    services: ServicesDep, reader: ApiPrincipal, pager: Paging, query: Annotated[Paged, Query()]
 ) -> dict[str, Any]:
     """Your tokens, newest first; everybody's for those who may read every DAG."""
-    theirs = await whose(here, reader)
-    found = await here.database.read(
+    theirs = await owner_filter(services, reader)
+    found = await services.database.read(
         lambda connection: auth_tokens.page(connection, theirs, query.limit + 1, query.cursor)
     )
-    return pager.page("tokens", [told(one, here.clock) for one in found], query.limit, lambda one: one["id"])
+    return pager.page(
+        "tokens", [format_token(one, services.clock) for one in found], query.limit, lambda one: one["id"]
+    )
 
 
 @router.post(
@@ -278,28 +294,30 @@ async def all_tokens(
     operation_id="makeToken",
     responses=WRITING | problems(409),
 )
-async def make_one(
-    request: Request, answer: Response, here: Here, reader: ApiReader, given: NewToken
+async def create_token(
+    request: Request, answer: Response, services: ServicesDep, reader: ApiPrincipal, given: NewToken
 ) -> dict[str, Any]:
     """Make a token. The answer holds its secret, this once; it reads what you may read now, and no more."""
     await require_csrf(request, reader)
     made, secret = await make(
-        here, reader, given.name, given.scopes, given.expires_in, given.dags, given.deployments
+        services, reader, given.name, given.scopes, given.expires_in, given.dags, given.deployments
     )
     answer.headers["Cache-Control"] = "no-store"
-    return told(made, here.clock) | {"secret": secret}
+    return format_token(made, services.clock) | {"secret": secret}
 
 
 @router.delete(
-    "/{token_id}", response_model=Token, operation_id="revokeToken", responses=WRITING | problems(404)
+    "/{token_id}", response_model=TokenResponse, operation_id="revokeToken", responses=WRITING | problems(404)
 )
-async def revoke_one(request: Request, here: Here, reader: ApiReader, token_id: Id) -> dict[str, Any]:
+async def revoke_token(
+    request: Request, services: ServicesDep, reader: ApiPrincipal, token_id: Id
+) -> dict[str, Any]:
     """Revoke a token and those that it has made: they count no more, and their open feeds end."""
     await require_csrf(request, reader)
-    return told(await revoke(here, reader, token_id), here.clock)
+    return format_token(await revoke(services, reader, token_id), services.clock)
 
 
-def told(token: StoredToken, clock: Clock) -> dict[str, Any]:
+def format_token(token: StoredToken, clock: Clock) -> dict[str, Any]:
     dags = None if token.dags is None else len(token.dags)
     accepted = None if token.authenticated_by is None else sorted(token.authenticated_by)
     changed = {"scopes": sorted(token.scopes), "dags": dags, "authenticated_by": accepted}

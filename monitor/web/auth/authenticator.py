@@ -25,7 +25,7 @@ from monitor.clock import Clock
 from monitor.database.engine import Database
 from monitor.errors import AirflowError, AirflowRefused
 from monitor.event_log.deployments import LoggedDags
-from monitor.event_log.filters import Visible
+from monitor.event_log.filters import AllowedDags
 from monitor.event_log.projections import dags as dags_projection
 from monitor.settings import Settings
 from monitor.web.auth import tokens
@@ -63,24 +63,24 @@ class ScopeLacking(Exception):
         self.scope = scope
 
 
-class ReaderRights(Protocol):
+class PrincipalRights(Protocol):
     """Asks again what a reader may read. Raises NotSignedIn, AirflowError."""
 
-    async def __call__(self, anew: bool = False) -> Visible:
+    async def __call__(self, anew: bool = False) -> AllowedDags:
         """`anew`: ask Airflow, whatever is remembered."""
         ...
 
 
-async def _everything(anew: bool = False) -> Visible:  # noqa: ARG001 (a ReaderRights)
+async def _everything(anew: bool = False) -> AllowedDags:  # noqa: ARG001 (a ReaderRights)
     return None
 
 
 @dataclass(frozen=True)
-class Reader:
+class Principal:
     """Someone who asks, and what that one may read at this moment."""
 
-    visible: Visible = None
-    rights: ReaderRights = field(default=_everything, repr=False)
+    visible: AllowedDags = None
+    rights: PrincipalRights = field(default=_everything, repr=False)
     """Asks again: for whoever stays."""
     seq: int | None = None
     """The place in the log up to which `visible` decides; None: it does for all that comes."""
@@ -106,7 +106,7 @@ class Reader:
             raise ScopeLacking(self.token, scope)
 
 
-class Gate:
+class Authenticator:
     """Knows who asks. `airflows` sign people in; they are not asked where sign-in is off."""
 
     def __init__(
@@ -182,7 +182,7 @@ class Gate:
     async def _narrow(self, rights: Rights, user: str, accepted: Mapping[str, str]) -> None:
         """What the user may read no more in these Airflows, the user's Windsock tokens do not read either."""
         try:
-            now = await rights.of(accepted, anew=True)
+            now = await rights.fetch(accepted, anew=True)
         except AirflowError as error:
             logger.warning("the tokens of %r are not compared with what Airflow shows: %s", user, error)
             return
@@ -191,11 +191,11 @@ class Gate:
         if not shown.keys() <= now.whole:
             await self.tokens.narrow(user, shown, now.whole)
 
-    async def reads_every_dag(self, reader: Reader) -> bool:
+    async def reads_every_dag(self, reader: Principal) -> bool:
         """Return True if the reader may read all that the monitor's own user may."""
         return reader.visible is None
 
-    async def sight(self, reader: Reader) -> Visible:
+    async def get_permissions(self, reader: Principal) -> AllowedDags:
         """What the reader may read of what belongs to DAGs and of what may belong to none: an incident of
         Airflow itself, a silence of many DAGs. None, everything, for who may read every DAG."""
         return reader.visible
@@ -205,7 +205,7 @@ class Gate:
         if session := await self._sessions.find(cookie or ""):
             await self._sessions.end(session)
 
-    async def session_reader(self, cookie: str) -> Reader:
+    async def session_reader(self, cookie: str) -> Principal:
         """Who a cookie stands for. Raises NotSignedIn, AirflowError."""
         if not cookie:
             raise NotSignedIn(
@@ -213,16 +213,16 @@ class Gate:
             )
         session = await self._live(cookie)
 
-        async def rights(anew: bool = False) -> Visible:
+        async def rights(anew: bool = False) -> AllowedDags:
             return _current(await self._readable(await self._live(cookie), anew))
 
         await self._logged.catch_up()
         now, user = await self._readable(session), session.user
         owner = Owner(user, session.owner.deployments - now.refused)
         name, whose = self._name_of(owner), f"user {owner.key}"
-        return Reader(now.visible, rights, now.seq, user, session.csrf, name, owner=owner, whose=whose)
+        return Principal(now.visible, rights, now.seq, user, session.csrf, name, owner=owner, whose=whose)
 
-    async def bearer_reader(self, token: str, address: str) -> Reader:
+    async def bearer_reader(self, token: str, address: str) -> Principal:
         """Who a bearer token stands for. Raises NotSignedIn, AirflowError, TooManyFailures."""
         if token.startswith(PREFIX):
             return await self._token_reader(token, address)
@@ -235,18 +235,18 @@ class Gate:
                 async with self._first_use.setdefault(token, Lock()):  # sent side by side, it is one attempt
                     if not known.knows(shown):
                         async with self._attempt(name):
-                            return await known.of(shown, anew)
-                return await known.of(shown, anew)
+                            return await known.fetch(shown, anew)
+                return await known.fetch(shown, anew)
             except AirflowRefused as refused:
                 raise NotSignedIn(f"Airflow refuses this bearer token: {refused}") from None
 
-        async def rights(anew: bool = False) -> Visible:
+        async def rights(anew: bool = False) -> AllowedDags:
             return _current(await ask(anew))
 
         await self._logged.catch_up()
         now = await ask()
         who = subject_of(token) or address
-        return Reader(
+        return Principal(
             now.visible, rights, now.seq, name=BEARER_NAME, is_nameless=True, whose=f"Airflow {who}"
         )
 
@@ -266,20 +266,20 @@ class Gate:
         token = await self.tokens.find(secret)
         if token is None:
             raise NotSignedIn("no such token is known")
-        if why := token.ended(self._clock()):
+        if why := token.rejection_reason(self._clock()):
             raise NotSignedIn(f"the token {token.name!r} {why}")
         if token.is_unattributed:
             raise NotSignedIn(f"of the token {token.name!r} it is not known whose it is; make it anew")
         return token
 
-    async def _token_reader(self, secret: str, address: str) -> Reader:
-        async def rights(anew: bool = False) -> Visible:  # noqa: ARG001 (Airflow does not know the token)
+    async def _token_reader(self, secret: str, address: str) -> Principal:
+        async def rights(anew: bool = False) -> AllowedDags:  # noqa: ARG001 (Airflow does not know the token)
             return (await self._seen_by(await self._token(secret)))[0]
 
         token = await self.token(secret, address)
         visible, seq = await self._seen_by(token)
         owner = token.owner
-        return Reader(
+        return Principal(
             visible,
             rights,
             seq,
@@ -289,7 +289,7 @@ class Gate:
             whose=f"user {owner.key}" if owner else f"token {token.id}",
         )
 
-    async def _seen_by(self, token: Token) -> tuple[Visible, int | None]:
+    async def _seen_by(self, token: Token) -> tuple[AllowedDags, int | None]:
         """What a token reads, and the place in the log up to which that decides; None: it does for all that
         comes. A token for every DAG reads those of the Airflows that its creator could read, not of one that
         was added since."""
@@ -335,7 +335,7 @@ class Gate:
         if self._rights is None:
             raise NotSignedIn("no Airflow is configured to sign in at")
         try:
-            return await self._rights.of(session.tokens, anew)
+            return await self._rights.fetch(session.tokens, anew)
         except AirflowRefused:
             await self._sessions.end(session)
             raise NotSignedIn("Airflow no longer accepts this session; sign in again") from None
@@ -356,7 +356,7 @@ def _limits(deployment: str, user: str, address: str) -> dict[str, int]:
     }
 
 
-def _current(now: ReadableNow) -> Visible:
+def _current(now: ReadableNow) -> AllowedDags:
     """For who goes on along the log. Raises AirflowError where Airflow has not been asked about a new DAG."""
     if not now.is_current:
         raise AirflowError("the log has a new DAG, and Airflow cannot be asked now whether you may read it")

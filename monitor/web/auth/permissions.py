@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 from monitor.clock import Clock
 from monitor.errors import AirflowError, AirflowRefused
 from monitor.event_log.deployments import LoggedDags
-from monitor.event_log.filters import Visible
+from monitor.event_log.filters import AllowedDags
 
 RIGHTS_SECONDS = 60  # how long Airflow's answer about a user's DAGs counts
 STALE_SECONDS = 600  # how long it still counts while Airflow cannot be reached
@@ -58,7 +58,7 @@ class SignInAnswers:
 class ReadableNow:
     """What a user may read, over all Airflows."""
 
-    visible: Visible
+    visible: AllowedDags
     seq: int
     """The place in the log up to which this decides: a later event may be of a DAG that is newer."""
     is_current: bool
@@ -85,7 +85,7 @@ class _Answer:
 
 
 @dataclass
-class _Asked:
+class _TokenState:
     """One token's questions."""
 
     lock: Lock = field(default_factory=Lock)
@@ -118,7 +118,7 @@ class EveryDag:
         """Seconds since the last answer."""
         return _age(self._clock, self._answered)
 
-    async def since(self, began: float) -> frozenset[str]:
+    async def fetch_since(self, began: float) -> frozenset[str]:
         """An answer to a question that was asked at this moment of the loop's clock or later."""
         async with self._lock:
             if self._began < began:
@@ -137,21 +137,21 @@ class ReadableDags:
         self._clock = clock
         self._logged = logged
         self._every = EveryDag(airflow, clock)
-        self._asked: OrderedDict[str, _Asked] = OrderedDict()
+        self._asked: OrderedDict[str, _TokenState] = OrderedDict()
 
     def knows(self, token: str) -> bool:
         """Return True if Airflow has accepted this token before."""
         asked = self._asked.get(_key(token))
         return asked is not None and asked.answer is not None
 
-    async def of(self, token: str, anew: bool = False) -> tuple[_Answer, bool]:
+    async def fetch(self, token: str, anew: bool = False) -> tuple[_Answer, bool]:
         """The answer, and whether it knows every DAG that the log had at the time of this call.
 
         `anew`: ask, whatever is remembered; what is remembered does not stand in for an answer. Raises
         AirflowRefused, or another AirflowError.
         """
         key = _key(token)
-        asked = self._asked.setdefault(key, _Asked())
+        asked = self._asked.setdefault(key, _TokenState())
         self._asked.move_to_end(key)
         if len(self._asked) > MAX_TOKENS:
             self._asked.popitem(last=False)
@@ -177,7 +177,7 @@ class ReadableDags:
         is_latest = answer.version == self._logged.version_of(self._deployment)
         return self._logged.seq if is_latest else answer.seq
 
-    async def _ask(self, key: str, token: str, asked: _Asked, anew: bool) -> _Answer:
+    async def _ask(self, key: str, token: str, asked: _TokenState, anew: bool) -> _Answer:
         loop = asyncio.get_running_loop()
         if asked.answer is not None and _age(self._clock, asked.at) < RIGHTS_SECONDS:  # before its time
             await asyncio.sleep(max(0.0, asked.began + PAUSE_SECONDS - loop.time()))
@@ -214,7 +214,7 @@ class ReadableDags:
         if is_recent and not (was_every or anew or every.last <= dags):
             return None
         try:
-            listed = await every.since(began)
+            listed = await every.fetch_since(began)
         except AirflowError:
             # An administrator still is one for a while, unless there is something that speaks against it.
             if anew or before is None or not before.dags <= dags or before.version != version:
@@ -246,14 +246,14 @@ class Rights:
         """Return True if the monitor's own user may read any DAG there, as far as that was asked."""
         return self._dags[deployment].shows_any
 
-    async def of(self, tokens: Mapping[str, str], anew: bool = False) -> ReadableNow:
+    async def fetch(self, tokens: Mapping[str, str], anew: bool = False) -> ReadableNow:
         """What the owner of these tokens may read. Each token is shown to its own Airflow; no other one is
         asked. One that is configured no more counts as one that refuses.
 
         Raises AirflowRefused where every token has ended, another AirflowError where nobody could be asked.
         """
         asked = {
-            name: self._dags[name].of(token, anew) for name, token in tokens.items() if name in self._dags
+            name: self._dags[name].fetch(token, anew) for name, token in tokens.items() if name in self._dags
         }
         given, errors = await _answers_of(asked)
         if not given:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, case, delete, func, select, update
 from monitor.clock import Clock
 from monitor.database.engine import Database
 from monitor.database.schema import failed_attempts as table
-from monitor.database.statements import Write
+from monitor.database.statements import BulkInsert
 
 FAILURES = 10  # from one address, and for one user there, in a window; then it has to wait
 MOST_FAILURES = 100
@@ -74,7 +74,7 @@ def _count(insert: Any) -> Any:
     return put.on_conflict_do_update(index_elements=table.primary_key, set_=counted)
 
 
-_COUNT = Write(table, _count)
+_COUNT = BulkInsert(table, _count)
 
 
 def _take_back(connection: Connection, hashes: Sequence[str]) -> None:

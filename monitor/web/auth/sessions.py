@@ -35,7 +35,7 @@ from monitor.clock import Clock
 from monitor.database.engine import Database
 from monitor.database.schema import sessions as table
 from monitor.web.auth.tokens import Owner, hash_of
-from monitor.web.paths import at
+from monitor.web.paths import path_prefix
 
 SESSION_SECONDS = 12 * 3600  # a working day; Airflow's own token lives 24 hours
 MAX_SESSIONS = 10_000  # the oldest gives way: the table stays bounded whoever signs in
@@ -70,7 +70,7 @@ def begin(
     session = Session(secrets.token_urlsafe(), user, tokens, secrets.token_urlsafe(), expires)
     hashed = hash_of(session.id)
     owner = {"owner": user, "authenticated_by": session.owner.deployments}
-    row = {"hash": hashed, "sealed": _sealed(session, secret), "expires_at": expires, **owner}
+    row = {"hash": hashed, "sealed": _seal(session, secret), "expires_at": expires, **owner}
     connection.execute(insert(table).values(row))
     # Of exactly these Airflows: the same name in another one may be another person.
     own = and_(*(table.c[name] == value for name, value in owner.items()))
@@ -85,7 +85,7 @@ def find(connection: Connection, session_id: str, keys: Sequence[str], now: date
     if row is None or row.expires_at <= now:
         return None
     for secret in keys:
-        if (opened := _opened(row.sealed, session_id, secret, row.expires_at)) is not None:
+        if (opened := _unseal(row.sealed, session_id, secret, row.expires_at)) is not None:
             return Session(session_id, opened["user"], opened["tokens"], opened["csrf"], row.expires_at)
     return None
 
@@ -113,25 +113,25 @@ def _bound(connection: Connection, whose: ColumnElement[bool], most: int) -> Non
         connection.execute(delete(table).where(table.c.hash.in_(oldest.scalar_subquery())))
 
 
-def _sealed(session: Session, secret: str) -> bytes:
+def _seal(session: Session, secret: str) -> bytes:
     content = {"user": session.user, "tokens": dict(session.tokens), "csrf": session.csrf}
     nonce = os.urandom(NONCE_BYTES)
-    vouched = _vouched(session.id, session.expires)
+    vouched = _build_aad(session.id, session.expires)
     return nonce + _cipher(session.id, secret).encrypt(nonce, json.dumps(content).encode(), vouched)
 
 
-def _opened(sealed: bytes, session_id: str, secret: str, expires: datetime) -> dict[str, Any] | None:
+def _unseal(sealed: bytes, session_id: str, secret: str, expires: datetime) -> dict[str, Any] | None:
     """None where it was sealed with another secret, or changed since."""
     nonce, rest = bytes(sealed[:NONCE_BYTES]), bytes(sealed[NONCE_BYTES:])
     try:
-        content = _cipher(session_id, secret).decrypt(nonce, rest, _vouched(session_id, expires))
+        content = _cipher(session_id, secret).decrypt(nonce, rest, _build_aad(session_id, expires))
     except InvalidTag:
         return None
     opened: dict[str, Any] = json.loads(content)
     return opened
 
 
-def _vouched(session_id: str, expires: datetime) -> bytes:
+def _build_aad(session_id: str, expires: datetime) -> bytes:
     """What the seal vouches for besides: a row is no other's, and its end is not put off."""
     return f"{hash_of(session_id)} {expires.isoformat()}".encode()
 
@@ -216,13 +216,13 @@ class Flash:
         """Have the page at this path show the text once."""
         answer.set_cookie(
             *(COOKIE, self._signer.sign(text).decode(), SECONDS),
-            path=at(request) + path,
+            path=path_prefix(request) + path,
             secure=self._secure,
             httponly=True,
             samesite="strict",
         )
 
-    def said(self, request: Request) -> str | None:
+    def read_message(self, request: Request) -> str | None:
         """What the page is to show; None: nothing, or nothing of ours."""
         try:
             return self._signer.unsign(request.cookies.get(COOKIE, ""), max_age=SECONDS).decode()
@@ -231,4 +231,4 @@ class Flash:
 
     def forget(self, request: Request, answer: Response, path: str) -> None:
         """It was shown."""
-        answer.delete_cookie(COOKIE, path=at(request) + path)
+        answer.delete_cookie(COOKIE, path=path_prefix(request) + path)

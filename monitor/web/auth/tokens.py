@@ -45,7 +45,7 @@ from monitor.clock import Clock
 from monitor.database.engine import Database
 from monitor.database.schema import tokens as table
 from monitor.errors import WindsockError
-from monitor.event_log.filters import Visible
+from monitor.event_log.filters import AllowedDags
 from monitor.event_log.projections import dags as dags_projection
 from monitor.rules.field_types import matches, matches_any
 
@@ -110,7 +110,7 @@ class Draft:
 
     name: str
     scopes: frozenset[Scope]
-    dags: Visible
+    dags: AllowedDags
     life: timedelta = DEFAULT_LIFE
     deployments: frozenset[str] | None = None
     """What an ingest token may report for; None: the first Airflow's deployment."""
@@ -126,7 +126,7 @@ class Token:
     scopes: frozenset[Scope]
     created_by: str | None
     """The name of the Airflow user; None: somebody at the monitor's machine."""
-    dags: Visible = field(repr=False)
+    dags: AllowedDags = field(repr=False)
     created_at: datetime
     expires_at: datetime
     last_used_at: datetime | None
@@ -152,7 +152,7 @@ class Token:
         return self.created_by is not None and self.authenticated_by is None
 
     @classmethod
-    def of(cls, row: RowMapping) -> "Token":
+    def from_row(cls, row: RowMapping) -> "Token":
         values: dict[str, Any] = {name: row[name] for name in cls.__dataclass_fields__}
         dags = None if row["dags"] is None else frozenset((name, dag) for name, dag in row["dags"])
         deployments = None if row["deployments"] is None else frozenset(row["deployments"])
@@ -172,7 +172,7 @@ class Token:
     def allows(self, scope: Scope) -> bool:
         return scope in self.scopes or (scope is Scope.READ and Scope.ADMIN in self.scopes)
 
-    def ended(self, now: datetime) -> str | None:
+    def rejection_reason(self, now: datetime) -> str | None:
         """Why it counts no more; None: it does."""
         if self.revoked_at is not None:
             return f"was revoked on {self.revoked_at:%Y-%m-%d %H:%M} UTC"
@@ -185,7 +185,7 @@ class Token:
 
 
 @dataclass(frozen=True)
-class Whose:
+class TokenOwnerFilter:
     """Whose tokens are asked for: all, or those of one owner (None: of the monitor's machine).
 
     An owner's are those of the same name for which every Airflow of theirs accepted the owner too.
@@ -205,7 +205,7 @@ class Whose:
         return and_(same_name, table.c.authenticated_by.in_(accepted))
 
 
-EVERYONE = Whose(all=True)
+EVERYONE = TokenOwnerFilter(all=True)
 
 
 def within(known: frozenset[tuple[str, str]], globs: Sequence[str]) -> frozenset[tuple[str, str]]:
@@ -241,13 +241,13 @@ def add(connection: Connection, draft: Draft, owner: Owner | None, now: datetime
         "created_by": owner.user if owner else None,
         "authenticated_by": owner.deployments if owner else None,
         "made_by": draft.made_by,
-        "dags": _listed(draft.dags),
+        "dags": _serialize_dags(draft.dags),
         "deployments": None if draft.deployments is None else sorted(draft.deployments),
         "created_at": now,
         "expires_at": now + draft.life,
     }
     row = connection.execute(insert(table).values(values).returning(*table.c)).mappings().one()
-    return Token.of(row), secret
+    return Token.from_row(row), secret
 
 
 def _made_by(owner: Owner | None) -> tuple[ColumnElement[bool], ...]:
@@ -260,8 +260,8 @@ def _require_in_force(connection: Connection, token_id: int, now: datetime) -> N
     """Read it once more, and lock it: another replica may be revoking it at this moment."""
     query = select(table).where(table.c.id == token_id).with_for_update()
     row = connection.execute(query).mappings().one_or_none()
-    token = Token.of(row) if row else None
-    if token is None or (ended := token.ended(now)):
+    token = Token.from_row(row) if row else None
+    if token is None or (ended := token.rejection_reason(now)):
         raise TokenEnded(f"the token {ended if token else 'is known no more'}; it makes no others")
 
 
@@ -269,37 +269,40 @@ def hash_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def of_hash(connection: Connection, digest: str) -> Token | None:
+def find_by_hash(connection: Connection, digest: str) -> Token | None:
     """The token whose secret has this hash, in force or not."""
     row = connection.execute(select(table).where(table.c.hash == digest)).mappings().one_or_none()
-    return Token.of(row) if row else None
+    return Token.from_row(row) if row else None
 
 
-def used(connection: Connection, token_id: int, now: datetime) -> None:
+def record_use(connection: Connection, token_id: int, now: datetime) -> None:
     """Note a use; replicas that do so at once write once."""
     before = now - timedelta(seconds=USE_SECONDS)
     stale = or_(table.c.last_used_at.is_(None), table.c.last_used_at <= before)
     connection.execute(update(table).where(table.c.id == token_id, stale).values(last_used_at=now))
 
 
-def page(connection: Connection, whose: Whose, limit: int, before: int | None = None) -> list[Token]:
+def page(
+    connection: Connection, whose: TokenOwnerFilter, limit: int, before: int | None = None
+) -> list[Token]:
     """Newest first; `before` is the last id of the page before."""
     query = select(table).where(whose.clause(connection))
     if before is not None:
         query = query.where(table.c.id < before)
     return [
-        Token.of(row) for row in connection.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings()
+        Token.from_row(row)
+        for row in connection.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings()
     ]
 
 
-def revoke(connection: Connection, whose: Whose, token_id: int, now: datetime) -> Token | None:
+def revoke(connection: Connection, whose: TokenOwnerFilter, token_id: int, now: datetime) -> Token | None:
     """End it now, and what it has made; what was revoked stays as it is. None: no such one of theirs."""
     mine = table.c.id == token_id, whose.clause(connection)
     ended = _end(connection, *mine, now=now)
     while ended:  # each one is locked before those that it made are read: none can be made meanwhile
         ended = _end(connection, table.c.made_by.in_(ended), now=now)
     row = connection.execute(select(table).where(*mine)).mappings().one_or_none()
-    return Token.of(row) if row else None
+    return Token.from_row(row) if row else None
 
 
 def _end(connection: Connection, *which: ColumnElement[bool], now: datetime) -> list[int]:
@@ -336,7 +339,7 @@ def narrow(
     """
     query = select(table).where(table.c.created_by == user, table.c.revoked_at.is_(None))
     lost = []
-    for token in map(Token.of, connection.execute(query).mappings()):
+    for token in map(Token.from_row, connection.execute(query).mappings()):
         accepted = token.authenticated_by or frozenset()
         decided = (accepted & shown.keys()) - whole
         if not decided:
@@ -347,7 +350,7 @@ def narrow(
             held = listed | {pair for pair in every_dag if pair[0] in accepted}
         left = frozenset(pair for pair in held if pair[0] not in decided or pair[1] in shown[pair[0]])
         if left != token.dags:
-            connection.execute(update(table).where(table.c.id == token.id).values(dags=_listed(left)))
+            connection.execute(update(table).where(table.c.id == token.id).values(dags=_serialize_dags(left)))
             lost.append(token.id)
     return lost
 
@@ -375,7 +378,7 @@ def unattributed(connection: Connection) -> int:
     return connection.execute(query).scalar_one()
 
 
-def _listed(dags: Visible) -> Sequence[Sequence[str]] | None:
+def _serialize_dags(dags: AllowedDags) -> Sequence[Sequence[str]] | None:
     return None if dags is None else sorted(list(pair) for pair in dags)
 
 
@@ -388,7 +391,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class _Known:
+class _CacheEntry:
     asking: Lock = field(default_factory=Lock)
     token: Token | None = None
     read_at: datetime | None = None
@@ -398,12 +401,12 @@ class TokenLookup:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._known: OrderedDict[str, _CacheEntry] = OrderedDict()
 
     async def find(self, secret: str) -> Token | None:
         """The token of this secret, in force or not; None: there is none."""
         digest = hash_of(secret)
-        known = self._known.setdefault(digest, _Known())
+        known = self._known.setdefault(digest, _CacheEntry())
         self._known.move_to_end(digest)
         if len(self._known) > MAX_KNOWN:
             self._known.popitem(last=False)
@@ -416,9 +419,9 @@ class TokenLookup:
         return known.token
 
     async def _read(self, digest: str) -> Token | None:
-        token = await self._database.read(lambda connection: of_hash(connection, digest))
-        if token is not None and token.ended(self._clock()) is None and self._is_unnoted(token):
-            await self._database.write(lambda connection: used(connection, token.id, self._clock()))
+        token = await self._database.read(lambda connection: find_by_hash(connection, digest))
+        if token is not None and token.rejection_reason(self._clock()) is None and self._is_unnoted(token):
+            await self._database.write(lambda connection: record_use(connection, token.id, self._clock()))
         return token
 
     def _is_unnoted(self, token: Token) -> bool:

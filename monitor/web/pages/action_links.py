@@ -22,7 +22,7 @@ from monitor.rules.field_types import WILD
 from monitor.rules.model import Match
 from monitor.web.pages import forms
 from monitor.web.pages.forms import BY_LINK, Deed
-from monitor.web.services import Here, Services
+from monitor.web.services import Services, ServicesDep
 from monitor.web.silence_validation import mistake_in
 from monitor.web.templating import render
 
@@ -32,34 +32,34 @@ acknowledge_router = APIRouter(include_in_schema=False)
 
 
 @acknowledge_router.get(ACKNOWLEDGE_PATH)
-async def show_acknowledge(request: Request, here: Here, token: str) -> HTMLResponse:
+async def show_acknowledge(request: Request, services: ServicesDep, token: str) -> HTMLResponse:
     """The incident, and who looks after it."""
-    incident = await _incident(here, token)
+    incident = await _incident(services, token)
     return render(request, "link_acknowledge.html", None, incident=incident)
 
 
 @acknowledge_router.post(ACKNOWLEDGE_PATH)
 async def post_acknowledge(
-    request: Request, here: Here, token: str, form: Annotated[Deed, Form()]
+    request: Request, services: ServicesDep, token: str, form: Annotated[Deed, Form()]
 ) -> RedirectResponse:
     """Acknowledge, or take it back."""
-    incident = await _incident(here, token)
+    incident = await _incident(services, token)
 
     def write(connection: Connection) -> None:
         if form.action == "take_back":
             incidents.unacknowledge(connection, incident.id)
         else:
-            incidents.acknowledge(connection, incident.id, form.who, form.why, here.clock())
+            incidents.acknowledge(connection, incident.id, form.who, form.why, services.clock())
 
     if incident.is_open:
-        await here.database.write(write)
+        await services.database.write(write)
     return RedirectResponse(request.url.path, 303)
 
 
-async def _incident(here: Services, token: str) -> Incident:
+async def _incident(services: Services, token: str) -> Incident:
     """Raises LinkError."""
-    incident_id = forms.read(here, ACKNOWLEDGE, token)["incident_id"]
-    found = await here.database.read(lambda connection: incidents.find(connection, incident_id))
+    incident_id = forms.read(services, ACKNOWLEDGE, token)["incident_id"]
+    found = await services.database.read(lambda connection: incidents.find(connection, incident_id))
     if found is None:
         raise HTTPException(404, f"Incident {incident_id} is known here no more.")
     return found
@@ -80,36 +80,36 @@ class SilenceDeed(Deed):
 
 
 @silence_router.get(SILENCE_PATH)
-async def show_silence(request: Request, here: Here, token: str) -> HTMLResponse:
+async def show_silence(request: Request, services: ServicesDep, token: str) -> HTMLResponse:
     """What would be silenced, for how long, and what is silenced already."""
-    return await _page(request, here, await _scope(here, token), SilenceDeed(), None)
+    return await _page(request, services, await _scope(services, token), SilenceDeed(), None)
 
 
 @silence_router.post(SILENCE_PATH)
 async def post_silence(
-    request: Request, here: Here, token: str, form: Annotated[SilenceDeed, Form()]
+    request: Request, services: ServicesDep, token: str, form: Annotated[SilenceDeed, Form()]
 ) -> Response:
     """Silence, or end a silence of the same. Whoever silences by a link extends what was silenced by one: the
     same link makes one silence, however often it is used."""
-    scope = await _scope(here, token)
-    now = here.clock()
+    scope = await _scope(services, token)
+    now = services.clock()
     if form.action == "end":
-        await here.database.write(lambda connection: _end(connection, scope, form, now))
+        await services.database.write(lambda connection: _end(connection, scope, form, now))
         return _back(request)
     try:
-        ends_at = forms.end_of(form.until, form.own_end, now, here.rules.current.config.timezone)
+        ends_at = forms.end_of(form.until, form.own_end, now, services.rules.current.config.timezone)
     except ValueError as error:
-        return await _page(request, here, scope, form, str(error))
+        return await _page(request, services, scope, form, str(error))
     if mistake := mistake_in(scope, now, ends_at, now):
-        return await _page(request, here, scope, form, mistake)
+        return await _page(request, services, scope, form, mistake)
     try:
-        await here.database.write(
+        await services.database.write(
             lambda connection: silences.add_or_extend(
                 connection, scope, form.who, form.why, ends_at, now, BY_LINK
             )
         )
     except TooManySilences as many:
-        return await _page(request, here, scope, form, str(many))
+        return await _page(request, services, scope, form, str(many))
     return _back(request)
 
 
@@ -117,15 +117,15 @@ def _back(request: Request) -> RedirectResponse:
     return RedirectResponse(request.url.path, 303)  # a reload must not silence again
 
 
-async def _scope(here: Services, token: str) -> SilenceScope:
+async def _scope(services: Services, token: str) -> SilenceScope:
     """Raises LinkError, and 404, 409 and 410 as HTTP errors."""
-    content = forms.read(here, SILENCE, token)
+    content = forms.read(services, SILENCE, token)
     if "incident_id" in content:
         incident_id = content["incident_id"]
-        found = await here.database.read(lambda connection: incidents.find(connection, incident_id))
+        found = await services.database.read(lambda connection: incidents.find(connection, incident_id))
         if found is None:
             raise HTTPException(404, f"Incident {incident_id} is known here no more.")
-        return SilenceScope.of_incident(found)
+        return SilenceScope.from_incident(found)
     named = {name: content[name] for name in NAMED if content.get(name)}
     for value in named.values():
         if not WILD.isdisjoint(value):
@@ -163,12 +163,12 @@ def _active(connection: Connection, scope: SilenceScope, now: datetime) -> list[
 
 
 async def _page(
-    request: Request, here: Services, scope: SilenceScope, form: SilenceDeed, problem: str | None
+    request: Request, services: Services, scope: SilenceScope, form: SilenceDeed, problem: str | None
 ) -> HTMLResponse:
-    now, zone = here.clock(), here.rules.current.config.timezone
+    now, zone = services.clock(), services.rules.current.config.timezone
     shown: dict[str, Any] = {
         "scope": scope,
-        "active": await here.database.read(lambda connection: _active(connection, scope, now)),
+        "active": await services.database.read(lambda connection: _active(connection, scope, now)),
         "choices": forms.choices(now, zone),
         "zone": zone,
         "form": form,
@@ -184,19 +184,21 @@ unsubscribe_router = APIRouter(include_in_schema=False)
 
 
 @unsubscribe_router.get(UNSUBSCRIBE_PATH)
-async def show_unsubscribe(request: Request, here: Here, token: str) -> HTMLResponse:
+async def show_unsubscribe(request: Request, services: ServicesDep, token: str) -> HTMLResponse:
     """Whose mails of which rule, and whether they are stopped already."""
-    content = forms.read(here, UNSUBSCRIBE, token)
+    content = forms.read(services, UNSUBSCRIBE, token)
     address, rule = content["address"], content["rule"]
-    gone = await here.database.read(lambda connection: silences.is_unsubscribed(connection, address, rule))
-    return render(request, "link_unsubscribe.html", None, address=masked(address), rule=rule, gone=gone)
+    gone = await services.database.read(
+        lambda connection: silences.is_unsubscribed(connection, address, rule)
+    )
+    return render(request, "link_unsubscribe.html", None, address=mask_address(address), rule=rule, gone=gone)
 
 
 @unsubscribe_router.post(UNSUBSCRIBE_PATH)
-async def post_unsubscribe(request: Request, here: Here, token: str) -> Response:
+async def post_unsubscribe(request: Request, services: ServicesDep, token: str) -> Response:
     """Stop them, or take it back."""
-    content = forms.read(here, UNSUBSCRIBE, token)
-    address, rule, now = content["address"], content["rule"], here.clock()
+    content = forms.read(services, UNSUBSCRIBE, token)
+    address, rule, now = content["address"], content["rule"], services.clock()
     form = await request.form()
     one_click = form.get(ONE_CLICK[0]) == ONE_CLICK[1]
     action = "stop" if one_click else form.get("action")
@@ -209,13 +211,13 @@ async def post_unsubscribe(request: Request, here: Here, token: str) -> Response
         else:
             silences.resubscribe(connection, address, rule)
 
-    await here.database.write(write)
+    await services.database.write(write)
     if one_click:
         return PlainTextResponse("Unsubscribed.\n")
     return RedirectResponse(request.url.path, 303)
 
 
-def masked(address: str) -> str:
+def mask_address(address: str) -> str:
     """`j…@example.com`: enough for its owner, and no address for whoever else the mail was forwarded to."""
     local, _, domain = address.rpartition("@")
     return f"{local[:1]}…@{domain}" if local else "…"

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
 from monitor.database.statements import Row
-from monitor.event_log.filters import Visible
+from monitor.event_log.filters import AllowedDags
 from monitor.event_log.projections import assets as assets_projection
 from monitor.event_log.projections import dags
 from monitor.event_log.projections.assets import AssetName, AssetUpdate
@@ -21,13 +21,13 @@ from monitor.events.identity import spoken
 from monitor.rules.model import Watch
 from monitor.watches.assets import STALE
 from monitor.watches.observation import tags_of
-from monitor.watches.thresholds import ENOUGH, HISTORY, Choice, unusual_after
-from monitor.web.airflow_lookups import NOT_NAMED, Known
+from monitor.watches.thresholds import ENOUGH, HISTORY, WatchSelector, unusual_after
+from monitor.web.airflow_lookups import NOT_NAMED, AssetLineage
 from monitor.web.api.runs import InPath
-from monitor.web.dependencies import PageReader
+from monitor.web.dependencies import PagePrincipal
 from monitor.web.pages.events import live
 from monitor.web.query_params import MAX_PAGE, Name, Paged
-from monitor.web.services import Here
+from monitor.web.services import ServicesDep
 from monitor.web.templating import render
 
 KIND = STALE.rpartition(".")[2]
@@ -54,15 +54,15 @@ def freshness(
     updated_at: datetime | None = row["updated_at"]
     if updated_at is None:
         return Freshness("unknown", "never updated", "No update of it has been reported.", None)
-    choice = Choice(watches, KIND, row["deployment"])
-    watch = choice.of_asset(row["name"], row["uri"], row["source_dag_id"], tags_of(dag))
+    choice = WatchSelector(watches, KIND, row["deployment"])
+    watch = choice.find_for_asset(row["name"], row["uri"], row["source_dag_id"], tags_of(dag))
     age = max(now - updated_at, timedelta(0))
     rhythm = timedelta(seconds=median(gap.total_seconds() for gap in gaps)) if gaps else None
-    state, word, why = _judged(watch, age, gaps, _at_rest(dag))
+    state, word, why = _assess(watch, age, gaps, _rest_reason(dag))
     return Freshness(state, word, why, rhythm, watch)
 
 
-def _judged(
+def _assess(
     watch: Watch | None, age: timedelta, gaps: Sequence[timedelta], at_rest: str
 ) -> tuple[str, str, str]:
     by = watch or USUAL
@@ -84,7 +84,7 @@ def _usual(watch: Watch, gaps: Sequence[timedelta]) -> timedelta | None:
     return unusual.after if unusual else None
 
 
-def _at_rest(dag: Row | None) -> str:
+def _rest_reason(dag: Row | None) -> str:
     """Why the watch leaves it alone."""
     if dag is None:
         return ""
@@ -118,24 +118,24 @@ class Party:
 
 @router.get("/assets")
 async def assets(
-    request: Request, here: Here, reader: PageReader, query: Annotated[Paged, Query()]
+    request: Request, services: ServicesDep, reader: PagePrincipal, query: Annotated[Paged, Query()]
 ) -> HTMLResponse:
     """Every asset with what its last update told, the last to change first."""
-    visible, now = await here.gate.sight(reader), here.clock()
-    watches = here.rules.current.config.watches
+    visible, now = await services.gate.get_permissions(reader), services.clock()
+    watches = services.rules.current.config.watches
 
-    def look(connection: Connection) -> dict[str, Any]:
+    def load(connection: Connection) -> dict[str, Any]:
         rows = assets_projection.asset_list(connection, query.limit, query.cursor, visible)
         following = rows[-1]["last_seq"] if len(rows) == query.limit else None
         judged = [(row, _fresh(connection, watches, row, visible, now)) for row in rows]
         return live(connection) | {"assets": judged, "next": following}
 
-    shown = await here.database.read(look)
+    shown = await services.database.read(load)
     return render(request, "assets.html", reader, is_first=query.cursor is None, **shown)
 
 
 def _fresh(
-    connection: Connection, watches: tuple[Watch, ...], row: Row, visible: Visible, now: datetime
+    connection: Connection, watches: tuple[Watch, ...], row: Row, visible: AllowedDags, now: datetime
 ) -> Freshness:
     name = AssetName(row["deployment"], row["uri"])
     gaps = assets_projection.asset_gaps(connection, name, HISTORY, visible)
@@ -150,17 +150,17 @@ def _dag_of(connection: Connection, row: Row) -> Row | None:
 @router.get("/assets/{deployment}")
 async def asset(
     request: Request,
-    here: Here,
-    reader: PageReader,
+    services: ServicesDep,
+    reader: PagePrincipal,
     deployment: InPath,
     query: Annotated[AssetQuery, Query()],
 ) -> HTMLResponse:
     """One asset. Its URI is a parameter: it holds slashes and every other sign."""
-    name, now = AssetName(deployment, query.uri), here.clock()
-    visible = await here.gate.sight(reader)
-    watches = here.rules.current.config.watches
+    name, now = AssetName(deployment, query.uri), services.clock()
+    visible = await services.gate.get_permissions(reader)
+    watches = services.rules.current.config.watches
 
-    def look(connection: Connection) -> dict[str, Any] | None:
+    def load(connection: Connection) -> dict[str, Any] | None:
         row = assets_projection.asset(connection, name, visible)
         if row is None:
             return None
@@ -169,12 +169,15 @@ async def asset(
         gaps = assets_projection.gaps([update.timestamp for update in latest])
         fresh = freshness(watches, row, gaps, _dag_of(connection, row), now)
         seen = {"asset": row, "latest": latest, "updates": page, "fresh": fresh}
-        return live(connection) | seen | {"partitioned": dags.partitioned_dags(connection, deployment)}
+        return live(connection) | seen | {"partitioned": dags.find_partitioned_dags(connection, deployment)}
 
-    shown = await here.database.read(look)
+    shown = await services.database.read(load)
     if shown is None:
         raise HTTPException(404, f"No asset {query.uri!r} is known of the Airflow {deployment!r}.")
-    latest, known = shown.pop("latest"), _seen(await here.lineage.of(name), deployment, visible)
+    latest, known = (
+        shown.pop("latest"),
+        _filter_lineage(await services.lineage.get(name), deployment, visible),
+    )
     return render(
         *(request, "asset.html", reader),
         **shown,
@@ -190,10 +193,10 @@ async def asset(
     )
 
 
-def _seen(known: Known, deployment: str, visible: Visible) -> Known:
+def _filter_lineage(known: AssetLineage, deployment: str, visible: AllowedDags) -> AssetLineage:
     if visible is None or known.problem:
         return known
-    seen = Known(
+    seen = AssetLineage(
         tuple(one for one in known.makers if (deployment, one[0]) in visible),
         tuple(dag_id for dag_id in known.scheduled if (deployment, dag_id) in visible),
         tuple(one for one in known.readers if (deployment, one[0]) in visible),
@@ -201,13 +204,13 @@ def _seen(known: Known, deployment: str, visible: Visible) -> Known:
     return seen if seen.makers or seen.scheduled or seen.readers else NOT_NAMED
 
 
-def _makers(latest: list[AssetUpdate], known: Known) -> list[Party]:
+def _makers(latest: list[AssetUpdate], known: AssetLineage) -> list[Party]:
     """Who updated it lately, the last one first, then who else Airflow says will."""
     told = ((one.dag_id, one.task_id, one.run_id, one.timestamp) for one in latest if one.dag_id)
     return _parties((Party(*one, named=one[:2] in known.makers) for one in told), known.makers)
 
 
-def _consumers(latest: list[AssetUpdate], known: Known) -> list[Party]:
+def _consumers(latest: list[AssetUpdate], known: AssetLineage) -> list[Party]:
     """Whose runs came of it lately, then who else is scheduled on it."""
     begun = ((run, one.timestamp) for one in latest for run in one.created_runs)
     told = (

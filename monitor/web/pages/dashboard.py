@@ -10,18 +10,18 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy import Connection
 
 from monitor.event_log import read
-from monitor.event_log.filters import Filter, Visible
+from monitor.event_log.filters import AllowedDags, Filter
 from monitor.event_log.projections import runs as runs_projection
 from monitor.event_log.projections.runs import runs
 from monitor.event_log.projections.state import RUNNING
 from monitor.notifications import incidents, silences
-from monitor.notifications.incidents import Incident, Wanted
+from monitor.notifications.incidents import Incident, IncidentFilter
 from monitor.notifications.outbox import queries
 from monitor.web.api import health
-from monitor.web.dependencies import PageReader
+from monitor.web.dependencies import PagePrincipal
 from monitor.web.pages.events import airflow_url, lines, live
-from monitor.web.pages.runs import name_of, with_strips
-from monitor.web.services import Here, PartHealth, Services
+from monitor.web.pages.runs import add_strips, name_of
+from monitor.web.services import PartHealth, Services, ServicesDep
 from monitor.web.templating import render
 
 SHOWN = 8  # rows of each list: what fits on a screen
@@ -45,28 +45,28 @@ class Failure:
 
 
 @router.get("/")
-async def now(request: Request, here: Here, reader: PageReader) -> HTMLResponse:
+async def now(request: Request, services: ServicesDep, reader: PagePrincipal) -> HTMLResponse:
     """One read of the database, and the word of each part on how it is."""
-    sight, moment = await here.gate.sight(reader), here.clock()
-    shown = await here.database.read(
+    permissions, moment = await services.gate.get_permissions(reader), services.clock()
+    shown = await services.database.read(
         lambda connection: (
             _runs(connection, reader.visible, moment)
-            | _told(connection, reader.visible)
-            | _wrong(connection, sight, moment)
+            | _load_activity(connection, reader.visible)
+            | _wrong(connection, permissions, moment)
         )
     )
     failures = [
         Failure(run, task, shown["open_of"].get((run["deployment"], run["dag_id"])))
         for run, task in shown.pop("failures")
     ]
-    parts = await health.check(here, sight)
+    parts = await health.check(services, permissions)
     return render(
         *(request, "now.html", reader),
         parts_health=dict(sorted(parts.items(), key=_place)),
-        problem=here.rules.problem,
+        problem=services.rules.problem,
         failures=failures,
         counted=COUNTED,
-        airflows=_airflows(here),
+        airflows=_airflows(services),
         **shown,
     )
 
@@ -92,11 +92,11 @@ def _place(part: tuple[str, PartHealth]) -> tuple[int, str]:
     return ORDER.index(kind) if kind in ORDER else len(ORDER), part[0]
 
 
-def _airflows(here: Services) -> dict[str, str | None]:
-    return {name: airflow_url(here, name) for name in here.settings.airflow_pages}
+def _airflows(services: Services) -> dict[str, str | None]:
+    return {name: airflow_url(services, name) for name in services.settings.airflow_pages}
 
 
-def _runs(connection: Connection, visible: Visible, now: datetime) -> dict[str, Any]:
+def _runs(connection: Connection, visible: AllowedDags, now: datetime) -> dict[str, Any]:
     running = runs(connection, COUNTED, state=RUNNING, visible=visible)
     failed = [
         run
@@ -104,26 +104,26 @@ def _runs(connection: Connection, visible: Visible, now: datetime) -> dict[str, 
         if now - (run["end_date"] or run["start_date"] or now) <= LATELY
     ]
     return {
-        "running": with_strips(connection, running[:SHOWN_RUNNING]),
+        "running": add_strips(connection, running[:SHOWN_RUNNING]),
         "running_number": len(running),
         "failed_number": len(failed),
         "failures": [
             (run, runs_projection.first_failure(connection, name_of(run))) for run in failed[:SHOWN]
         ],
-        "succeeded": with_strips(connection, runs(connection, SHOWN, state="success", visible=visible)),
+        "succeeded": add_strips(connection, runs(connection, SHOWN, state="success", visible=visible)),
     }
 
 
-def _told(connection: Connection, visible: Visible) -> dict[str, Any]:
+def _load_activity(connection: Connection, visible: AllowedDags) -> dict[str, Any]:
     return live(connection) | {
         "events": lines(read.read_before(connection, None, SHOWN_EVENTS, Filter(), visible)),
         "deliveries": queries.deliveries(connection, SHOWN, visible=visible),
     }
 
 
-def _wrong(connection: Connection, visible: Visible, now: datetime) -> dict[str, Any]:
+def _wrong(connection: Connection, visible: AllowedDags, now: datetime) -> dict[str, Any]:
     """Incidents and silences, for those who may see them."""
-    found = incidents.page(connection, COUNTED, wanted=Wanted(incidents.OPEN), visible=visible)
+    found = incidents.page(connection, COUNTED, wanted=IncidentFilter(incidents.OPEN), visible=visible)
     return {
         "open": [one for one in found if not one.acked_by],
         "acknowledged": [one for one in found if one.acked_by],

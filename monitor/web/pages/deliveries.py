@@ -24,15 +24,15 @@ from pydantic import field_validator
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
-from monitor.delivery.channels.mailbox import Mailbox, Summary, filed_as, header
-from monitor.delivery.context import Case, cases_of
-from monitor.delivery.messages.content import Told
-from monitor.delivery.messages.enrich import tell
+from monitor.delivery.channels.mailbox import Mailbox, Summary, header, parse_filed_id
+from monitor.delivery.context import DeliveryContext, load_contexts
+from monitor.delivery.messages.content import NotificationContent
+from monitor.delivery.messages.enrich import build_message_context
 from monitor.delivery.messages.facts import from_log
-from monitor.delivery.messages.mime import Letter
-from monitor.delivery.messages.renderer import Rendered
+from monitor.delivery.messages.mime import Envelope
+from monitor.delivery.messages.renderer import RenderedMessage
 from monitor.event_log import filters, read
-from monitor.event_log.filters import Visible
+from monitor.event_log.filters import AllowedDags
 from monitor.event_log.projections import assets
 from monitor.event_log.projections.assets import AssetName
 from monitor.event_log.projections.runs import RunName
@@ -40,14 +40,14 @@ from monitor.events.data import AssetUpdatedData, DagRunData
 from monitor.events.event import Event, parse_event
 from monitor.notifications.decision import UNMATCHED
 from monitor.notifications.outbox import decisions, queries
-from monitor.notifications.outbox.records import Delivery, Kind, State
-from monitor.rules.targets import Channel, Target
+from monitor.notifications.outbox.records import Delivery, NotificationKind, State
+from monitor.rules.targets import ChannelName, Target
 from monitor.web.api.deliveries import may_see
-from monitor.web.auth.authenticator import Reader
-from monitor.web.dependencies import PageReader
+from monitor.web.auth.authenticator import Principal
+from monitor.web.dependencies import PagePrincipal
 from monitor.web.pages.events import live
 from monitor.web.query_params import MAX_PAGE, DeliveriesQuery, Id
-from monitor.web.services import Here, Services
+from monitor.web.services import Services, ServicesDep
 from monitor.web.templating import EventLine, render
 
 SHOWN = 50  # letters in the list
@@ -55,7 +55,7 @@ SHOWN_UNMATCHED = 5  # failures that no rule took: one is enough to see that a r
 MOMENTS = ("since", "until")
 LOCAL_LENGTHS = (len("2026-11-22T10:00"), len("2026-11-22T10:00:00"))  # as a datetime-local field writes it
 
-TELLS_OF_UPDATES = frozenset({Kind.SUCCESS, Kind.NOTICE})
+TELLS_OF_UPDATES = frozenset({NotificationKind.SUCCESS, NotificationKind.NOTICE})
 """Letters that may tell of assets' updates, and so of other DAGs than the delivery's."""
 
 LETTER_POLICY = "; ".join(
@@ -70,7 +70,7 @@ class DeliveriesForm(DeliveriesQuery):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _filled(cls, value: Any) -> Any:
+    def _drop_empty(cls, value: Any) -> Any:
         return None if value == "" else value
 
     @field_validator("limit", mode="before")
@@ -80,44 +80,46 @@ class DeliveriesForm(DeliveriesQuery):
 
     @field_validator(*MOMENTS, mode="before")
     @classmethod
-    def _in_utc(cls, value: Any) -> Any:
+    def _to_utc(cls, value: Any) -> Any:
         return f"{value}Z" if isinstance(value, str) and len(value) in LOCAL_LENGTHS else value or None
 
 
 @router.get("/mail")
 async def mails(
-    request: Request, here: Here, reader: PageReader, query: Annotated[DeliveriesForm, Query()]
+    request: Request, services: ServicesDep, reader: PagePrincipal, query: Annotated[DeliveriesForm, Query()]
 ) -> HTMLResponse:
     """What was told and what was not, by what is asked for, and the embedded mailbox."""
-    visible = await here.gate.sight(reader)
+    visible = await services.gate.get_permissions(reader)
 
-    def look(connection: Connection) -> dict[str, Any]:
-        found = queries.deliveries(connection, query.limit, query.cursor, query.wanted(), visible)
+    def load(connection: Connection) -> dict[str, Any]:
+        found = queries.deliveries(connection, query.limit, query.cursor, query.to_filter(), visible)
         following = found[-1].id if len(found) == query.limit else None
-        return live(connection) | {"deliveries": found, "next": following} | _unmatched(connection, visible)
+        return (
+            live(connection) | {"deliveries": found, "next": following} | _load_unmatched(connection, visible)
+        )
 
-    shown = await here.database.read(look)
+    shown = await services.database.read(load)
     given = query.model_dump(mode="json", exclude={"cursor", "limit"}, exclude_defaults=True)
-    letters = [] if given or query.cursor else await _letters(here, reader)
-    choices = {"state": list(State), "channel": list(Channel), "kind": list(Kind)}
-    shown |= {"letters": letters, "smtp": here.settings.smtp_host, "given": given, "choices": choices}
+    letters = [] if given or query.cursor else await _letters(services, reader)
+    choices = {"state": list(State), "channel": list(ChannelName), "kind": list(NotificationKind)}
+    shown |= {"letters": letters, "smtp": services.settings.smtp_host, "given": given, "choices": choices}
     return render(request, "mail.html", reader, **shown)
 
 
-def _unmatched(connection: Connection, visible: Visible) -> dict[str, Any]:
+def _load_unmatched(connection: Connection, visible: AllowedDags) -> dict[str, Any]:
     """The latest failures that no rule took, with what the log still has of them."""
     decided = decisions.latest_of_rule(connection, UNMATCHED, SHOWN_UNMATCHED, visible)
-    found = read.of_seqs(connection, [one.event_seq for one in decided], visible)
-    return {"unmatched": decided, "unmatched_events": {one.seq: EventLine.of(one) for one in found}}
+    found = read.find_by_seqs(connection, [one.event_seq for one in decided], visible)
+    return {"unmatched": decided, "unmatched_events": {one.seq: EventLine.from_logged(one) for one in found}}
 
 
-async def _letters(here: Services, reader: Reader) -> list[Summary]:
-    box = here.mailbox
+async def _letters(services: Services, reader: Principal) -> list[Summary]:
+    box = services.mailbox
     if box is None:
         return []
     if reader.visible is None:
         return await asyncio.to_thread(box.mails, SHOWN)
-    own = await here.database.read(lambda connection: _own(connection, reader.visible))
+    own = await services.database.read(lambda connection: _own(connection, reader.visible))
     return await asyncio.to_thread(_list, box, own)
 
 
@@ -141,7 +143,7 @@ def _list(box: Mailbox, own: _Own) -> list[Summary]:
     return box.summaries(sorted([*own.filed, *fresh], reverse=True)[:SHOWN])
 
 
-def _own(connection: Connection, visible: Visible) -> _Own:
+def _own(connection: Connection, visible: AllowedDags) -> _Own:
     """A letter belongs to the DAGs of its delivery. One that Windsock did not write (a task's own mail, filed
     by the mailbox's SMTP door) is for those who may read every DAG: it is some DAG's, and nobody knows which.
     """
@@ -150,23 +152,23 @@ def _own(connection: Connection, visible: Visible) -> _Own:
     answers = queries.answers(connection, [delivery.id for delivery in seen])
     return _Own(
         frozenset(delivery.message_id for delivery in seen),
-        frozenset(letter_id for answer in answers if (letter_id := filed_as(answer))),
+        frozenset(letter_id for answer in answers if (letter_id := parse_filed_id(answer))),
     )
 
 
-def _is_seen(connection: Connection, delivery: Delivery, visible: Visible) -> bool:
+def _is_seen(connection: Connection, delivery: Delivery, visible: AllowedDags) -> bool:
     """A letter stands as it was written, for its recipients: it names the runs that updates of assets began,
     and compares each update with the one before it, of whatever DAGs those are."""
     if delivery.kind not in TELLS_OF_UPDATES:
         return True
     seqs = decisions.event_seqs(connection, delivery.notification_id, MAX_PAGE)
-    told = read.of_seqs(connection, seqs)  # what is forgotten cannot be looked at
-    if len(told) != len(seqs) or told != read.of_seqs(connection, seqs, visible):
+    told = read.find_by_seqs(connection, seqs)  # what is forgotten cannot be looked at
+    if len(told) != len(seqs) or told != read.find_by_seqs(connection, seqs, visible):
         return False
-    return all(_tells_of_seen(connection, parse_event(json.loads(one.body)), visible) for one in told)
+    return all(_can_read_updates(connection, parse_event(json.loads(one.body)), visible) for one in told)
 
 
-def _tells_of_seen(connection: Connection, event: Event, visible: Visible) -> bool:
+def _can_read_updates(connection: Connection, event: Event, visible: AllowedDags) -> bool:
     """Return True if the reader may see each update of an asset that a letter of this event may tell of."""
     if isinstance(event.data, DagRunData):
         name = RunName(event.deployment, event.data.dag_id, event.data.run_id)
@@ -174,15 +176,15 @@ def _tells_of_seen(connection: Connection, event: Event, visible: Visible) -> bo
     if isinstance(event.data, AssetUpdatedData):
         asset = AssetName(event.deployment, event.data.asset.uri)
         of_it = event.data.asset_event_id, event.data.timestamp
-        return assets.is_compared_in_sight(connection, asset, *of_it, visible)
+        return assets.can_read_comparison(connection, asset, *of_it, visible)
     return True
 
 
-async def _letter(here: Services, reader: Reader, letter_id: str) -> EmailMessage:
-    if here.mailbox is not None:
-        letter = await asyncio.to_thread(here.mailbox.get, letter_id)
+async def _letter(services: Services, reader: Principal, letter_id: str) -> EmailMessage:
+    if services.mailbox is not None:
+        letter = await asyncio.to_thread(services.mailbox.get, letter_id)
         visible = reader.visible
-        own = None if visible is None else await here.database.read(lambda c: _own(c, visible))
+        own = None if visible is None else await services.database.read(lambda c: _own(c, visible))
         if letter is not None and (own is None or own.has(letter)):
             return letter
     raise HTTPException(404, f"No letter {letter_id!r} is in the mailbox.")
@@ -201,9 +203,11 @@ def _part(letter: EmailMessage, kind: str) -> str | None:
 
 
 @router.get("/mail/{letter_id}")
-async def letter(request: Request, here: Here, reader: PageReader, letter_id: str) -> HTMLResponse:
+async def letter(
+    request: Request, services: ServicesDep, reader: PagePrincipal, letter_id: str
+) -> HTMLResponse:
     """One letter: its headers, its text, its HTML in a frame."""
-    found = await _letter(here, reader, letter_id)
+    found = await _letter(services, reader, letter_id)
     fields = {name: header(found, name) for name in ("Subject", "From", "To", "Date", "Message-ID")}
     text, html = _part(found, "plain"), _part(found, "html")
     shown: dict[str, Any] = {"fields": fields, "text": text, "has_html": html is not None, "id": letter_id}
@@ -211,15 +215,15 @@ async def letter(request: Request, here: Here, reader: PageReader, letter_id: st
 
 
 @router.get("/mail/{letter_id}/html")
-async def letter_html(here: Here, reader: PageReader, letter_id: str) -> HTMLResponse:
+async def letter_html(services: ServicesDep, reader: PagePrincipal, letter_id: str) -> HTMLResponse:
     """A letter's HTML part alone: what the frame shows."""
-    html = _part(await _letter(here, reader, letter_id), "html")
+    html = _part(await _letter(services, reader, letter_id), "html")
     if html is None:
         raise HTTPException(404, "This letter has no HTML part.")
-    return in_a_frame(html)
+    return frame_response(html)
 
 
-def in_a_frame(html: str) -> HTMLResponse:
+def frame_response(html: str) -> HTMLResponse:
     """A document that may run nothing, load nothing and send nothing, to be shown in a frame."""
     headers = {
         "Content-Security-Policy": LETTER_POLICY,
@@ -233,51 +237,53 @@ preview_router = APIRouter(include_in_schema=False)
 
 
 @preview_router.get("/deliveries/{delivery_id}/html")
-async def preview(here: Here, reader: PageReader, delivery_id: Id) -> HTMLResponse:
+async def preview(services: ServicesDep, reader: PagePrincipal, delivery_id: Id) -> HTMLResponse:
     """What the frame on the delivery's page shows: a mail's HTML, or the text that other channels take."""
     visible = reader.visible
-    case = await here.database.read(lambda connection: _case(connection, here, delivery_id, visible))
+    case = await services.database.read(lambda connection: _case(connection, services, delivery_id, visible))
     if case is None:
         raise HTTPException(404, f"No delivery {delivery_id} is known here whose events the log still has.")
     try:
-        written = await _written(here, case, visible)
+        written = await _render_preview(services, case, visible)
     except ValueError as error:
         raise HTTPException(409, f"The delivery {delivery_id} cannot be addressed: {error}.") from None
-    is_mail = case.delivery.channel is Channel.EMAIL
-    return in_a_frame(written.html if is_mail else f"<pre>{escape(written.text)}</pre>")
+    is_mail = case.delivery.channel is ChannelName.EMAIL
+    return frame_response(written.html if is_mail else f"<pre>{escape(written.text)}</pre>")
 
 
-def _case(connection: Connection, here: Services, delivery_id: int, visible: Visible) -> Case | None:
+def _case(
+    connection: Connection, services: Services, delivery_id: int, visible: AllowedDags
+) -> DeliveryContext | None:
     """None too where it tells of a DAG that the reader may not see: a group may hold several."""
     delivery = queries.find(connection, delivery_id, visible)
     if delivery is None:
         return None
-    case = cases_of(connection, [delivery], here.rules.current, here.clock()).get(delivery.id)
+    case = load_contexts(connection, [delivery], services.rules.current, services.clock()).get(delivery.id)
     if case is None or not case.events:
         return None
     seen = all(may_see(visible, event.deployment, event.dag_id) for event in case.events)
-    return replace(case, events=tuple(_seen(event, visible) for event in case.events)) if seen else None
+    return replace(case, events=tuple(_redact(event, visible) for event in case.events)) if seen else None
 
 
-def _seen(event: Event, visible: Visible) -> Event:
+def _redact(event: Event, visible: AllowedDags) -> Event:
     """Without the runs that an asset's update began, of DAGs that the reader may not see."""
-    body = filters.seen_body(event.type, event.body, visible)
+    body = filters.redact_body(event.type, event.body, visible)
     return event if body is event.body else parse_event(json.loads(body))
 
 
-async def _written(here: Services, case: Case, visible: Visible) -> Rendered:
+async def _render_preview(services: Services, case: DeliveryContext, visible: AllowedDags) -> RenderedMessage:
     """Raises ValueError."""
     delivery = case.delivery
-    told = Told(
+    told = NotificationContent(
         *(delivery, case.notification, case.events, case.incident),
         earlier=case.earlier,
         openings=case.openings,
     )
-    letter = Letter(
+    letter = Envelope(
         *(delivery.message_id, delivery.recipient, delivery.rule),
-        timezone=here.rules.current.timezone_of(Target(delivery.channel, delivery.recipient)),
+        timezone=services.rules.current.timezone_of(Target(delivery.channel, delivery.recipient)),
         references=case.thread.references,
         subject=case.thread.subject,
     )
-    story = await tell(here.database, None, told, visible=visible)
-    return await asyncio.to_thread(here.renderer.render, delivery.template, story, letter)
+    story = await build_message_context(services.database, None, told, visible=visible)
+    return await asyncio.to_thread(services.renderer.render, delivery.template, story, letter)

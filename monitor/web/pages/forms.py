@@ -30,7 +30,7 @@ LONG_SPANS = {"1w": ("1 week", timedelta(weeks=1))}
 
 
 @dataclass(frozen=True)
-class Choice:
+class EndOption:
     """One of the ends that a form offers."""
 
     value: str
@@ -38,15 +38,15 @@ class Choice:
     ends_at: datetime
 
 
-def choices(now: datetime, zone: str) -> list[Choice]:
+def choices(now: datetime, zone: str) -> list[EndOption]:
     """What a form offers, its ends in UTC."""
     morning = tomorrow_morning(now, zone)
     there = morning.astimezone(ZoneInfo(zone))
-    tomorrow = Choice(TOMORROW, f"until tomorrow, {there:%A} {there:%H:%M} ({zone})", morning)
+    tomorrow = EndOption(TOMORROW, f"until tomorrow, {there:%A} {there:%H:%M} ({zone})", morning)
     return [
-        *(Choice(name, words, now + span) for name, (words, span) in SPANS.items()),
+        *(EndOption(name, words, now + span) for name, (words, span) in SPANS.items()),
         tomorrow,
-        *(Choice(name, words, now + span) for name, (words, span) in LONG_SPANS.items()),
+        *(EndOption(name, words, now + span) for name, (words, span) in LONG_SPANS.items()),
     ]
 
 
@@ -103,9 +103,9 @@ class Deed(BaseModel):
         return self.reason or "no reason given"
 
 
-def read(here: Services, purpose: str, token: str) -> dict[str, Any]:
+def read(services: Services, purpose: str, token: str) -> dict[str, Any]:
     """What the token was written with. Raises LinkError."""
-    return here.links.read(purpose, token)
+    return services.links.read(purpose, token)
 
 
 async def on_link_error(request: Request, error: Exception) -> HTMLResponse:
@@ -155,7 +155,7 @@ class SilenceForm(BaseModel):
         """Whether somebody has seen what silencing a whole Airflow means, and said yes."""
         return self.action == "confirm"
 
-    def given(self) -> dict[str, Any]:
+    def to_query(self) -> dict[str, Any]:
         """What was filled in, for the address of the same form."""
         return self.model_dump(mode="json", exclude={"action"}, exclude_defaults=True)
 

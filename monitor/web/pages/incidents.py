@@ -11,19 +11,19 @@ from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
 from monitor.event_log import read
-from monitor.event_log.filters import Visible
+from monitor.event_log.filters import AllowedDags
 from monitor.notifications import incidents
-from monitor.notifications.incidents import Incident, Wanted
+from monitor.notifications.incidents import Incident, IncidentFilter
 from monitor.notifications.outbox.records import Decision, Delivery
 from monitor.web.api import incidents as incidents_api
 from monitor.web.api.incidents import change
-from monitor.web.dependencies import PageReader, require_csrf
+from monitor.web.dependencies import PagePrincipal, require_csrf
 from monitor.web.pages.events import live
 from monitor.web.pages.forms import Deed
 from monitor.web.paths import redirect
 from monitor.web.query_params import Id, Paged
 from monitor.web.rule_descriptions import why_nobody
-from monitor.web.services import Here
+from monitor.web.services import ServicesDep
 from monitor.web.templating import EventLine, render
 
 SHOWN = 200  # entries; of a longer thread the first ones and the latest, which tell how it began and stands
@@ -31,7 +31,7 @@ FIRST = 20
 
 
 @dataclass(frozen=True)
-class Entry:
+class TimelineEntry:
     """One of: an event with what was decided about it; a delivery; a note."""
 
     at: datetime
@@ -43,50 +43,55 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Thread:
-    entries: list[Entry]
+class IncidentTimeline:
+    entries: list[TimelineEntry]
     left_out: int
     """Behind the first FIRST entries."""
 
 
-def thread_of(connection: Connection, incident: Mapping[str, Any], visible: Visible) -> Thread:
+def thread_of(connection: Connection, incident: Mapping[str, Any], visible: AllowedDags) -> IncidentTimeline:
     """`incident` as incidents_api.detail() gives it."""
     entries = [
         *_events(connection, incident, visible),
         # Behind the event that called for it, which has the same moment.
-        *(Entry(one.created_at, f"told {one.id:020}", delivery=one) for one in incident["deliveries"]),
+        *(
+            TimelineEntry(one.created_at, f"told {one.id:020}", delivery=one)
+            for one in incident["deliveries"]
+        ),
         *_notes(incident),
     ]
     entries.sort(key=lambda entry: (entry.at, entry.key))
     left_out = max(0, len(entries) - SHOWN)
-    return Thread(entries[:FIRST] + entries[FIRST + left_out :] if left_out else entries, left_out)
+    return IncidentTimeline(entries[:FIRST] + entries[FIRST + left_out :] if left_out else entries, left_out)
 
 
-def _events(connection: Connection, incident: Mapping[str, Any], visible: Visible) -> list[Entry]:
+def _events(connection: Connection, incident: Mapping[str, Any], visible: AllowedDags) -> list[TimelineEntry]:
     decided: dict[int, list[Decision]] = {}
     for decision in incident["decisions"]:
         decided.setdefault(decision.event_seq, []).append(decision)
     ends = {incident[name] for name in ("opened_seq", "last_seq", "closed_seq")} - {None}
-    found = read.of_seqs(connection, ends | decided.keys(), visible)
+    found = read.find_by_seqs(connection, ends | decided.keys(), visible)
     return [
-        Entry(
+        TimelineEntry(
             logged.received_at,
             f"event {logged.seq:020}",
-            event=EventLine.of(logged),
+            event=EventLine.from_logged(logged),
             decisions=tuple(decided.get(logged.seq, ())),
         )
         for logged in found
     ]
 
 
-def _notes(incident: Mapping[str, Any]) -> Sequence[Entry]:
+def _notes(incident: Mapping[str, Any]) -> Sequence[TimelineEntry]:
     notes = []
     if incident["acked_at"]:
         words = f"acknowledged by {incident['acked_by']}: {incident['ack_reason']}"
-        notes.append(Entry(incident["acked_at"], "word 1", note=words))
+        notes.append(TimelineEntry(incident["acked_at"], "word 1", note=words))
     if incident["closed_at"]:
         by = f" by {incident['closed_by']}" if incident["closed_by"] else ""
-        notes.append(Entry(incident["closed_at"], "word 2", note=f"closed{by}: {incident['closed_because']}"))
+        notes.append(
+            TimelineEntry(incident["closed_at"], "word 2", note=f"closed{by}: {incident['closed_because']}")
+        )
     return notes
 
 
@@ -96,37 +101,41 @@ router = APIRouter(prefix="/incidents", include_in_schema=False)
 
 
 @router.get("")
-async def all_of_them(
-    request: Request, here: Here, reader: PageReader, query: Annotated[Paged, Query()]
+async def list_incidents(
+    request: Request, services: ServicesDep, reader: PagePrincipal, query: Annotated[Paged, Query()]
 ) -> HTMLResponse:
     """The open ones first, then those that are over, page by page."""
-    visible = await here.gate.sight(reader)
+    visible = await services.gate.get_permissions(reader)
 
-    def look(connection: Connection) -> dict[str, Any]:
+    def load(connection: Connection) -> dict[str, Any]:
         over = incidents.page(
-            connection, query.limit, query.cursor, Wanted(incidents.CLOSED), visible=visible
+            connection, query.limit, query.cursor, IncidentFilter(incidents.CLOSED), visible=visible
         )
         return live(connection) | {
-            "open": incidents.page(connection, SHOWN_OPEN, wanted=Wanted(incidents.OPEN), visible=visible),
+            "open": incidents.page(
+                connection, SHOWN_OPEN, wanted=IncidentFilter(incidents.OPEN), visible=visible
+            ),
             "over": over,
             "next": over[-1].id if len(over) == query.limit else None,
         }
 
-    shown = await here.database.read(look)
+    shown = await services.database.read(load)
     return render(request, "incidents.html", reader, is_first=query.cursor is None, **shown)
 
 
 @router.get("/{incident_id}")
-async def one(request: Request, here: Here, reader: PageReader, incident_id: Id) -> HTMLResponse:
+async def show_incident(
+    request: Request, services: ServicesDep, reader: PagePrincipal, incident_id: Id
+) -> HTMLResponse:
     """What happened, what was decided and what was sent, in one thread."""
-    visible = await here.gate.sight(reader)
-    shown = await here.database.read(lambda connection: _look(connection, incident_id, visible))
+    visible = await services.gate.get_permissions(reader)
+    shown = await services.database.read(lambda connection: _load_incident(connection, incident_id, visible))
     if shown is None:
         raise HTTPException(404, f"No incident {incident_id} is known here.")
     return render(request, "incident.html", reader, **shown)
 
 
-def _look(connection: Connection, incident_id: int, visible: Visible) -> dict[str, Any] | None:
+def _load_incident(connection: Connection, incident_id: int, visible: AllowedDags) -> dict[str, Any] | None:
     found = incidents_api.detail(connection, incident_id, visible)
     if found is None:
         return None
@@ -140,28 +149,36 @@ def _look(connection: Connection, incident_id: int, visible: Visible) -> dict[st
 
 @router.post("/{incident_id}/acknowledge")
 async def acknowledge(
-    request: Request, here: Here, reader: PageReader, incident_id: Id, form: Annotated[Deed, Form()]
+    request: Request,
+    services: ServicesDep,
+    reader: PagePrincipal,
+    incident_id: Id,
+    form: Annotated[Deed, Form()],
 ) -> RedirectResponse:
     """The form on that page; `action=take_back` undoes it."""
     await require_csrf(request, reader)
-    visible = await here.gate.sight(reader)
+    visible = await services.gate.get_permissions(reader)
 
     def write(connection: Connection) -> Incident | None:
         if form.action == "take_back":
             return incidents.unacknowledge(connection, incident_id)
-        return incidents.acknowledge(connection, incident_id, reader.name, form.why, here.clock())
+        return incidents.acknowledge(connection, incident_id, reader.name, form.why, services.clock())
 
-    await change(here, incident_id, visible, write)
+    await change(services, incident_id, visible, write)
     return redirect(request, f"/incidents/{incident_id}")
 
 
 @router.post("/{incident_id}/close")
 async def close(
-    request: Request, here: Here, reader: PageReader, incident_id: Id, form: Annotated[Deed, Form()]
+    request: Request,
+    services: ServicesDep,
+    reader: PagePrincipal,
+    incident_id: Id,
+    form: Annotated[Deed, Form()],
 ) -> RedirectResponse:
     """The other form on that page."""
     await require_csrf(request, reader)
     if not form.reason:
         raise HTTPException(422, "reason: is empty; others want to know why the incident is closed")
-    await incidents_api.close_by(here, reader, incident_id, form.reason)
+    await incidents_api.close_by(services, reader, incident_id, form.reason)
     return redirect(request, f"/incidents/{incident_id}")

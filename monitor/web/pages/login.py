@@ -11,9 +11,9 @@ from pydantic import StringConstraints
 from monitor.errors import AirflowError, AirflowRefused
 from monitor.web.auth.authenticator import TooManyFailures
 from monitor.web.auth.sessions import SESSION_SECONDS
-from monitor.web.dependencies import COOKIE, PageReader, SignInNeeded, address_of, require_csrf
-from monitor.web.paths import at, path_of, redirect
-from monitor.web.services import Here, Services
+from monitor.web.dependencies import COOKIE, PagePrincipal, SignInNeeded, address_of, require_csrf
+from monitor.web.paths import path_of, path_prefix, redirect
+from monitor.web.services import Services, ServicesDep
 from monitor.web.templating import render
 
 FORM_COOKIE = "windsock_form"
@@ -46,16 +46,16 @@ async def on_sign_in_needed(request: Request, error: Exception) -> Response:
 
 
 @router.get("/login")
-async def login_form(request: Request, here: Here, next: str = "/") -> Response:  # noqa: A002 (the usual name)
-    if here.gate.open:
+async def login_form(request: Request, services: ServicesDep, next: str = "/") -> Response:  # noqa: A002 (the usual name)
+    if services.gate.open:
         return redirect(request, "/")
-    return _form(request, here, own_path(next), 200, "")
+    return _form(request, services, own_path(next), 200, "")
 
 
 @router.post("/login")
 async def login(
     request: Request,
-    here: Here,
+    services: ServicesDep,
     username: Field,
     password: Field,
     csrf: Field,
@@ -63,43 +63,49 @@ async def login(
 ) -> Response:
     target = own_path(next)
     if not hmac.compare_digest(request.cookies.get(FORM_COOKIE, "-").encode(), csrf.encode()):
-        return _form(request, here, target, 403, "This page was open for too long. Please try again.")
+        return _form(request, services, target, 403, "This page was open for too long. Please try again.")
     try:
-        cookie = await here.gate.sign_in(username, password, address_of(request))
+        cookie = await services.gate.sign_in(username, password, address_of(request))
     except AirflowRefused:
-        return _form(request, here, target, 401, "Airflow does not accept this name and password.")
+        return _form(request, services, target, 401, "Airflow does not accept this name and password.")
     except AirflowError:
         return _form(
-            request, here, target, 503, "Airflow cannot be reached, so nobody can sign in. Try again soon."
+            request,
+            services,
+            target,
+            503,
+            "Airflow cannot be reached, so nobody can sign in. Try again soon.",
         )
     except TooManyFailures as many:
-        return _form(request, here, target, 429, f"Too many failed attempts. Try again in {many.seconds} s.")
-    await here.gate.sign_out(request.cookies.get(COOKIE))  # whose it was: that session is not left behind
+        return _form(
+            request, services, target, 429, f"Too many failed attempts. Try again in {many.seconds} s."
+        )
+    await services.gate.sign_out(request.cookies.get(COOKIE))  # whose it was: that session is not left behind
     answer = redirect(request, target)
-    _set_cookie(here, answer, COOKIE, cookie, SESSION_SECONDS, at(request) + "/")
-    answer.delete_cookie(FORM_COOKIE, path=at(request) + "/login")
+    _set_cookie(services, answer, COOKIE, cookie, SESSION_SECONDS, path_prefix(request) + "/")
+    answer.delete_cookie(FORM_COOKIE, path=path_prefix(request) + "/login")
     return answer
 
 
 @router.post("/logout")
-async def logout(request: Request, here: Here, reader: PageReader) -> Response:
+async def logout(request: Request, services: ServicesDep, reader: PagePrincipal) -> Response:
     await require_csrf(request, reader)
-    await here.gate.sign_out(request.cookies.get(COOKIE))
-    here.feeds.rights_changed()
+    await services.gate.sign_out(request.cookies.get(COOKIE))
+    services.feeds.rights_changed()
     answer = redirect(request, "/login")
-    answer.delete_cookie(COOKIE, path=at(request) + "/")
+    answer.delete_cookie(COOKIE, path=path_prefix(request) + "/")
     return answer
 
 
-def _form(request: Request, here: Services, target: str, status: int, message: str) -> Response:
+def _form(request: Request, services: Services, target: str, status: int, message: str) -> Response:
     """The sign-in page. What it sends back has to hold what its cookie holds: no other site knows it."""
     token = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe()  # kept, for a second tab
     page = render(request, "login.html", None, status, next=target, message=message, csrf=token)
-    _set_cookie(here, page, FORM_COOKIE, token, FORM_SECONDS, at(request) + "/login")
+    _set_cookie(services, page, FORM_COOKIE, token, FORM_SECONDS, path_prefix(request) + "/login")
     return page
 
 
-def _set_cookie(here: Services, answer: Response, name: str, value: str, seconds: int, path: str) -> None:
+def _set_cookie(services: Services, answer: Response, name: str, value: str, seconds: int, path: str) -> None:
     answer.set_cookie(
-        name, value, seconds, path=path, secure=here.gate.secure_cookie, httponly=True, samesite="lax"
+        name, value, seconds, path=path, secure=services.gate.secure_cookie, httponly=True, samesite="lax"
     )

@@ -25,7 +25,7 @@ TASKS = "airflow.task_instance.*"
 
 
 @dataclass(frozen=True)
-class ToldTry:
+class FinishedTry:
     """One try that is over."""
 
     number: int
@@ -36,7 +36,7 @@ class ToldTry:
     error: Mapping[str, Any] | None
 
 
-Tries = dict[tuple[str, int], list[ToldTry]]
+Tries = dict[tuple[str, int], list[FinishedTry]]
 """By task_id and map_index, the first try first."""
 
 
@@ -47,8 +47,8 @@ def earlier_tries(connection: Connection, name: RunName, tasks: Sequence[Mapping
     }
     if not latest:
         return {}
-    wanted = Filter.of(type=[TASKS], **{key: [value] for key, value in vars(name).items()})
-    found: dict[tuple[str, int, int], ToldTry] = {}
+    wanted = Filter.from_values(type=[TASKS], **{key: [value] for key, value in vars(name).items()})
+    found: dict[tuple[str, int, int], FinishedTry] = {}
     told = read.read_before(connection, None, MAX_TOLD, wanted, most_characters=read.MAX_PAGE_CHARACTERS)
     for logged in reversed(told):
         data = json.loads(logged.body)["data"]
@@ -56,15 +56,15 @@ def earlier_tries(connection: Connection, name: RunName, tasks: Sequence[Mapping
         # A filter reads * and ? in a name as globs; here they are letters.
         is_of_run = (data["dag_id"], data["run_id"]) == (name.dag_id, name.run_id)
         if is_of_run and data["state"] != RUNNING and key[2] < latest.get(key[:2], 0):
-            found[key] = _told(data)
+            found[key] = _parse_try(data)
     tries: Tries = {}
     for key in sorted(found):
         tries.setdefault(key[:2], []).append(found[key])
     return tries
 
 
-def _told(data: Mapping[str, Any]) -> ToldTry:
-    return ToldTry(
+def _parse_try(data: Mapping[str, Any]) -> FinishedTry:
+    return FinishedTry(
         number=data["try_number"],
         state=data["state"],
         start=_moment(data.get("start_date")),
@@ -87,7 +87,7 @@ FIRST_DRAWN = ("failed", RUNNING, WAITING)
 
 
 @dataclass(frozen=True)
-class Bar:
+class GanttBar:
     """One stretch of a line. `end` None: it still goes on."""
 
     state: str
@@ -98,22 +98,22 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Line:
+class GanttRow:
     task: Mapping[str, Any]
     """The board's row: its latest try."""
-    bars: tuple[Bar, ...]
-    earlier: tuple[ToldTry, ...]
+    bars: tuple[GanttBar, ...]
+    earlier: tuple[FinishedTry, ...]
 
 
 @dataclass(frozen=True)
-class Chart:
+class GanttChart:
     begin: datetime
     length: float
     """Seconds."""
     now: float
     """Where open bars end at the moment."""
-    run_bars: tuple[Bar, ...]
-    lines: tuple[Line, ...]
+    run_bars: tuple[GanttBar, ...]
+    lines: tuple[GanttRow, ...]
     left_out: Mapping[str, int]
     """How many tasks are not drawn, by state."""
 
@@ -126,7 +126,7 @@ class Chart:
         """A place on the axis."""
         return f"{min(100.0, max(0.0, 100 * seconds / self.length)):.3f}"
 
-    def width(self, bar: Bar) -> str:
+    def width(self, bar: GanttBar) -> str:
         end = self.now if bar.end is None else bar.end
         return self.percent(max(0.0, end - bar.begin))
 
@@ -134,9 +134,9 @@ class Chart:
 def chart_of(
     run: Mapping[str, Any],
     tasks: Sequence[Mapping[str, Any]],
-    earlier: Mapping[tuple[str, int], Sequence[ToldTry]],
+    earlier: Mapping[tuple[str, int], Sequence[FinishedTry]],
     now: datetime,
-) -> Chart | None:
+) -> GanttChart | None:
     """None: nothing has begun that could be drawn."""
     starts = [task["start_date"] for task in tasks if task["start_date"]]
     begin = run["queued_at"] or run["start_date"] or min(starts, default=None)
@@ -147,7 +147,7 @@ def chart_of(
     begin = min((one for one in (begin, *starts) if began - one <= _USUAL_WAIT), default=began)
     is_open = run["state"] not in OVER
     shown, left_out = _chosen(tasks)
-    return Chart(
+    return GanttChart(
         begin=begin,
         length=_length(begin, run, tasks, now, is_open),
         now=max(0.0, (now - begin).total_seconds()),
@@ -205,7 +205,7 @@ def _label(seconds: float) -> str:
     return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0"
 
 
-def _run_bars(run: Mapping[str, Any], begin: datetime, is_open: bool) -> Iterator[Bar]:
+def _run_bars(run: Mapping[str, Any], begin: datetime, is_open: bool) -> Iterator[GanttBar]:
     queued, started = run["queued_at"], run["start_date"]
     if queued and queued >= begin and (started is None or started > queued):
         yield _bar("queued", queued, started, begin, is_open, "queued")
@@ -215,10 +215,10 @@ def _run_bars(run: Mapping[str, Any], begin: datetime, is_open: bool) -> Iterato
 
 def _line(
     task: Mapping[str, Any],
-    earlier: Mapping[tuple[str, int], Sequence[ToldTry]],
+    earlier: Mapping[tuple[str, int], Sequence[FinishedTry]],
     begin: datetime,
     is_open: bool,
-) -> Line:
+) -> GanttRow:
     before = tuple(earlier.get((task["task_id"], task["map_index"]), ()))
     bars = [
         _bar(one.state, one.start, one.end, begin, False, f"try {one.number}: {one.state}")
@@ -231,12 +231,14 @@ def _line(
         bars.append(_bar(task["state"], task["start_date"], task["end_date"], begin, goes_on, words))
     if is_open and task["state"] == WAITING and task["end_date"]:
         bars.append(_bar("waiting", task["end_date"], None, begin, True, "waits for its next try"))
-    return Line(task, tuple(bars), before)
+    return GanttRow(task, tuple(bars), before)
 
 
-def _bar(state: str, start: datetime, end: datetime | None, begin: datetime, goes_on: bool, word: str) -> Bar:
+def _bar(
+    state: str, start: datetime, end: datetime | None, begin: datetime, goes_on: bool, word: str
+) -> GanttBar:
     """What has no end and does not go on any more is drawn as a moment: nobody knows when it ended."""
     at = (start - begin).total_seconds()
     until = (end - begin).total_seconds() if end else None if goes_on else at
     took = f", {span(end - start)}" if end else ""
-    return Bar(state, at, until, f"{word.replace('_', ' ')}{took}")
+    return GanttBar(state, at, until, f"{word.replace('_', ' ')}{took}")

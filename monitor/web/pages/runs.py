@@ -12,31 +12,31 @@ from starlette.exceptions import HTTPException
 
 from monitor.database.statements import Row
 from monitor.event_log import read
-from monitor.event_log.filters import Filter, Visible
+from monitor.event_log.filters import AllowedDags, Filter
 from monitor.event_log.projections import runs as runs_projection
 from monitor.event_log.projections.runs import RunName, Strip
 from monitor.event_log.projections.state import RUN_ENDS, RUNNING
-from monitor.event_log.read import Logged
+from monitor.event_log.read import LoggedEvent
 from monitor.notifications import incidents
-from monitor.notifications.incidents import Incident, Wanted
+from monitor.notifications.incidents import Incident, IncidentFilter
 from monitor.web import openapi_examples, rule_descriptions
 from monitor.web.airflow_lookups import NoAnswer
 from monitor.web.api.models import RunDetail
 from monitor.web.api.runs import InPath, run_detail
-from monitor.web.auth.authenticator import Reader
-from monitor.web.dependencies import ApiReader, PageReader
-from monitor.web.pages.events import airflow_url, filled, lines, live
+from monitor.web.auth.authenticator import Principal
+from monitor.web.dependencies import ApiPrincipal, PagePrincipal
+from monitor.web.pages.events import airflow_url, drop_empty, lines, live
 from monitor.web.pages.run_timeline import chart_of, earlier_tries
 from monitor.web.query_params import Name, RunsQuery
-from monitor.web.responses import PROBLEMS, Answer, Polled, example, polled
-from monitor.web.services import Here, Services
+from monitor.web.responses import PROBLEMS, ETagRoute, ResponseModel, etag_responses, example
+from monitor.web.services import Services, ServicesDep
 from monitor.web.templating import render
 
 TRAINING_DAG = "Airflow_Lab2"  # the lab's DAG (dags/training.py); `?dag_id=` shows any other
 LOOKED_THROUGH = 100  # of the DAG's latest runs, for one that has ended
 MAX_ASSETS = 100  # updates by one run that are shown
 
-status_router = APIRouter(route_class=Polled)
+status_router = APIRouter(route_class=ETagRoute)
 
 
 class StatusQuery(BaseModel):
@@ -44,7 +44,7 @@ class StatusQuery(BaseModel):
     dag_id: Name = Field(TRAINING_DAG, description="The DAG", examples=[TRAINING_DAG])
 
 
-class Status(Answer):
+class Status(ResponseModel):
     """The DAG's last run that has ended; `run` is null as long as there is none."""
 
     model_config = example(**openapi_examples.STATUS)
@@ -56,7 +56,7 @@ class Status(Answer):
     running: str | None = Field(description="A later run, which is under way: its run id")
 
 
-def look(connection: Connection, dag_id: str, visible: Visible) -> dict[str, Any]:
+def load_status(connection: Connection, dag_id: str, visible: AllowedDags) -> dict[str, Any]:
     """What both show."""
     runs = runs_projection.runs(connection, LOOKED_THROUGH, dag_id=dag_id, visible=visible)
     ended = next((run for run in runs if run["state"] in RUN_ENDS), None)
@@ -73,8 +73,10 @@ def look(connection: Connection, dag_id: str, visible: Visible) -> dict[str, Any
     }
 
 
-def _metrics(connection: Connection, name: RunName, visible: Visible) -> dict[str, dict[str, Any]]:
-    wanted = Filter.of(type=["airflow.asset.updated"], **{key: [value] for key, value in vars(name).items()})
+def _metrics(connection: Connection, name: RunName, visible: AllowedDags) -> dict[str, dict[str, Any]]:
+    wanted = Filter.from_values(
+        type=["airflow.asset.updated"], **{key: [value] for key, value in vars(name).items()}
+    )
     found = read.read_before(connection, None, MAX_ASSETS, wanted, visible)
     updates = (json.loads(event.body)["data"] for event in reversed(found))
     return {data["asset"]["name"]: data.get("extra", {}) for data in updates}
@@ -83,27 +85,31 @@ def _metrics(connection: Connection, name: RunName, visible: Visible) -> dict[st
 @status_router.get(
     "/api",
     response_model=Status,
-    responses=PROBLEMS | polled(),
+    responses=PROBLEMS | etag_responses(),
     tags=["runs"],
     operation_id="getStatus",
 )
-async def status(here: Here, reader: ApiReader, query: Annotated[StatusQuery, Query()]) -> dict[str, Any]:
+async def status(
+    services: ServicesDep, reader: ApiPrincipal, query: Annotated[StatusQuery, Query()]
+) -> dict[str, Any]:
     """The last training run that has ended: its result, tasks, mails and metrics."""
-    return await here.database.read(lambda connection: look(connection, query.dag_id, reader.visible))
+    return await services.database.read(
+        lambda connection: load_status(connection, query.dag_id, reader.visible)
+    )
 
 
 @status_router.get("/status", include_in_schema=False)
 async def status_page(
-    request: Request, here: Here, reader: PageReader, query: Annotated[StatusQuery, Query()]
+    request: Request, services: ServicesDep, reader: PagePrincipal, query: Annotated[StatusQuery, Query()]
 ) -> HTMLResponse:
-    shown = await here.database.read(
-        lambda connection: look(connection, query.dag_id, reader.visible) | live(connection)
+    shown = await services.database.read(
+        lambda connection: load_status(connection, query.dag_id, reader.visible) | live(connection)
     )
     run = shown["run"]
     if run is None:
         return render(request, "no_run.html", reader, **shown)
     page = "success.html" if run["state"] == "success" else "failure.html"
-    return render(request, page, reader, airflow=airflow_url(here, run["deployment"]), **shown)
+    return render(request, page, reader, airflow=airflow_url(services, run["deployment"]), **shown)
 
 
 RUN_EVENTS = 200  # of a run's events, the latest
@@ -122,8 +128,8 @@ class RunsForm(RunsQuery):
 
     @field_validator("deployment", "dag_id", "state", "run_type", "since", "until", "search", mode="before")
     @classmethod
-    def _filled(cls, value: Any) -> Any:
-        return filled(value)
+    def _drop_empty(cls, value: Any) -> Any:
+        return drop_empty(value)
 
 
 class TryQuery(BaseModel):
@@ -137,18 +143,18 @@ class TryQuery(BaseModel):
 
 @router.get("/runs")
 async def runs(
-    request: Request, here: Here, reader: PageReader, query: Annotated[RunsForm, Query()]
+    request: Request, services: ServicesDep, reader: PagePrincipal, query: Annotated[RunsForm, Query()]
 ) -> HTMLResponse:
     """The runs that changed last, filtered and searched, page by page."""
 
-    def look(connection: Connection) -> dict[str, Any]:
+    def load(connection: Connection) -> dict[str, Any]:
         found = runs_projection.run_list(
-            connection, query.wanted(), query.limit, query.cursor, reader.visible
+            connection, query.to_filter(), query.limit, query.cursor, reader.visible
         )
         following = found[-1]["last_seq"] if len(found) == query.limit else None
-        return live(connection) | {"runs": with_strips(connection, found), "next": following}
+        return live(connection) | {"runs": add_strips(connection, found), "next": following}
 
-    shown = await here.database.read(look)
+    shown = await services.database.read(load)
     given = query.model_dump(mode="json", exclude={"cursor", "limit"}, exclude_defaults=True)
     feed = {name: given[name] for name in ("deployment", "dag_id") if name in given}
     return render(
@@ -162,7 +168,7 @@ async def runs(
     )
 
 
-def with_strips(connection: Connection, found: list[Row]) -> list[tuple[Row, Strip]]:
+def add_strips(connection: Connection, found: list[Row]) -> list[tuple[Row, Strip]]:
     return [(run, runs_projection.strip(connection, name_of(run))) for run in found]
 
 
@@ -172,35 +178,42 @@ def name_of(run: Mapping[str, Any]) -> RunName:
 
 @router.get("/runs/{deployment}/{dag_id}/{run_id:path}")
 async def run(
-    request: Request, here: Here, reader: PageReader, deployment: InPath, dag_id: InPath, run_id: InPath
+    request: Request,
+    services: ServicesDep,
+    reader: PagePrincipal,
+    deployment: InPath,
+    dag_id: InPath,
+    run_id: InPath,
 ) -> HTMLResponse:
     """One run: its timeline, its tasks with their errors, its mails, assets and events."""
     name = RunName(deployment, dag_id, run_id)
-    sight = await here.gate.sight(reader)
+    permissions = await services.gate.get_permissions(reader)
 
-    def look(connection: Connection) -> dict[str, Any] | None:
+    def load(connection: Connection) -> dict[str, Any] | None:
         detail = run_detail(connection, name, reader.visible)
         if detail is None:
             return None
         earlier = earlier_tries(connection, name, detail["tasks"])
-        logged = _logged(connection, name, RUN_EVENTS, reader.visible)
+        logged = _find_events(connection, name, RUN_EVENTS, reader.visible)
         return live(connection) | {
             "run": detail,
-            "chart": chart_of(detail, detail["tasks"], earlier, here.clock()),
-            "incident": _incident(connection, detail, sight),
-            "updates": lines(_logged(connection, name, RUN_UPDATES, reader.visible, UPDATED)),
+            "chart": chart_of(detail, detail["tasks"], earlier, services.clock()),
+            "incident": _incident(connection, detail, permissions),
+            "updates": lines(_find_events(connection, name, RUN_UPDATES, reader.visible, UPDATED)),
             "events": lines(logged),
-            "unnotified": rule_descriptions.of_events(connection, logged, reader.visible),
+            "unnotified": rule_descriptions.find_unnotified(connection, logged, reader.visible),
         }
 
-    shown = await here.database.read(look)
+    shown = await services.database.read(load)
     if shown is None:
         raise _unknown(name)
-    return render(request, "run.html", reader, airflow=airflow_url(here, deployment), **shown)
+    return render(request, "run.html", reader, airflow=airflow_url(services, deployment), **shown)
 
 
-def _logged(connection: Connection, name: RunName, limit: int, visible: Visible, *types: str) -> list[Logged]:
-    wanted = Filter.of(type=types, **{key: [value] for key, value in vars(name).items()})
+def _find_events(
+    connection: Connection, name: RunName, limit: int, visible: AllowedDags, *types: str
+) -> list[LoggedEvent]:
+    wanted = Filter.from_values(type=types, **{key: [value] for key, value in vars(name).items()})
     found = read.read_before(connection, None, limit, wanted, visible, read.MAX_PAGE_CHARACTERS)
     # A filter reads * and ? in a name as globs; here they are letters.
     return [
@@ -210,12 +223,12 @@ def _logged(connection: Connection, name: RunName, limit: int, visible: Visible,
     ]
 
 
-def _incident(connection: Connection, run: Mapping[str, Any], visible: Visible) -> Incident | None:
+def _incident(connection: Connection, run: Mapping[str, Any], visible: AllowedDags) -> Incident | None:
     """The one that a failed run opened or joined: of its DAG, and open when the run ended."""
     ended = run["end_date"]
     if run["state"] != "failed" or ended is None:
         return None
-    of_it = Wanted(deployment=run["deployment"], dag_id=run["dag_id"])
+    of_it = IncidentFilter(deployment=run["deployment"], dag_id=run["dag_id"])
     of_dag = incidents.page(connection, LOOKED_AT, wanted=of_it, visible=visible)
     return next(
         (
@@ -230,8 +243,8 @@ def _incident(connection: Connection, run: Mapping[str, Any], visible: Visible) 
 @router.get("/logs/{deployment}/{dag_id}/{run_id:path}")
 async def log(
     request: Request,
-    here: Here,
-    reader: PageReader,
+    services: ServicesDep,
+    reader: PagePrincipal,
     deployment: InPath,
     dag_id: InPath,
     run_id: InPath,
@@ -239,10 +252,10 @@ async def log(
 ) -> HTMLResponse:
     """The end of the log of one try, from Airflow: a page, of which the run's page shows a part in place."""
     name = RunName(deployment, dag_id, run_id)
-    await _known(here, reader, name)
+    await _load_run(services, reader, name)
     shown: dict[str, Any] = {"run": vars(name), "told": query, "log": None, "problem": None}
     try:
-        shown["log"] = await here.asked.log_end(name, query.task_id, query.map_index, query.try_number)
+        shown["log"] = await services.asked.log_end(name, query.task_id, query.map_index, query.try_number)
     except NoAnswer as why:
         shown["problem"] = str(why)
     return render(request, "log.html", reader, **shown)
@@ -250,24 +263,29 @@ async def log(
 
 @router.get("/details/{deployment}/{dag_id}/{run_id:path}")
 async def details(
-    request: Request, here: Here, reader: PageReader, deployment: InPath, dag_id: InPath, run_id: InPath
+    request: Request,
+    services: ServicesDep,
+    reader: PagePrincipal,
+    deployment: InPath,
+    dag_id: InPath,
+    run_id: InPath,
 ) -> HTMLResponse:
     """What only Airflow knows of a run, and what it has otherwise than the last good one."""
     name = RunName(deployment, dag_id, run_id)
-    row = await _known(here, reader, name)
+    row = await _load_run(services, reader, name)
     shown: dict[str, Any] = {"run": vars(name), "details": None, "problem": None}
     try:
-        shown["details"] = await here.asked.details(name, row["start_date"] or row["queued_at"])
+        shown["details"] = await services.asked.details(name, row["start_date"] or row["queued_at"])
     except NoAnswer as why:
         shown["problem"] = str(why)
     return render(request, "details.html", reader, **shown)
 
 
-async def _known(here: Services, reader: Reader, name: RunName) -> Row:
+async def _load_run(services: Services, reader: Principal, name: RunName) -> Row:
     """The run's row, before Airflow is asked about it. Raises 404, also where it is not to be read."""
     may_read = reader.visible is None or (name.deployment, name.dag_id) in reader.visible
     row = (
-        await here.database.read(lambda connection: runs_projection.run(connection, name))
+        await services.database.read(lambda connection: runs_projection.run(connection, name))
         if may_read
         else None
     )

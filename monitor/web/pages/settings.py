@@ -17,15 +17,15 @@ from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
 from monitor.notifications import silences
-from monitor.rules.field_types import written
+from monitor.rules.field_types import format_duration
 from monitor.rules.loader import MAX_BYTES
 from monitor.rules.model import Config
 from monitor.rules.reload import LiveRules
 from monitor.rules.yaml_source import Mistake, RulesError
 from monitor.web import rule_descriptions
-from monitor.web.dependencies import PageReader
+from monitor.web.dependencies import PagePrincipal
 from monitor.web.pages.events import live
-from monitor.web.services import Here
+from monitor.web.services import ServicesDep
 from monitor.web.templating import render
 
 SHOWN = 20  # mistakes
@@ -46,7 +46,7 @@ _IN_LIST = re.compile(r"^(\s*(?:-\s*)?apprise[\"']?\s*:\s*)\S.*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Shown:
+class MistakeExcerpt:
     """One mistake."""
 
     line: int | None
@@ -56,10 +56,13 @@ class Shown:
     message: str
 
 
-def show_mistakes(path: Path | None, problem: RulesError) -> list[Shown]:
+def describe_mistakes(path: Path | None, problem: RulesError) -> list[MistakeExcerpt]:
     """Reads the file anew: blocking."""
     lines = _lines(path)
-    return [Shown(one.line, _text(lines, one), one.where, one.message) for one in problem.mistakes[:SHOWN]]
+    return [
+        MistakeExcerpt(one.line, _text(lines, one), one.where, one.message)
+        for one in problem.mistakes[:SHOWN]
+    ]
 
 
 def _lines(path: Path | None) -> list[str]:
@@ -79,10 +82,10 @@ def _text(lines: list[str], mistake: Mistake) -> str | None:
     text = lines[number - 1]
     if _OF_SECRETS.search(mistake.where):
         return _VALUE.sub(rf"\g<1>{HIDDEN}", text)[:SHOWN_LINE]
-    return hidden(text)[:SHOWN_LINE]
+    return redact_line(text)[:SHOWN_LINE]
 
 
-def hidden(text: str) -> str:
+def redact_line(text: str) -> str:
     """A line without what may be a secret in it."""
     for secret in (*_SECRETS, _IN_LIST):
         text = secret.sub(rf"\g<1>{HIDDEN}", text)
@@ -93,22 +96,22 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/settings")
-async def settings(request: Request, here: Here, reader: PageReader) -> HTMLResponse:
+async def settings(request: Request, services: ServicesDep, reader: PagePrincipal) -> HTMLResponse:
     """Rules, receivers, quiet hours, watches, the budget; mistakes first."""
-    if not await here.gate.reads_every_dag(reader):
+    if not await services.gate.reads_every_dag(reader):
         raise HTTPException(
             403, "The rules name DAGs and people: this page is for those who may read every DAG in Airflow."
         )
-    problem = here.rules.problem
-    mistakes = await asyncio.to_thread(show_mistakes, here.rules.path, problem) if problem else []
+    problem = services.rules.problem
+    mistakes = await asyncio.to_thread(describe_mistakes, services.rules.path, problem) if problem else []
 
-    def look(connection: Connection) -> dict[str, Any]:
+    def load(connection: Connection) -> dict[str, Any]:
         return live(connection) | {"unsubscribed": silences.unsubscriptions(connection)}
 
-    shown = await here.database.read(look)
-    told = _told(here.rules.current.config)
+    shown = await services.database.read(load)
+    told = _describe_config(services.rules.current.config)
     return render(
-        request, "settings.html", reader, mistakes=mistakes, source=_source(here.rules), **told, **shown
+        request, "settings.html", reader, mistakes=mistakes, source=_source(services.rules), **told, **shown
     )
 
 
@@ -118,7 +121,7 @@ def _source(rules: LiveRules) -> dict[str, Any]:
     return {"path": path, "has_file": has_file, "read_at": rules.read_at, "problem": rules.problem}
 
 
-def _told(config: Config) -> dict[str, Any]:
+def _describe_config(config: Config) -> dict[str, Any]:
     quiet = config.quiet_hours.items()
     return {
         "config": config,
@@ -126,5 +129,5 @@ def _told(config: Config) -> dict[str, Any]:
         "receivers": [rule_descriptions.receiver(name, one) for name, one in config.receivers.items()],
         "quiet_hours": [rule_descriptions.quiet_hours(name, one, config) for name, one in quiet],
         "watches": [rule_descriptions.watch(one) for one in config.watches if not one.off],
-        "digest_every": written(config.budget.digest_every),
+        "digest_every": format_duration(config.budget.digest_every),
     }

@@ -13,22 +13,22 @@ from starlette.exceptions import HTTPException
 
 from monitor.errors import EventError
 from monitor.event_log import read
-from monitor.event_log.filters import Filter, Visible
+from monitor.event_log.filters import AllowedDags, Filter
 from monitor.event_log.projections import dags as dags_projection
-from monitor.event_log.read import Logged
+from monitor.event_log.read import LoggedEvent
 from monitor.events.event import parse_event
 from monitor.notifications import silences
 from monitor.notifications.silences import SilenceScope
-from monitor.rules.matching import Facts
+from monitor.rules.matching import MatchSubject
 from monitor.web.api import silences as silences_api
-from monitor.web.auth.authenticator import Reader
-from monitor.web.dependencies import PageReader, require_csrf
+from monitor.web.auth.authenticator import Principal
+from monitor.web.dependencies import PagePrincipal, require_csrf
 from monitor.web.pages import forms
 from monitor.web.pages.events import live
 from monitor.web.pages.forms import SilenceForm
 from monitor.web.paths import redirect
 from monitor.web.query_params import Id, Paged
-from monitor.web.services import Here, Services
+from monitor.web.services import Services, ServicesDep
 from monitor.web.silence_validation import incident_scope, may_silence, whole_mistake
 from monitor.web.templating import EventLine, render
 from monitor.web.templating import query as query_string
@@ -45,35 +45,37 @@ _Dags = dict[tuple[str, str], Mapping[str, Any] | None]
 
 
 @dataclass(frozen=True)
-class Covered:
+class SilenceCoverage:
     number: int
     examples: list[EventLine]
     looked_through: int | None
     """How many of the latest that the log's own search found, where there were more."""
 
 
-def preview(connection: Connection, scope: SilenceScope, now: datetime, visible: Visible) -> Covered:
-    wanted = Filter.of(**{name: getattr(scope.match, name) for name in IN_SQL})
+def preview(
+    connection: Connection, scope: SilenceScope, now: datetime, visible: AllowedDags
+) -> SilenceCoverage:
+    wanted = Filter.from_values(**{name: getattr(scope.match, name) for name in IN_SQL})
     found, following = read.read_page(connection, None, LOOKED_THROUGH, wanted, visible)
     recent = [event for event in found if event.received_at >= now - LOOKED_BACK]
     dags: _Dags = {}
     covered = [event for event in recent if _covers(connection, scope, event, dags)]
     is_cut = following is not None and len(recent) == len(found)
-    examples = [EventLine.of(event) for event in covered[:EXAMPLES]]
-    return Covered(len(covered), examples, len(found) if is_cut else None)
+    examples = [EventLine.from_logged(event) for event in covered[:EXAMPLES]]
+    return SilenceCoverage(len(covered), examples, len(found) if is_cut else None)
 
 
-def _covers(connection: Connection, scope: SilenceScope, logged: Logged, dags: _Dags) -> bool:
+def _covers(connection: Connection, scope: SilenceScope, logged: LoggedEvent, dags: _Dags) -> bool:
     try:
         event = parse_event(json.loads(logged.body))
     except EventError:  # logged by an older monitor, whose shapes were others
         return False
     if not event.dag_id:
-        return scope.covers(Facts.of(event, None))
+        return scope.covers(MatchSubject.from_event(event, None))
     key = (event.deployment, event.dag_id)
     if key not in dags:  # one look for each DAG, however many events it has
         dags[key] = dags_projection.dag(connection, *key)
-    return scope.covers(Facts.of(event, dags[key]))
+    return scope.covers(MatchSubject.from_event(event, dags[key]))
 
 
 SHOWN_ACTIVE = 200
@@ -82,13 +84,13 @@ router = APIRouter(prefix="/silences", include_in_schema=False)
 
 
 @router.get("")
-async def all_of_them(
-    request: Request, here: Here, reader: PageReader, query: Annotated[Paged, Query()]
+async def list_silences(
+    request: Request, services: ServicesDep, reader: PagePrincipal, query: Annotated[Paged, Query()]
 ) -> HTMLResponse:
     """Those that hold, those to come, and those that are over."""
-    now, visible = here.clock(), await here.gate.sight(reader)
+    now, visible = services.clock(), await services.gate.get_permissions(reader)
 
-    def look(connection: Connection) -> dict[str, Any]:
+    def load(connection: Connection) -> dict[str, Any]:
         page = silences.page(connection, query.limit, query.cursor, visible=visible)
         return live(connection) | {
             "active": silences.page(connection, SHOWN_ACTIVE, active_at=now, visible=visible),
@@ -96,7 +98,7 @@ async def all_of_them(
             "next": page[-1].id if len(page) == query.limit else None,
         }
 
-    shown = await here.database.read(look)
+    shown = await services.database.read(load)
     is_first = query.cursor is None
     return render(request, "silences.html", reader, now=now, state=_state(now), is_first=is_first, **shown)
 
@@ -107,53 +109,53 @@ def _state(now: datetime) -> Any:
 
 @router.get("/new")
 async def form(
-    request: Request, here: Here, reader: PageReader, given: Annotated[SilenceForm, Query()]
+    request: Request, services: ServicesDep, reader: PagePrincipal, given: Annotated[SilenceForm, Query()]
 ) -> HTMLResponse:
     """The form; once something is filled in, also what it would have covered in the last day."""
-    return await _form(request, here, reader, given)
+    return await _form(request, services, reader, given)
 
 
 @router.post("")
 async def make(
-    request: Request, here: Here, reader: PageReader, given: Annotated[SilenceForm, Form()]
+    request: Request, services: ServicesDep, reader: PagePrincipal, given: Annotated[SilenceForm, Form()]
 ) -> Response:
     """The form, sent: to silence, or to see first what that would cover. A whole Airflow is silenced by who
     has seen that and says so once more."""
     await require_csrf(request, reader)
     if given.is_question or (given.whole_airflow and not given.is_confirmed):
-        return redirect(request, f"/silences/new?{query_string(given.given())}")
-    now = here.clock()
+        return redirect(request, f"/silences/new?{query_string(given.to_query())}")
+    now = services.clock()
     try:
-        ends_at = forms.end_of(given.until, given.own_end, now, here.rules.current.config.timezone)
-        scope = await _scope(here, reader, given)
-        await silences_api.add(here, reader, scope, given.why(), now, ends_at, given.whole_airflow)
+        ends_at = forms.end_of(given.until, given.own_end, now, services.rules.current.config.timezone)
+        scope = await _scope(services, reader, given)
+        await silences_api.add(services, reader, scope, given.why(), now, ends_at, given.whole_airflow)
     except ValueError as error:
-        return await _form(request, here, reader, given, str(error))
+        return await _form(request, services, reader, given, str(error))
     except HTTPException as refusal:
-        return await _form(request, here, reader, given, refusal.detail, refusal.status_code)
+        return await _form(request, services, reader, given, refusal.detail, refusal.status_code)
     return redirect(request, "/silences")
 
 
-async def _scope(here: Services, reader: Reader, given: SilenceForm) -> SilenceScope:
+async def _scope(services: Services, reader: Principal, given: SilenceForm) -> SilenceScope:
     """Raises ValueError, and 404 as an HTTP error."""
     if given.incident is None:
         return SilenceScope(given.match())
-    return await incident_scope(here, reader, given.incident)
+    return await incident_scope(services, reader, given.incident)
 
 
 async def _form(
     request: Request,
-    here: Services,
-    reader: Reader,
+    services: Services,
+    reader: Principal,
     given: SilenceForm,
     problem: str | None = None,
     status: int = 422,
 ) -> HTMLResponse:
-    now, zone = here.clock(), here.rules.current.config.timezone
-    visible = await here.gate.sight(reader)
+    now, zone = services.clock(), services.rules.current.config.timezone
+    visible = await services.gate.get_permissions(reader)
     scope, covered, allowed = None, None, True
     try:
-        scope = await _scope(here, reader, given)
+        scope = await _scope(services, reader, given)
         given = given.spelt_out(scope)
         if given.whole_airflow:
             problem = problem or whole_mistake(scope, whole_airflow=True)
@@ -161,7 +163,7 @@ async def _form(
         problem = problem or str(error)
     if scope is not None and given.is_filled and not problem:
         allowed = await may_silence(reader, scope)
-        covered = await here.database.read(lambda connection: preview(connection, scope, now, visible))
+        covered = await services.database.read(lambda connection: preview(connection, scope, now, visible))
     shown: dict[str, Any] = {
         "form": given,
         "scope": scope,
@@ -175,7 +177,9 @@ async def _form(
 
 
 @router.post("/{silence_id}/end")
-async def end(request: Request, here: Here, reader: PageReader, silence_id: Id) -> RedirectResponse:
+async def end(
+    request: Request, services: ServicesDep, reader: PagePrincipal, silence_id: Id
+) -> RedirectResponse:
     """The button beside a silence."""
-    await silences_api.end(request, here, reader, silence_id)
+    await silences_api.end(request, services, reader, silence_id)
     return redirect(request, "/silences")

@@ -20,45 +20,47 @@ from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 from starlette.exceptions import HTTPException
 
-from monitor.delivery.messages.renderer import Rendered
-from monitor.web.dependencies import MaybeReader, PageReader
-from monitor.web.pages.deliveries import in_a_frame
-from monitor.web.paths import at
+from monitor.delivery.messages.renderer import RenderedMessage
+from monitor.web.dependencies import OptionalPrincipal, PagePrincipal
+from monitor.web.pages.deliveries import frame_response
+from monitor.web.paths import path_prefix
 from monitor.web.problems import KINDS
-from monitor.web.services import Here, Services
+from monitor.web.services import Services, ServicesDep
 from monitor.web.templating import render, render_part
 
 router = APIRouter(prefix="/templates", include_in_schema=False)
 
 
 @router.get("")
-async def all_of_them(request: Request, here: Here, reader: PageReader) -> HTMLResponse:
+async def list_templates(request: Request, services: ServicesDep, reader: PagePrincipal) -> HTMLResponse:
     """Each template's name, where it is from, and what is wrong with it."""
-    found = await asyncio.to_thread(here.renderer.templates)
+    found = await asyncio.to_thread(services.renderer.templates)
     return render(request, "templates.html", reader, templates=found)
 
 
 @router.get("/{name}")
-async def one(request: Request, here: Here, reader: PageReader, name: str) -> HTMLResponse:
+async def show_template(
+    request: Request, services: ServicesDep, reader: PagePrincipal, name: str
+) -> HTMLResponse:
     """A mail as mail programs show it, and as plain text."""
-    rendered = await _preview(here, name)
-    found = await asyncio.to_thread(here.renderer.templates)
+    rendered = await _preview(services, name)
+    found = await asyncio.to_thread(services.renderer.templates)
     about = next(one for one in found if one.name == name)
     return render(request, "template.html", reader, name=name, about=about, mail=rendered)
 
 
 @router.get("/{name}/html")
-async def html(here: Here, _reader: PageReader, name: str) -> HTMLResponse:
+async def html(services: ServicesDep, _reader: PagePrincipal, name: str) -> HTMLResponse:
     """The HTML part alone: what the frame shows."""
-    return in_a_frame((await _preview(here, name)).html)
+    return frame_response((await _preview(services, name)).html)
 
 
-async def _preview(here: Services, name: str) -> Rendered:
+async def _preview(services: Services, name: str) -> RenderedMessage:
     """A name is looked up in the list, and so leads to no other file."""
-    found = await asyncio.to_thread(here.renderer.templates)
+    found = await asyncio.to_thread(services.renderer.templates)
     if name not in {one.name for one in found}:
         raise HTTPException(404, f"No template {name!r} is known here.")
-    return await asyncio.to_thread(here.renderer.preview, name)
+    return await asyncio.to_thread(services.renderer.preview, name)
 
 
 docs_router = APIRouter(include_in_schema=False)
@@ -71,15 +73,15 @@ async def description(request: Request) -> Response:
 
 
 @docs_router.get("/docs")
-async def docs(request: Request, reader: MaybeReader) -> HTMLResponse:
+async def docs(request: Request, reader: OptionalPrincipal) -> HTMLResponse:
     """Every operation with its parameters and answers. It tells nothing of any run, so anyone may read it."""
-    return render(request, "docs.html", reader, told=_told(request.app, at(request)))
+    return render(request, "docs.html", reader, told=_render_reference(request.app, path_prefix(request)))
 
 
 def prepare(app: FastAPI, prefix: str) -> None:
     """Make both before anybody asks."""
     _description(app)
-    _told(app, prefix)
+    _render_reference(app, prefix)
 
 
 @lru_cache(maxsize=1)  # a process has one app
@@ -88,7 +90,7 @@ def _description(app: FastAPI) -> bytes:
 
 
 @lru_cache(maxsize=1)  # and that has one prefix
-def _told(app: FastAPI, prefix: str) -> Markup:
+def _render_reference(app: FastAPI, prefix: str) -> Markup:
     openapi = app.openapi()
     operations = [
         {"parameters": []}
@@ -101,7 +103,7 @@ def _told(app: FastAPI, prefix: str) -> Markup:
     tags = dict.fromkeys(operation.get("tags", ["other"])[0] for operation in operations)
     groups = {tag: [one for one in operations if one.get("tags", ["other"])[0] == tag] for tag in tags}
     shown = {"groups": groups, "info": openapi["info"], "schemas": _schemas(openapi), "name_of": name_of}
-    shown |= {"problems": KINDS, "shown_as": _shown_as}
+    shown |= {"problems": KINDS, "shown_as": _format_example}
     return render_part(prefix, "docs_told.html", **shown)
 
 
@@ -122,7 +124,7 @@ def _example_of(openapi: dict[str, Any], schema: dict[str, Any]) -> Any:
     return next(iter(found.get("examples", ())), None)
 
 
-def _shown_as(value: object) -> object:
+def _format_example(value: object) -> object:
     """A parameter's example as it is written in an address."""
     return value[0] if isinstance(value, list) else value
 

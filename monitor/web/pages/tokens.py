@@ -8,14 +8,14 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import BaseModel, Field, StringConstraints
 from starlette.exceptions import HTTPException
 
-from monitor.web.api.tokens import TokenName, make, revoke, whose
+from monitor.web.api.tokens import TokenName, make, owner_filter, revoke
 from monitor.web.auth import tokens
-from monitor.web.auth.authenticator import Reader
+from monitor.web.auth.authenticator import Principal
 from monitor.web.auth.tokens import DEFAULT_LIFE, LONGEST_LIFE, Scope
-from monitor.web.dependencies import PageReader, require_csrf
+from monitor.web.dependencies import PagePrincipal, require_csrf
 from monitor.web.paths import redirect
 from monitor.web.query_params import MAX_NAME, Id, Paged
-from monitor.web.services import Here, Services
+from monitor.web.services import Services, ServicesDep
 from monitor.web.templating import render
 
 DAYS = (7, 30, DEFAULT_LIFE.days, LONGEST_LIFE.days)
@@ -38,65 +38,67 @@ class TokenForm(BaseModel):
 
 
 @router.get("")
-async def all_of_them(
-    request: Request, here: Here, reader: PageReader, query: Annotated[Paged, Query()]
+async def list_tokens(
+    request: Request, services: ServicesDep, reader: PagePrincipal, query: Annotated[Paged, Query()]
 ) -> HTMLResponse:
     """One's own, newest first; everybody's for those who may read every DAG."""
-    secret = here.gate.flash.said(request)
-    page = await _page(request, here, reader, query=query, secret=secret)
+    secret = services.gate.flash.read_message(request)
+    page = await _page(request, services, reader, query=query, secret=secret)
     if secret:
-        here.gate.flash.forget(request, page, PATH)
+        services.gate.flash.forget(request, page, PATH)
     return page
 
 
 @router.post("")
-async def make_one(
-    request: Request, here: Here, reader: PageReader, form: Annotated[TokenForm, Form()]
+async def create_token(
+    request: Request, services: ServicesDep, reader: PagePrincipal, form: Annotated[TokenForm, Form()]
 ) -> Response:
     """Make a token. Its secret is kept nowhere: the page that follows shows it this once."""
     await require_csrf(request, reader)
     if not form.scope:
-        return await _page(request, here, reader, 422, problem="scope: choose what the token is for")
+        return await _page(request, services, reader, 422, problem="scope: choose what the token is for")
     globs = form.dags.replace(",", " ").split()
     try:
         _, secret = await make(
-            here, reader, form.name, frozenset(form.scope), timedelta(days=form.days), globs
+            services, reader, form.name, frozenset(form.scope), timedelta(days=form.days), globs
         )
     except HTTPException as refusal:
-        return await _page(request, here, reader, refusal.status_code, problem=refusal.detail)
+        return await _page(request, services, reader, refusal.status_code, problem=refusal.detail)
     answer = redirect(request, PATH)
-    here.gate.flash.say(request, answer, PATH, secret)
+    services.gate.flash.say(request, answer, PATH, secret)
     return answer
 
 
 @router.post("/{token_id}/revoke")
-async def revoke_one(request: Request, here: Here, reader: PageReader, token_id: Id) -> RedirectResponse:
+async def revoke_token(
+    request: Request, services: ServicesDep, reader: PagePrincipal, token_id: Id
+) -> RedirectResponse:
     """The button beside a token."""
     await require_csrf(request, reader)
-    await revoke(here, reader, token_id)
+    await revoke(services, reader, token_id)
     return redirect(request, PATH)
 
 
 async def _page(
     request: Request,
-    here: Services,
-    reader: Reader,
+    services: Services,
+    reader: Principal,
     status: int = 200,
     query: Paged | None = None,
     problem: str | None = None,
     secret: str | None = None,
 ) -> HTMLResponse:
-    theirs, asked = await whose(here, reader), query or Paged()
-    found = await here.database.read(
+    theirs, asked = await owner_filter(services, reader), query or Paged()
+    found = await services.database.read(
         lambda connection: tokens.page(connection, theirs, asked.limit, asked.cursor)
     )
     following = found[-1].id if len(found) == asked.limit else None
     shown: dict[str, Any] = {
         "tokens": found,
         "next": following,
-        "now": here.clock(),
+        "now": services.clock(),
         "problem": problem,
         "secret": secret,
-        "has_several_airflows": here.gate.has_several,
+        "has_several_airflows": services.gate.has_several,
     }
     return render(request, "tokens.html", reader, status, days=DAYS, scopes=SCOPES, **shown)

@@ -28,7 +28,7 @@ def lock(connection: Connection) -> Any:
 def append(
     connection: Connection, batch: Sequence[Event], received_at: datetime, end: Any = None
 ) -> list[int | None]:
-    known = read.known(connection, map(event_log_append.name_of, batch))
+    known = read.find_logged(connection, map(event_log_append.name_of, batch))
     new = list(
         {(event.source, event.id): event for event in batch if (event.source, event.id) not in known}.values()
     )

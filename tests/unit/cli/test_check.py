@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from starlette.responses import JSONResponse
 
-from monitor.cli.check import Finding, check
+from monitor.cli.check import CheckResult, check
 from monitor.database.engine import Database
 from monitor.settings import Settings, load_settings
 from tests import smtp_server
@@ -40,7 +40,7 @@ def free(settings: Settings) -> Settings:
     return settings.model_copy(update={"port": free_port()})
 
 
-def look(settings: Settings, **changes: Any) -> dict[str, Finding]:
+def look(settings: Settings, **changes: Any) -> dict[str, CheckResult]:
     changed = settings.model_copy(update=changes)
     return {finding.name: finding for finding in asyncio.run(check(changed))}
 
@@ -228,7 +228,7 @@ def test_a_ca_file_that_is_none(free: Settings, mail: smtp_server.SmtpServer, tm
 def test_a_mail_server_that_refuses_the_session(
     free: Settings, script: Script, ok: bool, words: str, remedy: str
 ) -> None:
-    async def looked() -> Finding:
+    async def looked() -> CheckResult:
         async with HostileServer(script).running() as server:
             at = {"smtp_host": "127.0.0.1", "smtp_port": server.port, "smtp_security": "none"}
             changed = free.model_copy(update=at | {"notification_email_to": ("ops@example.com",)})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.cli.check import Finding, check
+from monitor.cli.check import CheckResult, check
 from monitor.settings import Settings, load_environment, load_settings
 from tests.ports import free_port
 
@@ -15,7 +15,7 @@ def settings(home: Path, config: Path | None = None) -> Settings:
     return load_settings(env_file=None, home=home, config=config, auth="none", port=free_port())
 
 
-def finding(of: Settings, environment: Mapping[str, str] | None = None) -> Finding:
+def finding(of: Settings, environment: Mapping[str, str] | None = None) -> CheckResult:
     found = asyncio.run(check(of, environment, lambda url: None if url.startswith("slack:") else "unknown"))
     return next(one for one in found if one.name == "rules")
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from monitor.cli.tail import _Telling
+from monitor.cli.tail import _OutageReporter
 from monitor.cli.typer_app import cli
 from monitor.cli.up.report import Screen
 from monitor.database.engine import Database
@@ -60,8 +60,8 @@ def test_what_the_first_run_and_tail_say_commands_no_terminal() -> None:
     console = Console(file=out, force_terminal=False, width=200)
     Screen(console).say(ATTACK)
     Screen(console).refuse(ATTACK)
-    telling = _Telling("http://monitor", console)
-    telling.heard()
-    telling.lost(ATTACK)
+    telling = _OutageReporter("http://monitor", console)
+    telling.on_data()
+    telling.on_disconnect(ATTACK)
     assert all(line.isprintable() for line in out.getvalue().splitlines())
     assert out.getvalue().count(SHOWN) == 3

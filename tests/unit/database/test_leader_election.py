@@ -8,7 +8,7 @@ from sqlalchemy.exc import OperationalError
 
 from monitor.clock import utc_now
 from monitor.concurrency import end
-from monitor.database.leader_election import LOOK_SECONDS, Alone, FailedWorks, by_turns, holders
+from monitor.database.leader_election import LOOK_SECONDS, FailedWorks, SingleNode, holders, run_as_leader
 from monitor.database.postgresql import LOCK_TIMEOUT, PEER_GONE
 from monitor.database.pubsub import ANSWER_SECONDS
 from monitor.observability.metrics import Metrics
@@ -151,8 +151,8 @@ def test_work_that_ends_by_an_error_is_begun_again_and_a_defect_is_told() -> Non
     async def lead() -> None:
         nonlocal at_work
         at_work = asyncio.Event()
-        turns = Alone(["work"], metrics)
-        leading = asyncio.ensure_future(by_turns(turns, "work", work, failed, pause=0)())
+        turns = SingleNode(["work"], metrics)
+        leading = asyncio.ensure_future(run_as_leader(turns, "work", work, failed, pause=0)())
         await at_work.wait()
         await end([leading])
         assert leading.cancelled()

@@ -12,11 +12,11 @@ from datetime import timedelta
 
 import pytest
 
-from monitor.concurrency import Wake
+from monitor.concurrency import WakeSignal
 from monitor.database.engine import Database
 from monitor.database.migrate import migrate
 from monitor.event_log import cursor, read
-from monitor.notifications.outbox.records import Kind
+from monitor.notifications.outbox.records import NotificationKind
 from monitor.notifications.reminders import Reminders
 from monitor.reconciler import status
 from monitor.retention import Retention
@@ -103,7 +103,7 @@ def test_two_that_remind(both: list[Database], clock: FakeClock) -> None:
     for number in range(20):
         here.fail(f"dag_{number}")
     here.mail()
-    pair = [Reminders(each.database, each.engine, Wake(), clock) for each in (here, other)]
+    pair = [Reminders(each.database, each.engine, WakeSignal(), clock) for each in (here, other)]
 
     async def look() -> None:
         await asyncio.gather(*(each.look() for each in pair))
@@ -111,7 +111,7 @@ def test_two_that_remind(both: list[Database], clock: FakeClock) -> None:
     for _ in range(5):
         clock.forward(6 * 3600)
         asyncio.run(look())
-        assert Counter(each.kind for each in here.deliver()) == {Kind.REMINDER: 20}
+        assert Counter(each.kind for each in here.deliver()) == {NotificationKind.REMINDER: 20}
 
 
 def test_two_that_forget(both: list[Database], clock: FakeClock) -> None:

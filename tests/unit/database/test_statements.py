@@ -6,7 +6,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from monitor.database.engine import Database, savepoint
 from monitor.database.schema import unsubscribed
-from monitor.database.statements import Statement, Write, on_driver, plain
+from monitor.database.statements import BulkInsert, Statement, on_driver, plain
 from tests.unit.conftest import NOW
 
 ROW = {"address": "a@example.com", "rule": "failures", "at": NOW}
@@ -30,7 +30,7 @@ def test_a_conflict_is_sqlalchemys_error_and_undoes_the_transaction(
     def write(connection: Connection) -> None:
         connection.execute(insert(unsubscribed), {**ROW, "address": "b@example.com"})
         connection.execute(insert(unsubscribed), ROW)
-        Write(unsubscribed, plain(unsubscribed)).rows(connection, rows)
+        BulkInsert(unsubscribed, plain(unsubscribed)).rows(connection, rows)
 
     with pytest.raises(IntegrityError):
         database.write_now(write)

@@ -7,7 +7,7 @@ import pytest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from monitor.airflow.client import AirflowApi
-from monitor.delivery.confirm import GONE, IS_TEST, SO, Answer, Word, ask
+from monitor.delivery.confirm import CONFIRMED, GONE, IS_TEST, Confirmation, ConfirmationResult, ask
 from monitor.events.event import Event, parse_event
 from tests.sample import run_event, task_event
 from tests.unit.airflow_api_fake import NO_ROUTE, PASSWORD, USERNAME, FakeAirflow, serving
@@ -22,8 +22,8 @@ def fake(clock: FakeClock) -> Iterator[FakeAirflow]:
         yield fake
 
 
-def answer_to(fake: FakeAirflow, event: Event) -> Answer:
-    async def story() -> Answer:
+def answer_to(fake: FakeAirflow, event: Event) -> ConfirmationResult:
+    async def story() -> ConfirmationResult:
         api = AirflowApi("local", fake.url, USERNAME, PASSWORD, 10, fake.clock)
         try:
             return await ask(api, event)
@@ -52,7 +52,7 @@ def test_what_is_not_airflows_own_word_on_the_run_is_no_answer(
 ) -> None:
     fake.failures = [(part, response)] * 3
     answer = answer_to(fake, event)
-    assert answer.word is Word.NO_ANSWER
+    assert answer.word is Confirmation.UNREACHABLE
     assert "404" in answer.why or "cannot be read" in answer.why
 
 
@@ -71,27 +71,31 @@ def test_a_test_of_a_dag_is_no_production(fake: FakeAirflow, event: Event) -> No
     fake.runs, fake.tasks = [told], [task]
     assert answer_to(fake, event) == IS_TEST
     fake.runs[0]["triggered_by"] = "ui"
-    assert answer_to(fake, event) == SO
+    assert answer_to(fake, event) == CONFIRMED
 
 
 def test_that_a_run_is_deleted_is_confirmed_by_airflows_not_knowing_it(fake: FakeAirflow) -> None:
     deleted = parse_event(run_event("deleted"))
-    assert answer_to(fake, deleted) == SO
+    assert answer_to(fake, deleted) == CONFIRMED
     fake.runs = [run_event("failed")["data"] | {"dag_run_id": "manual__1"}]
-    assert answer_to(fake, deleted).word is Word.NOT_SO
+    assert answer_to(fake, deleted).word is Confirmation.CONTRADICTED
 
 
 @pytest.mark.parametrize(
     ("told", "said", "word"),
     [
-        ("failed", "running", Word.NOT_YET),  # so that it is told once Airflow says so
-        ("failed", "failed", Word.SO),
-        ("success", "failed", Word.NOT_SO),
-        ("up_for_retry", "running", Word.SO),  # it failed while it was queued, and goes on under its UUID
+        ("failed", "running", Confirmation.PENDING),  # so that it is told once Airflow says so
+        ("failed", "failed", Confirmation.CONFIRMED),
+        ("success", "failed", Confirmation.CONTRADICTED),
+        (
+            "up_for_retry",
+            "running",
+            Confirmation.CONFIRMED,
+        ),  # it failed while it was queued, and goes on under its UUID
     ],
 )
 def test_a_try_is_known_by_its_uuid_whatever_number_is_reported(
-    fake: FakeAirflow, told: str, said: str, word: Word
+    fake: FakeAirflow, told: str, said: str, word: Confirmation
 ) -> None:
     event = parse_event(task_event(told, try_number=1))
     fake.runs = [run_event("failed")["data"] | {"dag_run_id": "manual__1"}]

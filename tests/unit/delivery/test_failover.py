@@ -14,16 +14,16 @@ from monitor.database.engine import Database
 from monitor.database.schema import deliveries, delivery_attempts, log_state, metadata
 from monitor.delivery import sent_journal
 from monitor.delivery.channels.mailbox import Mailbox
-from monitor.delivery.failover import Witness, know
-from monitor.delivery.sent_journal import Journal
+from monitor.delivery.failover import LogPosition, record_lost_sends
+from monitor.delivery.sent_journal import SentJournal
 from monitor.delivery.worker import LEASE
 from monitor.event_log import cursor, read
 from monitor.event_log.append import append
 from monitor.event_log.cursor import Cursor
-from monitor.event_log.read import Line
+from monitor.event_log.read import LogRow
 from monitor.events.event import parse_event
 from monitor.notifications.outbox import queries, queue
-from monitor.notifications.outbox.records import Outcome, State
+from monitor.notifications.outbox.records import DeliveryOutcome, State
 from monitor.settings import Settings
 from tests import wait
 from tests.postgres_server import PostgresServer
@@ -81,7 +81,7 @@ def test_a_snapshot_is_put_back_under_a_monitor(
 
 
 @pytest.fixture
-def seen(database: Database) -> Witness:
+def seen(database: Database) -> LogPosition:
     """The log's end, at the last of two events."""
 
     def write(connection: Connection) -> None:
@@ -91,10 +91,10 @@ def seen(database: Database) -> Witness:
     database.write_now(write)
     [_, last] = database.read_now(lambda connection: read.lines_after(connection, 0, 10))
     epoch = database.read_now(cursor.state).epoch
-    return Witness(Cursor(epoch, last.seq), last)
+    return LogPosition(Cursor(epoch, last.seq), last)
 
 
-def other_event(line: Line) -> Line:
+def other_event(line: LogRow) -> LogRow:
     return line._replace(body=line.body.replace("failed", "success"))
 
 
@@ -102,31 +102,31 @@ def other_event(line: Line) -> Line:
     ("change", "is_denied"),
     [
         (lambda seen: seen, False),
-        (lambda seen: Witness(seen.place), False),
-        (lambda seen: Witness(seen.place, other_event(seen.line)), True),
-        (lambda seen: Witness(Cursor(seen.place.epoch, seen.place.seq + 1)), True),
-        (lambda seen: Witness(Cursor("0ther", seen.place.seq + 1)), False),
+        (lambda seen: LogPosition(seen.place), False),
+        (lambda seen: LogPosition(seen.place, other_event(seen.line)), True),
+        (lambda seen: LogPosition(Cursor(seen.place.epoch, seen.place.seq + 1)), True),
+        (lambda seen: LogPosition(Cursor("0ther", seen.place.seq + 1)), False),
     ],
     ids=["there", "its number is", "another is in its place", "beyond the end", "of another epoch"],
 )
 def test_what_was_seen_is_looked_for(
-    database: Database, seen: Witness, change: Callable[[Witness], Witness], is_denied: bool
+    database: Database, seen: LogPosition, change: Callable[[LogPosition], LogPosition], is_denied: bool
 ) -> None:
     assert database.read_now(change(seen).is_denied) is is_denied
 
 
-def test_what_is_forgotten_is_not_missed(database: Database, seen: Witness) -> None:
+def test_what_is_forgotten_is_not_missed(database: Database, seen: LogPosition) -> None:
     forgotten = update(log_state).values(pruned_seq=seen.place.seq)
     database.write_now(lambda connection: connection.execute(forgotten))
     assert seen.line is not None
-    assert not database.read_now(Witness(seen.place, other_event(seen.line)).is_denied)
+    assert not database.read_now(LogPosition(seen.place, other_event(seen.line)).is_denied)
 
 
-def test_the_later_of_two_counts(seen: Witness) -> None:
-    number, earlier = Witness(seen.place), Witness(Cursor(seen.place.epoch, seen.place.seq - 1))
+def test_the_later_of_two_counts(seen: LogPosition) -> None:
+    number, earlier = LogPosition(seen.place), LogPosition(Cursor(seen.place.epoch, seen.place.seq - 1))
     assert seen.later(earlier) == earlier.later(seen) == seen
     assert number.later(seen) == seen.later(number) == seen
-    anew = Witness(Cursor("anew", 0))
+    anew = LogPosition(Cursor("anew", 0))
     assert anew.later(seen) == anew
 
 
@@ -135,7 +135,7 @@ class Told(Office):
 
     def __init__(self, database: Database, clock: FakeClock, folder: Path) -> None:
         self.mailbox, self.folder = Mailbox(folder.with_name("mailbox"), clock), folder
-        super().__init__(database, clock, self.mailbox, journal=Journal(folder, clock, KEPT))
+        super().__init__(database, clock, self.mailbox, journal=SentJournal(folder, clock, KEPT))
 
     def lose(self, then: Mapping[str, object] = MappingProxyType({"state": State.PENDING.value})) -> None:
         """Its ledger is as before the hand-over; by default, as before the claim."""
@@ -159,7 +159,7 @@ class Told(Office):
 
     def compare(self) -> int:
         told = sent_journal.read([self.folder])
-        return self.database.write_now(lambda connection: know(connection, told))
+        return self.database.write_now(lambda connection: record_lost_sends(connection, told))
 
 
 @pytest.fixture
@@ -207,8 +207,8 @@ def test_what_is_under_way_is_not_held_up(office: Told) -> None:
     office.deliver()
     told = sent_journal.read([office.folder])
     office.lose()
-    assert office.database.write_now(lambda connection: know(connection, told)) == 1
-    again = Outcome(State.PENDING, "come again", office.clock(), answer="451 come again")
+    assert office.database.write_now(lambda connection: record_lost_sends(connection, told)) == 1
+    again = DeliveryOutcome(State.PENDING, "come again", office.clock(), answer="451 come again")
 
     def come_again(connection: Connection) -> None:
         delivery = queue.claim(connection, office.clock(), LEASE)

@@ -12,12 +12,12 @@ from monitor.database.engine import Database
 from monitor.database.migrate import migrate
 from monitor.delivery.channels.errors import TryLater
 from monitor.delivery.channels.mailbox import Mailbox
-from monitor.delivery.settle import Closing, close
+from monitor.delivery.settle import Settlement, settle_delivery
 from monitor.errors import AirflowUnreachable
 from monitor.notifications import incidents, silences
 from monitor.notifications.incidents import Incident
 from monitor.notifications.outbox import decisions, queue
-from monitor.notifications.outbox.records import Kind, Outcome, State
+from monitor.notifications.outbox.records import DeliveryOutcome, NotificationKind, State
 from monitor.rules.model import Config, Group, Match, Receiver, Rule
 from tests.sample import run_event, task_event
 from tests.unit.conftest import FakeClock
@@ -89,12 +89,12 @@ def test_an_acknowledgement_ends_follow_ups_and_not_the_recovery(
     office.town.write(lambda connection: incidents.acknowledge(connection, 1, "ada", "on it", clock()))
     clock.forward(60)
     office.deliver()
-    assert office.latest().kind is Kind.FOLLOW_UP
+    assert office.latest().kind is NotificationKind.FOLLOW_UP
     assert office.latest().state is State.SUPPRESSED
     assert office.latest().reason == "suppressed: incident 1 is acknowledged by ada: on it"
     office.tell(run_event("success", run_id="3", start=40))
     office.deliver()
-    assert [office.latest().kind, office.latest().state] == [Kind.RECOVERED, State.SENT]
+    assert [office.latest().kind, office.latest().state] == [NotificationKind.RECOVERED, State.SENT]
 
 
 def test_a_follow_up_of_what_is_over_is_not_told(
@@ -110,7 +110,7 @@ def test_a_follow_up_of_what_is_over_is_not_told(
     office.tell(run_event("success", run_id="3", start=40))
     clock.forward(60)
     office.deliver()
-    assert office.latest().kind is Kind.FOLLOW_UP
+    assert office.latest().kind is NotificationKind.FOLLOW_UP
     assert office.latest().state is State.SUPERSEDED
     assert "is over" in office.latest().reason
 
@@ -136,7 +136,7 @@ def test_a_recovery_waits_for_its_failure_and_follows_it_in_the_conversation(
     office.tell(run_event("success", run_id="2", start=20))
     office.deliver()
     recovery = office.latest()
-    assert (recovery.kind, recovery.state) == (Kind.RECOVERED, State.PENDING)
+    assert (recovery.kind, recovery.state) == (NotificationKind.RECOVERED, State.PENDING)
     assert "waits" in recovery.reason
     for _ in range(4):
         clock.forward(5)
@@ -220,7 +220,7 @@ def test_a_failure_after_one_that_was_none_is_told_at_once(
     assert incident(office).is_open
     office.tell(run_event("success", run_id="3", start=60))
     office.deliver()
-    assert (office.latest().kind, office.latest().state) == (Kind.RECOVERED, State.SENT)
+    assert (office.latest().kind, office.latest().state) == (NotificationKind.RECOVERED, State.SENT)
 
 
 def test_the_same_for_everybody_who_was_to_be_told(
@@ -230,7 +230,11 @@ def test_the_same_for_everybody_who_was_to_be_told(
     office = Office(database, clock, mailbox, airflow, of_rule(to=(TO, "b@example.com")))
     taken_back(office, airflow)
     found = [(one.run_id, one.kind, one.state) for one in office.deliveries()]
-    assert found == [("2", Kind.OPENED, State.SENT)] * 2 + [("1", Kind.OPENED, State.SUPERSEDED)] * 2
+    assert (
+        found
+        == [("2", NotificationKind.OPENED, State.SENT)] * 2
+        + [("1", NotificationKind.OPENED, State.SUPERSEDED)] * 2
+    )
     assert (incident(office).is_open, incident(office).failures) == (True, 1)
 
 
@@ -253,9 +257,9 @@ def test_a_failure_after_one_that_was_none_is_told_with_its_recovery(
     office.deliver()
     states = {one.kind: one.state for one in office.deliveries()}
     assert states == {
-        Kind.OPENED: State.SUPERSEDED,
-        Kind.FOLLOW_UP: State.SUPERSEDED,  # told in the recovered
-        Kind.RECOVERED: State.SENT,
+        NotificationKind.OPENED: State.SUPERSEDED,
+        NotificationKind.FOLLOW_UP: State.SUPERSEDED,  # told in the recovered
+        NotificationKind.RECOVERED: State.SENT,
     }
     [text] = texts(mailbox)
     assert "failed" in text
@@ -282,9 +286,11 @@ def test_an_incident_that_a_failure_joins_at_the_last_moment_stays_open(
     failed_run(office)
     claimed = office.town.write(lambda connection: queue.claim(connection, clock(), GRACE))
     office.tell(run_event("failed", run_id="2", start=30))
-    outcome = Outcome(State.SUPERSEDED, "superseded: Airflow says success")
-    closing = Closing(outcome, frozenset({claimed.event_seq}), outcome.reason)
-    office.town.write(lambda connection: close(connection, claimed, closing, clock(), "example.com"))
+    outcome = DeliveryOutcome(State.SUPERSEDED, "superseded: Airflow says success")
+    closing = Settlement(outcome, frozenset({claimed.event_seq}), outcome.reason)
+    office.town.write(
+        lambda connection: settle_delivery(connection, claimed, closing, clock(), "example.com")
+    )
     assert incident(office).is_open
     office.deliver()
     assert [one.state for one in office.deliveries()] == [State.SENT, State.SUPERSEDED]

@@ -10,7 +10,7 @@ from monitor.database.engine import Database
 from monitor.database.migrate import migrate
 from monitor.delivery.channels.mailbox import Mailbox
 from monitor.delivery.suppression import MARGIN
-from monitor.notifications.outbox.records import Kind, State
+from monitor.notifications.outbox.records import NotificationKind, State
 from monitor.rules.model import Budget, Config, Match, Rule
 from tests.unit.conftest import FakeClock
 from tests.unit.delivery_support import TO, Office, texts
@@ -52,13 +52,13 @@ def end(office: Office, state: str, *dag_ids: str) -> None:
 
 def test_what_is_not_urgent_leaves_the_reserve_alone(office: Office) -> None:
     end(office, "success", "a", "b", "c", "d")
-    assert [one.state for one in office.deliveries() if one.kind is Kind.SUCCESS] == [
+    assert [one.state for one in office.deliveries() if one.kind is NotificationKind.SUCCESS] == [
         State.SUPPRESSED,
         State.SUPPRESSED,
         State.SENT,
         State.SENT,
     ]
-    [digest] = [one for one in office.deliveries() if one.kind is Kind.DIGEST]
+    [digest] = [one for one in office.deliveries() if one.kind is NotificationKind.DIGEST]
     assert office.deliveries()[0].reason == (
         "suppressed: the daily budget had no room: reported in the digest, "
         f"notification {digest.notification_id}"
@@ -73,7 +73,7 @@ def test_the_digest_tells_of_all_that_had_no_room(office: Office, mailbox: Mailb
     text = texts(mailbox)[0]
     for dag_id in ("mine", "yours"):
         assert dag_id in text
-    [digest] = [one for one in office.deliveries() if one.kind is Kind.DIGEST]
+    [digest] = [one for one in office.deliveries() if one.kind is NotificationKind.DIGEST]
     assert digest.state is State.SENT
 
 

@@ -14,14 +14,14 @@ from prometheus_client import generate_latest
 
 from monitor.database.engine import Database
 from monitor.database.migrate import migrate
-from monitor.delivery.channels.errors import Receipt, SendError, TryLater, Unavailable
+from monitor.delivery.channels.errors import SendError, SendReceipt, TryLater, Unavailable
 from monitor.delivery.channels.mailbox import Mailbox
 from monitor.delivery.retry import GIVE_UP_AFTER, PARKED_FOR
 from monitor.delivery.worker import LEASE
 from monitor.errors import AirflowNotFound, AirflowRefused, AirflowUnreachable
 from monitor.event_log import append
 from monitor.notifications.outbox import queries, queue
-from monitor.notifications.outbox.queries import Trouble
+from monitor.notifications.outbox.queries import ChannelOutage
 from monitor.notifications.outbox.records import State
 from monitor.rules.loader import default_config
 from monitor.rules.ruleset import Rules
@@ -376,7 +376,7 @@ class DeadServer:
         self.tried += 1
         raise Unavailable("connection refused")
 
-    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> Receipt:
+    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> SendReceipt:
         raise AssertionError("nothing is sent to a server that is not there")
 
     async def close(self) -> None: ...
@@ -399,8 +399,8 @@ def test_a_dead_server_is_not_asked_for_every_mail(database: Database, clock: Fa
 def test_every_replica_knows_since_when_no_mail_goes_out(
     database: Database, clock: FakeClock, mailbox: Mailbox
 ) -> None:
-    def trouble() -> Trouble | None:
-        return database.read_now(queries.trouble)
+    def trouble() -> ChannelOutage | None:
+        return database.read_now(queries.find_outage)
 
     cut_off, other = Office(database, clock, DeadServer()), Office(database, clock, mailbox)
     assert trouble() is None
@@ -408,7 +408,7 @@ def test_every_replica_knows_since_when_no_mail_goes_out(
     cut_off.deliver()
     since = clock.now
     for _ in range(3):
-        assert trouble() == Trouble(since, "connection refused")
+        assert trouble() == ChannelOutage(since, "connection refused")
         clock.forward(3_600)
         cut_off.deliver()
     assert {attempt.outcome for attempt in cut_off.attempts()} == {"unavailable"}
@@ -433,7 +433,7 @@ class Killing:
         if self.moment == "open":
             raise Killed
 
-    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> Receipt:
+    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> SendReceipt:
         raise Killed
 
     async def close(self) -> None: ...
@@ -486,7 +486,7 @@ class Confused:
         if self.where == "open":
             raise KeyError("open")
 
-    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> Receipt:
+    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> SendReceipt:
         raise KeyError("send")
 
     async def close(self) -> None: ...
@@ -515,11 +515,11 @@ class Slow:
 
     async def open(self) -> None: ...
 
-    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> Receipt:
+    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> SendReceipt:
         self.began.set()
         await self.go_on.wait()
         self.taken += 1
-        return Receipt("250 OK", tuple(recipients))
+        return SendReceipt("250 OK", tuple(recipients))
 
     async def close(self) -> None:
         self.closed = True
@@ -553,11 +553,11 @@ class Moody:
 
     async def open(self) -> None: ...
 
-    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> Receipt:
+    async def send(self, message: EmailMessage, recipients: Sequence[str]) -> SendReceipt:
         if self.moods:
             raise self.moods.pop()
         self.sent.append(message)
-        return Receipt("250 OK", tuple(recipients))
+        return SendReceipt("250 OK", tuple(recipients))
 
     async def close(self) -> None: ...
 

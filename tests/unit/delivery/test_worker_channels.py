@@ -10,27 +10,27 @@ import pytest
 from sqlalchemy import Connection
 
 from monitor.clock import utc_now
-from monitor.concurrency import Wake, end
+from monitor.concurrency import WakeSignal, end
 from monitor.database.engine import Database
 from monitor.database.migrate import migrate
-from monitor.delivery.channels.base import Parcel
-from monitor.delivery.channels.errors import OverLimit, Receipt, Refused, SendError, Unavailable
+from monitor.delivery.channels.base import OutgoingMessage
+from monitor.delivery.channels.errors import OverLimit, SendError, SendReceipt, SendRefused, Unavailable
 from monitor.delivery.channels.mailbox import Mailbox
 from monitor.delivery.channels.smtp import SmtpMailer
-from monitor.delivery.channels.smtp_connection import Server
+from monitor.delivery.channels.smtp_connection import SmtpServer
 from monitor.delivery.settle import Log
 from monitor.delivery.worker import AHEAD, LEASE
 from monitor.errors import AirflowUnreachable
 from monitor.event_log import read
 from monitor.event_log.filters import Filter
-from monitor.event_log.ingest import Ingest, Wakes
+from monitor.event_log.ingest import Ingest, Wakeups
 from monitor.events.event import Event
 from monitor.notifications.outbox import queries
-from monitor.notifications.outbox.queries import Wanted
+from monitor.notifications.outbox.queries import DeliveryFilter
 from monitor.notifications.outbox.records import Delivery, State
 from monitor.observability.metrics import Metrics
 from monitor.rules.model import Config, Match, Receiver, Rule, Webhook
-from monitor.rules.targets import Channel
+from monitor.rules.targets import ChannelName
 from tests import wait
 from tests.sample import run_event
 from tests.unit.conftest import FakeClock, make_secret
@@ -73,7 +73,7 @@ class Post:
 
     async def open(self) -> None: ...
 
-    async def send(self, parcel: Parcel) -> Receipt:
+    async def send(self, parcel: OutgoingMessage) -> SendReceipt:
         self.asked.append(parcel.recipient)
         async with self.told:
             self.told.notify_all()
@@ -84,7 +84,7 @@ class Post:
         self.taken.append(parcel.recipient)
         async with self.told:
             self.told.notify_all()
-        return Receipt("taken", (parcel.recipient,))
+        return SendReceipt("taken", (parcel.recipient,))
 
     async def close(self) -> None: ...
 
@@ -104,11 +104,11 @@ def test_a_deadlocked_mail_server_stops_no_webhook_no_other_mail_and_no_event(
         post = Post()
         # Once, not in the first connection: two may be open, and one of them do all the work.
         async with HostileServer(once={"RCPT": MUTE}).running() as server:
-            mailer = SmtpMailer(Server("127.0.0.1", server.port, "none", "w@example.com", timeout=LONG))
+            mailer = SmtpMailer(SmtpServer("127.0.0.1", server.port, "none", "w@example.com", timeout=LONG))
             office = Office(
                 *(database, clock, mailer),
                 config=config(TO, "hooks"),
-                senders={Channel.WEBHOOK: post},
+                senders={ChannelName.WEBHOOK: post},
             )
             running = asyncio.create_task(office.deliverer.run())
             for number in range(4):
@@ -124,14 +124,14 @@ def test_a_deadlocked_mail_server_stops_no_webhook_no_other_mail_and_no_event(
 
 
 def _states(database: Database) -> list[str]:
-    return sorted(delivery.state.value for delivery in _of(database, Channel.EMAIL))
+    return sorted(delivery.state.value for delivery in _of(database, ChannelName.EMAIL))
 
 
 def test_one_that_holds_the_line_holds_up_no_other_recipient(database: Database, clock: FakeClock) -> None:
     async def story() -> None:
         post = Post()
         post.held = {"hooks#1"}
-        office = Office(database, clock, config=config("hooks"), senders={Channel.WEBHOOK: post})
+        office = Office(database, clock, config=config("hooks"), senders={ChannelName.WEBHOOK: post})
         office.tell(run_event("failed", "a"))
         running = asyncio.create_task(office.deliverer.run())
         await post.until(lambda: post.taken == ["hooks#2"])
@@ -146,7 +146,7 @@ def test_a_recipient_that_is_away_is_left_alone_and_the_others_are_not(
     async def story() -> None:
         post = Post()
         post.errors = {"hooks#1": [Unavailable("connection refused")] * 9}
-        office = Office(database, clock, config=config("hooks"), senders={Channel.WEBHOOK: post})
+        office = Office(database, clock, config=config("hooks"), senders={ChannelName.WEBHOOK: post})
         for number in range(12):
             office.tell(run_event("failed", f"dag {number}"))
         await office.work()
@@ -183,7 +183,7 @@ def test_no_more_is_claimed_than_there_is_room_for(database: Database, clock: Fa
     async def story() -> None:
         post = Post()
         post.held = {"hooks#1", "hooks#2"}
-        office = Office(database, clock, config=config("hooks"), senders={Channel.WEBHOOK: post})
+        office = Office(database, clock, config=config("hooks"), senders={ChannelName.WEBHOOK: post})
         for number in range(20):
             office.tell(run_event("failed", f"dag {number}"))
         running = asyncio.create_task(office.deliverer.run())
@@ -200,14 +200,14 @@ def test_no_more_is_claimed_than_there_is_room_for(database: Database, clock: Fa
 def test_a_crash_leaves_uncertain_only_what_was_on_the_wire(database: Database, clock: FakeClock) -> None:
     test_no_more_is_claimed_than_there_is_room_for(database, clock)
     clock.now += LEASE + LEASE
-    office = Office(database, clock, config=config("hooks"), senders={Channel.WEBHOOK: Post()})
+    office = Office(database, clock, config=config("hooks"), senders={ChannelName.WEBHOOK: Post()})
     office.deliver()
     states = [one.state for one in office.deliveries()]
     assert (states.count(State.UNCERTAIN), states.count(State.SENT)) == (Post.at_once, 40 - Post.at_once)
 
 
 @pytest.mark.parametrize(
-    ("error", "state"), [(Refused("410 gone"), State.DEAD), (OverLimit("550 5.4.5"), State.PARKED)]
+    ("error", "state"), [(SendRefused("410 gone"), State.DEAD), (OverLimit("550 5.4.5"), State.PARKED)]
 )
 def test_what_cannot_be_delivered_is_an_event_but_not_of_itself(
     database: Database, clock: FakeClock, error: SendError, state: State
@@ -215,7 +215,7 @@ def test_what_cannot_be_delivered_is_an_event_but_not_of_itself(
     async def story() -> None:
         post = Post()
         post.errors = {"hooks#1": [error, error]}
-        office = Office(database, clock, config=config("hooks"), senders={Channel.WEBHOOK: post})
+        office = Office(database, clock, config=config("hooks"), senders={ChannelName.WEBHOOK: post})
         office.tell(run_event("failed", "etl"))
         await office.work()
         [event] = office.news
@@ -233,7 +233,7 @@ def test_what_cannot_be_delivered_is_an_event_but_not_of_itself(
 
 
 def test_a_receiver_that_the_file_names_no_more(database: Database, clock: FakeClock) -> None:
-    office = Office(database, clock, config=config("hooks"), senders={Channel.WEBHOOK: Post()})
+    office = Office(database, clock, config=config("hooks"), senders={ChannelName.WEBHOOK: Post()})
     office.tell(run_event("failed", "etl"))
     office.town.rules = type(office.town.rules)(Config())
     office.deliver()
@@ -241,8 +241,8 @@ def test_a_receiver_that_the_file_names_no_more(database: Database, clock: FakeC
     assert "the rules file names no hooks#1 any more" in office.deliveries()[-1].reason
 
 
-def _of(database: Database, channel: Channel) -> list[Delivery]:
-    wanted = Wanted(channel=channel)
+def _of(database: Database, channel: ChannelName) -> list[Delivery]:
+    wanted = DeliveryFilter(channel=channel)
     return database.read_now(lambda connection: queries.deliveries(connection, 100, wanted=wanted))
 
 
@@ -251,15 +251,15 @@ def test_what_cannot_be_delivered_and_the_event_of_it_are_written_as_one(
 ) -> None:
     async def story(log: Log) -> set[State]:
         post = Post()
-        post.errors = {"hooks#1": [Refused("410 gone")]}
-        office = Office(database, clock, config=config("hooks"), senders={Channel.WEBHOOK: post}, log=log)
+        post.errors = {"hooks#1": [SendRefused("410 gone")]}
+        office = Office(database, clock, config=config("hooks"), senders={ChannelName.WEBHOOK: post}, log=log)
         office.tell(run_event("failed", f"etl{len(office.deliveries())}"))
         await office.work()
         return {one.state for one in office.deliveries() if one.recipient == "hooks#1"}
 
     engine = Office(database, clock, config=config("hooks")).town.engine
     ingest = Ingest(
-        database, engine.tell_all, Wakes(Wake(), Wake(), {}), Metrics(), clock
+        database, engine.notify_all, Wakeups(WakeSignal(), WakeSignal(), {}), Metrics(), clock
     )  # which runs in nobody's task
     assert asyncio.run(story(ingest.log)) == {State.DEAD}
     last = database.read_now(lambda connection: read.read_before(connection, None, 1, Filter()))

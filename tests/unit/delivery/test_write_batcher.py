@@ -8,7 +8,7 @@ from sqlalchemy import Connection, func, insert, select
 
 from monitor.database.engine import Database
 from monitor.database.schema import unsubscribed
-from monitor.delivery.write_batcher import MOST, Clerk
+from monitor.delivery.write_batcher import MOST, WriteBatcher
 from tests.unit.conftest import NOW
 
 
@@ -36,7 +36,7 @@ def test_what_is_asked_for_together_is_committed_together(database: Database) ->
         return kept(database)  # another connection: what is committed by now
 
     async def story() -> list[int]:
-        clerk = Clerk(database)
+        clerk = WriteBatcher(database)
         return list(await asyncio.gather(*(clerk.write(partial(noted, str(number))) for number in range(20))))
 
     assert set(asyncio.run(story())) == {0}
@@ -46,7 +46,7 @@ def test_what_is_asked_for_together_is_committed_together(database: Database) ->
 
 def test_one_that_fails_is_undone_alone(database: Database) -> None:
     async def story() -> list[object]:
-        clerk = Clerk(database)
+        clerk = WriteBatcher(database)
         wishes = [partial(fail if number == 3 else add, str(number)) for number in range(6)]
         return list(await asyncio.gather(*map(clerk.write, wishes), return_exceptions=True))
 
@@ -57,7 +57,7 @@ def test_one_that_fails_is_undone_alone(database: Database) -> None:
 
 def test_more_than_one_transaction_takes_is_done_all_the_same(database: Database) -> None:
     async def story() -> None:
-        clerk = Clerk(database)
+        clerk = WriteBatcher(database)
         await asyncio.gather(*(clerk.write(partial(add, str(number))) for number in range(2 * MOST + 1)))
 
     asyncio.run(story())
@@ -66,7 +66,7 @@ def test_more_than_one_transaction_takes_is_done_all_the_same(database: Database
 
 def test_who_gives_up_waiting_stops_nobody(database: Database) -> None:
     async def story() -> None:
-        clerk = Clerk(database)
+        clerk = WriteBatcher(database)
         given_up = asyncio.create_task(clerk.write(partial(add, "one")))
         other = asyncio.create_task(clerk.write(partial(add, "two")))
         await asyncio.sleep(0)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from monitor.concurrency import Wake, end
+from monitor.concurrency import WakeSignal, end
 from monitor.database.engine import Database
 from monitor.event_log import id_conflicts, read
-from monitor.event_log.ingest import Ingest, Wakes
+from monitor.event_log.ingest import Ingest, Wakeups
 from monitor.events.event import Event, parse_event
 from monitor.events.reports import Reporter, accept_report
 from monitor.observability.metrics import Metrics
@@ -46,8 +46,8 @@ class Intake:
         return asyncio.run(self._take([parse_event(raw)]))
 
     async def _take(self, events: list[Event]) -> list[bool]:
-        wakes = Wakes(Wake(), Wake(), {"local": Wake()})
-        ingest = Ingest(self.database, self.town.engine.tell_all, wakes, self.metrics, self.clock)
+        wakes = Wakeups(WakeSignal(), WakeSignal(), {"local": WakeSignal()})
+        ingest = Ingest(self.database, self.town.engine.notify_all, wakes, self.metrics, self.clock)
         writer = asyncio.create_task(ingest.run())
         try:
             return await ingest.take(events)

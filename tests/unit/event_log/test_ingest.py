@@ -12,11 +12,11 @@ import pytest
 from prometheus_client import generate_latest
 from sqlalchemy import Connection, func, select, text
 
-from monitor.concurrency import Wake, end
+from monitor.concurrency import WakeSignal, end
 from monitor.database.engine import Database
 from monitor.database.schema import deliveries
 from monitor.event_log import append, cursor
-from monitor.event_log.ingest import MAX_WAITING, Ingest, IngestBusy, Wakes
+from monitor.event_log.ingest import MAX_WAITING, Ingest, IngestBusy, Wakeups
 from monitor.event_log.projections.runs import runs
 from monitor.events.event import parse_event
 from monitor.observability.metrics import Metrics
@@ -33,10 +33,10 @@ TELL_WITHIN = timedelta(hours=24)
 
 class Door:
     def __init__(self, database: Database, clock: FakeClock) -> None:
-        self.wakes = Wakes(Wake(), Wake(), {"local": Wake()})
+        self.wakes = Wakeups(WakeSignal(), WakeSignal(), {"local": WakeSignal()})
         self.metrics = Metrics()
         engine = engine_of(["ops@example.com"], ["trained"], TELL_WITHIN)
-        self.ingest = Ingest(database, engine.tell_all, self.wakes, self.metrics, clock)
+        self.ingest = Ingest(database, engine.notify_all, self.wakes, self.metrics, clock)
 
     async def take(self, *raws: dict[str, Any]) -> list[bool]:
         return await self.ingest.take([parse_event(raw) for raw in raws])
@@ -84,7 +84,13 @@ def test_a_failed_run_calls_for_one_mail_however_often_it_is_told(
 
 def test_nobody_to_tell_means_no_mail(database: Database, clock: FakeClock) -> None:
     engine = engine_of([], ["*"], TELL_WITHIN)
-    ingest = Ingest(database, engine.tell_all, Wakes(Wake(), Wake(), {"local": Wake()}), Metrics(), clock)
+    ingest = Ingest(
+        database,
+        engine.notify_all,
+        Wakeups(WakeSignal(), WakeSignal(), {"local": WakeSignal()}),
+        Metrics(),
+        clock,
+    )
 
     async def story() -> None:
         writer = asyncio.create_task(ingest.run())

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, select, update
 
-from monitor.concurrency import Wake
+from monitor.concurrency import WakeSignal
 from monitor.database.engine import Database
 from monitor.database.migrate import migrate
 from monitor.database.schema import (
@@ -29,12 +29,12 @@ from monitor.database.schema import (
     tries,
 )
 from monitor.event_log.append import append
-from monitor.event_log.ingest import Ingest, Wakes
+from monitor.event_log.ingest import Ingest, Wakeups
 from monitor.event_log.projections import apply
 from monitor.events.event import parse_event
-from monitor.events.identity import earlier_try_id_of, import_error_id, mended_id, pause_id
+from monitor.events.identity import earlier_try_id_of, import_error_id, import_error_mended_id, pause_id
 from monitor.rules.loader import default_config
-from monitor.rules.matching import Facts
+from monitor.rules.matching import MatchSubject
 from monitor.rules.model import Config, Match, Receiver, Rule
 from monitor.rules.ruleset import Rules
 from tests.sample import asset_event, event, moment, run_event, task_event
@@ -74,7 +74,7 @@ def take(town: Town, *batches: Sequence[dict[str, Any]]) -> None:
             seqs = append(connection, events, town.clock())
             logged = [(seq, event) for seq, event in zip(seqs, events, strict=True) if seq is not None]
             apply.apply_all(connection, logged)
-            town.engine.tell_all(connection, logged, town.clock())
+            town.engine.notify_all(connection, logged, town.clock())
 
         town.database.write_now(write)
 
@@ -111,10 +111,10 @@ def test_a_batch_is_written_as_if_its_events_came_one_by_one(
 class Poisoned(Rules):
     """Fails at one event."""
 
-    def for_event(self, facts: Facts) -> list[Rule]:
+    def for_event(self, facts: MatchSubject) -> list[Rule]:
         if facts.event.get("run_id") == "c":
             raise RuntimeError("cannot decide")
-        return super().for_event(facts)
+        return super().find_matching(facts)
 
 
 def test_an_event_that_cannot_be_decided_stops_none_of_its_batch(
@@ -148,7 +148,9 @@ def _file(state: str) -> dict[str, Any]:
     data = {"filename": "etl.py", "bundle_name": "dags-folder"}
     if state == "mended":
         mended = {**data, "error_id": error_id}
-        return event("airflow.dag.import_error_mended", mended_id(error_id), "etl.py", moment(9), mended)
+        return event(
+            "airflow.dag.import_error_mended", import_error_mended_id(error_id), "etl.py", moment(9), mended
+        )
     return event("airflow.dag.import_error", error_id, "etl.py", moment(8), {**data, "stacktrace": "broken"})
 
 
@@ -212,7 +214,9 @@ def _ingested(database: Database, *batches: Sequence[dict[str, Any]]) -> dict[st
     clock = FakeClock()
     clock.forward(600)
     town = Town(database, TELLS_ALL, clock)
-    ingest = Ingest(database, town.engine.tell_all, Wakes(Wake(), Wake(), {}), town.metrics, clock)
+    ingest = Ingest(
+        database, town.engine.notify_all, Wakeups(WakeSignal(), WakeSignal(), {}), town.metrics, clock
+    )
     for batch in batches:
         parsed = [parse_event(raw) for raw in batch]
         database.write_now(partial(ingest.log, events=parsed))()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from monitor.database.engine import Database
-from monitor.event_log.ingest import Outcome
+from monitor.event_log.ingest import IngestOutcome
 from monitor.events.event import MAX_DEPTH, parse_event
 from tests.sample import asset_event, event, moment, run_event, task_event
 from tests.unit.conftest import FakeClock, Live
@@ -90,8 +90,8 @@ def test_an_event_that_the_database_refuses_stops_no_other(database: Database, c
             # Both wait before the writer's first turn, so they share its transaction.
             requests = door.ingest.submit([good]), door.ingest.submit([bad, other])
             alone, mixed = await asyncio.gather(*requests)
-            assert alone == [Outcome.ACCEPTED]
-            assert mixed == [Outcome.REJECTED, Outcome.ACCEPTED]
+            assert alone == [IngestOutcome.ACCEPTED]
+            assert mixed == [IngestOutcome.REJECTED, IngestOutcome.ACCEPTED]
             assert await door.ingest.take([good, other]) == [False, False]
 
     asyncio.run(story())

@@ -17,7 +17,7 @@ from monitor.event_log import cursor
 from monitor.event_log import read as event_log_read
 from monitor.event_log.cursor import Cursor
 from monitor.event_log.filters import Filter
-from monitor.event_log.read import Page
+from monitor.event_log.read import EventLogPage
 from monitor.events.event import Event, parse_event
 from tests.sample import asset_event, run_event, task_event
 from tests.unit.conftest import NOW
@@ -30,7 +30,7 @@ def append(database: Database, *raws: dict[str, object], at: float = 0) -> list[
     return database.write_now(lambda c: event_log_append.append(c, events, NOW + timedelta(seconds=at)))
 
 
-def ids(database: Database, read: Callable[[Connection], Page]) -> list[str]:
+def ids(database: Database, read: Callable[[Connection], EventLogPage]) -> list[str]:
     return [json.loads(event.body)["id"] for event in database.read_now(read).events]
 
 
@@ -117,16 +117,16 @@ def test_filters(database: Database, wanted: dict[str, list[str]], expected: lis
         "other": run_event(dag_id="other"),
     }
     append(database, *made.values())
-    found = ids(database, lambda c: event_log_read.read_after(c, 0, 10, Filter.of(**wanted)))
+    found = ids(database, lambda c: event_log_read.read_after(c, 0, 10, Filter.from_values(**wanted)))
     assert found == [made[name]["id"] for name in expected]
-    back = database.read_now(lambda c: event_log_read.read_before(c, None, 10, Filter.of(**wanted)))
+    back = database.read_now(lambda c: event_log_read.read_before(c, None, 10, Filter.from_values(**wanted)))
     assert [json.loads(event.body)["id"] for event in back] == found[::-1]
 
 
 def test_a_filtered_page_tells_how_far_it_looked(database: Database) -> None:
     append(database, *(run_event(run_id=str(number)) for number in range(10)), run_event(dag_id="rare"))
     append(database, *(run_event(run_id=str(number)) for number in range(10, 20)))
-    rare = Filter.of(dag_id=["rare"])
+    rare = Filter.from_values(dag_id=["rare"])
     assert database.read_now(lambda c: event_log_read.read_after(c, 0, 5, rare)).upto == 21
     assert database.read_now(lambda c: event_log_read.read_after(c, 0, 1, rare)).upto == 11
 
@@ -148,10 +148,10 @@ def test_pruning_forgets_by_age_and_expires_cursors(database: Database) -> None:
     assert database.write_now(lambda c: event_log_append.prune(c, NOW - timedelta(seconds=50))) == 0
     state = database.read_now(cursor.state)
     assert (state.pruned_seq, state.last_seq) == (2, 3)
-    assert state.expired(Cursor(state.epoch, 2)) is None
-    assert "older" in str(state.expired(Cursor(state.epoch, 1)))
-    assert "ahead" in str(state.expired(Cursor(state.epoch, 4)))
-    assert "epoch" in str(state.expired(Cursor("0123abcd", 2)))
+    assert state.expiry_reason(Cursor(state.epoch, 2)) is None
+    assert "older" in str(state.expiry_reason(Cursor(state.epoch, 1)))
+    assert "ahead" in str(state.expiry_reason(Cursor(state.epoch, 4)))
+    assert "epoch" in str(state.expiry_reason(Cursor("0123abcd", 2)))
     assert append(database, run_event(run_id="next")) == [4]
 
 
@@ -191,7 +191,7 @@ def test_reads_and_writes_do_not_block_the_loop(database: Database) -> None:
 def test_types_by_glob_are_read_in_the_logs_order_either_way(database: Database) -> None:
     runs = [run_event(state, run_id=str(number)) for number in range(3) for state in ("running", "failed")]
     append(database, *(raw for run in runs for raw in (run, task_event())))
-    wanted = Filter.of(type=["airflow.dag_run.*", "airflow.dag.paused"])
+    wanted = Filter.from_values(type=["airflow.dag_run.*", "airflow.dag.paused"])
 
     def after(seq: int) -> tuple[list[int], int]:
         page = database.read_now(lambda c: event_log_read.read_after(c, seq, 4, wanted))
@@ -206,8 +206,8 @@ def test_types_by_glob_are_read_in_the_logs_order_either_way(database: Database)
     assert after(7) == ([9, 11], 12)
     assert before(None) == [11, 9, 7, 5]
     assert before(5) == [3, 1]
-    nothing = Filter.of(type=["windsock.*"])
-    assert database.read_now(lambda c: event_log_read.read_after(c, 0, 4, nothing)) == Page([], 12)
+    nothing = Filter.from_values(type=["windsock.*"])
+    assert database.read_now(lambda c: event_log_read.read_after(c, 0, 4, nothing)) == EventLogPage([], 12)
 
 
 @pytest.mark.parametrize("wanted", [{}, {"type": ["airflow.*"]}], ids=["all", "by type"])
@@ -216,7 +216,7 @@ def test_long_events_make_short_pages_and_none_is_left_out(
 ) -> None:
     long = "x" * (event_log_read.MAX_PAGE_CHARACTERS // 4)
     append(database, *(run_event(run_id=str(number), message=long) for number in range(9)))
-    asked = Filter.of(**wanted)
+    asked = Filter.from_values(**wanted)
     newest: list[list[int]] = []
     before: int | None = None
     while not newest or before is not None:

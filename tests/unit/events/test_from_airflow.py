@@ -62,25 +62,25 @@ def test_event_equals_the_listeners_but_for_what_rest_does_not_know(name: str) -
 def test_a_backfill_that_is_through() -> None:
     """One that an earlier backfill made and one of the schedule lie in its span, too."""
     golden = json.loads((CONTRACT / "backfill.completed.json").read_text())
-    event = from_airflow.completed_event("local", golden["backfill"], golden["runs"])
+    event = from_airflow.backfill_completed_event("local", golden["backfill"], golden["runs"])
     assert json.loads(event.body) == golden["event"]
     with pytest.raises(EventError, match="completed_at: null in a backfill of 'etl'"):
-        from_airflow.completed_event("local", golden["backfill"] | {"completed_at": None}, [])
+        from_airflow.backfill_completed_event("local", golden["backfill"] | {"completed_at": None}, [])
 
 
 def test_a_try_that_airflow_has_filed() -> None:
     golden = json.loads((CONTRACT / "task_instance.up_for_retry.without_id.json").read_text())
-    event = from_airflow.filed_try_event("local", golden["tries"], NOW, None)
+    event = from_airflow.earlier_try_event("local", golden["tries"], NOW, None)
     assert event is not None
     assert json.loads(event.body) == golden["event"]
-    known = from_airflow.filed_try_event(
+    known = from_airflow.earlier_try_event(
         "local", golden["tries"], NOW, "01936a5e-0000-7000-8000-000000000004"
     )
     assert known is not None
     assert known.id == "task:01936a5e-0000-7000-8000-000000000004:up_for_retry"
-    assert from_airflow.filed_try_event("local", {**golden["tries"], "state": "running"}, NOW, None) is None
+    assert from_airflow.earlier_try_event("local", {**golden["tries"], "state": "running"}, NOW, None) is None
     with pytest.raises(EventError, match="try_number: '1' is not a whole number"):
-        from_airflow.filed_try_event("local", {**golden["tries"], "try_number": "1"}, NOW, None)
+        from_airflow.earlier_try_event("local", {**golden["tries"], "try_number": "1"}, NOW, None)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_the_end_of_an_import_error_is_the_golden_event() -> None:
     golden = json.loads((CONTRACT / "dag.import_error_mended.json").read_text())
     board = golden["board"]
 
-    event = from_airflow.mended_event("local", board["error_id"], board, None, NOW)
+    event = from_airflow.import_error_mended_event("local", board["error_id"], board, None, NOW)
 
     assert json.loads(event.body) == {**golden["event"], "time": "2026-11-22T12:00:00.000000Z"}
 
@@ -189,7 +189,7 @@ def test_a_run_that_was_deleted_is_the_golden_event() -> None:
         for name, value in golden["board"].items()
     }
 
-    event = from_airflow.deleted_run_event("local", board, NOW)
+    event = from_airflow.run_deleted_event("local", board, NOW)
 
     assert json.loads(event.body) == {**golden["event"], "time": "2026-11-22T12:00:00.000000Z"}
 
@@ -200,7 +200,7 @@ def test_what_comes_again_has_the_next_number_and_is_else_the_same() -> None:
     paused = from_airflow.pause_event("local", pause["rest"], NOW, 3)
     board = {"filename": "a.py", "bundle_name": None}
 
-    mended = from_airflow.mended_event("local", error["event"]["id"], board, None, NOW, 2)
+    mended = from_airflow.import_error_mended_event("local", error["event"]["id"], board, None, NOW, 2)
 
     assert (again.id, again.get("error_id")) == (nth(error["rest_id"], 2), error["rest_id"])
     assert json.loads(again.body) == build(error, error["rest"]) | {"id": again.id}

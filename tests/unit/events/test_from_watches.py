@@ -11,7 +11,7 @@ import pytest
 from monitor.events import from_watches
 from monitor.events.data import DATA, OWN
 from monitor.events.event import Event
-from monitor.events.from_watches import Asset, Bound, Cause, Run, Told
+from monitor.events.from_watches import Bound, Cause, WatchContext, WatchedAsset, WatchedRun
 from monitor.events.identity import spoken
 from tests.sample import moment
 
@@ -20,7 +20,7 @@ BUILDERS: dict[str, Callable[..., Event]] = {
     builder.__name__: builder
     for builder in (
         *(from_watches.missing, from_watches.late, from_watches.stuck),
-        *(from_watches.stale, from_watches.unconsumed, from_watches.asset_recovered),
+        *(from_watches.stale, from_watches.asset_unconsumed, from_watches.asset_recovered),
         *(from_watches.auto_paused, from_watches.dag_recovered),
         *(from_watches.unreachable, from_watches.reachable_again),
         *(from_watches.component_unhealthy, from_watches.component_recovered),
@@ -38,14 +38,14 @@ def build(finding: dict[str, Any]) -> Event:
     """As the watch of this finding would."""
     values = {name: _value(name, value) for name, value in finding.items() if name != "builder"}
     watch = None if finding["builder"] in ("delivery_trouble",) else "nightly"
-    return BUILDERS[finding["builder"]](Told("local", NOW, watch), **values)
+    return BUILDERS[finding["builder"]](WatchContext("local", NOW, watch), **values)
 
 
 def _value(name: str, value: Any) -> Any:
     if name == "run":
-        return Run(**value)
+        return WatchedRun(**value)
     if name == "asset":
-        return Asset(**value)
+        return WatchedAsset(**value)
     if name == "cause":
         return Cause(**value)
     if name == "bound":
@@ -75,7 +75,7 @@ def test_a_finding_becomes_the_golden_event(name: str) -> None:
 def test_the_id_does_not_depend_on_when_or_by_which_watch_it_is_found(name: str) -> None:
     finding = dict(GOLDEN[name]["finding"])
     values = {key: _value(key, value) for key, value in finding.items() if key != "builder"}
-    later = BUILDERS[finding["builder"]](Told("local", NOW + timedelta(hours=5), "other"), **values)
+    later = BUILDERS[finding["builder"]](WatchContext("local", NOW + timedelta(hours=5), "other"), **values)
     assert later.id == GOLDEN[name]["event"]["id"]
 
 
@@ -91,7 +91,7 @@ def test_a_length_is_spoken_in_its_two_largest_units(seconds: float, text: str) 
 
 
 def test_moments_in_sentences_are_utc_whatever_the_zone_of_the_value() -> None:
-    told = Told("local", NOW, None)
+    told = WatchContext("local", NOW, None)
     east = datetime(2026, 11, 22, 10, 0, tzinfo=timezone.utc).astimezone(timezone(timedelta(hours=9)))
     event = from_watches.missing(told, "etl", east, timedelta(minutes=15), None)
     assert "for 2026-11-22 10:00 UTC" in event.get("what")

@@ -15,7 +15,7 @@ from monitor.errors import EventError, SettingsError
 from monitor.event_log import read
 from monitor.events.event import parse_event
 from monitor.events.identity import import_error_id
-from monitor.events.reports import CLOCK_SLACK_SECONDS, FROM_REST, Reporter, accept_report, computed_id
+from monitor.events.reports import CLOCK_SLACK_SECONDS, FROM_REST, Reporter, accept_report, compute_id
 from monitor.settings import Settings, load_settings
 from monitor.settings_values import AirflowSettings
 from monitor.web.api.ingest import SIGNATURE_HEADERS
@@ -52,7 +52,7 @@ def logged(live: Live) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("event", list(golden()))
 def test_the_monitor_computes_the_id_of_each_golden_event(event: dict[str, Any]) -> None:
-    assert computed_id(parse_event(event)) == event["id"]
+    assert compute_id(parse_event(event)) == event["id"]
 
 
 @pytest.mark.parametrize("make", [run_event, task_event])

@@ -14,11 +14,11 @@ from monitor.database.engine import Database
 from monitor.event_log import filters, read
 from monitor.event_log.append import append
 from monitor.event_log.cursor import Cursor
-from monitor.event_log.filters import Filter, Visible
-from monitor.event_log.read import Line, Page
+from monitor.event_log.filters import AllowedDags, Filter
+from monitor.event_log.read import EventLogPage, LogRow
 from monitor.events.event import parse_event
-from monitor.feed.buffer import BLOCK_BYTES, KEPT_BYTES, Form, Message, Selection, Tape, body
-from monitor.feed.subscriber import TURN_SECONDS, Turn, offer
+from monitor.feed.buffer import BLOCK_BYTES, KEPT_BYTES, EventBuffer, FeedFormat, Message, Subscription, body
+from monitor.feed.subscriber import TURN_SECONDS, YieldTimer, try_send
 from tests.sample import asset_event, run_event, task_event
 from tests.unit.conftest import NOW
 
@@ -26,13 +26,13 @@ NAMES = ("etl", "ETL", "etl2", "e[t]l", "e?l", "per%cent", "new\nline", "ü")
 GLOBS = ("*", "etl", "etl*", "e?l", "e[t]l", "*%*", "*\n*", "?", "ETL", "*ü", "e*l*2", "")
 
 
-def log(database: Database, events: list[dict[str, Any]]) -> list[Line]:
+def log(database: Database, events: list[dict[str, Any]]) -> list[LogRow]:
     batch = [parse_event(one) for one in events]
     database.write_now(lambda connection: append(connection, batch, NOW))
     return database.read_now(lambda connection: read.lines_after(connection, 0, 1_000))
 
 
-def _found(connection: Connection, wanted: Filter, visible: Visible) -> Page:
+def _found(connection: Connection, wanted: Filter, visible: AllowedDags) -> EventLogPage:
     return read.read_after(connection, 0, 1_000, wanted, visible)
 
 
@@ -50,23 +50,23 @@ def samples() -> list[dict[str, Any]]:
     [None, frozenset(), frozenset({("local", "etl")}), frozenset({("elsewhere", "etl"), ("local", "ü")})],
     ids=["everything", "nothing", "one", "two"],
 )
-def test_a_selection_takes_just_what_the_log_finds(database: Database, visible: Visible) -> None:
+def test_a_selection_takes_just_what_the_log_finds(database: Database, visible: AllowedDags) -> None:
     """Readers that are live and readers that catch up must not differ in anything."""
     lines = log(database, samples())
     for name in filters.FILTERS:
         for glob in GLOBS:
-            wanted = Filter.of(**{name: [glob, "nothing else"]})
+            wanted = Filter.from_values(**{name: [glob, "nothing else"]})
             page = database.read_now(partial(_found, wanted=wanted, visible=visible))
-            taken = [line.seq for line in lines if Selection(wanted, visible).takes(line)]
+            taken = [line.seq for line in lines if Subscription(wanted, visible).takes(line)]
             assert taken == [one.seq for one in page.events], (name, glob)
 
 
-def line(seq: int, dag_id: str = "etl", size: int = 10) -> Line:
-    return Line(seq, "t", "x" * size, "local", dag_id, None, None, None, None)
+def line(seq: int, dag_id: str = "etl", size: int = 10) -> LogRow:
+    return LogRow(seq, "t", "x" * size, "local", dag_id, None, None, None, None)
 
 
 def test_the_tape_gives_what_follows_a_place_without_a_gap() -> None:
-    tape = Tape(Cursor("a", 10))
+    tape = EventBuffer(Cursor("a", 10))
     tape.extend([line(11), line(12, size=BLOCK_BYTES), line(13)])
     tape.extend([line(15)])  # the log may leave numbers out
     assert tape.end == Cursor("a", 15)
@@ -79,7 +79,7 @@ def test_the_tape_gives_what_follows_a_place_without_a_gap() -> None:
 
 
 def test_the_tape_forgets_its_oldest_blocks() -> None:
-    tape = Tape(Cursor("a", 0))
+    tape = EventBuffer(Cursor("a", 0))
     many = 2 * KEPT_BYTES // BLOCK_BYTES
     for seq in range(1, many + 1):
         tape.extend([line(seq, size=BLOCK_BYTES)])
@@ -95,25 +95,27 @@ def test_no_reader_finds_the_end_of_a_line_within_an_event(sign: str) -> None:
         task_event("failed", error={"type": "E", "message": f"a{sign}b größe", "traceback": None})
     )
     assert sign in event.body
-    ndjson = Form.NDJSON.event("e-1", event.type, event.body).decode()
+    ndjson = FeedFormat.NDJSON.event("e-1", event.type, event.body).decode()
     (line,) = ndjson.splitlines()
     assert json.loads(line)["event"] == json.loads(event.body)
     assert "größe" in line
     with httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=ndjson))) as client:
         assert list(client.get("http://feed").iter_lines()) == [line]
-    sse = Form.SSE.event("e-1", event.type, event.body).decode()
+    sse = FeedFormat.SSE.event("e-1", event.type, event.body).decode()
     assert [part.partition(":")[0] for part in sse.splitlines()] == ["id", "event", "data", ""]
 
 
 def test_readers_that_want_the_same_share_its_bytes() -> None:
-    (block,) = Tape(Cursor("a", 0)).extend([line(1), line(2, "other"), line(3)])
-    wanted = Filter.of(dag_id=["etl"])
-    first, second = (block.following(0, Selection(wanted, None), Form.SSE) for _ in range(2))
+    (block,) = EventBuffer(Cursor("a", 0)).extend([line(1), line(2, "other"), line(3)])
+    wanted = Filter.from_values(dag_id=["etl"])
+    first, second = (block.following(0, Subscription(wanted, None), FeedFormat.SSE) for _ in range(2))
     assert first is second
     assert first is not None
     assert first["body"].count(b"\n\n") == 2
-    assert block.following(1, Selection(wanted, None), Form.SSE) == body(Form.SSE.event("a-3", "t", "x" * 10))
-    assert block.following(0, Selection(Filter.of(dag_id=["none"]), None), Form.SSE) is None
+    assert block.following(1, Subscription(wanted, None), FeedFormat.SSE) == body(
+        FeedFormat.SSE.event("a-3", "t", "x" * 10)
+    )
+    assert block.following(0, Subscription(Filter.from_values(dag_id=["none"]), None), FeedFormat.SSE) is None
 
 
 class Socket:
@@ -136,7 +138,7 @@ class Socket:
 def test_a_send_that_waits_goes_on_where_it_was() -> None:
     async def go() -> None:
         full = Socket(room=False)
-        waiting = offer(full.send, body(b"whole"))
+        waiting = try_send(full.send, body(b"whole"))
         assert waiting is not None
         assert full.written == [b"wh"]
         full.room.set()
@@ -155,7 +157,7 @@ def test_a_send_that_need_not_wait_is_over_at_once() -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    assert offer(send, body(b"x")) is None
+    assert try_send(send, body(b"x")) is None
     assert sent == [body(b"x")]
 
 
@@ -164,14 +166,14 @@ def test_others_have_their_turn_by_time_and_not_by_number() -> None:
 
     async def others_came() -> list[bool]:
         came: list[bool] = []
-        turn = Turn(lambda: now)
+        turn = YieldTimer(lambda: now)
 
         async def work(seconds: float) -> None:
             nonlocal now
             others = asyncio.Event()
             asyncio.get_running_loop().call_soon(others.set)
             now += seconds
-            await turn.end_if_long()
+            await turn.yield_if_long()
             came.append(others.is_set())
             await others.wait()
 

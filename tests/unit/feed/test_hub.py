@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from monitor.concurrency import Wake
+from monitor.concurrency import WakeSignal
 from monitor.database.engine import Database
 from monitor.event_log import append as event_log_append
 from monitor.event_log import cursor as event_log_cursor
@@ -21,11 +21,11 @@ from monitor.event_log import read as event_log_read
 from monitor.event_log.append import append
 from monitor.event_log.cursor import Cursor
 from monitor.event_log.deployments import LoggedDags
-from monitor.event_log.filters import Filter, Visible
+from monitor.event_log.filters import AllowedDags, Filter
 from monitor.event_log.projections import dags
 from monitor.events.event import Event, parse_event
-from monitor.feed.buffer import Form, Message, Selection
-from monitor.feed.connections import PAGE, FeedFull, Feeds, Start, after, from_now, since
+from monitor.feed.buffer import FeedFormat, Message, Subscription
+from monitor.feed.connections import PAGE, FeedFull, FeedServer, FindStart, from_cursor, from_now, from_time
 from monitor.feed.subscriber import FeedEnded, Rights
 from monitor.observability.metrics import Metrics
 from tests.sample import asset_event, run_event, task_event
@@ -47,7 +47,7 @@ def cursor(database: Database, seq: int) -> Cursor:
     return Cursor(database.read_now(event_log_cursor.state).epoch, seq)
 
 
-async def everything() -> Visible:
+async def everything() -> AllowedDags:
     return None
 
 
@@ -66,18 +66,18 @@ class Reading:
     def __init__(
         self,
         database: Database,
-        start: Start = from_now,
+        start: FindStart = from_now,
         wanted: Filter | None = None,
         rights: Rights | None = None,
         heartbeat: float = 1000,
-        form: Form = Form.SSE,
+        form: FeedFormat = FeedFormat.SSE,
         among: "Reading | None" = None,
     ) -> None:
-        self.wake: Wake = among.wake if among else Wake()
-        self.feeds: Feeds = (
+        self.wake: WakeSignal = among.wake if among else WakeSignal()
+        self.feeds: FeedServer = (
             among.feeds
             if among
-            else Feeds(database, self.wake, Metrics(), LoggedDags(database, dags.every_dag), heartbeat)
+            else FeedServer(database, self.wake, Metrics(), LoggedDags(database, dags.every_dag), heartbeat)
         )
         self._work: list[asyncio.Task[None]] = (
             among._work if among else [create_task(self.feeds.publish()), create_task(self.feeds.attend())]
@@ -89,7 +89,7 @@ class Reading:
         self.waiting = 0
         """Writes that it has not taken yet."""
         self.ended = asyncio.Event()
-        self.reader = self.feeds.join(start, Selection(wanted or Filter(), None), form, self._send, rights)
+        self.reader = self.feeds.join(start, Subscription(wanted or Filter(), None), form, self._send, rights)
 
     async def _send(self, message: Message) -> None:
         self.waiting += 1
@@ -139,7 +139,7 @@ def test_replay_and_live_are_one_without_a_gap_or_a_double(database: Database) -
     add(database, *["etl"] * (many // 2))
 
     async def read() -> None:
-        reading = Reading(database, after(cursor(database, 0)))
+        reading = Reading(database, from_cursor(cursor(database, 0)))
         loop = asyncio.get_running_loop()
 
         def write() -> None:
@@ -233,7 +233,7 @@ def test_since_begins_with_what_was_received_then(database: Database) -> None:
     add(database, "etl", "etl", at=timedelta(seconds=10))
 
     async def read() -> None:
-        reading = Reading(database, since(NOW + timedelta(seconds=10)))
+        reading = Reading(database, from_time(NOW + timedelta(seconds=10)))
         assert seqs(await reading.events(2)) == [2, 3]
 
     run(read())
@@ -244,7 +244,7 @@ def test_a_frame_holds_the_type_and_the_event_as_it_was_logged(database: Databas
     database.write_now(lambda connection: append(connection, [parse_event(told)], NOW))
 
     async def read() -> None:
-        (frame,) = await Reading(database, after(cursor(database, 0))).events(1)
+        (frame,) = await Reading(database, from_cursor(cursor(database, 0))).events(1)
         assert frame == (str(cursor(database, 1)), "airflow.dag_run.success", told)
 
     run(read())
@@ -265,7 +265,7 @@ def test_a_cursor_that_is_gone_is_answered_with_a_reset(database: Database, lost
     begin = lost if isinstance(lost, Cursor) else cursor(database, 99 if lost is None else 1)
 
     async def read() -> None:
-        first, *events = await Reading(database, after(begin)).events(1 + len(kept))
+        first, *events = await Reading(database, from_cursor(begin)).events(1 + len(kept))
         oldest = str(cursor(database, kept[0] - 1))
         assert first[:2] == (oldest, "reset")
         assert first[2]["cursor"] == oldest
@@ -279,7 +279,7 @@ def test_a_reader_that_lags_behind_retention_is_reset_too(database: Database) ->
     add(database, *["etl"] * (PAGE + 5))
 
     async def read() -> None:
-        reading = Reading(database, after(cursor(database, 0)))
+        reading = Reading(database, from_cursor(cursor(database, 0)))
         reading.takes.clear()  # the opening is under way, and waits
         await reading.in_hand()
         add(database, "etl", at=timedelta(days=1))
@@ -315,7 +315,7 @@ def test_a_slow_reader_holds_nobody_up_and_misses_nothing(database: Database) ->
 def test_a_reader_of_one_dag_is_not_asked_about_others_and_misses_nothing(database: Database) -> None:
     async def read() -> None:
         everyone = Reading(database)
-        one = Reading(database, wanted=Filter.of(dag_id=["mine"]), among=everyone)
+        one = Reading(database, wanted=Filter.from_values(dag_id=["mine"]), among=everyone)
         await everyone.live()
         await one.live()
         for _ in range(3):
@@ -327,7 +327,10 @@ def test_a_reader_of_one_dag_is_not_asked_about_others_and_misses_nothing(databa
         everyone.wake.set()
         await everyone.events(1)
         late = Reading(
-            database, after(cursor(database, 7)), Filter.of(dag_id=["mine", "theirs"]), among=everyone
+            database,
+            from_cursor(cursor(database, 7)),
+            Filter.from_values(dag_id=["mine", "theirs"]),
+            among=everyone,
         )
         assert seqs(await late.events(6)) == [8, 9, 10, 11, 12, 13]
 
@@ -338,7 +341,7 @@ def test_ndjson_is_an_object_a_line(database: Database) -> None:
     add(database, "etl")
 
     async def read() -> None:
-        reading = Reading(database, after(Cursor("abcdef", 1)), form=Form.NDJSON, heartbeat=0.05)
+        reading = Reading(database, from_cursor(Cursor("abcdef", 1)), form=FeedFormat.NDJSON, heartbeat=0.05)
         place = [str(cursor(database, seq)) for seq in (0, 1)]
         lines: list[Any] = []
         while len(lines) < 3:
@@ -354,7 +357,7 @@ def test_ndjson_is_an_object_a_line(database: Database) -> None:
 
 def test_a_heartbeat_carries_how_far_a_silent_filter_has_looked(database: Database) -> None:
     async def read() -> None:
-        reading = Reading(database, wanted=Filter.of(dag_id=["never"]), heartbeat=0.05)
+        reading = Reading(database, wanted=Filter.from_values(dag_id=["never"]), heartbeat=0.05)
         await reading.live()
         add(database, *["etl"] * 3)
         reading.wake.set()
@@ -366,15 +369,15 @@ def test_a_heartbeat_carries_how_far_a_silent_filter_has_looked(database: Databa
 
 
 def test_rights_are_asked_for_again_and_their_end_is_the_feeds(database: Database) -> None:
-    allowed: list[Visible] = [frozenset({("local", "mine")})]
+    allowed: list[AllowedDags] = [frozenset({("local", "mine")})]
 
-    async def rights() -> Visible:
+    async def rights() -> AllowedDags:
         if not allowed:
             raise FeedEnded("signed out")
         return allowed[0]
 
     async def read() -> None:
-        reading = Reading(database, after(cursor(database, 0)), rights=rights)
+        reading = Reading(database, from_cursor(cursor(database, 0)), rights=rights)
         add(database, "mine", "theirs", "mine")
         assert seqs(await reading.events(2)) == [1, 3]
         allowed[0] = frozenset({("local", "theirs")})
@@ -393,7 +396,7 @@ def test_rights_are_asked_for_again_and_their_end_is_the_feeds(database: Databas
 
 
 def test_rights_are_asked_for_though_nothing_happens(database: Database) -> None:
-    async def rights() -> Visible:
+    async def rights() -> AllowedDags:
         if asked:
             raise FeedEnded("signed out")
         asked.append(True)
@@ -432,13 +435,13 @@ def test_closing_ends_every_feed_with_its_place_and_when_to_come_back(database: 
 
 def test_there_is_room_for_so_many_readers_and_their_places_are_given_back(database: Database) -> None:
     async def read() -> None:
-        feeds = Feeds(database, Wake(), Metrics(), LoggedDags(database, dags.every_dag), limit=2)
+        feeds = FeedServer(database, WakeSignal(), Metrics(), LoggedDags(database, dags.every_dag), limit=2)
 
         async def send(message: Message) -> None: ...
 
         for _ in range(2):
             feeds.require_room()
-            reader = feeds.join(from_now, Selection(Filter(), None), Form.SSE, send)
+            reader = feeds.join(from_now, Subscription(Filter(), None), FeedFormat.SSE, send)
         with pytest.raises(FeedFull, match="2 feeds are open"):
             feeds.require_room()
         feeds.leave(reader)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from monitor.concurrency import Wake
+from monitor.concurrency import WakeSignal
 from monitor.database.engine import Database
 from monitor.notifications import incidents, silences
-from monitor.notifications.decision import Telling
+from monitor.notifications.decision import NotificationWindow
 from monitor.notifications.engine import Engine
 from monitor.notifications.outbox import decisions, queue
 from monitor.notifications.outbox.records import State
@@ -230,7 +230,7 @@ def test_an_acknowledged_incident_is_quiet_until_it_recovers(database: Database,
 
 def test_a_reminder_of_what_is_still_wrong(database: Database, clock: FakeClock) -> None:
     here = town(database, clock, rule(repeat="6h"), rule(name="quiet", to=[DATA]))
-    reminders = Reminders(database, here.engine, Wake(), clock)
+    reminders = Reminders(database, here.engine, WakeSignal(), clock)
     here.fail()
     here.mail()
     for _ in range(3):
@@ -458,7 +458,7 @@ def test_an_event_at_which_the_rules_fail_stops_no_other(
             raise KeyError("no such template")
         return "x" * 200 if database.engine.dialect.name == "postgresql" else None  # type: ignore[return-value]
 
-    telling, well = Telling(timedelta(hours=24)), here.engine
+    telling, well = NotificationWindow(timedelta(hours=24)), here.engine
     here.engine = Engine(lambda: here.rules, telling, choose, "example.com", here.metrics)
     event = here.fail()
     here.engine = well

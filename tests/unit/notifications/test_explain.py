@@ -25,7 +25,7 @@ WITHIN = timedelta(hours=24)
 
 def said(here: Town, event_id: str) -> list[str]:
     found = here.read(lambda connection: explain(connection, here.rules, event_id))
-    return [line for one in found for line in cli_explain.of_event(one)]
+    return [line for one in found for line in cli_explain.format_explanation(one)]
 
 
 def test_every_rule_answers_for_an_event(database: Database, clock: FakeClock) -> None:
@@ -92,5 +92,5 @@ def test_other_rules_are_tried_on_what_the_log_holds(database: Database, clock: 
     ]
     assert tried.events == 5
     assert here.mail() == []  # nothing came into force
-    lines = list(cli_explain.of_replay(tried))
+    lines = list(cli_explain.format_replay(tried))
     assert any("5 messages" in line for line in lines)

@@ -9,13 +9,13 @@ import pytest
 from sqlalchemy import Connection
 
 from monitor.database.engine import Database
-from monitor.delivery.settle import Closing, close
+from monitor.delivery.settle import Settlement, settle_delivery
 from monitor.notifications import incident_transitions
 from monitor.notifications.incidents import Incident
 from monitor.notifications.outbox import queue
-from monitor.notifications.outbox.records import Outcome, State
+from monitor.notifications.outbox.records import DeliveryOutcome, State
 from monitor.rules.model import Config
-from monitor.rules.targets import Channel
+from monitor.rules.targets import ChannelName
 from tests.sample import START, moment, run_event, task_event
 from tests.unit.conftest import FakeClock
 from tests.unit.notify_support import Town
@@ -232,11 +232,11 @@ def test_a_failure_that_was_none_counts_no_longer(database: Database, clock: Fak
     assert incident.latest_moment == START
 
     def take_back(connection: Connection) -> None:
-        delivery = queue.claim(connection, clock(), timedelta(minutes=1), Channel.EMAIL)
+        delivery = queue.claim(connection, clock(), timedelta(minutes=1), ChannelName.EMAIL)
         assert delivery is not None
         untrue = frozenset({incident.opened_seq})
-        closing = Closing(Outcome(State.SUPERSEDED, "untrue"), untrue, "untrue")
-        close(connection, delivery, closing, clock(), "example.com")
+        closing = Settlement(DeliveryOutcome(State.SUPERSEDED, "untrue"), untrue, "untrue")
+        settle_delivery(connection, delivery, closing, clock(), "example.com")
 
     here.write(take_back)
     left = here.incidents()[0]

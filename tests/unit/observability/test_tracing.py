@@ -153,4 +153,4 @@ def test_plugin_and_monitor_derive_the_same_trace(name: str) -> None:
 
     event = json.loads((REPOSITORY / f"tests/contract/{name}.json").read_text())["event"]
     event["time"] = event["time"] or "2026-11-22T10:00:07.500000Z"
-    assert trace_of(parse_event(event)) == traces.derived(event)
+    assert trace_of(parse_event(event)) == traces.derive_traceparent(event)

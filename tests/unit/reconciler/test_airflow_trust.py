@@ -20,11 +20,11 @@ from monitor.airflow.connection import MAX_AHEAD, MAX_ANSWER
 from monitor.bounded_http import MAX_DEPTH, TooMuch, is_deeper, loads
 from monitor.database.engine import Database
 from monitor.errors import AirflowAnswerTooLong, EventError
-from monitor.event_log.projections.dags import known_dags
+from monitor.event_log.projections.dags import load_dags
 from monitor.events import from_airflow
 from monitor.events.data import YEARS, moment_from
 from monitor.events.identity import stamp
-from monitor.reconciler.dags import Pauses
+from monitor.reconciler.dags import DagSnapshot
 from monitor.reconciler.import_errors import ImportErrors
 from monitor.reconciler.loop import snapshots
 from monitor.reconciler.task_tries import MAX_TRIES, TriedTask
@@ -118,11 +118,11 @@ def test_what_is_no_moment_is_refused(value: object) -> None:
 )
 def test_a_task_whose_row_no_database_takes_is_not_looked_for(wrong: dict[str, Any]) -> None:
     with pytest.raises(EventError):
-        TriedTask.of("local", {**task_row(1, NOW), **wrong})
+        TriedTask.from_row("local", {**task_row(1, NOW), **wrong})
 
 
 def test_a_uuid_from_beyond_the_calendar_was_made_at_no_time() -> None:
-    task = TriedTask.of("local", {**task_row(1, NOW), "id": "ffffffff-ffff-7000-8000-000000000001"})
+    task = TriedTask.from_row("local", {**task_row(1, NOW), "id": "ffffffff-ffff-7000-8000-000000000001"})
     assert not task.is_made_anew
 
 
@@ -382,7 +382,7 @@ def test_what_a_list_lacks_for_its_length_is_neither_mended_nor_gone(
     async def act(on: Scene) -> None:
         api = AirflowApi("local", fake.url, USERNAME, PASSWORD, 30, fake.clock)
         known = (api, database, on.ingest, on.metrics, fake.clock)
-        errors, dags = ImportErrors(*known), Pauses(*known)
+        errors, dags = ImportErrors(*known), DagSnapshot(*known)
         await errors.compare()
         await dags.compare()
         before = on.logged()
@@ -393,7 +393,7 @@ def test_what_a_list_lacks_for_its_length_is_neither_mended_nor_gone(
         await errors.compare()
         await dags.compare()
         assert on.logged() == before
-        kept = database.read_now(lambda connection: known_dags(connection, "local"))
+        kept = database.read_now(lambda connection: load_dags(connection, "local"))
         assert {name: row["is_stale"] for name, row in kept.items()} == {"etl": False, "other": False}
         assert await api.readable_dags() == {"other"}
         await api.close()

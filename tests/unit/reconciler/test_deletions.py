@@ -11,11 +11,11 @@ import pytest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from monitor.airflow.client import AirflowApi
-from monitor.concurrency import Wake
+from monitor.concurrency import WakeSignal
 from monitor.database.engine import Database
 from monitor.errors import AirflowError
 from monitor.event_log import append, read
-from monitor.event_log.ingest import Ingest, Wakes
+from monitor.event_log.ingest import Ingest, Wakeups
 from monitor.event_log.projections import dags, runs
 from monitor.event_log.projections.runs import RunName
 from monitor.events.event import parse_event
@@ -69,7 +69,11 @@ def play(fake: FakeAirflow, database: Database, act: Callable[[Scene], Awaitable
     async def story() -> None:
         metrics = Metrics()
         ingest = Ingest(
-            database, engine_of().tell_all, Wakes(Wake(), Wake(), {"local": Wake()}), metrics, fake.clock
+            database,
+            engine_of().notify_all,
+            Wakeups(WakeSignal(), WakeSignal(), {"local": WakeSignal()}),
+            metrics,
+            fake.clock,
         )
         api = AirflowApi("local", fake.url, USERNAME, PASSWORD, 10, fake.clock)
         deletions = Deletions(api, database, ingest, metrics, fake.clock)

@@ -110,7 +110,7 @@ def test_airflows_dates_of_a_task_replace_its_hooks(fake: FakeAirflow, database:
         expected = {one.get("ti_id"): (one.get("start_date"), end) for one in listed[:2]}
         assert dates() == expected
         assert on.logged() == logged
-        assert not database.read_now(lambda connection: tries.dated_otherwise(connection, [listed[0]]))
+        assert not database.read_now(lambda connection: tries.find_changed_dates(connection, [listed[0]]))
 
     play(fake, database, act)
 

@@ -21,12 +21,12 @@ import pytest
 
 from monitor.airflow.client import AirflowApi
 from monitor.clock import utc_now
-from monitor.concurrency import Wake, end
+from monitor.concurrency import WakeSignal, end
 from monitor.database.engine import Database
 from monitor.errors import AirflowNotFound, AirflowRefused
 from monitor.event_log import read
 from monitor.event_log.deployments import ORIGIN
-from monitor.event_log.ingest import Ingest, Wakes
+from monitor.event_log.ingest import Ingest, Wakeups
 from monitor.observability.metrics import Metrics
 from monitor.reconciler import status
 from monitor.reconciler.loop import Reconciler
@@ -109,8 +109,8 @@ def spooled(airflow: AirflowServer) -> set[str]:
 async def reconciling(
     airflow: AirflowServer, database: Database, since: datetime
 ) -> AsyncIterator[Reconciler]:
-    wakes, metrics = Wakes(Wake(), Wake(), {"local": Wake()}), Metrics()
-    ingest = Ingest(database, engine_of().tell_all, wakes, metrics, utc_now)
+    wakes, metrics = Wakeups(WakeSignal(), WakeSignal(), {"local": WakeSignal()}), Metrics()
+    ingest = Ingest(database, engine_of().notify_all, wakes, metrics, utc_now)
     api = api_of(airflow)
     await database.write(lambda c: status.save_watermarks(c, "local", {ORIGIN: since}, utc_now()))
     writer = asyncio.create_task(ingest.run())

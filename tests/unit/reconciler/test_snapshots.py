@@ -14,17 +14,17 @@ from sqlalchemy.event import listen, remove
 from starlette.responses import JSONResponse
 
 from monitor.airflow.client import AirflowApi
-from monitor.concurrency import Wake
+from monitor.concurrency import WakeSignal
 from monitor.database.engine import Database
 from monitor.errors import AirflowUnreachable
 from monitor.event_log import read
-from monitor.event_log.ingest import Ingest, Wakes
+from monitor.event_log.ingest import Ingest, Wakeups
 from monitor.event_log.projections import dags as dags_projection
 from monitor.events.event import parse_event
 from monitor.events.identity import import_error_id
 from monitor.notifications import incidents
 from monitor.observability.metrics import Metrics
-from monitor.reconciler.dags import Pauses
+from monitor.reconciler.dags import DagSnapshot
 from monitor.reconciler.import_errors import ImportErrors
 from monitor.reconciler.loop import Snapshot, snapshots
 from monitor.reconciler.reporting import COMMIT_WAIT
@@ -89,8 +89,8 @@ def fake(clock: FakeClock) -> Iterator[FakeAirflow]:
 @asynccontextmanager
 async def scene(fake: FakeAirflow, database: Database) -> AsyncIterator[Scene]:
     metrics, clock = Metrics(), fake.clock
-    wakes = Wakes(Wake(), Wake(), {"local": Wake()})
-    ingest = Ingest(database, engine_of().tell_all, wakes, metrics, clock)
+    wakes = Wakeups(WakeSignal(), WakeSignal(), {"local": WakeSignal()})
+    ingest = Ingest(database, engine_of().notify_all, wakes, metrics, clock)
     api = AirflowApi("local", fake.url, USERNAME, PASSWORD, 10, clock)
     errors, pauses, *_ = snapshots(api, database, ingest, metrics, clock)
     writer = asyncio.create_task(ingest.run())
@@ -384,7 +384,7 @@ def test_each_listing_costs_a_request_a_hundred_rows(fake: FakeAirflow, database
         fake.dag_rows = [dag(str(number), False) for number in range(250)]
         await on.told(on.pauses)
         assert len(fake.requests("/dags")) == 3
-        assert ImportErrors.every < Pauses.every
+        assert ImportErrors.every < DagSnapshot.every
 
     play(fake, database, act)
 
@@ -430,7 +430,7 @@ def test_whose_a_dag_is_and_when_it_runs_next_is_kept(fake: FakeAirflow, databas
         await on.told(on.pauses)
         assert known(database, "etl") == first | {"tags": [], "owners": []}
         assert known(database, "new") == first | {"seen_at": on.clock.now, "is_partitioned": True}
-        assert database.read_now(lambda c: dags_projection.partitioned_dags(c, "local")) == {"new"}
+        assert database.read_now(lambda c: dags_projection.find_partitioned_dags(c, "local")) == {"new"}
         assert known(database, "bare") == nothing | {"is_stale": True, "seen_at": on.clock.now}
 
     play(fake, database, act)

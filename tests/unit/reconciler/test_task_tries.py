@@ -257,7 +257,7 @@ def reports(task_id: str, hook_s_end: str) -> list[Event]:
     ti_id, names = str(uuid.uuid4()), {"dag_id": "etl", "dag_run_id": "r", "task_id": task_id}
     row = {**names, "map_index": -1, "try_number": 1, "max_tries": 1, "state": "failed"}
     hooks = [task_event(state, task_id, run_id="r", ti_id=ti_id) for state in ("running", hook_s_end)]
-    known, unknown = (from_airflow.filed_try_event("local", row, NOW, name) for name in (ti_id, None))
+    known, unknown = (from_airflow.earlier_try_event("local", row, NOW, name) for name in (ti_id, None))
     assert known is not None
     assert unknown is not None
     return [*map(parse_event, hooks), known, unknown]

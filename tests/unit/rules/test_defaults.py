@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from monitor.events.event import parse_event
-from monitor.notifications.outbox.records import Kind
+from monitor.notifications.outbox.records import NotificationKind
 from monitor.rules.loader import default_config
-from monitor.rules.matching import Facts
+from monitor.rules.matching import MatchSubject
 from monitor.rules.model import Config
 from monitor.rules.ruleset import Rules
-from monitor.rules.targets import Channel, Target
+from monitor.rules.targets import ChannelName, Target
 from monitor.rules.validation import KINDS
 from tests.sample import asset_event, event, moment, run_event, task_event
 
@@ -18,7 +18,7 @@ DEFAULT = Rules(default_config(["ops@example.com", "me@example.com"], ["Airflow_
 
 
 def taking(rules: Rules, raw: dict[str, Any], *tags: str) -> list[str]:
-    return [rule.name for rule in rules.for_event(Facts(parse_event(raw), tags))]
+    return [rule.name for rule in rules.find_matching(MatchSubject(parse_event(raw), tags))]
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_what_each_tells() -> None:
 
 
 def test_everybody_who_is_named_is_told_and_whom_the_dag_names_too() -> None:
-    facts = Facts(parse_event(run_event("failed")), ("notify:dag@example.com",), ("airflow",))
-    told = [Target(Channel.EMAIL, f"{name}@example.com") for name in ("ops", "me", "dag")]
+    facts = MatchSubject(parse_event(run_event("failed")), ("notify:dag@example.com",), ("airflow",))
+    told = [Target(ChannelName.EMAIL, f"{name}@example.com") for name in ("ops", "me", "dag")]
     assert all(DEFAULT.targets(rule, facts) == told for rule in DEFAULT.config.rules)
 
 
@@ -66,7 +66,7 @@ def test_with_nobody_named_and_no_success_asked_for_tags_still_ask() -> None:
     rules = Rules(default_config([], []))
     assert taking(rules, run_event("success", "Airflow_Lab2")) == ["failures"]
     assert taking(rules, run_event("success"), "notify:success") == ["failures", "successes"]
-    assert rules.targets(rules.config.rules[0], Facts(parse_event(run_event("failed")))) == []
+    assert rules.targets(rules.config.rules[0], MatchSubject(parse_event(run_event("failed")))) == []
 
 
 def test_the_default_rules_are_such_as_a_file_may_hold() -> None:
@@ -75,4 +75,4 @@ def test_the_default_rules_are_such_as_a_file_may_hold() -> None:
 
 
 def test_the_kinds_that_a_template_may_be_given_for_are_those_that_are_told() -> None:
-    assert {kind.value for kind in Kind} == KINDS
+    assert {kind.value for kind in NotificationKind} == KINDS

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.rules.field_types import LONGEST, clock_time, duration, written
+from monitor.rules.field_types import LONGEST, clock_time, duration, format_duration
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_zero_needs_no_unit() -> None:
 
 @given(st.timedeltas(min_value=timedelta(0), max_value=LONGEST))
 def test_what_is_written_is_read_as_the_same(value: timedelta) -> None:
-    assert duration(written(value)) == value
+    assert duration(format_duration(value)) == value
 
 
 @given(st.text(max_size=20))

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from monitor.rules.json_schema import json_schema, main, text
 from monitor.rules.loader import default_config, load_config
-from monitor.rules.yaml_source import Reader
+from monitor.rules.yaml_source import Yaml12Loader
 
 DOCS = Path(__file__).parents[3] / "docs"
 SCHEMA = DOCS / "windsock.schema.json"
@@ -31,7 +31,7 @@ class Environment(dict[str, str]):
 
 
 def as_editors_read_it(block: str) -> Any:
-    return yaml.load(block, Loader=Reader)  # noqa: S506 (a SafeLoader)
+    return yaml.load(block, Loader=Yaml12Loader)  # noqa: S506 (a SafeLoader)
 
 
 def test_the_schema_is_up_to_date(tmp_path: Path) -> None:

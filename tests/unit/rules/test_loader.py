@@ -16,7 +16,7 @@ from monitor.rules.json_schema import json_schema
 from monitor.rules.loader import MAX_BYTES, default_config, load_config
 from monitor.rules.model import Config, Match, Rule, Watch
 from monitor.rules.validation import CheckUrl
-from monitor.rules.yaml_source import Refused, RulesError, read
+from monitor.rules.yaml_source import RulesError, UnreadableSource, read
 
 SECRET = "whsec_" + b64encode(bytes(range(32))).decode()
 DEFAULTS = default_config(["ops@example.com"], ["Airflow_Lab2"])
@@ -380,7 +380,7 @@ def test_without_a_word_from_the_channels_urls_are_taken_as_they_are(tmp_path: P
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         source = read(text, {})
-    except Refused:
+    except UnreadableSource:
         return
     assert source.places[()].line
 

@@ -11,15 +11,15 @@ from pydantic import ValidationError
 
 from monitor.events.event import parse_event
 from monitor.rules.field_types import MAX_GLOB, MAX_SEARCHED, matches, searched
-from monitor.rules.matching import Facts, mismatch
+from monitor.rules.matching import MatchSubject, mismatch
 from monitor.rules.model import Config, Match, Rule
 from monitor.rules.ruleset import Rules
-from monitor.web.query_params import Filters
+from monitor.web.query_params import EventFilterParams
 from tests.sample import asset_event, event, moment, run_event, task_event
 
 
-def facts(raw: dict[str, Any], tags: tuple[str, ...] = (), owners: tuple[str, ...] = ()) -> Facts:
-    return Facts(parse_event(raw), tags, owners)
+def facts(raw: dict[str, Any], tags: tuple[str, ...] = (), owners: tuple[str, ...] = ()) -> MatchSubject:
+    return MatchSubject(parse_event(raw), tags, owners)
 
 
 def import_error() -> dict[str, Any]:
@@ -67,7 +67,9 @@ ERROR = facts(import_error())
         ({"any_of": [{"any_of": [{"attempt": 2}]}]}, [TASK], [RUN]),
     ],
 )
-def test_each_field_takes_what_it_names(match: dict[str, Any], taken: list[Facts], left: list[Facts]) -> None:
+def test_each_field_takes_what_it_names(
+    match: dict[str, Any], taken: list[MatchSubject], left: list[MatchSubject]
+) -> None:
     made = Match.model_validate(match)
     assert [mismatch(made, one) for one in taken] == [None] * len(taken)
     assert all(mismatch(made, one) for one in left)
@@ -94,7 +96,9 @@ def test_each_field_takes_what_it_names(match: dict[str, Any], taken: list[Facts
         ),
     ],
 )
-def test_the_reason_names_the_field_and_what_is_there(match: dict[str, Any], of: Facts, reason: str) -> None:
+def test_the_reason_names_the_field_and_what_is_there(
+    match: dict[str, Any], of: MatchSubject, reason: str
+) -> None:
     assert mismatch(Match.model_validate(match), of) == reason
 
 
@@ -112,12 +116,12 @@ def names(*matches: dict[str, Any]) -> Rules:
 
 def test_every_rule_that_matches_takes_the_event_in_order() -> None:
     rules = names({}, {"match": {"dag_id": "x"}}, {"match": {"dag_id": "etl"}})
-    assert [rule.name for rule in rules.for_event(RUN)] == ["r0", "r2"]
+    assert [rule.name for rule in rules.find_matching(RUN)] == ["r0", "r2"]
 
 
 def test_the_last_one_that_takes_it_ends_the_asking() -> None:
     rules = names({"match": {"dag_id": "x"}, "last": True}, {"last": True}, {"match": {"dag_id": "x"}}, {})
-    assert [rule.name for rule in rules.for_event(RUN)] == ["r1"]
+    assert [rule.name for rule in rules.find_matching(RUN)] == ["r1"]
     assert [against for _, against in rules.explain(RUN)] == [
         "dag_id: 'etl' is not 'x'",
         None,
@@ -189,8 +193,8 @@ def test_the_steps_of_a_glob_are_known(glob: str, steps: int) -> None:
 
 def test_a_filter_that_takes_many_steps_is_refused() -> None:
     dear = "*" + "a?" * (MAX_SEARCHED // 2) + "a*"
-    Filters(asset=[dear])
+    EventFilterParams(asset=[dear])
     with pytest.raises(
         ValidationError, match=r"steps to match, more than 500: .* write fewer stars or no \?"
     ):
-        Filters(asset=[dear], run_id=[dear])
+        EventFilterParams(asset=[dear], run_id=[dear])

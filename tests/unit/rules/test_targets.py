@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from monitor.events.event import parse_event
 from monitor.mail_addresses import is_address
-from monitor.rules.matching import Facts
+from monitor.rules.matching import MatchSubject
 from monitor.rules.model import Config, Rule
 from monitor.rules.ruleset import Rules
-from monitor.rules.targets import Channel, Target
+from monitor.rules.targets import ChannelName, Target
 from tests.sample import run_event
 
 SECRET = "whsec_" + b64encode(bytes(32)).decode()
@@ -25,17 +25,17 @@ RECEIVERS: dict[str, Any] = {
         "timezone": "America/New_York",
     },
 }
-ML, LEAD = Target(Channel.EMAIL, "ml@example.com"), Target(Channel.EMAIL, "lead@example.com")
-PAGER = [Target(Channel.APPRISE, "pager#1"), Target(Channel.APPRISE, "pager#2")]
-TICKETS = [Target(Channel.EMAIL, "Tickets@example.com"), Target(Channel.WEBHOOK, "tickets#1")]
+ML, LEAD = Target(ChannelName.EMAIL, "ml@example.com"), Target(ChannelName.EMAIL, "lead@example.com")
+PAGER = [Target(ChannelName.APPRISE, "pager#1"), Target(ChannelName.APPRISE, "pager#2")]
+TICKETS = [Target(ChannelName.EMAIL, "Tickets@example.com"), Target(ChannelName.WEBHOOK, "tickets#1")]
 
 
 def mail(address: str) -> Target:
-    return Target(Channel.EMAIL, address)
+    return Target(ChannelName.EMAIL, address)
 
 
-def facts(tags: tuple[str, ...] = (), owners: tuple[str, ...] = ()) -> Facts:
-    return Facts(parse_event(run_event("failed")), tags, owners)
+def facts(tags: tuple[str, ...] = (), owners: tuple[str, ...] = ()) -> MatchSubject:
+    return MatchSubject(parse_event(run_event("failed")), tags, owners)
 
 
 def rules(**config: Any) -> Rules:
@@ -79,7 +79,7 @@ def test_a_rule_that_does_not_route_tells_only_whom_it_names() -> None:
     rule = Rule(name="r", to=("a@x.org",), route=False)
     dag = facts(("notify:ml-team",), ("b@x.org",))
     assert rules().targets(rule, dag) == [mail("a@x.org")]
-    assert rules().routed(rule, dag).refused == ()
+    assert rules().resolve_route(rule, dag).refused == ()
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_whom_a_dag_may_name(
 ) -> None:
     rule, dag = Rule(name="r"), facts((tag,))
     assert rules(routing=routing).targets(rule, dag) == told
-    refused = rules(routing=routing).routed(rule, dag).refused
+    refused = rules(routing=routing).resolve_route(rule, dag).refused
     assert len(refused) == (reason is not None)
     assert all(reason and reason in one and repr(tag) in one for one in refused)
 
@@ -118,7 +118,7 @@ def test_a_file_may_tell_whom_a_dag_may_not() -> None:
 
 def test_a_dag_names_a_few_people_only() -> None:
     many = tuple(f"notify:a{number}@x.org" for number in range(1000))
-    routed = rules().routed(Rule(name="r"), facts(many))
+    routed = rules().resolve_route(Rule(name="r"), facts(many))
     assert len(routed.targets) == 20
     assert "20 at the most" in routed.refused[0]
 
@@ -143,14 +143,14 @@ def test_what_a_name_stands_for() -> None:
 @pytest.mark.parametrize(
     "target",
     [
-        Target(Channel.APPRISE, "pager#0"),
-        Target(Channel.APPRISE, "pager#3"),
-        Target(Channel.APPRISE, "gone#1"),
-        Target(Channel.APPRISE, "pager"),
-        Target(Channel.APPRISE, "pager#-1"),
-        Target(Channel.APPRISE, "tickets#1"),
-        Target(Channel.WEBHOOK, "pager#1"),
-        Target(Channel.WEBHOOK, "tickets#²"),
+        Target(ChannelName.APPRISE, "pager#0"),
+        Target(ChannelName.APPRISE, "pager#3"),
+        Target(ChannelName.APPRISE, "gone#1"),
+        Target(ChannelName.APPRISE, "pager"),
+        Target(ChannelName.APPRISE, "pager#-1"),
+        Target(ChannelName.APPRISE, "tickets#1"),
+        Target(ChannelName.WEBHOOK, "pager#1"),
+        Target(ChannelName.WEBHOOK, "tickets#²"),
     ],
 )
 def test_a_name_that_stands_for_nothing_any_more(target: Target) -> None:

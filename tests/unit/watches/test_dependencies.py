@@ -10,7 +10,7 @@ from monitor.airflow.client import COMPONENTS
 from monitor.database.engine import Database
 from monitor.database.schema import watch_findings
 from monitor.events.identity import stamp
-from monitor.notifications.outbox.queries import Trouble
+from monitor.notifications.outbox.queries import ChannelOutage
 from monitor.rules.model import Watch
 from monitor.watches.active_runs import MAX_RUNS
 from monitor.watches.observation import SETTLING
@@ -147,7 +147,7 @@ def test_mail_that_does_not_go_out(fake: FakeAirflow, database: Database) -> Non
     error = "535 5.7.8 Username and Password not accepted"
 
     async def act(on: Scene) -> None:
-        on.trouble = Trouble(NOW, error)
+        on.trouble = ChannelOutage(NOW, error)
         told = await on.look_for(10 * MINUTE)
         assert kinds(told) == ["mail.failing"]
         assert told[0]["data"]["error"] == error
@@ -171,7 +171,7 @@ def test_a_watch_that_is_off_or_of_another_airflow_tells_nothing(
     async def act(on: Scene) -> None:
         fake.health = {"scheduler": component("unhealthy", NOW)}
         assert await on.look_for(HOUR) == []
-        on.silent_since, on.trouble = NOW, Trouble(NOW, "no")
+        on.silent_since, on.trouble = NOW, ChannelOutage(NOW, "no")
         assert await on.look_for(HOUR) == []
 
     play(fake, database, act, config)

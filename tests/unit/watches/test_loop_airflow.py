@@ -12,19 +12,19 @@ import pytest
 
 from monitor.airflow.client import AirflowApi
 from monitor.clock import utc_now
-from monitor.concurrency import Wake, end
+from monitor.concurrency import WakeSignal, end
 from monitor.database.engine import Database
 from monitor.event_log import read
 from monitor.event_log.deployments import ORIGIN
-from monitor.event_log.ingest import Ingest, Wakes
+from monitor.event_log.ingest import Ingest, Wakeups
 from monitor.event_log.projections import dags as dags_projection
 from monitor.observability.metrics import Metrics
 from monitor.reconciler import status
-from monitor.reconciler.dags import Pauses
+from monitor.reconciler.dags import DagSnapshot
 from monitor.reconciler.loop import Reconciler
 from monitor.reconciler.status import ReconcilerStatus
 from monitor.rules.model import Watch
-from monitor.watches.loop import Watched, Watches
+from monitor.watches.loop import WatchedAirflow, Watches
 from tests.airflow_server import AirflowServer
 from tests.unit.notify_support import engine_of
 from tests.unit.watch_support import sqlite
@@ -60,10 +60,10 @@ def airflow() -> Iterator[AirflowServer]:
 @asynccontextmanager
 async def watching(airflow: AirflowServer, database: Database) -> AsyncIterator[Watches]:
     """A reconciler at work, and watches that are looked through by hand."""
-    wakes, metrics = Wakes(Wake(), Wake(), {"local": Wake()}), Metrics()
-    ingest = Ingest(database, engine_of().tell_all, wakes, metrics, utc_now)
+    wakes, metrics = Wakeups(WakeSignal(), WakeSignal(), {"local": WakeSignal()}), Metrics()
+    ingest = Ingest(database, engine_of().notify_all, wakes, metrics, utc_now)
     api = AirflowApi("local", airflow.url, airflow.viewer, airflow.viewer_password, 10, utc_now)
-    pauses = Pauses(api, database, ingest, metrics, utc_now)
+    pauses = DagSnapshot(api, database, ingest, metrics, utc_now)
     pauses.every = timedelta(seconds=2)
     woken = wakes.reconcilers["local"]
     reconciler = Reconciler(api, database, ingest, woken, metrics, utc_now, interval=1, snapshots=[pauses])
@@ -71,7 +71,7 @@ async def watching(airflow: AirflowServer, database: Database) -> AsyncIterator[
     async def known() -> ReconcilerStatus:
         return reconciler.status
 
-    seen = [Watched(api, known)]
+    seen = [WatchedAirflow(api, known)]
 
     async def no_trouble() -> None:
         return None

@@ -20,7 +20,7 @@ from monitor.events.from_watches import Bound
 from monitor.rules.model import Watch
 from monitor.watches.active_runs import ActiveRun
 from monitor.watches.auto_paused import AutoPaused
-from monitor.watches.runs import LongRun, Waiting
+from monitor.watches.runs import HumanWaits, LongRun
 from tests.airflow_environment import AIRFLOW, REPOSITORY
 from tests.airflow_server import ENDED, AirflowServer
 from tests.ports import free_port
@@ -129,7 +129,7 @@ def test_a_dag_that_airflow_pauses_itself(airflow: AirflowServer) -> None:
 
 
 def test_a_run_that_waits_for_a_person(airflow: AirflowServer) -> None:
-    if not ask(airflow, lambda api: Waiting(api)._has_questions()):
+    if not ask(airflow, lambda api: HumanWaits(api)._has_questions()):
         pytest.skip("Airflow 3.0 has no human in the loop")
     airflow.wait_for_dag("human")
     run_id = airflow.trigger("human")
@@ -141,7 +141,7 @@ def test_a_run_that_waits_for_a_person(airflow: AirflowServer) -> None:
     each = LongRun(run, start, Bound(timedelta(minutes=1)), Watch(name="stuck", watch="stuck"), False)
 
     def waited(after: timedelta) -> timedelta:
-        found = ask(airflow, lambda api: Waiting(api).waited([each], utc_now() + after))
+        found = ask(airflow, lambda api: HumanWaits(api).measure([each], utc_now() + after))
         length = found[each.key]
         assert length is not None
         return length

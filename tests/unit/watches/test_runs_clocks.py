@@ -16,10 +16,10 @@ import pytest
 
 from monitor.events.identity import stamp
 from monitor.rules.model import Watch
-from monitor.watches.findings import Finding, Key, Open
-from monitor.watches.observation import Sight
+from monitor.watches.findings import Finding, Key, OpenFinding
+from monitor.watches.observation import Observation
 from monitor.watches.runs import MISSING_AFTER, Missing
-from monitor.watches.thresholds import Choice, unusual_after
+from monitor.watches.thresholds import WatchSelector, unusual_after
 from tests.airflow_environment import ENVIRONMENT
 
 pytestmark = pytest.mark.slow
@@ -35,7 +35,7 @@ KINDS = ("trigger", "interval")
 DAYS = 4
 MINUTE = timedelta(minutes=1)
 CREATED = timedelta(seconds=20)  # after its moment, by a scheduler that has something to do
-CHOICE = Choice([Watch(name="missing", watch="missing")], "missing", "local")
+CHOICE = WatchSelector([Watch(name="missing", watch="missing")], "missing", "local")
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +61,9 @@ def _day_before(zone: str, season: str) -> datetime:
 def walk(moments: Sequence[datetime], absent: Sequence[datetime]) -> Iterator[tuple[datetime, list[Finding]]]:
     """What is found minute by minute where every run comes but these; the DAG does not catch up."""
     watch = Missing()
-    open_: dict[Key, Open] = {}
+    open_: dict[Key, OpenFinding] = {}
     begin = moments[0] - timedelta(hours=1)
-    sight = Sight("local", begin, begin, begin, begin, open=open_)
+    sight = Observation("local", begin, begin, begin, begin, open=open_)
     begun: dict[tuple[str, str], datetime] = {}
     for minute in range(round((moments[-1] - begin) / MINUTE) - 1):
         now = begin + minute * MINUTE
@@ -81,8 +81,8 @@ def walk(moments: Sequence[datetime], absent: Sequence[datetime]) -> Iterator[tu
         yield now, new
 
 
-def kept(found: Sequence[Finding], now: datetime) -> dict[Key, Open]:
-    return {one.key: Open(one.type, one.subject, one.found, now) for one in found}
+def kept(found: Sequence[Finding], now: datetime) -> dict[Key, OpenFinding]:
+    return {one.key: OpenFinding(one.type, one.subject, one.found, now) for one in found}
 
 
 @pytest.mark.parametrize("kind", KINDS)

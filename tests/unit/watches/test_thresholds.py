@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from monitor.rules.loader import default_config, load_config
-from monitor.watches.thresholds import Choice
+from monitor.watches.thresholds import WatchSelector
 
 FILE = """
 watches:
@@ -21,10 +21,10 @@ watches:
 
 
 @pytest.fixture
-def choice(tmp_path: Path, request: pytest.FixtureRequest) -> Choice:
+def choice(tmp_path: Path, request: pytest.FixtureRequest) -> WatchSelector:
     (tmp_path / "windsock.yaml").write_text(FILE)
     config = load_config(tmp_path / "windsock.yaml", {}, default_config((), ()))
-    return Choice(config.watches, request.param, "local")
+    return WatchSelector(config.watches, request.param, "local")
 
 
 @pytest.mark.parametrize("choice", ["stuck"], indirect=True)
@@ -40,29 +40,29 @@ def choice(tmp_path: Path, request: pytest.FixtureRequest) -> Choice:
     ],
 )
 def test_one_that_names_something_goes_before_the_one_for_all(
-    choice: Choice, dag_id: str, tags: list[str], name: str | None
+    choice: WatchSelector, dag_id: str, tags: list[str], name: str | None
 ) -> None:
-    watch = choice.of_dag(dag_id, tags)
+    watch = choice.find_for_dag(dag_id, tags)
     assert (watch.name if watch else None) == name
 
 
 @pytest.mark.parametrize("choice", ["stale"], indirect=True)
-def test_an_asset_is_named_by_its_name_or_uri(choice: Choice) -> None:
+def test_an_asset_is_named_by_its_name_or_uri(choice: WatchSelector) -> None:
     for name, uri, expected in (
         ("best.pkl", "file:///x", "any model"),
         ("best", "s3://models/best.pkl", "any model"),
         ("table", "postgres://x", None),
     ):
-        watch = choice.of_asset(name, uri, None, ())
+        watch = choice.find_for_asset(name, uri, None, ())
         assert (watch.name if watch else None) == expected
 
 
 @pytest.mark.parametrize("choice", ["unconsumed"], indirect=True)
-def test_an_asset_of_no_dag_is_of_no_watch_that_names_one(choice: Choice) -> None:
-    assert choice.of_asset("a", "b", None, ()) is None
-    assert choice.of_asset("a", "b", "release", ()) is not None
+def test_an_asset_of_no_dag_is_of_no_watch_that_names_one(choice: WatchSelector) -> None:
+    assert choice.find_for_asset("a", "b", None, ()) is None
+    assert choice.find_for_asset("a", "b", "release", ()) is not None
 
 
 @pytest.mark.parametrize(("choice", "is_watched"), [("late", False), ("missing", True)], indirect=["choice"])
-def test_whether_anything_is_watched(choice: Choice, is_watched: bool) -> None:
+def test_whether_anything_is_watched(choice: WatchSelector, is_watched: bool) -> None:
     assert bool(choice) == is_watched

@@ -24,7 +24,7 @@ from monitor.web.http_protocol import (
     RETRY_SECONDS,
 )
 from monitor.web.security import HEADERS
-from monitor.web.server import Server, listen
+from monitor.web.server import HttpServer, listen
 from tests import wait
 from tests.sample import task_event
 from tests.unit.conftest import sign
@@ -42,7 +42,7 @@ def serving(settings: Settings, **bounds: float) -> Iterator[int]:
     """Serve a monitor with these bounds; give its port."""
     listening = listen("127.0.0.1", 0)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIECE)  # the kernel takes no more of an answer
-    server = Server(create_app(settings), "127.0.0.1", 0, **bounds)  # type: ignore[arg-type]
+    server = HttpServer(create_app(settings), "127.0.0.1", 0, **bounds)  # type: ignore[arg-type]
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])), daemon=True)
     thread.start()
     wait.until(lambda: server.started or not thread.is_alive(), "the monitor to start")

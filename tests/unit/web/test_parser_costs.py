@@ -35,7 +35,7 @@ from monitor.rules.yaml_source import read as read_rules
 from monitor.web.dependencies import bearer_of
 from monitor.web.pages.forms import SilenceForm
 from monitor.web.query_params import FeedQuery, RunsQuery
-from monitor.web.security import _with_own_cookies
+from monitor.web.security import _keep_own_cookies
 from tests.sample import run_event, task_event
 from tests.unit.conftest import NOW
 from windsock_client import formats
@@ -202,7 +202,7 @@ def _many_fields(text: str) -> object:
 
 
 def _request(name: str, value: str) -> Request:
-    raw = _with_own_cookies([(name.encode(), value.encode())])
+    raw = _keep_own_cookies([(name.encode(), value.encode())])
     return Request({"type": "http", "headers": raw})
 
 

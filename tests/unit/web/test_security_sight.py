@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from monitor.notifications.outbox import queries
-from monitor.notifications.outbox.queries import Wanted
+from monitor.notifications.outbox.queries import DeliveryFilter
 from monitor.settings import Settings
 from tests.sample import asset_event, run_event
 from tests.unit.conftest import FakeClock
@@ -163,7 +163,7 @@ def test_no_live_feed_tells_of_them(visitor: Visitor) -> None:
 def test_a_text_that_tells_of_several_dags_is_for_those_who_read_them_all(visitor: Visitor) -> None:
     """The rule `all together` made one mail of three failures, and the first of them is the own DAG's."""
     services = visitor.monitor.app.state.services
-    wanted = Wanted(rule="all together")
+    wanted = DeliveryFilter(rule="all together")
     (together,) = services.database.read_now(
         lambda connection: queries.deliveries(connection, 9, wanted=wanted)
     )

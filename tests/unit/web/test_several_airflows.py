@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Connection, update
 
-from monitor.cli.check import Finding, check
+from monitor.cli.check import CheckResult, check
 from monitor.database.schema import tokens as tokens_table
 from monitor.settings import Settings
 from monitor.settings_values import AirflowSettings
@@ -344,6 +344,6 @@ def test_old_tokens_of_unknown_airflows_count_no_more_where_there_are_several(
         assert one.client.get(RUNS, headers=bearer(token)).status_code == 200
 
 
-def check_of(settings: Settings) -> Finding:
+def check_of(settings: Settings) -> CheckResult:
     found = asyncio.run(check(settings.model_copy(update={"airflow_timeout": 1.0})))
     return next(one for one in found if one.name == "tokens")

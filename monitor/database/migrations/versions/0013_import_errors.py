@@ -40,9 +40,9 @@ def _keep_traces(connection: sa.Connection) -> None:
     for row in connection.execute(query.where(table.c.open == sa.true())).all():
         trace = json.loads(row.body)["data"].get("stacktrace")
         if trace is not None:
-            here = (table.c.deployment == row.deployment, table.c.error_id == row.error_id)
+            services = (table.c.deployment == row.deployment, table.c.error_id == row.error_id)
             told = digest(CHANGING.sub("*", trace))
-            connection.execute(table.update().where(*here).values(trace=told))
+            connection.execute(table.update().where(*services).values(trace=told))
 
 
 def _name_incidents(connection: sa.Connection) -> None:

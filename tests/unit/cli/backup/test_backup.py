@@ -91,7 +91,7 @@ def test_what_a_monitor_has_open_is_not_replaced(database: Database, tmp_path: P
                 pass
         else:
             with pytest.raises(BackupError, match="stop every monitor"):
-                postgresql.put_back(database, file, lambda: None)
+                postgresql.restore_backup(database, file, lambda: None)
     with pytest.raises(BackupError, match="exists already"):
         take()
 
@@ -144,7 +144,7 @@ def test_a_restore_that_fails_in_the_middle_leaves_what_was_there(postgres_url: 
         shutil.copy(file, tmp_path / "cut")
         os.truncate(tmp_path / "cut", file.stat().st_size // 2)
         with pytest.raises(BackupError, match="pg_restore failed"):
-            postgresql.put_back(database, tmp_path / "cut", lambda: None)
+            postgresql.restore_backup(database, tmp_path / "cut", lambda: None)
         assert epoch() == mine
         database.engine.dispose()
         on.windsock("restore", str(file))

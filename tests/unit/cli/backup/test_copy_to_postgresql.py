@@ -72,7 +72,7 @@ def test_a_monitor_goes_on_where_it_was(tmp_path: Path, postgres_url: str) -> No
 def _cursor(on: Stage, event_id: str) -> Cursor:
     database = Database(f"sqlite:///{on.monitor.env['WINDSOCK_HOME']}/windsock.db")
     try:
-        [found] = database.read_now(lambda connection: read.of_id(connection, event_id))
+        [found] = database.read_now(lambda connection: read.find_by_id(connection, event_id))
         return Cursor(database.read_now(cursor.state).epoch, found.seq)
     finally:
         database.close()

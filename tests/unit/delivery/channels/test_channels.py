@@ -20,21 +20,21 @@ from pydantic import SecretStr
 from standardwebhooks import Webhook
 
 from monitor.clock import utc_now
-from monitor.delivery.channels.apprise import MAX_HANGING, AppriseSender, check_apprise_url
+from monitor.delivery.channels.apprise import MAX_HANGING, AppriseChannel, check_apprise_url
 from monitor.delivery.channels.apprise_bounds import ANSWER_SECONDS, MAX_ANSWER, MAX_HEAD, BoundedResponse
-from monitor.delivery.channels.base import Parcel, Sender
+from monitor.delivery.channels.base import Channel, OutgoingMessage
 from monitor.delivery.channels.errors import (
-    Receipt,
-    Refused,
     SendError,
+    SendReceipt,
+    SendRefused,
     TryLater,
     Unavailable,
     Uncertain,
-    without_url,
+    redact_url,
 )
-from monitor.delivery.channels.webhook import WebhookSender, webhook_id
+from monitor.delivery.channels.webhook import WebhookChannel, webhook_id
 from monitor.delivery.messages.renderer import Renderer
-from monitor.rules.targets import Resolved
+from monitor.rules.targets import ResolvedTarget
 from tests.unit.conftest import make_secret
 from tests.wait import DEADLINE
 
@@ -88,15 +88,17 @@ def sink() -> Iterator[Sink]:
     server.server_close()
 
 
-def parcel(url: str, secret: str | None = None) -> Parcel:
+def parcel(url: str, secret: str | None = None) -> OutgoingMessage:
     rendered = Renderer("windsock@example.com", "http://monitor", {}, utc_now).preview("run_failed")
-    resolved = Resolved(SecretStr(url), SecretStr(secret) if secret else None, None)
+    resolved = ResolvedTarget(SecretStr(url), SecretStr(secret) if secret else None, None)
     told = {"type": "windsock.notification.opened", "data": {"größe": 1}}
-    return Parcel("<windsock.local.1.2.abc@example.com>", "team#1", resolved, rendered, "opened", told)
+    return OutgoingMessage(
+        "<windsock.local.1.2.abc@example.com>", "team#1", resolved, rendered, "opened", told
+    )
 
 
-def sent(sender: Sender, one: Parcel) -> Receipt:
-    async def story() -> Receipt:
+def sent(sender: Channel, one: OutgoingMessage) -> SendReceipt:
+    async def story() -> SendReceipt:
         try:
             await sender.open()
             return await sender.send(one)
@@ -108,8 +110,8 @@ def sent(sender: Sender, one: Parcel) -> Receipt:
 
 def test_a_webhook_is_signed_as_the_standard_says(sink: Sink) -> None:
     secret = make_secret()
-    receipt = sent(WebhookSender(utc_now), parcel(sink.url, secret))
-    assert receipt == Receipt("200 thanks", ("team#1",))
+    receipt = sent(WebhookChannel(utc_now), parcel(sink.url, secret))
+    assert receipt == SendReceipt("200 thanks", ("team#1",))
     [(path, headers, body)] = sink.taken
     assert path == f"/{SECRET_PATH}"
     assert Webhook(secret).verify(body, headers) == {
@@ -123,12 +125,12 @@ def test_a_webhook_is_signed_as_the_standard_says(sink: Sink) -> None:
 @pytest.mark.parametrize(
     ("status", "error"),
     [
-        (301, Refused),
-        (307, Refused),
-        (400, Refused),
-        (404, Refused),
+        (301, SendRefused),
+        (307, SendRefused),
+        (400, SendRefused),
+        (404, SendRefused),
         (408, TryLater),
-        (410, Refused),
+        (410, SendRefused),
         (425, TryLater),
         (429, Unavailable),
         (500, TryLater),
@@ -139,7 +141,7 @@ def test_a_webhook_is_signed_as_the_standard_says(sink: Sink) -> None:
 def test_what_a_webhooks_answer_means(sink: Sink, status: int, error: type[SendError]) -> None:
     sink.answer = (status, {"location": sink.url}, f"see {sink.url}".encode())
     with pytest.raises(SendError) as raised:
-        sent(WebhookSender(utc_now), parcel(sink.url, make_secret()))
+        sent(WebhookChannel(utc_now), parcel(sink.url, make_secret()))
     assert type(raised.value) is error
     assert str(status) in str(raised.value)
     assert SECRET_PATH.partition("/")[2] not in str(raised.value)
@@ -153,28 +155,28 @@ def test_what_a_webhooks_answer_means(sink: Sink, status: int, error: type[SendE
 def test_a_receiver_says_when_to_come_again(sink: Sink, header: str, wait: timedelta | None) -> None:
     sink.answer = (503, {"retry-after": header}, b"")
     with pytest.raises(TryLater) as raised:
-        sent(WebhookSender(utc_now), parcel(sink.url, make_secret()))
+        sent(WebhookChannel(utc_now), parcel(sink.url, make_secret()))
     assert raised.value.not_before == wait
 
 
 def test_a_receiver_that_holds_the_line_or_is_not_there_is_away(sink: Sink) -> None:
     sink.hold = threading.Event()
     with pytest.raises(Unavailable, match="did not answer"):
-        sent(WebhookSender(utc_now, seconds=0.3), parcel(sink.url, make_secret()))
+        sent(WebhookChannel(utc_now, seconds=0.3), parcel(sink.url, make_secret()))
     with pytest.raises(Unavailable, match="no answer"):
-        sent(WebhookSender(utc_now), parcel("http://127.0.0.1:1/secret", make_secret()))
+        sent(WebhookChannel(utc_now), parcel("http://127.0.0.1:1/secret", make_secret()))
 
 
 def test_of_a_long_answer_only_the_beginning_is_kept(sink: Sink) -> None:
     sink.answer = (200, {}, b"x" * 1_000_000)
-    assert len(sent(WebhookSender(utc_now), parcel(sink.url, make_secret())).answer) <= 505
+    assert len(sent(WebhookChannel(utc_now), parcel(sink.url, make_secret())).answer) <= 505
 
 
 def test_apprise_posts_the_mails_text(sink: Sink, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     url = sink.url.replace("http://", "json://")
     one = parcel(url)
-    receipt = sent(AppriseSender(), one)
+    receipt = sent(AppriseChannel(), one)
     assert receipt.accepted == ("team#1",)
     [(_, _, body)] = sink.taken
     told = json.loads(body)
@@ -190,7 +192,7 @@ def test_what_apprise_refuses_is_tried_again_and_its_reason_holds_no_secret(
     caplog.set_level(logging.DEBUG)
     sink.answer = (401, {}, b"no")
     with pytest.raises(TryLater, match="401") as raised:
-        sent(AppriseSender(), parcel(sink.url.replace("http://", "json://user:geheim123@")))
+        sent(AppriseChannel(), parcel(sink.url.replace("http://", "json://user:geheim123@")))
     for secret in ("geheim123", SECRET_PATH):
         assert secret not in str(raised.value)
         assert secret not in caplog.text
@@ -204,7 +206,7 @@ def test_an_answer_to_apprise_is_bounded(sink: Sink, is_packed: bool) -> None:
     body = b"".join(packing.compress(b" " * MAX_ANSWER) for _ in range(size // MAX_ANSWER)) + packing.flush()
     sink.answer = (200, {"content-encoding": "gzip"}, body) if is_packed else (200, {}, b" " * size)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    receipt = sent(AppriseSender(), parcel(sink.url.replace("http://", "json://")))
+    receipt = sent(AppriseChannel(), parcel(sink.url.replace("http://", "json://")))
     assert receipt.answer.startswith("handed to json://")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 128 * 1024  # KiB
 
@@ -212,7 +214,7 @@ def test_an_answer_to_apprise_is_bounded(sink: Sink, is_packed: bool) -> None:
 def test_apprise_that_does_not_come_back_is_uncertain(sink: Sink) -> None:
     sink.hold = threading.Event()
     with pytest.raises(Uncertain):
-        sent(AppriseSender(seconds=0.3), parcel(sink.url.replace("http://", "json://")))
+        sent(AppriseChannel(seconds=0.3), parcel(sink.url.replace("http://", "json://")))
 
 
 def test_calls_that_hang_are_counted_for_each_target(sink: Sink) -> None:
@@ -220,7 +222,7 @@ def test_calls_that_hang_are_counted_for_each_target(sink: Sink) -> None:
     one = parcel(sink.url.replace("http://", "json://"))
 
     async def story() -> None:
-        sender = AppriseSender(seconds=0.2)
+        sender = AppriseChannel(seconds=0.2)
         for _ in range(MAX_HANGING):
             with pytest.raises(Uncertain):
                 await sender.send(one)
@@ -237,7 +239,7 @@ def test_calls_that_hang_are_counted_for_each_target(sink: Sink) -> None:
 def test_apprise_follows_no_redirect(sink: Sink, status: int, asked: str) -> None:
     sink.answer = (status, {"location": sink.url + "/inner"}, b"")
     with pytest.raises(TryLater, match=str(status)):
-        sent(AppriseSender(), parcel(sink.url.replace("http://", "json://") + asked))
+        sent(AppriseChannel(), parcel(sink.url.replace("http://", "json://") + asked))
     assert len(sink.taken) == 1
 
 
@@ -306,8 +308,8 @@ def test_an_answer_without_a_status_has_an_end() -> None:
 
 
 def test_an_apprise_url_that_is_none_any_more_is_refused() -> None:
-    with pytest.raises(Refused, match="slack"):
-        sent(AppriseSender(), parcel("slack://T1JJ3T3L2"))
+    with pytest.raises(SendRefused, match="slack"):
+        sent(AppriseChannel(), parcel("slack://T1JJ3T3L2"))
 
 
 @pytest.mark.parametrize(
@@ -333,4 +335,4 @@ def test_apprise_urls_are_checked_without_repeating_them(
 def test_no_part_of_a_url_is_told() -> None:
     url = "https://user:pa%24%24word@host.example/abc/T0KEN?key=s3cret"
     text = f"failed for {url}: pa$$word T0KEN s3cret at host.example"
-    assert without_url(text, url) == "failed for […]: […] […] […] at […]"
+    assert redact_url(text, url) == "failed for […]: […] […] […] at […]"

@@ -16,7 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitor.delivery.channels.mailbox import Mailbox
-from monitor.delivery.channels.mailbox_server import MAX_LINES, MAX_MAIL, MAX_OPEN, MAX_RECIPIENTS, Door
+from monitor.delivery.channels.mailbox_server import (
+    MAX_LINES,
+    MAX_MAIL,
+    MAX_OPEN,
+    MAX_RECIPIENTS,
+    MailboxServer,
+)
 from monitor.errors import SettingsError
 from tests import wait
 from tests.unit.conftest import FakeClock
@@ -137,8 +143,8 @@ def test_whatever_a_mail_holds_it_can_be_listed(
 
 
 @asynccontextmanager
-async def opened(mailbox: Mailbox, max_mail: int = 10_000) -> AsyncIterator[Door]:
-    door = Door(mailbox, 0, max_mail)
+async def opened(mailbox: Mailbox, max_mail: int = 10_000) -> AsyncIterator[MailboxServer]:
+    door = MailboxServer(mailbox, 0, max_mail)
     running = asyncio.create_task(door.run())
     await asyncio.wait_for(door.listening.wait(), 5)
     try:
@@ -149,7 +155,7 @@ async def opened(mailbox: Mailbox, max_mail: int = 10_000) -> AsyncIterator[Door
             await running
 
 
-def client(door: Door) -> aiosmtplib.SMTP:
+def client(door: MailboxServer) -> aiosmtplib.SMTP:
     return aiosmtplib.SMTP(hostname="127.0.0.1", port=door.port, start_tls=False, timeout=5)
 
 
@@ -249,6 +255,6 @@ def test_the_door_closes_with_clients_inside(mailbox: Mailbox) -> None:
 
 def test_a_port_that_is_taken_is_told_by_its_setting(mailbox: Mailbox) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        door = Door(mailbox, taken.getsockname()[1])
+        door = MailboxServer(mailbox, taken.getsockname()[1])
         with pytest.raises(SettingsError, match="WINDSOCK_MAILBOX_SMTP_PORT"):
             asyncio.run(door.run())

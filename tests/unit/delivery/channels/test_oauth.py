@@ -24,9 +24,9 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 from pydantic import SecretStr
 
 from monitor.delivery.channels.errors import Unavailable
-from monitor.delivery.channels.oauth import Grant, Refreshed, TokenFile
+from monitor.delivery.channels.oauth import Grant, TokenFile, TokenRefresher
 from monitor.delivery.channels.smtp import SmtpMailer
-from monitor.delivery.channels.smtp_connection import Server
+from monitor.delivery.channels.smtp_connection import SmtpServer
 from monitor.errors import SettingsError
 from monitor.settings import load_settings
 from tests.unit.mail_support import SENDER, USER, a_mail, ca_file
@@ -92,7 +92,7 @@ class Google:
 
 def mailer_for(google: Google, grant: Grant, folder: Path, ca: trustme.CA) -> SmtpMailer:
     at = {"host": "localhost", "port": google.port, "security": "tls", "sender": SENDER, "username": USER}
-    return SmtpMailer(Server(**at, timeout=5, ca_file=ca_file(ca, folder), grant=grant))  # type: ignore[arg-type]
+    return SmtpMailer(SmtpServer(**at, timeout=5, ca_file=ca_file(ca, folder), grant=grant))  # type: ignore[arg-type]
 
 
 def test_a_token_from_a_file_that_is_read_at_each_login(ca: trustme.CA, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def grant(url: str) -> Grant:
 
 def test_a_token_is_fetched_and_kept_while_it_holds(token_server: TokenServer) -> None:
     now = [0.0]
-    tokens = Refreshed(grant(token_server.url), lambda: now[0])
+    tokens = TokenRefresher(grant(token_server.url), lambda: now[0])
     token_server.answers = [
         (200, {"access_token": "one", "expires_in": 3599}),
         (200, {"access_token": "two"}),
@@ -180,7 +180,7 @@ def test_a_token_is_fetched_and_kept_while_it_holds(token_server: TokenServer) -
         found = [await tokens.token(), await tokens.token()]
         now[0] = 3598
         found.append(await tokens.token())
-        tokens.refused()  # the mail server does not take it: revoked, or of another scope
+        tokens.invalidate()  # the mail server does not take it: revoked, or of another scope
         return [*found, await tokens.token()]
 
     assert asyncio.run(story()) == ["one", "one", "two", "three"]
@@ -199,7 +199,7 @@ def test_a_refused_refresh_is_temporary_and_says_why_but_no_secret(
     token_server.answers = [
         (400, {"error": "invalid_grant", "error_description": "Token has been expired or revoked."})
     ]
-    tokens = Refreshed(grant(token_server.url))
+    tokens = TokenRefresher(grant(token_server.url))
     with pytest.raises(Unavailable, match=r"invalid_grant: Token has been expired or revoked\."):
         asyncio.run(tokens.token())
     for secret in ("geheim1", "geheim2"):
@@ -221,7 +221,7 @@ def test_a_refused_refresh_is_temporary_and_says_why_but_no_secret(
 )
 def test_secrets_do_not_go_out_in_the_open(url: str) -> None:
     with pytest.raises(SettingsError, match="https"):
-        Refreshed(grant(url))
+        TokenRefresher(grant(url))
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_secrets_do_not_go_out_in_the_open(url: str) -> None:
     ["https://tokens.example.com/", "HTTPS://tokens.example.com/", "http://[::1]:1/", "http://localhost/"],
 )
 def test_a_token_url_is_https_or_this_machines(url: str) -> None:
-    Refreshed(grant(url))
+    TokenRefresher(grant(url))
 
 
 def test_the_way_to_log_in_is_read_from_the_settings(tmp_path: Path) -> None:
@@ -240,15 +240,17 @@ def test_the_way_to_log_in_is_read_from_the_settings(tmp_path: Path) -> None:
         "smtp_host": "localhost",
         "smtp_username": USER,
     }
-    assert Grant.of(load_settings(**at, smtp_password=SecretStr("x"))) is None
-    assert Grant.of(load_settings(**at, smtp_oauth2_token_file=tmp_path / "t")) == Grant(file=tmp_path / "t")
+    assert Grant.from_settings(load_settings(**at, smtp_password=SecretStr("x"))) is None
+    assert Grant.from_settings(load_settings(**at, smtp_oauth2_token_file=tmp_path / "t")) == Grant(
+        file=tmp_path / "t"
+    )
     fetched = load_settings(
         **at,
         smtp_oauth2_refresh_token=SecretStr("geheim2"),
         smtp_oauth2_client_id="id",
         smtp_oauth2_client_secret=SecretStr("geheim1"),
     )
-    assert Grant.of(fetched) == grant("https://oauth2.googleapis.com/token")
+    assert Grant.from_settings(fetched) == grant("https://oauth2.googleapis.com/token")
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,16 @@ from typing import Any
 import pytest
 import trustme
 
-from monitor.delivery.channels.errors import OverLimit, Refused, SendError, TryLater, Unavailable, Uncertain
+from monitor.delivery.channels.errors import (
+    OverLimit,
+    SendError,
+    SendRefused,
+    TryLater,
+    Unavailable,
+    Uncertain,
+)
 from monitor.delivery.channels.smtp import SmtpMailer
-from monitor.delivery.channels.smtp_connection import Server
+from monitor.delivery.channels.smtp_connection import SmtpServer
 from monitor.errors import SettingsError
 from monitor.settings import Settings
 from tests.unit.gmail_words import (
@@ -92,13 +99,13 @@ def test_one_connection_serves_many_mails(ca: trustme.CA, tmp_path: Path) -> Non
         ("MAIL", "550 5.4.5 Daily user sending limit exceeded", OverLimit),
         ("MAIL", "553 5.1.8 Sender refused", Unavailable),
         ("RCPT", "450 4.2.1 Greylisted", TryLater),
-        ("RCPT", "550 5.1.1 No such user", Refused),
+        ("RCPT", "550 5.1.1 No such user", SendRefused),
         ("RCPT", "550 5.4.5 Daily user sending limit exceeded", OverLimit),
         ("DATA", "421 4.3.2 Shutting down", Unavailable),
         ("DATA", "451 4.3.0 Temporary", TryLater),
-        ("DATA", "550 5.7.1 Looks like spam", Refused),
+        ("DATA", "550 5.7.1 Looks like spam", SendRefused),
         ("DATA", "550 5.4.5 Daily user sending limit exceeded", OverLimit),
-        ("DATA", "552 5.3.4 Too big", Refused),
+        ("DATA", "552 5.3.4 Too big", SendRefused),
         ("DATA", DROP, Uncertain),
         ("DATA", HANG, Uncertain),
         ("MAIL", DROP, TryLater),
@@ -141,8 +148,8 @@ def test_a_refused_login_is_temporary_and_names_its_settings(
         ("DATA", DAILY_LIMIT, OverLimit),
         ("DATA", DAILY_USER_LIMIT, OverLimit),
         ("RCPT", DAILY_USER_LIMIT, OverLimit),
-        ("DATA", TOO_LARGE, Refused),
-        ("MAIL", TOO_LARGE_AT_ONCE, Refused),
+        ("DATA", TOO_LARGE, SendRefused),
+        ("MAIL", TOO_LARGE_AT_ONCE, SendRefused),
         ("RCPT", EXCHANGE_LIMIT, OverLimit),
     ],
 )
@@ -190,7 +197,7 @@ def test_an_answer_for_some_recipients_is_an_answer_for_each(ca: trustme.CA, tmp
     receipt = sent(ca, tmp_path, server, to=THREE)
     assert receipt.accepted == ("b@example.com",)
     assert {who: type(error) for who, error in receipt.refused.items()} == {
-        "a@example.com": Refused,
+        "a@example.com": SendRefused,
         "c@example.com": TryLater,
     }
     assert server.envelopes == [("b@example.com",)]
@@ -201,7 +208,7 @@ def test_an_answer_for_some_recipients_is_an_answer_for_each(ca: trustme.CA, tmp
     [
         (["550 5.1.1 No", "451 4.7.1 Later", "550 5.1.1 No"], TryLater),
         (["550 5.1.1 No", "550 5.4.5 Limit", "451 4.7.1 Later"], OverLimit),
-        (["550 5.1.1 No", "550 5.1.1 No", "550 5.1.1 No"], Refused),
+        (["550 5.1.1 No", "550 5.1.1 No", "550 5.1.1 No"], SendRefused),
     ],
 )
 def test_where_all_are_refused_what_may_still_pass_decides(
@@ -239,7 +246,7 @@ def test_after_a_refusal_the_next_mail_passes(ca: trustme.CA, tmp_path: Path) ->
     async def story() -> None:
         async with server.running():
             mailer = mailer_for(server, ca_file(ca, tmp_path))
-            with pytest.raises(Refused):
+            with pytest.raises(SendRefused):
                 await mailer.send(a_mail("poison"), TO)
             await mailer.send(a_mail("bread"), TO)
             await mailer.close()
@@ -285,36 +292,39 @@ def test_the_password_is_in_no_error_and_no_log(
     encoded = b64encode(f"\0windsock@example.com\0{PASSWORD}".encode()).decode()
     server.say("DATA", f"550 5.7.1 You said {PASSWORD} and {encoded}")
     caplog.set_level(logging.DEBUG)
-    with pytest.raises(Refused) as raised:
+    with pytest.raises(SendRefused) as raised:
         sent(ca, tmp_path, server)
     mine = [record for record in caplog.records if not record.name.startswith("mail.")]  # the test's server
     for text in (str(raised.value), *(record.getMessage() for record in mine)):
         assert PASSWORD not in text
         assert encoded not in text
     assert "[password]" in str(raised.value)
-    assert PASSWORD not in repr(Server("h", 1, "tls", "s@h", "u", PASSWORD))
+    assert PASSWORD not in repr(SmtpServer("h", 1, "tls", "s@h", "u", PASSWORD))
 
 
 def test_an_address_that_is_none_is_refused_and_not_said_to_the_server(
     ca: trustme.CA, tmp_path: Path
 ) -> None:
     server = MailServer(ca)
-    with pytest.raises(Refused):
+    with pytest.raises(SendRefused):
         sent(ca, tmp_path, server, to=("a@example.com b@example.com",))
     assert server.envelopes == []
 
 
 def test_no_recipient_can_say_more_to_the_server_than_an_address(ca: trustme.CA, tmp_path: Path) -> None:
     server = MailServer(ca)
-    with suppress(Refused):  # Python 3.13 finds no address in it at all
+    with suppress(SendRefused):  # Python 3.13 finds no address in it at all
         sent(ca, tmp_path, server, to=("a@example.com> SIZE=1\r\nRCPT TO:<b@example.com",))
     assert server.envelopes in ([], [("a@example.com",)])
 
 
 def test_the_server_is_read_from_the_settings(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="WINDSOCK_SMTP_HOST"):
-        Server.of(settings)
+        SmtpServer.from_settings(settings)
     given = settings.model_copy(update={"smtp_host": "smtp.gmail.com"})
-    assert (Server.of(given).port, Server.of(given).security) == (587, "starttls")
+    assert (SmtpServer.from_settings(given).port, SmtpServer.from_settings(given).security) == (
+        587,
+        "starttls",
+    )
     with pytest.raises(SettingsError, match="WINDSOCK_SMTP_CA_FILE"):
-        SmtpMailer(Server("h", 1, "tls", "s@h", ca_file=tmp_path / "none.pem"))
+        SmtpMailer(SmtpServer("h", 1, "tls", "s@h", ca_file=tmp_path / "none.pem"))

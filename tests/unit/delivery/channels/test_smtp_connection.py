@@ -6,14 +6,14 @@ import pytest
 from aiosmtplib.email import flatten_message
 from aiosmtplib.protocol import normalize_message_line_endings
 
-from monitor.delivery.channels.smtp_connection import flat, with_folded_subject
+from monitor.delivery.channels.smtp_connection import flat, fold_subject
 from monitor.delivery.messages.renderer import TEMPLATES, Renderer
 from tests.unit.conftest import FakeClock
 
 
 def a_mail(template: str, hostile: bool, clock: FakeClock) -> EmailMessage:
     written = Renderer("Windsöck <windsock@example.com>", "http://monitor", {}, clock)
-    return with_folded_subject(written.preview(template, hostile).message)
+    return fold_subject(written.preview(template, hostile).message)
 
 
 def by_the_email_package(message: EmailMessage) -> bytes:

@@ -9,15 +9,15 @@ import pytest
 
 from monitor.delivery.channels.errors import (
     Misconfigured,
-    Receipt,
-    Refused,
     SendError,
+    SendReceipt,
+    SendRefused,
     TryLater,
     Unavailable,
     Uncertain,
 )
 from monitor.delivery.channels.smtp import SmtpMailer
-from monitor.delivery.channels.smtp_connection import Server
+from monitor.delivery.channels.smtp_connection import SmtpServer
 from monitor.mail_addresses import greeting
 from tests.unit.hostile_smtp import DROP, ENDLESS, MUTE, SLOW, HostileServer, Script
 from tests.unit.mail_support import SENDER, a_mail
@@ -36,7 +36,7 @@ def told(story: Callable[[SmtpMailer, HostileServer], Awaitable[T]], *scripts: S
     async def whole() -> T:
         async with HostileServer(*scripts).running() as server:
             settings: dict[str, Any] = {"timeout": 0.4, "connections": 2, **changes}
-            at = Server("127.0.0.1", server.port, "none", SENDER, **settings)
+            at = SmtpServer("127.0.0.1", server.port, "none", SENDER, **settings)
             mailer = SmtpMailer(at, data_seconds=0.6, mail_seconds=1.0)
             try:
                 return await asyncio.wait_for(story(mailer, server), LONG)
@@ -46,7 +46,7 @@ def told(story: Callable[[SmtpMailer, HostileServer], Awaitable[T]], *scripts: S
     return asyncio.run(whole())
 
 
-async def one_mail(mailer: SmtpMailer, _server: HostileServer) -> Receipt:
+async def one_mail(mailer: SmtpMailer, _server: HostileServer) -> SendReceipt:
     await mailer.open()
     return await mailer.send(a_mail(), TO)
 
@@ -151,7 +151,7 @@ def test_starttls_that_is_claimed_and_refused_is_said() -> None:
     async def whole() -> None:
         script = {"EHLO": "250-here\r\n250 STARTTLS", "STARTTLS": "454 TLS not available"}
         async with HostileServer(script).running() as server:
-            mailer = SmtpMailer(Server("127.0.0.1", server.port, "starttls", SENDER, timeout=0.4))
+            mailer = SmtpMailer(SmtpServer("127.0.0.1", server.port, "starttls", SENDER, timeout=0.4))
             await story(mailer, server)
 
     asyncio.run(whole())
@@ -183,7 +183,7 @@ def test_an_address_outside_ascii_needs_smtputf8(utf8: bool) -> None:
             assert "SMTPUTF8" in server.heard["MAIL"][0]
             assert server.heard["RCPT"] == [f"RCPT TO:<{who[0]}>"]
             return
-        with pytest.raises(Refused, match="SMTPUTF8"):
+        with pytest.raises(SendRefused, match="SMTPUTF8"):
             await mailer.send(message, who)
         assert server.messages == []
 
@@ -213,7 +213,7 @@ def test_who_of_several_was_refused_is_said_as_it_was_given() -> None:
 
     async def whole() -> None:
         async with HostileServer(once={"RCPT": "550 5.1.1 unknown"}).running() as server:
-            await story(SmtpMailer(Server("127.0.0.1", server.port, "none", SENDER)), server)
+            await story(SmtpMailer(SmtpServer("127.0.0.1", server.port, "none", SENDER)), server)
 
     asyncio.run(whole())
 
@@ -230,7 +230,7 @@ def test_a_sender_outside_ascii_is_looked_at_before_any_mail(utf8: bool) -> None
 
     async def whole() -> None:
         async with HostileServer(UTF8 if utf8 else {}).running() as server:
-            mailer = SmtpMailer(Server("127.0.0.1", server.port, "none", "wächter@example.com"))
+            mailer = SmtpMailer(SmtpServer("127.0.0.1", server.port, "none", "wächter@example.com"))
             await story(mailer, server)
             await mailer.close()
 
@@ -278,7 +278,7 @@ MAIL = [
     [
         *((script, Unavailable) for script in SESSION),
         *((script, Misconfigured) for script in SETTINGS),
-        *((script, Refused) for script in MAIL),
+        *((script, SendRefused) for script in MAIL),
     ],
     ids=str,
 )
@@ -319,7 +319,7 @@ def test_the_greeting_is_the_setting_or_this_end_of_the_connection() -> None:
     def greeted(**changes: Any) -> str:
         async def whole() -> str:
             async with HostileServer().running() as server:
-                mailer = SmtpMailer(Server("127.0.0.1", server.port, "none", SENDER, **changes))
+                mailer = SmtpMailer(SmtpServer("127.0.0.1", server.port, "none", SENDER, **changes))
                 await story(mailer, server)
                 await mailer.close()
                 return server.heard["EHLO"][0].removeprefix("EHLO ")

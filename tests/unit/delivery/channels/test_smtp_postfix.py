@@ -10,9 +10,9 @@ import pytest
 
 from monitor.database.engine import Database
 from monitor.database.migrate import migrate
-from monitor.delivery.channels.errors import Refused, Unavailable
+from monitor.delivery.channels.errors import SendRefused, Unavailable
 from monitor.delivery.channels.smtp import SmtpMailer
-from monitor.delivery.channels.smtp_connection import Server
+from monitor.delivery.channels.smtp_connection import SmtpServer
 from monitor.notifications.outbox.records import State
 from tests.postfix_server import PASSWORD, USERNAME, PostfixServer, missing, postfix
 from tests.sample import run_event
@@ -31,7 +31,7 @@ def server() -> Iterator[PostfixServer]:
 
 def mailer_for(server: PostfixServer, **changes: Any) -> SmtpMailer:
     at: dict[str, Any] = {"username": USERNAME, "password": PASSWORD, "ca_file": server.ca_file}
-    return SmtpMailer(Server("localhost", server.port, "starttls", SENDER, **{**at, **changes}))
+    return SmtpMailer(SmtpServer("localhost", server.port, "starttls", SENDER, **{**at, **changes}))
 
 
 def sent(server: PostfixServer, message: EmailMessage, to: str = TO, **changes: Any) -> str:
@@ -73,9 +73,9 @@ def test_a_wrong_password_is_told_in_postfixs_words(server: PostfixServer) -> No
 def test_a_mail_that_is_too_large_and_a_recipient_that_is_unknown_are_refused(server: PostfixServer) -> None:
     large = a_mail()
     large.add_attachment("x" * 2_000_000)
-    with pytest.raises(Refused, match=r"552 5\.3\.4"):
+    with pytest.raises(SendRefused, match=r"552 5\.3\.4"):
         sent(server, large)
-    with pytest.raises(Refused, match=r"550 5\.1\.1 .*User unknown"):
+    with pytest.raises(SendRefused, match=r"550 5\.1\.1 .*User unknown"):
         sent(server, a_mail(), to="nobody@example.com")
 
 

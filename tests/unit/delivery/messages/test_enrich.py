@@ -16,20 +16,20 @@ from sqlalchemy import Connection
 from monitor.database.engine import Database
 from monitor.delivery.messages import facts as messages_facts
 from monitor.delivery.messages import run_history
-from monitor.delivery.messages.content import Told
-from monitor.delivery.messages.enrich import tell
-from monitor.delivery.messages.mime import Letter
-from monitor.delivery.messages.model import Fact, Metric, Run, Story
+from monitor.delivery.messages.content import NotificationContent
+from monitor.delivery.messages.enrich import build_message_context
+from monitor.delivery.messages.mime import Envelope
+from monitor.delivery.messages.model import Fact, MessageContext, Metric, RunInfo
 from monitor.delivery.messages.renderer import Renderer, usual
-from monitor.delivery.messages.run_history import SHOWN, PastRun
+from monitor.delivery.messages.run_history import SHOWN, RunDetails
 from monitor.errors import AirflowUnreachable
 from monitor.event_log.append import append
 from monitor.event_log.projections.apply import apply
 from monitor.events.data import NUDGE
 from monitor.events.event import Event, parse_event
 from monitor.notifications.incidents import Incident
-from monitor.notifications.outbox.records import Delivery, Kind, Notification, State
-from monitor.rules.targets import Channel
+from monitor.notifications.outbox.records import Delivery, Notification, NotificationKind, State
+from monitor.rules.targets import ChannelName
 from tests.sample import START, asset_event, event, moment, run_event, task_event
 from tests.unit.conftest import NOW, FakeClock
 
@@ -130,18 +130,24 @@ def log(database: Database, *raws: dict[str, Any]) -> list[Event]:
     return events
 
 
-def told(events: Sequence[Event], kind: Kind = Kind.OPENED, **changes: Any) -> Told:
+def told(
+    events: Sequence[Event], kind: NotificationKind = NotificationKind.OPENED, **changes: Any
+) -> NotificationContent:
     notification = Notification(1, "r", kind, "run_failed", "k", None, "local", NOW, NOW, NOW)
     names = dict.fromkeys(Delivery.__dataclass_fields__)
-    known = {"id": 1, "channel": Channel.EMAIL, "kind": kind, "state": State.SENDING, "event_id": "run:1"}
+    known = {"id": 1, "channel": ChannelName.EMAIL, "kind": kind, "state": State.SENDING, "event_id": "run:1"}
     delivery = Delivery(**{**names, **known})  # type: ignore[arg-type]  # the story asks for no more
-    return Told(delivery, notification, tuple(events), **changes)
+    return NotificationContent(delivery, notification, tuple(events), **changes)
 
 
 def story_of(
-    database: Database, events: Sequence[Event], airflow: Any = None, kind: Kind = Kind.OPENED, **changes: Any
-) -> Story:
-    return asyncio.run(tell(database, airflow, told(events, kind, **changes)))
+    database: Database,
+    events: Sequence[Event],
+    airflow: Any = None,
+    kind: NotificationKind = NotificationKind.OPENED,
+    **changes: Any,
+) -> MessageContext:
+    return asyncio.run(build_message_context(database, airflow, told(events, kind, **changes)))
 
 
 def failed_run(database: Database) -> list[Event]:
@@ -273,7 +279,7 @@ def test_a_question_that_is_never_answered_stops_no_mail() -> None:
         await asyncio.Event().wait()
         return "never"
 
-    assert asyncio.run(messages_facts.asked(never(), "anything", seconds=0.01)) is None
+    assert asyncio.run(messages_facts.ask_airflow(never(), "anything", seconds=0.01)) is None
 
 
 def test_a_success_tells_its_metrics_and_how_they_moved(database: Database) -> None:
@@ -287,7 +293,7 @@ def test_a_success_tells_its_metrics_and_how_they_moved(database: Database) -> N
             airflow_asset("before_1", accuracy=0.97, f1=0.97),
         ],
     )
-    story = story_of(database, log(database, run_event("success")), airflow, Kind.SUCCESS)
+    story = story_of(database, log(database, run_event("success")), airflow, NotificationKind.SUCCESS)
     assert story.metrics == (
         Metric("Accuracy", "0.9800", "+0.0100"),
         Metric("F1", "0.9700", "as before"),
@@ -308,7 +314,7 @@ def test_a_success_without_airflow_tells_what_the_log_has(database: Database) ->
         task_event("success"),
         run_event("success"),
     )
-    story = story_of(database, events[-1:], None, Kind.SUCCESS)
+    story = story_of(database, events[-1:], None, NotificationKind.SUCCESS)
     assert story.metrics == (Metric("Accuracy", "0.9700", "+0.0100"),)
     assert [task.name for task in story.tasks] == ["load"]
 
@@ -316,7 +322,7 @@ def test_a_success_without_airflow_tells_what_the_log_has(database: Database) ->
 def test_names_with_globs_are_names(database: Database) -> None:
     log(database, asset_event(1, source_run_id="manual__1"), asset_event(2, source_run_id="manual__*"))
     events = log(database, run_event("success", run_id="manual__*"))
-    story = story_of(database, events, None, Kind.SUCCESS)
+    story = story_of(database, events, None, NotificationKind.SUCCESS)
     assert len(story.assets) == 1
 
 
@@ -326,13 +332,13 @@ def test_a_follow_up_is_of_the_latest_and_lists_all(database: Database) -> None:
         run_id = f"run_{number}"
         log(database, task_event("failed", run_id=run_id, error=ERROR))
         events += log(database, run_event("failed", run_id=run_id, start=60.0 * number))
-    story = story_of(database, events, None, Kind.FOLLOW_UP, earlier=40)
+    story = story_of(database, events, None, NotificationKind.FOLLOW_UP, earlier=40)
     assert story.run
     assert story.run.run_id == "run_2"
     assert [one.what for one in story.events] == ["failed at load: ValueError: no such table"] * 3
     assert (story.earlier, story.count) == (40, 43)
     assert story.events[0].run
-    first = story_of(database, events, None, Kind.OPENED)
+    first = story_of(database, events, None, NotificationKind.OPENED)
     assert first.run
     assert first.run.run_id == "run_0"
     assert len(first.events) == 3
@@ -341,13 +347,13 @@ def test_a_follow_up_is_of_the_latest_and_lists_all(database: Database) -> None:
 def test_a_recovery_is_of_the_success_and_lists_what_was_not_told(database: Database) -> None:
     events = log(database, run_event("failed", run_id="bad"), run_event("success", run_id="good", start=60))
     incident = an_incident(state="closed", closed_at=NOW + timedelta(hours=2))
-    story = story_of(database, events, None, Kind.RECOVERED, incident=incident)
+    story = story_of(database, events, None, NotificationKind.RECOVERED, incident=incident)
     assert story.run
     assert story.run.run_id == "good"
     assert [one.run.run_id for one in story.events if one.run] == ["bad"]
     assert story.incident
     assert story.incident.lasted == timedelta(hours=2)
-    assert story_of(database, events[1:], None, Kind.RECOVERED).events == ()
+    assert story_of(database, events[1:], None, NotificationKind.RECOVERED).events == ()
 
 
 def test_a_tasks_failure_is_told_with_its_log_and_its_dags_history(database: Database) -> None:
@@ -384,10 +390,10 @@ def test_an_import_error_is_told_by_its_last_line(database: Database) -> None:
 def test_an_assets_update_is_told_against_the_one_before(database: Database) -> None:
     log(database, asset_event(1, extra={"accuracy": 0.9}), asset_event(2, "file:///other.pkl"))
     events = log(database, asset_event(3, extra={"accuracy": 0.95}, timestamp=moment(60)))
-    story = story_of(database, events, None, Kind.NOTICE)
+    story = story_of(database, events, None, NotificationKind.NOTICE)
     assert story.metrics == (Metric("Accuracy", "0.9500", "+0.0500"),)
     assert [asset.name for asset in story.assets] == ["model.pkl"]
-    assert story.run == Run("local", "etl", "manual__1", "")
+    assert story.run == RunInfo("local", "etl", "manual__1", "")
 
 
 def test_what_a_watch_found_is_told_in_its_own_words(database: Database) -> None:
@@ -426,7 +432,7 @@ def test_what_a_watch_found_is_told_in_its_own_words(database: Database) -> None
 
 def test_any_other_event_is_told_by_its_fields(database: Database) -> None:
     raw = event("airflow.dag.paused", "dag:1:paused", "etl", moment(0), {"dag_id": "etl", "state": "paused"})
-    story = story_of(database, log(database, raw), None, Kind.NOTICE)
+    story = story_of(database, log(database, raw), None, NotificationKind.NOTICE)
     assert story.facts == (Fact("DAG", "etl"), Fact("State", "paused"))
 
 
@@ -434,7 +440,7 @@ def test_a_digest_lists_everything_and_asks_nobody(database: Database) -> None:
     raw = event("airflow.dag.paused", "dag:1:paused", "etl", moment(0), {"dag_id": "etl", "state": "paused"})
     events = log(database, run_event("success"), run_event("failed", "other"), asset_event(1), raw)
     airflow = ScriptedAirflow(DOWN, DOWN, DOWN, DOWN)
-    story = story_of(database, events, airflow, Kind.DIGEST)
+    story = story_of(database, events, airflow, NotificationKind.DIGEST)
     assert [(one.subject, one.mark, one.what) for one in story.events] == [
         ("etl", "✓", "succeeded"),
         ("other", "✗", "failed"),
@@ -442,7 +448,7 @@ def test_a_digest_lists_everything_and_asks_nobody(database: Database) -> None:
         ("etl", "·", "paused"),
     ]
     assert airflow.asked == []
-    assert story_of(database, [], airflow, Kind.DIGEST).event_id == "run:1"
+    assert story_of(database, [], airflow, NotificationKind.DIGEST).event_id == "run:1"
 
 
 @pytest.mark.parametrize("path", sorted(CONTRACT.glob("*.json")), ids=lambda path: path.stem)
@@ -452,9 +458,9 @@ def test_every_golden_event_has_a_story_and_a_mail(database: Database, path: Pat
         return  # it is logged by nobody
     events = [parse_event({**found, "time": found["time"] or moment(0)})]
     renderer = Renderer("a@example.com", "http://monitor", {"local": "http://airflow"}, FakeClock())
-    for kind in Kind:
+    for kind in NotificationKind:
         story = story_of(database, events, None, kind, incident=an_incident())
-        letter = Letter("<1@example.com>", "a@example.com", "r")
+        letter = Envelope("<1@example.com>", "a@example.com", "r")
         assert renderer.render(usual(kind.value, events[0].type), story, letter).problem is None
 
 
@@ -475,8 +481,8 @@ def test_durations_are_compared(now: float, before: float, factor: str) -> None:
 
 
 def test_what_is_not_known_is_no_difference() -> None:
-    run = Run("local", "etl", "1", "success")
-    changes, more = run_history.changes_of(PastRun(run), PastRun(run, "7", "sha", {"a": 1}, "alice"))
+    run = RunInfo("local", "etl", "1", "success")
+    changes, more = run_history.changes_of(RunDetails(run), RunDetails(run, "7", "sha", {"a": 1}, "alice"))
     assert (changes, more) == ((), 0)
 
 
@@ -485,9 +491,9 @@ def test_what_is_not_known_is_no_difference() -> None:
     ["password", "API_KEY", "apiKey", "aws-secret-access-key", "token", "dbPasswd", "client_credentials"],
 )
 def test_what_looks_secret_is_not_shown(key: str) -> None:
-    assert messages_facts.shown_under(key, "s3cret") == "***"
-    assert "s3cret" not in messages_facts.shown({"outer": [{key: "s3cret"}]})
-    assert "s3cret" not in messages_facts.shown({"outer": {key: {"inner": "s3cret"}}})
+    assert messages_facts.mask_field(key, "s3cret") == "***"
+    assert "s3cret" not in messages_facts.mask_value({"outer": [{key: "s3cret"}]})
+    assert "s3cret" not in messages_facts.mask_value({"outer": {key: {"inner": "s3cret"}}})
 
 
 @pytest.mark.parametrize(
@@ -505,4 +511,4 @@ def test_what_looks_secret_is_not_shown(key: str) -> None:
     ],
 )
 def test_addresses_lose_what_is_secret_in_them(value: Any, shown: str) -> None:
-    assert messages_facts.shown(value) == shown
+    assert messages_facts.mask_value(value) == shown

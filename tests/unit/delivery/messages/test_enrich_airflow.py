@@ -11,12 +11,12 @@ from monitor.airflow.client import AirflowApi
 from monitor.clock import utc_now
 from monitor.database.engine import Database
 from monitor.database.migrate import migrate
-from monitor.delivery.messages.enrich import tell
-from monitor.delivery.messages.mime import Letter
-from monitor.delivery.messages.model import Metric, Story
+from monitor.delivery.messages.enrich import build_message_context
+from monitor.delivery.messages.mime import Envelope
+from monitor.delivery.messages.model import MessageContext, Metric
 from monitor.delivery.messages.renderer import Renderer
 from monitor.events.from_airflow import run_event
-from monitor.notifications.outbox.records import Kind
+from monitor.notifications.outbox.records import NotificationKind
 from tests.airflow_server import AirflowServer
 from tests.unit.delivery.messages.test_enrich import told as a_telling
 
@@ -75,14 +75,14 @@ def runs(airflow: AirflowServer) -> list[str]:
     return done
 
 
-def told(database: Database, airflow: AirflowServer, run_id: str, kind: Kind) -> Story:
+def told(database: Database, airflow: AirflowServer, run_id: str, kind: NotificationKind) -> MessageContext:
     event = run_event("local", airflow.run(DAG, run_id), utc_now())
     assert event is not None
 
-    async def story() -> Story:
+    async def story() -> MessageContext:
         api = AirflowApi("local", airflow.url, airflow.username, airflow.password, 30, utc_now)
         try:
-            return await tell(database, api, a_telling([event], kind))
+            return await build_message_context(database, api, a_telling([event], kind))
         finally:
             await api.close()
 
@@ -100,7 +100,7 @@ async def version(airflow: AirflowServer) -> tuple[int, ...]:
 def test_a_failure_against_the_last_good_run(
     database: Database, airflow: AirflowServer, runs: list[str]
 ) -> None:
-    story = told(database, airflow, runs[2], Kind.OPENED)
+    story = told(database, airflow, runs[2], NotificationKind.OPENED)
     assert [one.run_id for one in story.history] == runs
     assert [one.state for one in story.history] == ["success", "success", "failed"]
     assert story.last_good
@@ -124,12 +124,12 @@ def test_a_failure_against_the_last_good_run(
 def test_a_success_and_how_its_metrics_moved(
     database: Database, airflow: AirflowServer, runs: list[str]
 ) -> None:
-    story = told(database, airflow, runs[1], Kind.SUCCESS)
+    story = told(database, airflow, runs[1], NotificationKind.SUCCESS)
     assert [one.run_id for one in story.history] == runs[:2], "what began later is not of its past"
     assert story.metrics == (Metric("Accuracy", "0.9500", "+0.0500"),)
     assert [asset.uri for asset in story.assets] == ["x-test://m"]
     mail = Renderer("a@example.com", "http://m", {"local": airflow.url}, utc_now).render(
-        "run_success", story, Letter("<1@example.com>", "a@example.com", "r")
+        "run_success", story, Envelope("<1@example.com>", "a@example.com", "r")
     )
     assert mail.problem is None
     assert "✓✓" in mail.text

@@ -17,32 +17,32 @@ from hypothesis import strategies as st
 
 from monitor.delivery.messages.filters import (
     WIDTH,
-    cleaned,
+    clean_record,
     columns,
-    counted,
     fit,
     iso,
     nth,
+    pluralize,
     span,
     when,
     zone_of,
 )
-from monitor.delivery.messages.mime import Letter, list_id
+from monitor.delivery.messages.mime import Envelope, list_id
 from monitor.delivery.messages.model import (
-    Asset,
-    Change,
+    AssetInfo,
     Error,
+    EventSummary,
     Fact,
-    Happening,
+    IncidentInfo,
+    MessageContext,
     Metric,
-    Past,
-    Run,
-    Since,
-    Story,
-    Task,
+    PastRun,
+    RunDifference,
+    RunInfo,
+    TaskInfo,
 )
 from monitor.delivery.messages.renderer import MAX_HTML, SUBJECT_LENGTH, TEMPLATES, Renderer, choose, usual
-from monitor.delivery.messages.samples import sample, spoilt
+from monitor.delivery.messages.samples import inject_harm, sample
 from monitor.delivery.messages.sandbox import MAX_BODIES, MAX_NODES
 from monitor.delivery.messages.templates import FILTERS, MAX_FILE, Templates, templates_folder
 from monitor.rules.model import Rule
@@ -51,7 +51,7 @@ from tests.unit.conftest import NOW, FakeClock
 REPOSITORY = Path(__file__).parents[4]
 TO = "ops@example.com"
 MESSAGE_ID = f"<windsock.{'d' * 100}.123456.{'0' * 32}@example.com>"
-LETTER = Letter(MESSAGE_ID, TO, "failures")
+LETTER = Envelope(MESSAGE_ID, TO, "failures")
 HOSTILE = (
     "x\r\nBcc: evil@example.com",
     "x\nSubject: other\n\nbody",
@@ -88,7 +88,7 @@ def renderer(folder: Path | None = None, overrides: Path | None = None) -> Rende
     return Renderer("windsock@example.com", "http://monitor:8090", airflows, FakeClock(), folder, overrides)
 
 
-def a_run(state: str = "failed", **changes: Any) -> Run:
+def a_run(state: str = "failed", **changes: Any) -> RunInfo:
     start = datetime(2026, 11, 22, 10, 0, 1, tzinfo=timezone.utc)
     values: dict[str, Any] = {
         "deployment": "local",
@@ -99,10 +99,10 @@ def a_run(state: str = "failed", **changes: Any) -> Run:
         "start": start,
         "end": start + timedelta(seconds=6.5),
     }
-    return Run(**{**values, **changes})
+    return RunInfo(**{**values, **changes})
 
 
-def a_task(task_id: str = "load", map_index: int = -1, **changes: Any) -> Task:
+def a_task(task_id: str = "load", map_index: int = -1, **changes: Any) -> TaskInfo:
     run = a_run()
     values: dict[str, Any] = {
         "state": "failed",
@@ -113,10 +113,10 @@ def a_task(task_id: str = "load", map_index: int = -1, **changes: Any) -> Task:
         "end": run.end,
         "error": Error("ValueError", "no such table: <b>größe</b>", ("  raise ValueError",), "Traceback"),
     }
-    return Task(task_id, map_index, **{**values, **changes})
+    return TaskInfo(task_id, map_index, **{**values, **changes})
 
 
-def a_story(run: Run, **parts: Any) -> Story:
+def a_story(run: RunInfo, **parts: Any) -> MessageContext:
     values: dict[str, Any] = {
         "event_id": "run:0123:failed",
         "event_type": f"airflow.dag_run.{run.state}",
@@ -126,25 +126,27 @@ def a_story(run: Run, **parts: Any) -> Story:
         "run": run,
         "kind": "opened" if run.state == "failed" else "success",
     }
-    return Story(**{**values, **parts})
+    return MessageContext(**{**values, **parts})
 
 
-def since(**changes: Any) -> Since:
+def since(**changes: Any) -> IncidentInfo:
     values: dict[str, Any] = {"failures": 1, "opened_at": NOW, "last_at": NOW}
-    return Since(7, "etl fails", **{**values, **changes})
+    return IncidentInfo(7, "etl fails", **{**values, **changes})
 
 
-def a_happening(number: int = 0, **changes: Any) -> Happening:
+def a_happening(number: int = 0, **changes: Any) -> EventSummary:
     run = a_run(run_id=f"scheduled__{number}")
     values: dict[str, Any] = {"subject": "etl", "what": "failed at load: ValueError: boom", "mark": "✗"}
     at = NOW + timedelta(minutes=number)
-    return Happening(f"run:{number}:failed", "airflow.dag_run.failed", at, run=run, **{**values, **changes})
+    return EventSummary(
+        f"run:{number}:failed", "airflow.dag_run.failed", at, run=run, **{**values, **changes}
+    )
 
 
-def history(signs: str) -> tuple[Past, ...]:
+def history(signs: str) -> tuple[PastRun, ...]:
     last = len(signs) - 1
     return tuple(
-        Past(f"run_{n}", "success" if s == "✓" else "failed", NOW, timedelta(seconds=n + 1), n == last)
+        PastRun(f"run_{n}", "success" if s == "✓" else "failed", NOW, timedelta(seconds=n + 1), n == last)
         for n, s in enumerate(signs)
     )
 
@@ -236,7 +238,7 @@ def test_an_unconfirmed_mail_says_so_first() -> None:
     ("failed", "said"),
     [((), "No failed task is known"), ((a_task(error=None),), "No error was reported")],
 )
-def test_what_is_not_known_is_said(failed: tuple[Task, ...], said: str) -> None:
+def test_what_is_not_known_is_said(failed: tuple[TaskInfo, ...], said: str) -> None:
     rendered = renderer().render("run_failed", a_story(a_run(), failed=failed), LETTER)
     assert rendered.problem is None
     assert all(said in " ".join(body(rendered.message, kind).split()) for kind in ("plain", "html"))
@@ -260,7 +262,7 @@ def test_a_success_says_how_long_and_how_good() -> None:
             Metric("ROC AUC", "0.9954"),
             Metric("F1", "0.9861"),
         ),
-        assets=(Asset("model.pkl", "file:///m.pkl", (Fact("rows", "569"),), ("release / asset_1",)),),
+        assets=(AssetInfo("model.pkl", "file:///m.pkl", (Fact("rows", "569"),), ("release / asset_1",)),),
     )
     rendered = renderer().render("run_success", story, LETTER)
     assert rendered.problem is None
@@ -294,7 +296,7 @@ def test_the_headers_are_those_of_a_machine_and_the_message_id_is_the_deliverys(
 def check_safe(template: str, text: str) -> None:
     story, letter = sample(template)
     letter = replace(letter, rule=text)
-    rendered = renderer().render(template, spoilt(story, [text]), letter)
+    rendered = renderer().render(template, inject_harm(story, [text]), letter)
     assert rendered.problem is None
     message = sent(rendered.message)
     expected = HEADERS | {"List-Unsubscribe", "List-Unsubscribe-Post"}
@@ -330,7 +332,7 @@ def test_a_mail_that_is_too_long_for_gmail_tells_less() -> None:
     story = a_story(
         a_run(),
         failed=tasks,
-        changes=tuple(Change(f"conf.{n}", "&" * 80, "<" * 80) for n in range(12)),
+        changes=tuple(RunDifference(f"conf.{n}", "&" * 80, "<" * 80) for n in range(12)),
         events=tuple(a_happening(n, what="<" * 240) for n in range(60)),
     )
     rendered = renderer().render("run_failed", story, LETTER)
@@ -558,7 +560,7 @@ def test_what_a_template_does_costs_the_same_each_time(tmp_path: Path) -> None:
         "{% block subject %}x{% endblock %}{{ 'a' * 9 }}{{ [1, 2]|join('-') }}"
     )
     (tmp_path / "t.html.j2").write_text("{% for a in range(3) %}{{ a }}{% endfor %}")
-    own = Templates.of_user(tmp_path, templates_folder() / "email")
+    own = Templates.from_overrides(tmp_path, templates_folder() / "email")
     spent = []
     for _ in range(3):
         own.write("t", {})
@@ -630,7 +632,7 @@ def test_links_are_left_out_where_airflow_has_no_address() -> None:
 
 def test_an_address_that_is_none_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"(?i)linefeed|header"):
-        renderer().render("run_failed", a_story(a_run()), Letter(MESSAGE_ID, "a@x\r\nBcc: b@x", "r"))
+        renderer().render("run_failed", a_story(a_run()), Envelope(MESSAGE_ID, "a@x\r\nBcc: b@x", "r"))
 
 
 def test_every_template_is_there_and_shows_itself() -> None:
@@ -651,7 +653,7 @@ def test_the_story_of_an_incident_is_told() -> None:
         failed=(a_task(),),
         incident=since(failures=4, opened_at=opened, acknowledged_by="alice", acknowledged_reason="on it"),
         last_good=a_run("success", run_id="good"),
-        changes=(Change("Took", timedelta(seconds=2), timedelta(seconds=6.5), "×3.2"),),
+        changes=(RunDifference("Took", timedelta(seconds=2), timedelta(seconds=6.5), "×3.2"),),
         history=history("✓✓✗✓✗"),
     )
     letter = replace(LETTER, silence_url="http://s", acknowledge_url="http://ack", timezone="Europe/Berlin")
@@ -840,7 +842,7 @@ def test_any_text_fits_a_terminal_and_nothing_of_it_is_lost(text: str) -> None:
 
 
 def test_numbers_are_told_as_people_tell_them() -> None:
-    assert [counted(number, "failure") for number in (0, 1, 2)] == ["0 failures", "1 failure", "2 failures"]
+    assert [pluralize(number, "failure") for number in (0, 1, 2)] == ["0 failures", "1 failure", "2 failures"]
     assert [nth(number) for number in (1, 2, 3, 4, 11, 12, 21, 102)] == [
         "1st", "2nd", "3rd", "4th", "11th", "12th", "21st", "102nd"
     ]  # fmt: skip
@@ -870,9 +872,9 @@ def test_the_built_in_templates_are_written_as_plain_jinja_writes_them(
     """Their environment makes the parts once; that of users' folders is Jinja's own."""
     folder = templates_folder() / "email"
     renderer = Renderer("windsock@example.com", "http://monitor", {"local": "http://airflow"}, FakeClock())
-    built_in, users = Templates.built_in(folder), Templates.of_user(tmp_path, folder)
+    built_in, users = Templates.built_in(folder), Templates.from_overrides(tmp_path, folder)
     story, letter = sample(template, hostile)
     for zone in ("UTC", "Asia/Kathmandu"):
-        values = renderer.values(cleaned(story), replace(letter, timezone=zone))
+        values = renderer.values(clean_record(story), replace(letter, timezone=zone))
         quick, plain = (one.write(template, values) for one in (built_in, users))
         assert quick == plain

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from monitor.database.engine import Database
-from monitor.event_log.filters import Visible
+from monitor.event_log.filters import AllowedDags
 from monitor.event_log.projections import runs
-from monitor.event_log.projections.runs import MAX_STRIP, RunName, RunsWanted
+from monitor.event_log.projections.runs import MAX_STRIP, RunFilter, RunName
 from tests.sample import START, run_event, task_event
 from tests.unit.event_log.projections.test_state import tell
 
@@ -20,7 +20,7 @@ EVERY = [
 ]
 
 
-def found(database: Database, wanted: RunsWanted, visible: Visible = None, **page: Any) -> list[str]:
+def found(database: Database, wanted: RunFilter, visible: AllowedDags = None, **page: Any) -> list[str]:
     rows = database.read_now(
         lambda c: runs.run_list(c, wanted, page.get("limit", 10), page.get("before"), visible)
     )
@@ -47,20 +47,20 @@ def found(database: Database, wanted: RunsWanted, visible: Visible = None, **pag
 )
 def test_runs_are_found(database: Database, wanted: dict[str, Any], run_ids: list[str]) -> None:
     tell(database, *EVERY)
-    assert found(database, RunsWanted(**wanted)) == run_ids
+    assert found(database, RunFilter(**wanted)) == run_ids
 
 
 def test_pages_follow_one_another(database: Database) -> None:
     tell(database, *EVERY)
-    assert found(database, RunsWanted(), limit=2) == ["manual__4", "manual__100%_a"]
-    assert found(database, RunsWanted(), before=3) == ["scheduled__2", "scheduled__1"]
+    assert found(database, RunFilter(), limit=2) == ["manual__4", "manual__100%_a"]
+    assert found(database, RunFilter(), before=3) == ["scheduled__2", "scheduled__1"]
 
 
 def test_nobody_finds_what_is_not_to_be_read(database: Database) -> None:
     tell(database, *EVERY)
     only = frozenset({("local", "etl_daily")})
-    assert found(database, RunsWanted(search="etl"), only) == ["scheduled__1"]
-    assert found(database, RunsWanted(), frozenset()) == []
+    assert found(database, RunFilter(search="etl"), only) == ["scheduled__1"]
+    assert found(database, RunFilter(), frozenset()) == []
 
 
 def test_a_strip_names_few_tasks_and_counts_many(database: Database) -> None:

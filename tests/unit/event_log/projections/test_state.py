@@ -179,7 +179,7 @@ def test_what_an_update_was_compared_with_is_asked_for_however_long_ago_it_was(d
 
     def in_sight() -> bool:
         at = datetime(2026, 11, 22, 10, 1, tzinfo=timezone.utc)
-        return database.read_now(lambda c: assets.is_compared_in_sight(c, MODEL, 2, at, MINE))
+        return database.read_now(lambda c: assets.can_read_comparison(c, MODEL, 2, at, MINE))
 
     tell(database, update_of("mine", 2, 1))
     assert in_sight()

@@ -13,14 +13,22 @@ from threading import Timer
 import pytest
 from sqlalchemy import update
 
-from monitor.cli.backup.restore import after_restore
-from monitor.concurrency import Wake
+from monitor.cli.backup.restore import complete_restore
+from monitor.concurrency import WakeSignal
 from monitor.database.engine import Database
 from monitor.database.migrate import migrate
 from monitor.database.schema import deliveries
 from monitor.delivery import sent_journal
 from monitor.delivery.channels.mailbox import Mailbox
-from monitor.delivery.sent_journal import HANDED, JOT_SECONDS, NOT_TAKEN, SENT, Journal, Line, What
+from monitor.delivery.sent_journal import (
+    HANDED,
+    JOT_SECONDS,
+    NOT_TAKEN,
+    SENT,
+    JournalEntry,
+    SentJournal,
+    What,
+)
 from monitor.event_log import cursor
 from monitor.event_log.cursor import Cursor
 from monitor.events.event import Event
@@ -60,14 +68,16 @@ def folder(tmp_path: Path) -> Path:
 def send(here: Town, folder: Path, answer: What | None = SENT) -> list[Delivery]:
     """What is due is sent, and stands in the journal."""
     sent = here.deliver()
-    written = Journal(folder, here.clock, KEPT)
+    written = SentJournal(folder, here.clock, KEPT)
 
     async def note() -> None:
         for one in sent:
             keys = here.read(lambda connection: keys_of(connection, [one]))[one.id]  # noqa: B023 (called here)
-            await written.note(Line(here.clock(), HANDED, one.message_id, keys, f"about {one.dag_id}"))
+            await written.append(
+                JournalEntry(here.clock(), HANDED, one.message_id, keys, f"about {one.dag_id}")
+            )
             if answer:
-                await written.note(Line(here.clock(), answer, one.message_id))
+                await written.append(JournalEntry(here.clock(), answer, one.message_id))
 
     asyncio.run(note())
     return sent
@@ -97,7 +107,7 @@ def test_groups_are_known_again_event_by_event(
     assert [one.kind.value for one in send(before, folder)] == ["recovered"]
     untold = before.fail("other")
 
-    found = after_restore(database, [folder])
+    found = complete_restore(database, [folder])
     assert (found.backup_of, found.mails, found.settled) == (None, 3, [])
     here = Town(database, config(), clock)
     again(here, [*events, untold])
@@ -115,7 +125,7 @@ def test_what_follows_is_in_the_same_thread(
     before = Town(lost, config(), clock)
     failure = before.fail()
     [first] = send(before, folder)
-    after_restore(database, [folder])
+    complete_restore(database, [folder])
     here = Town(database, config(), clock)
     again(here, [failure])
     clock.forward(HOUR)
@@ -134,7 +144,7 @@ def test_who_was_not_told_is_told(lost: Database, database: Database, folder: Pa
     send(before, folder)
     refused = before.fail("refused")
     send(before, folder, NOT_TAKEN)
-    after_restore(database, [folder])
+    complete_restore(database, [folder])
     both = [TO, "new@example.com"]
     here = Town(database, config(to=both), clock)
     again(here, [told, refused])
@@ -148,7 +158,7 @@ def test_without_the_servers_answer_it_is_uncertain(
     before = Town(lost, config(), clock)
     failure = before.fail()
     send(before, folder, None)
-    after_restore(database, [folder])
+    complete_restore(database, [folder])
     here = Town(database, config(), clock)
     again(here, [failure])
     assert here.mail() == []
@@ -159,7 +169,7 @@ def test_a_reminder_is_sent_when_it_is_time_for_the_next(
     lost: Database, database: Database, folder: Path, clock: FakeClock
 ) -> None:
     def look(here: Town) -> None:
-        asyncio.run(Reminders(here.database, here.engine, Wake(), clock).look())
+        asyncio.run(Reminders(here.database, here.engine, WakeSignal(), clock).look())
 
     rules = config(repeat="6h")
     before = Town(lost, rules, clock)
@@ -168,7 +178,7 @@ def test_a_reminder_is_sent_when_it_is_time_for_the_next(
     clock.forward(6 * HOUR)
     look(before)
     assert [one.kind.value for one in send(before, folder)] == ["reminder"]
-    after_restore(database, [folder])
+    complete_restore(database, [folder])
     here = Town(database, rules, clock)
     again(here, [failure])
     clock.forward(HOUR)
@@ -188,27 +198,27 @@ def test_what_waited_in_the_backup_is_settled_unless_it_was_asked_for_again(
     for dag_id in ("told", "not_told", "asked_for"):
         here.fail(dag_id)
     waiting = here.read(lambda connection: queries.deliveries(connection, 10))
-    written = Journal(folder, clock, KEPT)
+    written = SentJournal(folder, clock, KEPT)
 
     async def sent(dag_id: str) -> None:
         [one] = [one for one in waiting if one.dag_id == dag_id]
         keys = here.read(lambda connection: keys_of(connection, [one]))[one.id]
-        await written.note(Line(clock(), HANDED, one.message_id, keys, "s"))
-        await written.note(Line(clock(), SENT, one.message_id))
+        await written.append(JournalEntry(clock(), HANDED, one.message_id, keys, "s"))
+        await written.append(JournalEntry(clock(), SENT, one.message_id))
 
     asyncio.run(sent("told"))
     asyncio.run(sent("asked_for"))
     clock.forward(60)
     [asked] = [one for one in waiting if one.dag_id == "asked_for"]
     here.write(lambda connection: queue.requeue(connection, asked.id, clock()))
-    found = after_restore(database, [folder])
+    found = complete_restore(database, [folder])
     assert len(found.settled) == 1
     assert {one.dag_id for one in here.deliver()} == {"not_told", "asked_for"}
 
 
 def test_the_monitor_writes_the_journal(database: Database, folder: Path, clock: FakeClock) -> None:
     mailbox = Mailbox(folder.with_name("mailbox"), clock)
-    office = Office(database, clock, mailbox, journal=Journal(folder, clock, KEPT))
+    office = Office(database, clock, mailbox, journal=SentJournal(folder, clock, KEPT))
     failed_run(office)
     office.deliver()
     [told] = sent_journal.read([folder])
@@ -224,7 +234,7 @@ def test_nothing_is_sent_that_the_journal_cannot_hold(
 ) -> None:
     folder.write_text("a file where the folder should be")
     mailbox = Mailbox(folder.with_name("mailbox"), clock)
-    office = Office(database, clock, mailbox, journal=Journal(folder, clock, KEPT))
+    office = Office(database, clock, mailbox, journal=SentJournal(folder, clock, KEPT))
     failed_run(office)
     office.deliver()
     assert mailbox.mails(10) == []
@@ -233,15 +243,15 @@ def test_nothing_is_sent_that_the_journal_cannot_hold(
 
 
 def test_what_was_jotted_last_is_written_though_the_loop_ends(folder: Path, clock: FakeClock) -> None:
-    written = Journal(folder, clock, KEPT)
-    asyncio.run(written.note(Line(clock(), HANDED, "<1@x>", ("a key",), "s")))
+    written = SentJournal(folder, clock, KEPT)
+    asyncio.run(written.append(JournalEntry(clock(), HANDED, "<1@x>", ("a key",), "s")))
 
     async def end() -> None:
         loop, free = asyncio.get_running_loop(), Flag()
         loop.set_default_executor(ThreadPoolExecutor(1))
         loop.run_in_executor(None, free.wait)
         Timer(4 * JOT_SECONDS, free.set).start()
-        written.jot(Line(clock(), SENT, "<1@x>"))
+        written.append_nowait(JournalEntry(clock(), SENT, "<1@x>"))
         await asyncio.sleep(2 * JOT_SECONDS)  # until the writer waits for a thread
         await written.flush()
 
@@ -251,12 +261,14 @@ def test_what_was_jotted_last_is_written_though_the_loop_ends(folder: Path, cloc
 
 
 def test_a_journal_that_is_cut_off_is_read_as_far_as_it_goes(folder: Path, clock: FakeClock) -> None:
-    written = Journal(folder, clock, KEPT)
+    written = SentJournal(folder, clock, KEPT)
 
     async def write() -> None:
-        await asyncio.gather(*(written.note(Line(clock(), HANDED, f"<{n}>", ("k",), "s")) for n in range(50)))
-        written.jot(Line(clock(), SENT, "<0>"))
-        await written.note(Line(clock(), NOT_TAKEN, "<1>"))
+        await asyncio.gather(
+            *(written.append(JournalEntry(clock(), HANDED, f"<{n}>", ("k",), "s")) for n in range(50))
+        )
+        written.append_nowait(JournalEntry(clock(), SENT, "<0>"))
+        await written.append(JournalEntry(clock(), NOT_TAKEN, "<1>"))
 
     asyncio.run(write())
     [file] = folder.iterdir()
@@ -265,7 +277,7 @@ def test_a_journal_that_is_cut_off_is_read_as_far_as_it_goes(folder: Path, clock
     assert told == {f"<{number}>": number == 0 for number in range(50) if number != 1}
     assert sent_journal.read([folder], NOW + timedelta(days=1)) == []
     clock.forward((KEPT + timedelta(days=1)).total_seconds())
-    asyncio.run(written.note(Line(clock(), HANDED, "<new>")))
+    asyncio.run(written.append(JournalEntry(clock(), HANDED, "<new>")))
     assert [one.name[:10] for one in folder.iterdir()] == [f"{clock():%Y-%m-%d}"]
 
 
@@ -291,10 +303,10 @@ def test_the_lines_of_all_who_tried_are_taken_together(
     """Where a lease ran out, two monitors had the same mail, and the one that let it go says so last."""
     folders = [folder, tmp_path / "another"]
     for place, whats in zip(folders, (one, another), strict=True):
-        written = Journal(place, clock, KEPT)
+        written = SentJournal(place, clock, KEPT)
         for what in whats:
             clock.forward(1)
-            asyncio.run(written.note(Line(clock(), what, "<1@example.com>", ("key",), "s")))
+            asyncio.run(written.append(JournalEntry(clock(), what, "<1@example.com>", ("key",), "s")))
     told = [told.is_sent for told in sent_journal.read(folders)]
     assert told == ([] if is_sent is None else [is_sent])
 
@@ -302,18 +314,18 @@ def test_the_lines_of_all_who_tried_are_taken_together(
 def test_a_restore_begins_another_log(database: Database, folder: Path, clock: FakeClock) -> None:
     Town(database, config(), clock).fail()
     old = database.read_now(cursor.state)
-    after_restore(database, [folder])
+    complete_restore(database, [folder])
     new = database.read_now(cursor.state)
     assert new.last_seq == old.last_seq
-    assert "another log" in (new.expired(Cursor(old.epoch, new.last_seq)) or "")
+    assert "another log" in (new.expiry_reason(Cursor(old.epoch, new.last_seq)) or "")
 
 
 def test_what_is_jotted_last_is_written_when_the_monitor_ends(folder: Path, clock: FakeClock) -> None:
-    written = Journal(folder, clock, KEPT)
+    written = SentJournal(folder, clock, KEPT)
 
     async def sent() -> None:
-        await written.note(Line(clock(), HANDED, "<1@example.com>", ("key",), "s"))
-        written.jot(Line(clock(), SENT, "<1@example.com>"))
+        await written.append(JournalEntry(clock(), HANDED, "<1@example.com>", ("key",), "s"))
+        written.append_nowait(JournalEntry(clock(), SENT, "<1@example.com>"))
 
     asyncio.run(sent())
     assert [(told.handed.message_id, told.is_sent) for told in sent_journal.read([folder])] == [
@@ -337,7 +349,7 @@ def test_a_mail_that_is_another_s_to_send_is_noted_as_not_taken(
 ) -> None:
     office = Office(
         *(database, clock, Robbed(tmp_path / "mailbox", clock, database)),
-        journal=Journal(folder, clock, KEPT),
+        journal=SentJournal(folder, clock, KEPT),
     )
     failed_run(office)
     asyncio.run(office.deliverer.work())

@@ -14,26 +14,26 @@ from monitor.database.migrate import migrate
 from monitor.event_log.append import append
 from monitor.events.event import parse_event
 from monitor.notifications.outbox import decisions, enqueue, queries, queue
-from monitor.notifications.outbox.enqueue import About, Word
-from monitor.notifications.outbox.queries import Wanted
+from monitor.notifications.outbox.enqueue import NotificationDraft, SourceEvent
+from monitor.notifications.outbox.queries import DeliveryFilter
 from monitor.notifications.outbox.queue import LeaseLost
 from monitor.notifications.outbox.records import (
     ALLOWED,
     Delivery,
-    Kind,
+    DeliveryOutcome,
     Notification,
-    Outcome,
+    NotificationKind,
     State,
     TransitionError,
 )
-from monitor.rules.targets import Channel, Target
+from monitor.rules.targets import ChannelName, Target
 from tests.sample import run_event
 from tests.unit.conftest import NOW, FakeClock
 from tests.wait import DEADLINE
 
 LEASE = timedelta(seconds=45)
 TO = ("a@example.com",)
-TARGETS = [Target(Channel.EMAIL, TO[0])]
+TARGETS = [Target(ChannelName.EMAIL, TO[0])]
 
 
 def put(database: Database, dag_id: str = "etl", run_id: str = "manual__1", seconds: float = 0) -> int:
@@ -44,8 +44,10 @@ def put(database: Database, dag_id: str = "etl", run_id: str = "manual__1", seco
     def write(connection: object) -> None:
         [seq] = append(connection, [event], now)  # type: ignore[arg-type]
         assert seq is not None
-        word = Word("failures", Kind.FAILURE, "run_failed", "", None, "rule 'failures'", now)
-        enqueue.put(connection, About.of(seq, event), word, TARGETS, now, "example.com")  # type: ignore[arg-type]
+        word = NotificationDraft(
+            "failures", NotificationKind.FAILURE, "run_failed", "", None, "rule 'failures'", now
+        )
+        enqueue.enqueue(connection, SourceEvent.from_event(seq, event), word, TARGETS, now, "example.com")  # type: ignore[arg-type]
 
     database.write_now(write)
     return max(delivery.id for delivery in listed(database))
@@ -67,7 +69,7 @@ def claimed(database: Database, clock: FakeClock) -> Delivery:
     return delivery
 
 
-def settle(database: Database, delivery: Delivery, outcome: Outcome, clock: FakeClock) -> Delivery:
+def settle(database: Database, delivery: Delivery, outcome: DeliveryOutcome, clock: FakeClock) -> Delivery:
     database.write_now(lambda connection: queue.settle(connection, delivery, outcome, clock()))
     return found(database, delivery.id)
 
@@ -104,7 +106,9 @@ def test_a_delivery_goes_from_put_to_sent(database: Database, clock: FakeClock) 
     delivery = claimed(database, clock)
     assert found(database, delivery_id) == delivery
     hand_over(database, delivery, clock)
-    done = settle(database, delivery, Outcome(State.SENT, "sent", answer="250 OK", remaining=()), clock)
+    done = settle(
+        database, delivery, DeliveryOutcome(State.SENT, "sent", answer="250 OK", remaining=()), clock
+    )
     assert (done.state, done.remaining, done.subject, done.attempts) == (State.SENT, (), "subject", 1)
     assert (done.claim, done.lease_until, done.handed_at, done.settled_at) == (None, None, None, NOW)
     assert ledger(database, delivery_id) == [("sent", "250 OK")]
@@ -125,7 +129,9 @@ def test_what_is_due_longest_is_claimed_first_and_nothing_before_its_time(
 @pytest.mark.parametrize("state", [State.PENDING, State.PARKED])
 def test_what_waits_is_claimed_again(database: Database, clock: FakeClock, state: State) -> None:
     put(database)
-    settle(database, claimed(database, clock), Outcome(state, "later", NOW + timedelta(hours=1)), clock)
+    settle(
+        database, claimed(database, clock), DeliveryOutcome(state, "later", NOW + timedelta(hours=1)), clock
+    )
     assert database.write_now(lambda connection: queue.claim(connection, clock(), LEASE)) is None
     clock.forward(3600)
     assert claimed(database, clock).state is State.SENDING
@@ -198,7 +204,7 @@ def test_who_has_lost_the_lease_changes_nothing(database: Database, clock: FakeC
     reap(database, clock)
     quick = claimed(database, clock)
     for late in (
-        lambda: settle(database, slow, Outcome(State.SENT, "sent", answer="250"), clock),
+        lambda: settle(database, slow, DeliveryOutcome(State.SENT, "sent", answer="250"), clock),
         lambda: hand_over(database, slow, clock),
         lambda: database.write_now(lambda connection: queue.renew(connection, slow, clock() + LEASE)),
     ):
@@ -211,11 +217,11 @@ def test_who_has_lost_the_lease_changes_nothing(database: Database, clock: FakeC
 def test_what_is_settled_twice_is_settled_once(database: Database, clock: FakeClock) -> None:
     put(database)
     delivery = claimed(database, clock)
-    settle(database, delivery, Outcome(State.SENT, "sent", answer="250"), clock)
+    settle(database, delivery, DeliveryOutcome(State.SENT, "sent", answer="250"), clock)
     with pytest.raises(LeaseLost):
-        settle(database, delivery, Outcome(State.DEAD, "no"), clock)
+        settle(database, delivery, DeliveryOutcome(State.DEAD, "no"), clock)
     with pytest.raises(TransitionError, match="sent cannot become dead"):
-        settle(database, replace(delivery, state=State.SENT), Outcome(State.DEAD, "no"), clock)
+        settle(database, replace(delivery, state=State.SENT), DeliveryOutcome(State.DEAD, "no"), clock)
 
 
 @pytest.mark.parametrize("end", [State.DEAD, State.UNCERTAIN, State.SENT, State.SUPERSEDED, State.PARKED])
@@ -223,7 +229,9 @@ def test_a_person_can_have_it_sent_again_and_the_ledger_stays(
     database: Database, clock: FakeClock, end: State
 ) -> None:
     delivery_id = put(database)
-    settle(database, claimed(database, clock), Outcome(end, "because", NOW, answer="the words"), clock)
+    settle(
+        database, claimed(database, clock), DeliveryOutcome(end, "because", NOW, answer="the words"), clock
+    )
     clock.forward(60)
     again = database.write_now(lambda connection: queue.requeue(connection, delivery_id, clock()))
     assert again is not None
@@ -241,19 +249,19 @@ def test_it_is_sent_again_to_whoever_it_is_for(
     database: Database, clock: FakeClock, lacking: tuple[str, ...]
 ) -> None:
     delivery_id = put(database)
-    settle(database, claimed(database, clock), Outcome(State.SENT, "sent", remaining=lacking), clock)
+    settle(database, claimed(database, clock), DeliveryOutcome(State.SENT, "sent", remaining=lacking), clock)
     database.write_now(lambda connection: queue.requeue(connection, delivery_id, clock()))
     assert claimed(database, clock).remaining == TO
 
 
-def take(database: Database, clock: FakeClock, channel: Channel) -> Delivery | None:
+def take(database: Database, clock: FakeClock, channel: ChannelName) -> Delivery | None:
     return database.write_now(lambda connection: queue.claim(connection, clock(), LEASE, channel))
 
 
 def test_each_channel_has_its_own_turn(database: Database, clock: FakeClock) -> None:
     put(database)
-    assert take(database, clock, Channel.WEBHOOK) is None
-    assert take(database, clock, Channel.EMAIL) is not None
+    assert take(database, clock, ChannelName.WEBHOOK) is None
+    assert take(database, clock, ChannelName.EMAIL) is not None
 
 
 def test_a_claim_seals_the_notification(database: Database, clock: FakeClock) -> None:
@@ -293,14 +301,14 @@ def test_what_has_no_room_in_the_budget_is_told_in_a_digest(database: Database, 
         put(database, run_id=str(number))
         delivery = claimed(database, clock)
         outcome = database.write_now(
-            partial(decisions.to_digest, delivery=delivery, now=NOW, due=due, host="example.com")
+            partial(decisions.move_to_digest, delivery=delivery, now=NOW, due=due, host="example.com")
         )
         settle(database, delivery, outcome, clock)
-    (digest,) = [one for one in listed(database) if one.kind is Kind.DIGEST]
-    others = [one for one in listed(database) if one.kind is not Kind.DIGEST]
-    assert (digest.kind, digest.recipient, digest.next_attempt_at) == (Kind.DIGEST, TO[0], due)
+    (digest,) = [one for one in listed(database) if one.kind is NotificationKind.DIGEST]
+    others = [one for one in listed(database) if one.kind is not NotificationKind.DIGEST]
+    assert (digest.kind, digest.recipient, digest.next_attempt_at) == (NotificationKind.DIGEST, TO[0], due)
     assert {one.state for one in others} == {State.SUPPRESSED}
-    assert database.read_now(lambda connection: decisions.sent_since(connection, Channel.EMAIL, NOW)) == 0
+    assert database.read_now(lambda connection: decisions.count_sent(connection, ChannelName.EMAIL, NOW)) == 0
 
 
 def test_what_is_being_sent_or_does_not_exist_is_not_requeued(database: Database, clock: FakeClock) -> None:
@@ -314,18 +322,21 @@ def test_what_is_being_sent_or_does_not_exist_is_not_requeued(database: Database
 def test_pages_filter_and_keep_to_the_readers_rights(database: Database, clock: FakeClock) -> None:
     ids = [put(database, dag, run) for dag, run in (("etl", "1"), ("etl", "2"), ("secret", "1"))]
 
-    def ids_of(wanted: Wanted | None = None, **more: Any) -> list[int]:
+    def ids_of(wanted: DeliveryFilter | None = None, **more: Any) -> list[int]:
         page = database.read_now(lambda connection: queries.deliveries(connection, 10, wanted=wanted, **more))
         return [delivery.id for delivery in page]
 
     assert ids_of() == ids[::-1]
     assert ids_of(before=ids[2]) == [ids[1], ids[0]]
-    assert ids_of(Wanted(dag_id="secret")) == [ids[2]]
-    assert ids_of(Wanted(dag_id="etl", run_id="2")) == [ids[1]]
-    assert ids_of(Wanted(state=State.SENT)) == []
+    assert ids_of(DeliveryFilter(dag_id="secret")) == [ids[2]]
+    assert ids_of(DeliveryFilter(dag_id="etl", run_id="2")) == [ids[1]]
+    assert ids_of(DeliveryFilter(state=State.SENT)) == []
     rights = frozenset({("local", "etl")})
-    assert ids_of(Wanted(since=NOW, until=NOW)) == []
-    assert ids_of(Wanted(rule="failures", channel=Channel.EMAIL, kind=Kind.FAILURE)) == ids[::-1]
+    assert ids_of(DeliveryFilter(since=NOW, until=NOW)) == []
+    assert (
+        ids_of(DeliveryFilter(rule="failures", channel=ChannelName.EMAIL, kind=NotificationKind.FAILURE))
+        == ids[::-1]
+    )
     assert ids_of(visible=rights) == [ids[1], ids[0]]
     assert database.read_now(lambda connection: queries.find(connection, ids[2], rights)) is None
     assert database.read_now(lambda connection: queries.find(connection, ids[0], rights)) is not None
@@ -334,7 +345,7 @@ def test_pages_filter_and_keep_to_the_readers_rights(database: Database, clock: 
 def test_each_state_is_counted(database: Database, clock: FakeClock) -> None:
     for number in range(3):
         put(database, run_id=str(number))
-    settle(database, claimed(database, clock), Outcome(State.SENT, "sent"), clock)
+    settle(database, claimed(database, clock), DeliveryOutcome(State.SENT, "sent"), clock)
     claimed(database, clock)
     counts = database.read_now(queries.counts)
     assert set(counts) == set(State)
@@ -343,4 +354,4 @@ def test_each_state_is_counted(database: Database, clock: FakeClock) -> None:
         State.SENDING: 1,
         State.SENT: 1,
     }
-    assert database.read_now(lambda connection: queries.standing(connection, NOW)).waiting == 2
+    assert database.read_now(lambda connection: queries.load_stats(connection, NOW)).waiting == 2

@@ -9,7 +9,15 @@ import pytest
 
 from monitor.settings import Settings
 from monitor.web.auth import rate_limit, tokens
-from monitor.web.auth.tokens import DEFAULT_LIFE, LOOKUP_SECONDS, USE_SECONDS, Draft, Owner, Scope, Whose
+from monitor.web.auth.tokens import (
+    DEFAULT_LIFE,
+    LOOKUP_SECONDS,
+    USE_SECONDS,
+    Draft,
+    Owner,
+    Scope,
+    TokenOwnerFilter,
+)
 from tests import wait
 from tests.sample import run_event
 from tests.unit.conftest import FakeClock
@@ -174,7 +182,7 @@ def test_what_a_leaked_token_made_is_revoked_with_it(
     # By another replica: this one knows the child as in force for some seconds more.
     write, whose = (
         monitor.app.state.services.database.write_now,
-        Whose(owner=Owner("alice", frozenset({"local"}))),
+        TokenOwnerFilter(owner=Owner("alice", frozenset({"local"}))),
     )
     write(lambda connection: tokens.revoke(connection, whose, leaked["id"], clock()))
     answer = monitor.client.post(

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from monitor.delivery.messages import links
-from monitor.delivery.messages.model import Run
+from monitor.delivery.messages.model import RunInfo
 from monitor.notifications.outbox import queries
 from monitor.settings import Settings
 from monitor.web.auth import rate_limit
@@ -168,7 +168,7 @@ def test_a_mails_link_leads_to_its_run_through_the_sign_in(monitor: Served) -> N
     shown = {}
     for run_id in RUN_IDS:
         with httpx.Client(base_url=monitor.url, headers={"Accept": "text/html"}) as stranger:
-            asked = stranger.get(links.monitor_run(monitor.url, Run("local", "etl", run_id, "failed")))
+            asked = stranger.get(links.monitor_run(monitor.url, RunInfo("local", "etl", run_id, "failed")))
             page = stranger.get(asked.headers["location"]).text
             form = {name: html.unescape(hidden(name, page)) for name in ("next", "csrf")}
             answer = stranger.post("/login", data=form | {"username": ALICE[0], "password": ALICE[1]})

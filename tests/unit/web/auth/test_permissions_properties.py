@@ -172,7 +172,7 @@ class World:
     async def check(self, user: str) -> None:
         await self.logged.catch_up()
         name_there, accepted = READERS[user]
-        now = await self.rights.of({self.deployment(name): name_there for name in accepted})
+        now = await self.rights.fetch({self.deployment(name): name_there for name in accepted})
         assert now.visible is None or {name for name, _ in now.visible} <= set(map(self.deployment, accepted))
         for (airflow, dag_id), readers in self.readers.items():
             states = self.lately() if user in readers else self.past[-1:]

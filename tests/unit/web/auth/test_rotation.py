@@ -8,7 +8,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from airflow_windsock.signing import signed_headers
+from airflow_windsock.signing import signature_headers
 from monitor.settings import Settings
 from tests import wait
 from tests.sample import run_event
@@ -30,7 +30,7 @@ def test_the_ingest_secret(settings: Settings) -> None:
         """As the plugin does, which signs with every secret that it has."""
         body = json.dumps([run_event()]).encode()
         headers = {"Content-Type": "application/cloudevents-batch+json"}
-        headers |= signed_headers(body, tuple(map(key_of, secrets)))
+        headers |= signature_headers(body, tuple(map(key_of, secrets)))
         return httpx.post(f"{url}/api/v1/events", content=body, headers=headers).status_code
 
     with serving(with_secrets(old)) as monitor:

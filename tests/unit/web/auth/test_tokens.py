@@ -21,8 +21,8 @@ from monitor.web.auth.tokens import (
     Scope,
     Token,
     TokenEnded,
+    TokenOwnerFilter,
     TooManyTokens,
-    Whose,
 )
 from tests.unit.conftest import NOW
 
@@ -37,7 +37,7 @@ def add(database: Database, draft: Draft = READ, owner: Owner | None = ALICE) ->
 
 
 def find(database: Database, secret: str) -> Token | None:
-    return database.read_now(lambda connection: tokens.of_hash(connection, tokens.hash_of(secret)))
+    return database.read_now(lambda connection: tokens.find_by_hash(connection, tokens.hash_of(secret)))
 
 
 def test_a_token_is_found_by_its_secret_which_is_kept_nowhere(database: Database) -> None:
@@ -63,9 +63,9 @@ def test_every_dag_is_another_thing_than_none(database: Database) -> None:
 
 def test_it_ends_by_itself_and_by_hand(database: Database) -> None:
     made, secret = add(database)
-    assert made.ended(NOW) is None
-    assert "expired" in str(made.ended(NOW + tokens.DEFAULT_LIFE))
-    mine, others = Whose(owner=ALICE), Whose(owner=BOB)
+    assert made.rejection_reason(NOW) is None
+    assert "expired" in str(made.rejection_reason(NOW + tokens.DEFAULT_LIFE))
+    mine, others = TokenOwnerFilter(owner=ALICE), TokenOwnerFilter(owner=BOB)
     assert database.write_now(lambda c: tokens.revoke(c, others, made.id, NOW)) is None
     revoked = database.write_now(lambda c: tokens.revoke(c, mine, made.id, NOW))
     assert revoked is not None
@@ -77,20 +77,20 @@ def test_it_ends_by_itself_and_by_hand(database: Database) -> None:
 def test_each_sees_the_own_ones(database: Database) -> None:
     mine, machine = add(database)[0], add(database, EVERY, None)[0]
 
-    def seen(whose: Whose) -> list[int]:
+    def seen(whose: TokenOwnerFilter) -> list[int]:
         return [one.id for one in database.read_now(lambda c: tokens.page(c, whose, 10))]
 
     assert seen(EVERYONE) == [machine.id, mine.id]
-    assert seen(Whose(owner=ALICE)) == [mine.id]
-    assert seen(Whose(owner=None)) == [machine.id]
-    assert seen(Whose(owner=BOB)) == []
+    assert seen(TokenOwnerFilter(owner=ALICE)) == [mine.id]
+    assert seen(TokenOwnerFilter(owner=None)) == [machine.id]
+    assert seen(TokenOwnerFilter(owner=BOB)) == []
 
 
 def test_its_use_is_noted_once_a_minute(database: Database) -> None:
     made, secret = add(database)
     for seconds, noted in ((0, 0), (59, 0), (60, 60)):
         moment = NOW + timedelta(seconds=seconds)
-        database.write_now(partial(tokens.used, token_id=made.id, now=moment))
+        database.write_now(partial(tokens.record_use, token_id=made.id, now=moment))
         found = find(database, secret)
         assert found is not None
         assert found.last_used_at == NOW + timedelta(seconds=noted)
@@ -126,14 +126,16 @@ def test_a_name_is_somebody_of_the_airflows_that_accepted_it(database: Database)
     assert [one.owner for one in made.values()] == list(made)
 
     def seen(owner: Owner) -> list[int]:
-        return [one.id for one in database.read_now(lambda c: tokens.page(c, Whose(owner=owner), 10))]
+        return [
+            one.id for one in database.read_now(lambda c: tokens.page(c, TokenOwnerFilter(owner=owner), 10))
+        ]
 
     assert seen(ALICE) == [made[ALICE].id]
     assert seen(AT_EMEA) == [made[AT_EMEA].id]
     assert seen(AT_BOTH) == [made[AT_BOTH].id, made[AT_EMEA].id, made[ALICE].id]
     assert seen(Owner("alice", frozenset())) == []
     for owner, of in ((ALICE, AT_EMEA), (ALICE, AT_BOTH), (AT_EMEA, AT_BOTH)):
-        whose = Whose(owner=owner)
+        whose = TokenOwnerFilter(owner=owner)
         assert database.write_now(partial(tokens.revoke, whose=whose, token_id=made[of].id, now=NOW)) is None
 
 
@@ -202,7 +204,7 @@ def test_what_a_token_made_ends_with_it(database: Database) -> None:
     grandchild, secret = add(database, replace(READ, made_by=child.id))
     other, others_secret = add(database)
     assert grandchild.made_by == child.id
-    database.write_now(lambda c: tokens.revoke(c, Whose(owner=ALICE), root.id, NOW))
+    database.write_now(lambda c: tokens.revoke(c, TokenOwnerFilter(owner=ALICE), root.id, NOW))
     state = {one.id: one.state(NOW) for one in database.read_now(lambda c: tokens.page(c, EVERYONE, 10))}
     assert state == dict.fromkeys((root.id, child.id, grandchild.id), "revoked") | {other.id: "active"}
     assert "was revoked" in str(getattr(find(database, secret), "ended", lambda _: None)(NOW))

@@ -16,7 +16,7 @@ from monitor.notifications.incidents import Incident
 from monitor.notifications.silences import Silence, SilenceScope, Unsubscribed
 from monitor.rules.model import Match
 from monitor.settings import Settings
-from monitor.web.pages.action_links import masked
+from monitor.web.pages.action_links import mask_address
 from monitor.web.pages.forms import BY_LINK
 from tests.sample import asset_event, event, moment, run_event, task_event
 from tests.unit.conftest import FakeClock
@@ -271,7 +271,7 @@ def test_the_link_of_a_failed_run_silences_its_dag(settings: Settings, clock: Fa
     ],
 )
 def test_a_mail_silences_what_it_is_about(told: dict[str, Any], named: dict[str, str]) -> None:
-    assert silences.named_by(parse_event(told)) == named
+    assert silences.build_silence_fields(parse_event(told)) == named
 
 
 def test_a_link_ends_silences_of_its_own_dag_alone(monitor: Served) -> None:
@@ -403,7 +403,7 @@ def test_a_form_is_not_read_without_end(monitor: Served) -> None:
     [("j@example.com", "j…@example.com"), ('"a@b"@example.com', '"…@example.com'), ("ünï@x.ch", "ü…@x.ch")],
 )
 def test_addresses_are_masked(address: str, shown: str) -> None:
-    assert masked(address) == shown
+    assert mask_address(address) == shown
 
 
 def test_hostile_texts_stay_texts(monitor: Served) -> None:

@@ -13,7 +13,7 @@ from monitor.delivery.messages.renderer import Renderer
 from monitor.rules.model import Match
 from monitor.settings import Settings
 from monitor.web import rule_descriptions
-from monitor.web.pages.settings import hidden as without_secrets
+from monitor.web.pages.settings import redact_line as without_secrets
 from tests.unit.conftest import FakeClock
 from tests.unit.web.pages.test_incidents import sign_in
 from tests.unit.web.pages.test_pages import Elements

@@ -12,7 +12,7 @@ from monitor.database.engine import Database
 from monitor.database.schema import silences as table
 from monitor.event_log import read
 from monitor.event_log.append import append
-from monitor.event_log.filters import Visible
+from monitor.event_log.filters import AllowedDags
 from monitor.events.event import parse_event
 from monitor.notifications import silences
 from monitor.notifications.silences import Silence, SilenceScope, TooManySilences
@@ -323,7 +323,7 @@ def test_a_preview_counts_what_the_match_takes(database: Database) -> None:
     log(database, *(run_event("failed", f"etl_{number}") for number in range(30)))
     log(database, run_event("failed", "payroll"), task_event("failed", try_number=2, dag_id="etl_1"))
 
-    def covered(visible: Visible = None, **given: Any) -> int:
+    def covered(visible: AllowedDags = None, **given: Any) -> int:
         scope = SilenceScope(Match.model_validate(given))
         return database.read_now(lambda connection: preview(connection, scope, NOW, visible)).number
 
@@ -341,8 +341,8 @@ def test_a_preview_counts_what_the_match_takes(database: Database) -> None:
 def test_events_by_their_numbers(database: Database) -> None:
     log(database, *(run_event("failed", f"dag_{number}") for number in range(5)))
 
-    def seqs(wanted: set[int], visible: Visible = None) -> list[int]:
-        found = database.read_now(lambda connection: read.of_seqs(connection, wanted, visible))
+    def seqs(wanted: set[int], visible: AllowedDags = None) -> list[int]:
+        found = database.read_now(lambda connection: read.find_by_seqs(connection, wanted, visible))
         return [event.seq for event in found]
 
     assert seqs({4, 1, 99}) == [1, 4]
