@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from airflow_windsock.one_line import one_line
+MAX_LINE = 1_000  # characters of a message
+
+
+def one_line(text: str) -> str:
+    """Return the text as one line of a log: no control characters, none that reorder a line, and no longer
+    than MAX_LINE."""
+    words = "".join(sign if sign.isprintable() else " " for sign in text[: MAX_LINE + 1]).split()
+    line = " ".join(words)
+    return line if len(text) <= MAX_LINE else f"{line[: MAX_LINE - 1]}…"
 
 
 class FeedError(Exception):

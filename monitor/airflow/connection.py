@@ -162,8 +162,8 @@ def too_long(url: str, request: str, reason: str) -> AirflowAnswerTooLong:
 def unaddressable(url: str, run_id: str) -> AirflowUnaddressable:
     """The error for what Airflow shows by a path alone, of a run whose id cannot stand in one."""
     return AirflowUnaddressable(
-        f"Airflow at {redact_url(url)} has no address for this of the run {run_id[:SHOWN_DETAIL]!r}. Keep to its "
-        "default [core] allowed_run_id_pattern, which lets no / into a run's id"
+        f"Airflow at {redact_url(url)} has no address for this of the run {run_id[:SHOWN_DETAIL]!r}. Keep to "
+        "its default [core] allowed_run_id_pattern, which lets no / into a run's id"
     )
 
 

@@ -98,7 +98,8 @@ def format_explanation(found: EventExplanation) -> Iterator[str]:
 def _format_decisions(line: RuleExplanation) -> Iterator[str]:
     for decision in line.decisions:
         name = "" if line.rule == UNMATCHED else f"{line.rule}: "
-        yield f"    {name}{_format_outcome(decision.outcome, decision.reason)} ({_format_time(decision.created_at)})"
+        outcome = _format_outcome(decision.outcome, decision.reason)
+        yield f"    {name}{outcome} ({_format_time(decision.created_at)})"
     for delivery in line.deliveries:
         whom = f"{delivery.channel.value} {delivery.recipient}"
         what = f"delivery {delivery.id}, {delivery.kind.value} to {whom}"
@@ -128,7 +129,8 @@ def _message(told: ReplayedDelivery) -> str:
     one = told.delivery
     about = one.dag_id or one.event_id
     several = f", {told.events} events" if told.events > 1 else ""
-    return f"{_format_time(one.next_attempt_at)}  {one.rule}: {one.kind.value} to {one.recipient}: {about}{several}"
+    at = _format_time(one.next_attempt_at)
+    return f"{at}  {one.rule}: {one.kind.value} to {one.recipient}: {about}{several}"
 
 
 def _format_time(moment: datetime) -> str:

@@ -277,7 +277,8 @@ def component_unhealthy(
 
 def component_recovered(told: WatchContext, component: str, since: datetime) -> Event:
     lasted = told.now - since
-    what = f"Airflow {told.deployment}: the {format_component(component)} is healthy again, after {spoken(lasted)}"
+    name = format_component(component)
+    what = f"Airflow {told.deployment}: the {name} is healthy again, after {spoken(lasted)}"
     data = {
         "what": what,
         "component": component,

@@ -32,7 +32,8 @@ def weighed(*ids: str) -> states.States:
 
 def entry(state: State, *answers: str, to: str = FIRST) -> Entry:
     delivery = Delivery(
-        1, 1, ChannelName.EMAIL, to, NotificationKind.FAILURE, None, 1, RUN, "local", "etl", "one", "failures", "run_failed",
+        1, 1, ChannelName.EMAIL, to, NotificationKind.FAILURE, None, 1, RUN, "local", "etl", "one",
+        "failures", "run_failed",
         (to,), () if state is State.SENT else (to,), state, "", None, "<1@example.com>", 1, NOW, NOW,
         None, None, None, None,
     )  # fmt: skip

@@ -443,7 +443,7 @@ def test_a_process_that_ends_leaves_no_journal(settings: Settings, spool: Spool,
     code = f"""
 from pathlib import Path
 from airflow_windsock.backoff import Backoff
-from airflow_windsock.sender import Courier
+from airflow_windsock.sender import Sender
 from airflow_windsock.drainer import Drainer
 from airflow_windsock.settings import Endpoint, Settings
 from airflow_windsock.spool import Spool
@@ -451,9 +451,9 @@ root = Path({str(settings.spool_dir)!r})
 endpoint = Endpoint(False, "127.0.0.1", {receiver.port}, "/api/v1/events")
 spool = Spool(root, 1000, 10**6)
 settings = Settings("local", root, endpoint, ({receiver.secret!r},))
-drainer = Drainer(spool, Courier(settings, endpoint, spool), Backoff(root / "backoff"))
+drainer = Drainer(spool, Sender(settings, endpoint, spool), Backoff(root / "backoff"))
 for number in range(20):
-    drainer.put(b'{{"id": "event:%d"}}' % number)
+    drainer.add(b'{{"id": "event:%d"}}' % number)
 """
     environment = {"PYTHONPATH": str(PLUGINS), "PATH": os.environ["PATH"]}
     done = subprocess.run(

@@ -112,8 +112,9 @@ def be_alone(database: Database) -> None:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise BackupError(f"{_redact_url(database.url)}: {reason}") from None
     if others:
+        names = ", ".join(sorted(set(others)))
         raise BackupError(
-            f"{_redact_url(database.url)}: {len(others)} others are connected ({', '.join(sorted(set(others)))}); "
+            f"{_redact_url(database.url)}: {len(others)} others are connected ({names}); "
             "stop every monitor first"
         )
 

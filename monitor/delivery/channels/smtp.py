@@ -212,7 +212,8 @@ class SmtpMailer:
         if isinstance(error, aiosmtplib.SMTPAuthenticationError):
             if self._tokens:
                 self._tokens.invalidate()
-            return f"{self._where} refused the login: {format_reply(error.code, error.message)} ({self._login_hint})"
+            reply = format_reply(error.code, error.message)
+            return f"{self._where} refused the login: {reply} ({self._login_hint})"
         hint = ""
         if isinstance(error, aiosmtplib.SMTPHeloError):
             hint = f" (it was greeted as {smtp.greeting}: {HOST_REMEDY})"

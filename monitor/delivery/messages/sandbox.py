@@ -148,7 +148,7 @@ def _is_many(value: object) -> TypeGuard[Collection[object]]:
     return isinstance(value, Collection) and not isinstance(value, Undefined)
 
 
-class _Code(CodeGenerator):
+class _MeteredCode(CodeGenerator):
     """Has each body spend its steps before it is run, and weighs what Jinja computes itself."""
 
     _weighed: frozenset[int] = frozenset()
@@ -201,7 +201,7 @@ def _to_weigh(tree: nodes.Template) -> Iterator[nodes.Node]:
 
 
 class MeteredEnvironment(ImmutableSandboxedEnvironment):
-    code_generator_class = _Code
+    code_generator_class = _MeteredCode
     intercepted_binops = frozenset(ImmutableSandboxedEnvironment.default_binop_table)
 
     def __init__(self, filters: Mapping[str, Callable[..., Any]], **options: Any) -> None:

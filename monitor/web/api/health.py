@@ -402,8 +402,8 @@ def _database_remedy(services: Services) -> str:
             "default_transaction_read_only), or is it locked? Plugins keep their events meanwhile."
         )
     return (
-        f"Make room on the disk of {services.settings.home}, and end what holds windsock.db open (a backup by "
-        "copying: use `windsock backup`). Plugins keep their events meanwhile."
+        f"Make room on the disk of {services.settings.home}, and end what holds windsock.db open (a backup "
+        "by copying: use `windsock backup`). Plugins keep their events meanwhile."
     )
 
 

@@ -236,7 +236,14 @@ def test_openapi_is_valid_and_tells_of_every_endpoint(monitor: Served) -> None:
     assert {"get", "post"} <= set(openapi["paths"]["/api/v1/events"])
     assert {"post", "delete"} <= set(openapi["paths"]["/api/v1/incidents/{incident_id}/acknowledgement"])
     schemas = openapi["components"]["schemas"]
-    for name in ("Incident", "Silence", "Decision", "NewSilence", "Acknowledgement", "Closing"):
+    for name in (
+        "IncidentResponse",
+        "SilenceResponse",
+        "DecisionResponse",
+        "NewSilence",
+        "Acknowledgement",
+        "IncidentCloseBody",
+    ):
         assert schemas[name]["examples"], name
     page = monitor.client.get("/docs").text
     assert all(path in page for path in paths)

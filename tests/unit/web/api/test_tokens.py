@@ -417,7 +417,7 @@ def test_openapi_tells_of_them_with_examples(open_monitor: Served) -> None:
     openapi = open_monitor.client.get("/openapi.json").json()
     assert set(openapi["paths"][API]) == {"get", "post"}
     assert set(openapi["paths"][f"{API}/{{token_id}}"]) == {"delete"}
-    for name in ("NewToken", "Token", "TokenMade", "TokenPage"):
+    for name in ("NewToken", "TokenResponse", "TokenMade", "TokenPage"):
         assert openapi["components"]["schemas"][name]["examples"], name
     assert openapi["components"]["schemas"]["NewToken"]["properties"]["expires_in"]["default"] == "90d"
     assert API in open_monitor.client.get("/docs").text
