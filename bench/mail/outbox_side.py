@@ -106,7 +106,7 @@ class Written(DeliveryPreparer):
         parcel = OutgoingMessage(delivery.message_id, delivery.recipient, resolved, rendered, "opened", told)
         return PreparedDelivery(parcel, "subject", None)
 
-    def done(self, delivery: Delivery, state: State | None) -> None: ...
+    def release(self, delivery: Delivery, state: State | None) -> None: ...
 
 
 class Side:

@@ -23,7 +23,7 @@ def page() -> str:
 
 
 def _commands(path: str, group: Any) -> Iterator[str]:
-    for name, command in group.commands.items():
+    for name, command in sorted(group.commands.items()):  # not in the order of imports
         if command.hidden:
             continue
         if hasattr(command, "commands"):

@@ -44,7 +44,7 @@ def running(monitor: MonitorProcess, command: list[str], folder: Path) -> Iterat
         f"{monitor.url}/api/v1/tokens", json={"name": "docs", "scopes": ["read"]}, trust_env=False
     )
     env = {"PATH": "/usr/bin:/bin", "WINDSOCK_TOKEN": made.json()["secret"], "PYTHONUNBUFFERED": "1"}
-    env["PYTHONPATH"] = str(REPOSITORY / "plugins")
+    env["PYTHONPATH"] = str(REPOSITORY / "client")
     written = folder / "written"
     with written.open("wb") as output:
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=output, stderr=subprocess.STDOUT)

@@ -19,14 +19,16 @@ from monitor.events.reports import compute_id
 from tests.monitor_process import REPOSITORY, MonitorProcess
 
 FIRST = "2793a14"
-FORWARD = ("-m", "windsock.forwarder", "--once")
+PACKAGES = ("airflow_windsock", "windsock")
+"""The plugin's import package: today's name, and the first one."""
 PUT = """
 import json, sys
 from pathlib import Path
-from windsock.spool import Spool
+from {package}.spool import Spool
 spool = Spool(Path(sys.argv[1]), 1000, 10_000_000)
+add = spool.add if hasattr(spool, "add") else spool.put  # its first name
 for event in json.load(open(sys.argv[2])):
-    spool.put(json.dumps(event).encode())
+    add(json.dumps(event).encode())
 """
 
 
@@ -49,8 +51,13 @@ def send(plugins: Path, events: Path, spool: Path, monitor: MonitorProcess) -> l
     """Put events into a spool and forward them, by the plugin in that folder; answers what was set aside."""
     # A home without an airflow.cfg: the settings come from the environment.
     own = {"PYTHONPATH": str(plugins), "AIRFLOW__WINDSOCK__TRACES": "on"}
+    package = next(name for name in PACKAGES if (plugins / name).is_dir())
+    commands = (
+        ("-c", PUT.format(package=package), spool, events),
+        ("-m", f"{package}.forwarder", "--once"),
+    )
     env = {**os.environ, **monitor.plugin_env(spool), **own}
-    for arguments in (("-c", PUT, spool, events), FORWARD):
+    for arguments in commands:
         done = subprocess.run([sys.executable, *map(str, arguments)], env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
     assert list((spool / "new").iterdir()) == []

@@ -31,7 +31,7 @@ class Intake:
         rule = {
             "name": "r",
             "to": ["ops@example.com"],
-            "tell": ["every_failure"],
+            "notify_on": ["every_failure"],
             "match": {"type": FAILURES},
         }
         self.clock, self.database, self.metrics = clock, database, Metrics()

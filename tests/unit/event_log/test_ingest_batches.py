@@ -111,7 +111,7 @@ def test_a_batch_is_written_as_if_its_events_came_one_by_one(
 class Poisoned(Rules):
     """Fails at one event."""
 
-    def for_event(self, facts: MatchSubject) -> list[Rule]:
+    def find_matching(self, facts: MatchSubject) -> list[Rule]:
         if facts.event.get("run_id") == "c":
             raise RuntimeError("cannot decide")
         return super().find_matching(facts)

@@ -24,7 +24,7 @@ def mails(live: Live) -> list[EmailMessage]:
 def decisions(live: Live, event_id: str) -> list[dict[str, Any]]:
     """What the rules made of an event."""
     (one,) = live.client.get(f"/api/v1/events/{event_id}/decisions").raise_for_status().json()["explanations"]
-    return [decision for line in one["lines"] for decision in line["decisions"]]
+    return [decision for line in one["rules"] for decision in line["decisions"]]
 
 
 def deliveries(live: Live, **query: Any) -> list[dict[str, Any]]:

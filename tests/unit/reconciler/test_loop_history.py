@@ -135,7 +135,7 @@ def test_a_row_that_is_touched_long_after_is_not_told_again(
         fake.clock.forward(60)
         await on.reconciler.poll()
         assert on.logged() == ["task:01936a5e-0000-7000-8000-000000000009:success"]
-        assert on.count("windsock_reconcile_skipped_total", reason="forgotten") == 3
+        assert on.count("windsock_reconcile_skipped_total", reason="expired") == 3
 
     play(fake, database, act)
     assert caplog.text.count("before what the log keeps") == 1
@@ -156,7 +156,7 @@ def test_what_is_set_by_hand_after_the_log_has_forgotten_it_is_told(
             row[UPDATED] = fake.clock()
         await on.reconciler.poll()
         assert on.logged() == ["task:01936a5e-0000-7000-8000-000000000001:success:2"]
-        assert on.count("windsock_reconcile_skipped_total", reason="forgotten") > 0
+        assert on.count("windsock_reconcile_skipped_total", reason="expired") > 0
 
     play(fake, database, act)
 

@@ -268,7 +268,7 @@ def test_what_is_done_says_which_airflows_user_did_it(monitor: Served) -> None:
         (incident,) = monitor.client.get("/api/v1/incidents", headers=session).json()["incidents"]
         path = f"/api/v1/incidents/{incident['id']}/acknowledgement"
         acked = monitor.client.post(path, json={"reason": "seen"}, headers=session).json()
-        assert acked["acked_by"] == f"{EVE} ({deployment})"
+        assert acked["acknowledged_by"] == f"{EVE} ({deployment})"
         of = {"match": {"deployment": deployment, "dag_id": dag_id}, "reason": "x", "duration": "1h"}
         token = made(monitor, session, "admin")
         by_token = monitor.client.post("/api/v1/silences", json=of, headers=bearer(token)).json()

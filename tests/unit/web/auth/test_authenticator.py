@@ -243,7 +243,7 @@ def test_guesses_from_elsewhere_shut_nobody_out(
     settings: Settings, airflow: SignInAirflow, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     most = 3 * rate_limit.FAILURES
-    monkeypatch.setattr("monitor.web.auth.rate_limit.MOST_FAILURES", most)
+    monkeypatch.setattr("monitor.web.auth.authenticator.MOST_FAILURES", most)
     proxied = with_sign_in(settings, airflow).model_copy(update={"trusted_proxies": ("127.0.0.1",)})
 
     def sign_in(password: str, address: str) -> int:

@@ -207,7 +207,7 @@ def test_what_a_token_made_ends_with_it(database: Database) -> None:
     database.write_now(lambda c: tokens.revoke(c, TokenOwnerFilter(owner=ALICE), root.id, NOW))
     state = {one.id: one.state(NOW) for one in database.read_now(lambda c: tokens.page(c, EVERYONE, 10))}
     assert state == dict.fromkeys((root.id, child.id, grandchild.id), "revoked") | {other.id: "active"}
-    assert "was revoked" in str(getattr(find(database, secret), "ended", lambda _: None)(NOW))
+    assert "was revoked" in str(getattr(find(database, secret), "rejection_reason", lambda _: None)(NOW))
     assert find(database, others_secret) == other
     with pytest.raises(TokenEnded, match="was revoked"):  # one that another replica takes as in force
         add(database, replace(READ, made_by=child.id))
