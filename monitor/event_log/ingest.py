@@ -330,7 +330,7 @@ class Ingest:
         """`end`: the log's, which is locked."""
         # Not before the lock: what is logged later would be received earlier, and `since` step over some.
         now = self._clock()
-        late = apply.told_already(connection, events)
+        late = apply.detect_duplicates(connection, events)
         taken = [not known for known in late]
         lasting = [place for place, event in enumerate(events) if taken[place] and event.type != NUDGE]
         seqs = append.append(connection, [events[place] for place in lasting], now, end)

@@ -14,8 +14,7 @@ from sqlalchemy import Connection
 from monitor.event_log.projections.dags import apply_pauses
 from monitor.event_log.projections.import_errors import apply_import_errors, detect_duplicate_errors
 from monitor.event_log.projections.state import LoggedData, apply_assets, apply_runs
-from monitor.event_log.projections.tries import apply_task_reports
-from monitor.event_log.projections.tries import detect_duplicate_tries as told_of_tries
+from monitor.event_log.projections.tries import apply_task_reports, detect_duplicate_tries
 from monitor.events.data import (
     AssetData,
     AssetUpdatedData,
@@ -41,10 +40,10 @@ _APPLIERS: dict[type[Data], _Appliers] = {
 """Who brings the board up to which data. No two of them write the same table, so each goes by itself."""
 
 
-def told_already(connection: Connection, events: Sequence[Event]) -> list[bool]:
+def detect_duplicates(connection: Connection, events: Sequence[Event]) -> list[bool]:
     """Which of these events, in their order, were told under another id. To be asked where nobody else
     appends to the log."""
-    tries, errors = told_of_tries(connection, events), detect_duplicate_errors(connection, events)
+    tries, errors = detect_duplicate_tries(connection, events), detect_duplicate_errors(connection, events)
     return [one or other for one, other in zip(tries, errors, strict=True)]
 
 
