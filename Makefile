@@ -157,6 +157,15 @@ check: $(DEV_ENV)/.made $(AIRFLOW_TEST_ENV)/.made ## format, lint, types, import
 	PYTHONPATH=plugins:client $(DEV_ENV)/bin/lint-imports
 	$(MAKE) --no-print-directory docs
 
+.PHONY: check-fast
+check-fast: $(DEV_ENV)/.made ## format and lint alone: seconds
+	$(DEV_ENV)/bin/ruff format --check .
+	$(DEV_ENV)/bin/ruff check .
+
+.PHONY: test-one
+test-one: $(DEV_ENV)/.made ## one file or folder of the monitor's tests, slow ones too (T=tests/unit/rules)
+	$(DEV_ENV)/bin/python -m pytest $(T)
+
 # A test that needs an Airflow, a browser or a PostgreSQL, or takes more than 5 s, is slow: `make test` leaves it out,
 # and `make test-all` runs those alone after it. So nothing runs twice.
 .PHONY: test
