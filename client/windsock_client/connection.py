@@ -85,6 +85,8 @@ class Connection:
         if answer.status == 200 and form in (SERVER_SENT_EVENTS, NDJSON):
             return form
         if answer.status == 200:
+            if not answer.read(1):  # http.client takes a head that breaks off for a whole one
+                raise Away("the answer has no body: it may have broken off")
             reason = f"answers with {form}, which is no feed: is this the monitor's address?"
         elif to := answer.getheader("Location"):
             reason = f"redirects to {to}; give that address, without /events"

@@ -115,6 +115,12 @@ def test_later_is_asked_again(status: str, caplog: pytest.LogCaptureFixture) -> 
     assert "500 feeds are open" in caplog.text
 
 
+def test_an_answer_that_breaks_off_in_its_head_is_asked_for_again() -> None:
+    """http.client takes what came of the head for all of it."""
+    with Canned(b"HTTP/1.1 200 OK\r\nconten", HEAD + sse(1, run_event())) as server, Feed(server.url) as feed:
+        assert take(feed, 1)[0].cursor == "e-1"
+
+
 REFUSALS = [
     (answer("401 Unauthorized", b'{"detail": "sign in"}'), 401, "sign in"),
     (answer("403 Forbidden", b"<html>"), 403, "403 Forbidden"),
