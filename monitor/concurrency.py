@@ -1,8 +1,13 @@
-"""Wake signals between tasks, and the orderly end of tasks."""
+"""Background tasks: their wake signals, their repetition, and their orderly end."""
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+import logging
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+logger = logging.getLogger(__name__)
 
 
 class WakeSignal:
@@ -68,3 +73,14 @@ async def first_of(*works: Awaitable[Any]) -> None:
         await end(tasks)
     for task in done:
         task.result()
+
+
+async def repeat_look(look: Callable[[], Awaitable[None]], seconds: float, failure: str) -> None:
+    """Look every so many seconds until cancelled. While the database is away, `failure` says in the log what
+    is not done, and the next look tries again."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await look()
+        except SQLAlchemyError:
+            logger.exception("%s; trying again in %.0f s", failure, seconds)

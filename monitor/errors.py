@@ -40,3 +40,7 @@ class AirflowNotFound(AirflowError):
 
 class AirflowUnaddressable(AirflowError):
     """Airflow has no way to ask this about a thing of such a name, and will have none later."""
+
+
+class BackupError(WindsockError):
+    """A backup, a restore or a move failed. Nothing is changed unless the message says so."""

@@ -13,7 +13,8 @@ from typing import Any
 from playwright.sync_api import Page, sync_playwright
 from pydantic import SecretStr
 
-from monitor.settings import Settings, load_settings
+from monitor.settings import Settings
+from monitor.settings_loading import load_settings
 from tests import wait
 from tests.browser import world
 from tests.browser.conftest import CHROMIUM, QUIET

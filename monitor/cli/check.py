@@ -26,7 +26,8 @@ from monitor.errors import AirflowError, AirflowRefused, SettingsError
 from monitor.rules.loader import default_config, load_config, variables_asked_for
 from monitor.rules.validation import CheckUrl
 from monitor.rules.yaml_source import RulesError
-from monitor.settings import SESSION_WARNING, Settings, unknown_variables
+from monitor.settings import SESSION_WARNING, Settings
+from monitor.settings_loading import unknown_variables
 from monitor.settings_values import AirflowSettings
 from monitor.web.auth import tokens
 from monitor.web.server import listen

@@ -24,7 +24,7 @@ from monitor.notifications.explain import explain as explain_event
 from monitor.plain_text import sanitize_for_terminal
 from monitor.rules.reload import live_rules, rules_of
 from monitor.rules.yaml_source import RulesError
-from monitor.settings import load_environment
+from monitor.settings_loading import load_environment
 
 Say = Callable[[str], None]
 

@@ -19,7 +19,7 @@ from monitor.feed.connections import raise_limit
 from monitor.observability.logging import configure
 from monitor.rules.loader import variables_asked_for
 from monitor.secret_files import doubts
-from monitor.settings import list_named_files, load_environment, unknown_variables
+from monitor.settings_loading import list_named_files, load_environment, unknown_variables
 from monitor.web.pages import templates
 from monitor.web.paths import prefix_of
 from monitor.web.server import HttpServer, listen

@@ -12,7 +12,8 @@ from monitor.database.migrate import migrate_patiently
 from monitor.errors import SettingsError
 from monitor.plain_text import sanitize_for_terminal
 from monitor.secret_files import doubts, make_home
-from monitor.settings import ENV_FILE, Settings, load_settings, load_settings_of_up
+from monitor.settings import Settings
+from monitor.settings_loading import ENV_FILE, load_settings, load_settings_of_up
 
 EXIT_FAILED = 1
 EXIT_SETTINGS = 2

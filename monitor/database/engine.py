@@ -95,9 +95,12 @@ class Database:
         """A reader of SQLite holds one of few threads, and no server ends what takes too long."""
         if self.is_shared:
             return self.read_now(function)
-        seconds = self._statement_timeout
-        with self.engine.connect() as connection, self._begin(connection), _deadline(connection, seconds):
-            return function(connection)
+
+        def read(connection: Connection) -> T:
+            with _deadline(connection, self._statement_timeout):
+                return function(connection)
+
+        return self.read_now(read)
 
     def write_now(self, function: Callable[[Connection], T]) -> T:
         """The same, blocking: for the command line and tests."""

@@ -32,10 +32,9 @@ from enum import Enum
 from typing import Any, Protocol
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.clock import Clock
-from monitor.concurrency import WakeSignal
+from monitor.concurrency import WakeSignal, repeat_look
 from monitor.database.engine import Database
 from monitor.database.pubsub import DELIVERY, signal
 from monitor.delivery.retry import look_again
@@ -284,12 +283,7 @@ class Recoveries:
         self._clock = clock
 
     async def run(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY)
-            try:
-                await self.look()
-            except SQLAlchemyError:
-                logger.exception("no recovery is confirmed; trying again in %.0f s", EVERY)
+        await repeat_look(self.look, EVERY, "no recovery is confirmed")
 
     async def look(self) -> None:
         """Ask about every recovery that is due. Raises SQLAlchemyError."""

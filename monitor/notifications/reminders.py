@@ -1,14 +1,12 @@
 """The loop that reminds of what is still wrong, for the rules that ask for it (`repeat`)."""
 
-import asyncio
 import json
 import logging
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.clock import Clock
-from monitor.concurrency import WakeSignal
+from monitor.concurrency import WakeSignal, repeat_look
 from monitor.database.engine import Database
 from monitor.database.pubsub import DELIVERY, signal
 from monitor.event_log import append, read
@@ -32,12 +30,7 @@ class Reminders:
         self._clock = clock
 
     async def run(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY)
-            try:
-                await self.look()
-            except SQLAlchemyError:
-                logger.exception("nobody is reminded of open incidents; trying again in %.0f s", EVERY)
+        await repeat_look(self.look, EVERY, "nobody is reminded of open incidents")
 
     async def look(self) -> None:
         """Remind of every incident of which it is time. Raises SQLAlchemyError."""

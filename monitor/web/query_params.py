@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from monitor.event_log.filters import FILTERS, Filter
 from monitor.event_log.projections.runs import RunFilter
 from monitor.events.data import Moment
-from monitor.notifications.incidents import IncidentFilter as IncidentsWanted
+from monitor.notifications.incidents import IncidentFilter
 from monitor.notifications.outbox.queries import DeliveryFilter
 from monitor.notifications.outbox.records import NotificationKind, State
 from monitor.rules.field_types import MAX_SEARCHED, searched
@@ -155,8 +155,8 @@ class IncidentsQuery(Paged):
     since: Moment | None = Field(None, description="RFC 3339: opened then or later", examples=[SHOWN_SINCE])
     until: Moment | None = Field(None, description="RFC 3339: opened before then", examples=[SHOWN_UNTIL])
 
-    def to_filter(self) -> IncidentsWanted:
-        return IncidentsWanted(**self.model_dump(exclude={"limit", "cursor"}))
+    def to_filter(self) -> IncidentFilter:
+        return IncidentFilter(**self.model_dump(exclude={"limit", "cursor"}))
 
 
 class SilencesQuery(Paged):

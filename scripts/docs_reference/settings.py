@@ -11,7 +11,8 @@ from typing import Any, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from monitor.settings import Settings, variables
+from monitor.settings import Settings
+from monitor.settings_loading import variables
 from monitor.settings_values import AirflowSettings
 from scripts.docs_reference import plugin_settings
 from scripts.docs_reference.markdown import code, heading, joined, linked

@@ -15,7 +15,8 @@ from fastapi.routing import APIRoute
 from playwright.sync_api import Browser, Page
 from pydantic import SecretStr
 
-from monitor.settings import Settings, load_settings
+from monitor.settings import Settings
+from monitor.settings_loading import load_settings
 from monitor.web.routes import ROUTERS
 from tests import wait
 from tests.browser.asset_world import URI, train

@@ -14,7 +14,8 @@ import monitor.cli.main as _every_command  # noqa: F401 (it declares them)
 from monitor.app import create_app
 from monitor.cli.typer_app import cli
 from monitor.observability.metrics import Metrics
-from monitor.settings import Settings, variables
+from monitor.settings import Settings
+from monitor.settings_loading import variables
 from scripts.docs_reference import plugin_settings
 from tests.airflow_environment import REPOSITORY
 from tests.docs.names import Named, codes, commands, named, requests

@@ -25,7 +25,8 @@ from monitor.database.migrate import migrate
 from monitor.event_log.deployments import origin_of
 from monitor.events.event import parse_event
 from monitor.events.reports import FROM_REST
-from monitor.settings import Settings, load_settings
+from monitor.settings import Settings
+from monitor.settings_loading import load_settings
 from monitor.web.server import HttpServer, listen
 from tests import wait
 from tests.monitor_process import TLS

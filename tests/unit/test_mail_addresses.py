@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from monitor.delivery.messages.mime import POLICY, build_header
 from monitor.errors import SettingsError
 from monitor.mail_addresses import SenderAddress, ascii_address, greeting, is_address, is_greeting
-from monitor.settings import load_settings
+from monitor.settings_loading import load_settings
 
 
 def read(sender: SenderAddress) -> list[tuple[str, str]]:

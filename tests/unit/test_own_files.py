@@ -9,7 +9,7 @@ import pytest
 
 from monitor.errors import SettingsError
 from monitor.secret_files import doubts, make_home, require_own_home
-from monitor.settings import load_environment
+from monitor.settings_loading import load_environment
 from tests.monitor_process import REPOSITORY, WINDSOCK
 
 NOBODY = 65534

@@ -13,7 +13,8 @@ from monitor.errors import SettingsError
 from monitor.renamed import RULE_FIELDS, SETTINGS, TEMPLATE_NAMES, hint
 from monitor.rules.loader import default_config, load_config
 from monitor.rules.yaml_source import RulesError
-from monitor.settings import Settings, load_settings, unknown_variables, variables
+from monitor.settings import Settings
+from monitor.settings_loading import load_settings, unknown_variables, variables
 from tests.docs.page import DOCS
 from tests.unit.delivery.messages.test_renderer import LETTER, a_run, a_story, renderer
 

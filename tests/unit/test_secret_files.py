@@ -7,7 +7,8 @@ import pytest
 
 from monitor.errors import SettingsError
 from monitor.secret_files import MAX_BYTES, PREFIX, SECRETS, read_secrets
-from monitor.settings import Settings, load_settings
+from monitor.settings import Settings
+from monitor.settings_loading import load_settings
 from tests.unit.conftest import make_secret
 
 SECRET = "hunter2"

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from monitor.errors import SettingsError
-from monitor.settings import Settings, load_settings
+from monitor.settings import Settings
+from monitor.settings_loading import load_settings
 from tests.unit.conftest import make_secret
 
 FIRST = {"airflow_url": "http://localhost:8080", "airflow_username": "w", "airflow_password": "p"}

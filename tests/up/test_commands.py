@@ -13,7 +13,7 @@ import pytest
 
 from monitor.cli.up.home import Home, keep_settings, open_home
 from monitor.errors import SettingsError
-from monitor.settings import UP_FILE, load_settings_of_up
+from monitor.settings_loading import UP_FILE, load_settings_of_up
 from tests.monitor_process import REPOSITORY, WINDSOCK, MonitorProcess
 from tests.sample import run_event
 from tests.unit.airflow_api_fake import PASSWORD, USERNAME, FakeAirflow, serving

@@ -10,7 +10,7 @@ import pytest
 
 from monitor.cli.up.home import Home, load_secrets, open_home
 from monitor.cli.up.processes import CannotStart
-from monitor.settings import load_settings
+from monitor.settings_loading import load_settings
 
 
 @pytest.fixture

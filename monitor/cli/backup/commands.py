@@ -1,25 +1,65 @@
 """The commands `backup`, `restore` and `move`."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from monitor.cli.backup import postgresql, sqlite
 from monitor.cli.backup.copy_to_postgresql import move as move_database
-from monitor.cli.backup.restore import BackupError, RestoreResult, complete_restore
 from monitor.cli.typer_app import cli, fail, refuse, settings_or_exit
 from monitor.clock import utc_now
 from monitor.database.engine import Database
 from monitor.database.migrate import migrate, versions
-from monitor.errors import SettingsError, WindsockError
+from monitor.delivery import sent_journal
+from monitor.delivery.failover import by_key, find_journal_start
+from monitor.errors import BackupError, SettingsError, WindsockError
+from monitor.event_log import append, read
+from monitor.notifications.outbox import already_sent
 from monitor.settings import Settings
+from monitor.web.auth import rate_limit, sessions
 
 BESIDE = "windsock.yaml, link.key, templates, the mailbox, the journal"
+
+
+@dataclass(frozen=True)
+class RestoreResult:
+    """What was found, for people."""
+
+    backup_of: datetime | None
+    """When the last event was logged that the backup holds."""
+    mails: int
+    """Mails since then that the journals know."""
+    settled: list[int]
+    """The deliveries that waited in the backup, and were among them."""
+
+
+def complete_restore(database: Database, journals: Sequence[Path]) -> RestoreResult:
+    """Follow up a backup that has become the database, in one transaction, before a monitor runs on it.
+
+    A new epoch begins, because the log goes on from the backup's last number with other events: a cursor from
+    before the restore gets `event: reset`. Mails that were sent since the backup are read from `journals`,
+    the folders of each monitor that sent any. Sessions end: one that was ended since must not come back.
+    """
+    return database.write_now(lambda connection: _start_new_epoch(connection, journals))
+
+
+def _start_new_epoch(connection: Connection, journals: Sequence[Path]) -> RestoreResult:
+    last = read.last_received(connection)
+    told = sent_journal.read(journals, find_journal_start(connection))
+    settled = already_sent.restore(connection, by_key(told))
+    append.begin_epoch(connection)
+    sessions.end_all(connection)
+    rate_limit.forget_all(connection)
+    since = [one for one in told if last is None or one.handed.at >= last]
+    return RestoreResult(last, len(since), settled)
 
 
 @cli.command()

@@ -14,11 +14,11 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, inspect, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from monitor.cli.backup.restore import BackupError
 from monitor.cli.backup.sqlite import alone
 from monitor.database.engine import Database
 from monitor.database.migrate import migrate, versions
 from monitor.database.schema import metadata
+from monitor.errors import BackupError
 
 BATCH = 5_000  # rows between two lines of progress, and in memory
 

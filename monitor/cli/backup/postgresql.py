@@ -13,10 +13,10 @@ from typing import IO, TypeVar
 from sqlalchemy import URL, Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from monitor.cli.backup.restore import BackupError
 from monitor.database.engine import Database
 from monitor.database.schema import metadata
 from monitor.delivery.sent_journal import sync
+from monitor.errors import BackupError
 from monitor.secret_files import open_new
 
 VARIABLES = {

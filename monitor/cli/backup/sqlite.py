@@ -12,8 +12,8 @@ from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from monitor.cli.backup.restore import BackupError
 from monitor.delivery.sent_journal import sync
+from monitor.errors import BackupError
 from monitor.secret_files import open_new
 
 LOCK_SECONDS = 2.0  # is waited for whoever is just closing the database

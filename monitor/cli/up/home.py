@@ -19,7 +19,7 @@ import psutil  # type: ignore[import-untyped]
 
 from monitor.cli.up.processes import CannotStart
 from monitor.secret_files import require_own_home
-from monitor.settings import UP_FILE
+from monitor.settings_loading import UP_FILE
 
 ADMIN = "admin"
 MIN_FREE_BYTES = 300 * 1024**2  # Airflow's database, logs and models of some hundred runs

@@ -9,7 +9,8 @@ from typing import Any
 from monitor.cli.up.airflow import airflow_environment, check_repository, clean_base, find_airflow
 from monitor.cli.up.home import ADMIN, Home, Secrets, keep_settings, load_secrets
 from monitor.cli.up.processes import LOOPBACK, CannotStart, Port, hold
-from monitor.settings import Settings, load_settings
+from monitor.settings import Settings
+from monitor.settings_loading import load_settings
 
 NOBODY = "you@example.com"  # a reserved domain: a first run mails no one, it fills the embedded mailbox
 

@@ -35,8 +35,7 @@ from monitor.feed.connections import (
 )
 from monitor.feed.subscriber import FeedEnded, Rights, Subscriber
 from monitor.web import openapi_examples
-from monitor.web.auth.authenticator import NotSignedIn
-from monitor.web.auth.authenticator import Principal as Principal
+from monitor.web.auth.authenticator import NotSignedIn, Principal
 from monitor.web.dependencies import ApiPrincipal
 from monitor.web.middleware import hand_over
 from monitor.web.query_params import FeedQuery

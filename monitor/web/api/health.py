@@ -1,12 +1,8 @@
-"""`GET /health`, `/livez` and `/readyz`: the health of the monitor and its parts.
+"""`GET /health`, `/livez`, `/readyz` and `/metrics`: the health of the monitor and its parts.
 
-How Airflow and its components are, and the background work that runs in one replica at a time: here, or
-wherever it has its turn.
-
-`/health` for people and alerts, `/livez` and `/readyz` for what restarts and routes, `/metrics`.
-
-Without sign-in a caller learns from /health only whether all is well. /metrics is open: it holds numbers,
-and no name of a DAG, a run or a person; scrapers have no Airflow token.
+People and alerts read `/health`. A supervisor restarts by `/livez`, and a load balancer routes by `/readyz`.
+Without sign-in `/health` says only whether all is well. `/metrics` is open, because scrapers have no Airflow
+token: it holds numbers, and no name of a DAG, a run or a person.
 """
 
 import asyncio

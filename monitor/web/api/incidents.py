@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from monitor.event_log.filters import AllowedDags
 from monitor.notifications import incident_transitions, incidents
-from monitor.notifications.incidents import Incident as Found
+from monitor.notifications.incidents import Incident
 from monitor.notifications.outbox import decisions, queries
 from monitor.notifications.outbox.queries import DeliveryFilter
 from monitor.web.api.deliveries import may_see
@@ -97,7 +97,7 @@ def detail(connection: Connection, incident_id: int, visible: AllowedDags) -> di
 )
 async def acknowledge(
     request: Request, services: ServicesDep, reader: ApiPrincipal, incident_id: Id, given: Acknowledgement
-) -> Found:
+) -> Incident:
     """Say that you look after it: nobody is reminded of it any more, and its end is notified."""
     await require_csrf(request, reader)
     visible = await services.gate.get_permissions(reader)
@@ -120,7 +120,7 @@ async def acknowledge(
 )
 async def unacknowledge(
     request: Request, services: ServicesDep, reader: ApiPrincipal, incident_id: Id
-) -> Found:
+) -> Incident:
     """Take it back."""
     await require_csrf(request, reader)
     visible = await services.gate.get_permissions(reader)
@@ -138,14 +138,14 @@ async def unacknowledge(
 )
 async def close(
     request: Request, services: ServicesDep, reader: ApiPrincipal, incident_id: Id, given: IncidentCloseBody
-) -> Found:
+) -> Incident:
     """Close it by hand: nothing is wrong any more, or nothing will ever recover. A notification of it
     that waits is not sent, and nobody is notified of this end. The next failure opens another incident."""
     await require_csrf(request, reader)
     return await close_by(services, reader, incident_id, given.reason)
 
 
-async def close_by(services: Services, reader: Principal, incident_id: int, reason: str) -> Found:
+async def close_by(services: Services, reader: Principal, incident_id: int, reason: str) -> Incident:
     """Close an incident in a reader's name. Raises 404 and 409."""
     visible = await services.gate.get_permissions(reader)
     return await change(
@@ -159,11 +159,11 @@ async def close_by(services: Services, reader: Principal, incident_id: int, reas
 
 
 async def change(
-    services: Services, incident_id: int, visible: AllowedDags, write: Callable[[Connection], Found | None]
-) -> Found:
+    services: Services, incident_id: int, visible: AllowedDags, write: Callable[[Connection], Incident | None]
+) -> Incident:
     """Change an incident that the reader may see and that is open. Raises 404 and 409."""
 
-    def write_if_open(connection: Connection) -> Found | None:
+    def write_if_open(connection: Connection) -> Incident | None:
         known = incidents.find(connection, incident_id, visible)
         if known is not None and not known.is_open:
             by = f" by {known.closed_by}" if known.closed_by else ""

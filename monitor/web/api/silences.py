@@ -11,8 +11,7 @@ from starlette.exceptions import HTTPException
 from monitor.event_log.filters import AllowedDags
 from monitor.events.data import YEARS, Moment
 from monitor.notifications import silences
-from monitor.notifications.silences import Silence as Found
-from monitor.notifications.silences import SilenceScope, TooManySilences
+from monitor.notifications.silences import Silence, SilenceScope, TooManySilences
 from monitor.rules.model import Duration, Match
 from monitor.web.api.incidents import Reason
 from monitor.web.api.models import SilencePage, SilenceResponse
@@ -152,7 +151,7 @@ async def add(
     starts_at: datetime,
     ends_at: datetime,
     whole_airflow: bool = False,
-) -> Found:
+) -> Silence:
     """Raises 403 where the reader may not, 409 for too many, 422 where something is wrong with it."""
     now = services.clock()
     if mistake := mistake_in(scope, starts_at, ends_at, now, whole_airflow):
@@ -197,17 +196,17 @@ async def end(
 
 def end_silence(
     connection: Connection, silence_id: int, visible: AllowedDags, who: str, now: datetime
-) -> Found | None:
+) -> Silence | None:
     if silences.find(connection, silence_id, visible) is None:
         return None
     return silences.end(connection, silence_id, who, now)
 
 
-def format_silence(silence: Found, now: datetime) -> dict[str, Any]:
+def format_silence(silence: Silence, now: datetime) -> dict[str, Any]:
     return vars(silence) | {"state": state(silence, now)}
 
 
-def state(silence: Found, now: datetime) -> str:
+def state(silence: Silence, now: datetime) -> str:
     if silence.is_active(now):
         return "active"
     return "pending" if now < silence.starts_at and now < silence.ends_at else "expired"

@@ -13,7 +13,8 @@ from starlette.responses import JSONResponse
 
 from monitor.cli.check import CheckResult, check
 from monitor.database.engine import Database
-from monitor.settings import Settings, load_settings
+from monitor.settings import Settings
+from monitor.settings_loading import load_settings
 from tests import smtp_server
 from tests.ports import free_port
 from tests.unit.airflow_api_fake import PASSWORD, USERNAME, FakeAirflow, serving

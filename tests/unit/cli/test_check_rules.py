@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from monitor.cli.check import CheckResult, check
-from monitor.settings import Settings, load_environment, load_settings
+from monitor.settings import Settings
+from monitor.settings_loading import load_environment, load_settings
 from tests.ports import free_port
 
 

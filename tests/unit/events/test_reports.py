@@ -16,7 +16,8 @@ from monitor.event_log import read
 from monitor.events.event import parse_event
 from monitor.events.identity import import_error_id
 from monitor.events.reports import CLOCK_SLACK_SECONDS, FROM_REST, Reporter, accept_report, compute_id
-from monitor.settings import Settings, load_settings
+from monitor.settings import Settings
+from monitor.settings_loading import load_settings
 from monitor.settings_values import AirflowSettings
 from monitor.web.api.ingest import SIGNATURE_HEADERS
 from monitor.web.auth import tokens

@@ -13,7 +13,8 @@ from monitor.clock import utc_now
 from monitor.errors import SettingsError
 from monitor.observability import logging as observability_logging
 from monitor.observability.logging import HEAD, TAIL, JsonForm, Redactor, TextForm, secrets_of
-from monitor.settings import Settings, load_settings
+from monitor.settings import Settings
+from monitor.settings_loading import load_settings
 from monitor.settings_values import AirflowSettings
 from monitor.web.middleware import MAX_PATH, area_of
 from tests import wait

@@ -23,7 +23,7 @@ from fastapi.routing import iter_route_contexts
 from pydantic import SecretStr
 from starlette.routing import Mount
 
-from monitor.settings import load_settings
+from monitor.settings_loading import load_settings
 from monitor.web.http_protocol import MAX_HEADER, MAX_HEADERS, MAX_TARGET
 from monitor.web.problems import CONTENT_TYPE
 from monitor.web.security import HEADERS, MAX_FORM

@@ -12,7 +12,8 @@ import pytest
 from itsdangerous import Signer
 
 from monitor.app import create_app
-from monitor.settings import Settings, load_settings
+from monitor.settings import Settings
+from monitor.settings_loading import load_settings
 from monitor.web.auth import tokens
 from monitor.web.auth.permissions import RIGHTS_SECONDS
 from monitor.web.auth.sessions import SESSION_SECONDS

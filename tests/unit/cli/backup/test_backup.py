@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from monitor.cli.backup import postgresql, sqlite
-from monitor.cli.backup.restore import BackupError
 from monitor.database.engine import Database
+from monitor.errors import BackupError
 from monitor.event_log import append
 from monitor.event_log import cursor as event_log_cursor
 from monitor.event_log.cursor import Cursor, LogState

@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import Connection, create_engine, func, insert, select, text
 
 from monitor.cli.backup.copy_to_postgresql import move
-from monitor.cli.backup.restore import BackupError
 from monitor.clock import utc_now
 from monitor.database.engine import Database
 from monitor.database.migrate import migrate
 from monitor.database.schema import deliveries, events, metadata
+from monitor.errors import BackupError
 from monitor.event_log import cursor, read
 from monitor.event_log.append import append
 from monitor.event_log.cursor import Cursor

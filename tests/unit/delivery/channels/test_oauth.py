@@ -28,7 +28,7 @@ from monitor.delivery.channels.oauth import Grant, TokenFile, TokenRefresher
 from monitor.delivery.channels.smtp import SmtpMailer
 from monitor.delivery.channels.smtp_connection import SmtpServer
 from monitor.errors import SettingsError
-from monitor.settings import load_settings
+from monitor.settings_loading import load_settings
 from tests.unit.mail_support import SENDER, USER, a_mail, ca_file
 from tests.wait import DEADLINE
 

@@ -13,7 +13,7 @@ from threading import Timer
 import pytest
 from sqlalchemy import update
 
-from monitor.cli.backup.restore import complete_restore
+from monitor.cli.backup.commands import complete_restore
 from monitor.concurrency import WakeSignal
 from monitor.database.engine import Database
 from monitor.database.migrate import migrate

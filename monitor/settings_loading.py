@@ -1,0 +1,110 @@
+"""The reading of settings: the environment, `.env`, the files of secrets, and what `windsock up` keeps."""
+
+import os
+from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from pydantic import ValidationError
+
+from monitor.errors import SettingsError
+from monitor.renamed import require_new_names
+from monitor.secret_files import (
+    SECRETS,
+    read_secrets,
+    require_own_env_file,
+    require_own_home,
+    secrets_files,
+)
+from monitor.settings import Settings
+from monitor.settings_values import describe_mistake
+
+ENV_FILE = Path(".env")
+"""In the folder where the command is called. It counts only where it is this user's."""
+UP_FILE = "up.env"
+"""In the home: the settings of the monitor that `windsock up` runs, with its secrets. For its user alone."""
+DECIDING = ("WINDSOCK_AIRFLOW_URL", "WINDSOCK_AUTH")
+"""Settings of a monitor of its own: whoever has one of them does not mean that of `windsock up`."""
+PREFIX = "WINDSOCK_"
+NO_SETTINGS = (
+    *("WINDSOCK_TOKEN", "WINDSOCK_MOVE_TO"),  # options of `windsock tail` and `windsock move`
+    *("WINDSOCK_MODELS_DIR", "WINDSOCK_TRAINING_CSV", "WINDSOCK_TRAINING_RUNS"),  # of this repository's DAGs
+)
+"""Variables that other programs read, which may share the environment or `.env` with the monitor."""
+
+
+def load_environment(environ: Mapping[str, str], env_file: Path | None = ENV_FILE) -> dict[str, str]:
+    """What ${NAME} in the rules file may name: the environment, and beneath it `.env`. Raises SettingsError
+    where that is not this user's."""
+    file: Mapping[str, str | None] = {}
+    if env_file and env_file.is_file():
+        require_own_env_file(env_file)
+        file = dotenv_values(env_file)
+    return {**{name: value for name, value in file.items() if value is not None}, **environ}
+
+
+def unknown_variables(environment: Mapping[str, str], used: Collection[str] = ()) -> Iterator[str]:
+    """Yield a sentence for each variable that begins like a setting and is none: a misspelt setting leaves
+    its default in force. `used`: names that the rules file asks for."""
+    known = {
+        *(name.upper() for name in Settings.model_fields),
+        *(f"{name.upper()}_FILE" for name in SECRETS),
+    }
+    for name in sorted(environment):
+        own = name.upper().removeprefix(PREFIX)
+        if name.upper().startswith(PREFIX) and own not in known and name not in (*NO_SETTINGS, *used):
+            near = get_close_matches(own, sorted(known), n=1)
+            yield f"{name} is no setting" + (f"; did you mean {PREFIX}{near[0]}?" if near else "")
+
+
+def variables() -> dict[str, str]:
+    """Return each setting's variable by its field's name."""
+    return {name: _variable(name, field.validation_alias) for name, field in Settings.model_fields.items()}
+
+
+def _variable(name: str, alias: Any) -> str:
+    return str(alias.choices[0]) if alias else f"{PREFIX}{name.upper()}"
+
+
+def load_settings(env_file: Path | None = ENV_FILE, **overrides: Any) -> Settings:
+    """Read the environment, `.env` and the secrets' files. Raises SettingsError that names each wrong
+    variable."""
+    return _load(env_file, overrides, load_environment(os.environ, env_file))
+
+
+def load_settings_of_up() -> tuple[Settings, Path | None]:
+    """Read the settings as load_settings does or, if they name no Airflow and no way to sign in, those of the
+    monitor that `windsock up` last ran in this home: return its file too. The environment wins over it.
+    Raises SettingsError."""
+    environment = load_environment(os.environ)
+    file = Path(environment.get("WINDSOCK_HOME") or Settings.model_fields["home"].default) / UP_FILE
+    if not file.is_file() or any(environment.get(name) for name in DECIDING):
+        return load_settings(), None
+    require_own_home(file.parent)
+    kept = {
+        name: value for name, value in dotenv_values(file, interpolate=False).items() if value is not None
+    }
+    own = {_field(name): value for name, value in kept.items() if name not in os.environ}
+    return _load(ENV_FILE, own, kept | environment), file
+
+
+def list_named_files(settings: Settings, environment: Mapping[str, str]) -> dict[str, Path]:
+    """The files and folders that were named to be read, by their settings."""
+    named = {"WINDSOCK_CONFIG": settings.config, "WINDSOCK_TEMPLATES": settings.templates}
+    return {name: path for name, path in named.items() if path} | secrets_files(environment)
+
+
+def _field(variable: str) -> str:
+    return variable.removeprefix("WINDSOCK_").lower()
+
+
+def _load(env_file: Path | None, values: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
+    """`environment`: as load_environment gives it, which has refused a file that is not this user's."""
+    require_new_names(environment)
+    files = read_secrets(environment)
+    try:
+        return Settings(_env_file=env_file, **{**files, **values})
+    except ValidationError as error:
+        raise SettingsError("\n".join(describe_mistake(mistake) for mistake in error.errors())) from None
