@@ -1,1 +1,1 @@
-"""Programs for those who work on Windsock."""
+"""The programs for people who work on Windsock."""

@@ -1,1 +1,1 @@
-"""Everything that is served over HTTP."""
+"""The HTTP interface: the JSON API, the feed, the pages and sign-in."""

@@ -1,14 +1,13 @@
-"""Look-ups in Airflow that pages need.
+"""The look-ups in Airflow that pages need.
 
-What a page asks Airflow on somebody's behalf: the end of a log, and what only Airflow knows of a run.
+`AskedAirflow` asks for the end of a try's log, and for the facts of a run that only Airflow has. Airflow is
+asked as the monitor's own user, and only about DAGs that the reader may read. Each question is bounded in
+time, in length, and in how many are open at once. Answers are masked as mails mask them.
 
-It is asked as the monitor's own user, of DAGs that the reader may read; each question is bounded in time, in
-length, and in how many are open at once. What comes back is masked as mails mask it.
-
-Who makes an asset and who waits for it, in Airflow's own words, kept for a while.
-
-A page waits for Airflow a moment only: what it says later is there at the page's next refresh. Airflow is
-asked with the monitor's own rights, so every name has to be held against what the reader may see.
+`Lineage` keeps for a while which tasks make an asset and which DAGs and tasks wait for it, as Airflow says.
+A page waits for Airflow only for a moment, and a later answer is shown at the page's next refresh. Airflow
+answers with the rights of the monitor's own user, so a page checks every name against what the reader may
+see.
 """
 
 import asyncio
@@ -53,7 +52,7 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True)
 class Details:
-    """What Airflow adds to the board's row. None: it has none, or does not say."""
+    """What Airflow adds to the run's row in the projection. None: it has none, or does not say."""
 
     version: str | None
     bundle_version: str | None

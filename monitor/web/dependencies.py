@@ -1,4 +1,4 @@
-"""The dependencies of route handlers: the reader of a page and of the API."""
+"""The dependencies of route handlers, which identify the principal of a page's or an API's request."""
 
 import hmac
 import re

@@ -1,16 +1,14 @@
-"""The HTTP server's protocol and the bound on the bodies of all requests.
+"""The HTTP server's protocol, and the bound on the bodies of all requests.
 
-The HTTP protocol with bounds: on a request's head, on the time that heads, bodies and answers take, on
-answers that are not read, on connections.
+`BoundedHttpProtocol` and `ConnectionLimit` bound a request's head, and the time that heads, bodies and
+answers take. They also bound connections, and answers that clients do not read. uvicorn's protocol collects
+a head without a limit, and waits forever for the head's end and for a client that reads. So one connection
+could take all memory, and a thousand half requests every file descriptor. The bounds are in the protocol,
+because only the protocol sees bytes before a request exists and after its answer is made.
 
-uvicorn's protocol collects a request's head without a limit, and waits for ever for its end and for a client
-that reads, so one connection could take all memory and a thousand half requests every file descriptor. The
-bounds are here because only the protocol sees bytes before a request exists, and after its answer is made.
-
-A bound on the request bodies that this process holds in all.
-
-A signature is checked over a whole body, so whoever sends one fills memory before anything is known of it.
-Each body has its own bound (web/api/ingest.py, security.py); this is the bound on their sum.
+`BodyLimitMiddleware` bounds the request bodies that this process holds in all. A signature is checked over
+a whole body, so a sender fills memory before anything is known about it. Each body has a bound of its own
+(web/api/ingest.py, security.py); the middleware bounds their sum.
 """
 
 import asyncio

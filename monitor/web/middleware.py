@@ -1,18 +1,19 @@
 """The middleware around every request.
 
-Each request gets an id, a line in the log, and its place in the metrics.
+`AccessLogMiddleware` gives each request an id, a line in the log and a place in the metrics. The id is the
+proxy's (`X-Request-ID`) if it is well formed, so that both logs can be read together. The answer bears the
+id, and so do problem details and every log line that is written for the request.
 
-The id is the proxy's (`X-Request-ID`) where it is sane, so that both logs can be read together; the answer
-says it, and so do problem details and every log line that is written for the request.
+`HeadMiddleware` answers HEAD by asking the app for GET and leaving the body out.
 
-Lets an endpoint hand its connection over to something that stays, and be done with it.
+`HandOverMiddleware` lets an endpoint hand its connection over and return. A feed is open for days. Behind
+an ordinary response the whole request stays in memory as long: frames of middleware and router, the parsed
+query, the exit stacks. Each write would also pass through all of them. An endpoint that hands over returns
+as soon as its answer has begun, and only the connection stays.
 
-A feed is open for days. Behind an ordinary response the whole request stays in memory as long: the frames of
-every middleware and of the router, the parsed query, the exit stacks; and each write passes through all of
-them. An endpoint that hands over returns as soon as its answer has begun; what stays is the connection.
-
-What nobody foresaw, answered without a word of the inside and logged with an id that is in the answer; and
-a database that is away, which is no defect.
+`UnexpectedErrorMiddleware` answers an unexpected exception without any detail of the cause. The exception
+is logged with an id that the answer bears. `on_database_away` answers when the database cannot be reached,
+which is no defect of the program.
 """
 
 import asyncio

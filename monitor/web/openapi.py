@@ -1,4 +1,4 @@
-"""The API's description: FastAPI's own, with what it cannot know."""
+"""The API's OpenAPI description, which adds to FastAPI's own what FastAPI cannot know."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What OpenAPI and /docs show of each kind of answer: one failed run of a DAG, and what came of it."""
+"""The examples in OpenAPI and on /docs: one failed run of a DAG, and everything that follows from it."""
 
 from typing import Any
 

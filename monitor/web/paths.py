@@ -1,15 +1,13 @@
 """The monitor's paths: its prefix behind a proxy, and the versioned addresses of static files.
 
-The path under which a reverse proxy shows the monitor, taken from its public address.
+The prefix is the path under which a reverse proxy shows the monitor, taken from the monitor's public
+address. A proxy may hand a path on with the prefix (`/windsock/runs`) or without it (`/runs`).
+`PrefixMiddleware` leads both to the same page, and every link and redirect bears the prefix.
 
-A proxy may hand the path on as it came (`/windsock/runs`) or without the prefix (`/runs`): both arrive at the
-same page, and every link and redirect bears the prefix.
-
-Scripts, styles and pictures, under an address that changes with their content: `/static/<version>/…`.
-
-Scripts import each other by relative paths, so the version is one of all files together, and a browser keeps
-each of them for good. Pages and files of two releases meet while replicas are replaced one by one: any
-version is answered, and only the one that is served here is kept.
+`VersionedFiles` serves scripts, styles and pictures under an address that changes with their content,
+`/static/<version>/…`. Scripts import each other by relative paths, so all files share one version. A
+browser keeps each file forever. During a rolling upgrade, pages of one release ask for files of another. So
+any version is answered, and a browser may keep only files of the version that this process serves.
 """
 
 import hashlib

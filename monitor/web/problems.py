@@ -1,9 +1,7 @@
-"""Error responses as problem details (RFC 9457).
+"""The error responses, as problem details (RFC 9457).
 
-The kinds of errors that the API answers with (RFC 9457): each has a type that programs can rely on.
-
-A type is the address of the kind's description on this monitor's /docs page; what stands behind its `#` never
-changes, whatever path prefix is before it.
+Each kind of error has a type that programs can rely on. A type is the address of the kind's description on
+this monitor's /docs page. The part after its `#` never changes, whatever path prefix stands before it.
 """
 
 import math

@@ -1,10 +1,10 @@
 """The documentation of responses, their pages, and their entity tags.
 
-Answers that programs ask for again and again: one that has not changed is a 304 without a body (RFC 9110).
+`ETagRoute` serves programs that poll: an answer that has not changed is a 304 without a body (RFC 9110).
 
-The tag is a digest of the very answer. Nothing cheaper is always right: silences begin and end by the clock,
-deliveries and acknowledgements change without an event, rights change in Airflow, and another replica may
-have written. So a poll saves the transfer and the reader's work, and not the query.
+The tag is a digest of the whole answer, because nothing cheaper is always right. Silences begin and end by
+the clock. Deliveries and acknowledgements change without an event. Rights change in Airflow, and another
+replica may have written. So a 304 saves the transfer and the reader's work, but not the query.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Everything that is served, mounted on the app in one place."""
+"""The list of all routers, mounted on the app in one place."""
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError

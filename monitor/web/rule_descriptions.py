@@ -1,4 +1,4 @@
-"""Rules, decisions and silences of a whole Airflow in words."""
+"""The descriptions, for people, of rules, of decisions, and of silences that cover a whole Airflow."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What every answer carries, and which requests are refused before anything looks at them."""
+"""The security headers of every answer, and the checks that refuse a request before its handler."""
 
 from collections.abc import Iterable
 from urllib.parse import urlsplit

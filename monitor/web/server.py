@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn with bounds, told to end the open feeds before it waits for the open requests."""
+"""The HTTP server: uvicorn with bounds, which ends the open feeds before it waits for open requests."""
 
 import asyncio
 import socket

@@ -1,4 +1,7 @@
-"""What request handlers work with: made once by create_app, found at `request.app.state.services`."""
+"""The services that request handlers use.
+
+`create_app` makes them once, and a handler finds them at `request.app.state.services`.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field

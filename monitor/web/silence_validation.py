@@ -1,5 +1,7 @@
-"""What a silence asks for: who may make one, and what is wrong with one. The API, the page and the link share
-it."""
+"""The validation of a silence: who may make it, and what is wrong with it.
+
+The API, the page and the link in a mail share it.
+"""
 
 from datetime import datetime, timedelta
 

@@ -1,1 +1,1 @@
-"""The pages that are written from the code."""
+"""The documentation pages that are generated from the code."""

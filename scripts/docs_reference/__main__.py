@@ -1,4 +1,4 @@
-"""`python -m scripts.docs_reference`: writes every generated page anew."""
+"""The command `python -m scripts.docs_reference`, which writes every generated page anew."""
 
 from scripts.docs_reference.pages import DOCS, PAGES
 

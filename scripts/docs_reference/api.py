@@ -1,4 +1,4 @@
-"""docs/api-reference.md: every operation, from the monitor's OpenAPI."""
+"""The page docs/api-reference.md: every operation, from the monitor's OpenAPI description."""
 
 from collections.abc import Iterator
 from typing import Any

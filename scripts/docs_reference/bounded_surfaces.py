@@ -1,7 +1,7 @@
-"""Every surface that takes bytes from outside, with its bound: the rows of docs/threat-model.md.
+"""The surfaces that take bytes from outside, each with its bound, as the rows of docs/threat-model.md.
 
-Whoever adds a surface adds a row. Each bound is imported from where it holds; what is beyond it, and the test
-that goes beyond it, stand beside it.
+A change that adds a surface adds a row. Each bound is imported from the module that enforces it. A row also
+names what a sender gets that exceeds the bound, and the test that exceeds it.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""The section "Bounds" of docs/threat-model.md: a table for each kind of sender. The rest is prose."""
+"""The section "Bounds" of docs/threat-model.md: a table for each kind of sender.
+
+The rest of the page is written by hand and kept.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""docs/cli.md: every command of `windsock`, from the command line itself."""
+"""The page docs/cli.md: every command of `windsock`, from the command line itself."""
 
 from collections.abc import Iterator
 from typing import Any

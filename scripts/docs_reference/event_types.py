@@ -1,4 +1,4 @@
-"""docs/event-types.md: the data of each type, and a golden event of tests/contract."""
+"""The page docs/event-types.md: the data of each type, and a golden event of tests/contract."""
 
 import json
 from collections.abc import Iterator

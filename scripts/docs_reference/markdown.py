@@ -1,4 +1,4 @@
-"""Markdown as the generated pages have it."""
+"""The Markdown of the generated pages."""
 
 from collections.abc import Iterable, Sequence
 

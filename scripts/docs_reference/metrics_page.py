@@ -1,5 +1,7 @@
-"""docs/metrics.md, of what each metric says of itself: `python -m scripts.docs_reference.metrics_page >
-docs/metrics.md`."""
+"""The page docs/metrics.md, from each metric's own description.
+
+`python -m scripts.docs_reference.metrics_page > docs/metrics.md` writes it.
+"""
 
 import sys
 

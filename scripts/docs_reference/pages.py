@@ -1,4 +1,4 @@
-"""Which pages are written from the code, and by what. A test holds each against its file."""
+"""The list of the pages that are generated from the code; a test compares each with its file."""
 
 from collections.abc import Callable
 from pathlib import Path

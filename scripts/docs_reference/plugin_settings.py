@@ -1,6 +1,7 @@
 """The plugin's part of docs/settings.md.
 
-Their meaning is told here, as the plugin itself is loaded in every task; a test holds the names to its own.
+The meanings of the settings are in this module and not in the plugin, because every task loads the plugin.
+A test compares the names with the plugin's own.
 """
 
 import ast

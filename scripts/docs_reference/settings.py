@@ -1,4 +1,4 @@
-"""docs/settings.md: every setting of the monitor, from monitor/settings.py, and of the plugin."""
+"""The page docs/settings.md: the monitor's settings, from monitor/settings.py, and the plugin's."""
 
 import ast
 import inspect

@@ -1,4 +1,4 @@
-"""Hooks of the site's build (mkdocs.yml): what a page loads, and links that leave the site."""
+"""The hooks of the site's build (mkdocs.yml), which check what a page loads and where its links lead."""
 
 import logging
 import re

@@ -1,1 +1,1 @@
-"""Wheels, audit and release."""
+"""The wheels, the audit and the release."""

@@ -1,4 +1,4 @@
-"""`python -m scripts.release audit|make`: see `make help`."""
+"""The command `python -m scripts.release audit|make`; `make help` describes both."""
 
 import argparse
 import sys

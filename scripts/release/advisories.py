@@ -1,7 +1,8 @@
-"""A folder of advisories in the OSV format, for an audit on a machine that reaches no advisory service.
+"""A folder of advisories in the OSV format, for an audit without access to an advisory service.
 
-Both public collections have it: PyPA's advisory-database (YAML, `vulns/PACKAGE/PYSEC-….yaml`) and OSV's
-export for PyPI (JSON, the unpacked `all.zip`). The OSV schema defines which versions an advisory affects.
+Both public collections have this format. PyPA's advisory-database has it as YAML
+(`vulns/PACKAGE/PYSEC-….yaml`), and OSV's export for PyPI as JSON (the unpacked `all.zip`). The OSV schema
+defines which versions an advisory affects.
 """
 
 import json

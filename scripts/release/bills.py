@@ -1,4 +1,4 @@
-"""Bills of materials (CycloneDX 1.6): what the monitor, the plugin and each image hold of Python packages."""
+"""The bills of materials (CycloneDX 1.6): the Python packages of monitor, plugin and each image."""
 
 import json
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """The images of a release by digest: an override for docker-compose.yaml, and values for the chart.
 
-A tag can be moved to other bytes, a digest cannot. A digest is asked of this machine's Docker engine first,
-because that is what was tried here, and of the registry otherwise.
+A tag can be moved to other bytes, and a digest cannot. This machine's Docker engine is asked for a digest
+first, because its images are those that were tested. The registry is asked otherwise.
 """
 
 import json

@@ -1,7 +1,8 @@
-"""Known holes in each lock: by pip-audit, which asks PyPI's advisory service, or by a folder of advisories.
+"""The known holes in each lock, found by pip-audit or in a folder of advisories.
 
-If pip-audit cannot ask that service, it says that it skipped each package, and ends well. A mirror of PyPI
-may answer without advisories, and then it finds nothing. Both would be checks that check nothing.
+pip-audit asks PyPI's advisory service. If pip-audit cannot ask that service, it says that it skipped each
+package, and ends well. A mirror of PyPI may answer without advisories, and then pip-audit finds nothing.
+Both would be checks that check nothing.
 """
 
 import json

@@ -1,4 +1,7 @@
-"""Every package's licence against a short list: what may be installed beside us and passed on in an image."""
+"""The check of every package's license against a short list.
+
+A license on the list lets a package be installed beside Windsock and passed on in an image.
+"""
 
 import json
 import re

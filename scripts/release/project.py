@@ -1,4 +1,4 @@
-"""Where things are, what the version is, and how other programs are run."""
+"""The project's folders and version, and a way to run other programs."""
 
 import os
 import re

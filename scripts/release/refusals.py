@@ -1,4 +1,4 @@
-"""Why there can be no release of this tree: each a sentence with its remedy."""
+"""The reasons why this tree cannot be released, each a sentence with its remedy."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""An asset's updates for programs, and for the plot on its page."""
+"""The updates of one asset, for programs and for the plot on the asset's page."""
 
 from datetime import datetime
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""Deliveries: what was mailed, what was not and why; and sending one again."""
+"""The API of deliveries: which were sent, which were not and why, and a way to send one again."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""`GET /api/v1/events`: the log in pages, and the decisions about one event."""
+"""The API of events: the log in pages (`GET /api/v1/events`), and the decisions about one event."""
 
 import json
 from typing import Annotated, Any

@@ -1,10 +1,10 @@
-"""`POST /api/v1/events`: reports of events.
+"""The ingest endpoint `POST /api/v1/events`.
 
-What a sender tells beside its events: how its spool is, and which trace they belong to. None of it is a
-reason to refuse anything.
-
-`POST /api/v1/events`: batches of events, signed by the plugin or sent with a token of the scope ingest
+`receive` takes batches of events, signed by the plugin or sent with a token of the scope `ingest`
 (docs/events.md, "Ingest").
+
+`hear`, `request_traceparent` and `trace` use the optional request metadata: spool status and trace context.
+Invalid metadata is counted or ignored, and no request is refused because of it.
 """
 
 import logging

@@ -1,5 +1,8 @@
-"""What OpenAPI is told of `POST /api/v1/events`, which reads its body by itself: the signature is over its
-bytes."""
+"""The OpenAPI schemas of `POST /api/v1/events`.
+
+FastAPI cannot derive the request's schema: the signature is over the body's bytes, so the endpoint reads
+the body by itself.
+"""
 
 from typing import Any, Literal
 

@@ -1,4 +1,4 @@
-"""Runs with their tasks and mails, and assets."""
+"""The API of runs with their tasks and mails, and of assets."""
 
 from typing import Annotated, Any
 

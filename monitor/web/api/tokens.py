@@ -1,10 +1,12 @@
-"""`/api/v1/tokens`: tokens of programs.
+"""The API of programs' tokens, `/api/v1/tokens`, and its checks.
 
-Who may make which token, see which and revoke which: what the API and the page share.
+`owner_filter`, `make` and `revoke` check who may see, make and revoke which token. The API and the page
+share them.
 
-Nobody hands on more than they have: a token's DAGs are among its creator's, and a token that makes another
-gives it none of the scopes that it lacks itself, and no longer life: it ends when the other is revoked. An
-ingest token may tell events of any DAG, so it takes the right to read every one.
+Nobody hands on more rights than they have. A token's DAGs are among its creator's. A token that makes
+another gives it only scopes that it has itself, and no longer life. If the first token is revoked, the
+second ends too. An ingest token may report events of any DAG, so making one takes the right to read every
+DAG.
 """
 
 import logging

@@ -1,15 +1,16 @@
-"""The gate: how someone who asks is known, and what that one may read.
+"""The sign-in and the identity of whoever sends a request, with what that principal may read.
 
-`auth=none` (loopback only): everybody reads everything. `auth=airflow`: a session cookie for people, a
-bearer token for programs: Windsock's own, which says what it may read, or an Airflow JWT, whose user's DAGs
-Airflow says. Where there are several Airflows, a person sees what those show that know this name and
-password; a JWT is the first one's and is shown to no other.
+With `auth=none` (loopback only) everybody reads everything. With `auth=airflow` people have a session
+cookie and programs a bearer token. A token of Windsock's own says what it may read. For an Airflow JWT,
+Airflow says which DAGs its user may read. With several Airflows, a person sees what those show that accept
+this name and password. A JWT belongs to the first Airflow and is shown to no other.
 
-Each Airflow says who its own users are, and no other's: a session and a token keep which deployments'
-Airflows accepted the password, and what they see, own and count as follows from the name and that set.
+Each Airflow decides about its own users and about no other's. A session and a token keep which deployments'
+Airflows accepted the password. Their rights, their tokens and their share of the limits follow from the
+name and that set.
 
-Who may read every DAG in Airflow reads everything here (`visible` is None), so that every list and every
-number on a page is of the same moment and of the same rights.
+A user who may read every DAG in Airflow reads everything in Windsock (`Principal.visible` is None). So
+every list and every number on a page comes from the same moment and the same rights.
 """
 
 import logging
@@ -71,7 +72,7 @@ class PrincipalRights(Protocol):
         ...
 
 
-async def _everything(anew: bool = False) -> AllowedDags:  # noqa: ARG001 (a ReaderRights)
+async def _everything(anew: bool = False) -> AllowedDags:  # noqa: ARG001 (a PrincipalRights)
     return None
 
 

@@ -1,8 +1,10 @@
-"""Which DAGs each signed-in user may read, as Airflow answers.
+"""The DAGs that each signed-in user may read, as Airflow answers.
 
-An answer counts for a minute, and only as long as the log has no DAG that is newer than it: such a DAG may be
-the user's, and a feed that passes its events over would never report them. "May read every DAG" compares
-sets: all that the monitor's own user may read, asked for no earlier than what the user may read.
+An answer counts for a minute, and only while the log has no DAG that is newer than the answer. Such a DAG
+may be the user's, and a feed that skips its events would never report them.
+
+"May read every DAG" is a comparison of two sets. The DAGs of the monitor's own user are asked for no
+earlier than the DAGs of the user in question.
 """
 
 import asyncio

@@ -1,10 +1,10 @@
 """The limit on guesses of passwords and tokens.
 
-Attempts with a password or token, counted by name in windows that begin with the first, in every monitor
-on the same database. Only this module names their table.
+Attempts with a password or token are counted by name, in windows that begin with the first attempt. All
+monitors on one database share the count. Only this module names the table of attempts.
 
-An attempt counts from before its outcome is known: guesses that are sent side by side would otherwise all be
-let through. One that was none is taken back.
+An attempt counts before its outcome is known; otherwise guesses that are sent in parallel would all be let
+through. An attempt that was right is taken back.
 """
 
 import hashlib

@@ -1,15 +1,14 @@
-"""Signed cookies: sessions of people who are signed in, and messages that one page shows once.
+"""The signed-in sessions of people, and the signed messages that one page shows once.
 
-Who is signed in, in every monitor on the same database. Only this module names their table.
+`Sessions` holds who is signed in, for every monitor on the same database. Only this module names the table
+of sessions. Neither the database nor a backup gives away the Airflow tokens of a session. The cookie holds
+a random id, of which the database keeps only a hash. The tokens are sealed (AES-256-GCM) with a key that is
+derived (HKDF, RFC 5869) from that id and the session secret. The database holds neither of the two.
 
-The Airflow tokens of a session stand in no database and in no backup in a form that either gives away: of the
-random id that the cookie holds only a hash is kept, and what belongs to it is sealed (AES-256-GCM) with a key
-that takes two things, neither of which is in the database: that id and the session secret (HKDF, RFC 5869).
-
-What one page says once after a form was sent: it comes with a cookie, and goes with it when it is shown.
-
-So the answer to a form is a redirect, and to load the page that follows again sends nothing again. In no
-address: those are kept by browsers, proxies and logs. Signed, so that nobody else's words are shown for ours.
+`Flash` holds the message that a page shows once after a form was sent. The message comes in a cookie, which
+is deleted when the message is shown. So the answer to a form is a redirect, and reloading the page that
+follows sends nothing again. The message is in no address, because browsers, proxies and logs keep
+addresses. The cookie is signed, so that nobody else's text is shown as Windsock's.
 """
 
 import hashlib

@@ -1,18 +1,18 @@
-"""Bearer tokens of programs.
+"""The bearer tokens that Windsock issues to programs.
 
-Bearer tokens of Windsock's own, for programs. Only this module names their table.
+Only this module names the table of tokens.
 
-A secret is 256 random bits, so a plain SHA-256 of it is kept: nobody finds it by trying, which is all that a
-slow hash for passwords is slow against. It is looked up by that hash, so no comparison tells by its time how
-much of a guess was right.
+A secret is 256 random bits, so a plain SHA-256 of it is kept. A slow hash only protects passwords that can
+be found by trying, and 256 random bits cannot. A token is looked up by that hash, so no comparison's time
+shows how much of a guess was right.
 
-A name is a person in one Airflow only: in another one, the same name may be somebody else's. So a token keeps
-which deployments' Airflows accepted its creator's name and password, and who signs in by fewer of them does
-not own it.
+A name is a person in one Airflow only, because another Airflow may give the same name to somebody else. So
+a token keeps which deployments' Airflows accepted its creator's name and password. A user whom fewer of
+them accept does not own the token.
 
-A token never sees more than its creator saw: the DAGs that the creator could read are kept with it, and
-narrow() takes away those that the creator has lost since. What a token has made ends with it: whoever had a
-leaked one may have made others.
+A token never reads more than its creator could read. The creator's DAGs are stored with the token, and
+`narrow` removes those that the creator has lost since. Tokens that a token has made end with it, because
+whoever had a leaked token may have made others.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ from monitor.event_log.projections import dags as dags_projection
 from monitor.rules.field_types import matches, matches_any
 
 PREFIX = "wst_"
-"""Of every secret, so that scanners for leaked ones, and the gate, know it from others."""
+"""Of every secret, so that scanners for leaked ones, and the Authenticator, know it from others."""
 SECRET_BYTES = 32
 SHOWN_SIGNS = len(PREFIX) + 6  # of a secret in lists: 36 of its 256 bits
 DEFAULT_LIFE = timedelta(days=90)

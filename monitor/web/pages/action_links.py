@@ -1,9 +1,8 @@
 """The pages behind a mail's links: acknowledge, silence and unsubscribe.
 
-`/links/unsubscribe/{token}`: get no mail of a rule any more.
-
-Mail providers post `List-Unsubscribe=One-Click` themselves when somebody presses their button: without
-cookies, and they take no redirect for an answer (RFC 8058 section 3.1).
+`/links/unsubscribe/{token}` stops the mails of one rule. Mail providers post `List-Unsubscribe=One-Click`
+to it by themselves when somebody presses their button. They send no cookies and accept no redirect as an
+answer (RFC 8058 section 3.1).
 """
 
 from datetime import datetime

@@ -1,4 +1,7 @@
-"""`/`: what runs now, what failed lately, what is silenced, how every part is; for a wall and for a phone."""
+"""The dashboard, `/`: running runs, recent failures, silences and the health of every part.
+
+The page is made for a screen on a wall and for a phone.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

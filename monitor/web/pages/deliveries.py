@@ -1,14 +1,13 @@
 """The pages of deliveries and of the embedded mailbox.
 
-Mail and other deliveries: what was called for, and, where no SMTP server is set, the embedded mailbox.
+The list shows the mails and other deliveries that rules called for. The embedded mailbox is shown if no
+SMTP server is set.
 
-A letter may hold anything. Its HTML part is a document of its own that may run nothing, load nothing and
-send nothing, shown in a frame without an origin.
+A mail in the mailbox may hold anything. `frame_response` makes its HTML part a document of its own, in a
+frame without an origin. That document may run nothing, load nothing and send nothing.
 
-What a delivery says: as it would be written now, from the log alone, for whoever looks at it on its page.
-
-Nobody is asked and nothing is sent. The links that act for whoever holds them are left out: they are the
-recipient's.
+`preview` shows a delivery's message as it would be rendered now, from the log alone. Nobody is asked and
+nothing is sent. The links that act for whoever holds them are left out, because they are the recipient's.
 """
 
 import asyncio
@@ -145,7 +144,7 @@ def _list(box: Mailbox, own: _Own) -> list[Summary]:
 
 def _own(connection: Connection, visible: AllowedDags) -> _Own:
     """A letter belongs to the DAGs of its delivery. One that Windsock did not write (a task's own mail, filed
-    by the mailbox's SMTP door) is for those who may read every DAG: it is some DAG's, and nobody knows which.
+    by the `MailboxServer`) is for those who may read every DAG: it is some DAG's, and nobody knows which.
     """
     found = queries.deliveries(connection, MAX_PAGE, visible=visible)
     seen = [delivery for delivery in found if _is_seen(connection, delivery, visible)]

@@ -1,4 +1,4 @@
-"""The events and the deliveries: one read of the database each, then a template."""
+"""The pages of events and of one delivery; each reads the database once."""
 
 import re
 from typing import Annotated, Any

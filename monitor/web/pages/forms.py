@@ -1,9 +1,7 @@
-"""Forms that several pages share.
+"""The forms that several pages share, among them those behind the links in mails (`/links/…`).
 
-What the pages behind links in mails have in common (`/links/…`).
-
-Nobody has to sign in: the signed token is the right, for the one thing that it names. No cookie is read, so
-there is nothing for a foreign page to abuse. A GET shows what a POST would do, and never does it.
+A link needs no sign-in: its signed token is the right to do the one thing that it names. No cookie is read,
+so a foreign page has nothing to abuse. A GET shows what a POST would do, and never does it.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""`/login` and `/logout`: with the user's Airflow name and password, checked by Airflow."""
+"""The sign-in and sign-out pages; Airflow checks the user's Airflow name and password."""
 
 import hmac
 import secrets

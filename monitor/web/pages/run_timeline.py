@@ -1,9 +1,7 @@
-"""The timeline of a run's tasks and tries.
+"""The timeline of a run's tasks and tries: each try of each task is a bar on one axis.
 
-A run's timeline: each try of each task as a bar on one axis, ready to be drawn.
-
-Places are seconds from the axis' beginning, in the page as in the script that lets open bars grow; the
-server draws them in percent of the axis, so that no element needs a style of its own.
+Positions are seconds from the start of the axis, both in the page and in the script that lets open bars
+grow. The server draws positions in percent of the axis, so that no element needs a style of its own.
 """
 
 import json
@@ -100,7 +98,7 @@ class GanttBar:
 @dataclass(frozen=True)
 class GanttRow:
     task: Mapping[str, Any]
-    """The board's row: its latest try."""
+    """The task's row in the projection: its latest try."""
     bars: tuple[GanttBar, ...]
     earlier: tuple[FinishedTry, ...]
 

@@ -1,8 +1,6 @@
-"""`/settings`: the rules in force, and the mistakes of a rules file that is not.
+"""The page `/settings`: the rules in force, and the mistakes of a rules file that was refused.
 
-`/settings`: the rules in force, in words, and what is wrong with a rules file that is not.
-
-Rules name DAGs and people, so this page is for those who may read every DAG.
+Rules name DAGs and people, so only those who may read every DAG see this page.
 """
 
 import asyncio

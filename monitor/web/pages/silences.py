@@ -41,7 +41,7 @@ IN_SQL = ("deployment", "type", "dag_id", "task_id")
 
 
 _Dags = dict[tuple[str, str], Mapping[str, Any] | None]
-"""What the board knows of each DAG, looked up once."""
+"""What the DAGs' projection has of each DAG, looked up once."""
 
 
 @dataclass(frozen=True)

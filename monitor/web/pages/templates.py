@@ -1,12 +1,11 @@
 """The pages of message templates and of the API's description.
 
-`/openapi.json`, and `/docs`: the API's description, also as a plain page of our own.
-
-FastAPI's own page loads its program from another site, which the content security policy refuses and a
-machine without internet cannot.
+`description` serves `/openapi.json`, and `docs` serves `/docs`, the same description as a plain page.
+FastAPI's own page loads its program from another site. The content security policy refuses that, and a
+machine without internet access cannot load it.
 
 Anyone may ask for both, and making either takes tens of milliseconds in which nobody else is answered. So
-each is made once.
+`prepare` makes each of them once.
 """
 
 import asyncio

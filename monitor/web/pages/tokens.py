@@ -1,4 +1,4 @@
-"""`/tokens`: the tokens of those who look, a form that makes one, a button that revokes one."""
+"""The page `/tokens`: the reader's tokens, a form that makes one, and a button that revokes one."""
 
 from datetime import timedelta
 from typing import Annotated, Any
