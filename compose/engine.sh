@@ -30,7 +30,7 @@ need_docker() { # sets COMPOSE, or ends with a sentence that says what to do
   fi
 }
 
-declare -A PROFILE_SERVICES=( # also in docker-compose.yaml; 1.29 does not tell them
+declare -A PROFILE_SERVICES=( # also in docker-compose.yaml; 1.29 does not list them
   [celery]="redis airflow-worker-1 airflow-worker-2"
   [scale]="monitor-postgres monitor-1 monitor-2 load-balancer"
   [observability]="prometheus grafana"

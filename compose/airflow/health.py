@@ -4,8 +4,8 @@
     python health.py SchedulerJob            the component's own heartbeat is fresh
     python health.py worker                  this host's Celery worker answers through the broker
 
-`airflow jobs check` tells the same of a heartbeat and imports all of Airflow to do so: seconds of CPU and
-some 200 MiB each time, in three containers. This asks the table itself.
+`airflow jobs check` shows the same of a heartbeat, but it imports all of Airflow. That takes seconds of
+CPU and some 200 MiB each time, in three containers. So this program asks the table itself.
 """
 
 from __future__ import annotations

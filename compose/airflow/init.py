@@ -35,7 +35,7 @@ class User:
 
 def main(environ: Mapping[str, str]) -> None:
     """Everything, in order."""
-    check_profiles(environ)  # mistakes in .env are told before a minute of work
+    check_profiles(environ)  # mistakes in .env are reported before a minute of work
     smtp = smtp_connection({**environ, "WINDSOCK_SMTP_PASSWORD": secret("WINDSOCK_SMTP_PASSWORD")})
     admin = environ["AIRFLOW_USERNAME"]
     if admin == VIEWER:

@@ -2,7 +2,7 @@
 
 A task's process sends its own events within a budget; what is left goes out with the next task on this host,
 or with the forwarder where there is none. The end of either ends the container, which is then started anew.
-SIGTERM goes to the worker, which lets its tasks end; the forwarder sends what they tell until then.
+SIGTERM goes to the worker, which lets its tasks end; the forwarder sends what they report until then.
 """
 
 from __future__ import annotations
