@@ -1,11 +1,11 @@
-"""The monitor's feed for Python programs: iterate over events; it resumes by itself (docs/feed.md).
+"""The client of the monitor's feed: an iterator of events that resumes after an interruption.
 
     from windsock_client import Feed, Reset
 
     for item in Feed("https://windsock.example.com", token="wst_…", type=["airflow.dag_run.*"]):
         ...
 
-Standard library only.
+docs/feed.md describes the feed. The package needs only the standard library.
 """
 
 from windsock_client.errors import FeedError, FeedRefused

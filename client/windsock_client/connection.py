@@ -1,7 +1,7 @@
-"""One connection to the feed: the request, and the answer's bytes as they come.
+"""The connection to the feed: one request, and the bytes of its answer as they arrive.
 
-Proxy variables of the environment are not followed, nor are redirects: a bearer token goes to the host that
-was named, and nowhere else.
+Neither proxy variables of the environment nor redirects are followed. A bearer token goes to the named host
+and to no other.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What ends an iteration, and what only interrupts it."""
+"""The errors that end an iteration, and the one that only interrupts it."""
 
 from __future__ import annotations
 

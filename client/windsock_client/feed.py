@@ -1,4 +1,4 @@
-"""The feed: one iteration over as many connections as it takes."""
+"""The feed: one iteration over as many connections as necessary."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The two forms in which a feed is told, read as they come: Server-Sent Events, and one JSON object a line.
+"""The parsers of the two formats of a feed: Server-Sent Events and NDJSON.
 
-Both give pairs: the cursor as it stands then, and an item, or None for a heartbeat. A message that was cut
-off in the middle gives nothing, so the place behind it is never taken for one that has been read.
+Both yield pairs of a cursor and an item, or None for a heartbeat. A message that was cut off yields nothing.
+So the cursor behind it never counts as read.
 """
 
 from __future__ import annotations

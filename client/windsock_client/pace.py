@@ -1,4 +1,4 @@
-"""How long to wait before the feed is asked for again."""
+"""The pause before the next request for the feed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the feed tells, typed."""
+"""The records of a feed: events and resets, typed."""
 
 from __future__ import annotations
 

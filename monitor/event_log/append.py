@@ -1,4 +1,12 @@
-"""Append to the log, and prune it."""
+"""The writes to the log: the lock, the append, the marks, and the pruning by age.
+
+`lock` makes a transaction the only one that appends. `append` logs the events that are new, without a gap in
+the sequence numbers. `line_of` makes the row of an event that has just been logged without reading the log.
+
+`mark` notes from time to time how far the log has come, and `seq_by` finds a sequence number by a moment.
+`prune` deletes the oldest events. `begin_epoch` makes the log another one, so no earlier cursor leads into
+it.
+"""
 
 import secrets
 from collections.abc import Sequence

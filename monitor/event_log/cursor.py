@@ -1,4 +1,4 @@
-"""A place in the log, and how far the log goes."""
+"""The cursor, which is a place in the log, and the state of the log that a cursor is checked against."""
 
 import re
 from dataclasses import dataclass

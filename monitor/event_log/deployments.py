@@ -1,14 +1,11 @@
-"""For each Airflow: the start of its notifications, and the DAGs that the log has events of.
+"""The facts about each Airflow deployment: its origin, and the DAGs that the log has events of.
 
-Since when Windsock tells of a deployment. What happened before is the past: it is logged, and nobody is
-mailed about it, or a first start would mail every failure that Airflow remembers.
+`origin_of` gives the moment from which Windsock reports on a deployment. Earlier events are logged, and
+nobody is notified of them, because a first start would mail every failure that Airflow remembers.
 
-The DAGs that the log has events of.
-
-Permissions that were asked for before a DAG had its first event cannot decide about that DAG, so they have to
-be asked for again.
-
-Only for the event loop's own thread.
+`LoggedDags` counts the DAGs that events named for the first time. Permissions that were read before a DAG
+had its first event cannot decide about that DAG, so they have to be read again. `LoggedDags` is used on the
+event loop's own thread only.
 """
 
 from collections.abc import Callable, Iterable, Sequence

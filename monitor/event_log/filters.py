@@ -1,4 +1,11 @@
-"""The filters of events, and the DAGs that a reader may see."""
+"""The filters of events, and the reader's permissions, as SQL and in memory.
+
+`Filter` holds the globs of a query. `conditions` and `readable` give the filter and the permissions as SQL,
+and `may_read` checks the permissions on a row that has been read.
+
+`redact_body` removes from an asset's update the runs that the reader may not see. The update names the runs
+that it created, and those may belong to other DAGs.
+"""
 
 import json
 import re

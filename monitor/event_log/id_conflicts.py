@@ -1,12 +1,16 @@
-"""An id that two different things claim. Both are logged: which of them is true, Airflow says.
+"""The conflicts of ids: one id that two different things claim, and the second id for one of them.
 
-A task's UUID is taken as it is reported, so whoever may report could take the id of another task's failure
-beforehand. A duplicate is one only where it is of the same thing. Another thing is logged under the id and
-the digest of what it is, which nothing else can take.
+A task's UUID is taken as it is reported. So anybody who may report could claim the id of another task's
+failure beforehand. An event is therefore a duplicate only if it is about the same thing. Any other event is
+logged under the id and the digest of its subject, which nothing else can claim. So both are logged, and
+Airflow says which of the two is true.
 
-What Airflow itself changes under one UUID is no other thing: the number of a try that failed while it was
-queued, and the index of a mapped task, which is -1 until the task is expanded and 0 then. A run that is said
-to be a test is another than the same run in production: nobody is told of tests.
+Two differences make no conflict, because Airflow itself changes them under one UUID. One is the number of a
+try that failed while it was queued. The other is the index of a mapped task, which is -1 until the task is
+expanded, and 0 then.
+
+A run that is reported as a test differs from the same run in production, because nobody is notified of
+tests.
 """
 
 import json

@@ -1,17 +1,14 @@
-"""The ingest of events into the log.
+"""The ingest of events: log, projections and outbox in one transaction for all requests that wait.
 
-The requests whose events wait to be written.
+`Ingest` is the only way into the log. Log and outbox are written together, so a mail that an event calls for
+is never lost and never sent without its event.
 
-Odd on purpose: they are gathered in the database's thread once the writer has the log, not before it asks for
-it. The longer the log was another's, the more is written under it at once.
+`IngestQueue` holds the requests whose events wait to be written. Odd on purpose: `drain` runs in the
+database's thread once the writer has the log's lock, not before. The longer another writer held the lock,
+the more events are written under the next one.
 
-What became of the events that arrived, and how late they came to be known, in the metrics.
-
-By reporter and by kind first: to find the metric of a label takes longer than to count in it.
-
-The only door for events: log, board and outbox in one transaction, shared by what arrives together.
-
-Dual writes do not exist: a mail that is called for is in the database, or its event is not.
+`IngestCounter` counts what became of the events, and their delay. It counts by reporter and by kind first,
+because finding the metric of a label takes longer than counting in it.
 """
 
 import asyncio
@@ -38,7 +35,7 @@ from monitor.events.data import NUDGE, RUN_ENDS
 from monitor.events.event import Event
 from monitor.observability.metrics import Metrics
 
-MAX_COMMIT = 2_000  # events in one transaction: keeps the writer's turn, and a reader's wait, short
+MAX_COMMIT = 2_000  # events in one transaction: keeps the writer's lock, and a reader's wait, short
 MAX_WAITING = 200  # requests in the queue; beyond it a sender is told to come back (429), nothing is lost
 
 
@@ -62,7 +59,7 @@ class PendingBatch:
 
 
 class IngestQueue:
-    """All but `gather` belongs to the event loop's thread."""
+    """All but `drain` belongs to the event loop's thread."""
 
     def __init__(self) -> None:
         self._waiting: deque[PendingBatch] = deque()

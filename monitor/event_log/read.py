@@ -1,4 +1,9 @@
-"""Read from the log."""
+"""The queries of the log: pages, single events, and the batches that feeds read.
+
+`read_after`, `read_before` and `read_page` give the events that one reader may see. `lines_after` gives rows
+for all subscribers of the feed at once. `missing` and `find_logged` answer the reconciler's question which
+ids the log has.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -50,7 +55,7 @@ LINE = [
     events.c[name]
     for name in ("seq", "type", "body", "deployment", "dag_id", "run_id", "task_id", "state", "asset_uri")
 ]
-"""The columns of a Line, in its order."""
+"""The columns of a LogRow, in its order."""
 
 MAX_PAGE_CHARACTERS = 4 * 1024 * 1024  # of bodies in one page, as many as one request brings
 FETCHED = 50  # rows that a database hands over at once where a page may end before its last row

@@ -1,7 +1,6 @@
-"""The data of each event type.
+"""The data of each event type, as Pydantic models, with bounds on each value.
 
-The kinds of values that events hold, each bounded by what every database can keep: one that is let in here
-never stops a transaction later.
+Each bound is one that every database can keep, so a value that is accepted never stops a later transaction.
 """
 
 import re
@@ -38,7 +37,7 @@ def _need_zone(value: Any) -> Any:
     if isinstance(value, str) and value.endswith("Z"):
         return value  # most are: events have half a dozen moments
     if isinstance(value, datetime) and value.tzinfo is not None:
-        return value  # the board's own
+        return value  # the read models' own
     if not isinstance(value, str):
         raise ValueError("is not a text such as 2026-11-22T10:00:00.000000Z")  # noqa: TRY004 (pydantic's way)
     if not re.search(r"(Z|[+-]\d\d:?\d\d)$", value):

@@ -1,7 +1,9 @@
-"""The event, and its trace context.
+"""The event, its parser, and its trace context.
 
-The trace that an event belongs to: its own, or the one that its run has all the same. The plugin derives
-it in its own words (plugins/airflow_windsock/traces.py); docs/events.md holds both to the recipe.
+`parse_event` checks a decoded JSON value against the contract and makes an `Event`.
+
+`trace_of` gives the event's own traceparent, or the traceparent that all events of its run share. The plugin
+has its own implementation (plugins/airflow_windsock/traces.py). docs/events.md defines the recipe for both.
 """
 
 from __future__ import annotations

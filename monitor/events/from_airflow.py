@@ -1,11 +1,10 @@
-"""Events from the answers of Airflow's REST API.
+"""The events that the reconciler makes from the answers of Airflow's REST API.
 
-Events from Airflow's REST answers, with the ids that the listener gives them (docs/events.md, "Identity").
+Each event gets the id that the listener would give it (docs/events.md, "Identity"). Each event passes
+through `parse_event`, as every event does, so one check serves all sources.
 
-Each passes through parse_event, as every event does: one check serves all.
-
-Events of DAGs and of their files, from Airflow's listings of what there is now: nothing tells of a change
-but that the listing is another.
+`pause_event`, `import_error_event` and `import_error_mended_event` describe changes of DAGs and of their
+files. Airflow's listings show the present, so a change is a difference between two listings.
 """
 
 import json
@@ -85,7 +84,7 @@ def run_event(deployment: str, row: Row, now: datetime) -> Event | None:
 
 
 def run_deleted_event(deployment: str, run: Mapping[str, Any], now: datetime) -> Event:
-    """A run of the board that Airflow no longer knows."""
+    """A run of the read model that Airflow no longer knows."""
     times = ("logical_date", "queued_at", "start_date", "end_date")
     data = {
         "dag_id": run["dag_id"],

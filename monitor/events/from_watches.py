@@ -1,7 +1,7 @@
-"""Events of the monitor's own: findings of watches, and outages.
+"""The events that the monitor makes itself: the findings of watches, and outages.
 
-What the events of the monitor's own watches share. Each has the natural key of what it is about for its id
-(docs/events.md), so that a restart, or a second monitor, tells nothing twice.
+Each event's id is the natural key of its subject (docs/events.md). So a restart, or a second monitor,
+reports nothing twice. `WatchContext` holds the values that all these events share.
 """
 
 from dataclasses import asdict, dataclass

@@ -1,7 +1,6 @@
-"""The identity of events, and the durations in their text.
+"""The identity of events by the natural-key recipe of docs/events.md, and durations as text.
 
-The natural-key recipe of docs/events.md. The plugin has the same in its own words; the golden files in
-tests/contract hold both to it.
+The plugin has its own implementation of the recipe. The golden files in tests/contract check both.
 """
 
 import hashlib

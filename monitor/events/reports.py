@@ -1,7 +1,9 @@
-"""Check an event that somebody else reports: who may report it, and what its id and time are.
+"""The check of a report from outside: who may report it, and the computation of its id and time.
 
-The sender's id and time are not believed. Both follow from the data, so the monitor computes them: otherwise
-whoever may report could take another event's id beforehand, and the true event would be a duplicate for ever.
+The sender's id and time are not trusted. Anybody who may report could otherwise claim another event's id
+beforehand, and the true event would be a duplicate for ever. So `accept_report` computes the id from the
+data. The time follows from the dates in the data, if there are any. Otherwise the sender's time is taken
+within bounds.
 """
 
 from collections.abc import Callable

@@ -1,15 +1,16 @@
 """The buffer of committed events, and the encoded chunks that subscribers share, as SSE or NDJSON.
 
-What this process has committed a moment ago: the feed takes it as it is, and saves a read of the log.
+`CommittedEvents` holds what this process has just committed, which saves the feed a read of the log. The
+feed takes these events only if they follow its own end without a gap, and if nothing else woke the feed
+meanwhile. The events of another process take places in the log, and the feed reads them from the log.
 
-It is taken only where it follows what the feed has, without a gap, and where nobody else asked the feed to
-look: whatever another process writes takes a place in the log, and is read from there.
+`EventBuffer` keeps the latest events as `EventChunk` objects, and each chunk is encoded once for all
+subscribers of the same `Subscription`.
 
-How a feed is written: as Server-Sent Events (HTML standard, 9.2) or as NDJSON, a JSON object a line.
-
+`FeedFormat` writes a feed as Server-Sent Events (HTML standard, 9.2) or as NDJSON, one JSON object a line.
 Odd on purpose: an SSE heartbeat carries an `id:` and no data. The standard (9.2.6, "dispatch the event")
-takes the id even though nothing is dispatched, so a reader whose filter matches nothing for days still
-comes back with a recent place, and the log is not looked through again from where its last event was.
+takes the id even though nothing is dispatched. So a client whose filter matches nothing for days comes back
+with a recent cursor. The log is then not searched again from the client's last event.
 """
 
 import json
@@ -83,7 +84,7 @@ class CommittedEvents:
         return lines or None
 
 
-KEYS = 50  # DAGs up to which a reader is found by their names; one with more is asked about every block
+KEYS = 50  # DAGs up to which a reader is found by their names; one with more is asked about every chunk
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ class FeedFormat(Enum):
         return b"retry: %d\n\n" % milliseconds if self is FeedFormat.SSE else b""
 
 
-MEMO = 32  # selections whose bytes a block keeps; readers beyond that have theirs put together each
+MEMO = 32  # subscriptions whose bytes a chunk keeps; readers beyond that have theirs put together each
 
 Message = dict[str, Any]
 """An ASGI `http.response.body`. One object for many readers: servers only read it."""
@@ -192,7 +193,7 @@ class EventChunk:
         return found
 
     def following(self, seq: int, selection: Subscription, form: FeedFormat) -> Message | None:
-        """What is in this block for a reader that has all up to `seq`, or None where nothing is."""
+        """What is in this chunk for a reader that has all up to `seq`, or None where nothing is."""
         if seq <= self.after:
             return self._whole(selection, form)
         rest = [line for line in self._select_rows(selection) if line.seq > seq]
@@ -232,11 +233,11 @@ class EventChunk:
 
 
 KEPT_BYTES = 8 * 1024 * 1024  # of bodies: a burst of 10,000 events; in memory they take three times as much
-BLOCK_BYTES = 128 * 1024  # of bodies in one block, so in one write: all that a slow reader costs in memory
+BLOCK_BYTES = 128 * 1024  # of bodies in one chunk, so in one write: all that a slow reader costs in memory
 
 
 class EventBuffer:
-    """Blocks without a gap between them, up to `end`. Older ones fall off; readers then use the log."""
+    """Chunks without a gap between them, up to `end`. Older ones fall off; readers then use the log."""
 
     def __init__(self, end: Cursor) -> None:
         self.end = end
@@ -244,7 +245,7 @@ class EventBuffer:
         self._size = 0
 
     def extend(self, lines: list[LogRow]) -> list[EventChunk]:
-        """Take what follows the end; answers it as blocks."""
+        """Take what follows the end; answers it as chunks."""
         new = [EventChunk(self.end.epoch, after, part) for after, part in self._parts(lines)]
         for block in new:
             self._blocks.append(block)
@@ -255,7 +256,7 @@ class EventBuffer:
         return new
 
     def following(self, place: Cursor) -> EventChunk | None:
-        """The block that holds what comes behind a place, or None where the tape does not reach there."""
+        """The chunk that holds what comes behind a place, or None where the buffer does not reach there."""
         if place.epoch != self.end.epoch or not self._blocks:
             return None
         if not self._blocks[0].after <= place.seq < self.end.seq:

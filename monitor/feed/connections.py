@@ -1,11 +1,11 @@
-"""The feed's connections: how one starts, what it replays, and how many there may be.
+"""The connections of the feed: their start positions, their replay from the log, and their number.
 
-The live feed: replay and live are one walk over the log, so that nothing falls between the two.
+`FeedServer` reads replayed and live events with one walk over the log, so nothing is lost between the two.
 
-A reader is only a place in the log. What is new is read from the database once for all readers (buffer.py),
-encoded once for those who want the same (buffer.py), and offered to each without a task of its own being
-woken (subscriber.py). A reader that cannot take it at once, or that is further back than the tape reaches, is
-brought up to the others by a task of its own, from the log: the server keeps one write for it and no queue.
+A subscriber is only a place in the log. New events are read from the database once for all subscribers, and
+encoded once for those with the same subscription (buffer.py). They are sent to each subscriber without
+waking a task for it (subscriber.py). A subscriber that is slow, or further back than the buffer reaches,
+gets a task that brings it up to date from the log. The server keeps one pending write for it and no queue.
 """
 
 import asyncio
@@ -279,7 +279,8 @@ class FeedServer:
         await self._catch_up(reader)
 
     async def _catch_up(self, reader: Subscriber) -> None:
-        """From the reader's place to the tape's end, where it becomes live: one loop, over tape and log."""
+        """From the reader's place to the buffer's end, where it becomes live: one loop, over buffer and
+        log."""
         turn = YieldTimer()
         while not self._closed:
             tape = await self._live.tape()

@@ -1,4 +1,9 @@
-"""The hub that hands new events to subscribers."""
+"""The hub, which reads new events once and sends them to all live subscribers.
+
+`SubscriberIndex` finds subscribers by DAG, so a thousand subscribers of one DAG cost nothing while another
+DAG runs. `Hub` serves subscribers that have everything up to the buffer's end. It hands any other subscriber
+back to `FeedServer` (connections.py): a slow one, and one whose permissions have to be read again.
+"""
 
 import asyncio
 import logging
@@ -45,7 +50,7 @@ class SubscriberIndex:
                 del self._by_dag[dag]
 
     def find_affected(self, block: EventChunk) -> list[Subscriber]:
-        """Those whom something in the block may concern, each once, in the order in which they came."""
+        """Those whom something in the chunk may concern, each once, in the order in which they came."""
         found = dict(self._of_any)
         for dag in self._by_dag.keys() & block.by_dag.keys() if self._by_dag else ():
             found.update(self._by_dag[dag])
@@ -80,7 +85,7 @@ def ignore_progress(_end: Cursor, _line: LogRow | None) -> None:
 
 
 class Hub:
-    """Readers that have everything up to the tape's end, but for what comes next."""
+    """Readers that have everything up to the buffer's end, but for what comes next."""
 
     def __init__(
         self,
@@ -103,7 +108,7 @@ class Hub:
         self._register = SubscriberIndex()
         self._tape: EventBuffer | None = None
         self._served = 0
-        """Up to where all have been served. A reader's own place may be older: it is not asked about blocks
+        """Up to where all have been served. A reader's own place may be older: it is not asked about chunks
         that cannot concern it."""
 
     async def tape(self) -> EventBuffer:
@@ -115,7 +120,7 @@ class Hub:
         return self._tape
 
     def enter(self, reader: Subscriber) -> None:
-        """Serve a reader that has everything up to the tape's end. Nothing may be awaited since it was seen
+        """Serve a reader that has everything up to the buffer's end. Nothing may be awaited since it was seen
         to have it."""
         self._register.add(reader)
 
@@ -153,7 +158,7 @@ class Hub:
                 await turn.yield_if_long()
 
     async def _pass_on(self) -> None:
-        """Serve all that the log holds behind the tape."""
+        """Serve all that the log holds behind the buffer."""
         tape = await self.tape()
         since = self.fresh.since
         if fresh := self.fresh.take(tape.end):
@@ -180,7 +185,7 @@ class Hub:
 
     async def _extend(self, tape: EventBuffer, lines: list[LogRow]) -> None:
         version = self._logged.version
-        self._logged.note(tape.end, lines)  # before the tape gives them to anybody
+        self._logged.note(tape.end, lines)  # before the buffer gives them to anybody
         blocks = tape.extend(lines)
         if self._logged.version != version:
             self._ask_all()
@@ -217,7 +222,7 @@ class Hub:
 
     def _give(self, reader: Subscriber, block: EventChunk, now: float) -> None:
         if reader.seq >= block.upto:
-            return  # it took the block itself, from the tape, while others were served
+            return  # it took the chunk itself, from the buffer, while others were served
         if reader.to_be_asked:
             self._fall_behind(reader)
             return

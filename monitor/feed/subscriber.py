@@ -1,11 +1,14 @@
-"""One subscriber of the feed, and the write to it.
+"""The subscriber of a feed, and the write to it without a task of its own.
 
-Sending to a reader without waking a task for it: what lets one process serve ten thousand.
+`try_send` lets one process serve ten thousand subscribers. An ASGI server's `send` is a coroutine that
+seldom waits: uvicorn writes to the socket and returns. So `try_send` drives the coroutine by hand, to its
+end or to its first wait.
 
-An ASGI server's `send` is a coroutine that seldom has to wait: uvicorn writes to the socket and returns. So
-it is driven here by hand, to its end or to where it waits. Where it waits, the reader is slow; the rest of
-that very call is then awaited by a task of the reader's own, so nothing is sent twice or left out, whatever
-the server had done before it waited.
+A coroutine that waits means a slow subscriber. A task of the subscriber then awaits the rest of that very
+call (`PendingSend`). So nothing is sent twice or left out, whatever the server did before it waited.
+
+`YieldTimer` lets other tasks run after a while. It counts time, because the cost of a subscriber depends on
+its filter.
 """
 
 import asyncio
@@ -132,7 +135,7 @@ class Subscriber:
         await self.send(message)
 
 
-TURN_SECONDS = 0.005  # of work before others have a turn: nobody notices a wait of that length
+TURN_SECONDS = 0.005  # of work before others may run: nobody notices a wait of that length
 
 
 class YieldTimer:
@@ -143,7 +146,7 @@ class YieldTimer:
         self._began = now()
 
     async def yield_if_long(self) -> None:
-        """Let others have their turn, where this one has lasted long enough."""
+        """Let other tasks run, where this one has lasted long enough."""
         if self._now() - self._began >= TURN_SECONDS:
             await asyncio.sleep(0)
             self._began = self._now()

@@ -1,14 +1,15 @@
-"""The decision of the rules about one event.
+"""The decision of one rule about one event.
 
-An incident that opens and closes again and again: it is told once as flapping, and then only what lasts.
+`verdict` says whether the rule notifies, and of what kind the notification is. An incident that opens and
+closes again and again is reported once as flapping (`flapping`), and from then on only what lasts is
+reported.
 
-Once it is flapping, a failure soon after its end opens the same incident again
-(monitor/notifications/incident_transitions.py). Its end is told after it has been quiet for a while, and a
-failure that lasts for as long is told too, so that the last message is never that all is well while it is
-not.
+A failure soon after the end of a flapping incident opens the same incident again (incident_transitions.py).
+Its end is reported after a quiet time, and so is a failure that lasts as long (`settles_after`). So the last
+message never says that all is well while something is wrong.
 
-What is too old to be told. The log keeps it and feeds show it; the mails that it calls for are suppressed,
-and the ledger says why.
+`NotificationWindow` says which events are too old for a mail. The log keeps them and feeds show them. The
+mails that they call for are suppressed, and the ledger says why.
 """
 
 from collections.abc import Sequence

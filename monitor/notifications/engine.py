@@ -1,8 +1,8 @@
-"""From an event to the words that it calls for, in the transaction that logs it: incident → decision →
-notification.
+"""The engine, which makes incidents, decisions and notifications of logged events.
 
-Every failure gets a decision of each rule that takes it, also where nobody is told, and one where no rule
-takes it: the ledger answers for each one.
+The engine runs in the transaction that logs the event. Every failure gets a decision from each rule that
+takes it, even if nobody is notified. A failure that no rule takes gets a decision too. So the ledger answers
+for every failure.
 """
 
 import logging

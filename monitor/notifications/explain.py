@@ -1,9 +1,10 @@
-"""The explanation of a decision, and the replay of logged events against rules.
+"""The explanation of decisions about a logged event, and the replay of events against other rules.
 
-`windsock try-rules`: what a rules file would have told of what the log holds.
+`explain` shows what each rule decided about an event, and why. `replay` serves `windsock try-rules`, which
+shows the notifications that a rules file would have made of the events in the log.
 
-The very engine that decides at ingest decides here, in a database of its own that is thrown away, with the
-clock at the moment at which each event came in; what is due is taken for sent before the next event.
+The replay uses the same engine as the ingest, in a temporary database. Its clock stands at the moment at
+which each event arrived. A delivery that is due is counted as sent before the next event.
 """
 
 import json

@@ -1,7 +1,9 @@
-"""The grouping of events into one notification.
+"""The grouping of events into one notification, and the notifications sent before a restore.
 
-What was told before the database was restored from a backup: it is put into the ledger, and told to nobody
-again.
+`group_key`, `may_join` and `due_at` say which notifications go together, and when they are due.
+
+`find_prior_deliveries` and `record_prior_deliveries` concern a database that was restored from a backup. A
+notification that was sent after the backup is written into the ledger, and nobody gets it again.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,7 @@
-"""What an event says of an incident: something is wrong, or no longer is (docs/notifications.md)."""
+"""The meaning of an event for an incident (docs/notifications.md).
+
+`signal_of` says whether the event reports that something is wrong, or that it no longer is.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

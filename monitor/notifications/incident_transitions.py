@@ -1,4 +1,8 @@
-"""How events open and close incidents."""
+"""The transitions of incidents: events open, join, close and reopen them.
+
+`apply` brings the incidents up to a logged event. `close`, `close_found`, `reopen`, `merge` and `name_file`
+are the changes that the monitor or a person makes.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

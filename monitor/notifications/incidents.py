@@ -1,7 +1,6 @@
-"""The table of incidents.
+"""The table of incidents, which only this module names.
 
-Incidents: opened by a first failure, joined by later ones, closed by a success. Only this module names
-their table.
+A first failure opens an incident, later failures join it, and a success closes it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

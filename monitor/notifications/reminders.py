@@ -1,4 +1,4 @@
-"""The loop that reminds of what is still wrong, for the rules that ask for it (`repeat`)."""
+"""The loop that sends a reminder of each open incident, for the rules that ask for it (`repeat`)."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class Reminders:
-    """`run()` is the background task; `look()` is one turn of it."""
+    """`run()` is the background task; `look()` is one round of it."""
 
     def __init__(self, database: Database, engine: Engine, delivery: WakeSignal, clock: Clock) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""Silences, and recipients who unsubscribed from a rule."""
+"""The silences of events and incidents, and the recipients who unsubscribed from a rule."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass

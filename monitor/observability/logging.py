@@ -1,17 +1,15 @@
 """The monitor's log lines: their context, their formats and their redaction.
 
-Keeps secrets out of log lines, whoever writes them: a library's exception may quote an address.
+`bind` and `bound` attach the context of a line: a request, a delivery or a run. The context stands in every
+line of the task, whichever module writes it. So related lines can be found together.
 
-Lines are written on the event loop's thread, and anybody may choose what they hold (an address that is asked
-for). So what is written is bounded, and every expression takes time in proportion to its text.
+`Redactor` removes secrets from log lines, also those of libraries, because a library's exception may quote
+an address. Lines are written on the event loop's thread, and anybody may choose their content, such as a
+requested address. So the text is bounded, and every regular expression takes time in proportion to the text.
 
-The two forms of a log line: text for people, one JSON object for programs.
-
-What Airflow's users name may hold line breaks and a terminal's escape sequences. In text they are written
-out, and a traceback's lines are indented, so that every line that begins at the margin is one of ours.
-
-Log lines that belong together can be found together: what a line is about (a request, a delivery, a run)
-stands in it, whoever writes it.
+`TextForm` writes a line for people, and `JsonForm` writes one JSON object for programs. Airflow's users may
+name things with line breaks and with escape sequences of a terminal. `TextForm` writes such characters out
+and indents a traceback. So every line that begins at the margin is one of the monitor's.
 """
 
 import json

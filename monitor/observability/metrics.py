@@ -1,4 +1,4 @@
-"""The monitor's metrics."""
+"""The monitor's metrics, in four groups: intake, delivery, Airflow and the service itself."""
 
 from monitor.observability.metrics_registry import MetricDescription, MetricsRegistry
 from monitor.observability.spool_metrics import Spools

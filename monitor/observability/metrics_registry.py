@@ -1,5 +1,7 @@
-"""A registry whose metrics each say what they mean and what a bad value looks like: docs/metrics.md is made
-of it (scripts/docs_reference/metrics_page.py), so that nothing is counted that nobody can read.
+"""The registry of metrics, each with its meaning and a description of a bad value.
+
+docs/metrics.md is generated from the descriptions (scripts/docs_reference/metrics_page.py). So no metric
+exists that a person cannot read.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,7 @@
-"""Spans to an OpenTelemetry collector, by OTLP over HTTP. Where to, how and how many is said by
-OpenTelemetry's own variables: OTEL_EXPORTER_OTLP_ENDPOINT, …_HEADERS, OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME.
+"""The export of spans to an OpenTelemetry collector, by OTLP over HTTP.
+
+OpenTelemetry's own variables set destination, headers, sampling and service name, such as
+OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS, OTEL_TRACES_SAMPLER and OTEL_SERVICE_NAME.
 """
 
 import platform

@@ -1,7 +1,7 @@
-"""What the plugin's spools hold, as their requests' header `windsock-spool` says (docs/plugin.md).
+"""The metrics of the plugin's spools, from the request header `windsock-spool` (docs/plugin.md).
 
-A spool lies with Airflow's processes, one a host, and a host may be a pod that lives for one task: each is
-kept for a while under the name that it goes by, and only sums are shown.
+A spool belongs to the Airflow processes of one host, and a host may be a pod that lives for one task. So
+each spool's values are kept for a while under the spool's name, and the metrics show only sums.
 """
 
 import re

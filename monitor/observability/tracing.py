@@ -1,4 +1,8 @@
-"""Traces with OpenTelemetry, as an option."""
+"""The interface to OpenTelemetry traces, which are optional.
+
+`traces_of` gives the exporter (otlp.py) if traces are on, and an implementation that does nothing if they
+are off.
+"""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext

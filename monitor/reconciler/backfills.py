@@ -1,6 +1,7 @@
-"""Backfills that are through. Airflow lists backfills DAG by DAG only, and no hook reports them.
+"""The snapshot of completed backfills, which no hook reports.
 
-A DAG is asked for its backfills once one of its backfill runs has ended, and again until all are through.
+Airflow lists backfills for one DAG at a time only. So a DAG is asked for its backfills once one of its
+backfill runs has ended, and again until all of them are completed.
 """
 
 import json

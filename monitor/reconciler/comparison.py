@@ -1,5 +1,7 @@
-"""The comparison of one Airflow with the log, a step at a time: read what changed since a watermark, tell
-what the log lacks, move the watermark. Watermarks outlive the process.
+"""The comparison of one Airflow with the log, in steps.
+
+Each step reads what changed since a watermark, logs what the log lacks, and moves the watermark. Watermarks
+are stored in the database, so they outlive the process.
 """
 
 from contextlib import aclosing

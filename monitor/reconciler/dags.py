@@ -1,12 +1,10 @@
-"""The state of DAGs in Airflow: paused or not, tags, owners and schedules.
+"""The snapshot of Airflow's list of DAGs: paused state, tags, owners and schedules.
 
-What Airflow's list says of each DAG beside its pause: whose it is, and when it is to run next. Its answer
-has the same names in 3.0.2, 3.1.8 and 3.3.2.
+No hook reports that a DAG was paused. So `DagSnapshot` compares the list with the last reported paused
+states. Tags, owners and the next run are kept for the rules and the watches. A DAG that is seen for the
+first time is kept, and nobody is notified of it.
 
-Airflow's list of DAGs. Which are paused no hook tells, so it is compared with what was last told; whose
-they are and when they run next is kept for the rules and the watches.
-
-How a DAG is when it is seen for the first time is kept and told to nobody.
+`parse_dag_row` reads one row of the list. Its fields have the same names in Airflow 3.0.2, 3.1.8 and 3.3.2.
 """
 
 from collections.abc import Collection, Mapping
@@ -37,7 +35,7 @@ DESCRIPTION = ("tags", "owners", "is_partitioned")
 
 
 def parse_dag_row(row: RestRow) -> Row:
-    """The board's columns of a row of /dags. Raises EventError."""
+    """The read model's columns of a row of /dags. Raises EventError."""
     summary = row.get("timetable_summary")
     return {
         "tags": [
@@ -116,8 +114,8 @@ class DagSnapshot:
         self._looked_for: set[str] = set()
 
     async def is_wanted(self) -> bool:
-        """Whether runs were told of a DAG that is not on the board: the rules want its tags and owners, and
-        do not wait for the next comparison."""
+        """Whether runs were told of a DAG that is not in the read model: the rules want its tags and owners,
+        and do not wait for the next comparison."""
         if self._seq is None:
             return False
         seq, deployment = self._seq, self._api.deployment

@@ -1,9 +1,11 @@
-"""Runs and DAGs that were deleted: no hook tells it, and no listing shows what is gone.
+"""The snapshot of deleted runs and DAGs, which no hook and no listing shows.
 
-What the board has as running and Airflow does not list as active is asked for one by one, and so are the runs
-that an open incident is about. Only Airflow's own word that it does not know this very run counts: a listing
-also lacks what the monitor's user may no longer read. A run that is gone is told (`airflow.dag_run.deleted`);
-an incident of which every run is gone, or its DAG, is closed with the reason, and nobody is notified of that.
+The snapshot asks for single runs: those that the log has as running and Airflow does not list as active. It
+also asks for the runs of open incidents. Only Airflow's answer that it does not know this very run counts. A
+listing also lacks the runs that the monitor's user may no longer read.
+
+A deleted run is reported (`airflow.dag_run.deleted`). An incident is closed with the reason if all its runs,
+or its DAG, are deleted. Nobody is notified of that.
 """
 
 import json
@@ -34,7 +36,7 @@ from monitor.notifications.incidents import Incident
 from monitor.observability.metrics import Metrics
 from monitor.reconciler.reporting import SnapshotReporter, find_settled
 
-MAX_RUNS = 2_000  # that are running, on the board and in Airflow; of more, the oldest are looked at
+MAX_RUNS = 2_000  # that are running, in the read model and in Airflow; of more, the oldest are looked at
 MAX_ASKED = 50  # runs and DAGs at one look, a request each
 ASK_AGAIN = timedelta(minutes=2)  # about a run or DAG that was there
 MAX_KEPT = 10_000  # of which that is remembered
@@ -152,7 +154,7 @@ class Deletions:
 
 
 def _running(connection: Connection, deployment: str, asked: datetime) -> list[Row]:
-    """Runs that the board has as running, and of which nothing was told a moment ago."""
+    """Runs that the read model has as running, and of which nothing was told a moment ago."""
     rows = {
         f"{row['dag_id']}/{row['run_id']}": row
         for row in runs_projection.running(connection, deployment, MAX_RUNS)
@@ -184,7 +186,7 @@ def _runs_of(connection: Connection, incident: Incident) -> list[str]:
 
 
 def _rows_of(connection: Connection, incident: Incident, runs: Sequence[str]) -> list[Row]:
-    """Of these runs, those that the board does not show as deleted."""
+    """Of these runs, those that the read model does not show as deleted."""
     names = [RunName(incident.deployment, str(incident.dag_id), run_id) for run_id in runs]
     rows = [row for name in names if (row := runs_projection.run(connection, name))]
     return [row for row in rows if row["state"] != DELETED]

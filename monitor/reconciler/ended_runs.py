@@ -1,8 +1,10 @@
-"""Runs whose end has just been reported: their tasks are compared at once, not at the next poll.
+"""The comparison of a run's tasks as soon as the run's end is reported, before the next poll.
 
-Hooks do not report every end of a task, and a run's hook fires before Airflow commits. So a run is looked at
-several times within a few seconds, until all its tasks have ended. The log says which runs ended: whichever
-replica took the report, the one that compares reads it there, and a lost signal costs one poll.
+Hooks do not report every end of a task, and a run's hook fires before Airflow commits. So a run is compared
+several times within a few seconds, until all its tasks have ended.
+
+The log says which runs ended. So the replica that compares reads the runs that any replica logged, and a
+lost signal costs one poll.
 """
 
 import asyncio

@@ -1,16 +1,14 @@
-"""Add to the log what Airflow has and the log lacks or has otherwise.
+"""The addition of events to the log that Airflow has and the log lacks or has with another state.
 
-Where Airflow and the log's last word on the very same thing disagree: what must be told again.
+`Backfill` logs what is missing from a page of Airflow's listing. A page may be filled at any time and more
+than once, because ids are natural keys and the log takes each id once.
 
-A state that is set by hand and set back comes to ids that the log knows already, so the log would go on
-saying what was in between. The end that Airflow holds is told again, under the next free `<id>:2`, `:3`, ….
+`contradictions` finds ends on which Airflow and the last report in the log disagree. A state that was set by
+hand and set back has an id that the log already has. So the log would keep the state in between. Such an end
+is logged again, under the next free `<id>:2`, `<id>:3`, ….
 
-Only ends: a report of an end that is ahead of Airflow's commit looks like a run set back to `running`, and a
-run or try that truly begins again has another start, or another UUID, and so another id.
-
-From a page of Airflow's to the log: tell what the log lacks, and what it has otherwise.
-
-Safe to do at any time and twice: ids are natural keys and the log takes each once.
+Only ends are logged again. An end that is reported before Airflow commits looks like a run that was set back
+to `running`. A run or try that truly begins again has another start or another UUID, and so another id.
 """
 
 import logging
@@ -177,8 +175,8 @@ class Backfill:
         return [*new, *again, *changed]
 
     def _find_pruned_ends(self, connection: Connection, events: Sequence[Event]) -> set[str]:
-        """Which ends without a time of their own the board knows although the log lacks them: they were told,
-        and the log has forgotten it. Their time is that of each look, so their age does not tell."""
+        """Which ends without a time of their own the read model knows although the log lacks them: they were
+        told, and the log has forgotten it. Their time is that of each look, so their age does not tell."""
         timeless = [event for event in events if tries.is_end(event) and event.get("end_date") is None]
         words = tries.find_last_states(connection, timeless) if timeless else {}
         return {

@@ -1,5 +1,8 @@
-"""Import errors: Airflow lists those there are. One that is no longer listed is mended, or its file is gone;
-one that comes back with the same trace has an id that the log knows, and is told under the next number.
+"""The snapshot of Airflow's import errors.
+
+Airflow lists the errors that exist. An error that is no longer listed is mended, or its file is gone. An
+error that comes back with the same trace has an id that the log already has. So it is reported under the
+next number.
 """
 
 from collections.abc import Mapping

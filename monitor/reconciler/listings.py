@@ -1,11 +1,11 @@
-"""The listings of Airflow that are compared, and the pace of their requests.
+"""The listings of Airflow that are compared, and the rate limit of their requests.
 
-What the reconciler reads of Airflow: a table of listings, each with the events that its rows become.
+`LISTINGS` is the table of listings, each with the events that its rows become.
 
-`updated_at` has no index in any version of Airflow, `run_after` has one in all. So runs and their tasks are
-listed twice: those of recent runs, which costs the same however long the history is and is asked at every
-poll, and those of old runs, which reads the whole table and is asked as seldom as its cost demands
-(listings.py). The two halves meet: see `_due_recently` and `_due_long_ago`.
+`updated_at` has no index in any version of Airflow, and `run_after` has one in all versions. So runs and
+their tasks are listed in two halves. The listing of recent runs costs the same however long the history is,
+and is requested at every poll. The listing of old runs reads the whole table, and its cost decides how
+seldom it is requested (`RateLimiter`). The two halves meet in `_due_recently` and `_due_long_ago`.
 """
 
 from collections import deque

@@ -1,10 +1,12 @@
-"""The reconciler's loop, its snapshots, and its handle for the rest of the monitor.
+"""The loop of the reconciler, its snapshots, and the handle through which the monitor uses it.
 
-The loop: compare every few seconds, or at once when a listener says that an asset was updated.
-
-Odd on purpose: a hook of an asset fires before Airflow commits, so after such a nudge Airflow is asked
-several times within a few seconds, and not only until something new was seen: one nudge may stand for many
+`Reconciler` compares every few seconds, and at once when the listener reports an update of an asset. Odd on
+purpose: a hook of an asset fires before Airflow commits. So the loop asks Airflow several times within a few
+seconds after such a nudge. It does not stop at the first new update, because one nudge may stand for many
 assets.
+
+`snapshots` makes the snapshots of one Airflow. `ReconcilerHandle` answers for the comparison, whichever
+replica makes it.
 """
 
 import asyncio
@@ -253,7 +255,7 @@ class Reconciler:
         return result == "ok"
 
     async def _resume(self) -> None:
-        """Once: since when Airflow is silent does not begin anew where the turn moves."""
+        """Once: since when Airflow is silent does not begin anew where the leader changes."""
         if not self._resumed:
             now, deployment = self._clock(), self._deployment
             known = await self._database.read(
@@ -283,7 +285,7 @@ class Reconciler:
 
 
 class ReconcilerHandle:
-    """Of one deployment. `run()` is one turn."""
+    """Of one deployment. `run()` is one time as the leader."""
 
     def __init__(
         self,
@@ -293,7 +295,7 @@ class ReconcilerHandle:
         metrics: Metrics,
         clock: Clock,
     ) -> None:
-        """`make`: a reconciler that remembers nothing. What the last turn's knew is of the past: others have
+        """`make`: a reconciler that remembers nothing. What the last one knew is of the past: others have
         moved the watermarks since."""
         self.deployment = deployment
         self._make = make

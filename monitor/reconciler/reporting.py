@@ -1,4 +1,4 @@
-"""What snapshots share: which of the log's words Airflow can contradict, and the telling."""
+"""The parts that all snapshots share: the logging of events, and the rows that Airflow can contradict."""
 
 import logging
 from collections.abc import Collection, Mapping
@@ -48,7 +48,7 @@ class SnapshotReporter:
 
 
 def find_settled(connection: Connection, changed: Mapping[str, Row], asked: datetime) -> set[str]:
-    """Which of these rows of the board Airflow's answer, asked for at this moment, can contradict."""
+    """Which of these rows of the read model Airflow's answer, asked for at this moment, can contradict."""
     seqs = {row["last_seq"] for row in changed.values() if row["last_seq"] is not None}
     logged = read.find_received_times(connection, seqs)  # what is not there is forgotten, and so old enough
     before = asked - COMMIT_WAIT

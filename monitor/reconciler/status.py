@@ -1,12 +1,11 @@
-"""The status of the comparison with one Airflow: its watermarks, and the errors in the monitor's own code.
+"""The status of the comparison with one Airflow: watermarks, health, and defects of the monitor.
 
-What is not provided for: the monitor's own code fails at an answer of Airflow's.
+`Defects` counts failures of the monitor's own code on an answer of Airflow. Such a failure counts as a
+failed comparison with this Airflow and nothing more. The process and the other Airflows go on.
 
-It is a failed look at this Airflow, and no more: the process, and what is done for other Airflows, go on.
-
-How the comparison with an Airflow stands, in the database: for the replicas that do not do it themselves.
-
-Moments only, beside the watermarks: Airflow's own words are in the log of the replica that asks it.
+`save_status` and `load_status` share the status through the database, for the replicas that do not compare.
+Only moments are stored, next to the watermarks. The texts of Airflow's answers are in the log lines of the
+replica that asks.
 """
 
 import logging

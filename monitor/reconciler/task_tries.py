@@ -1,10 +1,10 @@
 """The earlier tries of tasks, compared with the log.
 
-Tries that are over and behind which another one stands, begun or still waiting: no listing shows them.
+An earlier try is over, and another try of the same task has begun or waits. No listing shows such tries.
+Hooks report most of them, and a poll reports others while they are the latest. The rest are tries that no
+hook reports, above all those that Airflow takes from a dead scheduler, archives as failed and starts again.
 
-Most were told by their hooks, or by a poll while they were the latest. What is left is what no hook tells:
-above all the tries that Airflow takes from a dead scheduler, files as failed and begins anew. Airflow shows
-what it has filed task by task only, so it is asked for a task of which a try is lacking, and once.
+Airflow shows archived tries for one task at a time only. So it is asked once for each task that lacks a try.
 """
 
 import logging

@@ -1,10 +1,10 @@
 """The types of fields in the rules file: durations, globs, time zones and addresses.
 
-Globs with * and ? and nothing else, as everywhere in Windsock; matched by case.
+Globs know * and ? and nothing else, as everywhere in Windsock, and they are case-sensitive.
 
-What a match costs is bounded, for readers of the feed choose globs too: each piece between two stars is
-looked for once, from left to right. That takes time in proportion to the name, but for a piece that has a ?
-between letters (`*a?b*`): that one takes a step for each of its letters. `searched` counts the steps.
+The cost of a match is bounded, because clients of the feed choose globs too. Each piece between two stars is
+searched once, from left to right, in time proportional to the name. A piece that has a ? between letters
+(`*a?b*`) is the exception: it takes a step for each of its letters. `searched` counts the steps.
 """
 
 import re
@@ -136,7 +136,7 @@ Several = Annotated[tuple[T, ...], _OneOrSeveral()]
 """`[a, b]`, or `a` for `[a]`."""
 
 MAX_GLOB = 1500  # characters: an asset's URI, the longest name there is
-MAX_SEARCHED = 500  # of one reader's filter: 0.1 ms for the longest name, some ms for a block of events
+MAX_SEARCHED = 500  # of one reader's filter: 0.1 ms for the longest name, some ms for a chunk of events
 COMPILED = 8192  # patterns kept: more than a file of the largest size holds
 PLACED = 64  # names kept with the places of their letters: one name meets many globs
 

@@ -1,11 +1,9 @@
-"""Load the rules file, and the rules that apply without one.
+"""The loader of the rules file, and the rules that apply without a file.
 
-Who hears what where there is no file.
-
-A success that closes an incident is the word that a `success` rule would tell, and more: it also says what
-had failed, and for how long. So `recovered` covers it: who is told of the recovery by one rule is not told of
-the same success by another. The engine holds to that for every file, not only for these rules; people whom
-only the `success` rule reaches are told by it.
+`default_config` gives the rules without a file. A success that closes an incident is reported as
+`recovered`, and not by a `success` rule too. The `recovered` message also says what had failed, and for how
+long. The engine does so for every rules file. People whom only the `success` rule reaches are notified by
+that rule.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -61,7 +59,7 @@ def variables_asked_for(path: Path) -> set[str]:
 
 
 def _text(path: Path) -> str:
-    """Raises Refused."""
+    """Raises UnreadableSource."""
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for, for ever
             raise UnreadableSource(Mistake(None, "", "is no file; set WINDSOCK_CONFIG to one"))

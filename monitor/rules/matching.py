@@ -1,4 +1,4 @@
-"""Match an event against a rule."""
+"""The match of an event against a rule."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from monitor.rules.model import Match
 
 @dataclass(frozen=True)
 class MatchSubject:
-    """An event and what the board knows of its DAG."""
+    """An event and what the read model knows of its DAG."""
 
     event: Event
     tags: tuple[str, ...] = ()
@@ -21,7 +21,7 @@ class MatchSubject:
 
     @classmethod
     def from_event(cls, event: Event, dag: Mapping[str, Any] | None) -> "MatchSubject":
-        """`dag`: the board's row of the event's DAG, where there is one."""
+        """`dag`: the read model's row of the event's DAG, where there is one."""
         known = dag or {}
         return cls(event, tuple(known.get("tags") or ()), tuple(known.get("owners") or ()))
 

@@ -1,6 +1,6 @@
-"""The rules file, as it is once it has been read: who is notified of what, how and how often (docs/rules.md).
+"""The model of the rules file: recipients, events and timing of notifications (docs/rules.md).
 
-The docstrings of the fields are what docs/windsock.schema.json tells editors.
+The docstrings of the fields are the texts that docs/windsock.schema.json shows in editors.
 """
 
 from datetime import time, timedelta

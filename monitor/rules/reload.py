@@ -1,4 +1,7 @@
-"""Reload the rules file when it changes."""
+"""The reload of the rules file when it changes.
+
+A broken file leaves the rules in force as they were (`LiveRules`).
+"""
 
 import asyncio
 import logging

@@ -1,9 +1,7 @@
-"""The recipients of a rule.
+"""The recipients of a rule, and the recipients that a DAG names in its tags and owners.
 
-Whom a DAG names itself, in its tags and its owners.
-
-What stands there is written by whoever may write a DAG, so it only ever chooses among the receivers of the
-file and well-formed addresses, within `routing` of the file, and not more than a few.
+Anybody who may write a DAG writes its tags and owners. So they only choose among the receivers of the file
+and well-formed addresses, within `routing` of the file, and only a few.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,7 @@
-"""The text of a rules file: its YAML, its variables, and the places of its mistakes.
+"""The source of a rules file: its YAML, its variables, and the lines of its mistakes.
 
-YAML 1.2 as editors read it, by PyYAML's parser, which by itself knows YAML 1.1: there `off:` is a field
-named false, `22:00` the number 1320, and `2026-11-22` a date.
+`Yaml12Loader` reads YAML 1.2, as editors do. PyYAML's parser alone reads YAML 1.1. There `off:` is a field
+named false, `22:00` is the number 1320, and `2026-11-22` is a date.
 """
 
 import math
@@ -157,7 +157,7 @@ class Source:
 
 
 def read(text: str, environment: Mapping[str, str]) -> Source:
-    """Raises Refused where it is no YAML, or too much of it."""
+    """Raises UnreadableSource where it is no YAML, or too much of it."""
     source = Source(places={(): SourceNode(1, None)})
     root = _compose(text)
     if root is not None:

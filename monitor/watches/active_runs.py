@@ -1,4 +1,7 @@
-"""The runs that Airflow has queued or lets run at this moment: no event tells that one is queued."""
+"""The runs that Airflow has queued or running at the moment.
+
+Airflow is asked because no event reports that a run is queued.
+"""
 
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing

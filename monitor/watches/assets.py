@@ -1,12 +1,13 @@
 """The watches of assets: stale, and not consumed.
 
-Unconsumed: an asset was updated, and a DAG that is scheduled on it made no run of it.
+`find_stale` finds assets that were not updated for too long.
 
-A DAG that is scheduled on several assets waits until all of them are updated, and one that has a run waits
-for its end where it may have but one: neither is told. What Airflow itself still holds for the DAG decides.
+`find_unconsumed` finds updates that no run consumed, although a DAG is scheduled on the asset. A DAG that is
+scheduled on several assets waits until all of them are updated. A DAG with an active run may have to wait
+for its end. Neither case is reported. The updates that Airflow still holds for the DAG decide (`Consumers`).
 
-A DAG that partitions of assets begin (Airflow 3.2 and newer) is not watched: its updates wait in tables that
-the stable REST API does not show, and how they map to its runs is in its timetable alone. Its asset's page
+A DAG that partitions of assets start (Airflow 3.2 and newer) is not watched. Its updates wait in tables that
+the stable REST API does not show. Their mapping to runs is in the DAG's timetable alone. The asset's page
 says so.
 """
 

@@ -1,8 +1,10 @@
-"""Auto-paused: Airflow has paused a DAG by itself, after `max_consecutive_failed_dag_runs` failed runs.
+"""The watch of DAGs that Airflow paused itself, after `max_consecutive_failed_dag_runs` failed runs.
 
-No hook tells it, and from then on the DAG makes no runs and every other watch passes it over: so nobody would
-hear of it again. Airflow's audit log says who paused it, where the monitor's user may read that (the role
-Viewer may not). Else it is told as likely where the last runs failed, as many as the DAG's own limit.
+No hook reports the pause. From then on the DAG makes no runs and every other watch ignores it, so nobody
+would notice.
+
+Airflow's audit log says who paused the DAG, if the monitor's user may read it (the role Viewer may not).
+Otherwise the pause is reported as likely, if as many of the last runs failed as the DAG's own limit says.
 """
 
 from dataclasses import dataclass, field

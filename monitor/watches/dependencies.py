@@ -1,7 +1,7 @@
-"""The watches of what the monitor depends on: Airflow, its components and the mail server.
+"""The watches of the systems that the monitor depends on: Airflow, its components and the mail server.
 
-Airflow's scheduler, triggerer and dag-processor: nothing else tells that one of them has died, while
-Airflow's api-server goes on answering.
+`Components` watches Airflow's scheduler, triggerer and dag-processor. Nothing else reports that one of them
+has died, because Airflow's api-server goes on answering.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -1,9 +1,10 @@
-"""Findings, and which of them have been reported.
+"""The findings of watches, and the table of those that were reported.
 
-From what a watch finds to what is told: what is new, once; and what is over.
+`FindingTracker` compares what a watch finds with what is open. It reports a new finding once, and the end of
+a finding that is over.
 
-What is told is kept (findings.py) after the log has it: a crash between the two tells it again, under the
-same id, which the log knows.
+A reported finding is stored after its event is logged. A crash between the two steps reports the finding
+again under the same id, which the log already has.
 """
 
 import logging

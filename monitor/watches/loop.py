@@ -1,7 +1,7 @@
-"""The loop of the watches.
+"""The loop of the watches, which looks at each Airflow and at the mail server every minute.
 
-One look at one Airflow: whether it can be asked, and then each watch over what is seen of it. One that
-cannot look holds up none of the others.
+`AirflowLook` first checks that Airflow answers, and then lets each watch look at the observation. A watch
+that fails holds up none of the others.
 """
 
 import asyncio
@@ -260,7 +260,7 @@ class Watches:
             await self.look()
 
     async def look(self) -> None:
-        """One turn: every Airflow, and the mail server."""
+        """One round: every Airflow, and the mail server."""
         watches = self._watches()
         for number, each in enumerate(self._looks):
             try:

@@ -1,7 +1,7 @@
-"""One observation of an Airflow, which all watches share.
+"""The observation of an Airflow that all watches share, and the time that it covers without a gap.
 
-Since when the monitor has seen without a gap what goes on in an Airflow. Nobody can say that something did
-not happen while nobody looked.
+`ObservationWindow` says since when the monitor has observed an Airflow without a gap. A watch reports that
+something did not happen, which nobody can say of a time without observation.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,4 @@
-"""Each kind of watch on one Airflow: what it needs beside the sight, what it finds, and what is told when
-that is over.
-"""
+"""The registry of watches on runs and assets: their data, their findings, and the ends of findings."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass

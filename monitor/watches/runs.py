@@ -1,30 +1,25 @@
 """The watches of runs: late, missing, and stuck.
 
-Late: a run exists and is not begun. Airflow has made it, and its tasks wait for the scheduler.
+`find_late` finds runs that exist and have not begun. Airflow has made the run, and its tasks wait for the
+scheduler. A run that waits for another run of its DAG is not late. Neither is a backfill's run, because a
+backfill makes all its runs at once.
 
-Not late is what waits for its turn: the run of a DAG that has another one running, and backfills, which make
-all of their runs at once.
+`Missing` finds DAGs without the run that Airflow's own schedule calls for. Odd on purpose: for a DAG without
+catchup, Airflow moves `next_run_after` to the latest moment of the schedule, run or no run. It does so each
+time it parses the file. So with a dead scheduler no run is ever overdue by more than the schedule's own
+step. So the watch counts the time since which a run was due without a pause.
 
-Missing: Airflow's own schedule wants a run, and there is none.
+A DAG with a queued or running run is not missing one. The next run may have to wait for it (max_active_runs,
+a backlog, `@continuous`). Manual runs change nothing: they neither count as the due run nor end a reported
+finding.
 
-Odd on purpose: for a DAG that does not catch up Airflow moves `next_run_after` on to the latest moment of the
-schedule, run or no run, each time it parses the file. So with its scheduler dead no run is ever overdue by
-more than the schedule's own step; what counts is since when one was due without a pause.
+`find_stuck` finds runs that go on for longer than they may, or than is usual in the DAG's own history. A DAG
+with too few good runs has a bound of its own (`without_history`). Without it, a run that hangs in a new DAG
+would be reported to nobody.
 
-Not missing is what waits for its turn: while any run of the DAG is queued or running, the next may have to
-wait for it (max_active_runs, a backlog that is caught up with, `@continuous`). Runs by hand are no answer:
-they neither count as the run that was due nor end what was told.
-
-Stuck: a run goes on for longer than it may, or than is usual by the DAG's own history.
-
-A DAG that has too few good runs to know what is usual has a bound of its own (`without_history`): else a run
-that hangs in a new DAG would be told to nobody. The time for which a run waited for a person is not its own
-(runs.py).
-
-For how long a run waited for a person's answer (human in the loop, Airflow 3.1 and newer).
-
-Its task is `deferred` before 3.3 and `awaiting_input` from then on, but a task is deferred for other reasons
-too: Airflow's listing of the questions decides.
+`HumanWaits` measures how long a run waited for a person's answer (human in the loop, Airflow 3.1 and newer).
+That time does not count for `find_stuck`. The task is `deferred` before 3.3 and `awaiting_input` from then
+on. A task is deferred for other reasons too, so Airflow's listing of the questions decides.
 """
 
 import logging

@@ -1,13 +1,17 @@
-"""The threshold of a watch for each DAG, as set or as usual.
+"""The threshold of a watch for each DAG, as set or as usual in its history.
 
-Which watch of a kind takes a DAG or an asset: of several, the first that names DAGs, assets, tags or an
-Airflow; else the first. So one that is only for a few DAGs needs no exception in the one for all.
+`WatchSelector` chooses the watch of a kind for a DAG or an asset. It is the first watch that names DAGs,
+assets, tags or an Airflow, and otherwise the first of all. So a watch for a few DAGs needs no exception in
+the watch for all DAGs.
 
-What is unusually long, by what was before: the median and how far values lie from it.
+`unusual_after` says how long is unusually long, by the median of earlier values and their spread. Two
+corrections prevent false alarms.
 
-Two things keep this from crying wolf. A spread is at least a twentieth of the median: runs that take two
-hours to the second are not stuck a minute later, and a daily asset is not stale in the night that the clocks
-change. And what one in twenty did is usual: an asset that is updated on working days has long weekends.
+The spread is at least a twentieth of the median. So runs that take two hours to the second are not stuck a
+minute later. Nor is a daily asset stale in the night of a clock change.
+
+A value that one in twenty reached is usual, because an asset that is updated on working days has long
+weekends.
 """
 
 from collections.abc import Iterator, Sequence

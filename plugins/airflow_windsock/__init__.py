@@ -1,6 +1,7 @@
-"""Windsock's part inside Airflow: it builds events, keeps them in a spool, and sends them to the monitor.
+"""The part of Windsock inside Airflow, which builds events, spools them and sends them to the monitor.
 
-Standard library and pluggy only: it is loaded in every Airflow process, each task's included.
+The package needs only the standard library and pluggy, because every Airflow process loads it, each task's
+process included.
 """
 
 __version__ = "0.1.0"

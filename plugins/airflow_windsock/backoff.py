@@ -1,5 +1,8 @@
-"""When to leave the monitor alone, shared by all processes of a host through a file in the spool: a task
-that starts while the monitor is down must not find that out for itself, at the price of its own budget."""
+"""The back-off after a failed request, shared by all processes of a host through a file in the spool.
+
+A task that starts while the monitor is down must not find that out for itself, because each attempt costs
+its time budget.
+"""
 
 from __future__ import annotations
 

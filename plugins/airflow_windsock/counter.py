@@ -1,5 +1,7 @@
-"""A count that all processes of a host share: a file, one byte for each thing counted, so its size is the
-count and adding needs no lock."""
+"""The counter that all processes of a host share, as a file with one byte for each count.
+
+The file's size is the count, so an addition needs no lock.
+"""
 
 from __future__ import annotations
 

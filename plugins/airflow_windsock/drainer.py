@@ -1,9 +1,13 @@
-"""Empties the spool, oldest first: as a daemon thread of a long-lived Airflow process, or as the forwarder.
+"""The drainer of the spool, oldest event first, as a daemon thread or as the forwarder.
 
-A hook appends its event to the process's own journal and wakes the thread, which puts what it finds there
-into the spool before it sends. Every such process of a host may have one. For each pass a lock on a file
-decides who drains, so the process that has just kept an event mostly sends it at once, and the death of any
-of them frees the lock. Polling finds what other processes put; waking is for speed.
+The thread runs in a long-lived Airflow process. A hook appends its event to the process's own journal and
+wakes the thread. The thread moves the journal's events into the spool before it sends.
+
+Every such process of a host may have a drainer. For each pass a lock on a file decides which of them sends.
+So the process that has just kept an event usually sends it at once, and the death of any process frees the
+lock.
+
+Waking is for speed. Polling finds the events of other processes.
 """
 
 from __future__ import annotations
@@ -85,7 +89,7 @@ class Drainer:
         os.register_at_fork(after_in_child=lambda: _reset_after_fork(reference))
 
     def add(self, body: bytes) -> None:
-        """Called in hooks: keeps one event, for the thread to send. Raises as Spool.put does."""
+        """Called in hooks: keeps one event, for the thread to send. Raises as Spool.add does."""
         self._journal.append(body)
         if self._asleep.locked():
             self.wake()
@@ -164,7 +168,7 @@ class Drainer:
             return self._backoff.record_failure(later.wait)
 
     def _pass(self) -> float:
-        """Looks again soon after anything was sent: a task leaves its event to whoever has the turn."""
+        """Looks again soon after anything was sent: a task leaves its event to whoever has the lock."""
         if not self._spool.names(1):
             return POLL_EVERY
         with self._turn.acquire() as mine:

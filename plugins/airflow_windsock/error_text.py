@@ -1,7 +1,7 @@
-"""What went wrong, as text that may leave Airflow: masked as Airflow masks its logs, and bounded.
+"""The text of an error that may leave Airflow: masked as Airflow masks its logs, and bounded.
 
-Secrets are masked before the text is cut to its length, or a cut could leave half a secret that no longer
-matches. Where no masker of Airflow's is to be found, no text is given at all, only the exception's type.
+Secrets are masked before the text is cut. A cut could leave half a secret, which no longer matches. If no
+masker of Airflow is found, only the exception's type is given and no text.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Facts to events: pure functions, one table. docs/events.md is the contract.
+"""The building of events from reports, by the contract of docs/events.md: pure functions, one table.
 
-A hook leaves a *report*: its kind, the source and what it read (facts.py), in a list that JSON can hold.
-`event` makes the event of it, in another thread or, after a death, in another process, and the same whoever
-makes it.
+A hook leaves a *report*: its kind, the source and the values that it read (facts.py), as a list for JSON.
+`event` makes the event of a report. It runs in another thread, or in another process after a death, and the
+result is the same.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""What a hook reads from Airflow's objects, and an event's payload from what was read.
+"""The values that a hook reads from Airflow's objects, and the payload of an event that they become.
 
-The objects live on and change, so they are read in the hook (`of_…`); names, identity, envelope and the
-times' format are put together by whoever has the time (`run`, `task`, events.py). What some Airflow or some
-process of it lacks is null, and worth more than no event.
+The objects live on and change, so `read_run`, `read_task`, `read_asset` and `read_alias` read them in the
+hook. Names, identity, envelope and the format of times are added later (`run`, `task` and events.py). A
+value that an Airflow version or process lacks is null, because an event without it is better than no event.
 
-Code that has not run for a moment is some five times slower than in a loop, so each call that is spared
-counts: what is loaded is taken from the object's own dict, past SQLAlchemy's descriptors.
+Code that has not run for a moment is about five times slower than in a loop, so every saved call counts.
+Loaded values are read from the object's own dict, without SQLAlchemy's descriptors.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from airflow_windsock import error_text
 
 Facts = dict[str, Any]
 Read = list[Any]
-"""What `of_run` or `of_task` read, for JSON: without names, which `run` and `task` know."""
+"""What `read_run` or `read_task` read, for JSON: without names, which `run` and `task` know."""
 
 MAX_NOTE = 2_000  # characters of Airflow's word for why a run ended
 AIRFLOW_S_WORDS = frozenset({"success", "task_failure", "all_tasks_deadlocked", "timed_out"})  # no secrets

@@ -1,7 +1,10 @@
-"""`python -m airflow_windsock.forwarder`: the drain as a process of its own, beside Airflow or in a sidecar.
+"""The forwarder, which is the drainer as a process of its own, beside Airflow or in a sidecar.
 
-It reads the settings that Airflow would read (from Airflow if it is installed, else AIRFLOW__WINDSOCK__* of
-the environment) and needs the spool directory that the plugin writes, under the same user.
+Its command is `python -m airflow_windsock.forwarder`.
+
+The forwarder reads the settings that Airflow would read. They come from Airflow if it is installed,
+otherwise from the variables AIRFLOW__WINDSOCK__*. It needs the spool directory that the plugin writes, and
+the same user.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""A write that keeps Python's global lock (GIL).
+"""The file write that keeps Python's global lock (GIL).
 
-`os.pwrite` lets the lock go for the microseconds that the page cache takes, and a thread that waits for it,
-such as the drain thread, then has it for up to 5 ms before the writer gets on. Not for a thread that others
-must not wait for: a disk that stalls stops all threads of the process meanwhile.
+`os.pwrite` releases the lock for the microseconds that the page cache takes. A thread that waits for the
+lock, such as the drainer's, then holds it for up to 5 ms before the writer continues.
+
+The write is not for a thread that others must not wait for. A disk that stalls stops all threads of the
+process meanwhile.
 """
 
 from __future__ import annotations

@@ -1,10 +1,14 @@
-"""A long-lived process's own file of what its hooks report, on its way into the spool: appending a line to a
-file that is open costs a hook some ten microseconds, making a file of its own up to a millisecond and more.
+"""The journal: a long-lived process's own file of reports, on their way into the spool.
 
-Hooks append; the drain thread makes the event of each line and puts it into the spool, under the line's own
-moment. The first line says how far that has come. The writer holds the file's lock as long as it lives, and
-the lock's end is the sign for whoever recovers. A death between put and note makes an event told twice, and
-the monitor knows it by its id. As in the spool, nothing is flushed to the disk.
+Appending a line to an open file costs a hook some ten microseconds. Creating a file costs up to a
+millisecond and more.
+
+Hooks append lines. The drainer's thread makes the event of each line and puts it into the spool, with the
+line's own time. The first line says how far the thread has come.
+
+The writer holds a lock on the file as long as it lives. A free lock shows a recovering process that the
+writer is dead. A death between the put and the note sends an event twice, and the monitor recognizes its id.
+Nothing is flushed to the disk, as in the spool.
 """
 
 from __future__ import annotations
@@ -52,7 +56,7 @@ class Journal:
         self._held_pwrite: PWrite = pwrite_releasing_gil
 
     def append(self, report: bytes) -> None:
-        """Keeps one report, or event; in a file of its own where there can be no journal. Raises as Spool.put
+        """Keeps one report, or event; in a file of its own where there can be no journal. Raises as Spool.add
         does."""
         lock, spool = self._lock, self._spool
         if lock.acquire(True, LOCK_WAIT):

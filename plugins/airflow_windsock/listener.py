@@ -1,8 +1,10 @@
-"""The listener: each hook builds a report, keeps it on this host's disk and returns.
+"""The listener, whose hooks each build a report, keep it on the host's disk and return.
 
-Hooks may fire before Airflow commits, more than once and out of order; an event is a report, and the monitor
-confirms what it tells. No hook touches Airflow's database, Connections or Variables, and none in a long-lived
-process touches the network: the scheduler's loop, a request or a parse would stand still meanwhile.
+Hooks may fire before Airflow commits, more than once and out of order. An event is therefore a report, and
+the monitor confirms it before it notifies anybody.
+
+No hook uses Airflow's database, Connections or Variables. No hook of a long-lived process uses the network,
+because the scheduler's loop, a request or a parse would stop meanwhile.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""Whose turn it is to send: one process of a host at a time, so that what waits goes out in one order. The
-death of its holder frees it."""
+"""The file lock that lets one process of a host send at a time, so that events go out in one order.
+
+The death of the lock's holder frees the lock.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ class FileLock:
 
     @contextmanager
     def acquire(self, within: float = 0.0) -> Iterator[bool]:
-        """Whether it is this process's turn, at the latest after so many seconds. Raises OSError."""
+        """Whether this process has the lock, at the latest after so many seconds. Raises OSError."""
         if self._file is None:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             self._file = os.open(self._path, flags, 0o600)

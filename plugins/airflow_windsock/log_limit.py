@@ -1,4 +1,7 @@
-"""The same complaint once a minute, not once an event: a monitor that is down must not fill the logs."""
+"""The limit of repeated log messages to one a minute.
+
+A monitor that is down must not fill Airflow's logs with one line for each event.
+"""
 
 from __future__ import annotations
 

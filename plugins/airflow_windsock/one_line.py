@@ -1,4 +1,7 @@
-"""Text of anybody's as one line of a log: nothing in it commands a terminal or begins a line of its own."""
+"""The conversion of any text to one line of a log.
+
+The line holds no command to a terminal, and begins no line of its own.
+"""
 
 from __future__ import annotations
 

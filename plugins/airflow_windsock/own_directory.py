@@ -1,4 +1,7 @@
-"""A directory that only this user may put events into: what lies there is signed with our secret."""
+"""The directory that only this user may put events into.
+
+The plugin signs the events in the directory with its secret, so another user's files must not get in.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The spool's bound, without a scan of the directory for each put.
+"""The bound of the spool's size, checked without a scan of the directory for each event.
 
-What the spool holds is written into a small file by whoever has just listed the directory: the drainer, at
-every pass. A put goes by that file and by what its own process has put since. Only where nobody drains on
-this host, and the file is old, does a put count for itself. So the bound is soft: it can be passed by what
-other processes put within STALE_AFTER.
+A drainer lists the directory at every pass and writes the count and size into a small file. A process that
+adds an event relies on that file and on its own additions since. It counts for itself only if no drainer
+runs on this host and the file is old. So the bound is soft: the additions of other processes within
+STALE_AFTER can exceed it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""Carries events from the spool to the monitor and settles each by the monitor's answer.
+"""The sender, which carries events from the spool to the monitor and settles each by the answer.
 
-Accepted and duplicate: removed. Rejected: set aside with the reason. A request that the monitor cannot
-read, or that is too large, is split until the culprit stands alone. Anything else keeps every file and means:
-later. What stands before a monitor, or in its place, has no say about an event: no refusal but the monitor's
-own (by its problem type, docs/api.md) sets one aside.
+Accepted and duplicate events are removed. Rejected events are set aside with the reason. A request that the
+monitor cannot read, or that is too large, is split until the cause stands alone. Any other answer keeps
+every file, and the sender tries again later.
+
+A proxy before the monitor, or a server in its place, decides nothing about an event. Only the monitor's own
+refusal, recognized by its problem type (docs/api.md), sets an event aside.
 """
 
 from __future__ import annotations
@@ -91,7 +93,7 @@ class Sender:
 
 
 def batches(letters: Iterator[SpooledEvent], most: int = MAX_BATCH) -> Iterator[list[SpooledEvent]]:
-    """Requests' worth of letters, in order."""
+    """Requests' worth of events, in order."""
     batch: list[SpooledEvent] = []
     size = 2
     for letter in letters:
@@ -105,7 +107,7 @@ def batches(letters: Iterator[SpooledEvent], most: int = MAX_BATCH) -> Iterator[
 
 
 def _results(answer: Answer, letters: Sequence[SpooledEvent]) -> list[dict[str, Any]]:
-    """The monitor's word on each letter, in their order. Nothing is removed on the word of something that
+    """The monitor's word on each event, in their order. Nothing is removed on the word of something that
     merely answers 202: what cannot be read raises Later."""
     try:
         results = json.loads(answer.body)["results"]

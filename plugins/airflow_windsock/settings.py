@@ -1,8 +1,8 @@
 """The settings: section `[windsock]` of Airflow's configuration, read once, at the edge.
 
-A setting that is wrong never becomes an exception inside Airflow. It becomes a sentence in `problems`, and
-the plugin does what can still be done: without a usable URL or secret it keeps events in the spool, without
-a usable deployment name it can build none and is inert.
+A wrong setting never raises an exception inside Airflow. It becomes a sentence in `problems`, and the plugin
+does what is still possible. Without a usable URL or secret the plugin keeps events in the spool. Without a
+usable deployment name it can build no event and does nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Signed requests as the Standard Webhooks specification (1.0.0) has them."""
+"""The signature of requests, by the Standard Webhooks specification (1.0.0)."""
 
 from __future__ import annotations
 

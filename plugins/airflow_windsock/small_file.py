@@ -1,4 +1,4 @@
-"""A small text that processes share: written whole or not at all, readable by this user only."""
+"""The small text file that processes share: written whole or not at all, readable by this user only."""
 
 from __future__ import annotations
 

@@ -1,13 +1,14 @@
-"""The spool: a directory that holds each event in a file of its own until the monitor has taken it.
+"""The spool: a directory that holds each event in a file of its own until the monitor has accepted it.
 
-    tmp/   being written        new/   waiting to be sent       bad/   will never be taken, with the reason
+    tmp/   being written        new/   waiting to be sent       bad/   never accepted, with the reason
 
-A file is written in tmp/ and renamed into new/, so new/ holds whole events only and any number of processes
-put and take without a lock. Names sort by the time of the put, and end in the size, as Maildir++ has it, so
-that counting bytes needs no stat.
+A file is written in tmp/ and renamed into new/. So new/ holds whole events only, and any number of processes
+put and take without a lock. Names sort by the time of the put. They end in the size, as in Maildir++, so
+counting bytes needs no stat.
 
 Nothing is flushed to the disk (fsync): an event survives the death of any process. After a power loss the
-last seconds' files may be empty or gone; empty ones end in bad/, and the monitor's reconciler fills in.
+last seconds' files may be empty or gone. Empty files end in bad/, and the monitor's reconciler fills the
+gap.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class SpooledEvent:
 
 
 class Spool:
-    """Raises OSError where the directory cannot be used; `put` also raises Full."""
+    """Raises OSError where the directory cannot be used; `add` also raises Full."""
 
     def __init__(
         self, root: Path, max_events: int, max_bytes: int, clock: Callable[[], int] = time.time_ns

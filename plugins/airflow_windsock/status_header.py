@@ -1,4 +1,4 @@
-"""What each request says of the spool that it comes from, so that the monitor can show it: one header."""
+"""The header of each request that describes the spool it comes from, so that the monitor can show it."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""Sending from a task's process: at once, within a small budget, and without a thread.
+"""The sending of events from a task's process: at once, within a small budget, and without a thread.
 
-The process is forked for one task and ended with `os._exit`, and Airflow commits a final failure only after
-its hook has returned. So: try, and what does not go out within the budget goes out with whoever drains next.
-On a worker's host that may be another task: nothing else there lives long enough. What is older goes first:
-events of one run stay in order, whoever sends them.
+The process is forked for one task and ends with `os._exit`. Airflow commits a final failure only after its
+hook has returned. So the hook sends within the budget, and the rest is left to the next process that drains.
+On a worker's host that may be another task, because nothing else lives long enough there.
+
+Older events go first, so the events of a run stay in order, whichever process sends them.
 """
 
 from __future__ import annotations

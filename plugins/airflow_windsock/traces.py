@@ -1,6 +1,8 @@
-"""The trace that an event belongs to (CloudEvents' distributed tracing extension, W3C Trace Context):
-Airflow's own where Airflow records one, else one that is derived from the run, so that all events of a run
-share it and nobody has to hand anything on. docs/events.md has the recipe.
+"""The trace that an event belongs to (CloudEvents' distributed tracing extension, W3C Trace Context).
+
+`read_traceparent` gives Airflow's own trace, if Airflow records one. `derive_traceparent` derives a trace
+from the run. So all events of a run share a trace, and no process has to pass it on. docs/events.md has the
+recipe.
 """
 
 from __future__ import annotations

@@ -1,8 +1,11 @@
-"""One HTTP POST that ends by a deadline, whatever the other side does.
+"""The HTTP POST that ends by a deadline, whatever the other side does.
 
-A socket's timeout is for each call, so a peer that drips a byte now and then could hold a task for ever.
-Here one deadline covers resolving, connecting, TLS, sending and receiving: each call gets what is left. Proxy
-variables of the environment are not followed: they are for the tasks' traffic, and would hijack loopback.
+A socket's timeout is for each call, so a peer that sends a byte now and then could hold a task for ever. One
+deadline therefore covers resolving, connecting, TLS, sending and receiving. Each call gets the time that is
+left.
+
+Proxy variables of the environment are ignored. They are for the tasks' traffic, and would redirect loopback
+requests.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Apply logged events to the read models.
+"""The application of logged events to the read models.
 
-Three exceptions: of a DAG that is seen for the first time, whether it is paused is kept and told to nobody;
-what Airflow's list says of DAGs (tags, owners, schedule) is kept as it is, and told to nobody; and so are the
-dates that Airflow's list has for the end of a task that a hook told with others (tries.py).
+Three values of the read models come from Airflow's listings, without an event. The first is the paused state
+of a DAG that is seen for the first time. The second is the description of a DAG: its tags, owners and
+schedule. The third is the dates of a task's end that a hook reported with other dates (tries.py). Nobody is
+notified of any of them.
 """
 
 from collections import defaultdict
@@ -37,7 +38,8 @@ _APPLIERS: dict[type[Data], _Appliers] = {
     ImportErrorMendedData: (apply_import_errors,),
     DagPauseData: (apply_pauses,),
 }
-"""Who brings the board up to which data. No two of them write the same table, so each goes by itself."""
+"""Who brings the read models up to which data. No two of them write the same table, so each
+goes by itself."""
 
 
 def detect_duplicates(connection: Connection, events: Sequence[Event]) -> list[bool]:
@@ -48,7 +50,7 @@ def detect_duplicates(connection: Connection, events: Sequence[Event]) -> list[b
 
 
 def apply(connection: Connection, seq: int, event: Event) -> None:
-    """Bring the board up to this event, which has just been logged under this seq."""
+    """Bring the read models up to this event, which has just been logged under this seq."""
     apply_all(connection, [(seq, event)])
 
 

@@ -1,6 +1,7 @@
-"""An asset's updates, as the log has them, and their rhythm. Bounded: a page, or the last HISTORY of them.
+"""The queries of assets and of their updates, and the intervals between updates.
 
-Each query here reads the log by an asset's URI, newest first, which wants an index of (asset_uri, seq).
+Each query is bounded: it reads a page, or the last HISTORY updates. Each query reads the log by an asset's
+URI, newest first, and needs the index of (asset_uri, seq).
 """
 
 import json
@@ -87,7 +88,7 @@ def asset_list(
     ]
     if len(found) == limit:
         return found
-    # Behind these, of what the log has forgotten the board still has what the last update told.
+    # Behind these, of what the log has forgotten the read model still has what the last update told.
     forgotten = (
         assets.c.last_seq <= cursor.state(connection).pruned_seq,
         *readable(assets.c.deployment, assets.c.source_dag_id, visible),
@@ -105,7 +106,7 @@ def _rows(connection: Connection, limit: int, before: int | None, *wanted: Colum
 
 
 def _build_asset_row(name: AssetName, updates: Sequence[AssetUpdate]) -> Row:
-    """The row as the board would have it, had there been no updates but these, the newest first."""
+    """The row as the read model would have it, had there been no updates but these, the newest first."""
     newest, latest = updates[0], max(updates, key=lambda one: (one.timestamp, one.seq))
     return {
         **vars(name),

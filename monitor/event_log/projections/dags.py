@@ -1,4 +1,4 @@
-"""The DAGs that are known, and their facts."""
+"""The read model of DAGs: the paused state, and the tags, owners and schedule from Airflow's listing."""
 
 from collections.abc import Mapping, Sequence
 
@@ -42,7 +42,7 @@ def find_partitioned_dags(connection: Connection, deployment: str) -> set[str]:
 
 def see_dags(connection: Connection, deployment: str, new: Mapping[str, Row]) -> None:
     """Keep what DAGs are like that were not seen before. Beside what Airflow's list says of it
-    (`update_dags`), whether it is paused: the one thing on the board that no event may have told."""
+    (`update_dags`), whether it is paused: the one thing in the read models that no event may have told."""
     told: Row = {"deployment": deployment, "times_paused": 0, "times_unpaused": 0, "last_seq": None}
     if new:
         connection.execute(insert(dags), [{**told, "dag_id": dag_id, **row} for dag_id, row in new.items()])

@@ -1,7 +1,8 @@
-"""What is known of import errors, each by the id under which it was told first.
+"""The read model of import errors, each under the id of its first report.
 
-A hook knows the whole path of a file, REST its bundle and the path within it. Both tell of the same error if
-the trace is the same and the whole path ends with the path within the bundle; REST's word is then kept.
+A hook knows the whole path of a file. The REST API knows the bundle and the path within the bundle. Two
+reports are about the same error if their traces are equal and the whole path ends with the path within the
+bundle. The location that the REST API names is then kept.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

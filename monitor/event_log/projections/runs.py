@@ -1,4 +1,4 @@
-"""Lists of runs, their tasks, and their history."""
+"""The queries of runs: lists, the tasks of a run, the durations and starts of earlier runs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def running(connection: Connection, deployment: str, limit: int) -> list[Row]:
 
 
 def run(connection: Connection, name: RunName) -> Row | None:
-    """One run, or None where the board does not know it."""
+    """One run, or None where the read model does not know it."""
     row = find(connection, dag_runs, vars(name))
     return dict(row) if row else None
 

@@ -1,19 +1,18 @@
-"""The states of runs, tasks and assets.
+"""The read models of runs, tasks and assets: their update with each event, and their pruning by age.
 
-The state of runs, tasks and assets, brought up to each event.
+`apply_runs`, `apply_tasks` and `apply_assets` update the rows. Reports come out of order and from several
+reporters, so a row is replaced only by a later report. A report is later if it is of a later occurrence or
+try. Within the same occurrence or try, an end is never replaced by `running`. Two ends of the same try have
+no order except their arrival, because Airflow keeps `end_date` when a state is set by hand.
 
-Reports come out of order and from several reporters, so a row gives way only to what is later: a later
-occurrence or try, or in the same one a state that does not fall back from an end to `running`. Two ends of
-the same one have no order but that of their arrival: Airflow keeps `end_date` where a state is set by hand.
+The database compares old and new rows during the write, one event after the other. So nothing is read before
+the write, and a batch is one statement for each table.
 
-The database decides which is later while it writes, event after event: nothing is read before, and a batch is
-one statement a table.
-
-What the board forgets by age: runs that are over, with their tasks and tries; assets; mended files.
-
-How old a row is its `last_seq` tells (event_log.seq_by). The board is kept at least as long as the log
-(settings.py): while a row is here, a second word on the same end is known for what it is (tries.py,
-tries.py), and once it is gone, everything that the reconciler finds of it is older than what is told.
+`forget_runs`, `forget_tasks`, `forget_tries`, `forget_assets` and `forget_import_errors` delete what is old:
+ended runs with their tasks and tries, assets without updates, mended files. A row's age follows from its
+`last_seq` (`seq_by` in event_log/append.py). The rows are kept at least as long as the log (settings.py).
+While a row exists, a second report of the same end is recognized as a duplicate (tries.py). After that,
+everything that the reconciler finds about the row is older than what is reported.
 """
 
 from collections.abc import Sequence
@@ -149,7 +148,7 @@ def apply_tasks(connection: Connection, told: Sequence[LoggedData[TaskInstanceDa
             "last_seq": seq,
         }
         for seq, event, data in told
-        if data.ti_id is not None  # a later try is behind it: the board shows that one
+        if data.ti_id is not None  # a later try is behind it: the read model shows that one
     ]
     _PUT_TASK.rows(connection, rows)
 

@@ -1,13 +1,16 @@
-"""The tries of tasks.
+"""The read model of task tries, the last reported states, and the dates that Airflow keeps.
 
-Each try of each task: what was told of it. Airflow files the tries that are over, and its REST API shows
-what is filed without the UUID that makes a try's id; so the log's ids alone do not say what is told.
+`apply_tries` and `tries_of` keep what was reported of each try. Airflow archives the tries that are over,
+and its REST API shows them without the UUID that makes a try's id. So the ids in the log alone do not say
+which ends were reported, and `detect_duplicate_tries` compares the tries themselves.
 
-When tasks began and ended as Airflow's database has it.
+`find_last_states` gives the last reported state of a run or try, for the comparison with Airflow.
 
-A hook speaks from inside the task's process: its `start_date` differs from the one that Airflow keeps, and
-the end that Airflow keeps comes after it, when the process is gone. So Airflow's dates replace a hook's as
-soon as a listing shows them. Odd on purpose: this is no function of the log, and nobody is notified of it.
+`find_changed_dates` and `correct_dates` replace the dates that a hook reported. A hook runs inside the
+task's process, so its `start_date` differs from the date that Airflow keeps. Airflow's end date is later
+than the hook's, because Airflow sets it after the process is gone. Airflow's dates replace a hook's dates as
+soon as a listing shows them. Odd on purpose: this change is no function of the log, and nobody is notified
+of it.
 """
 
 from collections import defaultdict
@@ -222,8 +225,9 @@ def apply_task_reports(connection: Connection, told: Sequence[LoggedData[TaskIns
 
 
 def _lasting(told: Sequence[LoggedData[TaskInstanceData]]) -> list[LoggedData[TaskInstanceData]]:
-    """Without what an end of the same try replaces further on: whatever the board holds, an end is written
-    over what was said of its own try before, so that is not written at all. Half of a busy hour's reports."""
+    """Without what an end of the same try replaces further on: whatever the read model holds, an end is
+    written over what was said of its own try before, so that is not written at all. Half of a busy
+    hour's reports."""
     ended: set[tuple[object, ...]] = set()
     lasting = []
     for one in reversed(told):
@@ -239,7 +243,7 @@ def _lasting(told: Sequence[LoggedData[TaskInstanceData]]) -> list[LoggedData[Ta
 
 TASK = ("deployment", "dag_id", "run_id", "task_id", "map_index")
 SAME_END = ("ti_id", "state")
-"""What has to be the same, for dates to be those of what the board holds."""
+"""What has to be the same, for dates to be those of what the read model holds."""
 DATES = ("start_date", "end_date")
 
 _SHOWN = KeyLookup(
@@ -250,7 +254,7 @@ _CORRECT = update(task_instances).where(*_AT).values({name: bindparam(f"new_{nam
 
 
 def find_changed_dates(connection: Connection, events: Iterable[Event]) -> list[Event]:
-    """Which of these ends, as Airflow lists them, the board holds with other dates."""
+    """Which of these ends, as Airflow lists them, the read model holds with other dates."""
     ends = {_name(event): event for event in events if _is_end(event)}
     rows = _SHOWN.rows(connection, [name[: len(TASK)] for name in ends])
     shown = {tuple(row[name] for name in (*TASK, *SAME_END)): row for row in rows}
@@ -262,7 +266,7 @@ def find_changed_dates(connection: Connection, events: Iterable[Event]) -> list[
 
 
 def correct_dates(connection: Connection, events: Sequence[Event]) -> None:
-    """Take Airflow's dates for those that the board holds of the same ends."""
+    """Take Airflow's dates for those that the read model holds of the same ends."""
     names = [f"at_{name}" for name in (*TASK, *SAME_END)]
     changes = [
         dict(zip(names, _name(event), strict=True)) | {f"new_{date}": event.get(date) for date in DATES}

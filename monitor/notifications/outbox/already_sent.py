@@ -1,11 +1,15 @@
-"""What was told since the backup that was restored: a restored database does not know it, the journals of the
-monitors do (monitor/delivery/sent_journal.py). A database that lost its last moments
-(monitor/delivery/failover.py) is one too. Only this module names its table.
+"""The notifications that were sent since the backup from which the database was restored.
 
-A mail is known again by what it told, not by its number: the reconciler fills in the events since the backup,
-in another order, and other deliveries get the numbers. So there is a key of each event that a mail told of,
-with the rule, the channel and the recipient. What was told is put into the ledger as sent, with its first
-Message-ID, so that what follows it is in the same thread, and is sent to nobody.
+A restored database does not know them. The journals of the monitors do (monitor/delivery/sent_journal.py).
+The same holds for a database that lost its last moments (monitor/delivery/failover.py). Only this module
+names the table of these deliveries.
+
+A mail is recognized by its content and not by its number. The reconciler fills in the events since the
+backup in another order, so other deliveries get the numbers. The keys of a mail name each event that it
+reported, with the rule, the channel and the recipient (`keys_of`).
+
+`keep` writes such a notification into the ledger as sent, and nobody gets it again. It keeps its first
+Message-ID, so the notifications that follow are in the same thread.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

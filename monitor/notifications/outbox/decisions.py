@@ -1,4 +1,8 @@
-"""The decisions of rules, and the mail budget that they count against."""
+"""The decisions of rules, and the daily mail budget.
+
+`note` keeps decisions, and `decisions_of_event`, `decisions_of_notification` and `decisions_of_incident`
+read them. `count_sent`, `frees_at` and `move_to_digest` hold a channel to its budget.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -1,5 +1,7 @@
-"""The door into the outbox: notifications and their deliveries, written in the transaction that logs the
-event."""
+"""The writes of notifications and their deliveries into the outbox.
+
+They are written in the transaction that logs the event, so log and outbox never disagree.
+"""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Queries of deliveries for the pages, the API and the watches."""
+"""The queries of deliveries for the pages, the API and the watches."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,12 +1,14 @@
-"""A delivery's way through the outbox: claimed under a lease, handed over, settled.
+"""The queue of deliveries: claimed under a lease, handed over, settled.
 
-Two marks tell, after a crash, what may be done again. `lease_until` says how long a claim holds; `handed_at`
-is committed just before the mail server is spoken to. A lease that ended without a settle was before the
-hand-over (no server has heard of the mail: send it) or after it (a server may have taken it: uncertain, and
-never sent again by itself).
+Two columns say after a crash what may be done again. `lease_until` says how long a claim holds. `handed_at`
+is committed just before the mail server is contacted.
 
-The claim's token is the fence: a claimer whose lease ended meanwhile finds another token, or none, in the
-row, and changes nothing.
+A lease can end without a settlement before the hand-over. No server has seen the mail, so it is sent. A
+lease can also end after the hand-over. A server may have taken the mail, so the delivery is uncertain and is
+never sent again automatically.
+
+The claim's token is the fence. If the lease has ended, the claimer finds another token in the row, or none,
+and changes nothing.
 """
 
 import secrets

@@ -1,7 +1,6 @@
-"""The records of the outbox: notifications, deliveries and their states.
+"""The records of the outbox: notifications, deliveries, attempts, outcomes and decisions.
 
-A notification, a delivery of it, an attempt, what came of one, and what a rule decided: frozen, each made
-from a row in one place.
+Each record is frozen, and each is made from its row in one place.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,8 @@
-"""What the ledger undoes when an incident that was closed is open again."""
+"""The changes to the ledger when a closed incident is open again.
+
+`take_back_recovered` withdraws the notification of the end, if it still waits. `move_incident` hands the
+decisions and notifications of one incident to another.
+"""
 
 from datetime import datetime
 

@@ -1,4 +1,8 @@
-"""What the ledger forgets by age: notifications with all that is theirs, and decisions that told nobody."""
+"""The pruning of the ledger by age.
+
+`forget` deletes notifications with all that belongs to them. `forget_decisions` deletes decisions without a
+notification.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime

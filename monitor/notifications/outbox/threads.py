@@ -1,5 +1,7 @@
-"""What was told before of the same incident, by the same rule, to the same recipient: one conversation in a
-mailbox."""
+"""The mail thread of an incident: its earlier deliveries by the same rule to the same recipient.
+
+All of them are one conversation in the recipient's mailbox.
+"""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
