@@ -1,3 +1,3 @@
-"""Windsock's monitor: a durable log of what happens in Airflow, the mail about it, and a live feed of it."""
+"""The monitor of Windsock: an event log of Airflow, the notifications about it, and a live feed."""
 
 __version__ = "0.1.0"

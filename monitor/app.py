@@ -1,7 +1,16 @@
 """The service: its wiring, its background tasks, and its start and end.
 
-Metrics that nobody counts: they are looked up when somebody scrapes. And the database's errors, which are
-counted where they arise.
+`create_app` builds the FastAPI application. Its lifespan migrates the database, starts the background tasks,
+and ends them in reverse order, so the writer of the log stops last.
+
+`assemble` wires every part from the settings. A task that only one replica may do at a time runs through
+`run_as_leader`, and every other task runs in each replica.
+
+`start_background` reports the end of a background task as fatal, because a monitor that serves pages and
+sends no mail looks healthy and is not.
+
+`look_up` registers the gauges that no other code updates, and their values are read at each scrape. The same
+function counts the database's errors as they arise.
 """
 
 import asyncio
@@ -111,8 +120,9 @@ def _count(metrics: Metrics, context: ExceptionContext) -> None:
 logger = logging.getLogger(__name__)
 
 Work = Callable[[], Awaitable[None]]
-"""One background task: runs until cancelled; its end, however it comes, is the service's end. What is done by
-turns does not end by an error: it is begun anew, and one Airflow's trouble is not the others'."""
+"""One background task: runs until cancelled; its end, however it comes, is the service's end. Work of the
+leader (`run_as_leader`) does not end by an error: it is begun anew, and one Airflow's trouble is not the
+others'."""
 
 
 @dataclass(frozen=True)
@@ -285,7 +295,7 @@ def _reconciler(ground: _Ground, ingest: Ingest, deployment: str) -> Reconciler:
 
 
 def _watches(ground: _Ground, ingest: Ingest, posts: Sequence[ReconcilerHandle], rules: LiveRules) -> Work:
-    """Made anew with each turn: what the last one knew is of the past."""
+    """Made anew each time that this replica becomes the leader: what the last one knew is of the past."""
     watched = [
         WatchedAirflow(api, post.status) for api, post in zip(ground.apis.values(), posts, strict=True)
     ]

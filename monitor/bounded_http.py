@@ -1,17 +1,15 @@
-"""Bounds on what is read from outside: HTTP bodies, and the values in JSON.
+"""The bounds on data read from outside: HTTP heads, HTTP bodies, and the values in JSON.
 
-HTTP answers, bounded: their heads as they come, their bodies after they are unpacked.
+`BoundedClient` gives up on a server that sends much and no status. httpx reads `100 Continue` responses
+without end, and each of them restarts its timeouts.
 
-httpx reads `100 Continue` without end, and its timeouts begin anew with each. A BoundedClient gives a server
-up that has sent much and no status yet.
+`pieces`, `read` and `read_beginning` unpack a body in small pieces, with one layer of compression at most.
+Reading stops as soon as the body is longer than its reader wants. A body of 2 kB can unpack to gigabytes, and
+httpx unpacks a whole piece before handing it on.
 
-2 kB can unpack to gigabytes, and httpx unpacks a whole piece before it hands it on. Here a body is unpacked
-in small pieces, by one layer of gzip at most, and given up on as soon as it is longer than its reader wants.
-
-JSON from outside: the one place that decodes it, with a bound on what it may hold.
-
-While Python reads JSON, no other thread of the process runs. 32 MiB of empty lists are eleven million
-objects: three seconds, and 800 MiB of memory.
+`loads` is the only function that decodes JSON from outside, and it bounds the number of values and their
+depth. While Python decodes JSON, no other thread of the process runs. A text of 32 MiB with empty lists makes
+eleven million objects, which take three seconds and 800 MiB of memory.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Time as a value that is handed in, so that tests of waits, back-off and leases never sleep."""
+"""The clock that is handed in, so that tests of waits, back-off and leases never sleep."""
 
 from collections.abc import Callable
 from datetime import datetime, timezone

@@ -1,4 +1,12 @@
-"""Background tasks: their wake signals, their repetition, and their orderly end."""
+"""The background tasks: their wake signals, their repetition, and their orderly end.
+
+`WakeSignal` counts wakings, so a waiter that was busy during a waking does not sleep through it. Waking is
+for latency; every loop polls as well, for correctness.
+
+`end` cancels tasks again until all have ended, because until Python 3.12 asyncio may lose a cancellation.
+`first_of` runs works side by side until the first of them ends. `repeat_look` looks again and again, even
+after a look that failed because the database was away.
+"""
 
 import asyncio
 import logging
@@ -42,7 +50,7 @@ class WakeSignal:
         return bool(woken)
 
 
-AGAIN_SECONDS = 10.0  # twice what any task takes to tidy up (a mail under way, a turn given back)
+AGAIN_SECONDS = 10.0  # twice what any task takes to tidy up (a mail under way, a lock given back)
 
 
 async def end(tasks: Iterable["asyncio.Task[Any]"], again: float = AGAIN_SECONDS) -> None:

@@ -1,4 +1,4 @@
-"""The errors that cross modules. Each message names the field, the value and the remedy."""
+"""The errors that cross modules; each message names the field, the value and the remedy."""
 
 
 class WindsockError(Exception):

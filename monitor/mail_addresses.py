@@ -1,6 +1,10 @@
-"""Mail addresses: the one test of what is an address, senders with a display name, and both as SMTP has them.
+"""The mail addresses: their only test, senders with a display name, and the form of both in SMTP.
 
-DAG authors name addresses too, so an accepted address can stand in a header and in a command as it is.
+`is_address` and `check_address` are the test. DAG authors name addresses too, so an accepted address is safe
+in a header and in a command without any change.
+
+`SenderAddress` reads a sender with a display name. `ascii_address` writes an address as SMTP servers without
+SMTPUTF8 take it, and `greeting` builds the name in EHLO.
 """
 
 import re

@@ -1,8 +1,11 @@
-"""Text of anybody's as pages, mails, chats and terminals can show it: the one place that cleans it.
+"""The cleaning of untrusted text for pages, mails, chats and terminals.
 
-What Airflow's users name and what their tasks print may hold a terminal's control sequences (ECMA-48: colors,
-links, titles), progress bars that write over themselves, and signs that break or reorder lines. Sequences are
-taken out whole. Each step takes time in proportion to the text, whatever is in it.
+This module is the only place that cleans text. Names from Airflow's users and output of their tasks may hold
+three hazards. Control sequences of terminals (ECMA-48) set colors, links and titles. Progress bars overwrite
+their own line. Some characters break or reorder lines.
+
+`strip_sequences` removes control sequences whole. Each step takes time in proportion to the length of the
+text, whatever the text holds.
 """
 
 import re

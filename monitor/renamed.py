@@ -1,6 +1,7 @@
-"""Names that users wrote before the first release, each with its new name (docs/upgrade.md lists them too).
+"""The names from before the first release, each with its new name.
 
-An old name is refused with the new one: passed over in silence, it would change what the monitor does.
+An old name is refused, and the message gives the new name. Ignoring an old name in silence would change what
+the monitor does. docs/upgrade.md lists the names too.
 """
 
 import re

@@ -1,8 +1,10 @@
-"""Forgets by age, a batch at a time, so that ingest never waits long behind it: the log after days, the board
-and the ledger after months.
+"""The deletion of old data: log events after days, projections and the ledger after months.
 
-Never forgotten: open incidents and who has heard of them, deliveries that wait, silences in force, findings
-and import errors that are so still, runs that have not ended; who unsubscribed, watermarks, DAGs.
+`Retention` deletes in small batches, so that ingest never waits long for a batch.
+
+Some records stay, however old they are: open incidents with their notifications, waiting deliveries, silences
+in force, and runs that have not ended. Findings and import errors stay while they hold. Unsubscriptions,
+watermarks and DAGs are never deleted.
 """
 
 import asyncio
@@ -25,7 +27,7 @@ from monitor.watches import findings
 from monitor.web.auth import rate_limit, sessions
 
 LOOK_SECONDS = 3600  # events are kept for days; an hour more does no harm
-LEDGER_EVERY = timedelta(days=1)  # the board and the ledger are walked through from end to end
+LEDGER_EVERY = timedelta(days=1)  # the projections and the ledger are walked through from end to end
 PAUSE_SECONDS = 0.05  # between two batches: the writer's turn for whoever waits
 SLACK = timedelta(minutes=5)
 """How much longer an event is kept than the reconciler looks back: a host's clock may be ahead of ours, and

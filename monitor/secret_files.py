@@ -1,8 +1,11 @@
-"""Secrets in files, keys that the monitor makes, new files for their owner alone, and files that only the
-monitor's user may change.
+"""The secrets in files, the keys that the monitor makes, and the checks of files that it trusts.
 
-Files and folders that the monitor believes, or writes secrets into: nobody else on the machine may have
-put something there.
+`read_secrets` reads secrets from files that settings name. `key_at` reads a key, and makes a missing one.
+`open_new` opens a new file for its owner alone.
+
+`make_home`, `require_own_home` and `require_own_env_file` refuse a file or folder that the monitor trusts if
+another user of the machine could have changed it. `doubts` only warns of files that others may change,
+because such files may belong to an administrator.
 """
 
 import logging

@@ -1,11 +1,14 @@
-"""The HTTP connection to one Airflow: its token, its retries, its errors, and the rows that it passes over.
+"""The HTTP connection to one Airflow: its token, its retries, its errors, and its skipped rows.
 
-The token that Airflow gives for a name and password, and when to ask for the next.
+`AirflowConnection` keeps the connections and the monitor's own token, and sends one token request at a time.
+`AirflowToken` says when to ask for the next token. Airflow verifies the token, and the monitor reads only the
+token's dates, so the signature does not matter to the monitor.
 
-It is Airflow that checks the token; here only its dates are read, so its signature does not matter.
+`refusal`, `no_answer`, `unreadable`, `too_long` and `unaddressable` build the errors. The class of an error
+says whether to try again, and the message says what to mend. No message holds a secret, because `redact_url`
+shows URLs without user and query.
 
-What went wrong between the monitor and Airflow: the error's class says whether to try again, its message
-what to mend. No message holds a secret: URLs are shown without user and query.
+`PassedOver` remembers the rows of listings that were too long to read, for metrics and the health report.
 """
 
 import asyncio

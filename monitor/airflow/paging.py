@@ -1,13 +1,14 @@
-"""All pages of a listing, one after the other, each row once.
+"""The pages of a listing, one after the other, with each row once.
 
-Rows change while they are read: paging by cursor (Airflow 3.2 and up) goes on behind the last row whatever
-happened before it. Paging by offset would step over a row where an earlier one has left the listing: so each
-page begins with the last rows of the one before, and one that does not is read again from further back.
+Rows change while a listing is read. Paging by cursor (Airflow 3.2 and up) continues behind the last row,
+whatever happened before that row. Paging by offset would miss a row whenever an earlier row has left the
+listing. Each page by offset therefore begins with the last rows of the previous page. A page that begins with
+other rows is read again from further back.
 
-A page that is more than the monitor reads is asked for in parts, down to a single row. One that is too much
-by itself is passed over: a DAG's author decides how long `conf`, `extra` and `description` are, and Airflow's
-REST API (3.3.2) leaves no field out of a listing. No cursor leads past a row that was not read: from there
-the listing is paged by offset.
+A page that is longer than the monitor reads is requested in parts, down to a single row. A single row that is
+too long is passed over. DAG authors decide how long `conf`, `extra` and `description` are, and Airflow's REST
+API (3.3.2) leaves no field out of a listing. No cursor leads past a row that was not read, so the rest of the
+listing is paged by offset.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -29,7 +30,7 @@ NAMES = ("id", "import_error_id", "dag_id", "dag_run_id")
 
 Row = dict[str, Any]
 Ask = Callable[[Params], Awaitable[tuple[dict[str, Any], datetime]]]
-"""Asks for one page by its parameters; answers as Connection.get does."""
+"""Asks for one page by its parameters; answers as AirflowConnection.get does."""
 
 
 @dataclass(frozen=True)

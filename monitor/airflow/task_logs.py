@@ -1,4 +1,8 @@
-"""The end of a task's log as text. Airflow gives a JSON object a line; an error's traceback is data in it."""
+"""The end of a task's log as text.
+
+Airflow gives one JSON object a line, and the traceback of an error is data in that object. `LogTail` takes a
+log in pieces and keeps only its end.
+"""
 
 from collections import deque
 from typing import Any

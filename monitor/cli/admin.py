@@ -1,4 +1,4 @@
-"""Commands for operators: `requeue`, `migrate`, `secret` and `plugin-env`."""
+"""The commands for operators: `requeue`, `migrate`, `secret` and `plugin-env`."""
 
 import secrets
 import shlex

@@ -1,4 +1,7 @@
-"""`windsock check`: prove each connection, read the rules, say what to mend, send and change nothing."""
+"""The command `windsock check`, which proves each connection and reads the rules.
+
+`check` says what to mend, and neither sends nor changes anything.
+"""
 
 import asyncio
 import logging

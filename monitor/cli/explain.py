@@ -1,4 +1,4 @@
-"""`windsock explain`, `replay` and `preview`: what rules make of events, and how messages look."""
+"""The commands `explain`, `replay` and `preview`: the decisions of rules, and the look of messages."""
 
 import asyncio
 import os

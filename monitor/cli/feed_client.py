@@ -1,9 +1,11 @@
-"""A client of the feed that reconnects where it was cut off.
+"""The feed client of `windsock tail`, which reconnects and resumes after each interruption.
 
-Server-Sent Events as they come in, read as the HTML standard says.
+`follow` and `places` read the feed across the monitor's restarts. `parse` reads Server-Sent Events as the
+HTML standard says.
 
-Odd on purpose: a parser of its own. httpx's line splitting also ends a line at U+2028, which JSON may hold;
-and the plugin's client, which reads the same, belongs to another program: neither imports the other.
+The parser is this module's own, which is odd on purpose. httpx also ends a line at U+2028, and JSON may hold
+that character. `windsock_client` reads the same feed and belongs to other programs, so neither client imports
+the other.
 """
 
 import asyncio

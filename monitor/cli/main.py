@@ -1,4 +1,7 @@
-"""The entry point of the command `windsock`. Only the command line reads the environment."""
+"""The entry point of the command `windsock`.
+
+Only the command line reads the environment.
+"""
 
 import os
 

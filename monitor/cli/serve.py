@@ -1,4 +1,4 @@
-"""Commands that run until they are stopped: serve, up."""
+"""The commands that run until they are stopped: `serve` and `up`."""
 
 import gc
 import logging

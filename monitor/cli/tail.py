@@ -1,10 +1,8 @@
-"""`windsock tail`: the feed in a terminal.
+"""The command `windsock tail`, which shows the feed in the terminal.
 
-`windsock tail`: the feed in the terminal.
-
-Exit status: 0 at the end that was asked for (--limit, --no-follow) or when the output's reader has gone; 1
-where the monitor cannot be reached at the start, or refuses; 2 for a wrong option or setting; 130 for Ctrl-C,
-so that `windsock tail --limit 1 && …` does not go on behind it.
+Exit status 0 means the requested end (--limit, --no-follow), or that the reader of the output has gone. Exit
+status 1 means that the monitor refuses, or cannot be reached at the start. Exit status 2 means a wrong option
+or setting. Exit status 130 means Ctrl-C, so that `windsock tail --limit 1 && …` does not continue after it.
 """
 
 import asyncio

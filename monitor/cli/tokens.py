@@ -1,4 +1,4 @@
-"""`windsock token`: bearer tokens for programs, made on the monitor's own machine."""
+"""The command `windsock token`, which makes bearer tokens for programs on the monitor's own machine."""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The command itself, and how its parts end."""
+"""The Typer application, the opening of its settings and database, and the end of a failed command."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

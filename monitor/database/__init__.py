@@ -1,1 +1,1 @@
-"""The database: its engine, tables, migrations, and what several monitors on it share."""
+"""The database: its engine, its tables, its migrations, and the signals and locks between monitors."""

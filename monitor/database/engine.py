@@ -1,13 +1,13 @@
-"""The database's connections, transactions and savepoints.
+"""The connections, transactions and savepoints of the database.
 
-Connections: blocking SQLAlchemy Core, run in threads of its own so that the event loop never waits.
+`Database` runs blocking SQLAlchemy Core in threads of its own, so that the event loop never waits.
 
-Odd on purpose: SQLite has one writer at a time, so writes queue for one thread here instead of for SQLite's
-lock, and `BEGIN IMMEDIATE` takes the lock at the start, where waiting is safe, not in the middle.
+SQLite has one writer at a time. Writes therefore queue for one thread of the monitor instead of for SQLite's
+lock. `BEGIN IMMEDIATE` takes the lock at the start of a transaction, when waiting is still safe, and not in
+the middle.
 
-A part of a transaction that may fail by itself.
-
-Odd on purpose: past SQLAlchemy's `begin_nested`, whose own work takes longer than deciding about ten events.
+`savepoint` marks a part of a transaction that may fail by itself. The function bypasses SQLAlchemy's
+`begin_nested` on purpose, because `begin_nested` takes longer than deciding about ten events.
 """
 
 import asyncio

@@ -1,14 +1,18 @@
-"""The election of the monitor that does a task, and the tasks that failed and were begun anew.
+"""The election of the replica that does a task, and the record of tasks that have failed.
 
-Work that only one replica does at a time: whoever holds PostgreSQL's advisory lock of it has the turn.
+`PostgresLeaderElection` takes an advisory lock of PostgreSQL for each task, and the replica that holds the
+lock is the leader. `SingleNode` replaces the election on SQLite, because a monitor on SQLite is always the
+leader. `run_as_leader` runs a task while this replica is its leader, and begins the task anew after a
+failure. `FailedWorks` keeps the failures.
 
-The locks are of a session of their own. It ends with the process (kill -9: at once), with the network
-(postgresql.PEER_GONE seconds), with the server, or when the monitor stops; then another takes the turn within
-LOOK_SECONDS. A replica that cannot ask the server for LOOK_SECONDS + ANSWER_SECONDS stops the work by itself,
-which is before the server gives the turn to another.
+The locks belong to a dedicated session. That session ends with the process (at once, even by kill -9), with
+the server, or when the monitor stops. If the network fails, the session ends after `PEER_GONE` seconds.
+Another replica then becomes the leader within `LOOK_SECONDS`. A replica that cannot ask the server for
+`LOOK_SECONDS` + `ANSWER_SECONDS` stops the task by itself, before the server gives the lock to another
+replica.
 
-What remains is a transaction that was under way when the session ended: it may still be committed beside the
-next one's work. So every such work has to be right when it is done twice at once.
+One overlap remains. A transaction that was under way when the session ended may still be committed beside the
+next leader's work. Every task must therefore be right even if two replicas do it at once.
 """
 
 import asyncio
@@ -63,8 +67,8 @@ class FailedWorks:
 PURPOSE = "leader"  # of the connection: its name in the metrics and in pg_stat_activity
 AGAIN_SECONDS = 5.0  # until a work is begun again that the database has ended
 LONGEST_PAUSE = 120.0  # seconds of it, which doubles while the work fails at once; longer at work: as new
-LOOK_SECONDS = 1.0  # from one look for free turns to the next, which also asks whether the server is there
-STAND_DOWN_SECONDS = 5.0  # for the work to end before its turn is given back at a clean stop
+LOOK_SECONDS = 1.0  # from one look for free locks to the next, which also asks whether the server is there
+STAND_DOWN_SECONDS = 5.0  # for the work to end before its lock is given back at a clean stop
 
 Work = Callable[[], Awaitable[None]]
 """Runs until cancelled, or raises."""
@@ -78,17 +82,17 @@ class LeaderElection(Protocol):
     def has(self, work: str) -> bool: ...
 
     async def wait_until_leader(self, work: str) -> None:
-        """Returns when this replica has the turn."""
+        """Returns when this replica is the leader."""
 
     async def wait_until_lost(self, work: str) -> None:
-        """Returns when it has it no more."""
+        """Returns when this replica is the leader no more."""
 
     def stand_down(self, work: str) -> None:
         """The work has ended."""
 
 
 class SingleNode:
-    """On a database of one's own, every turn is one's own."""
+    """The election on a database of one's own: this monitor leads all work."""
 
     def __init__(self, works: Sequence[str], metrics: Metrics) -> None:
         for work in works:
@@ -108,7 +112,7 @@ class SingleNode:
 
 
 class _LeaderLock:
-    """One work's. `work` runs between `begun` and `stood_down`."""
+    """The lock of one work, which runs between `wait_until_leader` and `stand_down`."""
 
     def __init__(self, work: str) -> None:
         self.key = key(work)
@@ -141,7 +145,7 @@ class PostgresLeaderElection:
         self._turns[work].idle.set()
 
     async def run(self) -> None:
-        """Take the turns that are free, and keep them, until cancelled."""
+        """Take the locks that are free, and keep them, until cancelled."""
         await self._link.keep(self._hold)
 
     async def _hold(self, session: "Session") -> None:
@@ -197,7 +201,7 @@ def make_election(
 def run_as_leader(
     turns: LeaderElection, name: str, work: Work, failed: FailedWorks, pause: float = AGAIN_SECONDS
 ) -> Work:
-    """The work, as a background task that does it whenever this replica has the turn. Each time it is begun
+    """The work, as a background task that does it whenever this replica is the leader. Each time it is begun
     anew: `work` has to make what it remembers, or read it from the database, when it is called. An error ends
     the work, and it is begun again: one of them is not to end the others. A database that is away is told
     elsewhere; any other error is a mistake in the monitor, and `failed` is told."""
@@ -256,7 +260,7 @@ _HOLDERS = text(
 
 
 def holders(connection: Connection, works: Sequence[str]) -> Mapping[str, str]:
-    """Which replica has each turn, by the server's own word; nobody has those that are lacking."""
+    """The replica that leads each work, by the server's own account; a work without a leader is left out."""
     rows = connection.execute(_HOLDERS, {"namespace": NAMESPACE % 2**32})
     names = {row.work: row.name.removeprefix(f"{APPLICATION} ").removesuffix(f" {PURPOSE}") for row in rows}
     return {work: names[key(work) % 2**32] for work in works if key(work) % 2**32 in names}

@@ -1,4 +1,8 @@
-"""Bring the database to the schema of this release, forward only."""
+"""The migration of the database to the schema of this release, forward only.
+
+`migrate` is safe at each start and from several processes at once, because an advisory lock admits one of
+them. `migrate_patiently` also waits for a database that is still starting.
+"""
 
 import logging
 from pathlib import Path

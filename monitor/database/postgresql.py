@@ -1,8 +1,10 @@
-"""How this process connects to PostgreSQL: every wait for the server or the network is bounded.
+"""The connection to PostgreSQL, with a bound on every wait for the server or the network.
 
-Odd on purpose: a connection asks the server to watch over its client (the `tcp_*` settings of a session). A
-host that vanishes (power, network) sends no farewell, and the server would keep its locks for the two hours
-of the system's own keep-alive.
+Each connection asks the server to watch over its client, by the `tcp_*` settings of a session. A host that
+vanishes (power, network) sends no farewell. Without these settings the server would keep that host's locks
+for the two hours of the system's own keep-alive.
+
+`life` distinguishes a server from one that was restarted or has taken another server's place.
 """
 
 import math

@@ -1,17 +1,16 @@
-"""Signals between monitors on one PostgreSQL (LISTEN and NOTIFY).
+"""The signals between monitors on one PostgreSQL (LISTEN and NOTIFY).
 
-A connection to PostgreSQL that stays: for what is bound to a session (LISTEN, locks), beside the pool.
+`signal` sends inside a transaction, and PostgreSQL delivers the signal only after the commit. A signal says
+that there is something to look for, and never what. A signal may be lost with a connection, so every loop
+that it wakes polls as well. `signal` does nothing on SQLite, because a monitor on SQLite is alone.
 
-Its loss is noticed at once where the server says so, and within ANSWER_SECONDS of the next question where
-nobody says anything; then it is made anew, for ever, with longer and longer pauses.
+`PubSubListener` wakes the loops of its replica. A replica also receives its own signals, and looking once
+more costs one query.
 
-What a transaction tells the other replicas: PostgreSQL passes it on once it is committed, and only then.
-
-A signal says that there is something to look for, never what: it may be lost with a connection, and every
-loop that it wakes polls as well. This replica hears its own; looking once more costs a query.
-
-Several monitors on one PostgreSQL: what one commits wakes the others (NOTIFY), and what only one is to do
-is done by whoever has the turn (advisory locks). On SQLite a monitor is alone, and has every turn.
+`DedicatedConnection` is a connection outside the pool for everything that is bound to a session (LISTEN,
+locks). The loss of the connection is noticed at once if the server reports it. A silent loss is noticed
+within `ANSWER_SECONDS` of the next question. The connection is then made anew, for ever, with longer and
+longer pauses.
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""Every table. SQL that names one of them has its home in one module, given beside it."""
+"""The tables of the database.
+
+SQL that names a table stands in one module, and a comment above the table gives that module.
+"""
 
 import json
 

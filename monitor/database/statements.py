@@ -1,19 +1,19 @@
-"""Prepared statements, bulk writes, look-ups by key and deletes in batches.
+"""The prepared statements, bulk writes, look-ups by key and deletes in batches.
 
-Statements that are made once, and go to the driver past SQLAlchemy's own way, which takes ten times as
-long as SQLite does to answer one of them.
+`Statement` is compiled once and goes straight to the driver. SQLAlchemy's own way to the driver takes ten
+times as long as SQLite takes to answer such a statement.
 
-Many rows into one table, or many looked up in it, by one statement that is made once.
+`BulkInsert` writes many rows by one compiled statement. Rows go to the driver as tuples, which is odd on
+purpose. SQLAlchemy's way through a list of dictionaries takes longer for a row than SQLite takes to write the
+row.
 
-Odd on purpose: rows go to the driver as tuples, past SQLAlchemy's own way through a list of dictionaries,
-which takes longer for a row than SQLite takes to write it. Keys go as one JSON value, so that the statement
-is the same however many they are: `(a, b) IN (…)` has SQLite read the whole table, and a long OR has to be
-made and parsed anew each time.
+`KeyLookup` reads the rows at many keys by one compiled statement. All keys go as one JSON value, so that the
+statement is the same for any number of keys. With `(a, b) IN (…)` SQLite reads the whole table, and a long OR
+has to be built and parsed anew each time.
 
-Forgetting old rows, some a transaction, so that ingest never waits long behind it.
-
-On PostgreSQL what another transaction has locked is skipped (SKIP LOCKED): it is in use, and the next look
-comes. On SQLite a transaction is the only writer.
+`walk` and `oldest` delete old rows, a batch in each transaction, so that ingest never waits long for them. On
+PostgreSQL both functions skip rows that another transaction has locked (SKIP LOCKED). Such a row is in use,
+and the next sweep comes. On SQLite a transaction is the only writer.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

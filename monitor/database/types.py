@@ -1,4 +1,4 @@
-"""The column type of moments, which are in UTC."""
+"""The column type of moments, which are in UTC on every database."""
 
 from collections.abc import Callable
 from datetime import datetime, timezone

@@ -1,6 +1,7 @@
-"""A small write once in a while: a full disk or a read-only server is known before an event is refused.
+"""The periodic small write, which shows a full disk or read-only server before an event is refused.
 
-Whoever asks how the database is gets the latest result. Nobody's question writes, so a stranger's does not.
+A request for the state of the database gets the latest result of `WriteCheck`. No request writes, so a
+stranger's request does not write either.
 """
 
 import asyncio

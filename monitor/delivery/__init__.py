@@ -1,1 +1,1 @@
-"""From the outbox to a recipient: claim, confirm, render, send, settle."""
+"""The way of a delivery to its recipient: claim, confirm, render, send, settle."""

@@ -1,4 +1,11 @@
-"""One attempt at a delivery."""
+"""The attempt at one delivery, from its preparation to its settlement.
+
+`DeliveryAttempt` prepares the delivery, notes the handover in the outbox and in the journal, sends the
+message, and settles the outcome. The handover is noted before the message is sent, so that a message which
+may have been sent is never sent again.
+
+`DeliveryServices` holds the objects that all attempts share.
+"""
 
 import asyncio
 import logging

@@ -1,25 +1,24 @@
-"""The confirmation by Airflow that a reported failure or recovery is one.
+"""The confirmation by Airflow that a reported failure or recovery is real.
 
-Ask Airflow whether a report is so, before anybody is told.
+`ask` and `ask_all` ask Airflow about reports before anybody is notified. A run's hooks fire before Airflow
+commits, so right after a report Airflow may still say `running`. That answer means `PENDING` and is no
+contradiction, because the question came early. A report may also have become untrue since, because people
+clear runs and mark them.
 
-A run's hooks fire before Airflow commits, so right after a report Airflow may still say `running`. That is no
-contradiction but a question asked early. And what was so may be so no longer: people clear runs and mark
-them. Only runs and tasks are asked about; what a watch finds, and import errors, are the monitor's own
-reading. That a run is gone is believed to Airflow's own word on this very run alone (AirflowNotFound):
-whatever else answers 404 for Airflow has not answered.
+Only reports of runs and tasks are confirmed. Findings of watches and import errors are the monitor's own
+observations. A run counts as deleted only if Airflow itself says so of this very run (`AirflowNotFound`). Any
+other 404 is no answer of Airflow's.
 
-What Airflow's words on several reports come to: who is told now, what waits, what was taken back.
+`verdict` combines Airflow's answers to several reports into the events to send now, or into an outcome: to
+wait, or to drop the delivery. A single report is asked about for long, because the scheduler may have died
+between its hook and its commit. The same occurrence then ends later and is reported under the same id. That
+later report is a duplicate, so this delivery has to notify of it. If one of several reports stays open, the
+others wait for the grace at most. The open report is then sent with them and marked.
 
-A single report is asked about for long, because the scheduler may have died between its hook and its commit;
-then the same occurrence ends later, is reported under the same id, and that report is a duplicate: this
-delivery is the one that will tell of it. Of several, one that stays open does not hold up the others for
-longer than the grace: it is told with them, marked.
-
-Ask Airflow whether the success that closed an incident is so, whether or not anybody is told of it.
-
-A success closes its incident at once, and may be untrue: a hook fires before Airflow commits, and whoever may
-report can say anything. An incident whose end Airflow does not confirm is opened again with all that it had
-gathered. If Airflow cannot be asked, the success stands.
+`Recoveries` confirms the success that closed an incident, whether or not anybody is notified of it. A success
+closes its incident at once and may be untrue, because a hook fires before the commit and an authorized sender
+can report anything. If Airflow does not confirm the success, the incident is opened again with everything
+that it had gathered. If Airflow cannot be asked, the success stands.
 """
 
 import asyncio

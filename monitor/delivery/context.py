@@ -1,4 +1,7 @@
-"""What claimed deliveries are about, read from the database at once."""
+"""The context of claimed deliveries, read from the database in one go.
+
+`load_contexts` reads each table once for all deliveries.
+"""
 
 import json
 from collections.abc import Container, Sequence
@@ -45,7 +48,7 @@ class DeliveryContext:
     is_asked: bool = False
     """Whether its Airflow can be asked, so that an end that was reported is confirmed (confirm.py)."""
     known: ContentData | None = None
-    """What the board knows of these events, where it was read with them."""
+    """What the projections know of these events, where it was read with them."""
 
 
 def load_contexts(
@@ -57,7 +60,8 @@ def load_contexts(
 ) -> dict[int, DeliveryContext]:
     """By the delivery's id, each table read once for them all. One whose notification is gone is left out.
 
-    `asked`: the deployments whose Airflow is asked before they are told: what the board knows is read then.
+    `asked`: the deployments whose Airflow is asked before they are told: what the projections know is read
+    then.
     """
     keys = already_sent.keys_of(connection, deliveries)
     notifications = enqueue.notifications_of(connection, (one.notification_id for one in deliveries))

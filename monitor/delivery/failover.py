@@ -1,15 +1,13 @@
 """The guard against a database that lost its last moments.
 
-Proves each connection to a server that was started anew, or has taken another's place, before it is used.
+A standby that lagged, or a backup in the database's place, lacks the last commits. Two problems follow, and
+neither shows by itself. Numbers of events are given a second time, so feeds step over some events. Mails that
+were sent are still waiting to be sent. Without this guard, a notification could not be sent exactly once.
 
-Two things go wrong with a database that lost its last moments, and neither is noticed by itself: numbers of
-events are given a second time, so that feeds step over some; and mails that were sent still wait to be. So
-the log begins a new epoch as soon as a monitor misses what it had seen; and after a change of servers mails
-wait until each monitor has held its journal (monitor/delivery/sent_journal.py) against the ledger. Events
-that are lacking are the reconciler's.
-
-That the database goes on from where it was: a standby that lagged, or a backup that took its place, lacks
-what was committed last. Only with that known can what is told be told once.
+`FailoverGuard` proves each connection to a server that was restarted or replaced, before the connection is
+used. The log begins a new epoch as soon as a monitor misses the `LogPosition` that it had seen. After a
+change of servers, mails wait until each monitor has compared its journal (monitor/delivery/sent_journal.py)
+with the ledger. The reconciler fetches the events that are missing.
 """
 
 import asyncio

@@ -1,4 +1,8 @@
-"""The preparation of claimed deliveries: confirm, enrich and render them."""
+"""The preparation of claimed deliveries: confirm, enrich and render them.
+
+`DeliveryPreparer` makes a `PreparedDelivery` of a delivery, or the `Settlement` of a delivery that is not
+sent now.
+"""
 
 import asyncio
 import json
@@ -178,7 +182,7 @@ class DeliveryPreparer:
     async def prepare(
         self, delivery: Delivery, cases: DeliveryContexts, now: datetime
     ) -> PreparedDelivery | Settlement:
-        """The parcel, ready to be sent, or what else the delivery comes to. `cases`: what `load` answered."""
+        """The message, ready to go, or what else the delivery comes to. `cases`: what `load` answered."""
         rules = self._rules()
         target = Target(delivery.channel, delivery.recipient)
         resolved = rules.resolve(target)

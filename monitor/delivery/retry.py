@@ -1,7 +1,10 @@
-"""The outcome of an attempt, and the time of the next one.
+"""The outcome of an attempt, and the time of the next attempt.
 
-What the answer of a mail server, or of another receiver, means for a delivery, with the reason in words
-for people.
+`outcome_of_receipt` and `outcome_of_error` translate the answer of a mail server, or of another receiver,
+into an outcome with a reason for people.
+
+`back_off` and `look_again` choose the time of the next attempt. `CircuitBreaker` leaves a server or recipient
+alone while it takes nothing.
 """
 
 import logging

@@ -1,11 +1,12 @@
 """The journal of sent messages, on disk beside the database.
 
-The journal of what was handed to mail servers and other receivers: a line before each, and one after.
+`SentJournal` writes one line before a message is handed to a receiver, and one line after. The first line is
+on the disk before the receiver gets the message. The second line follows when there is time. Without the
+second line, the message is uncertain after a restore and is not sent again.
 
-It lies in the home folder, beside the database and not in it: where a backup of the database is restored, the
-journal knows what was told since (monitor/notifications/outbox/already_sent.py). The first line is on the
-disk before the server hears of the mail. The second follows when there is time: without it, the mail is
-uncertain after a restore, and is not sent again.
+The journal lies in the home folder, beside the database and not in it. If a backup of the database is
+restored, the journal still knows the messages that were sent since
+(monitor/notifications/outbox/already_sent.py).
 """
 
 import asyncio
@@ -93,8 +94,10 @@ class SentJournal:
         self._add(line, None)
 
     async def flush(self) -> None:
-        """Returns when what is jotted by now is written. What still waits for a thread when the loop ends is
-        lost."""
+        """Returns when what was appended by now is written.
+
+        What still waits for a thread when the loop ends is lost.
+        """
         if self._writing is not None and not self._writing.done():
             self._is_flushed = True
             self._is_waited_for.set()

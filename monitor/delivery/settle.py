@@ -1,8 +1,10 @@
 """The end of an attempt: its outcome in the ledger, and the events about it.
 
-A delivery that could not be made, or waits for the next day, is an event like any other: rules may tell it
-by another way. Of a delivery that itself tells of such an event nothing is said, or there would be no end to
-it.
+`settle_delivery` writes the outcome, and retracts failures that Airflow did not confirm.
+
+`DeliveryEvents` logs an event about a delivery that could not be made or waits for the next day. Rules can
+report that event by another channel. A delivery that itself reports such an event causes no event, because
+the events would never end.
 """
 
 import json
@@ -86,7 +88,7 @@ TOLD_OF = (State.DEAD, State.PARKED)
 Committed = Callable[[], None]
 """To be called once the transaction is committed: who reads the log is woken."""
 Log = Callable[[Connection, Sequence[Event]], Committed]
-"""Ingest's door, for those who have a transaction of their own."""
+"""`Ingest.log`, for those who have a transaction of their own."""
 
 logger = logging.getLogger(__name__)
 

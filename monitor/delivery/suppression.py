@@ -1,12 +1,11 @@
-"""The reasons not to send a delivery now: silences, acknowledgements, and the daily mail budget.
+"""The reasons not to send a delivery now: silences, acknowledgments, and the daily mail budget.
 
-What has happened since a delivery was decided on, and speaks against it: a silence, an acknowledgement, an
-unsubscription, a failure that nobody was told of. Each ends with its reason.
+`find_objection` and `drop_silenced` find reasons that arose after the decision: a silence, an acknowledgment,
+an unsubscription, or a failure that nobody was notified of. Each suppressed delivery ends with its reason.
 
-The daily budget: what the mail account may send in 24 hours, with a reserve for what is urgent.
-
-While the server still takes everything, the budget keeps below its limit: at the limit Gmail takes nothing
-for a day, a failure's mail neither. When little is left, what is not urgent is told in a digest.
+`DeliveryBudget` limits the mails of an account in 24 hours, and keeps a reserve for urgent mails. The budget
+stays below the server's own limit. At that limit Gmail takes nothing for a day, mails about failures
+included. When little is left, mails that are not urgent move to a digest.
 """
 
 from collections.abc import Callable
@@ -112,7 +111,7 @@ class DeliveryBudget:
         self._out: set[int] = set()
 
     def has_room(self, delivery: Delivery, now: datetime) -> bool:
-        """Whether there is room, which is now taken until `done`, where that is known without counting."""
+        """Whether there is room, which is now taken until `release`, where that is known without counting."""
         if delivery.channel is not self._channel:
             return True
         limits = self._rules().config.budget
@@ -124,7 +123,7 @@ class DeliveryBudget:
     def check_room(
         self, connection: Connection, delivery: Delivery, now: datetime
     ) -> DeliveryOutcome | ToDigest | None:
-        """What becomes of it instead of being sent; None: there is room, which is now taken until `done`."""
+        """What becomes of it instead of being sent; None: there is room, now taken until `release`."""
         if delivery.channel is not self._channel:
             return None
         limits = self._rules().config.budget

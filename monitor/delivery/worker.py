@@ -1,10 +1,10 @@
 """The delivery worker, with one queue for each channel.
 
-One channel's way out of the outbox: claim what is due, hand each to an errand, rest until there is more.
+`ChannelWorker` claims due deliveries of one channel from the outbox, starts a `DeliveryAttempt` for each, and
+rests until there are more. Several deliveries are under way in a channel, so that a slow Airflow or a slow
+server does not hold up the rest. Every wait is bounded: Airflow's answers, the receiver's replies, the lease.
 
-Each channel has one of its own, so none waits for another; in it several deliveries are under way, so that
-one that takes long (a slow Airflow, a slow server) does not hold up the rest. Every wait is bounded:
-Airflow's answers, the sender's replies, the lease.
+`DeliveryWorker` runs one `ChannelWorker` for each channel, so that no channel waits for another.
 """
 
 import asyncio
@@ -192,7 +192,7 @@ class DeliveryWorker:
         traces: Traces = OFF,
         held_until: HoldEnd = free,
     ) -> None:
-        """`host`: the right side of a digest's Message-ID. `log`: ingest's door for events of deliveries.
+        """`host`: the right side of a digest's Message-ID. `log`: `Ingest.log`, for events of deliveries.
         `journal`: keeps what was sent for a database that is restored from a backup. `held_until`: until when
         all of it waits."""
         self._database = database

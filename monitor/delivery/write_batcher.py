@@ -1,8 +1,9 @@
-"""Writes of several deliveries in one transaction: a commit waits for the disk, whatever is in it.
+"""The batching of several deliveries' writes into one transaction.
 
-What one asks for while another's is being committed goes with the next. Nobody is answered before the commit,
-so what is durable when is as if each had its own. Where one fails, all of that transaction is undone, and
-each is done again by itself.
+A commit waits for the disk, whatever the transaction holds. `WriteBatcher` therefore collects the writes that
+are requested during a commit into the next transaction. No caller gets an answer before the commit, so
+durability is the same as with one transaction for each write. If one write fails, the whole transaction is
+undone, and each write is done again by itself.
 """
 
 import asyncio

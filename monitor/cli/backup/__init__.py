@@ -1,1 +1,1 @@
-"""Backups of the database, their restore, and the copy from SQLite to PostgreSQL."""
+"""The backups of the database, their restore, and the copy from SQLite to PostgreSQL."""

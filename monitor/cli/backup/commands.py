@@ -1,4 +1,8 @@
-"""The commands `backup`, `restore` and `move`."""
+"""The commands `backup`, `restore` and `move`.
+
+`complete_restore` begins a new epoch of the log. In the old epoch, a cursor from before the restore would
+silently skip or repeat events, because the log continues from the backup's last number with other events.
+"""
 
 import time
 from collections.abc import Sequence

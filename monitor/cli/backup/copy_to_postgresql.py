@@ -1,9 +1,10 @@
-"""From SQLite to PostgreSQL: every table, as it is, so that feeds go on where they were and nothing is told
-again.
+"""The copy of a whole SQLite database to PostgreSQL.
 
-Odd on purpose: rows go as SQLite keeps them, as text, past SQLAlchemy's types on both sides. PostgreSQL reads
-the same text (moments are in UTC there, and so is this session), and JSON that is null stays apart from a
-column that is empty.
+`move` copies every table unchanged, so that feeds continue where they were and nobody is notified twice.
+
+Rows are copied as text, as SQLite keeps them, without SQLAlchemy's types on either side. This is odd on
+purpose. PostgreSQL reads the same text, because SQLite's moments and the PostgreSQL session are both in UTC.
+A null in JSON also stays different from an empty column.
 """
 
 from collections.abc import Callable, Iterator

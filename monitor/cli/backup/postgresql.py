@@ -1,6 +1,10 @@
-"""PostgreSQL's backups: by its own programs, pg_dump and pg_restore, which read one snapshot.
+"""The backups of PostgreSQL, made by its own programs pg_dump and pg_restore.
 
-The password goes to them in their environment, never as an argument: everybody on the machine sees those.
+`take` runs pg_dump, which reads one snapshot. `restore_backup` keeps the previous tables in another schema
+until the restore is through, so that a failure leaves everything as it was.
+
+Both programs get the password in their environment and never as an argument, because every user of the
+machine sees arguments.
 """
 
 import os

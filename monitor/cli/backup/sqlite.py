@@ -1,8 +1,10 @@
-"""SQLite's backups: taken through its online backup API while a monitor runs, put back where none does.
+"""The backups of SQLite, taken while a monitor runs and put back while none runs.
 
-Odd on purpose: a backup is copied in one step. In several, SQLite begins anew whenever the monitor has
-written in between, and under load it would never end; in one, it reads one snapshot, and the writer goes on
-beside it (WAL).
+`take` copies through SQLite's online backup API in one step, which is odd on purpose. A copy in several steps
+begins anew whenever the monitor has written in between, so under load it would never end. A copy in one step
+reads one snapshot, and the writer continues meanwhile (WAL).
+
+`alone` opens a database only if no other program has it open; `replace_database` relies on that.
 """
 
 import os

@@ -1,1 +1,1 @@
-"""`windsock up`: Airflow, the DAGs and the monitor on this machine, started by one command."""
+"""The command `windsock up`, which starts Airflow, the DAGs and the monitor on this machine."""

@@ -1,4 +1,7 @@
-"""The home folder: what it holds, its secrets, and the lock that keeps a second `windsock up` out of it."""
+"""The home folder of `windsock up`: its content, its secrets, and its lock.
+
+The lock keeps a second `windsock up` out of the folder.
+"""
 
 import base64
 import contextlib

@@ -1,18 +1,20 @@
-"""The processes of `windsock up`, each with what becomes of it, and the ports that they use.
+"""The processes of `windsock up`, the wrapper around each component, and their ports.
 
-Ports on the loopback address, held from the moment they are chosen until their server listens.
+`Processes` starts the components, and ends everything that it has started when `windsock up` ends.
 
-On Linux a socket that is bound and does not listen keeps others from being given its port by chance, while
-a server that sets SO_REUSEADDR (uvicorn and aiosmtpd do) can still bind it. Elsewhere the port can only be
+`hold` reserves a port on the loopback address until the port's server listens. On Linux, a socket that is
+bound and does not listen keeps other programs from getting the port by chance. A server that sets
+SO_REUSEADDR, as uvicorn and aiosmtpd do, can still bind the port. On other systems the port can only be
 chosen, not held.
 
-`python -m monitor.cli.up.processes SECONDS COMMAND…`: one component and everything that it starts, as one
-thing.
+`main` is the wrapper, which runs as `python -m monitor.cli.up.processes SECONDS COMMAND…`. The wrapper treats
+one component and everything that the component starts as one unit, and ends with the command. The wrapper
+ends the command at SIGTERM, and when its own standard input closes. The closed input shows that `windsock up`
+is gone, SIGKILL included.
 
-It ends with the command. It ends the command when it is told to (SIGTERM) and when its standard input
-closes, which is how it learns that `windsock up` is gone, SIGKILL included. In each case nothing of what the
-command started is left: on Linux orphans of any depth and session become children of this process
-(PR_SET_CHILD_SUBREAPER), elsewhere those that left their parent escape.
+Nothing that the command has started outlives the wrapper on Linux. Orphans of any depth and session become
+children of the wrapper (PR_SET_CHILD_SUBREAPER). On other systems, processes that have left their parent
+escape.
 """
 
 import asyncio

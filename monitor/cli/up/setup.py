@@ -1,4 +1,4 @@
-"""What `windsock up` is asked for, and what it makes of it before anything is started."""
+"""The options of `windsock up`, and the settings that follow from them before anything starts."""
 
 import sys
 from collections.abc import Mapping

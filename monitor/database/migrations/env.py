@@ -1,4 +1,4 @@
-"""Alembic's entry: runs on the connection, and in the transaction, that migrate() hands in."""
+"""The entry point of Alembic, which uses the connection and the transaction of `migrate`."""
 
 from alembic import context
 

@@ -1,1 +1,1 @@
-"""The ways to a recipient: mail, Apprise and webhooks."""
+"""The channels to a recipient: mail, Apprise and webhooks."""

@@ -1,7 +1,8 @@
 """The channel `apprise`: Slack, Teams, Discord, Telegram and a hundred more, by Apprise URLs.
 
-Apprise blocks, for as long as its plugins do, so each call has a thread of its own and is waited for only
-so long. It is imported at its first use: that takes a second, and most monitors have no such target.
+Apprise blocks for as long as its plugins do. Each call therefore has a thread of its own, and the wait for
+that thread is bounded. Apprise is imported at its first use, because the import takes a second and most
+monitors have no such target.
 """
 
 import asyncio

@@ -1,9 +1,10 @@
-"""Bounded answers for Apprise's plugins, which read each whole and for as long as bytes come.
+"""The bounds on answers to Apprise's plugins, which read an answer whole and for as long as it comes.
 
-2 kB can unpack to gigabytes, and a receiver that says a byte a second keeps within the plugins' own timeouts.
+An answer of 2 kB can unpack to gigabytes. A receiver that sends one byte a second stays within the plugins'
+own timeouts.
 
-The plugins call `requests` by themselves and take no session of ours, so the adapter that `requests` makes
-its sessions with is replaced, once, for the process.
+The plugins call `requests` by themselves and take no session from the monitor. `bound_requests` therefore
+replaces the adapter of new `requests` sessions, once for the whole process.
 """
 
 import io

@@ -1,7 +1,7 @@
-"""The interface of a channel, and of a mailer.
+"""The interface of a channel, and the message that a channel sends.
 
-What a channel is: it takes one parcel to one recipient, and says what became of it with the mailer's words
-(monitor/delivery/channels/errors.py).
+`Channel` sends one `OutgoingMessage` to one recipient. The result is a `SendReceipt` or a `SendError`, the
+same as a mailer's (monitor/delivery/channels/errors.py).
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ class Channel(Protocol):
 
     @property
     def at_once(self) -> int:
-        """How many parcels it can be given at the same time."""
+        """How many messages it can be given at the same time."""
 
     @property
     def is_one_server(self) -> bool:
@@ -46,7 +46,7 @@ class Channel(Protocol):
         everybody. Otherwise Unavailable is about the recipient."""
 
     async def open(self) -> None:
-        """Make sure, where that can be done beforehand, that the parcel can be given. Raises Unavailable."""
+        """Make sure, where that can be done beforehand, that the message can be given. Raises Unavailable."""
 
     async def send(self, parcel: OutgoingMessage) -> SendReceipt:
         """Returns once it has been taken; raises SendError, in whose text no secret is."""

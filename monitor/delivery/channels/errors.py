@@ -1,15 +1,18 @@
-"""The errors of channels, and the meaning of a mail server's replies.
+"""The results of sending, and the meaning of a mail server's replies.
 
-What sending a mail can come to. Whether to try again is decided where the protocol is known, as a class
-of error, never by a caller that reads texts.
+`SendError` and its subclasses say whether to try again. The code that knows the protocol chooses the class,
+and no caller decides by reading texts.
 
-SMTP's replies, read: which error each one is (RFC 5321 section 4.2, RFC 3463, RFC 4954).
+`error_of` gives the error for an SMTP reply (RFC 5321 section 4.2, RFC 3463, RFC 4954). The object of a
+refusal decides, and not the code alone. A refusal of the session (the EHLO name, the host, the login) or of
+the sender is the same for every mail. Such a refusal is temporary, although its code is 5xx. People mend
+passwords, names and relay rights, and the mails of that hour must still be waiting. Many servers (Postfix
+with smtpd_delay_reject) give such a refusal as the answer to the first recipient.
 
-What is refused decides, and not the code alone. A refusal of the session (the name that EHLO gives, the host,
-the login) or of the sender is the same for every mail. It is temporary although its code says 5xx: people
-mend passwords, names and rights to relay, and the mails of that hour must still be there. Many servers
-(Postfix' smtpd_delay_reject) give such a refusal as the answer to the first recipient.
-Gmail tells its daily limit as `550 5.4.5`, Exchange Online as `550 5.1.90`.
+Gmail reports its daily limit as `550 5.4.5`, and Exchange Online as `550 5.1.90`.
+
+`redact_secrets` and `redact_url` remove passwords and addresses of targets from texts of servers and
+libraries.
 """
 
 import logging
@@ -76,7 +79,7 @@ class SendReceipt:
     answer: str
     accepted: tuple[str, ...]
     refused: Mapping[str, SendError] = field(default_factory=dict)
-    """Who was refused while others were accepted, each with TryLater, OverLimit or Refused."""
+    """Who was refused while others were accepted, each with TryLater, OverLimit or SendRefused."""
 
 
 class Mailer(Protocol):

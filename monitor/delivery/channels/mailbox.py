@@ -1,6 +1,7 @@
-"""The embedded mailbox: where no mail server is set, mails are files that the dashboard shows.
+"""The embedded mailbox, which keeps mails as files for the dashboard if no mail server is set.
 
-As in a maildir, a mail is written to `tmp/` and renamed into `new/`, so that a reader never sees half of one.
+`Mailbox` writes a mail to `tmp/` and renames it into `new/`, as a maildir does, so that a reader never sees
+half a mail.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
-"""The mailbox's SMTP door: a server on the loopback address that files what it gets in the mailbox.
+"""The SMTP server of the embedded mailbox, on the loopback address only.
 
-It lets a first run's own mails (Airflow's SmtpOperator) arrive without an account anywhere. It asks for no
-login, so it listens on the loopback address only, and takes no mail further.
+`MailboxServer` files each mail that it receives in the mailbox. A first run's own mails (from Airflow's
+SmtpOperator) thereby arrive without an account at any provider. The server asks for no login, so it listens
+on the loopback address only and relays no mail.
 """
 
 import asyncio

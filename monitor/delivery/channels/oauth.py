@@ -1,7 +1,8 @@
-"""Access tokens for XOAUTH2, the login of Gmail and Outlook without a password.
+"""The access tokens for XOAUTH2, the login of Gmail and Outlook without a password.
 
-A token lives for about an hour. It comes from a file that something else keeps fresh, or is fetched with a
-refresh token (RFC 6749 section 6). It is asked for at each login and never written anywhere.
+A token lives for about an hour. `TokenFile` reads a token from a file that another program keeps fresh.
+`TokenRefresher` fetches a token with a refresh token (RFC 6749 section 6). Each login asks for the token, and
+no token is ever written anywhere.
 """
 
 import asyncio

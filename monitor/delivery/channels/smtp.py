@@ -1,13 +1,13 @@
-"""Mail through an SMTP server.
+"""The mailer that sends through an SMTP server, and the channel `email`.
 
-Mail through an SMTP server, over a few connections that are kept between mails, and remade when they are
-gone.
+The default server is Gmail's submission server: smtp.gmail.com, port 587, STARTTLS, an app password.
 
-The default is Gmail's submission server: smtp.gmail.com, port 587, STARTTLS, an app password.
+`SmtpMailer` keeps a few connections between mails, and replaces a connection that is gone. The connections
+are few because Gmail counts them against an account. There is more than one connection, because a server that
+is slow with one mail must not hold up the others. A mail has a connection for `MAIL_SECONDS` at most,
+whatever the server does or leaves undone.
 
-Few, because Gmail counts connections against an account; more than one, because a server that takes its time
-over one mail must not hold up the others. Whatever a server does or leaves undone, a mail has a connection
-for MAIL_SECONDS at the most.
+`MailChannel` sends a rendered notification by any mailer.
 """
 
 import asyncio
@@ -138,7 +138,7 @@ class SmtpMailer:
             refused, answer = await smtp.send_mail(message, self._server.sender, list(recipients))
         except asyncio.CancelledError:
             smtp.close()
-            if smtp.in_doubt:  # by the deadline: the caller of _guarded must not take it for "not sent"
+            if smtp.in_doubt:  # by the deadline: the caller of _run_bounded must not take it for "not sent"
                 raise Uncertain(doubt(f"not done within {self._mail_seconds:.0f} s")) from None
             raise
         except (SMTPException, OSError, ValueError) as error:

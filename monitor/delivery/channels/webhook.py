@@ -1,6 +1,7 @@
-"""The channel `webhook`: a signed POST (Standard Webhooks) of what a notification tells, as JSON.
+"""The channel `webhook`, which sends a notification as JSON in a signed POST (Standard Webhooks).
 
-The id is the delivery's and the same at each attempt, so that a receiver that got it twice can tell.
+The id in the request is the delivery's, and the same at each attempt. A receiver can therefore recognize a
+message that it got twice.
 """
 
 import asyncio

@@ -63,7 +63,7 @@ class ContentData:
     tasks: list[Row]
     runs: list[RunDetails]
     run: Row | None
-    """Of a task, or of what a watch found: its event tells less of the run than the board."""
+    """Of a task, or of what a watch found: its event tells less of the run than the projection."""
     before: list[AssetUpdatedData]
     """Of an asset's update: the one before it."""
 

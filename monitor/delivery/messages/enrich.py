@@ -1,4 +1,4 @@
-"""Gather what a mail tells: the events, what the log knows of them, and what Airflow adds."""
+"""The gathering of a message's content: its events, the log's data about them, and Airflow's details."""
 
 import asyncio
 from collections.abc import Sequence

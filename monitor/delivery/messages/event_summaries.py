@@ -1,4 +1,4 @@
-"""Events as lines of a message."""
+"""The summaries of events, each a line of a message."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta

@@ -1,17 +1,19 @@
-"""The facts of a failed run: its tasks, logs, metrics, parameters and updated assets.
+"""The facts of a run: its tasks, logs, metrics, parameters and updated assets.
 
-What users give to runs and assets may hold secrets: a value whose key looks like one is not shown, and of
-an address its user's part is not. Errors and logs come from Airflow masked by itself, but not by every
-version of all that it should (3.0 does not mask Variables): they lose what names itself a secret.
+`mask_field`, `mask_value` and `mask_secrets` hide secrets that users give to runs and assets. A value whose
+key looks secret is hidden, and so is the user's part of an address. Airflow masks errors and logs by itself,
+but not every version masks everything that it should (3.0 does not mask Variables). Errors and logs therefore
+lose every value that names itself a secret.
 
-Questions to Airflow whose answers a mail gains by and does not need: each may fail, or take too long, and
-the mail goes out with what is known.
+`ask_airflow` asks questions whose answers a mail gains by and does not need. Each question may fail or take
+too long, and the mail then goes out with the facts at hand.
 
-The tasks of a run as a mail tells them: Airflow's list where there is one, with the errors that only the
-log has, and the ends of the failed ones' logs.
+`load_failed_tasks` and `load_all_tasks` take a run's tasks from Airflow's list, or from the projection if
+Airflow gives none. Errors come from the log alone, and `add_log_tail` adds the end of a task's log if no
+traceback was reported.
 
-The assets that a run updated: from Airflow where it can be asked, for the log may hear of the last one
-late; else from the log.
+`updates_of` takes the assets that a run updated from Airflow if possible, because the log may receive the
+last update late. Otherwise the updates come from the log.
 """
 
 import asyncio
@@ -158,7 +160,7 @@ def run_of(deployment: str, data: DagRunData) -> RunInfo:
 
 
 def task_of(row: Mapping[str, Any], known: Mapping[str, Any] | None = None) -> TaskInfo:
-    """A task from Airflow's row or the board's; `known` is the board's row of the same try."""
+    """A task from Airflow's row or the projection's; `known` is the projection's row of the same try."""
     error = (known or row).get("error")
     return TaskInfo(
         task_id=str(row["task_id"]),
@@ -274,7 +276,7 @@ LOGS = 5  # failed tasks whose log is read: the mail shows as many in full
 LOG_LINES = 20
 
 ProjectedTasks = Sequence[Row]
-"""The board's tasks of the run."""
+"""The projection's tasks of the run."""
 
 
 async def load_failed_tasks(

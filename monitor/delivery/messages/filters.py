@@ -1,12 +1,11 @@
-"""The template filters: text, moments, tables and values as people read them.
+"""The template filters for text, moments, tables and values.
 
-Plain text within the width of a terminal, whatever stands in it.
+`fit` folds plain text to the width of a terminal, whatever the text holds. Templates write one line for each
+thought, and `fit` folds that line under itself. The fold starts behind the indent, behind the mark of a
+quoted log, or beside the label. Addresses stay whole, so that people can click and copy them.
 
-Templates write a line a thought; here each is folded under itself: behind its indent, behind the mark of a
-quoted log, or beside its label. Addresses stay whole, so that they can be clicked and copied.
-
-What the mail that is being written may name: for filters, and for the parts that the built-in templates
-share, which are made once and belong to no mail.
+`writing` sets the values of the mail that is being written, and `current_value` reads them. Filters need
+these values, and so do the shared parts of the built-in templates, which are made once and belong to no mail.
 """
 
 import re
@@ -289,4 +288,4 @@ def _keep_together(text: str) -> str:
 
 
 FILTERS: dict[str, Any] = {"when": _when, "short": _short, "value": _format_value, "iso": iso}
-"""The templates' own, which know the letter's zone."""
+"""The templates' own, which know the envelope's zone."""

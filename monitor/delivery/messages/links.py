@@ -1,9 +1,11 @@
-"""The links of messages: into Airflow's pages, and signed links that act.
+"""The links of messages: pages of Airflow and the monitor, and signed links that act.
 
-Links that mails carry: whoever holds one may do the one thing that it is for, until it expires.
+`Links` writes and reads the signed links. The holder of a link may do the one thing that the link is for,
+until the link expires. The monitor stores nothing of a link, because a link is signed and holds its own
+purpose.
 
-Nothing of a link is kept: it is signed, and says itself what it is for. A GET of one only shows a page, since
-mail programs and scanners follow every link that they find; a POST acts (web/pages/action_links.py).
+A GET of a link only shows a page, because mail programs and scanners follow every link that they find. A POST
+acts (monitor/web/pages/action_links.py).
 """
 
 import hashlib

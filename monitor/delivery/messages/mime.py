@@ -1,11 +1,11 @@
 """The MIME message of a mail and its headers.
 
-Headers that machines read, and any other whose words are ASCII: kept as they are given, and folded between
-their words and nowhere else.
+`message_of` builds the message of an `Envelope` and a `MessageText`.
 
-Python's email package folds a long word by encoding it (RFC 2047), which makes of a Message-ID in References,
-or of an address in List-Unsubscribe, something that no program finds again. It also reads each header's
-grammar as it is set and once more as it is written out, which took a third of a mail's time.
+`AsciiHeader` keeps a header whose words are ASCII as given, and folds the header between words only. Python's
+email package folds a long word by encoding it (RFC 2047). A Message-ID in References, or an address in
+List-Unsubscribe, then becomes text that no program recognizes. The email package also reads each header's
+grammar twice, when the header is set and when it is written. That took a third of a mail's time.
 """
 
 import re

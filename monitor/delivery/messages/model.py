@@ -1,7 +1,8 @@
 """The model that templates render.
 
-The recent runs as a small chart: bars for HTML, signs for plain text. Each says without its colour what it
-is: its height is how long the run took, the sign below it how it ended.
+`MessageContext` holds everything that a mail may show. `RunChart` shows the recent runs as a small chart,
+with bars for HTML and characters for plain text. Each run is readable without its color, because the height
+shows the duration and the character below shows the final state.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,10 @@
 """The renderer of messages, and the choice of their templates.
 
-A story and a template's name in, a mail out. Rendering never fails: where a user's template does, the
-built-in one is used; where that does, a plain mail tells the facts. The reason is handed back, so that a typo
-in a template costs its looks and not its news.
+`choose` names the template, and `Renderer` makes a mail of a `MessageContext` by that template.
+
+Rendering never fails. If a user's template fails, the built-in template is used. If the built-in template
+fails too, `plainly` writes a plain mail with the facts. The reason is handed back, so that a typo in a
+template costs the mail's looks and not its content.
 """
 
 import logging
@@ -83,7 +85,10 @@ _WATCHES = (
 
 
 def choose(rule: Rule, kind: str, event_type: str) -> str:
-    """The template's name: the rule's own for this kind, else the usual one. `kind`: a Kind, or its name."""
+    """The template's name: the rule's own for this kind, else the usual one.
+
+    `kind`: a NotificationKind, or its name.
+    """
     wanted: Mapping[str, str] = rule.template
     return wanted.get(kind) or wanted.get("default") or usual(kind, event_type)
 

@@ -1,7 +1,10 @@
-"""The earlier runs of a DAG, and how a run differs from them.
+"""The earlier runs of a DAG, and the differences between two runs.
 
-A DAG's recent runs: Airflow's list where it can be asked, else the board's, which knows no version and no
-conf. The run that is told of is the last of them.
+`from_airflow` reads the recent runs of a DAG from Airflow's list. If Airflow cannot be asked, `from_board`
+reads them from the projection, which knows no version and no conf.
+
+`RunHistory` holds the run that a message is about and the runs before it. `changes_of` compares a run with
+the last good run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +23,7 @@ from monitor.events.from_airflow import run_type_of
 
 SHOWN = 16  # bars: as many as a phone shows side by side
 ASKED = 24  # rows: some may be running, or later occurrences of a run that was cleared
-LOOKED_AT = 60  # rows of the board, which has every state and the order of arrival
+LOOKED_AT = 60  # rows of the projection, which has every state and the order of arrival
 ENDS = ("success", "failed")
 ASKED_STATES = (*ENDS, "running")
 

@@ -1,4 +1,8 @@
-"""A story for each template, as it might happen, for previews; and one whose every name means to do harm."""
+"""The sample messages for previews, one for each template.
+
+`sample` gives the message of a template. `inject_harm` fills every text that users can name with hostile
+text, which shows that templates escape it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace

@@ -1,9 +1,10 @@
-"""The environment of a user's templates: Jinja's sandbox, and an end to the work of each writing.
+"""The environment of users' templates: Jinja's sandbox, with a bound on the work of each rendering.
 
-Work is counted in steps, the same on every machine: one for each piece of a body each time that it is run (a
-loop's round, a macro's call, an include), one for each value that is used or made, and one for each
-CHARACTERS of a text. What could make one step long (`'x' * 10**9`, `|center(10**9)`) is counted before it is
-done. Where the steps end, the template fails as one does that divides by zero.
+`Meter` counts work in steps, which are the same on every machine. Each piece of a body is a step each time it
+runs (a loop's round, a macro's call, an include). Each value that is used or made is a step, and so are
+`CHARACTERS` characters of a text. An operation that could make one step long (`'x' * 10**9`,
+`|center(10**9)`) is counted before it is done. If the steps run out, the template fails like a template that
+divides by zero.
 """
 
 import re
