@@ -27,9 +27,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bench.hooks_calls import FOR_SCALE, Samples, timed
+
+if TYPE_CHECKING:
+    from airflow_windsock.spool import Spool
 
 ROOT = Path(__file__).parents[1]
 PLUGINS = ROOT / "plugins"
@@ -152,15 +155,15 @@ def durability(count: int = 500) -> None:
         spool = Spool(Path(folder) / "spool", count * 2, 10**9)
         body = json.dumps({"id": "x", "data": "y" * 600}).encode()
         plain = sorted(timed(spool.add, body=body) for _ in range(count))
-        flushed = sorted(timed(put_flushed, spool=spool, body=body) for _ in range(count))
-    for name, seconds in (("spool.put", plain), ("spool.put + fsync of file and folder", flushed)):
+        flushed = sorted(timed(add_flushed, spool=spool, body=body) for _ in range(count))
+    for name, seconds in (("spool.add", plain), ("spool.add + fsync of file and folder", flushed)):
         middle, p99, most = (1000 * seconds[position] for position in (count // 2, count * 99 // 100, -1))
         print(f"{'-':9} {name:46} {'':8} {middle:8.3f} {p99:8.3f} {most:9.3f}")
 
 
-def put_flushed(spool: Any, body: bytes) -> None:
+def add_flushed(spool: Spool, body: bytes) -> None:
     new = spool.root / "new"
-    for path in (new / spool.put(body), new):
+    for path in (new / spool.add(body), new):
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)
         os.close(descriptor)

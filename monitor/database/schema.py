@@ -3,14 +3,11 @@
 SQL that names a table stands in one module, and a comment above the table gives that module.
 """
 
-import json
-
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     Column,
-    Dialect,
     Index,
     Integer,
     LargeBinary,
@@ -18,12 +15,11 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     text,
 )
 
-from monitor.database.types import UtcDateTime
+from monitor.database.types import Names, UtcDateTime
 
 metadata = MetaData(
     naming_convention={
@@ -31,19 +27,6 @@ metadata = MetaData(
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     }
 )
-
-
-class Names(TypeDecorator[frozenset[str]]):
-    """A set of names as one text, so that two sets can be compared for equality on every database."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: frozenset[str] | None, dialect: Dialect) -> str | None:
-        return None if value is None else json.dumps(sorted(value))
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> frozenset[str] | None:
-        return None if value is None else frozenset(json.loads(value))
 
 
 # event_log/append.py. One row: its lock, held until commit, serialises appends, so that seq grows in commit

@@ -1,10 +1,11 @@
-"""The column type of moments, which are in UTC on every database."""
+"""The column types of moments, which are in UTC on every database, and of sets of names."""
 
+import json
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, TypeDecorator
+from sqlalchemy import DateTime, Dialect, Text, TypeDecorator
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -26,6 +27,19 @@ class UtcDateTime(TypeDecorator[datetime]):
         return (
             moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
         )
+
+
+class Names(TypeDecorator[frozenset[str]]):
+    """A set of names as one text, so that two sets can be compared for equality on every database."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: frozenset[str] | None, dialect: Dialect) -> str | None:
+        return None if value is None else json.dumps(sorted(value))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> frozenset[str] | None:
+        return None if value is None else frozenset(json.loads(value))
 
 
 def _to_utc(moment: datetime) -> datetime:
