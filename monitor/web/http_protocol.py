@@ -27,7 +27,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from monitor.observability.metrics import Metrics
-from monitor.web.problems import BY_STATUS, CONTENT_TYPE
+from monitor.web.problems import BY_STATUS, CONTENT_TYPE, NOT_HTTP
 from monitor.web.security import HEADERS
 
 MAX_TARGET = 8 * 1024  # bytes of a request's address: RFC 9112, 3 asks for 8,000 at least
@@ -291,7 +291,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 def _answer(status: int) -> bytes:
     """A whole response (RFC 9457), with the security headers of all others: the application, which writes
     those, has not seen a request."""
-    kind = BY_STATUS[status]
+    # Not "malformed": senders give up what they sent on that, and this may be a proxy's doing.
+    kind = NOT_HTTP if status == NOT_HTTP.status else BY_STATUS[status]
     problem = {"type": kind.type(""), "title": kind.title, "status": status, "detail": REFUSALS[status]}
     body = json.dumps(problem).encode()
     headers = {

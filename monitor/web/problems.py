@@ -43,8 +43,14 @@ SIGNATURE = ProblemType(
     "The signature of the batch is missing or wrong, or its time is more than 5 minutes off. Keep the "
     "events; compare the secrets and the clocks of both machines.",
 )
+NOT_HTTP = ProblemType(
+    *("not-http", 400, "Not HTTP"),
+    "What came is no whole HTTP request. It says nothing about what was to be sent: keep that, mend what "
+    "stands between, and send it again.",
+)
 KINDS = (
     ProblemType("malformed", 400, "Malformed", "The request cannot be read. Sending it again does not help."),
+    NOT_HTTP,
     ProblemType(
         "sign-in",
         401,
@@ -88,7 +94,7 @@ KINDS = (
         "there now. Come again after as many seconds as Retry-After says.",
     ),
 )
-BY_STATUS = {kind.status: kind for kind in KINDS if kind is not SIGNATURE}
+BY_STATUS = {kind.status: kind for kind in KINDS if kind not in (SIGNATURE, NOT_HTTP)}
 """What an error of a status is where nothing else is said of it."""
 
 CONTENT_TYPE = "application/problem+json"

@@ -96,6 +96,7 @@ FOREIGN = [
     scripted.document(400, b"Client sent an HTTP request to an HTTPS server.\n"),
     scripted.document(400, {"type": f"/docs{MALFORMED}"}, Content_Type="application/json"),
     scripted.document(400, {"type": "about:blank"}, Content_Type="application/problem+json"),
+    scripted.document(400, {"type": "/docs#problem-not-http"}, Content_Type="application/problem+json"),
     scripted.document(400, {"type": [MALFORMED]}, Content_Type="application/problem+json"),
     scripted.document(400, [MALFORMED], Content_Type="application/problem+json"),
     scripted.document(400, b"{", Content_Type="application/problem+json"),

@@ -38,7 +38,7 @@ from monitor.web.auth.tokens import PREFIX, Scope, Token
 from monitor.web.dependencies import address_of, bearer_of
 from monitor.web.http_protocol import RETRY_SECONDS, BodyRefused, release_body
 from monitor.web.paths import path_prefix
-from monitor.web.problems import SIGNATURE, problem
+from monitor.web.problems import NOT_HTTP, SIGNATURE, problem
 from monitor.web.services import Services, ServicesDep
 
 
@@ -87,6 +87,8 @@ TIMESTAMP_DIGITS = 12  # seconds until the year 33658
 
 NAMED = 10  # events of a batch whose ids its log lines carry
 
+KIND_OF_REASON = {"signature": SIGNATURE, "cut": NOT_HTTP}
+"""Of a refusal whose status says less than its reason does."""
 REJECTED = IngestOutcome.REJECTED
 UNWRITABLE = "data: a value that the database cannot hold; the monitor's log names it"
 
@@ -138,7 +140,7 @@ async def receive(request: Request, services: ServicesDep) -> JSONResponse:
     except Refusal as refusal:
         services.metrics.ingest_refused.labels(refusal.reason).inc()
         retry = {"Retry-After": str(refusal.retry)} if refusal.retry else None
-        special = SIGNATURE if refusal.reason == "signature" else None
+        special = KIND_OF_REASON.get(refusal.reason)
         return problem(refusal.status, refusal.detail, retry, path_prefix(request), special)
 
 

@@ -35,6 +35,7 @@ SOON = 0.3  # seconds: a deadline that a test can wait for
 LONG = 60.0
 OPENAPI = b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 UNREAD = OPENAPI * MAX_PIPELINED
+TYPES = {b"400": "not-http", b"414": "address", b"431": "head"}
 
 
 @contextmanager
@@ -195,7 +196,9 @@ def test_the_answer_names_the_bound(settings: Settings, request_head: bytes, sta
         head, _, body = answer.partition(b"\r\n\r\n")
         assert {name.lower() for name in HEADERS} <= set(headers_of(head))
         if status != b"200":
-            assert json.loads(body)["status"] == int(status)
+            problem = json.loads(body)
+            assert problem["status"] == int(status)
+            assert problem["type"] == f"/docs#problem-{TYPES[status]}"
 
 
 def test_no_refusal_stands_within_another_answer(settings: Settings) -> None:
