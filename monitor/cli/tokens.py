@@ -1,6 +1,6 @@
 """The command `windsock token`, which makes bearer tokens for programs on the monitor's own machine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Set
 from datetime import timedelta
 from typing import Annotated, TypeVar
 
@@ -90,22 +90,32 @@ def revoke(
     token: Annotated[int | None, typer.Argument(help="The number, as the list shows it.")] = None,
     user: Annotated[
         str | None,
-        typer.Option(help="Every token of this user name, and the sessions, in whichever Airflow."),
+        typer.Option(help="Every token of this user name, and the sessions."),
     ] = None,
+    deployment: Annotated[
+        list[str],
+        typer.Option(help="Of --user: the Airflow whose user it is. Required if several know the name."),
+    ] = [],  # noqa: B006
 ) -> None:
     """End a token now, or all that a user has; a running monitor knows of it within seconds, and ends the
     feeds that are held open."""
     if (token is None) == (user is None):
         fail("give a token's number, or --user and a user's name")
     if user is not None:
-        _revoke_all(user)
+        _revoke_all(user, deployment)
+    elif deployment:
+        fail("deployment: a token's number names one token; leave it out")
     elif token is not None:
         _revoke(token)
 
 
-def _revoke_all(user: str) -> None:
+def _revoke_all(user: str, deployments: list[str]) -> None:
     def end(connection: Connection) -> tuple[int, int, list[str]]:
-        revoked, ended = tokens.revoke_all(connection, user, utc_now()), sessions.end_all(connection, user)
+        now = utc_now()
+        owners = tokens.accepted_by(connection, user, now) | sessions.accepted_by(connection, user, now)
+        accepted = _choose_owners(owners, user, deployments)
+        revoked = tokens.revoke_all(connection, user, accepted, now)
+        ended = sessions.end_of_user(connection, user, accepted)
         return revoked, ended, tokens.other_spellings(connection, user)
 
     revoked, ended, others = _run_in_database(end)
@@ -114,6 +124,24 @@ def _revoke_all(user: str) -> None:
         typer.echo(
             f"{other!r} has tokens too; if Airflow takes both names for one user, revoke those as well"
         )
+
+
+def _choose_owners(
+    owners: Set[frozenset[str]], user: str, deployments: list[str]
+) -> Collection[frozenset[str]]:
+    """Return the owners, each by the Airflows that accepted the name, whom one of these deployments knows.
+    Raise WindsockError if nobody says which of several Airflows is meant, or none of them knows the name."""
+    known = sorted(frozenset().union(*owners))
+    for one in deployments:
+        if one not in known:
+            there = f"those are of: {', '.join(known)}" if known else "there are none at all"
+            raise WindsockError(f"deployment: {one!r} has no tokens or sessions of {user!r}; {there}")
+    if not deployments and len(owners) > 1:
+        raise WindsockError(
+            f"user: {user!r} may be several people, because not the same Airflows accepted the password each "
+            f"time. Name the Airflow with --deployment, more than once for more than one: {', '.join(known)}"
+        )
+    return [one for one in owners if not deployments or not one.isdisjoint(deployments)]
 
 
 def _revoke(token: int) -> None:

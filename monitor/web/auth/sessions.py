@@ -16,7 +16,7 @@ import json
 import os
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -93,10 +93,22 @@ def end(connection: Connection, session_id: str) -> None:
     connection.execute(delete(table).where(table.c.hash == hash_of(session_id)))
 
 
-def end_all(connection: Connection, user: str | None = None) -> int:
-    """End every session, or those of one name, in whichever Airflows; answers how many."""
-    whose = () if user is None else (table.c.owner == user,)
-    return connection.execute(delete(table).where(*whose)).rowcount
+def end_all(connection: Connection) -> int:
+    """End every session; return how many."""
+    return connection.execute(delete(table)).rowcount
+
+
+def accepted_by(connection: Connection, user: str, now: datetime) -> set[frozenset[str]]:
+    """Return the deployments of each owner of this name who is signed in."""
+    mine = table.c.owner == user, table.c.expires_at > now
+    query = select(table.c.authenticated_by).where(*mine).distinct()
+    return set(connection.execute(query).scalars())
+
+
+def end_of_user(connection: Connection, user: str, accepted: Collection[frozenset[str]]) -> int:
+    """End the sessions of this name that were accepted by these deployments; return how many."""
+    mine = table.c.owner == user, table.c.authenticated_by.in_(accepted)
+    return connection.execute(delete(table).where(*mine)).rowcount
 
 
 def forget(connection: Connection, now: datetime) -> int:

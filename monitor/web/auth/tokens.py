@@ -21,7 +21,7 @@ import logging
 import secrets
 from asyncio import Lock
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
@@ -311,10 +311,21 @@ def _end(connection: Connection, *which: ColumnElement[bool], now: datetime) -> 
     return list(ended.scalars())
 
 
-def revoke_all(connection: Connection, user: str, now: datetime) -> int:
-    """End all that are in force of this name, in whichever Airflow; answers how many."""
-    mine = table.c.created_by == user, table.c.revoked_at.is_(None), table.c.expires_at > now
-    return connection.execute(update(table).where(*mine).values(revoked_at=now)).rowcount
+def accepted_by(connection: Connection, user: str, now: datetime) -> set[frozenset[str]]:
+    """Return the deployments of each owner of this name who has tokens in force; no unknown Airflows."""
+    query = select(table.c.authenticated_by).where(*_in_force(user, now)).distinct()
+    return {names for names in connection.execute(query).scalars() if names is not None}
+
+
+def revoke_all(connection: Connection, user: str, accepted: Collection[frozenset[str]], now: datetime) -> int:
+    """End all that are in force of this name and of these deployments; return how many. One of an unknown
+    Airflow counts no more anyway, and ends too."""
+    of = or_(table.c.authenticated_by.in_(accepted), table.c.authenticated_by.is_(None))
+    return connection.execute(update(table).where(*_in_force(user, now), of).values(revoked_at=now)).rowcount
+
+
+def _in_force(user: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return table.c.created_by == user, table.c.revoked_at.is_(None), table.c.expires_at > now
 
 
 def other_spellings(connection: Connection, user: str) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -11,12 +12,13 @@ from pydantic import SecretStr
 from sqlalchemy import update
 from typer.testing import CliRunner
 
-from monitor.cli import tokens  # noqa: F401 (adds its commands)
+from monitor.cli import tokens as _commands  # noqa: F401 (adds its commands)
 from monitor.cli.typer_app import cli
+from monitor.clock import utc_now
 from monitor.database.engine import Database
 from monitor.database.schema import sessions as table
 from monitor.settings import Settings
-from monitor.web.auth import rate_limit, sessions
+from monitor.web.auth import rate_limit, sessions, tokens
 from monitor.web.auth.rate_limit import FAILURES, WINDOW_SECONDS
 from monitor.web.auth.sessions import LOOKUP_SECONDS, SESSION_SECONDS, Session
 from monitor.web.auth.tokens import hash_of
@@ -145,8 +147,10 @@ def test_sessions_are_bounded_and_end(database: Database, monkeypatch: pytest.Mo
     assert not alive(begun[1], 1 + SESSION_SECONDS)
     assert database.write_now(lambda c: sessions.forget(c, NOW + timedelta(days=1))) == 3
     begin(0)
-    assert database.write_now(lambda c: sessions.end_all(c, "bob")) == 0
-    assert database.write_now(lambda c: sessions.end_all(c, "alice")) == 1
+    local = [frozenset({"local"})]
+    assert database.write_now(lambda c: sessions.end_of_user(c, "bob", local)) == 0
+    assert database.write_now(lambda c: sessions.end_of_user(c, "alice", [frozenset({"emea"})])) == 0
+    assert database.write_now(lambda c: sessions.end_of_user(c, "alice", local)) == 1
 
 
 def test_a_new_secret_signs_nobody_out_while_the_old_one_is_named(
@@ -241,5 +245,39 @@ def test_who_is_gone_from_airflow_is_ended_by_name(
     assert done.output == "1 tokens of 'alice' are revoked, 1 sessions ended\n"
     clock.forward(LOOKUP_SECONDS)
     assert (status(here, cookie), status(here, bearer)) == (401, 401)
-    for wrong in ([], ["1", "--user", "alice"]):
+    for wrong in ([], ["1", "--user", "alice"], ["1", "--deployment", "local"]):
         assert CliRunner().invoke(cli, ["token", "revoke", *wrong]).exit_code == 1
+
+
+def test_a_name_that_several_airflows_know_is_ended_in_the_one_that_is_named(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another Airflow may give the name to somebody else, whose tokens and sessions go on."""
+    now = utc_now()
+    reads = tokens.Draft("screen", frozenset({tokens.Scope.READ}), frozenset())
+    for names in (("emea",), ("apac",), ("apac", "emea"), ("apac", "us")):
+        owner, accepted = tokens.Owner("alice", frozenset(names)), dict.fromkeys(names, "t")
+        database.write_now(partial(tokens.add, draft=reads, owner=owner, now=now))
+        database.write_now(partial(sessions.begin, user="alice", tokens=accepted, secret=SECRET, now=now))
+    monkeypatch.setenv("WINDSOCK_DATABASE_URL", database.url.render_as_string(hide_password=False))
+    monkeypatch.setenv("WINDSOCK_AUTH", "none")
+
+    def revoke(*options: str) -> tuple[int, str]:
+        done = CliRunner().invoke(cli, ["token", "revoke", "--user", "alice", *options])
+        return done.exit_code, " ".join(done.output.split())
+
+    code, said = revoke()
+    assert (code, "user: 'alice' may be several people" in said) == (1, True)
+    assert said.endswith("--deployment, more than once for more than one: apac, emea, us")
+    code, said = revoke("--deployment", "mars")
+    assert (code, "'mars' has no tokens or sessions of 'alice'; those are of: apac, emea, us" in said) == (
+        1,
+        True,
+    )
+    assert revoke("--deployment", "emea") == (0, "2 tokens of 'alice' are revoked, 2 sessions ended")
+    left = {frozenset({"apac"}), frozenset({"apac", "us"})}
+    assert database.read_now(lambda c: tokens.accepted_by(c, "alice", now)) == left
+    assert database.read_now(lambda c: sessions.accepted_by(c, "alice", now)) == left
+    assert revoke("--deployment", "us") == (0, "1 tokens of 'alice' are revoked, 1 sessions ended")
+    assert revoke() == (0, "1 tokens of 'alice' are revoked, 1 sessions ended")
+    assert revoke() == (0, "0 tokens of 'alice' are revoked, 0 sessions ended")
