@@ -5,7 +5,6 @@ Each bound is one that every database can keep, so a value that is accepted neve
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Annotated, Any, Literal
 
@@ -47,10 +46,12 @@ def _need_zone(value: Any) -> Any:
 
 def _storable(value: datetime) -> datetime:
     """Return the moment in UTC, whose year counts: that is what is stored and read again."""
-    with suppress(OverflowError):  # before the calendar's beginning, or after its end
+    try:
         moment = value.astimezone(timezone.utc)
         if moment.year in YEARS:
             return moment
+    except OverflowError:  # before the calendar's beginning, or after its end
+        pass
     raise ValueError(f"is not within the years {YEARS.start} to {YEARS.stop - 1}")
 
 

@@ -8,7 +8,6 @@ has its own implementation (plugins/airflow_windsock/traces.py). docs/events.md 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from monitor.bounded_http import is_deeper
 from monitor.errors import EventError
 from monitor.events.data import DATA, SHOWN_VALUE, AssetRef, Data, Id, Moment, Name, TaskInstanceData
-from monitor.events.identity import TRY, stamp
+from monitor.events.identity import TRY, sha256_of, stamp
 
 ATTRIBUTE = "traceparent"
 MAX_LENGTH = 200  # characters; version 00 has 55, and what later ones append is no reason to keep a novel
@@ -119,7 +118,7 @@ def parse_event(raw: object) -> Event:
     """
     if not isinstance(raw, dict):
         raise EventError(f"an event is a JSON object, this is {type(raw).__name__}")
-    check_depth(raw, MAX_DEPTH)
+    body = _encode(raw)
     try:
         envelope = _Envelope.model_validate(raw)
         shape = _shape_of(envelope.type)
@@ -135,16 +134,22 @@ def parse_event(raw: object) -> Event:
         subject=envelope.subject,
         time=envelope.time,
         data=data,
-        body=_encode(raw),
+        body=body,
         traceparent=valid(raw.get(ATTRIBUTE)),
     )
 
 
+_write_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
 def _encode(raw: dict[str, Any]) -> str:
-    """The JSON that is kept and told. What JSON parsers let in beyond the standard is refused here, before
-    it can stop a transaction or a reader's parser."""
+    """Return the JSON that is logged and reported.
+
+    Raises EventError for what JSON parsers let in beyond the standard, and for what is nested too deeply,
+    before it can stop a transaction or a subscriber's parser.
+    """
     try:
-        body = json.dumps(raw, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        body = _write_json(raw)
         body.encode()
     except UnicodeEncodeError:
         raise EventError("the event holds half of a surrogate pair, which is no character") from None
@@ -152,12 +157,13 @@ def _encode(raw: dict[str, Any]) -> str:
         raise EventError("the event holds NaN or Infinity, which JSON has no numbers for") from None
     except RecursionError:
         raise EventError("the event is nested too deeply") from None
+    if body.count("{") + body.count("[") > MAX_DEPTH:  # few events hold so many, and to walk one takes longer
+        check_depth(raw, MAX_DEPTH)
     return body
 
 
 def check_depth(raw: dict[str, Any], most: int) -> None:
-    """Raise EventError if an event, or a part of it, is nested so deeply that writing or reading its JSON may
-    fail."""
+    """Raise EventError if lists and objects are nested more than `most` levels deep in it."""
     if is_deeper(raw, most):
         raise EventError(f"the event is nested more than {most} levels deep")
 
@@ -210,6 +216,5 @@ def trace_of(event: Event) -> str:
 
 
 def derive_traceparent(*parts: str) -> str:
-    text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
-    digits = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    digits = sha256_of(parts)
     return f"00-{digits[:32]}-{digits[32:48]}-01"

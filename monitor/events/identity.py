@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 
 DIGEST_DIGITS = 32  # 128 bits: no two names meet by chance, and the id stays short whatever the names
 
@@ -24,17 +25,27 @@ CHANGING = re.compile(r"0x[0-9a-fA-F]+|(?<=PID: )[0-9]+")
 process that Airflow names where an import takes too long."""
 
 
+_encode_parts = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+RECENT_RUNS = 4_096
+"""Occurrences of runs whose key is kept: a run's states come together, and each step asks for the key."""
+
+
 def digest(*parts: str) -> str:
     """Shorten natural-key parts to 32 hexadecimal digits, unambiguously (a JSON array keeps them apart)."""
-    text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:DIGEST_DIGITS]
+    return sha256_of(parts)[:DIGEST_DIGITS]
+
+
+def sha256_of(parts: tuple[str, ...]) -> str:
+    """Return the 64 hexadecimal digits of the SHA-256 of the parts as a JSON array."""
+    return hashlib.sha256(_encode_parts(parts).encode("utf-8", "replace")).hexdigest()
 
 
 def stamp(moment: datetime) -> str:
     """Write a moment as events carry it: UTC, six digits of microseconds, `Z`."""
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(timezone.utc).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
+@lru_cache(RECENT_RUNS)
 def run_key(dag_id: str, run_id: str, start_date: datetime | None, queued_at: datetime | None) -> str:
     """Name one occurrence of a run. A cleared run starts anew and so becomes another occurrence."""
     anchor = start_date or queued_at
