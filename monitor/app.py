@@ -166,16 +166,20 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
     posts = [_post(ground, ingest, deployment) for deployment in apis]
     mailbox = None if settings.smtp_host else Mailbox(settings.home / "mailbox", clock)
     links = Links(settings.url, settings.link_keys, clock)
+    failed = FailedWorks(metrics, clock)
     shared = {
         "retention": Retention(database, settings.retention_days, clock, settings.ledger_days).run,
-        "reminders": Reminders(database, engine, wakes.delivery, clock).run,
-        "recoveries": Recoveries(database, apis, engine, wakes.delivery, clock).run,
+        "reminders": Reminders(
+            *(database, engine, wakes.delivery, clock), partial(failed.note, "reminders")
+        ).run,
+        "recoveries": Recoveries(
+            *(database, apis, engine, wakes.delivery, clock), partial(failed.note, "recoveries")
+        ).run,
         **{f"reconciler {post.deployment}": post.run for post in posts},
         "watches": _watches(ground, ingest, posts, rules),
     }
     write_check = WriteCheck(database, metrics, clock)
     turns = make_election(database, list(shared), metrics)
-    failed = FailedWorks(metrics, clock)
     failed_templates = FailedTemplates(metrics, clock)
     look_up(
         *(metrics, clock, database.engine),

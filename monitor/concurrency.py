@@ -5,7 +5,7 @@ for latency; every loop polls as well, for correctness.
 
 `end` cancels tasks again until all have ended, because until Python 3.12 asyncio may lose a cancellation.
 `first_of` runs works side by side until the first of them ends. `repeat_look` looks again and again, even
-after a look that failed because the database was away.
+after a look that failed.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 logger = logging.getLogger(__name__)
 
@@ -83,12 +83,30 @@ async def first_of(*works: Awaitable[Any]) -> None:
         task.result()
 
 
-async def repeat_look(look: Callable[[], Awaitable[None]], seconds: float, failure: str) -> None:
-    """Look every so many seconds until cancelled. While the database is away, `failure` says in the log what
-    is not done, and the next look tries again."""
+LONGEST_WAIT = 120.0  # seconds between looks that fail by a defect: each writes a traceback to the log
+
+OnDefect = Callable[[Exception], object]
+"""Is told of each error that is a mistake in the monitor; a database that is away is none."""
+
+
+async def repeat_look(
+    look: Callable[[], Awaitable[None]], seconds: float, failure: str, on_defect: OnDefect
+) -> None:
+    """Look every so many seconds until cancelled. `failure` says in the log what a failed look has not done.
+
+    After a defect the wait doubles until a look succeeds.
+    """
+    wait = seconds
     while True:
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(wait)
         try:
             await look()
-        except SQLAlchemyError:
-            logger.exception("%s; trying again in %.0f s", failure, seconds)
+        except DBAPIError:
+            wait = seconds
+            logger.exception("%s; trying again in %.0f s", failure, wait)
+        except Exception as error:
+            on_defect(error)
+            wait = max(seconds, min(2 * wait, LONGEST_WAIT))
+            logger.exception("%s; trying again in %.0f s", failure, wait)
+        else:
+            wait = seconds

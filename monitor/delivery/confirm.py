@@ -33,7 +33,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection
 
 from monitor.clock import Clock
-from monitor.concurrency import WakeSignal, repeat_look
+from monitor.concurrency import OnDefect, WakeSignal, repeat_look
 from monitor.database.engine import Database
 from monitor.database.pubsub import DELIVERY, signal
 from monitor.delivery.retry import look_again
@@ -274,15 +274,17 @@ class Recoveries:
         engine: Engine,
         delivery: WakeSignal,
         clock: Clock,
+        on_defect: OnDefect,
     ) -> None:
         self._database = database
         self._apis = apis
         self._engine = engine
         self._delivery = delivery
         self._clock = clock
+        self._on_defect = on_defect
 
     async def run(self) -> None:
-        await repeat_look(self.look, EVERY, "no recovery is confirmed")
+        await repeat_look(self.look, EVERY, "no recovery is confirmed", self._on_defect)
 
     async def look(self) -> None:
         """Ask about every recovery that is due. Raises SQLAlchemyError."""

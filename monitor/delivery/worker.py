@@ -160,6 +160,9 @@ class ChannelWorker:
         except (LeaseLost, SQLAlchemyError) as error:
             if delivery in self._under_way.values():
                 logger.warning("the lease of delivery %d is not renewed: %s", delivery.id, error)
+        except Exception:  # a defect, at one delivery: those of the others are renewed, now and later
+            logger.exception("the lease of delivery %d is not renewed", delivery.id)
+            self._office.metrics.work_failures.labels("leases").inc()
 
     async def _stop(self) -> None:
         errands = list(self._under_way)
@@ -253,4 +256,7 @@ class DeliveryWorker:
                 await self.count()
             except SQLAlchemyError as error:
                 logger.warning("what waits in the outbox could not be counted: %s", error)
+            except Exception:  # a defect, at what is only shown: deliveries go on
+                logger.exception("what waits in the outbox could not be counted")
+                self._metrics.work_failures.labels("outbox counts").inc()
             await asyncio.sleep(COUNT_SECONDS)

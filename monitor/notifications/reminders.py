@@ -6,7 +6,7 @@ import logging
 from sqlalchemy import Connection
 
 from monitor.clock import Clock
-from monitor.concurrency import WakeSignal, repeat_look
+from monitor.concurrency import OnDefect, WakeSignal, repeat_look
 from monitor.database.engine import Database
 from monitor.database.pubsub import DELIVERY, signal
 from monitor.event_log import append, read
@@ -23,14 +23,17 @@ logger = logging.getLogger(__name__)
 class Reminders:
     """`run()` is the background task; `look()` is one round of it."""
 
-    def __init__(self, database: Database, engine: Engine, delivery: WakeSignal, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, engine: Engine, delivery: WakeSignal, clock: Clock, on_defect: OnDefect
+    ) -> None:
         self._database = database
         self._engine = engine
         self._delivery = delivery
         self._clock = clock
+        self._on_defect = on_defect
 
     async def run(self) -> None:
-        await repeat_look(self.look, EVERY, "nobody is reminded of open incidents")
+        await repeat_look(self.look, EVERY, "nobody is reminded of open incidents", self._on_defect)
 
     async def look(self) -> None:
         """Remind of every incident of which it is time. Raises SQLAlchemyError."""

@@ -317,7 +317,8 @@ class AirflowMetrics:
         )
 
 
-WORK = "what only the leader does: reconciler <deployment>, watches, reminders, retention"
+WORK = "what only the leader does: reconciler <deployment>, watches, reminders, recoveries, retention"
+FAILING_WORK = f"{WORK}; leases, outbox counts: what each replica does"
 
 
 class ServiceMetrics:
@@ -338,7 +339,7 @@ class ServiceMetrics:
             "windsock_work_failures",
             "Times that background work failed by a mistake in the monitor, and was begun anew",
             "Any growth: report it with the traceback that the log has",
-            {"work": WORK},
+            {"work": FAILING_WORK},
         )
         self.database_errors = book.counter(
             "windsock_database_errors",

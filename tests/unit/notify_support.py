@@ -42,6 +42,11 @@ def engine_of(
     return Engine(lambda: rules, NotificationWindow(within), choose, "example.com", Metrics())
 
 
+def reraise(error: Exception) -> None:
+    """A defect in a loop that a test goes through by hand."""
+    raise error
+
+
 def by_kind(_rule: Rule, kind: NotificationKind, _event_type: str) -> str:
     return kind.value
 

@@ -1,10 +1,12 @@
 """Tasks end although a cancellation was lost."""
 
 import asyncio
+import logging
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
-from monitor.concurrency import WakeSignal, end
+from monitor.concurrency import LONGEST_WAIT, WakeSignal, end, repeat_look
 from tests.wait import DEADLINE
 
 
@@ -61,3 +63,61 @@ def test_they_are_told_in_order() -> None:
 
     asyncio.run(all_of_it())
     assert told == list(reversed(range(50)))
+
+
+def test_a_look_that_fails_is_repeated_whatever_the_error(caplog: pytest.LogCaptureFixture) -> None:
+    defects: list[Exception] = []
+    looks = 0
+
+    async def all_of_it() -> None:
+        done = asyncio.Event()
+
+        async def look() -> None:
+            nonlocal looks
+            looks += 1
+            if looks == 1:
+                raise OperationalError("SELECT", {}, Exception("the database is gone"))
+            if looks < 4:
+                raise KeyError("a defect")
+            done.set()
+
+        looking = asyncio.ensure_future(repeat_look(look, 0, "nothing is looked at", defects.append))
+        await asyncio.wait_for(done.wait(), DEADLINE)
+        await end([looking])
+
+    with caplog.at_level(logging.ERROR, "monitor.concurrency"):
+        asyncio.run(all_of_it())
+    assert [type(error) for error in defects] == [KeyError, KeyError]
+    assert [record.getMessage() for record in caplog.records] == [
+        "nothing is looked at; trying again in 0 s"
+    ] * 3
+    assert all(record.exc_info for record in caplog.records)
+
+
+def test_the_wait_after_defects_doubles_to_a_bound_and_ends_with_them(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A defect that stays is no reason to fill the log, nor to wait for long once it is over."""
+    failing = [True, True, True, False, True]
+
+    async def all_of_it() -> None:
+        loop, ahead, looks = asyncio.get_running_loop(), 0.0, 0
+        real = loop.time
+        loop.time = lambda: real() + ahead  # type: ignore[method-assign]
+
+        async def look() -> None:
+            nonlocal looks
+            looks += 1
+            if failing[looks - 1]:
+                raise ValueError("a defect")
+
+        looking = asyncio.ensure_future(repeat_look(look, 30, "it is not done", lambda _: None))
+        while looks < len(failing):
+            await asyncio.sleep(0)
+            ahead += 30
+        await asyncio.sleep(0)
+        await end([looking])
+
+    asyncio.run(all_of_it())
+    told = [record.getMessage().rpartition(" in ")[2] for record in caplog.records]
+    assert told == ["60 s", f"{LONGEST_WAIT:.0f} s", f"{LONGEST_WAIT:.0f} s", "60 s"]

@@ -25,7 +25,7 @@ from tests.unit import reconciler_support, watch_support
 from tests.unit.airflow_api_fake import FakeAirflow, asset_row, run_row, serving, task_row
 from tests.unit.conftest import NOW, FakeClock
 from tests.unit.notifications.test_engine import rule, town
-from tests.unit.notify_support import Town
+from tests.unit.notify_support import Town, reraise
 
 HOUR = timedelta(hours=1)
 
@@ -103,7 +103,7 @@ def test_two_that_remind(both: list[Database], clock: FakeClock) -> None:
     for number in range(20):
         here.fail(f"dag_{number}")
     here.mail()
-    pair = [Reminders(each.database, each.engine, WakeSignal(), clock) for each in (here, other)]
+    pair = [Reminders(each.database, each.engine, WakeSignal(), clock, reraise) for each in (here, other)]
 
     async def look() -> None:
         await asyncio.gather(*(each.look() for each in pair))

@@ -18,6 +18,7 @@ from monitor.rules.model import Config, Match, Rule
 from tests.sample import moment, run_event
 from tests.unit.conftest import FakeClock
 from tests.unit.delivery_support import TO, Office, ScriptedAirflow, airflow_run
+from tests.unit.notify_support import reraise
 
 HOUR = 3600.0
 FORGED = AirflowNotFound("Airflow does not know this run")
@@ -42,7 +43,9 @@ class Scene:
         airflow = self.airflow if has_api else None
         self.office = Office(database, clock, mailbox, airflow, of_rule(**rule))
         apis = {"local": self.airflow} if has_api else {}
-        self.recoveries = Recoveries(database, apis, self.office.town.engine, self.office.wake, clock)
+        self.recoveries = Recoveries(
+            *(database, apis, self.office.town.engine, self.office.wake, clock), on_defect=reraise
+        )
         self.office.tell(run_event("failed", run_id="one"))
         self.office.deliver()
         clock.forward(90)

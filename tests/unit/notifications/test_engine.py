@@ -20,7 +20,7 @@ from monitor.rules.loader import default_config
 from monitor.rules.model import Config, Match
 from tests.sample import asset_event, moment, run_event, task_event
 from tests.unit.conftest import NOW, FakeClock
-from tests.unit.notify_support import Town
+from tests.unit.notify_support import Town, reraise
 
 OPS, DATA = "ops@example.com", "data@example.com"
 HOUR = 3600.0
@@ -230,7 +230,7 @@ def test_an_acknowledged_incident_is_quiet_until_it_recovers(database: Database,
 
 def test_a_reminder_of_what_is_still_wrong(database: Database, clock: FakeClock) -> None:
     here = town(database, clock, rule(repeat="6h"), rule(name="quiet", to=[DATA]))
-    reminders = Reminders(database, here.engine, WakeSignal(), clock)
+    reminders = Reminders(database, here.engine, WakeSignal(), clock, reraise)
     here.fail()
     here.mail()
     for _ in range(3):

@@ -40,7 +40,7 @@ from monitor.notifications.reminders import Reminders
 from monitor.rules.model import Config
 from tests.unit.conftest import NOW, FakeClock
 from tests.unit.delivery_support import TO, Office, failed_run
-from tests.unit.notify_support import Town
+from tests.unit.notify_support import Town, reraise
 
 KEPT = timedelta(days=30)
 HOUR = 3600.0
@@ -169,7 +169,7 @@ def test_a_reminder_is_sent_when_it_is_time_for_the_next(
     lost: Database, database: Database, folder: Path, clock: FakeClock
 ) -> None:
     def look(here: Town) -> None:
-        asyncio.run(Reminders(here.database, here.engine, WakeSignal(), clock).look())
+        asyncio.run(Reminders(here.database, here.engine, WakeSignal(), clock, reraise).look())
 
     rules = config(repeat="6h")
     before = Town(lost, rules, clock)
