@@ -18,17 +18,18 @@ others wait for the grace at most. The open report is then sent with them and ma
 `Recoveries` confirms the success that closed an incident, whether or not anybody is notified of it. A success
 closes its incident at once and may be untrue, because a hook fires before the commit and an authorized sender
 can report anything. If Airflow does not confirm the success, the incident is opened again with everything
-that it had gathered. If Airflow cannot be asked, the success stands.
+that it had gathered. The same holds for a success that is true, and older than the failures by Airflow's own
+dates: its sender may have named any (`check_order`). If Airflow cannot be asked, the success stands.
 """
 
 import asyncio
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
@@ -41,10 +42,12 @@ from monitor.errors import AirflowError, AirflowNotFound
 from monitor.event_log import append, read
 from monitor.events.data import DELETED, MOMENT, TEST, DagRunData, TaskInstanceData
 from monitor.events.event import Event, parse_event
-from monitor.events.from_airflow import run_type_of
+from monitor.events.from_airflow import RUN_TIMES, run_type_of
 from monitor.events.identity import run_key
+from monitor.events.reports import find_change_time
 from monitor.notifications import incident_transitions, incidents
 from monitor.notifications.engine import Engine
+from monitor.notifications.incident_order import Order, order_of_run, order_of_task
 from monitor.notifications.incidents import Incident
 from monitor.notifications.outbox.records import DeliveryOutcome, State
 
@@ -95,6 +98,16 @@ class ConfirmationResult:
     why: str = ""
     changed_at: datetime | None = field(default=None, compare=False)
     """When Airflow says that the state changed; None if it was not asked, or does not say."""
+    dated: "DatedReport | None" = field(default=None, compare=False)
+    """The report with Airflow's dates; None if it was not asked, or does not confirm it."""
+
+
+@dataclass(frozen=True)
+class DatedReport:
+    """A confirmed report with the dates that Airflow's own rows have, and its place among the DAG's runs."""
+
+    event: Event
+    order: Order
 
 
 CONFIRMED = ConfirmationResult(Confirmation.CONFIRMED)
@@ -111,14 +124,18 @@ async def ask(airflow: AirflowReader | None, event: Event) -> ConfirmationResult
         return CONFIRMED
     try:
         if isinstance(data, DagRunData):
-            return _compare_run(await airflow.dag_run(data.dag_id, data.run_id), data)
-        answer = await _compare_task(airflow, data)
-        if (
-            answer.word is Confirmation.CONFIRMED
-            and run_type_of(await airflow.dag_run(data.dag_id, data.run_id)) == TEST
-        ):
+            run = await airflow.dag_run(data.dag_id, data.run_id)
+            answer = _compare_run(run, data)
+            if answer.word is not Confirmation.CONFIRMED or data.state == DELETED:
+                return answer
+            return replace(answer, dated=_date_run(event, data, run))
+        answer, row = await _compare_task(airflow, data)
+        if answer.word is not Confirmation.CONFIRMED:
+            return answer
+        run = await airflow.dag_run(data.dag_id, data.run_id)
+        if run_type_of(run) == TEST:
             return IS_TEST
-        return answer
+        return replace(answer, dated=_date_task(event, data, row, run))
     except AirflowNotFound:
         return CONFIRMED if data.state == DELETED else GONE
     except (AirflowError, ValueError) as error:
@@ -164,15 +181,65 @@ def _compare_run(run: Row, told: DagRunData) -> ConfirmationResult:
     return _compare_states(state, told.state, UNFINISHED_RUN, run)
 
 
-async def _compare_task(airflow: AirflowReader, told: TaskInstanceData) -> ConfirmationResult:
+REPORT_LAG = timedelta(minutes=1)
+"""How far a hook's start and end may be from Airflow's: other listeners may have kept it from being called,
+and a task's process takes a start of its own. What is nearer counts as the same moment."""
+
+
+def _date_run(event: Event, told: DagRunData, run: Row) -> DatedReport:
+    """Raises ValueError if a date of the row is none."""
+    dates = {name: _moment(run, name, getattr(told, name)) for name in RUN_TIMES}
+    run_type = run_type_of(run) if "run_type" in run else told.run_type
+    changes = {**dates, **_dates_by_clock(told, run), "run_type": run_type}
+    dated, data = _with_dates(event, told, changes)
+    return DatedReport(dated, order_of_run(dated, data))
+
+
+def _date_task(event: Event, told: TaskInstanceData, row: Row, run: Row) -> DatedReport:
+    """Raises ValueError if a date of a row is none."""
+    dated, data = _with_dates(event, told, _dates_by_clock(told, row))
+    return DatedReport(
+        dated, order_of_task(dated, data, _moment(run, "logical_date", None), run_type_of(run))
+    )
+
+
+RunOrTask = TypeVar("RunOrTask", DagRunData, TaskInstanceData)
+
+
+def _with_dates(event: Event, told: RunOrTask, changes: Mapping[str, Any]) -> tuple[Event, RunOrTask]:
+    data = told.model_copy(update=changes)
+    time = find_change_time(data) or event.time
+    return replace(event, time=_same_or(time, event.time), data=data), data
+
+
+def _dates_by_clock(told: DagRunData | TaskInstanceData, row: Row) -> dict[str, datetime | None]:
+    dates = {}
+    for name in ("start_date", "end_date"):
+        reported = getattr(told, name)
+        said = _moment(row, name, reported)
+        dates[name] = _same_or(said, reported) if said and reported else said
+    return dates
+
+
+def _same_or(said: datetime, reported: datetime) -> datetime:
+    return reported if abs(said - reported) <= REPORT_LAG else said
+
+
+def _moment(row: Row, name: str, unknown: datetime | None) -> datetime | None:
+    """A date of a row; `unknown` where this Airflow does not say it. Raises ValueError."""
+    return MOMENT.validate_python(row[name]) if name in row else unknown
+
+
+async def _compare_task(airflow: AirflowReader, told: TaskInstanceData) -> tuple[ConfirmationResult, Row]:
+    """Answers the row as well, empty where Airflow has none. Raises ValueError if its date is none."""
     for states in ((told.state,), ()):  # in most cases the first, short list has it
         rows = await airflow.task_instances(told.dag_id, told.run_id, states)
         for row in filter(_is_of(told), rows):
             if _is_same_try(row, told):
-                return _compare_states(row.get("state"), told.state, UNFINISHED_TASK, row)
+                return _compare_states(row.get("state"), told.state, UNFINISHED_TASK, row), row
             if not states:
-                return _judge_other_try(row, told)
-    return ConfirmationResult(Confirmation.CONTRADICTED, "Airflow does not know this task any more")
+                return _judge_other_try(row, told), {}
+    return ConfirmationResult(Confirmation.CONTRADICTED, "Airflow does not know this task any more"), {}
 
 
 def _is_of(told: TaskInstanceData) -> Callable[[Row], bool]:
@@ -207,6 +274,20 @@ def _compare_states(said: Any, told: str, unfinished: tuple[str | None, ...], ro
     if told in ON_THE_WAY:
         return CONFIRMED
     return ConfirmationResult(Confirmation.CONTRADICTED, f"Airflow says {said}")
+
+
+OUT_OF_ORDER = ConfirmationResult(
+    Confirmation.CONTRADICTED, "by Airflow's own dates it is older than the failure, or of another run"
+)
+
+
+def check_order(answer: ConfirmationResult, incident: Incident) -> ConfirmationResult:
+    """The answer to a report that closed an incident: one that is true closes it only if Airflow's dates, not
+    its sender's, say that it came after the failures."""
+    dated = answer.dated
+    if dated is None or incident_transitions.is_ended_by(incident, dated.event, dated.order):
+        return answer
+    return OUT_OF_ORDER
 
 
 SETTLE_FOR = timedelta(days=1)  # longer than any restart of Airflow; then a report was of nothing
@@ -318,6 +399,7 @@ class Recoveries:
     def _settle(
         self, connection: Connection, incident: Incident, answer: ConfirmationResult, now: datetime
     ) -> bool:
+        answer = check_order(answer, incident)
         since = incident.confirm_since or now
         is_late = now - since >= SETTLE_FOR
         if answer.word is Confirmation.CONFIRMED or (answer.word is Confirmation.UNREACHABLE and is_late):

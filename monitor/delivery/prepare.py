@@ -15,7 +15,14 @@ from typing import Any
 from monitor.database.engine import Database
 from monitor.delivery import suppression
 from monitor.delivery.channels.base import OutgoingMessage
-from monitor.delivery.confirm import AirflowReader, Confirmation, ConfirmationResult, ask_all, verdict
+from monitor.delivery.confirm import (
+    AirflowReader,
+    Confirmation,
+    ConfirmationResult,
+    ask_all,
+    check_order,
+    verdict,
+)
 from monitor.delivery.context import DeliveryContext, load_contexts
 from monitor.delivery.messages.content import NotificationContent
 from monitor.delivery.messages.enrich import build_message_context
@@ -218,9 +225,12 @@ class DeliveryPreparer:
     ) -> tuple[NotificationContent, Set[int]] | Settlement:
         """What stands, and the failures that do not (seqs), where they are told of for the first time."""
         # A recovery stands or falls with its success; the failures before it may have been cleared since.
-        asked = case.events[-1:] if case.delivery.kind is NotificationKind.RECOVERED else case.events
+        is_recovery = case.delivery.kind is NotificationKind.RECOVERED
+        asked = case.events[-1:] if is_recovery else case.events
         apart = len(case.events) - len(asked)
         answers = await ask_all(self._apis, asked)
+        if is_recovery and case.incident is not None and case.incident.closed_seq in case.seqs[-1:]:
+            answers = [check_order(answer, case.incident) for answer in answers]
         if too_old := await self._too_old(asked, answers, case.delivery.created_at):
             return Settlement(DeliveryOutcome(State.SUPPRESSED, too_old))
         said = verdict(answers, case.notification.due_at, now, self._grace)

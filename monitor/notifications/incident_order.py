@@ -98,8 +98,15 @@ def schedule_moment(event: Event, data: DagRunData) -> datetime | None:
 
 def _order_of_task(connection: Connection, event: Event, data: TaskInstanceData) -> Order:
     run = runs.run(connection, RunName(event.deployment, data.dag_id, data.run_id)) or {}
+    return order_of_task(event, data, run.get("logical_date"), run.get("run_type"))
+
+
+def order_of_task(
+    event: Event, data: TaskInstanceData, logical_date: datetime | None, run_type: str | None
+) -> Order:
+    """Return the place of a task in a run that has this logical date and type."""
     # The task's own start: a run that is cleared keeps its name, and its row may be newer than this event.
-    return _order(event, (run.get("logical_date"),), data.start_date, run.get("run_type"))
+    return _order(event, (logical_date,), data.start_date, run_type)
 
 
 def _order(

@@ -243,9 +243,9 @@ class _Report:
         """Close the open incident of a key, if this event is an answer to its failures. `answer`: the event's
         place among them, if it is not that of its run."""
         incident = self._open(key)
-        if incident is None or self.event.time < incident.last_at:
-            return None
-        if not incident.latest.is_answered_by(answer or order_of(self.connection, self.event)):
+        if incident is None or not _is_answered(
+            incident, self.event, answer or order_of(self.connection, self.event)
+        ):
             return None
         because = f"{self.event.type} of {self.event.subject}"
         confirm_from = self.now if is_airflows(self.event) else None
@@ -253,6 +253,18 @@ class _Report:
             *(self.connection, incident, self.seq, because, self.event.time), confirm_from=confirm_from
         )
         return self.known.keep(closed)
+
+
+def _is_answered(incident: Incident, event: Event, order: Order | None) -> bool:
+    """Return True if an event at this place is an answer to the incident's failures."""
+    return event.time >= incident.last_at and incident.latest.is_answered_by(order)
+
+
+def is_ended_by(incident: Incident, event: Event, order: Order | None) -> bool:
+    """Return True if the incident is ended by an event with Airflow's own dates, at this place of its run."""
+    if incident.key not in list_incident_keys(event):  # of a run that Airflow calls no scheduled one
+        return False
+    return _is_answered(incident, event, _schedule_order_of(event, incident.key) or order)
 
 
 def is_airflows(event: Event) -> bool:
