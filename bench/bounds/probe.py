@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 from urllib.parse import urlsplit
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 EVERY = 0.02  # seconds from one question to the next
 PATIENCE = 60.0  # seconds for one answer; whoever takes longer has failed, and that is what is measured

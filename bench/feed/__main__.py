@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from bench.feed.programs import Peer, build, crowd, flood, nchan
 from bench.feed.publishers import ToLog, ToMonitor, ToNchan, body, event

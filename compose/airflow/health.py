@@ -34,7 +34,7 @@ def api() -> None:
 
 
 def heartbeat(job_type: str) -> None:
-    import psycopg2  # type: ignore[import-untyped]
+    import psycopg2
 
     url = (SECRETS / "AIRFLOW_DATABASE_URL").read_text().replace("+psycopg2", "", 1)
     connection = psycopg2.connect(url, connect_timeout=TIMEOUT)

@@ -71,7 +71,7 @@ def check_profiles(environ: Mapping[str, str]) -> None:
 
 def check_database(url: str) -> None:
     """Raises SystemExit with the remedy where PostgreSQL refuses; Airflow would show pages of traceback."""
-    import psycopg2  # type: ignore[import-untyped]
+    import psycopg2
 
     try:
         psycopg2.connect(url.replace("+psycopg2", "", 1)).close()

@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-import sklearn  # type: ignore[import-untyped]
+import sklearn
 
 from ml import atomic
 from ml.errors import ArtefactError

@@ -7,14 +7,14 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
-from sklearn.metrics import (  # type: ignore[import-untyped]
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import (
     accuracy_score,
     classification_report,
     f1_score,
     roc_auc_score,
 )
-from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
+from sklearn.preprocessing import StandardScaler
 
 from ml.schema import CLASSES, FEATURES, TARGET
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import pandas as pd
-from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
+from sklearn.model_selection import train_test_split
 
 from ml.schema import TARGET
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pandas as pd
-from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
-from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from ml.evaluate import Pair
 from ml.schema import FEATURES, TARGET

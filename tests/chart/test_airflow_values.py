@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 import yaml
-from kubernetes_validate import validate  # type: ignore[import-untyped]
+from kubernetes_validate import validate
 
 from airflow_windsock import settings as plugin
 from airflow_windsock.spool import Spool

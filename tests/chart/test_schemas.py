@@ -1,7 +1,7 @@
 """What Kubernetes' own schemas and helm's linter say of each installation."""
 
 import pytest
-from kubernetes_validate import validate  # type: ignore[import-untyped]
+from kubernetes_validate import validate
 
 from tests.chart import helm
 from tests.chart.cases import CASES

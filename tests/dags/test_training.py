@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import sklearn  # type: ignore[import-untyped]
+import sklearn
 
 from ml.run_folder import run_folder
 from tests.dags.csv_files import Lines, changed_csv, drop_column, keep_class

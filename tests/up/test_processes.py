@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 from tests.wait import DEADLINE, until

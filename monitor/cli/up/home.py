@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from monitor.cli.up.processes import CannotStart
 from monitor.secret_files import require_own_home
