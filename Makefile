@@ -1,4 +1,4 @@
-# The commands of the project; `make help` lists them. Each environment is made from a lock with hashes
+# The commands of the project; `make help` lists those of every day. Each environment is made from a lock with hashes
 # and made anew when its lock changes.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -42,9 +42,19 @@ $(error windsock: PYTHON=$(PYTHON) is not Python 3.10 or newer (`$(PYTHON) -V`).
 endif
 endif
 
-.PHONY: help
-help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+# A target's text begins with its group; `+` after it keeps a command that few need out of the short list.
+GROUPS := run check test bench release
+define list
+	@for group in $(GROUPS); do echo "$$group"; \
+	  sed -nE "s/^([a-z-]+):.* ## $$group$(1): (.*)/\1 \2/p" $(MAKEFILE_LIST) | \
+	  while read -r target text; do printf '  %-20s %s\n' "make $$target" "$$text"; done; done
+endef
+
+.PHONY: help help-all
+help: ## run: the commands of every day; make help-all lists every command
+	$(call list,)
+help-all: ## run+: every command
+	$(call list,[+]?)
 
 $(UV): requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -98,91 +108,98 @@ tests/npm/node_modules/.made: tests/npm/package-lock.json
 UPLOT := 1.6.32
 UPLOT_HOME := templates/web/static/vendor/uplot
 .PHONY: vendor
-vendor: ## what the pages take from npm, fetched anew and held against its sums
+vendor: ## release+: fetch what the pages take from npm anew, and hold it against its sums
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	  (cd "$$folder" && npm pack --silent uplot@$(UPLOT) >/dev/null && tar xzf uplot-*.tgz); \
 	  install -m 644 "$$folder"/package/{LICENSE,dist/uPlot.iife.min.js,dist/uPlot.min.css} $(UPLOT_HOME)/
 	@cd $(UPLOT_HOME) && sha256sum --check SHA256SUMS
 
 .PHONY: envs
-envs: $(AIRFLOW_ENV)/.made $(AIRFLOW_TEST_ENV)/.made $(MONITOR_ENV)/.made $(DEV_ENV)/.made ## every environment
+envs: $(AIRFLOW_ENV)/.made $(AIRFLOW_TEST_ENV)/.made $(MONITOR_ENV)/.made $(DEV_ENV)/.made ## run+: every environment, from locks with hashes, into .windsock/env
+
+.PHONY: dev-env
+dev-env: $(DEV_ENV)/.made ## run+: the environment of make dev, make check-fast and make test-one alone
 
 .PHONY: run
-run: $(AIRFLOW_ENV)/.made $(MONITOR_ENV)/.made ## Airflow, the DAGs and the monitor on this machine (ARGS=--once: ends by itself)
+run: $(AIRFLOW_ENV)/.made $(MONITOR_ENV)/.made ## run: Airflow, the DAGs and the monitor, no Docker (ARGS=--once: ends by itself)
 	@exec $(MONITOR_ENV)/bin/windsock up --airflow $(AIRFLOW_ENV) $(ARGS)
 
+.PHONY: dev
+dev: $(DEV_ENV)/.made ## run: the monitor alone, restarted at each change, with sample events and a mailbox
+	@PYTHONPATH=plugins:client exec $(DEV_ENV)/bin/python -m scripts.dev
+
 .PHONY: wheels
-wheels: $(RELEASE_ENV)/.made ## the wheels and source archives of the monitor, the plugin and the client, in dist/
+wheels: $(RELEASE_ENV)/.made ## release+: wheels and source archives of monitor, plugin and client, in dist/
 	@PATH=$(RELEASE_ENV)/bin:$$PATH scripts/release/wheels dist
 
 .PHONY: audit
-audit: $(RELEASE_ENV)/.made $(MONITOR_ENV)/.made $(DEV_ENV)/.made $(AIRFLOW_ENV)/.made ## known holes and licences of every lock (ARGS=--strict: what cannot be checked fails; --advisories FOLDER)
+audit: $(RELEASE_ENV)/.made $(MONITOR_ENV)/.made $(DEV_ENV)/.made $(AIRFLOW_ENV)/.made ## release: known holes and licences of every lock (ARGS=--strict, --advisories FOLDER)
 	@$(RELEASE_ENV)/bin/python -m scripts.release audit --environments $(ENVS) $(ARGS)
 
 .PHONY: lock-check
-lock-check: | $(UV) ## that each lock is what its .in gives (asks the package index)
+lock-check: | $(UV) ## release+: that each lock is what its .in gives (asks the package index)
 	@PATH=$(dir $(UV)):$$PATH scripts/release/lock-check
 
 .PHONY: release
-release: $(RELEASE_ENV)/.made $(MONITOR_ENV)/.made $(DEV_ENV)/.made $(AIRFLOW_ENV)/.made ## wheels, images, bills of materials, digests, checksums into dist/ (ARGS=--dry-run)
+release: $(RELEASE_ENV)/.made $(MONITOR_ENV)/.made $(DEV_ENV)/.made $(AIRFLOW_ENV)/.made ## release: wheels, images, bills of materials and checksums into dist/ (ARGS=--dry-run)
 	@$(RELEASE_ENV)/bin/python -m scripts.release make --environments $(ENVS) $(ARGS)
 
 .PHONY: docs
-docs: $(DOCS_ENV)/.made ## the pages, into site/; a link that leads nowhere fails
+docs: $(DOCS_ENV)/.made ## release: the pages, into site/; a link that leads nowhere fails
 	@PYTHONPATH=. $(DOCS_ENV)/bin/properdocs build --quiet --strict --config-file mkdocs.yml
 
 .PHONY: docs-reference
-docs-reference: $(DEV_ENV)/.made ## write the reference pages anew, from the code
+docs-reference: $(DEV_ENV)/.made ## release: write the reference pages anew, from the code
 	@PYTHONPATH=plugins:client $(DEV_ENV)/bin/python -m scripts.docs_reference
 
 .PHONY: compose
-compose: ## the stack in containers, healthy; writes .env with fresh secrets if there is none
+compose: ## run: the stack in containers, healthy; without an .env it writes one
 	@compose/up
 
 .PHONY: compose-down
-compose-down: ## stop it; the data stay (ARGS=--volumes removes them)
+compose-down: ## run: stop the stack; the data stay (ARGS=--volumes removes them)
 	@compose/down $(ARGS)
 
+# What imports Airflow is checked against an Airflow; all else by mypy's own configuration (pyproject.toml).
+MYPY_AIRFLOW := $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python
+
 .PHONY: check
-check: $(DEV_ENV)/.made $(AIRFLOW_TEST_ENV)/.made ## format, lint, types, import ranks, the pages and their links
+check: $(DEV_ENV)/.made $(AIRFLOW_TEST_ENV)/.made ## check: format, lint, types, import ranks, the pages and their links
 	$(DEV_ENV)/bin/ruff format --check .
 	$(DEV_ENV)/bin/ruff check .
-	MYPYPATH=plugins:client $(DEV_ENV)/bin/mypy monitor bench/latency bench/reconcile bench/feed \
-	  bench/bounds bench/outbox bench/lists bench/ingest bench/pages bench/scale bench/paired.py bench/mail/__main__.py bench/mail/outbox_side.py bench/mail/sink.py tests/*.py \
-	  tests/unit tests/feed tests/identity tests/up tests/browser tests/e2e tests/compose tests/scenarios tests/faults tests/scale tests/chart \
-	  tests/observability tests/versions tests/docs tests/release scripts
-	MYPYPATH=plugins:client $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python plugins client tests/plugin bench/hooks.py bench/peers bench/mail/hook.py compose
-	MYPYPATH=dags $(DEV_ENV)/bin/mypy --python-executable $(AIRFLOW_TEST_ENV)/bin/python dags tests/dags
-	MYPYPATH=tests/scenarios/dags $(DEV_ENV)/bin/mypy --explicit-package-bases --python-executable $(AIRFLOW_TEST_ENV)/bin/python tests/*/dags/*.py bench/*/dags/*.py
+	$(DEV_ENV)/bin/mypy
+	$(MYPY_AIRFLOW) plugins client compose tests/plugin/*.py bench/hooks*.py bench/peers/*.py bench/peers/plugins/*.py bench/mail/hook.py
+	MYPYPATH=dags $(MYPY_AIRFLOW) dags tests/dags/*.py
+	MYPYPATH=tests/scenarios/dags $(MYPY_AIRFLOW) --explicit-package-bases tests/*/dags/*.py bench/*/dags/*.py
 	PYTHONPATH=plugins:client $(DEV_ENV)/bin/lint-imports
 	$(MAKE) --no-print-directory docs
 
 .PHONY: check-fast
-check-fast: $(DEV_ENV)/.made ## format and lint alone: seconds
+check-fast: $(DEV_ENV)/.made ## check: format and lint alone: seconds
 	$(DEV_ENV)/bin/ruff format --check .
 	$(DEV_ENV)/bin/ruff check .
 
 .PHONY: test-one
-test-one: $(DEV_ENV)/.made ## one file or folder of the monitor's tests, slow ones too (T=tests/unit/rules)
+test-one: $(DEV_ENV)/.made ## test: one file or folder of the monitor's tests, slow ones too (T=tests/unit/rules)
 	$(DEV_ENV)/bin/python -m pytest $(T)
 
 # A test that needs an Airflow, a browser or a PostgreSQL, or takes more than 5 s, is slow: `make test` leaves it out,
 # and `make test-all` runs those alone after it. So nothing runs twice.
 .PHONY: test
-test: check ## what a change must pass: make check, then every test that is not marked slow
+test: check ## test: what a change must pass: make check, then every test that is not slow
 	tests/debian-packages
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-airflow-side test-monitor-side \
 	  MARKED='not slow' BESIDE='$(ALONE)'
 
 .PHONY: test-all
-test-all: test $(AIRFLOW_ENV)/.made $(MONITOR_ENV)/.made ## make test, then the rest that needs no Docker (installs what it needs)
+test-all: test $(AIRFLOW_ENV)/.made $(MONITOR_ENV)/.made ## test: make test, then the slow tests: everything that needs no Docker
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-airflow-side test-monitor-side MARKED=slow WORKERS=2
 	$(MAKE) --no-print-directory test-together
 
 # The tests of `make test` once more, counted: by it alone, 85 % of the lines of `monitor/` and `plugins/` are run.
 .PHONY: coverage
 coverage: export COVERAGE_FILE := $(WINDSOCK_HOME)/coverage/data
-coverage: $(DEV_ENV)/.made ## how many lines the tests of make test run; below 85 % it fails
+coverage: $(DEV_ENV)/.made ## test: the share of lines that the tests of make test run; below 85 % it fails
 	tests/debian-packages
 	requirements/clear $(WINDSOCK_HOME) $(WINDSOCK_HOME)/coverage && mkdir -p $(WINDSOCK_HOME)/coverage
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-airflow-side test-monitor-side \
@@ -215,114 +232,114 @@ test-together: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made
 	$(DEV_ENV)/bin/python -m pytest -m slow $(ALONE)
 
 .PHONY: test-matrix
-test-matrix: $(AIRFLOW_VERSIONS:%=$(ENVS)/airflow-%/.made) $(DEV_ENV)/.made ## every scenario on every supported Airflow; writes docs/scenarios.md
+test-matrix: $(AIRFLOW_VERSIONS:%=$(ENVS)/airflow-%/.made) $(DEV_ENV)/.made ## test+: every scenario on every supported Airflow; writes docs/scenarios.md
 	tests/debian-packages
 	PYTHON=$(DEV_ENV)/bin/python tests/scenarios/matrix $(AIRFLOW_VERSIONS)
 
 .PHONY: test-faults
-test-faults: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## processes killed, requests cut, answers lost (ARGS="--kills 200 --seed 1")
+test-faults: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## test+: processes killed, requests cut, answers lost (ARGS="--kills 200 --seed 1")
 	tests/debian-packages
 	$(DEV_ENV)/bin/python -m tests.faults $(ARGS)
 
 .PHONY: test-scale
-test-scale: $(DEV_ENV)/.made ## several monitors on one PostgreSQL: writers, readers, deaths (ARGS="--events 100000")
+test-scale: $(DEV_ENV)/.made ## test+: several monitors on one PostgreSQL, and their deaths (ARGS="--events 100000")
 	tests/debian-packages
 	PYTHONPATH=plugins:client $(DEV_ENV)/bin/python -m tests.scale $(ARGS)
 
 .PHONY: test-restore
-test-restore: $(DEV_ENV)/.made ## backup, loss and restore with hundreds of mails under way; a move of 200,000 events
+test-restore: $(DEV_ENV)/.made ## test+: backup, loss and restore with mails under way; a move of 200,000 events
 	tests/debian-packages
 	RESTORE_MAILS=60 MOVE_EVENTS=200000 $(DEV_ENV)/bin/python -m pytest tests/unit/cli/backup/test_backup.py tests/unit/cli/backup/test_copy_to_postgresql.py
 
 # An Airflow as a user has it: made anew each time, with pip in it, and nothing of this project's.
 FRESH_AIRFLOW_ENV := $(ENVS)/fresh-airflow
 .PHONY: test-docs
-test-docs: $(DEV_ENV)/.made $(RELEASE_ENV)/.made ## what docs/existing-airflow.md, operations.md and logs-and-traces.md say to do, done, on a fresh Airflow
+test-docs: $(DEV_ENV)/.made $(RELEASE_ENV)/.made ## test+: the commands of the how-to pages, done, on a fresh Airflow
 	$(call sync,$(FRESH_AIRFLOW_ENV),requirements/airflow-$(AIRFLOW_VERSION).txt,installing a fresh Airflow $(AIRFLOW_VERSION))
 	@$(FRESH_AIRFLOW_ENV)/bin/python -m ensurepip >/dev/null 2>&1 && touch $(FRESH_AIRFLOW_ENV)/.made
 	tests/debian-packages
 	WINDSOCK_TEST_AIRFLOW_ENV=$(FRESH_AIRFLOW_ENV) $(DEV_ENV)/bin/python -m pytest -m slow tests/docs
 
 .PHONY: test-replicas
-test-replicas: $(DEV_ENV)/.made ## several monitors on one PostgreSQL: killed under a mail, cut off, the database failing over (3 minutes)
+test-replicas: $(DEV_ENV)/.made ## test+: several monitors on one PostgreSQL: killed, cut off, failing over (3 minutes)
 	tests/debian-packages
 	$(DEV_ENV)/bin/python -m pytest -s tests/replicas
 
 .PHONY: test-compose
-test-compose: $(DEV_ENV)/.made ## the compose stack, each profile of it, for real (needs Docker)
+test-compose: $(DEV_ENV)/.made ## test: the compose stack, each profile, for real (needs Docker)
 	@PYTHON=$(DEV_ENV)/bin/python tests/compose/run $(ARGS)
 
 .PHONY: test-chaos
-test-chaos: $(DEV_ENV)/.made ## on celery and scale: what dies with 20 runs in flight (needs Docker; 6 minutes)
+test-chaos: $(DEV_ENV)/.made ## test+: celery and scale: what dies with 20 runs in flight (needs Docker; 6 minutes)
 	@PYTHON=$(DEV_ENV)/bin/python WINDSOCK_CHAOS_RUNS=20 WINDSOCK_TRAINING_RUNS=20 \
 	  WINDSOCK_CHAOS_CUT_SECONDS=60 WINDSOCK_CHAOS_AWAY_SECONDS=20 \
 	  PYTEST_ARGS='-s tests/compose/test_what_dies.py' tests/compose/run celery,scale
 
 .PHONY: bench-hooks
-bench-hooks: $(BENCH_ENV)/.made ## the time that each hook adds, with the monitor up, down and silent, beside other listeners
+bench-hooks: $(BENCH_ENV)/.made ## bench: the time that each hook adds, with the monitor up, down and silent
 	$(BENCH_ENV)/bin/python -m bench.hooks $(ARGS)
 
 .PHONY: bench-reconcile
-bench-reconcile: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## what one comparison costs, with little history and with much
+bench-reconcile: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## bench+: the cost of one comparison, with little history and with much
 	tests/debian-packages
 	$(DEV_ENV)/bin/python -m bench.reconcile $(ARGS)
 
 .PHONY: bench-peers
-bench-peers: $(BENCH_ENV)/.made ## what listeners cost a task and the scheduler: none, Windsock, OpenLineage, a plain one
+bench-peers: $(BENCH_ENV)/.made ## bench+: the cost of listeners to tasks and scheduler: Windsock, OpenLineage, none
 	$(BENCH_ENV)/bin/python -m bench.peers $(ARGS)
 
 .PHONY: bench-mail
-bench-mail: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## deliveries a second through the outbox, beside a bare loop and Airflow's hook
+bench-mail: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## bench: deliveries a second, beside a bare loop and Airflow's SmtpHook
 	tests/debian-packages
 	$(DEV_ENV)/bin/python -m bench.mail $(ARGS)
 
 .PHONY: bench-outbox
-bench-outbox: $(DEV_ENV)/.made ## that a claim takes as long with a million rows as with a thousand
+bench-outbox: $(DEV_ENV)/.made ## bench+: a claim with a thousand and with a million deliveries
 	tests/debian-packages
 	$(DEV_ENV)/bin/python -m bench.outbox $(ARGS)
 
 .PHONY: bench-ingest
-bench-ingest: $(DEV_ENV)/.made ## events a second, durable, beside a bare executemany loop that writes the same rows
+bench-ingest: $(DEV_ENV)/.made ## bench: events a second, durable, beside a bare executemany loop
 	tests/debian-packages
 	$(DEV_ENV)/bin/python -m bench.ingest $(ARGS)
 
 .PHONY: bench-pages
-bench-pages: $(DEV_ENV)/.made ## what pages and replay take with ten thousand events in the log and with a million
+bench-pages: $(DEV_ENV)/.made ## bench: pages and replay with ten thousand events in the log and with a million
 	tests/debian-packages
 	$(DEV_ENV)/bin/python -m bench.pages $(ARGS)
 
 .PHONY: bench-scale
-bench-scale: $(DEV_ENV)/.made ## events and deliveries a second with 1, 2 and 4 monitors on one PostgreSQL
+bench-scale: $(DEV_ENV)/.made ## bench+: events and deliveries a second with 1, 2 and 4 monitors on one PostgreSQL
 	tests/debian-packages
 	PYTHONPATH=plugins:client $(DEV_ENV)/bin/python -m bench.scale $(ARGS)
 
 .PHONY: bench-bounds
-bench-bounds: $(DEV_ENV)/.made ## what each bound costs: memory, and how long a monitor takes to answer meanwhile (3 minutes)
+bench-bounds: $(DEV_ENV)/.made ## bench+: the cost of each bound: memory, and how long the monitor then takes to answer
 	$(DEV_ENV)/bin/python -m bench.bounds $(ARGS)
 
 .PHONY: bench-feed
-bench-feed: $(DEV_ENV)/.made ## the live feed beside nginx with nchan: latency, throughput, memory
+bench-feed: $(DEV_ENV)/.made ## bench: the live feed beside nginx with nchan: latency, throughput, memory
 	tests/debian-packages
 	$(DEV_ENV)/bin/python -m bench.feed $(ARGS)
 
 .PHONY: bench-lists
-bench-lists: $(DEV_ENV)/.made ## whether 10,000 rows stay smooth in a browser
+bench-lists: $(DEV_ENV)/.made ## bench+: 10,000 rows in a browser: frames that come late
 	tests/debian-packages
 	$(DEV_ENV)/bin/python -m bench.lists $(ARGS)
 
 .PHONY: bench-latency
-bench-latency: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## event in Airflow to SSE client
+bench-latency: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made ## bench: event in Airflow to SSE client
 	$(DEV_ENV)/bin/python -m bench.latency $(ARGS)
 
 .PHONY: format
-format: $(DEV_ENV)/.made ## format and mend what ruff can mend
+format: $(DEV_ENV)/.made ## check: format, and mend what ruff can mend
 	$(DEV_ENV)/bin/ruff format .
 	$(DEV_ENV)/bin/ruff check --fix .
 
 .PHONY: lock
-lock: | $(UV) ## write requirements/*.txt anew
+lock: | $(UV) ## release: write requirements/*.txt anew
 	PATH=$(dir $(UV)):$$PATH requirements/lock.sh
 
 .PHONY: clean
-clean: ## remove what make made: environments, data, logs
+clean: ## run: remove what make made: environments, data, logs
 	requirements/clear $(WINDSOCK_HOME) $(WINDSOCK_HOME)
