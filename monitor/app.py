@@ -9,8 +9,8 @@ and ends them in reverse order, so the writer of the log stops last.
 `start_background` reports the end of a background task as fatal, because a monitor that serves pages and
 sends no mail looks healthy and is not.
 
-`look_up` registers the gauges that no other code updates, and their values are read at each scrape. The same
-function counts the database's errors as they arise.
+`set_gauges` connects the gauges that no other code updates to functions, which give the values at each
+scrape. The same function counts the database's errors as they arise.
 """
 
 import asyncio
@@ -90,15 +90,17 @@ Since = Callable[[], datetime | None]
 KINDS = ((OperationalError, "operational"), (IntegrityError, "integrity"))
 
 
-def look_up(
+def set_gauges(
     metrics: Metrics,
     clock: Clock,
     engine: DatabaseEngine,
     rules_broken: Callable[[], bool],
     silent: Mapping[str, Since],
 ) -> None:
-    """Fill in the gauges from what is known at each scrape. `silent`: since when this replica knows that an
-    Airflow does not answer, by deployment."""
+    """Connect gauges to functions that give their values at each scrape, and count the database's errors.
+
+    `silent`: since when this replica knows that an Airflow does not answer, by deployment.
+    """
     metrics.build.labels(__version__, platform.python_version(), engine.dialect.name).set(1)
     metrics.rules_broken.set_function(lambda: float(rules_broken()))
     for deployment, since in silent.items():
@@ -181,7 +183,7 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
     write_check = WriteCheck(database, metrics, clock)
     turns = make_election(database, list(shared), metrics)
     failed_templates = FailedTemplates(metrics, clock)
-    look_up(
+    set_gauges(
         *(metrics, clock, database.engine),
         rules_broken=lambda: rules.problem is not None,
         silent={post.deployment: post.silent_since for post in posts},

@@ -1,6 +1,7 @@
 """The deletion of old data: log events after days, projections and the ledger after months.
 
-`Retention` deletes in small batches, so that ingest never waits long for a batch.
+`Retention` deletes in small batches, so that ingest never waits long for a batch. Each table's own module has
+the function that deletes its rows (`forget…`, for the log `prune`). `_sweeps` lists those functions in order.
 
 Some records stay, however old they are: open incidents with their notifications, waiting deliveries, silences
 in force, and runs that have not ended. Findings and import errors stay while they hold. Unsubscriptions,

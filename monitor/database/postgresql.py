@@ -4,7 +4,8 @@ Each connection asks the server to watch over its client, by the `tcp_*` setting
 vanishes (power, network) sends no farewell. Without these settings the server would keep that host's locks
 for the two hours of the system's own keep-alive.
 
-`life` distinguishes a server from one that was restarted or has taken another server's place.
+`life` distinguishes a server from one that was restarted or has taken another server's place. What the
+monitor then does is in delivery/failover.py, because it compares the mails that were sent.
 """
 
 import math

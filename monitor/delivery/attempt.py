@@ -4,6 +4,9 @@
 message, and settles the outcome. The handover is noted before the message is sent, so that a message which
 may have been sent is never sent again.
 
+What an error means for the delivery, and when the next attempt is due, is decided in retry.py. The outcome
+is stored by settle.py.
+
 `DeliveryServices` holds the objects that all attempts share.
 """
 

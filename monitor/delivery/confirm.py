@@ -9,11 +9,14 @@ Only reports of runs and tasks are confirmed. Findings of watches and import err
 observations. A run counts as deleted only if Airflow itself says so of this very run (`AirflowNotFound`). Any
 other 404 is no answer of Airflow's.
 
-`verdict` combines Airflow's answers to several reports into the events to send now, or into an outcome: to
-wait, or to drop the delivery. A single report is asked about for long, because the scheduler may have died
-between its hook and its commit. The same occurrence then ends later and is reported under the same id. That
-later report is a duplicate, so this delivery has to notify of it. If one of several reports stays open, the
-others wait for the grace at most. The open report is then sent with them and marked.
+`combine_answers` combines Airflow's answers to several reports into the events to send now, or into an
+outcome: to wait, or to drop the delivery. A single report is asked about for long, because the scheduler may
+have died between its hook and its commit. The same occurrence then ends later and is reported under the same
+id. That later report is a duplicate, so this delivery has to notify of it. If one of several reports stays
+open, the others wait for the grace at most. The open report is then sent with them and marked.
+
+If Airflow contradicts every report, the delivery ends as superseded and nobody is notified. settle.py takes
+the contradicted failures back from their incidents.
 
 `Recoveries` confirms the success that closed an incident, whether or not anybody is notified of it. A success
 closes its incident at once and may be untrue, because a hook fires before the commit and an authorized sender
@@ -303,10 +306,13 @@ class ConfirmedEvents:
     """Why it must be marked as unconfirmed."""
 
 
-def verdict(
+def combine_answers(
     answers: Sequence[ConfirmationResult], since: datetime, now: datetime, grace: timedelta
 ) -> ConfirmedEvents | DeliveryOutcome:
-    """`since`: when it was to be told. `grace`: how long it waits for an Airflow that cannot be asked."""
+    """Return the events to send now, or the outcome: to wait, or superseded if Airflow contradicts them all.
+
+    `since`: when the delivery was due. `grace`: how long it waits for an Airflow that cannot be asked.
+    """
     age = now - since
     so, not_yet, silent = (
         _places(answers, word)

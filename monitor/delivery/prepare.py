@@ -21,7 +21,7 @@ from monitor.delivery.confirm import (
     ConfirmationResult,
     ask_all,
     check_order,
-    verdict,
+    combine_answers,
 )
 from monitor.delivery.context import DeliveryContext, load_contexts
 from monitor.delivery.messages.content import NotificationContent
@@ -233,7 +233,7 @@ class DeliveryPreparer:
             answers = [check_order(answer, case.incident) for answer in answers]
         if too_old := await self._too_old(asked, answers, case.delivery.created_at):
             return Settlement(DeliveryOutcome(State.SUPPRESSED, too_old))
-        said = verdict(answers, case.notification.due_at, now, self._grace)
+        said = combine_answers(answers, case.notification.due_at, now, self._grace)
         untrue = {
             case.seqs[apart + at]
             for at, answer in enumerate(answers)

@@ -1,10 +1,15 @@
 """The outcome of an attempt, and the time of the next attempt.
 
 `outcome_of_receipt` and `outcome_of_error` translate the answer of a mail server, or of another receiver,
-into an outcome with a reason for people.
+into an outcome with a reason for people. The channel has already said whether the error is temporary: its
+class does (channels/errors.py; for SMTP replies `error_of`).
 
-`back_off` and `look_again` choose the time of the next attempt. `CircuitBreaker` leaves a server or recipient
-alone while it takes nothing.
+`again` makes the outcome of a temporary error: the delivery is pending until the moment that `back_off`
+chooses, or dead after `GIVE_UP_AFTER`. A pending delivery is claimed again when its moment has come
+(notifications/outbox/queue.py). If a receiver names a time (Retry-After), the next attempt is not earlier.
+
+`CircuitBreaker` leaves a server or recipient alone while it takes nothing. `look_again` chooses when a
+delivery that waits for an answer of Airflow is looked at again (confirm.py).
 """
 
 import logging
@@ -37,20 +42,26 @@ Jitter = Callable[[], float]
 
 
 def back_off(attempts: int, jitter: Jitter) -> timedelta:
-    """Exponential with full jitter: many mails that failed together do not come back together."""
+    """Return the wait before the next attempt, exponential with full jitter.
+
+    Many mails that failed together do not come back together.
+    """
     ceiling = min(LONGEST, FIRST * (1 << min(attempts, 20)))
     return max(SHORTEST, ceiling * jitter())
 
 
 def look_again(created_at: datetime, now: datetime) -> datetime:
-    """Look again after as long as it has taken so far: soon at first, then each minute."""
+    """Return when to ask Airflow again: after as long as it has taken so far, at most a minute."""
     return now + min(max(now - created_at, LOOK_FIRST), LOOK_LONGEST)
 
 
 def outcome_of_receipt(
     delivery: Delivery, receipt: SendReceipt, problem: str | None, now: datetime, jitter: Jitter
 ) -> DeliveryOutcome:
-    """Taken, by some at least. Whoever may be told later is tried again, and nobody else."""
+    """Return the outcome when the server took the message for some recipients at least.
+
+    Only the recipients with a temporary refusal are tried again.
+    """
     note = f" (as plain text: {problem})" if problem else ""
     if not receipt.refused:
         return DeliveryOutcome(State.SENT, f"sent{note}", answer=receipt.answer, remaining=())
@@ -64,7 +75,7 @@ def outcome_of_receipt(
 
 
 def outcome_of_error(delivery: Delivery, error: SendError, now: datetime, jitter: Jitter) -> DeliveryOutcome:
-    """Not taken, or nobody knows."""
+    """Return the outcome when the message was not taken, or when nobody knows whether it was."""
     said = str(error)
     if isinstance(error, TryLater):
         outcome = again(delivery, f"to be tried again: {said}", now, jitter, said)
@@ -93,7 +104,7 @@ def again(
     answer: str | None = None,
     remaining: tuple[str, ...] | None = None,
 ) -> DeliveryOutcome:
-    """Try later, or give up where it has been tried for long enough."""
+    """Return the outcome that tries the delivery later, or gives it up after `GIVE_UP_AFTER`."""
     if now - delivery.created_at >= GIVE_UP_AFTER:
         given_up = f"given up {GIVE_UP_AFTER.days} days after the event: {reason}"
         return DeliveryOutcome(State.DEAD, given_up, answer=answer, remaining=remaining)

@@ -1,6 +1,9 @@
 """The end of an attempt: its outcome in the ledger, and the events about it.
 
-`settle_delivery` writes the outcome, and retracts failures that Airflow did not confirm.
+`settle_delivery` writes an outcome that others chose: retry.py after an attempt, prepare.py before one.
+
+`settle_delivery` also takes back the failures that Airflow denies (`Settlement.untrue`, found by confirm.py).
+An incident without any other failure is retracted. Any other incident then begins with its next failure.
 
 `DeliveryEvents` logs an event about a delivery that could not be made or waits for the next day. Rules can
 report that event by another channel. A delivery that itself reports such an event causes no event, because

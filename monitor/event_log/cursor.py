@@ -1,4 +1,8 @@
-"""The cursor, which is a place in the log, and the state of the log that a cursor is checked against."""
+"""The cursor, which is a place in the log, and the state of the log that a cursor is checked against.
+
+`Cursor.parse` reads a cursor that a client sent (web/api/feed.py). `LogState.expiry_reason` says why a feed
+cannot continue from a cursor. The feed then begins with a reset (feed/connections.py).
+"""
 
 import re
 from dataclasses import dataclass

@@ -3,6 +3,9 @@
 `Filter` holds the globs of a query. `conditions` and `readable` give the filter and the permissions as SQL,
 and `may_read` checks the permissions on a row that has been read.
 
+Every table with DAGs is filtered by `readable`: events, runs, incidents, deliveries, decisions and silences.
+What a reader may read (`AllowedDags`) comes from web/auth/permissions.py, through `get_permissions`.
+
 `redact_body` removes from an asset's update the runs that the reader may not see. The update names the runs
 that it created, and those may belong to other DAGs.
 """

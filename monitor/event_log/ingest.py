@@ -1,7 +1,8 @@
 """The ingest of events: log, projections and outbox in one transaction for all requests that wait.
 
-`Ingest` is the only way into the log. Log and outbox are written together, so a mail that an event calls for
-is never lost and never sent without its event.
+`Ingest` is the only way into the log, for requests (web/api/ingest.py) and for the monitor's own parts. Log
+and outbox are written together, so a mail that an event calls for is never lost and never sent without its
+event.
 
 `IngestQueue` holds the requests whose events wait to be written. Odd on purpose: `drain` runs in the
 database's thread once the writer has the log's lock, not before. The longer another writer held the lock,

@@ -6,6 +6,10 @@ A subscriber is only a place in the log. New events are read from the database o
 encoded once for those with the same subscription (buffer.py). They are sent to each subscriber without
 waking a task for it (subscriber.py). A subscriber that is slow, or further back than the buffer reaches,
 gets a task that brings it up to date from the log. The server keeps one pending write for it and no queue.
+A client that does not take that write within `WRITE_SECONDS` is disconnected (web/http_protocol.py), and
+comes back to its cursor.
+
+`require_room` bounds the number of feeds, in all and for each user (`MAX_READERS`, `SHARE`).
 """
 
 import asyncio

@@ -1,11 +1,11 @@
 """The decision of one rule about one event.
 
-`verdict` says whether the rule notifies, and of what kind the notification is. An incident that opens and
+`judge` says whether the rule notifies, and of what kind the notification is. An incident that opens and
 closes again and again is reported once as flapping (`flapping`), and from then on only what lasts is
 reported.
 
 A failure soon after the end of a flapping incident opens the same incident again (incident_transitions.py).
-Its end is reported after a quiet time, and so is a failure that lasts as long (`settles_after`). So the last
+Its end is reported after a quiet time, and so is a failure that lasts as long (`flapping_delay`). So the last
 message never says that all is well while something is wrong.
 
 `NotificationWindow` says which events are too old for a mail. The log keeps them and feeds show them. The
@@ -47,7 +47,7 @@ class RuleVerdict:
     is_noted: bool = True
 
 
-def verdict(rule: Rule, event: Event, change: IncidentChange) -> RuleVerdict:
+def judge(rule: Rule, event: Event, change: IncidentChange) -> RuleVerdict:
     match change.course:
         case Transition.OPENED | Transition.JOINED | Transition.REOPENED:
             return _judge_failure(rule, change)
@@ -111,7 +111,7 @@ def quiet_for(limits: Flapping) -> timedelta:
     return limits.within / limits.openings
 
 
-def settles_after(rule: Rule, kind: NotificationKind, change: IncidentChange) -> timedelta | None:
+def flapping_delay(rule: Rule, kind: NotificationKind, change: IncidentChange) -> timedelta | None:
     """How long the end, or the next failure, of an incident that flaps has to last before it is told."""
     if rule.flapping is None or change.incident is None or not change.incident.flapping:
         return None

@@ -24,8 +24,8 @@ from monitor.notifications.decision import (
     build_error_decision,
     build_unmatched_decision,
     flapping,
-    settles_after,
-    verdict,
+    flapping_delay,
+    judge,
 )
 from monitor.notifications.grouping import (
     MOMENT,
@@ -120,7 +120,7 @@ class Engine:
         # A task's failure is an incident of its own only where a rule asks for tasks.
         counts = why_not is None and (taking or not event.type.startswith(TASKS))
         change = (
-            incident_transitions.apply(connection, seq, event, known.open, known.now)
+            incident_transitions.apply_event(connection, seq, event, known.open, known.now)
             if counts
             else IncidentChange(Transition.NONE)
         )
@@ -182,9 +182,9 @@ class Engine:
         return any(one.notification_id is not None for one in decided)
 
     def _decide(self, case: DecisionContext, rules: Rules, rule: Rule) -> Decision | None:
-        said = verdict(rule, case.event, case.change)
+        said = judge(rule, case.event, case.change)
         if case.why_not:
-            kind = verdict(rule, case.event, _if_new(case.event)).kind
+            kind = judge(rule, case.event, _if_new(case.event)).kind
             return build_decision(case, rule, RuleVerdict(None, case.why_not)) if kind else None
         if said.kind is NotificationKind.OPENED and (
             shaky := flapping(case.connection, rule, case.change.incident)
@@ -251,7 +251,7 @@ class Engine:
             if not targets:
                 return known
             decisions.note(connection, [known])
-        settles = settles_after(rule, kind, case.change)
+        settles = flapping_delay(rule, kind, case.change)
         waiting = enqueue.open_group(connection, rule.name, key)
         if waiting is not None and may_join(kind, waiting, case.now):
             if settles and incident and waiting.incident_id == incident.id:

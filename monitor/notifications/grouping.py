@@ -1,6 +1,8 @@
 """The grouping of events into one notification, and the notifications sent before a restore.
 
-`group_key`, `may_join` and `due_at` say which notifications go together, and when they are due.
+`group_key`, `may_join` and `due_at` say which notifications go together, and when they are due. Digests are
+made elsewhere: when the mail budget is low (delivery/suppression.py), by `move_to_digest` in
+outbox/decisions.py.
 
 `find_prior_deliveries` and `record_prior_deliveries` concern a database that was restored from a backup. A
 notification that was sent after the backup is written into the ledger, and nobody gets it again.

@@ -1,6 +1,8 @@
 """The meaning of an event for an incident (docs/notifications.md).
 
-`signal_of` says whether the event reports that something is wrong, or that it no longer is.
+`signal_of` says whether the event reports that something is wrong, or that it no longer is, by two tables of
+event types. `list_overtaken_keys` adds the incidents of watches that a run ends when it begins or ends.
+incident_transitions.py acts on both.
 """
 
 from collections.abc import Callable

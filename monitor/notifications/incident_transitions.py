@@ -1,7 +1,12 @@
 """The transitions of incidents: events open, join, close and reopen them.
 
-`apply` brings the incidents up to a logged event. `close`, `close_found`, `reopen`, `merge` and `name_file`
-are the changes that the monitor or a person makes.
+`apply_event` brings the incidents up to a logged event. Which types of events open or close which incident is
+a table in incident_signals.py. A success closes only the failures that it answers (incident_order.py).
+
+`close`, `close_found`, `reopen`, `merge` and `name_file` are the changes that the monitor or a person makes.
+Airflow can deny failures (delivery/settle.py) and recoveries (`Recoveries` in delivery/confirm.py).
+
+The table of incidents is in incidents.py. Its functions of the same names only write a row.
 """
 
 from collections.abc import Iterable
@@ -181,7 +186,7 @@ class OpenIncidents:
         return incident
 
 
-def apply(
+def apply_event(
     connection: Connection, seq: int, event: Event, known: OpenIncidents, now: datetime
 ) -> IncidentChange:
     """Bring the incidents up to an event that has just been logged; answers what became of its own.

@@ -1,6 +1,7 @@
 """The table of incidents, which only this module names.
 
-A first failure opens an incident, later failures join it, and a success closes it.
+A first failure opens an incident, later failures join it, and a success closes it. Which event does what is
+decided in incident_transitions.py. The functions of this module write and read rows, and decide nothing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,4 +1,9 @@
-"""The silences of events and incidents, and the recipients who unsubscribed from a rule."""
+"""The silences of events and incidents, and the recipients who unsubscribed from a rule.
+
+A silence is applied twice by `first_of`. The decision about an event asks for active silences (decision.py,
+`BatchContext.silence`), and no notification is made. The delivery asks again just before it is sent
+(delivery/context.py, delivery/suppression.py), because somebody may have silenced the event meanwhile.
+"""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""The monitor's metrics, in four groups: intake, delivery, Airflow and the service itself."""
+"""The monitor's metrics, in four groups: intake, delivery, Airflow and the service itself.
+
+How to add a metric is said in metrics_registry.py.
+"""
 
 from monitor.observability.metrics_registry import MetricDescription, MetricsRegistry
 from monitor.observability.spool_metrics import Spools

@@ -1,5 +1,9 @@
 """The registry of metrics, each with its meaning and a description of a bad value.
 
+A new metric is an attribute in one of the groups of metrics.py, made by `counter`, `gauge` or `histogram`.
+The code that counts gets the `Metrics` object handed in. A gauge whose value is read at each scrape is
+connected in `set_gauges` (app.py). Then `make docs-reference` renews docs/metrics.md.
+
 docs/metrics.md is generated from the descriptions (scripts/docs_reference/metrics_page.py). So no metric
 exists that a person cannot read.
 """

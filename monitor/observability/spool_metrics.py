@@ -63,8 +63,8 @@ class Spools(Collector):
             book.describe(name, "gauge", meaning, bad, {"deployment": "the Airflow's name in events"})
         book.registry.register(self)
 
-    def hear(self, deployment: str, header: str) -> None:
-        """Keep a header's word; one that is malformed, or one too many, is passed over: it is no event."""
+    def update(self, deployment: str, header: str) -> None:
+        """Keep the status that a header gives. A malformed header, or one spool too many, is ignored."""
         found = FORM.fullmatch(header)
         if found is None:
             return

@@ -14,7 +14,7 @@ from monitor.database.engine import Database
 from monitor.event_log.deployments import origin_of
 from monitor.observability.metrics import Metrics
 from monitor.reconciler import status
-from monitor.reconciler.gap_filling import Backfill
+from monitor.reconciler.gap_filling import GapFiller
 from monitor.reconciler.listings import LISTINGS, Listing, RateLimiter, Window
 
 OVERLAP = timedelta(seconds=60)  # Airflow's transactions commit late, and its hosts' clocks differ
@@ -36,7 +36,7 @@ class Comparison:
         self,
         api: AirflowApi,
         database: Database,
-        filling: Backfill,
+        filling: GapFiller,
         metrics: Metrics,
         clock: Clock,
         max_rows: int = MAX_ROWS,

@@ -32,7 +32,7 @@ from monitor.event_log.read import EventLogPage
 from monitor.events.data import RUN_ENDS, DagRunData
 from monitor.events.event import parse_event
 from monitor.observability.metrics import Metrics
-from monitor.reconciler.gap_filling import Backfill
+from monitor.reconciler.gap_filling import GapFiller
 from monitor.reconciler.listings import ENDED_RUN, FRESH, RECENT, RateLimiter
 from monitor.reconciler.status import Defects
 from monitor.reconciler.task_tries import TASK_ENDS
@@ -85,7 +85,7 @@ class EndedRuns:
         self,
         api: AirflowApi,
         database: Database,
-        filling: Backfill,
+        filling: GapFiller,
         wake: WakeSignal,
         metrics: Metrics,
         clock: Clock,

@@ -1,6 +1,6 @@
 """The addition of events to the log that Airflow has and the log lacks or has with another state.
 
-`Backfill` logs what is missing from a page of Airflow's listing. A page may be filled at any time and more
+`GapFiller` logs what is missing from a page of Airflow's listing. A page may be filled at any time and more
 than once, because ids are natural keys and the log takes each id once.
 
 `contradictions` finds ends on which Airflow and the last report in the log disagree. A state that was set by
@@ -87,8 +87,8 @@ MAX_REJECTED = 1_000  # rows that make no sense whose names are remembered; then
 logger = logging.getLogger(__name__)
 
 
-class Backfill:
-    """Fills the log of one deployment. `retention`: how long the log keeps events; None: for ever."""
+class GapFiller:
+    """The filler of one deployment's log. `retention`: how long the log keeps events; None: for ever."""
 
     def __init__(
         self,
@@ -111,9 +111,9 @@ class Backfill:
         self._rejected: set[tuple[str, str]] = set()
 
     async def fill(self, kind: RowKind, page: ListingPage) -> list[datetime]:
-        """Tell what is to be told of a page; answers since when those wait that are too young.
+        """Log the events that a page of a listing shows and the log lacks.
 
-        Raises IngestBusy, SQLAlchemyError.
+        Return since when rows wait that are too young to be compared. Raise IngestBusy or SQLAlchemyError.
         """
         self._metrics.reconcile_rows.labels(self._deployment, kind.name).inc(len(page.rows))
         events: dict[str, Event] = {}

@@ -33,7 +33,7 @@ from monitor.reconciler.comparison import MAX_ROWS, PAST, Comparison
 from monitor.reconciler.dags import DagSnapshot
 from monitor.reconciler.deletions import Deletions
 from monitor.reconciler.ended_runs import EndedRuns
-from monitor.reconciler.gap_filling import Backfill
+from monitor.reconciler.gap_filling import GapFiller
 from monitor.reconciler.import_errors import ImportErrors
 from monitor.reconciler.listings import ASSETS, LISTINGS, TASKS
 from monitor.reconciler.status import Defects, ReconcilerHealth, ReconcilerStatus
@@ -100,7 +100,7 @@ class Reconciler:
         `max_rows` of a listing are compared in one step. `run_ended` is woken when the log has a run's end.
         """
         earlier_tries = EarlierTries(api, database, ingest, metrics, clock, retention)
-        filling = Backfill(api.deployment, database, ingest, metrics, clock, retention, earlier_tries)
+        filling = GapFiller(api.deployment, database, ingest, metrics, clock, retention, earlier_tries)
         compared = partial(Comparison, api, database, filling, metrics, clock, max_rows)
         self._present: Comparison = compared()
         self._past: Comparison = compared(first_look_back)

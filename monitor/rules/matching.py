@@ -1,4 +1,9 @@
-"""The match of an event against a rule."""
+"""The match of an event against a rule, or against a silence.
+
+`takes` says whether a match takes an event, and `mismatch` says in words why it does not. Both ask
+`_find_mismatch`, so the engine (`Rules.find_matching`), `windsock explain` (`Rules.explain`) and silences can
+never disagree.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,13 +40,13 @@ _Reason = Callable[[], str]
 
 
 def mismatch(match: Match, facts: MatchSubject) -> str | None:
-    """The first field that does not fit, with what the event has there; None: the event matches."""
+    """Return the first field that does not fit, with what the event has there, or None if all fit."""
     against = _find_mismatch(match, facts)
     return against() if against else None
 
 
 def takes(match: Match, facts: MatchSubject) -> bool:
-    """The same without the words: most rules do not take most events."""
+    """Return True if the event matches. No words are made, because most rules do not take most events."""
     return _find_mismatch(match, facts) is None
 
 

@@ -44,7 +44,7 @@ from monitor.watches.dependencies import (
 )
 from monitor.watches.findings import FindingTracker, Key, OpenFinding
 from monitor.watches.observation import Observation, ObservationWindow
-from monitor.watches.registry import WatchKind, kinds
+from monitor.watches.registry import WatchKind, build_watch_kinds
 from monitor.watches.runs import BY_SCHEDULE
 from monitor.watches.thresholds import WatchSelector
 
@@ -142,7 +142,7 @@ class AirflowLook:
         self._metrics = metrics
         self._eyes = ObservationReader(self.deployment, database)
         self._updates = Updates(self.deployment)
-        self._kinds = kinds(watched.api, database, self._updates)
+        self._kinds = build_watch_kinds(watched.api, database, self._updates)
         self._components = Components(watched.api)
         self._said: dict[str, str] = {}
 

@@ -1,4 +1,12 @@
-"""The registry of watches on runs and assets: their data, their findings, and the ends of findings."""
+"""The registry of watches on runs, DAGs and assets, which all look at the same observation.
+
+The watches `unreachable`, `component` and `mail` look at other things, so loop.py calls them one by one.
+
+A new watch needs an entry in `build_watch_kinds` and five more things. Its name is a value of `Watch.watch`
+(rules/model.py). Its event has a type and fields (events/data.py) and is built by events/from_watches.py.
+notifications/incident_signals.py says which incident the event opens or closes. An example of the event is in
+tests/contract, and docs/watches.md describes the watch.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -53,8 +61,8 @@ class WatchKind:
     """What is told when a finding is over. Of runs nothing: the run itself is told."""
 
 
-def kinds(api: AirflowApi, database: Database, updates: Updates) -> list[WatchKind]:
-    """Those that look at runs and assets. `updates` is read on before each look."""
+def build_watch_kinds(api: AirflowApi, database: Database, updates: Updates) -> list[WatchKind]:
+    """Return the watches that look at an observation. `updates` is read on before each look."""
     absent, consumers, waiting = Missing(), Consumers(api), HumanWaits(api)
     pauses = AutoPaused(api)
 

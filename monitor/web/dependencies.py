@@ -83,14 +83,14 @@ async def _page_reader(request: Request, services: ServicesDep) -> Principal:
         reader = await identify(request, services)
     except NotSignedIn:
         raise SignInNeeded from None
-    await rule_descriptions.look_up(request, services, reader)
+    await rule_descriptions.load_whole_silences(request, services, reader)
     return reader
 
 
 async def _anyone(request: Request, services: ServicesDep) -> Principal | None:
     try:
         reader = await identify(request, services)
-        await rule_descriptions.look_up(request, services, reader)
+        await rule_descriptions.load_whole_silences(request, services, reader)
         return reader
     except (NotSignedIn, HTTPException, SQLAlchemyError):  # nobody is known while the database is away
         return None

@@ -198,8 +198,8 @@ class WholeSilence:
     """Who silenced it, and why; None: the reader does not see whose silences are of more than one DAG."""
 
 
-async def look_up(request: Request, services: Services, reader: Principal) -> None:
-    """Find those that a page for this reader shows; `of()` has them."""
+async def load_whole_silences(request: Request, services: Services, reader: Principal) -> None:
+    """Read the silences of whole Airflows for this reader's page; `get_whole_silences` returns them."""
     now = services.clock()
     found = await services.database.read(lambda connection: silences.active(connection, now))
     whole = [one for one in found if one.is_whole]

@@ -1,4 +1,8 @@
-"""The security headers of every answer, and the checks that refuse a request before its handler."""
+"""The security headers of every answer, and the checks that refuse a request before its handler.
+
+The CSRF token of a session is checked in the handlers that change something, by `require_csrf`
+(dependencies.py), because a bearer token needs none.
+"""
 
 from collections.abc import Iterable
 from urllib.parse import urlsplit

@@ -3,6 +3,9 @@
 A hook leaves a *report*: its kind, the source and the values that it read (facts.py), as a list for JSON.
 `event` makes the event of a report. It runs in another thread, or in another process after a death, and the
 result is the same.
+
+The builders also compute the ids of events. monitor/events/identity.py computes them again from the same
+values. The golden events in tests/contract hold both to the recipe in docs/events.md.
 """
 
 from __future__ import annotations

@@ -9,6 +9,11 @@ counting bytes needs no stat.
 Nothing is flushed to the disk (fsync): an event survives the death of any process. After a power loss the
 last seconds' files may be empty or gone. Empty files end in bad/, and the monitor's reconciler fills the
 gap.
+
+Nothing is rotated: a file is removed when the monitor has accepted its event, and bad/ keeps the last
+`MAX_BAD` files. When the spool is at its bound (quota.py), or the disk is full, the newest event is refused
+and counted (`refused`, which the monitor shows as a metric). The hook logs the reason and goes on
+(listener.py), and the reconciler fills the gap.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The backups of PostgreSQL, made by its own programs pg_dump and pg_restore.
 
-`take` runs pg_dump, which reads one snapshot. `restore_backup` keeps the previous tables in another schema
+`take` runs pg_dump, which reads one snapshot, and writes a new file that only its owner may read (`open_new`
+in secret_files.py). `restore_backup` keeps the previous tables in another schema
 until the restore is through, so that a failure leaves everything as it was.
 
 Both programs get the password in their environment and never as an argument, because every user of the

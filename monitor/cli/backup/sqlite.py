@@ -4,6 +4,9 @@
 begins anew whenever the monitor has written in between, so under load it would never end. A copy in one step
 reads one snapshot, and the writer continues meanwhile (WAL).
 
+A backup is written into a new file that only its owner may read (`open_new` in secret_files.py), because it
+holds hashes of tokens and what people may read.
+
 `alone` opens a database only if no other program has it open; `replace_database` relies on that.
 """
 

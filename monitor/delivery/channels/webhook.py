@@ -2,6 +2,8 @@
 
 The id in the request is the delivery's, and the same at each attempt. A receiver can therefore recognize a
 message that it got twice.
+
+The requests that the monitor receives are checked in web/api/ingest.py.
 """
 
 import asyncio

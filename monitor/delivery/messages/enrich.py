@@ -1,4 +1,8 @@
-"""The gathering of a message's content: its events, the log's data about them, and Airflow's details."""
+"""The gathering of a message's content: its events, the log's data about them, and Airflow's details.
+
+Airflow is asked through facts.py, where each question may fail. A task's log is read by `log_tail` in
+airflow/client.py and cut by airflow/task_logs.py.
+"""
 
 import asyncio
 from collections.abc import Sequence

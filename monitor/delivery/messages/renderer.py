@@ -5,6 +5,9 @@
 Rendering never fails. If a user's template fails, the built-in template is used. If the built-in template
 fails too, `plainly` writes a plain mail with the facts. The reason is handed back, so that a typo in a
 template costs the mail's looks and not its content.
+
+The subject is the block `subject` of the text template. A reply has the subject of the first mail of its
+thread instead (`Envelope.subject`).
 """
 
 import logging

@@ -1,7 +1,7 @@
 """The pruning of the ledger by age.
 
 `forget` deletes notifications with all that belongs to them. `forget_decisions` deletes decisions without a
-notification.
+notification. monitor/retention.py calls both once a day.
 """
 
 from collections.abc import Callable, Iterable, Sequence

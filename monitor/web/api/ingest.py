@@ -1,10 +1,14 @@
 """The ingest endpoint `POST /api/v1/events`.
 
 `receive` takes batches of events, signed by the plugin or sent with a token of the scope `ingest`
-(docs/events.md, "Ingest").
+(docs/events.md, "Ingest"). The events then go to event_log/ingest.py, which writes them.
 
-`hear`, `request_traceparent` and `trace` use the optional request metadata: spool status and trace context.
-Invalid metadata is counted or ignored, and no request is refused because of it.
+`_check_signature_headers` refuses a request whose headers cannot hold a valid signature before the body is
+read. `_verify` checks the signature of the body. The limits are `MAX_BODY` and `TOLERANCE_SECONDS` in this
+module, `MAX_BATCH` in ingest_models.py, and the memory of all bodies together in web/http_protocol.py.
+
+`record_metadata`, `request_traceparent` and `trace` use the optional request metadata: spool status and trace
+context. Invalid metadata is counted or ignored, and no request is refused because of it.
 """
 
 import logging
@@ -42,11 +46,13 @@ from monitor.web.problems import NOT_HTTP, SIGNATURE, problem
 from monitor.web.services import Services, ServicesDep
 
 
-def hear(services: Services, request: Request, raws: Sequence[Any], events: Sequence[Event]) -> None:
-    """Note how the sender's spool is, and count what is given for a traceparent and is none."""
+def record_metadata(
+    services: Services, request: Request, raws: Sequence[Any], events: Sequence[Event]
+) -> None:
+    """Keep the status of the sender's spool, and count the traceparents that are invalid."""
     spool = request.headers.get(spool_metrics.HEADER)
     if spool and events:
-        services.metrics.spools.hear(events[0].deployment, spool)
+        services.metrics.spools.update(events[0].deployment, spool)
     given = sum(isinstance(raw, dict) and events_event.ATTRIBUTE in raw for raw in raws)
     if given and (wrong := given - sum(event.traceparent is not None for event in events)) > 0:
         services.metrics.traceparents_ignored.inc(wrong)
@@ -133,7 +139,7 @@ async def receive(request: Request, services: ServicesDep) -> JSONResponse:
         # In a thread: a signature over 4 MiB and 500 events to check would hold every feed for a while.
         raws, parsed = opening() if len(body) <= SMALL_BODY else await run_in_threadpool(opening)
         release_body(request.scope)  # from here on its events count, in the queue
-        hear(services, request, raws, [event for event in parsed if isinstance(event, Event)])
+        record_metadata(services, request, raws, [event for event in parsed if isinstance(event, Event)])
         _count_corrected(services, raws, parsed)
         with services.traces.span("ingest", "server", parent=request_traceparent(request)) as span:
             return await _take(services, raws, parsed, span)

@@ -5,6 +5,8 @@ may be the user's, and a feed that skips its events would never report them.
 
 "May read every DAG" is a comparison of two sets. The DAGs of the monitor's own user are asked for no
 earlier than the DAGs of the user in question.
+
+Queries leave out what a reader may not read by `readable` and `may_read` (event_log/filters.py).
 """
 
 import asyncio

@@ -155,7 +155,7 @@ def _cipher(session_id: str, secret: str) -> AESGCM:
 LOOKUP_SECONDS = 5
 """How long a session is taken as it was read. A page of many parts and a feed ask again and again, and must
 not each query the database; who signs out at one monitor is signed out at the others after as long."""
-MAX_KNOWN = 2_000  # sessions that are remembered, as rights.MAX_TOKENS
+MAX_KNOWN = 2_000  # sessions that are remembered, as permissions.MAX_TOKENS
 
 
 class Sessions:

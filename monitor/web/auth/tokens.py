@@ -396,7 +396,7 @@ def _serialize_dags(dags: AllowedDags) -> Sequence[Sequence[str]] | None:
 LOOKUP_SECONDS = 5
 """How long a token is taken as it was read. A feed asks before each page, and a thousand of them with tokens
 must not each query the database; what one monitor revokes, the others know after as long."""
-MAX_KNOWN = 2_000  # tokens that are remembered, as rights.MAX_TOKENS
+MAX_KNOWN = 2_000  # tokens that are remembered, as permissions.MAX_TOKENS
 
 logger = logging.getLogger(__name__)
 

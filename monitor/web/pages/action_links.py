@@ -3,6 +3,8 @@
 `/links/unsubscribe/{token}` stops the mails of one rule. Mail providers post `List-Unsubscribe=One-Click`
 to it by themselves when somebody presses their button. They send no cookies and accept no redirect as an
 answer (RFC 8058 section 3.1).
+
+The links are signed and verified by `Links` (delivery/messages/links.py).
 """
 
 from datetime import datetime
@@ -57,7 +59,7 @@ async def post_acknowledge(
 
 async def _incident(services: Services, token: str) -> Incident:
     """Raises LinkError."""
-    incident_id = forms.read(services, ACKNOWLEDGE, token)["incident_id"]
+    incident_id = forms.read_link(services, ACKNOWLEDGE, token)["incident_id"]
     found = await services.database.read(lambda connection: incidents.find(connection, incident_id))
     if found is None:
         raise HTTPException(404, f"Incident {incident_id} is known here no more.")
@@ -118,7 +120,7 @@ def _back(request: Request) -> RedirectResponse:
 
 async def _scope(services: Services, token: str) -> SilenceScope:
     """Raises LinkError, and 404, 409 and 410 as HTTP errors."""
-    content = forms.read(services, SILENCE, token)
+    content = forms.read_link(services, SILENCE, token)
     if "incident_id" in content:
         incident_id = content["incident_id"]
         found = await services.database.read(lambda connection: incidents.find(connection, incident_id))
@@ -185,7 +187,7 @@ unsubscribe_router = APIRouter(include_in_schema=False)
 @unsubscribe_router.get(UNSUBSCRIBE_PATH)
 async def show_unsubscribe(request: Request, services: ServicesDep, token: str) -> HTMLResponse:
     """Whose mails of which rule, and whether they are stopped already."""
-    content = forms.read(services, UNSUBSCRIBE, token)
+    content = forms.read_link(services, UNSUBSCRIBE, token)
     address, rule = content["address"], content["rule"]
     gone = await services.database.read(
         lambda connection: silences.is_unsubscribed(connection, address, rule)
@@ -196,7 +198,7 @@ async def show_unsubscribe(request: Request, services: ServicesDep, token: str) 
 @unsubscribe_router.post(UNSUBSCRIBE_PATH)
 async def post_unsubscribe(request: Request, services: ServicesDep, token: str) -> Response:
     """Stop them, or take it back."""
-    content = forms.read(services, UNSUBSCRIBE, token)
+    content = forms.read_link(services, UNSUBSCRIBE, token)
     address, rule, now = content["address"], content["rule"], services.clock()
     form = await request.form()
     one_click = form.get(ONE_CLICK[0]) == ONE_CLICK[1]

@@ -101,8 +101,8 @@ class Deed(BaseModel):
         return self.reason or "no reason given"
 
 
-def read(services: Services, purpose: str, token: str) -> dict[str, Any]:
-    """What the token was written with. Raises LinkError."""
+def read_link(services: Services, purpose: str, token: str) -> dict[str, Any]:
+    """Verify the signed token of a link, and return what the link is for. Raises LinkError."""
     return services.links.read(purpose, token)
 
 

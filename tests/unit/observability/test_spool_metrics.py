@@ -23,7 +23,7 @@ def collected(spools: Spools) -> dict[str, dict[str, float]]:
 def test_hosts_are_summed_by_deployment() -> None:
     spools = Spools(MetricsRegistry(), Clock())
     for deployment, host, waiting, oldest in (("a", "x", 1, 5), ("a", "y", 2, 3), ("b", "x", 4, 0)):
-        spools.hear(deployment, f"name={host};waiting={waiting};oldest={oldest};refused=0;failed=0")
+        spools.update(deployment, f"name={host};waiting={waiting};oldest={oldest};refused=0;failed=0")
     assert collected(spools)["windsock_spool_waiting"] == {"a": 3, "b": 4}
     assert collected(spools)["windsock_spool_oldest_seconds"] == {"a": 5, "b": 0}
 
@@ -42,7 +42,7 @@ def test_hosts_are_summed_by_deployment() -> None:
 )
 def test_a_malformed_header_is_passed_over(header: str) -> None:
     spools = Spools(MetricsRegistry(), Clock())
-    spools.hear("a", header)
+    spools.update("a", header)
     assert collected(spools)["windsock_spool_waiting"] == {}
 
 
@@ -50,7 +50,7 @@ def test_hosts_are_bounded_and_forgotten() -> None:
     clock = Clock()
     spools = Spools(MetricsRegistry(), clock)
     for number in range(MAX_SPOOLS + 10):
-        spools.hear("a", f"name=h{number};waiting=1;oldest=0;refused=0;failed=0")
+        spools.update("a", f"name=h{number};waiting=1;oldest=0;refused=0;failed=0")
     assert collected(spools)["windsock_spool_waiting"] == {"a": MAX_SPOOLS}
     clock.now = 1e6
     assert collected(spools)["windsock_spool_waiting"] == {}

@@ -243,7 +243,7 @@ LISTED = (
     Parser("JSON", json.loads, ("[", '{"a":', '"\\ud800",', "1e9")),
     Parser("cookies", _cookies, ('windsock_a="', "\\", "\\0")),
     Parser("a bearer token", lambda text: bearer_of(_request("authorization", f"Bearer {text}"))),
-    Parser("a spool's header", lambda text: METRICS.spools.hear("local", text), ("name=", "waiting=1;")),
+    Parser("a spool's header", lambda text: METRICS.spools.update("local", text), ("name=", "waiting=1;")),
     Parser("a feed by tail", _messages, ("data: ", "data: {}\n\n", "id: 1\n")),
     Parser("lines of a feed", lambda text: list(formats.lines(_chunks(text))), ("data: ", "\n\n")),
     Parser("a feed by the client", _client_feed, ("data: ", "data: {}\n\n", "retry: 1\n")),
