@@ -336,8 +336,9 @@ def _deliverer(
         telling=telling,
         failed_templates=failed_templates,
     )
+    channels = build_channels(settings, mailbox, clock)
     return DeliveryWorker(
-        *(database, desk, _senders(settings, mailbox, clock), ground.wakes.delivery, ground.metrics, clock),
+        *(database, desk, channels, ground.wakes.delivery, ground.metrics, clock),
         host=settings.mail_host,
         log=ingest.log,
         journal=SentJournal(settings.journal, clock, timedelta(days=settings.ledger_days)),
@@ -346,7 +347,8 @@ def _deliverer(
     )
 
 
-def _senders(settings: Settings, mailbox: Mailbox | None, clock: Clock) -> dict[ChannelName, Channel]:
+def build_channels(settings: Settings, mailbox: Mailbox | None, clock: Clock) -> dict[ChannelName, Channel]:
+    """Build the channel of each name: deliveries of a name without one would never be claimed."""
     return {
         ChannelName.EMAIL: MailChannel(mailbox or SmtpMailer(SmtpServer.from_settings(settings))),
         ChannelName.APPRISE: AppriseChannel(),
