@@ -1,7 +1,7 @@
 """The facts that stand in several places, each place held to all of them.
 
 CONTRIBUTING.md has a checklist for a new channel, watch, rule option and event type. A forgotten step that no
-other test notices fails one of these tests.
+other test notices fails one of these tests. The checklists and the tree name what is there.
 """
 
 import json
@@ -113,3 +113,47 @@ def test_each_event_type_is_documented() -> None:
         family, _, last = name.rpartition(".")
         grouped = rf"{re.escape(family)}\.{{[^}}]*\b{last}\b[^}}]*}}"
         assert name in page or re.search(grouped, page), name
+
+
+CONTRIBUTING = (REPOSITORY / "CONTRIBUTING.md").read_text()
+PLACES = (
+    REPOSITORY,
+    REPOSITORY / "tests" / "unit",
+    REPOSITORY / "monitor",
+    REPOSITORY / "monitor" / "notifications",
+)
+
+
+def steps() -> list[str]:
+    """Each step of each checklist."""
+    _, _, lists = CONTRIBUTING.partition("\n## Checklists\n")
+    return re.split(r"^\d+\. |^#", lists.partition("\n## ")[0], flags=re.MULTILINE)[1:]
+
+
+def texts_of(step: str) -> str:
+    """The texts of the files that a step names, a folder's among them."""
+    found = [Path(__file__)]
+    folders = [*PLACES, *(REPOSITORY / name for name in re.findall(r"`([\w/]+/)`", step))]
+    for name in re.findall(r"`([\w/]+\.(?:py|md))`", step):
+        known = [folder / name for folder in folders if (folder / name).is_file()]
+        assert known, f"{name} is in none of {folders}"
+        found += known
+    for name in re.findall(r"`([\w/]+/)`", step):
+        assert [place for place in PLACES if (place / name).is_dir()], name
+        found += (REPOSITORY / name).rglob("*.py")
+    return "\n".join(path.read_text() for path in found)
+
+
+@pytest.mark.parametrize("step", steps(), ids=lambda step: str(step[:40]))
+def test_each_step_of_the_checklists_names_what_is_there(step: str) -> None:
+    texts = texts_of(step)
+    for name in re.findall(r"`(\w+)`", step):
+        assert re.search(rf"\b{name}\b", texts), name
+
+
+def test_the_tree_is_the_same_on_both_pages_and_names_every_package() -> None:
+    tree = re.compile(r"\| package \| what it does \|\n(?:\|.*\n)+")
+    (here,) = tree.findall(CONTRIBUTING)
+    assert tree.findall((DOCS / "architecture.md").read_text()) == [here]
+    packages = {path.parent.name for path in (REPOSITORY / "monitor").glob("*/__init__.py")}
+    assert {name for name in packages if f"`{name}/" not in here} == set()
