@@ -88,9 +88,9 @@ def _task(data: Mapping[str, Any]) -> str | None:
 def _detail(data: Mapping[str, Any]) -> str:
     """What is worth a word in a list: the error, the metrics, Airflow's reason, the first line of a trace."""
     if error := data.get("error"):
-        return ": ".join(
-            part for part in (error.get("type"), " ".join(plain_lines(error["message"] or ""))) if part
-        )
+        # A task's error has a type and a message. What a watch says of Airflow or of mail is a text.
+        kind, message = (None, error) if isinstance(error, str) else (error.get("type"), error["message"])
+        return ": ".join(part for part in (kind, " ".join(plain_lines(message or ""))) if part)
     if extra := data.get("extra"):
         return metrics(extra)
     if (message := data.get("message")) and data.get("state") == "failed":

@@ -1,10 +1,12 @@
 """The pages: nothing that Airflow's users can name gets out of its text, headers, mail in a sandbox."""
 
+import json
 import re
 from collections.abc import Iterator
 from email.message import EmailMessage
 from email.policy import SMTP
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -12,11 +14,12 @@ import httpx
 import pytest
 
 from monitor.settings import Settings
-from monitor.web.templating import TEMPLATES, load_templates
+from monitor.web.templating import TEMPLATES, EventLine, load_templates
 from tests import wait
 from tests.sample import asset_event, event, moment, run_event, task_event
 from tests.unit.web_support import Served, serving
 
+CONTRACT = Path(__file__).parents[3] / "contract"
 MARK = "0wned"
 ATTACK = f"\"'><script>{MARK}()</script><img src=x onerror={MARK}()>{{{{ 7*191 }}}}\u202e\x1b[2J&amp;"
 """Closes attributes and elements, runs, loads, is a template, turns text round, commands a terminal."""
@@ -345,3 +348,12 @@ def test_every_page_is_compiled_before_anybody_asks_for_it() -> None:
     pages = {path.name for path in TEMPLATES.glob("*.html")}
     assert len(pages) > 20
     assert pages <= set(load_templates(""))
+
+
+@pytest.mark.parametrize("golden", sorted(CONTRACT.glob("*.json")), ids=lambda path: path.stem)
+def test_an_event_of_each_type_has_its_line(golden: Path) -> None:
+    event = json.loads(golden.read_text())["event"]
+    line = EventLine.read(1, {**event, "time": event["time"] or moment()})
+    error = event["data"].get("error")
+    if error:
+        assert (error if isinstance(error, str) else error["message"]) in line.detail
