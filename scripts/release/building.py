@@ -9,6 +9,8 @@ from scripts.release.digests import OVERRIDE, VALUES
 from scripts.release.project import ROOT, run
 
 SUMS = "SHA256SUMS"
+WHEELS = Path("scripts/release/wheels")
+"""The program that builds them, in the checkout."""
 
 
 def clear(folder: Path) -> None:
@@ -20,12 +22,12 @@ def clear(folder: Path) -> None:
 
 def wheels(folder: Path) -> list[Path]:
     """Built twice, from two copies of the commit's files. Raises ValueError where the two differ."""
-    run(ROOT / "release" / "wheels", folder)
+    run(ROOT / WHEELS, folder)
     with tempfile.TemporaryDirectory(prefix="windsock-release-") as elsewhere:
         copy = Path(elsewhere) / "copy"
         run("git", "worktree", "add", "--detach", copy, "HEAD")
         try:
-            run(copy / "release" / "wheels", Path(elsewhere) / "dist")
+            run(copy / WHEELS, Path(elsewhere) / "dist")
         finally:
             run("git", "worktree", "remove", "--force", copy)
         first, second = (sums(each) for each in (folder, Path(elsewhere) / "dist"))

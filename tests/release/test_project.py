@@ -1,16 +1,22 @@
 """What a release takes from the project itself."""
 
+import os
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
+from scripts.release.building import WHEELS
 from scripts.release.images import TARGETS, labels
 from scripts.release.project import ROOT, Failed, run, version
 
 
 def test_the_plugins_wheel_has_the_projects_licence() -> None:
     assert (ROOT / "plugins" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+def test_the_program_that_builds_the_wheels_is_there() -> None:
+    assert os.access(ROOT / WHEELS, os.X_OK)
 
 
 def test_the_images_are_those_of_the_dockerfile() -> None:
