@@ -1,5 +1,5 @@
-"""The settings of a monitor on its own, as the monitor's tests have them."""
+"""The settings of a monitor on its own and PostgreSQL, as the monitor's tests have them."""
 
-from tests.unit.conftest import settings
+from tests.unit.conftest import postgres, postgres_url, settings
 
-__all__ = ["settings"]
+__all__ = ["postgres", "postgres_url", "settings"]

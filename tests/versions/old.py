@@ -19,6 +19,8 @@ from monitor.events.reports import compute_id
 from tests.monitor_process import REPOSITORY, MonitorProcess
 
 FIRST = "2793a14"
+BEFORE_THE_NAMES = "2ed4606"
+"""A commit with the names that docs/upgrade.md calls old; `checkout/` is its installation."""
 PACKAGES = ("airflow_windsock", "windsock")
 """The plugin's import package: today's name, and the first one."""
 PUT = """
@@ -37,11 +39,11 @@ def logged_as(event: Any) -> str:
     return compute_id(parse_event(event))
 
 
-def first_release(target: Path) -> Path:
+def release_of(commit: str, target: Path) -> Path:
     """Skips the test where the history does not reach back so far."""
-    archive = subprocess.run(["git", "-C", REPOSITORY, "archive", FIRST], capture_output=True)
+    archive = subprocess.run(["git", "-C", REPOSITORY, "archive", commit], capture_output=True)
     if archive.returncode != 0:
-        pytest.skip(f"the clone has no commit {FIRST} (shallow): only the golden requests are tested")
+        pytest.skip(f"the clone has no commit {commit} (shallow): only the golden requests are tested")
     target.mkdir()
     subprocess.run(["tar", "-x", "-C", target], input=archive.stdout, check=True)
     return target
