@@ -121,10 +121,10 @@ class Installation:
         engine.dispose()
         return rows
 
-    def served(self) -> Any:
+    def served(self, **more: str) -> Any:
         """Return the new monitor on this installation, to be entered."""
         names = {name.removeprefix("WINDSOCK_").lower(): value for name, value in self.environment().items()}
-        settings = load_settings(env_file=self.home / "shown.env", **_own(names))
+        settings = load_settings(env_file=self.home / "shown.env", **{**_own(names), **more})
         return serving(settings, self.clock)
 
 
@@ -301,6 +301,21 @@ def test_what_waits_goes_out_once_and_the_old_spool_is_sent(installation: Instal
     assert {row["message_id"] for row in due} <= set(mails)
     runs = {row["run_id"] for row in installation.rows()["events"] if row["dag_id"] == "etl"}
     assert {"spooled__0", "spooled__1", "spooled__2"} <= runs
+
+
+@ON_SQLITE
+def test_a_watch_ends_what_the_old_one_found(installation: Installation) -> None:
+    """The stuck run is over, in Airflow; each look and each comparison is soon."""
+    installation.rename_files()
+    with installation.served(reconcile_interval="0.2"):
+        wait.until(lambda: "open" not in _states_of_stuck_runs(installation), "the incident's end")
+    [finding] = installation.rows()["watch_findings"]
+    assert finding["ended_at"] is not None
+
+
+def _states_of_stuck_runs(installation: Installation) -> list[str]:
+    rows = installation.rows()["incidents"]
+    return [row["state"] for row in rows if row["key"].startswith("windsock.run.stuck:nightly")]
 
 
 def _is_due(row: dict[str, Any], installation: Installation) -> bool:
