@@ -22,7 +22,7 @@ from monitor.rules.model import Config, Receiver, Rule, Watch
 from monitor.rules.ruleset import Rules
 from monitor.rules.targets import ChannelName, targets_of
 from monitor.settings import Settings
-from monitor.watches.registry import kinds
+from monitor.watches.registry import build_watch_kinds
 from monitor.web import rule_descriptions
 
 REPOSITORY = Path(__file__).parents[2]
@@ -80,7 +80,7 @@ def test_each_channel_sends_and_is_measured(tmp_path: Path) -> None:
 def test_each_watch_is_looked_for_described_and_documented() -> None:
     watches = set(get_args(Watch.model_fields["watch"].annotation))
     nothing = cast("Any", None)  # nothing is asked before the first look
-    assert {kind.name for kind in kinds(nothing, nothing, nothing)} == watches - OWN_LOOK
+    assert {kind.name for kind in build_watch_kinds(nothing, nothing, nothing)} == watches - OWN_LOOK
     assert set(rule_descriptions.WATCHES) == watches
     assert first_column("watches.md", "# Watches: what does not happen") >= watches
 
