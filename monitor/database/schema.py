@@ -4,7 +4,6 @@ SQL that names a table stands in one module, and a comment above the table gives
 """
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Boolean,
     Column,
@@ -19,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-from monitor.database.types import Names, UtcDateTime
+from monitor.database.types import Names, StoredJson, UtcDateTime
 
 metadata = MetaData(
     naming_convention={
@@ -106,7 +105,7 @@ task_instances = Table(
     Column("hostname", Text),
     Column("start_date", UtcDateTime),
     Column("end_date", UtcDateTime),
-    Column("error", JSON),  # {"type", "message", "traceback"} or null
+    Column("error", StoredJson),  # {"type", "message", "traceback"} or null
     Column("last_seq", BigInteger, nullable=False),
 )
 
@@ -136,7 +135,7 @@ assets = Table(
     Column("group", Text),
     Column("updates", Integer, nullable=False),
     Column("updated_at", UtcDateTime),
-    Column("extra", JSON),
+    Column("extra", StoredJson),
     Column("source_dag_id", Text),
     Column("source_run_id", Text),
     Column("source_task_id", Text),
@@ -170,8 +169,8 @@ dags = Table(
     Column("times_unpaused", Integer, nullable=False),
     Column("last_seq", BigInteger),  # null: as it was first seen, of which nobody is told
     # As Airflow's list says; null where it has not been seen there.
-    Column("tags", JSON),  # list of names
-    Column("owners", JSON),  # list of names
+    Column("tags", StoredJson),  # list of names
+    Column("owners", StoredJson),  # list of names
     Column("schedule", Text),  # Airflow's summary of the timetable; null: none
     Column("next_run_after", UtcDateTime),  # when Airflow's scheduler is to begin the next run
     Column("is_stale", Boolean),  # true: it has disappeared from its file
@@ -220,7 +219,7 @@ silences = Table(
     "silences",
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-    Column("match", JSON, nullable=False),  # monitor.rules.model.Match
+    Column("match", StoredJson, nullable=False),  # monitor.rules.model.Match
     Column("deployment", String(100)),  # these two where it is of one DAG only: whose readers may see it
     Column("dag_id", Text),
     Column("incident_key", String(300)),  # where it is of one incident only, and of what opens the same again
@@ -321,8 +320,8 @@ deliveries = Table(
     Column("run_id", Text),
     Column("rule", String(200), nullable=False),
     Column("template", String(100), nullable=False),
-    Column("recipients", JSON, nullable=False),  # a list of one, as the API shows it
-    Column("remaining", JSON),  # those whom no server has accepted it for yet; null: all of them
+    Column("recipients", StoredJson, nullable=False),  # a list of one, as the API shows it
+    Column("remaining", StoredJson),  # those whom no server has accepted it for yet; null: all of them
     Column("state", String(20), nullable=False),
     Column("reason", Text, nullable=False),  # why it is in this state, for people
     Column("subject", Text),  # once rendered
@@ -373,12 +372,14 @@ tokens = Table(
     Column("hash", String(64), nullable=False, unique=True),  # SHA-256 of the secret, in hexadecimal
     Column("prefix", String(20), nullable=False),  # the secret's first signs, by which people know it again
     Column("name", String(100), nullable=False),
-    Column("scopes", JSON, nullable=False),  # list of tokens.Scope
+    Column("scopes", StoredJson, nullable=False),  # list of tokens.Scope
     Column("created_by", Text),  # the Airflow user, by name; null: somebody at the monitor's machine
     Column("authenticated_by", Names),  # the deployments whose Airflows accepted that user's password
     Column("made_by", BigInteger),  # the token that made this one, which ends with it; null: none did
-    Column("dags", JSON, nullable=False),  # list of [deployment, dag_id] that it may read; null: every one
-    Column("deployments", JSON(none_as_null=True)),  # list that an ingest token reports for; null: the first
+    # A list of [deployment, dag_id] that it may read; null: every one.
+    Column("dags", StoredJson, nullable=False),
+    # A list that an ingest token reports for; null: the first.
+    Column("deployments", StoredJson(none_as_null=True)),
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
     Column("last_used_at", UtcDateTime),

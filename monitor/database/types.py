@@ -1,11 +1,88 @@
-"""The column types of moments, which are in UTC on every database, and of sets of names."""
+"""The column types of moments, which are in UTC on every database, of sets of names and of JSON.
+
+`read_each` reads stored rows and leaves out those that cannot be read, because a person, a restored backup or
+another release may have written them. Such a row is logged and counted, and the others are read.
+"""
 
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import DateTime, Dialect, Text, TypeDecorator
+from sqlalchemy import JSON, DateTime, Dialect, Text, TypeDecorator
+
+from monitor.errors import EventError
+from monitor.observability.metrics import UNREADABLE_ROWS
+
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, EventError)
+"""What reading a row raises that holds something else than it should."""
+MAX_LOGGED = 1_000  # rows whose names are remembered, so that each is logged once and not at every look
+SHOWN_ERROR = 200  # characters
+
+Row = TypeVar("Row")
+Read = TypeVar("Read")
+
+logger = logging.getLogger(__name__)
+_logged: set[tuple[str, Any]] = set()
+
+
+def read_each(table: str, rows: Iterable[Row], read: Callable[[Row], Read]) -> Iterator[Read]:
+    """What `read` makes of each row. A row at which it fails is left out, logged and counted."""
+    for row in rows:
+        try:
+            found = read(row)
+        except UNREADABLE as error:
+            note_unreadable(table, row, error)
+        else:
+            yield found
+
+
+def note_unreadable(table: str, row: Any, error: Exception) -> None:
+    """Count a row that cannot be read, and log it the first time."""
+    UNREADABLE_ROWS.labels(table).inc()
+    name = (table, _number_of(row))
+    if name in _logged:
+        return
+    if len(_logged) >= MAX_LOGGED:
+        _logged.clear()
+    _logged.add(name)
+    why = f"{type(error).__name__}: {error}"[:SHOWN_ERROR]
+    logger.error("a row of %s (%s) cannot be read, and is left out: %s", *name, why)
+
+
+def _number_of(row: Any) -> Any:
+    """The row's number, by which a person finds it."""
+    for name in ("seq", "id"):
+        if (number := getattr(row, name, None)) is not None:
+            return number
+        if hasattr(row, "keys") and name in row.keys():  # noqa: SIM118 (of a RowMapping, too)
+            return row[name]
+    return "?"
+
+
+class StoredJson(TypeDecorator[Any]):
+    """JSON, or `()` for a text that is none: whoever needs more than nothing there cannot read the row.
+
+    Never None, which means something in some columns (of a token: every DAG), nor an empty object.
+    """
+
+    impl = JSON
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        read = super().result_processor(dialect, coltype)
+        if read is None:
+            return None
+
+        def convert(value: Any) -> Any:
+            try:
+                return read(value)
+            except ValueError as error:
+                note_unreadable("a JSON column", None, error)
+                return ()
+
+        return convert
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -39,7 +116,13 @@ class Names(TypeDecorator[frozenset[str]]):
         return None if value is None else json.dumps(sorted(value))
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> frozenset[str] | None:
-        return None if value is None else frozenset(json.loads(value))
+        if value is None:
+            return None
+        try:
+            return frozenset(json.loads(value))
+        except (ValueError, TypeError) as error:
+            note_unreadable("a column of names", None, error)
+            return frozenset()
 
 
 def _to_utc(moment: datetime) -> datetime:

@@ -26,7 +26,6 @@ dates: its sender may have named any (`check_order`). If Airflow cannot be asked
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -44,7 +43,7 @@ from monitor.delivery.retry import look_again
 from monitor.errors import AirflowError, AirflowNotFound
 from monitor.event_log import append, read
 from monitor.events.data import DELETED, MOMENT, TEST, DagRunData, TaskInstanceData
-from monitor.events.event import Event, parse_event
+from monitor.events.event import Event
 from monitor.events.from_airflow import RUN_TIMES, run_type_of
 from monitor.events.identity import run_key
 from monitor.events.reports import find_change_time
@@ -416,7 +415,7 @@ class Recoveries:
             return False
         logger.warning("incident %d is open again: %s", incident.id, answer.why)
         again = incident_transitions.reopen(connection, incident, answer.why, now)
-        event = _event(connection, again.incident.last_seq)
+        event = read.find_event(connection, again.incident.last_seq)
         if again.is_told_over and event is not None:
             self._engine.notify_reopened(connection, again.incident, event, now)
         return True
@@ -427,10 +426,4 @@ CONFIRMED_FORGOTTEN = ConfirmationResult(Confirmation.CONFIRMED, "the log has fo
 
 def _due(connection: Connection, now: datetime) -> list[tuple[Incident, Event | None]]:
     found = incidents.list_due_confirmations(connection, now, AT_ONCE)
-    return [(one, _event(connection, one.closed_seq)) for one in found]
-
-
-def _event(connection: Connection, seq: int | None) -> Event | None:
-    """None if the log has forgotten it."""
-    found = read.find_by_seqs(connection, [seq]) if seq is not None else []
-    return parse_event(json.loads(found[0].body)) if found else None
+    return [(one, read.find_event(connection, one.closed_seq)) for one in found]

@@ -3,7 +3,6 @@
 `load_contexts` reads each table once for all deliveries.
 """
 
-import json
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +12,7 @@ from sqlalchemy import Connection
 from monitor.delivery.messages.content import ContentData, NotificationContent, load_content_data
 from monitor.event_log import read
 from monitor.event_log.projections import dags
-from monitor.events.event import Event, parse_event
+from monitor.events.event import Event
 from monitor.notifications import incidents, silences
 from monitor.notifications.incidents import Incident
 from monitor.notifications.outbox import already_sent, decisions, enqueue
@@ -102,7 +101,7 @@ def load_contexts(
 def _events(connection: Connection, seqs: set[int], now: datetime) -> dict[int, tuple[Event, str | None]]:
     """Those that the log still has, each with the silence that covers it."""
     logged = read.find_by_seqs(connection, seqs)
-    events = {found.seq: parse_event(json.loads(found.body)) for found in logged}
+    events = dict(read.parse_each(logged))
     active = silences.active(connection, now)
     return {seq: (event, _silence(connection, event, active)) for seq, event in events.items()}
 

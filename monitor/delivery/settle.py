@@ -10,7 +10,6 @@ report that event by another channel. A delivery that itself reports such an eve
 the events would never end.
 """
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence, Set
@@ -23,7 +22,7 @@ from monitor.delivery.suppression import ToDigest
 from monitor.errors import EventError
 from monitor.event_log import append, read
 from monitor.event_log.read import LoggedEvent
-from monitor.events.event import Event, parse_event
+from monitor.events.event import Event
 from monitor.events.from_watches import WatchContext, delivery_trouble
 from monitor.notifications import incident_order, incidents
 from monitor.notifications.incidents import Incident
@@ -67,10 +66,10 @@ def _take_back(connection: Connection, delivery: Delivery, closing: Settlement, 
     for incident in incidents.find_all(connection, (one for one in untrue if one is not None)).values():
         if not incident.is_open:
             continue
-        if left := _remaining_failures(connection, incident, closing.untrue):
-            events = [parse_event(json.loads(one.body)) for one in left]
-            latest = incident_order.latest_of_failures(connection, events)
-            incidents.begin_later(connection, incident.id, len(left), left[0].seq, events[0], latest)
+        if left := read.parse_each(_remaining_failures(connection, incident, closing.untrue)):
+            first_seq, first = left[0]
+            latest = incident_order.latest_of_failures(connection, [event for _, event in left])
+            incidents.begin_later(connection, incident.id, len(left), first_seq, first, latest)
             if told[incident.id] == untrue[incident.id]:
                 threads.open_with_next(connection, incident.id, delivery, now)
         elif incident.failures <= untrue[incident.id]:

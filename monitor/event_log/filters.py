@@ -19,6 +19,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, false, or_
 
 from monitor.database.schema import events
+from monitor.database.types import UNREADABLE, note_unreadable, read_each
 
 AllowedDags = frozenset[tuple[str, str]] | None
 """The (deployment, dag_id) pairs that a user may read; None: everything."""
@@ -48,9 +49,13 @@ def redact_body(kind: str, body: str, visible: AllowedDags) -> str:
     it began, and those may be of other DAGs."""
     if visible is None or kind != UPDATED:
         return body
-    event = json.loads(body)
-    deployment, began = _parse_created_runs(event)
-    seen = [run for run in began if (deployment, run["dag_id"]) in visible]
+    try:
+        event = json.loads(body)
+        deployment, began = _parse_created_runs(event)
+        seen = [run for run in began if (deployment, run["dag_id"]) in visible]
+    except UNREADABLE as error:
+        note_unreadable("events", None, error)
+        return "{}"  # nobody knows what it names
     if len(seen) == len(began):
         return body
     event["data"]["created_dagruns"] = seen
@@ -59,8 +64,8 @@ def redact_body(kind: str, body: str, visible: AllowedDags) -> str:
 
 def began_by(body: str) -> Iterator[tuple[str, str]]:
     """The DAGs, by deployment and dag_id, whose runs an asset's update began."""
-    deployment, began = _parse_created_runs(json.loads(body))
-    yield from ((deployment, run["dag_id"]) for run in began if isinstance(run.get("dag_id"), str))
+    for deployment, began in read_each("events", [body], lambda text: _parse_created_runs(json.loads(text))):
+        yield from ((deployment, run["dag_id"]) for run in began if isinstance(run.get("dag_id"), str))
 
 
 def _parse_created_runs(event: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:

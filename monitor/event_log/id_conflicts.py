@@ -21,12 +21,15 @@ from sqlalchemy import Connection
 
 from monitor.database.schema import events as table
 from monitor.database.statements import KeyLookup
+from monitor.database.types import read_each
 from monitor.event_log.append import line_of, name_of
 from monitor.event_log.read import LINE, LogRow, find_logged
 from monitor.events.data import DATA, TEST, DagRunData, TaskInstanceData
 from monitor.events.event import Event
 from monitor.events.identity import digest
 
+UNKNOWN = "unreadable"
+"""Of a row that cannot be read: it is taken for another thing, so that the event is logged beside it."""
 Thing = tuple[str, ...]
 """What an event is of: its type, and the names of it."""
 
@@ -79,6 +82,10 @@ def _thing(line: LogRow) -> Thing:
 
 def _besides(line: LogRow) -> Any:
     """What tells two things of one type and of the same names apart."""
+    return next(read_each("events", [line], _read_besides), UNKNOWN)
+
+
+def _read_besides(line: LogRow) -> Any:
     shape = DATA.get(line.type)
     if shape is TaskInstanceData:
         return max(0, json.loads(line.body)["data"].get("map_index", 0))

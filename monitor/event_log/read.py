@@ -5,6 +5,7 @@ for all subscribers of the feed at once. `missing` and `find_logged` answer the 
 ids the log has.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,8 +15,10 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, selec
 
 from monitor.database.schema import events
 from monitor.database.statements import KeyLookup
+from monitor.database.types import read_each
 from monitor.event_log.cursor import state
 from monitor.event_log.filters import AllowedDags, Filter, conditions, may_read, readable, redact_body
+from monitor.events.event import Event, parse_event
 from monitor.rules.field_types import WILD, matches_any
 
 
@@ -193,6 +196,28 @@ def find_by_seqs(
         if may_read(row["deployment"], row["dag_id"], visible)
     ]
     return sorted(found, key=lambda event: event.seq)
+
+
+def parse(logged: LoggedEvent) -> Event:
+    """Raises what types.UNREADABLE names."""
+    return parse_event(json.loads(logged.body))
+
+
+def parse_each(logged: Iterable[LoggedEvent]) -> list[tuple[int, Event]]:
+    """Each event with its seq; a row that holds none is left out."""
+    return list(read_each("events", logged, lambda one: (one.seq, parse(one))))
+
+
+def data_of(logged: LoggedEvent) -> dict[str, Any]:
+    """The data of an event, as it was told. Raises what types.UNREADABLE names."""
+    data: dict[str, Any] = json.loads(logged.body)["data"]
+    return data
+
+
+def find_event(connection: Connection, seq: int | None) -> Event | None:
+    """The event of a seq; None where the log has forgotten it, or cannot read it."""
+    found = find_by_seqs(connection, [seq]) if seq is not None else []
+    return next((event for _, event in parse_each(found)), None)
 
 
 def _redact(event: LoggedEvent, visible: AllowedDags) -> LoggedEvent:

@@ -7,7 +7,6 @@ The replay uses the same engine as the ingest, in a temporary database. Its cloc
 which each event arrived. A delivery that is due is counted as sent before the next event.
 """
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,7 @@ from monitor.event_log.filters import AllowedDags
 from monitor.event_log.projections import dags as dags_projection
 from monitor.event_log.projections.apply import apply
 from monitor.event_log.read import LoggedEvent
-from monitor.events.event import Event, parse_event
+from monitor.events.event import Event
 from monitor.notifications.decision import UNDECIDED, UNMATCHED, NotificationWindow
 from monitor.notifications.engine import Engine
 from monitor.notifications.grouping import Choose
@@ -71,7 +70,7 @@ def explain(
 
 
 def _events(connection: Connection, event_id: str, visible: AllowedDags) -> list[Event]:
-    return [parse_event(json.loads(found.body)) for found in read.find_by_id(connection, event_id, visible)]
+    return [event for _, event in read.parse_each(read.find_by_id(connection, event_id, visible))]
 
 
 def _explain(connection: Connection, rules: Rules, event: Event, visible: AllowedDags) -> EventExplanation:
@@ -148,11 +147,11 @@ def _replay(
     engine = Engine(lambda: rules, NotificationWindow(within), choose, "localhost", Metrics())
     found = Replay()
     for logged in _logged_events(source, since):
-        event = parse_event(json.loads(logged.body))
-        _send(scratch, logged.received_at)
-        apply(scratch, logged.seq, event)
-        engine.notify(scratch, logged.seq, event, logged.received_at)
-        found.events += 1
+        for seq, event in read.parse_each([logged]):
+            _send(scratch, logged.received_at)
+            apply(scratch, seq, event)
+            engine.notify(scratch, seq, event, logged.received_at)
+            found.events += 1
     _send(scratch, END)
     _count(scratch, found)
     return found

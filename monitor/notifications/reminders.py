@@ -1,6 +1,5 @@
 """The loop that sends a reminder of each open incident, for the rules that ask for it (`repeat`)."""
 
-import json
 import logging
 
 from sqlalchemy import Connection
@@ -10,7 +9,6 @@ from monitor.concurrency import OnDefect, WakeSignal, repeat_look
 from monitor.database.engine import Database
 from monitor.database.pubsub import DELIVERY, signal
 from monitor.event_log import append, read
-from monitor.events.event import Event, parse_event
 from monitor.notifications import incidents
 from monitor.notifications.engine import Engine
 
@@ -53,15 +51,9 @@ class Reminders:
         found = incidents.open_ones(connection, after, AT_ONCE)
         called_for = False
         for incident in found:
-            event = _last_failure(connection, incident.last_seq)
+            event = read.find_event(connection, incident.last_seq)
             if event is not None:
                 called_for |= self._engine.remind(connection, incident, event, self._clock())
         if called_for:
             signal(connection, DELIVERY)
         return (found[-1].id if len(found) == AT_ONCE else None), called_for
-
-
-def _last_failure(connection: Connection, seq: int) -> Event | None:
-    """None where the log has forgotten it."""
-    found = read.find_by_seqs(connection, [seq])
-    return parse_event(json.loads(found[0].body)) if found else None

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, sele
 from monitor.database.schema import silences as silences_table
 from monitor.database.schema import unsubscribed as unsubscribed_table
 from monitor.database.statements import KeyLookup, Statement, SweepResult, oldest
+from monitor.database.types import read_each
 from monitor.errors import WindsockError
 from monitor.event_log.filters import AllowedDags, readable
 from monitor.events.event import Event
@@ -254,7 +255,7 @@ def find(connection: Connection, silence_id: int, visible: AllowedDags = None) -
         *readable(silences_table.c.deployment, silences_table.c.dag_id, visible),
     )
     row = connection.execute(query).mappings().one_or_none()
-    return Silence.from_row(row) if row else None
+    return next(read_each("silences", [row] if row else [], Silence.from_row), None)
 
 
 def page(
@@ -278,7 +279,7 @@ def page(
         if value is not None:
             query = query.where(column == value)
     found = connection.execute(query.order_by(silences_table.c.id.desc()).limit(limit))
-    return [Silence.from_row(row) for row in found.mappings()]
+    return list(read_each("silences", found.mappings(), Silence.from_row))
 
 
 def active(connection: Connection, now: datetime) -> list[Silence]:
@@ -291,10 +292,13 @@ def active(connection: Connection, now: datetime) -> list[Silence]:
     marks = [_mark(row) for row in _MARKS.rows(connection, now=now)]
     if not known.keys() >= set(marks):
         rows = _ACTIVE.rows(connection, now=now)
-        known = {_mark(row): known.get(_mark(row)) or Silence.from_row(row) for row in rows}
+        known = {
+            _mark(row): known.get(_mark(row)) or next(read_each("silences", [row], Silence.from_row), None)
+            for row in rows
+        }
         _parsed[connection.engine] = known
         marks = list(known)
-    return [known[mark] for mark in marks]
+    return [silence for mark in marks if (silence := known[mark])]
 
 
 def first_of(some: Iterable[Silence], facts: MatchSubject) -> Silence | None:
@@ -306,7 +310,7 @@ def first_of(some: Iterable[Silence], facts: MatchSubject) -> Silence | None:
 
 
 _Mark = tuple[int, datetime, datetime]
-_parsed: WeakKeyDictionary[Engine, dict[_Mark, Silence]] = WeakKeyDictionary()
+_parsed: WeakKeyDictionary[Engine, dict[_Mark, Silence | None]] = WeakKeyDictionary()
 """The active silences that active() last found, of each database."""
 
 

@@ -3,6 +3,8 @@
 How to add a metric is said in metrics_registry.py.
 """
 
+from prometheus_client import Counter
+
 from monitor.observability.metrics_registry import MetricDescription, MetricsRegistry
 from monitor.observability.spool_metrics import Spools
 
@@ -324,6 +326,15 @@ WORK = "what only the leader does: reconciler <deployment>, watches, reminders, 
 FAILING_WORK = f"{WORK}; leases, outbox counts: what each replica does"
 
 
+UNREADABLE_ROWS = Counter(
+    "windsock_stored_rows_unreadable",
+    "Readings of stored rows that failed; the row is left out, and the others are read",
+    ["table"],
+    registry=None,
+)
+"""Of the process: rows are read where no registry is at hand."""
+
+
 class ServiceMetrics:
     def __init__(self, book: MetricsRegistry) -> None:
         self.build = book.gauge(
@@ -360,6 +371,11 @@ class ServiceMetrics:
             "Times that a PostgreSQL connection which is kept for one purpose was lost or could not be made",
             "Growth while PostgreSQL is up: a proxy or a firewall that ends idle connections",
             {"purpose": ("listen", "leader")},
+        )
+        book.adopt(
+            UNREADABLE_ROWS,
+            "Any growth: a row was changed by hand, or another release wrote it; the log names it",
+            {"table": "events, deliveries, silences, …; a JSON column, a column of names"},
         )
         self.database_rollbacks_detected = book.counter(
             "windsock_database_rollbacks_detected",

@@ -51,6 +51,12 @@ class MetricsRegistry:
         self.describe(f"{name}_total", "counter", meaning, bad, labels)
         return _init_series(Counter(name, meaning, list(labels), registry=self.registry), labels)
 
+    def adopt(self, counter: Counter, bad: str, labels: Labels) -> None:
+        """Show a counter that the whole process has."""
+        [family] = counter.describe()
+        self.describe(f"{family.name}_total", "counter", family.documentation, bad, labels)
+        self.registry.register(counter)
+
     def gauge(self, name: str, meaning: str, bad: str, labels: Labels = NONE) -> Gauge:
         self.describe(name, "gauge", meaning, bad, labels)
         return Gauge(name, meaning, list(labels), registry=self.registry)

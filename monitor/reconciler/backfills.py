@@ -4,7 +4,6 @@ Airflow lists backfills for one DAG at a time only. So a DAG is asked for its ba
 backfill runs has ended, and again until all of them are completed.
 """
 
-import json
 from contextlib import aclosing
 from datetime import timedelta
 
@@ -84,8 +83,8 @@ class Backfills:
         found: list[str] = []
         while True:
             page = read.read_after(connection, after, MAX_ENDS, wanted)
-            data = [json.loads(logged.body)["data"] for logged in page.events]
-            found += [run["dag_id"] for run in data if run.get("run_type") == BACKFILL]
+            ended = (event for _, event in read.parse_each(page.events))
+            found += [str(event.dag_id) for event in ended if event.get("run_type") == BACKFILL]
             self._seq = after = page.upto
             if len(page.events) < MAX_ENDS:
                 return found

@@ -8,7 +8,6 @@ A deleted run is reported (`airflow.dag_run.deleted`). An incident is closed wit
 or its DAG, are deleted. Nobody is notified of that.
 """
 
-import json
 import logging
 from collections.abc import Iterable, Sequence
 from contextlib import aclosing
@@ -29,7 +28,6 @@ from monitor.event_log.projections import dags as dags_projection
 from monitor.event_log.projections import runs as runs_projection
 from monitor.event_log.projections.runs import RunName
 from monitor.events.data import DELETED
-from monitor.events.event import parse_event
 from monitor.events.from_airflow import run_deleted_event
 from monitor.notifications import incident_signals, incident_transitions, incidents
 from monitor.notifications.incidents import Incident
@@ -178,7 +176,7 @@ def _runs_of(connection: Connection, incident: Incident) -> list[str]:
         deployment=[incident.deployment], dag_id=[str(incident.dag_id)], type=[last[0].type]
     )
     found = read.read_before(connection, incident.last_seq + 1, MAX_FAILURES, wanted)
-    logged = [parse_event(json.loads(one.body)) for one in found if one.seq >= incident.opened_seq]
+    logged = [event for _, event in read.parse_each(one for one in found if one.seq >= incident.opened_seq)]
     signals = [(incident_signals.signal_of(event), event.get("run_id")) for event in logged]
     runs = [run_id for signal, run_id in signals if signal and signal.key == incident.key]
     is_whole = len(runs) >= incident.failures and len(logged) < MAX_FAILURES

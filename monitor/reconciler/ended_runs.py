@@ -8,7 +8,6 @@ lost signal costs one poll.
 """
 
 import asyncio
-import json
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -30,7 +29,6 @@ from monitor.event_log.filters import Filter
 from monitor.event_log.ingest import IngestBusy
 from monitor.event_log.read import EventLogPage
 from monitor.events.data import RUN_ENDS, DagRunData
-from monitor.events.event import parse_event
 from monitor.observability.metrics import Metrics
 from monitor.reconciler.gap_filling import GapFiller
 from monitor.reconciler.listings import ENDED_RUN, FRESH, RECENT, RateLimiter
@@ -128,8 +126,7 @@ class EndedRuns:
         page = await self._database.read(lambda connection: _read_ended_runs(connection, deployment, after))
         now, reported = self._clock(), asyncio.get_running_loop().time()
         self._seq = page.upto
-        for logged in page.events:
-            event = parse_event(json.loads(logged.body))
+        for _, event in read.parse_each(page.events):
             if isinstance(event.data, DagRunData) and event.time > now - MAX_AGE:
                 self._take_up(event.data, reported)
 

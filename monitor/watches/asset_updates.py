@@ -1,6 +1,5 @@
 """The updates of assets in the log, and the DAGs that Airflow schedules on them."""
 
-import json
 from collections import deque
 from collections.abc import Collection, Mapping
 from contextlib import aclosing
@@ -15,6 +14,7 @@ from sqlalchemy import Connection
 
 from monitor.airflow.client import AirflowApi
 from monitor.database.engine import Database
+from monitor.database.types import read_each
 from monitor.errors import AirflowNotFound
 from monitor.event_log import cursor, read
 from monitor.event_log.filters import Filter
@@ -176,8 +176,8 @@ class Updates:
         while self._seq != last:
             last = self._seq
             page = await database.read(partial(self._page, after=last))
-            for event in page.events:
-                self._take(Update.from_data(json.loads(event.body)["data"]))
+            for update in read_each("events", page.events, lambda one: Update.from_data(read.data_of(one))):
+                self._take(update)
             self._seq = page.upto
 
     def _page(self, connection: Connection, after: int) -> EventLogPage:

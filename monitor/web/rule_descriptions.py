@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from fastapi import Request
 from sqlalchemy import Connection
 
+from monitor.database.types import read_each
 from monitor.event_log.filters import AllowedDags
 from monitor.event_log.read import LoggedEvent
 from monitor.notifications import incident_signals, silences
@@ -169,7 +170,8 @@ def find_unnotified(
     connection: Connection, logged: Sequence[LoggedEvent], visible: AllowedDags
 ) -> dict[int, Decision]:
     """By their seq, those among these events that were decided about, and of which nobody was notified."""
-    ids = [json.loads(one.body)["id"] for one in logged if incident_signals.concerns(one.type)]
+    asked = [one for one in logged if incident_signals.concerns(one.type)]
+    ids: list[str] = list(read_each("events", asked, lambda one: json.loads(one.body)["id"]))
     found = why_nobody(outbox_decisions.decisions_of_events(connection, ids, visible)) if ids else {}
     return {one.seq: found[one.seq] for one in logged if one.seq in found}
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_environm
 from jinja2.filters import do_truncate
 from markupsafe import Markup
 
+from monitor.database.types import read_each
 from monitor.delivery.messages.filters import finalize, shorten, span
 from monitor.delivery.messages.templates import templates_folder
 from monitor.event_log.read import LoggedEvent
@@ -58,7 +59,13 @@ class EventLine:
 
     @classmethod
     def from_logged(cls, event: LoggedEvent) -> "EventLine":
+        """Raises what types.UNREADABLE names."""
         return cls.read(event.seq, json.loads(event.body))
+
+    @classmethod
+    def of_each(cls, events: Iterable[LoggedEvent]) -> list["EventLine"]:
+        """A line for each row; one that cannot be read is left out."""
+        return list(read_each("events", events, cls.from_logged))
 
     @classmethod
     def read(cls, seq: int, body: Mapping[str, Any]) -> "EventLine":

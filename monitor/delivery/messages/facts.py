@@ -38,7 +38,6 @@ from monitor.event_log import read
 from monitor.event_log.filters import UPDATED, AllowedDags, Filter
 from monitor.event_log.projections.runs import RunName
 from monitor.events.data import MOMENT, AssetUpdatedData, DagRunData, ImportErrorData, TaskInstanceData
-from monitor.events.event import parse_event
 from monitor.plain_text import lines
 
 MASK = "***"
@@ -378,5 +377,5 @@ def update_before(
 def _read(connection: Connection, wanted: Filter, limit: int, visible: AllowedDags) -> list[AssetUpdatedData]:
     """Oldest first."""
     logged = read.read_before(connection, None, limit, wanted, visible)
-    events = [parse_event(json.loads(found.body)) for found in reversed(logged)]
-    return [event.data for event in events if isinstance(event.data, AssetUpdatedData)]
+    events = read.parse_each(reversed(logged))
+    return [event.data for _, event in events if isinstance(event.data, AssetUpdatedData)]

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Select, false, func, not_, or_
 
 from monitor.database.schema import assets, events
 from monitor.database.statements import Row
+from monitor.database.types import read_each
 from monitor.event_log import cursor
 from monitor.event_log.filters import UPDATED, AllowedDags, may_read, readable
 from monitor.event_log.projections.state import find
@@ -132,9 +133,13 @@ def asset_updates(
     if before is not None:
         query = query.where(events.c.seq < before)
     rows = connection.execute(query.order_by(events.c.seq.desc()).limit(limit))
-    return [
-        _update(name.deployment, row.seq, row.time, json.loads(row.body)["data"], visible) for row in rows
-    ]
+    return list(
+        read_each(
+            "events",
+            rows,
+            lambda row: _update(name.deployment, row.seq, row.time, json.loads(row.body)["data"], visible),
+        )
+    )
 
 
 def asset_gaps(

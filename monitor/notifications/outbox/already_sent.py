@@ -15,12 +15,14 @@ Message-ID, so the notifications that follow are in the same thread.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from monitor.database.schema import decisions, deliveries, delivery_attempts
 from monitor.database.schema import told_before as table
 from monitor.database.statements import KeyLookup, Statement, SweepResult, oldest
+from monitor.database.types import note_unreadable, read_each
 from monitor.event_log.read import IDS_A_QUERY
 from monitor.events.event import Event
 from monitor.events.identity import digest
@@ -153,7 +155,8 @@ def restore(connection: Connection, told: Mapping[str, PriorDelivery]) -> list[i
     _insert_keys(connection, told)
     waiting = select(deliveries).where(deliveries.c.state.in_(ON_THEIR_WAY)).order_by(deliveries.c.id)
     settled = []
-    for delivery in [Delivery.from_row(row) for row in connection.execute(waiting).mappings().all()]:
+    rows = connection.execute(waiting).mappings().all()
+    for delivery in read_each("deliveries", rows, Delivery.from_row):
         keys = keys_of(connection, [delivery])[delivery.id]
         if before := _match_prior(connection, delivery, keys, told, delivery.created_at - CLOCKS):
             _settle(connection, delivery, before)
@@ -242,9 +245,18 @@ def _has_attempt(connection: Connection, delivery_id: int, since: datetime) -> b
 def _load_by_keys(connection: Connection, keys: Iterable[str]) -> dict[str, PriorDelivery]:
     rows = _OF_KEYS.rows(connection, [(key,) for key in keys])
     return {
-        row["key"]: PriorDelivery(State(row["state"]), row["at"], row["message_id"], row["subject"])
+        row["key"]: PriorDelivery(_state_of(row), row["at"], row["message_id"], row["subject"])
         for row in rows
     }
+
+
+def _state_of(row: Mapping[str, Any]) -> State:
+    """A state of another release counts as uncertain: the message is not sent once more."""
+    try:
+        return State(row["state"])
+    except ValueError as error:
+        note_unreadable(table.name, row, error)
+        return State.UNCERTAIN
 
 
 def forget(connection: Connection, before: datetime) -> SweepResult:

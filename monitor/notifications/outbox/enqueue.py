@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, select, update
 
 from monitor.database.schema import deliveries, notifications
 from monitor.database.statements import BulkInsert, KeyLookup, Row, Statement, plain
+from monitor.database.types import read_each
 from monitor.events.event import Event
 from monitor.events.identity import digest
 from monitor.notifications.outbox.records import WAITING, Notification, NotificationKind, State
@@ -141,7 +142,7 @@ def postpone(connection: Connection, notification_id: int, due: datetime) -> Non
 
 
 def _notification_or_none(row: Row | None) -> Notification | None:
-    return Notification.from_row(row) if row else None
+    return next(read_each("notifications", [row] if row else [], Notification.from_row), None)
 
 
 _OF_IDS = KeyLookup(notifications, ("id",))
@@ -157,7 +158,7 @@ def notification(connection: Connection, notification_id: int) -> Notification |
 def notifications_of(connection: Connection, ids: Iterable[int]) -> dict[int, Notification]:
     """Those that there are, by their ids."""
     found = _OF_IDS.rows(connection, ((one,) for one in set(ids)))
-    return {row["id"]: Notification.from_row(row) for row in found}
+    return {one.id: one for one in read_each("notifications", found, Notification.from_row)}
 
 
 def seal(connection: Connection, notification_ids: Collection[int], now: datetime) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, exists, func, not_, or_, selec
 
 from monitor.database.schema import decisions, delivery_attempts, notifications
 from monitor.database.schema import deliveries as table
+from monitor.database.types import read_each
 from monitor.event_log.filters import AllowedDags, readable
 from monitor.notifications.outbox.queue import REQUEUED, UNAVAILABLE
 from monitor.notifications.outbox.records import AttemptRecord, Delivery, NotificationKind, State
@@ -58,14 +59,14 @@ def deliveries(
     if before is not None:
         query = query.where(table.c.id < before)
     query = query.order_by(table.c.id.desc()).limit(limit)
-    return [Delivery.from_row(row) for row in connection.execute(query).mappings()]
+    return list(read_each("deliveries", connection.execute(query).mappings(), Delivery.from_row))
 
 
 def find(connection: Connection, delivery_id: int, visible: AllowedDags = None) -> Delivery | None:
     """One delivery, or None where there is none or the reader may not see it."""
     query = select(table).where(table.c.id == delivery_id, *_rights(visible))
     row = connection.execute(query).mappings().one_or_none()
-    return Delivery.from_row(row) if row else None
+    return next(read_each("deliveries", [row] if row else [], Delivery.from_row), None)
 
 
 def _rights(visible: AllowedDags) -> list[ColumnElement[bool]]:
@@ -102,13 +103,9 @@ def answers(connection: Connection, delivery_ids: Sequence[int]) -> list[str]:
 
 def counts(connection: Connection) -> dict[State, int]:
     """How many deliveries are in each state, each state named."""
-    found = {
-        State(row.state): row.number
-        for row in connection.execute(
-            select(table.c.state, func.count().label("number")).group_by(table.c.state)
-        )
-    }
-    return {state: found.get(state, 0) for state in State}
+    query = select(table.c.state, func.count().label("number")).group_by(table.c.state)
+    found = {row.state: row.number for row in connection.execute(query)}
+    return {state: found.get(state.value, 0) for state in State}
 
 
 def count_dead(connection: Connection, since: datetime) -> int:
@@ -148,7 +145,8 @@ def load_stats(connection: Connection, now: datetime) -> OutboxStats:
         .where(table.c.state.in_([State.PENDING.value, State.SENDING.value]), notifications.c.due_at <= now)
         .group_by(table.c.channel)
     )
-    oldest = {ChannelName(channel): since for channel, since in connection.execute(due)}
+    known = {channel.value: channel for channel in ChannelName}
+    oldest = {known[name]: since for name, since in connection.execute(due) if name in known}
     return OutboxStats({state: found.get(state, 0) for state in COUNTED}, oldest)
 
 

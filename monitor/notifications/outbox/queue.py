@@ -12,7 +12,7 @@ and changes nothing.
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,6 +22,7 @@ from sqlalchemy import BindParameter, Connection, Select, bindparam, func, selec
 from monitor.database.pubsub import DELIVERY, signal
 from monitor.database.schema import deliveries, delivery_attempts, notifications
 from monitor.database.statements import Statement
+from monitor.database.types import read_each
 from monitor.errors import WindsockError
 from monitor.notifications.outbox.enqueue import seal
 from monitor.notifications.outbox.records import (
@@ -73,7 +74,8 @@ def claim_some(
     """
     # One query a state, so that each reads the first entries of an index, however many rows wait.
     rows = [row for due in _DUE for row in due.rows(connection, of=channel.value, now=now, most=most)]
-    due = sorted(map(Delivery.from_row, rows), key=lambda one: (one.next_attempt_at, one.id))[:most]
+    known = _read_or_give_up(connection, rows, now)
+    due = sorted(known, key=lambda one: (one.next_attempt_at, one.id))[:most]
     for delivery in due:
         check(delivery.state, State.SENDING)
     until = now + lease
@@ -162,10 +164,26 @@ def reap(connection: Connection, now: datetime) -> list[Delivery]:
         .where(deliveries.c.state == State.SENDING.value, deliveries.c.lease_until < now)
         .with_for_update(skip_locked=True)
     )
-    lost = [Delivery.from_row(row) for row in connection.execute(ended).mappings().all()]
+    lost = _read_or_give_up(connection, connection.execute(ended).mappings().all(), now)
     for delivery in lost:
         settle(connection, delivery, _outcome_of_lost(delivery, now), now)
     return [found for found in (_one(connection, _by_id(d.id)) for d in lost) if found]
+
+
+UNREADABLE = "dead: its row cannot be read by this release; the log says why"
+
+
+def _read_or_give_up(
+    connection: Connection, rows: Sequence[Mapping[Any, Any]], now: datetime
+) -> list[Delivery]:
+    """Read rows that are locked. One that cannot be read is dead: it would be claimed again and again, and
+    stand in the way of the others."""
+    read = list(read_each("deliveries", rows, Delivery.from_row))
+    if left := {row["id"] for row in rows} - {one.id for one in read}:
+        values = {"state": State.DEAD.value, "reason": UNREADABLE, "settled_at": now}
+        given_up = {**values, "claim": None, "lease_until": None, "handed_at": None}
+        connection.execute(update(deliveries).where(deliveries.c.id.in_(left)).values(given_up))
+    return read
 
 
 def _outcome_of_lost(delivery: Delivery, now: datetime) -> DeliveryOutcome:
@@ -234,7 +252,7 @@ def _by_id(delivery_id: int) -> Select[Any]:
 
 def _one(connection: Connection, query: Select[Any]) -> Delivery | None:
     row = connection.execute(query).mappings().one_or_none()
-    return Delivery.from_row(row) if row else None
+    return next(read_each("deliveries", [row] if row else [], Delivery.from_row), None)
 
 
 _FENCE = (

@@ -128,7 +128,10 @@ class Delivery:
 
     @classmethod
     def from_row(cls, row: Mapping[Any, Any]) -> "Delivery":
+        """Raises ValueError where a value is none that this release knows."""
         recipients = tuple(row["recipients"])
+        if not recipients:
+            raise ValueError("recipients: there are none")
         remaining = recipients if row["remaining"] is None else tuple(row["remaining"])
         read = {
             "recipients": recipients,

@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, insert, literal, or_, select, update
 
 from monitor.database.schema import decisions, deliveries, notification_incidents, notifications
+from monitor.database.types import read_each
 from monitor.notifications.outbox.decisions import GROUPED, SUPPRESSED
 from monitor.notifications.outbox.enqueue import seal, settle_waiting
 from monitor.notifications.outbox.records import Delivery, NotificationKind, State
@@ -49,7 +50,7 @@ def _find_recovery_ids(connection: Connection, incident_id: int, closed_seq: int
 
 def _load_deliveries(connection: Connection, notification_id: int) -> list[Delivery]:
     query = select(deliveries).where(deliveries.c.notification_id == notification_id)
-    return [Delivery.from_row(row) for row in connection.execute(query).mappings()]
+    return list(read_each("deliveries", connection.execute(query).mappings(), Delivery.from_row))
 
 
 def _is_handed_over(one: Delivery) -> bool:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from starlette.exceptions import HTTPException
 
+from monitor.database.types import read_each
 from monitor.event_log import read
 from monitor.event_log.read import LoggedEvent
 from monitor.notifications.explain import EventExplanation, explain
@@ -36,11 +37,13 @@ async def events(
     found, following = await services.database.read(
         lambda connection: read.read_page(connection, before, query.limit, query.filter(), reader.visible)
     )
-    return pager.cut("events", [_format_event(one) for one in found], following)
+    return pager.cut("events", list(read_each("events", found, _format_event)), following)
 
 
 def _format_event(one: LoggedEvent) -> dict[str, Any]:
-    return {"seq": one.seq, "received_at": one.received_at, "event": json.loads(one.body)}
+    """Raises ValueError, TypeError where the row holds no event."""
+    event = json.loads(one.body)
+    return {"seq": one.seq, "received_at": one.received_at, "event": dict(event.items())}
 
 
 decisions_router = APIRouter(

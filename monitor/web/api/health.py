@@ -6,7 +6,6 @@ token: it holds numbers, and no name of a DAG, a run or a person.
 """
 
 import asyncio
-import json
 import logging
 import time
 from collections import defaultdict
@@ -424,17 +423,16 @@ def _deliveries(connection: Connection, now: datetime) -> PartHealth:
 
 def _spool(connection: Connection) -> PartHealth:
     """The spool lies with Airflow's processes; how late the latest report of a hook came tells how it is."""
-    for event in event_log_read.read_before(
+    for logged in event_log_read.read_before(
         connection, None, LOOKED_AT, Filter(), most_characters=MAX_LOOKED_AT
     ):
-        body = json.loads(event.body)
-        if body["data"].get("reported_by") == "listener":
-            happened = datetime.fromisoformat(body["time"].replace("Z", "+00:00"))
-            late = event.received_at - happened
+        event = next((event for _, event in event_log_read.parse_each([logged])), None)
+        if event is not None and event.get("reported_by") == "listener":
+            late = logged.received_at - event.time
             if late.total_seconds() > LATE:
                 words = f"the latest report of a hook came {span(late)} late: it waited in the spool"
-                return PartHealth("unknown", words, event.received_at, SPOOL_REMEDY)
-            return PartHealth("ok", f"hooks report within {span(late)}", event.received_at)
+                return PartHealth("unknown", words, logged.received_at, SPOOL_REMEDY)
+            return PartHealth("ok", f"hooks report within {span(late)}", logged.received_at)
     return NO_HOOK
 
 

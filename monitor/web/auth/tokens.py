@@ -44,6 +44,7 @@ from sqlalchemy import (
 from monitor.clock import Clock
 from monitor.database.engine import Database
 from monitor.database.schema import tokens as table
+from monitor.database.types import read_each
 from monitor.errors import WindsockError
 from monitor.event_log.filters import AllowedDags
 from monitor.event_log.projections import dags as dags_projection
@@ -260,9 +261,14 @@ def _require_in_force(connection: Connection, token_id: int, now: datetime) -> N
     """Read it once more, and lock it: another replica may be revoking it at this moment."""
     query = select(table).where(table.c.id == token_id).with_for_update()
     row = connection.execute(query).mappings().one_or_none()
-    token = Token.from_row(row) if row else None
+    token = _from_row(row)
     if token is None or (ended := token.rejection_reason(now)):
         raise TokenEnded(f"the token {ended if token else 'is known no more'}; it makes no others")
+
+
+def _from_row(row: RowMapping | None) -> Token | None:
+    """None too where the row cannot be read: it is no token that anybody may use."""
+    return next(read_each("tokens", [row] if row else [], Token.from_row), None)
 
 
 def hash_of(secret: str) -> str:
@@ -272,7 +278,7 @@ def hash_of(secret: str) -> str:
 def find_by_hash(connection: Connection, digest: str) -> Token | None:
     """The token whose secret has this hash, in force or not."""
     row = connection.execute(select(table).where(table.c.hash == digest)).mappings().one_or_none()
-    return Token.from_row(row) if row else None
+    return _from_row(row)
 
 
 def record_use(connection: Connection, token_id: int, now: datetime) -> None:
@@ -289,10 +295,8 @@ def page(
     query = select(table).where(whose.clause(connection))
     if before is not None:
         query = query.where(table.c.id < before)
-    return [
-        Token.from_row(row)
-        for row in connection.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings()
-    ]
+    rows = connection.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings()
+    return list(read_each("tokens", rows, Token.from_row))
 
 
 def revoke(connection: Connection, whose: TokenOwnerFilter, token_id: int, now: datetime) -> Token | None:
@@ -302,7 +306,7 @@ def revoke(connection: Connection, whose: TokenOwnerFilter, token_id: int, now: 
     while ended:  # each one is locked before those that it made are read: none can be made meanwhile
         ended = _end(connection, table.c.made_by.in_(ended), now=now)
     row = connection.execute(select(table).where(*mine)).mappings().one_or_none()
-    return Token.from_row(row) if row else None
+    return _from_row(row)
 
 
 def _end(connection: Connection, *which: ColumnElement[bool], now: datetime) -> list[int]:
@@ -350,7 +354,7 @@ def narrow(
     """
     query = select(table).where(table.c.created_by == user, table.c.revoked_at.is_(None))
     lost = []
-    for token in map(Token.from_row, connection.execute(query).mappings()):
+    for token in read_each("tokens", connection.execute(query).mappings().all(), Token.from_row):
         accepted = token.authenticated_by or frozenset()
         decided = (accepted & shown.keys()) - whole
         if not decided:

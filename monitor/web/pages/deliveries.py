@@ -109,7 +109,7 @@ def _load_unmatched(connection: Connection, visible: AllowedDags) -> dict[str, A
     """The latest failures that no rule took, with what the log still has of them."""
     decided = decisions.latest_of_rule(connection, UNMATCHED, SHOWN_UNMATCHED, visible)
     found = read.find_by_seqs(connection, [one.event_seq for one in decided], visible)
-    return {"unmatched": decided, "unmatched_events": {one.seq: EventLine.from_logged(one) for one in found}}
+    return {"unmatched": decided, "unmatched_events": {one.seq: one for one in EventLine.of_each(found)}}
 
 
 async def _letters(services: Services, reader: Principal) -> list[Summary]:
@@ -164,7 +164,10 @@ def _is_seen(connection: Connection, delivery: Delivery, visible: AllowedDags) -
     told = read.find_by_seqs(connection, seqs)  # what is forgotten cannot be looked at
     if len(told) != len(seqs) or told != read.find_by_seqs(connection, seqs, visible):
         return False
-    return all(_can_read_updates(connection, parse_event(json.loads(one.body)), visible) for one in told)
+    events = read.parse_each(told)
+    return len(events) == len(told) and all(
+        _can_read_updates(connection, event, visible) for _, event in events
+    )
 
 
 def _can_read_updates(connection: Connection, event: Event, visible: AllowedDags) -> bool:

@@ -57,7 +57,7 @@ def live(connection: Connection) -> dict[str, Any]:
 
 
 def lines(events: list[LoggedEvent]) -> list[EventLine]:
-    return [EventLine.from_logged(event) for event in events]
+    return EventLine.of_each(events)
 
 
 @router.get("/events/list")
@@ -113,7 +113,7 @@ def _delivery(connection: Connection, delivery_id: int, visible: AllowedDags) ->
     )
     return found | {
         "live": live(connection),
-        "events": {event.seq: EventLine.from_logged(event) for event in told},
+        "events": {line.seq: line for line in EventLine.of_each(told)},
         "others": [one for one in others if one.id != delivery_id],
     }
 

@@ -71,14 +71,15 @@ def _events(connection: Connection, incident: Mapping[str, Any], visible: Allowe
         decided.setdefault(decision.event_seq, []).append(decision)
     ends = {incident[name] for name in ("opened_seq", "last_seq", "closed_seq")} - {None}
     found = read.find_by_seqs(connection, ends | decided.keys(), visible)
+    received = {logged.seq: logged.received_at for logged in found}
     return [
         TimelineEntry(
-            logged.received_at,
-            f"event {logged.seq:020}",
-            event=EventLine.from_logged(logged),
-            decisions=tuple(decided.get(logged.seq, ())),
+            received[line.seq],
+            f"event {line.seq:020}",
+            event=line,
+            decisions=tuple(decided.get(line.seq, ())),
         )
-        for logged in found
+        for line in EventLine.of_each(found)
     ]
 
 

@@ -4,7 +4,6 @@ Positions are seconds from the start of the axis, both in the page and in the sc
 grow. The server draws positions in percent of the axis, so that no element needs a style of its own.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,11 +11,13 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from monitor.database.types import read_each
 from monitor.delivery.messages.filters import span
 from monitor.event_log import read
 from monitor.event_log.filters import Filter
 from monitor.event_log.projections.runs import RunName
 from monitor.event_log.projections.state import OVER, RUNNING
+from monitor.event_log.read import LoggedEvent
 
 MAX_TOLD = 2_000  # of a run's task events, the latest: bounds what one page parses
 TASKS = "airflow.task_instance.*"
@@ -48,17 +49,22 @@ def earlier_tries(connection: Connection, name: RunName, tasks: Sequence[Mapping
     wanted = Filter.from_values(type=[TASKS], **{key: [value] for key, value in vars(name).items()})
     found: dict[tuple[str, int, int], FinishedTry] = {}
     told = read.read_before(connection, None, MAX_TOLD, wanted, most_characters=read.MAX_PAGE_CHARACTERS)
-    for logged in reversed(told):
-        data = json.loads(logged.body)["data"]
-        key = (data["task_id"], data.get("map_index", -1), data["try_number"])
+    for told_name, key, one in read_each("events", reversed(told), _parse_logged):
         # A filter reads * and ? in a name as globs; here they are letters.
-        is_of_run = (data["dag_id"], data["run_id"]) == (name.dag_id, name.run_id)
-        if is_of_run and data["state"] != RUNNING and key[2] < latest.get(key[:2], 0):
-            found[key] = _parse_try(data)
+        is_of_run = told_name == (name.dag_id, name.run_id)
+        if is_of_run and one.state != RUNNING and key[2] < latest.get(key[:2], 0):
+            found[key] = one
     tries: Tries = {}
     for key in sorted(found):
         tries.setdefault(key[:2], []).append(found[key])
     return tries
+
+
+def _parse_logged(logged: LoggedEvent) -> tuple[tuple[str, str], tuple[str, int, int], FinishedTry]:
+    """Its run, its task and number, and the try."""
+    data = read.data_of(logged)
+    key = (data["task_id"], data.get("map_index", -1), data["try_number"])
+    return (data["dag_id"], data["run_id"]), key, _parse_try(data)
 
 
 def _parse_try(data: Mapping[str, Any]) -> FinishedTry:

@@ -1,6 +1,5 @@
 """The pages of runs, and `/status` and `/api` for the last training run."""
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
 from monitor.database.statements import Row
+from monitor.database.types import read_each
 from monitor.event_log import read
 from monitor.event_log.filters import AllowedDags, Filter
 from monitor.event_log.projections import runs as runs_projection
@@ -78,8 +78,12 @@ def _metrics(connection: Connection, name: RunName, visible: AllowedDags) -> dic
         type=["airflow.asset.updated"], **{key: [value] for key, value in vars(name).items()}
     )
     found = read.read_before(connection, None, MAX_ASSETS, wanted, visible)
-    updates = (json.loads(event.body)["data"] for event in reversed(found))
-    return {data["asset"]["name"]: data.get("extra", {}) for data in updates}
+    return dict(read_each("events", reversed(found), _name_and_extra))
+
+
+def _name_and_extra(logged: LoggedEvent) -> tuple[str, dict[str, Any]]:
+    data = read.data_of(logged)
+    return data["asset"]["name"], data.get("extra", {})
 
 
 @status_router.get(
@@ -216,11 +220,8 @@ def _find_events(
     wanted = Filter.from_values(type=types, **{key: [value] for key, value in vars(name).items()})
     found = read.read_before(connection, None, limit, wanted, visible, read.MAX_PAGE_CHARACTERS)
     # A filter reads * and ? in a name as globs; here they are letters.
-    return [
-        logged
-        for logged, line in zip(found, lines(found), strict=True)
-        if (line.dag_id, line.run_id) == (name.dag_id, name.run_id)
-    ]
+    of_run = {line.seq for line in lines(found) if (line.dag_id, line.run_id) == (name.dag_id, name.run_id)}
+    return [logged for logged in found if logged.seq in of_run]
 
 
 def _incident(connection: Connection, run: Mapping[str, Any], visible: AllowedDags) -> Incident | None:

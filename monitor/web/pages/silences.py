@@ -1,6 +1,5 @@
 """The pages of silences."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,12 +10,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
-from monitor.errors import EventError
 from monitor.event_log import read
 from monitor.event_log.filters import AllowedDags, Filter
 from monitor.event_log.projections import dags as dags_projection
 from monitor.event_log.read import LoggedEvent
-from monitor.events.event import parse_event
 from monitor.notifications import silences
 from monitor.notifications.silences import SilenceScope
 from monitor.rules.matching import MatchSubject
@@ -61,15 +58,15 @@ def preview(
     dags: _Dags = {}
     covered = [event for event in recent if _covers(connection, scope, event, dags)]
     is_cut = following is not None and len(recent) == len(found)
-    examples = [EventLine.from_logged(event) for event in covered[:EXAMPLES]]
+    examples = EventLine.of_each(covered[:EXAMPLES])
     return SilenceCoverage(len(covered), examples, len(found) if is_cut else None)
 
 
 def _covers(connection: Connection, scope: SilenceScope, logged: LoggedEvent, dags: _Dags) -> bool:
-    try:
-        event = parse_event(json.loads(logged.body))
-    except EventError:  # logged by an older monitor, whose shapes were others
+    parsed = read.parse_each([logged])
+    if not parsed:
         return False
+    [(_, event)] = parsed
     if not event.dag_id:
         return scope.covers(MatchSubject.from_event(event, None))
     key = (event.deployment, event.dag_id)
