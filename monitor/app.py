@@ -32,8 +32,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from monitor import __version__
 from monitor.airflow.client import AirflowApi
 from monitor.clock import Clock, utc_now
-from monitor.concurrency import WakeSignal, end
-from monitor.database.engine import APPLICATION, Database
+from monitor.concurrency import WakeSignal, end, repeat_look
+from monitor.database.engine import APPLICATION, Database, is_stopped
 from monitor.database.leader_election import FailedWorks, PostgresLeaderElection, make_election, run_as_leader
 from monitor.database.migrate import migrate
 from monitor.database.pubsub import DedicatedConnection, PubSubListener
@@ -87,6 +87,8 @@ from monitor.web.routes import mount
 from monitor.web.services import Report, Services
 
 Since = Callable[[], datetime | None]
+JOURNAL_SECONDS = 10.0  # between two looks at the length of SQLite's journal
+JOURNAL_FAILURE = "SQLite's journal is not shortened"
 KINDS = ((OperationalError, "operational"), (IntegrityError, "integrity"))
 
 
@@ -114,6 +116,8 @@ def _seconds(since: Since, clock: Clock) -> float:
 
 
 def _count(metrics: Metrics, context: ExceptionContext) -> None:
+    if context.connection is not None and is_stopped(context.connection):
+        return  # its client has gone
     error = context.sqlalchemy_exception
     kind = next((name for shape, name in KINDS if isinstance(error, shape)), "other")
     metrics.database_errors.labels(kind).inc()
@@ -132,6 +136,7 @@ class Parts:
     """The service, taken apart: what handlers use, what runs in the background, what is closed at the end."""
 
     services: Services
+    database: Database
     work: dict[str, Work]
     """In the order of starting; they stop in the other order, the writer of the log last."""
     airflows: list[AirflowApi]
@@ -194,6 +199,10 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
         "feed": ground.feeds.publish,
         "feed readers": ground.feeds.attend,
         "rules": rules.run,
+        "journal": partial(
+            *(repeat_look, database.shorten_journal, JOURNAL_SECONDS, JOURNAL_FAILURE),
+            partial(failed.note, "journal"),
+        ),
         "delivery": _deliverer(
             ground, renderer, links, rules, mailbox, ingest, telling, failed_templates
         ).run,
@@ -232,7 +241,7 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
         write_check=write_check,
         reports=reports,
     )
-    return Parts(services, work, list(apis.values()))
+    return Parts(services, database, work, list(apis.values()))
 
 
 def _ground(settings: Settings, clock: Clock) -> _Ground:
@@ -375,7 +384,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         if not is_migrated:
-            await asyncio.to_thread(migrate, services.database)
+            await asyncio.to_thread(migrate, parts.database)
         await services.gate.adopt_tokens()
         tasks = [start_background(name, run, on_fatal) for name, run in parts.work.items()]
         try:
@@ -384,7 +393,7 @@ def create_app(
             await end(reversed(tasks))
             await asyncio.gather(*(api.close() for api in parts.airflows))
             await asyncio.to_thread(services.traces.close)
-            services.database.close()
+            parts.database.close()
 
     # Starlette's redirect to a path without a slash at its end goes where the Host header says.
     app = FastAPI(

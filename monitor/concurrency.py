@@ -6,16 +6,25 @@ for latency; every loop polls as well, for correctness.
 `end` cancels tasks again until all have ended, because until Python 3.12 asyncio may lose a cancellation.
 `first_of` runs works side by side until the first of them ends. `repeat_look` looks again and again, even
 after a look that failed.
+
+`FairThreads` lets several users share a few threads, so that nobody's long work keeps the others waiting.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from contextvars import copy_context
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
+from anyio import CapacityLimiter, fail_after
 from sqlalchemy.exc import DBAPIError
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class WakeSignal:
@@ -110,3 +119,107 @@ async def repeat_look(
             logger.exception("%s; trying again in %.0f s", failure, wait)
         else:
             wait = seconds
+
+
+MAX_WAITING = 20  # works of one user that wait for a thread: more than a browser or a polling program sends
+WAIT_SECONDS = 10.0  # for a thread: whoever still waits for an answer by then has mostly asked again
+
+
+class Overloaded(Exception):
+    """The work was not begun: `is_too_many` of the same user wait already, or it waited too long."""
+
+    def __init__(self, is_too_many: bool) -> None:
+        super().__init__("too many wait already" if is_too_many else "it waited too long")
+        self.is_too_many = is_too_many
+
+
+class FairThreads:
+    """Threads of a pool that several users share: `total` of them, and `share` of them for one user.
+
+    Each user's work waits in a queue of its own, and the queues take turns: a free thread goes to whoever
+    waited longest among at most `share` works of each user.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor, total: int, share: int) -> None:
+        self._pool = pool
+        self._all = CapacityLimiter(total)
+        self._share = share
+        self._limiters: WeakValueDictionary[str, CapacityLimiter] = WeakValueDictionary()
+
+    async def run(
+        self,
+        whose: str,
+        function: Callable[[], T],
+        stop: Callable[[], object] | None = None,
+        patience: float | None = WAIT_SECONDS,
+    ) -> T:
+        """Run the function for a user. If the caller is cancelled, `stop` is called in another thread; the
+        function keeps its thread until it ends. `patience`: seconds to wait for a thread; None: any time, and
+        however many wait. Raises Overloaded."""
+        loop = asyncio.get_running_loop()
+        limiters = (self._limiter(whose, self._share), self._all)
+        if patience is not None and limiters[0].statistics().tasks_waiting >= MAX_WAITING:
+            raise Overloaded(is_too_many=True)
+        work = object()
+        await _acquire(limiters, work, patience)
+        began = self._pool.submit(copy_context().run, function)
+
+        def release(_: object) -> None:
+            with suppress(RuntimeError):  # the loop has ended, and all who waited with it
+                loop.call_soon_threadsafe(_release, limiters, work)
+
+        began.add_done_callback(release)
+        try:
+            return await asyncio.wrap_future(began)
+        except asyncio.CancelledError:
+            if stop is not None and not began.done():
+                loop.run_in_executor(None, stop)
+            raise
+
+    async def run_patiently(
+        self, whose: str, function: Callable[[], T], stop: Callable[[], object] | None = None
+    ) -> T:
+        """Run the function when no other of these is under way for the user, however long that takes: the
+        user's share is never all taken by them. For works that are bounded elsewhere."""
+        async with self._limiter(f"patiently {whose}", 1):
+            return await self.run(whose, function, stop, patience=None)
+
+    @asynccontextmanager
+    async def pause(self) -> AsyncIterator[None]:
+        """Wait until the works under way have ended; none begins in the block."""
+        pauses: list[object] = []
+        try:
+            while len(pauses) < self._all.total_tokens:
+                pause = object()
+                await self._all.acquire_on_behalf_of(pause)
+                pauses.append(pause)
+            yield
+        finally:
+            for pause in pauses:
+                self._all.release_on_behalf_of(pause)
+
+    def _limiter(self, name: str, total: int) -> CapacityLimiter:
+        found = self._limiters.get(name)
+        if found is None:
+            found = self._limiters[name] = CapacityLimiter(total)
+        return found
+
+
+async def _acquire(limiters: Iterable[CapacityLimiter], work: object, patience: float | None) -> None:
+    """Raises Overloaded."""
+    acquired = []
+    try:
+        with fail_after(patience):
+            for limiter in limiters:
+                await limiter.acquire_on_behalf_of(work)
+                acquired.append(limiter)
+    except BaseException as error:
+        _release(acquired, work)
+        if isinstance(error, TimeoutError):
+            raise Overloaded(is_too_many=False) from None
+        raise
+
+
+def _release(limiters: Iterable[CapacityLimiter], work: object) -> None:
+    for limiter in limiters:
+        limiter.release_on_behalf_of(work)

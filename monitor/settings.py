@@ -61,8 +61,9 @@ class Settings(BaseSettings):
     database_url: str = ""
     """SQLAlchemy's address, such as postgresql+psycopg://user:password@host/name. Default: SQLite in the home
     folder."""
-    database_pool_size: int = Field(6, ge=3, le=100)
-    """PostgreSQL: connections that requests, feeds and mails share; two more listen and elect the leader."""
+    database_pool_size: int = Field(8, ge=4, le=100)
+    """PostgreSQL: connections, some for the monitor's own work and the rest for users' requests and feeds
+    (docs/postgresql.md); two more listen and elect the leader."""
     database_statement_timeout: float = Field(30, gt=0)
     """Seconds after which PostgreSQL ends a statement, and SQLite what a page or a request reads."""
     deployment: str = Field("local", pattern=rf"^{DEPLOYMENT}$")

@@ -1,6 +1,8 @@
 """The connections, transactions and savepoints of the database.
 
-`Database` runs blocking SQLAlchemy Core in threads of its own, so that the event loop never waits.
+`Database` runs blocking SQLAlchemy Core in threads of its own, so that the event loop never waits. What the
+monitor itself reads and what users' requests read have different threads, and on PostgreSQL as many
+connections: a user with slow requests delays no notification, and no other user (`FairThreads`).
 
 SQLite has one writer at a time. Writes therefore queue for one thread of the monitor instead of for SQLite's
 lock. `BEGIN IMMEDIATE` takes the lock at the start of a transaction, when waiting is still safe, and not in
@@ -11,33 +13,58 @@ the middle.
 """
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
+from monitor.concurrency import FairThreads
 from monitor.database import postgresql
 from monitor.database.statements import on_driver
 from monitor.errors import SettingsError
 
-READERS = 4  # threads; pages and feeds read, and two cores are the smallest machine
+READERS = 3  # threads of the monitor's own reads, each of milliseconds; two cores are the smallest machine
+REQUEST_READERS = 3  # threads of what users' requests and feeds read
+SHARE = 2  # of these, for one user: the others find one free
 POSTGRES_WRITERS = (
     2  # one waits, maybe behind another replica, to append to the log; mails are settled meanwhile
 )
-POOL_SIZE = READERS + POSTGRES_WRITERS
+REQUEST_WRITERS = 1  # of users' requests at once: the monitor's own writes wait behind one of them at most
+POOL_SIZE = READERS + REQUEST_READERS + POSTGRES_WRITERS
 STATEMENT_TIMEOUT = 30.0  # seconds: no statement of a monitor takes a tenth of it
 LOOK_EVERY = 100_000  # of SQLite's instructions, a millisecond or two: its clock is looked at as often
 CANCELLED = "57014"  # PostgreSQL's code of a statement that it ended
 BUSY_TIMEOUT_MS = 10_000  # a migration or a backup may hold SQLite's lock for a while
+MAX_JOURNAL = 64 * 1024**2  # bytes of SQLite's WAL: sixteen times what it has without slow reads
+EMPTY_TIMEOUT_MS = 500  # events wait meanwhile; the monitor's own reads take milliseconds
 APPLICATION = "windsock"
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+class Transactions(Protocol):
+    """A way to the database: the monitor's own (`Database`), or that of one user's request."""
+
+    async def read(self, function: Callable[[Connection], T]) -> T: ...
+
+    async def write(self, function: Callable[[Connection], T]) -> T: ...
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """Run in a thread what is not of the database."""
+        ...
+
 
 Prove = Callable[[Connection], None]
 """Asks a new connection, in transactions of its own, whether its database may be used; raises where it cannot
@@ -56,9 +83,10 @@ class Database:
         statement_timeout: float = STATEMENT_TIMEOUT,
         name: str = APPLICATION,
     ) -> None:
-        """On PostgreSQL: `pool_size` connections, of which POSTGRES_WRITERS write and the rest read;
-        `name` is what pg_stat_activity shows. `statement_timeout`: seconds for a statement on PostgreSQL, and
-        for all that one `read` asks on SQLite. Raises SettingsError."""
+        """On PostgreSQL: `pool_size` connections, of which POSTGRES_WRITERS write and the rest read, half of
+        them and at most READERS for the monitor itself; `name` is what pg_stat_activity shows.
+        `statement_timeout`: seconds for a statement on PostgreSQL, and for all that one `read` asks on
+        SQLite. Raises SettingsError."""
         self.url = _read(url)
         self.name = name
         self.is_shared = self.url.get_backend_name() != "sqlite"
@@ -69,36 +97,99 @@ class Database:
             self.engine = postgresql.make_engine(self.url, name, pool_size, statement_timeout)
         else:
             self.engine = _make_sqlite_engine(self.url)
-        writers = POSTGRES_WRITERS if self.is_shared else 1
-        readers = pool_size - writers if self.is_shared else READERS
-        self.threads = readers + writers
+        writers, readers, requests = _divide(pool_size) if self.is_shared else (1, READERS, REQUEST_READERS)
+        self.threads = writers + readers + requests
         """On PostgreSQL as many as there are connections: none waits for one, and none lies idle."""
         self._writing = self.engine.execution_options(windsock_write=True)
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="db-read")
+        self._request_readers = ThreadPoolExecutor(requests, thread_name_prefix="db-request")
         self._writer = ThreadPoolExecutor(writers, thread_name_prefix="db-write")
+        share = min(SHARE, requests)
+        self._reads = FairThreads(self._request_readers, requests, share)
+        self._probes = FairThreads(self._readers, 1, 1)
+        self._writes = FairThreads(self._writer, REQUEST_WRITERS, REQUEST_WRITERS)
 
     async def read(self, function: Callable[[Connection], T]) -> T:
-        """Run the function in a transaction that only reads. Raises OperationalError where it takes too long
-        (`is_too_long`)."""
+        """Run the function in a transaction that only reads. For the monitor's own work. Raises
+        OperationalError where it takes too long (`is_too_long`)."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read_in_time, function)
 
     async def write(self, function: Callable[[Connection], T]) -> T:
         """Run the function in a transaction that is committed when it returns, rolled back when it raises."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, self.write_now, function)
 
+    async def run(self, function: Callable[[], T]) -> T:
+        """Run in a thread what is not of the database. For the monitor's own work."""
+        return await asyncio.to_thread(function)
+
+    async def read_for(self, whose: str, function: Callable[[Connection], T]) -> T:
+        """Read for a user's request. If the caller is cancelled, the read ends. Raises Overloaded as well."""
+        stop = StopSignal()
+        return await self._reads.run(whose, partial(self._read_in_time, function, stop), stop.set)
+
+    async def read_for_feed(self, whose: str, function: Callable[[Connection], T]) -> T:
+        """Read for a feed of a user, of which there are so many: one read at once, however long it waits."""
+        stop = StopSignal()
+        return await self._reads.run_patiently(whose, partial(self._read_in_time, function, stop), stop.set)
+
+    async def read_for_probe(self, whose: str, function: Callable[[Connection], T]) -> T:
+        """Read how the monitor is, for whoever asks: beside the monitor's own reads, and one at once. Raises
+        Overloaded as well."""
+        return await self._probes.run(whose, partial(self._read_in_time, function))
+
+    async def write_for(self, whose: str, function: Callable[[Connection], T]) -> T:
+        """Write for a user's request. Raises Overloaded as well."""
+        return await self._writes.run(whose, partial(self.write_now, function))
+
+    async def run_for(self, whose: str, function: Callable[[], T]) -> T:
+        """Run what else a user's request needs a thread for, in the user's share. Raises Overloaded."""
+        return await self._reads.run(whose, function)
+
+    async def shorten_journal(self, limit: int = MAX_JOURNAL) -> None:
+        """Empty SQLite's journal (WAL) if it is longer than `limit` bytes.
+
+        SQLite begins the journal anew in a moment without readers. Slow reads that overlap leave none, and
+        the journal would take all of the disk. So the reads of requests pause for that moment.
+        """
+        if self._measure_journal() > limit:
+            async with self._reads.pause():
+                await asyncio.get_running_loop().run_in_executor(self._writer, self._empty_journal)
+
+    def _measure_journal(self) -> int:
+        journal = Path(f"{self.url.database}-wal")
+        return journal.stat().st_size if not self.is_shared and journal.exists() else 0
+
+    def _empty_journal(self) -> None:
+        with self.engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.execute(f"PRAGMA busy_timeout={EMPTY_TIMEOUT_MS}")
+            try:
+                is_busy, *_ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        if is_busy:
+            logger.info("SQLite's journal could not be emptied: something reads; it is tried again")
+
     def read_now(self, function: Callable[[Connection], T]) -> T:
         """The same, blocking: for the command line and tests."""
         with self.engine.connect() as connection, self._begin(connection):
             return function(connection)
 
-    def _read_in_time(self, function: Callable[[Connection], T]) -> T:
-        """A reader of SQLite holds one of few threads, and no server ends what takes too long."""
-        if self.is_shared:
-            return self.read_now(function)
+    def _read_in_time(self, function: Callable[[Connection], T], stop: "StopSignal | None" = None) -> T:
+        """A read holds one of few threads, and on SQLite no server ends what takes too long."""
+        stop = stop or StopSignal()
 
         def read(connection: Connection) -> T:
-            with _deadline(connection, self._statement_timeout):
-                return function(connection)
+            driver: Any = connection.connection.driver_connection
+            connection.info[_STOP] = stop
+            try:
+                if self.is_shared:
+                    with stop.reaching(driver.cancel_safe):
+                        return function(connection)
+                with _deadline(connection, self._statement_timeout, stop):
+                    return function(connection)
+            finally:
+                del connection.info[_STOP]
 
         return self.read_now(read)
 
@@ -124,7 +215,54 @@ class Database:
         """End the threads, after what they are doing, and every connection."""
         self._writer.shutdown()
         self._readers.shutdown()
+        self._request_readers.shutdown()
         self.engine.dispose()
+
+
+class StopSignal:
+    """Ends a read from another thread, because nobody waits for it any more."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._lock = Lock()
+        self._cancel: Callable[[], object] | None = None
+
+    def set(self) -> None:
+        """End the read: on SQLite within milliseconds, on PostgreSQL by asking the server. May block."""
+        with self._lock:  # the connection must not be another's meanwhile
+            self.is_set = True
+            try:
+                if self._cancel is not None:
+                    self._cancel()
+            except Exception as error:  # noqa: BLE001 (of the driver, which may not be installed)
+                logger.warning("a read that nobody waits for goes on until its deadline: %s", error)
+
+    @contextmanager
+    def reaching(self, cancel: Callable[[], object]) -> Iterator[None]:
+        """`cancel` ends what runs in the block."""
+        with self._lock:
+            self._cancel = cancel
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._cancel = None
+
+
+_STOP = "windsock_stop"
+
+
+def is_stopped(connection: Connection) -> bool:
+    """Return True if nobody waits any more for what the connection reads."""
+    stop = connection.info.get(_STOP)
+    return isinstance(stop, StopSignal) and stop.is_set
+
+
+def _divide(pool_size: int) -> tuple[int, int, int]:
+    """Of so many connections, how many write, read for the monitor itself, and read for requests."""
+    reading = pool_size - POSTGRES_WRITERS
+    own = min(READERS, max(1, reading // 2))
+    return POSTGRES_WRITERS, own, reading - own
 
 
 def _read(url: str) -> URL:
@@ -158,11 +296,12 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 @contextmanager
-def _deadline(connection: Connection, seconds: float) -> Iterator[None]:
-    """SQLite gives up a statement that still runs so long after this began. Raises OperationalError."""
+def _deadline(connection: Connection, seconds: float, stop: StopSignal) -> Iterator[None]:
+    """SQLite gives up a statement that still runs so long after this began, or when it is to stop. Raises
+    OperationalError."""
     driver: Any = connection.connection.driver_connection
     end = time.monotonic() + seconds
-    driver.set_progress_handler(lambda: time.monotonic() > end, LOOK_EVERY)
+    driver.set_progress_handler(lambda: stop.is_set or time.monotonic() > end, LOOK_EVERY)
     try:
         yield
     except sqlite3.OperationalError as error:  # of a statement past SQLAlchemy's own way (statements.py)

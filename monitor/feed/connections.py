@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -147,6 +148,7 @@ RETRY_MS = (1_000, 3_000)  # how soon a reader comes back: spread, so that a res
 logger = logging.getLogger(__name__)
 
 Work = Callable[[], Awaitable[None]]
+T = TypeVar("T")
 
 
 class FeedFull(Exception):
@@ -272,7 +274,7 @@ class FeedServer:
                 work = partial(self._catch_up, reader)
 
     async def _open(self, reader: Subscriber, start: FindStart) -> None:
-        begun = await self._database.read(lambda connection: begin(connection, start))
+        begun = await self._read_for(reader, lambda connection: begin(connection, start))
         reader.move(begun.cursor)
         await reader.say(body(reader.form.retry(_retry()) + begun.encode(reader.form)))
         await self._catch_up(reader)
@@ -306,7 +308,9 @@ class FeedServer:
 
     async def _read_log(self, reader: Subscriber) -> None:
         """Read a page. One that may hold a DAG that is newer than the reader's rights is read again."""
-        page = await self._database.read(lambda connection: read(connection, reader.cursor, reader.selection))
+        page = await self._read_for(
+            reader, lambda connection: read(connection, reader.cursor, reader.selection)
+        )
         if reader.rights is not None:
             await self._logged.catch_up()
             if reader.to_be_asked:
@@ -314,6 +318,10 @@ class FeedServer:
         reader.move(page.cursor)
         if chunk := page.encode(reader.form):
             await reader.say(body(chunk))
+
+    async def _read_for(self, reader: Subscriber, function: Callable[[Connection], T]) -> T:
+        """Read what is for one reader alone, in its user's share: it may look through all of the log."""
+        return await self._database.read_for_feed(reader.whose or "everybody", function)
 
 
 def _farewell(reader: Subscriber) -> Message:

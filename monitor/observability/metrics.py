@@ -91,8 +91,9 @@ class IntakeMetrics:
         self.http_failures = book.counter(
             "windsock_http_failures",
             "Requests that failed inside the monitor",
-            "Any growth: `unexpected` is a defect, `database` a database that was away",
-            {"reason": ("unexpected", "database")},
+            "Any growth: `unexpected` is a defect, `database` a database that was away or a read that took "
+            "too long, `overloaded` a user with too many slow requests at once, or many such users",
+            {"reason": ("unexpected", "database", "overloaded")},
         )
         self.http_cut = book.counter(
             "windsock_http_connections_cut",

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
+from monitor.concurrency import Overloaded
 from monitor.errors import AirflowError
 from monitor.event_log.filters import AllowedDags
 from monitor.web import rule_descriptions
@@ -50,6 +51,7 @@ async def identify(request: Request, services: ServicesDep) -> Principal:
     """Who asks, and may: to read, or to do something. Raises NotSignedIn; 403, 429 and 503 as HTTP errors."""
     try:
         reader = await _who(request, services)
+        request.state.whose = reader.whose  # whose share of the database's threads the request takes
         reader.require(Scope.READ if request.method in SAFE_METHODS else Scope.ADMIN)
         return reader
     except ScopeLacking as lacking:
@@ -89,11 +91,19 @@ async def _page_reader(request: Request, services: ServicesDep) -> Principal:
 
 async def _anyone(request: Request, services: ServicesDep) -> Principal | None:
     try:
-        reader = await identify(request, services)
-        await rule_descriptions.load_whole_silences(request, services, reader)
-        return reader
+        return await identify(request, services)
     except (NotSignedIn, HTTPException, SQLAlchemyError):  # nobody is known while the database is away
         return None
+
+
+async def _any_page_reader(request: Request, services: ServicesDep) -> Principal | None:
+    reader = await _anyone(request, services)
+    try:
+        if reader is not None:
+            await rule_descriptions.load_whole_silences(request, services, reader)
+    except (SQLAlchemyError, Overloaded):
+        return None
+    return reader
 
 
 ApiPrincipal = Annotated[Principal, Depends(_api_reader)]
@@ -101,6 +111,8 @@ ApiPrincipal = Annotated[Principal, Depends(_api_reader)]
 PagePrincipal = Annotated[Principal, Depends(_page_reader)]
 """Someone who may read, or a redirect to the sign-in page."""
 OptionalPrincipal = Annotated[Principal | None, Depends(_anyone)]
+"""Someone who may read, or None. The user's share of the database is not waited for."""
+OptionalPagePrincipal = Annotated[Principal | None, Depends(_any_page_reader)]
 """Someone who may read, or None."""
 
 

@@ -28,6 +28,7 @@ from starlette._utils import get_route_path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from monitor.concurrency import MAX_WAITING, WAIT_SECONDS, Overloaded
 from monitor.database.engine import is_too_long
 from monitor.observability import logging as observability_logging
 from monitor.observability.metrics import Metrics
@@ -156,6 +157,8 @@ class HandOverMiddleware:
 
 
 DATABASE_RETRY = 5  # seconds, in Retry-After: a database that restarts is back within a few
+OVERLOADED_RETRY = 5  # seconds, in Retry-After: most reads take milliseconds, so a queue is soon empty again
+CLIENT_GONE = 499  # nginx's number for a client that closed the connection before it had its answer
 
 logger = logging.getLogger(__name__)
 
@@ -203,3 +206,20 @@ async def on_database_away(request: Request, error: Exception) -> Response:
     else:
         detail = f"the database does not answer now; try again in {DATABASE_RETRY} s"
     return answer_error(request, 503, detail, {"Retry-After": str(DATABASE_RETRY)})
+
+
+async def on_overloaded(request: Request, error: Exception) -> Response:
+    """429 for who has sent too many requests at once, 503 for a request that waited too long for its turn."""
+    request.app.state.services.metrics.http_failures.labels("overloaded").inc()
+    if isinstance(error, Overloaded) and error.is_too_many:
+        status, what = 429, f"{MAX_WAITING} of your requests wait for the database already"
+    else:
+        status, what = 503, f"the database was busy with other requests, yours too, for {WAIT_SECONDS:g} s"
+    detail = f"{what}; send fewer at once, ask for less (one DAG, a shorter time), and come again in"
+    detail = f"{detail} {OVERLOADED_RETRY} s"
+    return answer_error(request, status, detail, {"Retry-After": str(OVERLOADED_RETRY)})
+
+
+async def on_client_gone(_request: Request, _error: Exception) -> Response:
+    """Nobody reads this answer; the status is what the log has of it."""
+    return Response(status_code=CLIENT_GONE)

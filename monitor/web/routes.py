@@ -5,7 +5,9 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
+from monitor.concurrency import Overloaded
 from monitor.delivery.messages.links import LinkError
 from monitor.settings import Settings
 from monitor.web.api import (
@@ -27,7 +29,9 @@ from monitor.web.middleware import (
     HandOverMiddleware,
     HeadMiddleware,
     UnexpectedErrorMiddleware,
+    on_client_gone,
     on_database_away,
+    on_overloaded,
 )
 from monitor.web.openapi import describe
 from monitor.web.pages import action_links, dashboard, forms, login, templates
@@ -87,6 +91,8 @@ def mount(app: FastAPI, settings: Settings) -> None:
     app.add_exception_handler(LinkError, forms.on_link_error)
     for away in (OperationalError, InterfaceError, InternalError, PoolTimeout):
         app.add_exception_handler(away, on_database_away)
+    app.add_exception_handler(Overloaded, on_overloaded)
+    app.add_exception_handler(ClientDisconnect, on_client_gone)
     describe(app, settings)
     # The last is the outermost.
     app.add_middleware(BodyLimitMiddleware, metrics=app.state.services.metrics)

@@ -1,17 +1,22 @@
 """The services that request handlers use.
 
-`create_app` makes them once, and a handler finds them at `request.app.state.services`.
+`create_app` makes them once, and a handler finds them at `request.app.state.services`. A handler's database
+is a `RequestDatabase`, so that no handler reads or writes among the monitor's own work.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from fastapi import Depends, Request
+from sqlalchemy import Connection
+from starlette.requests import ClientDisconnect
 
 from monitor.clock import Clock
-from monitor.database.engine import Database
+from monitor.concurrency import end
+from monitor.database.engine import Database, Transactions
 from monitor.database.write_check import WriteCheck
 from monitor.delivery.channels.mailbox import Mailbox
 from monitor.delivery.messages.links import Links
@@ -45,7 +50,8 @@ Report = Callable[[], Awaitable[Mapping[str, PartHealth]]]
 @dataclass(frozen=True)
 class Services:
     settings: Settings
-    database: Database
+    database: Transactions
+    """The monitor's own; a handler has its request's (`RequestDatabase`)."""
     write_check: WriteCheck
     ingest: Ingest
     wakes: Wakeups
@@ -67,9 +73,72 @@ class Services:
     """The reconciler's and the mailer's word on how they are."""
 
 
-def _services(request: Request) -> Services:
-    return cast(Services, request.app.state.services)
+WATCHED = frozenset({"GET", "HEAD"})  # methods without a body, after which only the client's end can come
+
+T = TypeVar("T")
+
+
+class RequestDatabase:
+    """The database as one request uses it: in its user's turn, and only as long as the client waits."""
+
+    def __init__(self, database: Database, request: Request, is_probe: bool = False) -> None:
+        """`is_probe`: of how the monitor is, which is read beside its own work."""
+        self._database = database
+        self._request = request
+        self._read = database.read_for_probe if is_probe else database.read_for
+
+    @property
+    def _whose(self) -> str:
+        """The user, once that is known (`identify`); until then the address."""
+        address = self._request.client.host if self._request.client else "unknown"
+        return getattr(self._request.state, "whose", None) or f"address {address}"
+
+    async def read(self, function: Callable[[Connection], T]) -> T:
+        """Raises Overloaded, ClientDisconnect, OperationalError where it takes too long (`is_too_long`)."""
+        return await self._while_wanted(self._read(self._whose, function))
+
+    async def write(self, function: Callable[[Connection], T]) -> T:
+        """Raises Overloaded."""
+        return await self._database.write_for(self._whose, function)
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """Run in a thread what is not of the database and takes long. Raises Overloaded, ClientDisconnect."""
+        return await self._while_wanted(self._database.run_for(self._whose, function))
+
+    async def _while_wanted(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._request.method not in WATCHED:
+            return await work
+        working = asyncio.ensure_future(work)
+        gone = asyncio.ensure_future(self._client_goes())
+        try:
+            await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise ClientDisconnect
+        finally:
+            await end((gone, working))
+        return working.result()
+
+    async def _client_goes(self) -> None:
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+
+
+def _build_services(request: Request, is_probe: bool) -> Services:
+    services = cast(Services, request.app.state.services)
+    database = RequestDatabase(cast(Database, services.database), request, is_probe)
+    return replace(services, database=database)
+
+
+# Coroutines, because FastAPI calls functions in threads.
+async def _services(request: Request) -> Services:
+    return _build_services(request, is_probe=False)
+
+
+async def _probed_services(request: Request) -> Services:
+    return _build_services(request, is_probe=True)
 
 
 ServicesDep = Annotated[Services, Depends(_services)]
 """The parameter type of a handler that needs services."""
+ProbedServicesDep = Annotated[Services, Depends(_probed_services)]
+"""The parameter type of a handler that says how the monitor is, however busy its users are."""

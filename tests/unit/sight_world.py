@@ -471,7 +471,7 @@ async def world_of(settings: Settings, airflows: Airflows, variant: int) -> Asyn
     app = FastAPI()
     app.state.services = parts.services
     mount(app, settings)
-    database = parts.services.database
+    database = parts.database
 
     def begin(connection: Connection) -> None:
         connection.execute(update(schema.log_state).values(epoch="0123abcd"))

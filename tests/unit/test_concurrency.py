@@ -1,13 +1,26 @@
-"""Tasks end although a cancellation was lost."""
+"""Tasks end although a cancellation was lost, and users share threads."""
 
 import asyncio
 import logging
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
+from anyio import fail_after
 from sqlalchemy.exc import OperationalError
 
-from monitor.concurrency import LONGEST_WAIT, WakeSignal, end, repeat_look
-from tests.wait import DEADLINE
+from monitor.concurrency import (
+    LONGEST_WAIT,
+    MAX_WAITING,
+    FairThreads,
+    Overloaded,
+    WakeSignal,
+    end,
+    repeat_look,
+)
+from tests.wait import DEADLINE, PAUSE
 
 
 def test_a_task_that_lost_its_cancellation_is_cancelled_again() -> None:
@@ -121,3 +134,127 @@ def test_the_wait_after_defects_doubles_to_a_bound_and_ends_with_them(
     asyncio.run(all_of_it())
     told = [record.getMessage().rpartition(" in ")[2] for record in caplog.records]
     assert told == ["60 s", f"{LONGEST_WAIT:.0f} s", f"{LONGEST_WAIT:.0f} s", "60 s"]
+
+
+class Held:
+    """Works of threads that wait until they are told to go on."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.gate = threading.Event()
+
+    def work(self, name: str) -> Callable[[], str]:
+        def hold() -> str:
+            self.begun.append(name)
+            self.gate.wait(DEADLINE)
+            return name
+
+        return hold
+
+    async def wait_for(self, *names: str) -> None:
+        with fail_after(DEADLINE):
+            while sorted(self.begun) != sorted(names):  # noqa: ASYNC110 (threads set it)
+                await asyncio.sleep(PAUSE)
+
+
+async def share(story: Callable[[FairThreads, Held], Coroutine[Any, Any, None]]) -> None:
+    """Three threads, of which one user gets two."""
+    held = Held()
+    with ThreadPoolExecutor(3) as pool:
+        try:
+            await story(FairThreads(pool, 3, 2), held)
+        finally:
+            held.gate.set()
+
+
+def test_one_user_leaves_a_thread_for_others() -> None:
+    async def story(threads: FairThreads, held: Held) -> None:
+        many = [asyncio.ensure_future(threads.run("a", held.work(f"a{number}"))) for number in range(4)]
+        await held.wait_for("a0", "a1")
+        assert await threads.run("b", lambda: "b") == "b"
+        assert held.begun == ["a0", "a1"]
+        held.gate.set()
+        assert await asyncio.gather(*many) == ["a0", "a1", "a2", "a3"]
+
+    asyncio.run(share(story))
+
+
+def test_users_take_turns() -> None:
+    """A newcomer waits for the works under way, and not for the queues of those who came before."""
+
+    async def story(threads: FairThreads, held: Held) -> None:
+        many = [
+            asyncio.ensure_future(threads.run(user, held.work(f"{user}{number}")))
+            for user in "ab"
+            for number in range(6)
+        ]
+        await held.wait_for("a0", "a1", "b0")
+        last = asyncio.ensure_future(threads.run("c", held.work("c")))
+        await asyncio.sleep(PAUSE)
+        held.gate.set()
+        await asyncio.gather(*many, last)
+        assert held.begun.index("c") < 6
+
+    asyncio.run(share(story))
+
+
+def test_so_many_wait_and_the_next_is_refused() -> None:
+    async def story(threads: FairThreads, held: Held) -> None:
+        many = [asyncio.ensure_future(threads.run("a", held.work("a"))) for _ in range(2 + MAX_WAITING)]
+        await held.wait_for("a", "a")
+        with pytest.raises(Overloaded) as refused:
+            await threads.run("a", held.work("too many"))
+        assert refused.value.is_too_many
+        held.gate.set()
+        await asyncio.gather(*many)
+        assert await threads.run("a", lambda: "again") == "again"
+
+    asyncio.run(share(story))
+
+
+def test_who_waits_too_long_gives_up() -> None:
+    async def story(threads: FairThreads, held: Held) -> None:
+        many = [asyncio.ensure_future(threads.run("a", held.work("a"))) for _ in range(2)]
+        await held.wait_for("a", "a")
+        with pytest.raises(Overloaded) as refused:
+            await threads.run("a", held.work("late"), patience=0.01)
+        assert not refused.value.is_too_many
+        held.gate.set()
+        await asyncio.gather(*many)
+        assert held.begun == ["a", "a"]
+
+    asyncio.run(share(story))
+
+
+def test_a_cancelled_caller_gives_its_place_back() -> None:
+    """One that waits, at once. One whose work is under way, when that has ended: it is told to stop."""
+    stopped = threading.Event()
+
+    async def story(threads: FairThreads, held: Held) -> None:
+        def stop() -> None:
+            stopped.set()
+            held.gate.set()
+
+        many = [asyncio.ensure_future(threads.run("a", held.work("a"), stop)) for _ in range(2 + MAX_WAITING)]
+        await held.wait_for("a", "a")
+        await end(many[2:])
+        assert not stopped.is_set()
+        await end(many[:2])
+        assert await threads.run("a", lambda: "next") == "next"
+        assert stopped.is_set()
+        assert held.begun == ["a", "a"]
+
+    asyncio.run(share(story))
+
+
+def test_patient_works_leave_their_user_a_thread_and_wait_for_any_time() -> None:
+    async def story(threads: FairThreads, held: Held) -> None:
+        many = [
+            asyncio.ensure_future(threads.run_patiently("a", held.work("a"))) for _ in range(2 * MAX_WAITING)
+        ]
+        await held.wait_for("a")
+        assert await threads.run("a", lambda: "page") == "page"
+        held.gate.set()
+        assert await asyncio.gather(*many) == ["a"] * 2 * MAX_WAITING
+
+    asyncio.run(share(story))

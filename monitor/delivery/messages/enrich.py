@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from monitor.database.engine import Database
+from monitor.database.engine import Transactions
 from monitor.delivery.confirm import AirflowReader
 from monitor.delivery.messages.content import (
     ContentData,
@@ -54,7 +54,7 @@ from monitor.notifications.outbox.records import NotificationKind
 
 
 async def build_message_context(
-    database: Database,
+    database: Transactions,
     airflow: AirflowReader | None,
     told: NotificationContent,
     read: ContentData | None = None,
@@ -90,7 +90,7 @@ async def build_message_context(
 
 
 async def _run(
-    database: Database,
+    database: Transactions,
     airflow: AirflowReader | None,
     story: MessageContext,
     run: RunInfo,

@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from monitor.database.engine import Database
+from monitor.database.engine import Transactions
 from monitor.database.statements import Row
 from monitor.delivery.confirm import AirflowReader
 from monitor.delivery.messages.filters import shorten
@@ -333,7 +333,7 @@ RECENT = 20  # updates of one asset among which the one before is looked for
 
 
 async def updates_of(
-    database: Database, airflow: AirflowReader | None, name: RunName, visible: AllowedDags = None
+    database: Transactions, airflow: AirflowReader | None, name: RunName, visible: AllowedDags = None
 ) -> list[AssetUpdatedData]:
     """`visible`: what of the log may be told. (Airflow is asked for recipients alone, who see all of it.)"""
     if airflow is not None:

@@ -41,7 +41,7 @@ from monitor.reconciler.loop import ReconcilerHandle
 from monitor.web.dependencies import OptionalPrincipal
 from monitor.web.query_params import MAX_PAGE
 from monitor.web.responses import SERVER, Answers, ResponseModel, example, problems
-from monitor.web.services import PartHealth, Report, Services, ServicesDep
+from monitor.web.services import PartHealth, ProbedServicesDep, Report, Services, ServicesDep
 
 COMPONENT_SECONDS = 15.0  # an answer of Airflow's counts for so long, whoever asks how often
 COMPONENT_TIMEOUT = 3.0  # seconds: how the other parts are is not to wait for Airflow
@@ -269,7 +269,7 @@ async def livez() -> dict[str, str]:
     openapi_extra=OPEN,
     responses=NOT_READY,
 )
-async def readyz(services: ServicesDep) -> JSONResponse:
+async def readyz(services: ProbedServicesDep) -> JSONResponse:
     """The database can be read and written, so requests can be served and events be taken in."""
     part = (await _database(services))["database"]
     age = services.write_check.result.age
@@ -284,7 +284,7 @@ async def readyz(services: ServicesDep) -> JSONResponse:
     openapi_extra={"security": [{}, {"session": []}, {"bearer": []}]},
     responses={**DOWN, **problems(421, *SERVER)},
 )
-async def health(services: ServicesDep, reader: OptionalPrincipal) -> JSONResponse:
+async def health(services: ProbedServicesDep, reader: OptionalPrincipal) -> JSONResponse:
     """Every part, and 503 where one does not work. Details are for those who are signed in."""
     permissions = await services.gate.get_permissions(reader) if reader else frozenset()
     parts = await check(services, permissions, has_details=reader is not None)

@@ -10,10 +10,10 @@ frame without an origin. That document may run nothing, load nothing and send no
 nothing is sent. The links that act for whoever holds them are left out, because they are the recipient's.
 """
 
-import asyncio
 import json
 from dataclasses import dataclass, replace
 from email.message import EmailMessage
+from functools import partial
 from html import escape
 from typing import Annotated, Any
 
@@ -117,9 +117,9 @@ async def _letters(services: Services, reader: Principal) -> list[Summary]:
     if box is None:
         return []
     if reader.visible is None:
-        return await asyncio.to_thread(box.mails, SHOWN)
+        return await services.database.run(partial(box.mails, SHOWN))
     own = await services.database.read(lambda connection: _own(connection, reader.visible))
-    return await asyncio.to_thread(_list, box, own)
+    return await services.database.run(partial(_list, box, own))
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def _can_read_updates(connection: Connection, event: Event, visible: AllowedDags
 
 async def _letter(services: Services, reader: Principal, letter_id: str) -> EmailMessage:
     if services.mailbox is not None:
-        letter = await asyncio.to_thread(services.mailbox.get, letter_id)
+        letter = await services.database.run(partial(services.mailbox.get, letter_id))
         visible = reader.visible
         own = None if visible is None else await services.database.read(lambda c: _own(c, visible))
         if letter is not None and (own is None or own.has(letter)):
@@ -288,4 +288,4 @@ async def _render_preview(services: Services, case: DeliveryContext, visible: Al
         subject=case.thread.subject,
     )
     story = await build_message_context(services.database, None, told, visible=visible)
-    return await asyncio.to_thread(services.renderer.render, delivery.template, story, letter)
+    return await services.database.run(partial(services.renderer.render, delivery.template, story, letter))

@@ -3,9 +3,9 @@
 Rules name DAGs and people, so only those who may read every DAG see this page.
 """
 
-import asyncio
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,9 @@ async def settings(request: Request, services: ServicesDep, reader: PagePrincipa
             403, "The rules name DAGs and people: this page is for those who may read every DAG in Airflow."
         )
     problem = services.rules.problem
-    mistakes = await asyncio.to_thread(describe_mistakes, services.rules.path, problem) if problem else []
+    mistakes = []
+    if problem:
+        mistakes = await services.database.run(partial(describe_mistakes, services.rules.path, problem))
 
     def load(connection: Connection) -> dict[str, Any]:
         return live(connection) | {"unsubscribed": silences.unsubscriptions(connection)}

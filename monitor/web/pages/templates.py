@@ -8,10 +8,9 @@ Anyone may ask for both, and making either takes tens of milliseconds in which n
 `prepare` makes each of them once.
 """
 
-import asyncio
 import json
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -20,7 +19,7 @@ from markupsafe import Markup
 from starlette.exceptions import HTTPException
 
 from monitor.delivery.messages.renderer import RenderedMessage
-from monitor.web.dependencies import OptionalPrincipal, PagePrincipal
+from monitor.web.dependencies import OptionalPagePrincipal, PagePrincipal
 from monitor.web.pages.deliveries import frame_response
 from monitor.web.paths import path_prefix
 from monitor.web.problems import KINDS
@@ -33,7 +32,7 @@ router = APIRouter(prefix="/templates", include_in_schema=False)
 @router.get("")
 async def list_templates(request: Request, services: ServicesDep, reader: PagePrincipal) -> HTMLResponse:
     """Each template's name, where it is from, and what is wrong with it."""
-    found = await asyncio.to_thread(services.renderer.templates)
+    found = await services.database.run(services.renderer.templates)
     return render(request, "templates.html", reader, templates=found)
 
 
@@ -43,7 +42,7 @@ async def show_template(
 ) -> HTMLResponse:
     """A mail as mail programs show it, and as plain text."""
     rendered = await _preview(services, name)
-    found = await asyncio.to_thread(services.renderer.templates)
+    found = await services.database.run(services.renderer.templates)
     about = next(one for one in found if one.name == name)
     return render(request, "template.html", reader, name=name, about=about, mail=rendered)
 
@@ -56,10 +55,10 @@ async def html(services: ServicesDep, _reader: PagePrincipal, name: str) -> HTML
 
 async def _preview(services: Services, name: str) -> RenderedMessage:
     """A name is looked up in the list, and so leads to no other file."""
-    found = await asyncio.to_thread(services.renderer.templates)
+    found = await services.database.run(services.renderer.templates)
     if name not in {one.name for one in found}:
         raise HTTPException(404, f"No template {name!r} is known here.")
-    return await asyncio.to_thread(services.renderer.preview, name)
+    return await services.database.run(partial(services.renderer.preview, name))
 
 
 docs_router = APIRouter(include_in_schema=False)
@@ -72,7 +71,7 @@ async def description(request: Request) -> Response:
 
 
 @docs_router.get("/docs")
-async def docs(request: Request, reader: OptionalPrincipal) -> HTMLResponse:
+async def docs(request: Request, reader: OptionalPagePrincipal) -> HTMLResponse:
     """Every operation with its parameters and answers. It tells nothing of any run, so anyone may read it."""
     return render(request, "docs.html", reader, told=_render_reference(request.app, path_prefix(request)))
 

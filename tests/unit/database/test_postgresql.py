@@ -67,11 +67,12 @@ def test_a_statement_that_takes_too_long_is_ended(postgres_url: str) -> None:
         database.close()
 
 
-def test_as_many_threads_as_connections(postgres_url: str) -> None:
-    database = Database(postgres_url, pool_size=5)
+@pytest.mark.parametrize("pool_size", [4, 5, 8, 20])
+def test_as_many_threads_as_connections(postgres_url: str, pool_size: int) -> None:
+    database = Database(postgres_url, pool_size=pool_size)
     try:
-        assert database.engine.pool.size() == 5  # type: ignore[attr-defined]
-        assert database.threads == 5
+        assert database.engine.pool.size() == pool_size  # type: ignore[attr-defined]
+        assert database.threads == pool_size
     finally:
         database.close()
 

@@ -2,17 +2,23 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from fastapi import Request
+from anyio import fail_after
 from sqlalchemy import Connection, bindparam, literal, select, text
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
-from monitor.database.engine import READERS, Database, is_too_long
+from monitor.concurrency import end
+from monitor.database.engine import READERS, SHARE, Database, is_too_long
 from monitor.database.statements import Statement
 from monitor.settings import Settings
+from monitor.web.services import ServicesDep
 from tests.unit.web_support import serving
+from tests.wait import DEADLINE, PAUSE
 
 ENDLESS = text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n")
 IN_TIME = 0.2  # seconds
@@ -80,11 +86,75 @@ def test_a_reader_is_told_so(settings: Settings, url: str) -> None:
     patience = {"database_url": url, "database_statement_timeout": IN_TIME}
     with serving(settings.model_copy(update=patience)) as monitor:
 
-        async def slow(request: Request) -> None:
-            await request.app.state.services.database.read(endless)
+        async def slow(services: ServicesDep) -> None:
+            await services.database.read(endless)
 
         monitor.app.add_api_route("/slow", slow)
         answer = monitor.client.get("/slow")
         assert answer.status_code == 503
         assert "took longer than 0.2 s; ask for less" in answer.json()["detail"]
         assert monitor.client.get("/api/v1/events").status_code == 200
+
+
+def test_a_users_writes_wait_for_each_other_and_not_the_monitors_for_them(settings: Settings) -> None:
+    done: list[str] = []
+    gate = threading.Event()
+
+    def write(name: str) -> Callable[[Connection], None]:
+        def work(_connection: Connection) -> None:
+            gate.wait(DEADLINE)
+            done.append(name)
+
+        return work
+
+    async def story(database: Database) -> None:
+        users = [asyncio.ensure_future(database.write_for("a", write(f"a{number}"))) for number in range(3)]
+        await asyncio.sleep(PAUSE)
+        own = asyncio.ensure_future(database.write(write("own")))
+        await asyncio.sleep(PAUSE)
+        gate.set()
+        await asyncio.gather(own, *users)
+
+    with contextlib.closing(Database(settings.database)) as database:
+        asyncio.run(story(database))
+    assert done == ["a0", "own", "a1", "a2"]
+
+
+def test_slow_reads_that_overlap_do_not_let_the_journal_grow(settings: Settings) -> None:
+    """SQLite empties it in a moment without readers alone."""
+    slow = text(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) "
+        "SELECT (SELECT count(*) FROM t), count(*) FROM n"
+    )
+    journal = Path(f"{make_url(settings.database).database}-wal")
+    read: list[int] = []
+
+    def size() -> int:
+        return journal.stat().st_size
+
+    def run_slow(connection: Connection) -> None:
+        connection.execute(slow)
+        read.append(1)
+
+    async def read_on(database: Database) -> None:
+        while True:
+            await database.read_for("a", run_slow)
+
+    async def story(database: Database) -> None:
+        await database.write(lambda connection: connection.execute(text("CREATE TABLE t (b)")))
+        readers = [asyncio.ensure_future(read_on(database)) for _ in range(SHARE)]
+        many = text("INSERT INTO t VALUES (randomblob(100000))")
+        while len(read) < SHARE or size() < 1_000_000:
+            await database.write(lambda connection: connection.execute(many))
+        await database.shorten_journal(limit=10**9)
+        assert size() >= 1_000_000
+        await database.shorten_journal(limit=1_000_000)
+        assert size() < 1_000_000
+        seen = len(read)
+        with fail_after(DEADLINE):
+            while len(read) == seen:  # noqa: ASYNC110 (threads append to it)
+                await asyncio.sleep(PAUSE)
+        await end(readers)
+
+    with contextlib.closing(Database(settings.database)) as database:
+        asyncio.run(story(database))
