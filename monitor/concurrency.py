@@ -45,7 +45,7 @@ class WakeSignal:
         self._event.set()
         self._event = asyncio.Event()
 
-    async def wait(self, seen: int, timeout: float) -> bool:
+    async def wait(self, seen: int, timeout: float) -> bool:  # noqa: ASYNC109 (no scope to cancel)
         """Return True once the count has risen above `seen`, or False after `timeout` seconds."""
         if self._count != seen:
             return True

@@ -11,7 +11,7 @@ from aiosmtplib.protocol import MAX_RESPONSE_LENGTH
 
 from airflow_windsock import error_text, journal, sender, spool, transport
 from airflow_windsock import settings as plugin_settings
-from monitor import bounded_http, secret_files
+from monitor import bounded_http, concurrency, secret_files
 from monitor.airflow import connection, paging, task_logs
 from monitor.database import engine
 from monitor.delivery.channels import apprise, apprise_bounds, mailbox, mailbox_server, oauth, smtp, webhook
@@ -327,6 +327,38 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
             "statement",
             "503, which says so; the connection is free",
             "unit/database/test_slow_reads.py::test_a_read_that_takes_too_long_is_ended",
+        ),
+        Surface(
+            "requests of one user that read the database",
+            f"{engine.SHARE} at once, {concurrency.MAX_WAITING} more wait; the monitor's own work and other "
+            "users go on meanwhile",
+            "429, which says so; a client that has gone gives its place back",
+            "unit/web/test_busy_readers.py::test_slow_requests_of_one_reader_hold_up_nothing_else",
+        ),
+        Surface(
+            "the time that a request waits for its turn at the database",
+            seconds(concurrency.WAIT_SECONDS),
+            "503, which says so",
+            "unit/test_concurrency.py::test_who_waits_too_long_gives_up",
+        ),
+        Surface(
+            "writes of users' requests",
+            f"{engine.REQUEST_WRITERS} at once of all users, {concurrency.MAX_WAITING} more of one user wait",
+            "429; the monitor's own write is the next",
+            "unit/database/test_slow_reads.py::"
+            "test_a_users_writes_wait_for_each_other_and_not_the_monitors_for_them",
+        ),
+        Surface(
+            "what feeds of one user read of the log behind the newest events",
+            "1 page at once",
+            "it waits",
+            "unit/test_concurrency.py::test_patient_works_leave_their_user_a_thread_and_wait_for_any_time",
+        ),
+        Surface(
+            "SQLite's journal, which grows while slow reads overlap",
+            size(engine.MAX_JOURNAL),
+            "no request's read begins until the journal is empty",
+            "unit/database/test_slow_reads.py::test_slow_reads_that_overlap_do_not_let_the_journal_grow",
         ),
         Surface(
             "questions that pages ask Airflow at once",
