@@ -200,8 +200,11 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
         "feed readers": ground.feeds.attend,
         "rules": rules.run,
         "journal": partial(
-            *(repeat_look, database.shorten_journal, JOURNAL_SECONDS, JOURNAL_FAILURE),
-            partial(failed.note, "journal"),
+            repeat_look,
+            look=database.shorten_journal,
+            seconds=JOURNAL_SECONDS,
+            failure=JOURNAL_FAILURE,
+            on_defect=partial(failed.note, "journal"),
         ),
         "delivery": _deliverer(
             ground, renderer, links, rules, mailbox, ingest, telling, failed_templates

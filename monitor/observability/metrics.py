@@ -324,7 +324,7 @@ class AirflowMetrics:
 
 
 WORK = "what only the leader does: reconciler <deployment>, watches, reminders, recoveries, retention"
-FAILING_WORK = f"{WORK}; leases, outbox counts: what each replica does"
+FAILING_WORK = f"{WORK}; journal, leases, outbox counts: what each replica does"
 
 
 UNREADABLE_ROWS = Counter(
