@@ -12,7 +12,7 @@ import logging
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,10 +32,10 @@ SECRETS = (
 MAX_BYTES = 64 * 1024  # far above any secret: another file was meant
 
 
-def read_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+def read_secrets(environment: Mapping[str, str], names: Iterable[str] = SECRETS) -> dict[str, str]:
     """The settings that files hold, without the line end that editors put there. An empty file is as a name
     that is not set. Raises SettingsError, which shows no secret."""
-    read = {name: _read(name, environment) for name in SECRETS}
+    read = {name: _read(name, environment) for name in names}
     return {name: value for name, value in read.items() if value}
 
 

@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -257,55 +258,53 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":
-        self._check_ingest_secrets()
+        if misfits := list(self.misfits()):
+            raise ValueError("\n".join(misfits))
+        return self
+
+    def misfits(self) -> Iterator[str]:
+        """Yield what is wrong with settings that are right each for itself."""
+        yield from self._ingest_misfits()
         if self.airflow_url and not (self.airflow_username and self.airflow_password):
-            raise ValueError(
-                "airflow_url: needs airflow_username and airflow_password too (a user that may read DAGs)"
-            )
+            yield "airflow_url: needs airflow_username and airflow_password too (a user that may read DAGs)"
         if self.deployment in self.airflows:
-            raise ValueError(
-                f"airflows: {self.deployment!r} is the first Airflow's own name (deployment); give it another"
-            )
+            name = repr(self.deployment)
+            yield f"airflows: {name} is the first Airflow's own name (deployment); give it another"
         if self.airflows and not self.airflow_url:
-            raise ValueError("airflows: names further Airflows; set airflow_url to the first")
+            yield "airflows: names further Airflows; set airflow_url to the first"
         if self.auth == "none" and not is_loopback(self.host):
-            raise ValueError(
+            yield (
                 f"host: {self.host!r} is reachable from other machines and auth is 'none'. "
                 "Bind to 127.0.0.1, or set auth to 'airflow'"
             )
         if self.auth == "airflow" and not self.airflow_url:
-            raise ValueError("auth: 'airflow' signs people in through Airflow, so airflow_url is needed")
-        self._check_login()
-        return self
+            yield "auth: 'airflow' signs people in through Airflow, so airflow_url is needed"
+        yield from self._login_misfits()
 
-    def _check_ingest_secrets(self) -> None:
+    def _ingest_misfits(self) -> Iterator[str]:
         owners: dict[str, str] = {}
         for name, secrets in self.ingest_secrets.items():
             for secret in secrets:
                 owner = owners.setdefault(secret.get_secret_value(), name)
                 if owner != name:
-                    raise ValueError(
+                    yield (
                         f"airflows: {owner!r} and {name!r} have the same ingest_secret, so each could report "
                         "for the other; make one for each (windsock secret)"
                     )
 
-    def _check_login(self) -> None:
+    def _login_misfits(self) -> Iterator[str]:
         ways = (self.smtp_password, self.smtp_oauth2_token_file, self.smtp_oauth2_refresh_token)
         given = sum(way is not None for way in ways)
         if given > 1:
-            raise ValueError(
-                "smtp_password, smtp_oauth2_token_file and smtp_oauth2_refresh_token: set one of them"
-            )
+            yield "smtp_password, smtp_oauth2_token_file and smtp_oauth2_refresh_token: set one of them"
         if bool(self.smtp_username) != bool(given):
-            raise ValueError(
+            yield (
                 "smtp_username and smtp_password (or smtp_oauth2_token_file, or smtp_oauth2_refresh_token): "
                 "set both, or neither"
             )
         client = self.smtp_oauth2_client_id and self.smtp_oauth2_client_secret
         if self.smtp_oauth2_refresh_token and not client:
-            raise ValueError(
-                "smtp_oauth2_refresh_token: needs smtp_oauth2_client_id and smtp_oauth2_client_secret too"
-            )
+            yield "smtp_oauth2_refresh_token: needs smtp_oauth2_client_id and smtp_oauth2_client_secret too"
 
     @property
     def every_airflow(self) -> "dict[str, AirflowSettings]":

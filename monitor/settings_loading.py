@@ -1,13 +1,14 @@
 """The reading of settings: the environment, `.env`, the files of secrets, and what `windsock up` keeps."""
 
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from monitor.errors import SettingsError
 from monitor.renamed import require_new_names
@@ -79,15 +80,54 @@ def load_settings_of_up() -> tuple[Settings, Path | None]:
     monitor that `windsock up` last ran in this home: return its file too. The environment wins over it.
     Raises SettingsError."""
     environment = load_environment(os.environ)
+    own, file = _kept_by_up(environment)
+    return _load(ENV_FILE, own, environment), file
+
+
+def find_mistakes() -> tuple[Settings, Path | None, list[str]]:
+    """Read the settings as load_settings_of_up does, with each mistake in them. A wrong setting is left out.
+    Raises SettingsError if the files that they stand in must not be read."""
+    environment = load_environment(os.environ)
+    own, file = _kept_by_up(environment)
+    settings, mistakes = _read(_SeparateSettings, ENV_FILE, own, environment)
+    wrong = {_field_of(mistake) for mistake in mistakes}
+    if settings is None:
+        fields = {name: field for name, field in Settings.model_fields.items() if name in wrong}
+        defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
+        settings, again = _read(_SeparateSettings, ENV_FILE, {**own, **defaults}, environment)
+        if settings is None:
+            raise SettingsError("\n".join(dict.fromkeys([*mistakes, *again])))
+    # A setting that was left out fits nothing: only its own mistake is said.
+    misfits = [one for one in settings.misfits() if not any(name in one for name in wrong)]
+    return settings, file, [*mistakes, *misfits]
+
+
+def _field_of(mistake: str) -> str:
+    """Return the setting's field that a sentence about a mistake begins with."""
+    variable = re.split(r"[: ]", mistake, maxsplit=1)[0]
+    return _field(variable.upper()).removesuffix("_file")
+
+
+class _SeparateSettings(Settings):
+    """Settings each of which is right for itself; `misfits` says which of them do not fit together."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> "_SeparateSettings":
+        return self
+
+
+def _kept_by_up(environment: dict[str, str]) -> tuple[dict[str, str], Path | None]:
+    """Return the settings of the monitor that `windsock up` runs, and their file, if they count here."""
     file = Path(environment.get("WINDSOCK_HOME") or Settings.model_fields["home"].default) / UP_FILE
     if not file.is_file() or any(environment.get(name) for name in DECIDING):
-        return load_settings(), None
+        return {}, None
     require_own_home(file.parent)
     kept = {
         name: value for name, value in dotenv_values(file, interpolate=False).items() if value is not None
     }
     own = {_field(name): value for name, value in kept.items() if name not in os.environ}
-    return _load(ENV_FILE, own, kept | environment), file
+    environment |= {name: value for name, value in kept.items() if name not in environment}
+    return own, file
 
 
 def list_named_files(settings: Settings, environment: Mapping[str, str]) -> dict[str, Path]:
@@ -102,9 +142,28 @@ def _field(variable: str) -> str:
 
 def _load(env_file: Path | None, values: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
     """`environment`: as load_environment gives it, which has refused a file that is not this user's."""
-    require_new_names(environment)
-    files = read_secrets(environment)
+    settings, mistakes = _read(Settings, env_file, values, environment)
+    if settings is None or mistakes:
+        raise SettingsError("\n".join(mistakes))
+    return settings
+
+
+def _read(
+    kind: type[Settings], env_file: Path | None, values: Mapping[str, Any], environment: Mapping[str, str]
+) -> tuple[Settings | None, list[str]]:
+    """Return the settings, unless one cannot be used, and a sentence about each mistake."""
+    mistakes: list[str] = []
+    files: dict[str, str] = {}
     try:
-        return Settings(_env_file=env_file, **{**files, **values})
+        require_new_names(environment)
+    except SettingsError as error:
+        mistakes += str(error).split("\n")
+    for name in SECRETS:
+        try:
+            files |= read_secrets(environment, (name,))
+        except SettingsError as error:
+            mistakes.append(str(error))
+    try:
+        return kind(_env_file=env_file, **{**files, **values}), mistakes
     except ValidationError as error:
-        raise SettingsError("\n".join(describe_mistake(mistake) for mistake in error.errors())) from None
+        return None, mistakes + [describe_mistake(mistake) for mistake in error.errors()]

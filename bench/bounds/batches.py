@@ -11,7 +11,7 @@ from bench.bounds.peers import MIB
 from bench.bounds.requests import counted, opened, raw
 from bench.bounds.stage import Strained, failed_run
 from bench.bounds.trial import Trial
-from monitor.bounded_http import MAX_VALUES
+from monitor.bounded_json import MAX_VALUES
 from monitor.events.event import MAX_DEPTH
 from monitor.events.reports import MAX_EVENT
 from monitor.web.api.ingest import MAX_BODY

@@ -14,7 +14,7 @@ from bench.bounds.requests import counted
 from bench.bounds.stage import Stage, failed_run
 from bench.bounds.trial import Trial
 from monitor.airflow.connection import MAX_ANSWER
-from monitor.bounded_http import MAX_VALUES
+from monitor.bounded_json import MAX_VALUES
 from monitor.delivery.channels.mailbox_server import MAX_MAIL
 from tests import wait
 from tests.unit.hostile_smtp import ENDLESS

@@ -29,13 +29,12 @@ from monitor.bounded_http import (
     LOOPBACK,
     BoundedClient,
     TooLongBody,
-    TooMuch,
     UnreadableBody,
-    loads,
     pieces,
     read,
     read_beginning,
 )
+from monitor.bounded_json import TooMuch, loads
 from monitor.clock import Clock
 from monitor.errors import (
     AirflowAnswerTooLong,

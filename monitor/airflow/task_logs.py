@@ -7,7 +7,7 @@ log in pieces and keeps only its end.
 from collections import deque
 from typing import Any
 
-from monitor.bounded_http import loads
+from monitor.bounded_json import loads
 from monitor.plain_text import lines
 
 MAX_READ = 64 * 1024 * 1024  # bytes of one log that are read to find its end

@@ -1,104 +1,129 @@
 """The command `windsock check`, which proves each connection and reads the rules.
 
-`check` says what to mend, and neither sends nor changes anything.
+`check` says what to mend, and neither sends nor changes anything. All mistakes are found in one round: a
+wrong setting hides no mistake of the rules, and a wrong rule hides no other rule. Rules that notify nobody
+are warnings, because they can be used.
+
+What takes long to import is imported by the probe that needs it, so the command starts at once.
 """
 
+from __future__ import annotations
+
 import asyncio
+import json
 import logging
-import uuid
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import closing
 from datetime import timedelta
+from http.client import OK, HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-import httpx
-from sqlalchemy.exc import SQLAlchemyError
-from standardwebhooks import Webhook
+import typer
 
-from monitor.airflow.client import AirflowApi
-from monitor.bounded_http import BoundedClient
+from monitor.cli.check_files import CheckResult, check_rules, check_templates, check_variables
+from monitor.cli.typer_app import EXIT_FAILED, EXIT_SETTINGS, announce, cli, format_time, listen, refuse, say
 from monitor.clock import utc_now
-from monitor.database.engine import Database
-from monitor.database.migrate import versions
-from monitor.database.write_check import WRITE_SECONDS, last_written
-from monitor.delivery.channels.errors import Misconfigured, SendError, SendRefused, TryLater, Unavailable
-from monitor.delivery.channels.smtp import SmtpMailer
-from monitor.delivery.channels.smtp_connection import SmtpServer
-from monitor.delivery.messages.renderer import Renderer
 from monitor.errors import AirflowError, AirflowRefused, SettingsError
-from monitor.rules.loader import default_config, load_config, variables_asked_for
+from monitor.plain_text import sanitize_for_terminal
 from monitor.rules.validation import CheckUrl
-from monitor.rules.yaml_source import RulesError
 from monitor.settings import SESSION_WARNING, Settings
-from monitor.settings_loading import unknown_variables
+from monitor.settings_loading import find_mistakes, load_environment
 from monitor.settings_values import AirflowSettings
-from monitor.web.auth import tokens
-from monitor.web.server import listen
+
+if TYPE_CHECKING:
+    import httpx
+
+    from monitor.delivery.channels.smtp import SmtpMailer
 
 REQUEST_SECONDS = (
     5.0  # a monitor on its own machine answers in milliseconds; behind a proxy in a second or two
 )
-WRITTEN_WITHIN = timedelta(seconds=3 * WRITE_SECONDS)  # two writes may be missed while a machine is busy
+MAX_ANSWER = 1_000  # bytes; the monitor's own has 16
 BATCH = "application/cloudevents-batch+json"
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class CheckResult:
-    """What was proved, or why not. `remedy` is empty where all is well."""
-
-    name: str
-    ok: bool
-    detail: str
-    remedy: str = ""
-
-
 async def check(
-    settings: Settings, environment: Mapping[str, str] | None = None, check_url: CheckUrl | None = None
+    settings: Settings,
+    environment: Mapping[str, str] | None = None,
+    check_url: CheckUrl | None = None,
+    mistakes: list[str] | None = None,
 ) -> list[CheckResult]:
     """Try every connection, side by side, and read the rules file. `environment` and `check_url`: as
-    load_config has them."""
-    probes = (
-        *(_database(settings), *_airflows(settings), _mail(settings), _port(settings), _ingest(settings)),
-        *(_sessions(settings), _tokens(settings)),
-        asyncio.to_thread(_variables, settings, environment or {}),
-        asyncio.to_thread(_rules, settings, environment or {}, check_url),
-        asyncio.to_thread(_templates, settings),
+    load_config has them. `mistakes`: of the settings."""
+    return [one async for one in results(settings, environment or {}, check_url, mistakes or [])]
+
+
+async def results(
+    settings: Settings, environment: Mapping[str, str], check_url: CheckUrl | None, mistakes: list[str]
+) -> AsyncIterator[CheckResult]:
+    """Yield each result in its place as soon as it is known, so that the first ones are read meanwhile."""
+    files: tuple[Awaitable[list[CheckResult]], ...] = (
+        asyncio.to_thread(check_variables, settings, environment, mistakes),
+        asyncio.to_thread(check_rules, settings, environment, check_url),
+        asyncio.to_thread(check_templates, settings),
     )
-    return list(await asyncio.gather(*map(_run_probe, probes)))
+    running = [asyncio.ensure_future(_run_probe(probe)) for probe in (*_probes(settings, mistakes), *files)]
+    for task in running:
+        for result in await task:
+            yield result
 
 
-def _variables(settings: Settings, environment: Mapping[str, str]) -> CheckResult:
-    unknown = list(unknown_variables(environment, variables_asked_for(settings.rules_file)))
-    if unknown:
-        remedy = "Correct each name, or take the variable away (docs/settings.md has every name)."
-        return CheckResult("settings", False, "; ".join(unknown), remedy)
-    return CheckResult("settings", True, "every WINDSOCK_… variable is one that is read")
+def _probes(settings: Settings, mistakes: list[str]) -> list[Awaitable[list[CheckResult]]]:
+    """The probes of connections. Wrong settings would only send them to the wrong place."""
+    if mistakes:
+        return []
+    is_running = asyncio.ensure_future(_is_running(settings))
+    probes = (
+        *(_database(settings, is_running), *_airflows(settings), _mail(settings)),
+        *(_port(settings, is_running), _ingest(settings, is_running)),
+        *(_sessions(settings), _tokens(settings)),
+    )
+    return [_listed(probe) for probe in probes]
 
 
-async def _run_probe(probe: Awaitable[CheckResult]) -> CheckResult:
+async def _listed(probe: Awaitable[CheckResult]) -> list[CheckResult]:
+    return [await probe]
+
+
+async def _run_probe(probe: Awaitable[list[CheckResult]]) -> list[CheckResult]:
     """A setting that no probe foresaw is a finding too, and takes away none of the others."""
     try:
         return await probe
     except Exception as error:
         logger.debug("a probe failed", exc_info=error)
         said = f"could not be looked at: {type(error).__name__}: {error}"
-        return CheckResult(
-            "check", False, said, "Report this as a defect, with the settings but their secrets."
-        )
+        remedy = "Report this as a defect, with the settings but their secrets."
+        return [CheckResult("check", False, said, remedy)]
 
 
-async def _database(settings: Settings) -> CheckResult:
-    return await asyncio.to_thread(_look_at_database, settings, await _is_running(settings))
+async def _database(settings: Settings, is_running: Awaitable[bool]) -> CheckResult:
+    if not _has_file(settings):
+        return CheckResult("database", True, f"{settings.database} is made at the first start")
+    return await asyncio.to_thread(_look_at_database, settings, await is_running)
+
+
+def _has_file(settings: Settings) -> bool:
+    """Return True unless it is a SQLite database that no monitor has made: to look at it would make it."""
+    scheme, _, path = settings.database.partition(":///")
+    return not scheme.startswith("sqlite") or Path(path).exists()
 
 
 def _look_at_database(settings: Settings, is_running: bool) -> CheckResult:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from monitor.database.engine import Database
+    from monitor.database.migrate import versions
+    from monitor.database.write_check import WRITE_SECONDS, last_written
+
+    written_within = timedelta(seconds=3 * WRITE_SECONDS)  # two may be missed while a machine is busy
     database = Database(settings.database)
     shown = database.url.render_as_string(hide_password=True)
     try:
-        if not _exists(database):
-            return CheckResult("database", True, f"{shown} is made at the first start")
         found, wanted = versions(database)
         written = database.read_now(last_written) if found == wanted else None
     except SQLAlchemyError as error:
@@ -111,15 +136,15 @@ def _look_at_database(settings: Settings, is_running: bool) -> CheckResult:
     if found != wanted:
         detail = f"{shown} has schema {found or 'none'}; this release has {wanted}"
         return CheckResult("database", False, detail, "Run `windsock migrate`, or start the monitor.")
-    told = f"last wrote to it at {written:%Y-%m-%d %H:%M:%S} UTC" if written else "has not written to it yet"
-    if is_running and (written is None or utc_now() - written > WRITTEN_WITHIN):
+    wrote = f"last wrote to it at {format_time(written)}" if written else "has not written to it yet"
+    if is_running and (written is None or utc_now() - written > written_within):
         remedy = (
             "Is the disk full, or the server read-only? Is it the database of the monitor that runs? Look at "
             "the monitor's log and its /health."
         )
-        return CheckResult("database", False, f"{shown}: a monitor runs, and {told}", remedy)
+        return CheckResult("database", False, f"{shown}: a monitor runs, and {wrote}", remedy)
     return CheckResult(
-        "database", True, f"{shown}, schema {found}" + (f"; a monitor {told}" if written else "")
+        "database", True, f"{shown}, schema {found}" + (f"; a monitor {wrote}" if written else "")
     )
 
 
@@ -138,14 +163,22 @@ async def _sessions(settings: Settings) -> CheckResult:
 
 
 async def _tokens(settings: Settings) -> CheckResult:
+    if not _has_file(settings):
+        return CheckResult("tokens", True, "none is of an unknown Airflow's user")
     return await asyncio.to_thread(_look_at_tokens, settings)
 
 
 def _look_at_tokens(settings: Settings) -> CheckResult:
     """With one Airflow, the next start says of each token that it is that one's user's."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from monitor.database.engine import Database
+    from monitor.database.migrate import versions
+    from monitor.web.auth import tokens
+
     database = Database(settings.database)
     try:
-        found, wanted = versions(database) if _exists(database) else ("", "")
+        found, wanted = versions(database)
         left = database.read_now(tokens.unattributed) if found and found == wanted else 0
     except SQLAlchemyError:
         return CheckResult("tokens", True, "not looked at: the database says more")
@@ -155,12 +188,6 @@ def _look_at_tokens(settings: Settings) -> CheckResult:
         remedy = "Make them anew, and revoke these: `windsock token list`."
         return CheckResult("tokens", False, tokens.unattributed_words(left), remedy)
     return CheckResult("tokens", True, "none is of an unknown Airflow's user")
-
-
-def _exists(database: Database) -> bool:
-    """To look at a database does not make it."""
-    file = database.url.database if database.url.get_backend_name() == "sqlite" else None
-    return not file or Path(file).exists()
 
 
 def _airflows(settings: Settings) -> list[Awaitable[CheckResult]]:
@@ -173,6 +200,8 @@ async def _no_airflow() -> CheckResult:
 
 
 async def _airflow(deployment: str, known: AirflowSettings, timeout: float) -> CheckResult:
+    from monitor.airflow.client import AirflowApi
+
     name = f"airflow {deployment}"
     api = AirflowApi.from_settings(deployment, known, timeout, utc_now)
     try:
@@ -196,6 +225,10 @@ async def _airflow(deployment: str, known: AirflowSettings, timeout: float) -> C
 async def _mail(settings: Settings) -> CheckResult:
     if not settings.smtp_host:
         return CheckResult("mail", True, "no SMTP server is set: mail goes to the embedded mailbox")
+    from monitor.delivery.channels.errors import Misconfigured, SendError, SendRefused
+    from monitor.delivery.channels.smtp import SmtpMailer
+    from monitor.delivery.channels.smtp_connection import SmtpServer
+
     where = f"{settings.smtp_host}:{settings.smtp_port} ({settings.smtp_security})"
     try:
         mailer = SmtpMailer(SmtpServer.from_settings(settings))
@@ -221,6 +254,8 @@ async def _mail(settings: Settings) -> CheckResult:
 async def _later(mailer: SmtpMailer, settings: Settings) -> str:
     """Name the sender and the first recipient to the server, without a mail: many servers refuse a host or a
     login only then. Return what it said if it asks to come back, as greylisting does. Raises SendError."""
+    from monitor.delivery.channels.errors import Misconfigured, TryLater, Unavailable
+
     recipient = next(iter(settings.notification_email_to), settings.sender_address)
     try:
         await mailer.try_envelope(recipient)
@@ -243,44 +278,13 @@ def _mail_remedy(settings: Settings) -> str:
     )
 
 
-def _rules(settings: Settings, environment: Mapping[str, str], check_url: CheckUrl | None) -> CheckResult:
-    file = settings.rules_file
-    defaults = default_config(settings.notification_email_to, settings.notify_success)
-    if settings.config is None and not file.exists():
-        return CheckResult("rules", True, f"no file at {file}: the {len(defaults.rules)} default rules hold")
-    try:
-        config = load_config(file, environment, defaults, check_url)
-    except RulesError as error:
-        remedy = "Mend each line (docs/rules.md). A monitor that runs keeps to the last good file until then."
-        return CheckResult("rules", False, f"{file} cannot be used:\n{error}", remedy)
-    counts = {"rules": config.rules, "receivers": config.receivers, "watches": config.watches}
-    return CheckResult(
-        "rules", True, f"{file}: " + ", ".join(f"{name} {len(of)}" for name, of in counts.items())
-    )
-
-
-def _templates(settings: Settings) -> CheckResult:
-    """Every template that the user's folder has a say in, with made-up data."""
-    if settings.templates is None:
-        return CheckResult("templates", True, "no WINDSOCK_TEMPLATES is set: the built-in ones are used")
-    renderer = Renderer(
-        settings.sender, settings.url, settings.airflow_pages, utc_now, overrides=settings.templates
-    )
-    found = renderer.templates()
-    if problems := [one.problem for one in found if one.problem]:
-        remedy = "Mend it: `windsock preview` shows it. Until then notifications use the built-in template."
-        return CheckResult("templates", False, f"{settings.templates}: {'; '.join(problems)}", remedy)
-    own = sum(one.overridden for one in found)
-    return CheckResult("templates", True, f"{settings.templates}: {own} of your own can be used")
-
-
-async def _port(settings: Settings) -> CheckResult:
+async def _port(settings: Settings, is_running: Awaitable[bool]) -> CheckResult:
     where = f"{settings.host}:{settings.port}"
     if settings.port == 0:
         return CheckResult(
             "port", True, f"any free one of {settings.host}: a monitor that runs is not looked for"
         )
-    if await _is_running(settings):
+    if await is_running:
         return CheckResult("port", True, f"the monitor answers at {settings.url}")
     try:
         await asyncio.to_thread(_try_port, settings.host, settings.port)
@@ -292,7 +296,7 @@ async def _port(settings: Settings) -> CheckResult:
     return CheckResult("port", True, f"{where} is free; no monitor runs")
 
 
-async def _ingest(settings: Settings) -> CheckResult:
+async def _ingest(settings: Settings, is_running: Awaitable[bool]) -> CheckResult:
     """A signed batch of no events to the monitor itself, with the first secret, as a plugin signs."""
     if not settings.ingest_secret:
         return CheckResult(
@@ -301,8 +305,10 @@ async def _ingest(settings: Settings) -> CheckResult:
             "no secret is set: no event is taken in",
             "Run `windsock secret`; set WINDSOCK_INGEST_SECRET and AIRFLOW__WINDSOCK__INGEST_SECRET to it.",
         )
-    if not await _is_running(settings):
+    if not await is_running:
         return CheckResult("ingest", True, "not tried: no monitor runs; the secret is well-formed")
+    import httpx
+
     try:
         status, text = await _post_nothing(settings)
     except httpx.HTTPError as error:
@@ -316,6 +322,10 @@ async def _ingest(settings: Settings) -> CheckResult:
 
 
 async def _post_nothing(settings: Settings) -> tuple[int, str]:
+    import uuid
+
+    from standardwebhooks import Webhook
+
     body, message, now = "[]", f"msg_{uuid.uuid4().hex}", utc_now()
     signature = Webhook(settings.ingest_secret[0].get_secret_value()).sign(message, now, body)
     headers = {
@@ -330,18 +340,71 @@ async def _post_nothing(settings: Settings) -> tuple[int, str]:
 
 
 async def _is_running(settings: Settings) -> bool:
-    """Whether a monitor answers at the address that people use."""
+    """Return True if a monitor answers at the address that people use."""
+    return await asyncio.to_thread(_is_alive, settings.url)
+
+
+def _is_alive(url: str) -> bool:
+    """Asked with the standard library's client: importing httpx takes as long as all the rest of `check`."""
+    parts = urlsplit(url)
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     try:
-        async with _client() as client:
-            answer = await client.get(f"{settings.url}/livez")
-            return answer.is_success and answer.json() == {"status": "ok"}
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        with closing(kind(parts.hostname or "", parts.port, timeout=REQUEST_SECONDS)) as connection:
+            connection.request("GET", f"{parts.path}/livez")
+            answer = connection.getresponse()
+            return answer.status == OK and json.loads(answer.read(MAX_ANSWER)) == {"status": "ok"}
+    except (OSError, HTTPException, ValueError):
         return False
 
 
 def _client() -> httpx.AsyncClient:
+    from monitor.bounded_http import BoundedClient
+
     return BoundedClient(timeout=REQUEST_SECONDS, trust_env=False)
 
 
 def _try_port(host: str, port: int) -> None:
     listen(host, port).close()
+
+
+def _apprise_mistake(url: str) -> str | None:
+    from monitor.delivery.channels.apprise import check_apprise_url
+
+    return check_apprise_url(url)
+
+
+@cli.command("check")
+def check_command() -> None:
+    """Check the settings, each connection, the rules and the templates. Say what to mend, all of it at once.
+
+    Exit status: 0 if nothing is broken, warnings (a rule that notifies nobody) included; 1 if a connection,
+    the rules or a template is broken; 2 if a setting cannot be used.
+    """
+    logging.getLogger("monitor").addHandler(logging.NullHandler())  # the results say it all
+    try:
+        settings, file, mistakes = find_mistakes()
+        environment = load_environment(os.environ)
+    except SettingsError as error:
+        refuse(str(error))
+    announce(file)
+    is_ok = asyncio.run(_print_results(settings, environment, mistakes))
+    if mistakes:
+        raise typer.Exit(EXIT_SETTINGS)
+    if not is_ok:
+        raise typer.Exit(EXIT_FAILED)
+
+
+async def _print_results(settings: Settings, environment: Mapping[str, str], mistakes: list[str]) -> bool:
+    """Print the results as they come, then their sum. Return True if nothing is broken."""
+    broken = warnings = 0
+    async for result in results(settings, environment, _apprise_mistake, mistakes):
+        sign, color = result.sign
+        detail = sanitize_for_terminal(f"{result.name}: {result.detail}").replace("\n", "\n         ")
+        typer.echo(f"{typer.style(sign, fg=color)}  {detail}")
+        if result.remedy:
+            say(f"         {result.remedy}")
+        broken += not result.ok
+        warnings += result.is_warning
+    if broken or warnings:
+        typer.echo(f"{broken} broken, {warnings} warnings")
+    return not broken

@@ -1,18 +1,16 @@
 """The commands `explain`, `replay` and `preview`: the decisions of rules, and the look of messages."""
 
-import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from monitor.cli.check import check as run_check
-from monitor.cli.typer_app import EXIT_FAILED, cli, fail, refuse, say, settings_or_exit
+from monitor.cli.typer_app import EXIT_FAILED, cli, fail, format_time, refuse, say, settings_or_exit
 from monitor.clock import utc_now
 from monitor.database.engine import Database
 from monitor.delivery.channels.apprise import check_apprise_url
@@ -21,7 +19,6 @@ from monitor.errors import SettingsError
 from monitor.notifications.decision import UNDECIDED, UNMATCHED
 from monitor.notifications.explain import EventExplanation, Replay, ReplayedDelivery, RuleExplanation, replay
 from monitor.notifications.explain import explain as explain_event
-from monitor.plain_text import sanitize_for_terminal
 from monitor.rules.reload import live_rules, rules_of
 from monitor.rules.yaml_source import RulesError
 from monitor.settings_loading import load_environment
@@ -74,13 +71,12 @@ def _write(folder: Path, name: str, text: str, html: str) -> tuple[Path, ...]:
 
 
 SHOWN = 40  # messages that are listed one by one; the sums below them hold all
-MOMENT = "%Y-%m-%d %H:%M:%S"
 
 
 def format_explanation(found: EventExplanation) -> Iterator[str]:
     """What was decided about one event when it came; then, marked as such, what the rules say of it now."""
     event = found.event
-    yield f"{event.type}  {event.subject}  {_format_time(event.time)}  ({event.deployment})"
+    yield f"{event.type}  {event.subject}  {format_time(event.time)}  ({event.deployment})"
     yield "  decided when it came:"
     decided = [line for line in found.lines if line.decisions]
     for line in decided:
@@ -99,7 +95,7 @@ def _format_decisions(line: RuleExplanation) -> Iterator[str]:
     for decision in line.decisions:
         name = "" if line.rule == UNMATCHED else f"{line.rule}: "
         outcome = _format_outcome(decision.outcome, decision.reason)
-        yield f"    {name}{outcome} ({_format_time(decision.created_at)})"
+        yield f"    {name}{outcome} ({format_time(decision.created_at)})"
     for delivery in line.deliveries:
         whom = f"{delivery.channel.value} {delivery.recipient}"
         what = f"delivery {delivery.id}, {delivery.kind.value} to {whom}"
@@ -129,29 +125,11 @@ def _message(told: ReplayedDelivery) -> str:
     one = told.delivery
     about = one.dag_id or one.event_id
     several = f", {told.events} events" if told.events > 1 else ""
-    at = _format_time(one.next_attempt_at)
+    at = format_time(one.next_attempt_at)
     return f"{at}  {one.rule}: {one.kind.value} to {one.recipient}: {about}{several}"
 
 
-def _format_time(moment: datetime) -> str:
-    return f"{moment:{MOMENT}} UTC"
-
-
 TRY_DAYS = 7.0  # a week has every weekday's runs
-
-
-@cli.command()
-def check() -> None:
-    """Prove each connection (database, Airflow, mail, ingest), read the rules file, and say what to mend."""
-    findings = asyncio.run(run_check(settings_or_exit(), load_environment(os.environ), check_apprise_url))
-    for finding in findings:
-        sign, colour = ("ok    ", "green") if finding.ok else ("broken", "red")
-        detail = sanitize_for_terminal(f"{finding.name}: {finding.detail}").replace("\n", "\n        ")
-        typer.echo(f"{typer.style(sign, fg=colour)}  {detail}")
-        if finding.remedy:
-            say(f"        {finding.remedy}")
-    if not all(finding.ok for finding in findings):
-        raise typer.Exit(EXIT_FAILED)
 
 
 @cli.command()

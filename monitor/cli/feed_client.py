@@ -20,7 +20,8 @@ from typing import Any, Protocol
 
 import httpx
 
-from monitor.bounded_http import UnreadableBody, loads, pieces, read_beginning
+from monitor.bounded_http import UnreadableBody, pieces, read_beginning
+from monitor.bounded_json import loads
 from monitor.errors import WindsockError
 from monitor.web.templating import EventLine
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from monitor.app import create_app
-from monitor.cli.typer_app import cli, fail, open_database, refuse, settings_or_exit
+from monitor.cli.typer_app import cli, fail, listen, open_database, refuse, settings_or_exit
 from monitor.cli.up.setup import Options
 from monitor.cli.up.stack import up as run_up
 from monitor.errors import SettingsError
@@ -22,7 +22,7 @@ from monitor.secret_files import doubts
 from monitor.settings_loading import list_named_files, load_environment, unknown_variables
 from monitor.web.pages import templates
 from monitor.web.paths import prefix_of
-from monitor.web.server import HttpServer, listen
+from monitor.web.server import HttpServer
 from monitor.web.templating import load_templates
 
 logger = logging.getLogger(__name__)

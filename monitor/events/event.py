@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from monitor.bounded_http import is_deeper
+from monitor.bounded_json import is_deeper
 from monitor.errors import EventError
 from monitor.events.data import DATA, SHOWN_VALUE, AssetRef, Data, Id, Moment, Name, TaskInstanceData
 from monitor.events.identity import TRY, sha256_of, stamp

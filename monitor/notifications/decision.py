@@ -25,6 +25,7 @@ from monitor.events.data import TEMPORARY_RUN, TEST, TaskInstanceData
 from monitor.events.event import Event
 from monitor.events.reports import LISTENER
 from monitor.notifications import incidents, silences
+from monitor.notifications.incident_signals import SUCCESSES
 from monitor.notifications.incident_transitions import IncidentChange, OpenIncidents, Transition
 from monitor.notifications.incidents import Incident
 from monitor.notifications.outbox import already_sent, decisions
@@ -34,8 +35,6 @@ from monitor.rules.matching import MatchSubject
 from monitor.rules.model import Flapping, Rule
 from monitor.rules.ruleset import Rules
 from monitor.rules.targets import ChannelName, Target
-
-SUCCESSES = ("airflow.dag_run.success", "airflow.task_instance.success")
 
 
 @dataclass(frozen=True)

@@ -127,8 +127,17 @@ _RECOVERIES: dict[str, Build] = {
     "airflow.component.recovered": _component,
     "windsock.mail.recovered": _mail,
 }
+SUCCESSES = ("airflow.dag_run.success", "airflow.task_instance.success")
 RUN_BEGINS = "airflow.dag_run.running"
 RUN_ENDS = ("airflow.dag_run.success", "airflow.dag_run.failed")
+
+
+def occasions_of(event_type: str) -> tuple[str, ...]:
+    """Return the values of a rule's `notify_on` that events of a type may call for."""
+    if event_type in _FAILURES:
+        return ("first_failure", "every_failure", "notice")  # notice: an incident knew of it already
+    plain = "success" if event_type in SUCCESSES else "notice"
+    return ("recovered", plain) if event_type in _RECOVERIES else (plain,)
 
 
 def signal_of(event: Event) -> Signal | None:

@@ -7,18 +7,27 @@ that rule.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
 from monitor.rules.model import Config, Group, Match, Receiver, Rule, Watch
 from monitor.rules.targets import SUCCESS, TAG
 from monitor.rules.validation import CheckContext, CheckUrl, mistakes_in, mistakes_of
-from monitor.rules.yaml_source import Mistake, RulesError, Source, UnreadableSource, names_in, read
+from monitor.rules.yaml_source import KeyPath, Mistake, RulesError, Source, UnreadableSource, names_in, read
 
 MAX_BYTES = 256 * 1024  # a thousand rules; it is read whole, and again after each change
+
+
+@dataclass(frozen=True)
+class LoadedRules:
+    """The rules in force, and where each stands in the file."""
+
+    config: Config
+    source: Source
 
 
 def load_config(
@@ -28,26 +37,44 @@ def load_config(
     check_url: CheckUrl | None = None,
     templates: Collection[str] | None = None,
 ) -> Config:
-    """Raises RulesError.
+    """Return the rules of a file. Raise RulesError.
 
     `environment`: where ${NAME} is taken from. `check_url` answers why an Apprise URL cannot be used, or
     None. `templates`: the names that a rule may give; None: any.
+    """
+    return load_rules(path, environment, defaults, check_url, templates).config
+
+
+def load_rules(
+    path: Path,
+    environment: Mapping[str, str],
+    defaults: Config,
+    check_url: CheckUrl | None = None,
+    templates: Collection[str] | None = None,
+) -> LoadedRules:
+    """Return the rules of a file with their places in it. Raise RulesError that names every mistake.
+
+    A value that cannot be read hides no other mistake: the rest of the file is checked without it.
     """
     try:
         text = _text(path)
         source = read(text, environment)
     except UnreadableSource as refused:
         raise RulesError(path.name, [refused.mistake]) from None
-    if source.mistakes:
-        raise RulesError(path.name, source.mistakes)
-    if source.data is None:
-        return defaults
-    given = _validate(path.name, source, defaults)
-    merged = _merge(given, defaults)
-    mistakes = mistakes_in(CheckContext(given, merged, source, check_url, templates))
-    if mistakes:
-        raise RulesError(path.name, mistakes)
-    return merged
+    if source.data is None and not source.mistakes:
+        return LoadedRules(defaults, source)
+    given, wrong = _validate(source, defaults)
+    mistakes = [*source.mistakes]
+    unread = {mistake.where for mistake in mistakes}  # what could not be read is not wrong once more
+    mistakes += [one for one in mistakes_of(source, wrong) if one.where not in unread]
+    if given is not None:
+        merged = _merge(given, defaults)
+        left_out = [_path(error) for error in wrong]
+        found = mistakes_in(CheckContext(given, merged, source, check_url, templates), left_out)
+        mistakes += [one for one in found if one.where not in unread]
+    if mistakes or given is None:
+        raise RulesError(path.name, sorted(mistakes, key=lambda one: one.line or 0))
+    return LoadedRules(merged, source)
 
 
 def variables_asked_for(path: Path) -> set[str]:
@@ -81,14 +108,62 @@ def _text(path: Path) -> str:
         raise UnreadableSource(Mistake(line, "", "is not in UTF-8; save it in that encoding")) from None
 
 
-def _validate(name: str, source: Source, defaults: Config) -> Config:
+MAX_ROUNDS = 4  # a value left out may leave out what is required; a second round finds hardly anything
+STAND_INS: Mapping[str, Any] = {
+    "watch": "missing",
+    "start": "22:00",
+    "end": "06:00",
+    "url": "https://stand-in.invalid",
+    "secret": "whsec_" + "A" * 32,
+}
+"""Values of required fields, for a file that is refused anyway: so the rest of it is checked."""
+
+
+def _validate(source: Source, defaults: Config) -> tuple[Config | None, list[Any]]:
+    """Return the file's content without what is wrong in it, and pydantic's errors about that.
+
+    Return None if too much is wrong for the rest to be checked.
+    """
     if isinstance(source.data, dict):
         _inherit(source.data, {watch.name: watch for watch in defaults.watches})
-    try:
-        return Config.model_validate(source.data)
-    except ValidationError as error:
-        mistakes = mistakes_of(source, error.errors(include_url=False))
-        raise RulesError(name, sorted(mistakes, key=lambda one: one.line or 0)) from None
+    first: list[Any] = []
+    for _ in range(MAX_ROUNDS):
+        try:
+            return Config.model_validate(source.data), first
+        except ValidationError as error:
+            found = error.errors(include_url=False)
+        first = first or found
+        if not isinstance(source.data, dict):
+            break
+        for each in found:
+            _leave_out(source.data, _path(each), each["type"])
+    return None, first
+
+
+def _path(error: Any) -> KeyPath:
+    return tuple(part for part in error["loc"] if part != "[key]")
+
+
+def _leave_out(data: dict[str, Any], path: KeyPath, kind: str) -> None:
+    """Take away the field that holds a wrong value; give what is required a stand-in."""
+    holder: dict[Any, Any] = data
+    key, inner = path[0], cast("Any", data)
+    for part in path:
+        try:
+            value = inner[part]
+        except (KeyError, IndexError, TypeError):
+            break
+        if isinstance(inner, dict):
+            holder, key = inner, part
+        elif not isinstance(value, dict) and inner in (data.get("rules"), data.get("watches")):
+            inner[part] = {}  # not taken away: the others keep their numbers
+            return
+        inner = value
+    if kind == "missing" and isinstance(inner, dict):
+        name = str(path[-1])
+        inner[name] = STAND_INS.get(name, f"{path[0]}[{path[1]}]" if len(path) > 1 else name)
+    else:
+        holder.pop(key, None)
 
 
 def _inherit(data: dict[str, Any], defaults: Mapping[str, Watch]) -> None:

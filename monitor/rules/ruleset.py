@@ -1,14 +1,15 @@
-"""The rules in force, and their quiet hours."""
+"""The rules in force, their quiet hours, and the rules among them that notify nobody (`find_idle`)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import date, datetime, timedelta, timezone, tzinfo
 
 from pydantic import SecretStr
 
+from monitor.events.data import DATA, NUDGE
 from monitor.mail_addresses import same
-from monitor.rules.field_types import matches_any, zone
+from monitor.rules.field_types import matches, matches_any, zone
 from monitor.rules.matching import MatchSubject, mismatch, takes
-from monitor.rules.model import Config, QuietHours, Receiver, Rule, Weekday
+from monitor.rules.model import Config, Match, QuietHours, Receiver, Rule, Weekday
 from monitor.rules.targets import (
     ChannelName,
     ResolvedTarget,
@@ -166,3 +167,86 @@ def _resolve(receiver: Receiver, channel: ChannelName, index: int) -> ResolvedTa
         webhook = receiver.webhook[index]
         return ResolvedTarget(SecretStr(webhook.url), webhook.secret, receiver.timezone)
     return None
+
+
+Occasions = Callable[[str], Collection[str]]
+"""The values of `notify_on` that events of a type may call for."""
+
+_NEEDED = {
+    "dag_id": ("dag_id", "source_dag_id"),
+    "task_id": ("task_id", "source_task_id"),
+    "run_type": ("run_type",),
+    "asset": ("asset",),
+    "attempt": ("try_number",),
+    "tags": ("dag_id", "source_dag_id"),  # they are the DAG's
+    "owners": ("dag_id", "source_dag_id"),
+}
+"""The fields of an event of which it must have one, or a match that names the first never takes it."""
+_GLOBS = ("deployment", "dag_id", "task_id", "run_type", "asset", "tags", "owners")
+
+
+def find_idle(config: Config, occasions: Occasions) -> Iterator[tuple[int, str]]:
+    """Yield the number of each rule that notifies nobody, and why. It is no mistake: the rule can be used."""
+    for number, rule in enumerate(config.rules):
+        if reason := _why_idle(config, number, rule, occasions):
+            yield number, f"rule {rule.name!r} notifies nobody: {reason}"
+
+
+def _why_idle(config: Config, number: int, rule: Rule, occasions: Occasions) -> str | None:
+    types = _types_of(rule.match)
+    if not types:
+        return "no type of event has all that `match` names"
+    if not any(set(rule.notify_on) & set(occasions(one)) for one in types):
+        wanted, known = ", ".join(rule.notify_on), sorted({each for one in types for each in occasions(one)})
+        return f"`notify_on` has {wanted}, and the events of its `match` call for {', '.join(known)} only"
+    for above in config.rules[:number]:
+        if above.last and _covers(above.match, rule.match):
+            return f"rule {above.name!r} above takes all of its events and is the last (`last: true`)"
+    return _no_recipient(config, rule)
+
+
+def _no_recipient(config: Config, rule: Rule) -> str | None:
+    if any(targets_of(name, config.receivers) for name in rule.to):
+        return None
+    routing = config.routing
+    if rule.to:
+        named = f"{', '.join(rule.to)} has no address; set NOTIFICATION_EMAIL_TO, or name another in `to`"
+        # Those whom a DAG names are notified all the same, but nobody can count on a DAG to name any.
+        return named if not rule.route else f"{named}. Only those whom a DAG names are notified"
+    may_name = routing.domains or (routing.receivers and config.receivers)
+    return None if may_name else "`to` is empty, and `routing` lets a DAG name nobody"
+
+
+def _types_of(match: Match) -> set[str]:
+    """The types of events that a match may take."""
+    named = [field for field in _NEEDED if getattr(match, field) not in ((), ("*",))]
+    types = {
+        name
+        for name, data in DATA.items()
+        if name != NUDGE
+        and matches_any(match.type, name)
+        and all(not data.model_fields.keys().isdisjoint(_NEEDED[field]) for field in named)
+    }
+    if match.any_of:
+        types &= {name for inner in match.any_of for name in _types_of(inner)}
+    for inner in match.none_of:
+        if inner.model_fields_set == {"type"}:  # any other field may let some of them through
+            types -= _types_of(inner)
+    return types
+
+
+def _covers(above: Match, below: Match) -> bool:
+    """Return True only if it is certain that `above` takes every event that `below` takes."""
+    if above.any_of or above.none_of or not _types_of(below) <= _types_of(above):
+        return False
+    if above.attempt and not (below.attempt and set(below.attempt) <= set(above.attempt)):
+        return False
+    return all(_all_within(getattr(above, name), getattr(below, name)) for name in _GLOBS)
+
+
+def _all_within(wide: tuple[str, ...], narrow: tuple[str, ...]) -> bool:
+    if wide in ((), ("*",)):
+        return True
+    return bool(narrow) and all(
+        any(glob == one or ("?" not in glob and matches(glob, one)) for glob in wide) for one in narrow
+    )

@@ -315,14 +315,21 @@ class CheckContext:
     templates: Collection[str] | None = None
 
 
-def mistakes_in(checking: CheckContext) -> list[Mistake]:
-    """Every one, in the order of lines."""
+def mistakes_in(checking: CheckContext, left_out: Sequence[KeyPath] = ()) -> list[Mistake]:
+    """Every one, in the order of lines. `left_out`: fields that have a mistake of their own already; nothing
+    is said of them, or of what holds them."""
     mistakes = [
         checking.source.mistake(found.path, found.message, found.show)
         for check in _CHECKS
         for found in check(checking)
+        if not any(_leads_through(found.path, path) for path in left_out)
     ]
     return sorted(mistakes, key=lambda mistake: mistake.line or 0)
+
+
+def _leads_through(one: KeyPath, other: KeyPath) -> bool:
+    """Return True if one of the paths leads through the other."""
+    return all(mine == theirs for mine, theirs in zip(one, other, strict=False))
 
 
 def _receivers(checking: CheckContext) -> Iterator[ValidationIssue]:

@@ -87,12 +87,13 @@ class RulesError(SettingsError):
         super().__init__(file, self.mistakes)
 
     def __str__(self) -> str:
-        lines = [_line(self.file, mistake) for mistake in self.mistakes[:MAX_TOLD]]
+        lines = [format_mistake(self.file, mistake) for mistake in self.mistakes[:MAX_TOLD]]
         left = len(self.mistakes) - MAX_TOLD
         return "\n".join([*lines, f"{self.file}: and {left} more"] if left > 0 else lines)
 
 
-def _line(file: str, mistake: Mistake) -> str:
+def format_mistake(file: str, mistake: Mistake) -> str:
+    """Return the mistake as one line, with its place in the file."""
     place = file if mistake.line is None else f"{file}:{mistake.line}"
     return ": ".join(part for part in (place, mistake.where, mistake.message) if part)
 

@@ -22,24 +22,6 @@ from monitor.web.http_protocol import (
 SHUTDOWN_SECONDS = 5  # for requests under way to be answered; feeds are told to end and take no time
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there; port 0: at any free one. Raises OSError, UnicodeError.
-
-    Its protocol is named, or asyncio leaves Nagle's algorithm on, and each answer over a kept connection
-    waits 40 ms for the acknowledgement of its headers.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen()
-    except BaseException:
-        listening.close()
-        raise
-    return listening
-
-
 class HttpServer(uvicorn.Server):
     """One app on one address. A feed never ends by itself, and the lifespan ends only after the requests."""
 

@@ -11,7 +11,7 @@ from aiosmtplib.protocol import MAX_RESPONSE_LENGTH
 
 from airflow_windsock import error_text, journal, sender, spool, transport
 from airflow_windsock import settings as plugin_settings
-from monitor import bounded_http, concurrency, secret_files
+from monitor import bounded_http, bounded_json, concurrency, secret_files
 from monitor.airflow import connection, paging, task_logs
 from monitor.database import engine
 from monitor.delivery.channels import apprise, apprise_bounds, mailbox, mailbox_server, oauth, smtp, webhook
@@ -182,7 +182,7 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
         ),
         Surface(
             "the JSON values of a batch",
-            f"{bounded_http.MAX_VALUES:,}",
+            f"{bounded_json.MAX_VALUES:,}",
             "413",
             "unit/web/api/test_ingest.py::test_a_body_that_cannot_be_read_is_refused_whole",
         ),
@@ -396,7 +396,7 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
         ),
         Surface(
             "an answer of Airflow",
-            f"{size(connection.MAX_ANSWER)} unpacked, {bounded_http.MAX_VALUES:,} JSON values, "
+            f"{size(connection.MAX_ANSWER)} unpacked, {bounded_json.MAX_VALUES:,} JSON values, "
             f"{connection.MAX_TIMEOUTS} times `WINDSOCK_AIRFLOW_TIMEOUT`",
             "a shorter page is asked for, down to one row; then the answer counts as none",
             "unit/airflow/test_client.py::test_each_failure_says_whether_to_try_again_and_what_to_mend",

@@ -3,10 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-import typer
-
-import monitor.cli.main as _every_command  # noqa: F401 (it declares them)
-from monitor.cli.typer_app import EXIT_FAILED, EXIT_SETTINGS, cli
+from monitor.cli.typer_app import EXIT_FAILED, EXIT_SETTINGS, every_command
 from scripts.docs_reference.markdown import code, heading, joined, linked, table
 
 ABOUT = f"""
@@ -18,7 +15,7 @@ ABOUT = f"""
 
 
 def page() -> str:
-    group: Any = typer.main.get_command(cli)
+    group = every_command()
     return joined((heading("Commands", "monitor/cli"), ABOUT.lstrip(), *_commands("windsock", group)))
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from monitor.delivery.messages.renderer import TEMPLATES, Renderer
+from monitor.delivery.messages.renderer import Renderer
+from monitor.notifications.outbox.records import TEMPLATES
 from tests.unit.conftest import FakeClock
 
 ARTEFACTS = Path(os.environ.get("WINDSOCK_ARTEFACTS", ".windsock/artefacts")) / "mail"

@@ -10,9 +10,8 @@ import typer
 from fastapi import FastAPI
 from starlette.routing import Match
 
-import monitor.cli.main as _every_command  # noqa: F401 (it declares them)
 from monitor.app import create_app
-from monitor.cli.typer_app import cli
+from monitor.cli.typer_app import every_command
 from monitor.observability.metrics import Metrics
 from monitor.settings import Settings
 from monitor.settings_loading import variables
@@ -58,7 +57,7 @@ def test_every_command_and_its_options_are_there() -> None:
 
 def mistakes(words: list[str]) -> Iterator[str]:
     """What the command line would say of these words, before it does anything."""
-    command: Any = typer.main.get_command(cli)
+    command: Any = every_command()
     while words and words[0] in getattr(command, "commands", {}):
         command, words = command.commands[words[0]], words[1:]
     if hasattr(command, "commands"):
@@ -84,9 +83,7 @@ def test_every_metric_and_its_labels_are_there() -> None:
 
 def test_every_setting_is_there() -> None:
     monitors = set(variables().values())
-    options = {
-        parameter.envvar for command in leaves(typer.main.get_command(cli)) for parameter in command.params
-    }
+    options = {parameter.envvar for command in leaves(every_command()) for parameter in command.params}
     known = monitors | {f"{name}_FILE" for name in monitors} | options | OF_THE_DAGS | OF_THE_TESTS
     assert unknown(named(r"\bWINDSOCK_(?!_)[A-Z0-9_]+"), known.__contains__) == []
     plugins = {f"AIRFLOW__WINDSOCK__{name.upper()}" for name in plugin_settings.names()}

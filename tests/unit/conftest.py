@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from standardwebhooks import Webhook
 
 from monitor.app import create_app
+from monitor.cli.typer_app import listen
 from monitor.clock import Clock, utc_now
 from monitor.database.engine import Database
 from monitor.database.migrate import migrate
@@ -27,7 +28,7 @@ from monitor.events.event import parse_event
 from monitor.events.reports import FROM_REST
 from monitor.settings import Settings
 from monitor.settings_loading import load_settings
-from monitor.web.server import HttpServer, listen
+from monitor.web.server import HttpServer
 from tests import wait
 from tests.monitor_process import TLS
 from tests.postgres_server import PostgresServer

@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError
 
 from monitor.cli.backup import postgresql, sqlite
 from monitor.cli.backup.copy_to_postgresql import move as move_database
-from monitor.cli.typer_app import cli, fail, refuse, settings_or_exit
+from monitor.cli.typer_app import cli, fail, format_time, refuse, settings_or_exit
 from monitor.clock import utc_now
 from monitor.database.engine import Database
 from monitor.database.migrate import migrate, versions
@@ -172,7 +172,7 @@ def _file_of(database: Database) -> Path:
 
 
 def _print_result(found: RestoreResult) -> None:
-    last = f"{found.backup_of:%Y-%m-%d %H:%M:%S} UTC" if found.backup_of else "none"
+    last = format_time(found.backup_of) if found.backup_of else "none"
     typer.echo(f"restored: the last event in it was logged on {last}")
     typer.echo(f"{found.mails} mails since then are in the journals and are not sent again")
     if found.settled:

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 import httpx
 
-from monitor.bounded_http import BoundedClient, loads
+from monitor.bounded_http import BoundedClient
+from monitor.bounded_json import loads
 from monitor.cli.up.home import ADMIN, Home, Secrets
 from monitor.cli.up.processes import LOOPBACK, CannotStart
 from monitor.errors import AirflowError, AirflowUnreachable

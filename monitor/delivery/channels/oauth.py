@@ -15,7 +15,8 @@ from typing import Protocol
 
 import httpx
 
-from monitor.bounded_http import ACCEPT, LOOPBACK, BoundedClient, UnreadableBody, loads, read
+from monitor.bounded_http import ACCEPT, LOOPBACK, BoundedClient, UnreadableBody, read
+from monitor.bounded_json import loads
 from monitor.delivery.channels.errors import Unavailable
 from monitor.errors import SettingsError
 from monitor.settings import Settings

@@ -39,24 +39,10 @@ from monitor.delivery.messages.model import Error, MessageContext, RunInfo, Task
 from monitor.delivery.messages.samples import sample
 from monitor.delivery.messages.templates import NAME, Overrides, Templates, templates_folder
 from monitor.mail_addresses import SenderAddress
+from monitor.notifications.outbox.records import TEMPLATES
 from monitor.plain_text import line
 from monitor.renamed import hint
 from monitor.rules.model import Rule
-
-TEMPLATES = (
-    "run_failed",
-    "run_failed_again",
-    "recovered",
-    "flapping",
-    "run_success",
-    "task_failed",
-    "import_error",
-    "asset_updated",
-    "watch",
-    "notice",
-    "digest",
-)
-"""Every template that comes with Windsock."""
 
 _BY_KIND = {
     "follow_up": "run_failed_again",

@@ -69,6 +69,22 @@ class NotificationKind(str, Enum):
         return self not in (NotificationKind.SUCCESS, NotificationKind.NOTICE, NotificationKind.DIGEST)
 
 
+TEMPLATES = (
+    "run_failed",
+    "run_failed_again",
+    "recovered",
+    "flapping",
+    "run_success",
+    "task_failed",
+    "import_error",
+    "asset_updated",
+    "watch",
+    "notice",
+    "digest",
+)
+"""Every template that comes with Windsock."""
+
+
 @dataclass(frozen=True)
 class Notification:
     """One text, about one event or several that were grouped, by one rule."""

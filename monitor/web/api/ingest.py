@@ -25,7 +25,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from monitor.bounded_http import TooManyValues, loads
+from monitor.bounded_json import TooManyValues, loads
 from monitor.errors import EventError
 from monitor.event_log.ingest import IngestBusy, IngestOutcome
 from monitor.events import event as events_event

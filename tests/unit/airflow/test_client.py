@@ -17,7 +17,7 @@ from monitor.airflow.connection import MAX_ANSWER, MAX_REFUSAL, MAX_TOKEN_ANSWER
 from monitor.airflow.paging import PAGE_SIZE
 from monitor.airflow.task_logs import MAX_READ, MAX_TEXT, LogTail
 from monitor.airflow.task_logs import MAX_VALUES as MAX_RECORD_VALUES
-from monitor.bounded_http import MAX_VALUES
+from monitor.bounded_json import MAX_VALUES
 from monitor.errors import (
     AirflowAnswerTooLong,
     AirflowError,

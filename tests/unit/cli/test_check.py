@@ -11,7 +11,8 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from starlette.responses import JSONResponse
 
-from monitor.cli.check import CheckResult, check
+from monitor.cli.check import check
+from monitor.cli.check_files import CheckResult
 from monitor.database.engine import Database
 from monitor.settings import Settings
 from monitor.settings_loading import load_settings
@@ -38,7 +39,7 @@ def mail(tmp_path: Path) -> Iterator[smtp_server.SmtpServer]:
 @pytest.fixture
 def free(settings: Settings) -> Settings:
     """The settings of a monitor that could be started: on a port that nobody has."""
-    return settings.model_copy(update={"port": free_port()})
+    return settings.model_copy(update={"port": free_port(), "notification_email_to": ("ops@example.com",)})
 
 
 def look(settings: Settings, **changes: Any) -> dict[str, CheckResult]:

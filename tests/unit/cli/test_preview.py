@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from monitor.cli.explain import show_previews
-from monitor.delivery.messages.renderer import TEMPLATES, Renderer
+from monitor.delivery.messages.renderer import Renderer
 from monitor.errors import SettingsError
+from monitor.notifications.outbox.records import TEMPLATES
 from tests.unit.conftest import FakeClock
 
 

@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from monitor.airflow import paging
 from monitor.airflow.client import AirflowApi
 from monitor.airflow.connection import MAX_AHEAD, MAX_ANSWER
-from monitor.bounded_http import MAX_DEPTH, TooMuch, is_deeper, loads
+from monitor.bounded_json import MAX_DEPTH, TooMuch, is_deeper, loads
 from monitor.database.engine import Database
 from monitor.errors import AirflowAnswerTooLong, EventError
 from monitor.event_log.projections.dags import load_dags

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from monitor.app import create_app
+from monitor.cli.typer_app import listen
 from monitor.settings import Settings
 from monitor.web.api.ingest import MAX_BODY
 from monitor.web.http_protocol import (
@@ -24,7 +25,7 @@ from monitor.web.http_protocol import (
     RETRY_SECONDS,
 )
 from monitor.web.security import HEADERS
-from monitor.web.server import HttpServer, listen
+from monitor.web.server import HttpServer
 from tests import wait
 from tests.sample import task_event
 from tests.unit.conftest import sign

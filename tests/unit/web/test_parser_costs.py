@@ -54,7 +54,6 @@ OF_OPERATORS = (
 NEEDS_AIRFLOW = ("airflow_windsock.listener",)
 NO_PARSERS = {
     "monitor.cli.check._try_port": "opens a socket",
-    "monitor.web.server.listen": "opens a socket",
     "airflow_windsock.held_write.pwrite_releasing_gil": "writes to a file",
     "monitor.web.templating._environment": "of the monitor's own address",
     "monitor.web.templating.load_templates": "of the monitor's own address",

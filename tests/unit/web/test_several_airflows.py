@@ -9,7 +9,8 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Connection, update
 
-from monitor.cli.check import CheckResult, check
+from monitor.cli.check import check
+from monitor.cli.check_files import CheckResult
 from monitor.database.schema import tokens as tokens_table
 from monitor.settings import Settings
 from monitor.settings_values import AirflowSettings

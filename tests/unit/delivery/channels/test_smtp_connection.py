@@ -7,7 +7,8 @@ from aiosmtplib.email import flatten_message
 from aiosmtplib.protocol import normalize_message_line_endings
 
 from monitor.delivery.channels.smtp_connection import flat, fold_subject
-from monitor.delivery.messages.renderer import TEMPLATES, Renderer
+from monitor.delivery.messages.renderer import Renderer
+from monitor.notifications.outbox.records import TEMPLATES
 from tests.unit.conftest import FakeClock
 
 

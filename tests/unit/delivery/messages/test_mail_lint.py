@@ -2,7 +2,8 @@
 
 import pytest
 
-from monitor.delivery.messages.renderer import TEMPLATES, Renderer
+from monitor.delivery.messages.renderer import Renderer
+from monitor.notifications.outbox.records import TEMPLATES
 from tests.unit.conftest import FakeClock
 from tests.unit.mail_lint import Lint
 

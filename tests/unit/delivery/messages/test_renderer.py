@@ -41,10 +41,11 @@ from monitor.delivery.messages.model import (
     RunInfo,
     TaskInfo,
 )
-from monitor.delivery.messages.renderer import MAX_HTML, SUBJECT_LENGTH, TEMPLATES, Renderer, choose, usual
+from monitor.delivery.messages.renderer import MAX_HTML, SUBJECT_LENGTH, Renderer, choose, usual
 from monitor.delivery.messages.samples import inject_harm, sample
 from monitor.delivery.messages.sandbox import MAX_BODIES, MAX_NODES
 from monitor.delivery.messages.templates import FILTERS, MAX_FILE, Templates, templates_folder
+from monitor.notifications.outbox.records import TEMPLATES
 from monitor.rules.model import Rule
 from tests.unit.conftest import NOW, FakeClock
 

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import generate_latest
 from pydantic import SecretStr
 
-from monitor.bounded_http import MAX_VALUES
+from monitor.bounded_json import MAX_VALUES
 from monitor.clock import utc_now
 from monitor.event_log import read
 from monitor.events.reports import MAX_EVENT

@@ -12,7 +12,6 @@ from pydantic import SecretStr
 from sqlalchemy import update
 from typer.testing import CliRunner
 
-from monitor.cli import tokens as _commands  # noqa: F401 (adds its commands)
 from monitor.cli.typer_app import cli
 from monitor.clock import utc_now
 from monitor.database.engine import Database
