@@ -1,14 +1,19 @@
-"""The commands `explain`, `replay` and `preview`: the decisions of rules, and the look of messages."""
+"""The commands `explain`, `try-rules` and `preview`: the decisions of rules, and the look of messages."""
 
+import json
 import os
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote, urlsplit
 
 import typer
+from sqlalchemy import Connection
 
 from monitor.cli.typer_app import EXIT_FAILED, cli, fail, format_time, refuse, say, settings_or_exit
 from monitor.clock import utc_now
@@ -16,10 +21,16 @@ from monitor.database.engine import Database
 from monitor.delivery.channels.apprise import check_apprise_url
 from monitor.delivery.messages.renderer import Renderer, choose
 from monitor.errors import SettingsError
+from monitor.event_log import read
+from monitor.event_log.filters import Filter
+from monitor.events.event import parse_event
+from monitor.notifications import incidents
 from monitor.notifications.decision import UNDECIDED, UNMATCHED
 from monitor.notifications.explain import EventExplanation, Replay, ReplayedDelivery, RuleExplanation, replay
 from monitor.notifications.explain import explain as explain_event
+from monitor.notifications.outbox import decisions, queries
 from monitor.rules.reload import live_rules, rules_of
+from monitor.rules.ruleset import Rules
 from monitor.rules.yaml_source import RulesError
 from monitor.settings_loading import load_environment
 
@@ -75,6 +86,17 @@ SHOWN = 40  # messages that are listed one by one; the sums below them hold all
 
 def format_explanation(found: EventExplanation) -> Iterator[str]:
     """What was decided about one event when it came; then, marked as such, what the rules say of it now."""
+    yield from format_decided(found)
+    yield "  as the rules are now, which says nothing of what was decided then:"
+    now = [line for line in found.lines if line.rule not in (UNMATCHED, UNDECIDED)]
+    for line in now:
+        yield f"    {line.rule}: " + (f"does not take it: {line.mismatch}" if line.mismatch else "takes it")
+    if not now:
+        yield "    no rule is in force"
+
+
+def format_decided(found: EventExplanation) -> Iterator[str]:
+    """What was decided about one event when it came."""
     event = found.event
     yield f"{event.type}  {event.subject}  {format_time(event.time)}  ({event.deployment})"
     yield "  decided when it came:"
@@ -83,12 +105,6 @@ def format_explanation(found: EventExplanation) -> Iterator[str]:
         yield from _format_decisions(line)
     if not decided:
         yield "    nothing: nobody was notified, because no rule had anything to say of it"
-    yield "  as the rules are now, which says nothing of what was decided then:"
-    now = [line for line in found.lines if line.rule not in (UNMATCHED, UNDECIDED)]
-    for line in now:
-        yield f"    {line.rule}: " + (f"does not take it: {line.mismatch}" if line.mismatch else "takes it")
-    if not now:
-        yield "    no rule is in force"
 
 
 def _format_decisions(line: RuleExplanation) -> Iterator[str]:
@@ -132,27 +148,179 @@ def _message(told: ReplayedDelivery) -> str:
 TRY_DAYS = 7.0  # a week has every weekday's runs
 
 
+ACCEPTED = """windsock explain accepts, as pages, mails and `windsock tail` show them:
+  an event      windsock explain run:3f2a9c0e7b1d:failed
+  a run         windsock explain etl manual__2026-11-22T10:00:00+00:00
+  a run's page  windsock explain 'http://airflow:8080/dags/etl/runs/manual__1' (or Windsock's own)
+  an incident   windsock explain incident 12
+  a delivery    windsock explain delivery 34"""
+MAX_EVENTS = 1_000  # of one run: a mapped task may have thousands, and the latest hold its end
+NUMBERED = ("incident", "delivery")
+MAX_NUMBER = 2**63 - 1  # what a BIGINT holds
+_AIRFLOW_RUN = re.compile(r"/dags/(?P<dag_id>[^/]+)/runs/(?P<run_id>[^/]+)")
+_WINDSOCK_RUN = re.compile(r"/(?:runs|logs|details)/(?P<deployment>[^/]+)/(?P<dag_id>[^/]+)/(?P<run_id>.+)")
+_WINDSOCK_PAGE = re.compile(r"/(?P<kind>incidents|deliveries)/(?P<number>[0-9]+)")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What somebody asks about: `kind` is event, run, incident or delivery."""
+
+    kind: str
+    name: str
+    """The event's id, the run's id, or a number."""
+    dag_id: str | None = None
+    deployment: str | None = None
+
+    def __str__(self) -> str:
+        of_dag = f" of DAG {self.dag_id}" if self.dag_id else ""
+        return f"{self.kind} {self.name}{of_dag}"
+
+
+def understand(words: Sequence[str]) -> list[Question]:
+    """Return what the words may mean, the likeliest first; nothing if they mean nothing."""
+    match words:
+        case [("incident" | "delivery") as kind, number]:
+            return [Question(kind, number)] if _is_number(number) else []
+        case ["event", event_id]:
+            return [Question("event", event_id)]
+        case ["run", dag_id, run_id] | [dag_id, run_id]:
+            return [Question("run", run_id, dag_id)]
+        case [word] if "://" in word:
+            return _understand_url(word)
+        case [word] if _is_number(word):
+            return [Question(kind, word) for kind in NUMBERED]
+        case [word]:
+            dag_id, _, run_id = word.partition("/")
+            run = [Question("run", run_id, dag_id)] if dag_id and run_id else []
+            return [Question("event", word), *run]
+    return []
+
+
+def _is_number(word: str) -> bool:
+    return word.isascii() and word.isdigit() and int(word[:20]) <= MAX_NUMBER
+
+
+def _understand_url(url: str) -> list[Question]:
+    path = urlsplit(url).path
+    if found := _AIRFLOW_RUN.search(path):
+        return [Question("run", unquote(found["run_id"]), unquote(found["dag_id"]))]
+    if found := _WINDSOCK_RUN.search(path):
+        deployment, dag_id, run_id = map(unquote, found.groups())
+        return [Question("run", run_id, dag_id, deployment)]
+    if found := _WINDSOCK_PAGE.search(path):
+        kind = "incident" if found["kind"] == "incidents" else "delivery"
+        return [Question(kind, found["number"])] if _is_number(found["number"]) else []
+    return []
+
+
+def answer(connection: Connection, rules: Rules, question: Question) -> list[str]:
+    """Return the lines of the explanation; none if the log has no such thing."""
+    match question.kind:
+        case "incident":
+            return _explain_incident(connection, rules, int(question.name))
+        case "delivery":
+            return _explain_delivery(connection, rules, int(question.name))
+        case "run":
+            return _explain_run(connection, rules, question)
+    found = explain_event(connection, rules, question.name)
+    return [line for one in found for line in format_explanation(one)]
+
+
+def _explain_incident(connection: Connection, rules: Rules, number: int) -> list[str]:
+    incident = incidents.find(connection, number)
+    if incident is None:
+        return []
+    lines = [f"{incident.title}  ({incident.deployment})"]
+    lines.append(f"  opened {format_time(incident.opened_at)}, {incident.failures} failures")
+    if incident.closed_at:
+        by = f" by {incident.closed_by}" if incident.closed_by else ""
+        lines.append(f"  closed {format_time(incident.closed_at)}{by}: {incident.closed_because}")
+    if incident.acked_at:
+        lines.append(f"  acknowledged {format_time(incident.acked_at)} by {incident.acked_by}")
+    decided = decisions.decisions_of_incident(connection, number)
+    return [*lines, *_explain_events(connection, rules, [one.event_id for one in decided])]
+
+
+def _explain_delivery(connection: Connection, rules: Rules, number: int) -> list[str]:
+    found = queries.find(connection, number)
+    if found is None:
+        return []
+    whom = f"{found.channel.value} {found.recipient}"
+    lines = [f"{found.kind.value} to {whom}: {_format_outcome(found.state.value, found.reason)}"]
+    lines += [
+        f"  {format_time(attempt.at)}  {attempt.outcome}: {attempt.answer}"
+        for attempt in queries.attempts(connection, number)
+    ]
+    decided = decisions.decisions_of_notification(connection, found.notification_id)
+    return [*lines, *_explain_events(connection, rules, [one.event_id for one in decided])]
+
+
+def _explain_run(connection: Connection, rules: Rules, question: Question) -> list[str]:
+    """The events of the run about which something was decided, or else its last one with the reason."""
+    wanted = Filter.from_values(
+        dag_id=[question.dag_id or ""],
+        run_id=[question.name],
+        deployment=[question.deployment] if question.deployment else [],
+    )
+    logged = read.read_before(connection, None, MAX_EVENTS, wanted)
+    events = [parse_event(json.loads(one.body)) for one in reversed(logged)]
+    # A filter reads * and ? in a name as globs; here they are letters.
+    events = [
+        one for one in events if (one.get("dag_id"), one.get("run_id")) == (question.dag_id, question.name)
+    ]
+    if not events:
+        return []
+    ids = [one.id for one in events]
+    decided = [one.event_id for one in decisions.decisions_of_events(connection, ids)]
+    lines = [f"{len(events)} events, the last one {events[-1].type} ({format_time(events[-1].time)})"]
+    if decided:
+        return [*lines, *_explain_events(connection, rules, decided)]
+    found = explain_event(connection, rules, ids[-1])
+    return [*lines, *(line for one in found for line in format_explanation(one))]
+
+
+def _explain_events(connection: Connection, rules: Rules, event_ids: Iterable[str]) -> Iterator[str]:
+    for event_id in dict.fromkeys(event_ids):
+        for one in explain_event(connection, rules, event_id):
+            yield from format_decided(one)
+            yield f"    event {event_id}"
+
+
 @cli.command()
 def explain(
-    event_id: Annotated[
-        str, typer.Argument(help="The event's id, as the log, a mail and the ledger show it.")
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            help="An event's id; DAG_ID RUN_ID; the address of a run in Airflow or Windsock; "
+            "incident NUMBER; delivery NUMBER."
+        ),
     ],
 ) -> None:
-    """Say what was decided about an event when it came and why, and then what the rules say of it now."""
+    """Say who was notified of an event, a run, an incident or a delivery, and why, or why nobody was.
+
+    For a single event it also says what the rules, as they are now, make of it.
+    """
+    asked = understand(what)
+    if not asked:
+        fail(f"{' '.join(what)!r} is none of these.\n{ACCEPTED}")
     settings = settings_or_exit()
     database = Database(settings.database)
     try:
         rules = live_rules(settings, load_environment(os.environ), utc_now, check_apprise_url).current
-        found = database.read_now(lambda connection: explain_event(connection, rules, event_id))
+        answers = {one: database.read_now(partial(answer, rules=rules, question=one)) for one in asked}
     except RulesError as error:
         refuse(str(error))
     finally:
         database.close()
-    if not found:
-        fail(f"the log has no event {event_id!r}; it keeps {settings.retention_days:g} days")
-    for one in found:
-        for line in format_explanation(one):
+    for one, lines in answers.items():
+        if lines:
+            say(f"Understood as {one}:")
+        for line in lines:
             say(line)
+    if not any(answers.values()):
+        looked = " and no ".join(map(str, asked))
+        fail(f"the log has no {looked}; it keeps {settings.retention_days:g} days.\n{ACCEPTED}")
 
 
 @cli.command()

@@ -209,3 +209,23 @@ def test_the_summary_tells_all_of_it(servers: Servers, story: DemoProgress) -> N
     told = report.summary(story, 1234.5)
     for words in (RUN_ID, "accuracy 0.9800", "champion", "Airflow_Lab2 succeeded", "model report", "1234 MB"):
         assert words in told
+    assert told.startswith("[bold]result    [/bold][green]✔ everything happened")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_result_has_at_most_20_lines_with_the_addresses(
+    servers: Servers, story: DemoProgress, fails: bool
+) -> None:
+    """The addresses take four, the sentence that ends a failed run one, and the end of everything one."""
+    servers.deliveries = [servers.deliveries[0] | {"subject": str(number)} for number in range(50)]
+    if fails:
+        servers.states[TRAINING, RUN_ID] = "failed"
+        story.heard.clear()
+        with pytest.raises(NotAllHappened):
+            _play(servers, story)
+    else:
+        _play(servers, story)
+    lines = report.summary(story, 1).splitlines()
+    assert len(lines) <= 14
+    assert ("✖" if fails else "✔") in lines[0]
+    assert "and 49 more" in "\n".join(lines)

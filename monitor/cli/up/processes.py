@@ -52,6 +52,7 @@ class NotAllHappened(WindsockError):
 
 LOOPBACK = "127.0.0.1"
 PORTS = range(65536)
+NEIGHBORS = 20  # ports above a taken one that are tried: people find what is next to the usual one
 CAN_HOLD = sys.platform == "linux"
 
 
@@ -71,7 +72,7 @@ class Port:
 
 
 def hold(wanted: int) -> Port:
-    """`wanted`, or a free one if that is taken (0: any free one).
+    """`wanted`, or one next to it if that is taken (0: any free one).
 
     Raises CannotStart if it is no port, or this user may not open it.
     """
@@ -86,6 +87,9 @@ def hold(wanted: int) -> Port:
             ) from None
         if error.errno != errno.EADDRINUSE:
             raise CannotStart(f"port {wanted} on {LOOPBACK} cannot be opened: {error.strerror}") from None
+    for near in range(wanted + 1, min(wanted + NEIGHBORS, PORTS[-1]) + 1):
+        with contextlib.suppress(OSError):
+            return _hold(near, wanted)
     return _hold(0, wanted)
 
 

@@ -230,7 +230,8 @@ async def begin(airflow: AirflowClient) -> DagRun:
 async def unread(airflow: AirflowClient) -> str:
     """Which of the DAGs Airflow does not have, and why."""
     absent = ", ".join(sorted(DAGS - await airflow.active_dags()))
-    return "\n  ".join([f"Airflow does not have, or has paused: {absent}", *await airflow.import_errors()])
+    errors = _bounded(await airflow.import_errors())
+    return "\n  ".join([f"Airflow does not have, or has paused: {absent}", *errors])
 
 
 async def play(story: DemoProgress, airflow: AirflowClient, monitor: httpx.AsyncClient) -> None:
@@ -298,17 +299,33 @@ METRICS = ("accuracy", "roc_auc", "f1")
 COLOURS = {"success": "green", "sent": "green", "failed": "red", "dead": "red"}
 
 
+MAX_SHOWN = 3  # lines of one heading: the whole result stays within 20 lines
+
+
 def summary(story: DemoProgress, memory: float) -> str:
-    """What happened: runs, metrics, assets, mails, memory. With rich's markup."""
+    """Return the result in a sentence, then runs, metrics, assets, mails and memory. With rich's markup."""
     return _columns(
         {
+            "result": _result(story),
             "runs": _runs(story),
             "metrics": _metrics(story),
-            "assets": _assets(story),
-            "mails": _mails(story),
+            "assets": _bounded(_assets(story)),
+            "mails": _bounded(_mails(story)),
             "memory": [f"{memory:.0f} MB at the most, all processes together"],
         }
     )
+
+
+def _result(story: DemoProgress) -> list[str]:
+    missing = story.missing()
+    if not missing:
+        return ["[green]✔ everything happened: the DAGs ran, the feed showed it, and the mails were sent[/]"]
+    return [f"[red]✖ {escape(each)}[/]" for each in _bounded(missing)]
+
+
+def _bounded(lines: list[str]) -> list[str]:
+    left = len(lines) - MAX_SHOWN
+    return lines if left <= 0 else [*lines[: MAX_SHOWN - 1], f"and {left + 1} more"]
 
 
 def addresses(setup: Setup) -> str:
@@ -318,7 +335,7 @@ def addresses(setup: Setup) -> str:
             "Windsock": [escape(setup.settings.url)],
             "Airflow": [escape(str(setup.settings.airflow_url))],
             "login": [escape(f"{ADMIN} / {setup.secrets.airflow_password}  (for both)")],
-            "logs": [escape(str(folder)) for folder in (setup.home.logs, setup.home.airflow / "logs")],
+            "logs": [escape(f"{setup.home.logs} and {setup.home.airflow / 'logs'}")],
         }
     )
 
