@@ -152,10 +152,10 @@ class _Ground:
     metrics: Metrics
     traces: Traces
     apis: dict[str, AirflowApi]
-    feeds: FeedServer
+    feed_server: FeedServer
     logged_dags: LoggedDags
     wakes: Wakeups
-    continuity: FailoverGuard
+    failover_guard: FailoverGuard
 
 
 def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -> Parts:
@@ -167,10 +167,10 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
     )
     names = [template.name for template in renderer.templates()]
     rules = live_rules(settings, environment, clock, check_apprise_url, names)
-    telling = NotificationWindow(timedelta(hours=settings.notify_max_age_hours), frozenset(apis))
-    engine = Engine(lambda: rules.current, telling, choose, settings.mail_host, metrics)
+    window = NotificationWindow(timedelta(hours=settings.notify_max_age_hours), frozenset(apis))
+    engine = Engine(lambda: rules.current, window, choose, settings.mail_host, metrics)
     ingest = Ingest(database, engine.notify_all, wakes, metrics, clock)
-    posts = [_post(ground, ingest, deployment) for deployment in apis]
+    handles = [_post(ground, ingest, deployment) for deployment in apis]
     mailbox = None if settings.smtp_host else Mailbox(settings.home / "mailbox", clock)
     links = Links(settings.url, settings.link_keys, clock)
     failed = FailedWorks(metrics, clock)
@@ -182,22 +182,22 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
         "recoveries": Recoveries(
             *(database, apis, engine, wakes.delivery, clock), partial(failed.note, "recoveries")
         ).run,
-        **{f"reconciler {post.deployment}": post.run for post in posts},
-        "watches": _watches(ground, ingest, posts, rules),
+        **{f"reconciler {handle.deployment}": handle.run for handle in handles},
+        "watches": _watches(ground, ingest, handles, rules),
     }
     write_check = WriteCheck(database, metrics, clock)
-    turns = make_election(database, list(shared), metrics)
+    election = make_election(database, list(shared), metrics)
     failed_templates = FailedTemplates(metrics, clock)
     set_gauges(
         *(metrics, clock, database.engine),
         rules_broken=lambda: rules.problem is not None,
-        silent={post.deployment: post.silent_since for post in posts},
+        silent={handle.deployment: handle.silent_since for handle in handles},
     )
     work: dict[str, Work] = {
         "ingest": ingest.run,
         "write check": write_check.run,
-        "feed": ground.feeds.publish,
-        "feed readers": ground.feeds.attend,
+        "feed": ground.feed_server.publish,
+        "feed readers": ground.feed_server.attend,
         "rules": rules.run,
         "journal": partial(
             repeat_look,
@@ -206,22 +206,20 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
             failure=JOURNAL_FAILURE,
             on_defect=partial(failed.note, "journal"),
         ),
-        "delivery": _deliverer(
-            ground, renderer, links, rules, mailbox, ingest, telling, failed_templates
-        ).run,
+        "delivery": _deliverer(ground, renderer, links, rules, mailbox, ingest, window, failed_templates).run,
         **{
-            name: run_as_leader(turns, name, ground.continuity.delay_work(each), failed)
-            for name, each in shared.items()
+            name: run_as_leader(election, name, ground.failover_guard.delay_work(task), failed)
+            for name, task in shared.items()
         },
     }
-    reports: list[Report] = [build_reconciler_report(post) for post in posts]
+    reports: list[Report] = [build_reconciler_report(handle) for handle in handles]
     reports += [ComponentsReport(api) for api in apis.values()]
     reports += [build_skipped_rows_report(api, clock) for api in apis.values()]
     reports.append(build_work_report(failed))
     reports.append(of_templates(failed_templates))
-    if isinstance(turns, PostgresLeaderElection):
+    if isinstance(election, PostgresLeaderElection):
         signals = PubSubListener(DedicatedConnection("listen", database, metrics), wakes.by_signal, metrics)
-        work |= {"turns": turns.run, "signals": signals.run, "continuity": ground.continuity.run}
+        work |= {"turns": election.run, "signals": signals.run, "continuity": ground.failover_guard.run}
         reports.append(build_leader_report(database, list(shared)))
     if mailbox and settings.mailbox_smtp_port is not None:
         work["mailbox"] = MailboxServer(mailbox, settings.mailbox_smtp_port).run
@@ -232,13 +230,13 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
         wakes=wakes,
         metrics=metrics,
         clock=clock,
-        feeds=ground.feeds,
-        gate=Authenticator(settings, apis, database, clock, ground.logged_dags),
+        feed_server=ground.feed_server,
+        authenticator=Authenticator(settings, apis, database, clock, ground.logged_dags),
         links=links,
         rules=rules,
         renderer=renderer,
         lineage=Lineage(apis, clock),
-        asked=AskedAirflow(apis),
+        lookups=AskedAirflow(apis),
         mailbox=mailbox,
         traces=ground.traces,
         write_check=write_check,
@@ -258,7 +256,7 @@ def _ground(settings: Settings, clock: Clock) -> _Ground:
     for name, api in apis.items():
         api.passed_over.counted = partial(_count_too_long, metrics, name)
     feed = WakeSignal()
-    continuity = FailoverGuard(
+    failover_guard = FailoverGuard(
         database,
         settings.journal,
         metrics,
@@ -266,15 +264,17 @@ def _ground(settings: Settings, clock: Clock) -> _Ground:
         on_new_epoch=end_all,  # a session that was ended in the lost moments must not come back
     )
     logged_dags = LoggedDags(database, dags.every_dag)
-    feeds = FeedServer(database, feed, metrics, logged_dags, saw=continuity.saw)
+    feed_server = FeedServer(database, feed, metrics, logged_dags, saw=failover_guard.saw)
 
     def hand(after: Cursor, logged: Sequence[SeqAndEvent]) -> None:
-        continuity.wrote(after, logged)
-        feeds.hand(after, logged)
+        failover_guard.wrote(after, logged)
+        feed_server.hand(after, logged)
 
     nudges, ends = ({deployment: WakeSignal() for deployment in apis} for _ in range(2))
     wakes = Wakeups(feed, WakeSignal(), nudges, ends, hand)
-    return _Ground(settings, clock, database, metrics, traces, apis, feeds, logged_dags, wakes, continuity)
+    return _Ground(
+        settings, clock, database, metrics, traces, apis, feed_server, logged_dags, wakes, failover_guard
+    )
 
 
 def _count_too_long(metrics: Metrics, deployment: str, listing: str) -> None:
@@ -312,10 +312,10 @@ def _reconciler(ground: _Ground, ingest: Ingest, deployment: str) -> Reconciler:
     )
 
 
-def _watches(ground: _Ground, ingest: Ingest, posts: Sequence[ReconcilerHandle], rules: LiveRules) -> Work:
+def _watches(ground: _Ground, ingest: Ingest, handles: Sequence[ReconcilerHandle], rules: LiveRules) -> Work:
     """Made anew each time that this replica becomes the leader: what the last one knew is of the past."""
     watched = [
-        WatchedAirflow(api, post.status) for api, post in zip(ground.apis.values(), posts, strict=True)
+        WatchedAirflow(api, handle.status) for api, handle in zip(ground.apis.values(), handles, strict=True)
     ]
     database = ground.database
 
@@ -337,25 +337,25 @@ def _deliverer(
     rules: LiveRules,
     mailbox: Mailbox | None,
     ingest: Ingest,
-    telling: NotificationWindow,
+    window: NotificationWindow,
     failed_templates: FailedTemplates,
 ) -> DeliveryWorker:
     settings, database, clock = ground.settings, ground.database, ground.clock
-    desk = DeliveryPreparer(
+    preparer = DeliveryPreparer(
         *(database, ground.apis, renderer, links, lambda: rules.current),
         budget=DeliveryBudget(lambda: rules.current) if settings.smtp_host else None,
         confirm_grace=timedelta(seconds=settings.confirm_grace),
-        telling=telling,
+        window=window,
         failed_templates=failed_templates,
     )
     channels = build_channels(settings, mailbox, clock)
     return DeliveryWorker(
-        *(database, desk, channels, ground.wakes.delivery, ground.metrics, clock),
+        *(database, preparer, channels, ground.wakes.delivery, ground.metrics, clock),
         host=settings.mail_host,
         log=ingest.log,
         journal=SentJournal(settings.journal, clock, timedelta(days=settings.ledger_days)),
         traces=ground.traces,
-        held_until=ground.continuity.hold_end,
+        held_until=ground.failover_guard.hold_end,
     )
 
 
@@ -388,7 +388,7 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         if not is_migrated:
             await asyncio.to_thread(migrate, parts.database)
-        await services.gate.adopt_tokens()
+        await services.authenticator.adopt_tokens()
         tasks = [start_background(name, run, on_fatal) for name, run in parts.work.items()]
         try:
             yield

@@ -72,10 +72,10 @@ def _last_written(text: str) -> str:
         text = next((part for part in reversed(text.split("\r")) if part.strip()), "")
     if "\b" not in text:
         return text
-    kept: list[str] = []
+    written_lines: list[str] = []
     for sign in text:
         if sign != "\b":
-            kept.append(sign)
-        elif kept:
-            kept.pop()
-    return "".join(kept)
+            written_lines.append(sign)
+        elif written_lines:
+            written_lines.pop()
+    return "".join(written_lines)

@@ -35,8 +35,8 @@ def require_new_names(environment: Mapping[str, str]) -> None:
 
 def hint(error: str) -> str:
     """Return the new name of what a template's error names by an old one; empty if it names none."""
-    news = (TEMPLATE_NAMES[name] for name in _QUOTED.findall(error) if name in TEMPLATE_NAMES)
-    return next((f"; it is now called {new}" for new in news), "")
+    new_names = (TEMPLATE_NAMES[name] for name in _QUOTED.findall(error) if name in TEMPLATE_NAMES)
+    return next((f"; it is now called {new}" for new in new_names), "")
 
 
 def instead(new: str) -> str:

@@ -88,13 +88,13 @@ def key_at(path: Path) -> str:
 
 
 def _make(path: Path) -> None:
-    written = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    new_path = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write(written, secrets.token_hex(KEY_BYTES) + "\n")
+        _write(new_path, secrets.token_hex(KEY_BYTES) + "\n")
         with suppress(FileExistsError):  # another monitor was faster: its key counts
-            os.link(written, path)  # whole or not at all
-        written.unlink()
+            os.link(new_path, path)  # whole or not at all
+        new_path.unlink()
     except OSError as error:
         raise SettingsError(f"{path}: cannot be made ({error}); make its folder writable") from None
 
@@ -191,12 +191,12 @@ def require_own_env_file(file: Path) -> None:
             )
 
 
-def doubts(named: Mapping[str, Path]) -> Iterator[str]:
+def doubts(files: Mapping[str, Path]) -> Iterator[str]:
     """What others may change of the files that settings name, and of the folders that those are in. These may
     belong to whoever administrates them, so they are told of, and used."""
-    for setting, path in named.items():
-        for one in (path, path.absolute().parent):
-            if one.exists() and (fault := _fault(one)):
+    for setting, path in files.items():
+        for checked in (path, path.absolute().parent):
+            if checked.exists() and (fault := _fault(checked)):
                 yield f"{setting}: {fault}, who may change what the monitor does or reads there"
                 break
 
@@ -205,12 +205,12 @@ def _fault(path: Path) -> str | None:
     """What lets another user than root change it; None: nothing does. A group that may write is one that
     somebody has set up, as Kubernetes does (fsGroup)."""
     status = path.stat()
-    shown = f"{path} (owner {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o})"
+    description = f"{path} (owner {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o})"
     if status.st_uid not in (ROOT, os.geteuid()):
-        return f"{shown} belongs to another user than this one ({os.geteuid()})"
+        return f"{description} belongs to another user than this one ({os.geteuid()})"
     is_sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
     # An emptyDir of Kubernetes is anybody's to write, and root's; only this container has it.
     is_volume = status.st_uid == ROOT and path.is_mount()
     if status.st_mode & stat.S_IWOTH and not is_sticky and not is_volume:
-        return f"{shown} may be written by anybody"
+        return f"{description} may be written by anybody"
     return None

@@ -225,9 +225,9 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _is_network(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for one in value:
+        for address in value:
             try:
-                ipaddress.ip_network(one)
+                ipaddress.ip_network(address)
             except ValueError as error:
                 raise ValueError(
                     f"{error}; write addresses or networks such as 127.0.0.1, 10.0.0.0/8"
@@ -294,10 +294,10 @@ class Settings(BaseSettings):
 
     def _login_misfits(self) -> Iterator[str]:
         ways = (self.smtp_password, self.smtp_oauth2_token_file, self.smtp_oauth2_refresh_token)
-        given = sum(way is not None for way in ways)
-        if given > 1:
+        count = sum(way is not None for way in ways)
+        if count > 1:
             yield "smtp_password, smtp_oauth2_token_file and smtp_oauth2_refresh_token: set one of them"
-        if bool(self.smtp_username) != bool(given):
+        if bool(self.smtp_username) != bool(count):
             yield (
                 "smtp_username and smtp_password (or smtp_oauth2_token_file, or smtp_oauth2_refresh_token): "
                 "set both, or neither"
@@ -322,13 +322,13 @@ class Settings(BaseSettings):
     @property
     def ingest_secrets(self) -> dict[str, tuple[SecretStr, ...]]:
         """The secrets that reports are signed with, by the deployment that they report for."""
-        further = {name: each.ingest_secret for name, each in self.airflows.items()}
+        further = {name: airflow.ingest_secret for name, airflow in self.airflows.items()}
         return {self.deployment: self.ingest_secret, **further}
 
     @property
     def airflow_pages(self) -> dict[str, str]:
         """How people reach each Airflow; for links."""
-        return {name: each.public_url or each.url for name, each in self.every_airflow.items()}
+        return {name: airflow.public_url or airflow.url for name, airflow in self.every_airflow.items()}
 
     @property
     def rules_file(self) -> Path:
@@ -369,8 +369,8 @@ class Settings(BaseSettings):
         """The first signs the links in mails, any verifies them: the same after a restart, and in every
         replica that has the same session_secret. One is made at the first look where there is none; it counts
         on when a session_secret is set later. Raises SettingsError."""
-        kept = self.home / "link.key"
-        own = (key_at(kept),) if not self.session_secret or kept.exists() else ()
+        path = self.home / "link.key"
+        own = (key_at(path),) if not self.session_secret or path.exists() else ()
         return (*(link_key(secret.get_secret_value()) for secret in self.session_secret), *own)
 
     @property

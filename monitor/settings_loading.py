@@ -49,14 +49,14 @@ def load_environment(environ: Mapping[str, str], env_file: Path | None = ENV_FIL
 def unknown_variables(environment: Mapping[str, str], used: Collection[str] = ()) -> Iterator[str]:
     """Yield a sentence for each variable that begins like a setting and is none: a misspelt setting leaves
     its default in force. `used`: names that the rules file asks for."""
-    known = {
+    known_names = {
         *(name.upper() for name in Settings.model_fields),
         *(f"{name.upper()}_FILE" for name in SECRETS),
     }
     for name in sorted(environment):
         own = name.upper().removeprefix(PREFIX)
-        if name.upper().startswith(PREFIX) and own not in known and name not in (*NO_SETTINGS, *used):
-            near = get_close_matches(own, sorted(known), n=1)
+        if name.upper().startswith(PREFIX) and own not in known_names and name not in (*NO_SETTINGS, *used):
+            near = get_close_matches(own, sorted(known_names), n=1)
             yield f"{name} is no setting" + (f"; did you mean {PREFIX}{near[0]}?" if near else "")
 
 
@@ -98,7 +98,7 @@ def find_mistakes() -> tuple[Settings, Path | None, list[str]]:
         if settings is None:
             raise SettingsError("\n".join(dict.fromkeys([*mistakes, *again])))
     # A setting that was left out fits nothing: only its own mistake is said.
-    misfits = [one for one in settings.misfits() if not any(name in one for name in wrong)]
+    misfits = [misfit for misfit in settings.misfits() if not any(name in misfit for name in wrong)]
     return settings, file, [*mistakes, *misfits]
 
 
@@ -132,8 +132,8 @@ def _kept_by_up(environment: dict[str, str]) -> tuple[dict[str, str], Path | Non
 
 def list_named_files(settings: Settings, environment: Mapping[str, str]) -> dict[str, Path]:
     """The files and folders that were named to be read, by their settings."""
-    named = {"WINDSOCK_CONFIG": settings.config, "WINDSOCK_TEMPLATES": settings.templates}
-    return {name: path for name, path in named.items() if path} | secrets_files(environment)
+    files = {"WINDSOCK_CONFIG": settings.config, "WINDSOCK_TEMPLATES": settings.templates}
+    return {name: path for name, path in files.items() if path} | secrets_files(environment)
 
 
 def _field(variable: str) -> str:

@@ -106,5 +106,5 @@ def describe_mistake(mistake: Any) -> str:
     message = mistake["msg"].removeprefix("Value error, ")
     # "airflows" as a whole, or an object in it, holds passwords, as does a database's address
     secret = any(word in f"{name} {inner}" for word in ("secret", "password", "token")) or name in HIDDEN
-    shown = f" (got {str(mistake['input'])[:80]!r})" if where and not secret else ""
-    return f"{where}: {message}{shown}" if where else message
+    value_text = f" (got {str(mistake['input'])[:80]!r})" if where and not secret else ""
+    return f"{where}: {message}{value_text}" if where else message

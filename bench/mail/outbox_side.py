@@ -79,7 +79,7 @@ class Timed(MailChannel):
 
     async def send(self, parcel: OutgoingMessage) -> SendReceipt:
         receipt = await super().send(parcel)
-        [event] = parcel.told["data"]["events"]
+        [event] = parcel.payload["data"]["events"]
         self.taken[event["id"]] = time.perf_counter()
         async with self._told:
             self._told.notify_all()

@@ -132,7 +132,7 @@ def _line(name: str, seconds: list[float]) -> None:
 
 def _every(listing: Listing, cost: Costs) -> float:
     """Seconds from one question to the next."""
-    pace = RateLimiter(listing.allowance)
+    pace = RateLimiter(listing.rate_limit)
     for _ in range(ANSWERS):
         pace.took(utc_now(), cost[listing.name])
     return max(INTERVAL, pace.pause).total_seconds()

@@ -81,13 +81,13 @@ class Connection:
     def _check_answer(self, answer: http.client.HTTPResponse) -> str:
         if answer.status >= 500 or answer.status in LATER:
             raise Away(_reason(answer), retry_after(answer.getheader("Retry-After")))
-        form = answer.headers.get_content_type()
-        if answer.status == 200 and form in (SERVER_SENT_EVENTS, NDJSON):
-            return form
+        media_type = answer.headers.get_content_type()
+        if answer.status == 200 and media_type in (SERVER_SENT_EVENTS, NDJSON):
+            return media_type
         if answer.status == 200:
             if not answer.read(1):  # http.client takes a head that breaks off for a whole one
                 raise Away("the answer has no body: it may have broken off")
-            reason = f"answers with {form}, which is no feed: is this the monitor's address?"
+            reason = f"answers with {media_type}, which is no feed: is this the monitor's address?"
         elif to := answer.getheader("Location"):
             reason = f"redirects to {to}; give that address, without /events"
         else:
@@ -132,7 +132,7 @@ def _away(error: Exception) -> Away:
 def _reason(answer: http.client.HTTPResponse) -> str:
     """The monitor's own words (RFC 9457), where there are any."""
     try:
-        told = json.loads(answer.read(MAX_REASON))["detail"]
+        detail = json.loads(answer.read(MAX_REASON))["detail"]
     except (ValueError, KeyError, TypeError, RecursionError, OSError, http.client.HTTPException):
-        told = answer.reason
-    return f"{answer.status} {told}"
+        detail = answer.reason
+    return f"{answer.status} {detail}"

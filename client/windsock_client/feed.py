@@ -98,15 +98,15 @@ class Feed:
     def __iter__(self) -> Iterator[Item]:
         pace = Pace()
         while not self._closed.is_set():
-            asked = 0.0
+            requested_wait = 0.0
             try:
                 yield from self._items(pace)
                 logger.info("%s: the feed ended; resuming after %s", self._address.url, self._cursor)
             except Away as away:
-                asked = away.retry_after
+                requested_wait = away.retry_after
                 if not self._closed.is_set():
                     logger.warning("%s: %s; resuming after %s", self._address.url, away, self._cursor)
-            self._closed.wait(pace.wait(asked))
+            self._closed.wait(pace.wait(requested_wait))
 
     def _items(self, pace: Pace) -> Iterator[Item]:
         """What one connection brings. Raises Away, FeedError."""
@@ -122,10 +122,12 @@ class Feed:
                     yield item
 
     def _open_stream(self, connection: Connection, pace: Pace) -> ItemStream:
-        form = connection.ask(self._query_string(), self._headers())
+        media_type = connection.ask(self._query_string(), self._headers())
         whole = lines(connection.chunks())
         cursor = self._cursor or ""
-        return ndjson(whole, cursor) if form == NDJSON else server_sent_events(whole, cursor, pace.retry)
+        return (
+            ndjson(whole, cursor) if media_type == NDJSON else server_sent_events(whole, cursor, pace.retry)
+        )
 
     def _query_string(self) -> str:
         since = [("since", self._since)] if self._since and not self._cursor else []
@@ -145,10 +147,10 @@ class Feed:
 def _query(filters: Filters) -> list[tuple[str, str]]:
     """Raises ValueError for a filter that there is none of: misspelt, it would match everything."""
     found: list[tuple[str, str]] = []
-    for name, given in filters.items():
+    for name, value in filters.items():
         if name not in Filters.__annotations__:
             raise ValueError(f"{name}: is no filter; there are {', '.join(Filters.__annotations__)}")
-        globs = [given] if isinstance(given, str) else list(given)  # type: ignore[call-overload]
+        globs = [value] if isinstance(value, str) else list(value)  # type: ignore[call-overload]
         found += [(name, glob) for glob in globs]
     return found
 

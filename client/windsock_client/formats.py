@@ -23,29 +23,29 @@ ItemStream = Iterator[tuple[str, Item | None]]
 def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Whole lines, without their ends; what follows the last end is none. Raises FeedError for one that is
     too long to be the monitor's."""
-    begun: list[bytes] = []
+    beginning: list[bytes] = []
     size = 0
     for chunk in chunks:
-        begun.append(chunk)
+        beginning.append(chunk)
         size += len(chunk)
         if b"\n" in chunk:
-            *whole, rest = b"".join(begun).split(b"\n")
+            *whole, rest = b"".join(beginning).split(b"\n")
             yield from (line.removesuffix(b"\r") for line in whole)
-            begun, size = [rest], len(rest)
+            beginning, size = [rest], len(rest)
         if size > MAX_LINE:
             raise FeedError(f"a line is longer than {MAX_LINE} bytes: this is no Windsock monitor")
 
 
-def server_sent_events(told: Iterable[bytes], cursor: str, on_retry: Callable[[float], None]) -> ItemStream:
+def server_sent_events(stream: Iterable[bytes], cursor: str, on_retry: Callable[[float], None]) -> ItemStream:
     """As the HTML standard (9.2.6) reads them. `retry:` is handed on, in seconds."""
-    kind, begun = "", cursor
+    kind, event_cursor = "", cursor
     data: list[bytes] = []
     size = 0
-    for line in told:
+    for line in stream:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if not line:
-            cursor = begun  # only now: what is cut off before its end was not told
+            cursor = event_cursor  # only now: what is cut off before its end was not told
             yield cursor, _item(cursor, kind, b"\n".join(data)) if data else None
             kind, data, size = "", [], 0
         elif name == b"data":
@@ -56,19 +56,19 @@ def server_sent_events(told: Iterable[bytes], cursor: str, on_retry: Callable[[f
         elif name == b"event":
             kind = value.decode(errors="replace")
         elif name == b"id":
-            begun = checked_cursor(value.decode(errors="replace"))
+            event_cursor = checked_cursor(value.decode(errors="replace"))
         elif name == b"retry" and value.isdigit():
             on_retry(float(value) / 1000)
 
 
 def _item(cursor: str, kind: str, data: bytes) -> Item:
-    told = _decode(cursor, data)
-    return reset(cursor, told) if kind == "reset" else event(cursor, told)
+    record = _decode(cursor, data)
+    return reset(cursor, record) if kind == "reset" else event(cursor, record)
 
 
-def ndjson(told: Iterable[bytes], cursor: str) -> ItemStream:
+def ndjson(stream: Iterable[bytes], cursor: str) -> ItemStream:
     """`{"id": …, "event": {…}}`, `{"id": …, "reset": {…}}`, or, for a heartbeat, `{"id": …}`."""
-    for line in told:
+    for line in stream:
         if not line:
             continue
         message = _decode(cursor, line)

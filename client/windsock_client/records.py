@@ -50,30 +50,30 @@ class Reset:
 Item = Event | Reset
 
 
-def event(cursor: str, told: Any) -> Event:
+def event(cursor: str, record: Any) -> Event:
     """From a decoded CloudEvent. Raises FeedError."""
     try:
-        texts = {name: _of_type(str, told[name]) for name in ("id", "type", "source", "subject")}
-        moment = datetime.fromisoformat(told["time"].replace("Z", "+00:00"))  # no Z before Python 3.11
+        texts = {name: _of_type(str, record[name]) for name in ("id", "type", "source", "subject")}
+        moment = datetime.fromisoformat(record["time"].replace("Z", "+00:00"))  # no Z before Python 3.11
         moment.astimezone(timezone.utc)  # raises for a moment in no year that UTC has
-        return Event(cursor=cursor, time=moment, data=_of_type(dict, told["data"]), raw=told, **texts)
+        return Event(cursor=cursor, time=moment, data=_of_type(dict, record["data"]), raw=record, **texts)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise unreadable(cursor, told, error) from error
+        raise unreadable(cursor, record, error) from error
 
 
-def reset(cursor: str, told: Any) -> Reset:
+def reset(cursor: str, record: Any) -> Reset:
     """From a reset's decoded data. Raises FeedError."""
     try:
-        return Reset(cursor, str(told["reason"]))
+        return Reset(cursor, str(record["reason"]))
     except (KeyError, TypeError) as error:
-        raise unreadable(cursor, told, error) from error
+        raise unreadable(cursor, record, error) from error
 
 
-def checked_cursor(told: object) -> str:
+def checked_cursor(value: object) -> str:
     """A cursor that a header can carry back. Raises FeedError."""
-    if isinstance(told, str) and told.isascii() and told.isprintable() and len(told) <= MAX_CURSOR:
-        return told
-    raise FeedError(f"{told!r:.{SHOWN}} is no cursor: is this the monitor's address?")
+    if isinstance(value, str) and value.isascii() and value.isprintable() and len(value) <= MAX_CURSOR:
+        return value
+    raise FeedError(f"{value!r:.{SHOWN}} is no cursor: is this the monitor's address?")
 
 
 T = TypeVar("T")
@@ -86,6 +86,6 @@ def _of_type(kind: type[T], value: object) -> T:
     return value
 
 
-def unreadable(cursor: str, told: object, error: Exception) -> FeedError:
-    shown = f"{told!r:.{SHOWN}}"
-    return FeedError(f"what is told at {cursor} is no event ({type(error).__name__}: {error}): {shown}")
+def unreadable(cursor: str, value: object, error: Exception) -> FeedError:
+    text = f"{value!r:.{SHOWN}}"
+    return FeedError(f"what is told at {cursor} is no event ({type(error).__name__}: {error}): {text}")

@@ -56,9 +56,9 @@ def components(health: Mapping[str, Any]) -> list[Component]:
     """Those of Airflow's answer. A component whose status is null was never started, and is none."""
     found = ((name, health.get(name)) for name in COMPONENTS)
     return [
-        Component(name, str(told["status"]), _moment(told.get(f"latest_{name}_heartbeat")))
-        for name, told in found
-        if isinstance(told, Mapping) and told.get("status") is not None
+        Component(name, str(value["status"]), _moment(value.get(f"latest_{name}_heartbeat")))
+        for name, value in found
+        if isinstance(value, Mapping) and value.get("status") is not None
     ]
 
 
@@ -110,17 +110,24 @@ class AirflowApi:
 
     @classmethod
     def from_settings(
-        cls, deployment: str, known: AirflowSettings, timeout: float, clock: Clock
+        cls, deployment: str, airflow_settings: AirflowSettings, timeout: float, clock: Clock
     ) -> "AirflowApi":
         """The Airflow that settings describe."""
-        return cls(deployment, known.url, known.username, known.password.get_secret_value(), timeout, clock)
+        return cls(
+            deployment,
+            airflow_settings.url,
+            airflow_settings.username,
+            airflow_settings.password.get_secret_value(),
+            timeout,
+            clock,
+        )
 
     @classmethod
     def all_of(cls, settings: Settings, clock: Clock) -> "dict[str, AirflowApi]":
         """Every Airflow that the settings name, by its deployment's name, the first one first."""
         return {
-            name: cls.from_settings(name, known, settings.airflow_timeout, clock)
-            for name, known in settings.every_airflow.items()
+            name: cls.from_settings(name, airflow_settings, settings.airflow_timeout, clock)
+            for name, airflow_settings in settings.every_airflow.items()
         }
 
     @property
@@ -194,8 +201,8 @@ class AirflowApi:
         """Every try of a task, those that are filed and the latest, without their UUIDs. Airflow does not
         page them, and leaves out a latest one that is up_for_retry. Raises AirflowUnaddressable too."""
         path = f"{self._path_of(dag_id, run_id)}/taskInstances/{quote_segment(task_id)}/{map_index}/tries"
-        named = (dag_id, run_id, task_id)
-        found = self._pages(path, "task_instances", {}, named, is_paged=False)
+        path_ids = (dag_id, run_id, task_id)
+        found = self._pages(path, "task_instances", {}, path_ids, is_paged=False)
         (page,) = [page async for page in found]
         return page
 
@@ -220,8 +227,8 @@ class AirflowApi:
             return [row async for page in found for row in page.rows]
         every = self._pages("/dags/~/dagRuns/~/hitlDetails", "hitl_details", {"dag_id_pattern": dag_id})
         rows = [(row, row.get("task_instance") or {}) async for page in every for row in page.rows]
-        wanted = (dag_id, run_id)
-        return [row for row, task in rows if (task.get("dag_id"), task.get("dag_run_id")) == wanted]
+        path_ids = (dag_id, run_id)
+        return [row for row, task in rows if (task.get("dag_id"), task.get("dag_run_id")) == path_ids]
 
     async def runs_of(
         self, dag_id: str, until: datetime, state: Sequence[str], limit: int
@@ -309,7 +316,7 @@ class AirflowApi:
         """The ids of the assets whose updates wait for a run of this DAG that they are to begin."""
         path = f"/dags/{quote_segment(dag_id)}/assets/queuedEvents"
         try:
-            answer, _ = await self._connection.get(path, named=(dag_id,))
+            answer, _ = await self._connection.get(path, path_ids=(dag_id,))
         except AirflowNotFound:  # none, to Airflow 3.0
             return set()
         rows = rows_of(answer, "queued_events", f"GET {path}", self.url)
@@ -329,13 +336,13 @@ class AirflowApi:
         path: str,
         key: str,
         params: Params,
-        named: Collection[str] = (),
+        path_ids: Collection[str] = (),
         token: str | None = None,
         size: int = PAGE_SIZE,
         is_paged: bool = True,
     ) -> AsyncGenerator[ListingPage, None]:
         def ask(place: Params) -> PageAnswer:
-            return self._connection.get(path, place, token, named)
+            return self._connection.get(path, place, token, path_ids)
 
         return pages(self._connection, ask, f"GET {path}", key, params, size, is_paged)
 
@@ -350,7 +357,7 @@ class AirflowApi:
 
     async def _about(self, path: str, names: dict[str, str]) -> Row:
         """What Airflow has of one thing; an answer about anything else is no answer."""
-        answer, _ = await self._connection.get(path, named=names.values())
+        answer, _ = await self._connection.get(path, path_ids=names.values())
         if any(answer.get(field) != name for field, name in names.items()):
             raise unreadable(self.url, f"GET {path}", f"it is not about {' of '.join(names.values())}")
         return answer
@@ -391,14 +398,14 @@ class AirflowApi:
 
     async def _first(self, path: str, key: str, params: Params, limit: int) -> list[dict[str, Any]]:
         """The first rows of a listing, at most a page of them."""
-        wanted = min(limit, PAGE_SIZE)
+        size = min(limit, PAGE_SIZE)
         rows: list[Row] = []
-        async with aclosing(self._pages(path, key, params, size=wanted)) as found:
+        async with aclosing(self._pages(path, key, params, size=size)) as found:
             async for page in found:
                 rows += page.rows
-                if len(rows) >= wanted:
+                if len(rows) >= size:
                     break
-        return rows[:wanted]
+        return rows[:size]
 
     async def _read_log(self, path: str, map_index: int, tail: LogTail) -> None:
         async with self._connection.stream(path, {"map_index": map_index}, NDJSON, NO_LOG) as pieces:
@@ -411,8 +418,8 @@ class AirflowApi:
 def _build_update_params(
     since: datetime, until: datetime | None, state: Sequence[str], run_after: TimeRange
 ) -> Params:
-    asked: Params = {"cursor": "", "order_by": "id", "state": list(state)}
-    return asked | _range("updated_at", since, until) | _range("run_after", *run_after)
+    params: Params = {"cursor": "", "order_by": "id", "state": list(state)}
+    return params | _range("updated_at", since, until) | _range("run_after", *run_after)
 
 
 def _range(column: str, since: datetime | None, until: datetime | None) -> Params:

@@ -105,9 +105,9 @@ def redact_url(url: str) -> str:
 
 
 def refusal(
-    url: str, request: str, status: int, detail: str, signing_in: bool, named: Collection[str] = ()
+    url: str, request: str, status: int, detail: str, signing_in: bool, path_ids: Collection[str] = ()
 ) -> AirflowError:
-    """The error for an answer that is not a success. `named`: what Airflow's own "not found" names."""
+    """The error for an answer that is not a success. `path_ids`: what Airflow's own "not found" names."""
     where = f"Airflow at {redact_url(url)} answered {request} with {status}"
     where += f" ({detail[:SHOWN_DETAIL]})" if detail else ""
     if status == httpx.codes.UNAUTHORIZED and signing_in:
@@ -117,7 +117,7 @@ def refusal(
         return TokenRefused(f"{where}: the token is not valid. If it is new, the servers' JWT secrets differ")
     if status == httpx.codes.FORBIDDEN:
         return AirflowRefused(f"{where}: give this user a role that may read it, such as Viewer")
-    if status == httpx.codes.NOT_FOUND and named and all(_names(detail, name) for name in named):
+    if status == httpx.codes.NOT_FOUND and path_ids and all(_names(detail, name) for name in path_ids):
         return AirflowNotFound(where)
     if status == httpx.codes.NOT_FOUND:
         return AirflowUnreachable(
@@ -134,7 +134,7 @@ def refusal(
 def _names(detail: str, name: str) -> bool:
     """Whether Airflow's word is about this very one: "The DagRun with dag_id: `a` and run_id: `b` was not
     found". Its quotes differ from version to version."""
-    return any(word in detail for word in NOT_KNOWN) and bool(
+    return any(phrase in detail for phrase in NOT_KNOWN) and bool(
         re.search(rf"(?:^|\s)[`'\"]?{re.escape(name)}[`'\"]?,?(?:\s|$)", detail)
     )
 
@@ -223,7 +223,7 @@ class _ApiRequest:
     params: Params | None = None
     body: Params | None = None
     accept: str = JSON
-    named: Collection[str] = ()
+    path_ids: Collection[str] = ()
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -267,20 +267,20 @@ class AirflowConnection:
         path: str,
         params: Params | None = None,
         token: str | None = None,
-        named: Collection[str] = (),
+        path_ids: Collection[str] = (),
     ) -> tuple[dict[str, Any], datetime]:
         """The decoded answer, and the moment at which Airflow gave it by its own clock (in whole seconds).
 
         `path` begins behind /api/v2. `token` unset: as the monitor's own user. Raises AirflowError and what
-        is derived from it: AirflowNotFound only where Airflow's own word names all that is `named`.
+        is derived from it: AirflowNotFound only where Airflow's own word names all that is `path_ids`.
         """
-        asked = _ApiRequest("GET", path, params=params, named=named)
-        return await self._enforce_timeout(self._answer(asked, token), str(asked))
+        api_request = _ApiRequest("GET", path, params=params, path_ids=path_ids)
+        return await self._enforce_timeout(self._answer(api_request, token), str(api_request))
 
     async def post(self, path: str, body: Params) -> tuple[dict[str, Any], datetime]:
         """The same for a listing whose question is its body."""
-        asked = _ApiRequest("POST", path, body=body)
-        return await self._enforce_timeout(self._answer(asked, None), str(asked))
+        api_request = _ApiRequest("POST", path, body=body)
+        return await self._enforce_timeout(self._answer(api_request, None), str(api_request))
 
     async def get_public(self, path: str) -> dict[str, Any]:
         """The same for what Airflow tells everybody."""
@@ -290,10 +290,10 @@ class AirflowConnection:
 
     @asynccontextmanager
     async def stream(
-        self, path: str, params: Params, accept: str, named: Collection[str] = ()
+        self, path: str, params: Params, accept: str, path_ids: Collection[str] = ()
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """An answer in pieces, as they come. Their number is the caller's to bound."""
-        response = await self._open_signed(_ApiRequest("GET", path, params, None, accept, named), None)
+        response = await self._open_signed(_ApiRequest("GET", path, params, None, accept, path_ids), None)
         try:
             yield pieces(response)
         except httpx.HTTPError as error:
@@ -303,25 +303,25 @@ class AirflowConnection:
         finally:
             await response.aclose()
 
-    async def _answer(self, asked: _ApiRequest, token: str | None) -> tuple[dict[str, Any], datetime]:
-        return await self._decode(await self._open_signed(asked, token))
+    async def _answer(self, api_request: _ApiRequest, token: str | None) -> tuple[dict[str, Any], datetime]:
+        return await self._decode(await self._open_signed(api_request, token))
 
-    async def _open_signed(self, asked: _ApiRequest, token: str | None) -> httpx.Response:
+    async def _open_signed(self, api_request: _ApiRequest, token: str | None) -> httpx.Response:
         """Ask with a token: somebody's, or the monitor's own, which is renewed once where it is refused."""
         bearer = token or await self._own_token()
         try:
-            return await self._open(self._build_request(asked, bearer), asked.named)
+            return await self._open(self._build_request(api_request, bearer), api_request.path_ids)
         except TokenRefused:
             if token:
                 raise
             renewed = await self._own_token(refused=bearer)
-            return await self._open(self._build_request(asked, renewed), asked.named)
+            return await self._open(self._build_request(api_request, renewed), api_request.path_ids)
 
-    def _build_request(self, asked: _ApiRequest, bearer: str) -> httpx.Request:
-        headers = {"Authorization": f"Bearer {bearer}", "Accept": asked.accept}
-        url = f"{self.url}/api/v2{asked.path}"
+    def _build_request(self, api_request: _ApiRequest, bearer: str) -> httpx.Request:
+        headers = {"Authorization": f"Bearer {bearer}", "Accept": api_request.accept}
+        url = f"{self.url}/api/v2{api_request.path}"
         return self._http.build_request(
-            asked.method, url, params=asked.params, json=asked.body, headers=headers
+            api_request.method, url, params=api_request.params, json=api_request.body, headers=headers
         )
 
     async def _own_token(self, refused: str | None = None) -> str:
@@ -335,26 +335,26 @@ class AirflowConnection:
             try:
                 self._token = AirflowToken.read(await self.sign_in(self._username, self._password), now)
             except AirflowRefused as error:
-                named = AirflowRefused(
+                own_error = AirflowRefused(
                     f"{error}. Check WINDSOCK_AIRFLOW_USERNAME and WINDSOCK_AIRFLOW_PASSWORD"
                 )
-                self._refused = (now, named)
-                raise named from error
+                self._refused = (now, own_error)
+                raise own_error from error
             self._refused = None
             return self._token.text
 
-    async def _open(self, request: httpx.Request, named: Collection[str] = ()) -> httpx.Response:
+    async def _open(self, request: httpx.Request, path_ids: Collection[str] = ()) -> httpx.Response:
         """Send; answers a success that is yet to be read."""
-        asked = _describe_request(request)
+        description = _describe_request(request)
         try:
             response = await self._http.send(request, stream=True)
         except httpx.HTTPError as error:
-            raise no_answer(self.url, asked, error) from error
+            raise no_answer(self.url, description, error) from error
         if response.is_success:
             return response
         detail = _detail(await self._read(response, read_beginning, MAX_REFUSAL))
         signing_in = request.url.path.endswith(TOKEN_PATH)
-        raise refusal(self.url, asked, response.status_code, detail, signing_in, named)
+        raise refusal(self.url, description, response.status_code, detail, signing_in, path_ids)
 
     async def _fetch_json(
         self, request: httpx.Request, most: int = MAX_ANSWER
@@ -364,18 +364,18 @@ class AirflowConnection:
     async def _decode(
         self, response: httpx.Response, most: int = MAX_ANSWER
     ) -> tuple[dict[str, Any], datetime]:
-        asked = _describe_request(response.request)
+        description = _describe_request(response.request)
         try:
             body = await self._read(response, read, most)
             async with self._decoding:
                 await asyncio.sleep(0)
                 answer = loads(body)
         except TooMuch as error:
-            raise too_long(self.url, asked, str(error)) from error
+            raise too_long(self.url, description, str(error)) from error
         except ValueError as error:
-            raise unreadable(self.url, asked, "it is not JSON") from error
+            raise unreadable(self.url, description, "it is not JSON") from error
         if not isinstance(answer, dict):
-            raise unreadable(self.url, asked, "it is not a JSON object")
+            raise unreadable(self.url, description, "it is not a JSON object")
         return answer, self._moment(response)
 
     async def _read(self, response: httpx.Response, reading: Reading, most: int) -> bytes:
@@ -395,8 +395,8 @@ class AirflowConnection:
         """When Airflow answered by its own clock: what its `updated_at` is to be compared with."""
         now = self.clock()
         try:
-            given = parsedate_to_datetime(response.headers["Date"]).isoformat()
-            return min(moment_from(given), now + MAX_AHEAD)
+            moment = parsedate_to_datetime(response.headers["Date"]).isoformat()
+            return min(moment_from(moment), now + MAX_AHEAD)
         except (
             KeyError,
             ValueError,
@@ -405,11 +405,11 @@ class AirflowConnection:
         ):  # the last two: parsedate's, of a wrong header
             return now
 
-    async def _enforce_timeout(self, asking: Coroutine[Any, Any, T], asked: str) -> T:
+    async def _enforce_timeout(self, asking: Coroutine[Any, Any, T], description: str) -> T:
         try:
             return await asyncio.wait_for(asking, self._timeout * MAX_TIMEOUTS)
         except asyncio.TimeoutError as error:
-            raise no_answer(self.url, asked, error) from error
+            raise no_answer(self.url, description, error) from error
 
 
 def _describe_request(request: httpx.Request) -> str:

@@ -40,7 +40,7 @@ class ListingPage:
     """Of all pages, as counted for this one; with a cursor Airflow stops counting at 50,000."""
     moment: datetime
     """When Airflow answered, by its own clock, in whole seconds."""
-    asked: datetime
+    asked_at: datetime
     """When it was asked, by the monitor's clock."""
     seconds: float
     """What the answer took."""
@@ -67,7 +67,7 @@ async def pages(
     is_shared = False  # whether the page begins with rows of the one before
     first = 0  # no page goes back before it: there stands a row that is too much to read
     for _ in range(MAX_PAGES):
-        asked = connection.clock()
+        asked_at = connection.clock()
         try:
             answer, moment = await ask({**params, "limit": limit, **place})
         except AirflowAnswerTooLong:
@@ -84,20 +84,20 @@ async def pages(
             place, is_shared = {"offset": first}, False
             passed_over += 1
             continue
-        seconds = max(0.0, (connection.clock() - asked).total_seconds())
+        seconds = max(0.0, (connection.clock() - asked_at).total_seconds())
         rows = rows_of(answer, key, what, connection.url)
-        fresh = [row for row in rows if _name(row) not in seen]
-        if is_shared and place["offset"] > first and len(fresh) == len(rows):
+        new_rows = [row for row in rows if _name(row) not in seen]
+        if is_shared and place["offset"] > first and len(new_rows) == len(rows):
             place = {"offset": max(first, place["offset"] - limit)}  # rows before it have left
             continue
-        seen.update(map(_name, fresh))
-        count += len(fresh)
-        idle = 0 if fresh else idle + 1
+        seen.update(map(_name, new_rows))
+        count += len(new_rows)
+        idle = 0 if new_rows else idle + 1
         if idle > MAX_IDLE:
             raise unreadable(connection.url, what, "its pages bring the same rows again and again")
         counted = answer.get("total_entries")
         total = counted if isinstance(counted, int) else len(seen)
-        yield ListingPage(fresh, total, moment, asked, seconds, passed_over)
+        yield ListingPage(new_rows, total, moment, asked_at, seconds, passed_over)
         limit = min(size, limit * SHORTER)
         shared = min(SHARED_ROWS, limit // 2)
         following = _following(params | place, answer, len(rows), total, shared)
@@ -117,15 +117,15 @@ def rows_of(answer: dict[str, Any], key: str, request: str, url: str) -> list[Ro
     return rows
 
 
-def _following(asked: Params, answer: dict[str, Any], rows: int, total: int, shared: int) -> Params | None:
+def _following(params: Params, answer: dict[str, Any], rows: int, total: int, shared: int) -> Params | None:
     """Where the next page begins, or None where this was the last."""
-    if "cursor" in asked and ("next_cursor" in answer or "offset" not in asked):
+    if "cursor" in params and ("next_cursor" in answer or "offset" not in params):
         cursor = answer.get("next_cursor")
         return {"cursor": cursor} if cursor else None
-    read = asked["offset"] + rows
+    read = params["offset"] + rows
     if not rows or read >= total:
         return None
-    return {"offset": max(asked["offset"] + 1, read - shared)}
+    return {"offset": max(params["offset"] + 1, read - shared)}
 
 
 def _name(row: Row) -> tuple[str, ...]:

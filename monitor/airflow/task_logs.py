@@ -24,8 +24,8 @@ class LogTail:
 
     def __init__(self, lines: int) -> None:
         self._lines = lines
-        self._kept: deque[bytes] = deque(maxlen=lines + SPARE)
-        self._begun = b""
+        self._records: deque[bytes] = deque(maxlen=lines + SPARE)
+        self._unfinished = b""
         self._read = 0
 
     @property
@@ -35,17 +35,17 @@ class LogTail:
 
     def take(self, piece: bytes) -> None:
         self._read += len(piece)
-        *whole, rest = (self._begun + piece).split(b"\n")
-        self._kept.extend(line[:MAX_RECORD] for line in whole)
-        self._begun = rest[:MAX_RECORD]
+        *whole, rest = (self._unfinished + piece).split(b"\n")
+        self._records.extend(line[:MAX_RECORD] for line in whole)
+        self._unfinished = rest[:MAX_RECORD]
 
     def text(self) -> list[str]:
         """The last lines, the oldest first."""
-        records = (*self._kept, self._begun)
-        shown = [text for record in records for text in _lines(record.decode(errors="replace"))]
+        records = (*self._records, self._unfinished)
+        texts = [text for record in records for text in _lines(record.decode(errors="replace"))]
         if self.full:
-            shown.append(f"[the log is longer than {MAX_READ // 1024**2} MiB; its end was not read]")
-        return [line[:MAX_LINE] for line in shown[-self._lines :]]
+            texts.append(f"[the log is longer than {MAX_READ // 1024**2} MiB; its end was not read]")
+        return [line[:MAX_LINE] for line in texts[-self._lines :]]
 
 
 def _lines(line: str) -> list[str]:
@@ -69,11 +69,11 @@ def _traceback(record: dict[str, Any]) -> list[str]:
     chain = record.get("error_detail")
     if not isinstance(chain, list):
         return []
-    told: list[str] = []
+    texts: list[str] = []
     for error in reversed([error for error in chain if isinstance(error, dict)]):
-        if told:
-            told.append("The error above led to:")
+        if texts:
+            texts.append("The error above led to:")
         frames = [frame for frame in error.get("frames") or () if isinstance(frame, dict)]
-        told += [f'  File "{f.get("filename")}", line {f.get("lineno")}, in {f.get("name")}' for f in frames]
-        told += lines(f"{error.get('exc_type')}: {error.get('exc_value')}"[-MAX_TEXT:])
-    return told
+        texts += [f'  File "{f.get("filename")}", line {f.get("lineno")}, in {f.get("name")}' for f in frames]
+        texts += lines(f"{error.get('exc_type')}: {error.get('exc_value')}"[-MAX_TEXT:])
+    return texts

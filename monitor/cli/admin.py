@@ -119,10 +119,10 @@ def create(
         fail(f"name: {name[:40]!r} has {len(name.strip())} signs; give 1 to {MAX_NAME}, none of them NUL")
 
     settings = settings_or_exit()
-    known = settings.ingest_secrets
-    for one in deployment:
-        if one not in known:
-            fail(f"deployment: {one!r} is unknown; known: {', '.join(known)}")
+    secrets_by_name = settings.ingest_secrets
+    for deployment_name in deployment:
+        if deployment_name not in secrets_by_name:
+            fail(f"deployment: {deployment_name!r} is unknown; known: {', '.join(secrets_by_name)}")
     if deployment and Scope.INGEST not in scope:
         fail("deployment: only a token of the scope ingest reports; leave it out")
     reports_for = frozenset(deployment or (settings.deployment,)) if Scope.INGEST in scope else None
@@ -144,12 +144,12 @@ def list_them() -> None:
     """Every token, newest first."""
     found, now = _run_in_database(lambda connection: tokens.page(connection, EVERYONE, SHOWN)), utc_now()
     table = Table("id", "secret", "name", "scopes", "by", "DAGs", "state", "until", "last used", box=None)
-    for one in found:
-        used = format_time(one.last_used_at) if one.last_used_at else "never"
-        dags = "every" if one.dags is None else str(len(one.dags))
-        by = one.owner.full_name if one.owner else one.created_by or "–"
-        words = (str(one.id), f"{one.prefix}…", one.name, ",".join(sorted(one.scopes)), by)
-        table.add_row(*map(_plain, words), dags, one.state(now), format_time(one.expires_at), used)
+    for token in found:
+        used = format_time(token.last_used_at) if token.last_used_at else "never"
+        dags = "every" if token.dags is None else str(len(token.dags))
+        by = token.owner.full_name if token.owner else token.created_by or "–"
+        cells = (str(token.id), f"{token.prefix}…", token.name, ",".join(sorted(token.scopes)), by)
+        table.add_row(*map(_plain, cells), dags, token.state(now), format_time(token.expires_at), used)
     Console().print(table)
 
 
@@ -186,9 +186,9 @@ def _revoke_all(user: str, deployments: list[str]) -> None:
         ended = sessions.end_of_user(connection, user, accepted)
         return revoked, ended, tokens.other_spellings(connection, user)
 
-    revoked, ended, others = _run_in_database(end)
+    revoked, ended, remaining = _run_in_database(end)
     typer.echo(f"{revoked} tokens of {user!r} are revoked, {ended} sessions ended")
-    for other in others:
+    for other in remaining:
         typer.echo(
             f"{other!r} has tokens too; if Airflow takes both names for one user, revoke those as well"
         )
@@ -199,17 +199,17 @@ def _choose_owners(
 ) -> Collection[frozenset[str]]:
     """Return the owners, each by the Airflows that accepted the name, whom one of these deployments knows.
     Raise WindsockError if nobody says which of several Airflows is meant, or none of them knows the name."""
-    known = sorted(frozenset().union(*owners))
-    for one in deployments:
-        if one not in known:
-            there = f"those are of: {', '.join(known)}" if known else "there are none at all"
-            raise WindsockError(f"deployment: {one!r} has no tokens or sessions of {user!r}; {there}")
+    names = sorted(frozenset().union(*owners))
+    for name in deployments:
+        if name not in names:
+            there = f"those are of: {', '.join(names)}" if names else "there are none at all"
+            raise WindsockError(f"deployment: {name!r} has no tokens or sessions of {user!r}; {there}")
     if not deployments and len(owners) > 1:
         raise WindsockError(
             f"user: {user!r} may be several people, because not the same Airflows accepted the password each "
-            f"time. Name the Airflow with --deployment, more than once for more than one: {', '.join(known)}"
+            f"time. Name the Airflow with --deployment, more than once for more than one: {', '.join(names)}"
         )
-    return [one for one in owners if not deployments or not one.isdisjoint(deployments)]
+    return [owner for owner in owners if not deployments or not owner.isdisjoint(deployments)]
 
 
 def _revoke(token: int) -> None:

@@ -55,7 +55,7 @@ async def check(
 ) -> list[CheckResult]:
     """Try every connection, side by side, and read the rules file. `environment` and `check_url`: as
     load_config has them. `mistakes`: of the settings."""
-    return [one async for one in results(settings, environment or {}, check_url, mistakes or [])]
+    return [result async for result in results(settings, environment or {}, check_url, mistakes or [])]
 
 
 async def results(
@@ -96,9 +96,9 @@ async def _run_probe(probe: Awaitable[list[CheckResult]]) -> list[CheckResult]:
         return await probe
     except Exception as error:
         logger.debug("a probe failed", exc_info=error)
-        said = f"could not be looked at: {type(error).__name__}: {error}"
+        text = f"could not be looked at: {type(error).__name__}: {error}"
         remedy = "Report this as a defect, with the settings but their secrets."
-        return [CheckResult("check", False, said, remedy)]
+        return [CheckResult("check", False, text, remedy)]
 
 
 async def _database(settings: Settings, is_running: Awaitable[bool]) -> CheckResult:
@@ -122,29 +122,29 @@ def _look_at_database(settings: Settings, is_running: bool) -> CheckResult:
 
     written_within = timedelta(seconds=3 * WRITE_SECONDS)  # two may be missed while a machine is busy
     database = Database(settings.database)
-    shown = database.url.render_as_string(hide_password=True)
+    url = database.url.render_as_string(hide_password=True)
     try:
-        found, wanted = versions(database)
-        written = database.read_now(last_written) if found == wanted else None
+        found, newest = versions(database)
+        written_at = database.read_now(last_written) if found == newest else None
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         return CheckResult(
-            "database", False, f"{shown}: {reason}", "Check WINDSOCK_DATABASE_URL and WINDSOCK_HOME."
+            "database", False, f"{url}: {reason}", "Check WINDSOCK_DATABASE_URL and WINDSOCK_HOME."
         )
     finally:
         database.close()
-    if found != wanted:
-        detail = f"{shown} has schema {found or 'none'}; this release has {wanted}"
+    if found != newest:
+        detail = f"{url} has schema {found or 'none'}; this release has {newest}"
         return CheckResult("database", False, detail, "Run `windsock migrate`, or start the monitor.")
-    wrote = f"last wrote to it at {format_time(written)}" if written else "has not written to it yet"
-    if is_running and (written is None or utc_now() - written > written_within):
+    wrote = f"last wrote to it at {format_time(written_at)}" if written_at else "has not written to it yet"
+    if is_running and (written_at is None or utc_now() - written_at > written_within):
         remedy = (
             "Is the disk full, or the server read-only? Is it the database of the monitor that runs? Look at "
             "the monitor's log and its /health."
         )
-        return CheckResult("database", False, f"{shown}: a monitor runs, and {wrote}", remedy)
+        return CheckResult("database", False, f"{url}: a monitor runs, and {wrote}", remedy)
     return CheckResult(
-        "database", True, f"{shown}, schema {found}" + (f"; a monitor {wrote}" if written else "")
+        "database", True, f"{url}, schema {found}" + (f"; a monitor {wrote}" if written_at else "")
     )
 
 
@@ -178,8 +178,8 @@ def _look_at_tokens(settings: Settings) -> CheckResult:
 
     database = Database(settings.database)
     try:
-        found, wanted = versions(database)
-        left = database.read_now(tokens.unattributed) if found and found == wanted else 0
+        found, newest = versions(database)
+        left = database.read_now(tokens.unattributed) if found and found == newest else 0
     except SQLAlchemyError:
         return CheckResult("tokens", True, "not looked at: the database says more")
     finally:
@@ -191,19 +191,21 @@ def _look_at_tokens(settings: Settings) -> CheckResult:
 
 
 def _airflows(settings: Settings) -> list[Awaitable[CheckResult]]:
-    known = settings.every_airflow.items()
-    return [_airflow(name, each, settings.airflow_timeout) for name, each in known] or [_no_airflow()]
+    airflows = settings.every_airflow.items()
+    return [_airflow(name, airflow, settings.airflow_timeout) for name, airflow in airflows] or [
+        _no_airflow()
+    ]
 
 
 async def _no_airflow() -> CheckResult:
     return CheckResult("airflow", True, "not set: nothing is confirmed, enriched or filled in from Airflow")
 
 
-async def _airflow(deployment: str, known: AirflowSettings, timeout: float) -> CheckResult:
+async def _airflow(deployment: str, airflow_settings: AirflowSettings, timeout: float) -> CheckResult:
     from monitor.airflow.client import AirflowApi
 
     name = f"airflow {deployment}"
-    api = AirflowApi.from_settings(deployment, known, timeout, utc_now)
+    api = AirflowApi.from_settings(deployment, airflow_settings, timeout, utc_now)
     try:
         version = await api.version()
         dags = await api.may_read()
@@ -215,11 +217,13 @@ async def _airflow(deployment: str, known: AirflowSettings, timeout: float) -> C
         )
     finally:
         await api.close()
-    where = f"Airflow {version} at {known.url}"
+    where = f"Airflow {version} at {airflow_settings.url}"
     if dags == 0:
-        remedy = f"Let {known.username!r} read DAGs; or Airflow has parsed none yet."
+        remedy = f"Let {airflow_settings.username!r} read DAGs; or Airflow has parsed none yet."
         return CheckResult(name, False, f"{where}: signed in, and no DAG is to be seen", remedy)
-    return CheckResult(name, True, f"{where}: signed in as {known.username!r}, {dags} DAGs to read")
+    return CheckResult(
+        name, True, f"{where}: signed in as {airflow_settings.username!r}, {dags} DAGs to read"
+    )
 
 
 async def _mail(settings: Settings) -> CheckResult:

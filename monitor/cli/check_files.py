@@ -72,7 +72,7 @@ def check_rules(
         format_mistake(file.name, found.source.mistake(("rules", number), reason, show=False))
         for number, reason in find_idle(config, occasions_of)
     )
-    return [says, *(_warning(one, "Mend the rule, or take it out (docs/rules.md).") for one in idle)]
+    return [says, *(_warning(reason, "Mend the rule, or take it out (docs/rules.md).") for reason in idle)]
 
 
 def _warning(detail: str, remedy: str) -> CheckResult:
@@ -94,8 +94,8 @@ def check_templates(settings: Settings) -> list[CheckResult]:
         settings.sender, settings.url, settings.airflow_pages, utc_now, overrides=settings.templates
     )
     found = renderer.templates()
-    if problems := [one.problem for one in found if one.problem]:
+    if problems := [template.problem for template in found if template.problem]:
         remedy = "Mend it: `windsock preview` shows it. Until then notifications use the built-in template."
         return [CheckResult("templates", False, f"{settings.templates}: {'; '.join(problems)}", remedy)]
-    own = sum(one.overridden for one in found)
+    own = sum(template.overridden for template in found)
     return [CheckResult("templates", True, f"{settings.templates}: {own} of your own can be used")]

@@ -53,21 +53,21 @@ def show_previews(renderer: Renderer, template: str | None, out: Path | None, te
     Answers whether every template could be used as it is. Raises SettingsError for a name that is none.
     """
     previews = list(_previews(renderer, template, out))
-    for one in previews:
+    for preview in previews:
         if text or out is None:
-            say(f"Subject: {one.subject}\n\n{renderer.preview(one.name).text}")
-        if one.problem:
-            say(f"{one.name}: {one.problem}")
-        elif one.files:
-            say(f"{one.name}: {', '.join(map(str, one.files))}")
-    return all(one.problem is None for one in previews)
+            say(f"Subject: {preview.subject}\n\n{renderer.preview(preview.name).text}")
+        if preview.problem:
+            say(f"{preview.name}: {preview.problem}")
+        elif preview.files:
+            say(f"{preview.name}: {', '.join(map(str, preview.files))}")
+    return all(preview.problem is None for preview in previews)
 
 
 def _previews(renderer: Renderer, template: str | None, out: Path | None) -> Iterator[Preview]:
-    known = [info.name for info in renderer.templates()]
-    if template is not None and template not in known:
-        raise SettingsError(f"there is no template {template!r}: write one of {', '.join(known)}")
-    for name in known if template is None else [template]:
+    names = [info.name for info in renderer.templates()]
+    if template is not None and template not in names:
+        raise SettingsError(f"there is no template {template!r}: write one of {', '.join(names)}")
+    for name in names if template is None else [template]:
         mail = renderer.preview(name)
         files = _write(out, name, mail.text, mail.html) if out else ()
         yield Preview(name, mail.subject, mail.problem, files)
@@ -125,24 +125,26 @@ def _format_outcome(outcome: str, reason: str) -> str:
 
 def format_replay(found: Replay) -> Iterator[str]:
     """What a rules file would have told."""
-    for told in found.told[:SHOWN]:
-        yield _message(told)
-    if len(found.told) > SHOWN:
-        yield f"… and {len(found.told) - SHOWN} more"
-    sums = Counter((one.delivery.rule, one.delivery.kind.value, one.delivery.recipient) for one in found.told)
-    yield f"{found.events} events, {len(found.told)} messages"
+    for replayed in found.deliveries[:SHOWN]:
+        yield _message(replayed)
+    if len(found.deliveries) > SHOWN:
+        yield f"… and {len(found.deliveries) - SHOWN} more"
+    sums = Counter(
+        (item.delivery.rule, item.delivery.kind.value, item.delivery.recipient) for item in found.deliveries
+    )
+    yield f"{found.events} events, {len(found.deliveries)} messages"
     for (rule, kind, recipient), number in sorted(sums.items()):
         yield f"  {number:>6}  {rule}: {kind} to {recipient}"
     for rule, number in sorted(found.suppressed.items()):
         yield f"  {number:>6}  {rule}: notified nobody"
 
 
-def _message(told: ReplayedDelivery) -> str:
-    one = told.delivery
-    about = one.dag_id or one.event_id
-    several = f", {told.events} events" if told.events > 1 else ""
-    at = format_time(one.next_attempt_at)
-    return f"{at}  {one.rule}: {one.kind.value} to {one.recipient}: {about}{several}"
+def _message(replayed: ReplayedDelivery) -> str:
+    delivery = replayed.delivery
+    about = delivery.dag_id or delivery.event_id
+    several = f", {replayed.events} events" if replayed.events > 1 else ""
+    at = format_time(delivery.next_attempt_at)
+    return f"{at}  {delivery.rule}: {delivery.kind.value} to {delivery.recipient}: {about}{several}"
 
 
 TRY_DAYS = 7.0  # a week has every weekday's runs
@@ -224,7 +226,7 @@ def answer(connection: Connection, rules: Rules, question: Question) -> list[str
         case "run":
             return _explain_run(connection, rules, question)
     found = explain_event(connection, rules, question.name)
-    return [line for one in found for line in format_explanation(one)]
+    return [line for explanation in found for line in format_explanation(explanation)]
 
 
 def _explain_incident(connection: Connection, rules: Rules, number: int) -> list[str]:
@@ -239,7 +241,7 @@ def _explain_incident(connection: Connection, rules: Rules, number: int) -> list
     if incident.acked_at:
         lines.append(f"  acknowledged {format_time(incident.acked_at)} by {incident.acked_by}")
     decided = decisions.decisions_of_incident(connection, number)
-    return [*lines, *_explain_events(connection, rules, [one.event_id for one in decided])]
+    return [*lines, *_explain_events(connection, rules, [decision.event_id for decision in decided])]
 
 
 def _explain_delivery(connection: Connection, rules: Rules, number: int) -> list[str]:
@@ -253,37 +255,39 @@ def _explain_delivery(connection: Connection, rules: Rules, number: int) -> list
         for attempt in queries.attempts(connection, number)
     ]
     decided = decisions.decisions_of_notification(connection, found.notification_id)
-    return [*lines, *_explain_events(connection, rules, [one.event_id for one in decided])]
+    return [*lines, *_explain_events(connection, rules, [decision.event_id for decision in decided])]
 
 
 def _explain_run(connection: Connection, rules: Rules, question: Question) -> list[str]:
     """The events of the run about which something was decided, or else its last one with the reason."""
-    wanted = Filter.from_values(
+    event_filter = Filter.from_values(
         dag_id=[question.dag_id or ""],
         run_id=[question.name],
         deployment=[question.deployment] if question.deployment else [],
     )
-    logged = read.read_before(connection, None, MAX_EVENTS, wanted)
-    events = [parse_event(json.loads(one.body)) for one in reversed(logged)]
+    logged = read.read_before(connection, None, MAX_EVENTS, event_filter)
+    events = [parse_event(json.loads(row.body)) for row in reversed(logged)]
     # A filter reads * and ? in a name as globs; here they are letters.
     events = [
-        one for one in events if (one.get("dag_id"), one.get("run_id")) == (question.dag_id, question.name)
+        event
+        for event in events
+        if (event.get("dag_id"), event.get("run_id")) == (question.dag_id, question.name)
     ]
     if not events:
         return []
-    ids = [one.id for one in events]
-    decided = [one.event_id for one in decisions.decisions_of_events(connection, ids)]
+    ids = [event.id for event in events]
+    decided = [decision.event_id for decision in decisions.decisions_of_events(connection, ids)]
     lines = [f"{len(events)} events, the last one {events[-1].type} ({format_time(events[-1].time)})"]
     if decided:
         return [*lines, *_explain_events(connection, rules, decided)]
     found = explain_event(connection, rules, ids[-1])
-    return [*lines, *(line for one in found for line in format_explanation(one))]
+    return [*lines, *(line for explanation in found for line in format_explanation(explanation))]
 
 
 def _explain_events(connection: Connection, rules: Rules, event_ids: Iterable[str]) -> Iterator[str]:
     for event_id in dict.fromkeys(event_ids):
-        for one in explain_event(connection, rules, event_id):
-            yield from format_decided(one)
+        for explanation in explain_event(connection, rules, event_id):
+            yield from format_decided(explanation)
             yield f"    event {event_id}"
 
 
@@ -301,25 +305,28 @@ def explain(
 
     For a single event it also says what the rules, as they are now, make of it.
     """
-    asked = understand(what)
-    if not asked:
+    questions = understand(what)
+    if not questions:
         fail(f"{' '.join(what)!r} is none of these.\n{ACCEPTED}")
     settings = settings_or_exit()
     database = Database(settings.database)
     try:
         rules = live_rules(settings, load_environment(os.environ), utc_now, check_apprise_url).current
-        answers = {one: database.read_now(partial(answer, rules=rules, question=one)) for one in asked}
+        answers = {
+            question: database.read_now(partial(answer, rules=rules, question=question))
+            for question in questions
+        }
     except RulesError as error:
         refuse(str(error))
     finally:
         database.close()
-    for one, lines in answers.items():
+    for explanation, lines in answers.items():
         if lines:
-            say(f"Understood as {one}:")
+            say(f"Understood as {explanation}:")
         for line in lines:
             say(line)
     if not any(answers.values()):
-        looked = " and no ".join(map(str, asked))
+        looked = " and no ".join(map(str, questions))
         fail(f"the log has no {looked}; it keeps {settings.retention_days:g} days.\n{ACCEPTED}")
 
 

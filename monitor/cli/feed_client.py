@@ -54,12 +54,12 @@ async def parse(chunks: AsyncIterator[bytes], last: str = "") -> AsyncIterator[t
     kind, cursor = "", last
     data: list[str] = []
     size = 0
-    async for one in _lines(chunks):
-        name, _, value = one.partition(":")
+    async for line in _lines(chunks):
+        name, _, value = line.partition(":")
         value = value.removeprefix(" ")
-        if not one:
-            told = "\n".join(data)
-            yield cursor, _message(kind, cursor, told) if told else None
+        if not line:
+            text = "\n".join(data)
+            yield cursor, _message(kind, cursor, text) if text else None
             kind, data, size = "", [], 0
         elif name == "data":
             data.append(value)
@@ -73,9 +73,9 @@ async def parse(chunks: AsyncIterator[bytes], last: str = "") -> AsyncIterator[t
                 raise TailRefused(f"{cursor[:SHOWN]!r} is no cursor: is it the monitor's address?")
 
 
-def _message(kind: str, cursor: str, told: str) -> Message:
+def _message(kind: str, cursor: str, text: str) -> Message:
     try:
-        return Message(kind or "message", cursor, loads(told))
+        return Message(kind or "message", cursor, loads(text))
     except ValueError:
         raise _no_event(cursor) from None
 
@@ -98,9 +98,9 @@ def _no_event(cursor: str) -> TailRefused:
     return TailRefused(f"what is told at {cursor} is no event: is it the monitor's address?")
 
 
-def _require_texts(told: dict[str, Any], *names: str) -> None:
+def _require_texts(data: dict[str, Any], *names: str) -> None:
     """Raises TypeError, KeyError."""
-    if not all(isinstance(told[name], str) for name in names):
+    if not all(isinstance(data[name], str) for name in names):
         raise TypeError
 
 
@@ -110,16 +110,16 @@ def local_time(moment: str) -> datetime:
 
 
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
-    begun: list[bytes] = []
+    beginning: list[bytes] = []
     size = 0
     async for chunk in chunks:
-        begun.append(chunk)
+        beginning.append(chunk)
         size += len(chunk)
         if b"\n" in chunk:
-            *whole, rest = b"".join(begun).split(b"\n")
-            begun, size = [rest], len(rest)
-            for one in whole:
-                yield one.removesuffix(b"\r").decode(errors="replace")
+            *whole, rest = b"".join(beginning).split(b"\n")
+            beginning, size = [rest], len(rest)
+            for line in whole:
+                yield line.removesuffix(b"\r").decode(errors="replace")
         _require(size <= MAX_MESSAGE)
 
 
@@ -188,19 +188,19 @@ async def places(
     outages: OutageObserver | None = None,
 ) -> AsyncGenerator[tuple[str, Message | None], None]:
     """The same, with each heartbeat: the cursor, and a message where there is one. Raises TailRefused."""
-    told, failures = outages or OutageLogger(), 0
+    observer, failures = outages or OutageLogger(), 0
     while True:
         try:
             async with aclosing(_connection(client, params, token, last)) as messages:
                 async for cursor, message in messages:
-                    told.on_data()
+                    observer.on_data()
                     last, failures = cursor, 0
                     yield cursor, message
             reason = "the monitor has ended it"
         except (httpx.HTTPError, UnreadableBody, _Away) as error:
             # It is away, or the line was cut: what was missed is asked for again.
             reason = str(error) or type(error).__name__
-        told.on_disconnect(reason)
+        observer.on_disconnect(reason)
         await asyncio.sleep(_wait(failures))
         failures += 1
 
@@ -229,14 +229,14 @@ def bearer(token: str | None) -> dict[str, str]:
 
 async def _check(answer: httpx.Response) -> None:
     """Raises TailRefused and _Away."""
-    form = answer.headers.get("content-type", "").partition(";")[0]
-    if answer.status_code == 200 and form == FORM:
+    media_type = answer.headers.get("content-type", "").partition(";")[0]
+    if answer.status_code == 200 and media_type == FORM:
         return
     if answer.status_code in LATER or answer.is_server_error:
         raise _Away(why(answer, await read_beginning(answer, MAX_REASON)))
     if answer.status_code == 200:
         raise TailRefused(
-            f"{answer.url} answers with {form or 'nothing'}, which is no feed: is it the monitor's?"
+            f"{answer.url} answers with {media_type or 'nothing'}, which is no feed: is it the monitor's?"
         )
     raise TailRefused(why(answer, await read_beginning(answer, MAX_REASON)))
 

@@ -80,15 +80,15 @@ class Days:
     """The day above the first line of each day, as the lines show the time alone. Today needs none."""
 
     def __init__(self, today: date) -> None:
-        self._shown = today
+        self._day = today
 
     def above(self, message: Message) -> Text | None:
         if message.type == RESET:
             return None
         day = local_time(message.data["time"]).date()
-        if day == self._shown:
+        if day == self._day:
             return None
-        self._shown = day
+        self._day = day
         return Text(f"── {day:%A %Y-%m-%d} ──", "dim")
 
 
@@ -124,34 +124,36 @@ class TailOptions:
         return {**self.filters, **({"since": self.since} if self.since else {})}
 
 
-async def show(wanted: TailOptions, out: Console, err: Console) -> None:
+async def show(options: TailOptions, out: Console, err: Console) -> None:
     """Print the feed until it ends or is cancelled. Raises TailRefused, OutputGone."""
-    async with BoundedClient(base_url=wanted.url) as client:
-        last = None if wanted.follow else await _last(client, wanted)
+    async with BoundedClient(base_url=options.url) as client:
+        last = None if options.follow else await _last(client, options)
         if last == 0:
             return
-        printed, printer = 0, _Printer(wanted.as_json, out)
-        telling = _OutageReporter(wanted.url, err)
-        async with aclosing(places(client, wanted.params, wanted.token, wanted.after, telling)) as found:
+        printed, printer = 0, _Printer(options.as_json, out)
+        outage_reporter = _OutageReporter(options.url, err)
+        async with aclosing(
+            places(client, options.params, options.token, options.after, outage_reporter)
+        ) as found:
             async for cursor, message in found:
                 if message is not None:
                     printer.print(message)
                     printed += message.type != RESET
-                if printed == wanted.limit or (last is not None and _seq(cursor) >= last):
+                if printed == options.limit or (last is not None and _seq(cursor) >= last):
                     return
 
 
-async def _last(client: httpx.AsyncClient, wanted: TailOptions) -> int:
+async def _last(client: httpx.AsyncClient, options: TailOptions) -> int:
     """The place in the log of the newest event that matches; 0 where none does."""
     try:
         answer = await client.get(
             "/api/v1/events",
-            params={**wanted.filters, "limit": 1},
-            headers=bearer(wanted.token),
+            params={**options.filters, "limit": 1},
+            headers=bearer(options.token),
             timeout=CONNECT_SECONDS,
         )
     except httpx.HTTPError as error:
-        raise _unreachable(wanted.url, str(error) or type(error).__name__) from None
+        raise _unreachable(options.url, str(error) or type(error).__name__) from None
     if answer.status_code != 200:
         raise TailRefused(why(answer, answer.content))
     try:
@@ -193,8 +195,8 @@ class _Printer:
 
 def as_json(message: Message) -> str:
     """ASCII: nothing in it can command a terminal."""
-    told: dict[str, Any] = {"reason": message.data["reason"]} if message.type == RESET else message.data
-    return json.dumps({"id": message.id, "reset" if message.type == RESET else "event": told})
+    record: dict[str, Any] = {"reason": message.data["reason"]} if message.type == RESET else message.data
+    return json.dumps({"id": message.id, "reset" if message.type == RESET else "event": record})
 
 
 class _OutageReporter:
@@ -203,11 +205,11 @@ class _OutageReporter:
     def __init__(self, url: str, err: Console) -> None:
         self._url = url
         self._err = err
-        self._begun = False
+        self._has_begun = False
         self._lost = False
 
     def on_disconnect(self, reason: str) -> None:
-        if not self._begun:
+        if not self._has_begun:
             raise _unreachable(self._url, reason)
         if not self._lost:
             self._lost = True
@@ -216,7 +218,7 @@ class _OutageReporter:
     def on_data(self) -> None:
         if self._lost:
             self._say("back; going on from where it was cut off")
-        self._begun, self._lost = True, False
+        self._has_begun, self._lost = True, False
 
     def _say(self, text: str) -> None:
         self._err.print(f"windsock: {line(text)}", style="dim", markup=False, highlight=False, soft_wrap=True)
@@ -289,7 +291,7 @@ def tail(
         "asset": asset,
     }
     settings = None if url else settings_or_exit()
-    wanted = TailOptions(
+    options = TailOptions(
         url=settings.url if settings else url,
         token=token.strip() or None,
         filters=filters,
@@ -300,7 +302,7 @@ def tail(
         as_json=as_json,
     )
     try:
-        asyncio.run(_tail(wanted, settings))
+        asyncio.run(_tail(options, settings))
     except KeyboardInterrupt:
         raise typer.Exit(EXIT_INTERRUPTED) from None
     except OutputGone:
@@ -311,11 +313,11 @@ def tail(
         fail(str(error))
 
 
-async def _tail(wanted: TailOptions, settings: Settings | None) -> None:
+async def _tail(options: TailOptions, settings: Settings | None) -> None:
     """This machine's monitor is read as its own user; another address is shown no token but the one given."""
-    if settings and settings.auth == "airflow" and not wanted.token:
-        wanted = replace(wanted, token=await _own_token(settings))
-    showing = asyncio.ensure_future(show(wanted, Output(), Output(stderr=True)))
+    if settings and settings.auth == "airflow" and not options.token:
+        options = replace(options, token=await _own_token(settings))
+    showing = asyncio.ensure_future(show(options, Output(), Output(stderr=True)))
     try:
         await asyncio.wait({showing})
     finally:

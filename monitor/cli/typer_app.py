@@ -155,8 +155,8 @@ def open_database(settings: Settings) -> Iterator[Database]:
     except SettingsError as error:
         refuse(str(error))
     except DBAPIError as error:
-        shown = database.url.render_as_string(hide_password=True)
-        fail(f"WINDSOCK_DATABASE_URL: {shown} cannot be used: {error.orig}")
+        url = database.url.render_as_string(hide_password=True)
+        fail(f"WINDSOCK_DATABASE_URL: {url} cannot be used: {error.orig}")
     finally:
         database.close()
 

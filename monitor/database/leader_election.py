@@ -61,7 +61,7 @@ class FailedWorks:
 
     def lately(self) -> Mapping[str, WorkFailure]:
         now = self._clock()
-        return {work: each for work, each in self._last.items() if now - each.at < SHOWN_FOR}
+        return {work: failure for work, failure in self._last.items() if now - failure.at < SHOWN_FOR}
 
 
 PURPOSE = "leader"  # of the connection: its name in the metrics and in pg_stat_activity
@@ -126,23 +126,23 @@ class PostgresLeaderElection:
 
     def __init__(self, link: DedicatedConnection, works: Sequence[str], metrics: Metrics) -> None:
         self._link = link
-        self._turns = {work: _LeaderLock(work) for work in works}
+        self._locks = {work: _LeaderLock(work) for work in works}
         self._metrics = metrics
         self._show()
 
     def has(self, work: str) -> bool:
-        return self._turns[work].taken.is_set()
+        return self._locks[work].taken.is_set()
 
     async def wait_until_leader(self, work: str) -> None:
-        turn = self._turns[work]
-        await turn.taken.wait()
-        turn.idle.clear()
+        lock = self._locks[work]
+        await lock.taken.wait()
+        lock.idle.clear()
 
     async def wait_until_lost(self, work: str) -> None:
-        await self._turns[work].lost.wait()
+        await self._locks[work].lost.wait()
 
     def stand_down(self, work: str) -> None:
-        self._turns[work].idle.set()
+        self._locks[work].idle.set()
 
     async def run(self) -> None:
         """Take the locks that are free, and keep them, until cancelled."""
@@ -160,33 +160,33 @@ class PostgresLeaderElection:
             self._give_up()
 
     async def _take(self, session: "Session") -> None:
-        free = {turn.key: work for work, turn in self._turns.items() if not turn.taken.is_set()}
+        free = {lock.key: work for work, lock in self._locks.items() if not lock.taken.is_set()}
         # Also where nothing is free: no answer means that what is held may not be held for long.
         rows = await ask(session, _TAKE, (NAMESPACE, list(free)))
         for number, got in rows:
             if got:
-                turn = self._turns[free[number]]
-                turn.lost.clear()
-                turn.taken.set()
+                lock = self._locks[free[number]]
+                lock.lost.clear()
+                lock.taken.set()
                 logger.info("this replica is the leader: %s", free[number])
         self._show()
 
     async def _finish(self) -> None:
         """At a clean stop: the work, which is told to end too, ends before another begins with it."""
-        busy = [asyncio.create_task(turn.idle.wait()) for turn in self._turns.values()]
+        busy = [asyncio.create_task(lock.idle.wait()) for lock in self._locks.values()]
         await asyncio.wait(busy, timeout=STAND_DOWN_SECONDS)
         await end(busy)
 
     def _give_up(self) -> None:
-        for work, turn in self._turns.items():
-            if turn.taken.is_set():
+        for work, lock in self._locks.items():
+            if lock.taken.is_set():
                 logger.info("this replica is no longer the leader: %s", work)
-            turn.taken.clear()
-            turn.lost.set()
+            lock.taken.clear()
+            lock.lost.set()
         self._show()
 
     def _show(self) -> None:
-        for work in self._turns:
+        for work in self._locks:
             self._metrics.leader.labels(work).set(self.has(work))
 
 
@@ -199,7 +199,7 @@ def make_election(
 
 
 def run_as_leader(
-    turns: LeaderElection, name: str, work: Work, failed: FailedWorks, pause: float = AGAIN_SECONDS
+    election: LeaderElection, name: str, work: Work, failed: FailedWorks, pause: float = AGAIN_SECONDS
 ) -> Work:
     """The work, as a background task that does it whenever this replica is the leader. Each time it is begun
     anew: `work` has to make what it remembers, or read it from the database, when it is called. An error ends
@@ -209,10 +209,10 @@ def run_as_leader(
     async def run() -> None:
         wait = pause
         while True:
-            await turns.wait_until_leader(name)
+            await election.wait_until_leader(name)
             began = time.monotonic()
             try:
-                await _run_until(work, turns.wait_until_lost(name))
+                await _run_until(work, election.wait_until_lost(name))
             except Exception as error:
                 is_database = isinstance(error, DBAPIError)
                 if not is_database:
@@ -223,7 +223,7 @@ def run_as_leader(
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, LONGEST_PAUSE)
             finally:
-                turns.stand_down(name)
+                election.stand_down(name)
 
     return run
 

@@ -59,7 +59,7 @@ def connect_args(url: URL, name: str, statement_timeout: float) -> dict[str, Any
         "tcp_keepalives_count": PEER_COUNT,
         "tcp_user_timeout": _ms(PEER_GONE),
     }
-    wanted = {
+    arguments = {
         "application_name": name.encode()[:MAX_NAME].decode(errors="ignore"),
         "connect_timeout": CONNECT_TIMEOUT,
         "keepalives_idle": PEER_IDLE,
@@ -70,9 +70,9 @@ def connect_args(url: URL, name: str, statement_timeout: float) -> dict[str, Any
         "target_session_attrs": "read-write",
     }
     options = " ".join(f"-c {setting}={value}" for setting, value in session.items())
-    theirs = str(url.query.get("options", ""))  # the later one wins
-    own = {key: value for key, value in wanted.items() if key not in url.query}
-    return own | {"options": f"{options} {theirs}".strip()}
+    user_options = str(url.query.get("options", ""))  # the later one wins
+    own = {key: value for key, value in arguments.items() if key not in url.query}
+    return own | {"options": f"{options} {user_options}".strip()}
 
 
 def make_engine(url: URL, name: str, pool_size: int, statement_timeout: float) -> Engine:

@@ -65,8 +65,8 @@ class DedicatedConnection:
                     await session.close()
             except self._losses as error:
                 self._metrics.dedicated_connections_lost.labels(self.name).inc()
-                said = str(error).strip() or type(error).__name__
-                logger.warning("the connection for %s is lost, trying in %.1f s: %s", self.name, pause, said)
+                text = str(error).strip() or type(error).__name__
+                logger.warning("the connection for %s is lost, trying in %.1f s: %s", self.name, pause, text)
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 (spreads load)
             pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -111,7 +111,7 @@ async def rest(session: "Session", seconds: float) -> "list[Notify]":
     """Wait so long, or until something is heard; answers that. Raises psycopg.Error as soon as the server
     ends the connection."""
     async with aclosing(session.notifies(timeout=seconds, stop_after=1)) as heard:
-        return [one async for one in heard]
+        return [notify async for notify in heard]
 
 
 CHANNEL = "windsock"
@@ -131,11 +131,11 @@ def run_ended(deployment: str) -> str:
     return f"run_ended {deployment}"
 
 
-def signal(connection: Connection, *words: str) -> None:
+def signal(connection: Connection, *payload: str) -> None:
     """Tell these when the transaction is committed. Nothing on SQLite: there is nobody else."""
-    if words and connection.dialect.name == "postgresql":
+    if payload and connection.dialect.name == "postgresql":
         # One statement, whatever there is to tell; the server leaves out what is told twice.
-        connection.exec_driver_sql(_SIGNAL, (CHANNEL, list(words)))
+        connection.exec_driver_sql(_SIGNAL, (CHANNEL, list(payload)))
 
 
 _SIGNAL = "SELECT pg_notify(%s, word) FROM unnest(%s::text[]) AS word"
@@ -162,13 +162,13 @@ class PubSubListener:
             wake.set()
         while True:
             heard = await rest(session, CHECK_SECONDS)
-            for word in dict.fromkeys(one.payload for one in heard):
-                self._wake(word)
+            for payload in dict.fromkeys(notify.payload for notify in heard):
+                self._wake(payload)
             if not heard:
                 await ask(session, "SELECT 1")
 
-    def _wake(self, word: str) -> None:
-        wake = self._wakes.get(word)
+    def _wake(self, payload: str) -> None:
+        wake = self._wakes.get(payload)
         if wake is not None:
-            self._metrics.notifications_received.labels(word.partition(" ")[0]).inc()
+            self._metrics.notifications_received.labels(payload.partition(" ")[0]).inc()
             wake.set()

@@ -54,7 +54,7 @@ class DatabaseDialect:
     """One database's own."""
 
     insert: Any
-    each: Any
+    json_rows: Any
     """Makes rows of a JSON array."""
     dialect: Dialect
     """How its driver takes statements."""
@@ -110,19 +110,19 @@ class Prepared:
         compiled = statement.compile(dialect=dialect, column_keys=columns and list(columns))
         parameters = (_parameter(compiled.binds[name], dialect) for name in compiled.positiontup)
         read = statement.selected_columns if statement.is_select else statement.exported_columns
-        results = ((one.name, _result(one.type, dialect)) for one in read)
+        results = ((column.name, _result(column.type, dialect)) for column in read)
         return cls(
             str(compiled),
             tuple(parameters),
-            tuple(one.name for one in read),
+            tuple(column.name for column in read),
             tuple((name, convert) for name, convert in results if convert),
         )
 
     def rows(self, connection: Connection, values: Row) -> list[Row]:
-        given = tuple(
+        parameters = tuple(
             other if name is None else _convert(other, values[name]) for name, other in self.parameters
         )
-        found = on_driver(connection, self.text, given)
+        found = on_driver(connection, self.text, parameters)
         if not self.names:
             return []
         rows = [dict(zip(self.names, row, strict=True)) for row in found]
@@ -157,8 +157,8 @@ class Statement:
     def __init__(self, make: Make, columns: Sequence[str] | None = None) -> None:
         """`make(insert)` makes it, of the dialect's own `insert`."""
         self._prepared = {
-            name: Prepared.compile(make(words.insert), words.dialect, columns)
-            for name, words in DIALECTS.items()
+            name: Prepared.compile(make(dialect_names.insert), dialect_names.dialect, columns)
+            for name, dialect_names in DIALECTS.items()
         }
 
     def rows(self, connection: Connection, **values: Any) -> list[Row]:
@@ -181,9 +181,11 @@ class BulkInsert:
         """`columns`: those that rows give; all of them where none is named."""
         self._prepared = {
             name: _Insert.compile(
-                make(words.insert), [table.c[name] for name in columns or table.c.keys()], words.dialect
+                make(dialect_names.insert),
+                [table.c[name] for name in columns or table.c.keys()],
+                dialect_names.dialect,
             )
-            for name, words in DIALECTS.items()
+            for name, dialect_names in DIALECTS.items()
         }
 
     def rows(self, connection: Connection, rows: Sequence[Row]) -> int:
@@ -263,14 +265,19 @@ class KeyLookup:
     ) -> None:
         read = select(*(table.c[name] for name in columns or table.c.keys())).where(*where)
         self._prepared = {
-            name: _by_keys(Prepared.compile(_join_keys(read, table, names, words.each), words.dialect), name)
-            for name, words in DIALECTS.items()
+            name: _by_keys(
+                Prepared.compile(
+                    _join_keys(read, table, names, dialect_names.json_rows), dialect_names.dialect
+                ),
+                name,
+            )
+            for name, dialect_names in DIALECTS.items()
         }
 
     def rows(self, connection: Connection, keys: Iterable[Sequence[Any]]) -> list[Row]:
         """Those that are there, in no order."""
-        wanted = list(keys)  # tuples become JSON's arrays too
-        return self._prepared[connection.dialect.name].rows(connection, {_KEYS: wanted}) if wanted else []
+        key_rows = list(keys)  # tuples become JSON's arrays too
+        return self._prepared[connection.dialect.name].rows(connection, {_KEYS: key_rows}) if key_rows else []
 
 
 def _by_keys(prepared: Prepared, dialect: str) -> Prepared:
@@ -282,11 +289,15 @@ def _by_keys(prepared: Prepared, dialect: str) -> Prepared:
 
 
 def _join_keys(
-    read: Select[Any], table: Table, names: Sequence[str], each: Callable[..., Any]
+    read: Select[Any], table: Table, names: Sequence[str], table_function: Callable[..., Any]
 ) -> Select[Any]:
-    wanted = each(bindparam(_KEYS, type_=JSON)).table_valued(Column("value", JSON), name="wanted")
-    at = (table.c[name] == _part(wanted.c.value[index], table.c[name]) for index, name in enumerate(names))
-    return read.select_from(wanted.join(table, and_(*at)))
+    keys_table = table_function(bindparam(_KEYS, type_=JSON)).table_valued(
+        Column("value", JSON), name="wanted"
+    )
+    at = (
+        table.c[name] == _part(keys_table.c.value[index], table.c[name]) for index, name in enumerate(names)
+    )
+    return read.select_from(keys_table.join(table, and_(*at)))
 
 
 def _part(value: Any, column: Column[Any]) -> ColumnElement[Any]:

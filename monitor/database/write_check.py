@@ -64,12 +64,12 @@ class WriteCheck:
         self._free_bytes = free_bytes
         self._error: str | None = None
         self._began = monotonic()
-        self._written: float | None = None
+        self._written_at: float | None = None
         metrics.database_write_age.set_function(self._seconds_without)
 
     @property
     def result(self) -> WriteResult:
-        age = None if self._written is None else self._monotonic() - self._written
+        age = None if self._written_at is None else self._monotonic() - self._written_at
         return WriteResult(self._error, age)
 
     async def run(self) -> None:
@@ -91,7 +91,7 @@ class WriteCheck:
             return
         if self._error is not None:
             logger.info("the database is written again")
-        self._error, self._written = None, self._monotonic()
+        self._error, self._written_at = None, self._monotonic()
 
     def _require_space(self) -> None:
         """A row may still fit where events no longer do. Raises OSError."""
@@ -102,7 +102,7 @@ class WriteCheck:
                 raise OSError(f"the disk is full: {free // 1024} KiB are free at {Path(file).parent}")
 
     def _seconds_without(self) -> float:
-        return self._monotonic() - (self._began if self._written is None else self._written)
+        return self._monotonic() - (self._began if self._written_at is None else self._written_at)
 
 
 def _keep(connection: Connection, now: datetime) -> None:

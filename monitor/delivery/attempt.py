@@ -52,11 +52,11 @@ def free(_now: datetime) -> datetime | None:
 @dataclass(frozen=True)
 class DeliveryServices:
     database: Database
-    desk: DeliveryPreparer
+    preparer: DeliveryPreparer
     wake: WakeSignal
     metrics: Metrics
     clock: Clock
-    news: DeliveryEvents
+    delivery_events: DeliveryEvents
     host: str
     """The right side of Message-IDs."""
     jitter: Jitter
@@ -64,10 +64,10 @@ class DeliveryServices:
     """None: nobody could tell after a restore what was sent."""
     traces: Traces = OFF
     held_until: HoldEnd = free
-    clerk: WriteBatcher = field(init=False)
+    batcher: WriteBatcher = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "clerk", WriteBatcher(self.database))
+        object.__setattr__(self, "batcher", WriteBatcher(self.database))
 
     def count(self, delivery: Delivery, state: State) -> None:
         outcome = "retry" if state is State.PENDING else state.value
@@ -85,14 +85,14 @@ logger = logging.getLogger(__name__)
 class DeliveryAttempt:
     """`run` takes one delivery to its end; many may be under way."""
 
-    def __init__(self, sender: Channel, office: DeliveryServices, pauses: CircuitBreaker) -> None:
+    def __init__(self, sender: Channel, services: DeliveryServices, breaker: CircuitBreaker) -> None:
         self._sender = sender
-        self._office = office
-        self._pauses = pauses
-        self._turns = asyncio.Semaphore(sender.at_once)
+        self._services = services
+        self._breaker = breaker
+        self._slots = asyncio.Semaphore(sender.at_once)
 
-    async def run(self, delivery: Delivery, cases: Awaitable[DeliveryContexts]) -> None:
-        """`cases`: what the deliveries that were claimed with it are about."""
+    async def run(self, delivery: Delivery, contexts: Awaitable[DeliveryContexts]) -> None:
+        """`contexts`: what the deliveries that were claimed with it are about."""
         settled: DeliveryOutcome | None = None
         observability_logging.bind(
             delivery_id=delivery.id,
@@ -102,47 +102,47 @@ class DeliveryAttempt:
             run_id=delivery.run_id,
         )
         try:
-            case = (await cases).get(delivery.id)
-            with self._span(delivery, case) as span:
-                settled = await self._settle(delivery, await self._deliver(delivery, cases))
+            context = (await contexts).get(delivery.id)
+            with self._span(delivery, context) as span:
+                settled = await self._settle(delivery, await self._deliver(delivery, contexts))
                 span.set(outcome=settled.state.value, reason=settled.reason)
                 if settled.state in WORSE:
                     span.mark_failed(settled.reason)
             if settled.state is State.SENT:
-                self._measure(delivery, case)
+                self._measure(delivery, context)
         except LeaseLost as error:
             logger.warning("%s", error)
         except Exception:
             # Its lease ends, and then it is taken up again, or is uncertain.
             logger.exception("delivery %d could not be settled", delivery.id)
         finally:
-            self._office.desk.release(delivery, settled.state if settled else None)
+            self._services.preparer.release(delivery, settled.state if settled else None)
 
-    async def _deliver(self, delivery: Delivery, cases: Awaitable[DeliveryContexts]) -> Settlement:
-        ready = await self._prepare(delivery, cases)
-        if isinstance(ready, Settlement):
-            return ready
-        async with self._turns:
+    async def _deliver(self, delivery: Delivery, contexts: Awaitable[DeliveryContexts]) -> Settlement:
+        prepared = await self._prepare(delivery, contexts)
+        if isinstance(prepared, Settlement):
+            return prepared
+        async with self._slots:
             outcome = (
                 self._check_breaker(delivery)
                 or await self._open_channel(delivery)
-                or await self._send(delivery, ready)
+                or await self._send(delivery, prepared)
             )
-        return Settlement(outcome, ready.untrue, UNTRUE)
+        return Settlement(outcome, prepared.untrue, UNTRUE)
 
     async def _prepare(
-        self, delivery: Delivery, cases: Awaitable[DeliveryContexts]
+        self, delivery: Delivery, contexts: Awaitable[DeliveryContexts]
     ) -> PreparedDelivery | Settlement:
         try:
-            with self._office.traces.span("confirm and render"):
-                return await self._office.desk.prepare(delivery, await cases, self._now())
+            with self._services.traces.span("confirm and render"):
+                return await self._services.preparer.prepare(delivery, await contexts, self._now())
         except Exception as error:
             # Whatever is wrong with this one must not stand in the way of the others.
             logger.exception("delivery %d could not be prepared", delivery.id)
             return Settlement(self._again(delivery, f"not prepared: {error!r}"))
 
     def _check_breaker(self, delivery: Delivery) -> DeliveryOutcome | None:
-        away: Outage | None = self._pauses.current_outage(self._whom(delivery), self._now())
+        away: Outage | None = self._breaker.current_outage(self._whom(delivery), self._now())
         if away is None:
             return None
         return DeliveryOutcome(State.PENDING, f"to be tried again: {away.error}", away.back_at)
@@ -158,24 +158,24 @@ class DeliveryAttempt:
             return self._again(delivery, f"the sender failed: {error!r}")
         return None
 
-    async def _send(self, delivery: Delivery, ready: PreparedDelivery) -> DeliveryOutcome:
-        unwritten = await self._record_handover(delivery, ready)
+    async def _send(self, delivery: Delivery, prepared: PreparedDelivery) -> DeliveryOutcome:
+        unwritten = await self._record_handover(delivery, prepared)
         if unwritten is not None:
             return self._again(delivery, f"not sent: the journal cannot be written: {unwritten}")
-        outcome = await self._transmit(delivery, ready)
+        outcome = await self._transmit(delivery, prepared)
         if outcome.state is not State.UNCERTAIN:
             self._append_nowait(delivery, SENT if outcome.state is State.SENT else NOT_TAKEN)
         return outcome
 
-    async def _record_handover(self, delivery: Delivery, ready: PreparedDelivery) -> OSError | None:
+    async def _record_handover(self, delivery: Delivery, prepared: PreparedDelivery) -> OSError | None:
         """Noted in the outbox and in the journal, side by side, for each waits for the disk; the journal's
         error, if any."""
         now = self._now()
-        line = JournalEntry(now, HANDED, delivery.message_id, ready.keys, ready.subject)
+        line = JournalEntry(now, HANDED, delivery.message_id, prepared.keys, prepared.subject)
         noting = asyncio.create_task(self._append_to_journal(line))
         try:
             await self._write(
-                delivery, lambda connection: queue.hand_over(connection, delivery, now, ready.subject)
+                delivery, lambda connection: queue.hand_over(connection, delivery, now, prepared.subject)
             )
             return await noting
         except BaseException:
@@ -184,21 +184,21 @@ class DeliveryAttempt:
 
     async def _append_to_journal(self, line: JournalEntry) -> OSError | None:
         try:
-            if self._office.journal is not None:
-                await self._office.journal.append(line)
+            if self._services.journal is not None:
+                await self._services.journal.append(line)
         except OSError as error:
             return error
         return None
 
     def _append_nowait(self, delivery: Delivery, what: What) -> None:
-        if self._office.journal is not None:
-            self._office.journal.append_nowait(JournalEntry(self._now(), what, delivery.message_id))
+        if self._services.journal is not None:
+            self._services.journal.append_nowait(JournalEntry(self._now(), what, delivery.message_id))
 
-    async def _transmit(self, delivery: Delivery, ready: PreparedDelivery) -> DeliveryOutcome:
+    async def _transmit(self, delivery: Delivery, prepared: PreparedDelivery) -> DeliveryOutcome:
         try:
-            with self._office.traces.span(f"send {delivery.channel.value}", "client") as span:
+            with self._services.traces.span(f"send {delivery.channel.value}", "client") as span:
                 receipt = await self._sender.send(
-                    replace(ready.parcel, traceparent=span.traceparent or ready.traceparent)
+                    replace(prepared.message, traceparent=span.traceparent or prepared.traceparent)
                 )
         except SendError as error:
             return self._handle_error(delivery, error)
@@ -206,28 +206,28 @@ class DeliveryAttempt:
             # Nobody knows how far it came: it must not go out twice.
             logger.exception("delivery %d: the sender failed", delivery.id)
             return self._handle_error(delivery, Uncertain(f"the sender failed: {error!r}"))
-        self._pauses.record_result(self._whom(delivery), None, self._now())
-        return outcome_of_receipt(delivery, receipt, ready.problem, self._now(), self._office.jitter)
+        self._breaker.record_result(self._whom(delivery), None, self._now())
+        return outcome_of_receipt(delivery, receipt, prepared.problem, self._now(), self._services.jitter)
 
     def _handle_error(self, delivery: Delivery, error: SendError) -> DeliveryOutcome:
-        self._pauses.record_result(self._whom(delivery), error, self._now())
-        return outcome_of_error(delivery, error, self._now(), self._office.jitter)
+        self._breaker.record_result(self._whom(delivery), error, self._now())
+        return outcome_of_error(delivery, error, self._now(), self._services.jitter)
 
     def _again(self, delivery: Delivery, reason: str) -> DeliveryOutcome:
-        return again(delivery, reason, self._now(), self._office.jitter)
+        return again(delivery, reason, self._now(), self._services.jitter)
 
-    async def _settle(self, delivery: Delivery, closing: Settlement) -> DeliveryOutcome:
-        office, now = self._office, self._now()
+    async def _settle(self, delivery: Delivery, settlement: Settlement) -> DeliveryOutcome:
+        services, now = self._services, self._now()
 
         def write(connection: Connection) -> tuple[DeliveryOutcome, Committed]:
-            told = office.news.write(connection, delivery, closing.outcome, now)
-            return settle_delivery(connection, delivery, closing, now, office.host), told
+            notify = services.delivery_events.write(connection, delivery, settlement.outcome, now)
+            return settle_delivery(connection, delivery, settlement, now, services.host), notify
 
-        outcome, told = await self._write(delivery, write)
-        told()
-        office.count(delivery, outcome.state)
+        outcome, notify = await self._write(delivery, write)
+        notify()
+        services.count(delivery, outcome.state)
         if outcome.state not in (State.SENT, State.DEAD, State.UNCERTAIN):
-            office.wake.set()  # it, or a digest, is due at a time that nobody waits for yet
+            services.wake.set()  # it, or a digest, is due at a time that nobody waits for yet
         level = logging.ERROR if outcome.state in WORSE else logging.INFO
         logger.log(level, "delivery %d: %s: %s", delivery.id, outcome.state.value, outcome.reason)
         return outcome
@@ -236,19 +236,21 @@ class DeliveryAttempt:
         """Again where the database went under it: handed over and not sent, or sent and not settled, it would
         be uncertain for nothing."""
         try:
-            return await self._office.clerk.write(function)
+            return await self._services.batcher.write(function)
         except SQLAlchemyError as error:
             logger.warning("delivery %d is not noted yet: %s", delivery.id, error)
-            result: T = await _tries()(self._office.clerk.write, function)
+            result: T = await _tries()(self._services.batcher.write, function)
             return result
 
-    def _span(self, delivery: Delivery, case: DeliveryContext | None) -> AbstractContextManager[Span]:
+    def _span(self, delivery: Delivery, context: DeliveryContext | None) -> AbstractContextManager[Span]:
         """A child of the last event that is told, and linked to the others."""
-        *others, parent = [trace_of(event) for event in case.events] if case and case.events else [None]
-        return self._office.traces.span(
+        *links, parent = (
+            [trace_of(event) for event in context.events] if context and context.events else [None]
+        )
+        return self._services.traces.span(
             f"deliver {delivery.channel.value}",
             parent=parent,
-            links=others,
+            links=links,
             delivery_id=delivery.id,
             event_id=delivery.event_id,
             deployment=delivery.deployment,
@@ -258,9 +260,9 @@ class DeliveryAttempt:
             attempt=delivery.attempts + 1,
         )
 
-    def _measure(self, delivery: Delivery, case: DeliveryContext | None) -> None:
-        now, metrics, channel = self._now(), self._office.metrics, delivery.channel.value
-        due = case.notification.due_at if case else delivery.created_at
+    def _measure(self, delivery: Delivery, context: DeliveryContext | None) -> None:
+        now, metrics, channel = self._now(), self._services.metrics, delivery.channel.value
+        due = context.notification.due_at if context else delivery.created_at
         for since, delay in ((delivery.created_at, metrics.delivery_delay), (due, metrics.delivery_late)):
             delay.labels(channel).observe(max(0.0, (now - since).total_seconds()))
 
@@ -268,7 +270,7 @@ class DeliveryAttempt:
         return "" if self._sender.is_one_server else delivery.recipient
 
     def _now(self) -> datetime:
-        return self._office.clock()
+        return self._services.clock()
 
 
 def _tries() -> AsyncRetrying:

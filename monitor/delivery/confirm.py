@@ -96,7 +96,7 @@ class Confirmation(Enum):
 class ConfirmationResult:
     """Airflow's word on a report, with the reason where it is not simply so."""
 
-    word: Confirmation
+    confirmation: Confirmation
     why: str = ""
     changed_at: datetime | None = field(default=None, compare=False)
     """When Airflow says that the state changed; None if it was not asked, or does not say."""
@@ -128,11 +128,11 @@ async def ask(airflow: AirflowReader | None, event: Event) -> ConfirmationResult
         if isinstance(data, DagRunData):
             run = await airflow.dag_run(data.dag_id, data.run_id)
             answer = _compare_run(run, data)
-            if answer.word is not Confirmation.CONFIRMED or data.state == DELETED:
+            if answer.confirmation is not Confirmation.CONFIRMED or data.state == DELETED:
                 return answer
             return replace(answer, dated=_date_run(event, data, run))
         answer, row = await _compare_task(airflow, data)
-        if answer.word is not Confirmation.CONFIRMED:
+        if answer.confirmation is not Confirmation.CONFIRMED:
             return answer
         run = await airflow.dag_run(data.dag_id, data.run_id)
         if run_type_of(run) == TEST:
@@ -148,10 +148,10 @@ async def ask_all(apis: Mapping[str, AirflowReader], events: Sequence[Event]) ->
     """What each event's Airflow says of it."""
     if not any(apis.get(event.deployment) for event in events):  # then no clock is needed for the answers
         return [CONFIRMED for _ in events]
-    turns = asyncio.Semaphore(ASKED_AT_ONCE)
+    slots = asyncio.Semaphore(ASKED_AT_ONCE)
 
     async def one(event: Event) -> ConfirmationResult:
-        async with turns:
+        async with slots:
             return await ask(apis.get(event.deployment), event)
 
     async def together() -> list[ConfirmationResult]:
@@ -164,9 +164,9 @@ async def ask_all(apis: Mapping[str, AirflowReader], events: Sequence[Event]) ->
         return [ConfirmationResult(Confirmation.UNREACHABLE, late) for _ in events]
 
 
-def _compare_run(run: Row, told: DagRunData) -> ConfirmationResult:
+def _compare_run(run: Row, reported: DagRunData) -> ConfirmationResult:
     """Raises ValueError where the answer is not a run."""
-    if told.state == DELETED:
+    if reported.state == DELETED:
         return ConfirmationResult(
             Confirmation.CONTRADICTED, f"Airflow has the run; it says {run.get('state')}"
         )
@@ -174,13 +174,13 @@ def _compare_run(run: Row, told: DagRunData) -> ConfirmationResult:
         return IS_TEST
     state = run.get("state")
     start, queued = (MOMENT.validate_python(run.get(name)) for name in ("start_date", "queued_at"))
-    if run_key(told.dag_id, told.run_id, start, queued) != run_key(
-        told.dag_id, told.run_id, told.start_date, told.queued_at
+    if run_key(reported.dag_id, reported.run_id, start, queued) != run_key(
+        reported.dag_id, reported.run_id, reported.start_date, reported.queued_at
     ):
         return ConfirmationResult(
             Confirmation.CONTRADICTED, f"the run was cleared and began anew; Airflow says {state}"
         )
-    return _compare_states(state, told.state, UNFINISHED_RUN, run)
+    return _compare_states(state, reported.state, UNFINISHED_RUN, run)
 
 
 REPORT_LAG = timedelta(minutes=1)
@@ -188,18 +188,18 @@ REPORT_LAG = timedelta(minutes=1)
 and a task's process takes a start of its own. What is nearer counts as the same moment."""
 
 
-def _date_run(event: Event, told: DagRunData, run: Row) -> DatedReport:
+def _date_run(event: Event, reported: DagRunData, run: Row) -> DatedReport:
     """Raises ValueError if a date of the row is none."""
-    dates = {name: _moment(run, name, getattr(told, name)) for name in RUN_TIMES}
-    run_type = run_type_of(run) if "run_type" in run else told.run_type
-    changes = {**dates, **_dates_by_clock(told, run), "run_type": run_type}
-    dated, data = _with_dates(event, told, changes)
+    dates = {name: _moment(run, name, getattr(reported, name)) for name in RUN_TIMES}
+    run_type = run_type_of(run) if "run_type" in run else reported.run_type
+    changes = {**dates, **_dates_by_clock(reported, run), "run_type": run_type}
+    dated, data = _with_dates(event, reported, changes)
     return DatedReport(dated, order_of_run(dated, data))
 
 
-def _date_task(event: Event, told: TaskInstanceData, row: Row, run: Row) -> DatedReport:
+def _date_task(event: Event, reported: TaskInstanceData, row: Row, run: Row) -> DatedReport:
     """Raises ValueError if a date of a row is none."""
-    dated, data = _with_dates(event, told, _dates_by_clock(told, row))
+    dated, data = _with_dates(event, reported, _dates_by_clock(reported, row))
     return DatedReport(
         dated, order_of_task(dated, data, _moment(run, "logical_date", None), run_type_of(run))
     )
@@ -208,23 +208,23 @@ def _date_task(event: Event, told: TaskInstanceData, row: Row, run: Row) -> Date
 RunOrTask = TypeVar("RunOrTask", DagRunData, TaskInstanceData)
 
 
-def _with_dates(event: Event, told: RunOrTask, changes: Mapping[str, Any]) -> tuple[Event, RunOrTask]:
-    data = told.model_copy(update=changes)
+def _with_dates(event: Event, report: RunOrTask, changes: Mapping[str, Any]) -> tuple[Event, RunOrTask]:
+    data = report.model_copy(update=changes)
     time = find_change_time(data) or event.time
     return replace(event, time=_same_or(time, event.time), data=data), data
 
 
-def _dates_by_clock(told: DagRunData | TaskInstanceData, row: Row) -> dict[str, datetime | None]:
+def _dates_by_clock(data: DagRunData | TaskInstanceData, row: Row) -> dict[str, datetime | None]:
     dates = {}
     for name in ("start_date", "end_date"):
-        reported = getattr(told, name)
-        said = _moment(row, name, reported)
-        dates[name] = _same_or(said, reported) if said and reported else said
+        reported = getattr(data, name)
+        moment = _moment(row, name, reported)
+        dates[name] = _same_or(moment, reported) if moment and reported else moment
     return dates
 
 
-def _same_or(said: datetime, reported: datetime) -> datetime:
-    return reported if abs(said - reported) <= REPORT_LAG else said
+def _same_or(moment: datetime, reported: datetime) -> datetime:
+    return reported if abs(moment - reported) <= REPORT_LAG else moment
 
 
 def _moment(row: Row, name: str, unknown: datetime | None) -> datetime | None:
@@ -232,50 +232,56 @@ def _moment(row: Row, name: str, unknown: datetime | None) -> datetime | None:
     return MOMENT.validate_python(row[name]) if name in row else unknown
 
 
-async def _compare_task(airflow: AirflowReader, told: TaskInstanceData) -> tuple[ConfirmationResult, Row]:
+async def _compare_task(airflow: AirflowReader, reported: TaskInstanceData) -> tuple[ConfirmationResult, Row]:
     """Answers the row as well, empty where Airflow has none. Raises ValueError if its date is none."""
-    for states in ((told.state,), ()):  # in most cases the first, short list has it
-        rows = await airflow.task_instances(told.dag_id, told.run_id, states)
-        for row in filter(_is_of(told), rows):
-            if _is_same_try(row, told):
-                return _compare_states(row.get("state"), told.state, UNFINISHED_TASK, row), row
+    for states in ((reported.state,), ()):  # in most cases the first, short list has it
+        rows = await airflow.task_instances(reported.dag_id, reported.run_id, states)
+        for row in filter(_is_of(reported), rows):
+            if _is_same_try(row, reported):
+                return _compare_states(row.get("state"), reported.state, UNFINISHED_TASK, row), row
             if not states:
-                return _judge_other_try(row, told), {}
+                return _judge_other_try(row, reported), {}
     return ConfirmationResult(Confirmation.CONTRADICTED, "Airflow does not know this task any more"), {}
 
 
-def _is_of(told: TaskInstanceData) -> Callable[[Row], bool]:
-    return lambda row: (row.get("task_id"), row.get("map_index", -1)) == (told.task_id, told.map_index)
-
-
-def _is_same_try(row: Row, told: TaskInstanceData) -> bool:
-    is_same_number = row.get("try_number") == told.try_number
-    ti_id = row.get("id", told.ti_id)
-    if told.ti_id is None or ti_id is None:
-        return is_same_number
-    # The UUID names the try. One that failed while it was queued goes on under the next number.
-    return bool(ti_id == told.ti_id) and (is_same_number or told.state not in ON_THE_WAY)
-
-
-def _judge_other_try(row: Row, told: TaskInstanceData) -> ConfirmationResult:
-    if told.state in ON_THE_WAY:
-        return CONFIRMED
-    said = f"try {row.get('try_number')} is {row.get('state')}"
-    return ConfirmationResult(
-        Confirmation.CONTRADICTED, f"the task was cleared and ran anew; Airflow says {said}"
+def _is_of(reported: TaskInstanceData) -> Callable[[Row], bool]:
+    return lambda row: (
+        (row.get("task_id"), row.get("map_index", -1)) == (reported.task_id, reported.map_index)
     )
 
 
-def _compare_states(said: Any, told: str, unfinished: tuple[str | None, ...], row: Row) -> ConfirmationResult:
-    """Raises ValueError if the row's date is none."""
-    if said == told:
-        date = row.get("start_date" if told == "running" else "end_date")
-        return ConfirmationResult(Confirmation.CONFIRMED, changed_at=MOMENT.validate_python(date))
-    if said in unfinished and said != "up_for_retry":
-        return ConfirmationResult(Confirmation.PENDING, f"reported {told}, and Airflow still says {said}")
-    if told in ON_THE_WAY:
+def _is_same_try(row: Row, reported: TaskInstanceData) -> bool:
+    is_same_number = row.get("try_number") == reported.try_number
+    ti_id = row.get("id", reported.ti_id)
+    if reported.ti_id is None or ti_id is None:
+        return is_same_number
+    # The UUID names the try. One that failed while it was queued goes on under the next number.
+    return bool(ti_id == reported.ti_id) and (is_same_number or reported.state not in ON_THE_WAY)
+
+
+def _judge_other_try(row: Row, reported: TaskInstanceData) -> ConfirmationResult:
+    if reported.state in ON_THE_WAY:
         return CONFIRMED
-    return ConfirmationResult(Confirmation.CONTRADICTED, f"Airflow says {said}")
+    text = f"try {row.get('try_number')} is {row.get('state')}"
+    return ConfirmationResult(
+        Confirmation.CONTRADICTED, f"the task was cleared and ran anew; Airflow says {text}"
+    )
+
+
+def _compare_states(
+    airflow_state: Any, logged_state: str, unfinished: tuple[str | None, ...], row: Row
+) -> ConfirmationResult:
+    """Raises ValueError if the row's date is none."""
+    if airflow_state == logged_state:
+        date = row.get("start_date" if logged_state == "running" else "end_date")
+        return ConfirmationResult(Confirmation.CONFIRMED, changed_at=MOMENT.validate_python(date))
+    if airflow_state in unfinished and airflow_state != "up_for_retry":
+        return ConfirmationResult(
+            Confirmation.PENDING, f"reported {logged_state}, and Airflow still says {airflow_state}"
+        )
+    if logged_state in ON_THE_WAY:
+        return CONFIRMED
+    return ConfirmationResult(Confirmation.CONTRADICTED, f"Airflow says {airflow_state}")
 
 
 OUT_OF_ORDER = ConfirmationResult(
@@ -300,7 +306,7 @@ SHOWN = 3  # reasons that are told, of many
 class ConfirmedEvents:
     """What may be told, by its place among the reports that were asked about."""
 
-    standing: tuple[int, ...]
+    confirmed: tuple[int, ...]
     unconfirmed: str | None = None
     """Why it must be marked as unconfirmed."""
 
@@ -314,23 +320,23 @@ def combine_answers(
     """
     age = now - since
     so, not_yet, silent = (
-        _places(answers, word)
-        for word in (Confirmation.CONFIRMED, Confirmation.PENDING, Confirmation.UNREACHABLE)
+        _places(answers, confirmation)
+        for confirmation in (Confirmation.CONFIRMED, Confirmation.PENDING, Confirmation.UNREACHABLE)
     )
     if silent and age < grace:
         return _wait(f"waiting for Airflow to confirm: {_why(answers, silent)}", since, now, since + grace)
     if not_yet and (age < grace or not so + silent) and age < SETTLE_FOR:
         return _wait(f"{_why(answers, not_yet)}: asking again", since, now)
     if not so + silent:
-        said = _why(answers, not_yet) if not_yet else _why(answers, range(len(answers)))
+        reason = _why(answers, not_yet) if not_yet else _why(answers, range(len(answers)))
         late = "a day after the report: " if not_yet else ""
-        return DeliveryOutcome(State.SUPERSEDED, f"superseded: {late}{said}")
-    standing = tuple(sorted(so + silent + not_yet))
-    return ConfirmedEvents(standing, _why(answers, silent + not_yet) or None)
+        return DeliveryOutcome(State.SUPERSEDED, f"superseded: {late}{reason}")
+    confirmed = tuple(sorted(so + silent + not_yet))
+    return ConfirmedEvents(confirmed, _why(answers, silent + not_yet) or None)
 
 
-def _places(answers: Sequence[ConfirmationResult], word: Confirmation) -> list[int]:
-    return [place for place, answer in enumerate(answers) if answer.word is word]
+def _places(answers: Sequence[ConfirmationResult], confirmation: Confirmation) -> list[int]:
+    return [place for place, answer in enumerate(answers) if answer.confirmation is confirmation]
 
 
 def _why(answers: Sequence[ConfirmationResult], places: Sequence[int]) -> str:
@@ -380,7 +386,7 @@ class Recoveries:
             return
         answers = await ask_all(self._apis, [event for _, event in due if event is not None])
         left = iter(answers)
-        found = [(one, CONFIRMED_FORGOTTEN if event is None else next(left)) for one, event in due]
+        found = [(incident, CONFIRMED_FORGOTTEN if event is None else next(left)) for incident, event in due]
         if await self._database.write(lambda connection: self._take_in(connection, found, now)):
             self._delivery.set()
 
@@ -389,12 +395,16 @@ class Recoveries:
     ) -> bool:
         """Answers whether anything is to be sent. Under the log's lock: nothing joins meanwhile."""
         append.lock(connection)
-        as_it_is = incidents.find_all(connection, (one.id for one, _ in found))
+        as_it_is = incidents.find_all(connection, (found_incident.id for found_incident, _ in found))
         called_for = False
-        for asked, answer in found:
-            incident = as_it_is.get(asked.id)
+        for asked_incident, answer in found:
+            incident = as_it_is.get(asked_incident.id)
             # Another replica, or a failure, may have opened it again: then another report closes it.
-            if incident is None or incident.closed_seq != asked.closed_seq or incident.confirm_at is None:
+            if (
+                incident is None
+                or incident.closed_seq != asked_incident.closed_seq
+                or incident.confirm_at is None
+            ):
                 continue
             called_for |= self._settle(connection, incident, answer, now)
         if called_for:
@@ -407,16 +417,18 @@ class Recoveries:
         answer = check_order(answer, incident)
         since = incident.confirm_since or now
         is_late = now - since >= SETTLE_FOR
-        if answer.word is Confirmation.CONFIRMED or (answer.word is Confirmation.UNREACHABLE and is_late):
+        if answer.confirmation is Confirmation.CONFIRMED or (
+            answer.confirmation is Confirmation.UNREACHABLE and is_late
+        ):
             incidents.confirm_end(connection, incident)
             return False
-        if answer.word is not Confirmation.CONTRADICTED and not is_late:
+        if answer.confirmation is not Confirmation.CONTRADICTED and not is_late:
             incidents.confirm_later(connection, incident, look_again(since, now))
             return False
         logger.warning("incident %d is open again: %s", incident.id, answer.why)
         again = incident_transitions.reopen(connection, incident, answer.why, now)
         event = read.find_event(connection, again.incident.last_seq)
-        if again.is_told_over and event is not None:
+        if again.is_recovery_notified and event is not None:
             self._engine.notify_reopened(connection, again.incident, event, now)
         return True
 
@@ -426,4 +438,4 @@ CONFIRMED_FORGOTTEN = ConfirmationResult(Confirmation.CONFIRMED, "the log has fo
 
 def _due(connection: Connection, now: datetime) -> list[tuple[Incident, Event | None]]:
     found = incidents.list_due_confirmations(connection, now, AT_ONCE)
-    return [(one, read.find_event(connection, one.closed_seq)) for one in found]
+    return [(incident, read.find_event(connection, incident.closed_seq)) for incident in found]

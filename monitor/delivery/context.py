@@ -46,7 +46,7 @@ class DeliveryContext:
     """Of what it tells of, in the journal (notifications/outbox/already_sent.py)."""
     is_asked: bool = False
     """Whether its Airflow can be asked, so that an end that was reported is confirmed (confirm.py)."""
-    known: ContentData | None = None
+    content_data: ContentData | None = None
     """What the projections know of these events, where it was read with them."""
 
 
@@ -55,36 +55,36 @@ def load_contexts(
     deliveries: Sequence[Delivery],
     rules: Rules,
     now: datetime,
-    asked: Container[str] = (),
+    asked_deployments: Container[str] = (),
 ) -> dict[int, DeliveryContext]:
     """By the delivery's id, each table read once for them all. One whose notification is gone is left out.
 
-    `asked`: the deployments whose Airflow is asked before they are told: what the projections know is read
-    then.
+    `asked_deployments`: the deployments whose Airflow is asked before they are told: what the projections
+    know is read then.
     """
     keys = already_sent.keys_of(connection, deliveries)
-    notifications = enqueue.notifications_of(connection, (one.notification_id for one in deliveries))
+    notifications = enqueue.notifications_of(connection, (item.notification_id for item in deliveries))
     seqs = decisions.event_seqs_of(connection, notifications, COUNTED)
     events = _events(connection, {seq for some in seqs.values() for seq in some[-TOLD:]}, now)
-    known = incidents.find_all(connection, (one.incident_id for one in deliveries if one.incident_id))
+    by_id = incidents.find_all(connection, (item.incident_id for item in deliveries if item.incident_id))
     threads = outbox_threads.threads(connection, deliveries)
-    readers = {(one.recipient, one.rule) for one in deliveries if one.channel is ChannelName.EMAIL}
+    readers = {(item.recipient, item.rule) for item in deliveries if item.channel is ChannelName.EMAIL}
     gone = silences.find_unsubscribed(connection, readers)
     found = {}
     for delivery in deliveries:
         if (notification := notifications.get(delivery.notification_id)) is None:
             continue
-        told = [seq for seq in seqs[notification.id][-TOLD:] if seq in events]
-        incident = known.get(delivery.incident_id or 0)
-        these = tuple(events[seq][0] for seq in told)
+        listed = [seq for seq in seqs[notification.id][-TOLD:] if seq in events]
+        incident = by_id.get(delivery.incident_id or 0)
+        these = tuple(events[seq][0] for seq in listed)
         earlier = max(0, len(seqs[notification.id]) - TOLD)
-        as_told = NotificationContent(delivery, notification, these, incident, earlier=earlier)
+        content = NotificationContent(delivery, notification, these, incident, earlier=earlier)
         found[delivery.id] = DeliveryContext(
             delivery=delivery,
             notification=notification,
-            seqs=tuple(told),
+            seqs=tuple(listed),
             events=these,
-            silenced=tuple(events[seq][1] for seq in told),
+            silenced=tuple(events[seq][1] for seq in listed),
             earlier=earlier,
             incident=incident,
             thread=threads[delivery.id],
@@ -92,8 +92,10 @@ def load_contexts(
             unsubscribed=delivery.channel is ChannelName.EMAIL
             and (delivery.recipient, delivery.rule) in gone,
             keys=keys[delivery.id],
-            is_asked=notification.deployment in asked,
-            known=None if notification.deployment in asked else load_content_data(connection, as_told),
+            is_asked=notification.deployment in asked_deployments,
+            content_data=None
+            if notification.deployment in asked_deployments
+            else load_content_data(connection, content),
         )
     return found
 
@@ -117,6 +119,6 @@ def _openings(
     """How often the like of the incident opened lately, where that is what is told."""
     if incident is None or delivery.kind is not NotificationKind.FLAPPING:
         return 0
-    rule = next((one for one in rules.config.rules if one.name == delivery.rule), None)
+    rule = next((candidate for candidate in rules.config.rules if candidate.name == delivery.rule), None)
     within = rule.flapping.within if rule and rule.flapping else OPENINGS_WITHIN
     return len(incidents.recent(connection, incident.deployment, incident.key, now - within))

@@ -46,26 +46,28 @@ twice is no harm."""
 def find_journal_start(connection: Connection) -> datetime | None:
     """From when on the journals have to be read; None: all of them."""
     last = read.last_received(connection)
-    waiting = already_sent.earliest_waiting(connection)
-    known = [moment for moment in (last, waiting) if moment]
-    return min(known) - BEFORE if known else None
+    oldest_due = already_sent.earliest_waiting(connection)
+    moments = [moment for moment in (last, oldest_due) if moment]
+    return min(moments) - BEFORE if moments else None
 
 
-def record_lost_sends(connection: Connection, told: Sequence[SentRecord]) -> int:
+def record_lost_sends(connection: Connection, records: Sequence[SentRecord]) -> int:
     """Have the ledger know what the journals alone do; answers how many mails that are."""
-    lost = already_sent.find_unrecorded(connection, {one.handed.message_id: one.handed.at for one in told})
-    unknown = [one for one in told if one.handed.message_id in lost]
+    lost = already_sent.find_unrecorded(
+        connection, {record.handed.message_id: record.handed.at for record in records}
+    )
+    unknown = [record for record in records if record.handed.message_id in lost]
     already_sent.add(connection, by_key(unknown))
     return len(unknown)
 
 
-def by_key(told: Sequence[SentRecord]) -> dict[str, PriorDelivery]:
+def by_key(records: Sequence[SentRecord]) -> dict[str, PriorDelivery]:
     """The last word on each; one that is sure goes before one that is not."""
     found: dict[str, PriorDelivery] = {}
-    for one in sorted(told, key=lambda one: (one.is_sent, one.handed.at)):
-        state = State.SENT if one.is_sent else State.UNCERTAIN
-        before = PriorDelivery(state, one.handed.at, one.handed.message_id, one.handed.subject)
-        found.update(dict.fromkeys(one.handed.keys, before))
+    for record in sorted(records, key=lambda record: (record.is_sent, record.handed.at)):
+        state = State.SENT if record.is_sent else State.UNCERTAIN
+        before = PriorDelivery(state, record.handed.at, record.handed.message_id, record.handed.subject)
+        found.update(dict.fromkeys(record.handed.keys, before))
     return found
 
 
@@ -79,7 +81,7 @@ class LogPosition:
         """The later of the two; of two logs the one that was seen last, this one."""
         if other is None or other.place.epoch != self.place.epoch:
             return self
-        return max(self, other, key=lambda one: (one.place.seq, one.line is not None))
+        return max(self, other, key=lambda position: (position.place.seq, position.line is not None))
 
     def is_denied(self, connection: Connection) -> bool:
         """Whether the log is without it. Where it is there, so is all that was committed before: a standby
@@ -122,7 +124,7 @@ class FailoverGuard:
         self._on_new_epoch = on_new_epoch
         self._proving = threading.Lock()
         self._life: Life | None = None
-        self._witness: LogPosition | None = None
+        self._last_position: LogPosition | None = None
         self._hold_ends = datetime.min.replace(tzinfo=timezone.utc)
         self._compare_at: datetime | None = None
         """None: the journal has been compared."""
@@ -131,7 +133,7 @@ class FailoverGuard:
 
     def saw(self, place: Cursor, line: LogRow | None = None) -> None:
         """The log's end, and the event there."""
-        self._witness = LogPosition(place, line).later(self._witness)
+        self._last_position = LogPosition(place, line).later(self._last_position)
 
     def wrote(self, after: Cursor, logged: Sequence[tuple[int, Event]]) -> None:
         """What was committed behind a place."""
@@ -172,26 +174,26 @@ class FailoverGuard:
     def _prove(self, connection: Connection) -> None:
         """Before a new connection is used, in any thread. Raises what the database raises."""
         with self._proving:
-            before, witness, epoch = self._life, self._witness, None
+            before, position, epoch = self._life, self._last_position, None
             with connection.begin():
                 found = life(connection)
-                if before is not None and witness is not None and found != before:
-                    epoch = _begin_epoch_if_lost(connection, witness, self._on_new_epoch)
-            if witness is not None and epoch is not None:
-                self._went_back(witness, epoch)
+                if before is not None and position is not None and found != before:
+                    epoch = _begin_epoch_if_lost(connection, position, self._on_new_epoch)
+            if position is not None and epoch is not None:
+                self._went_back(position, epoch)
             if before is not None and (epoch or found.timeline != before.timeline):
                 self._hold(found)
             self._life = found
 
-    def _went_back(self, witness: LogPosition, epoch: str) -> None:
-        self._witness = None
+    def _went_back(self, position: LogPosition, epoch: str) -> None:
+        self._last_position = None
         self._metrics.database_rollbacks_detected.inc()
         logger.error(
             "the database has lost its last moments: it is without event %s. A standby that lagged, or a "
             "backup, is in its place. The log begins anew as %s, so feeds get a reset; the reconcilers ask "
             "Airflow for what is lacking; mails wait for the journals. Everybody signs in anew; see "
             "`windsock token list`, for revocations may be lost too",
-            *(witness.place, epoch),
+            *(position.place, epoch),
         )
 
     def _hold(self, found: Life) -> None:
@@ -206,8 +208,8 @@ class FailoverGuard:
     async def _compare(self) -> None:
         due = self._compare_at
         since = await self._database.read(find_journal_start)
-        told = await asyncio.to_thread(sent_journal.read, [self._journals], since)
-        found = await self._database.write(partial(record_lost_sends, told=told))
+        records = await asyncio.to_thread(sent_journal.read, [self._journals], since)
+        found = await self._database.write(partial(record_lost_sends, records=records))
         if self._compare_at == due:  # else the server has changed again meanwhile
             self._compare_at = None
         if found:
@@ -217,11 +219,11 @@ class FailoverGuard:
 
 
 def _begin_epoch_if_lost(
-    connection: Connection, witness: LogPosition, on_new_epoch: Callable[[Connection], object]
+    connection: Connection, position: LogPosition, on_new_epoch: Callable[[Connection], object]
 ) -> str | None:
     """The log's new epoch, where it is without what was seen of it."""
     append.lock(connection)
-    if not witness.is_denied(connection):
+    if not position.is_denied(connection):
         return None
     on_new_epoch(connection)
     signal(connection, FEED)

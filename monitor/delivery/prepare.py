@@ -48,9 +48,11 @@ UNDONE = (NotificationKind.RECOVERED, NotificationKind.SUCCESS, NotificationKind
 """Of these there is nothing to acknowledge."""
 
 
-def build_envelope(links: Links, case: DeliveryContext, told: NotificationContent, timezone: str) -> Envelope:
-    delivery, lead = case.delivery, told.lead
-    incident = case.incident
+def build_envelope(
+    links: Links, context: DeliveryContext, content: NotificationContent, timezone: str
+) -> Envelope:
+    delivery, lead = context.delivery, content.lead
+    incident = context.incident
     may_acknowledge = incident and incident.is_open and delivery.kind not in UNDONE
     is_mail = delivery.channel is ChannelName.EMAIL
     # Whom a digest tells, it tells of many DAGs.
@@ -61,8 +63,8 @@ def build_envelope(links: Links, case: DeliveryContext, told: NotificationConten
         recipient=delivery.recipient,
         rule=delivery.rule,
         timezone=timezone,
-        references=case.thread.references,
-        subject=case.thread.subject,
+        references=context.thread.references,
+        subject=context.thread.subject,
         silence_url=silence_url,
         silence_label=silence_label,
         acknowledge_url=links.acknowledge(incident.id) if incident and may_acknowledge else None,
@@ -76,17 +78,19 @@ def _silence(links: Links, incident: Incident | None, lead: Event | None) -> tup
         return f"Silence this {'DAG' if incident.is_of_dag else 'incident'}", links.silence_incident(
             incident.id
         )
-    named = silences.build_silence_fields(lead) if lead else {}
-    if lead is None or not named:
+    fields = silences.build_silence_fields(lead) if lead else {}
+    if lead is None or not fields:
         return "", None
-    what = "asset" if "asset" in named else "task" if "task_id" in named else "DAG"
-    if "type" in named:
+    what = "asset" if "asset" in fields else "task" if "task_id" in fields else "DAG"
+    if "type" in fields:
         what = "kind of message"
-    return f"Silence this {what}", links.silence(lead.deployment, **named)
+    return f"Silence this {what}", links.silence(lead.deployment, **fields)
 
 
-def build_webhook_payload(told: NotificationContent, letter: Envelope, subject: str) -> Mapping[str, Any]:
-    delivery, notification = told.delivery, told.notification
+def build_webhook_payload(
+    content: NotificationContent, envelope: Envelope, subject: str
+) -> Mapping[str, Any]:
+    delivery, notification = content.delivery, content.notification
     return {
         "type": f"windsock.notification.{notification.kind.value}",
         "timestamp": stamp(notification.created_at),
@@ -96,11 +100,11 @@ def build_webhook_payload(told: NotificationContent, letter: Envelope, subject: 
             "rule": delivery.rule,
             "kind": notification.kind.value,
             "subject": subject,
-            "incident": _incident(told.incident),
-            "events": [json.loads(event.body) for event in told.events],
-            "earlier": told.earlier,
-            "unconfirmed": told.unconfirmed,
-            "links": {"silence": letter.silence_url, "acknowledge": letter.acknowledge_url},
+            "incident": _incident(content.incident),
+            "events": [json.loads(event.body) for event in content.events],
+            "earlier": content.earlier,
+            "unconfirmed": content.unconfirmed,
+            "links": {"silence": envelope.silence_url, "acknowledge": envelope.acknowledge_url},
         },
     }
 
@@ -137,7 +141,7 @@ logger = logging.getLogger(__name__)
 class PreparedDelivery:
     """It may go out."""
 
-    parcel: OutgoingMessage
+    message: OutgoingMessage
     subject: str
     problem: str | None
     """Why it is plainer than its template."""
@@ -162,10 +166,10 @@ class DeliveryPreparer:
         rules: Callable[[], Rules],
         budget: DeliveryBudget | None,
         confirm_grace: timedelta,
-        telling: NotificationWindow | None = None,
+        window: NotificationWindow | None = None,
         failed_templates: FailedTemplates | None = None,
     ) -> None:
-        """`telling`: what is too old to be notified of, by Airflow's dates; None: nothing is."""
+        """`window`: what is too old to be notified of, by Airflow's dates; None: nothing is."""
         self._database = database
         self._apis = apis
         self._renderer = renderer
@@ -173,7 +177,7 @@ class DeliveryPreparer:
         self._rules = rules
         self._budget = budget
         self._grace = confirm_grace
-        self._telling = telling
+        self._window = window
         self._failed_templates = failed_templates
         self._origins: dict[str, datetime] = {}
 
@@ -187,27 +191,27 @@ class DeliveryPreparer:
             return {}
 
     async def prepare(
-        self, delivery: Delivery, cases: DeliveryContexts, now: datetime
+        self, delivery: Delivery, contexts: DeliveryContexts, now: datetime
     ) -> PreparedDelivery | Settlement:
-        """The message, ready to go, or what else the delivery comes to. `cases`: what `load` answered."""
+        """The message, ready to go, or what else the delivery comes to. `contexts`: what `load` answered."""
         rules = self._rules()
         target = Target(delivery.channel, delivery.recipient)
         resolved = rules.resolve(target)
         if resolved is None:
             reason = f"dead: the rules file names no {delivery.recipient} any more; put it back, then resend"
             return Settlement(DeliveryOutcome(State.DEAD, reason))
-        known = cases if delivery.id in cases else await self._read([delivery], now)
-        case = _check_suppression(known.get(delivery.id), now)
-        if isinstance(case, DeliveryOutcome):
-            return Settlement(case)
-        confirmed = await self._confirm(case, now)
+        loaded = contexts if delivery.id in contexts else await self._read([delivery], now)
+        context = _check_suppression(loaded.get(delivery.id), now)
+        if isinstance(context, DeliveryOutcome):
+            return Settlement(context)
+        confirmed = await self._confirm(context, now)
         if isinstance(confirmed, Settlement):
             return confirmed
-        told, untrue = confirmed
+        content, untrue = confirmed
         if no_room := await self._no_room(delivery, now):
             return Settlement(no_room, untrue, UNTRUE)
-        ready = await self._prepare_message(case, told, resolved, rules.timezone_of(target))
-        return replace(ready, untrue=untrue) if isinstance(ready, PreparedDelivery) else ready
+        prepared = await self._prepare_message(context, content, resolved, rules.timezone_of(target))
+        return replace(prepared, untrue=untrue) if isinstance(prepared, PreparedDelivery) else prepared
 
     def release(self, delivery: Delivery, state: State | None) -> None:
         """What became of it; None: nobody knows."""
@@ -221,54 +225,54 @@ class DeliveryPreparer:
         )
 
     async def _confirm(
-        self, case: DeliveryContext, now: datetime
+        self, context: DeliveryContext, now: datetime
     ) -> tuple[NotificationContent, Set[int]] | Settlement:
         """What stands, and the failures that do not (seqs), where they are told of for the first time."""
         # A recovery stands or falls with its success; the failures before it may have been cleared since.
-        is_recovery = case.delivery.kind is NotificationKind.RECOVERED
-        asked = case.events[-1:] if is_recovery else case.events
-        apart = len(case.events) - len(asked)
-        answers = await ask_all(self._apis, asked)
-        if is_recovery and case.incident is not None and case.incident.closed_seq in case.seqs[-1:]:
-            answers = [check_order(answer, case.incident) for answer in answers]
-        if too_old := await self._too_old(asked, answers, case.delivery.created_at):
+        is_recovery = context.delivery.kind is NotificationKind.RECOVERED
+        events_asked = context.events[-1:] if is_recovery else context.events
+        apart = len(context.events) - len(events_asked)
+        answers = await ask_all(self._apis, events_asked)
+        if is_recovery and context.incident is not None and context.incident.closed_seq in context.seqs[-1:]:
+            answers = [check_order(answer, context.incident) for answer in answers]
+        if too_old := await self._too_old(events_asked, answers, context.delivery.created_at):
             return Settlement(DeliveryOutcome(State.SUPPRESSED, too_old))
-        said = combine_answers(answers, case.notification.due_at, now, self._grace)
+        confirmed = combine_answers(answers, context.notification.due_at, now, self._grace)
         untrue = {
-            case.seqs[apart + at]
+            context.seqs[apart + at]
             for at, answer in enumerate(answers)
-            if answer.word is Confirmation.CONTRADICTED
+            if answer.confirmation is Confirmation.CONTRADICTED
         }
-        if case.delivery.kind not in BEGINNINGS:
+        if context.delivery.kind not in BEGINNINGS:
             untrue = set()
-        if isinstance(said, DeliveryOutcome):
-            return Settlement(said, untrue, said.reason)
-        before = await self._failures_before(case, case.events[:apart])
+        if isinstance(confirmed, DeliveryOutcome):
+            return Settlement(confirmed, untrue, confirmed.reason)
+        before = await self._failures_before(context, context.events[:apart])
         if before is None:
             return Settlement(suppression.NOTHING_TOLD)
-        events = (*before, *(asked[at] for at in said.standing))
-        told = NotificationContent(
-            *(case.delivery, case.notification, events, case.incident, said.unconfirmed),
-            earlier=case.earlier,
-            openings=case.openings,
+        events = (*before, *(events_asked[at] for at in confirmed.confirmed))
+        content = NotificationContent(
+            *(context.delivery, context.notification, events, context.incident, confirmed.unconfirmed),
+            earlier=context.earlier,
+            openings=context.openings,
         )
-        return told, untrue
+        return content, untrue
 
     async def _too_old(
-        self, asked: Sequence[Event], answers: Sequence[ConfirmationResult], known_at: datetime
+        self, events: Sequence[Event], answers: Sequence[ConfirmationResult], created_at: datetime
     ) -> str | None:
         """Return why nobody is notified of any of these events: by Airflow's dates each was too old when it
         came to be known. How long the delivery has been tried since does not count."""
-        telling = self._telling
-        if telling is None:
+        window = self._window
+        if window is None:
             return None
         reasons = []
-        for event, answer in zip(asked, answers, strict=True):
+        for event, answer in zip(events, answers, strict=True):
             changed = answer.changed_at or find_change_time(event.data)
-            if answer.word is Confirmation.CONTRADICTED or changed is None:
+            if answer.confirmation is Confirmation.CONTRADICTED or changed is None:
                 return None
-            origin = await self._origin(event.deployment, known_at)
-            reasons.append(telling.why_not_at(changed, event.deployment, origin, known_at))
+            origin = await self._origin(event.deployment, created_at)
+            reasons.append(window.why_not_at(changed, event.deployment, origin, created_at))
         return reasons[0] if reasons and all(reasons) else None
 
     async def _origin(self, deployment: str, now: datetime) -> datetime:
@@ -279,19 +283,19 @@ class DeliveryPreparer:
         return self._origins[deployment]
 
     async def _failures_before(
-        self, case: DeliveryContext, failures: Sequence[Event]
+        self, context: DeliveryContext, failures: Sequence[Event]
     ) -> Sequence[Event] | None:
         """Of the failures that a recovery tells of, those that stand where nobody was told of them yet. None:
         there is nothing that it would be the recovery of."""
-        if not failures or case.thread.is_notified:
+        if not failures or context.thread.is_notified:
             return failures
         answers = await ask_all(self._apis, failures)
         left = [
-            one
-            for one, answer in zip(failures, answers, strict=True)
-            if answer.word is not Confirmation.CONTRADICTED
+            event
+            for event, answer in zip(failures, answers, strict=True)
+            if answer.confirmation is not Confirmation.CONTRADICTED
         ]
-        return left if left or case.earlier else None
+        return left if left or context.earlier else None
 
     async def _no_room(self, delivery: Delivery, now: datetime) -> DeliveryOutcome | ToDigest | None:
         budget = self._budget
@@ -300,48 +304,55 @@ class DeliveryPreparer:
         return await self._database.read(lambda connection: budget.check_room(connection, delivery, now))
 
     async def _prepare_message(
-        self, case: DeliveryContext, told: NotificationContent, resolved: ResolvedTarget, timezone: str
+        self, context: DeliveryContext, content: NotificationContent, resolved: ResolvedTarget, timezone: str
     ) -> PreparedDelivery | Settlement:
-        delivery = case.delivery
-        letter = build_envelope(self._links, case, told, timezone)
-        story = await self._story(case, told)
+        delivery = context.delivery
+        envelope = build_envelope(self._links, context, content, timezone)
+        message_context = await self._story(context, content)
         try:
-            rendered = await self._render(delivery.template, story, letter)
+            rendered = await self._render(delivery.template, message_context, envelope)
         except ValueError as error:
             return Settlement(DeliveryOutcome(State.DEAD, f"dead: the mail cannot be addressed: {error}"))
-        programs = build_webhook_payload(told, letter, rendered.subject)
-        parcel = OutgoingMessage(
+        programs = build_webhook_payload(content, envelope, rendered.subject)
+        message = OutgoingMessage(
             delivery.message_id, delivery.recipient, resolved, rendered, delivery.kind.value, programs
         )
-        traceparent = told.lead.traceparent if told.lead else None
-        return PreparedDelivery(parcel, rendered.subject, rendered.problem, traceparent, keys=case.keys)
+        traceparent = content.lead.traceparent if content.lead else None
+        return PreparedDelivery(message, rendered.subject, rendered.problem, traceparent, keys=context.keys)
 
-    async def _render(self, template: str, story: MessageContext, letter: Envelope) -> RenderedMessage:
+    async def _render(
+        self, template: str, message_context: MessageContext, envelope: Envelope
+    ) -> RenderedMessage:
         """Write the message. A template of the user's runs beside the event loop, which answers meanwhile."""
-        if self._renderer.is_overridden(template, story):
-            rendered = await asyncio.to_thread(self._renderer.render, template, story, letter)
+        if self._renderer.is_overridden(template, message_context):
+            rendered = await asyncio.to_thread(self._renderer.render, template, message_context, envelope)
         else:
-            rendered = self._renderer.render(template, story, letter)
+            rendered = self._renderer.render(template, message_context, envelope)
         if self._failed_templates is not None:
             self._failed_templates.note(template, rendered.problem)
         return rendered
 
-    async def _story(self, case: DeliveryContext, told: NotificationContent) -> MessageContext:
-        deployment = told.lead.deployment if told.lead else told.notification.deployment
-        airflow = None if told.unconfirmed else self._apis.get(deployment)
+    async def _story(self, context: DeliveryContext, content: NotificationContent) -> MessageContext:
+        deployment = content.lead.deployment if content.lead else content.notification.deployment
+        airflow = None if content.unconfirmed else self._apis.get(deployment)
         if airflow is None:
             return await build_message_context(
-                self._database, None, told, case.known if told.events == case.events else None
+                self._database,
+                None,
+                content,
+                context.content_data if content.events == context.events else None,
             )
         try:
-            return await asyncio.wait_for(build_message_context(self._database, airflow, told), TELL_SECONDS)
+            return await asyncio.wait_for(
+                build_message_context(self._database, airflow, content), TELL_SECONDS
+            )
         except (TimeoutError, asyncio.TimeoutError):
-            return await build_message_context(self._database, None, told)
+            return await build_message_context(self._database, None, content)
 
 
-def _check_suppression(case: DeliveryContext | None, now: datetime) -> DeliveryContext | DeliveryOutcome:
-    if case is None or not case.events:
+def _check_suppression(context: DeliveryContext | None, now: datetime) -> DeliveryContext | DeliveryOutcome:
+    if context is None or not context.events:
         return DeliveryOutcome(
             State.DEAD, "dead: its events are no longer in the log, so there is nothing to report"
         )
-    return suppression.find_objection(case, now) or suppression.drop_silenced(case)
+    return suppression.find_objection(context, now) or suppression.drop_silenced(context)

@@ -65,10 +65,10 @@ def outcome_of_receipt(
     note = f" (as plain text: {problem})" if problem else ""
     if not receipt.refused:
         return DeliveryOutcome(State.SENT, f"sent{note}", answer=receipt.answer, remaining=())
-    words = "; ".join(f"{who}: {error}" for who, error in receipt.refused.items())
-    reason = f"sent to {', '.join(receipt.accepted)}{note}; not taken for {words}"
+    text = "; ".join(f"{who}: {error}" for who, error in receipt.refused.items())
+    reason = f"sent to {', '.join(receipt.accepted)}{note}; not taken for {text}"
     later = tuple(who for who, error in receipt.refused.items() if not isinstance(error, SendRefused))
-    answer = f"{receipt.answer}; {words}"
+    answer = f"{receipt.answer}; {text}"
     if later:
         return again(delivery, reason, now, jitter, answer, later)
     return DeliveryOutcome(State.SENT, reason, answer=answer, remaining=tuple(receipt.refused))
@@ -76,17 +76,17 @@ def outcome_of_receipt(
 
 def outcome_of_error(delivery: Delivery, error: SendError, now: datetime, jitter: Jitter) -> DeliveryOutcome:
     """Return the outcome when the message was not taken, or when nobody knows whether it was."""
-    said = str(error)
+    text = str(error)
     if isinstance(error, TryLater):
-        outcome = again(delivery, f"to be tried again: {said}", now, jitter, said)
+        outcome = again(delivery, f"to be tried again: {text}", now, jitter, text)
         outcome = replace(outcome, unavailable=isinstance(error, Unavailable))
         return _not_before(outcome, now + error.not_before) if error.not_before else outcome
     if isinstance(error, OverLimit):
         until = now + PARKED_FOR
-        return DeliveryOutcome(State.PARKED, f"parked until {until:%Y-%m-%d %H:%M} UTC: {said}", until, said)
+        return DeliveryOutcome(State.PARKED, f"parked until {until:%Y-%m-%d %H:%M} UTC: {text}", until, text)
     if isinstance(error, Uncertain):
-        return DeliveryOutcome(State.UNCERTAIN, f"uncertain: {said}", answer=said)
-    return DeliveryOutcome(State.DEAD, f"refused: {said}", answer=said)
+        return DeliveryOutcome(State.UNCERTAIN, f"uncertain: {text}", answer=text)
+    return DeliveryOutcome(State.DEAD, f"refused: {text}", answer=text)
 
 
 def _not_before(outcome: DeliveryOutcome, moment: datetime) -> DeliveryOutcome:
@@ -145,12 +145,12 @@ class CircuitBreaker:
         if not isinstance(error, Unavailable):
             self._troubles.pop(whom, None)
             return
-        known = self._troubles.get(whom)
-        if known and now < known.back_at:
+        outage = self._troubles.get(whom)
+        if outage and now < outage.back_at:
             return  # several were under way when it went: that is one failure
-        failures = known.failures if known else 0
+        failures = outage.failures if outage else 0
         pause = max(back_off(failures, self._jitter), error.not_before or timedelta(0))
-        since = known.since if known else now
+        since = outage.since if outage else now
         self._troubles[whom] = Outage(since, str(error), failures + 1, now + pause)
         logger.error(
             "%s %s: nothing can be sent, trying again in %.0f s: %s",

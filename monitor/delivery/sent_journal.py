@@ -55,27 +55,27 @@ class JournalEntry:
     subject: str | None = None
 
     def to_json_line(self) -> bytes:
-        given: dict[str, Any] = {"at": self.at.isoformat(), "what": self.what, "message_id": self.message_id}
+        record: dict[str, Any] = {"at": self.at.isoformat(), "what": self.what, "message_id": self.message_id}
         if self.what == HANDED:
-            given |= {"subject": self.subject, "keys": self.keys}
-        return (json.dumps(given, separators=(",", ":")) + "\n").encode()
+            record |= {"subject": self.subject, "keys": self.keys}
+        return (json.dumps(record, separators=(",", ":")) + "\n").encode()
 
     @classmethod
     def read(cls, text: str) -> "JournalEntry":
         """Raises ValueError, KeyError, TypeError where it is none."""
-        given = json.loads(text)
-        keys, subject = tuple(given.get("keys", ())), given.get("subject")
-        return cls(datetime.fromisoformat(given["at"]), given["what"], given["message_id"], keys, subject)
+        record = json.loads(text)
+        keys, subject = tuple(record.get("keys", ())), record.get("subject")
+        return cls(datetime.fromisoformat(record["at"]), record["what"], record["message_id"], keys, subject)
 
 
 class SentJournal:
     """Written by one process, into a file a day; what is older than `kept` is deleted. Lines that are written
     at once share an fsync."""
 
-    def __init__(self, folder: Path, clock: Clock, kept: timedelta) -> None:
+    def __init__(self, folder: Path, clock: Clock, keep_for: timedelta) -> None:
         self._folder = folder
         self._clock = clock
-        self._kept = kept
+        self._keep_for = keep_for
         self._process = secrets.token_hex(4)  # two monitors in one home write two files
         self._waiting: list[tuple[JournalEntry, asyncio.Future[None] | None]] = []
         self._writing: asyncio.Task[None] | None = None
@@ -162,7 +162,7 @@ class SentJournal:
         return file
 
     def _delete_old(self) -> None:
-        oldest = f"{self._clock() - self._kept:%Y-%m-%d}"
+        oldest = f"{self._clock() - self._keep_for:%Y-%m-%d}"
         for file in self._folder.glob(f"*{SUFFIX}"):
             if file.name < oldest:
                 file.unlink(missing_ok=True)
@@ -194,7 +194,7 @@ def read(folders: Sequence[Path], since: datetime | None = None) -> list[SentRec
     found: dict[str, list[JournalEntry]] = defaultdict(list)
     for line in sorted(_read_entries(folders, since), key=lambda line: line.at):
         found[line.message_id].append(line)
-    return [told for lines in found.values() if (told := _build_record(lines))]
+    return [record for lines in found.values() if (record := _build_record(lines))]
 
 
 def _build_record(lines: Sequence[JournalEntry]) -> SentRecord | None:

@@ -41,44 +41,50 @@ class Settlement:
 
 
 def settle_delivery(
-    connection: Connection, delivery: Delivery, closing: Settlement, now: datetime, host: str
+    connection: Connection, delivery: Delivery, settlement: Settlement, now: datetime, host: str
 ) -> DeliveryOutcome:
     """Answers what it was settled with. Raises LeaseLost: then the caller's transaction must be undone.
 
     `host`: the right side of a digest's Message-ID.
     """
-    outcome = closing.outcome
-    if closing.untrue:
+    outcome = settlement.outcome
+    if settlement.untrue:
         append.lock(connection)  # no failure joins an incident while it is found to be none
-        _take_back(connection, delivery, closing, now)
+        _take_back(connection, delivery, settlement, now)
     if isinstance(outcome, ToDigest):
         outcome = outbox_decisions.move_to_digest(connection, delivery, now, outcome.due, host)
     queue.settle(connection, delivery, outcome, now)
     return outcome
 
 
-def _take_back(connection: Connection, delivery: Delivery, closing: Settlement, now: datetime) -> None:
+def _take_back(connection: Connection, delivery: Delivery, settlement: Settlement, now: datetime) -> None:
     """An incident is none if all of its failures are untrue. If others have joined it, it begins with them,
     and they are told at once if nothing else is told of it here."""
     decisions = outbox_decisions.decisions_of_notification(connection, delivery.notification_id)
-    told = Counter(one.incident_id for one in decisions)
-    untrue = Counter(one.incident_id for one in decisions if one.event_seq in closing.untrue)
-    for incident in incidents.find_all(connection, (one for one in untrue if one is not None)).values():
+    decision_counts = Counter(incident_id.incident_id for incident_id in decisions)
+    untrue = Counter(
+        incident_id.incident_id for incident_id in decisions if incident_id.event_seq in settlement.untrue
+    )
+    for incident in incidents.find_all(
+        connection, (incident_id for incident_id in untrue if incident_id is not None)
+    ).values():
         if not incident.is_open:
             continue
-        if left := read.parse_each(_remaining_failures(connection, incident, closing.untrue)):
+        if left := read.parse_each(_remaining_failures(connection, incident, settlement.untrue)):
             first_seq, first = left[0]
             latest = incident_order.latest_of_failures(connection, [event for _, event in left])
             incidents.begin_later(connection, incident.id, len(left), first_seq, first, latest)
-            if told[incident.id] == untrue[incident.id]:
+            if decision_counts[incident.id] == untrue[incident.id]:
                 threads.open_with_next(connection, incident.id, delivery, now)
         elif incident.failures <= untrue[incident.id]:
-            incidents.retract(connection, incident.id, closing.because, now)
+            incidents.retract(connection, incident.id, settlement.because, now)
 
 
 def _remaining_failures(connection: Connection, incident: Incident, untrue: Set[int]) -> list[LoggedEvent]:
     """Its failures but for these, and those that were taken back before."""
-    decided = {one.event_seq for one in outbox_decisions.decisions_of_incident(connection, incident.id)}
+    decided = {
+        decision.event_seq for decision in outbox_decisions.decisions_of_incident(connection, incident.id)
+    }
     left = {seq for seq in decided if seq >= incident.opened_seq} - untrue
     return read.find_by_seqs(connection, left)
 
@@ -137,5 +143,5 @@ def _event(delivery: Delivery, outcome: DeliveryOutcome, now: datetime) -> Event
         "reason": outcome.reason,
     }
     attempts = delivery.attempts + (outcome.answer is not None)
-    told = WatchContext(delivery.deployment, now, None)
-    return delivery_trouble(told, outcome.state.value, about, attempts, delivery.created_at)
+    context = WatchContext(delivery.deployment, now, None)
+    return delivery_trouble(context, outcome.state.value, about, attempts, delivery.created_at)

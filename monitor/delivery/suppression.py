@@ -28,57 +28,57 @@ AFTER_ACKNOWLEDGEMENT = (NotificationKind.FOLLOW_UP, NotificationKind.REMINDER)
 NOTHING_TOLD = DeliveryOutcome(State.SUPERSEDED, "superseded: nobody was notified of this failure")
 
 
-def find_objection(case: DeliveryContext, now: datetime) -> DeliveryOutcome | None:
+def find_objection(context: DeliveryContext, now: datetime) -> DeliveryOutcome | None:
     """Why the recipient is not told at all, or not yet; or None."""
-    return _check_delivery(case, now) or _check_recovery(case, now)
+    return _check_delivery(context, now) or _check_recovery(context, now)
 
 
-def _check_delivery(case: DeliveryContext, now: datetime) -> DeliveryOutcome | None:
-    delivery, incident = case.delivery, case.incident
-    if case.unsubscribed:
+def _check_delivery(context: DeliveryContext, now: datetime) -> DeliveryOutcome | None:
+    delivery, incident = context.delivery, context.incident
+    if context.unsubscribed:
         return _suppress(f"{delivery.recipient} has unsubscribed from the rule {delivery.rule!r}")
     if delivery.kind in AFTER_ACKNOWLEDGEMENT and incident and incident.acked_by is not None:
         return _suppress(
             f"incident {incident.id} is acknowledged by {incident.acked_by}: {incident.ack_reason}"
         )
     if delivery.kind in AFTER_ACKNOWLEDGEMENT and incident and not incident.is_open:
-        if case.is_asked and incident.confirm_at is not None:
+        if context.is_asked and incident.confirm_at is not None:
             reason = "waits: Airflow is asked whether the incident is over"
-            return DeliveryOutcome(State.PENDING, reason, look_again(case.notification.due_at, now))
+            return DeliveryOutcome(State.PENDING, reason, look_again(context.notification.due_at, now))
         reason = f"superseded: incident {incident.id} is over ({incident.closed_because})"
         return DeliveryOutcome(State.SUPERSEDED, reason)
     return None
 
 
-def _check_recovery(case: DeliveryContext, now: datetime) -> DeliveryOutcome | None:
+def _check_recovery(context: DeliveryContext, now: datetime) -> DeliveryOutcome | None:
     """A recovery is told to those who were told of the failure, and after it; one that tells of failures
     itself, which waited to be told, to those too."""
-    if case.delivery.kind is not NotificationKind.RECOVERED:
+    if context.delivery.kind is not NotificationKind.RECOVERED:
         return None
-    if case.thread.is_waiting:
+    if context.thread.is_waiting:
         reason = "waits for a notification of the failure that is still to be sent"
-        return DeliveryOutcome(State.PENDING, reason, look_again(case.notification.due_at, now))
-    if not case.thread.is_notified and len(case.events) + case.earlier <= 1:
+        return DeliveryOutcome(State.PENDING, reason, look_again(context.notification.due_at, now))
+    if not context.thread.is_notified and len(context.events) + context.earlier <= 1:
         return NOTHING_TOLD
     return None
 
 
-def drop_silenced(case: DeliveryContext) -> DeliveryContext | DeliveryOutcome:
+def drop_silenced(context: DeliveryContext) -> DeliveryContext | DeliveryOutcome:
     """The case without the events that a silence covers by now; an outcome where nothing is left to tell."""
-    words = case.silenced
-    if not any(words):
-        return case
+    reasons = context.silenced
+    if not any(reasons):
+        return context
     # A recovery is told for its success: with that, it is silenced as a whole.
-    if all(words) or (case.delivery.kind is NotificationKind.RECOVERED and words[-1]):
-        said = "; ".join(dict.fromkeys(word for word in words if word))
-        return DeliveryOutcome(State.SUPPRESSED, f"suppressed by {said}")
-    left = [at for at, word in enumerate(words) if word is None]
+    if all(reasons) or (context.delivery.kind is NotificationKind.RECOVERED and reasons[-1]):
+        text = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
+        return DeliveryOutcome(State.SUPPRESSED, f"suppressed by {text}")
+    left = [at for at, reason in enumerate(reasons) if reason is None]
     return replace(
-        case,
-        seqs=tuple(case.seqs[at] for at in left),
-        events=tuple(case.events[at] for at in left),
-        silenced=tuple(words[at] for at in left),
-        known=None,
+        context,
+        seqs=tuple(context.seqs[at] for at in left),
+        events=tuple(context.events[at] for at in left),
+        silenced=tuple(reasons[at] for at in left),
+        content_data=None,
     )
 
 

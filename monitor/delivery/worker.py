@@ -48,12 +48,12 @@ logger = logging.getLogger(__name__)
 class ChannelWorker:
     """`run()` is the background task; `work()` is one turn of it."""
 
-    def __init__(self, channel: ChannelName, sender: Channel, office: DeliveryServices) -> None:
+    def __init__(self, channel: ChannelName, sender: Channel, services: DeliveryServices) -> None:
         self.channel = channel
         self._sender = sender
-        self._office = office
-        self._pauses = CircuitBreaker(channel.value, office.jitter)
-        self._errand = DeliveryAttempt(sender, office, self._pauses)
+        self._services = services
+        self._breaker = CircuitBreaker(channel.value, services.jitter)
+        self._attempt = DeliveryAttempt(sender, services, self._breaker)
         self._most = sender.at_once + AHEAD
         self._reaped_at: datetime | None = None
         self._under_way: dict[asyncio.Task[None], Delivery] = {}
@@ -63,12 +63,12 @@ class ChannelWorker:
         renewing = asyncio.create_task(self._renew(), name=f"leases of {self.channel.value}")
         try:
             while True:
-                seen = self._office.wake.count
+                seen = self._services.wake.count
                 taken = await self._take()
                 if taken and self._room < TOGETHER:
                     await self._some_back()
                 elif not taken:
-                    await self._office.wake.wait(seen, await self._pause())
+                    await self._services.wake.wait(seen, await self._pause())
         finally:
             await self._stop()
             await end([renewing])
@@ -97,43 +97,45 @@ class ChannelWorker:
 
     async def _take(self) -> int:
         """Claim as many as there is room for, and begin with them; answers how many."""
-        now = self._office.clock()
+        now = self._services.clock()
         if self._free_at(now):
             return 0
         room = self._room
         try:
-            claimed = await self._office.clerk.write(lambda connection: self._claim(connection, now, room))
+            claimed = await self._services.batcher.write(
+                lambda connection: self._claim(connection, now, room)
+            )
         except Exception:
             # The database is away or full; the outbox is in it and will be there when it is back.
             logger.exception("the outbox could not be worked on")
             return 0
         if not claimed:
             return 0
-        cases = asyncio.ensure_future(self._office.desk.load(claimed, now))
+        contexts = asyncio.ensure_future(self._services.preparer.load(claimed, now))
         for delivery in claimed:
-            errand = asyncio.create_task(self._errand.run(delivery, cases), name=f"delivery {delivery.id}")
-            self._under_way[errand] = delivery
-            errand.add_done_callback(self._came_back)
+            task = asyncio.create_task(self._attempt.run(delivery, contexts), name=f"delivery {delivery.id}")
+            self._under_way[task] = delivery
+            task.add_done_callback(self._came_back)
         return len(claimed)
 
     def _claim(self, connection: Connection, now: datetime, most: int) -> list[Delivery]:
-        if self._office.held_until(now):  # since the connection was made for this very claim
+        if self._services.held_until(now):  # since the connection was made for this very claim
             return []
         if self._reaped_at is None or now - self._reaped_at >= REAP:
             self._reaped_at = now
             for lost in queue.reap(connection, now):
                 logger.warning("delivery %d: %s", lost.id, lost.reason)
-                self._office.count(lost, lost.state)
+                self._services.count(lost, lost.state)
         claimed = queue.claim_some(connection, now, LEASE, self.channel, most)
         return already_sent.sift(connection, claimed)
 
-    def _came_back(self, errand: "asyncio.Task[None]") -> None:
-        self._under_way.pop(errand, None)
+    def _came_back(self, task: "asyncio.Task[None]") -> None:
+        self._under_way.pop(task, None)
 
     async def _pause(self) -> float:
-        now = self._office.clock()
+        now = self._services.clock()
         try:
-            due = await self._office.database.read(
+            due = await self._services.database.read(
                 lambda connection: queue.next_due(connection, self.channel)
             )
         except SQLAlchemyError:
@@ -144,8 +146,8 @@ class ChannelWorker:
 
     def _free_at(self, now: datetime) -> datetime | None:
         """When anything may be claimed again; None: it may."""
-        away = self._pauses.current_outage("", now)
-        moments = (away.back_at if away else None, self._office.held_until(now))
+        away = self._breaker.current_outage("", now)
+        moments = (away.back_at if away else None, self._services.held_until(now))
         return max((moment for moment in moments if moment), default=None)
 
     async def _renew(self) -> None:
@@ -154,15 +156,15 @@ class ChannelWorker:
             await asyncio.gather(*map(self._renew_one, list(self._under_way.values())))
 
     async def _renew_one(self, delivery: Delivery) -> None:
-        until = self._office.clock() + LEASE
+        until = self._services.clock() + LEASE
         try:
-            await self._office.clerk.write(lambda connection: queue.renew(connection, delivery, until))
+            await self._services.batcher.write(lambda connection: queue.renew(connection, delivery, until))
         except (LeaseLost, SQLAlchemyError) as error:
             if delivery in self._under_way.values():
                 logger.warning("the lease of delivery %d is not renewed: %s", delivery.id, error)
         except Exception:  # a defect, at one delivery: those of the others are renewed, now and later
             logger.exception("the lease of delivery %d is not renewed", delivery.id)
-            self._office.metrics.work_failures.labels("leases").inc()
+            self._services.metrics.work_failures.labels("leases").inc()
 
     async def _stop(self) -> None:
         errands = list(self._under_way)
@@ -183,7 +185,7 @@ class DeliveryWorker:
     def __init__(
         self,
         database: Database,
-        desk: DeliveryPreparer,
+        preparer: DeliveryPreparer,
         senders: Mapping[ChannelName, Channel],
         wake: WakeSignal,
         metrics: Metrics,
@@ -202,10 +204,10 @@ class DeliveryWorker:
         self._metrics = metrics
         self._clock = clock
         self._journal = journal
-        office = DeliveryServices(
+        services = DeliveryServices(
             *(
                 database,
-                desk,
+                preparer,
                 wake,
                 metrics,
                 clock,
@@ -217,7 +219,9 @@ class DeliveryWorker:
                 held_until,
             )
         )
-        self._lines = {channel: ChannelWorker(channel, sender, office) for channel, sender in senders.items()}
+        self._lines = {
+            channel: ChannelWorker(channel, sender, services) for channel, sender in senders.items()
+        }
 
     async def run(self) -> None:
         """Deliver until cancelled."""

@@ -39,11 +39,11 @@ class WriteBatcher:
     async def write(self, function: Callable[[Connection], T]) -> T:
         """Raises what the function raises, or what the database does. The function may be run twice, and then
         only the second run counts."""
-        wish = _PendingWrite(function, asyncio.get_running_loop().create_future())
-        self._waiting.append(wish)
+        pending_write = _PendingWrite(function, asyncio.get_running_loop().create_future())
+        self._waiting.append(pending_write)
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._work(), name="the outbox's clerk")
-        result: T = await wish.done
+        result: T = await pending_write.done
         return result
 
     async def _work(self) -> None:
@@ -59,34 +59,34 @@ class WriteBatcher:
                 _cancel(together + self._waiting)
                 raise
             else:
-                for wish, result in zip(together, results, strict=True):
-                    _answer(wish, result)
+                for pending_write, result in zip(together, results, strict=True):
+                    _answer(pending_write, result)
 
     async def _one_by_one(self, together: list[_PendingWrite], error: Exception) -> None:
         if len(together) == 1:
             _fail(together[0], error)
             return
-        for wish in together:
+        for pending_write in together:
             try:
-                _answer(wish, await self._database.write(wish.function))
+                _answer(pending_write, await self._database.write(pending_write.function))
             except Exception as own:  # noqa: BLE001 (as above)
-                _fail(wish, own)
+                _fail(pending_write, own)
 
 
-def _all(wishes: list[_PendingWrite], connection: Connection) -> list[Any]:
-    return [wish.function(connection) for wish in wishes]
+def _all(batch: list[_PendingWrite], connection: Connection) -> list[Any]:
+    return [pending_write.function(connection) for pending_write in batch]
 
 
-def _answer(wish: _PendingWrite, result: Any) -> None:
-    if not wish.done.done():
-        wish.done.set_result(result)
+def _answer(pending_write: _PendingWrite, result: Any) -> None:
+    if not pending_write.done.done():
+        pending_write.done.set_result(result)
 
 
-def _fail(wish: _PendingWrite, error: Exception) -> None:
-    if not wish.done.done():
-        wish.done.set_exception(error)
+def _fail(pending_write: _PendingWrite, error: Exception) -> None:
+    if not pending_write.done.done():
+        pending_write.done.set_exception(error)
 
 
-def _cancel(wishes: list[_PendingWrite]) -> None:
-    for wish in wishes:
-        wish.done.cancel()
+def _cancel(batch: list[_PendingWrite]) -> None:
+    for pending_write in batch:
+        pending_write.done.cancel()

@@ -130,12 +130,13 @@ def begin_epoch(connection: Connection) -> str:
     return epoch
 
 
-def mark(connection: Connection, now: datetime, kept: datetime) -> None:
-    """Note how far the log has come, once in a while; of the marks before `kept` the last one is enough."""
+def mark(connection: Connection, now: datetime, kept_until: datetime) -> None:
+    """Note how far the log has come, once in a while; of the marks before `kept_until` the last one is
+    enough."""
     last = connection.execute(select(func.max(log_marks.c.at))).scalar_one()
     if last is None or now - last >= MARK_EVERY:
         connection.execute(insert(log_marks).values(at=now, seq=state(connection).last_seq))
-    enough = select(func.max(log_marks.c.at)).where(log_marks.c.at <= kept).scalar_subquery()
+    enough = select(func.max(log_marks.c.at)).where(log_marks.c.at <= kept_until).scalar_subquery()
     connection.execute(delete(log_marks).where(log_marks.c.at < enough))
 
 

@@ -29,9 +29,9 @@ a run fail meanwhile expects the mail."""
 
 def origin_of(connection: Connection, deployment: str, now: datetime) -> datetime:
     """The moment from which on a deployment is told of; set at the first question, kept for ever."""
-    known = _load_origin(connection, deployment)
-    if known is not None:
-        return known
+    origin = _load_origin(connection, deployment)
+    if origin is not None:
+        return origin
     moment = now - BEFORE_FIRST_SIGHT
     row = {"deployment": deployment, "name": ORIGIN, "moment": moment, "updated_at": now}
     try:

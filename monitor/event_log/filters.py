@@ -28,31 +28,31 @@ UPDATED = "airflow.asset.updated"
 
 
 def readable(
-    deployment: ColumnElement[str], dag_id: ColumnElement[Any], visible: AllowedDags
+    deployment: ColumnElement[str], dag_id: ColumnElement[Any], allowed_dags: AllowedDags
 ) -> list[ColumnElement[bool]]:
     """The reader's rights as SQL, over any table's columns."""
-    if visible is None:
+    if allowed_dags is None:
         return []
     allowed: dict[str, list[str]] = {}
-    for name, dag in sorted(visible):
+    for name, dag in sorted(allowed_dags):
         allowed.setdefault(name, []).append(dag)
     return [or_(false(), *((deployment == name) & dag_id.in_(dags) for name, dags in allowed.items()))]
 
 
-def may_read(deployment: str, dag_id: str | None, visible: AllowedDags) -> bool:
+def may_read(deployment: str, dag_id: str | None, allowed_dags: AllowedDags) -> bool:
     """The same of one row that has been read."""
-    return visible is None or (deployment, dag_id) in visible
+    return allowed_dags is None or (deployment, dag_id) in allowed_dags
 
 
-def redact_body(kind: str, body: str, visible: AllowedDags) -> str:
+def redact_body(kind: str, body: str, allowed_dags: AllowedDags) -> str:
     """What a reader is told of an event that the reader may see: an asset's update also names the runs that
     it began, and those may be of other DAGs."""
-    if visible is None or kind != UPDATED:
+    if allowed_dags is None or kind != UPDATED:
         return body
     try:
         event = json.loads(body)
         deployment, began = _parse_created_runs(event)
-        seen = [run for run in began if (deployment, run["dag_id"]) in visible]
+        seen = [run for run in began if (deployment, run["dag_id"]) in allowed_dags]
     except UNREADABLE as error:
         note_unreadable("events", None, error)
         return "{}"  # nobody knows what it names
@@ -86,13 +86,15 @@ class Filter:
         return cls(tuple((name, tuple(globs)) for name, globs in values.items() if globs))
 
 
-def conditions(connection: Connection, wanted: Filter, visible: AllowedDags) -> list[ColumnElement[bool]]:
+def conditions(
+    connection: Connection, event_filter: Filter, allowed_dags: AllowedDags
+) -> list[ColumnElement[bool]]:
     """The filter and the reader's rights as SQL."""
     clauses = [
         like_any(connection, events.c["asset_uri" if name == "asset" else name], globs)
-        for name, globs in wanted.globs
+        for name, globs in event_filter.globs
     ]
-    return [*clauses, *readable(events.c.deployment, events.c.dag_id, visible)]
+    return [*clauses, *readable(events.c.deployment, events.c.dag_id, allowed_dags)]
 
 
 def like_any(connection: Connection, column: ColumnElement[Any], globs: Sequence[str]) -> ColumnElement[bool]:

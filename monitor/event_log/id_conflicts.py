@@ -46,10 +46,10 @@ def conflicting(connection: Connection, duplicates: Sequence[Event]) -> list[Eve
 def lacking(connection: Connection, events: Iterable[Event]) -> set[str]:
     """The ids of those of these events that the log lacks, or has for another thing only: what the reconciler
     asks."""
-    asked = list(events)
-    logged = _logged(connection, asked)
-    new = {event.id for event in asked if name_of(event) not in logged}
-    apart = {(event.source, _own_id(event)): event.id for event in asked if _is_conflict(logged, event)}
+    candidates = list(events)
+    logged = _logged(connection, candidates)
+    new = {event.id for event in candidates if name_of(event) not in logged}
+    apart = {(event.source, _own_id(event)): event.id for event in candidates if _is_conflict(logged, event)}
     there = find_logged(connection, apart)
     return new | {event_id for name, event_id in apart.items() if name not in there}
 

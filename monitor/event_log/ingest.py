@@ -221,7 +221,7 @@ class Ingest:
         self._database = database
         self._decide = decide
         self._wakes = wakes
-        self._tally = IngestCounter(metrics)
+        self._counter = IngestCounter(metrics)
         self._clock = clock
         self._origins: dict[str, datetime] = {}
         self._arrivals = IngestQueue()
@@ -255,7 +255,7 @@ class Ingest:
     async def _commit(self) -> None:
         together: list[PendingBatch] = []
         try:
-            written = await self._database.write(lambda connection: self._write_some(connection, together))
+            result = await self._database.write(lambda connection: self._write_some(connection, together))
         except Exception as error:
             # The senders keep their events and come again; the database may be full, locked or gone.
             together = together or self._arrivals.drain()
@@ -266,8 +266,8 @@ class Ingest:
             for arrival in together:
                 await self._commit_alone(arrival)
         else:
-            self._wake_consumers(_events(together), written)
-            self._arrivals.answer(together, _outcomes(written))
+            self._wake_consumers(_events(together), result)
+            self._arrivals.answer(together, _outcomes(result))
 
     async def _commit_alone(self, arrival: PendingBatch) -> None:
         """Write one request by itself, and event by event if it fails, so that no sender's event stops
@@ -295,11 +295,11 @@ class Ingest:
             return [IngestOutcome.REJECTED]
 
     async def _write_events(self, events: Sequence[Event]) -> list[IngestOutcome]:
-        written = await self._database.write(
+        result = await self._database.write(
             lambda connection: self._write(connection, events, append.lock(connection))
         )
-        self._wake_consumers(events, written)
-        return _outcomes(written)
+        self._wake_consumers(events, result)
+        return _outcomes(result)
 
     def _write_some(self, connection: Connection, together: list[PendingBatch]) -> _WriteResult:
         """Write what waits once the log is had, and say so in `together`: it may fail half-way."""
@@ -310,26 +310,26 @@ class Ingest:
     def log(self, connection: Connection, events: Sequence[Event]) -> Callable[[], None]:
         """Take events in the caller's transaction, so that they are durable with what else it writes; answers
         what has to be called once it is committed."""
-        written = self._write(connection, events, append.lock(connection))
-        return lambda: self._wake_consumers(events, written)
+        result = self._write(connection, events, append.lock(connection))
+        return lambda: self._wake_consumers(events, result)
 
-    def _wake_consumers(self, events: Sequence[Event], written: _WriteResult) -> None:
+    def _wake_consumers(self, events: Sequence[Event], result: _WriteResult) -> None:
         if self._wakes.hand:
-            self._wakes.hand(written.after, written.logged)
+            self._wakes.hand(result.after, result.logged)
         else:
             self._wakes.feed.set()
-        if written.called_for:
+        if result.called_for:
             self._wakes.delivery.set()
-        for deployment in written.run_ended & self._wakes.run_ended.keys():
+        for deployment in result.run_ended & self._wakes.run_ended.keys():
             self._wakes.run_ended[deployment].set()
-        self._tally.count(events, written.taken, self._origins, self._clock())
+        self._counter.count(events, result.taken, self._origins, self._clock())
 
     def _write(self, connection: Connection, events: Sequence[Event], end: Cursor) -> _WriteResult:
         """`end`: the log's, which is locked."""
         # Not before the lock: what is logged later would be received earlier, and `since` step over some.
         now = self._clock()
         late = apply.detect_duplicates(connection, events)
-        taken = [not known for known in late]
+        taken = [not is_late for is_late in late]
         lasting = [place for place, event in enumerate(events) if taken[place] and event.type != NUDGE]
         seqs = append.append(connection, [events[place] for place in lasting], now, end)
         logged: list[SeqAndEvent] = []
@@ -340,9 +340,9 @@ class Ingest:
                 logged.append((seq, events[place]))
             else:
                 again.append(place)
-        for place, one in self._append_conflicting(connection, events, again, now):
+        for place, numbered in self._append_conflicting(connection, events, again, now):
             taken[place] = True
-            logged.append(one)
+            logged.append(numbered)
         apply.apply_all(connection, logged)
         for deployment in {event.deployment for _, event in logged} - self._origins.keys():
             self._origins[deployment] = origin_of(connection, deployment, now)
@@ -364,7 +364,7 @@ class Ingest:
             (place, (seq, event)) for (place, event), seq in zip(found, seqs, strict=True) if seq is not None
         ]
         for place, (_, event) in new:
-            self._tally.count_conflict(event)
+            self._counter.count_conflict(event)
             logger.warning(
                 "the log has the id %r of %s for another task or run; the event is logged as %r, and "
                 "Airflow is asked which of them is so",
@@ -384,8 +384,8 @@ def _is_of_one_event(error: Exception) -> bool:
     return isinstance(error, OF_THE_DATA) or not isinstance(error, (DBAPIError, OSError))
 
 
-def _outcomes(written: _WriteResult) -> list[IngestOutcome]:
-    return [IngestOutcome.ACCEPTED if new else IngestOutcome.DUPLICATE for new in written.taken]
+def _outcomes(result: _WriteResult) -> list[IngestOutcome]:
+    return [IngestOutcome.ACCEPTED if new else IngestOutcome.DUPLICATE for new in result.taken]
 
 
 def _events(together: Sequence[PendingBatch]) -> list[Event]:

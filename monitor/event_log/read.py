@@ -82,15 +82,17 @@ def read_after(
     connection: Connection,
     after: int,
     limit: int,
-    wanted: Filter | None = None,
-    visible: AllowedDags = None,
+    event_filter: Filter | None = None,
+    allowed_dags: AllowedDags = None,
     most_characters: int | None = None,
 ) -> EventLogPage:
     """The next events after a seq, oldest first; fewer than `limit` if their bodies are that long."""
     last = state(connection).last_seq
     # On PostgreSQL each statement sees what is committed by then: none may look beyond what all of them see.
     between = (events.c.seq > after, events.c.seq <= last)
-    found = _read(connection, wanted or Filter(), visible, between, limit, most_characters=most_characters)
+    found = _read(
+        connection, event_filter or Filter(), allowed_dags, between, limit, most_characters=most_characters
+    )
     is_full = len(found) == limit or (most_characters is not None and _size(found) >= most_characters)
     return EventLogPage(found, found[-1].seq if is_full else max(last, after))
 
@@ -105,33 +107,43 @@ def read_before(
     connection: Connection,
     before: int | None,
     limit: int,
-    wanted: Filter,
-    visible: AllowedDags = None,
+    event_filter: Filter,
+    allowed_dags: AllowedDags = None,
     most_characters: int | None = None,
 ) -> list[LoggedEvent]:
     """The latest events before a seq (None: from the end), newest first: what pages show."""
     upto = state(connection).last_seq if before is None else before - 1
     between = (events.c.seq <= upto,)
     return _read(
-        connection, wanted, visible, between, limit, newest_first=True, most_characters=most_characters
+        connection,
+        event_filter,
+        allowed_dags,
+        between,
+        limit,
+        newest_first=True,
+        most_characters=most_characters,
     )
 
 
 def read_page(
-    connection: Connection, before: int | None, limit: int, wanted: Filter, visible: AllowedDags = None
+    connection: Connection,
+    before: int | None,
+    limit: int,
+    event_filter: Filter,
+    allowed_dags: AllowedDags = None,
 ) -> tuple[list[LoggedEvent], int | None]:
     """A page of the log, newest first, and the seq before which the next begins, or None. It may hold fewer
     events than `limit` if they are long."""
-    found = read_before(connection, before, limit + 1, wanted, visible, MAX_PAGE_CHARACTERS)
-    shown = found[:limit]
+    found = read_before(connection, before, limit + 1, event_filter, allowed_dags, MAX_PAGE_CHARACTERS)
+    logged = found[:limit]
     is_full = len(found) > limit or _size(found) >= MAX_PAGE_CHARACTERS
-    return shown, shown[-1].seq if is_full else None
+    return logged, logged[-1].seq if is_full else None
 
 
 def _read(
     connection: Connection,
-    wanted: Filter,
-    visible: AllowedDags,
+    event_filter: Filter,
+    allowed_dags: AllowedDags,
     between: Sequence[ColumnElement[bool]],
     limit: int,
     newest_first: bool = False,
@@ -141,12 +153,16 @@ def _read(
     entries of an index, while for all of them together a database may sort half of the log."""
     order = events.c.seq.desc() if newest_first else events.c.seq
     found: list[LoggedEvent] = []
-    for one in _by_type(connection, wanted):
-        query = _LOGGED.where(*between, *conditions(connection, one, visible)).order_by(order).limit(limit)
+    for typed_filter in _by_type(connection, event_filter):
+        query = (
+            _LOGGED.where(*between, *conditions(connection, typed_filter, allowed_dags))
+            .order_by(order)
+            .limit(limit)
+        )
         if most_characters is not None:
             query = query.execution_options(yield_per=FETCHED)
         with connection.execute(query) as rows:
-            seen = (_redact(LoggedEvent(*row), visible) for row in rows)
+            seen = (_redact(LoggedEvent(*row), allowed_dags) for row in rows)
             found += _beginning(seen, most_characters)
     found.sort(key=lambda event: event.seq, reverse=newest_first)
     return list(_beginning(found[:limit], most_characters))
@@ -155,45 +171,45 @@ def _read(
 def _beginning(found: Iterable[LoggedEvent], most_characters: int | None) -> Iterator[LoggedEvent]:
     """The first of them, until their bodies are as long as that."""
     size = 0
-    for one in found:
-        yield one
-        size += len(one.body)
+    for logged_event in found:
+        yield logged_event
+        size += len(logged_event.body)
         if most_characters is not None and size >= most_characters:
             return
 
 
 def _size(found: Iterable[LoggedEvent]) -> int:
-    return sum(len(one.body) for one in found)
+    return sum(len(logged_event.body) for logged_event in found)
 
 
-def _by_type(connection: Connection, wanted: Filter) -> Iterable[Filter]:
+def _by_type(connection: Connection, event_filter: Filter) -> Iterable[Filter]:
     """The filter; where it may take several types, one for each of them that the log has."""
-    given = dict(wanted.globs)
-    globs = given.get("type", ())
+    globs_by_field = dict(event_filter.globs)
+    globs = globs_by_field.get("type", ())
     if not globs or (len(globs) == 1 and WILD.isdisjoint(globs[0])):
-        return [wanted]
+        return [event_filter]
     types = [kind for (kind,) in connection.execute(_TYPES) if kind is not None and matches_any(globs, kind)]
-    return [Filter.from_values(**{**given, "type": (kind,)}) for kind in types]
+    return [Filter.from_values(**{**globs_by_field, "type": (kind,)}) for kind in types]
 
 
-def find_by_id(connection: Connection, event_id: str, visible: AllowedDags = None) -> list[LoggedEvent]:
+def find_by_id(connection: Connection, event_id: str, allowed_dags: AllowedDags = None) -> list[LoggedEvent]:
     """The events of this id that the reader may see: one for each Airflow, mostly one."""
-    rights = readable(events.c.deployment, events.c.dag_id, visible)
+    rights = readable(events.c.deployment, events.c.dag_id, allowed_dags)
     query = _LOGGED.where(events.c.id == event_id, *rights).order_by(events.c.seq)
-    return [_redact(LoggedEvent(*row), visible) for row in connection.execute(query)]
+    return [_redact(LoggedEvent(*row), allowed_dags) for row in connection.execute(query)]
 
 
 _OF_SEQS = KeyLookup(events, ("seq",), columns=("seq", "type", "body", "received_at", "deployment", "dag_id"))
 
 
 def find_by_seqs(
-    connection: Connection, seqs: Iterable[int], visible: AllowedDags = None
+    connection: Connection, seqs: Iterable[int], allowed_dags: AllowedDags = None
 ) -> list[LoggedEvent]:
     """These events, as far as they are kept and the reader may see them, oldest first."""
     found = [
-        _redact(LoggedEvent(row["seq"], row["type"], row["body"], row["received_at"]), visible)
+        _redact(LoggedEvent(row["seq"], row["type"], row["body"], row["received_at"]), allowed_dags)
         for row in _OF_SEQS.rows(connection, {(seq,) for seq in seqs})
-        if may_read(row["deployment"], row["dag_id"], visible)
+        if may_read(row["deployment"], row["dag_id"], allowed_dags)
     ]
     return sorted(found, key=lambda event: event.seq)
 
@@ -205,7 +221,7 @@ def parse(logged: LoggedEvent) -> Event:
 
 def parse_each(logged: Iterable[LoggedEvent]) -> list[tuple[int, Event]]:
     """Each event with its seq; a row that holds none is left out."""
-    return list(read_each("events", logged, lambda one: (one.seq, parse(one))))
+    return list(read_each("events", logged, lambda row: (row.seq, parse(row))))
 
 
 def data_of(logged: LoggedEvent) -> dict[str, Any]:
@@ -220,23 +236,25 @@ def find_event(connection: Connection, seq: int | None) -> Event | None:
     return next((event for _, event in parse_each(found)), None)
 
 
-def _redact(event: LoggedEvent, visible: AllowedDags) -> LoggedEvent:
-    body = redact_body(event.type, event.body, visible)
+def _redact(event: LoggedEvent, allowed_dags: AllowedDags) -> LoggedEvent:
+    body = redact_body(event.type, event.body, allowed_dags)
     return event if body is event.body else replace(event, body=body)
 
 
 _OF_IDS = KeyLookup(events, ("source", "id"), columns=("source", "id"))
 
 
-def find_logged(connection: Connection, named: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+def find_logged(connection: Connection, names: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
     """Which of these the log has, by their source and id."""
-    return {(row["source"], row["id"]) for row in _OF_IDS.rows(connection, named)}
+    return {(row["source"], row["id"]) for row in _OF_IDS.rows(connection, names)}
 
 
 def missing(connection: Connection, source: str, ids: Iterable[str]) -> set[str]:
     """Which of these ids the log lacks: the reconciler's question."""
-    wanted = set(ids)
-    return wanted - {name for _, name in find_logged(connection, {(source, name) for name in wanted})}
+    missing_ids = set(ids)
+    return missing_ids - {
+        name for _, name in find_logged(connection, {(source, name) for name in missing_ids})
+    }
 
 
 def first_times(
@@ -244,9 +262,9 @@ def first_times(
 ) -> dict[tuple[str, str], datetime]:
     """When each of these runs, by DAG and run id, was first in the state that events of this type report."""
     found: dict[tuple[str, str], datetime] = {}
-    wanted = sorted(runs)
-    for start in range(0, len(wanted), RUNS_A_QUERY):
-        some = wanted[start : start + RUNS_A_QUERY]
+    run_names = sorted(runs)
+    for start in range(0, len(run_names), RUNS_A_QUERY):
+        some = run_names[start : start + RUNS_A_QUERY]
         query = (
             select(events.c.dag_id, events.c.run_id, func.min(events.c.time).label("first"))
             .where(events.c.deployment == deployment, events.c.type == kind)
@@ -259,9 +277,9 @@ def first_times(
 
 def find_received_times(connection: Connection, seqs: Iterable[int]) -> dict[int, datetime]:
     """When each of these events was logged; those that are forgotten are left out."""
-    wanted, found = list(seqs), {}
-    for start in range(0, len(wanted), IDS_A_QUERY):
-        some = wanted[start : start + IDS_A_QUERY]
+    remaining, found = list(seqs), {}
+    for start in range(0, len(remaining), IDS_A_QUERY):
+        some = remaining[start : start + IDS_A_QUERY]
         query = select(events.c.seq, events.c.received_at).where(events.c.seq.in_(some))
         found.update({row.seq: row.received_at for row in connection.execute(query)})
     return found

@@ -407,5 +407,5 @@ def select_declared(event_type: str, data: Mapping[str, Any]) -> dict[str, Any]:
 
     Senders may add others; the log keeps them for subscribers, and nothing in the monitor reads them.
     """
-    known = DATA.get(event_type, Data).model_fields
-    return {name: value for name, value in data.items() if name in known}
+    fields = DATA.get(event_type, Data).model_fields
+    return {name: value for name, value in data.items() if name in fields}

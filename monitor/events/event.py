@@ -172,9 +172,9 @@ def _shape_of(event_type: str) -> type[Data]:
     try:
         return DATA[event_type]
     except KeyError:
-        shown = event_type[:SHOWN_VALUE]
+        text = event_type[:SHOWN_VALUE]
         raise EventError(
-            f"type: {shown!r} is not known to this monitor; a newer plugin needs a newer monitor"
+            f"type: {text!r} is not known to this monitor; a newer plugin needs a newer monitor"
         ) from None
 
 
@@ -196,13 +196,13 @@ def _check_try(event_id: str, data: Data) -> None:
 
 def _reasons(error: ValidationError) -> str:
     """The field, what is wrong with it, and the value, of the first few mistakes."""
-    told = []
+    reasons = []
     inside_data = error.title != "_Envelope"
     for mistake in error.errors(include_url=False, include_context=False)[:MAX_REASONS]:
         where = ".".join(str(part) for part in mistake["loc"])
         value = "" if mistake["type"] == "missing" else f" (got {str(mistake['input'])[:SHOWN_VALUE]!r})"
-        told.append(f"{'data.' if inside_data else ''}{where}: {mistake['msg']}{value}")
-    return "; ".join(told)
+        reasons.append(f"{'data.' if inside_data else ''}{where}: {mistake['msg']}{value}")
+    return "; ".join(reasons)
 
 
 def trace_of(event: Event) -> str:

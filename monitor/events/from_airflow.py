@@ -215,7 +215,7 @@ def moment_of(row: Row, name: str) -> datetime | None:
 
 def _objects(row: Row, name: str) -> list[Row]:
     value = row.get(name) or []
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise EventError(f"{name}: {str(value)[:80]!r} is not a list of objects")
     return value
 
@@ -224,8 +224,8 @@ def text_of(row: Row, name: str) -> str:
     """A name in a row, which every database can look for. Raises EventError where there is none."""
     value = row.get(name)
     if not isinstance(value, str) or not value or not is_storable(value):
-        shown = repr(value)[:SHOWN_VALUE]
-        raise EventError(f"{name}: {shown} is not a name; is this the answer of an Airflow?")
+        text = repr(value)[:SHOWN_VALUE]
+        raise EventError(f"{name}: {text} is not a name; is this the answer of an Airflow?")
     return value
 
 
@@ -233,8 +233,8 @@ def number_of(row: Row, name: str) -> int:
     """A whole number in a row that an INTEGER column holds. Raises EventError where there is none."""
     value = row.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not -1 <= value <= MAX_COUNT:
-        shown = repr(value)[:SHOWN_VALUE]
-        raise EventError(f"{name}: {shown} is not a whole number from -1 to {MAX_COUNT}")
+        text = repr(value)[:SHOWN_VALUE]
+        raise EventError(f"{name}: {text} is not a whole number from -1 to {MAX_COUNT}")
     return value
 
 
@@ -287,13 +287,13 @@ def import_error_event(
 
 
 def import_error_mended_event(
-    deployment: str, error_id: str, known: Row, replaced_by: str | None, now: datetime, number: int = 1
+    deployment: str, error_id: str, row: Row, replaced_by: str | None, now: datetime, number: int = 1
 ) -> Event:
-    """The end of an import error that is `known` (its file and bundle), for the `number`th time."""
-    filename = known.get("path") or known["filename"]
+    """The end of an import error that is `row` (its file and bundle), for the `number`th time."""
+    filename = row.get("path") or row["filename"]
     data = {
         "filename": filename,
-        "bundle_name": known["bundle_name"],
+        "bundle_name": row["bundle_name"],
         "error_id": error_id,
         "replaced_by": replaced_by,
     }

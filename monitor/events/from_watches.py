@@ -51,18 +51,18 @@ class Bound:
         return f"usually {spoken(self.usual)}" if self.usual is not None else f"at most {spoken(self.after)}"
 
 
-def own_event(told: WatchContext, event_id: str, kind: str, subject: str, data: dict[str, Any]) -> Event:
+def own_event(context: WatchContext, event_id: str, kind: str, subject: str, data: dict[str, Any]) -> Event:
     """Raises EventError."""
     return parse_event(
         {
             "specversion": "1.0",
             "id": event_id,
-            "source": f"/airflow/{told.deployment}",
+            "source": f"/airflow/{context.deployment}",
             "type": kind,
             "subject": subject,
-            "time": stamp(told.now),
+            "time": stamp(context.now),
             "datacontenttype": "application/json",
-            "data": {"watch": told.watch, **data, "reported_by": "monitor"},
+            "data": {"watch": context.watch, **data, "reported_by": "monitor"},
         }
     )
 
@@ -107,25 +107,29 @@ def id_of(kind: str, dag_id: str, found: str) -> str | None:
 
 
 def missing(
-    told: WatchContext, dag_id: str, expected_at: datetime, after: timedelta, schedule: str | None
+    context: WatchContext, dag_id: str, expected_at: datetime, after: timedelta, schedule: str | None
 ) -> Event:
     """No run exists that Airflow's own schedule wanted at this moment."""
     data = {
-        "what": f"{dag_id} has no run for {clock_time(expected_at)}, {spoken(told.now - expected_at)} ago",
+        "what": f"{dag_id} has no run for {clock_time(expected_at)}, {spoken(context.now - expected_at)} ago",
         "since": stamp(expected_at),
         "dag_id": dag_id,
         "expected_at": stamp(expected_at),
         "after_seconds": after.total_seconds(),
         "schedule": schedule,
     }
-    return own_event(told, missing_id(dag_id, expected_at), "windsock.run.missing", dag_id, data)
+    return own_event(context, missing_id(dag_id, expected_at), "windsock.run.missing", dag_id, data)
 
 
 def late(
-    told: WatchContext, run: WatchedRun, expected_at: datetime, queued_at: datetime | None, after: timedelta
+    context: WatchContext,
+    run: WatchedRun,
+    expected_at: datetime,
+    queued_at: datetime | None,
+    after: timedelta,
 ) -> Event:
     """A run exists, and is not begun."""
-    waits = spoken(told.now - expected_at)
+    waits = spoken(context.now - expected_at)
     data = {
         "what": f"a run of {run.dag_id}, due at {clock_time(expected_at)}, has waited {waits} for its start",
         "since": stamp(expected_at),
@@ -135,12 +139,12 @@ def late(
         "after_seconds": after.total_seconds(),
     }
     key = run_key(run.dag_id, run.run_id, None, queued_at)
-    return own_event(told, late_id(key), "windsock.run.late", f"{run.dag_id}/{run.run_id}", data)
+    return own_event(context, late_id(key), "windsock.run.late", f"{run.dag_id}/{run.run_id}", data)
 
 
-def stuck(told: WatchContext, run: WatchedRun, start_date: datetime, bound: Bound) -> Event:
+def stuck(context: WatchContext, run: WatchedRun, start_date: datetime, bound: Bound) -> Event:
     """A run is still running."""
-    length = told.now - start_date
+    length = context.now - start_date
     data = {
         "what": f"a run of {run.dag_id} has been running for {spoken(length)}, {bound}",
         "since": stamp(start_date),
@@ -151,7 +155,7 @@ def stuck(told: WatchContext, run: WatchedRun, start_date: datetime, bound: Boun
         "runs": bound.count,
     }
     key = run_key(run.dag_id, run.run_id, start_date, None)
-    return own_event(told, stuck_id(key), "windsock.run.stuck", f"{run.dag_id}/{run.run_id}", data)
+    return own_event(context, stuck_id(key), "windsock.run.stuck", f"{run.dag_id}/{run.run_id}", data)
 
 
 @dataclass(frozen=True)
@@ -166,11 +170,11 @@ def stale_id(uri: str, updated_at: datetime) -> str:
 
 
 def stale(
-    told: WatchContext, asset: WatchedAsset, updated_at: datetime, dag_id: str | None, bound: Bound
+    context: WatchContext, asset: WatchedAsset, updated_at: datetime, dag_id: str | None, bound: Bound
 ) -> Event:
     """An asset was not updated for too long."""
     data = {
-        "what": f"{asset.uri} was not updated for {spoken(told.now - updated_at)}, {bound}",
+        "what": f"{asset.uri} was not updated for {spoken(context.now - updated_at)}, {bound}",
         "since": stamp(updated_at),
         "dag_id": dag_id,
         "asset": asdict(asset),
@@ -178,7 +182,7 @@ def stale(
         **bound.data,
         "intervals": bound.count,
     }
-    return own_event(told, stale_id(asset.uri, updated_at), "windsock.asset.stale", asset.uri, data)
+    return own_event(context, stale_id(asset.uri, updated_at), "windsock.asset.stale", asset.uri, data)
 
 
 def asset_unconsumed_id(asset_event_id: int, dag_id: str) -> str:
@@ -186,7 +190,7 @@ def asset_unconsumed_id(asset_event_id: int, dag_id: str) -> str:
 
 
 def asset_unconsumed(
-    told: WatchContext,
+    context: WatchContext,
     asset: WatchedAsset,
     asset_event_id: int,
     updated_at: datetime,
@@ -194,7 +198,7 @@ def asset_unconsumed(
     after: timedelta,
 ) -> Event:
     """An asset was updated, and a DAG that is scheduled on it did not run."""
-    waits = spoken(told.now - updated_at)
+    waits = spoken(context.now - updated_at)
     data = {
         "what": f"{asset.uri} was updated at {clock_time(updated_at)}, {waits} ago, and {dag_id} did not run",
         "since": stamp(updated_at),
@@ -205,11 +209,11 @@ def asset_unconsumed(
         "after_seconds": after.total_seconds(),
     }
     event_id = asset_unconsumed_id(asset_event_id, dag_id)
-    return own_event(told, event_id, "windsock.asset.unconsumed", asset.uri, data)
+    return own_event(context, event_id, "windsock.asset.unconsumed", asset.uri, data)
 
 
 def asset_recovered(
-    told: WatchContext,
+    context: WatchContext,
     what: str,
     ended: str,
     finding_id: str,
@@ -224,27 +228,27 @@ def asset_recovered(
         "dag_id": dag_id,
         "asset": asdict(asset),
         "ended": ended,
-        "lasted_seconds": (told.now - since).total_seconds(),
+        "lasted_seconds": (context.now - since).total_seconds(),
     }
-    return own_event(told, finding_id + RECOVERED, "windsock.asset.recovered", asset.uri, data)
+    return own_event(context, finding_id + RECOVERED, "windsock.asset.recovered", asset.uri, data)
 
 
 def unreachable_id(deployment: str, since: datetime) -> str:
     return f"airflow_unreachable:{digest(deployment, stamp(since))}"
 
 
-def unreachable(told: WatchContext, since: datetime, error: str, after: timedelta) -> Event:
+def unreachable(context: WatchContext, since: datetime, error: str, after: timedelta) -> Event:
     """Airflow does not answer, or refuses every answer."""
-    what = f"Airflow {told.deployment} could not be asked since {clock_time(since)}: {error}"
-    event_id = unreachable_id(told.deployment, since)
+    what = f"Airflow {context.deployment} could not be asked since {clock_time(since)}: {error}"
+    event_id = unreachable_id(context.deployment, since)
     data = {"what": what, "since": stamp(since), "error": error, "after_seconds": after.total_seconds()}
-    return own_event(told, event_id, "windsock.airflow.unreachable", told.deployment, data)
+    return own_event(context, event_id, "windsock.airflow.unreachable", context.deployment, data)
 
 
-def reachable_again(told: WatchContext, since: datetime) -> Event:
-    what = f"Airflow {told.deployment} answers again, after {spoken(told.now - since)}"
-    event_id = unreachable_id(told.deployment, since) + RECOVERED
-    return _build_recovery(told, event_id, "windsock.airflow.recovered", told.deployment, what, since)
+def reachable_again(context: WatchContext, since: datetime) -> Event:
+    what = f"Airflow {context.deployment} answers again, after {spoken(context.now - since)}"
+    event_id = unreachable_id(context.deployment, since) + RECOVERED
+    return _build_recovery(context, event_id, "windsock.airflow.recovered", context.deployment, what, since)
 
 
 def component_id(deployment: str, component: str, since: datetime) -> str:
@@ -252,7 +256,7 @@ def component_id(deployment: str, component: str, since: datetime) -> str:
 
 
 def component_unhealthy(
-    told: WatchContext,
+    context: WatchContext,
     component: str,
     status: str,
     since: datetime,
@@ -260,9 +264,8 @@ def component_unhealthy(
     after: timedelta,
 ) -> Event:
     """A component of Airflow has stopped, or hangs. `since`: its latest heartbeat, where it had one."""
-    what = (
-        f"Airflow {told.deployment}: the {format_component(component)} is {status} since {clock_time(since)}"
-    )
+    name = format_component(component)
+    what = f"Airflow {context.deployment}: the {name} is {status} since {clock_time(since)}"
     data = {
         "what": what,
         "component": component,
@@ -271,22 +274,22 @@ def component_unhealthy(
         "latest_heartbeat": stamp(heartbeat_at) if heartbeat_at else None,
         "after_seconds": after.total_seconds(),
     }
-    event_id = component_id(told.deployment, component, since)
-    return own_event(told, event_id, "airflow.component.unhealthy", component, data)
+    event_id = component_id(context.deployment, component, since)
+    return own_event(context, event_id, "airflow.component.unhealthy", component, data)
 
 
-def component_recovered(told: WatchContext, component: str, since: datetime) -> Event:
-    lasted = told.now - since
+def component_recovered(context: WatchContext, component: str, since: datetime) -> Event:
+    lasted = context.now - since
     name = format_component(component)
-    what = f"Airflow {told.deployment}: the {name} is healthy again, after {spoken(lasted)}"
+    what = f"Airflow {context.deployment}: the {name} is healthy again, after {spoken(lasted)}"
     data = {
         "what": what,
         "component": component,
         "since": stamp(since),
         "lasted_seconds": lasted.total_seconds(),
     }
-    event_id = component_id(told.deployment, component, since) + RECOVERED
-    return own_event(told, event_id, "airflow.component.recovered", component, data)
+    event_id = component_id(context.deployment, component, since) + RECOVERED
+    return own_event(context, event_id, "airflow.component.recovered", component, data)
 
 
 def format_component(component: str) -> str:
@@ -298,30 +301,30 @@ def mail_failing_id(since: datetime) -> str:
     return f"mail_failing:{digest(stamp(since))}"
 
 
-def mail_failing(told: WatchContext, since: datetime, error: str, after: timedelta) -> Event:
+def mail_failing(context: WatchContext, since: datetime, error: str, after: timedelta) -> Event:
     """No mail can be sent."""
     what = f"no mail could be sent since {clock_time(since)}: {error}"
     data = {"what": what, "since": stamp(since), "error": error, "after_seconds": after.total_seconds()}
-    return own_event(told, mail_failing_id(since), "windsock.mail.failing", "mail", data)
+    return own_event(context, mail_failing_id(since), "windsock.mail.failing", "mail", data)
 
 
-def mail_works_again(told: WatchContext, since: datetime) -> Event:
-    what = f"mail is sent again, after {spoken(told.now - since)}"
+def mail_works_again(context: WatchContext, since: datetime) -> Event:
+    what = f"mail is sent again, after {spoken(context.now - since)}"
     event_id = mail_failing_id(since) + RECOVERED
-    return _build_recovery(told, event_id, "windsock.mail.recovered", "mail", what, since)
+    return _build_recovery(context, event_id, "windsock.mail.recovered", "mail", what, since)
 
 
 def _build_recovery(
-    told: WatchContext, event_id: str, kind: str, subject: str, what: str, since: datetime
+    context: WatchContext, event_id: str, kind: str, subject: str, what: str, since: datetime
 ) -> Event:
-    lasted = (told.now - since).total_seconds()
+    lasted = (context.now - since).total_seconds()
     return own_event(
-        told, event_id, kind, subject, {"what": what, "since": stamp(since), "lasted_seconds": lasted}
+        context, event_id, kind, subject, {"what": what, "since": stamp(since), "lasted_seconds": lasted}
     )
 
 
 def delivery_trouble(
-    told: WatchContext, state: str, delivery: dict[str, Any], attempts: int, since: datetime | None
+    context: WatchContext, state: str, delivery: dict[str, Any], attempts: int, since: datetime | None
 ) -> Event:
     """A word to somebody could not be delivered (`dead`), or waits for the server's next day (`parked`).
 
@@ -333,7 +336,7 @@ def delivery_trouble(
     event_id = f"delivery:{delivery['delivery_id']}:{state}:{attempts}"
     data = {"what": what, "since": stamp(since) if since else None, **delivery}
     return own_event(
-        told, event_id, f"windsock.delivery.{state}", f"delivery {delivery['delivery_id']}", data
+        context, event_id, f"windsock.delivery.{state}", f"delivery {delivery['delivery_id']}", data
     )
 
 
@@ -357,7 +360,7 @@ def auto_paused_id(dag_id: str, pause: int) -> str:
     return f"dag_auto_paused:{digest(dag_id, str(pause))}"
 
 
-def auto_paused(told: WatchContext, dag_id: str, pause: int, cause: Cause) -> Event:
+def auto_paused(context: WatchContext, dag_id: str, pause: int, cause: Cause) -> Event:
     """`pause`: the number of the DAG's pauses that the log knows."""
     who = "Airflow itself" if cause.is_certain else "Airflow itself, most likely"
     runs = "run" if cause.failed_runs == 1 else f"{cause.failed_runs} runs"
@@ -365,21 +368,21 @@ def auto_paused(told: WatchContext, dag_id: str, pause: int, cause: Cause) -> Ev
     data = {
         "what": f"{dag_id} was paused by {who}: {why}",
         "remedy": REMEDY,
-        "since": stamp(told.now),
+        "since": stamp(context.now),
         "dag_id": dag_id,
         "failed_runs": cause.failed_runs,
         "is_certain": cause.is_certain,
     }
-    return own_event(told, auto_paused_id(dag_id, pause), "windsock.dag.auto_paused", dag_id, data)
+    return own_event(context, auto_paused_id(dag_id, pause), "windsock.dag.auto_paused", dag_id, data)
 
 
-def dag_recovered(told: WatchContext, what: str, dag_id: str, pause: int, since: datetime) -> Event:
+def dag_recovered(context: WatchContext, what: str, dag_id: str, pause: int, since: datetime) -> Event:
     """A DAG is no longer paused by Airflow."""
     data = {
         "what": what,
         "since": stamp(since),
         "dag_id": dag_id,
-        "lasted_seconds": (told.now - since).total_seconds(),
+        "lasted_seconds": (context.now - since).total_seconds(),
     }
     event_id = auto_paused_id(dag_id, pause) + RECOVERED
-    return own_event(told, event_id, "windsock.dag.recovered", dag_id, data)
+    return own_event(context, event_id, "windsock.dag.recovered", dag_id, data)

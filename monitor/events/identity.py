@@ -95,14 +95,14 @@ def import_error_id(filename: str, stacktrace: str, bundle_name: str | None = No
     return f"{IMPORT_ERROR}{digest(bundle_name or '', filename)}:{digest(CHANGING.sub('*', stacktrace))}"
 
 
-def reported_error_id(filename: str, stacktrace: str, bundle_name: str | None, *given: str | None) -> str:
+def reported_error_id(filename: str, stacktrace: str, bundle_name: str | None, *texts: str | None) -> str:
     """The id of an import error that somebody else reports: of the file that it names, and of the trace as
     one of the given ids has it. What is reported of a trace is masked and cut, so the digest of the whole one
     is taken where it has the form of one."""
     computed = import_error_id(filename, stacktrace, bundle_name)
     file, trace = computed.rsplit(":", 1)
-    told = (match[1] for one in given if one and (match := REPORTED_TRACE.fullmatch(one)))
-    return f"{file}:{next(told, trace)}"
+    ids = (match[1] for text in texts if text and (match := REPORTED_TRACE.fullmatch(text)))
+    return f"{file}:{next(ids, trace)}"
 
 
 def trace_of_error(error_id: str, stacktrace: str = "") -> str:

@@ -68,7 +68,7 @@ class Reporter:
 
     deployments: frozenset[str]
     """The deployments that they may report for."""
-    asked: frozenset[str] = field(default=frozenset())
+    asked_deployments: frozenset[str] = field(default=frozenset())
     """The deployments whose Airflow the monitor asks: what it reads there, it takes from nobody."""
 
 
@@ -94,7 +94,7 @@ def accept_report(raw: object, reporter: Reporter, now: datetime) -> Event:
         raise EventError(
             f"data.reported_by: {event.data.reported_by!r} is the monitor's own; a sender writes {LISTENER!r}"
         )
-    if event.type in FROM_REST and event.deployment in reporter.asked:
+    if event.type in FROM_REST and event.deployment in reporter.asked_deployments:
         raise EventError(
             f"type: the monitor reads {event.type!r} from the Airflow of {event.deployment!r} itself; report "
             f"an asset's update as {NUDGE!r}"
@@ -104,8 +104,8 @@ def accept_report(raw: object, reporter: Reporter, now: datetime) -> Event:
             "data.ti_id: null; a hook names each try by its UUID, only the monitor reports others"
         )
     event_id = compute_id(event)
-    told = {"error_id": event_id} if isinstance(event.data, ImportErrorData) else {}
-    return event.correct(event_id, _time_of(event, now), **told)
+    extra = {"error_id": event_id} if isinstance(event.data, ImportErrorData) else {}
+    return event.correct(event_id, _time_of(event, now), **extra)
 
 
 def compute_id(event: Event) -> str:

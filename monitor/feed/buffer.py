@@ -67,14 +67,14 @@ class CommittedEvents:
 
     def take(self, end: Cursor) -> list[LogRow] | None:
         """What follows `end`; None: the log has to be read, from now on."""
-        waiting = self._waiting
+        batches = self._waiting
         self.clear()
-        others = self._wake.count - self._handed
-        if others != self._others:
-            self._others = others
+        missing = self._wake.count - self._handed
+        if missing != self._others:
+            self._others = missing
             return None
         lines: list[LogRow] = []
-        for after, logged in waiting:
+        for after, logged in batches:
             if after.epoch == end.epoch and logged[-1][0] <= end.seq:
                 continue  # the log was read since
             if after != end:
@@ -91,27 +91,27 @@ KEYS = 50  # DAGs up to which a reader is found by their names; one with more is
 class Subscription:
     """One value of each filtered attribute must match, and the reader must be allowed to see the DAG."""
 
-    wanted: Filter
-    visible: AllowedDags = None
+    event_filter: Filter
+    allowed_dags: AllowedDags = None
 
     @cached_property
     def everything(self) -> bool:
-        return self.visible is None and not self.wanted.globs
+        return self.allowed_dags is None and not self.event_filter.globs
 
     @cached_property
     def dags(self) -> frozenset[str] | None:
         """The DAGs that alone can concern this reader, or None where they cannot be named."""
-        asked = next((globs for name, globs in self.wanted.globs if name == "dag_id"), ())
-        if asked and all(WILD.isdisjoint(glob) for glob in asked):
-            return frozenset(asked)
-        if self.visible is not None and len(self.visible) <= KEYS:
-            return frozenset(dag for _, dag in self.visible)
+        dag_globs = next((globs for name, globs in self.event_filter.globs if name == "dag_id"), ())
+        if dag_globs and all(WILD.isdisjoint(glob) for glob in dag_globs):
+            return frozenset(dag_globs)
+        if self.allowed_dags is not None and len(self.allowed_dags) <= KEYS:
+            return frozenset(dag for _, dag in self.allowed_dags)
         return None
 
     def takes(self, line: LogRow) -> bool:
-        if not may_read(line.deployment, line.dag_id, self.visible):
+        if not may_read(line.deployment, line.dag_id, self.allowed_dags):
             return False
-        return all(_matches(globs, getattr(line, name)) for name, globs in self.wanted.globs)
+        return all(_matches(globs, getattr(line, name)) for name, globs in self.event_filter.globs)
 
 
 def _matches(globs: tuple[str, ...], value: str | None) -> bool:
@@ -192,26 +192,26 @@ class EventChunk:
             found.setdefault(line.dag_id, []).append(line)
         return found
 
-    def following(self, seq: int, selection: Subscription, form: FeedFormat) -> Message | None:
+    def following(self, seq: int, subscription: Subscription, feed_format: FeedFormat) -> Message | None:
         """What is in this chunk for a reader that has all up to `seq`, or None where nothing is."""
         if seq <= self.after:
-            return self._whole(selection, form)
-        rest = [line for line in self._select_rows(selection) if line.seq > seq]
-        return self._encode(rest, selection.visible, form)
+            return self._whole(subscription, feed_format)
+        rest = [line for line in self._select_rows(subscription) if line.seq > seq]
+        return self._encode(rest, subscription.allowed_dags, feed_format)
 
-    def _whole(self, selection: Subscription, form: FeedFormat) -> Message | None:
-        key = (selection, form)
+    def _whole(self, subscription: Subscription, feed_format: FeedFormat) -> Message | None:
+        key = (subscription, feed_format)
         if key in self._memo:
             return self._memo[key]
-        message = self._encode(self._select_rows(selection), selection.visible, form)
+        message = self._encode(self._select_rows(subscription), subscription.allowed_dags, feed_format)
         if len(self._memo) < MEMO:
             self._memo[key] = message
         return message
 
-    def _select_rows(self, selection: Subscription) -> Sequence[LogRow]:
-        if selection.everything:
+    def _select_rows(self, subscription: Subscription) -> Sequence[LogRow]:
+        if subscription.everything:
             return self._lines
-        return [line for line in self._near(selection.dags) if selection.takes(line)]
+        return [line for line in self._near(subscription.dags) if subscription.takes(line)]
 
     def _near(self, dags: frozenset[str] | None) -> Iterable[LogRow]:
         if dags is None:
@@ -219,16 +219,20 @@ class EventChunk:
         near = [line for dag in dags & self.by_dag.keys() for line in self.by_dag[dag]]
         return sorted(near) if len(dags) > 1 else near
 
-    def _encode(self, lines: Sequence[LogRow], visible: AllowedDags, form: FeedFormat) -> Message | None:
-        return body(b"".join(self._frame(line, visible, form) for line in lines)) if lines else None
+    def _encode(
+        self, lines: Sequence[LogRow], allowed_dags: AllowedDags, feed_format: FeedFormat
+    ) -> Message | None:
+        return (
+            body(b"".join(self._frame(line, allowed_dags, feed_format) for line in lines)) if lines else None
+        )
 
-    def _frame(self, line: LogRow, visible: AllowedDags, form: FeedFormat) -> bytes:
-        seen = redact_body(line.type, line.body, visible)
+    def _frame(self, line: LogRow, allowed_dags: AllowedDags, feed_format: FeedFormat) -> bytes:
+        seen = redact_body(line.type, line.body, allowed_dags)
         if seen is not line.body:  # this reader's own
-            return form.event(str(Cursor(self.epoch, line.seq)), line.type, seen)
-        key = (line.seq, form)
+            return feed_format.event(str(Cursor(self.epoch, line.seq)), line.type, seen)
+        key = (line.seq, feed_format)
         if key not in self._frames:
-            self._frames[key] = form.event(str(Cursor(self.epoch, line.seq)), line.type, line.body)
+            self._frames[key] = feed_format.event(str(Cursor(self.epoch, line.seq)), line.type, line.body)
         return self._frames[key]
 
 

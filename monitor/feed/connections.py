@@ -71,9 +71,9 @@ class StartPosition:
     cursor: Cursor
     lost: str | None = None
 
-    def encode(self, form: FeedFormat) -> bytes:
+    def encode(self, feed_format: FeedFormat) -> bytes:
         """A reader that is cut off before any event comes back to this place."""
-        return form.reset(self.lost, self.cursor) if self.lost else form.heartbeat(self.cursor)
+        return feed_format.reset(self.lost, self.cursor) if self.lost else feed_format.heartbeat(self.cursor)
 
 
 @dataclass(frozen=True)
@@ -82,25 +82,33 @@ class LogPage:
 
     events: list[LoggedEvent]
     cursor: Cursor
-    begun: StartPosition
+    start: StartPosition
 
-    def encode(self, form: FeedFormat) -> bytes:
-        reset = self.begun.encode(form) if self.begun.lost else b""
+    def encode(self, feed_format: FeedFormat) -> bytes:
+        reset = self.start.encode(feed_format) if self.start.lost else b""
         epoch = self.cursor.epoch
-        return reset + b"".join(form.event(f"{epoch}-{one.seq}", one.type, one.body) for one in self.events)
+        return reset + b"".join(
+            feed_format.event(f"{epoch}-{logged_event.seq}", logged_event.type, logged_event.body)
+            for logged_event in self.events
+        )
 
 
 def begin(connection: Connection, start: FindStart) -> StartPosition:
     return _beginning(event_log_cursor.state(connection), start(connection))
 
 
-def read(connection: Connection, cursor: Cursor, selection: Subscription) -> LogPage:
+def read(connection: Connection, cursor: Cursor, subscription: Subscription) -> LogPage:
     state = event_log_cursor.state(connection)
-    begun = _beginning(state, cursor)
+    start = _beginning(state, cursor)
     found = event_log_read.read_after(
-        connection, begun.cursor.seq, PAGE, selection.wanted, selection.visible, PAGE_CHARACTERS
+        connection,
+        start.cursor.seq,
+        PAGE,
+        subscription.event_filter,
+        subscription.allowed_dags,
+        PAGE_CHARACTERS,
     )
-    return LogPage(found.events, Cursor(state.epoch, found.upto), begun)
+    return LogPage(found.events, Cursor(state.epoch, found.upto), start)
 
 
 def _beginning(state: LogState, cursor: Cursor) -> StartPosition:
@@ -118,9 +126,9 @@ OTHER_CONNECTIONS = 100  # of these, for requests that are no feeds
 def raise_limit() -> None:
     """Let this process open as many files as its administrator allows; many systems begin with 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_READERS + OTHERS if hard == resource.RLIM_INFINITY else min(hard, MAX_READERS + OTHERS)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    limit = MAX_READERS + OTHERS if hard == resource.RLIM_INFINITY else min(hard, MAX_READERS + OTHERS)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 def room() -> int:
@@ -177,14 +185,14 @@ class FeedServer:
         self._database = database
         self._metrics = metrics
         self._logged = logged
-        self._live = Hub(database, wake, metrics, logged, heartbeat, self._on_lag, saw)
+        self._hub = Hub(database, wake, metrics, logged, heartbeat, self._on_lag, saw)
         self._readers: dict[Subscriber, None] = {}
         self._open_of: Counter[str] = Counter()
         self._room = room() if limit is None else limit
         self._closed = False
-        self.publish = self._live.publish
-        self.attend = self._live.attend
-        self.hand = self._live.fresh.add
+        self.publish = self._hub.publish
+        self.attend = self._hub.attend
+        self.hand = self._hub.fresh.add
 
     def require_room(self, whose: str | None = None) -> None:
         """Raises FeedFull where no further feed is served, ShareFull where none of this user is."""
@@ -199,8 +207,8 @@ class FeedServer:
     def join(
         self,
         start: FindStart,
-        selection: Subscription,
-        form: FeedFormat,
+        subscription: Subscription,
+        feed_format: FeedFormat,
         send: Send,
         rights: Rights | None = None,
         whose: str | None = None,
@@ -210,123 +218,128 @@ class FeedServer:
         Raises FeedFull and ShareFull: others may have come since there was room.
         """
         self.require_room(whose)
-        reader = Subscriber(selection, form, send, rights, self._logged, whose)
-        self._readers[reader] = None
+        subscriber = Subscriber(subscription, feed_format, send, rights, self._logged, whose)
+        self._readers[subscriber] = None
         if whose is not None:
             self._open_of[whose] += 1
         self._metrics.feed_subscribers.inc()
-        self._work_for(reader, partial(self._open, reader, start))
-        return reader
+        self._work_for(subscriber, partial(self._open, subscriber, start))
+        return subscriber
 
-    def leave(self, reader: Subscriber) -> None:
+    def leave(self, subscriber: Subscriber) -> None:
         """The connection is gone, or the feed has ended."""
-        if self._readers.pop(reader, self) is self:
+        if self._readers.pop(subscriber, self) is self:
             return
         self._metrics.feed_subscribers.dec()
-        if reader.whose is not None:
-            self._open_of -= Counter((reader.whose,))  # which forgets whoever has none left
-        self._live.leave(reader)
-        if reader.task:
-            reader.task.cancel()
+        if subscriber.whose is not None:
+            self._open_of -= Counter((subscriber.whose,))  # which forgets whoever has none left
+        self._hub.leave(subscriber)
+        if subscriber.task:
+            subscriber.task.cancel()
 
     def close(self) -> None:
         """End every feed, at the service's end. Only from the event loop's own thread."""
         self._closed = True
-        self._live.close(_farewell)
+        self._hub.close(_farewell)
 
     def rights_changed(self) -> None:
         """Somebody signed out or was shut out: ask what each reader may see before it is told any more."""
-        for reader in self._readers:
-            reader.must_be_asked()
+        for subscriber in self._readers:
+            subscriber.must_be_asked()
 
-    def _on_lag(self, reader: Subscriber, waiting: PendingSend | None) -> None:
+    def _on_lag(self, subscriber: Subscriber, pending_send: PendingSend | None) -> None:
         self._metrics.feed_lagged.inc()
-        self._work_for(reader, partial(self._go_on, reader, waiting))
+        self._work_for(subscriber, partial(self._go_on, subscriber, pending_send))
 
-    def _work_for(self, reader: Subscriber, work: Work) -> None:
-        reader.task = asyncio.create_task(self._guard(reader, work))
+    def _work_for(self, subscriber: Subscriber, work: Work) -> None:
+        subscriber.task = asyncio.create_task(self._guard(subscriber, work))
 
-    async def _guard(self, reader: Subscriber, work: Work) -> None:
+    async def _guard(self, subscriber: Subscriber, work: Work) -> None:
         """Do a reader's own work; where it cannot go on its feed is ended, and it comes back where it was."""
         try:
-            await self._through(reader, work)
+            await self._through(subscriber, work)
         except FeedEnded as ended:
             logger.info("a feed ended: %s", ended)
         except Exception:
             logger.exception("a feed cannot go on; it is ended, and its reader comes back")
             self._metrics.feed_errors.inc()
-        if not reader.live:
+        if not subscriber.live:
             with suppress(Exception):  # it was logged above, where the connection is what broke
-                await reader.send(_farewell(reader))
-        reader.task = None
+                await subscriber.send(_farewell(subscriber))
+        subscriber.task = None
 
-    async def _through(self, reader: Subscriber, work: Work) -> None:
+    async def _through(self, subscriber: Subscriber, work: Work) -> None:
         """A database that is away holds a feed up, and ends none that has begun."""
         while True:
             try:
                 return await work()
             except DBAPIError as error:
-                if not reader.epoch or self._closed:
+                if not subscriber.epoch or self._closed:
                     raise
                 logger.warning("the log cannot be read; a feed goes on when it can: %s", error.orig)
                 self._metrics.feed_errors.inc()
                 await asyncio.sleep(AGAIN_SECONDS)
-                work = partial(self._catch_up, reader)
+                work = partial(self._catch_up, subscriber)
 
-    async def _open(self, reader: Subscriber, start: FindStart) -> None:
-        begun = await self._read_for(reader, lambda connection: begin(connection, start))
-        reader.move(begun.cursor)
-        await reader.say(body(reader.form.retry(_retry()) + begun.encode(reader.form)))
-        await self._catch_up(reader)
+    async def _open(self, subscriber: Subscriber, start: FindStart) -> None:
+        position = await self._read_for(subscriber, lambda connection: begin(connection, start))
+        subscriber.move(position.cursor)
+        await subscriber.say(
+            body(subscriber.feed_format.retry(_retry()) + position.encode(subscriber.feed_format))
+        )
+        await self._catch_up(subscriber)
 
-    async def _go_on(self, reader: Subscriber, waiting: PendingSend | None) -> None:
-        if waiting:
-            await waiting
-        await self._catch_up(reader)
+    async def _go_on(self, subscriber: Subscriber, pending_send: PendingSend | None) -> None:
+        if pending_send:
+            await pending_send
+        await self._catch_up(subscriber)
 
-    async def _catch_up(self, reader: Subscriber) -> None:
+    async def _catch_up(self, subscriber: Subscriber) -> None:
         """From the reader's place to the buffer's end, where it becomes live: one loop, over buffer and
         log."""
-        turn = YieldTimer()
+        timer = YieldTimer()
         while not self._closed:
-            tape = await self._live.tape()
-            if reader.to_be_asked:
-                await reader.ask()
+            buffer = await self._hub.tape()
+            if subscriber.to_be_asked:
+                await subscriber.ask()
                 continue  # another DAG may have come meanwhile; from here on nothing is awaited
-            if reader.epoch == tape.end.epoch and reader.seq >= tape.end.seq:
-                self._live.enter(reader)
+            if subscriber.epoch == buffer.end.epoch and subscriber.seq >= buffer.end.seq:
+                self._hub.enter(subscriber)
                 return
-            block = tape.following(reader.cursor)
+            block = buffer.following(subscriber.cursor)
             if block is None:
-                await self._read_log(reader)
+                await self._read_log(subscriber)
                 continue
-            message = block.following(reader.seq, reader.selection, reader.form)
-            reader.seq = block.upto
+            message = block.following(subscriber.seq, subscriber.subscription, subscriber.feed_format)
+            subscriber.seq = block.upto
             if message:
-                await reader.say(message)
-            await turn.yield_if_long()
+                await subscriber.say(message)
+            await timer.yield_if_long()
 
-    async def _read_log(self, reader: Subscriber) -> None:
+    async def _read_log(self, subscriber: Subscriber) -> None:
         """Read a page. One that may hold a DAG that is newer than the reader's rights is read again."""
         page = await self._read_for(
-            reader, lambda connection: read(connection, reader.cursor, reader.selection)
+            subscriber, lambda connection: read(connection, subscriber.cursor, subscriber.subscription)
         )
-        if reader.rights is not None:
+        if subscriber.rights is not None:
             await self._logged.catch_up()
-            if reader.to_be_asked:
+            if subscriber.to_be_asked:
                 return
-        reader.move(page.cursor)
-        if chunk := page.encode(reader.form):
-            await reader.say(body(chunk))
+        subscriber.move(page.cursor)
+        if chunk := page.encode(subscriber.feed_format):
+            await subscriber.say(body(chunk))
 
-    async def _read_for(self, reader: Subscriber, function: Callable[[Connection], T]) -> T:
+    async def _read_for(self, subscriber: Subscriber, function: Callable[[Connection], T]) -> T:
         """Read what is for one reader alone, in its user's share: it may look through all of the log."""
-        return await self._database.read_for_feed(reader.whose or "everybody", function)
+        return await self._database.read_for_feed(subscriber.whose or "everybody", function)
 
 
-def _farewell(reader: Subscriber) -> Message:
+def _farewell(subscriber: Subscriber) -> Message:
     """The end of a feed: the reader comes back to where it was."""
-    return body(reader.form.retry(_retry()) + reader.form.heartbeat(reader.cursor), more=False)
+    return body(
+        subscriber.feed_format.retry(_retry()) + subscriber.feed_format.heartbeat(subscriber.cursor),
+        more=False,
+    )
 
 
 def _retry() -> int:

@@ -36,16 +36,16 @@ class SubscriberIndex:
     def __bool__(self) -> bool:
         return bool(self._of_any or self._by_dag)
 
-    def add(self, reader: Subscriber) -> None:
-        reader.live = True
-        for place in self._places(reader):
-            place[reader] = None
+    def add(self, subscriber: Subscriber) -> None:
+        subscriber.live = True
+        for place in self._places(subscriber):
+            place[subscriber] = None
 
-    def discard(self, reader: Subscriber) -> None:
-        reader.live = False
-        for place in self._places(reader):
-            place.pop(reader, None)
-        for dag in reader.selection.dags or ():
+    def discard(self, subscriber: Subscriber) -> None:
+        subscriber.live = False
+        for place in self._places(subscriber):
+            place.pop(subscriber, None)
+        for dag in subscriber.subscription.dags or ():
             if not self._by_dag[dag]:
                 del self._by_dag[dag]
 
@@ -57,10 +57,14 @@ class SubscriberIndex:
         return list(found)
 
     def all(self) -> list[Subscriber]:
-        return list(dict.fromkeys([*self._of_any, *(one for dag in self._by_dag.values() for one in dag)]))
+        return list(
+            dict.fromkeys(
+                [*self._of_any, *(subscriber for dag in self._by_dag.values() for subscriber in dag)]
+            )
+        )
 
-    def _places(self, reader: Subscriber) -> Iterable[dict[Subscriber, None]]:
-        dags = reader.selection.dags
+    def _places(self, subscriber: Subscriber) -> Iterable[dict[Subscriber, None]]:
+        dags = subscriber.subscription.dags
         return (self._of_any,) if dags is None else [self._by_dag.setdefault(dag, {}) for dag in dags]
 
 
@@ -105,41 +109,41 @@ class Hub:
         self._heartbeat = heartbeat
         self._behind = behind
         self._saw = saw
-        self._register = SubscriberIndex()
-        self._tape: EventBuffer | None = None
+        self._index = SubscriberIndex()
+        self._buffer: EventBuffer | None = None
         self._served = 0
         """Up to where all have been served. A reader's own place may be older: it is not asked about chunks
         that cannot concern it."""
 
     async def tape(self) -> EventBuffer:
-        if self._tape is None:
+        if self._buffer is None:
             state = await self._database.read(cursor.state)
-            if self._tape is None:  # another reader may have been quicker
+            if self._buffer is None:  # another reader may have been quicker
                 self._begin(state)
-        assert self._tape is not None  # noqa: S101 (said for mypy: nothing is awaited in between)
-        return self._tape
+        assert self._buffer is not None  # noqa: S101 (said for mypy: nothing is awaited in between)
+        return self._buffer
 
-    def enter(self, reader: Subscriber) -> None:
+    def enter(self, subscriber: Subscriber) -> None:
         """Serve a reader that has everything up to the buffer's end. Nothing may be awaited since it was seen
         to have it."""
-        self._register.add(reader)
+        self._index.add(subscriber)
 
-    def leave(self, reader: Subscriber) -> None:
-        if reader.live:
-            self._register.discard(reader)
+    def leave(self, subscriber: Subscriber) -> None:
+        if subscriber.live:
+            self._index.discard(subscriber)
 
     def close(self, farewell: Callable[[Subscriber], Message]) -> None:
-        for reader in self._register.all():
-            self._settle(reader)
-            try_send(reader.send, farewell(reader))
+        for subscriber in self._index.all():
+            self._settle(subscriber)
+            try_send(subscriber.send, farewell(subscriber))
 
     async def publish(self) -> None:
         """Read and serve what is new, until cancelled."""
         while True:
             seen = self._wake.count
-            if not self._register:
+            if not self._index:
                 # Whoever comes next begins a new one: nobody has to be shown what was before.
-                self._tape = None
+                self._buffer = None
                 self.fresh.clear()
             else:
                 began = _now()
@@ -151,113 +155,113 @@ class Hub:
         """Heartbeats, and rights asked for again, until cancelled."""
         while True:
             await asyncio.sleep(min(LOOK_SECONDS, self._heartbeat))
-            turn = YieldTimer()
-            for reader in self._register.all():
-                if reader.live:
-                    self._look_after(reader, _now())
-                await turn.yield_if_long()
+            timer = YieldTimer()
+            for subscriber in self._index.all():
+                if subscriber.live:
+                    self._look_after(subscriber, _now())
+                await timer.yield_if_long()
 
     async def _pass_on(self) -> None:
         """Serve all that the log holds behind the buffer."""
-        tape = await self.tape()
+        buffer = await self.tape()
         since = self.fresh.since
-        if fresh := self.fresh.take(tape.end):
-            await self._extend(tape, fresh)
+        if rows := self.fresh.take(buffer.end):
+            await self._extend(buffer, rows)
             self._metrics.feed_delay.observe(time.monotonic() - since)
             return
         more = True
         while more:
-            tape = await self.tape()
+            buffer = await self.tape()
             try:
-                state, lines, oldest = await self._database.read(partial(_news, end=tape.end))
+                state, lines, oldest = await self._database.read(partial(_news, end=buffer.end))
             except SQLAlchemyError:
                 logger.exception("the log cannot be read; feeds go on when it can")
                 self._metrics.feed_errors.inc()
                 return
-            if state.expiry_reason(tape.end):
+            if state.expiry_reason(buffer.end):
                 self._begin_anew(state)
                 return
-            await self._extend(tape, lines)
+            await self._extend(buffer, lines)
             if oldest:
                 late = (datetime.now(timezone.utc) - oldest).total_seconds()
                 self._metrics.feed_delay.observe(max(0.0, late))
             more = len(lines) == READ
 
-    async def _extend(self, tape: EventBuffer, lines: list[LogRow]) -> None:
+    async def _extend(self, buffer: EventBuffer, lines: list[LogRow]) -> None:
         version = self._logged.version
-        self._logged.note(tape.end, lines)  # before the buffer gives them to anybody
-        blocks = tape.extend(lines)
+        self._logged.note(buffer.end, lines)  # before the buffer gives them to anybody
+        blocks = buffer.extend(lines)
         if self._logged.version != version:
             self._ask_all()
         if lines:
-            self._saw(tape.end, lines[-1])  # before any reader does
+            self._saw(buffer.end, lines[-1])  # before any reader does
         for block in blocks:
             await self._serve(block)
 
     def _begin(self, state: LogState) -> None:
-        self._tape = EventBuffer(Cursor(state.epoch, state.last_seq))
-        self._saw(self._tape.end, None)
+        self._buffer = EventBuffer(Cursor(state.epoch, state.last_seq))
+        self._saw(self._buffer.end, None)
         self._served = state.last_seq
 
     def _begin_anew(self, state: LogState) -> None:
         """The log is another one (a backup was put back): each reader finds out what it has lost."""
-        for reader in self._register.all():
-            self._fall_behind(reader)
+        for subscriber in self._index.all():
+            self._fall_behind(subscriber)
         self._begin(state)
 
     def _ask_all(self) -> None:
         """There is a new DAG: nothing is passed over before it is known who may read it, not even for readers
         whom no other DAG concerns."""
-        for reader in self._register.all():
-            if reader.to_be_asked:
-                self._fall_behind(reader)
+        for subscriber in self._index.all():
+            if subscriber.to_be_asked:
+                self._fall_behind(subscriber)
 
     async def _serve(self, block: EventChunk) -> None:
-        turn = YieldTimer()
-        for reader in self._register.find_affected(block):
-            if reader.live:
-                self._give(reader, block, _now())
-            await turn.yield_if_long()
+        timer = YieldTimer()
+        for subscriber in self._index.find_affected(block):
+            if subscriber.live:
+                self._give(subscriber, block, _now())
+            await timer.yield_if_long()
         self._served = block.upto
 
-    def _give(self, reader: Subscriber, block: EventChunk, now: float) -> None:
-        if reader.seq >= block.upto:
+    def _give(self, subscriber: Subscriber, block: EventChunk, now: float) -> None:
+        if subscriber.seq >= block.upto:
             return  # it took the chunk itself, from the buffer, while others were served
-        if reader.to_be_asked:
-            self._fall_behind(reader)
+        if subscriber.to_be_asked:
+            self._fall_behind(subscriber)
             return
-        message = block.following(reader.seq, reader.selection, reader.form)
-        reader.seq = block.upto
+        message = block.following(subscriber.seq, subscriber.subscription, subscriber.feed_format)
+        subscriber.seq = block.upto
         if message:
-            self._hand(reader, message, now)
+            self._hand(subscriber, message, now)
 
-    def _look_after(self, reader: Subscriber, now: float) -> None:
-        if reader.to_be_asked:
-            self._fall_behind(reader)
-        elif now - reader.spoke >= self._heartbeat:
-            reader.seq = max(reader.seq, self._served)
-            self._hand(reader, body(reader.form.heartbeat(reader.cursor)), now)
+    def _look_after(self, subscriber: Subscriber, now: float) -> None:
+        if subscriber.to_be_asked:
+            self._fall_behind(subscriber)
+        elif now - subscriber.spoke >= self._heartbeat:
+            subscriber.seq = max(subscriber.seq, self._served)
+            self._hand(subscriber, body(subscriber.feed_format.heartbeat(subscriber.cursor)), now)
 
-    def _hand(self, reader: Subscriber, message: Message, now: float) -> None:
-        reader.spoke = now
+    def _hand(self, subscriber: Subscriber, message: Message, now: float) -> None:
+        subscriber.spoke = now
         try:
-            waiting = try_send(reader.send, message)
+            pending_send = try_send(subscriber.send, message)
         except Exception:  # one broken connection must not end the feed of all others
             logger.exception("a reader cannot be sent to; its feed is left to its connection's end")
             self._metrics.feed_errors.inc()
-            self._register.discard(reader)
+            self._index.discard(subscriber)
             return
-        if waiting:
-            self._fall_behind(reader, waiting)
+        if pending_send:
+            self._fall_behind(subscriber, pending_send)
 
-    def _fall_behind(self, reader: Subscriber, waiting: PendingSend | None = None) -> None:
-        self._settle(reader)
-        self._behind(reader, waiting)
+    def _fall_behind(self, subscriber: Subscriber, pending_send: PendingSend | None = None) -> None:
+        self._settle(subscriber)
+        self._behind(subscriber, pending_send)
 
-    def _settle(self, reader: Subscriber) -> None:
+    def _settle(self, subscriber: Subscriber) -> None:
         """No longer one of the live ones: its place is its own again."""
-        reader.seq = max(reader.seq, self._served)
-        self._register.discard(reader)
+        subscriber.seq = max(subscriber.seq, self._served)
+        self._index.discard(subscriber)
 
 
 def _now() -> float:

@@ -69,21 +69,33 @@ class Subscriber:
     """Everything that an open feed costs beside its connection: kept small, there may be ten thousand."""
 
     __slots__ = (
-        *("asked", "epoch", "form", "live", "logged", "rights", "selection", "send", "seq", "spoke", "task"),
+        *(
+            "asked_at",
+            "epoch",
+            "feed_format",
+            "live",
+            "logged",
+            "rights",
+            "subscription",
+            "send",
+            "seq",
+            "spoke",
+            "task",
+        ),
         *("version", "whose"),
     )
 
     def __init__(
         self,
-        selection: Subscription,
-        form: FeedFormat,
+        subscription: Subscription,
+        feed_format: FeedFormat,
         send: Send,
         rights: Rights | None,
         logged: LoggedDags,
         whose: str | None = None,
     ) -> None:
-        self.selection = selection
-        self.form = form
+        self.subscription = subscription
+        self.feed_format = feed_format
         self.send = send
         self.rights = rights
         """None: sees everything, for as long as it likes."""
@@ -94,7 +106,7 @@ class Subscriber:
         self.logged = logged
         self.whose = whose
         """By what feeds are shared out; None: nobody is told apart."""
-        self.asked = -inf
+        self.asked_at = -inf
         """When it was last asked what it may see, by the loop's clock."""
         self.version = -1
         """Which DAGs the log had then."""
@@ -110,21 +122,23 @@ class Subscriber:
         """Ask what it may see. Raises FeedEnded."""
         if self.rights is None:
             return
-        self.asked, self.version = get_running_loop().time(), self.logged.version
-        visible = await self.rights()
-        if visible != self.selection.visible:
-            self.selection = replace(self.selection, visible=visible)
+        self.asked_at, self.version = get_running_loop().time(), self.logged.version
+        allowed_dags = await self.rights()
+        if allowed_dags != self.subscription.allowed_dags:
+            self.subscription = replace(self.subscription, allowed_dags=allowed_dags)
 
     @property
     def to_be_asked(self) -> bool:
         """What it may see was asked a while ago, or the log has a DAG that is newer than the answer."""
         if self.rights is None:
             return False
-        return self.version != self.logged.version or get_running_loop().time() - self.asked >= RIGHTS_SECONDS
+        return (
+            self.version != self.logged.version or get_running_loop().time() - self.asked_at >= RIGHTS_SECONDS
+        )
 
     def must_be_asked(self) -> None:
         """What it may see may have changed."""
-        self.asked = -inf
+        self.asked_at = -inf
 
     def move(self, cursor: Cursor) -> None:
         self.epoch, self.seq = cursor.epoch, cursor.seq

@@ -47,7 +47,7 @@ class RuleVerdict:
 
 
 def judge(rule: Rule, event: Event, change: IncidentChange) -> RuleVerdict:
-    match change.course:
+    match change.transition:
         case Transition.OPENED | Transition.JOINED | Transition.REOPENED:
             return _judge_failure(rule, change)
         case Transition.CLOSED:
@@ -66,9 +66,9 @@ def _judge_failure(rule: Rule, change: IncidentChange) -> RuleVerdict:
         )
     if "first_failure" not in rule.notify_on:
         return RuleVerdict(None, f"rule {rule.name!r} does not notify on failures")
-    if change.course is Transition.OPENED:
+    if change.transition is Transition.OPENED:
         return RuleVerdict(NotificationKind.OPENED, f"rule {rule.name!r}: the first failure, opens {name}")
-    if change.course is Transition.REOPENED and (rule.flapping is None or change.is_told_over):
+    if change.transition is Transition.REOPENED and (rule.flapping is None or change.is_recovery_notified):
         return RuleVerdict(
             NotificationKind.OPENED, f"rule {rule.name!r}: failure {number}, opens {name} again"
         )
@@ -115,7 +115,7 @@ def flapping_delay(rule: Rule, kind: NotificationKind, change: IncidentChange) -
     if rule.flapping is None or change.incident is None or not change.incident.flapping:
         return None
     if kind is NotificationKind.RECOVERED or (
-        kind is NotificationKind.FOLLOW_UP and change.course is Transition.REOPENED
+        kind is NotificationKind.FOLLOW_UP and change.transition is Transition.REOPENED
     ):
         return change.incident.quiet
     return None
@@ -127,12 +127,12 @@ class NotificationWindow:
     the deployments whose Airflow is asked, so that a sender's dates decide nothing."""
 
     within: timedelta
-    asked: frozenset[str] = frozenset()
+    asked_deployments: frozenset[str] = frozenset()
 
     def why_not(self, event: Event, origin: datetime, now: datetime) -> str | None:
         """Return why nobody is mailed about this event any more; None if people are, or if that goes by
         Airflow's dates when the mail is confirmed. `origin`: since when its deployment is told of."""
-        if event.data.reported_by == LISTENER and event.deployment in self.asked:
+        if event.data.reported_by == LISTENER and event.deployment in self.asked_deployments:
             return None
         return self.why_not_at(event.time, event.deployment, origin, now)
 
@@ -158,7 +158,7 @@ class BatchContext:
         connection: Connection,
         rules: Rules,
         events: Sequence[Event],
-        telling: NotificationWindow,
+        window: NotificationWindow,
         now: datetime,
     ) -> None:
         self.connection, self.rules, self.now = connection, rules, now
@@ -167,7 +167,7 @@ class BatchContext:
         self.facts: list[MatchSubject] = dags.facts_of_all(connection, events)
         """Of each event, in their order."""
         self._events = events
-        self._telling = telling
+        self._window = window
         self._origins: dict[str, datetime] = {}
         self._unsubscribed: dict[tuple[str, str], bool] = {}
 
@@ -177,7 +177,7 @@ class BatchContext:
             return "suppressed: a test (airflow dags test, airflow tasks test) is no production"
         if event.deployment not in self._origins:
             self._origins[event.deployment] = origin_of(self.connection, event.deployment, self.now)
-        return self._telling.why_not(event, self._origins[event.deployment], self.now)
+        return self._window.why_not(event, self._origins[event.deployment], self.now)
 
     def _is_test(self, event: Event) -> bool:
         """Whether somebody only tests a DAG or a task with its run."""
@@ -229,7 +229,7 @@ class DecisionContext:
     seq: int
     event: Event
     now: datetime
-    known: BatchContext
+    batch: BatchContext
     facts: MatchSubject
     change: IncidentChange
     why_not: str | None
@@ -240,36 +240,36 @@ class DecisionContext:
 
 def build_error_decision(seq: int, event: Event, error: Exception, now: datetime) -> Decision:
     reason = f"the rules failed at this event: {type(error).__name__}: {error}"[:MAX_REASON]
-    said = (decisions.SUPPRESSED, reason, None, None, None)
-    return Decision(seq, event.id, event.deployment, event.dag_id, UNDECIDED, *said, now)
+    outcome = (decisions.SUPPRESSED, reason, None, None, None)
+    return Decision(seq, event.id, event.deployment, event.dag_id, UNDECIDED, *outcome, now)
 
 
-def build_unmatched_decision(case: DecisionContext) -> Decision:
+def build_unmatched_decision(context: DecisionContext) -> Decision:
     """Of a failure that no rule takes: the ledger says that nobody was notified, and why."""
-    event, incident = case.event, case.change.incident
-    said = (decisions.SUPPRESSED, NOBODY, incident.id if incident else None, None, None)
-    return Decision(case.seq, event.id, event.deployment, event.dag_id, UNMATCHED, *said, case.now)
+    event, incident = context.event, context.change.incident
+    outcome = (decisions.SUPPRESSED, NOBODY, incident.id if incident else None, None, None)
+    return Decision(context.seq, event.id, event.deployment, event.dag_id, UNMATCHED, *outcome, context.now)
 
 
 def build_decision(
-    case: DecisionContext,
+    context: DecisionContext,
     rule: Rule,
-    said: RuleVerdict,
+    rule_verdict: RuleVerdict,
     outcome: str = decisions.SUPPRESSED,
     notification_id: int | None = None,
     silence_id: int | None = None,
 ) -> Decision:
-    incident = case.change.incident
+    incident = context.change.incident
     return Decision(
-        event_seq=case.seq,
-        event_id=case.event.id,
-        deployment=case.event.deployment,
-        dag_id=case.event.dag_id,
+        event_seq=context.seq,
+        event_id=context.event.id,
+        deployment=context.event.deployment,
+        dag_id=context.event.dag_id,
         rule=rule.name,
         outcome=outcome,
-        reason=said.reason,
+        reason=rule_verdict.reason,
         incident_id=incident.id if incident else None,
         silence_id=silence_id,
         notification_id=notification_id,
-        created_at=case.now,
+        created_at=context.now,
     )

@@ -62,13 +62,13 @@ class Engine:
     def __init__(
         self,
         rules: Callable[[], Rules],
-        telling: NotificationWindow,
+        window: NotificationWindow,
         choose: Choose,
         host: str,
         metrics: Metrics,
     ) -> None:
         self._rules = rules
-        self._telling = telling
+        self._window = window
         self._choose = choose
         self._host = host
         self._metrics = metrics
@@ -86,7 +86,9 @@ class Engine:
         """
         rules = self._rules()
         # The rest are most events: a task begins, a task ends well.
-        return self._notify_some(connection, rules, [one for one in logged if _concerns(rules, one[1])], now)
+        return self._notify_some(
+            connection, rules, [item for item in logged if _concerns(rules, item[1])], now
+        )
 
     def _notify_some(
         self, connection: Connection, rules: Rules, logged: Sequence[SeqAndEvent], now: datetime
@@ -95,63 +97,63 @@ class Engine:
             return False
         try:
             with savepoint(connection):
-                known = BatchContext(connection, rules, [event for _, event in logged], self._telling, now)
-                told = [
-                    self._decide_event(known, *one, facts)
-                    for one, facts in zip(logged, known.facts, strict=True)
+                batch = BatchContext(connection, rules, [event for _, event in logged], self._window, now)
+                results = [
+                    self._decide_event(batch, *item, facts)
+                    for item, facts in zip(logged, batch.facts, strict=True)
                 ]
         except (OperationalError, InterfaceError):
             raise
         except Exception as error:
             if len(logged) > 1:  # one of them: once more, each by itself
-                told = [self._notify_some(connection, rules, [one], now) for one in logged]
-                return any(told)
+                results = [self._notify_some(connection, rules, [item], now) for item in logged]
+                return any(results)
             [(seq, event)] = logged
             logger.exception("the rules failed at %s: it is logged, and nobody is notified", event.id)
             self._metrics.undecided.inc()
             decisions.note(connection, [build_error_decision(seq, event, error, now)])
             return False
-        return any(told)
+        return any(results)
 
-    def _decide_event(self, known: BatchContext, seq: int, event: Event, facts: MatchSubject) -> bool:
-        rules, connection = known.rules, known.connection
+    def _decide_event(self, batch: BatchContext, seq: int, event: Event, facts: MatchSubject) -> bool:
+        rules, connection = batch.rules, batch.connection
         taking = rules.find_matching(facts) if rules.asks(event.type) else []
-        why_not = known.why_not(event)
+        why_not = batch.why_not(event)
         # A task's failure is an incident of its own only where a rule asks for tasks.
         counts = why_not is None and (taking or not event.type.startswith(TASKS))
         change = (
-            incident_transitions.apply_event(connection, seq, event, known.open, known.now)
+            incident_transitions.apply_event(connection, seq, event, batch.open, batch.now)
             if counts
             else IncidentChange(Transition.NONE)
         )
-        case = DecisionContext(connection, seq, event, known.now, known, facts, change, why_not)
+        context = DecisionContext(connection, seq, event, batch.now, batch, facts, change, why_not)
         if not taking:
-            if change.course in (Transition.OPENED, Transition.JOINED, Transition.REOPENED):
-                decisions.note(connection, [build_unmatched_decision(case)])
+            if change.transition in (Transition.OPENED, Transition.JOINED, Transition.REOPENED):
+                decisions.note(connection, [build_unmatched_decision(context)])
             return False
         # Who is told of a recovery is not told of the same success besides, whatever the rules' order.
         first = sorted(taking, key=lambda rule: "recovered" not in rule.notify_on)
-        decided = [self._decide(case, rules, rule) for rule in first]
-        decisions.note(connection, [one for one in decided if one])
-        return any(one and one.notification_id is not None for one in decided)
+        decided = [self._decide(context, rules, rule) for rule in first]
+        decisions.note(connection, [decision for decision in decided if decision])
+        return any(decision and decision.notification_id is not None for decision in decided)
 
     def remind(self, connection: Connection, incident: Incident, event: Event, now: datetime) -> bool:
         """Say once more of an incident that is open what its last failure was, where a rule asks for it
         (`repeat`) and nothing was said for so long; answers whether anything is to be sent."""
         rules = self._rules()
-        known = BatchContext(connection, rules, [event], self._telling, now)
-        [facts] = known.facts
+        batch = BatchContext(connection, rules, [event], self._window, now)
+        [facts] = batch.facts
         change = IncidentChange(Transition.JOINED, incident)
-        case = DecisionContext(connection, incident.last_seq, event, now, known, facts, change, None)
+        context = DecisionContext(connection, incident.last_seq, event, now, batch, facts, change, None)
         decided = [
             self._decide_notification(
-                case, rules, rule, NotificationKind.REMINDER, f"rule {rule.name!r}: still open"
+                context, rules, rule, NotificationKind.REMINDER, f"rule {rule.name!r}: still open"
             )
             for rule in rules.find_matching(facts)
             if _is_due(connection, rule, incident, now)
         ]
-        decisions.note(connection, [one for one in decided if one.notification_id is not None])
-        return any(one.notification_id is not None for one in decided)
+        decisions.note(connection, [decision for decision in decided if decision.notification_id is not None])
+        return any(decision.notification_id is not None for decision in decided)
 
     def notify_reopened(
         self, connection: Connection, incident: Incident, event: Event, now: datetime
@@ -159,127 +161,131 @@ class Engine:
         """Say to those who were told that an incident is over that it is not; `event` is its last failure.
         Answers whether anything is to be sent."""
         rules = self._rules()
-        known = BatchContext(connection, rules, [event], self._telling, now)
-        [facts] = known.facts
-        case = DecisionContext(
+        batch = BatchContext(connection, rules, [event], self._window, now)
+        [facts] = batch.facts
+        context = DecisionContext(
             connection,
             incident.last_seq,
             event,
             now,
-            known,
+            batch,
             facts,
             IncidentChange(Transition.JOINED, incident),
             None,
         )
         decided = [
             self._decide_notification(
-                case, rules, rule, NotificationKind.REMINDER, f"rule {rule.name!r}: not over after all"
+                context, rules, rule, NotificationKind.REMINDER, f"rule {rule.name!r}: not over after all"
             )
             for rule in rules.find_matching(facts)
             if threads.find_last_due(connection, incident.id, rule.name) is not None
         ]
         decisions.note(connection, decided)
-        return any(one.notification_id is not None for one in decided)
+        return any(decision.notification_id is not None for decision in decided)
 
-    def _decide(self, case: DecisionContext, rules: Rules, rule: Rule) -> Decision | None:
-        said = judge(rule, case.event, case.change)
-        if case.why_not:
-            kind = judge(rule, case.event, _if_new(case.event)).kind
-            return build_decision(case, rule, RuleVerdict(None, case.why_not)) if kind else None
-        if said.kind is NotificationKind.OPENED and (
-            shaky := flapping(case.connection, rule, case.change.incident)
+    def _decide(self, context: DecisionContext, rules: Rules, rule: Rule) -> Decision | None:
+        rule_verdict = judge(rule, context.event, context.change)
+        if context.why_not:
+            kind = judge(rule, context.event, _if_new(context.event)).kind
+            return build_decision(context, rule, RuleVerdict(None, context.why_not)) if kind else None
+        if rule_verdict.kind is NotificationKind.OPENED and (
+            shaky := flapping(context.connection, rule, context.change.incident)
         ):
-            said = shaky
-        if said.kind is None:
-            return build_decision(case, rule, said) if said.is_noted else None
-        return self._decide_notification(case, rules, rule, said.kind, said.reason)
+            rule_verdict = shaky
+        if rule_verdict.kind is None:
+            return build_decision(context, rule, rule_verdict) if rule_verdict.is_noted else None
+        return self._decide_notification(context, rules, rule, rule_verdict.kind, rule_verdict.reason)
 
     def _decide_notification(
-        self, case: DecisionContext, rules: Rules, rule: Rule, kind: NotificationKind, because: str
+        self, context: DecisionContext, rules: Rules, rule: Rule, kind: NotificationKind, because: str
     ) -> Decision:
-        if silence := case.known.silence(case.facts):
+        if silence := context.batch.silence(context.facts):
             return build_decision(
-                case, rule, RuleVerdict(None, f"suppressed by {silence}"), silence_id=silence.id
+                context, rule, RuleVerdict(None, f"suppressed by {silence}"), silence_id=silence.id
             )
         if kind in (NotificationKind.FOLLOW_UP, NotificationKind.REMINDER) and (
-            why := _acknowledgement_reason(case.change.incident)
+            why := _acknowledgement_reason(context.change.incident)
         ):
-            return build_decision(case, rule, RuleVerdict(None, why))
-        targets, nobody = self._targets(case, rules, rule, kind)
+            return build_decision(context, rule, RuleVerdict(None, why))
+        targets, nobody = self._targets(context, rules, rule, kind)
         if not targets:
-            return build_decision(case, rule, RuleVerdict(None, f"{because}; {nobody}"))
-        if kind is NotificationKind.FOLLOW_UP and not _is_any_notified(case, rule, targets):
+            return build_decision(context, rule, RuleVerdict(None, f"{because}; {nobody}"))
+        if kind is NotificationKind.FOLLOW_UP and not _is_any_notified(context, rule, targets):
             kind = NotificationKind.OPENED  # the first one was silenced, or taken back
-        return self._enqueue(case, rules, rule, kind, because, targets)
+        return self._enqueue(context, rules, rule, kind, because, targets)
 
     def _targets(
-        self, case: DecisionContext, rules: Rules, rule: Rule, kind: NotificationKind
+        self, context: DecisionContext, rules: Rules, rule: Rule, kind: NotificationKind
     ) -> tuple[list[Target], str]:
         """Who is told, and why nobody is where that is so."""
-        targets = rules.targets(rule, case.facts)
+        targets = rules.targets(rule, context.facts)
         if not targets:
-            refused = "".join(f"; {why}" for why in rules.resolve_route(rule, case.facts).refused)
+            refused = "".join(f"; {why}" for why in rules.resolve_route(rule, context.facts).refused)
             return [], f"nobody is named: set NOTIFICATION_EMAIL_TO, or `to` of the rule{refused}"
         if kind is NotificationKind.RECOVERED:
-            incident = case.change.incident
+            incident = context.change.incident
             targets = [
-                one for one in targets if incident and _is_notified(case.connection, incident, rule, one)
+                target
+                for target in targets
+                if incident and _is_notified(context.connection, incident, rule, target)
             ]
-            case.recovered.update(targets)
+            context.recovered.update(targets)
             return targets, "nobody was notified of the failure"
         if kind is NotificationKind.SUCCESS:
-            targets = [one for one in targets if one not in case.recovered]
+            targets = [target for target in targets if target not in context.recovered]
             if not targets:
                 return [], "notified as recovered"
-        wanted = [one for one in targets if not case.known.is_unsubscribed(rule, one)]
-        return wanted, "everybody has unsubscribed"
+        subscribed = [target for target in targets if not context.batch.is_unsubscribed(rule, target)]
+        return subscribed, "everybody has unsubscribed"
 
     def _enqueue(
         self,
-        case: DecisionContext,
+        context: DecisionContext,
         rules: Rules,
         rule: Rule,
         kind: NotificationKind,
         because: str,
         targets: Sequence[Target],
     ) -> Decision:
-        connection, incident = case.connection, case.change.incident
-        key = group_key(rule, kind, case.facts, targets)
-        if told := find_prior_deliveries(case, rule, kind, targets):
-            known = record_prior_deliveries(case, rule, kind, key, self._choose, told, self._host)
-            targets = [target for target in targets if target not in told]
+        connection, incident = context.connection, context.change.incident
+        key = group_key(rule, kind, context.facts, targets)
+        if prior_deliveries := find_prior_deliveries(context, rule, kind, targets):
+            decision = record_prior_deliveries(
+                context, rule, kind, key, self._choose, prior_deliveries, self._host
+            )
+            targets = [target for target in targets if target not in prior_deliveries]
             if not targets:
-                return known
-            decisions.note(connection, [known])
-        settles = flapping_delay(rule, kind, case.change)
-        waiting = enqueue.open_group(connection, rule.name, key)
-        if waiting is not None and may_join(kind, waiting, case.now):
-            if settles and incident and waiting.incident_id == incident.id:
-                enqueue.postpone(connection, waiting.id, case.now + settles)
-            link_if_incident(connection, waiting.id, incident)
-            reason = f"{because}; joins notification {waiting.id}, due {waiting.due_at:{MOMENT}} UTC"
-            return build_decision(case, rule, RuleVerdict(kind, reason), decisions.GROUPED, waiting.id)
-        due = due_at(connection, rules, rule, kind, key, case.now, settles)
-        template = self._choose(rule, kind, case.event.type)
+                return decision
+            decisions.note(connection, [decision])
+        settles = flapping_delay(rule, kind, context.change)
+        group = enqueue.open_group(connection, rule.name, key)
+        if group is not None and may_join(kind, group, context.now):
+            if settles and incident and group.incident_id == incident.id:
+                enqueue.postpone(connection, group.id, context.now + settles)
+            link_if_incident(connection, group.id, incident)
+            reason = f"{because}; joins notification {group.id}, due {group.due_at:{MOMENT}} UTC"
+            return build_decision(context, rule, RuleVerdict(kind, reason), decisions.GROUPED, group.id)
+        due = due_at(connection, rules, rule, kind, key, context.now, settles)
+        template = self._choose(rule, kind, context.event.type)
         incident_id = incident.id if incident and "dag_id" in rule.group.by else None
-        word = NotificationDraft(rule.name, kind, template, key, incident_id, because, due)
-        about = SourceEvent.from_event(case.seq, case.event)
-        made = enqueue.enqueue(connection, about, word, targets, case.now, self._host)
+        draft = NotificationDraft(rule.name, kind, template, key, incident_id, because, due)
+        about = SourceEvent.from_event(context.seq, context.event)
+        made = enqueue.enqueue(connection, about, draft, targets, context.now, self._host)
         link_if_incident(connection, made.id, incident)
         if kind is NotificationKind.RECOVERED:
-            self._gather(case, rule, targets, made.id)
-        later = f"; due {due:{MOMENT}} UTC" if due > case.now else ""
-        return build_decision(case, rule, RuleVerdict(kind, because + later), decisions.NOTIFIED, made.id)
+            self._gather(context, rule, targets, made.id)
+        later = f"; due {due:{MOMENT}} UTC" if due > context.now else ""
+        return build_decision(context, rule, RuleVerdict(kind, because + later), decisions.NOTIFIED, made.id)
 
-    def _gather(self, case: DecisionContext, rule: Rule, targets: Sequence[Target], into: int) -> None:
+    def _gather(self, context: DecisionContext, rule: Rule, targets: Sequence[Target], into: int) -> None:
         """A follow-up that still waits is told in the recovered instead."""
-        key = group_key(rule, NotificationKind.FOLLOW_UP, case.facts, targets)
-        waiting = enqueue.open_group(case.connection, rule.name, key)
-        if waiting is None or waiting.kind is not NotificationKind.FOLLOW_UP:
+        key = group_key(rule, NotificationKind.FOLLOW_UP, context.facts, targets)
+        group = enqueue.open_group(context.connection, rule.name, key)
+        if group is None or group.kind is not NotificationKind.FOLLOW_UP:
             return
         reason = f"reported in the recovery, notification {into}"
-        enqueue.gather(case.connection, waiting.id, into, f"superseded: {reason}", case.now)
-        decisions.move(case.connection, waiting.id, into, reason)
+        enqueue.gather(context.connection, group.id, into, f"superseded: {reason}", context.now)
+        decisions.move(context.connection, group.id, into, reason)
 
 
 def _concerns(rules: Rules, event: Event) -> bool:
@@ -310,9 +316,11 @@ def _acknowledgement_reason(incident: Incident | None) -> str | None:
     return f"suppressed: incident {incident.id} is acknowledged by {incident.acked_by}: {incident.ack_reason}"
 
 
-def _is_any_notified(case: DecisionContext, rule: Rule, targets: Sequence[Target]) -> bool:
-    incident = case.change.incident
-    return incident is not None and any(_is_notified(case.connection, incident, rule, one) for one in targets)
+def _is_any_notified(context: DecisionContext, rule: Rule, targets: Sequence[Target]) -> bool:
+    incident = context.change.incident
+    return incident is not None and any(
+        _is_notified(context.connection, incident, rule, target) for target in targets
+    )
 
 
 def _is_notified(connection: Connection, incident: Incident, rule: Rule, target: Target) -> bool:

@@ -60,42 +60,56 @@ class EventExplanation:
 
 
 def explain(
-    connection: Connection, rules: Rules, event_id: str, visible: AllowedDags = None
+    connection: Connection, rules: Rules, event_id: str, allowed_dags: AllowedDags = None
 ) -> list[EventExplanation]:
     """One for each Airflow that reported an event of this id; none where the log has no such event.
 
     Rules name DAGs and people: who may not read every DAG is told of those alone that decided about it.
     """
-    return [_explain(connection, rules, event, visible) for event in _events(connection, event_id, visible)]
+    return [
+        _explain(connection, rules, event, allowed_dags)
+        for event in _events(connection, event_id, allowed_dags)
+    ]
 
 
-def _events(connection: Connection, event_id: str, visible: AllowedDags) -> list[Event]:
-    return [event for _, event in read.parse_each(read.find_by_id(connection, event_id, visible))]
+def _events(connection: Connection, event_id: str, allowed_dags: AllowedDags) -> list[Event]:
+    return [event for _, event in read.parse_each(read.find_by_id(connection, event_id, allowed_dags))]
 
 
-def _explain(connection: Connection, rules: Rules, event: Event, visible: AllowedDags) -> EventExplanation:
+def _explain(
+    connection: Connection, rules: Rules, event: Event, allowed_dags: AllowedDags
+) -> EventExplanation:
     decided = outbox_decisions.decisions_of_event(connection, event.id, event.deployment)
     now = {rule.name: why for rule, why in rules.explain(dags_projection.facts_of(connection, event))}
-    names = list(dict.fromkeys([*(now if visible is None else ()), *(one.rule for one in decided)]))
+    names = list(
+        dict.fromkeys([*(now if allowed_dags is None else ()), *(decision.rule for decision in decided)])
+    )
     lines = []
     for name in names:
-        mine = tuple(one for one in decided if one.rule == name)
+        rule_decisions = tuple(decision for decision in decided if decision.rule == name)
         why = now.get(name, NOT_ONE if name in (UNMATCHED, UNDECIDED) else NO_SUCH)
-        if why is not None and name in now and visible is not None:
+        if why is not None and name in now and allowed_dags is not None:
             why = "it does not take this event any more"
-        lines.append(RuleExplanation(name, why, mine, _deliveries(connection, mine, visible)))
+        lines.append(
+            RuleExplanation(name, why, rule_decisions, _deliveries(connection, rule_decisions, allowed_dags))
+        )
     return EventExplanation(event, tuple(lines))
 
 
 def _deliveries(
-    connection: Connection, decided: Sequence[Decision], visible: AllowedDags
+    connection: Connection, decided: Sequence[Decision], allowed_dags: AllowedDags
 ) -> tuple[Delivery, ...]:
-    ids = dict.fromkeys(one.notification_id for one in decided if one.notification_id is not None)
+    ids = dict.fromkeys(
+        decision.notification_id for decision in decided if decision.notification_id is not None
+    )
     return tuple(
         found
         for notification_id in ids
         for found in queries.deliveries(
-            connection, SHOWN, wanted=DeliveryFilter(notification_id=notification_id), visible=visible
+            connection,
+            SHOWN,
+            delivery_filter=DeliveryFilter(notification_id=notification_id),
+            allowed_dags=allowed_dags,
         )
     )
 
@@ -119,7 +133,7 @@ class Replay:
     """What would have come of it."""
 
     events: int = 0
-    told: list[ReplayedDelivery] = field(default_factory=list)
+    deliveries: list[ReplayedDelivery] = field(default_factory=list)
     suppressed: Counter[str] = field(default_factory=Counter)
     """Decisions to tell nobody, by the rule."""
 
@@ -141,9 +155,9 @@ def _replay(
 ) -> Replay:
     metadata.create_all(scratch)
     scratch.execute(insert(log_state).values(id=1, epoch="0", last_seq=0, pruned_seq=0))
-    known = source.read_now(lambda connection: connection.execute(select(dags)).mappings().all())
-    if known:
-        scratch.execute(insert(dags), [dict(row) for row in known])
+    dag_rows = source.read_now(lambda connection: connection.execute(select(dags)).mappings().all())
+    if dag_rows:
+        scratch.execute(insert(dags), [dict(row) for row in dag_rows])
     engine = Engine(lambda: rules, NotificationWindow(within), choose, "localhost", Metrics())
     found = Replay()
     for logged in _logged_events(source, since):
@@ -172,8 +186,8 @@ def _send(scratch: Connection, now: datetime) -> None:
 
 
 def _count(scratch: Connection, found: Replay) -> None:
-    sent = queries.deliveries(scratch, ALL, wanted=DeliveryFilter(state=State.SENT))
+    sent = queries.deliveries(scratch, ALL, delivery_filter=DeliveryFilter(state=State.SENT))
     for delivery in reversed(sent):
         seqs = outbox_decisions.event_seqs(scratch, delivery.notification_id, ALL)
-        found.told.append(ReplayedDelivery(delivery, len(seqs)))
+        found.deliveries.append(ReplayedDelivery(delivery, len(seqs)))
     found.suppressed.update(outbox_decisions.count_suppressed(scratch))

@@ -105,37 +105,37 @@ MOMENT = "%Y-%m-%d %H:%M:%S"
 
 
 def find_prior_deliveries(
-    case: DecisionContext, rule: Rule, kind: NotificationKind, targets: Sequence[Target]
+    context: DecisionContext, rule: Rule, kind: NotificationKind, targets: Sequence[Target]
 ) -> dict[Target, PriorDelivery]:
     """Who of these was told of the event by the rule."""
-    if not case.known.is_restored:
+    if not context.batch.is_restored:
         return {}
-    connection, incident, since = case.connection, case.change.incident, None
+    connection, incident, since = context.connection, context.change.incident, None
     if kind is NotificationKind.REMINDER and incident is not None:
         since = threads.find_last_due(connection, incident.id, rule.name)
-    return already_sent.find_prior_deliveries(connection, case.event, rule.name, kind, targets, since)
+    return already_sent.find_prior_deliveries(connection, context.event, rule.name, kind, targets, since)
 
 
 def record_prior_deliveries(
-    case: DecisionContext,
+    context: DecisionContext,
     rule: Rule,
     kind: NotificationKind,
     key: str,
     choose: Choose,
-    told: Mapping[Target, PriorDelivery],
+    prior_deliveries: Mapping[Target, PriorDelivery],
     host: str,
 ) -> Decision:
     """Into the ledger, as it was. `key`: the group's."""
-    incident = case.change.incident
-    template = choose(rule, kind, case.event.type)
+    incident = context.change.incident
+    template = choose(rule, kind, context.event.type)
     incident_id = incident.id if incident and "dag_id" in rule.group.by else None
-    told_at = max(one.at for one in told.values())
-    reason = f"notified before the database was restored, on {told_at:{MOMENT}} UTC"
-    word = NotificationDraft(rule.name, kind, template, key, incident_id, reason, told_at)
-    about = SourceEvent.from_event(case.seq, case.event)
-    made = already_sent.keep(case.connection, about, word, told, case.now, host)
-    link_if_incident(case.connection, made.id, incident)
-    return build_decision(case, rule, RuleVerdict(kind, reason), decisions.NOTIFIED, made.id)
+    delivered_at = max(prior_delivery.at for prior_delivery in prior_deliveries.values())
+    reason = f"notified before the database was restored, on {delivered_at:{MOMENT}} UTC"
+    draft = NotificationDraft(rule.name, kind, template, key, incident_id, reason, delivered_at)
+    about = SourceEvent.from_event(context.seq, context.event)
+    made = already_sent.keep(context.connection, about, draft, prior_deliveries, context.now, host)
+    link_if_incident(context.connection, made.id, incident)
+    return build_decision(context, rule, RuleVerdict(kind, reason), decisions.NOTIFIED, made.id)
 
 
 def link_if_incident(connection: Connection, notification_id: int, incident: Incident | None) -> None:

@@ -114,14 +114,14 @@ def _order(
 ) -> Order:
     """The place of a run that is for these dates: the latest of them that has come, for a sender may name any
     date. A run may be for one that is to come; then its place is that of its end."""
-    told = [date for date in dates if date is not None]
-    come = [date for date in told if date <= event.time]
-    moment = max(come, default=event.time) if told else None
+    known_dates = [date for date in dates if date is not None]
+    come = [date for date in known_dates if date <= event.time]
+    moment = max(come, default=event.time) if known_dates else None
     return Order(moment, event.passed(start), run_type == BACKFILL)
 
 
-def _later(one: datetime | None, other: datetime | None) -> datetime | None:
-    return max((moment for moment in (one, other) if moment), default=None)
+def _later(first: datetime | None, other: datetime | None) -> datetime | None:
+    return max((moment for moment in (first, other) if moment), default=None)
 
 
 def _is_not_before(moment: datetime | None, latest: datetime | None) -> bool:

@@ -70,8 +70,8 @@ def import_error_title(path: str) -> str:
 
 
 def _run_watch(event: Event) -> tuple[str, str]:
-    word = event.type.rpartition(".")[2]
-    return run_watch_key(event.type, event), f"a run of {event.get('dag_id')} is {word}"
+    suffix = event.type.rpartition(".")[2]
+    return run_watch_key(event.type, event), f"a run of {event.get('dag_id')} is {suffix}"
 
 
 def run_watch_key(watch: str, event: Event) -> str:
@@ -82,8 +82,8 @@ def run_watch_key(watch: str, event: Event) -> str:
 
 
 def _asset_watch(event: Event) -> tuple[str, str]:
-    word = event.type.rpartition(".")[2]
-    return f"windsock.asset:{event.asset_uri}", f"{event.asset_uri} is {word}"
+    suffix = event.type.rpartition(".")[2]
+    return f"windsock.asset:{event.asset_uri}", f"{event.asset_uri} is {suffix}"
 
 
 def _auto_paused(event: Event) -> tuple[str, str]:

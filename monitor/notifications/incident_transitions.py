@@ -71,7 +71,7 @@ class ReopenedIncident:
     """An incident that is open again."""
 
     incident: Incident
-    is_told_over: bool
+    is_recovery_notified: bool
     """Somebody was told already that it is over."""
 
 
@@ -82,15 +82,15 @@ def reopen(connection: Connection, incident: Incident, because: str, now: dateti
     If the same has failed anew meanwhile, the newer incident goes on with what this one had. The caller holds
     the log's lock.
     """
-    is_told_over = outbox_reopen.take_back_recovered(
+    is_recovery_notified = outbox_reopen.take_back_recovered(
         connection, incident.id, incident.closed_seq, because, now
     )
     newer = next(iter(incidents.open_of(connection, [(incident.deployment, incident.key)])), None)
     if newer is None:
-        return ReopenedIncident(incidents.reopen(connection, incident), is_told_over)
+        return ReopenedIncident(incidents.reopen(connection, incident), is_recovery_notified)
     end = f"it was not over, and goes on as incident {newer.id}"
     merged = merge(connection, incident, newer, end, incident.closed_at or now)
-    return ReopenedIncident(merged, is_told_over)
+    return ReopenedIncident(merged, is_recovery_notified)
 
 
 def merge(connection: Connection, incident: Incident, into: Incident, because: str, at: datetime) -> Incident:
@@ -118,9 +118,9 @@ def _first(connection: Connection, deployment: str, keys: list[str]) -> Incident
 def _find_reported_by_hook(connection: Connection, deployment: str, place: BundleFile) -> Incident | None:
     """The one that a hook has named by its whole path, where that can be one file only."""
     may_be = [
-        one
-        for one in incidents.open_with_prefix(connection, deployment, f"{IMPORT_ERROR}/")
-        if import_errors.is_below(one.key.removeprefix(IMPORT_ERROR), place.path)
+        incident
+        for incident in incidents.open_with_prefix(connection, deployment, f"{IMPORT_ERROR}/")
+        if import_errors.is_below(incident.key.removeprefix(IMPORT_ERROR), place.path)
     ]
     if len(may_be) != 1:  # in doubt they are two
         return None
@@ -160,9 +160,9 @@ class Transition(str, Enum):
 
 @dataclass(frozen=True)
 class IncidentChange:
-    course: Transition
+    transition: Transition
     incident: Incident | None = None
-    is_told_over: bool = False
+    is_recovery_notified: bool = False
     """Somebody was told already that it is over, and it is not."""
 
 
@@ -187,13 +187,13 @@ class OpenIncidents:
 
 
 def apply_event(
-    connection: Connection, seq: int, event: Event, known: OpenIncidents, now: datetime
+    connection: Connection, seq: int, event: Event, open_incidents: OpenIncidents, now: datetime
 ) -> IncidentChange:
     """Bring the incidents up to an event that has just been logged; answers what became of its own.
 
     Moments are the events' own, so that reports which overtake each other end nothing that began later.
     """
-    report = _Report(connection, seq, event, known, now)
+    report = _Report(connection, seq, event, open_incidents, now)
     for key in list_overtaken_keys(event):
         report.end(key, _schedule_order_of(event, key))
     signal = signal_of(event)
@@ -212,7 +212,7 @@ class _Report:
     connection: Connection
     seq: int
     event: Event
-    known: OpenIncidents
+    open_incidents: OpenIncidents
     now: datetime
 
     def fail(self, signal: Signal) -> IncidentChange:
@@ -221,21 +221,24 @@ class _Report:
             return self._join(Transition.JOINED, before)
         if (flapping := self._flapping(signal.key)) is not None:
             again = reopen(self.connection, flapping, "it failed again", self.now)
-            return replace(self._join(Transition.REOPENED, again.incident), is_told_over=again.is_told_over)
+            return replace(
+                self._join(Transition.REOPENED, again.incident),
+                is_recovery_notified=again.is_recovery_notified,
+            )
         order = order_of(self.connection, self.event)
-        begun = incidents.begin(self.connection, self.seq, self.event, signal.key, signal.title, order)
-        return IncidentChange(Transition.OPENED, self.known.keep(begun))
+        incident = incidents.begin(self.connection, self.seq, self.event, signal.key, signal.title, order)
+        return IncidentChange(Transition.OPENED, self.open_incidents.keep(incident))
 
     def _open(self, key: str) -> Incident | None:
         if not key.startswith(IMPORT_ERROR):
-            return self.known.get(self.event.deployment, key)
+            return self.open_incidents.get(self.event.deployment, key)
         found = open_of_file(self.connection, self.event)
-        return self.known.keep(found) if found else None
+        return self.open_incidents.keep(found) if found else None
 
-    def _join(self, course: Transition, incident: Incident) -> IncidentChange:
+    def _join(self, transition: Transition, incident: Incident) -> IncidentChange:
         order = order_of(self.connection, self.event)
         joined = incidents.join(self.connection, incident, self.seq, self.event.time, order)
-        return IncidentChange(course, self.known.keep(joined))
+        return IncidentChange(transition, self.open_incidents.keep(joined))
 
     def _flapping(self, key: str) -> Incident | None:
         """The incident that flaps, if it has not been quiet for long enough to be over."""
@@ -257,7 +260,7 @@ class _Report:
         closed = incidents.close(
             *(self.connection, incident, self.seq, because, self.event.time), confirm_from=confirm_from
         )
-        return self.known.keep(closed)
+        return self.open_incidents.keep(closed)
 
 
 def _is_answered(incident: Incident, event: Event, order: Order | None) -> bool:

@@ -143,8 +143,8 @@ def begin(
 
 def _change(*names: str, **values: Any) -> Statement:
     """Sets columns of these names to what is given, and others to what they hold."""
-    given = {name: bindparam(name, type_=table.c[name].type) for name in names}
-    changed = update(table).where(table.c.id == bindparam("incident_id")).values(given | values)
+    parameters = {name: bindparam(name, type_=table.c[name].type) for name in names}
+    changed = update(table).where(table.c.id == bindparam("incident_id")).values(parameters | values)
     return Statement(lambda _insert: changed.returning(*table.c))
 
 
@@ -251,8 +251,8 @@ def begin_later(
     latest: LatestFailures,
 ) -> Incident:
     """Some of its failures were taken back: it has so many, and began with this one."""
-    begun = {"failures": failures, "opened_seq": opened_seq, "opened_at": began.time, **_columns(latest)}
-    return _apply_change(connection, _BEGIN_LATER, incident_id, **begun)
+    columns = {"failures": failures, "opened_seq": opened_seq, "opened_at": began.time, **_columns(latest)}
+    return _apply_change(connection, _BEGIN_LATER, incident_id, **columns)
 
 
 def acknowledge(
@@ -270,9 +270,9 @@ def unacknowledge(connection: Connection, incident_id: int) -> Incident | None:
     return _apply_change(connection, _ACKNOWLEDGE, incident_id, acked_at=None, acked_by=None, ack_reason=None)
 
 
-def find(connection: Connection, incident_id: int, visible: AllowedDags = None) -> Incident | None:
+def find(connection: Connection, incident_id: int, allowed_dags: AllowedDags = None) -> Incident | None:
     query = select(table).where(
-        table.c.id == incident_id, *readable(table.c.deployment, table.c.dag_id, visible)
+        table.c.id == incident_id, *readable(table.c.deployment, table.c.dag_id, allowed_dags)
     )
     row = connection.execute(query).mappings().one_or_none()
     return Incident.from_row(row) if row else None
@@ -284,7 +284,8 @@ _OF_IDS = KeyLookup(table, ("id",))
 def find_all(connection: Connection, ids: Iterable[int]) -> dict[int, Incident]:
     """Those that there are, by their ids."""
     return {
-        row["id"]: Incident.from_row(row) for row in _OF_IDS.rows(connection, ((one,) for one in set(ids)))
+        row["id"]: Incident.from_row(row)
+        for row in _OF_IDS.rows(connection, ((incident_id,) for incident_id in set(ids)))
     }
 
 
@@ -297,12 +298,12 @@ def page(
     connection: Connection,
     limit: int,
     before: int | None = None,
-    wanted: IncidentFilter | None = None,
-    visible: AllowedDags = None,
+    incident_filter: IncidentFilter | None = None,
+    allowed_dags: AllowedDags = None,
 ) -> list[Incident]:
     """Newest first; `before` is the last id of the page before."""
-    rights = readable(table.c.deployment, table.c.dag_id, visible)
-    query = select(table).where(*(wanted or IncidentFilter()).clauses(), *rights)
+    rights = readable(table.c.deployment, table.c.dag_id, allowed_dags)
+    query = select(table).where(*(incident_filter or IncidentFilter()).clauses(), *rights)
     if before is not None:
         query = query.where(table.c.id < before)
     return [

@@ -124,7 +124,7 @@ def is_whole(match: Match) -> bool:
         return False
     if not all(_takes_any(getattr(match, name)) for name in CHOOSING):
         return False
-    return not match.any_of or any(is_whole(one) for one in match.any_of)
+    return not match.any_of or any(is_whole(inner) for inner in match.any_of)
 
 
 def _takes_any(globs: tuple[str, ...]) -> bool:
@@ -138,12 +138,12 @@ def build_silence_fields(event: Event) -> dict[str, str]:
         return {"asset": event.asset_uri}
     if not event.dag_id:
         return {}
-    named = {"dag_id": event.dag_id}
+    fields = {"dag_id": event.dag_id}
     if task_id := event.get("task_id"):
-        named["task_id"] = task_id
+        fields["task_id"] = task_id
     if event.type in OF_DELIVERIES:
-        named["type"] = event.type
-    return named
+        fields["type"] = event.type
+    return fields
 
 
 def add(
@@ -186,7 +186,9 @@ def add_or_extend(
 ) -> Silence:
     """Silence it from now on. Where one of exactly the same is active whose author's name holds `among`, that
     one is extended, or lasts longer anyway, and no other is made. Raises TooManySilences."""
-    same = (one for one in active(connection, now) if one.is_of(scope) and among in one.author)
+    same = (
+        silence for silence in active(connection, now) if silence.is_of(scope) and among in silence.author
+    )
     if (found := next(same, None)) is None:
         return add(connection, scope.match, author, reason, now, ends_at, now, scope.incident)
     if ends_at <= found.ends_at:
@@ -209,20 +211,20 @@ def _scope_columns(scope: SilenceScope) -> dict[str, Any]:
     }
 
 
-def _require_room(connection: Connection, kept: Mapping[str, Any], author: str, now: datetime) -> None:
+def _require_room(connection: Connection, columns: Mapping[str, Any], author: str, now: datetime) -> None:
     current, lately = silences_table.c.ends_at > now, silences_table.c.created_at > now - DAY
     of_one = silences_table.c.author == author
     of_dag = (
-        *(silences_table.c[name].is_not_distinct_from(kept[name]) for name in ("deployment", "dag_id")),
+        *(silences_table.c[name].is_not_distinct_from(columns[name]) for name in ("deployment", "dag_id")),
     )
-    alike = *of_dag, silences_table.c.incident_key.is_not_distinct_from(kept["incident_key"])
+    alike = *of_dag, silences_table.c.incident_key.is_not_distinct_from(columns["incident_key"])
     counted = (
         func.count().filter(when, *which) for when in (current, lately) for which in ((), (of_one,), of_dag)
     )
     numbers = connection.execute(select(*counted).select_from(silences_table).where(current | lately)).one()
     likely = connection.execute(select(silences_table.c.match, current).where(current | lately, *alike)).all()
-    same = [bool(is_current) for match, is_current in likely if match == kept["match"]]
-    dag_id = kept["dag_id"]
+    same = [bool(is_current) for match, is_current in likely if match == columns["match"]]
+    dag_id = columns["dag_id"]
     bounds = (
         (MOST, "", numbers[0], numbers[3]),
         (MOST_OF_ONE, f" of {author}", numbers[1], numbers[4]),
@@ -249,10 +251,10 @@ def end(connection: Connection, silence_id: int, who: str, now: datetime) -> Sil
     return find(connection, silence_id)
 
 
-def find(connection: Connection, silence_id: int, visible: AllowedDags = None) -> Silence | None:
+def find(connection: Connection, silence_id: int, allowed_dags: AllowedDags = None) -> Silence | None:
     query = select(silences_table).where(
         silences_table.c.id == silence_id,
-        *readable(silences_table.c.deployment, silences_table.c.dag_id, visible),
+        *readable(silences_table.c.deployment, silences_table.c.dag_id, allowed_dags),
     )
     row = connection.execute(query).mappings().one_or_none()
     return next(read_each("silences", [row] if row else [], Silence.from_row), None)
@@ -263,13 +265,13 @@ def page(
     limit: int,
     before: int | None = None,
     active_at: datetime | None = None,
-    visible: AllowedDags = None,
+    allowed_dags: AllowedDags = None,
     deployment: str | None = None,
     dag_id: str | None = None,
 ) -> list[Silence]:
     """Newest first; `before` is the last id of the page before."""
     query = select(silences_table).where(
-        *readable(silences_table.c.deployment, silences_table.c.dag_id, visible)
+        *readable(silences_table.c.deployment, silences_table.c.dag_id, allowed_dags)
     )
     if before is not None:
         query = query.where(silences_table.c.id < before)
@@ -288,24 +290,28 @@ def active(connection: Connection, now: datetime) -> list[Silence]:
     Each transaction that logs or tells anything asks. What is read again is which they are; each is read and
     parsed once. Nothing of a silence changes unless its end does.
     """
-    known = _parsed.get(connection.engine, {})
+    parsed = _parsed.get(connection.engine, {})
     marks = [_mark(row) for row in _MARKS.rows(connection, now=now)]
-    if not known.keys() >= set(marks):
+    if not parsed.keys() >= set(marks):
         rows = _ACTIVE.rows(connection, now=now)
-        known = {
-            _mark(row): known.get(_mark(row)) or next(read_each("silences", [row], Silence.from_row), None)
+        parsed = {
+            _mark(row): parsed.get(_mark(row)) or next(read_each("silences", [row], Silence.from_row), None)
             for row in rows
         }
-        _parsed[connection.engine] = known
-        marks = list(known)
-    return [silence for mark in marks if (silence := known[mark])]
+        _parsed[connection.engine] = parsed
+        marks = list(parsed)
+    return [silence for mark in marks if (silence := parsed[mark])]
 
 
 def first_of(some: Iterable[Silence], facts: MatchSubject) -> Silence | None:
     """The first that covers an event."""
     dag_id = facts.event.dag_id
     # One of a DAG takes that DAG's events alone: those of others are passed over without a look at the match.
-    likely = (one for one in some if one.incident_key or one.dag_id is None or one.dag_id == dag_id)
+    likely = (
+        silence
+        for silence in some
+        if silence.incident_key or silence.dag_id is None or silence.dag_id == dag_id
+    )
     return next((silence for silence in likely if silence.covers(facts)), None)
 
 
@@ -385,11 +391,11 @@ _AT = Statement(
 _AMONG = KeyLookup(unsubscribed_table, ("address", "rule"))
 
 
-def find_unsubscribed(connection: Connection, wanted: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+def find_unsubscribed(connection: Connection, pairs: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
     """Which of these (address, rule) do not want to hear."""
-    rows = _AMONG.rows(connection, {(_same(address), rule) for address, rule in wanted})
+    rows = _AMONG.rows(connection, {(_same(address), rule) for address, rule in pairs})
     found = {(row["address"], row["rule"]) for row in rows}
-    return {(address, rule) for address, rule in wanted if (_same(address), rule) in found}
+    return {(address, rule) for address, rule in pairs if (_same(address), rule) in found}
 
 
 def unsubscriptions(connection: Connection) -> list[Unsubscribed]:

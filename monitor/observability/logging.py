@@ -67,9 +67,9 @@ class Redactor:
     """`secrets`: the values of the settings that nobody may read."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        known = sorted({one for one in secrets if len(one) >= LEAST_SECRET}, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, known))) if known else None
-        self._longest = len(known[0]) if known else 0
+        texts = sorted({text for text in secrets if len(text) >= LEAST_SECRET}, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, texts))) if texts else None
+        self._longest = len(texts[0]) if texts else 0
 
     def __call__(self, text: str) -> str:
         if len(text) <= HEAD + TAIL:
@@ -82,8 +82,8 @@ class Redactor:
         return head[: len(head) - part] + left_out + tail[part:]
 
     def _redact(self, text: str) -> str:
-        if self._known is not None:
-            text = self._known.sub(HIDDEN, text)
+        if self._pattern is not None:
+            text = self._pattern.sub(HIDDEN, text)
         if "/" not in text:
             return text
         text = _ADDRESS.sub(_strip_query, text)
@@ -122,7 +122,7 @@ class JsonForm(logging.Formatter):
         if isinstance(value, bool | int | float):
             return value
         if isinstance(value, list | tuple):
-            return [self._value(one) for one in value]
+            return [self._value(item) for item in value]
         return self._redact(str(value))
 
 
@@ -144,7 +144,7 @@ def printable(text: str, keep: str = "") -> str:
     """What is no printable character is written out, as Python writes it."""
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() or one in keep else repr(one)[1:-1] for one in text)
+    return "".join(sign if sign.isprintable() or sign in keep else repr(sign)[1:-1] for sign in text)
 
 
 def _format_value(value: Any) -> str:
@@ -154,8 +154,8 @@ def _format_value(value: Any) -> str:
 
 def _fields_of(record: logging.LogRecord) -> Mapping[str, Any]:
     """What was given with the line goes before what its task is bound to."""
-    known = {**bound(), **{name: value for name, value in vars(record).items() if name in FIELDS}}
-    return {name: known[name] for name in FIELDS if known.get(name) is not None}
+    fields = {**bound(), **{name: value for name, value in vars(record).items() if name in FIELDS}}
+    return {name: fields[name] for name in FIELDS if fields.get(name) is not None}
 
 
 def _moment(record: logging.LogRecord) -> datetime:
@@ -197,8 +197,8 @@ def _secrets(value: Any) -> Iterator[str]:
     if isinstance(value, SecretStr):
         yield value.get_secret_value()
     elif isinstance(value, list | tuple):
-        for one in value:
-            yield from _secrets(one)
+        for item in value:
+            yield from _secrets(item)
     elif isinstance(value, dict):
         yield from _secrets(list(value.values()))
     elif hasattr(type(value), "model_fields"):

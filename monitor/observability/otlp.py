@@ -51,7 +51,7 @@ class Otlp:
         start_ns: int | None = None,
         **attributes: Value | None,
     ) -> Iterator["_Traced"]:
-        linked = [Link(_parse_span_context(one)) for one in dict.fromkeys(links) if one][:MAX_LINKS]
+        linked = [Link(_parse_span_context(link)) for link in dict.fromkeys(links) if link][:MAX_LINKS]
         with self._tracer.start_as_current_span(
             name,
             context=_context(parent),

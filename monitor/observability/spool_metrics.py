@@ -56,12 +56,12 @@ class _SpoolStatus:
 
 
 class Spools(Collector):
-    def __init__(self, book: MetricsRegistry, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, registry: MetricsRegistry, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._said: dict[tuple[str, str], _SpoolStatus] = {}
+        self._statuses: dict[tuple[str, str], _SpoolStatus] = {}
         for name, meaning, bad in FAMILIES:
-            book.describe(name, "gauge", meaning, bad, {"deployment": "the Airflow's name in events"})
-        book.registry.register(self)
+            registry.describe(name, "gauge", meaning, bad, {"deployment": "the Airflow's name in events"})
+        registry.registry.register(self)
 
     def update(self, deployment: str, header: str) -> None:
         """Keep the status that a header gives. A malformed header, or one spool too many, is ignored."""
@@ -69,21 +69,21 @@ class Spools(Collector):
         if found is None:
             return
         key = deployment, found[1]
-        if key in self._said or len(self._said) < MAX_SPOOLS:
-            self._said[key] = _SpoolStatus(self._clock(), *map(int, found.groups()[1:]))
+        if key in self._statuses or len(self._statuses) < MAX_SPOOLS:
+            self._statuses[key] = _SpoolStatus(self._clock(), *map(int, found.groups()[1:]))
 
     def collect(self) -> Iterator[Metric]:
         self._forget()
         families = [GaugeMetricFamily(name, meaning, labels=["deployment"]) for name, meaning, _ in FAMILIES]
         by_deployment: dict[str, list[_SpoolStatus]] = {}
-        for (deployment, _), said in list(self._said.items()):
-            by_deployment.setdefault(deployment, []).append(said)
+        for (deployment, _), status in list(self._statuses.items()):
+            by_deployment.setdefault(deployment, []).append(status)
         for deployment, of in sorted(by_deployment.items()):
             values = (
-                sum(one.waiting for one in of),
-                max(one.oldest for one in of),
-                sum(one.refused for one in of),
-                sum(one.failed for one in of),
+                sum(spool.waiting for spool in of),
+                max(spool.oldest for spool in of),
+                sum(spool.refused for spool in of),
+                sum(spool.failed for spool in of),
             )
             for family, value in zip(families, values, strict=True):
                 family.add_metric([deployment], value)
@@ -91,5 +91,5 @@ class Spools(Collector):
 
     def _forget(self) -> None:
         before = self._clock() - FORGET_SECONDS
-        for key in [key for key, one in list(self._said.items()) if one.at < before]:
-            self._said.pop(key, None)
+        for key in [key for key, status in list(self._statuses.items()) if status.at < before]:
+            self._statuses.pop(key, None)

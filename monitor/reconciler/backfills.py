@@ -47,7 +47,7 @@ class Backfills:
         self._api = api
         self._database = database
         self._clock = clock
-        self._teller = SnapshotReporter(self.name, api.deployment, ingest, metrics)
+        self._reporter = SnapshotReporter(self.name, api.deployment, ingest, metrics)
         self._seq: int | None = None
         self._open: dict[str, None] = {}
         """DAGs that may have a backfill under way, in the order in which that was seen."""
@@ -72,17 +72,17 @@ class Backfills:
                 raise
             if is_open:
                 self._open[dag_id] = None
-        self._teller.pass_over(passed)
+        self._reporter.pass_over(passed)
 
     def _find_ended_dags(self, connection: Connection) -> list[str]:
         """The DAGs of which a backfill's run has ended since the last look."""
         after = self._seq
         if after is None:
             after = read.seq_at(connection, self._clock() - LOOK_BACK)
-        wanted = Filter.from_values(deployment=(self._api.deployment,), type=RUN_ENDS)
+        event_filter = Filter.from_values(deployment=(self._api.deployment,), type=RUN_ENDS)
         found: list[str] = []
         while True:
-            page = read.read_after(connection, after, MAX_ENDS, wanted)
+            page = read.read_after(connection, after, MAX_ENDS, event_filter)
             ended = (event for _, event in read.parse_each(page.events))
             found += [str(event.dag_id) for event in ended if event.get("run_type") == BACKFILL]
             self._seq = after = page.upto
@@ -97,7 +97,7 @@ class Backfills:
         through = [row for row in rows if (moment := completion_time(row)) and moment >= since]
         events = [await self._build_completed_event(row) for row in through]
         lacking = await self._database.read(lambda connection: id_conflicts.lacking(connection, events))
-        await self._teller.report([event for event in events if event.id in lacking])
+        await self._reporter.report([event for event in events if event.id in lacking])
         return any(completion_time(row) is None for row in rows)
 
     async def _build_completed_event(self, row: Row) -> Event:

@@ -36,7 +36,7 @@ class Comparison:
         self,
         api: AirflowApi,
         database: Database,
-        filling: GapFiller,
+        gap_filler: GapFiller,
         metrics: Metrics,
         clock: Clock,
         max_rows: int = MAX_ROWS,
@@ -44,7 +44,7 @@ class Comparison:
     ) -> None:
         self._api = api
         self._database = database
-        self._filling = filling
+        self._gap_filler = gap_filler
         self._metrics = metrics
         self._clock = clock
         self._max_rows = max_rows
@@ -66,11 +66,13 @@ class Comparison:
         marks = await self._database.read(lambda connection: status.load_watermarks(connection, deployment))
         self._end = None if self._look_back is None else origin
         self._begin = origin - (self._look_back or timedelta())
-        self._marks = {each.name: marks.get(self._prefix + each.name, self._begin) for each in LISTINGS}
+        self._marks = {
+            listing.name: marks.get(self._prefix + listing.name, self._begin) for listing in LISTINGS
+        }
 
     def pace(self, listing: Listing) -> RateLimiter:
         """How often this listing may be asked for."""
-        return self._paces.setdefault(listing.name, RateLimiter(listing.allowance))
+        return self._paces.setdefault(listing.name, RateLimiter(listing.rate_limit))
 
     def is_due(self, listing: Listing) -> bool:
         """Whether a step is to be made: not where the end is reached, or too soon for what it costs."""
@@ -90,8 +92,8 @@ class Comparison:
         """
         deep = self._is_deep(listing)
         window = self._window(listing, deep)
-        pace = self.pace(listing)
-        while isinstance(mark := await self._read(listing, window, pace), Window):
+        limiter = self.pace(listing)
+        while isinstance(mark := await self._read(listing, window, limiter), Window):
             window = mark
         await self._save({listing.name: mark})
         if deep:
@@ -109,9 +111,9 @@ class Comparison:
         Raises AirflowError, IngestBusy, SQLAlchemyError.
         """
         await self.load()
-        pace = self._paces.setdefault(f"glance.{listing.name}", RateLimiter(listing.allowance))
+        limiter = self._paces.setdefault(f"glance.{listing.name}", RateLimiter(listing.rate_limit))
         await self._read(
-            listing, Window(self._marks[listing.name] - GLANCE_OVERLAP, None, self._clock()), pace
+            listing, Window(self._marks[listing.name] - GLANCE_OVERLAP, None, self._clock()), limiter
         )
 
     def _window(self, listing: Listing, deep: bool) -> Window:
@@ -122,19 +124,19 @@ class Comparison:
             return Window(mark, until if until < now else None, now)
         return Window(max(self._begin, mark - (DEEP_OVERLAP if deep else OVERLAP)), None, now)
 
-    async def _read(self, listing: Listing, window: Window, pace: RateLimiter) -> datetime | Window:
+    async def _read(self, listing: Listing, window: Window, limiter: RateLimiter) -> datetime | Window:
         """Tell what the log lacks of a window: answers up to when; a smaller one where it holds too much."""
         mark = window.until or datetime.max.replace(tzinfo=timezone.utc)
         spent: list[float] = []
         async with aclosing(listing.pages(self._api, window)) as pages:
             async for page in pages:
                 if not spent:
-                    pace.took(page.asked, page.seconds)
+                    limiter.took(page.asked_at, page.seconds)
                     if self._holds_too_much(window, page):
                         return _halve(window, page.moment)
                 spent.append(page.seconds)
-                waiting = await self._filling.fill(listing, page)
-                mark = min([mark, page.moment, *waiting])
+                young = await self._gap_filler.fill(listing, page)
+                mark = min([mark, page.moment, *young])
         self._metrics.reconcile_request.labels(self._api.deployment, listing.name).observe(sum(spent))
         return mark
 
@@ -148,9 +150,9 @@ class Comparison:
 
     async def _save(self, marks: dict[str, datetime]) -> None:
         deployment, now = self._api.deployment, self._clock()
-        named = {self._prefix + name: moment for name, moment in marks.items()}
+        moments = {self._prefix + name: moment for name, moment in marks.items()}
         await self._database.write(
-            lambda connection: status.save_watermarks(connection, deployment, named, now)
+            lambda connection: status.save_watermarks(connection, deployment, moments, now)
         )
         self._marks |= marks
 

@@ -53,12 +53,12 @@ def parse_dag_row(row: RestRow) -> Row:
 
 
 def find_changed(
-    seen: Mapping[str, Row], paused: Mapping[str, bool], known: Mapping[str, Row], now: datetime
+    seen: Mapping[str, Row], paused: Mapping[str, bool], dag_rows: Mapping[str, Row], now: datetime
 ) -> dict[str, Row]:
     """The known DAGs of which the list says something new, as they are to be kept."""
     found: dict[str, Row] = {}
     for dag_id, new in seen.items():
-        old = known.get(dag_id)
+        old = dag_rows.get(dag_id)
         if old is None:
             continue
         flipped = paused.get(dag_id, old["is_paused"]) != old["is_paused"]
@@ -69,11 +69,11 @@ def find_changed(
     return found
 
 
-def find_gone(listed_ids: Collection[str], known: Mapping[str, Row], now: datetime) -> dict[str, Row]:
+def find_gone(listed_ids: Collection[str], dag_rows: Mapping[str, Row], now: datetime) -> dict[str, Row]:
     """The known DAGs that the list lacks, as they are to be kept: deleted, or not for the monitor's eyes."""
     return {
         dag_id: old | {"is_stale": True, "next_run_after": None, "seen_at": now}
-        for dag_id, old in known.items()
+        for dag_id, old in dag_rows.items()
         if dag_id not in listed_ids and not (old["is_stale"] and old["next_run_after"] is None)
     }
 
@@ -109,7 +109,7 @@ class DagSnapshot:
         self._api = api
         self._database = database
         self._clock = clock
-        self._teller = SnapshotReporter(self.name, api.deployment, ingest, metrics)
+        self._reporter = SnapshotReporter(self.name, api.deployment, ingest, metrics)
         self._seq: int | None = None
         self._looked_for: set[str] = set()
 
@@ -131,32 +131,32 @@ class DagSnapshot:
 
     async def compare(self) -> None:
         """Tell who was paused and unpaused. Raises AirflowError, IngestBusy, SQLAlchemyError."""
-        asked = self._clock()
+        asked_at = self._clock()
         async with aclosing(self._api.dags()) as pages:
             listed_pages = [page async for page in pages]
         rows = [row for page in listed_pages for row in page.rows]
         is_whole = not any(page.passed_over for page in listed_pages)
         seen, paused = self._sort(rows)
         deployment = self._api.deployment
-        known = await self._database.read(lambda connection: dags.load_dags(connection, deployment))
-        if not rows and is_whole and await self._sees_nothing(known):
-            self._teller.pass_over({"the listing": HIDDEN})
+        dag_rows = await self._database.read(lambda connection: dags.load_dags(connection, deployment))
+        if not rows and is_whole and await self._sees_nothing(dag_rows):
+            self._reporter.pass_over({"the listing": HIDDEN})
             return
         # A row that was too much to read may be that of any DAG that the list lacks.
-        lacking = find_gone({str(row.get("dag_id")) for row in rows}, known, asked) if is_whole else {}
-        await self._keep(seen, paused, known, lacking, asked)
+        lacking = find_gone({str(row.get("dag_id")) for row in rows}, dag_rows, asked_at) if is_whole else {}
+        await self._keep(seen, paused, dag_rows, lacking, asked_at)
         flipped = {
-            dag_id: known[dag_id]
+            dag_id: dag_rows[dag_id]
             for dag_id, is_paused in paused.items()
-            if dag_id in known and known[dag_id]["is_paused"] != is_paused
+            if dag_id in dag_rows and dag_rows[dag_id]["is_paused"] != is_paused
         }
-        await self._teller.report(
-            await self._database.read(lambda connection: self._changes(connection, flipped, asked))
+        await self._reporter.report(
+            await self._database.read(lambda connection: self._changes(connection, flipped, asked_at))
         )
 
-    async def _sees_nothing(self, known: Mapping[str, RestRow]) -> bool:
+    async def _sees_nothing(self, dag_rows: Mapping[str, RestRow]) -> bool:
         """Whether the list is empty although there are DAGs: Airflow shows a user what they may read."""
-        listed = next((dag_id for dag_id, row in known.items() if not row["is_stale"]), None)
+        listed = next((dag_id for dag_id, row in dag_rows.items() if not row["is_stale"]), None)
         if listed is None:
             return False
         try:
@@ -171,18 +171,18 @@ class DagSnapshot:
         self,
         seen: dict[str, RestRow],
         paused: dict[str, bool],
-        known: dict[str, RestRow],
+        dag_rows: dict[str, RestRow],
         lacking: dict[str, RestRow],
-        asked: datetime,
+        asked_at: datetime,
     ) -> None:
         """Everything that is another in one write, and none where nothing is."""
         deployment = self._api.deployment
         new = {
-            dag_id: seen[dag_id] | {"is_paused": is_paused, "seen_at": asked if known else None}
+            dag_id: seen[dag_id] | {"is_paused": is_paused, "seen_at": asked_at if dag_rows else None}
             for dag_id, is_paused in paused.items()
-            if dag_id not in known
+            if dag_id not in dag_rows
         }
-        other = find_changed(seen, paused, known, asked) | lacking
+        other = find_changed(seen, paused, dag_rows, asked_at) | lacking
 
         def keep(connection: Connection) -> None:
             dags.see_dags(connection, deployment, new)
@@ -208,15 +208,17 @@ class DagSnapshot:
                 continue
             if row.get("is_stale") is not True:
                 paused[event.get("dag_id")] = event.get("state") == "paused"
-        self._teller.pass_over(passed)
+        self._reporter.pass_over(passed)
         return seen, paused
 
-    def _changes(self, connection: Connection, changed: dict[str, RestRow], asked: datetime) -> list[Event]:
-        ready = find_settled(connection, changed, asked)
-        return [self._build_pause_event(dag_id, row) for dag_id, row in changed.items() if dag_id in ready]
+    def _changes(
+        self, connection: Connection, changed: dict[str, RestRow], asked_at: datetime
+    ) -> list[Event]:
+        settled = find_settled(connection, changed, asked_at)
+        return [self._build_pause_event(dag_id, row) for dag_id, row in changed.items() if dag_id in settled]
 
-    def _build_pause_event(self, dag_id: str, known: RestRow) -> Event:
-        is_paused = not known["is_paused"]
-        times: int = known["times_paused" if is_paused else "times_unpaused"]
+    def _build_pause_event(self, dag_id: str, dag_row: RestRow) -> Event:
+        is_paused = not dag_row["is_paused"]
+        times: int = dag_row["times_paused" if is_paused else "times_unpaused"]
         row = {"dag_id": dag_id, "is_paused": is_paused}
         return pause_event(self._api.deployment, row, self._clock(), times + 1)

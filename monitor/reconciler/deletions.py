@@ -59,11 +59,11 @@ class Deletions:
         self._api = api
         self._database = database
         self._clock = clock
-        self._teller = SnapshotReporter(self.name, api.deployment, ingest, metrics)
+        self._reporter = SnapshotReporter(self.name, api.deployment, ingest, metrics)
         self._there: dict[Name, datetime] = {}
         """When each was last known to be there."""
         self._gone: set[Name] = set()
-        self._asked = 0
+        self._requests = 0
 
     async def is_wanted(self) -> bool:
         return False
@@ -71,7 +71,7 @@ class Deletions:
     async def compare(self) -> None:
         """Tell which runs are gone, and close what was wrong with them. Raises AirflowError, IngestBusy,
         SQLAlchemyError."""
-        self._asked, self._gone = 0, set()
+        self._requests, self._gone = 0, set()
         await self._look_at_runs()
         await self._look_at_incidents()
 
@@ -84,7 +84,7 @@ class Deletions:
 
     async def _report(self, gone: Iterable[Row]) -> None:
         deployment, now = self._api.deployment, self._clock()
-        await self._teller.report([run_deleted_event(deployment, row, now) for row in gone])
+        await self._reporter.report([run_deleted_event(deployment, row, now) for row in gone])
 
     async def _active(self) -> set[Name]:
         found: set[Name] = set()
@@ -130,9 +130,9 @@ class Deletions:
         if name in self._gone:
             return True
         now, there = self._clock(), self._there.get(name)
-        if (there and there <= now < there + ASK_AGAIN) or self._asked >= MAX_ASKED:
+        if (there and there <= now < there + ASK_AGAIN) or self._requests >= MAX_ASKED:
             return False
-        self._asked += 1
+        self._requests += 1
         try:
             await (self._api.dag_run(*name) if len(name) == 2 else self._api.dag(*name))
         except AirflowNotFound:
@@ -151,20 +151,24 @@ class Deletions:
         return False
 
 
-def _running(connection: Connection, deployment: str, asked: datetime) -> list[Row]:
+def _running(connection: Connection, deployment: str, asked_at: datetime) -> list[Row]:
     """Runs that the read model has as running, and of which nothing was told a moment ago."""
     rows = {
         f"{row['dag_id']}/{row['run_id']}": row
         for row in runs_projection.running(connection, deployment, MAX_RUNS)
     }
-    ripe = find_settled(connection, rows, asked)
+    ripe = find_settled(connection, rows, asked_at)
     return [row for name, row in rows.items() if name in ripe]
 
 
 def _list_dag_incidents(connection: Connection, deployment: str) -> list[Incident]:
     """The open incidents of DAGs of this Airflow."""
     open_ones = incidents.open_ones(connection, 0, MAX_INCIDENTS)
-    return [one for one in open_ones if one.deployment == deployment and one.dag_id is not None]
+    return [
+        incident
+        for incident in open_ones
+        if incident.deployment == deployment and incident.dag_id is not None
+    ]
 
 
 def _runs_of(connection: Connection, incident: Incident) -> list[str]:
@@ -172,11 +176,16 @@ def _runs_of(connection: Connection, incident: Incident) -> list[str]:
     last = read.find_by_seqs(connection, [incident.last_seq])
     if not last:
         return []
-    wanted = Filter.from_values(
+    event_filter = Filter.from_values(
         deployment=[incident.deployment], dag_id=[str(incident.dag_id)], type=[last[0].type]
     )
-    found = read.read_before(connection, incident.last_seq + 1, MAX_FAILURES, wanted)
-    logged = [event for _, event in read.parse_each(one for one in found if one.seq >= incident.opened_seq)]
+    found = read.read_before(connection, incident.last_seq + 1, MAX_FAILURES, event_filter)
+    logged = [
+        event
+        for _, event in read.parse_each(
+            logged_event for logged_event in found if logged_event.seq >= incident.opened_seq
+        )
+    ]
     signals = [(incident_signals.signal_of(event), event.get("run_id")) for event in logged]
     runs = [run_id for signal, run_id in signals if signal and signal.key == incident.key]
     is_whole = len(runs) >= incident.failures and len(logged) < MAX_FAILURES

@@ -83,7 +83,7 @@ class EndedRuns:
         self,
         api: AirflowApi,
         database: Database,
-        filling: GapFiller,
+        gap_filler: GapFiller,
         wake: WakeSignal,
         metrics: Metrics,
         clock: Clock,
@@ -91,7 +91,7 @@ class EndedRuns:
     ) -> None:
         self._api = api
         self._database = database
-        self._filling = filling
+        self._gap_filler = gap_filler
         self._wake = wake
         self._metrics = metrics
         self._clock = clock
@@ -99,7 +99,7 @@ class EndedRuns:
         self._seen = wake.count
         self._seq: int | None = None
         self._waiting: OrderedDict[tuple[str, str], EndedRun] = OrderedDict()
-        self._pace = RateLimiter(FRESH)
+        self._limiter = RateLimiter(FRESH)
         self._free = 0.0
         self._failing = False
         self._defects = Defects(api.deployment, metrics)
@@ -115,7 +115,7 @@ class EndedRuns:
                 await self._attempt(self._read_log)
             elif self._waiting:
                 await self._look(now())
-                self._free = now() + max(APART, self._pace.pause.total_seconds())
+                self._free = now() + max(APART, self._limiter.pause.total_seconds())
 
     async def _read_log(self) -> None:
         """Take up the runs that ended since the last time; at the first time none."""
@@ -139,8 +139,8 @@ class EndedRuns:
 
     async def _look(self, now: float) -> None:
         due = [run for run in self._waiting.values() if run.due <= now]
-        asked, began = self._clock(), asyncio.get_running_loop().time()
-        recent = [run for run in due if run.is_recent(asked)]
+        asked_at, began = self._clock(), asyncio.get_running_loop().time()
+        recent = [run for run in due if run.is_recent(asked_at)]
         if len(recent) > MAX_ALONE:
             await self._attempt(self._glance)
             for run in recent:
@@ -149,7 +149,7 @@ class EndedRuns:
         for run in due[:MAX_ALONE]:
             if not await self._attempt(partial(self._look_at, run)):
                 break
-        self._pace.took(asked, asyncio.get_running_loop().time() - began)
+        self._limiter.took(asked_at, asyncio.get_running_loop().time() - began)
 
     async def _look_at(self, run: EndedRun) -> None:
         try:
@@ -166,8 +166,8 @@ class EndedRuns:
         complete, rows, seconds = True, 0, 0.0
         async with aclosing(self._api.tasks_of(run.dag_id, run.run_id)) as pages:
             async for page in pages:
-                waiting = await self._filling.fill(ENDED_RUN, page)
-                complete &= not waiting and all(row.get("state") in TASK_ENDS for row in page.rows)
+                young = await self._gap_filler.fill(ENDED_RUN, page)
+                complete &= not young and all(row.get("state") in TASK_ENDS for row in page.rows)
                 rows, seconds = rows + len(page.rows), seconds + page.seconds
                 if rows >= MAX_ROWS:
                     break
@@ -200,5 +200,5 @@ class EndedRuns:
 
 
 def _read_ended_runs(connection: Connection, deployment: str, after: int) -> EventLogPage:
-    wanted = Filter.from_values(deployment=(deployment,), type=RUN_ENDS)
-    return read.read_after(connection, after, MAX_WAITING, wanted)
+    event_filter = Filter.from_values(deployment=(deployment,), type=RUN_ENDS)
+    return read.read_after(connection, after, MAX_WAITING, event_filter)

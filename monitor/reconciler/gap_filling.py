@@ -46,15 +46,21 @@ def contradictions(
     a commit takes: a younger one may be newer than Airflow's answer, or ahead of Airflow's commit.
     """
     ends = [event for event in events.values() if tries.is_end(event)]
-    words = tries.find_last_states(connection, ends)
-    opposed = [(event, words[event.id]) for event in ends if event.id in words and _opposes(event, words)]
-    logged = read.find_received_times(connection, {word.seq for _, word in opposed})
-    settled = [event for event, word in opposed if _is_settled(logged.get(word.seq), settled_before)]
+    last_states = tries.find_last_states(connection, ends)
+    opposed = [
+        (event, last_states[event.id])
+        for event in ends
+        if event.id in last_states and _opposes(event, last_states)
+    ]
+    logged = read.find_received_times(connection, {last_state.seq for _, last_state in opposed})
+    settled = [
+        event for event, last_state in opposed if _is_settled(logged.get(last_state.seq), settled_before)
+    ]
     return _assign_free_ids(connection, source, settled)
 
 
-def _opposes(event: Event, words: Mapping[str, LastState]) -> bool:
-    return bool(words[event.id].state != event.get("state"))
+def _opposes(event: Event, last_states: Mapping[str, LastState]) -> bool:
+    return bool(last_states[event.id].state != event.get("state"))
 
 
 def _is_settled(logged: datetime | None, before: datetime) -> bool:
@@ -63,13 +69,13 @@ def _is_settled(logged: datetime | None, before: datetime) -> bool:
 
 def _assign_free_ids(connection: Connection, source: str, events: Iterable[Event]) -> list[Event]:
     """The events under the first of `:2`, `:3`, … that the log lacks; numbers are given without gaps."""
-    waiting, free, first = {event.id: event for event in events}, [], 2
-    while waiting:
-        tried = {plain: [nth(plain, number) for number in _numbers(first)] for plain in waiting}
-        lacking = read.missing(connection, source, (one for ids in tried.values() for one in ids))
+    events_by_id, free, first = {event.id: event for event in events}, [], 2
+    while events_by_id:
+        tried = {plain: [nth(plain, number) for number in _numbers(first)] for plain in events_by_id}
+        lacking = read.missing(connection, source, (event_id for ids in tried.values() for event_id in ids))
         for plain, ids in tried.items():
-            if found := next((one for one in ids if one in lacking), None):
-                free.append(waiting.pop(plain).rename(found))
+            if found := next((event_id for event_id in ids if event_id in lacking), None):
+                free.append(events_by_id.pop(plain).rename(found))
         first += TRIED_AT_ONCE
     return free
 
@@ -107,7 +113,7 @@ class GapFiller:
         self._clock = clock
         self._retention = retention
         self._earlier_tries = earlier_tries
-        self._said = False
+        self._is_logged = False
         self._rejected: set[tuple[str, str]] = set()
 
     async def fill(self, kind: RowKind, page: ListingPage) -> list[datetime]:
@@ -117,8 +123,8 @@ class GapFiller:
         """
         self._metrics.reconcile_rows.labels(self._deployment, kind.name).inc(len(page.rows))
         events: dict[str, Event] = {}
-        shown: list[Event] = []
-        waiting = []
+        dated: list[Event] = []
+        young = []
         for row in page.rows:
             try:
                 since = kind.waiting_since(row, page.moment)
@@ -128,31 +134,31 @@ class GapFiller:
                 continue
             if event is None:
                 continue
-            shown.append(event)
+            dated.append(event)
             if since:
-                waiting.append(since)
+                young.append(since)
             else:
                 events[event.id] = event
-        await self._report(events, page.asked - SETTLED)
-        await self._correct_dates(shown)
+        await self._report(events, page.asked_at - SETTLED)
+        await self._correct_dates(dated)
         if kind.has_earlier_tries:
-            waiting += await self._earlier_tries.fill(page)
-        return waiting
+            young += await self._earlier_tries.fill(page)
+        return young
 
     async def _report(self, events: Mapping[str, Event], settled_before: datetime) -> None:
-        wanted = await self._database.read(
+        new_events = await self._database.read(
             lambda connection: self._select_new(connection, events, settled_before)
         )
-        if not wanted:
+        if not new_events:
             return
-        taken = await self._ingest.take(wanted)
-        for event, new in zip(wanted, taken, strict=True):
+        taken = await self._ingest.take(new_events)
+        for event, new in zip(new_events, taken, strict=True):
             if new:
                 self._metrics.reconcile_filled.labels(self._deployment, event.type).inc()
 
-    async def _correct_dates(self, shown: Sequence[Event]) -> None:
+    async def _correct_dates(self, events: Sequence[Event]) -> None:
         """Of ends that hooks told: what is known is not told again, and its dates are Airflow's from here."""
-        tasks = [event for event in shown if isinstance(event.data, TaskInstanceData)]
+        tasks = [event for event in events if isinstance(event.data, TaskInstanceData)]
         if not tasks:
             return
         otherwise = await self._database.read(lambda connection: tries.find_changed_dates(connection, tasks))
@@ -167,9 +173,9 @@ class GapFiller:
         lacking -= self._find_pruned_ends(connection, [events[event_id] for event_id in lacking])
         forgotten = {event_id for event_id in lacking if self._is_forgotten(events[event_id])}
         new = [event for event_id, event in events.items() if event_id in lacking - forgotten]
-        known = {event_id: event for event_id, event in events.items() if event_id not in lacking}
+        logged = {event_id: event for event_id, event in events.items() if event_id not in lacking}
         old = {event_id: events[event_id] for event_id in forgotten}
-        again = contradictions(connection, source, known, settled_before)
+        again = contradictions(connection, source, logged, settled_before)
         changed = contradictions(connection, source, old, settled_before)
         self._pass_over(list(old.values()), len(old) - len(changed))
         return [*new, *again, *changed]
@@ -195,8 +201,8 @@ class GapFiller:
         if not number:
             return
         self._metrics.reconcile_skipped.labels(self._deployment, "expired").inc(number)
-        if not self._said:
-            self._said = True
+        if not self._is_logged:
+            self._is_logged = True
             logger.warning(
                 "%s: Airflow changed rows from before what the log keeps, such as %s of %s; they are passed "
                 "over and counted",

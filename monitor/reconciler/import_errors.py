@@ -49,56 +49,58 @@ class ImportErrors:
         self._api = api
         self._database = database
         self._clock = clock
-        self._teller = SnapshotReporter(self.name, api.deployment, ingest, metrics)
+        self._reporter = SnapshotReporter(self.name, api.deployment, ingest, metrics)
 
     async def is_wanted(self) -> bool:
         return False
 
     async def compare(self) -> None:
         """Tell what broke and what was mended. Raises AirflowError, IngestBusy, SQLAlchemyError."""
-        asked = self._clock()
+        asked_at = self._clock()
         try:
             async with aclosing(self._api.import_errors()) as pages:
                 listed_pages = [page async for page in pages]
         except AirflowRefused as refused:  # it holds up nothing else: said once, and asked again
-            self._teller.pass_over({"the listing": str(refused)})
+            self._reporter.pass_over({"the listing": str(refused)})
             return
         rows = [row for page in listed_pages for row in page.rows]
         is_whole = not any(page.passed_over for page in listed_pages)
         if not rows and is_whole and await self._sees_nothing():
-            self._teller.pass_over({"the listing": HIDDEN})
+            self._reporter.pass_over({"the listing": HIDDEN})
             return
         rows_by_id, hidden = self._sort(rows)
-        known = await self._database.read(
+        error_rows = await self._database.read(
             lambda connection: import_errors.find_import_errors(connection, self._api.deployment, rows_by_id)
         )
-        listed = by_first_id(rows_by_id, known)
-        if places := _places(listed, known):
-            await self._database.write(lambda connection: self._locate(connection, known, places))
-        await self._teller.report(
+        listed = by_first_id(rows_by_id, error_rows)
+        if places := _places(listed, error_rows):
+            await self._database.write(lambda connection: self._locate(connection, error_rows, places))
+        await self._reporter.report(
             await self._database.read(
-                lambda connection: self._changes(connection, listed, hidden, asked, is_whole)
+                lambda connection: self._changes(connection, listed, hidden, asked_at, is_whole)
             )
         )
 
     def _locate(
-        self, connection: Connection, known: Mapping[str, Row], places: Mapping[str, BundleFile]
+        self, connection: Connection, error_rows: Mapping[str, Row], places: Mapping[str, BundleFile]
     ) -> None:
         """Keep where the files are that a hook has named by their whole paths."""
         append.lock(connection)  # no event of the file comes meanwhile
         import_errors.locate(connection, self._api.deployment, places)
         for error_id, place in places.items():
-            filename = known[error_id]["filename"]
+            filename = error_rows[error_id]["filename"]
             incident_transitions.name_file(connection, self._api.deployment, filename, place, self._clock())
 
     async def _sees_nothing(self) -> bool:
         """Whether the list is empty because the monitor's user may read no DAG any more, and so no error."""
         deployment = self._api.deployment
-        known = await self._database.read(
+        error_rows = await self._database.read(
             lambda connection: import_errors.find_import_errors(connection, deployment, ())
         )
         dags = await self._database.read(lambda connection: dags_projection.load_dags(connection, deployment))
-        if not any(row["open"] for row in known.values()) or all(row["is_stale"] for row in dags.values()):
+        if not any(row["open"] for row in error_rows.values()) or all(
+            row["is_stale"] for row in dags.values()
+        ):
             return False
         return await self._api.may_read() == 0
 
@@ -116,7 +118,7 @@ class ImportErrors:
                     listed[error_id_of(row)] = row
             except EventError as error:
                 passed[str(row.get("filename"))] = str(error)
-        self._teller.pass_over(passed)
+        self._reporter.pass_over(passed)
         return listed, hidden
 
     def _changes(
@@ -124,75 +126,88 @@ class ImportErrors:
         connection: Connection,
         listed: dict[str, Row],
         hidden: list[Row],
-        asked: datetime,
+        asked_at: datetime,
         is_whole: bool,
     ) -> list[Event]:
         """`is_whole`: whether what is not listed is not there. A row that was too much to read may be any."""
-        known = import_errors.find_import_errors(connection, self._api.deployment, listed)
+        error_rows = import_errors.find_import_errors(connection, self._api.deployment, listed)
         gone = {
             error_id: row
-            for error_id, row in known.items()
+            for error_id, row in error_rows.items()
             if is_whole
             and row["open"]
             and error_id not in listed
-            and not any(import_errors.may_be(row, one) for one in hidden)
+            and not any(import_errors.may_be(row, hidden_row) for hidden_row in hidden)
         }
-        back = {error_id: row for error_id, row in known.items() if error_id in listed and not row["open"]}
-        changed = find_settled(connection, gone | back, asked)
-        mended = [self._build_mended_event(one, known, listed) for one in gone if one in changed]
-        broken = [one for one in listed if one not in known or one in changed]
-        return mended + [self._build_broken_event(one, listed[one], known.get(one)) for one in broken]
+        back = {
+            error_id: row for error_id, row in error_rows.items() if error_id in listed and not row["open"]
+        }
+        changed = find_settled(connection, gone | back, asked_at)
+        mended = [
+            self._build_mended_event(error_id, error_rows, listed) for error_id in gone if error_id in changed
+        ]
+        broken = [error_id for error_id in listed if error_id not in error_rows or error_id in changed]
+        return mended + [
+            self._build_broken_event(error_id, listed[error_id], error_rows.get(error_id))
+            for error_id in broken
+        ]
 
     def _build_mended_event(
-        self, error_id: str, known: Mapping[str, Row], listed: Mapping[str, Row]
+        self, error_id: str, error_rows: Mapping[str, Row], listed: Mapping[str, Row]
     ) -> Event:
-        its = known[error_id]
+        its = error_rows[error_id]
         # Of a row that a hook told too, the whole path is known: that of another file may end as REST's does.
-        files = ((other, known.get(other, row)) for other, row in listed.items())
+        files = ((other, error_rows.get(other, row)) for other, row in listed.items())
         instead = next((other for other, file in files if import_errors.may_be(its, file)), None)
         return import_error_mended_event(
             self._api.deployment, error_id, its, instead, self._clock(), number=its["times"]
         )
 
-    def _build_broken_event(self, error_id: str, row: Row, known: Row | None) -> Event:
-        number = known["times"] + 1 if known else 1
+    def _build_broken_event(self, error_id: str, row: Row, error_row: Row | None) -> Event:
+        number = error_row["times"] + 1 if error_row else 1
         return import_error_event(self._api.deployment, row, self._clock(), number, error_id)
 
 
-def by_first_id(rows: Mapping[str, Row], known: Mapping[str, Row]) -> dict[str, Row]:
+def by_first_id(rows: Mapping[str, Row], error_rows: Mapping[str, Row]) -> dict[str, Row]:
     """REST's rows by the ids under which their errors were told first: REST's own, or that of a hook's report
     of the same trace in a file whose whole path ends with the row's. The longest path is matched first, and
     each report with one row only."""
-    found = {error_id: row for error_id, row in rows.items() if error_id in known}
+    found = {error_id: row for error_id, row in rows.items() if error_id in error_rows}
     pairs = [
         (error_id, first_id)
         for error_id in rows.keys() - found.keys()
-        for first_id, told in known.items()
+        for first_id, error_row in error_rows.items()
         if first_id not in found
-        and told["trace"] == trace_of_error(error_id)
-        and import_errors.may_be(told, rows[error_id])
+        and error_row["trace"] == trace_of_error(error_id)
+        and import_errors.may_be(error_row, rows[error_id])
     ]
     left = {error_id: row for error_id, row in rows.items() if error_id not in found}
-    for error_id, first_id in sorted(pairs, key=lambda pair: _fit(rows[pair[0]], known[pair[1]])):
+    for error_id, first_id in sorted(pairs, key=lambda pair: _fit(rows[pair[0]], error_rows[pair[1]])):
         if error_id in left and first_id not in found:
             found[first_id] = left.pop(error_id)
     return {**found, **left}
 
 
-def _fit(row: Row, told: Row) -> tuple[bool, int, bool, str, str]:
+def _fit(row: Row, error_row: Row) -> tuple[bool, int, bool, str, str]:
     """The best first: where REST has said so already, the longest path, a folder that is called as the
     bundle."""
-    folders = told["filename"].split("/")
+    folders = error_row["filename"].split("/")
     is_named_so = row.get("bundle_name") in folders
-    return (told["path"] is None, -len(row["filename"]), not is_named_so, row["filename"], told["filename"])
+    return (
+        error_row["path"] is None,
+        -len(row["filename"]),
+        not is_named_so,
+        row["filename"],
+        error_row["filename"],
+    )
 
 
-def _places(listed: Mapping[str, Row], known: Mapping[str, Row]) -> dict[str, BundleFile]:
+def _places(listed: Mapping[str, Row], error_rows: Mapping[str, Row]) -> dict[str, BundleFile]:
     """Where the files of hooks' reports are, as far as that is new."""
     return {
         error_id: place
         for error_id, row in listed.items()
-        if error_id in known
-        and known[error_id]["bundle_name"] is None
+        if error_id in error_rows
+        and error_rows[error_id]["bundle_name"] is None
         and (place := BundleFile.from_row(row))
     }

@@ -41,9 +41,9 @@ OLD = RateLimit(0.01, timedelta(hours=1))
 class RateLimiter:
     """Of one listing."""
 
-    def __init__(self, allowance: RateLimit) -> None:
-        self._allowance = allowance
-        self._asked: datetime | None = None
+    def __init__(self, rate_limit: RateLimit) -> None:
+        self._rate_limit = rate_limit
+        self._asked_at: datetime | None = None
         self._took: deque[timedelta] = deque(maxlen=ANSWERS)
 
     @property
@@ -54,15 +54,15 @@ class RateLimiter:
     @property
     def pause(self) -> timedelta:
         """From one question to the next, at the least."""
-        return min(self._allowance.longest, self.cost / self._allowance.share)
+        return min(self._rate_limit.longest, self.cost / self._rate_limit.share)
 
     def is_due(self, now: datetime) -> bool:
         """Whether it may be asked for. A clock that was set back delays nothing."""
-        return self._asked is None or not self._asked <= now < self._asked + self.pause
+        return self._asked_at is None or not self._asked_at <= now < self._asked_at + self.pause
 
-    def took(self, asked: datetime, seconds: float) -> None:
+    def took(self, asked_at: datetime, seconds: float) -> None:
         """An answer to a question of this moment."""
-        self._asked = asked
+        self._asked_at = asked_at
         self._took.append(timedelta(seconds=seconds))
 
 
@@ -131,7 +131,7 @@ class Listing(RowKind):
     """One listing. `allowance`: how often it may be asked for (listings.py)."""
 
     pages: Pages
-    allowance: RateLimit
+    rate_limit: RateLimit
 
 
 def _change_time(row: Row) -> datetime | None:
@@ -162,19 +162,19 @@ def _due_long_ago(window: Window) -> TimeRange:
     return None, (window.until or window.now) - RECENT + SHARED
 
 
-def _tasks(name: str, due: Callable[[Window], TimeRange], allowance: RateLimit) -> Listing:
+def _tasks(name: str, due: Callable[[Window], TimeRange], rate_limit: RateLimit) -> Listing:
     def pages(api: AirflowApi, window: Window) -> AsyncGenerator[ListingPage, None]:
         # In whatever state: behind a row that waits for its next try stand those that Airflow has filed.
         return api.task_instances_updated(window.since, window.until, run_after=due(window))
 
-    return Listing(name, from_airflow.task_event, _task_change_time, HEAD_START, True, pages, allowance)
+    return Listing(name, from_airflow.task_event, _task_change_time, HEAD_START, True, pages, rate_limit)
 
 
-def _runs(name: str, due: Callable[[Window], TimeRange], allowance: RateLimit) -> Listing:
+def _runs(name: str, due: Callable[[Window], TimeRange], rate_limit: RateLimit) -> Listing:
     def pages(api: AirflowApi, window: Window) -> AsyncGenerator[ListingPage, None]:
         return api.runs_updated(window.since, window.until, RUN_STATES, due(window))
 
-    return Listing(name, from_airflow.run_event, _change_time, HEAD_START, False, pages, allowance)
+    return Listing(name, from_airflow.run_event, _change_time, HEAD_START, False, pages, rate_limit)
 
 
 ASSETS = Listing(

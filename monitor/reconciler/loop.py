@@ -60,7 +60,7 @@ def snapshots(
 ) -> list[Snapshot]:
     """Every snapshot of one Airflow."""
     kinds = (ImportErrors, DagSnapshot, Deletions, Backfills)
-    return [each(api, database, ingest, metrics, clock) for each in kinds]
+    return [kind(api, database, ingest, metrics, clock) for kind in kinds]
 
 
 NUDGE_LOOKS = (0.1, 0.4, 1.0, 2.0, 4.0, 7.0)  # seconds after a nudge; the last is past CREATED_RUNS_WAIT
@@ -100,12 +100,12 @@ class Reconciler:
         `max_rows` of a listing are compared in one step. `run_ended` is woken when the log has a run's end.
         """
         earlier_tries = EarlierTries(api, database, ingest, metrics, clock, retention)
-        filling = GapFiller(api.deployment, database, ingest, metrics, clock, retention, earlier_tries)
-        compared = partial(Comparison, api, database, filling, metrics, clock, max_rows)
+        backfill = GapFiller(api.deployment, database, ingest, metrics, clock, retention, earlier_tries)
+        compared = partial(Comparison, api, database, backfill, metrics, clock, max_rows)
         self._present: Comparison = compared()
         self._past: Comparison = compared(first_look_back)
         self._ended_runs = EndedRuns(
-            *(api, database, filling, run_ended or WakeSignal(), metrics, clock),
+            *(api, database, backfill, run_ended or WakeSignal(), metrics, clock),
             glance=partial(self._present.glance, TASKS),
         )
         self._snapshots = snapshots
@@ -118,7 +118,7 @@ class Reconciler:
         self._clock = clock
         self._interval = interval
         self._deployment = api.deployment
-        self._standing = ReconcilerHealth(api.deployment, clock)
+        self._health = ReconcilerHealth(api.deployment, clock)
         self._defects = Defects(api.deployment, metrics)
         self._resumed = False
         self._useful = False
@@ -127,7 +127,7 @@ class Reconciler:
     @property
     def status(self) -> ReconcilerStatus:
         marks = {listing.name: self._present.watermark(listing) for listing in LISTINGS}
-        return self._standing.status({name: mark for name, mark in marks.items() if mark})
+        return self._health.status({name: mark for name, mark in marks.items() if mark})
 
     async def run(self) -> None:
         """Compare until cancelled."""
@@ -146,7 +146,7 @@ class Reconciler:
             elif looks and now() >= looks[0]:
                 looked = await self.look_at_assets()
                 free = now() + self._present.pace(ASSETS).pause.total_seconds()
-                looks = sorted({max(free, look) for look in looks[1:]}) if looked else []
+                looks = sorted({max(free, look_at) for look_at in looks[1:]}) if looked else []
             nudged = await self._wake.wait(self._seen, max(0.0, min([next_poll, *looks]) - now()))
             self._seen = self._wake.count
             if nudged:
@@ -163,7 +163,7 @@ class Reconciler:
         spent = asyncio.get_running_loop().time() - began
         self._metrics.reconcile_poll.labels(self._deployment).observe(spent)
         if not self._useful:
-            return self._standing.back_off(self._interval)
+            return self._health.back_off(self._interval)
         return 0.0 if self._behind else self._interval
 
     async def look_at_assets(self) -> bool:
@@ -174,7 +174,7 @@ class Reconciler:
         self._behind = False
         for snapshot in await self._list_wanted():
             self._snapped.pop(snapshot.name, None)
-        parts, unanswered = self._standing.parts, 0
+        parts, unanswered = self._health.parts, 0
         for name, step in self._steps():
             try:
                 self._behind |= await step()
@@ -192,7 +192,7 @@ class Reconciler:
         self._useful |= not parts
         if parts:
             raise next(iter(parts.values()))
-        self._standing.complete()
+        self._health.complete()
 
     def _steps(self) -> Iterator[tuple[str, Step]]:
         """What is due: the present first, then what else there is, and some of the past."""
@@ -231,7 +231,7 @@ class Reconciler:
 
     async def _compare_assets(self) -> None:
         await self._present.catch_up(ASSETS)
-        self._standing.parts.pop(ASSETS.name, None)
+        self._health.parts.pop(ASSETS.name, None)
         for snapshot in await self._list_wanted():
             await self._compare_snapshot(snapshot)
 
@@ -243,13 +243,11 @@ class Reconciler:
             await self._resume()
             await work()
         except Recoverable as error:
-            result = self._standing.record_failure(error, self._useful)
+            result = self._health.record_failure(error, self._useful)
         except Exception as error:  # noqa: BLE001 (a defect is logged with its traceback)
-            result = self._standing.record_failure(
-                self._defects.record("the comparison", error), self._useful
-            )
+            result = self._health.record_failure(self._defects.record("the comparison", error), self._useful)
         else:
-            self._standing.record_success()
+            self._health.record_success()
         self._metrics.reconcile_polls.labels(self._deployment, result).inc()
         self._show_progress()
         return result == "ok"
@@ -258,10 +256,10 @@ class Reconciler:
         """Once: since when Airflow is silent does not begin anew where the leader changes."""
         if not self._resumed:
             now, deployment = self._clock(), self._deployment
-            known = await self._database.read(
+            status = await self._database.read(
                 lambda connection: reconciler_status.load_status(connection, deployment, now)
             )
-            self._standing.resume(known)
+            self._health.resume(status)
             self._resumed = True
 
     async def _share(self) -> None:
@@ -302,29 +300,29 @@ class ReconcilerHandle:
         self._database = database
         self._metrics = metrics
         self._clock = clock
-        self._here: Reconciler | None = None
+        self._reconciler: Reconciler | None = None
 
     @property
     def is_local(self) -> bool:
-        return self._here is not None
+        return self._reconciler is not None
 
     def silent_since(self) -> datetime | None:
         """Since when Airflow does not answer this replica; None where it does, or another one asks it."""
-        return self._here.status.silent_since if self._here else None
+        return self._reconciler.status.silent_since if self._reconciler else None
 
     async def run(self) -> None:
         """Compare until cancelled."""
-        self._here = self._make()
+        self._reconciler = self._make()
         try:
-            await self._here.run()
+            await self._reconciler.run()
         finally:
-            self._here = None
+            self._reconciler = None
             self._show_nothing()
 
     async def status(self) -> ReconcilerStatus:
         """How the comparison stands, wherever it is done. Raises SQLAlchemyError."""
-        if self._here is not None:
-            return self._here.status
+        if self._reconciler is not None:
+            return self._reconciler.status
         now = self._clock()
         return await self._database.read(
             lambda connection: reconciler_status.load_status(connection, self.deployment, now)

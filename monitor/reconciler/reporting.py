@@ -47,9 +47,9 @@ class SnapshotReporter:
         self._passed = passed.keys()
 
 
-def find_settled(connection: Connection, changed: Mapping[str, Row], asked: datetime) -> set[str]:
+def find_settled(connection: Connection, changed: Mapping[str, Row], asked_at: datetime) -> set[str]:
     """Which of these rows of the read model Airflow's answer, asked for at this moment, can contradict."""
     seqs = {row["last_seq"] for row in changed.values() if row["last_seq"] is not None}
     logged = read.find_received_times(connection, seqs)  # what is not there is forgotten, and so old enough
-    before = asked - COMMIT_WAIT
+    before = asked_at - COMMIT_WAIT
     return {name for name, row in changed.items() if logged.get(row["last_seq"], before) <= before}

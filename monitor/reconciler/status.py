@@ -65,14 +65,14 @@ class Defects:
     def __init__(self, deployment: str, metrics: Metrics) -> None:
         self._deployment = deployment
         self._metrics = metrics
-        self._said: dict[str, str] = {}
+        self._messages: dict[str, str] = {}
 
     def record(self, part: str, error: Exception) -> Defect:
         """Counts it each time; logs it with its traceback once for as long as it is the same."""
         what = f"{type(error).__name__}: {error}"[:SHOWN]
         self._metrics.reconcile_defects.labels(self._deployment, part).inc()
-        if self._said.get(part) != what:
-            self._said[part] = what
+        if self._messages.get(part) != what:
+            self._messages[part] = what
             logger.error("%s: %s cannot be compared: %s", self._deployment, part, what, exc_info=error)
         return Defect(f"{part}: the monitor failed at an answer of Airflow's ({what})")
 
@@ -133,10 +133,10 @@ class ReconcilerHealth:
             self._deployment, self._good, error, watermark, marks, self._silent_since, is_defect
         )
 
-    def resume(self, known: ReconcilerStatus) -> None:
+    def resume(self, status: ReconcilerStatus) -> None:
         """Go on from what another replica, or the last process, knew a moment ago."""
-        self._good = self._good or known.last_good
-        self._silent_since = self._silent_since or known.silent_since
+        self._good = self._good or status.last_good
+        self._silent_since = self._silent_since or status.silent_since
 
     def _is_tolerated(self) -> bool:
         since = self._since
@@ -189,15 +189,15 @@ def save_status(connection: Connection, status: ReconcilerStatus, now: datetime)
     """What is known after a look."""
     failing = now if status.last_error is not None else None
     moments = {GOOD: status.last_good, SILENT: status.silent_since, FAILING: failing, SEEN: now}
-    known = {name: moment for name, moment in moments.items() if moment is not None}
-    forget_watermarks(connection, status.deployment, moments.keys() - known)
-    save_watermarks(connection, status.deployment, known, now)
+    last_polls = {name: moment for name, moment in moments.items() if moment is not None}
+    forget_watermarks(connection, status.deployment, moments.keys() - last_polls)
+    save_watermarks(connection, status.deployment, last_polls, now)
 
 
 def load_status(connection: Connection, deployment: str, now: datetime) -> ReconcilerStatus:
     """What the replica that compares knew after its last look; nothing where that is long ago."""
     found = load_watermarks(connection, deployment)
-    marks = {each.name: found[each.name] for each in LISTINGS if each.name in found}
+    marks = {listing.name: found[listing.name] for listing in LISTINGS if listing.name in found}
     if SEEN not in found or now - found[SEEN] > STALE:
         found = {}
     silent_since = found.get(SILENT)

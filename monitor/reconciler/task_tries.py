@@ -51,7 +51,7 @@ class TriedTask:
     name: TaskName
     try_number: int
     ti_id: str
-    told: dict[int, Try] = field(default_factory=dict)
+    logged_tries: dict[int, Try] = field(default_factory=dict)
     """What the log has of its tries."""
     run_started: datetime | None = None
     """When its run first started, as far as the log knows."""
@@ -92,7 +92,7 @@ class TriedTask:
     @property
     def may_be_made_anew(self) -> bool:
         """Whether its first UUID can tell. Mapped instances are made while the run goes on."""
-        return self.name.map_index < 0 and (self.try_number <= 1 or 1 in self.told)
+        return self.name.map_index < 0 and (self.try_number <= 1 or 1 in self.logged_tries)
 
     @property
     def is_made_anew(self) -> bool:
@@ -107,16 +107,18 @@ class TriedTask:
     @property
     def _first_id(self) -> str | None:
         """The UUID of the first try that began, or is to begin."""
-        return self.told[1].ti_id if 1 in self.told else self.ti_id
+        return self.logged_tries[1].ti_id if 1 in self.logged_tries else self.ti_id
 
     def is_logged(self, number: int) -> bool:
         """A failure is taken for told. Anything else may be the word of a process whose scheduler was dead:
         Airflow has filed its try as failed all the same."""
-        return self.has_end(number) and (self.told[number].filed or self.told[number].is_failure)
+        return self.has_end(number) and (
+            self.logged_tries[number].filed or self.logged_tries[number].is_failure
+        )
 
     def has_end(self, number: int) -> bool:
         """Whether anybody told of an end of this try."""
-        return number in self.told and self.told[number].is_over
+        return number in self.logged_tries and self.logged_tries[number].is_over
 
     def uuid_of(self, number: int, filed: Collection[int]) -> str | None:
         """The UUID of a filed try, where the log knows it.
@@ -124,24 +126,24 @@ class TriedTask:
         A try that failed while it was queued is not filed: its UUID goes on to the next number, and what is
         filed under that one is the same try to Airflow (measured on 3.2.2).
         """
-        if number in self.told:
-            return self.told[number].ti_id
-        before = max((other for other in self.told if other < number), default=None)
+        if number in self.logged_tries:
+            return self.logged_tries[number].ti_id
+        before = max((other for other in self.logged_tries if other < number), default=None)
         if before is None or any(before <= other < number for other in filed):
             return None
-        return self.told[before].ti_id if self.told[before].is_failure else None
+        return self.logged_tries[before].ti_id if self.logged_tries[before].is_failure else None
 
 
 def _creation_time(ti_id: str | None) -> datetime | None:
     """When a UUID of version 7 was made; None for any other."""
     try:
-        known = UUID(ti_id or "")
+        uuid = UUID(ti_id or "")
     except ValueError:
         return None
-    if known.version != 7:
+    if uuid.version != 7:
         return None
     try:
-        return datetime.fromtimestamp((known.int >> UUID7_UNIX_MS_BITS) / 1000, timezone.utc)
+        return datetime.fromtimestamp((uuid.int >> UUID7_UNIX_MS_BITS) / 1000, timezone.utc)
     except (ValueError, OverflowError, OSError):  # its 48 bits reach beyond the calendar
         return None
 
@@ -175,7 +177,7 @@ class EarlierTries:
         self._metrics = metrics
         self._clock = clock
         self._retention = retention
-        self._teller = SnapshotReporter("earlier tries", api.deployment, ingest, metrics)
+        self._reporter = SnapshotReporter("earlier tries", api.deployment, ingest, metrics)
         self._settled: OrderedDict[str, None] = OrderedDict()
         self._failed: OrderedDict[str, int] = OrderedDict()
 
@@ -185,30 +187,30 @@ class EarlierTries:
         Raises IngestBusy, SQLAlchemyError. An Airflow that does not answer is asked again at the next look.
         """
         events: list[Event] = []
-        waiting: list[datetime] = []
+        young_dates: list[datetime] = []
         settled: list[TriedTask] = []
         unreachable = False
         for task in await self._incomplete(page.rows):
             young = _within(moment_of(task.row, "scheduled_when"), page.moment)
             if young or unreachable:
-                waiting.append(young or _moment(task, page))
+                young_dates.append(young or _moment(task, page))
                 continue
             try:
                 filed = await self._ask(task)
             except AirflowError as error:
                 unreachable = isinstance(error, AirflowUnreachable)
                 if not self._give_up(task, error):
-                    waiting.append(_moment(task, page))
+                    young_dates.append(_moment(task, page))
                 continue
             ended, too_young = self._collect_ends(task, filed)
             events += ended
-            waiting += too_young
+            young_dates += too_young
             if not too_young:
                 settled.append(task)
-        await self._teller.report(events)
+        await self._reporter.report(events)
         for task in settled:
             self._settle(task)
-        return waiting
+        return young_dates
 
     async def _incomplete(self, rows: Sequence[Row]) -> list[TriedTask]:
         """The tasks that have earlier tries of which an end is not told."""
@@ -229,9 +231,9 @@ class EarlierTries:
 
     def _look_up(self, connection: Connection, tasks: Sequence[TriedTask]) -> None:
         """What the log knows of these tasks and of their runs' beginnings."""
-        told = tries.tries_of(connection, [task.name for task in tasks])
+        logged_tries = tries.tries_of(connection, [task.name for task in tasks])
         for task in tasks:
-            task.told = told.get(task.name, {})
+            task.logged_tries = logged_tries.get(task.name, {})
         runs = {task.name[1:3] for task in tasks if task.may_be_made_anew}
         started = read.first_times(connection, self._api.deployment, RUN_STARTS, runs)
         for task in tasks:
@@ -248,7 +250,7 @@ class EarlierTries:
         """The ends that are to be told, and those that are too young for it."""
         if filed is None:
             return [], []
-        events, waiting = [], []
+        events, young_dates = [], []
         rows, wrong = _by_number(filed.rows)
         for number in sorted(task.lacking & rows.keys()):
             row = rows[number]
@@ -261,14 +263,14 @@ class EarlierTries:
                 wrong = str(error)
                 continue
             if young:
-                waiting.append(young)
+                young_dates.append(young)
             elif event and not self._is_forgotten(event):
                 events.append(event)
-        self._teller.pass_over({"/".join(map(str, task.name[1:])): wrong} if wrong else {})
+        self._reporter.pass_over({"/".join(map(str, task.name[1:])): wrong} if wrong else {})
         absent = [number for number in task.lacking - rows.keys() if not task.has_end(number)]
         if absent:
             self._pass_over("not_filed", len(absent))
-        return events, waiting
+        return events, young_dates
 
     def _is_forgotten(self, event: Event) -> bool:
         """As gap_filling.py has it: what is older than what the log keeps was told, or is no news."""

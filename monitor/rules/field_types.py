@@ -171,14 +171,14 @@ class _Piece:
         self._length = len(core)
         # With a ? inside, letter by letter. Without, re looks for it in one go, whatever the name: it has a
         # table of how far to go back (Knuth, Morris, Pratt), which str.find() lacks for names of this length.
-        letters = [(at, letter) for at, letter in enumerate(core) if letter != "?"]
-        self.letters = letters if len(letters) < len(core) else []
+        characters = [(at, character) for at, character in enumerate(core) if character != "?"]
+        self.characters = characters if len(characters) < len(core) else []
         self._find = re.compile(re.escape(core)).search
 
     def end(self, name: str, begin: int) -> int:
         """Where the first such text at or behind `begin` ends, or -1."""
         begin += self._before
-        if self.letters:
+        if self.characters:
             start = self._first(name, begin)
         else:
             found = self._find(name, begin) if begin <= len(name) else None
@@ -190,8 +190,8 @@ class _Piece:
         """All starts at once: bit n is set where the letters so far fit a start at n."""
         places = _places(name)
         starts = -1 << begin
-        for at, letter in self.letters:
-            starts &= places.get(letter, 0) >> at
+        for at, character in self.characters:
+            starts &= places.get(character, 0) >> at
             if not starts:
                 return -1
         return (starts & -starts).bit_length() - 1
@@ -206,7 +206,7 @@ class _Glob:
         self._first, self._last = len(first), len(last)
         self._between = [_Piece(text) for text in rest]
         self._least = len(glob.replace("*", ""))
-        self.searched = sum(1 + len(piece.letters) for piece in self._between)
+        self.searched = sum(1 + len(piece.characters) for piece in self._between)
 
     def matches(self, name: str) -> bool:
         end = len(name) - self._last
@@ -225,7 +225,7 @@ class _Glob:
 def _there(text: str) -> Callable[..., re.Match[str] | None]:
     """Says whether a name has this text at a place."""
     return re.compile(
-        "".join("." if letter == "?" else re.escape(letter) for letter in text), re.DOTALL
+        "".join("." if character == "?" else re.escape(character) for character in text), re.DOTALL
     ).match
 
 
@@ -234,9 +234,9 @@ def _places(name: str) -> dict[str, int]:
     """The places of each letter of a name, as bits."""
     places: dict[str, bytearray] = {}
     size = len(name) // 8 + 1
-    for at, letter in enumerate(name):
-        places.setdefault(letter, bytearray(size))[at // 8] |= 1 << at % 8
-    return {letter: int.from_bytes(bits, "little") for letter, bits in places.items()}
+    for at, character in enumerate(name):
+        places.setdefault(character, bytearray(size))[at // 8] |= 1 << at % 8
+    return {character: int.from_bytes(bits, "little") for character, bits in places.items()}
 
 
 UTC = "UTC"

@@ -37,7 +37,7 @@ def fields_at(path: KeyPath) -> frozenset[str]:
     node = schema
     for part in path:
         node = _step(schema, node, part)
-    return frozenset(name for one in _variants(schema, node) for name in one.get("properties", ()))
+    return frozenset(name for variant in _variants(schema, node) for name in variant.get("properties", ()))
 
 
 @lru_cache(1)
@@ -46,15 +46,15 @@ def _schema() -> Schema:
 
 
 def _step(schema: Schema, node: Schema, part: str | int) -> Schema:
-    for one in _variants(schema, node):
-        if isinstance(part, int) and "items" in one:
-            items: Schema = one["items"]
+    for variant in _variants(schema, node):
+        if isinstance(part, int) and "items" in variant:
+            items: Schema = variant["items"]
             return items
-        if isinstance(part, str) and part in one.get("properties", {}):
-            known: Schema = one["properties"][part]
-            return known
-        if isinstance(part, str) and isinstance(one.get("additionalProperties"), dict):
-            values: Schema = one["additionalProperties"]
+        if isinstance(part, str) and part in variant.get("properties", {}):
+            field: Schema = variant["properties"][part]
+            return field
+        if isinstance(part, str) and isinstance(variant.get("additionalProperties"), dict):
+            values: Schema = variant["additionalProperties"]
             return values
     return {}
 
@@ -62,21 +62,25 @@ def _step(schema: Schema, node: Schema, part: str | int) -> Schema:
 def _variants(schema: Schema, node: Schema) -> list[Schema]:
     if "$ref" in node:
         return [schema["$defs"][node["$ref"].rpartition("/")[2]]]
-    return [each for one in node["anyOf"] for each in _variants(schema, one)] if "anyOf" in node else [node]
+    return (
+        [variant for option in node["anyOf"] for variant in _variants(schema, option)]
+        if "anyOf" in node
+        else [node]
+    )
 
 
 def _plain(node: Any) -> Any:
     """Without the titles that pydantic makes of names, and with descriptions in one line."""
     if isinstance(node, list):
-        return [_plain(each) for each in node]
+        return [_plain(item) for item in node]
     if not isinstance(node, dict):
         return node
-    kept = {
+    keywords = {
         name: _plain(value) for name, value in node.items() if name != "title" or not isinstance(value, str)
     }
-    if isinstance(kept.get("description"), str):
-        kept["description"] = " ".join(kept["description"].split())
-    return kept
+    if isinstance(keywords.get("description"), str):
+        keywords["description"] = " ".join(keywords["description"].split())
+    return keywords
 
 
 FILE = Path("docs/windsock.schema.json")

@@ -63,17 +63,17 @@ def load_rules(
         raise RulesError(path.name, [refused.mistake]) from None
     if source.data is None and not source.mistakes:
         return LoadedRules(defaults, source)
-    given, wrong = _validate(source, defaults)
+    config, wrong = _validate(source, defaults)
     mistakes = [*source.mistakes]
     unread = {mistake.where for mistake in mistakes}  # what could not be read is not wrong once more
-    mistakes += [one for one in mistakes_of(source, wrong) if one.where not in unread]
-    if given is not None:
-        merged = _merge(given, defaults)
+    mistakes += [mistake for mistake in mistakes_of(source, wrong) if mistake.where not in unread]
+    if config is not None:
+        merged = _merge(config, defaults)
         left_out = [_path(error) for error in wrong]
-        found = mistakes_in(CheckContext(given, merged, source, check_url, templates), left_out)
-        mistakes += [one for one in found if one.where not in unread]
-    if mistakes or given is None:
-        raise RulesError(path.name, sorted(mistakes, key=lambda one: one.line or 0))
+        found = mistakes_in(CheckContext(config, merged, source, check_url, templates), left_out)
+        mistakes += [mistake for mistake in found if mistake.where not in unread]
+    if mistakes or config is None:
+        raise RulesError(path.name, sorted(mistakes, key=lambda mistake: mistake.line or 0))
     return LoadedRules(merged, source)
 
 
@@ -135,8 +135,8 @@ def _validate(source: Source, defaults: Config) -> tuple[Config | None, list[Any
         first = first or found
         if not isinstance(source.data, dict):
             break
-        for each in found:
-            _leave_out(source.data, _path(each), each["type"])
+        for error_found in found:
+            _leave_out(source.data, _path(error_found), error_found["type"])
     return None, first
 
 
@@ -171,21 +171,21 @@ def _inherit(data: dict[str, Any], defaults: Mapping[str, Watch]) -> None:
     watches = data.get("watches")
     if not isinstance(watches, list):
         return
-    for number, given in enumerate(watches):
-        name = given.get("name") if isinstance(given, dict) else None
-        known = defaults.get(name) if isinstance(name, str) else None
-        if known and given.get("watch", known.watch) == known.watch:
-            watches[number] = {**known.model_dump(mode="json", exclude_unset=True), **given}
+    for number, entry in enumerate(watches):
+        name = entry.get("name") if isinstance(entry, dict) else None
+        inherited = defaults.get(name) if isinstance(name, str) else None
+        if inherited and entry.get("watch", inherited.watch) == inherited.watch:
+            watches[number] = {**inherited.model_dump(mode="json", exclude_unset=True), **entry}
 
 
-def _merge(given: Config, defaults: Config) -> Config:
-    said = {name: getattr(given, name) for name in given.model_fields_set}
-    again = {watch.name for watch in given.watches}
-    watches = [*(watch for watch in defaults.watches if watch.name not in again), *given.watches]
+def _merge(config: Config, defaults: Config) -> Config:
+    fields = {name: getattr(config, name) for name in config.model_fields_set}
+    again = {watch.name for watch in config.watches}
+    watches = [*(watch for watch in defaults.watches if watch.name not in again), *config.watches]
     # One that is off for some DAGs only takes them from the one for all (monitor/watches/thresholds.py).
-    said["watches"] = tuple(watch for watch in watches if not watch.off or watch.is_for_some)
-    said["receivers"] = {**defaults.receivers, **given.receivers}
-    return defaults.model_copy(update=said)
+    fields["watches"] = tuple(watch for watch in watches if not watch.off or watch.is_for_some)
+    fields["receivers"] = {**defaults.receivers, **config.receivers}
+    return defaults.model_copy(update=fields)
 
 
 DEFAULT_RECEIVER = "default"
@@ -235,5 +235,5 @@ def default_config(recipients: Sequence[str], notify_success: Sequence[str]) -> 
 
 
 def _successes(notify_success: Sequence[str]) -> Match:
-    named = [Match(dag_id=tuple(notify_success))] if notify_success else []
-    return Match(type=("airflow.dag_run.success",), any_of=(Match(tags=(f"{TAG}{SUCCESS}",)), *named))
+    matches = [Match(dag_id=tuple(notify_success))] if notify_success else []
+    return Match(type=("airflow.dag_run.success",), any_of=(Match(tags=(f"{TAG}{SUCCESS}",)), *matches))

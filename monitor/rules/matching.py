@@ -27,8 +27,8 @@ class MatchSubject:
     @classmethod
     def from_event(cls, event: Event, dag: Mapping[str, Any] | None) -> "MatchSubject":
         """`dag`: the read model's row of the event's DAG, where there is one."""
-        known = dag or {}
-        return cls(event, tuple(known.get("tags") or ()), tuple(known.get("owners") or ()))
+        dag_row = dag or {}
+        return cls(event, tuple(dag_row.get("tags") or ()), tuple(dag_row.get("owners") or ()))
 
 
 SHOWN_VALUES = 3  # of what an event has, and of what is wanted: the reason is read by people
@@ -52,11 +52,11 @@ def takes(match: Match, facts: MatchSubject) -> bool:
 
 def _find_mismatch(match: Match, facts: MatchSubject) -> _Reason | None:
     for name, values in _FIELDS:
-        wanted: Sequence[str] = getattr(match, name)
-        if wanted and wanted != ("*",):
+        globs: Sequence[str] = getattr(match, name)
+        if globs and globs != ("*",):
             found = values(facts)
-            if not any(matches_any(wanted, value) for value in found):
-                return partial(_describe_mismatch, name, found, wanted)
+            if not any(matches_any(globs, value) for value in found):
+                return partial(_describe_mismatch, name, found, globs)
     return _attempt(match, facts) or _any_of(match, facts) or _none_of(match, facts)
 
 
@@ -65,13 +65,13 @@ def _attempt(match: Match, facts: MatchSubject) -> _Reason | None:
     if not match.attempt or number in match.attempt:
         return None
     found = () if number is None else (str(number),)
-    return partial(_describe_mismatch, "attempt", found, [str(wanted) for wanted in match.attempt])
+    return partial(_describe_mismatch, "attempt", found, [str(attempt) for attempt in match.attempt])
 
 
 def _any_of(match: Match, facts: MatchSubject) -> _Reason | None:
     against = []
-    for one in match.any_of:
-        reason = _find_mismatch(one, facts)
+    for inner in match.any_of:
+        reason = _find_mismatch(inner, facts)
         if reason is None:
             return None
         against.append(reason)
@@ -83,22 +83,22 @@ def _each(against: Sequence[_Reason]) -> str:
 
 
 def _none_of(match: Match, facts: MatchSubject) -> _Reason | None:
-    for number, one in enumerate(match.none_of, 1):
-        if takes(one, facts):
+    for number, inner in enumerate(match.none_of, 1):
+        if takes(inner, facts):
             return partial("none_of: the event matches number {} of them".format, number)
     return None
 
 
-def _describe_mismatch(name: str, found: Sequence[str], wanted: Sequence[str]) -> str:
+def _describe_mismatch(name: str, found: Sequence[str], expected: Sequence[str]) -> str:
     if not found:
-        return f"{name}: the event has none, and {_list(wanted)} is wanted"
-    return f"{name}: {_list(found)} is not {_list(wanted)}"
+        return f"{name}: the event has none, and {_list(expected)} is wanted"
+    return f"{name}: {_list(found)} is not {_list(expected)}"
 
 
 def _list(values: Sequence[str]) -> str:
-    shown = [repr(value[:SHOWN_CHARACTERS]) for value in values[:SHOWN_VALUES]]
-    left = len(values) - len(shown)
-    return " or ".join([*shown, f"{left} more"] if left > 0 else shown)
+    texts = [repr(value[:SHOWN_CHARACTERS]) for value in values[:SHOWN_VALUES]]
+    left = len(values) - len(texts)
+    return " or ".join([*texts, f"{left} more"] if left > 0 else texts)
 
 
 def _field(name: str, other: str | None = None) -> Callable[[MatchSubject], _Values]:

@@ -35,9 +35,9 @@ def quiet_until(hours: Iterable[QuietHours], default_zone: str, now: datetime) -
 
     Where other quiet hours hold at that end (a weekend behind a night) it is theirs.
     """
-    every = [(one, zone(one.timezone or default_zone)) for one in hours]
+    every = [(quiet_hours, zone(quiet_hours.timezone or default_zone)) for quiet_hours in hours]
     end = now
-    while later := [until for one, place in every if (until := _end(one, place, end))]:
+    while later := [until for quiet_hours, place in every if (until := _end(quiet_hours, place, end))]:
         end = max(later)
         if end - now > MAX_CHAIN:
             raise NeverEnds
@@ -99,14 +99,14 @@ class Rules:
 
     def explain(self, facts: MatchSubject) -> list[tuple[Rule, str | None]]:
         """Every rule, and why it does not take the event; None: it does."""
-        asked: list[tuple[Rule, str | None]] = []
-        not_asked: str | None = None
+        mismatches: list[tuple[Rule, str | None]] = []
+        skip_reason: str | None = None
         for rule in self.config.rules:
-            against = not_asked or mismatch(rule.match, facts)
-            asked.append((rule, against))
+            against = skip_reason or mismatch(rule.match, facts)
+            mismatches.append((rule, against))
             if against is None and rule.last:
-                not_asked = f"not asked: rule {rule.name!r} above takes the event and is the last"
-        return asked
+                skip_reason = f"not asked: rule {rule.name!r} above takes the event and is the last"
+        return mismatches
 
     def targets(self, rule: Rule, facts: MatchSubject) -> list[Target]:
         """Whom the rule names, and whom the DAG does; each once.
@@ -114,8 +114,10 @@ class Rules:
         An address is spelt as the file spells it first, whoever names it: its threads and deliveries are
         known by that spelling.
         """
-        named = [target for name in rule.to for target in targets_of(name, self.config.receivers)]
-        return [self._spelt(target) for target in once([*named, *self.resolve_route(rule, facts).targets])]
+        own_targets = [target for name in rule.to for target in targets_of(name, self.config.receivers)]
+        return [
+            self._spelt(target) for target in once([*own_targets, *self.resolve_route(rule, facts).targets])
+        ]
 
     def _spelt(self, target: Target) -> Target:
         if target.channel is not ChannelName.EMAIL:
@@ -196,9 +198,14 @@ def _why_idle(config: Config, number: int, rule: Rule, occasions: Occasions) -> 
     types = _types_of(rule.match)
     if not types:
         return "no type of event has all that `match` names"
-    if not any(set(rule.notify_on) & set(occasions(one)) for one in types):
-        wanted, known = ", ".join(rule.notify_on), sorted({each for one in types for each in occasions(one)})
-        return f"`notify_on` has {wanted}, and the events of its `match` call for {', '.join(known)} only"
+    if not any(set(rule.notify_on) & set(occasions(event_type)) for event_type in types):
+        options, called_for = (
+            ", ".join(rule.notify_on),
+            sorted({option for event_type in types for option in occasions(event_type)}),
+        )
+        return (
+            f"`notify_on` has {options}, and the events of its `match` call for {', '.join(called_for)} only"
+        )
     for above in config.rules[:number]:
         if above.last and _covers(above.match, rule.match):
             return f"rule {above.name!r} above takes all of its events and is the last (`last: true`)"
@@ -248,5 +255,6 @@ def _all_within(wide: tuple[str, ...], narrow: tuple[str, ...]) -> bool:
     if wide in ((), ("*",)):
         return True
     return bool(narrow) and all(
-        any(glob == one or ("?" not in glob and matches(glob, one)) for glob in wide) for one in narrow
+        any(glob == glob_within or ("?" not in glob and matches(glob, glob_within)) for glob in wide)
+        for glob_within in narrow
     )

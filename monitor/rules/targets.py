@@ -81,11 +81,11 @@ def targets_of(name: str, receivers: Mapping[str, Receiver]) -> list[Target]:
 
 def once(targets: list[Target]) -> tuple[Target, ...]:
     """Each once, in its first spelling."""
-    kept: dict[tuple[ChannelName, str], Target] = {}
+    distinct: dict[tuple[ChannelName, str], Target] = {}
     for target in targets:
         is_mail = target.channel is ChannelName.EMAIL
-        kept.setdefault((target.channel, same(target.recipient) if is_mail else target.recipient), target)
-    return tuple(kept.values())
+        distinct.setdefault((target.channel, same(target.recipient) if is_mail else target.recipient), target)
+    return tuple(distinct.values())
 
 
 def _find_names(facts: MatchSubject, receivers: Mapping[str, Receiver]) -> Iterator[tuple[str, str]]:

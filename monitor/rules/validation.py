@@ -55,26 +55,26 @@ def _words(kind: str, error: Any) -> str:
         return _none_of(error["input"], error["ctx"]["expected"])
     if kind == "value_error":
         return str(error["ctx"]["error"])
-    told: str = error["msg"]
-    return _WORDS.get(kind) or told.replace("Input should", "should", 1)
+    text: str = error["msg"]
+    return _WORDS.get(kind) or text.replace("Input should", "should", 1)
 
 
-def _none_of(given: object, expected: str) -> str:
+def _none_of(value: object, expected: str) -> str:
     """`expected` is pydantic's: 'a', 'b' or 'c'."""
     allowed = [part.strip().strip("'") for part in expected.replace(" or ", ", ").split(",")]
-    return f"is none of {', '.join(allowed)}{suggest_name(str(given), allowed)}"
+    return f"is none of {', '.join(allowed)}{suggest_name(str(value), allowed)}"
 
 
 def _unknown(path: KeyPath) -> str:
     if new := RULE_FIELDS.get(str(path[-1])):
         return instead(new)
-    known = sorted(fields_at(path[:-1]))
-    return f"there is no such field{suggest_name(str(path[-1]), known) or '; known are ' + ', '.join(known)}"
+    names = sorted(fields_at(path[:-1]))
+    return f"there is no such field{suggest_name(str(path[-1]), names) or '; known are ' + ', '.join(names)}"
 
 
-def suggest_name(given: str, known: Iterable[str]) -> str:
+def suggest_name(name: str, names: Iterable[str]) -> str:
     """The nearest known name, as a question; nothing where none is near."""
-    near = get_close_matches(given, list(known), n=1)
+    near = get_close_matches(name, list(names), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
@@ -90,7 +90,7 @@ def check_match(path: KeyPath, match: Match) -> Iterator[ValidationIssue]:
     for name in _KEY_FIELDS:
         yield from check_keys((*path, name), name, getattr(match, name))
     for number, glob in enumerate(match.type):
-        if _KEY.fullmatch(glob) and not any(matches(glob, known) for known in TYPES):
+        if _KEY.fullmatch(glob) and not any(matches(glob, event_type) for event_type in TYPES):
             yield ValidationIssue(
                 (*path, "type", number), f"is no event's type (docs/events.md){suggest_name(glob, TYPES)}"
             )
@@ -211,9 +211,9 @@ def recipients(path: KeyPath, rule: Rule, receivers: Mapping[str, Receiver]) -> 
 def _nobody(name: str, receivers: Mapping[str, Receiver]) -> str:
     if "://" in name:
         return "belongs into a receiver (apprise or webhook); give its name here"
-    known = ", ".join(receivers)
+    names = ", ".join(receivers)
     return (
-        f"is no mail address, and no receiver's name{suggest_name(name, receivers) or f'; there are {known}'}"
+        f"is no mail address, and no receiver's name{suggest_name(name, receivers) or f'; there are {names}'}"
     )
 
 
@@ -221,13 +221,19 @@ _SOME_DAY = datetime(2026, 1, 5, 12, tzinfo=timezone.utc)  # whether they ever e
 _FOR_EVER = "never end: one begins where the other ends, all week; leave an hour between them"
 
 
-def check_zones(given: Config) -> Iterator[ValidationIssue]:
-    named: list[tuple[KeyPath, str | None]] = [
-        (("timezone",), given.timezone),
-        *((("receivers", name, "timezone"), one.timezone) for name, one in given.receivers.items()),
-        *((("quiet_hours", name, "timezone"), one.timezone) for name, one in given.quiet_hours.items()),
+def check_zones(config: Config) -> Iterator[ValidationIssue]:
+    zones: list[tuple[KeyPath, str | None]] = [
+        (("timezone",), config.timezone),
+        *(
+            (("receivers", name, "timezone"), receiver.timezone)
+            for name, receiver in config.receivers.items()
+        ),
+        *(
+            (("quiet_hours", name, "timezone"), quiet_hours.timezone)
+            for name, quiet_hours in config.quiet_hours.items()
+        ),
     ]
-    for path, zone in named:
+    for path, zone in zones:
         if zone is not None and not is_zone(zone):
             near = suggest_name(zone, list_zones())
             yield ValidationIssue(path, f"is no time zone such as Europe/Zurich or America/New_York{near}")
@@ -246,20 +252,28 @@ def check_quiet_hours(quiet_hours: Mapping[str, QuietHours]) -> Iterator[Validat
 def check_rule_quiet_hours(path: KeyPath, rule: Rule, merged: Config) -> Iterator[ValidationIssue]:
     for number, name in enumerate(rule.quiet_hours):
         if name not in merged.quiet_hours:
-            known = f"there are {', '.join(merged.quiet_hours)}" if merged.quiet_hours else "it has none"
-            near = suggest_name(name, merged.quiet_hours) or f"; {known}"
+            names = f"there are {', '.join(merged.quiet_hours)}" if merged.quiet_hours else "it has none"
+            near = suggest_name(name, merged.quiet_hours) or f"; {names}"
             yield ValidationIssue((*path, "quiet_hours", number), f"are no quiet hours of this file{near}")
-    named = [
+    quiet_hours = [
         merged.quiet_hours[name] for name in dict.fromkeys(rule.quiet_hours) if name in merged.quiet_hours
     ]
-    if len(named) > 1 and never_end(named):
+    if len(quiet_hours) > 1 and never_end(quiet_hours):
         yield ValidationIssue((*path, "quiet_hours"), f"together {_FOR_EVER}", False)
 
 
 def never_end(hours: Iterable[QuietHours]) -> bool:
     """Of zones that do not exist nothing is said: they have their own mistake."""
     try:
-        quiet_until([one for one in hours if one.timezone is None or is_zone(one.timezone)], "UTC", _SOME_DAY)
+        quiet_until(
+            [
+                quiet_hours
+                for quiet_hours in hours
+                if quiet_hours.timezone is None or is_zone(quiet_hours.timezone)
+            ],
+            "UTC",
+            _SOME_DAY,
+        )
     except NeverEnds:
         return True
     return False
@@ -286,9 +300,9 @@ def check_watches(watches: Sequence[Watch]) -> Iterator[ValidationIssue]:
             )
         for name, kinds in _FOR.items():
             if getattr(watch, name) and watch.watch not in kinds:
-                known = ", ".join(sorted(kinds))
+                names = ", ".join(sorted(kinds))
                 yield ValidationIssue(
-                    (*path, name), f"has no meaning for {watch.watch!r}; it is of {known}", False
+                    (*path, name), f"has no meaning for {watch.watch!r}; it is of {names}", False
                 )
         for name in ("deployment", "dag_id"):
             yield from check_keys((*path, name), name, getattr(watch, name))
@@ -308,7 +322,7 @@ RESERVED = "digest"
 class CheckContext:
     """What is looked at: the file as it is, and as it holds together with the defaults."""
 
-    given: Config
+    config: Config
     merged: Config
     source: Source
     check_url: CheckUrl | None = None
@@ -327,23 +341,23 @@ def mistakes_in(checking: CheckContext, left_out: Sequence[KeyPath] = ()) -> lis
     return sorted(mistakes, key=lambda mistake: mistake.line or 0)
 
 
-def _leads_through(one: KeyPath, other: KeyPath) -> bool:
+def _leads_through(path: KeyPath, other: KeyPath) -> bool:
     """Return True if one of the paths leads through the other."""
-    return all(mine == theirs for mine, theirs in zip(one, other, strict=False))
+    return all(step == other_step for step, other_step in zip(path, other, strict=False))
 
 
 def _receivers(checking: CheckContext) -> Iterator[ValidationIssue]:
-    yield from check_receivers(checking.given.receivers, checking.check_url)
-    yield from check_routing(checking.given.routing)
+    yield from check_receivers(checking.config.receivers, checking.check_url)
+    yield from check_routing(checking.config.routing)
 
 
 def _times(checking: CheckContext) -> Iterator[ValidationIssue]:
-    yield from check_zones(checking.given)
-    yield from check_quiet_hours(checking.given.quiet_hours)
+    yield from check_zones(checking.config)
+    yield from check_quiet_hours(checking.config.quiet_hours)
 
 
 def _rules(checking: CheckContext) -> Iterator[ValidationIssue]:
-    rules = checking.given.rules
+    rules = checking.config.rules
     if len(rules) > MAX_RULES:
         yield ValidationIssue(
             ("rules",), f"are {len(rules)}; {MAX_RULES} are allowed. Use globs, receivers and tags"
@@ -380,21 +394,21 @@ def _check_notify_on(path: KeyPath, rule: Rule) -> Iterator[ValidationIssue]:
 def _template(path: KeyPath, rule: Rule, templates: Collection[str] | None) -> Iterator[ValidationIssue]:
     for kind, name in rule.template.items():
         if kind not in KINDS | {ANY_KIND}:
-            known = ", ".join(sorted(KINDS))
+            names = ", ".join(sorted(KINDS))
             yield ValidationIssue(
-                (*path, "template", kind), f"is of no kind of notification: {known}, or {ANY_KIND}", False
+                (*path, "template", kind), f"is of no kind of notification: {names}, or {ANY_KIND}", False
             )
         if templates is not None and name not in templates:
-            known = ", ".join(sorted(templates))
-            yield ValidationIssue((*path, "template", kind), f"is no template; there are {known}")
+            names = ", ".join(sorted(templates))
+            yield ValidationIssue((*path, "template", kind), f"is no template; there are {names}")
 
 
 def _watches(checking: CheckContext) -> Iterator[ValidationIssue]:
-    return check_watches(checking.given.watches)
+    return check_watches(checking.config.watches)
 
 
 def _budget(checking: CheckContext) -> Iterator[ValidationIssue]:
-    budget = checking.given.budget
+    budget = checking.config.budget
     if budget.reserve >= budget.daily:
         yield ValidationIssue(
             ("budget",), f"reserve ({budget.reserve}) must be below daily ({budget.daily})", False

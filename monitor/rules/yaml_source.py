@@ -142,11 +142,15 @@ class Source:
 
     def mistake(self, path: KeyPath, message: str, show: bool = True) -> Mistake:
         """Words about a value: its line, where it is, itself unless it may be secret, the message."""
-        known = next(path[:length] for length in range(len(path), -1, -1) if path[:length] in self.places)
-        place = self.places[known]
-        where = path if len(path) == len(known) or not isinstance(path[len(known)], int) else known
-        shown = self._format_value(known, place) if show else ""
-        return Mistake(place.line, format_path(where), f"{shown} {message}".strip())
+        known_path = next(
+            path[:length] for length in range(len(path), -1, -1) if path[:length] in self.places
+        )
+        place = self.places[known_path]
+        where = (
+            path if len(path) == len(known_path) or not isinstance(path[len(known_path)], int) else known_path
+        )
+        value_text = self._format_value(known_path, place) if show else ""
+        return Mistake(place.line, format_path(where), f"{value_text} {message}".strip())
 
     def _format_value(self, path: KeyPath, place: SourceNode) -> str:
         if place.written is None:
@@ -185,12 +189,12 @@ def _compose(text: str) -> yaml.Node | None:
         node: yaml.Node | None = yaml.compose(text, Loader=Yaml12Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        told = " ".join(part for part in (error.context, error.problem) if part)
+        message = " ".join(part for part in (error.context, error.problem) if part)
         # Not the error's own text: it repeats the line, and what stands there may be a secret.
         there = text.splitlines()[mark.line : mark.line + 1] if mark else []
         hint = "; within { } put ${NAME} between quotes" if "${" in "".join(there) else ""
         raise UnreadableSource(
-            Mistake(mark.line + 1 if mark else None, "", f"is no YAML: {told}{hint}")
+            Mistake(mark.line + 1 if mark else None, "", f"is no YAML: {message}{hint}")
         ) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
@@ -229,7 +233,7 @@ class _Builder:
         if isinstance(node, yaml.SequenceNode):
             self._source.places[path] = SourceNode(line, None)
             return [
-                self.build(each, (*path, n), each.start_mark.line + 1) for n, each in enumerate(node.value)
+                self.build(item, (*path, n), item.start_mark.line + 1) for n, item in enumerate(node.value)
             ]
         self._source.places[path] = SourceNode(line, node.value, node.tag == _TEXT)
         return self._scalar(node, path)

@@ -55,11 +55,11 @@ class Consumers:
     _listed: dict[str, ListedAsset] = field(default_factory=dict)
     _listed_at: datetime | None = None
     _answers: dict[tuple[int, str], tuple[datetime, ConsumerState]] = field(default_factory=dict)
-    _asked: int = 0
+    _requests: int = 0
 
     async def look(self, now: datetime, uris: Collection[str]) -> Mapping[str, ListedAsset]:
         """By URI. Raises AirflowError."""
-        self._asked = 0
+        self._requests = 0
         at = self._listed_at
         if at is None or not at <= now < at + LISTED_EVERY:
             self._listed = {}
@@ -77,9 +77,9 @@ class Consumers:
         at, answer = self._answers.get(key, (now, ConsumerState.WAITING))
         if answer is ConsumerState.CONSUMED or (key in self._answers and at <= now < at + ASKED_EVERY):
             return answer
-        if self._asked >= MAX_ASKED:
+        if self._requests >= MAX_ASKED:
             return ConsumerState.WAITING
-        self._asked += 1
+        self._requests += 1
         answer = await self._ask(asset_id, dag_id)
         if len(self._answers) >= MAX_KEPT:
             self._answers.clear()
@@ -87,14 +87,14 @@ class Consumers:
         return answer
 
     async def _ask(self, asset_id: int, dag_id: str) -> ConsumerState:
-        waiting = await self.api.assets_waiting(dag_id)
-        if asset_id not in waiting:
+        asset_ids = await self.api.assets_waiting(dag_id)
+        if asset_id not in asset_ids:
             return ConsumerState.CONSUMED
         try:
             condition = await self.api.asset_condition(dag_id)
         except AirflowNotFound:  # the DAG is gone
             return ConsumerState.CONSUMED
-        return ConsumerState.READY if condition and is_met(condition, waiting) else ConsumerState.WAITING
+        return ConsumerState.READY if condition and is_met(condition, asset_ids) else ConsumerState.WAITING
 
 
 def is_met(condition: Mapping[str, Any], updated: Collection[int]) -> bool:
@@ -176,7 +176,7 @@ class Updates:
         while self._seq != last:
             last = self._seq
             page = await database.read(partial(self._page, after=last))
-            for update in read_each("events", page.events, lambda one: Update.from_data(read.data_of(one))):
+            for update in read_each("events", page.events, lambda row: Update.from_data(read.data_of(row))):
                 self._take(update)
             self._seq = page.upto
 

@@ -30,22 +30,22 @@ STALE = "windsock.asset.stale"
 
 
 def find_stale(
-    permissions: Observation, choice: WatchSelector, updates: Mapping[str, AssetHistory]
+    observation: Observation, choice: WatchSelector, updates: Mapping[str, AssetHistory]
 ) -> list[Finding]:
     """The assets that are stale. Left out are those whose DAG, the one that updated it last, is paused or
     gone."""
     found = []
-    for uri, row in permissions.assets.items():
+    for uri, row in observation.assets.items():
         dag_id = row["source_dag_id"]
-        dag = permissions.dag_at_work(dag_id)
+        dag = observation.dag_at_work(dag_id)
         watch = choice.find_for_asset(row["name"], uri, dag_id, tags_of(dag)) if dag or not dag_id else None
         bound = watch and _bound(watch, updates.get(uri))
         if not watch or not bound:
             continue
         since: datetime = row["updated_at"]
-        told = permissions.open_found(STALE, uri) == stamp(since)
-        if told or permissions.is_ripe(since + bound.after, bound.after):
-            found.append(_stale_finding(permissions, watch, row, bound))
+        is_reported = observation.open_found(STALE, uri) == stamp(since)
+        if is_reported or observation.is_ripe(since + bound.after, bound.after):
+            found.append(_stale_finding(observation, watch, row, bound))
     return found
 
 
@@ -55,26 +55,26 @@ def _bound(watch: Watch, history: AssetHistory | None) -> Bound | None:
     return unusual_after(history.intervals, watch.floor, watch.spreads) if history else None
 
 
-def _stale_finding(permissions: Observation, watch: Watch, row: Row, bound: Bound) -> Finding:
+def _stale_finding(observation: Observation, watch: Watch, row: Row, bound: Bound) -> Finding:
     def build() -> Event:
-        told, asset = permissions.watch_context(watch), asset_of(row)
-        return from_watches.stale(told, asset, row["updated_at"], row["source_dag_id"], bound)
+        context, asset = observation.watch_context(watch), asset_of(row)
+        return from_watches.stale(context, asset, row["updated_at"], row["source_dag_id"], bound)
 
     return Finding(STALE, row["uri"], stamp(row["updated_at"]), build)
 
 
-def stale_no_more(permissions: Observation, ended: OpenFinding) -> Event:
+def stale_no_more(observation: Observation, ended: OpenFinding) -> Event:
     """The end of what was told: an update, or nobody watches it any more."""
-    row = permissions.assets.get(ended.subject) or {"uri": ended.subject, "name": ended.subject}
+    row = observation.assets.get(ended.subject) or {"uri": ended.subject, "name": ended.subject}
     since, updated_at = moment_in(ended.found), row.get("updated_at")
     if updated_at and updated_at > since:
         what = f"{ended.subject} was updated again, after {spoken(updated_at - since)}"
     else:
         what = f"{ended.subject} is no longer watched: its DAG is paused or gone, or the watches are others"
     finding_id = from_watches.stale_id(ended.subject, since)
-    told = WatchContext(permissions.deployment, permissions.now, None)
+    context = WatchContext(observation.deployment, observation.now, None)
     dag_id = row.get("source_dag_id")
-    return from_watches.asset_recovered(told, what, STALE, finding_id, asset_of(row), dag_id, since)
+    return from_watches.asset_recovered(context, what, STALE, finding_id, asset_of(row), dag_id, since)
 
 
 def asset_of(row: Row) -> WatchedAsset:
@@ -105,56 +105,60 @@ class Pair:
 
 
 async def find_unconsumed(
-    permissions: Observation, choice: WatchSelector, updates: Mapping[str, AssetHistory], consumers: Consumers
+    observation: Observation, choice: WatchSelector, updates: Mapping[str, AssetHistory], consumers: Consumers
 ) -> list[Finding]:
     """The updates that are not consumed. Raises AirflowError."""
-    listed = await consumers.look(permissions.now, updates)
+    listed = await consumers.look(observation.now, updates)
     found = []
-    for uri, known in listed.items():
-        for dag_id in known.dag_ids:
-            pair = _pair(permissions, choice, updates[uri].last, known.asset_id, dag_id)
-            finding = await _look_at(permissions, pair, consumers) if pair else None
+    for uri, asset in listed.items():
+        for dag_id in asset.dag_ids:
+            pair = _pair(observation, choice, updates[uri].last, asset.asset_id, dag_id)
+            finding = await _look_at(observation, pair, consumers) if pair else None
             found += [finding] if finding else []
     return found
 
 
 def _pair(
-    permissions: Observation, choice: WatchSelector, update: Update, asset_id: int, dag_id: str
+    observation: Observation, choice: WatchSelector, update: Update, asset_id: int, dag_id: str
 ) -> Pair | None:
-    dag, asset = permissions.dag_at_work(dag_id), update.asset
+    dag, asset = observation.dag_at_work(dag_id), update.asset
     if dag is None or dag["is_partitioned"]:
         return None
     watch = choice.find_for_asset(asset.name, asset.uri, dag_id, tags_of(dag))
     return Pair(update, asset_id, dag_id, watch) if watch else None
 
 
-async def _look_at(permissions: Observation, pair: Pair, consumers: Consumers) -> Finding | None:
-    told = permissions.open.get((UNCONSUMED, pair.subject))
-    if told:  # a later update does not make the one that was told consumed; a run does
-        return None if ran_since(permissions, pair.dag_id, told.raised_at) else told.still()
+async def _look_at(observation: Observation, pair: Pair, consumers: Consumers) -> Finding | None:
+    finding = observation.open.get((UNCONSUMED, pair.subject))
+    if finding:  # a later update does not make the one that was told consumed; a run does
+        return None if ran_since(observation, pair.dag_id, finding.raised_at) else finding.still()
     update = pair.update
-    is_late = permissions.is_ripe(update.timestamp + pair.after, pair.after)
-    if not is_late or pair.dag_id in update.began or ran_since(permissions, pair.dag_id, update.timestamp):
+    is_late = observation.is_ripe(update.timestamp + pair.after, pair.after)
+    if not is_late or pair.dag_id in update.began or ran_since(observation, pair.dag_id, update.timestamp):
         return None
-    if permissions.active.runs_of(pair.dag_id):
+    if observation.active.runs_of(pair.dag_id):
         return None
-    standing = await consumers.find_state(permissions.now, update.asset_event_id, pair.asset_id, pair.dag_id)
-    return _unconsumed_finding(permissions, pair) if standing is ConsumerState.READY else None
+    consumer_state = await consumers.find_state(
+        observation.now, update.asset_event_id, pair.asset_id, pair.dag_id
+    )
+    return _unconsumed_finding(observation, pair) if consumer_state is ConsumerState.READY else None
 
 
-def ran_since(permissions: Observation, dag_id: str, moment: datetime) -> bool:
+def ran_since(observation: Observation, dag_id: str, moment: datetime) -> bool:
     """Whether assets have begun a run of this DAG since then."""
-    begun = permissions.begun.get((dag_id, BY_ASSET))
-    active = [run.came for run in permissions.active.runs_of(dag_id) if run.run_type == BY_ASSET]
-    return any(came >= moment for came in (begun, *active) if came)
+    started_at = observation.run_starts.get((dag_id, BY_ASSET))
+    active = [run.came for run in observation.active.runs_of(dag_id) if run.run_type == BY_ASSET]
+    return any(came >= moment for came in (started_at, *active) if came)
 
 
-def _unconsumed_finding(permissions: Observation, pair: Pair) -> Finding:
+def _unconsumed_finding(observation: Observation, pair: Pair) -> Finding:
     update = pair.update
 
     def build() -> Event:
-        told, asset, number = permissions.watch_context(pair.watch), update.asset, update.asset_event_id
-        return from_watches.asset_unconsumed(told, asset, number, update.timestamp, pair.dag_id, pair.after)
+        context, asset, number = observation.watch_context(pair.watch), update.asset, update.asset_event_id
+        return from_watches.asset_unconsumed(
+            context, asset, number, update.timestamp, pair.dag_id, pair.after
+        )
 
     return Finding(UNCONSUMED, pair.subject, f"{update.asset_event_id} {stamp(update.timestamp)}", build)
 
@@ -164,17 +168,17 @@ def uri_of(subject: str) -> str:
     return subject.partition(" ")[2]
 
 
-def build_consumed_event(permissions: Observation, ended: OpenFinding) -> Event:
+def build_consumed_event(observation: Observation, ended: OpenFinding) -> Event:
     """The end of what was told: a run, or nobody watches it any more."""
     dag_id, _, uri = ended.subject.partition(" ")
-    number, _, written = ended.found.partition(" ")
-    if ran_since(permissions, dag_id, ended.raised_at):
+    number, _, updated_at = ended.found.partition(" ")
+    if ran_since(observation, dag_id, ended.raised_at):
         what = f"{dag_id} has a run that {uri} began"
     else:
         what = f"{uri} is no longer watched for {dag_id}, which is paused or gone, or the watches are others"
-    row = permissions.assets.get(uri) or {}
+    row = observation.assets.get(uri) or {}
     asset = WatchedAsset(row.get("name", uri), uri, row.get("group"))
     finding_id = from_watches.asset_unconsumed_id(int(number), dag_id)
-    told = WatchContext(permissions.deployment, permissions.now, None)
-    since = moment_in(written)
-    return from_watches.asset_recovered(told, what, UNCONSUMED, finding_id, asset, dag_id, since)
+    context = WatchContext(observation.deployment, observation.now, None)
+    since = moment_in(updated_at)
+    return from_watches.asset_recovered(context, what, UNCONSUMED, finding_id, asset, dag_id, since)

@@ -36,22 +36,22 @@ class AutoPaused:
     _judged: set[tuple[str, int]] = field(default_factory=set)
     """DAGs and their pauses that people made."""
 
-    async def findings(self, permissions: Observation, choice: WatchSelector) -> list[Finding]:
+    async def findings(self, observation: Observation, choice: WatchSelector) -> list[Finding]:
         """The DAGs that are paused by Airflow, of those that were paused since the monitor knows them.
         Raises AirflowError."""
-        found, asked = [], 0
-        for dag_id, dag in permissions.dags.items():
+        found, requests = [], 0
+        for dag_id, dag in observation.dags.items():
             pause = _pause(dag)
             watch = choice.find_for_dag(dag_id, tags_of(dag)) if pause else None
             if watch is None or pause is None or (dag_id, pause) in self._judged:
                 continue
-            told = permissions.open.get((AUTO_PAUSED, dag_id))
-            if told and told.found == str(pause):
-                found.append(told.still())
-            elif asked < MAX_ASKED:
-                asked += 1
-                if cause := await self._cause(dag_id, permissions.now):
-                    found.append(_finding(permissions, watch, dag_id, pause, cause))
+            finding = observation.open.get((AUTO_PAUSED, dag_id))
+            if finding and finding.found == str(pause):
+                found.append(finding.still())
+            elif requests < MAX_ASKED:
+                requests += 1
+                if cause := await self._cause(dag_id, observation.now):
+                    found.append(_finding(observation, watch, dag_id, pause, cause))
                 else:
                     self._judged.add((dag_id, pause))
         return found
@@ -81,18 +81,18 @@ def _pause(dag: Row) -> int | None:
     return dag["times_paused"] or None if dag["is_paused"] and not dag["is_stale"] else None
 
 
-def _finding(permissions: Observation, watch: Watch, dag_id: str, pause: int, cause: Cause) -> Finding:
+def _finding(observation: Observation, watch: Watch, dag_id: str, pause: int, cause: Cause) -> Finding:
     def build() -> Event:
-        return from_watches.auto_paused(permissions.watch_context(watch), dag_id, pause, cause)
+        return from_watches.auto_paused(observation.watch_context(watch), dag_id, pause, cause)
 
     return Finding(AUTO_PAUSED, dag_id, str(pause), build)
 
 
-def auto_paused_no_more(permissions: Observation, ended: OpenFinding) -> Event:
+def auto_paused_no_more(observation: Observation, ended: OpenFinding) -> Event:
     """The end of what was told: it is unpaused, gone, or nobody watches it any more."""
-    dag_id, told = ended.subject, WatchContext(permissions.deployment, permissions.now, None)
-    if permissions.dag_at_work(dag_id):
+    dag_id, context = ended.subject, WatchContext(observation.deployment, observation.now, None)
+    if observation.dag_at_work(dag_id):
         what = f"{dag_id} is unpaused"
     else:
         what = f"{dag_id} is no longer watched for this: it is gone, or the watches are others"
-    return from_watches.dag_recovered(told, what, dag_id, int(ended.found), ended.raised_at)
+    return from_watches.dag_recovered(context, what, dag_id, int(ended.found), ended.raised_at)

@@ -26,19 +26,19 @@ MailTrouble = Callable[[], Awaitable[ChannelOutage | None]]
 
 
 def unreachable(
-    status: ReconcilerStatus, watch: Watch | None, told: OpenFinding | None, now: datetime
+    status: ReconcilerStatus, watch: Watch | None, finding: OpenFinding | None, now: datetime
 ) -> list[Finding]:
     """Whether Airflow cannot be asked; what was told stands until it has answered again."""
     since = status.silent_since
-    if told and (since or status.last_good is None):  # a restart begins to count anew, and nothing ended
-        return [told.still()]
+    if finding and (since or status.last_good is None):  # a restart begins to count anew, and nothing ended
+        return [finding.still()]
     if watch is None or since is None or now - since < _tolerance_of(watch):
         return []
-    told_with = WatchContext(status.deployment, now, watch.name)
+    context = WatchContext(status.deployment, now, watch.name)
     error = status.last_error or "it does not answer"
 
     def build() -> Event:
-        return from_watches.unreachable(told_with, since, error, _tolerance_of(watch))
+        return from_watches.unreachable(context, since, error, _tolerance_of(watch))
 
     return [Finding(UNREACHABLE, status.deployment, stamp(since), build)]
 
@@ -50,19 +50,19 @@ def reachable_again(deployment: str, now: datetime, ended: OpenFinding) -> Event
 def mail_failing(
     trouble: ChannelOutage | None,
     watch: Watch | None,
-    told: OpenFinding | None,
+    finding: OpenFinding | None,
     deployment: str,
     now: datetime,
 ) -> list[Finding]:
     """Whether no mail can be sent."""
-    if told and trouble:
-        return [told.still()]
+    if finding and trouble:
+        return [finding.still()]
     if watch is None or trouble is None or now - trouble.since < _tolerance_of(watch):
         return []
-    told_with = WatchContext(deployment, now, watch.name)
+    context = WatchContext(deployment, now, watch.name)
 
     def build() -> Event:
-        return from_watches.mail_failing(told_with, trouble.since, trouble.error, _tolerance_of(watch))
+        return from_watches.mail_failing(context, trouble.since, trouble.error, _tolerance_of(watch))
 
     return [Finding(FAILING, MAIL_SUBJECT, stamp(trouble.since), build)]
 
@@ -89,19 +89,21 @@ class Components:
         self._since: dict[str, datetime] = {}
 
     async def look(
-        self, watch: Watch | None, told: Mapping[Key, OpenFinding], now: datetime
+        self, watch: Watch | None, findings: Mapping[Key, OpenFinding], now: datetime
     ) -> list[Finding]:
         """Raises AirflowError."""
-        open_ = {one.subject: one for one in told.values() if one.type == UNHEALTHY}
+        open_ = {finding.subject: finding for finding in findings.values() if finding.type == UNHEALTHY}
         if watch is None and not open_:
             return []
-        found = {one.name: one for one in components(await self._api.health())}
-        wrong = [one for one in found.values() if not one.is_healthy]
-        since = {one.name: one.heartbeat or self._since.get(one.name, now) for one in wrong}
+        found = {component.name: component for component in components(await self._api.health())}
+        wrong = [component for component in found.values() if not component.is_healthy]
+        since = {
+            component.name: component.heartbeat or self._since.get(component.name, now) for component in wrong
+        }
         self._since = since
         # What Airflow does not tell of any more (its row was cleaned away) has not recovered.
-        still = [one.still() for name, one in open_.items() if name not in found or name in since]
-        new = [one for one in wrong if one.name not in open_]
+        still = [finding.still() for name, finding in open_.items() if name not in found or name in since]
+        new = [component for component in wrong if component.name not in open_]
         return still + _findings(self._api.deployment, new, since, watch, now)
 
 
@@ -121,14 +123,16 @@ def _findings(
     if watch is None:
         return []
     after = UNHEALTHY_AFTER if watch.after is None else watch.after
-    told = WatchContext(deployment, now, watch.name)
+    context = WatchContext(deployment, now, watch.name)
 
-    def finding(one: Component) -> Finding:
-        began = since[one.name]
+    def finding(component: Component) -> Finding:
+        began = since[component.name]
 
         def build() -> Event:
-            return from_watches.component_unhealthy(told, one.name, one.status, began, one.heartbeat, after)
+            return from_watches.component_unhealthy(
+                context, component.name, component.status, began, component.heartbeat, after
+            )
 
-        return Finding(UNHEALTHY, one.name, stamp(began), build)
+        return Finding(UNHEALTHY, component.name, stamp(began), build)
 
-    return [finding(one) for one in wrong if now - since[one.name] >= after]
+    return [finding(component) for component in wrong if now - since[component.name] >= after]

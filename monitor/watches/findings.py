@@ -78,7 +78,7 @@ def open_findings(connection: Connection, deployment: str) -> dict[Key, OpenFind
     )
     rows = connection.execute(query)
     found = [OpenFinding(row.type, row.subject, row.found, row.raised_at) for row in rows]
-    return {one.key: one for one in found}
+    return {finding.key: finding for finding in found}
 
 
 _HERE = (
@@ -98,7 +98,8 @@ def raise_all(connection: Connection, deployment: str, findings: Collection[Find
         return
     connection.execute(delete(watch_findings).where(_HERE), _places(deployment, [f.key for f in findings]))
     rows = [
-        {"type": one.type, "subject": one.subject, "found": one.found, "raised_at": now} for one in findings
+        {"type": finding.type, "subject": finding.subject, "found": finding.found, "raised_at": now}
+        for finding in findings
     ]
     connection.execute(insert(watch_findings), [row | {"deployment": deployment} for row in rows])
 
@@ -141,10 +142,16 @@ class FindingTracker:
     ) -> None:
         """Tell how what is found of this type differs from what is open. Raises IngestBusy,
         SQLAlchemyError, EventError."""
-        named = {one.key: one for one in found if self._fits(one)}
-        new = [one for key, one in named.items() if key not in self.open or self.open[key].found != one.found]
-        ended = [one for key, one in self.open.items() if one.type == kind and key not in named]
-        events = [one.build() for one in new]
+        findings = {finding.key: finding for finding in found if self._fits(finding)}
+        new = [
+            finding
+            for key, finding in findings.items()
+            if key not in self.open or self.open[key].found != finding.found
+        ]
+        ended = [
+            finding for key, finding in self.open.items() if finding.type == kind and key not in findings
+        ]
+        events = [finding.build() for finding in new]
         for past in ended:
             # Gone from what is open before the next is asked about: of two, the last tells.
             del self.open[past.key]
@@ -154,29 +161,31 @@ class FindingTracker:
             await self._ingest.take(events)
         if new or ended:
             await self._database.write(lambda connection: self._keep(connection, new, ended, now))
-        for one in new:
-            self.open[one.key] = OpenFinding(one.type, one.subject, one.found, now)
+        for finding in new:
+            self.open[finding.key] = OpenFinding(finding.type, finding.subject, finding.found, now)
             self._metrics.watch_findings.labels(self.deployment, watch).inc()
-            logger.info("%s: %s: %s", self.deployment, one.type, one.subject)
-        still = sum(one.type == kind for one in self.open.values())
+            logger.info("%s: %s: %s", self.deployment, finding.type, finding.subject)
+        still = sum(finding.type == kind for finding in self.open.values())
         self._metrics.watch_open.labels(self.deployment, watch).set(still)
 
     def _keep(
         self, connection: Connection, new: Sequence[Finding], ended: Sequence[OpenFinding], now: datetime
     ) -> None:
-        replaced = [self.open[one.key] for one in new if one.key in self.open]
+        replaced = [self.open[finding.key] for finding in new if finding.key in self.open]
         for past in (*ended, *replaced):
             # Of a run nothing is told when it is over: its incident ends with the finding.
             if event_id := from_watches.id_of(past.type, past.subject, past.found):
                 incident_transitions.close_found(connection, self.deployment, event_id, now)
         raise_all(connection, self.deployment, new, now)
-        end_all(connection, self.deployment, [one.key for one in ended], now)
+        end_all(connection, self.deployment, [finding.key for finding in ended], now)
 
-    def _fits(self, one: Finding) -> bool:
-        if len(one.subject) <= MAX_SUBJECT:
+    def _fits(self, finding: Finding) -> bool:
+        if len(finding.subject) <= MAX_SUBJECT:
             return True
         logger.warning(
-            "%s: %s: a name of %d characters is left out", *(one.type, one.subject[:80]), len(one.subject)
+            "%s: %s: a name of %d characters is left out",
+            *(finding.type, finding.subject[:80]),
+            len(finding.subject),
         )
         return False
 

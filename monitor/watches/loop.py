@@ -57,7 +57,7 @@ RUN_TYPES = (*BY_SCHEDULE, BY_ASSET)
 class _Rows:
     dags: dict[str, Row]
     assets: dict[str, Row]
-    begun: list[tuple[str, str, datetime]]
+    run_starts: list[tuple[str, str, datetime]]
     last_seq: int
 
 
@@ -67,9 +67,9 @@ class ObservationReader:
     def __init__(self, deployment: str, database: Database) -> None:
         self._deployment = deployment
         self._database = database
-        self._attention: ObservationWindow | None = None
+        self._window: ObservationWindow | None = None
         self._is_loaded = False
-        self._begun: dict[tuple[str, str], datetime] = {}
+        self._run_starts: dict[tuple[str, str], datetime] = {}
         self._seq = 0
 
     async def look(
@@ -78,36 +78,36 @@ class ObservationReader:
         """None where the present is not known: Airflow does not answer, or the log is behind. `open_` is not
         copied: what is settled meanwhile shows. Raises SQLAlchemyError."""
         mark = status.marks.get(RUNS)
-        attention_now = await self._attend(mark, now)
-        if attention_now is None or mark is None:
+        window = await self._attend(mark, now)
+        if window is None or mark is None:
             return None
         origin = await self._database.write(lambda connection: origin_of(connection, self._deployment, now))
         rows = await self._database.read(self._rows)
         self._seq = rows.last_seq
-        for dag_id, run_type, moment in rows.begun:
-            last = self._begun.get((dag_id, run_type), moment)
-            self._begun[dag_id, run_type] = max(last, moment)
+        for dag_id, run_type, moment in rows.run_starts:
+            last = self._run_starts.get((dag_id, run_type), moment)
+            self._run_starts[dag_id, run_type] = max(last, moment)
         return Observation(
             self._deployment,
             now=now,
             origin=origin,
-            since=attention_now.since,
+            since=window.since,
             upto=mark,
             dags=rows.dags,
             assets=rows.assets,
-            begun=self._begun,
+            run_starts=self._run_starts,
             open=open_,
         )
 
     async def _attend(self, mark: datetime | None, now: datetime) -> ObservationWindow | None:
         deployment = self._deployment
         if not self._is_loaded:
-            self._attention = await self._database.read(lambda c: observation.load(c, deployment))
+            self._window = await self._database.read(lambda c: observation.load(c, deployment))
             self._is_loaded = True
-        looked = observation.extend_window(self._attention, mark, now)
+        looked = observation.extend_window(self._window, mark, now)
         if looked is not None:
             await self._database.write(lambda c: observation.save(c, deployment, looked))
-            self._attention = looked
+            self._window = looked
         return looked
 
     def _rows(self, connection: Connection) -> _Rows:
@@ -140,32 +140,32 @@ class AirflowLook:
         self._watched = watched
         self._database = database
         self._metrics = metrics
-        self._eyes = ObservationReader(self.deployment, database)
+        self._reader = ObservationReader(self.deployment, database)
         self._updates = Updates(self.deployment)
         self._kinds = build_watch_kinds(watched.api, database, self._updates)
         self._components = Components(watched.api)
-        self._said: dict[str, str] = {}
+        self._messages: dict[str, str] = {}
 
     async def look(self, watches: Sequence[Watch], now: datetime) -> str:
         """Answers how it went, for the metrics. Raises what the database and the ingest raise."""
         await self.account.load()
         status = await self._watched.status()
         await self._look_whether_it_answers(status, watches, now)
-        is_known = status.silent_since is not None or await self._look_at_components(watches, now)
-        permissions = await self._eyes.look(status, self.account.open, now)
-        if permissions is None:
+        is_readable = status.silent_since is not None or await self._look_at_components(watches, now)
+        observation = await self._reader.look(status, self.account.open, now)
+        if observation is None:
             return "no_data"
         await self._updates.read_on(self._database)
-        able = await self._able(permissions, watches)
-        wrong = [not await self._attempt(kind, sight, watches) for kind, sight in able]
-        return "ok" if is_known and not any(wrong) and len(able) == len(self._kinds) else "error"
+        able = await self._able(observation, watches)
+        wrong = [not await self._attempt(kind, kind_view, watches) for kind, kind_view in able]
+        return "ok" if is_readable and not any(wrong) and len(able) == len(self._kinds) else "error"
 
     async def _look_whether_it_answers(
         self, status: ReconcilerStatus, watches: Sequence[Watch], now: datetime
     ) -> None:
         watch = WatchSelector(watches, "unreachable", self.deployment).find_global()
-        told = self.account.open.get((UNREACHABLE, self.deployment))
-        found = unreachable(status, watch, told, now)
+        finding = self.account.open.get((UNREACHABLE, self.deployment))
+        found = unreachable(status, watch, finding, now)
         over = partial(reachable_again, self.deployment, now)
         await self.account.settle("unreachable", UNREACHABLE, found, over, now)
 
@@ -177,13 +177,13 @@ class AirflowLook:
         except WindsockError as error:
             self._report_failure("component", ["component"], error)
             return False
-        self._said.pop("component", None)
+        self._messages.pop("component", None)
         over = partial(build_recovered_event, self.deployment, now)
         await self.account.settle("component", UNHEALTHY, found, over, now)
         return True
 
     async def _able(
-        self, permissions: Observation, watches: Sequence[Watch]
+        self, observation: Observation, watches: Sequence[Watch]
     ) -> list[tuple[WatchKind, Observation]]:
         """The kinds that can look, each with what it sees. Airflow is asked which runs there are where any
         watch wants to know."""
@@ -191,29 +191,29 @@ class AirflowLook:
             kind for kind in self._kinds if kind.asks and WatchSelector(watches, kind.name, self.deployment)
         ]
         if not asking:
-            return [(kind, permissions) for kind in self._kinds]
+            return [(kind, observation) for kind in self._kinds]
         try:
-            seen = replace(permissions, active=await active_runs.ask(self._watched.api))
+            seen = replace(observation, active=await active_runs.ask(self._watched.api))
         except WindsockError as error:
             self._report_failure("runs", [kind.name for kind in asking], error)
-            return [(kind, permissions) for kind in self._kinds if kind not in asking]
-        self._said.pop("runs", None)
+            return [(kind, observation) for kind in self._kinds if kind not in asking]
+        self._messages.pop("runs", None)
         return [(kind, seen) for kind in self._kinds]
 
-    async def _attempt(self, kind: WatchKind, permissions: Observation, watches: Sequence[Watch]) -> bool:
+    async def _attempt(self, kind: WatchKind, observation: Observation, watches: Sequence[Watch]) -> bool:
         """Whether it could look."""
         choice = WatchSelector(watches, kind.name, self.deployment)
         try:
-            found = await kind.look(permissions, choice) if choice else ()
-            over = partial(kind.over, permissions)
-            await self.account.settle(kind.name, kind.type, found, over, permissions.now)
+            found = await kind.look(observation, choice) if choice else ()
+            over = partial(kind.over, observation)
+            await self.account.settle(kind.name, kind.type, found, over, observation.now)
         except WindsockError as error:
             self._report_failure(kind.name, [kind.name], error)
         except Exception:  # a mistake in one of them is not to hold up the others
             logger.exception("%s: the watch %s could not look", self.deployment, kind.name)
             self._metrics.watch_errors.labels(self.deployment, kind.name).inc()
         else:
-            self._said.pop(kind.name, None)
+            self._messages.pop(kind.name, None)
             return True
         return False
 
@@ -221,8 +221,8 @@ class AirflowLook:
         """Said once for as long as it is the same, and counted each time."""
         for name in names:
             self._metrics.watch_errors.labels(self.deployment, name).inc()
-        if self._said.get(part) != str(error):
-            self._said[part] = str(error)
+        if self._messages.get(part) != str(error):
+            self._messages[part] = str(error)
             logger.warning("%s: the watches %s could not look: %s", self.deployment, ", ".join(names), error)
 
 
@@ -247,7 +247,7 @@ class Watches:
         poll_seconds: float = LOOK_SECONDS / POLLS_A_LOOK,
     ) -> None:
         self._look_seconds = min(LOOK_SECONDS, POLLS_A_LOOK * poll_seconds)
-        self._looks = [AirflowLook(each, database, ingest, metrics) for each in watched]
+        self._looks = [AirflowLook(airflow, database, ingest, metrics) for airflow in watched]
         self._watches = watches
         self._mail = mail
         self._metrics = metrics
@@ -262,20 +262,20 @@ class Watches:
     async def look(self) -> None:
         """One round: every Airflow, and the mail server."""
         watches = self._watches()
-        for number, each in enumerate(self._looks):
+        for number, airflow_look in enumerate(self._looks):
             try:
-                result = await each.look(watches, self._clock())
+                result = await airflow_look.look(watches, self._clock())
                 if number == 0:
-                    await self._look_at_mail(each, watches)
+                    await self._look_at_mail(airflow_look, watches)
             except Exception:  # a database that is full or gone, or a mistake: the next look is in a minute
-                logger.exception("%s: the watches could not look", each.deployment)
+                logger.exception("%s: the watches could not look", airflow_look.deployment)
                 result = "error"
-            self._metrics.watch_checks.labels(each.deployment, result).inc()
+            self._metrics.watch_checks.labels(airflow_look.deployment, result).inc()
 
-    async def _look_at_mail(self, look: AirflowLook, watches: Sequence[Watch]) -> None:
-        now, deployment = self._clock(), look.deployment
+    async def _look_at_mail(self, airflow_look: AirflowLook, watches: Sequence[Watch]) -> None:
+        now, deployment = self._clock(), airflow_look.deployment
         watch = WatchSelector(watches, "mail", deployment).find_global()
-        told = look.account.open.get((FAILING, MAIL_SUBJECT))
-        found = mail_failing(await self._mail(), watch, told, deployment, now)
+        finding = airflow_look.account.open.get((FAILING, MAIL_SUBJECT))
+        found = mail_failing(await self._mail(), watch, finding, deployment, now)
         over = partial(mail_works_again, deployment, now)
-        await look.account.settle("mail", FAILING, found, over, now)
+        await airflow_look.account.settle("mail", FAILING, found, over, now)

@@ -21,7 +21,7 @@ SETTLING = timedelta(minutes=15)
 """How long an Airflow that is back, or a monitor, is given to work off what has waited, before anything that
 went wrong meanwhile is told. Less where less is tolerated."""
 
-Begun = Mapping[tuple[str, str], datetime]
+RunStarts = Mapping[tuple[str, str], datetime]
 """When the last run of a DAG and of a type came to be, by both."""
 
 
@@ -37,7 +37,7 @@ class Observation:
     """Everything that Airflow did up to this moment is in the log."""
     dags: Mapping[str, Row] = field(default_factory=dict)
     assets: Mapping[str, Row] = field(default_factory=dict)
-    begun: Begun = field(default_factory=dict)
+    run_starts: RunStarts = field(default_factory=dict)
     active: ActiveRuns = field(default_factory=ActiveRuns)
     open: Mapping[Key, OpenFinding] = field(default_factory=dict)
 
@@ -57,8 +57,8 @@ class Observation:
 
     def open_found(self, kind: str, subject: str) -> str | None:
         """Which occurrence was told of and is not over."""
-        one = self.open.get((kind, subject))
-        return one.found if one else None
+        finding = self.open.get((kind, subject))
+        return finding.found if finding else None
 
 
 def tags_of(dag: Row | None) -> Sequence[str]:
@@ -85,9 +85,9 @@ def load(connection: Connection, deployment: str) -> ObservationWindow | None:
     return ObservationWindow(marks[SINCE], marks[UNTIL]) if SINCE in marks and UNTIL in marks else None
 
 
-def save(connection: Connection, deployment: str, attention: ObservationWindow) -> None:
-    marks = {SINCE: attention.since, UNTIL: attention.until}
-    status.save_watermarks(connection, deployment, marks, attention.until)
+def save(connection: Connection, deployment: str, window: ObservationWindow) -> None:
+    marks = {SINCE: window.since, UNTIL: window.until}
+    status.save_watermarks(connection, deployment, marks, window.until)
 
 
 def extend_window(

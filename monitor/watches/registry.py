@@ -57,39 +57,41 @@ class WatchKind:
     """Raises AirflowError, SQLAlchemyError."""
     asks: bool = True
     """Whether it needs to know which runs are queued and running."""
-    over: Callable[[Observation, OpenFinding], Event | None] = lambda _sight, _ended: None
+    over: Callable[[Observation, OpenFinding], Event | None] = lambda _observation, _ended: None
     """What is told when a finding is over. Of runs nothing: the run itself is told."""
 
 
 def build_watch_kinds(api: AirflowApi, database: Database, updates: Updates) -> list[WatchKind]:
     """Return the watches that look at an observation. `updates` is read on before each look."""
-    absent, consumers, waiting = Missing(), Consumers(api), HumanWaits(api)
-    pauses = AutoPaused(api)
+    absent, consumers, human_waits = Missing(), Consumers(api), HumanWaits(api)
+    auto_paused = AutoPaused(api)
 
-    async def look_for_missing(permissions: Observation, choice: WatchSelector) -> list[Finding]:
-        return absent.findings(permissions, choice)
+    async def look_for_missing(observation: Observation, choice: WatchSelector) -> list[Finding]:
+        return absent.findings(observation, choice)
 
-    async def look_for_late(permissions: Observation, choice: WatchSelector) -> list[Finding]:
-        return find_late(permissions, choice)
+    async def look_for_late(observation: Observation, choice: WatchSelector) -> list[Finding]:
+        return find_late(observation, choice)
 
-    async def look_for_stuck(permissions: Observation, choice: WatchSelector) -> list[Finding]:
-        wanted = list_dags_in_question(permissions, choice)
-        history = await database.read(lambda connection: _lengths(connection, permissions.deployment, wanted))
-        runs = long_runs(permissions, choice, history)
-        return find_stuck(permissions, runs, await waiting.measure(runs, permissions.now))
+    async def look_for_stuck(observation: Observation, choice: WatchSelector) -> list[Finding]:
+        dag_ids = list_dags_in_question(observation, choice)
+        history = await database.read(
+            lambda connection: _lengths(connection, observation.deployment, dag_ids)
+        )
+        runs = long_runs(observation, choice, history)
+        return find_stuck(observation, runs, await human_waits.measure(runs, observation.now))
 
-    async def look_for_stale(permissions: Observation, choice: WatchSelector) -> list[Finding]:
-        return find_stale(permissions, choice, updates.assets)
+    async def look_for_stale(observation: Observation, choice: WatchSelector) -> list[Finding]:
+        return find_stale(observation, choice, updates.assets)
 
-    async def look_for_unconsumed(permissions: Observation, choice: WatchSelector) -> list[Finding]:
-        return await find_unconsumed(permissions, choice, updates.assets, consumers)
+    async def look_for_unconsumed(observation: Observation, choice: WatchSelector) -> list[Finding]:
+        return await find_unconsumed(observation, choice, updates.assets, consumers)
 
     return [
         WatchKind("missing", MISSING, look_for_missing),
         WatchKind("late", LATE, look_for_late),
         WatchKind("stuck", STUCK, look_for_stuck),
         WatchKind("stale", STALE, look_for_stale, False, _unless_another(stale_no_more)),
-        WatchKind("auto_paused", AUTO_PAUSED, pauses.findings, False, auto_paused_no_more),
+        WatchKind("auto_paused", AUTO_PAUSED, auto_paused.findings, False, auto_paused_no_more),
         WatchKind("unconsumed", UNCONSUMED, look_for_unconsumed, True, _unless_another(build_consumed_event)),
     ]
 
@@ -103,12 +105,20 @@ def _unless_another(
 ) -> Callable[[Observation, OpenFinding], Event | None]:
     """An asset has recovered when nothing at all is wrong with it any more."""
 
-    def build_event(permissions: Observation, ended: OpenFinding) -> Event | None:
-        others = (one for one in permissions.open.values() if one.type in ASSETS and one.key != ended.key)
-        return None if any(_uri(one) == _uri(ended) for one in others) else over(permissions, ended)
+    def build_event(observation: Observation, ended: OpenFinding) -> Event | None:
+        other_findings = (
+            finding
+            for finding in observation.open.values()
+            if finding.type in ASSETS and finding.key != ended.key
+        )
+        return (
+            None
+            if any(_uri(finding) == _uri(ended) for finding in other_findings)
+            else over(observation, ended)
+        )
 
     return build_event
 
 
-def _uri(one: OpenFinding) -> str:
-    return uri_of(one.subject) if one.type == UNCONSUMED else one.subject
+def _uri(finding: OpenFinding) -> str:
+    return uri_of(finding.subject) if finding.type == UNCONSUMED else finding.subject

@@ -47,24 +47,26 @@ LATE = "windsock.run.late"
 LATE_AFTER = timedelta(minutes=15)  # where the watch names none: a healthy scheduler takes seconds
 
 
-def find_late(permissions: Observation, choice: WatchSelector) -> list[Finding]:
+def find_late(observation: Observation, choice: WatchSelector) -> list[Finding]:
     """The run of each DAG that is late: the one that was told, or the one that waits longest."""
     found = []
-    for dag_id, runs in permissions.active.queued.items():
-        dag = permissions.dag_at_work(dag_id)
+    for dag_id, runs in observation.active.queued.items():
+        dag = observation.dag_at_work(dag_id)
         watch = choice.find_for_dag(dag_id, tags_of(dag)) if dag else None
-        if dag is None or watch is None or permissions.active.running.get(dag_id):
+        if dag is None or watch is None or observation.active.running.get(dag_id):
             continue
-        told = permissions.open_found(LATE, dag_id)
-        waiting = list(_late_runs(permissions, watch, runs, dag["seen_at"]))
-        chosen = min(waiting, key=lambda each: (each[0].found != told, each[1]), default=None)
+        reported = observation.open_found(LATE, dag_id)
+        late_runs = list(_late_runs(observation, watch, runs, dag["seen_at"]))
+        chosen = min(
+            late_runs, key=lambda late_run: (late_run[0].found != reported, late_run[1]), default=None
+        )
         if chosen:
             found.append(chosen[0])
     return found
 
 
 def _late_runs(
-    permissions: Observation, watch: Watch, runs: Sequence[ActiveRun], seen_at: datetime | None
+    observation: Observation, watch: Watch, runs: Sequence[ActiveRun], seen_at: datetime | None
 ) -> Iterator[tuple[Finding, datetime]]:
     after = LATE_AFTER if watch.after is None else watch.after
     for run in runs:
@@ -74,15 +76,15 @@ def _late_runs(
             continue
         due = max(moments)
         key = run_key(run.dag_id, run.run_id, None, run.queued_at)
-        if permissions.is_ripe(due + after, after) or key == permissions.open_found(LATE, run.dag_id):
-            yield _late_finding(permissions, watch, run, due, key, after), due
+        if observation.is_ripe(due + after, after) or key == observation.open_found(LATE, run.dag_id):
+            yield _late_finding(observation, watch, run, due, key, after), due
 
 
 def _late_finding(
-    permissions: Observation, watch: Watch, run: ActiveRun, due: datetime, key: str, after: timedelta
+    observation: Observation, watch: Watch, run: ActiveRun, due: datetime, key: str, after: timedelta
 ) -> Finding:
     def build() -> Event:
-        return from_watches.late(permissions.watch_context(watch), run.named, due, run.queued_at, after)
+        return from_watches.late(observation.watch_context(watch), run.named, due, run.queued_at, after)
 
     return Finding(LATE, run.dag_id, key, build)
 
@@ -107,36 +109,36 @@ class _Due:
     """A run came, and the list, which is a minute old at times, does not show it yet."""
 
     @classmethod
-    def new(cls, permissions: Observation, dag_id: str, dag: Row) -> "_Due":
+    def new(cls, observation: Observation, dag_id: str, dag: Row) -> "_Due":
         """`seen_at`: what is new, unpaused or scheduled otherwise is waited for from then on."""
-        told = permissions.open_found(MISSING, dag_id)
-        expected = moment_in(told) if told else dag["next_run_after"]
+        reported = observation.open_found(MISSING, dag_id)
+        expected = moment_in(reported) if reported else dag["next_run_after"]
         return cls(expected, max(expected, dag["seen_at"] or expected), dag["next_run_after"])
 
-    def look(self, permissions: Observation, dag_id: str, listed: datetime) -> None:
+    def look(self, observation: Observation, dag_id: str, listed: datetime) -> None:
         """Take in what came since the last look."""
         moved, self.listed = listed != self.listed, listed
-        if self._came(permissions, dag_id):
-            self.expected, self.since, self.is_answered = listed, permissions.now, not moved
+        if self._came(observation, dag_id):
+            self.expected, self.since, self.is_answered = listed, observation.now, not moved
         elif moved and self.is_answered:
             self.expected, self.since, self.is_answered = listed, max(listed, self.since), False
 
-    def _came(self, permissions: Observation, dag_id: str) -> bool:
-        begun = [permissions.begun.get((dag_id, kind)) for kind in BY_SCHEDULE]
-        active = [run.run_after for run in permissions.active.runs_of(dag_id) if run.run_type in BY_SCHEDULE]
-        return any(moment >= self.since for moment in begun if moment) or any(
+    def _came(self, observation: Observation, dag_id: str) -> bool:
+        starts = [observation.run_starts.get((dag_id, kind)) for kind in BY_SCHEDULE]
+        active = [run.run_after for run in observation.active.runs_of(dag_id) if run.run_type in BY_SCHEDULE]
+        return any(moment >= self.since for moment in starts if moment) or any(
             moment >= self.expected for moment in active if moment and not self.is_answered
         )
 
-    def is_missing(self, permissions: Observation, dag_id: str, after: timedelta) -> bool:
+    def is_missing(self, observation: Observation, dag_id: str, after: timedelta) -> bool:
         if self.is_answered:
             return False
-        if permissions.open_found(MISSING, dag_id) == stamp(self.expected):
+        if observation.open_found(MISSING, dag_id) == stamp(self.expected):
             return True
-        if permissions.active.runs_of(dag_id):
-            self.since = permissions.now  # from the end of what it waits for it has its time anew
+        if observation.active.runs_of(dag_id):
+            self.since = observation.now  # from the end of what it waits for it has its time anew
             return False
-        return permissions.is_ripe(self.since + after, after)
+        return observation.is_ripe(self.since + after, after)
 
 
 class Missing:
@@ -145,20 +147,20 @@ class Missing:
     def __init__(self) -> None:
         self._due: dict[str, _Due] = {}
 
-    def findings(self, permissions: Observation, choice: WatchSelector) -> list[Finding]:
+    def findings(self, observation: Observation, choice: WatchSelector) -> list[Finding]:
         """The DAGs whose run is missing."""
-        waiting, found = {}, []
-        for dag_id, dag in permissions.dags.items():
-            watch = choice.find_for_dag(dag_id, tags_of(dag)) if permissions.dag_at_work(dag_id) else None
+        due_runs, found = {}, []
+        for dag_id, dag in observation.dags.items():
+            watch = choice.find_for_dag(dag_id, tags_of(dag)) if observation.dag_at_work(dag_id) else None
             listed = dag["next_run_after"]
-            if watch is None or listed is None or listed > permissions.now:
+            if watch is None or listed is None or listed > observation.now:
                 continue
-            due = self._due.get(dag_id) or _Due.new(permissions, dag_id, dag)
-            due.look(permissions, dag_id, listed)
-            waiting[dag_id] = due
-            if due.is_missing(permissions, dag_id, _tolerance_of(watch)):
-                found.append(_missing_finding(permissions, watch, dag_id, dag, due.expected))
-        self._due = waiting
+            due = self._due.get(dag_id) or _Due.new(observation, dag_id, dag)
+            due.look(observation, dag_id, listed)
+            due_runs[dag_id] = due
+            if due.is_missing(observation, dag_id, _tolerance_of(watch)):
+                found.append(_missing_finding(observation, watch, dag_id, dag, due.expected))
+        self._due = due_runs
         return found
 
 
@@ -167,11 +169,11 @@ def _tolerance_of(watch: Watch) -> timedelta:
 
 
 def _missing_finding(
-    permissions: Observation, watch: Watch, dag_id: str, dag: Row, expected: datetime
+    observation: Observation, watch: Watch, dag_id: str, dag: Row, expected: datetime
 ) -> Finding:
     def build() -> Event:
         return from_watches.missing(
-            permissions.watch_context(watch), dag_id, expected, _tolerance_of(watch), dag["schedule"]
+            observation.watch_context(watch), dag_id, expected, _tolerance_of(watch), dag["schedule"]
         )
 
     return Finding(MISSING, dag_id, stamp(expected), build)
@@ -192,47 +194,47 @@ class LongRun:
     start: datetime
     bound: Bound
     watch: Watch
-    is_told: bool
+    is_reported: bool
 
     @property
     def key(self) -> str:
         return run_key(self.run.dag_id, self.run.run_id, self.start, None)
 
 
-def list_dags_in_question(permissions: Observation, choice: WatchSelector) -> list[str]:
+def list_dags_in_question(observation: Observation, choice: WatchSelector) -> list[str]:
     """The DAGs whose history is needed: those with a run that is longer than the floor."""
     return [
         dag_id
-        for dag_id, runs in permissions.active.running.items()
-        if (watch := _watch(permissions, choice, dag_id))
+        for dag_id, runs in observation.active.running.items()
+        if (watch := _watch(observation, choice, dag_id))
         and watch.after is None
-        and any(run.start_date and permissions.now - run.start_date >= watch.floor for run in runs)
+        and any(run.start_date and observation.now - run.start_date >= watch.floor for run in runs)
     ]
 
 
-def long_runs(permissions: Observation, choice: WatchSelector, history: DurationHistory) -> list[LongRun]:
+def long_runs(observation: Observation, choice: WatchSelector, history: DurationHistory) -> list[LongRun]:
     """Every run that is longer than its bound: those that were told, then the others, the longest first."""
     found: list[LongRun] = []
-    for dag_id, runs in permissions.active.running.items():
-        watch = _watch(permissions, choice, dag_id)
+    for dag_id, runs in observation.active.running.items():
+        watch = _watch(observation, choice, dag_id)
         if watch and (bound := _bound(watch, history.get(dag_id))):
-            found += _longer(permissions, watch, runs, bound)
-    return sorted(found, key=lambda each: (not each.is_told, each.start))
+            found += _longer(observation, watch, runs, bound)
+    return sorted(found, key=lambda long_run: (not long_run.is_reported, long_run.start))
 
 
-def find_stuck(permissions: Observation, runs: Sequence[LongRun], waited: WaitTimes) -> list[Finding]:
+def find_stuck(observation: Observation, runs: Sequence[LongRun], waited: WaitTimes) -> list[Finding]:
     """The run of each DAG that is stuck: the one that was told, or else the first that is."""
     found: dict[str, Finding] = {}
-    for each in runs:
-        away = timedelta(0) if each.is_told else waited.get(each.key)
-        if away is None or not (each.is_told or _is_ripe(permissions, each, away)):
+    for long_run in runs:
+        away = timedelta(0) if long_run.is_reported else waited.get(long_run.key)
+        if away is None or not (long_run.is_reported or _is_ripe(observation, long_run, away)):
             continue
-        found.setdefault(each.run.dag_id, _stuck_finding(permissions, each))
+        found.setdefault(long_run.run.dag_id, _stuck_finding(observation, long_run))
     return list(found.values())
 
 
-def _watch(permissions: Observation, choice: WatchSelector, dag_id: str) -> Watch | None:
-    dag: Row | None = permissions.dag_at_work(dag_id)
+def _watch(observation: Observation, choice: WatchSelector, dag_id: str) -> Watch | None:
+    dag: Row | None = observation.dag_at_work(dag_id)
     return choice.find_for_dag(dag_id, tags_of(dag)) if dag else None
 
 
@@ -246,30 +248,30 @@ def _bound(watch: Watch, history: Sequence[timedelta] | None) -> Bound | None:
 
 
 def _longer(
-    permissions: Observation, watch: Watch, runs: Sequence[ActiveRun], bound: Bound
+    observation: Observation, watch: Watch, runs: Sequence[ActiveRun], bound: Bound
 ) -> Iterator[LongRun]:
-    told = permissions.open_found(STUCK, runs[0].dag_id)
+    reported = observation.open_found(STUCK, runs[0].dag_id)
     for run in runs:
         if run.start_date is None:
             continue
-        one = LongRun(run, run.start_date, bound, watch, False)
-        if one.key == told:
+        long_run = LongRun(run, run.start_date, bound, watch, False)
+        if long_run.key == reported:
             yield LongRun(run, run.start_date, bound, watch, True)
-        elif _is_ripe(permissions, one, timedelta(0)):
-            yield one
+        elif _is_ripe(observation, long_run, timedelta(0)):
+            yield long_run
 
 
-def _is_ripe(permissions: Observation, each: LongRun, away: timedelta) -> bool:
-    return permissions.is_ripe(each.start + away + each.bound.after, each.bound.after)
+def _is_ripe(observation: Observation, long_run: LongRun, away: timedelta) -> bool:
+    return observation.is_ripe(long_run.start + away + long_run.bound.after, long_run.bound.after)
 
 
-def _stuck_finding(permissions: Observation, each: LongRun) -> Finding:
+def _stuck_finding(observation: Observation, long_run: LongRun) -> Finding:
     def build() -> Event:
         return from_watches.stuck(
-            permissions.watch_context(each.watch), each.run.named, each.start, each.bound
+            observation.watch_context(long_run.watch), long_run.run.named, long_run.start, long_run.bound
         )
 
-    return Finding(STUCK, each.run.dag_id, each.key, build)
+    return Finding(STUCK, long_run.run.dag_id, long_run.key, build)
 
 
 FIRST_VERSION = (3, 1)
@@ -288,24 +290,24 @@ class HumanWaits:
 
     async def measure(self, runs: Sequence[LongRun], now: datetime) -> WaitTimes:
         """Of each of these runs. Raises AirflowError."""
-        new = [each for each in runs if not each.is_told]
+        new = [long_run for long_run in runs if not long_run.is_reported]
         if not new or not await self._has_questions():
-            return {each.key: timedelta(0) for each in new}
-        return {each.key: await self._measure_run(each, now) for each in new[:MAX_ASKED]}
+            return {long_run.key: timedelta(0) for long_run in new}
+        return {long_run.key: await self._measure_run(long_run, now) for long_run in new[:MAX_ASKED]}
 
     async def _has_questions(self) -> bool:
         found = re.match(r"(\d+)\.(\d+)", await self._api.version())
         return found is None or (int(found[1]), int(found[2])) >= FIRST_VERSION
 
-    async def _measure_run(self, each: LongRun, now: datetime) -> timedelta | None:
+    async def _measure_run(self, long_run: LongRun, now: datetime) -> timedelta | None:
         try:
-            rows = await self._api.human_questions(each.run.dag_id, each.run.run_id)
+            rows = await self._api.human_questions(long_run.run.dag_id, long_run.run.run_id)
         except AirflowNotFound:  # it is gone, and no longer stuck at the next look
             return None
         except AirflowRefused as refused:
             self._say(refused)
             return timedelta(0)
-        return _together(_spans(rows, each.start, now))
+        return _together(_spans(rows, long_run.start, now))
 
     def _say(self, refused: AirflowRefused) -> None:
         if not self._is_refused:
@@ -322,15 +324,15 @@ def _spans(rows: Sequence[ApiRow], start: datetime, now: datetime) -> list[tuple
     spans = []
     for row in rows:
         try:
-            asked, answered = moment_of(row, "created_at"), moment_of(row, "responded_at")
+            asked_at, answered = moment_of(row, "created_at"), moment_of(row, "responded_at")
             task = row.get("task_instance")
             if answered is None and isinstance(task, dict) and task.get("state") in TASK_ENDS:
                 answered = moment_of(task, "end_date")
         except EventError as error:
             logger.warning("a question to a person is passed over: %s", error)
             continue
-        if asked is not None:
-            spans.append((max(asked, start), min(answered or now, now)))
+        if asked_at is not None:
+            spans.append((max(asked_at, start), min(answered or now, now)))
     return spans
 
 
@@ -338,8 +340,8 @@ def _together(spans: Iterable[tuple[datetime, datetime]]) -> timedelta:
     """How long any of them was open."""
     total, upto = timedelta(0), None
     for begin, end in sorted(spans):
-        fresh = begin if upto is None else max(begin, upto)
-        if end > fresh:
-            total += end - fresh
+        new_begin = begin if upto is None else max(begin, upto)
+        if end > new_begin:
+            total += end - new_begin
             upto = end
     return total

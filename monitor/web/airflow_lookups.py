@@ -88,12 +88,12 @@ class AskedAirflow:
         async def ask(airflow: AirflowReader) -> tuple[RunDetails, str | None, list[RunDetails]]:
             row = await airflow.dag_run(name.dag_id, name.run_id)
             (this,) = from_airflow(name.deployment, [row])
-            others = await airflow.runs_of(name.dag_id, until, ASKED_STATES, ASKED) if until else []
+            earlier_rows = await airflow.runs_of(name.dag_id, until, ASKED_STATES, ASKED) if until else []
             note = str(row["note"]) if row.get("note") else None
-            return this, note, from_airflow(name.deployment, others)
+            return this, note, from_airflow(name.deployment, earlier_rows)
 
-        this, note, others = await self._ask(name.deployment, ask, f"no run {name.run_id!r}")
-        good = RunHistory.build(others, this.run, until).last_good if until else None
+        this, note, earlier_runs = await self._ask(name.deployment, ask, f"no run {name.run_id!r}")
+        good = RunHistory.build(earlier_runs, this.run, until).last_good if until else None
         changes, unlisted = changes_of(this, good) if good else ((), 0)
         return Details(
             version=this.version,
@@ -178,9 +178,9 @@ class Lineage:
         if name.deployment not in self.apis:
             return NOT_ASKED
         if name in self._answers:
-            until, known = self._answers[name]
+            until, lineage = self._answers[name]
             if self.clock() < until:
-                return known
+                return lineage
         task = self._asking.get(name)
         if task is None:
             if len(self._asking) >= MAX_ASKING:
@@ -192,21 +192,21 @@ class Lineage:
     async def _ask(self, name: AssetName) -> AssetLineage:
         try:
             row = await self.apis[name.deployment].asset(name.uri)
-            known, kept = _read(row) if row else NOT_NAMED, KEPT
+            lineage, keep_for = _read(row) if row else NOT_NAMED, KEPT
         except AirflowError as error:
             logger.warning("Airflow %s does not list the asset %s: %s", name.deployment, name.uri, error)
-            known, kept = AssetLineage(problem=f"Airflow does not say: {error}"), FAILED_KEPT
+            lineage, keep_for = AssetLineage(problem=f"Airflow does not say: {error}"), FAILED_KEPT
         except Exception as error:  # a row that is not what Airflow's are
             logger.exception("what Airflow %s tells of the asset %s", name.deployment, name.uri)
             problem = f"Airflow's answer makes no sense: {type(error).__name__}"
-            known, kept = AssetLineage(problem=problem), FAILED_KEPT
+            lineage, keep_for = AssetLineage(problem=problem), FAILED_KEPT
         finally:
             self._asking.pop(name, None)
-        self._answers[name] = (self.clock() + kept, known)
+        self._answers[name] = (self.clock() + keep_for, lineage)
         self._answers.move_to_end(name)
         if len(self._answers) > MAX_KEPT:
             self._answers.popitem(last=False)
-        return known
+        return lineage
 
 
 def _read(row: Mapping[str, Any]) -> AssetLineage:

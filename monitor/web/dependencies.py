@@ -50,13 +50,15 @@ def bearer_of(request: Request) -> str | None:
 async def identify(request: Request, services: ServicesDep) -> Principal:
     """Who asks, and may: to read, or to do something. Raises NotSignedIn; 403, 429 and 503 as HTTP errors."""
     try:
-        reader = await _who(request, services)
-        request.state.whose = reader.whose  # whose share of the database's threads the request takes
-        reader.require(Scope.READ if request.method in SAFE_METHODS else Scope.ADMIN)
-        return reader
+        principal = await _who(request, services)
+        request.state.whose = principal.whose  # whose share of the database's threads the request takes
+        principal.require(Scope.READ if request.method in SAFE_METHODS else Scope.ADMIN)
+        return principal
     except ScopeLacking as lacking:
-        wanted = f'Bearer error="insufficient_scope", scope="{lacking.scope.value}"'  # RFC 6750 section 3.1
-        raise HTTPException(403, str(lacking), {"WWW-Authenticate": wanted}) from None
+        challenge = (
+            f'Bearer error="insufficient_scope", scope="{lacking.scope.value}"'  # RFC 6750 section 3.1
+        )
+        raise HTTPException(403, str(lacking), {"WWW-Authenticate": challenge}) from None
     except TooManyFailures as many:
         raise HTTPException(429, str(many), {"Retry-After": str(many.seconds)}) from None
     except AirflowError as error:
@@ -65,12 +67,12 @@ async def identify(request: Request, services: ServicesDep) -> Principal:
 
 
 async def _who(request: Request, services: Services) -> Principal:
-    gate, bearer = services.gate, bearer_of(request)
-    if gate.open and not (bearer and bearer.startswith(PREFIX)):
+    authenticator, bearer = services.authenticator, bearer_of(request)
+    if authenticator.open and not (bearer and bearer.startswith(PREFIX)):
         return Principal()  # a token that is sent counts even so: what works here works where people sign in
     if bearer is not None:
-        return await gate.bearer_reader(bearer, address_of(request))
-    return await gate.session_reader(request.cookies.get(COOKIE, ""))
+        return await authenticator.bearer_reader(bearer, address_of(request))
+    return await authenticator.session_reader(request.cookies.get(COOKIE, ""))
 
 
 async def _api_reader(request: Request, services: ServicesDep) -> Principal:
@@ -82,11 +84,11 @@ async def _api_reader(request: Request, services: ServicesDep) -> Principal:
 
 async def _page_reader(request: Request, services: ServicesDep) -> Principal:
     try:
-        reader = await identify(request, services)
+        principal = await identify(request, services)
     except NotSignedIn:
         raise SignInNeeded from None
-    await rule_descriptions.load_whole_silences(request, services, reader)
-    return reader
+    await rule_descriptions.load_whole_silences(request, services, principal)
+    return principal
 
 
 async def _anyone(request: Request, services: ServicesDep) -> Principal | None:
@@ -116,28 +118,28 @@ OptionalPagePrincipal = Annotated[Principal | None, Depends(_any_page_reader)]
 """Someone who may read, or None."""
 
 
-async def require_csrf(request: Request, reader: Principal) -> None:
+async def require_csrf(request: Request, principal: Principal) -> None:
     """Refuse an effect that a foreign page may have asked for (403).
 
     A bearer token is never sent unasked; a cookie is, so a session has to send its token back too.
     """
-    if reader.csrf is None:
+    if principal.csrf is None:
         return
-    given = request.headers.get(CSRF_HEADER) or str((await request.form()).get(CSRF_FIELD, ""))
-    if not hmac.compare_digest(given.encode(), reader.csrf.encode()):
+    token = request.headers.get(CSRF_HEADER) or str((await request.form()).get(CSRF_FIELD, ""))
+    if not hmac.compare_digest(token.encode(), principal.csrf.encode()):
         raise HTTPException(403, f"the {CSRF_HEADER} header or the {CSRF_FIELD} field is missing or wrong")
 
 
-async def refresh_permissions(reader: Principal) -> AllowedDags:
+async def refresh_permissions(principal: Principal) -> AllowedDags:
     """Return what the reader may read. Airflow is asked anew about a reader of everything: what such a reader
     does (a token for everything, a silence of a whole Airflow) lasts longer than a remembered right.
 
     Raises 503 if Airflow cannot be asked, 401 if the session has ended.
     """
-    if reader.visible is not None or reader.token is not None:
-        return reader.visible
+    if principal.allowed_dags is not None or principal.token is not None:
+        return principal.allowed_dags
     try:
-        return await reader.rights(anew=True)
+        return await principal.rights(anew=True)
     except AirflowError as error:
         detail = f"Airflow cannot be asked now whether you may read every DAG: {error}"
         raise HTTPException(503, detail, {"Retry-After": str(UNREACHABLE_RETRY)}) from None

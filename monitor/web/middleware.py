@@ -58,8 +58,8 @@ class AccessLogMiddleware:
             await self._app(scope, receive, send)
             return
         began, status = time.perf_counter(), 500
-        given = Headers(scope=scope).get(HEADER, "")
-        request_id = given if SANE.fullmatch(given) else uuid4().hex
+        own_id = Headers(scope=scope).get(HEADER, "")
+        request_id = own_id if SANE.fullmatch(own_id) else uuid4().hex
         observability_logging.bind(request_id=request_id)
 
         async def send_observed(message: Message) -> None:
@@ -82,9 +82,9 @@ class AccessLogMiddleware:
         level = logging.DEBUG if area in QUIET and status < 400 else logging.INFO
         if access_logger.isEnabledFor(level):
             about = {"status": status, "seconds": round(seconds, 4), "client": (scope["client"] or ("",))[0]}
-            asked = path if len(path) <= MAX_PATH else f"{path[:MAX_PATH]}… ({len(path)} characters)"
-            known = {"method": scope["method"], "path": asked, **about}
-            access_logger.log(level, "%s %s %d", scope["method"], asked, status, extra=known)
+            shown_path = path if len(path) <= MAX_PATH else f"{path[:MAX_PATH]}… ({len(path)} characters)"
+            fields = {"method": scope["method"], "path": shown_path, **about}
+            access_logger.log(level, "%s %s %d", scope["method"], shown_path, status, extra=fields)
 
 
 def area_of(method: str, path: str) -> str:
@@ -109,21 +109,21 @@ class HeadMiddleware:
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
-        begun, asked = asyncio.Event(), False
+        event, is_asked = asyncio.Event(), False
 
         async def nothing() -> Message:
-            nonlocal asked
-            if not asked:
-                asked = True
+            nonlocal is_asked
+            if not is_asked:
+                is_asked = True
                 return {"type": "http.request", "body": b"", "more_body": False}
-            await begun.wait()
+            await event.wait()
             return {"type": "http.disconnect"}
 
         async def headers_only(message: Message) -> None:
             if message["type"] == "http.response.start":
                 await send(message)
                 await send({"type": "http.response.body", "body": b""})
-                begun.set()
+                event.set()
 
         await self._app({**scope, "method": "GET"}, nothing, headers_only)
 
@@ -171,17 +171,17 @@ class UnexpectedErrorMiddleware:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = False
+        has_begun = False
 
         async def send_tracked(message: Message) -> None:
-            nonlocal begun
-            begun = begun or message["type"] == "http.response.start"
+            nonlocal has_begun
+            has_begun = has_begun or message["type"] == "http.response.start"
             await send(message)
 
         try:
             await self._app(scope, receive, send_tracked)
         except Exception as error:
-            if scope["type"] != "http" or begun:
+            if scope["type"] != "http" or has_begun:
                 raise  # the server logs it, and cuts the answer off, which a reader notices
             await _answer(Request(scope), error)(scope, receive, send)
 

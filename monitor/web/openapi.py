@@ -66,7 +66,7 @@ def describe(app: FastAPI, settings: Settings) -> None:
 
 
 def _build(app: FastAPI, server: str, security: list[dict[str, list[str]]]) -> dict[str, Any]:
-    told = get_openapi(
+    schema = get_openapi(
         title=app.title,
         version=app.version,
         summary="What Airflow's runs, tasks and assets do, as it happens",
@@ -76,8 +76,8 @@ def _build(app: FastAPI, server: str, security: list[dict[str, list[str]]]) -> d
         servers=[{"url": server, "description": "This monitor"}],
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    told["security"] = security
-    components = told.setdefault("components", {})
+    schema["security"] = security
+    components = schema.setdefault("components", {})
     components["securitySchemes"] = SCHEMES
     components["schemas"] |= schemas() | _problem_schemas(Problem)
     for unused in (
@@ -85,13 +85,13 @@ def _build(app: FastAPI, server: str, security: list[dict[str, list[str]]]) -> d
         "ValidationError",
     ):  # FastAPI's own form of errors, which nobody sends
         components["schemas"].pop(unused, None)
-    for name, shown in _examples(ResponseModel):
+    for name, example in _examples(ResponseModel):
         if name in components["schemas"]:
-            components["schemas"][name]["examples"] = shown
-    for path in told["paths"].values():
+            components["schemas"][name]["examples"] = example
+    for path in schema["paths"].values():
         for operation in path.values():
             _complete(operation)
-    return told
+    return schema
 
 
 def _problem_schemas(model: type[Problem]) -> dict[str, Any]:
@@ -101,16 +101,16 @@ def _problem_schemas(model: type[Problem]) -> dict[str, Any]:
 
 def _examples(model: type[ResponseModel]) -> Iterator[tuple[str, Any]]:
     """The examples of all answers, by name: FastAPI leaves out of them what is null."""
-    for one in model.__subclasses__():
-        extra = one.model_config.get("json_schema_extra")
+    for subclass in model.__subclasses__():
+        extra = subclass.model_config.get("json_schema_extra")
         if isinstance(extra, dict) and "examples" in extra:
-            yield one.__name__, extra["examples"]
-        yield from _examples(one)
+            yield subclass.__name__, extra["examples"]
+        yield from _examples(subclass)
 
 
 def _complete(operation: dict[str, Any]) -> None:
-    words = re.sub(r"(?=[A-Z])", " ", operation["operationId"])  # the function's name may be any word
-    operation["summary"] = words.capitalize()
+    text = re.sub(r"(?=[A-Z])", " ", operation["operationId"])  # the function's name may be any word
+    operation["summary"] = text.capitalize()
     operation.setdefault("description", operation["summary"])
     if "304" in operation["responses"]:
         operation.setdefault("parameters", []).append(IF_NONE_MATCH)

@@ -131,8 +131,8 @@ def problem(
         "status": status,
         "detail": _clean(detail),
     }
-    if asked := logging.request_id():
-        body["request_id"] = asked
+    if request_id := logging.request_id():
+        body["request_id"] = request_id
     headers = {"Cache-Control": "no-store", **(headers or {})}
     return JSONResponse(body | more, status, headers, media_type=CONTENT_TYPE)
 
@@ -155,8 +155,8 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 async def on_invalid_request(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
-    mistakes = [_mistake(one) for one in error.errors()[:MAX_ERRORS]]
-    detail = "; ".join(f"{_name(one)}: {one['detail']}" for one in mistakes)
+    mistakes = [_mistake(invalid) for invalid in error.errors()[:MAX_ERRORS]]
+    detail = "; ".join(f"{_name(mistake)}: {mistake['detail']}" for mistake in mistakes)
     return answer_error(request, 422, detail, {}, errors=mistakes)
 
 
@@ -192,11 +192,11 @@ def _mistake(error: Mapping[str, Any]) -> Mistake:
     place, *path = error["loc"]
     if error["type"] == "json_invalid":
         return {"detail": f"is not JSON: {_clean(error['ctx']['error'])}", "pointer": "#"}
-    named = (
+    names = (
         {"pointer": _pointer(path)} if place == "body" else {"parameter": _clean(".".join(map(str, path)))}
     )
-    shown = {} if error["type"] == "missing" else {"value": _shorten_value(error.get("input"))}
-    return {"detail": _clean(error["msg"]), **named, **shown}
+    value_part = {} if error["type"] == "missing" else {"value": _shorten_value(error.get("input"))}
+    return {"detail": _clean(error["msg"]), **names, **value_part}
 
 
 def _name(mistake: Mistake) -> str:

@@ -36,10 +36,10 @@ Id = Annotated[int, Path(ge=1, le=MAX_SEQ, description="Its number", examples=[1
 """The number of a delivery, an incident, a silence in a path."""
 
 
-def _globs(text: str, shown: str) -> Any:
+def _globs(text: str, example: str) -> Any:
     """A filter, with what OpenAPI tells of it."""
-    words = f"{text}; `*` and `?` are globs, and any one of several values is enough"
-    return Field(default=[], description=words, examples=[[shown]])
+    description = f"{text}; `*` and `?` are globs, and any one of several values is enough"
+    return Field(default=[], description=description, examples=[[example]])
 
 
 class EventFilterParams(BaseModel):

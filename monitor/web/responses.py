@@ -108,9 +108,9 @@ def problems(*statuses: int) -> Answers:
 
 def _problem(status: int) -> dict[str, Any]:
     kind = BY_STATUS[status]
-    shown = {"type": kind.type(""), "title": kind.title, "status": status, **SHOWN[status]}
-    shown["request_id"] = "9f1c2f7be0d44c0f8a3f5e0d6b1c7a52"
-    content = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": shown}
+    problem_content = {"type": kind.type(""), "title": kind.title, "status": status, **SHOWN[status]}
+    problem_content["request_id"] = "9f1c2f7be0d44c0f8a3f5e0d6b1c7a52"
+    content = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": problem_content}
     return {
         "description": f"{kind.title}. {kind.meaning}",
         "content": {"application/problem+json": content},
@@ -174,8 +174,8 @@ class Pager:
 
     def page(self, name: str, rows: Sequence[T], limit: int, place: Callable[[T], int]) -> dict[str, Any]:
         """The answer, under the list's name; `place` is what a row is found by as a cursor."""
-        shown = rows[:limit]
-        return self.cut(name, shown, place(shown[-1]) if len(rows) > limit else None)
+        page_rows = rows[:limit]
+        return self.cut(name, page_rows, place(page_rows[-1]) if len(rows) > limit else None)
 
     def cut(self, name: str, rows: Sequence[Any], following: int | None) -> dict[str, Any]:
         """The answer for rows that are a page already, and where the next begins."""
@@ -185,8 +185,8 @@ class Pager:
 
     def _link(self, cursor: int) -> None:
         """RFC 8288. The address is relative, so that it is right behind every proxy."""
-        asked = [pair for pair in self._request.query_params.multi_items() if pair[0] != "cursor"]
-        link = f'<?{urlencode([*asked, ("cursor", cursor)])}>; rel="next"'
+        params = [pair for pair in self._request.query_params.multi_items() if pair[0] != "cursor"]
+        link = f'<?{urlencode([*params, ("cursor", cursor)])}>; rel="next"'
         if len(link) <= MAX_LINK:
             self._response.headers["Link"] = link
 
@@ -225,5 +225,5 @@ def _add_etag(request: Request, response: Response) -> Response:
 
 def _holds(if_none_match: str, tag: str) -> bool:
     """By the weak comparison: a proxy that compresses on its way marks tags as weak."""
-    known = (one.strip().removeprefix("W/") for one in if_none_match.split(","))
-    return any(one in ("*", tag) for one in known)
+    tags = (entry.strip().removeprefix("W/") for entry in if_none_match.split(","))
+    return any(entry in ("*", tag) for entry in tags)

@@ -61,78 +61,78 @@ class ConfigSummary:
     facts: tuple[tuple[str, str], ...]
 
 
-def rule(given: Rule) -> ConfigSummary:
-    return ConfigSummary(given.name, tuple(_rule(given)))
+def rule(config_rule: Rule) -> ConfigSummary:
+    return ConfigSummary(config_rule.name, tuple(_rule(config_rule)))
 
 
-def _rule(given: Rule) -> Iterator[tuple[str, str]]:
-    yield "Matches", match(given.match)
-    yield "Notifies on", ", ".join(NOTIFIES_ON[name] for name in given.notify_on) or "nothing"
-    route = "whom the DAG names in its tags and owners" if given.route else ""
-    yield "To", ", ".join([*given.to, *([route] if route else [])]) or "nobody"
-    yield "Grouped", _group(given)
-    if given.repeat:
-        yield "Reminds", f"every {format_duration(given.repeat)}, until it is acknowledged or over"
-    if given.quiet_hours:
-        yield "Quiet hours", ", ".join(given.quiet_hours)
-    if given.flapping:
-        often = f"{given.flapping.openings} openings within {format_duration(given.flapping.within)}"
+def _rule(rule: Rule) -> Iterator[tuple[str, str]]:
+    yield "Matches", match(rule.match)
+    yield "Notifies on", ", ".join(NOTIFIES_ON[name] for name in rule.notify_on) or "nothing"
+    route = "whom the DAG names in its tags and owners" if rule.route else ""
+    yield "To", ", ".join([*rule.to, *([route] if route else [])]) or "nobody"
+    yield "Grouped", _group(rule)
+    if rule.repeat:
+        yield "Reminds", f"every {format_duration(rule.repeat)}, until it is acknowledged or over"
+    if rule.quiet_hours:
+        yield "Quiet hours", ", ".join(rule.quiet_hours)
+    if rule.flapping:
+        often = f"{rule.flapping.openings} openings within {format_duration(rule.flapping.within)}"
         yield "Flapping", f"after {often}: reported once"
-    if given.template:
-        yield "Templates", ", ".join(f"{kind}: {name}" for kind, name in given.template.items())
-    if given.last:
+    if rule.template:
+        yield "Templates", ", ".join(f"{kind}: {name}" for kind, name in rule.template.items())
+    if rule.last:
         yield "Then", "rules below are not evaluated"
 
 
-def _group(given: Rule) -> str:
-    told = [f"the same {', '.join(FIELDS.get(name, name) for name in given.group.by)}"]
-    if given.group.wait:
-        told.append(f"gathered for {format_duration(given.group.wait)}")
-    if given.group.interval is not None:
-        told.append(f"at most every {format_duration(given.group.interval)}")
-    return "; ".join(told)
+def _group(rule: Rule) -> str:
+    texts = [f"the same {', '.join(FIELDS.get(name, name) for name in rule.group.by)}"]
+    if rule.group.wait:
+        texts.append(f"gathered for {format_duration(rule.group.wait)}")
+    if rule.group.interval is not None:
+        texts.append(f"at most every {format_duration(rule.group.interval)}")
+    return "; ".join(texts)
 
 
-def match(given: Match) -> str:
+def match(config_match: Match) -> str:
     """`type airflow.dag_run.*, and DAG etl or load`."""
-    told = [
-        f"{word} {' or '.join(map(str, getattr(given, name)))}"
-        for name, word in FIELDS.items()
-        if getattr(given, name) not in ((), ("*",))
+    texts = [
+        f"{label} {' or '.join(map(str, getattr(config_match, name)))}"
+        for name, label in FIELDS.items()
+        if getattr(config_match, name) not in ((), ("*",))
     ]
-    if given.any_of:
-        told.append(" or ".join(f"({match(one)})" for one in given.any_of))
-    told += [f"not ({match(one)})" for one in given.none_of]
-    return ", and ".join(told) or EVERYTHING
+    if config_match.any_of:
+        texts.append(" or ".join(f"({match(inner)})" for inner in config_match.any_of))
+    texts += [f"not ({match(inner)})" for inner in config_match.none_of]
+    return ", and ".join(texts) or EVERYTHING
 
 
-def describe_silence(given: Silence | SilenceScope) -> str:
+def describe_silence(silence: Silence | SilenceScope) -> str:
     """What a silence is of."""
-    if isinstance(given, SilenceScope):
-        title = given.incident.title if given.incident else None
+    if isinstance(silence, SilenceScope):
+        title = silence.incident.title if silence.incident else None
     else:
-        title = given.incident_title
+        title = silence.incident_title
     if title is None:
-        words = match(given.match)
-        return f"everything of {words}" if given.is_whole and words != EVERYTHING else words
-    return f"incident “{title}” of Airflow {' or '.join(given.match.deployment)}"
+        text = match(silence.match)
+        return f"everything of {text}" if silence.is_whole and text != EVERYTHING else text
+    return f"incident “{title}” of Airflow {' or '.join(silence.match.deployment)}"
 
 
-def receiver(name: str, given: Receiver) -> ConfigSummary:
-    return ConfigSummary(name, tuple(_receiver(given)))
+def receiver(name: str, config_receiver: Receiver) -> ConfigSummary:
+    return ConfigSummary(name, tuple(_receiver(config_receiver)))
 
 
-def _receiver(given: Receiver) -> Iterator[tuple[str, str]]:
-    if given.email:
-        yield "Mail", ", ".join(given.email)
-    if given.apprise:
-        services = (urlsplit(url.get_secret_value()).scheme or "?" for url in given.apprise)
+def _receiver(receiver: Receiver) -> Iterator[tuple[str, str]]:
+    if receiver.email:
+        yield "Mail", ", ".join(receiver.email)
+    if receiver.apprise:
+        services = (urlsplit(url.get_secret_value()).scheme or "?" for url in receiver.apprise)
         yield "Apprise", ", ".join(services)
-    if given.webhook:
-        yield "Webhook", ", ".join(_host(webhook.url) for webhook in given.webhook)
-    if given.timezone:
-        yield "Times in", given.timezone
-    if not (given.email or given.apprise or given.webhook):
+    if receiver.webhook:
+        yield "Webhook", ", ".join(_host(webhook.url) for webhook in receiver.webhook)
+    if receiver.timezone:
+        yield "Times in", receiver.timezone
+    if not (receiver.email or receiver.apprise or receiver.webhook):
         yield "Notifies", "nobody"
 
 
@@ -142,49 +142,49 @@ def _host(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname or '?'}/…"
 
 
-def quiet_hours(name: str, given: QuietHours, config: Config) -> ConfigSummary:
-    zone = given.timezone or config.timezone
-    span = f"{given.start:%H:%M} to {given.end:%H:%M} ({zone})"
-    return ConfigSummary(name, (("From", span), ("Days", ", ".join(given.days))))
+def quiet_hours(name: str, hours: QuietHours, config: Config) -> ConfigSummary:
+    zone = hours.timezone or config.timezone
+    span = f"{hours.start:%H:%M} to {hours.end:%H:%M} ({zone})"
+    return ConfigSummary(name, (("From", span), ("Days", ", ".join(hours.days))))
 
 
-def watch(given: Watch) -> ConfigSummary:
-    return ConfigSummary(given.name, tuple(_watch(given)))
+def watch(config_watch: Watch) -> ConfigSummary:
+    return ConfigSummary(config_watch.name, tuple(_watch(config_watch)))
 
 
-def _watch(given: Watch) -> Iterator[tuple[str, str]]:
-    yield "Reports", WATCHES[given.watch]
-    named = ("deployment", "dag_id", "asset", "tags")
-    of = [f"{FIELDS[name]} {' or '.join(values)}" for name in named if (values := getattr(given, name))]
+def _watch(watch: Watch) -> Iterator[tuple[str, str]]:
+    yield "Reports", WATCHES[watch.watch]
+    fields = ("deployment", "dag_id", "asset", "tags")
+    of = [f"{FIELDS[name]} {' or '.join(values)}" for name in fields if (values := getattr(watch, name))]
     yield "Of", ", and ".join(of) or "all"
-    if given.after is not None:
-        yield "After", format_duration(given.after)
-    elif given.watch in ("stuck", "stale"):
+    if watch.after is not None:
+        yield "After", format_duration(watch.after)
+    elif watch.watch in ("stuck", "stale"):
         yield (
             "After",
-            f"{given.spreads:g} spreads above the median, and {format_duration(given.floor)} at least",
+            f"{watch.spreads:g} spreads above the median, and {format_duration(watch.floor)} at least",
         )
 
 
 def find_unnotified(
-    connection: Connection, logged: Sequence[LoggedEvent], visible: AllowedDags
+    connection: Connection, logged: Sequence[LoggedEvent], allowed_dags: AllowedDags
 ) -> dict[int, Decision]:
     """By their seq, those among these events that were decided about, and of which nobody was notified."""
-    asked = [one for one in logged if incident_signals.concerns(one.type)]
-    ids: list[str] = list(read_each("events", asked, lambda one: json.loads(one.body)["id"]))
-    found = why_nobody(outbox_decisions.decisions_of_events(connection, ids, visible)) if ids else {}
-    return {one.seq: found[one.seq] for one in logged if one.seq in found}
+    signals = [logged_event for logged_event in logged if incident_signals.concerns(logged_event.type)]
+    ids: list[str] = list(read_each("events", signals, lambda row: json.loads(row.body)["id"]))
+    found = why_nobody(outbox_decisions.decisions_of_events(connection, ids, allowed_dags)) if ids else {}
+    return {logged_event.seq: found[logged_event.seq] for logged_event in logged if logged_event.seq in found}
 
 
 def why_nobody(decisions: Iterable[Decision]) -> dict[int, Decision]:
     """By the event's seq, the first decision about it, where none of them notified anybody."""
     first: dict[int, Decision] = {}
     notified = set()
-    for one in decisions:
-        first.setdefault(one.event_seq, one)
-        if one.notification_id is not None:
-            notified.add(one.event_seq)
-    return {seq: one for seq, one in first.items() if seq not in notified}
+    for decision in decisions:
+        first.setdefault(decision.event_seq, decision)
+        if decision.notification_id is not None:
+            notified.add(decision.event_seq)
+    return {seq: decision for seq, decision in first.items() if seq not in notified}
 
 
 SHOWN = 3  # banners: more say nothing that these do not
@@ -200,33 +200,36 @@ class WholeSilence:
     """Who silenced it, and why; None: the reader does not see whose silences are of more than one DAG."""
 
 
-async def load_whole_silences(request: Request, services: Services, reader: Principal) -> None:
+async def load_whole_silences(request: Request, services: Services, principal: Principal) -> None:
     """Read the silences of whole Airflows for this reader's page; `get_whole_silences` returns them."""
     now = services.clock()
     found = await services.database.read(lambda connection: silences.active(connection, now))
-    whole = [one for one in found if one.is_whole]
+    whole = [silence for silence in found if silence.is_whole]
     if whole:  # hardly ever: what the reader may see is asked for then alone
-        request.state.whole_silences = _build_banners(whole, await services.gate.get_permissions(reader))
+        request.state.whole_silences = _build_banners(
+            whole, await services.authenticator.get_permissions(principal)
+        )
 
 
 def get_whole_silences(request: Request) -> Sequence[WholeSilence]:
     return getattr(request.state, "whole_silences", ())
 
 
-def _build_banners(whole: Sequence[Silence], visible: AllowedDags) -> list[WholeSilence]:
-    if visible is None:
+def _build_banners(whole: Sequence[Silence], allowed_dags: AllowedDags) -> list[WholeSilence]:
+    if allowed_dags is None:
         return [
-            WholeSilence(_airflows(one), one.ends_at, f"{one.author}: {one.reason}") for one in whole[:SHOWN]
+            WholeSilence(_airflows(silence), silence.ends_at, f"{silence.author}: {silence.reason}")
+            for silence in whole[:SHOWN]
         ]
-    known = {deployment for deployment, _ in visible}
-    shown = []
-    for one in whole:
-        globs = one.match.deployment or ("*",)
-        if names := sorted(name for name in known if matches_any(globs, name)):
-            shown.append(WholeSilence(f"the Airflow {' and '.join(names)}", one.ends_at, None))
-    return shown[:SHOWN]
+    deployments = {deployment for deployment, _ in allowed_dags}
+    banners = []
+    for silence in whole:
+        globs = silence.match.deployment or ("*",)
+        if names := sorted(name for name in deployments if matches_any(globs, name)):
+            banners.append(WholeSilence(f"the Airflow {' and '.join(names)}", silence.ends_at, None))
+    return banners[:SHOWN]
 
 
-def _airflows(one: Silence) -> str:
-    globs = one.match.deployment
+def _airflows(silence: Silence) -> str:
+    globs = silence.match.deployment
     return f"the Airflow {' and '.join(globs)}" if globs and "*" not in globs else "every Airflow"

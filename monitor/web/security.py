@@ -110,7 +110,12 @@ def _keep_own_cookies(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[byte
     of backslashes.
     """
     return [
-        (name, b";".join(one for one in value.split(b";") if _is_own(one)) if name == b"cookie" else value)
+        (
+            name,
+            b";".join(cookie for cookie in value.split(b";") if _is_own(cookie))
+            if name == b"cookie"
+            else value,
+        )
         for name, value in headers
     ]
 

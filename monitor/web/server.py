@@ -67,5 +67,5 @@ class HttpServer(uvicorn.Server):
         self._app = app
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._app.state.services.feeds.close()
+        self._app.state.services.feed_server.close()
         await super().shutdown(sockets)

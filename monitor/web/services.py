@@ -57,14 +57,14 @@ class Services:
     wakes: Wakeups
     metrics: Metrics
     clock: Clock
-    feeds: FeedServer
-    gate: Authenticator
+    feed_server: FeedServer
+    authenticator: Authenticator
     links: Links
     rules: LiveRules
     renderer: Renderer
     lineage: Lineage
     """Who makes and who uses an asset, as Airflow says."""
-    asked: AskedAirflow
+    lookups: AskedAirflow
     """What a page asks Airflow."""
     mailbox: Mailbox | None = None
     """None where mail goes to an SMTP server."""

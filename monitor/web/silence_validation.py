@@ -22,18 +22,20 @@ MAX_MATCHES = 50  # in one, however nested: the same
 MAX_DEPTH = 5  # of any_of and none_of: nobody reads more, and what looks at them goes down by itself
 
 
-async def may_silence(reader: Principal, scope: SilenceScope) -> bool:
+async def may_silence(principal: Principal, scope: SilenceScope) -> bool:
     """Return True if this reader may silence it: one DAG by whoever may read it, more by who may read every
     DAG at this moment. Raises 503 if Airflow cannot be asked for that."""
-    if scope.dag is not None and (reader.visible is None or scope.dag in reader.visible):
+    if scope.dag is not None and (principal.allowed_dags is None or scope.dag in principal.allowed_dags):
         return True
-    return await refresh_permissions(reader) is None
+    return await refresh_permissions(principal) is None
 
 
-async def incident_scope(services: Services, reader: Principal, incident_id: int) -> SilenceScope:
+async def incident_scope(services: Services, principal: Principal, incident_id: int) -> SilenceScope:
     """What an incident is about. Raises 404 where there is none that the reader may see."""
-    visible = await services.gate.get_permissions(reader)
-    found = await services.database.read(lambda connection: incidents.find(connection, incident_id, visible))
+    allowed_dags = await services.authenticator.get_permissions(principal)
+    found = await services.database.read(
+        lambda connection: incidents.find(connection, incident_id, allowed_dags)
+    )
     if found is None:
         raise HTTPException(404, f"no incident {incident_id} is known")
     return SilenceScope.from_incident(found)
@@ -76,18 +78,18 @@ def whole_mistake(scope: SilenceScope, whole_airflow: bool) -> str | None:
 
 def _too_much(match: Match) -> str | None:
     """What is more of it than each event can be held against, wherever in it."""
-    waiting, seen = [("match", match, 1)], 0
-    while waiting:
-        path, one, depth = waiting.pop()
+    pending, seen = [("match", match, 1)], 0
+    while pending:
+        path, current, depth = pending.pop()
         seen += 1
         if depth > MAX_DEPTH:
             return f"{path}: is nested {depth} deep; at most {MAX_DEPTH}, write it flatter"
         if seen > MAX_MATCHES:
             return f"match: holds more than {MAX_MATCHES} matches; make several silences of it"
-        for name in one.model_fields_set:
-            values = getattr(one, name)
+        for name in current.model_fields_set:
+            values = getattr(current, name)
             if len(values) > MAX_VALUES:
                 return f"{path}.{name}: {len(values)} values; at most {MAX_VALUES}"
             if name in ("any_of", "none_of"):
-                waiting += [(f"{path}.{name}.{at}", inner, depth + 1) for at, inner in enumerate(values)]
+                pending += [(f"{path}.{name}.{at}", inner, depth + 1) for at, inner in enumerate(values)]
     return None

@@ -52,10 +52,10 @@ class EventLine:
     def label(self) -> str:
         """What stands below the name: which asset, which try, what was said, or else which run."""
         kind = "" if self.task else self.kind.removeprefix("dag ")
-        told = [f"try {self.try_number}" if self.try_number > 1 else "", self.detail or self.run_id or ""]
+        texts = [f"try {self.try_number}" if self.try_number > 1 else "", self.detail or self.run_id or ""]
         if self.kind == "asset" and self.dag_id:
-            told.insert(0, self.subject)
-        return " · ".join(part for part in (kind, *told) if part)
+            texts.insert(0, self.subject)
+        return " · ".join(part for part in (kind, *texts) if part)
 
     @classmethod
     def from_logged(cls, event: LoggedEvent) -> "EventLine":
@@ -121,14 +121,14 @@ def number(value: Any) -> str:
 def asset_url(asset: Any) -> str:
     """The address of an asset's page, from a row or a record that names one. Its URI holds slashes, `?` and
     `#`, which proxies mend in a path and leave alone in a query."""
-    named = asset if isinstance(asset, Mapping) else vars(asset)
-    return f"/assets/{quote(named['deployment'], safe='')}?{urlencode({'uri': named['uri']})}"
+    fields = asset if isinstance(asset, Mapping) else vars(asset)
+    return f"/assets/{quote(fields['deployment'], safe='')}?{urlencode({'uri': fields['uri']})}"
 
 
 def age(value: datetime) -> Markup:
     """How old something is; the page's script counts on."""
-    told = Markup('<time class="elapsed" datetime="{}">since {}</time>')
-    return told.format(stamp(value), f"{value:%Y-%m-%d %H:%M:%S} UTC")
+    markup = Markup('<time class="elapsed" datetime="{}">since {}</time>')
+    return markup.format(stamp(value), f"{value:%Y-%m-%d %H:%M:%S} UTC")
 
 
 def numbers(extra: Mapping[str, Any] | None) -> str:
@@ -152,7 +152,7 @@ NONE = Markup('<span class="none">–</span>')
 def render(
     request: Request,
     template: str,
-    reader: Principal | None,
+    principal: Principal | None,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
     **context: Any,
@@ -161,16 +161,16 @@ def render(
     environment = _environment(path_prefix(request))
     context |= {
         "path": path_of(request),
-        "reader": reader,
+        "reader": principal,
         "whole_silences": rule_descriptions.get_whole_silences(request),
     }
     text = environment.get_template(template).render(context)
     # A page that keeps itself up to date asks for itself again and again: what it has is not sent twice.
     tag = f'"{hashlib.blake2b(text.encode(), digest_size=TAG_BYTES).hexdigest()}"'
-    told = {"Cache-Control": "no-store", "ETag": tag, **(headers or {})}
+    all_headers = {"Cache-Control": "no-store", "ETag": tag, **(headers or {})}
     if status == HTTPStatus.OK and request.headers.get("if-none-match") == tag:
-        return HTMLResponse(None, HTTPStatus.NOT_MODIFIED, told)
-    return HTMLResponse(text, status, told)
+        return HTMLResponse(None, HTTPStatus.NOT_MODIFIED, all_headers)
+    return HTMLResponse(text, status, all_headers)
 
 
 def render_part(prefix: str, template: str, **context: Any) -> Markup:
@@ -215,14 +215,14 @@ def _environment(prefix: str) -> Environment:
 
 def run_url(run: Any, what: str = "runs") -> str:
     """The address of a run's page, from a row or a record that names one; the ids may hold any sign."""
-    named = run if isinstance(run, Mapping) else vars(run)
-    return f"/{what}/" + "/".join(quote(named[key], safe="") for key in ("deployment", "dag_id", "run_id"))
+    fields = run if isinstance(run, Mapping) else vars(run)
+    return f"/{what}/" + "/".join(quote(fields[key], safe="") for key in ("deployment", "dag_id", "run_id"))
 
 
 def silence_url(incident: Any) -> str:
     """The form that silences what an incident is of, filled in; nothing is silenced yet."""
-    named = incident if isinstance(incident, Mapping) else vars(incident)
-    return "/silences/new?" + query({"incident": named["id"]})
+    fields = incident if isinstance(incident, Mapping) else vars(incident)
+    return "/silences/new?" + query({"incident": fields["id"]})
 
 
 def airflow_run_url(airflow: str, run: Mapping[str, Any]) -> str:
@@ -254,8 +254,8 @@ def took(start: datetime | None, end: datetime | None) -> Markup:
 
 def ago(value: datetime) -> Markup:
     """How long ago something was; the page's script counts on."""
-    told = Markup('<time class="ago" datetime="{}">{}</time>')
-    return told.format(_iso(value), f"at {value:%Y-%m-%d %H:%M:%S} UTC")
+    markup = Markup('<time class="ago" datetime="{}">{}</time>')
+    return markup.format(_iso(value), f"at {value:%Y-%m-%d %H:%M:%S} UTC")
 
 
 def format_value(value: datetime | timedelta | str | None) -> Markup:

@@ -76,12 +76,12 @@ def _first_held(path: Path) -> str | None:
 class Drainer:
     """`wake` starts the thread where there is none; a forked child has none and starts its own."""
 
-    def __init__(self, spool: Spool, courier: Sender, backoff: Backoff, batch: int = THREAD_BATCH) -> None:
-        self._spool, self._courier, self._backoff = spool, courier, backoff
+    def __init__(self, spool: Spool, sender: Sender, backoff: Backoff, batch: int = THREAD_BATCH) -> None:
+        self._spool, self._sender, self._backoff = spool, sender, backoff
         self._journal = Journal(spool)
         self._batch = batch
         self._limit = LogLimit()
-        self._turn = FileLock(spool.root / TURN)
+        self._lock = FileLock(spool.root / TURN)
         self._thread: threading.Thread | None = None
         self._recovered = float("-inf")
         self._forget_parent()
@@ -120,8 +120,8 @@ class Drainer:
         """Sends what is there, whatever the back-off says. True if nothing is left. Raises Later, OSError."""
         self._recover()
         while self._spool.names(1) and not self._stopping.is_set():
-            with self._turn.acquire() as mine:
-                names, held = self._sendable() if mine else ([], True)
+            with self._lock.acquire() as has_lock:
+                names, held = self._sendable() if has_lock else ([], True)
                 more = self._send(names)
             if held:
                 self._sleep(BUSY_AGAIN)
@@ -171,8 +171,8 @@ class Drainer:
         """Looks again soon after anything was sent: a task leaves its event to whoever has the lock."""
         if not self._spool.names(1):
             return POLL_EVERY
-        with self._turn.acquire() as mine:
-            if not mine:
+        with self._lock.acquire() as has_lock:
+            if not has_lock:
                 return BUSY_AGAIN
             names, held = self._sendable()
             more = self._send(names)
@@ -190,7 +190,7 @@ class Drainer:
         """Sends the first of them; gives whether more wait."""
         most, seconds = (PROBE, PROBE_SECONDS) if self._backoff.failing() else (PASS, REQUEST_SECONDS)
         for batch in batches(islice(self._letters(names), most), self._batch):
-            self._courier.send(batch, lambda: seconds)
+            self._sender.send(batch, lambda: seconds)
             self._backoff.record_success()
             if self._stopping.is_set():
                 break
@@ -199,13 +199,13 @@ class Drainer:
     def _letters(self, names: list[str]) -> Iterator[SpooledEvent]:
         for name in names:
             try:
-                letter = self._spool.read(name)
+                event = self._spool.read(name)
             except OSError:  # neither to be read nor to be moved away: it must not hold up the others
                 if self._limit.allows("stuck"):
                     log.exception("windsock: %s stays in %s; remove it by hand", name, self._spool.root)
                 continue
-            if letter is not None:
-                yield letter
+            if event is not None:
+                yield event
 
     def _sleep(self, seconds: float) -> None:
         """Until `wake`; what woke it before this moment is forgotten."""
@@ -248,7 +248,7 @@ class Drainer:
         self._asleep.acquire()
         self._stopping = threading.Event()
         self._journal.forget()
-        self._turn.forget()
+        self._lock.forget()
 
 
 def _reset_after_fork(reference: weakref.ref[Drainer]) -> None:

@@ -65,22 +65,22 @@ def serialize(document: Event | Report | tuple[str, ...]) -> bytes:
 
 def event(report: Report, nanoseconds: int) -> Event:
     """The event of what a hook reported at that moment."""
-    kind, source, known, *given = report
-    told = KINDS[kind](source, known)
-    if given:
-        told[traces.ATTRIBUTE] = given[0] or traces.derive_traceparent(told)
-    return told if told["time"] else {**told, "time": _format_moment(nanoseconds)}
+    kind, source, facts, *trace = report
+    data = KINDS[kind](source, facts)
+    if trace:
+        data[traces.ATTRIBUTE] = trace[0] or traces.derive_traceparent(data)
+    return data if data["time"] else {**data, "time": _format_moment(nanoseconds)}
 
 
-def complete_event(kept: bytes, nanoseconds: int) -> bytes:
+def complete_event(body: bytes, nanoseconds: int) -> bytes:
     """The event's JSON for what was kept of a hook's call at that moment; what is neither report nor event
     stays as it is, and whoever reads it as an event sets it aside with the reason."""
-    if not kept.startswith(b"["):
-        return kept
+    if not body.startswith(b"["):
+        return body
     try:
-        return serialize(event(json.loads(kept), nanoseconds))
+        return serialize(event(json.loads(body), nanoseconds))
     except (ValueError, LookupError, TypeError, AttributeError):
-        return kept
+        return body
 
 
 def dag_run(source: str, read: Read) -> Event:
@@ -174,15 +174,15 @@ def report(hook: str, source: str, *objects: Any) -> Report | Event:
 
 def report_with_trace(hook: str, source: str, *objects: Any) -> Report | Event:
     """The same, with the trace that it belongs to."""
-    told = report(hook, source, *objects)
-    if isinstance(told, dict):
-        return {**told, traces.ATTRIBUTE: traces.derive_traceparent(told)}
-    kind, source, known, *_ = told
-    return kind, source, known, traces.read_traceparent(objects)
+    reported = report(hook, source, *objects)
+    if isinstance(reported, dict):
+        return {**reported, traces.ATTRIBUTE: traces.derive_traceparent(reported)}
+    kind, source, facts, *_ = reported
+    return kind, source, facts, traces.read_traceparent(objects)
 
 
-def _times(known: Facts, names: tuple[str, ...]) -> Facts:
-    return {name: timestamp(datetime.fromisoformat(known[name])) if known[name] else None for name in names}
+def _times(facts: Facts, names: tuple[str, ...]) -> Facts:
+    return {name: timestamp(datetime.fromisoformat(facts[name])) if facts[name] else None for name in names}
 
 
 def _format_moment(nanoseconds: int) -> str | None:

@@ -68,29 +68,29 @@ def read_task(previous_state: object, ti: Any, error: object = None, *, state: s
 
 def run(read: Read) -> Facts:
     # What a journal holds of an older plugin has no partition key; Airflow has them from 3.2 on.
-    known = dict(zip((*RUN, "state", "message", "partition_key"), read, strict=False))
-    if known.get("partition_key") is None:
-        known.pop("partition_key", None)
-    return known
+    facts = dict(zip((*RUN, "state", "message", "partition_key"), read, strict=False))
+    if facts.get("partition_key") is None:
+        facts.pop("partition_key", None)
+    return facts
 
 
 def task(read: Read) -> Facts:
-    known = dict(zip((*TASK, "error"), read, strict=True))
-    map_index = known["map_index"]
+    facts = dict(zip((*TASK, "error"), read, strict=True))
+    map_index = facts["map_index"]
     return {
-        "dag_id": known["dag_id"],
-        "run_id": known["run_id"],
-        "task_id": known["task_id"],
+        "dag_id": facts["dag_id"],
+        "run_id": facts["run_id"],
+        "task_id": facts["task_id"],
         "map_index": -1 if map_index is None else map_index,
-        "ti_id": str(uuid.UUID(known["id"])),
-        "try_number": known["try_number"],
-        "max_tries": known["max_tries"] or 0,
-        "state": known["state"],
-        "start_date": known["start_date"],
-        "end_date": None if known["state"] == "running" else known["end_date"],
-        "operator": known["operator"],
-        "hostname": known["hostname"] or None,
-        "error": known["error"],
+        "ti_id": str(uuid.UUID(facts["id"])),
+        "try_number": facts["try_number"],
+        "max_tries": facts["max_tries"] or 0,
+        "state": facts["state"],
+        "start_date": facts["start_date"],
+        "end_date": None if facts["state"] == "running" else facts["end_date"],
+        "operator": facts["operator"],
+        "hostname": facts["hostname"] or None,
+        "error": facts["error"],
     }
 
 
@@ -141,5 +141,5 @@ def _try_id(ti: Any, found: object, state: str) -> str:
     if state == "up_for_retry":
         loaded = getattr(getattr(ti, "_sa_instance_state", None), "committed_state", {}).get("id")
         found = loaded if isinstance(loaded, (str, uuid.UUID)) else found
-    known = found if isinstance(found, uuid.UUID) else uuid.UUID(str(found))
-    return f"{known.int:032x}"  # UUID's own str costs five times as much
+    try_id = found if isinstance(found, uuid.UUID) else uuid.UUID(str(found))
+    return f"{try_id.int:032x}"  # UUID's own str costs five times as much

@@ -42,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.error("windsock: nothing can be sent: set [windsock] monitor_url and ingest_secret")
         return 2
     spool = Spool(settings.spool_dir, settings.max_events, settings.max_bytes)
-    courier = Sender(settings, settings.endpoint, spool)
-    drainer = Drainer(spool, courier, Backoff(settings.spool_dir / "backoff"), MAX_BATCH)
+    sender = Sender(settings, settings.endpoint, spool)
+    drainer = Drainer(spool, sender, Backoff(settings.spool_dir / "backoff"), MAX_BATCH)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: drainer.stop())
     return _once(drainer) if once else _forever(drainer, settings)

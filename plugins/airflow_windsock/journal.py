@@ -128,13 +128,11 @@ class Journal:
         slow disk, not all."""
         size = len(line)
         try:
-            written = (
-                self._held_pwrite(descriptor, line, size, self._size) if get_ident() == self._main else -1
-            )
-            if written < 0:  # or os.pwrite tells the error
-                written = os.pwrite(descriptor, line, self._size)
-            if written != size:
-                raise OSError(errno.ENOSPC, f"the journal took {written} of {size} bytes")  # noqa: TRY301
+            count = self._held_pwrite(descriptor, line, size, self._size) if get_ident() == self._main else -1
+            if count < 0:  # or os.pwrite tells the error
+                count = os.pwrite(descriptor, line, self._size)
+            if count != size:
+                raise OSError(errno.ENOSPC, f"the journal took {count} of {size} bytes")  # noqa: TRY301
         except OSError:
             self._spool.refused.add()
             with suppress(OSError):  # tidy, and not needed: see above

@@ -54,7 +54,7 @@ class Listener:
         self._source = settings.source
         self._include = [re.compile(fnmatch.translate(glob)) for glob in settings.include]
         self._exclude = [re.compile(fnmatch.translate(glob)) for glob in settings.exclude]
-        self._told = report_with_trace if settings.traces else report
+        self._make_report = report_with_trace if settings.traces else report
         self._all = not self._include and not self._exclude
         self._spool = Spool(settings.spool_dir, settings.max_events, settings.max_bytes)
         self.failed = SharedCounter(settings.spool_dir / FAILED)
@@ -64,11 +64,11 @@ class Listener:
         self._keep: Callable[[bytes], object] = self._add_to_spool
         self._task_sender: TaskSender | None = None
         if settings.sends and settings.endpoint is not None:
-            courier = Sender(settings, settings.endpoint, self._spool)
+            sender = Sender(settings, settings.endpoint, self._spool)
             backoff = Backoff(settings.spool_dir / "backoff")
-            self._drainer = Drainer(self._spool, courier, backoff)
+            self._drainer = Drainer(self._spool, sender, backoff)
             self._keep = self._drainer.add
-            self._task_sender = TaskSender(self._spool, courier, backoff, settings.task_send_budget)
+            self._task_sender = TaskSender(self._spool, sender, backoff, settings.task_send_budget)
 
     @hookimpl
     def on_starting(self, component: object) -> None:
@@ -158,23 +158,23 @@ class Listener:
             self._report("on_asset_changed", asset_event.asset)
 
     def _report(self, hook: str, *objects: Any) -> None:
-        self._keep(serialize(self._told(hook, self._source, *objects)))
+        self._keep(serialize(self._make_report(hook, self._source, *objects)))
 
     def _run(self, hook: str, dag_run: Any, msg: str) -> None:
         if self._all or self._is_included(dag_run.dag_id):
-            self._keep(serialize(self._told(hook, self._source, dag_run, msg)))
+            self._keep(serialize(self._make_report(hook, self._source, dag_run, msg)))
 
     def _task(self, hook: str, previous_state: object, ti: Any, error: object = None) -> None:
         if not (self._all or self._is_included(ti.dag_id)):
             return
-        told = serialize(self._told(hook, self._source, previous_state, ti, error))
+        body = serialize(self._make_report(hook, self._source, previous_state, ti, error))
         if self._task_sender is not None and is_in_task_process(ti.__class__):
-            self._task_sender.send(str(ti.id), self._add_to_spool(told))
+            self._task_sender.send(str(ti.id), self._add_to_spool(body))
         else:
-            self._keep(told)
+            self._keep(body)
 
-    def _add_to_spool(self, told: bytes) -> str:
-        return self._spool.add(complete_event(told, time.time_ns()))
+    def _add_to_spool(self, body: bytes) -> str:
+        return self._spool.add(complete_event(body, time.time_ns()))
 
     def _is_included(self, dag_id: str) -> bool:
         if self._include and not any(glob.match(dag_id) for glob in self._include):

@@ -14,11 +14,11 @@ class LogLimit:
     """Asks for a key: may it be said now?"""
 
     def __init__(self) -> None:
-        self._said: dict[str, float] = {}
+        self._last_logged: dict[str, float] = {}
 
     def allows(self, key: str) -> bool:
         now = time.monotonic()
-        if now - self._said.get(key, float("-inf")) < SAY_EVERY:
+        if now - self._last_logged.get(key, float("-inf")) < SAY_EVERY:
             return False
-        self._said[key] = now
+        self._last_logged[key] = now
         return True

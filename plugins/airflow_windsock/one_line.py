@@ -11,7 +11,7 @@ MAX_LINE = 1_000  # characters; the longest message of the monitor's own has abo
 def one_line(text: str) -> str:
     """The text without controls, signs that reorder a line, and halves of surrogate pairs, and no longer than
     MAX_LINE."""
-    shown = text[: MAX_LINE + 1]
-    words = "".join(sign if sign.isprintable() else " " for sign in shown).split()
+    beginning = text[: MAX_LINE + 1]
+    words = "".join(sign if sign.isprintable() else " " for sign in beginning).split()
     line = " ".join(words)
-    return line if len(shown) <= MAX_LINE else f"{line[: MAX_LINE - 1]}…"
+    return line if len(beginning) <= MAX_LINE else f"{line[: MAX_LINE - 1]}…"

@@ -29,7 +29,7 @@ class Quota:
         self._max_events, self._max_bytes = max_events, max_bytes
         self._measure = measure
         self._events = self._bytes = 0
-        self._looked = self._written = float("-inf")
+        self._looked = self._written_at = float("-inf")
         self._seen = 0
 
     @property
@@ -48,9 +48,9 @@ class Quota:
     def update(self, events: int, total: int) -> None:
         """Tells every process what the spool holds, as somebody has just counted it."""
         self._events, self._bytes = events, total
-        if time.monotonic() - self._written < WRITE_EVERY:
+        if time.monotonic() - self._written_at < WRITE_EVERY:
             return
-        self._written = time.monotonic()
+        self._written_at = time.monotonic()
         try:
             small_file.write(self._path, f"{events} {total}")
         except FileNotFoundError:  # there is no spool yet: nothing was ever put

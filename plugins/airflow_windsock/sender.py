@@ -62,64 +62,68 @@ class Sender:
         self._secrets = settings.secrets
         self._endpoint = endpoint
         self._spool = spool
-        self._word = StatusHeader(spool)
+        self._status_header = StatusHeader(spool)
 
-    def send(self, letters: Sequence[SpooledEvent], allowance: Callable[[], float]) -> None:
-        """Sends one request, more only where it must be split; `allowance` says how many seconds the next one
-        may take. Raises Later."""
-        body = b"[" + b",".join(letter.body for letter in letters) + b"]"
-        headers = {**HEADERS, HEADER: self._word.format(letters), **signature_headers(body, self._secrets)}
+    def send(self, events: Sequence[SpooledEvent], seconds_left: Callable[[], float]) -> None:
+        """Sends one request, more only where it must be split; `seconds_left` says how many seconds the next
+        one may take. Raises Later."""
+        body = b"[" + b",".join(event.body for event in events) + b"]"
+        headers = {
+            **HEADERS,
+            HEADER: self._status_header.format(events),
+            **signature_headers(body, self._secrets),
+        }
         try:
-            answer = post(self._endpoint, body, headers, allowance())
+            answer = post(self._endpoint, body, headers, seconds_left())
         except Unreachable as error:
             raise Later(f"no answer: {error}") from error
         if answer.status == 202:
-            self._settle(letters, _results(answer, letters))
-        elif len(letters) == 1 and _is_monitors_refusal(answer):
-            self._spool.set_aside(letters[0].name, f"the monitor answered {answer.status}: {_detail(answer)}")
-        elif len(letters) == 1 or not (_is_monitors_refusal(answer) or answer.status == TOO_LARGE):
+            self._settle(events, _results(answer, events))
+        elif len(events) == 1 and _is_monitors_refusal(answer):
+            self._spool.set_aside(events[0].name, f"the monitor answered {answer.status}: {_detail(answer)}")
+        elif len(events) == 1 or not (_is_monitors_refusal(answer) or answer.status == TOO_LARGE):
             raise _later(answer)
         else:
-            middle = len(letters) // 2
-            self.send(letters[:middle], allowance)
-            self.send(letters[middle:], allowance)
+            middle = len(events) // 2
+            self.send(events[:middle], seconds_left)
+            self.send(events[middle:], seconds_left)
 
-    def _settle(self, letters: Sequence[SpooledEvent], results: list[dict[str, Any]]) -> None:
-        for letter, result in zip(letters, results, strict=True):
+    def _settle(self, events: Sequence[SpooledEvent], results: list[dict[str, Any]]) -> None:
+        for event, result in zip(events, results, strict=True):
             if result["status"] == "rejected":
-                self._spool.set_aside(letter.name, f"rejected by the monitor: {result.get('reason')}")
+                self._spool.set_aside(event.name, f"rejected by the monitor: {result.get('reason')}")
             else:
-                self._spool.remove(letter.name)
+                self._spool.remove(event.name)
 
 
-def batches(letters: Iterator[SpooledEvent], most: int = MAX_BATCH) -> Iterator[list[SpooledEvent]]:
+def batches(events: Iterator[SpooledEvent], most: int = MAX_BATCH) -> Iterator[list[SpooledEvent]]:
     """Requests' worth of events, in order."""
     batch: list[SpooledEvent] = []
     size = 2
-    for letter in letters:
-        if batch and (len(batch) == most or size + len(letter.body) + 1 > MAX_REQUEST):
+    for event in events:
+        if batch and (len(batch) == most or size + len(event.body) + 1 > MAX_REQUEST):
             yield batch
             batch, size = [], 2
-        batch.append(letter)
-        size += len(letter.body) + 1
+        batch.append(event)
+        size += len(event.body) + 1
     if batch:
         yield batch
 
 
-def _results(answer: Answer, letters: Sequence[SpooledEvent]) -> list[dict[str, Any]]:
+def _results(answer: Answer, events: Sequence[SpooledEvent]) -> list[dict[str, Any]]:
     """The monitor's word on each event, in their order. Nothing is removed on the word of something that
     merely answers 202: what cannot be read raises Later."""
     try:
         results = json.loads(answer.body)["results"]
-        told = [
-            (letter.event_id if result["id"] is None else result["id"], result["status"])
-            for result, letter in zip(results, letters, strict=True)
+        answered = [
+            (event.event_id if result["id"] is None else result["id"], result["status"])
+            for result, event in zip(results, events, strict=True)
         ]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _no_monitor(f"answered 202 with no result for each event ({type(error).__name__})") from error
-    if [event_id for event_id, _ in told] != [letter.event_id for letter in letters]:
+    if [event_id for event_id, _ in answered] != [event.event_id for event in events]:
         raise _no_monitor("answered 202 about other events")
-    if not all(status in STATUSES for _, status in told):
+    if not all(status in STATUSES for _, status in answered):
         raise _no_monitor("answered 202 with an unknown status")
     return list(results)
 

@@ -175,7 +175,7 @@ def _ingest_secret(read: Read, airflow_home: Path, problems: list[str]) -> str:
 
 
 def _secrets(text: str, problems: list[str]) -> tuple[bytes, ...]:
-    secrets = [_secret(number, word, problems) for number, word in enumerate(text.split(), start=1)]
+    secrets = [_secret(number, secret, problems) for number, secret in enumerate(text.split(), start=1)]
     if not secrets:
         problems.append(
             "[windsock] ingest_secret is not set, and the monitor takes signed events only. Set the same "
@@ -184,13 +184,13 @@ def _secrets(text: str, problems: list[str]) -> tuple[bytes, ...]:
     return tuple(secret for secret in secrets if secret)
 
 
-def _secret(number: int, word: str, problems: list[str]) -> bytes:
+def _secret(number: int, text: str, problems: list[str]) -> bytes:
     """The key, or b"" for a secret that is none. The value itself is never shown."""
     try:
-        key = base64.b64decode(word.removeprefix(SECRET_PREFIX), validate=True)
+        key = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
     except (binascii.Error, ValueError):
         key = b""
-    if word.startswith(SECRET_PREFIX) and len(key) in SECRET_BYTES:
+    if text.startswith(SECRET_PREFIX) and len(key) in SECRET_BYTES:
         return key
     problems.append(
         f"[windsock] ingest_secret: secret {number} is not whsec_ and the base64 of 24 to 64 bytes; it is "
@@ -218,10 +218,10 @@ def _number(name: str, text: str, problems: list[str]) -> float:
 
 
 def _switch(name: str, text: str, problems: list[str]) -> bool:
-    word = text.strip().lower()
-    if word not in SWITCH:
+    value = text.strip().lower()
+    if value not in SWITCH:
         problems.append(f"[windsock] {name} is {text.strip()!r}; it must be on or off. It is off.")
-    return SWITCH.get(word, False)
+    return SWITCH.get(value, False)
 
 
 def _spool_dir(text: str, airflow_home: Path) -> Path:

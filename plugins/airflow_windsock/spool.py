@@ -200,8 +200,8 @@ class Spool:
         return _total(name for piece in _pieces(self._new) for name in piece)
 
     def _prune(self) -> None:
-        kept = sorted(path for path in self._bad.iterdir() if path.suffix != ".reason")
-        for path in kept[:-MAX_BAD]:
+        files = sorted(path for path in self._bad.iterdir() if path.suffix != ".reason")
+        for path in files[:-MAX_BAD]:
             path.unlink(missing_ok=True)
             path.with_name(path.name + ".reason").unlink(missing_ok=True)
 
@@ -209,9 +209,9 @@ class Spool:
 def _write(path: Path, body: bytes) -> Path:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        written = os.write(descriptor, body)
-        if written != len(body):
-            raise OSError(errno.ENOSPC, f"{path} took {written} of {len(body)} bytes")  # noqa: TRY301
+        size = os.write(descriptor, body)
+        if size != len(body):
+            raise OSError(errno.ENOSPC, f"{path} took {size} of {len(body)} bytes")  # noqa: TRY301
     except OSError:
         path.unlink(missing_ok=True)
         raise

@@ -26,11 +26,11 @@ class StatusHeader:
         host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:MAX_HOST]
         self._name = f"{host}-{hashlib.sha256(str(spool.root).encode()).hexdigest()[:8]}"
 
-    def format(self, letters: Sequence[SpooledEvent]) -> str:
-        """`letters` are what is sent, the oldest first."""
-        moments = [int(one.name[:MOMENT]) for one in letters[:1] if one.name[:MOMENT].isdigit()]
+    def format(self, events: Sequence[SpooledEvent]) -> str:
+        """`events` are what is sent, the oldest first."""
+        moments = [int(event.name[:MOMENT]) for event in events[:1] if event.name[:MOMENT].isdigit()]
         oldest = max(0, (time.time_ns() - moments[0]) // 10**9) if moments else 0
         return (
-            f"name={self._name};waiting={max(len(letters), self._spool.waiting)};oldest={oldest};"
+            f"name={self._name};waiting={max(len(events), self._spool.waiting)};oldest={oldest};"
             f"refused={int(self._spool.refused)};failed={int(self._failed)}"
         )

@@ -29,9 +29,9 @@ CATCH_UP = 50  # events: a request that takes milliseconds
 class TaskSender:
     """`budget`: seconds for all attempts of one task together."""
 
-    def __init__(self, spool: Spool, courier: Sender, backoff: Backoff, budget: float) -> None:
-        self._spool, self._courier, self._backoff = spool, courier, backoff
-        self._turn = FileLock(spool.root / TURN)
+    def __init__(self, spool: Spool, sender: Sender, backoff: Backoff, budget: float) -> None:
+        self._spool, self._sender, self._backoff = spool, sender, backoff
+        self._lock = FileLock(spool.root / TURN)
         self._budget = budget
         self._task = ""
         self._left = 0.0
@@ -50,8 +50,8 @@ class TaskSender:
             self._left -= time.monotonic() - started
 
     def _try(self, name: str, ends: float) -> None:
-        with self._turn.acquire(min(TURN_WAIT, ends - time.monotonic())) as mine:
-            if not mine:  # whoever has it looks again, and finds this event too
+        with self._lock.acquire(min(TURN_WAIT, ends - time.monotonic())) as has_lock:
+            if not has_lock:  # whoever has it looks again, and finds this event too
                 return
             try:
                 self._send_files(self._due(name), ends)
@@ -70,7 +70,7 @@ class TaskSender:
         return [other for other in self._spool.names(CATCH_UP) if other <= name]
 
     def _send_files(self, names: list[str], ends: float) -> None:
-        letters = [letter for name in names if (letter := self._spool.read(name))]
-        if letters:
-            self._courier.send(letters, lambda: ends - time.monotonic())
+        events = [event for name in names if (event := self._spool.read(name))]
+        if events:
+            self._sender.send(events, lambda: ends - time.monotonic())
             self._backoff.record_success()

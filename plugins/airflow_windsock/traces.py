@@ -20,8 +20,8 @@ SAMPLED = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f][1
 def read_traceparent(objects: tuple[Any, ...]) -> str:
     """The traceparent that Airflow gave the run or the task, or nothing. Read from the object's own dict: an
     attribute that is not loaded would be asked of the database, in a hook."""
-    for one in objects:
-        carrier = getattr(one, "__dict__", {}).get("context_carrier")
+    for item in objects:
+        carrier = getattr(item, "__dict__", {}).get("context_carrier")
         found = carrier.get(ATTRIBUTE) if isinstance(carrier, dict) else None
         if isinstance(found, str) and SAMPLED.fullmatch(found):
             return found

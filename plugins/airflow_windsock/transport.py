@@ -54,9 +54,12 @@ def post(endpoint: Endpoint, body: bytes, headers: Mapping[str, str], seconds: f
                 connection.port = connection.default_port = endpoint.port
             connection.request("POST", endpoint.path, body, {**headers, "Connection": "close"})
             response = connection.getresponse()
-            told = response.headers
+            response_headers = response.headers
             return Answer(
-                response.status, _body(response), told.get_content_type(), told.get("Retry-After", "")
+                response.status,
+                _body(response),
+                response_headers.get_content_type(),
+                response_headers.get("Retry-After", ""),
             )
     except (OSError, http.client.HTTPException) as error:
         raise Unreachable(f"{type(error).__name__}: {error}") from error
@@ -106,8 +109,8 @@ def _resolve(host: str, port: int, deadline: float) -> list[tuple[int, Any]]:
 
     def look_up(flags: int = 0) -> None:
         try:
-            known = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
-            found.extend((family, address) for family, _, _, _, address in known)
+            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+            found.extend((family, address) for family, _, _, _, address in addresses)
         except OSError as error:
             failed.append(error)
 

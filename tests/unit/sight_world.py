@@ -403,7 +403,7 @@ class World:
             tokens.add(connection, draft, Owner(f"{word} who made it", frozenset({pair[0]})), now)
         else:
             wanted = IncidentFilter(state=incidents.OPEN, deployment=pair[0], dag_id=pair[1])
-            for found in incidents.page(connection, 1, wanted=wanted):
+            for found in incidents.page(connection, 1, incident_filter=wanted):
                 if act.what == "acknowledge":
                     incidents.acknowledge(connection, found.id, word, f"{word} note", now)
                 else:
@@ -493,7 +493,7 @@ async def world_of(settings: Settings, airflows: Airflows, variant: int) -> Asyn
         try:
             yield World(app, settings, clock, airflows, variant, client)
         finally:
-            parts.services.feeds.close()
+            parts.services.feed_server.close()
             await end(reversed(work))
             await asyncio.gather(*(api.close() for api in parts.airflows))
             database.close()

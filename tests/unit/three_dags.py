@@ -130,7 +130,7 @@ def _values(monitor: Served, dag: str) -> dict[str, object]:
     services = monitor.app.state.services
     read = services.database.read_now
     delivery = read(
-        lambda c: queries.deliveries(c, 1, wanted=DeliveryFilter(dag_id=dag, rule=f"{dag} alone"))
+        lambda c: queries.deliveries(c, 1, delivery_filter=DeliveryFilter(dag_id=dag, rule=f"{dag} alone"))
     )[0]
     incident = next(one for one in read(lambda c: incidents.page(c, 100)) if one.dag_id == dag)
     silence = next(one for one in read(lambda c: silences.page(c, 100)) if one.dag_id == dag)

@@ -57,12 +57,12 @@ def complete_restore(database: Database, journals: Sequence[Path]) -> RestoreRes
 
 def _start_new_epoch(connection: Connection, journals: Sequence[Path]) -> RestoreResult:
     last = read.last_received(connection)
-    told = sent_journal.read(journals, find_journal_start(connection))
-    settled = already_sent.restore(connection, by_key(told))
+    records = sent_journal.read(journals, find_journal_start(connection))
+    settled = already_sent.restore(connection, by_key(records))
     append.begin_epoch(connection)
     sessions.end_all(connection)
     rate_limit.forget_all(connection)
-    since = [one for one in told if last is None or one.handed.at >= last]
+    since = [record for record in records if last is None or record.handed.at >= last]
     return RestoreResult(last, len(since), settled)
 
 
@@ -148,15 +148,15 @@ def _restore_sqlite(settings: Settings, file: Path, journals: list[Path], now: d
     if target.exists():
         with sqlite.alone(target):
             pass
-    ready = target.with_name(f"{target.name}.restoring")
-    sqlite.copy(file, ready)
-    copy = Database(f"sqlite:///{ready}")
+    restored = target.with_name(f"{target.name}.restoring")
+    sqlite.copy(file, restored)
+    copy = Database(f"sqlite:///{restored}")
     try:
         found = _follow(copy, journals)
     finally:
         copy.close()
-    if kept := sqlite.replace_database(ready, target, now):
-        typer.echo(f"what was there is kept: {kept}")
+    if kept_path := sqlite.replace_database(restored, target, now):
+        typer.echo(f"what was there is kept: {kept_path}")
     return found
 
 
@@ -206,8 +206,8 @@ def move(
     began = time.monotonic()
     try:
         copied = move_database(source, target, _show)
-        kept = source.with_name(f"{source.name}.moved-{utc_now():%Y%m%dT%H%M%SZ}")
-        source.rename(kept)  # a monitor that is started on it by mistake would mail what waits once more
+        path = source.with_name(f"{source.name}.moved-{utc_now():%Y%m%dT%H%M%SZ}")
+        source.rename(path)  # a monitor that is started on it by mistake would mail what waits once more
     except SettingsError as error:
         refuse(str(error))
     except (WindsockError, OSError) as error:
@@ -215,7 +215,7 @@ def move(
     finally:
         target.close()
     typer.echo(f"{sum(copied.values())} rows are moved, and counted, in {time.monotonic() - began:.1f} s")
-    typer.echo(f"the old database is kept: {kept}")
+    typer.echo(f"the old database is kept: {path}")
     typer.echo("now set WINDSOCK_DATABASE_URL to this address and start the monitor")
 
 

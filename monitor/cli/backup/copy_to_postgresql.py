@@ -113,10 +113,12 @@ def _set_sequence(source: Source, target: Connection, table: Table) -> None:
     if "id" not in table.c or table.c.id.autoincrement is not True:
         return
     highest = target.execute(select(func.max(table.c.id))).scalar_one() or 0
-    given = None
+    sequence_row = None
     if table.dialect_options["sqlite"]["autoincrement"]:
-        given = source.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table.name,)).fetchone()
-    last = max(highest, given[0] if given else 0)
+        sequence_row = source.execute(
+            "SELECT seq FROM sqlite_sequence WHERE name = ?", (table.name,)
+        ).fetchone()
+    last = max(highest, sequence_row[0] if sequence_row else 0)
     if last:
         sequence = func.pg_get_serial_sequence(table.name, "id")
         target.execute(select(func.setval(sequence, last)))

@@ -49,9 +49,9 @@ def take(database: Database, file: Path) -> int:
         raise BackupError(f"{file}: exists already; name another file")
     part = file.with_name(f"{file.name}.part")
     try:
-        with os.fdopen(open_new(part), "wb") as written:
-            _run(database.url, "pg_dump", "--format=custom", "--no-owner", "--no-privileges", into=written)
-            os.fsync(written.fileno())
+        with os.fdopen(open_new(part), "wb") as dump:
+            _run(database.url, "pg_dump", "--format=custom", "--no-owner", "--no-privileges", into=dump)
+            os.fsync(dump.fileno())
         part.rename(file)
         sync(file.parent)
     except OSError as error:
@@ -112,14 +112,14 @@ def _ours(connection: Connection) -> list[str]:
 def be_alone(database: Database) -> None:
     """Raises BackupError where others are connected to the database."""
     try:
-        others = database.read_now(_others)
+        sessions = database.read_now(_others)
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise BackupError(f"{_redact_url(database.url)}: {reason}") from None
-    if others:
-        names = ", ".join(sorted(set(others)))
+    if sessions:
+        names = ", ".join(sorted(set(sessions)))
         raise BackupError(
-            f"{_redact_url(database.url)}: {len(others)} others are connected ({names}); "
+            f"{_redact_url(database.url)}: {len(sessions)} others are connected ({names}); "
             "stop every monitor first"
         )
 
@@ -167,15 +167,15 @@ def _version(path: Path) -> float:
 
 def _variables(url: URL) -> Mapping[str, str]:
     """The same address as libpq's environment variables."""
-    named = {"host": url.host, "port": url.port, "user": url.username, "dbname": url.database}
-    given: dict[str, object] = {**named, "password": url.password, **url.query}
-    unknown = [name for name, value in given.items() if value and name not in VARIABLES]
+    address = {"host": url.host, "port": url.port, "user": url.username, "dbname": url.database}
+    parameters: dict[str, object] = {**address, "password": url.password, **url.query}
+    unknown = [name for name, value in parameters.items() if value and name not in VARIABLES]
     if unknown:
         raise BackupError(
             f"WINDSOCK_DATABASE_URL: {', '.join(unknown)} cannot be handed to PostgreSQL's programs; "
             "use them yourself: docs/operations.md has the commands"
         )
-    return {VARIABLES[name]: _text(value) for name, value in given.items() if value}
+    return {VARIABLES[name]: _text(value) for name, value in parameters.items() if value}
 
 
 def _text(value: object) -> str:

@@ -77,22 +77,22 @@ def copy(file: Path, to: Path) -> None:
 
 def replace_database(file: Path, database: Path, now: datetime) -> Path | None:
     """The file becomes the database; what was there is kept beside it, and answered. Raises BackupError."""
-    kept = None
+    path = None
     try:
         with closing(_open(file)) as connection:
             connection.execute("PRAGMA journal_mode=DELETE")
         sync(file)
         if database.exists():
             with alone(database):
-                kept = database.with_name(f"{database.name}.before-{now:%Y%m%dT%H%M%SZ}")
-            database.rename(kept)
+                path = database.with_name(f"{database.name}.before-{now:%Y%m%dT%H%M%SZ}")
+            database.rename(path)
         for end in COMPANIONS:
             database.with_name(database.name + end).unlink(missing_ok=True)
         file.rename(database)
         sync(database.parent)
     except (OSError, sqlite3.Error) as error:
         raise BackupError(f"{database}: cannot be replaced: {error}") from None
-    return kept
+    return path
 
 
 @contextmanager

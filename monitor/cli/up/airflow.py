@@ -81,10 +81,10 @@ class AirflowClient:
         """The components that do not yet say that they are well."""
         try:
             answer = await self._http.get("/api/v2/monitor/health", auth=None)
-            said = loads(answer.content) if answer.is_success else {}
+            body = loads(answer.content) if answer.is_success else {}
         except (httpx.HTTPError, ValueError):
             return ["api_server"]
-        return [name for name in COMPONENTS if (said.get(name) or {}).get("status") != "healthy"]
+        return [name for name in COMPONENTS if (body.get(name) or {}).get("status") != "healthy"]
 
     async def healthy(self) -> bool:
         """Whether all of them do."""
@@ -159,11 +159,11 @@ def _run_path(dag_id: str, run_id: str) -> str:
 
 
 def _parse_response(answer: httpx.Response) -> dict[str, Any]:
-    said = f"Airflow answered {answer.request.method} {answer.request.url.path} with {answer.status_code}"
+    text = f"Airflow answered {answer.request.method} {answer.request.url.path} with {answer.status_code}"
     if answer.is_server_error:
-        raise AirflowUnreachable(said)
+        raise AirflowUnreachable(text)
     if not answer.is_success:
-        raise AirflowError(f"{said}: {answer.text[:SHOWN]}")
+        raise AirflowError(f"{text}: {answer.text[:SHOWN]}")
     body: dict[str, Any] = answer.json()
     return body
 

@@ -126,9 +126,9 @@ def open_home(root: Path) -> Iterator[tuple[Home, int]]:
 def load_secrets(home: Home) -> Secrets:
     """The home's secrets; those that it lacks are made and kept. Raises CannotStart for a broken file."""
     with _explain_errors(home):
-        kept = _read_secrets(home.secrets)
-        missing = {name: make() for name, make in MAKERS.items() if not kept.get(name)}
-        values = {**kept, **missing}
+        stored = _read_secrets(home.secrets)
+        missing = {name: make() for name, make in MAKERS.items() if not stored.get(name)}
+        values = {**stored, **missing}
         if missing:
             write_private(home.secrets, json.dumps(values, indent=1))
         write_private(home.airflow_passwords, json.dumps({ADMIN: values["airflow_password"]}))
@@ -137,12 +137,12 @@ def load_secrets(home: Home) -> Secrets:
 
 def keep_settings(home: Home, environment: Mapping[str, str]) -> None:
     """Write down what the monitor runs with, so that `windsock check`, `tail` and the others ask that one."""
-    told = {
+    values = {
         name: value
         for name, value in sorted(environment.items())
         if name.startswith("WINDSOCK_") or name == "NOTIFICATION_EMAIL_TO"
     }
-    lines = [f"{name}='{_escape(value)}'\n" for name, value in told.items()]
+    lines = [f"{name}='{_escape(value)}'\n" for name, value in values.items()]
     with _explain_errors(home):
         write_private(home.settings, "# Written by `windsock up` at each start.\n" + "".join(lines))
 
@@ -165,15 +165,15 @@ def write_private(path: Path, text: str) -> None:
 def _read_secrets(path: Path) -> dict[str, str]:
     remedy = f"Mend it, or remove it with the whole home: rm -r {path.parent / 'airflow'} {path}"
     try:
-        kept: Any = json.loads(path.read_text())
+        stored: Any = json.loads(path.read_text())
     except FileNotFoundError:
         return {}
     except ValueError as error:
         raise CannotStart(f"{path} is not JSON ({error}). {remedy}") from None
-    if not isinstance(kept, dict) or not all(isinstance(value, str) for value in kept.values()):
+    if not isinstance(stored, dict) or not all(isinstance(value, str) for value in stored.values()):
         raise CannotStart(f"{path} is not a JSON object of texts. {remedy}")
     path.chmod(PRIVATE_FILE)
-    return kept
+    return stored
 
 
 def _take(lock: int, home: Home) -> None:

@@ -71,26 +71,26 @@ class Port:
             self._holder = None
 
 
-def hold(wanted: int) -> Port:
-    """`wanted`, or one next to it if that is taken (0: any free one).
+def hold(port: int) -> Port:
+    """`port`, or one next to it if that is taken (0: any free one).
 
     Raises CannotStart if it is no port, or this user may not open it.
     """
-    if wanted not in PORTS:
-        raise CannotStart(f"port {wanted} is none: choose one from 1024 to {PORTS[-1]}, or 0 for any")
+    if port not in PORTS:
+        raise CannotStart(f"port {port} is none: choose one from 1024 to {PORTS[-1]}, or 0 for any")
     try:
-        return _hold(wanted, None)
+        return _hold(port, None)
     except OSError as error:
         if error.errno == errno.EACCES:
             raise CannotStart(
-                f"port {wanted} is reserved for the system's administrator. Choose one from 1024 up"
+                f"port {port} is reserved for the system's administrator. Choose one from 1024 up"
             ) from None
         if error.errno != errno.EADDRINUSE:
-            raise CannotStart(f"port {wanted} on {LOOPBACK} cannot be opened: {error.strerror}") from None
-    for near in range(wanted + 1, min(wanted + NEIGHBORS, PORTS[-1]) + 1):
+            raise CannotStart(f"port {port} on {LOOPBACK} cannot be opened: {error.strerror}") from None
+    for near in range(port + 1, min(port + NEIGHBORS, PORTS[-1]) + 1):
         with contextlib.suppress(OSError):
-            return _hold(near, wanted)
-    return _hold(0, wanted)
+            return _hold(near, port)
+    return _hold(0, port)
 
 
 def _hold(number: int, instead_of: int | None) -> Port:

@@ -185,12 +185,12 @@ class DemoProgress:
         return next((run for run in self.runs if run.state == "failed"), None)
 
     def _missing_runs(self) -> list[str]:
-        wanted = [(TRAINING, self.training), (RELEASE, self.release)]
+        runs = [(TRAINING, self.training), (RELEASE, self.release)]
         if self.scoring_due:
-            wanted.append((SCORING, self.scoring))
+            runs.append((SCORING, self.scoring))
         return [
             f"{dag_id} is {run.state}" if run else f"{dag_id} has not started"
-            for dag_id, run in wanted
+            for dag_id, run in runs
             if run is None or run.state != "success"
         ]
 
@@ -234,29 +234,29 @@ async def unread(airflow: AirflowClient) -> str:
     return "\n  ".join([f"Airflow does not have, or has paused: {absent}", *errors])
 
 
-async def play(story: DemoProgress, airflow: AirflowClient, monitor: httpx.AsyncClient) -> None:
+async def play(progress: DemoProgress, airflow: AirflowClient, monitor: httpx.AsyncClient) -> None:
     """Until nothing is missing. Raises NotAllHappened as soon as a run has failed."""
 
     async def through() -> bool:
-        await _look_at_runs(story, airflow)
-        await _look_at_mails(story, monitor)
-        if failed := story.failure():
+        await _look_at_runs(progress, airflow)
+        await _look_at_mails(progress, monitor)
+        if failed := progress.failure():
             tasks = ", ".join(await airflow.list_failed_tasks(failed)) or "no task"
             raise NotAllHappened(f"{failed.dag_id} failed (in {tasks})")
-        return not story.missing()
+        return not progress.missing()
 
     await poll_until(through)
 
 
-async def _look_at_runs(story: DemoProgress, airflow: AirflowClient) -> None:
-    story.training = await airflow.run(TRAINING, story.training.run_id)
-    story.assets = await airflow.asset_events(story.training)
-    story.release = await _began_by(story.assets, RELEASE, airflow)
-    if story.release:
-        story.promoted = await airflow.asset_events(story.release)
-        story.scoring = await _began_by(story.promoted, SCORING, airflow)
+async def _look_at_runs(progress: DemoProgress, airflow: AirflowClient) -> None:
+    progress.training = await airflow.run(TRAINING, progress.training.run_id)
+    progress.assets = await airflow.asset_events(progress.training)
+    progress.release = await _began_by(progress.assets, RELEASE, airflow)
+    if progress.release:
+        progress.promoted = await airflow.asset_events(progress.release)
+        progress.scoring = await _began_by(progress.promoted, SCORING, airflow)
         # A release that kept the champion updates no asset, and then nothing is to be scored anew.
-        story.scoring_due = bool(story.promoted) or story.release.state != "success"
+        progress.scoring_due = bool(progress.promoted) or progress.release.state != "success"
 
 
 async def _began_by(events: list[AssetEvent], dag_id: str, airflow: AirflowClient) -> DagRun | None:
@@ -267,16 +267,16 @@ async def _began_by(events: list[AssetEvent], dag_id: str, airflow: AirflowClien
     return None
 
 
-async def _look_at_mails(story: DemoProgress, monitor: httpx.AsyncClient) -> None:
+async def _look_at_mails(progress: DemoProgress, monitor: httpx.AsyncClient) -> None:
     answer = await monitor.get("/api/v1/deliveries", params={"dag_id": TRAINING})
     if answer.is_success:
-        story.mails = [
+        progress.mails = [
             Mail(row["subject"] or "", row["state"], row["reason"])
             for row in answer.json()["deliveries"]
-            if row["run_id"] == story.training.run_id
+            if row["run_id"] == progress.training.run_id
         ]
-    if story.mailbox:
-        story.reports = await asyncio.to_thread(_reports, story.mailbox, story.training.run_id)
+    if progress.mailbox:
+        progress.reports = await asyncio.to_thread(_reports, progress.mailbox, progress.training.run_id)
 
 
 def _reports(mailbox: Mailbox, run_id: str) -> list[str]:
@@ -302,25 +302,25 @@ COLOURS = {"success": "green", "sent": "green", "failed": "red", "dead": "red"}
 MAX_SHOWN = 3  # lines of one heading: the whole result stays within 20 lines
 
 
-def summary(story: DemoProgress, memory: float) -> str:
+def summary(progress: DemoProgress, memory: float) -> str:
     """Return the result in a sentence, then runs, metrics, assets, mails and memory. With rich's markup."""
     return _columns(
         {
-            "result": _result(story),
-            "runs": _runs(story),
-            "metrics": _metrics(story),
-            "assets": _bounded(_assets(story)),
-            "mails": _bounded(_mails(story)),
+            "result": _result(progress),
+            "runs": _runs(progress),
+            "metrics": _metrics(progress),
+            "assets": _bounded(_assets(progress)),
+            "mails": _bounded(_mails(progress)),
             "memory": [f"{memory:.0f} MB at the most, all processes together"],
         }
     )
 
 
-def _result(story: DemoProgress) -> list[str]:
-    missing = story.missing()
+def _result(progress: DemoProgress) -> list[str]:
+    missing = progress.missing()
     if not missing:
         return ["[green]✔ everything happened: the DAGs ran, the feed showed it, and the mails were sent[/]"]
-    return [f"[red]✖ {escape(each)}[/]" for each in _bounded(missing)]
+    return [f"[red]✖ {escape(text)}[/]" for text in _bounded(missing)]
 
 
 def _bounded(lines: list[str]) -> list[str]:
@@ -354,27 +354,27 @@ def where_to_look(setup: Setup) -> str:
     return f"The logs are in {setup.home.logs} and {setup.home.airflow / 'logs'}"
 
 
-def _runs(story: DemoProgress) -> list[str]:
+def _runs(progress: DemoProgress) -> list[str]:
     lines = []
-    for run in story.runs:
+    for run in progress.runs:
         took = f" in {run.seconds:.1f} s" if run.seconds is not None else ""
         lines.append(f"{escape(run.dag_id)}  {_colorize(run.state)}{took}  [dim]{escape(run.run_id)}[/dim]")
-    if not story.scoring_due:
+    if not progress.scoring_due:
         lines.append("scoring  not due: the champion stays")
     return lines
 
 
-def _metrics(story: DemoProgress) -> list[str]:
-    for event in story.assets:
+def _metrics(progress: DemoProgress) -> list[str]:
+    for event in progress.assets:
         if event.asset in MODEL_ASSETS and all(name in event.extra for name in METRICS):
             return [", ".join(f"{name} {float(event.extra[name]):.4f}" for name in METRICS)]
     return []
 
 
-def _assets(story: DemoProgress) -> list[str]:
+def _assets(progress: DemoProgress) -> list[str]:
     return [
         f"{escape(event.asset)}  {_digest(event.extra)}began {escape(_began(event))}"
-        for event in (*story.assets, *story.promoted)
+        for event in (*progress.assets, *progress.promoted)
     ]
 
 
@@ -386,10 +386,10 @@ def _digest(extra: Mapping[str, Any]) -> str:
     return f"sha256 {escape(str(extra['sha256'])[:12])}…  " if extra.get("sha256") else ""
 
 
-def _mails(story: DemoProgress) -> list[str]:
-    sent = [f"{_colorize(mail.state)}  {escape(mail.subject)}" for mail in story.mails]
+def _mails(progress: DemoProgress) -> list[str]:
+    sent = [f"{_colorize(mail.state)}  {escape(mail.subject)}" for mail in progress.mails]
     return sent + [
-        f"{_colorize('sent')}  {escape(subject)}  [dim](the DAG's own)[/dim]" for subject in story.reports
+        f"{_colorize('sent')}  {escape(subject)}  [dim](the DAG's own)[/dim]" for subject in progress.reports
     ]
 
 

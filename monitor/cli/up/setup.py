@@ -49,12 +49,12 @@ def prepare(options: Options, home: Home) -> Setup:
     """Check what is given, make what is missing. Raises CannotStart or SettingsError."""
     check_repository()
     version = find_airflow(options.airflow)
-    wanted = load_settings(home=home.root, auth="none", host=LOOPBACK, airflow_url=None)
+    default_settings = load_settings(home=home.root, auth="none", host=LOOPBACK, airflow_url=None)
     secrets = load_secrets(home)
-    ports = {"Airflow": hold(options.airflow_port), "the monitor": hold(wanted.port)}
-    if wanted.smtp_host is None:
-        ports["the mailbox"] = hold(wanted.mailbox_smtp_port or 0)
-    own = _own_settings(home, secrets, ports, wanted)
+    ports = {"Airflow": hold(options.airflow_port), "the monitor": hold(default_settings.port)}
+    if default_settings.smtp_host is None:
+        ports["the mailbox"] = hold(default_settings.mailbox_smtp_port or 0)
+    own = _own_settings(home, secrets, ports, default_settings)
     settings = load_settings(**own)
     base = clean_base(options.environ)
     monitor_env = _monitor_environment(base, options.environ, own)
@@ -80,7 +80,7 @@ def monitor_command() -> Path:
 
 
 def _own_settings(
-    home: Home, secrets: Secrets, ports: Mapping[str, Port], wanted: Settings
+    home: Home, secrets: Secrets, ports: Mapping[str, Port], settings: Settings
 ) -> dict[str, Any]:
     """What the monitor is told whatever the user's settings are: it serves this Airflow, in this home."""
     mailbox = ports.get("the mailbox")
@@ -101,7 +101,7 @@ def _own_settings(
         "airflow_username": ADMIN,
         "airflow_password": secrets.airflow_password,
         "mailbox_smtp_port": mailbox.number if mailbox else None,
-        "notification_email_to": wanted.notification_email_to or (NOBODY,),
+        "notification_email_to": settings.notification_email_to or (NOBODY,),
     }
 
 
@@ -110,6 +110,6 @@ def _monitor_environment(
 ) -> dict[str, str]:
     """The base, the user's own WINDSOCK_* (mail server, rules, retention), and above them what is ours."""
     users = {name: value for name, value in environ.items() if name.startswith("WINDSOCK_")}
-    told = {f"WINDSOCK_{name.upper()}": value for name, value in own.items()}
-    told["NOTIFICATION_EMAIL_TO"] = ",".join(told.pop("WINDSOCK_NOTIFICATION_EMAIL_TO"))
-    return {**base, **users, **{name: str(value) for name, value in told.items() if value is not None}}
+    environment = {f"WINDSOCK_{name.upper()}": value for name, value in own.items()}
+    environment["NOTIFICATION_EMAIL_TO"] = ",".join(environment.pop("WINDSOCK_NOTIFICATION_EMAIL_TO"))
+    return {**base, **users, **{name: str(value) for name, value in environment.items() if value is not None}}

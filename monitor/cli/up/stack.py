@@ -186,17 +186,17 @@ async def _play(stage: Stack, feed: FeedRecorder, once: bool) -> None:
 async def _play_story(stage: Stack, feed: FeedRecorder) -> None:
     """Raises NotAllHappened, which says what is missing."""
     run = await _trigger(stage)
-    told = DemoProgress(run, feed.heard, report.mailbox_of(stage.setup))
+    progress = DemoProgress(run, feed.heard, report.mailbox_of(stage.setup))
     try:
-        await stage.wait_for(report.play(told, stage.airflow, stage.monitor))
+        await stage.wait_for(report.play(progress, stage.airflow, stage.monitor))
     except (asyncio.TimeoutError, NotAllHappened, AirflowError) as error:
         reasons = [str(error)] if isinstance(error, WindsockError) else []
         raise NotAllHappened(
-            f"not everything happened: {'; '.join([*reasons, *told.missing()])}. "
+            f"not everything happened: {'; '.join([*reasons, *progress.missing()])}. "
             f"{report.where_to_look(stage.setup)}"
         ) from None
     finally:
-        stage.screen.show(report.summary(told, stage.processes.peak))
+        stage.screen.show(report.summary(progress, stage.processes.peak))
         stage.screen.show(report.addresses(stage.setup))
 
 

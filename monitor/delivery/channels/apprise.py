@@ -35,13 +35,13 @@ BAD = frozenset({"opened", "failure", "follow_up", "reminder", "flapping"})
 
 def check_apprise_url(url: str) -> str | None:
     """Why an Apprise URL cannot be used, or None. The URL is not repeated: it holds secrets."""
-    plugin, words = _call_and_capture(_plugin, url)
+    plugin, text = _call_and_capture(_plugin, url)
     if plugin is not None:
         return None
     schema, is_url, _ = url.partition("://")
     if not is_url:
         return "is not a URL such as slack://… (https://github.com/caronc/apprise lists them)"
-    why = redact_url(words, url)
+    why = redact_url(text, url)
     return f"{schema}:// is not a URL that Apprise can use" + (f": {why}" if why else "")
 
 
@@ -57,13 +57,13 @@ class AppriseChannel:
     async def open(self) -> None:
         """There is nothing to reach before there is something to say."""
 
-    async def send(self, parcel: OutgoingMessage) -> SendReceipt:
+    async def send(self, message: OutgoingMessage) -> SendReceipt:
         """Raises TryLater where Apprise says no: it does not say whether for good."""
-        target = parcel.recipient
+        target = message.recipient
         if self._hanging[target] >= MAX_HANGING:
             raise TryLater(f"{MAX_HANGING} calls of Apprise for {target} have not come back")
-        url = parcel.resolved.url.get_secret_value()
-        call = _run_in_thread(_notify, url, parcel)
+        url = message.resolved.url.get_secret_value()
+        call = _run_in_thread(_notify, url, message)
         try:
             why = await asyncio.wait_for(asyncio.shield(call), self._seconds)
         except (TimeoutError, asyncio.TimeoutError):
@@ -71,7 +71,7 @@ class AppriseChannel:
             call.add_done_callback(partial(self._came_back, target))
             raise Uncertain(f"Apprise did not come back within {self._seconds:.0f} s") from None
         if why is None:
-            return SendReceipt(f"handed to {url.partition('://')[0]}:// by Apprise", (parcel.recipient,))
+            return SendReceipt(f"handed to {url.partition('://')[0]}:// by Apprise", (message.recipient,))
         raise TryLater(why)
 
     async def close(self) -> None:
@@ -83,24 +83,24 @@ class AppriseChannel:
             logger.warning("a call of Apprise for %s ended late, with %s", target, type(error).__name__)
 
 
-def _notify(url: str, parcel: OutgoingMessage) -> str | None:
+def _notify(url: str, message: OutgoingMessage) -> str | None:
     """Blocking. Answers why it was not taken, or None. Raises Refused where the URL is none any more."""
     apprise = _library()
     plugin = _plugin(url)
     if plugin is None:
-        raise SendRefused(f"{parcel.recipient}: {check_apprise_url(url)}")
+        raise SendRefused(f"{message.recipient}: {check_apprise_url(url)}")
     if "overflow=" not in url:
         plugin.overflow_mode = apprise.OverflowMode.TRUNCATE  # a text that is too long would be refused
     service = apprise.Apprise()
     service.add(plugin)
-    taken, words = _call_and_capture(
+    taken, text = _call_and_capture(
         service.notify,
-        title=parcel.rendered.subject,
-        body=parcel.rendered.text,
-        notify_type=_type(parcel.kind),
+        title=message.rendered.subject,
+        body=message.rendered.text,
+        notify_type=_type(message.kind),
         body_format=apprise.NotifyFormat.TEXT,
     )
-    return None if taken else redact_url(words, url) or "Apprise says no, without a reason"
+    return None if taken else redact_url(text, url) or "Apprise says no, without a reason"
 
 
 def _type(kind: str) -> Any:

@@ -74,7 +74,7 @@ class _Received(io.RawIOBase):
         self.left = MAX_HEAD
         self._socket = sock
         self._raw = sock.makefile("rb", buffering=0)
-        self._each = sock.gettimeout()
+        self._read_timeout = sock.gettimeout()
         self._until = now() + ANSWER_SECONDS
 
     def readable(self) -> bool:
@@ -85,7 +85,7 @@ class _Received(io.RawIOBase):
         seconds = self._until - self._now()
         if seconds <= 0:
             raise TimeoutError(f"the answer has no end within {ANSWER_SECONDS:.0f} s")
-        self._socket.settimeout(seconds if self._each is None else min(self._each, seconds))
+        self._socket.settimeout(seconds if self._read_timeout is None else min(self._read_timeout, seconds))
         size = self._raw.readinto(buffer)
         self.left -= size or 0
         if self.left < 0:

@@ -27,7 +27,7 @@ class OutgoingMessage:
     """For people."""
     kind: str
     """The notification's."""
-    told: Mapping[str, Any]
+    payload: Mapping[str, Any]
     """The same for programs, as JSON."""
     traceparent: str | None = None
     """The trace that it belongs to (W3C Trace Context), where it is in one."""
@@ -48,7 +48,7 @@ class Channel(Protocol):
     async def open(self) -> None:
         """Make sure, where that can be done beforehand, that the message can be given. Raises Unavailable."""
 
-    async def send(self, parcel: OutgoingMessage) -> SendReceipt:
+    async def send(self, message: OutgoingMessage) -> SendReceipt:
         """Returns once it has been taken; raises SendError, in whose text no secret is."""
 
     async def close(self) -> None:

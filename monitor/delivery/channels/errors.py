@@ -150,25 +150,23 @@ class SmtpStage(Enum):
 
 def error_of(code: int, message: str, stage: SmtpStage) -> SendError:
     """Return the error that a reply stands for, its text the server's words and the remedy."""
-    words = format_reply(code, message)
+    text = format_reply(code, message)
     if code in LOGIN_CODES or code == LEAVING:
-        return Unavailable(words)
+        return Unavailable(text)
     if not 500 <= code < 600:
-        return TryLater(words)
+        return TryLater(text)
     if _DAILY_LIMIT.search(message):
-        return OverLimit(words)
+        return OverLimit(text)
     is_size = code == TOO_LARGE or _OF_CONTENT.search(message)
     if stage is SmtpStage.MESSAGE:
         remedy = _remedy(message)
-        return Misconfigured(f"{words} ({remedy})") if remedy and not is_size else SendRefused(words)
+        return Misconfigured(f"{text} ({remedy})") if remedy and not is_size else SendRefused(text)
     if code in SESSION_CODES or _OF_SESSION.search(message):
-        return Unavailable(f"{words} ({HOST_REMEDY})")
+        return Unavailable(f"{text} ({HOST_REMEDY})")
     if stage is SmtpStage.SENDER:
-        return (
-            SendRefused(words) if is_size else Unavailable(f"{words} ({_remedy(message) or SENDER_REMEDY})")
-        )
+        return SendRefused(text) if is_size else Unavailable(f"{text} ({_remedy(message) or SENDER_REMEDY})")
     remedy = _remedy(message)
-    return Misconfigured(f"{words} ({remedy})") if remedy else SendRefused(words)
+    return Misconfigured(f"{text} ({remedy})") if remedy else SendRefused(text)
 
 
 def _remedy(message: str) -> str | None:
@@ -191,15 +189,15 @@ def plain(text: str) -> str:
 
 def worst(errors: Sequence[SendError]) -> SendError:
     """One error for several recipients of whom none was accepted: what may still pass decides."""
-    words = plain("; ".join(dict.fromkeys(str(error) for error in errors)))
+    text = plain("; ".join(dict.fromkeys(str(error) for error in errors)))
     for kind in (Unavailable, OverLimit, Misconfigured, TryLater):
         if any(isinstance(error, kind) for error in errors):
-            return kind(words)
-    return SendRefused(words)
+            return kind(text)
+    return SendRefused(text)
 
 
 def error_of_recipients(refusal: SMTPRecipientsRefused) -> SendError:
-    return worst([_error_of_recipient(one) for one in refusal.recipients])
+    return worst([_error_of_recipient(refused) for refused in refusal.recipients])
 
 
 def _error_of_recipient(refusal: SMTPRecipientRefused) -> SendError:

@@ -55,12 +55,14 @@ class Summary:
 class Mailbox:
     """A folder of mails, and the Mailer that files them there."""
 
-    def __init__(self, folder: Path, clock: Clock, kept: int = KEPT, kept_bytes: int = KEPT_BYTES) -> None:
+    def __init__(
+        self, folder: Path, clock: Clock, max_mails: int = KEPT, kept_bytes: int = KEPT_BYTES
+    ) -> None:
         self._new = folder / "new"
         self._tmp = folder / "tmp"
         self._clock = clock
-        self._kept = kept
-        self._kept_bytes = kept_bytes
+        self._max_mails = max_mails
+        self._max_bytes = kept_bytes
 
     @property
     def at_once(self) -> int:
@@ -86,9 +88,9 @@ class Mailbox:
         for folder in (self._new.parent, self._new, self._tmp):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         mail_id = f"{int(self._clock().timestamp() * 1_000_000):020d}-{secrets.token_hex(6)}"
-        written = self._tmp / (mail_id + _SUFFIX)
-        _write_durably(written, _envelope(sender, recipients) + content)
-        written.rename(self._new / (mail_id + _SUFFIX))
+        path = self._tmp / (mail_id + _SUFFIX)
+        _write_durably(path, _envelope(sender, recipients) + content)
+        path.rename(self._new / (mail_id + _SUFFIX))
         self._forget_oldest()
         return mail_id
 
@@ -129,7 +131,7 @@ class Mailbox:
             with suppress(FileNotFoundError):  # another has forgotten it
                 size, number = size + path.stat().st_size, number + 1
                 # The newest stays whatever its size: it has just been taken.
-                if number > max(self._kept, 1) or (size > self._kept_bytes and number > 1):
+                if number > max(self._max_mails, 1) or (size > self._max_bytes and number > 1):
                     path.unlink()
                     logger.info("mailbox: %s is forgotten, the oldest of too many", mail_id)
 

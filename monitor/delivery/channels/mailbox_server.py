@@ -110,9 +110,9 @@ class _CountedLines:
 class _Connection(SMTP):
     """One client; counted while it is open, so that all are bounded and can be ended."""
 
-    def __init__(self, opened: "set[_Connection]", door: MailboxServer, max_mail: int) -> None:
+    def __init__(self, opened: "set[_Connection]", server: MailboxServer, max_mail: int) -> None:
         super().__init__(
-            door,
+            server,
             data_size_limit=max_mail,
             enable_SMTPUTF8=True,
             hostname="localhost",

@@ -114,10 +114,10 @@ class TokenRefresher:
         self._now = now
         self.last = ""
         self._until = 0.0
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def token(self) -> str:
-        async with self._turn:  # several connections may log in at once
+        async with self._lock:  # several connections may log in at once
             if self._now() >= self._until:
                 self.last, lifetime = await self._fetch()
                 self._until = self._now() + lifetime - EARLY
@@ -135,16 +135,16 @@ class TokenRefresher:
         }
         try:
             status, body = await asyncio.wait_for(self._answer(form), TOKEN_SECONDS)
-            said = loads(body)
+            answer = loads(body)
             if status == httpx.codes.OK:
-                return str(said["access_token"]), _lifetime(said)
+                return str(answer["access_token"]), _lifetime(answer)
         except UnreadableBody as error:
             raise Unavailable(
                 f"no token from {self._grant.url}: the answer cannot be read: {error}"
             ) from None
         except ANSWERS_NOTHING as error:
             raise Unavailable(f"no token from {self._grant.url}: {type(error).__name__}") from None
-        raise Unavailable(f"no token from {self._grant.url}: {status} {_reason(said)}")
+        raise Unavailable(f"no token from {self._grant.url}: {status} {_reason(answer)}")
 
     async def _answer(self, form: dict[str, str]) -> tuple[int, bytes]:
         async with (
@@ -164,17 +164,17 @@ def _is_safe(url: str) -> bool:
     )
 
 
-def _lifetime(said: Mapping[str, object]) -> float:
+def _lifetime(answer: Mapping[str, object]) -> float:
     """Raises ValueError, TypeError, OverflowError where it is no number of seconds."""
-    seconds = float(str(said.get("expires_in", LIFETIME)))
+    seconds = float(str(answer.get("expires_in", LIFETIME)))
     if not math.isfinite(seconds):
         raise ValueError(f"expires_in: {seconds} is no number of seconds")
     return min(seconds, LONGEST)
 
 
-def _reason(said: object) -> str:
+def _reason(answer: object) -> str:
     """RFC 6749 section 5.2: `invalid_grant` and what it means. No part of the request is in it."""
-    if not isinstance(said, dict):
+    if not isinstance(answer, dict):
         return ""
-    words = ": ".join(str(said[name]) for name in ("error", "error_description") if said.get(name))
-    return words[:SHOWN]
+    text = ": ".join(str(answer[name]) for name in ("error", "error_description") if answer.get(name))
+    return text[:SHOWN]

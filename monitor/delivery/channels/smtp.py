@@ -67,7 +67,7 @@ class SmtpMailer:
         self._tls = server.tls_context()
         self._tokens = server.grant.tokens() if server.grant else None
         self._idle: list[SmtpConnection] = []
-        self._turns = asyncio.Semaphore(server.connections)
+        self._slots = asyncio.Semaphore(server.connections)
         if server.username and server.security == "none":
             logger.warning("WINDSOCK_SMTP_SECURITY is none: the mail password goes out unencrypted")
 
@@ -77,18 +77,18 @@ class SmtpMailer:
 
     async def open(self) -> None:
         """Connect and log in, unless a kept connection still answers. Raises Unavailable."""
-        async with self._turns:
+        async with self._slots:
             if not self._is_ready():
                 self._idle.append(await self._run_bounded(self._acquire(), Unavailable))
 
     async def send(self, message: EmailMessage, recipients: Sequence[str]) -> SendReceipt:
         """Hand a mail over. Raises SendError, its text the server's words and never a password."""
-        async with self._turns:
+        async with self._slots:
             return await self._run_bounded(self._send(message, recipients), TryLater)
 
     async def try_envelope(self, recipient: str) -> None:
         """Ask if the server would take a mail to this recipient, without a mail. Raises SendError."""
-        async with self._turns:
+        async with self._slots:
             await self._run_bounded(self._probe_envelope(recipient), Unavailable)
 
     async def _probe_envelope(self, recipient: str) -> None:
@@ -259,8 +259,8 @@ class MailChannel:
     async def open(self) -> None:
         await self._mailer.open()
 
-    async def send(self, parcel: OutgoingMessage) -> SendReceipt:
-        return await self._mailer.send(parcel.rendered.message, (parcel.recipient,))
+    async def send(self, message: OutgoingMessage) -> SendReceipt:
+        return await self._mailer.send(message.rendered.message, (message.recipient,))
 
     async def close(self) -> None:
         await self._mailer.close()

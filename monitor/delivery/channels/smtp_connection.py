@@ -222,9 +222,9 @@ class SmtpConnection(aiosmtplib.SMTP):
         self, message: EmailMessage, sender: str, recipients: list[str]
     ) -> tuple[dict[str, SMTPResponse], str]:
         """Give the server a mail; answers who was refused, and its words. Raises what aiosmtplib raises."""
-        written = {ascii_address(who): who for who in recipients}
-        refused, answer = await self._send_with_fallback(message, sender, list(written))
-        return {written[who]: reply for who, reply in refused.items()}, answer
+        addresses = {ascii_address(who): who for who in recipients}
+        refused, answer = await self._send_with_fallback(message, sender, list(addresses))
+        return {addresses[who]: reply for who, reply in refused.items()}, answer
 
     async def _send_with_fallback(
         self, message: EmailMessage, sender: str, recipients: list[str]
@@ -275,9 +275,9 @@ class SmtpConnection(aiosmtplib.SMTP):
 
     async def _content(self, content: bytes) -> SMTPResponse:
         """Each of its lines ends with CRLF."""
-        asked = await self.execute_command(b"DATA")
-        if asked.code != GO_ON:
-            raise SMTPDataError(asked.code, asked.message)
+        reply = await self.execute_command(b"DATA")
+        if reply.code != GO_ON:
+            raise SMTPDataError(reply.code, reply.message)
         if self.protocol is None:
             raise aiosmtplib.SMTPServerDisconnected("the server closed the connection before the message")
         self.in_doubt = True

@@ -52,51 +52,51 @@ class WebhookChannel:
     async def open(self) -> None:
         """There is nothing to reach before there is something to say."""
 
-    async def send(self, parcel: OutgoingMessage) -> SendReceipt:
-        url = parcel.resolved.url.get_secret_value()
+    async def send(self, message: OutgoingMessage) -> SendReceipt:
+        url = message.resolved.url.get_secret_value()
         try:
-            response = await asyncio.wait_for(self._post(url, parcel), self._seconds)
+            response = await asyncio.wait_for(self._post(url, message), self._seconds)
         except (TimeoutError, asyncio.TimeoutError, httpx.TimeoutException):
             raise Unavailable(f"the receiver did not answer within {self._seconds:.0f} s") from None
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError) as error:
             raise SendRefused(f"not an address to post to: {redact_url(str(error), url)}") from None
         except httpx.HTTPError as error:
-            words = redact_url(str(error), url) or type(error).__name__
-            raise Unavailable(f"no answer of the receiver: {words}") from None
+            text = redact_url(str(error), url) or type(error).__name__
+            raise Unavailable(f"no answer of the receiver: {text}") from None
         try:
             answer = _meaning(response, redact_url(await _words(response), url), self._clock())
         finally:
             await response.aclose()
         if isinstance(answer, SendError):
             raise answer
-        return SendReceipt(answer, (parcel.recipient,))
+        return SendReceipt(answer, (message.recipient,))
 
     async def close(self) -> None:
         if self._client is not None:
             await self._client.aclose()
             self._client = None
 
-    async def _post(self, url: str, parcel: OutgoingMessage) -> httpx.Response:
+    async def _post(self, url: str, message: OutgoingMessage) -> httpx.Response:
         """Post it; the answer's body is yet to be read."""
-        body = json.dumps(parcel.told, ensure_ascii=False, separators=(",", ":"))
+        body = json.dumps(message.payload, ensure_ascii=False, separators=(",", ":"))
         headers = {
             "content-type": "application/json",
             "user-agent": "Windsock",
-            **self._signature_headers(parcel, body),
+            **self._signature_headers(message, body),
         }
-        if parcel.traceparent:
-            headers["traceparent"] = parcel.traceparent
+        if message.traceparent:
+            headers["traceparent"] = message.traceparent
         if self._client is None:
             self._client = BoundedClient(timeout=self._seconds, follow_redirects=False, headers=ACCEPT)
         request = self._client.build_request("POST", url, content=body.encode(), headers=headers)
         return await self._client.send(request, stream=True)
 
-    def _signature_headers(self, parcel: OutgoingMessage, body: str) -> dict[str, str]:
+    def _signature_headers(self, message: OutgoingMessage, body: str) -> dict[str, str]:
         now = self._clock().astimezone(timezone.utc)
-        message_id = webhook_id(parcel.message_id)
+        message_id = webhook_id(message.message_id)
         headers = {"webhook-id": message_id, "webhook-timestamp": str(int(now.timestamp()))}
-        if parcel.resolved.secret is not None:
-            secret = parcel.resolved.secret.get_secret_value()
+        if message.resolved.secret is not None:
+            secret = message.resolved.secret.get_secret_value()
             headers["webhook-signature"] = Webhook(secret).sign(message_id, now, body)
         return headers
 
@@ -106,18 +106,18 @@ def webhook_id(message_id: str) -> str:
     return _NO_ID.sub("-", message_id.strip("<>"))
 
 
-def _meaning(response: httpx.Response, said: str, now: datetime) -> str | SendError:
+def _meaning(response: httpx.Response, reason: str, now: datetime) -> str | SendError:
     code = response.status_code
-    words = f"{code} {said}".strip()
+    text = f"{code} {reason}".strip()
     if response.is_success:
-        return words
+        return text
     if code in LATER or code in AWAY or code >= 500:
-        error = Unavailable(words) if code in AWAY else TryLater(words)
+        error = Unavailable(text) if code in AWAY else TryLater(text)
         error.not_before = _retry_after(response.headers.get("retry-after"), now)
         return error
     if response.is_redirect:
-        return SendRefused(f"{words}: redirects are not followed; give the receiver's own address")
-    return SendRefused(words)
+        return SendRefused(f"{text}: redirects are not followed; give the receiver's own address")
+    return SendRefused(text)
 
 
 def _retry_after(header: str | None, now: datetime) -> timedelta | None:

@@ -59,7 +59,7 @@ class NotificationContent:
 
 @dataclass(frozen=True)
 class ContentData:
-    happenings: tuple[EventSummary, ...]
+    summaries: tuple[EventSummary, ...]
     tasks: list[Row]
     runs: list[RunDetails]
     run: Row | None
@@ -69,40 +69,40 @@ class ContentData:
 
 
 def load_content_data(
-    connection: Connection, told: NotificationContent, visible: AllowedDags = None
+    connection: Connection, content: NotificationContent, allowed_dags: AllowedDags = None
 ) -> ContentData:
-    happenings = summarize_events(connection, told.listed)
-    lead = told.lead
-    if lead is None or told.notification.kind is NotificationKind.DIGEST:
-        return ContentData(happenings, [], [], None, [])
+    summaries = summarize_events(connection, content.listed)
+    lead = content.lead
+    if lead is None or content.notification.kind is NotificationKind.DIGEST:
+        return ContentData(summaries, [], [], None, [])
     dag_id, run_id = lead.get("dag_id"), lead.get("run_id")
     name = RunName(lead.deployment, dag_id, run_id) if dag_id and run_id else None
     is_run = isinstance(lead.data, DagRunData)
     return ContentData(
-        happenings,
+        summaries,
         tasks=runs_projection.tasks(connection, name) if name and is_run else [],
         runs=from_board(connection, lead.deployment, dag_id) if dag_id else [],
         run=runs_projection.run(connection, name) if name and not is_run else None,
-        before=update_before(connection, lead.deployment, lead.data, visible)
+        before=update_before(connection, lead.deployment, lead.data, allowed_dags)
         if isinstance(lead.data, AssetUpdatedData)
         else [],
     )
 
 
-def build_base_context(told: NotificationContent, known: ContentData) -> MessageContext:
+def build_base_context(content: NotificationContent, content_data: ContentData) -> MessageContext:
     """What every story has."""
-    lead = told.lead
+    lead = content.lead
     return MessageContext(
-        event_id=lead.id if lead else told.delivery.event_id,
+        event_id=lead.id if lead else content.delivery.event_id,
         event_type=lead.type if lead else "windsock.digest",
-        deployment=told.notification.deployment,
-        subject=lead.subject if lead else told.notification.kind.value,
+        deployment=content.notification.deployment,
+        subject=lead.subject if lead else content.notification.kind.value,
         at=lead.time if lead else None,
-        kind=told.notification.kind.value,
-        incident=_incident_info(told.incident, told.openings),
-        events=known.happenings,
-        earlier=told.earlier,
-        unconfirmed=told.unconfirmed,
+        kind=content.notification.kind.value,
+        incident=_incident_info(content.incident, content.openings),
+        events=content_data.summaries,
+        earlier=content.earlier,
+        unconfirmed=content.unconfirmed,
     )
 
 

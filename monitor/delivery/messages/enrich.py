@@ -56,100 +56,116 @@ from monitor.notifications.outbox.records import NotificationKind
 async def build_message_context(
     database: Transactions,
     airflow: AirflowReader | None,
-    told: NotificationContent,
+    content: NotificationContent,
     read: ContentData | None = None,
-    visible: AllowedDags = None,
+    allowed_dags: AllowedDags = None,
 ) -> MessageContext:
     """The story of a notification. `airflow` is None where there is none or where it cannot be asked; `read`,
-    where the database is still to be; `visible` is what somebody who is not the recipient may read."""
-    known = (
-        await database.read(lambda connection: load_content_data(connection, told, visible))
+    where the database is still to be; `allowed_dags` is what somebody who is not the recipient may read."""
+    content_data = (
+        await database.read(lambda connection: load_content_data(connection, content, allowed_dags))
         if read is None
         else read
     )
-    story = build_base_context(told, known)
-    lead = told.lead
-    if lead is None or told.notification.kind is NotificationKind.DIGEST:
-        return story
+    message_context = build_base_context(content, content_data)
+    lead = content.lead
+    if lead is None or content.notification.kind is NotificationKind.DIGEST:
+        return message_context
     match lead.data:
         case DagRunData():
             run = run_of(lead.deployment, lead.data)
-            return await _run(database, airflow, story, run, known, visible)
+            return await _run(database, airflow, message_context, run, content_data, allowed_dags)
         case TaskInstanceData():
-            return await _task(airflow, story, lead.data, known)
+            return await _task(airflow, message_context, lead.data, content_data)
         case ImportErrorData():
-            return replace(story, import_error=trouble_of(lead.data))
+            return replace(message_context, import_error=trouble_of(lead.data))
         case ImportErrorMendedData():
             mended = ImportTrouble(lead.data.filename, lead.data.bundle_name, Error(None, ""))
-            return replace(story, import_error=mended)
+            return replace(message_context, import_error=mended)
         case AssetUpdatedData():
-            return _asset(story, lead.data, known)
+            return _asset(message_context, lead.data, content_data)
         case WatchData():
-            return await _watch(airflow, story, lead, lead.data, known)
-    return replace(story, facts=facts_of(lead.data))
+            return await _watch(airflow, message_context, lead, lead.data, content_data)
+    return replace(message_context, facts=facts_of(lead.data))
 
 
 async def _run(
     database: Transactions,
     airflow: AirflowReader | None,
-    story: MessageContext,
+    message_context: MessageContext,
     run: RunInfo,
-    known: ContentData,
-    visible: AllowedDags,
+    content_data: ContentData,
+    allowed_dags: AllowedDags,
 ) -> MessageContext:
     """The story of a run's end."""
     name = RunName(run.deployment, run.dag_id, run.run_id)
-    comparing = _add_comparison(airflow, story, run, known)
+    comparing = _add_comparison(airflow, message_context, run, content_data)
     if run.state == "failed":
-        compared, failed = await asyncio.gather(comparing, load_failed_tasks(airflow, name, known.tasks))
+        compared, failed = await asyncio.gather(
+            comparing, load_failed_tasks(airflow, name, content_data.tasks)
+        )
         return replace(compared, failed=failed)
-    if story.kind == NotificationKind.RECOVERED.value:
+    if message_context.kind == NotificationKind.RECOVERED.value:
         return await comparing
     compared, tasks, updates = await asyncio.gather(
-        comparing, load_all_tasks(airflow, name, known.tasks), updates_of(database, airflow, name, visible)
+        comparing,
+        load_all_tasks(airflow, name, content_data.tasks),
+        updates_of(database, airflow, name, allowed_dags),
     )
     before: Sequence[AssetUpdatedData] = ()
     if metrics_of(updates) and (good := compared.last_good):
         good_name = RunName(good.deployment, good.dag_id, good.run_id)
-        before = await updates_of(database, airflow, good_name, visible)
+        before = await updates_of(database, airflow, good_name, allowed_dags)
     assets = tuple(asset_of(update) for update in updates)
     return replace(compared, tasks=tasks, metrics=metrics_of(updates, before), assets=assets)
 
 
 async def _task(
-    airflow: AirflowReader | None, story: MessageContext, data: TaskInstanceData, known: ContentData
+    airflow: AirflowReader | None,
+    message_context: MessageContext,
+    data: TaskInstanceData,
+    content_data: ContentData,
 ) -> MessageContext:
-    name = RunName(story.deployment, data.dag_id, data.run_id)
-    row = known.run
-    run = RunInfo(story.deployment, data.dag_id, data.run_id, row["state"] if row else "running")
+    name = RunName(message_context.deployment, data.dag_id, data.run_id)
+    row = content_data.run
+    run = RunInfo(message_context.deployment, data.dag_id, data.run_id, row["state"] if row else "running")
     if row:
         run = replace(run, start=row["start_date"], queued_at=row["queued_at"], end=row["end_date"])
     compared, task = await asyncio.gather(
-        _add_comparison(airflow, story, run, known), add_log_tail(airflow, name, task_of_event(data))
+        _add_comparison(airflow, message_context, run, content_data),
+        add_log_tail(airflow, name, task_of_event(data)),
     )
     return replace(compared, task=task)
 
 
-def _asset(story: MessageContext, data: AssetUpdatedData, known: ContentData) -> MessageContext:
+def _asset(
+    message_context: MessageContext, data: AssetUpdatedData, content_data: ContentData
+) -> MessageContext:
     run = None
     if data.source_dag_id and data.source_run_id:
-        run = RunInfo(story.deployment, data.source_dag_id, data.source_run_id, "")
-    return replace(story, run=run, assets=(asset_of(data),), metrics=metrics_of([data], known.before))
+        run = RunInfo(message_context.deployment, data.source_dag_id, data.source_run_id, "")
+    return replace(
+        message_context, run=run, assets=(asset_of(data),), metrics=metrics_of([data], content_data.before)
+    )
 
 
 async def _watch(
-    airflow: AirflowReader | None, story: MessageContext, lead: Event, data: WatchData, known: ContentData
+    airflow: AirflowReader | None,
+    message_context: MessageContext,
+    lead: Event,
+    data: WatchData,
+    content_data: ContentData,
 ) -> MessageContext:
     asset = lead.get("asset")
     watch = watch_of(lead, data)
-    told = replace(story, watch=watch, facts=facts_of(data))
+    watch_message = replace(message_context, watch=watch, facts=facts_of(data))
     if asset is not None:
-        return replace(told, assets=(AssetInfo(asset.name, asset.uri),))
+        return replace(watch_message, assets=(AssetInfo(asset.name, asset.uri),))
     dag_id = lead.get("dag_id")
     if not dag_id or not lead.type.startswith("windsock.run."):
-        return told
+        return watch_message
     run = RunInfo(
-        story.deployment,
+        message_context.deployment,
         dag_id,
         lead.get("run_id") or "",
         "running",
@@ -157,28 +173,28 @@ async def _watch(
         queued_at=lead.get("queued_at"),
         start=lead.get("start_date"),
     )
-    compared = await _add_comparison(airflow, told, run, known)
+    compared = await _add_comparison(airflow, watch_message, run, content_data)
     return replace(compared, changes=(), unlisted_changes=0)
 
 
 async def _add_comparison(
-    airflow: AirflowReader | None, story: MessageContext, run: RunInfo, known: ContentData
+    airflow: AirflowReader | None, message_context: MessageContext, run: RunInfo, content_data: ContentData
 ) -> MessageContext:
     """The story of a run with how it went lately, and what is otherwise than in the last good one."""
-    story = replace(story, run=run)
-    until = run.start or run.queued_at or story.at
+    message_context = replace(message_context, run=run)
+    until = run.start or run.queued_at or message_context.at
     if until is None:
-        return story
+        return message_context
     runs = None
     if airflow is not None:
         runs = await ask_airflow(_from_airflow(airflow, run, until), f"the recent runs of {run.dag_id}")
-    history = RunHistory.build(known.runs if runs is None else runs, run, until)
+    history = RunHistory.build(content_data.runs if runs is None else runs, run, until)
     good = history.last_good
     # A run as its event tells it has its end; as a list of a moment ago has it, it may still run.
     this = replace(history.this, run=run) if history.this else None
     changes, more = changes_of(this, good) if this and good else ((), 0)
     return replace(
-        story,
+        message_context,
         last_good=good.run if good else None,
         changes=changes,
         unlisted_changes=more,

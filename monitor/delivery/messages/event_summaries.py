@@ -163,7 +163,7 @@ def _fields(data: Data) -> Iterator[tuple[str, Any]]:
         if inner is None:
             yield name, value
         else:
-            yield from ((f"{name}_{key}", each) for key, each in inner)
+            yield from ((f"{name}_{key}", item) for key, item in inner)
     yield from (data.model_extra or {}).items()
 
 

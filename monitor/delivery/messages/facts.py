@@ -106,10 +106,10 @@ def metrics_of(
 ) -> tuple[Metric, ...]:
     """The metrics of a run's assets, each once, against those of the last good run."""
     now, then = _numbers(updates), _numbers(before)
-    shown = [key for key in METRICS if key in now][:MAX_METRICS]
+    names = [key for key in METRICS if key in now][:MAX_METRICS]
     return tuple(
         Metric(METRICS[key], f"{now[key]:.4f}", _format_change(now[key], then[key]) if key in then else "")
-        for key in shown
+        for key in names
     )
 
 
@@ -158,9 +158,9 @@ def run_of(deployment: str, data: DagRunData) -> RunInfo:
     )
 
 
-def task_of(row: Mapping[str, Any], known: Mapping[str, Any] | None = None) -> TaskInfo:
-    """A task from Airflow's row or the projection's; `known` is the projection's row of the same try."""
-    error = (known or row).get("error")
+def task_of(row: Mapping[str, Any], projected: Mapping[str, Any] | None = None) -> TaskInfo:
+    """A task from Airflow's row or the projection's; `projected` is the projection's row of the same try."""
+    error = (projected or row).get("error")
     return TaskInfo(
         task_id=str(row["task_id"]),
         map_index=int(row.get("map_index", -1)),
@@ -203,20 +203,20 @@ def is_blank(text: str) -> bool:
 def trouble_of(data: ImportErrorData) -> ImportTrouble:
     """What Airflow says of a file; the trace's last line names the error."""
     trace = [line for line in lines(data.stacktrace.rstrip()) if line.strip()]
-    said = trace[-1] if trace else ""
-    kind, _, message = said.partition(": ")
-    named = kind.isidentifier() or all(part.isidentifier() for part in kind.split("."))
+    last_line = trace[-1] if trace else ""
+    kind, _, message = last_line.partition(": ")
+    is_exception_name = kind.isidentifier() or all(part.isidentifier() for part in kind.split("."))
     error = Error(
-        type=kind if named and message else None,
-        message=mask_secrets((message if named and message else said)[:MESSAGE_LENGTH]),
+        type=kind if is_exception_name and message else None,
+        message=mask_secrets((message if is_exception_name and message else last_line)[:MESSAGE_LENGTH]),
         lines=last_lines(trace, TRACE_LINES),
         lines_from="Traceback",
     )
     return ImportTrouble(data.filename, data.bundle_name, error)
 
 
-def last_lines(shown: list[str], number: int) -> tuple[str, ...]:
-    return tuple(mask_secrets(line[:LINE_LENGTH]) for line in shown[-number:])
+def last_lines(lines: list[str], number: int) -> tuple[str, ...]:
+    return tuple(mask_secrets(line[:LINE_LENGTH]) for line in lines[-number:])
 
 
 def asset_of(data: AssetUpdatedData) -> AssetInfo:
@@ -279,33 +279,33 @@ ProjectedTasks = Sequence[Row]
 
 
 async def load_failed_tasks(
-    airflow: AirflowReader | None, name: RunName, known: ProjectedTasks
+    airflow: AirflowReader | None, name: RunName, rows: ProjectedTasks
 ) -> tuple[TaskInfo, ...]:
     tasks = None
     if airflow is not None:
-        tasks = await ask_airflow(_from_airflow(airflow, name, known, ("failed",)), "failed tasks")
+        tasks = await ask_airflow(_from_airflow(airflow, name, rows, ("failed",)), "failed tasks")
     if tasks is None:
-        tasks = [task_of(row) for row in known if row["state"] == "failed"]
+        tasks = [task_of(row) for row in rows if row["state"] == "failed"]
     tasks.sort(key=by_end)
-    shown = await asyncio.gather(*(add_log_tail(airflow, name, task) for task in tasks[:LOGS]))
-    return (*shown, *tasks[LOGS:])
+    tasks_with_log = await asyncio.gather(*(add_log_tail(airflow, name, task) for task in tasks[:LOGS]))
+    return (*tasks_with_log, *tasks[LOGS:])
 
 
 async def load_all_tasks(
-    airflow: AirflowReader | None, name: RunName, known: ProjectedTasks
+    airflow: AirflowReader | None, name: RunName, rows: ProjectedTasks
 ) -> tuple[TaskInfo, ...]:
     tasks = None
     if airflow is not None:
-        tasks = await ask_airflow(_from_airflow(airflow, name, known), "tasks")
+        tasks = await ask_airflow(_from_airflow(airflow, name, rows), "tasks")
     if tasks is None:
-        tasks = [task_of(row) for row in known]
+        tasks = [task_of(row) for row in rows]
     return tuple(sorted(tasks, key=lambda task: (task.start or task.end or LAST, task.name)))
 
 
 async def _from_airflow(
-    airflow: AirflowReader, name: RunName, known: ProjectedTasks, state: Sequence[str] = ()
+    airflow: AirflowReader, name: RunName, rows: ProjectedTasks, state: Sequence[str] = ()
 ) -> list[TaskInfo]:
-    return [_merge_row(row, known) for row in await airflow.task_instances(name.dag_id, name.run_id, state)]
+    return [_merge_row(row, rows) for row in await airflow.task_instances(name.dag_id, name.run_id, state)]
 
 
 async def add_log_tail(airflow: AirflowReader | None, name: RunName, task: TaskInfo) -> TaskInfo:
@@ -322,9 +322,9 @@ async def add_log_tail(airflow: AirflowReader | None, name: RunName, task: TaskI
     return replace(task, error=replace(error, lines=last_lines(lines, LOG_LINES), lines_from="Log"))
 
 
-def _merge_row(row: Mapping[str, Any], known: ProjectedTasks) -> TaskInfo:
+def _merge_row(row: Mapping[str, Any], rows: ProjectedTasks) -> TaskInfo:
     key = ("task_id", "map_index", "try_number")
-    same = (other for other in known if all(other[name] == row.get(name) for name in key))
+    same = (other for other in rows if all(other[name] == row.get(name) for name in key))
     return task_of(row, next(same, None))
 
 
@@ -333,49 +333,54 @@ RECENT = 20  # updates of one asset among which the one before is looked for
 
 
 async def updates_of(
-    database: Transactions, airflow: AirflowReader | None, name: RunName, visible: AllowedDags = None
+    database: Transactions, airflow: AirflowReader | None, name: RunName, allowed_dags: AllowedDags = None
 ) -> list[AssetUpdatedData]:
-    """`visible`: what of the log may be told. (Airflow is asked for recipients alone, who see all of it.)"""
+    """`allowed_dags`: what of the log may be told. (Airflow is asked for recipients alone, who see all of
+    it.)"""
     if airflow is not None:
         found = await ask_airflow(_updates_from_airflow(airflow, name), f"the asset events of {name.run_id}")
         if found:
             return found
-    return await database.read(lambda connection: from_log(connection, name, visible))
+    return await database.read(lambda connection: from_log(connection, name, allowed_dags))
 
 
 async def _updates_from_airflow(airflow: AirflowReader, name: RunName) -> list[AssetUpdatedData]:
     return [update_of(row) for row in await airflow.asset_events_of(name.dag_id, name.run_id, MAX_UPDATES)]
 
 
-def from_log(connection: Connection, name: RunName, visible: AllowedDags = None) -> list[AssetUpdatedData]:
-    wanted = Filter.from_values(
+def from_log(
+    connection: Connection, name: RunName, allowed_dags: AllowedDags = None
+) -> list[AssetUpdatedData]:
+    event_filter = Filter.from_values(
         type=[UPDATED], deployment=[name.deployment], dag_id=[name.dag_id], run_id=[name.run_id]
     )
     # A filter reads * and ? in a name as globs; here they are letters.
     return [
-        one
-        for one in _read(connection, wanted, MAX_UPDATES, visible)
-        if (one.source_dag_id, one.source_run_id) == (name.dag_id, name.run_id)
+        data
+        for data in _read(connection, event_filter, MAX_UPDATES, allowed_dags)
+        if (data.source_dag_id, data.source_run_id) == (name.dag_id, name.run_id)
     ]
 
 
 def update_before(
-    connection: Connection, deployment: str, data: AssetUpdatedData, visible: AllowedDags = None
+    connection: Connection, deployment: str, data: AssetUpdatedData, allowed_dags: AllowedDags = None
 ) -> list[AssetUpdatedData]:
     """The update of the same asset before this one; empty where the log has none."""
-    wanted = Filter.from_values(type=[UPDATED], deployment=[deployment], asset=[data.asset.uri])
+    event_filter = Filter.from_values(type=[UPDATED], deployment=[deployment], asset=[data.asset.uri])
     earlier = [
-        one
-        for one in _read(connection, wanted, RECENT, visible)
-        if one.asset.uri == data.asset.uri
-        and one.asset_event_id != data.asset_event_id
-        and one.timestamp <= data.timestamp
+        update
+        for update in _read(connection, event_filter, RECENT, allowed_dags)
+        if update.asset.uri == data.asset.uri
+        and update.asset_event_id != data.asset_event_id
+        and update.timestamp <= data.timestamp
     ]
     return earlier[-1:]
 
 
-def _read(connection: Connection, wanted: Filter, limit: int, visible: AllowedDags) -> list[AssetUpdatedData]:
+def _read(
+    connection: Connection, event_filter: Filter, limit: int, allowed_dags: AllowedDags
+) -> list[AssetUpdatedData]:
     """Oldest first."""
-    logged = read.read_before(connection, None, limit, wanted, visible)
+    logged = read.read_before(connection, None, limit, event_filter, allowed_dags)
     events = read.parse_each(reversed(logged))
     return [event.data for _, event in events if isinstance(event.data, AssetUpdatedData)]

@@ -60,9 +60,9 @@ def span(duration: timedelta | None) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
-def pluralize(number: int, one: str, many: str | None = None) -> str:
+def pluralize(number: int, singular: str, many: str | None = None) -> str:
     """1 failure · 3 failures"""
-    return f"{number} {one if number == 1 else many or one + 's'}"
+    return f"{number} {singular if number == 1 else many or singular + 's'}"
 
 
 def nth(number: int) -> str:
@@ -159,10 +159,10 @@ def clean_record(value: T) -> T:
     if isinstance(value, str):
         return cast(T, line(value))
     if isinstance(value, tuple):
-        return cast(T, tuple(clean_record(one) for one in value))
+        return cast(T, tuple(clean_record(item) for item in value))
     if is_dataclass(value) and not isinstance(value, type):
         return replace(
-            value, **{each.name: clean_record(getattr(value, each.name)) for each in fields(value)}
+            value, **{field.name: clean_record(getattr(value, field.name)) for field in fields(value)}
         )
     return value
 
@@ -278,8 +278,8 @@ def _short(moment: datetime | None) -> str:
 
 
 def _format_value(value: Value | None) -> str:
-    shown = format_value(value, current_value("zone"))
-    return shown if value is None or isinstance(value, str) else _keep_together(shown)
+    text = format_value(value, current_value("zone"))
+    return text if value is None or isinstance(value, str) else _keep_together(text)
 
 
 def _keep_together(text: str) -> str:

@@ -35,14 +35,18 @@ def airflow_task(base: str, run: RunInfo, task: TaskInfo) -> str:
     return f"{airflow_run(base, run)}/tasks/{_part(task.task_id)}{mapped}?try_number={task.try_number}"
 
 
-def airflow(base: str, story: MessageContext) -> str:
+def airflow(base: str, message_context: MessageContext) -> str:
     """The page of Airflow that is closest to what a story is about."""
-    if story.run is None:
+    if message_context.run is None:
         return base
-    if story.task is not None:
-        return airflow_task(base, story.run, story.task)
+    if message_context.task is not None:
+        return airflow_task(base, message_context.run, message_context.task)
     # What a watch says of a DAG may be of no run yet.
-    return airflow_run(base, story.run) if story.run.run_id else airflow_dag(base, story.run.dag_id)
+    return (
+        airflow_run(base, message_context.run)
+        if message_context.run.run_id
+        else airflow_dag(base, message_context.run.dag_id)
+    )
 
 
 def monitor_run(base: str, run: RunInfo) -> str:
@@ -53,11 +57,11 @@ def monitor_incident(base: str, incident_id: int) -> str:
     return f"{base}/incidents/{incident_id}"
 
 
-def monitor(base: str, story: MessageContext) -> str:
+def monitor(base: str, message_context: MessageContext) -> str:
     """The monitor's page that is closest to what a story is about."""
-    if story.kind != "digest" and story.run is not None and story.run.run_id:
-        return monitor_run(base, story.run)
-    return monitor_incident(base, story.incident.id) if story.incident else base
+    if message_context.kind != "digest" and message_context.run is not None and message_context.run.run_id:
+        return monitor_run(base, message_context.run)
+    return monitor_incident(base, message_context.incident.id) if message_context.incident else base
 
 
 def _part(name: str) -> str:
@@ -114,8 +118,8 @@ class Links:
 
     def silence(self, deployment: str, dag_id: str | None = None, **named: str) -> str:
         """To silence what these name of an Airflow: a DAG, a task, an asset."""
-        given = {"deployment": deployment, "dag_id": dag_id, **named}
-        return self._link(SILENCE, {name: value for name, value in given.items() if value})
+        params = {"deployment": deployment, "dag_id": dag_id, **named}
+        return self._link(SILENCE, {name: value for name, value in params.items() if value})
 
     def silence_incident(self, incident_id: int) -> str:
         """To silence what an incident is about."""

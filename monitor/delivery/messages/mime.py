@@ -63,9 +63,9 @@ def build_header(name: str, value: str) -> str:
     """A header's value, as it is where it is ASCII; else for email.policy to encode, or to refuse."""
     if not (value.isascii() and value.isprintable()):
         return value
-    kept = AsciiHeader(value)
-    kept.name = name
-    return kept
+    header = AsciiHeader(value)
+    header.name = name
+    return header
 
 
 @lru_cache(maxsize=ADDRESSES)
@@ -119,40 +119,40 @@ class MessageText:
 
 
 def message_of(
-    written: MessageText, letter: Envelope, sender: SenderAddress, event_id: str, now: datetime
+    text: MessageText, envelope: Envelope, sender: SenderAddress, event_id: str, now: datetime
 ) -> EmailMessage:
     """Raises ValueError for an address that is none."""
     message = EmailMessage(policy=POLICY)
     message["From"] = build_header("From", sender.header)
-    message["To"] = addresses("To", ascii_address(letter.recipient))
-    for header_name, value in _headers(written, letter, sender.domain, event_id, now):
+    message["To"] = addresses("To", ascii_address(envelope.recipient))
+    for header_name, value in _headers(text, envelope, sender.domain, event_id, now):
         message[header_name] = build_header(header_name, value)
-    kind = f'multipart/alternative; boundary="{_boundary(written)}"'
+    kind = f'multipart/alternative; boundary="{_boundary(text)}"'
     message["Content-Type"] = build_header("Content-Type", kind)
-    message.set_payload([_part(written.text, "plain"), _part(written.html, "html")])
+    message.set_payload([_part(text.text, "plain"), _part(text.html, "html")])
     return message
 
 
-def _boundary(written: MessageText) -> str:
+def _boundary(text: MessageText) -> str:
     """What neither text holds."""
     tried = (f"{BOUNDARY}{number}" for number in count())
-    return next(one for one in tried if one not in written.text and one not in written.html)
+    return next(candidate for candidate in tried if candidate not in text.text and candidate not in text.html)
 
 
 def _headers(
-    written: MessageText, letter: Envelope, host: str, event_id: str, now: datetime
+    text: MessageText, envelope: Envelope, host: str, event_id: str, now: datetime
 ) -> Iterator[tuple[str, str]]:
-    yield "Subject", written.subject
+    yield "Subject", text.subject
     yield "Date", format_datetime(now)
-    yield "Message-ID", letter.message_id
-    if letter.references:
-        yield "In-Reply-To", letter.references[-1]
-        yield "References", " ".join(letter.references)
+    yield "Message-ID", envelope.message_id
+    if envelope.references:
+        yield "In-Reply-To", envelope.references[-1]
+        yield "References", " ".join(envelope.references)
     yield "Auto-Submitted", "auto-generated"  # RFC 3834: no out-of-office answers, no loops
     yield "X-Auto-Response-Suppress", "All"  # the same, for Exchange
-    yield "List-Id", list_id(letter.rule, host)
-    if letter.unsubscribe_url:
-        yield "List-Unsubscribe", f"<{letter.unsubscribe_url}>"
+    yield "List-Id", list_id(envelope.rule, host)
+    if envelope.unsubscribe_url:
+        yield "List-Unsubscribe", f"<{envelope.unsubscribe_url}>"
         yield "List-Unsubscribe-Post", "List-Unsubscribe=One-Click"  # RFC 8058
     yield "X-Windsock-Event", header(event_id, HEADER_LENGTH)
     yield "MIME-Version", "1.0"

@@ -78,8 +78,8 @@ def choose(rule: Rule, kind: str, event_type: str) -> str:
 
     `kind`: a NotificationKind, or its name.
     """
-    wanted: Mapping[str, str] = rule.template
-    return wanted.get(kind) or wanted.get("default") or usual(kind, event_type)
+    templates: Mapping[str, str] = rule.template
+    return templates.get(kind) or templates.get("default") or usual(kind, event_type)
 
 
 def usual(kind: str, event_type: str) -> str:
@@ -87,11 +87,11 @@ def usual(kind: str, event_type: str) -> str:
     return _BY_KIND.get(kind) or _BY_TYPE.get(event_type) or _choose_fallback(event_type)
 
 
-def suits(template: str, story: MessageContext) -> bool:
+def suits(template: str, message_context: MessageContext) -> bool:
     """Return True if the story has what the template shows. A grouped mail may be led by an event of another
     type than the one whose template was chosen when the mail was queued."""
     needed = _NEEDED.get(template)
-    return needed is None or bool(getattr(story, needed))
+    return needed is None or bool(getattr(message_context, needed))
 
 
 def _choose_fallback(event_type: str) -> str:
@@ -106,35 +106,41 @@ PAGE = (
 LENGTH = 1_000  # characters of a line: the facts are bounded, and this holds where one is not
 
 
-def plainly(story: MessageContext, zone: tzinfo, url: str, problem: str) -> MessageText:
-    what = f"{story.dag_id}: {story.run.state}" if story.run else story.subject
-    facts = [shorten(fact, LENGTH) for fact in _facts(story, zone)]
+def plainly(message_context: MessageContext, zone: tzinfo, url: str, problem: str) -> MessageText:
+    what = (
+        f"{message_context.dag_id}: {message_context.run.state}"
+        if message_context.run
+        else message_context.subject
+    )
+    facts = [shorten(fact, LENGTH) for fact in _facts(message_context, zone)]
     facts += ["", url, "", line(f"This mail is plain because its template failed: {problem}")]
     text = "\n".join(facts) + "\n"
-    return MessageText(f"{mark_of(story.event_type)} {what}", text, PAGE.format(text=escape(text)))
+    return MessageText(f"{mark_of(message_context.event_type)} {what}", text, PAGE.format(text=escape(text)))
 
 
-def _facts(story: MessageContext, zone: tzinfo) -> Iterator[str]:
-    yield f"{story.event_type} of {story.subject}" + (" (unconfirmed)" if story.unconfirmed else "")
-    yield f"Deployment {story.deployment}, {when(story.at, zone)}"
-    if story.watch:
-        yield story.watch.what
-    if run := story.run:
+def _facts(message_context: MessageContext, zone: tzinfo) -> Iterator[str]:
+    yield f"{message_context.event_type} of {message_context.subject}" + (
+        " (unconfirmed)" if message_context.unconfirmed else ""
+    )
+    yield f"Deployment {message_context.deployment}, {when(message_context.at, zone)}"
+    if message_context.watch:
+        yield message_context.watch.what
+    if run := message_context.run:
         yield f"DAG {run.dag_id}: {run.state}"
         yield f"Run {run.run_id}"
         began = when(run.start or run.queued_at, zone)
         yield f"Began {began}, ended {when(run.end, zone)}, took {span(run.duration)}"
-    failed = story.failed or ((story.task,) if story.task else ())
+    failed = message_context.failed or ((message_context.task,) if message_context.task else ())
     for task in failed[:SHOWN]:
         yield f"Task {task.name} {task.state}: {task.error.headline if task.error else ''}"
-    if trouble := story.import_error:
+    if trouble := message_context.import_error:
         yield f"File {trouble.filename}: {trouble.error.headline}"
-    if since := story.incident:
+    if since := message_context.incident:
         yield f"{since.title}, since {when(since.opened_at, zone)}, failures: {since.failures}"
-    for fact in story.facts[:SHOWN]:
+    for fact in message_context.facts[:SHOWN]:
         yield f"{fact.label}: {format_value(fact.value, zone)}"
-    for happening in story.events[-SHOWN:]:
-        yield f"{happening.mark} {when(happening.at, zone)} {happening.subject}: {happening.what}"
+    for summary in message_context.events[-SHOWN:]:
+        yield f"{summary.mark} {when(summary.at, zone)} {summary.subject}: {summary.what}"
 
 
 MAX_HTML = 100_000  # bytes; Gmail clips a mail behind about 102 kB
@@ -142,26 +148,27 @@ STEPS = ((20, 5, 60, 300), (10, 3, 40, 200), (5, 2, 20, 120), (2, 1, 8, 60))
 """Lines of an error, tasks whose error is shown, happenings, characters of a line: each time fewer."""
 
 
-def tighter(story: MessageContext) -> Iterator[MessageContext]:
+def tighter(message_context: MessageContext) -> Iterator[MessageContext]:
     """The story itself, and then with less and less of what is long."""
-    yield story
-    for lines, tasks, happenings, length in STEPS:
-        left_out = max(0, len(story.events) - happenings)
-        trouble = story.import_error
+    yield message_context
+    for lines, tasks, events, length in STEPS:
+        left_out = max(0, len(message_context.events) - events)
+        trouble = message_context.import_error
         yield replace(
-            story,
-            task=_task(story.task, lines, length) if story.task else None,
+            message_context,
+            task=_task(message_context.task, lines, length) if message_context.task else None,
             failed=tuple(
                 _task(task, lines if number < tasks else 0, length)
-                for number, task in enumerate(story.failed)
+                for number, task in enumerate(message_context.failed)
             ),
-            events=story.events[left_out:],
-            earlier=story.earlier + left_out,
+            events=message_context.events[left_out:],
+            earlier=message_context.earlier + left_out,
             import_error=replace(trouble, error=_error(trouble.error, lines, length)) if trouble else None,
-            changes=story.changes[: happenings // 4],
-            unlisted_changes=story.unlisted_changes + max(0, len(story.changes) - happenings // 4),
+            changes=message_context.changes[: events // 4],
+            unlisted_changes=message_context.unlisted_changes
+            + max(0, len(message_context.changes) - events // 4),
             assets=tuple(
-                replace(asset, details=asset.details[:lines]) for asset in story.assets[:happenings]
+                replace(asset, details=asset.details[:lines]) for asset in message_context.assets[:events]
             ),
         )
 
@@ -171,8 +178,10 @@ def _task(task: TaskInfo, lines: int, length: int) -> TaskInfo:
 
 
 def _error(error: Error, lines: int, length: int) -> Error:
-    kept = error.lines[-lines:] if lines else ()
-    return replace(error, message=error.message[: length * 2], lines=tuple(line[:length] for line in kept))
+    last_lines = error.lines[-lines:] if lines else ()
+    return replace(
+        error, message=error.message[: length * 2], lines=tuple(line[:length] for line in last_lines)
+    )
 
 
 SUBJECT_LENGTH = 120  # characters: inboxes show 60 to 100, and the rest is in the mail
@@ -223,24 +232,24 @@ class Renderer:
         self._built_in = Templates.built_in(built_in)
         self._overrides = Overrides(overrides, built_in)
 
-    def render(self, template: str, story: MessageContext, letter: Envelope) -> RenderedMessage:
+    def render(self, template: str, message_context: MessageContext, envelope: Envelope) -> RenderedMessage:
         """Write the mail that tells this story. Raises ValueError only for an address that is none."""
-        written, problem = self._render_with_fallback(
-            template, clean_record(story), replace(letter, rule=line(letter.rule))
+        text, problem = self._render_with_fallback(
+            template, clean_record(message_context), replace(envelope, rule=line(envelope.rule))
         )
-        subject = header(letter.subject or written.subject, SUBJECT_LENGTH)
-        written = replace(written, subject=REPLY + subject if letter.subject else subject)
-        message = message_of(written, letter, self._sender, story.event_id, self._clock())
-        return RenderedMessage(message, written.subject, written.text, written.html, problem)
+        subject = header(envelope.subject or text.subject, SUBJECT_LENGTH)
+        text = replace(text, subject=REPLY + subject if envelope.subject else subject)
+        message = message_of(text, envelope, self._sender, message_context.event_id, self._clock())
+        return RenderedMessage(message, text.subject, text.text, text.html, problem)
 
-    def is_overridden(self, template: str, story: MessageContext) -> bool:
+    def is_overridden(self, template: str, message_context: MessageContext) -> bool:
         """Return True if the user's folder has a say in the mail that tells this story."""
-        return any(whose == USERS for _, _, whose in self._candidates(template, story))
+        return any(whose == USERS for _, _, whose in self._candidates(template, message_context))
 
     def preview(self, template: str, hostile: bool = False) -> RenderedMessage:
         """The template with a sample story, or with one whose every name is meant to do harm."""
-        story, letter = sample(template, hostile)
-        return self.render(template, story, letter)
+        message_context, envelope = sample(template, hostile)
+        return self.render(template, message_context, envelope)
 
     def templates(self) -> list[TemplateInfo]:
         """Every template, the user's own too; each that the user has a say in is tried."""
@@ -253,22 +262,24 @@ class Renderer:
         ]
 
     def _render_with_fallback(
-        self, template: str, story: MessageContext, letter: Envelope
+        self, template: str, message_context: MessageContext, envelope: Envelope
     ) -> tuple[MessageText, str | None]:
         problem = None
-        for name, templates, whose in self._candidates(template, story):
+        for name, templates, whose in self._candidates(template, message_context):
             try:
-                return self._write(templates, name, story, letter), problem
+                return self._write(templates, name, message_context, envelope), problem
             except Exception as error:  # a template is a program of its user's: anything may go wrong in it
                 logger.exception("%s %r failed; the next best is used", whose, name)
                 problem = problem or header(f"{whose} {name}: {_describe_error(error)}", HEADER_LENGTH)
-        zone, url = zone_of(letter.timezone), links.monitor(self._monitor_url, story)
-        return plainly(story, zone, url, problem or "there is none"), problem
+        zone, url = zone_of(envelope.timezone), links.monitor(self._monitor_url, message_context)
+        return plainly(message_context, zone, url, problem or "there is none"), problem
 
-    def _candidates(self, template: str, story: MessageContext) -> Iterator[tuple[str, Templates, str]]:
+    def _candidates(
+        self, template: str, message_context: MessageContext
+    ) -> Iterator[tuple[str, Templates, str]]:
         """Which templates to try, the best first."""
-        normal = usual(story.kind, story.event_type)
-        name = template if NAME.fullmatch(template) and suits(template, story) else normal
+        normal = usual(message_context.kind, message_context.event_type)
+        name = template if NAME.fullmatch(template) and suits(template, message_context) else normal
         own = self._overrides.concerning(name)
         if own:
             yield name, own, USERS
@@ -278,53 +289,55 @@ class Renderer:
             if name != other:
                 yield other, self._built_in, "the template"
 
-    def _write(self, templates: Templates, name: str, story: MessageContext, letter: Envelope) -> MessageText:
+    def _write(
+        self, templates: Templates, name: str, message_context: MessageContext, envelope: Envelope
+    ) -> MessageText:
         """Within what mail programs show, where it can be made so."""
-        fewer = tighter(story)
-        written = templates.write(name, self.values(next(fewer), letter))
-        for told in fewer:
-            if len(written.html.encode()) <= MAX_HTML:
+        fewer = tighter(message_context)
+        text = templates.write(name, self.values(next(fewer), envelope))
+        for shorter in fewer:
+            if len(text.html.encode()) <= MAX_HTML:
                 break
-            written = templates.write(name, self.values(told, letter))
-        return written
+            text = templates.write(name, self.values(shorter, envelope))
+        return text
 
-    def values(self, story: MessageContext, letter: Envelope) -> dict[str, Any]:
+    def values(self, message_context: MessageContext, envelope: Envelope) -> dict[str, Any]:
         """What a template may name (docs/mail.md)."""
-        airflow = self._airflow_urls.get(story.deployment)
+        airflow = self._airflow_urls.get(message_context.deployment)
 
         def task_url(run: RunInfo | None, task: TaskInfo) -> str | None:
             return links.airflow_task(airflow, run, task) if airflow and run else None
 
         def run_url(run: RunInfo | None) -> str | None:
-            known = run is not None and self._airflow_urls.get(run.deployment)
-            return links.airflow_run(known, run) if known and run else None
+            base = run is not None and self._airflow_urls.get(run.deployment)
+            return links.airflow_run(base, run) if base and run else None
 
-        incident = story.incident
+        incident = message_context.incident
         to_acknowledge = (
             incident is not None and incident.closed_at is None and incident.acknowledged_by is None
         )
         return {
-            "message": story,
-            "run": story.run,
+            "message": message_context,
+            "run": message_context.run,
             "incident": incident,
-            "chart": chart_of(story.history),
-            "mark": mark_of(story.event_type),
-            "deployment": story.deployment,
+            "chart": chart_of(message_context.history),
+            "mark": mark_of(message_context.event_type),
+            "deployment": message_context.deployment,
             # With one Airflow, its name says nothing.
-            "deployment_prefix": f"[{story.deployment}] "
-            if set(self._airflow_urls) != {story.deployment}
+            "deployment_prefix": f"[{message_context.deployment}] "
+            if set(self._airflow_urls) != {message_context.deployment}
             else "",
-            "rule": letter.rule,
-            "is_reply": letter.subject is not None,
-            "zone": zone_of(letter.timezone),
-            "airflow_url": links.airflow(airflow, story) if airflow else None,
-            "windsock_url": links.monitor(self._monitor_url, story),
+            "rule": envelope.rule,
+            "is_reply": envelope.subject is not None,
+            "zone": zone_of(envelope.timezone),
+            "airflow_url": links.airflow(airflow, message_context) if airflow else None,
+            "windsock_url": links.monitor(self._monitor_url, message_context),
             "task_url": task_url,
             "run_url": run_url,
-            "silence_url": letter.silence_url,
-            "silence_label": letter.silence_label,
-            "acknowledge_url": letter.acknowledge_url if to_acknowledge else None,
-            "unsubscribe_url": letter.unsubscribe_url,
+            "silence_url": envelope.silence_url,
+            "silence_label": envelope.silence_label,
+            "acknowledge_url": envelope.acknowledge_url if to_acknowledge else None,
+            "unsubscribe_url": envelope.unsubscribe_url,
         }
 
 

@@ -77,7 +77,11 @@ def _run(deployment: str, row: Mapping[str, Any]) -> RunInfo:
 
 
 def _version(row: Mapping[str, Any]) -> str | None:
-    numbers = [one.get("version_number") for one in row.get("dag_versions") or () if isinstance(one, dict)]
+    numbers = [
+        version.get("version_number")
+        for version in row.get("dag_versions") or ()
+        if isinstance(version, dict)
+    ]
     return str(max(number for number in numbers if isinstance(number, int))) if any(numbers) else None
 
 
@@ -92,30 +96,32 @@ class RunHistory:
     @classmethod
     def build(cls, runs: Sequence[RunDetails], this: RunInfo | None, until: datetime) -> "RunHistory":
         """`this`: the run as its event tells it, which may be more than the lists know by now."""
-        mine = next((one for one in runs if this and one.run.run_id == this.run_id), None)
+        own_details = next((details for details in runs if this and details.run.run_id == this.run_id), None)
         earlier = {
-            one.run.run_id: one
-            for one in runs
-            if one.run.state in ENDS
-            and one.run.run_type != TEST
-            and (this is None or one.run.run_id != this.run_id)
-            and one.run.start is not None
-            and one.run.start <= until
+            details.run.run_id: details
+            for details in runs
+            if details.run.state in ENDS
+            and details.run.run_type != TEST
+            and (this is None or details.run.run_id != this.run_id)
+            and details.run.start is not None
+            and details.run.start <= until
         }
-        ordered = sorted(earlier.values(), key=lambda one: (one.run.start or until, one.run.run_id))
-        known = mine or (RunDetails(this) if this else None)
-        return cls(known, tuple(ordered))
+        ordered = sorted(
+            earlier.values(), key=lambda details: (details.run.start or until, details.run.run_id)
+        )
+        this_details = own_details or (RunDetails(this) if this else None)
+        return cls(this_details, tuple(ordered))
 
     @property
     def last_good(self) -> RunDetails | None:
-        return next((one for one in reversed(self.before) if one.run.state == "success"), None)
+        return next((details for details in reversed(self.before) if details.run.state == "success"), None)
 
     def chart(self, this: RunInfo | None) -> tuple[PastRun, ...]:
         """The latest runs, and this one at the end where it has ended."""
-        shown = [_past(one.run, False) for one in self.before]
+        bars = [_past(details.run, False) for details in self.before]
         if this is not None and this.state in ENDS:
-            shown.append(_past(this, True))
-        return tuple(shown[-SHOWN:])
+            bars.append(_past(this, True))
+        return tuple(bars[-SHOWN:])
 
 
 def _past(run: RunInfo, is_this: bool) -> PastRun:

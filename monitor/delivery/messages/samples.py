@@ -67,17 +67,17 @@ LOG = (
 
 def sample(template: str, hostile: bool = False) -> tuple[MessageContext, Envelope]:
     """The story of a template's preview; of one that is not known, a failed run's."""
-    story = _STORIES.get(template, _STORIES["run_failed"])
-    letter = LETTER
+    message_context = _STORIES.get(template, _STORIES["run_failed"])
+    envelope = LETTER
     if template in ("run_failed_again", "recovered", "flapping"):
-        letter = replace(letter, references=("<windsock.first@windsock.example.com>",), subject=_OPENING)
-    return (inject_harm(story, HOSTILE), letter) if hostile else (story, letter)
+        envelope = replace(envelope, references=("<windsock.first@windsock.example.com>",), subject=_OPENING)
+    return (inject_harm(message_context, HOSTILE), envelope) if hostile else (message_context, envelope)
 
 
 def _run(state: str = "failed", hours: float = 0) -> RunInfo:
-    begun = START - timedelta(hours=hours)
+    start = START - timedelta(hours=hours)
     took = timedelta(minutes=2, seconds=5) if state == "failed" else timedelta(minutes=1, seconds=6)
-    due = begun.replace(minute=10, second=0)
+    due = start.replace(minute=10, second=0)
     return RunInfo(
         deployment=DEPLOYMENT,
         dag_id=DAG,
@@ -86,8 +86,8 @@ def _run(state: str = "failed", hours: float = 0) -> RunInfo:
         run_type="scheduled",
         logical_date=due,
         queued_at=due,
-        start=begun,
-        end=begun + took,
+        start=start,
+        end=start + took,
         message="task_failure" if state == "failed" else None,
     )
 
@@ -140,13 +140,13 @@ def _digest() -> tuple[EventSummary, ...]:
     subjects = (DAG, "Airflow_Lab2", "release")
     return tuple(
         replace(
-            one,
+            summary,
             subject=(subject := subjects[number % 3]),
             mark="✓" if number % 3 else "✗",
-            what="succeeded" if number % 3 else one.what,
-            run=replace(one.run, dag_id=subject) if one.run else None,
+            what="succeeded" if number % 3 else summary.what,
+            run=replace(summary.run, dag_id=subject) if summary.run else None,
         )
-        for number, one in enumerate(_happenings(14))
+        for number, summary in enumerate(_happenings(14))
     )
 
 
@@ -296,7 +296,7 @@ _STORIES = {
         ),
         incident=IncidentInfo(44, f"a run of {DAG} is late", 1, END, END),
         last_good=_GOOD,
-        history=tuple(replace(one, is_this=False) for one in _past("✓✓✓✓✓✗✓✓✓✓✓✓✓✓")),
+        history=tuple(replace(run, is_this=False) for run in _past("✓✓✓✓✓✗✓✓✓✓✓✓✓✓")),
     ),
     "notice": MessageContext(
         event_id="dag:7d5:paused",
@@ -325,9 +325,11 @@ def inject_harm(value: T, harm: Sequence[str], name: str = "") -> T:
     if isinstance(value, str) and name not in _OURS:
         return cast(T, harm[len(value) % len(harm)])
     if isinstance(value, tuple):
-        return cast(T, tuple(inject_harm(one, harm) for one in value))
+        return cast(T, tuple(inject_harm(item, harm) for item in value))
     if is_dataclass(value) and not isinstance(value, type):
-        found = {each.name: inject_harm(getattr(value, each.name), harm, each.name) for each in fields(value)}
+        found = {
+            field.name: inject_harm(getattr(value, field.name), harm, field.name) for field in fields(value)
+        }
         return replace(value, **found)
     return value
 

@@ -94,15 +94,15 @@ class Meter:
         """Spend what it takes to go over this value once, and all that it holds."""
         before, found = self.left, [value]
         while found:
-            one = found.pop()
+            item = found.pop()
             self.spend()
-            if isinstance(one, str | bytes):
-                self.spend(len(one) // CHARACTERS)
-            elif isinstance(one, int):
-                if one.bit_length() > MAX_BITS:
+            if isinstance(item, str | bytes):
+                self.spend(len(item) // CHARACTERS)
+            elif isinstance(item, int):
+                if item.bit_length() > MAX_BITS:
                     raise TooMuchWork(f"a number has more than {MAX_BITS} bits")
             else:
-                found.extend(_held(one))
+                found.extend(_held(item))
         return before - self.left
 
     def count(self, value: object) -> int:
@@ -161,7 +161,7 @@ class _MeteredCode(CodeGenerator):
             raise TooMuchWork(
                 f"{self.name} is too long: it has more than {MAX_BODIES} blocks, macros, loops, …"
             )
-        self._weighed = frozenset(id(one) for one in _to_weigh(node))
+        self._weighed = frozenset(id(weighed) for weighed in _to_weigh(node))
         super().visit_Template(node, frame)
 
     def visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> Any:
@@ -208,10 +208,10 @@ class MeteredEnvironment(ImmutableSandboxedEnvironment):
     def __init__(self, filters: Mapping[str, Callable[..., Any]], **options: Any) -> None:
         # Nothing is computed when a template is compiled: that would be counted in its first writing alone.
         super().__init__(**options, optimized=False, finalize=_put_out)
-        known: dict[str, Any] = {**self.filters, **filters}
-        self.filters = {name: _counted(name, one) for name, one in known.items()}
+        all_filters: dict[str, Any] = {**self.filters, **filters}
+        self.filters = {name: _counted(name, function) for name, function in all_filters.items()}
         tests: dict[str, Any] = dict(self.tests)
-        self.tests = {name: _counted(name, one) for name, one in tests.items()}
+        self.tests = {name: _counted(name, function) for name, function in tests.items()}
         del self.globals["lipsum"]
 
     def spend(self, steps: int) -> None:
@@ -222,9 +222,9 @@ class MeteredEnvironment(ImmutableSandboxedEnvironment):
         return value
 
     def concat(self, parts: Iterable[str]) -> str:
-        kept = list(parts)
-        self.spend(len(kept) + sum(map(len, kept)) // CHARACTERS)
-        return "".join(kept)
+        texts = list(parts)
+        self.spend(len(texts) + sum(map(len, texts)) // CHARACTERS)
+        return "".join(texts)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         return super().is_safe_attribute(obj, attr, value) and not (isinstance(obj, str) and attr in WITHOUT)
@@ -272,9 +272,9 @@ class MeteredEnvironment(ImmutableSandboxedEnvironment):
         return super().get_template(*args, **kwargs)
 
     def select_template(self, names: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
-        kept = list(names)
-        self.spend(INCLUDE * len(kept))
-        return super().select_template(kept, *args, **kwargs)
+        candidates = list(names)
+        self.spend(INCLUDE * len(candidates))
+        return super().select_template(candidates, *args, **kwargs)
 
 
 @pass_context
@@ -297,7 +297,7 @@ def _counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def counted(*args: Any, **kwargs: Any) -> Any:
-        args = tuple(list(one) if isinstance(one, Iterator) else one for one in args)
+        args = tuple(list(arg) if isinstance(arg, Iterator) else arg for arg in args)
         # What Jinja gives some of them first is nothing that they go over.
         is_given = isinstance(args[0], Context | EvalContext | Environment)
         _count(name, args[1:] if is_given else args, kwargs, characters)
@@ -336,12 +336,12 @@ def _made(name: str, result: Any) -> Any:
     meter = _meter.get()
     weigh = meter.count if name in HANDING_ON else meter.weigh
     if isinstance(result, Iterator):
-        kept = []
-        for one in result:
+        items = []
+        for item in result:
             meter.spend()
-            weigh(one)
-            kept.append(one)
-        return kept
+            weigh(item)
+            items.append(item)
+        return items
     weigh(result)
     return result
 

@@ -152,9 +152,9 @@ class Templates:
         subject = _plain(" ".join(self._subject(text, values).split()))
         page = _join_bounded(html.generate({**values, "subject": subject}))
         plain = _join_bounded(text.generate({**values, "subject": subject}), MAX_PLAIN)
-        told = _GAPS.sub("\n\n", fit(_plain(plain))).lstrip("\n")
+        plain_text = _GAPS.sub("\n\n", fit(_plain(plain))).lstrip("\n")
         # No line that is shown begins with the template's own indent.
-        return MessageText(subject, told, _INDENTS.sub("\n", page).lstrip())
+        return MessageText(subject, plain_text, _INDENTS.sub("\n", page).lstrip())
 
     def _subject(self, text: Template, values: Mapping[str, Any]) -> str:
         try:
@@ -175,13 +175,13 @@ class _BoundedLoader(FileSystemLoader):
 
 def _join_bounded(parts: Iterable[str], most: int = MAX_TEXT) -> str:
     """One text. Raises TooLongTemplate: a loop that a template's author did not mean fills no memory."""
-    written, size = [], 0
+    pieces, size = [], 0
     for part in parts:
-        written.append(part)
+        pieces.append(part)
         size += len(part)
         if size > most:
             raise TooLongTemplate(f"it writes more than {most:,} characters")
-    return "".join(written)
+    return "".join(pieces)
 
 
 @lru_cache(maxsize=FOLDERS)

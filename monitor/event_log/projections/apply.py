@@ -46,7 +46,7 @@ def detect_duplicates(connection: Connection, events: Sequence[Event]) -> list[b
     """Which of these events, in their order, were told under another id. To be asked where nobody else
     appends to the log."""
     tries, errors = detect_duplicate_tries(connection, events), detect_duplicate_errors(connection, events)
-    return [one or other for one, other in zip(tries, errors, strict=True)]
+    return [is_duplicate or other for is_duplicate, other in zip(tries, errors, strict=True)]
 
 
 def apply(connection: Connection, seq: int, event: Event) -> None:
@@ -56,9 +56,9 @@ def apply(connection: Connection, seq: int, event: Event) -> None:
 
 def apply_all(connection: Connection, logged: Iterable[tuple[int, Event]]) -> None:
     """The same for several, in their order."""
-    told: dict[_Appliers, list[LoggedData[Any]]] = defaultdict(list)
+    logged_by_appliers: dict[_Appliers, list[LoggedData[Any]]] = defaultdict(list)
     for seq, event in logged:
-        told[_APPLIERS.get(type(event.data), ())].append((seq, event, event.data))
-    for appliers, some in told.items():
+        logged_by_appliers[_APPLIERS.get(type(event.data), ())].append((seq, event, event.data))
+    for appliers, some in logged_by_appliers.items():
         for apply_some in appliers:
             apply_some(connection, some)

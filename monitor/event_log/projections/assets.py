@@ -51,32 +51,32 @@ class AssetUpdate:
     """The runs, by `dag_id` and `run_id`."""
 
 
-def asset(connection: Connection, name: AssetName, visible: AllowedDags = None) -> Row | None:
+def asset(connection: Connection, name: AssetName, allowed_dags: AllowedDags = None) -> Row | None:
     """An asset as the updates that the reader may see left it, or None where there is none of these."""
     row = find(connection, assets, vars(name))
-    if row is None or visible is None:
+    if row is None or allowed_dags is None:
         return dict(row) if row else None
-    if latest := asset_updates(connection, name, RECENT, visible=visible):
+    if latest := asset_updates(connection, name, RECENT, allowed_dags=allowed_dags):
         return _build_asset_row(name, latest)
     is_kept = row["last_seq"] > cursor.state(connection).pruned_seq
-    may_see = not is_kept and may_read(name.deployment, row["source_dag_id"], visible)
+    may_see = not is_kept and may_read(name.deployment, row["source_dag_id"], allowed_dags)
     return {**row, **_UNCOUNTED} if may_see else None
 
 
 def asset_list(
-    connection: Connection, limit: int, before: int | None = None, visible: AllowedDags = None
+    connection: Connection, limit: int, before: int | None = None, allowed_dags: AllowedDags = None
 ) -> list[Row]:
     """The assets that changed last, newest first; for a reader of some DAGs, as their updates left each.
 
     The number of updates is left out for such a reader: it counts those by the other DAGs too.
     """
-    if visible is None:
+    if allowed_dags is None:
         return _rows(connection, limit, before)
     last = func.max(events.c.seq)
     query = (
         select(events.c.deployment, events.c.asset_uri)
         .where(events.c.asset_uri.is_not(None), events.c.type == UPDATED)
-        .where(*readable(events.c.deployment, events.c.dag_id, visible))
+        .where(*readable(events.c.deployment, events.c.dag_id, allowed_dags))
         .group_by(events.c.deployment, events.c.asset_uri)
         .order_by(last.desc())
         .limit(limit)
@@ -85,21 +85,24 @@ def asset_list(
         query = query.having(last < before)
     names = [AssetName(*row) for row in connection.execute(query)]
     found = [
-        _build_asset_row(name, asset_updates(connection, name, RECENT, visible=visible)) for name in names
+        _build_asset_row(name, asset_updates(connection, name, RECENT, allowed_dags=allowed_dags))
+        for name in names
     ]
     if len(found) == limit:
         return found
     # Behind these, of what the log has forgotten the read model still has what the last update told.
     forgotten = (
         assets.c.last_seq <= cursor.state(connection).pruned_seq,
-        *readable(assets.c.deployment, assets.c.source_dag_id, visible),
+        *readable(assets.c.deployment, assets.c.source_dag_id, allowed_dags),
     )
     rows = _rows(connection, limit - len(found), before, *forgotten)
     return found + [{**row, **_UNCOUNTED} for row in rows]
 
 
-def _rows(connection: Connection, limit: int, before: int | None, *wanted: ColumnElement[bool]) -> list[Row]:
-    query = select(assets).where(*wanted)
+def _rows(
+    connection: Connection, limit: int, before: int | None, *condition: ColumnElement[bool]
+) -> list[Row]:
+    query = select(assets).where(*condition)
     if before is not None:
         query = query.where(assets.c.last_seq < before)
     rows = connection.execute(query.order_by(assets.c.last_seq.desc()).limit(limit)).mappings()
@@ -108,7 +111,7 @@ def _rows(connection: Connection, limit: int, before: int | None, *wanted: Colum
 
 def _build_asset_row(name: AssetName, updates: Sequence[AssetUpdate]) -> Row:
     """The row as the read model would have it, had there been no updates but these, the newest first."""
-    newest, latest = updates[0], max(updates, key=lambda one: (one.timestamp, one.seq))
+    newest, latest = updates[0], max(updates, key=lambda update: (update.timestamp, update.seq))
     return {
         **vars(name),
         "name": newest.name,
@@ -126,10 +129,10 @@ def asset_updates(
     name: AssetName,
     limit: int,
     before: int | None = None,
-    visible: AllowedDags = None,
+    allowed_dags: AllowedDags = None,
 ) -> list[AssetUpdate]:
     """The updates that the reader may see, newest first; `before` is the seq of the page before."""
-    query = _filter_by_asset(select(events.c.seq, events.c.time, events.c.body), name, visible)
+    query = _filter_by_asset(select(events.c.seq, events.c.time, events.c.body), name, allowed_dags)
     if before is not None:
         query = query.where(events.c.seq < before)
     rows = connection.execute(query.order_by(events.c.seq.desc()).limit(limit))
@@ -137,32 +140,36 @@ def asset_updates(
         read_each(
             "events",
             rows,
-            lambda row: _update(name.deployment, row.seq, row.time, json.loads(row.body)["data"], visible),
+            lambda row: _update(
+                name.deployment, row.seq, row.time, json.loads(row.body)["data"], allowed_dags
+            ),
         )
     )
 
 
 def asset_gaps(
-    connection: Connection, name: AssetName, limit: int, visible: AllowedDags = None
+    connection: Connection, name: AssetName, limit: int, allowed_dags: AllowedDags = None
 ) -> list[timedelta]:
     """From each of the last updates to the next, the latest first."""
     query = (
-        _filter_by_asset(select(events.c.time), name, visible).order_by(events.c.seq.desc()).limit(limit + 1)
+        _filter_by_asset(select(events.c.time), name, allowed_dags)
+        .order_by(events.c.seq.desc())
+        .limit(limit + 1)
     )
     return gaps(list(connection.execute(query).scalars()))
 
 
 def can_read_comparison(
-    connection: Connection, name: AssetName, asset_event_id: int, until: datetime, visible: AllowedDags
+    connection: Connection, name: AssetName, asset_event_id: int, until: datetime, allowed_dags: AllowedDags
 ) -> bool:
     """Return True if the update that a text compared this one with is sure to be one that the reader may see:
     the log has none before it that the reader may not, and none can have been forgotten."""
-    if visible is None:
+    if allowed_dags is None:
         return True
     query = _filter_by_asset(select(events.c.id), name, None).where(
         events.c.time <= until, events.c.id != f"asset_event:{asset_event_id}"
     )
-    (allowed,) = readable(events.c.deployment, events.c.dag_id, visible)
+    (allowed,) = readable(events.c.deployment, events.c.dag_id, allowed_dags)
     hidden = or_(events.c.dag_id.is_(None), not_(allowed))
     if connection.execute(query.where(hidden).limit(1)).first():
         return False
@@ -178,17 +185,17 @@ def gaps(moments: Sequence[datetime]) -> list[timedelta]:
 _IS_UPDATE = func.coalesce(events.c.type == UPDATED, false())
 
 
-def _filter_by_asset(query: Select[Any], name: AssetName, visible: AllowedDags) -> Select[Any]:
+def _filter_by_asset(query: Select[Any], name: AssetName, allowed_dags: AllowedDags) -> Select[Any]:
     return query.where(
         events.c.asset_uri == name.uri,
         events.c.deployment == name.deployment,
         _IS_UPDATE,
-        *readable(events.c.deployment, events.c.dag_id, visible),
+        *readable(events.c.deployment, events.c.dag_id, allowed_dags),
     )
 
 
 def _update(
-    deployment: str, seq: int, time: datetime, data: dict[str, Any], visible: AllowedDags
+    deployment: str, seq: int, time: datetime, data: dict[str, Any], allowed_dags: AllowedDags
 ) -> AssetUpdate:
     began = ((run["dag_id"], run["run_id"]) for run in data.get("created_dagruns") or ())
     return AssetUpdate(
@@ -205,6 +212,6 @@ def _update(
         created_runs=tuple(
             {"dag_id": dag_id, "run_id": run_id}
             for dag_id, run_id in began
-            if visible is None or (deployment, dag_id) in visible
+            if allowed_dags is None or (deployment, dag_id) in allowed_dags
         ),
     )

@@ -12,8 +12,8 @@ from monitor.events.event import Event
 from monitor.rules.matching import MatchSubject
 
 
-def apply_pauses(connection: Connection, told: Sequence[LoggedData[DagPauseData]]) -> None:
-    for seq, event, data in told:
+def apply_pauses(connection: Connection, logged: Sequence[LoggedData[DagPauseData]]) -> None:
+    for seq, event, data in logged:
         key = {"deployment": event.deployment, "dag_id": data.dag_id}
         old = find(connection, dags, key)
         counted = f"times_{data.state}"
@@ -43,9 +43,11 @@ def find_partitioned_dags(connection: Connection, deployment: str) -> set[str]:
 def see_dags(connection: Connection, deployment: str, new: Mapping[str, Row]) -> None:
     """Keep what DAGs are like that were not seen before. Beside what Airflow's list says of it
     (`update_dags`), whether it is paused: the one thing in the read models that no event may have told."""
-    told: Row = {"deployment": deployment, "times_paused": 0, "times_unpaused": 0, "last_seq": None}
+    defaults: Row = {"deployment": deployment, "times_paused": 0, "times_unpaused": 0, "last_seq": None}
     if new:
-        connection.execute(insert(dags), [{**told, "dag_id": dag_id, **row} for dag_id, row in new.items()])
+        connection.execute(
+            insert(dags), [{**defaults, "dag_id": dag_id, **row} for dag_id, row in new.items()]
+        )
 
 
 LISTED = ("tags", "owners", "schedule", "next_run_after", "is_stale", "is_partitioned", "seen_at")
@@ -68,17 +70,19 @@ def update_dags(connection: Connection, deployment: str, changed: Mapping[str, R
 
 def strangers(connection: Connection, deployment: str, after: int, limit: int) -> set[str]:
     """DAGs of which runs were told after this seq, and nothing else is known."""
-    known = exists().where(dags.c.deployment == dag_runs.c.deployment, dags.c.dag_id == dag_runs.c.dag_id)
+    has_row = exists().where(dags.c.deployment == dag_runs.c.deployment, dags.c.dag_id == dag_runs.c.dag_id)
     query = select(dag_runs.c.dag_id).where(
-        dag_runs.c.last_seq > after, dag_runs.c.deployment == deployment, ~known
+        dag_runs.c.last_seq > after, dag_runs.c.deployment == deployment, ~has_row
     )
     return set(connection.execute(query.limit(limit)).scalars())
 
 
 def every_dag(connection: Connection) -> frozenset[tuple[str, str]]:
     """Each (deployment, dag_id) that Airflow's lists or a run have told of."""
-    known = union(select(dags.c.deployment, dags.c.dag_id), select(dag_runs.c.deployment, dag_runs.c.dag_id))
-    return frozenset((row.deployment, row.dag_id) for row in connection.execute(known))
+    all_dags = union(
+        select(dags.c.deployment, dags.c.dag_id), select(dag_runs.c.deployment, dag_runs.c.dag_id)
+    )
+    return frozenset((row.deployment, row.dag_id) for row in connection.execute(all_dags))
 
 
 _AT = ("deployment", "dag_id")
@@ -94,7 +98,8 @@ def facts_of_all(connection: Connection, events: Sequence[Event]) -> list[MatchS
     """Of each of these, in their order."""
     names = [(event.deployment, event.dag_id) for event in events]
     found = _DAGS.rows(connection, {name for name in names if name[1]})
-    known = {(row["deployment"], row["dag_id"]): row for row in found}
+    rows_by_dag = {(row["deployment"], row["dag_id"]): row for row in found}
     return [
-        MatchSubject.from_event(event, known.get(name)) for event, name in zip(events, names, strict=True)
+        MatchSubject.from_event(event, rows_by_dag.get(name))
+        for event, name in zip(events, names, strict=True)
     ]

@@ -44,14 +44,14 @@ def may_be(row: Mapping[str, object], other: Mapping[str, object]) -> bool:
         return place == its
     if place is None and its is None:
         return row["filename"] == other["filename"]
-    filename, named = (row["filename"], its) if place is None else (other["filename"], place)
-    return named is not None and is_below(str(filename), named.path)
+    filename, bundle_file = (row["filename"], its) if place is None else (other["filename"], place)
+    return bundle_file is not None and is_below(str(filename), bundle_file.path)
 
 
 def apply_import_errors(
-    connection: Connection, told: Sequence[LoggedData[ImportErrorData | ImportErrorMendedData]]
+    connection: Connection, logged: Sequence[LoggedData[ImportErrorData | ImportErrorMendedData]]
 ) -> None:
-    for seq, event, data in told:
+    for seq, event, data in logged:
         key = {"deployment": event.deployment, "error_id": data.error_id or event.id}
         old = find(connection, table, key)
         save_row(connection, table, key, {**_import_error(data, old, key["error_id"]), "last_seq": seq}, old)
@@ -71,14 +71,14 @@ def _import_error(
 def find_import_errors(connection: Connection, deployment: str, error_ids: Collection[str]) -> dict[str, Row]:
     """Every import error that is open, these, and those with the same traces as these, by the id under which
     each was told first."""
-    traces = {trace_of_error(one) for one in error_ids}
-    wanted = [
+    traces = {trace_of_error(error_id) for error_id in error_ids}
+    conditions = [
         table.c.open,
         *(table.c.error_id.in_(some) for some in _some(error_ids)),
         *(table.c.trace.in_(some) for some in _some(traces)),
     ]
     found: dict[str, Row] = {}
-    for which in wanted:
+    for which in conditions:
         query = select(table).where(table.c.deployment == deployment, which)
         found.update({row["error_id"]: dict(row) for row in connection.execute(query).mappings()})
     return found
@@ -121,13 +121,13 @@ def _is_duplicate(
         return False
     trace = trace_of_error(event.id, data.stacktrace)
     same = (table.c.deployment == event.deployment, table.c.trace == trace, table.c.error_id != event.id)
-    known = [dict(row) for row in connection.execute(select(table).where(*same)).mappings()]
-    known += [
-        vars(one.data)
-        for one in before
-        if isinstance(one.data, ImportErrorData)
-        and one.deployment == event.deployment
-        and one.id != event.id
-        and trace_of_error(one.id, one.data.stacktrace) == trace
+    rows = [dict(row) for row in connection.execute(select(table).where(*same)).mappings()]
+    rows += [
+        vars(earlier.data)
+        for earlier in before
+        if isinstance(earlier.data, ImportErrorData)
+        and earlier.deployment == event.deployment
+        and earlier.id != event.id
+        and trace_of_error(earlier.id, earlier.data.stacktrace) == trace
     ]
-    return any(may_be(row, vars(data)) for row in known)
+    return any(may_be(row, vars(data)) for row in rows)

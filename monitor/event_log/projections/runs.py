@@ -29,10 +29,10 @@ def runs(
     before: int | None = None,
     dag_id: str | None = None,
     state: str | None = None,
-    visible: AllowedDags = None,
+    allowed_dags: AllowedDags = None,
 ) -> list[Row]:
     """The runs that changed last, newest first; `before` is the last_seq of the page before."""
-    query = select(dag_runs).where(*readable(dag_runs.c.deployment, dag_runs.c.dag_id, visible))
+    query = select(dag_runs).where(*readable(dag_runs.c.deployment, dag_runs.c.dag_id, allowed_dags))
     if before is not None:
         query = query.where(dag_runs.c.last_seq < before)
     if dag_id is not None:
@@ -70,7 +70,7 @@ _RUNS_OF = KeyLookup(dag_runs, _RUN_AT, columns=(*_RUN_AT, "run_type"))
 
 def test_runs(connection: Connection, events: Sequence[Event]) -> set[tuple[str, str, str]]:
     """Of the runs that these events are of, those that `airflow dags test` made."""
-    names = {(each.deployment, each.get("dag_id"), each.get("run_id")) for each in events}
+    names = {(event.deployment, event.get("dag_id"), event.get("run_id")) for event in events}
     found = _RUNS_OF.rows(connection, names)
     return {tuple(row[name] for name in _RUN_AT) for row in found if row["run_type"] == TEST}
 
@@ -131,14 +131,14 @@ class RunFilter:
 
 def run_list(
     connection: Connection,
-    wanted: RunFilter,
+    run_filter: RunFilter,
     limit: int,
     before: int | None = None,
-    visible: AllowedDags = None,
+    allowed_dags: AllowedDags = None,
 ) -> list[Row]:
     """The runs that changed last, newest first; `before` is the last_seq of the page before."""
-    rights = readable(dag_runs.c.deployment, dag_runs.c.dag_id, visible)
-    query = select(dag_runs).where(*wanted.clauses(connection), *rights)
+    rights = readable(dag_runs.c.deployment, dag_runs.c.dag_id, allowed_dags)
+    query = select(dag_runs).where(*run_filter.clauses(connection), *rights)
     if before is not None:
         query = query.where(dag_runs.c.last_seq < before)
     query = query.order_by(dag_runs.c.last_seq.desc()).limit(limit)
@@ -158,7 +158,7 @@ class Strip:
 def strip(connection: Connection, name: RunName) -> Strip:
     """A run may have thousands of mapped tasks, and a page a dozen runs: no more is read than is shown."""
     services = match_key(task_instances, vars(name))
-    columns = (task_instances.c[each] for each in ("task_id", "map_index", "state"))
+    columns = (task_instances.c[column] for column in ("task_id", "map_index", "state"))
     order = (task_instances.c.start_date, task_instances.c.task_id, task_instances.c.map_index)
     few = select(*columns).where(services).order_by(*order).limit(MAX_STRIP + 1)
     rows = [dict(row) for row in connection.execute(few).mappings()]

@@ -103,7 +103,7 @@ _PUT_RUN = BulkInsert(dag_runs, replacing(dag_runs, _is_later_run))
 _PUT_TASK = BulkInsert(task_instances, replacing(task_instances, _is_later_task))
 
 
-def apply_runs(connection: Connection, told: Sequence[LoggedData[DagRunData]]) -> None:
+def apply_runs(connection: Connection, logged: Sequence[LoggedData[DagRunData]]) -> None:
     rows: list[Row] = [
         {
             "deployment": event.deployment,
@@ -119,7 +119,7 @@ def apply_runs(connection: Connection, told: Sequence[LoggedData[DagRunData]]) -
             "message": data.message,
             "last_seq": seq,
         }
-        for seq, event, data in told
+        for seq, event, data in logged
     ]
     _PUT_RUN.rows(connection, rows)
 
@@ -128,7 +128,7 @@ def occurrence_of(data: DagRunData) -> str:
     return run_key(data.dag_id, data.run_id, data.start_date, data.queued_at)
 
 
-def apply_tasks(connection: Connection, told: Sequence[LoggedData[TaskInstanceData]]) -> None:
+def apply_tasks(connection: Connection, logged: Sequence[LoggedData[TaskInstanceData]]) -> None:
     rows: list[Row] = [
         {
             "deployment": event.deployment,
@@ -147,7 +147,7 @@ def apply_tasks(connection: Connection, told: Sequence[LoggedData[TaskInstanceDa
             "error": _shorten_error(data.error) if data.error else None,
             "last_seq": seq,
         }
-        for seq, event, data in told
+        for seq, event, data in logged
         if data.ti_id is not None  # a later try is behind it: the read model shows that one
     ]
     _PUT_TASK.rows(connection, rows)
@@ -182,7 +182,7 @@ def _shorten_error(error: TaskError) -> Row:
     }
 
 
-def apply_assets(connection: Connection, told: Sequence[LoggedData[AssetData]]) -> None:
+def apply_assets(connection: Connection, logged: Sequence[LoggedData[AssetData]]) -> None:
     rows: list[Row] = [
         {
             "deployment": event.deployment,
@@ -192,7 +192,7 @@ def apply_assets(connection: Connection, told: Sequence[LoggedData[AssetData]]) 
             "last_seq": seq,
             **_update(event, data),
         }
-        for seq, event, data in told
+        for seq, event, data in logged
     ]
     _PUT_ASSET.rows(connection, rows)
 

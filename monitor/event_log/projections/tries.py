@@ -86,8 +86,8 @@ def name_of(event: Event, data: TaskInstanceData) -> tuple[str | int, ...]:
     return event.deployment, data.dag_id, data.run_id, data.task_id, data.map_index, data.try_number
 
 
-def apply_tries(connection: Connection, told: Sequence[LoggedData[TaskInstanceData]]) -> None:
-    _PUT.rows(connection, [_row(*one) for one in told])
+def apply_tries(connection: Connection, logged: Sequence[LoggedData[TaskInstanceData]]) -> None:
+    _PUT.rows(connection, [_row(*item) for item in logged])
 
 
 def _row(seq: int, event: Event, data: TaskInstanceData) -> Row:
@@ -119,29 +119,29 @@ def detect_duplicate_tries(connection: Connection, events: Sequence[Event]) -> l
     It was filed without its UUID and its hook reports late, or the other way round. To be asked where
     nobody else appends to the log.
     """
-    told = [
+    reported = [
         (number, name_of(event, event.data), _parse_try(event.data))
         for number, event in enumerate(events)
         if isinstance(event.data, TaskInstanceData)
     ]
-    found = _SETTLED.rows(connection, {name for _, name, _ in told})
-    known = {tuple(row[name] for name in TRY): _try(row) for row in found}
+    found = _SETTLED.rows(connection, {name for _, name, _ in reported})
+    logged_tries = {tuple(row[name] for name in TRY): _try(row) for row in found}
     # What the log has says nothing new of its try, though another end was told since. It is looked for where
     # it can make a difference: not of a try that has just begun, as most are.
     logged = read.find_logged(
-        connection, [append.name_of(events[number]) for number, name, _ in told if name in known]
+        connection, [append.name_of(events[number]) for number, name, _ in reported if name in logged_tries]
     )
     answers = [False] * len(events)
-    for number, name, new in told:
-        if (one := append.name_of(events[number])) in logged:
+    for number, name, new in reported:
+        if (event_name := append.name_of(events[number])) in logged:
             continue
-        old = known.get(name)
+        old = logged_tries.get(name)
         answers[number] = old is not None and (_is_duplicate(new, old) or _is_overtaken(new, old))
         if answers[number]:
             continue
-        logged.add(one)
+        logged.add(event_name)
         if old is None or not _falls_back(new, old):
-            known[name] = new
+            logged_tries[name] = new
     return answers
 
 
@@ -218,23 +218,23 @@ def _occurrence(event: Event) -> str:
     return str(event.get("ti_id"))
 
 
-def apply_task_reports(connection: Connection, told: Sequence[LoggedData[TaskInstanceData]]) -> None:
-    lasting = _lasting(told)
+def apply_task_reports(connection: Connection, logged: Sequence[LoggedData[TaskInstanceData]]) -> None:
+    lasting = _lasting(logged)
     apply_tasks(connection, lasting)
     apply_tries(connection, lasting)
 
 
-def _lasting(told: Sequence[LoggedData[TaskInstanceData]]) -> list[LoggedData[TaskInstanceData]]:
+def _lasting(logged: Sequence[LoggedData[TaskInstanceData]]) -> list[LoggedData[TaskInstanceData]]:
     """Without what an end of the same try replaces further on: whatever the read model holds, an end is
     written over what was said of its own try before, so that is not written at all. Half of a busy
     hour's reports."""
     ended: set[tuple[object, ...]] = set()
     lasting = []
-    for one in reversed(told):
-        _, event, data = one
+    for item in reversed(logged):
+        _, event, data = item
         name = (data.ti_id, *name_of(event, data))
         if name not in ended:
-            lasting.append(one)
+            lasting.append(item)
             if data.state != RUNNING:
                 ended.add(name)
     lasting.reverse()
@@ -257,11 +257,11 @@ def find_changed_dates(connection: Connection, events: Iterable[Event]) -> list[
     """Which of these ends, as Airflow lists them, the read model holds with other dates."""
     ends = {_name(event): event for event in events if _is_end(event)}
     rows = _SHOWN.rows(connection, [name[: len(TASK)] for name in ends])
-    shown = {tuple(row[name] for name in (*TASK, *SAME_END)): row for row in rows}
+    rows_by_end = {tuple(row[name] for name in (*TASK, *SAME_END)): row for row in rows}
     return [
         event
         for name, event in ends.items()
-        if name in shown and any(shown[name][date] != event.get(date) for date in DATES)
+        if name in rows_by_end and any(rows_by_end[name][date] != event.get(date) for date in DATES)
     ]
 
 

@@ -61,15 +61,22 @@ _DECIDED = KeyLookup(decisions, ("notification_id",), columns=("notification_id"
 
 def keys_of(connection: Connection, deliveries: Sequence[Delivery]) -> dict[int, tuple[str, ...]]:
     """By the delivery's id, the keys of everything that it tells of."""
-    told: dict[int, set[tuple[str, str]]] = {one.notification_id: set() for one in deliveries}
-    for row in _DECIDED.rows(connection, ((one,) for one in told)):
-        told[row["notification_id"]].add((row["event_id"], row["rule"]))
-    return {one.id: tuple(_keys(one, told[one.notification_id])) for one in deliveries}
+    events_by_notification: dict[int, set[tuple[str, str]]] = {
+        notification_id.notification_id: set() for notification_id in deliveries
+    }
+    for row in _DECIDED.rows(connection, ((notification_id,) for notification_id in events_by_notification)):
+        events_by_notification[row["notification_id"]].add((row["event_id"], row["rule"]))
+    return {
+        notification_id.id: tuple(
+            _keys(notification_id, events_by_notification[notification_id.notification_id])
+        )
+        for notification_id in deliveries
+    }
 
 
-def _keys(delivery: Delivery, told: Iterable[tuple[str, str]]) -> Iterator[str]:
+def _keys(delivery: Delivery, events: Iterable[tuple[str, str]]) -> Iterator[str]:
     target = Target(delivery.channel, delivery.recipient)
-    for event_id, rule in sorted(told):
+    for event_id, rule in sorted(events):
         if not event_id.startswith(NUMBERED):
             yield _key(delivery.deployment, event_id, rule, target, delivery.kind)
 
@@ -102,26 +109,26 @@ def find_prior_deliveries(
     last word was that the database knows."""
     keys = {_key(event.deployment, event.id, rule, target, kind): target for target in targets}
     found = _load_by_keys(connection, keys)
-    told = {keys[key]: before for key, before in found.items()}
+    prior_deliveries = {keys[key]: before for key, before in found.items()}
     if kind is NotificationKind.REMINDER and since is not None:
-        return {target: before for target, before in told.items() if before.at > since}
-    return told
+        return {target: before for target, before in prior_deliveries.items() if before.at > since}
+    return prior_deliveries
 
 
 def keep(
     connection: Connection,
     about: SourceEvent,
-    word: NotificationDraft,
-    told: Mapping[Target, PriorDelivery],
+    draft: NotificationDraft,
+    prior_deliveries: Mapping[Target, PriorDelivery],
     now: datetime,
     host: str,
 ) -> Notification:
     """Put a notification into the ledger that was told before; answers it."""
-    made = enqueue(connection, about, word, list(told), now, host)
+    made = enqueue(connection, about, draft, list(prior_deliveries), now, host)
     seal(connection, [made.id], now)
     rows = connection.execute(select(deliveries).where(deliveries.c.notification_id == made.id)).mappings()
     for delivery in [Delivery.from_row(row) for row in rows.all()]:
-        _settle(connection, delivery, told[Target(delivery.channel, delivery.recipient)])
+        _settle(connection, delivery, prior_deliveries[Target(delivery.channel, delivery.recipient)])
     return made
 
 
@@ -148,35 +155,39 @@ def earliest_waiting(connection: Connection) -> datetime | None:
     return connection.execute(query.order_by(deliveries.c.created_at).limit(1)).scalar_one_or_none()
 
 
-def restore(connection: Connection, told: Mapping[str, PriorDelivery]) -> list[int]:
+def restore(connection: Connection, prior_deliveries: Mapping[str, PriorDelivery]) -> list[int]:
     """Know these and no others from now on, by their keys; settle what waits although it was told. Answers
     the numbers of those deliveries. No monitor may run."""
     connection.execute(delete(table))
-    _insert_keys(connection, told)
-    waiting = select(deliveries).where(deliveries.c.state.in_(ON_THEIR_WAY)).order_by(deliveries.c.id)
+    _insert_keys(connection, prior_deliveries)
+    on_their_way = select(deliveries).where(deliveries.c.state.in_(ON_THEIR_WAY)).order_by(deliveries.c.id)
     settled = []
-    rows = connection.execute(waiting).mappings().all()
+    rows = connection.execute(on_their_way).mappings().all()
     for delivery in read_each("deliveries", rows, Delivery.from_row):
         keys = keys_of(connection, [delivery])[delivery.id]
-        if before := _match_prior(connection, delivery, keys, told, delivery.created_at - CLOCKS):
+        if before := _match_prior(connection, delivery, keys, prior_deliveries, delivery.created_at - CLOCKS):
             _settle(connection, delivery, before)
             seal(connection, [delivery.notification_id], before.at)
             settled.append(delivery.id)
     return settled
 
 
-def add(connection: Connection, told: Mapping[str, PriorDelivery]) -> None:
+def add(connection: Connection, prior_deliveries: Mapping[str, PriorDelivery]) -> None:
     """Know these too. What waits although it was told is found when it is claimed (`sift`)."""
-    if told:
-        keys = [{"of": key} for key in told]
+    if prior_deliveries:
+        keys = [{"of": key} for key in prior_deliveries]
         connection.execute(delete(table).where(table.c.key == bindparam("of")), keys)
-    _insert_keys(connection, told)
+    _insert_keys(connection, prior_deliveries)
 
 
-def _insert_keys(connection: Connection, told: Mapping[str, PriorDelivery]) -> None:
+def _insert_keys(connection: Connection, prior_deliveries: Mapping[str, PriorDelivery]) -> None:
     rows = [
-        {"key": key, "state": one.state.value, **{name: getattr(one, name) for name in _FIELDS}}
-        for key, one in told.items()
+        {
+            "key": key,
+            "state": prior_delivery.state.value,
+            **{name: getattr(prior_delivery, name) for name in _FIELDS},
+        }
+        for key, prior_delivery in prior_deliveries.items()
     ]
     if rows:
         connection.execute(insert(table), rows)
@@ -191,10 +202,10 @@ def sift(connection: Connection, claimed: Sequence[Delivery]) -> list[Delivery]:
     if not claimed or not any_at_all(connection):
         return list(claimed)
     keys, left = keys_of(connection, claimed), []
-    told = _load_by_keys(connection, set().union(*keys.values()))
+    prior_deliveries = _load_by_keys(connection, set().union(*keys.values()))
     for delivery in claimed:
         since = delivery.created_at - CLOCKS if delivery.kind is NotificationKind.REMINDER else None
-        before = _match_prior(connection, delivery, keys[delivery.id], told, since)
+        before = _match_prior(connection, delivery, keys[delivery.id], prior_deliveries, since)
         if before is None or _has_attempt(connection, delivery.id, before.at):
             left.append(delivery)
         else:
@@ -206,19 +217,24 @@ def _match_prior(
     connection: Connection,
     delivery: Delivery,
     keys: Sequence[str],
-    told: Mapping[str, PriorDelivery],
+    prior_deliveries: Mapping[str, PriorDelivery],
     since: datetime | None,
 ) -> PriorDelivery | None:
     """When all of it (its `keys`) was told, after somebody asked for it last; `since`: what was told earlier
     does not count, where nobody asked."""
-    found = [told.get(key) for key in keys]
-    asked = select(delivery_attempts.c.at).where(
+    found = [prior_deliveries.get(key) for key in keys]
+    attempts = select(delivery_attempts.c.at).where(
         delivery_attempts.c.delivery_id == delivery.id, delivery_attempts.c.outcome == REQUEUED
     )
-    since = max(connection.execute(asked).scalars(), default=since)
-    if not found or not all(one and (since is None or one.at >= since) for one in found):
+    since = max(connection.execute(attempts).scalars(), default=since)
+    if not found or not all(
+        prior_delivery and (since is None or prior_delivery.at >= since) for prior_delivery in found
+    ):
         return None
-    return max((one for one in found if one), key=lambda one: one.at)
+    return max(
+        (prior_delivery for prior_delivery in found if prior_delivery),
+        key=lambda prior_delivery: prior_delivery.at,
+    )
 
 
 def find_unrecorded(connection: Connection, handed: Mapping[str, datetime]) -> set[str]:
@@ -238,8 +254,8 @@ _STANDING = [deliveries.c[name] for name in ("id", "message_id", "state", "hande
 
 
 def _has_attempt(connection: Connection, delivery_id: int, since: datetime) -> bool:
-    mine = (delivery_attempts.c.delivery_id == delivery_id, delivery_attempts.c.at >= since)
-    return connection.execute(select(delivery_attempts.c.at).where(*mine).limit(1)).first() is not None
+    conditions = (delivery_attempts.c.delivery_id == delivery_id, delivery_attempts.c.at >= since)
+    return connection.execute(select(delivery_attempts.c.at).where(*conditions).limit(1)).first() is not None
 
 
 def _load_by_keys(connection: Connection, keys: Iterable[str]) -> dict[str, PriorDelivery]:

@@ -34,14 +34,14 @@ _COLUMNS = [decisions.c[name] for name in Decision.__dataclass_fields__]
 
 def note(connection: Connection, decided: Sequence[Decision]) -> None:
     """Keep them, in the transaction that logs their event."""
-    _NOTE.rows(connection, [dict(vars(one)) for one in decided])
+    _NOTE.rows(connection, [dict(vars(decision)) for decision in decided])
 
 
 def decisions_of_event(
-    connection: Connection, event_id: str, deployment: str | None = None, visible: AllowedDags = None
+    connection: Connection, event_id: str, deployment: str | None = None, allowed_dags: AllowedDags = None
 ) -> list[Decision]:
     query = select(*_COLUMNS).where(
-        decisions.c.event_id == event_id, *readable(decisions.c.deployment, decisions.c.dag_id, visible)
+        decisions.c.event_id == event_id, *readable(decisions.c.deployment, decisions.c.dag_id, allowed_dags)
     )
     if deployment is not None:
         query = query.where(decisions.c.deployment == deployment)
@@ -53,23 +53,29 @@ SEARCHED = 10_000  # decisions, the latest: no index has their rules
 
 
 def decisions_of_events(
-    connection: Connection, event_ids: Iterable[str], visible: AllowedDags = None
+    connection: Connection, event_ids: Iterable[str], allowed_dags: AllowedDags = None
 ) -> list[Decision]:
     """What was decided about several events, in the order in which it was."""
-    found = [Decision(**row) for row in _OF_EVENTS.rows(connection, ((one,) for one in set(event_ids)))]
-    seen = [one for one in found if visible is None or (one.deployment, one.dag_id) in visible]
-    return sorted(seen, key=lambda one: (one.event_seq, one.created_at))
+    found = [
+        Decision(**row) for row in _OF_EVENTS.rows(connection, ((event_id,) for event_id in set(event_ids)))
+    ]
+    seen = [
+        event_id
+        for event_id in found
+        if allowed_dags is None or (event_id.deployment, event_id.dag_id) in allowed_dags
+    ]
+    return sorted(seen, key=lambda event_id: (event_id.event_seq, event_id.created_at))
 
 
 def latest_of_rule(
-    connection: Connection, rule: str, limit: int, visible: AllowedDags = None
+    connection: Connection, rule: str, limit: int, allowed_dags: AllowedDags = None
 ) -> list[Decision]:
     """The latest that stand under this rule's name, newest first, of the latest decisions of all."""
     newest = select(func.max(decisions.c.id)).scalar_subquery()
     query = select(*_COLUMNS).where(
         decisions.c.id > newest - SEARCHED,
         decisions.c.rule == rule,
-        *readable(decisions.c.deployment, decisions.c.dag_id, visible),
+        *readable(decisions.c.deployment, decisions.c.dag_id, allowed_dags),
     )
     rows = connection.execute(query.order_by(decisions.c.id.desc()).limit(limit)).mappings()
     return [Decision(**row) for row in rows]
@@ -104,11 +110,11 @@ def event_seqs_of(
     ids = set(notification_ids)
     rows = connection.execute(_SEQS, {"ids": sorted(ids), "most": limit}).all()
     if len(rows) == limit and len(ids) > 1:  # one of them may have kept out the others'
-        return {one: event_seqs(connection, one, limit) for one in ids}
-    found: dict[int, set[int]] = {one: set() for one in ids}
+        return {notification_id: event_seqs(connection, notification_id, limit) for notification_id in ids}
+    found: dict[int, set[int]] = {notification_id: set() for notification_id in ids}
     for row in rows:
         found[row.notification_id].add(row.event_seq)
-    return {one: sorted(seqs) for one, seqs in found.items()}
+    return {notification_id: sorted(seqs) for notification_id, seqs in found.items()}
 
 
 def count_suppressed(connection: Connection) -> dict[str, int]:
@@ -152,20 +158,20 @@ def move_to_digest(
 ) -> DeliveryOutcome:
     """Tell of a delivery in its recipient's digest, which is made where none is open; answers what to settle
     the delivery with."""
-    told_in = _digest_of(connection, delivery, now, due, host)
-    reason = f"the daily budget had no room: reported in the digest, notification {told_in.id}"
+    digest = _digest_of(connection, delivery, now, due, host)
+    reason = f"the daily budget had no room: reported in the digest, notification {digest.id}"
     noted = decisions_of_notification(connection, delivery.notification_id)
     note(
         connection,
         [
             replace(
-                one,
+                decision,
                 outcome=GROUPED,
                 reason=reason,
-                notification_id=told_in.id,
+                notification_id=digest.id,
                 created_at=now,
             )
-            for one in noted
+            for decision in noted
         ],
     )
     return DeliveryOutcome(State.SUPPRESSED, f"suppressed: {reason}")
@@ -179,10 +185,10 @@ def _digest_of(
     if found is not None:
         return found
     about = SourceEvent(delivery.event_seq, delivery.event_id, delivery.deployment, None, None)
-    word = NotificationDraft(
+    draft = NotificationDraft(
         DIGEST, NotificationKind.DIGEST, DIGEST, group_key, None, "the daily budget is low", due
     )
-    return enqueue(connection, about, word, [Target(delivery.channel, delivery.recipient)], now, host)
+    return enqueue(connection, about, draft, [Target(delivery.channel, delivery.recipient)], now, host)
 
 
 def frees_at(connection: Connection, channel: ChannelName, since: datetime, after: int) -> datetime | None:

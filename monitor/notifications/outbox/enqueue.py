@@ -57,7 +57,7 @@ class SourceEvent:
 def enqueue(
     connection: Connection,
     about: SourceEvent,
-    word: NotificationDraft,
+    draft: NotificationDraft,
     targets: Sequence[Target],
     now: datetime,
     host: str,
@@ -67,12 +67,12 @@ def enqueue(
     `host` is the right side of Message-IDs, which are made here once and kept for every attempt (RFC 5322
     section 3.6.4).
     """
-    values = {name: value for name, value in vars(word).items() if name != "reason"}
-    values |= {"kind": word.kind.value, "deployment": about.deployment, "created_at": now}
+    values = {name: value for name, value in vars(draft).items() if name != "reason"}
+    values |= {"kind": draft.kind.value, "deployment": about.deployment, "created_at": now}
     [made] = _NOTIFY.rows(connection, **values)
     notification = Notification.from_row(made)
     if targets:
-        rows = [_row(about, notification, target, word.reason, host) for target in targets]
+        rows = [_row(about, notification, target, draft.reason, host) for target in targets]
         _DELIVERIES.rows(connection, rows)
     return notification
 
@@ -157,8 +157,11 @@ def notification(connection: Connection, notification_id: int) -> Notification |
 
 def notifications_of(connection: Connection, ids: Iterable[int]) -> dict[int, Notification]:
     """Those that there are, by their ids."""
-    found = _OF_IDS.rows(connection, ((one,) for one in set(ids)))
-    return {one.id: one for one in read_each("notifications", found, Notification.from_row)}
+    found = _OF_IDS.rows(connection, ((notification_id,) for notification_id in set(ids)))
+    return {
+        notification_id.id: notification_id
+        for notification_id in read_each("notifications", found, Notification.from_row)
+    }
 
 
 def seal(connection: Connection, notification_ids: Collection[int], now: datetime) -> None:
@@ -188,9 +191,9 @@ def settle_waiting(
     connection: Connection, notification_ids: Collection[int], state: State, reason: str, now: datetime
 ) -> None:
     """Settle what waits of these."""
-    waiting = (
+    conditions = (
         deliveries.c.notification_id.in_(notification_ids),
         deliveries.c.state.in_([state.value for state in WAITING]),
     )
     settled = {"state": state.value, "reason": reason, "settled_at": now}
-    connection.execute(update(deliveries).where(*waiting).values(settled))
+    connection.execute(update(deliveries).where(*conditions).values(settled))

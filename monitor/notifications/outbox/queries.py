@@ -51,37 +51,37 @@ def deliveries(
     connection: Connection,
     limit: int,
     before: int | None = None,
-    wanted: DeliveryFilter | None = None,
-    visible: AllowedDags = None,
+    delivery_filter: DeliveryFilter | None = None,
+    allowed_dags: AllowedDags = None,
 ) -> list[Delivery]:
     """The latest deliveries, newest first; `before` is the last id of the page before."""
-    query = select(table).where(*(wanted or DeliveryFilter()).clauses(), *_rights(visible))
+    query = select(table).where(*(delivery_filter or DeliveryFilter()).clauses(), *_rights(allowed_dags))
     if before is not None:
         query = query.where(table.c.id < before)
     query = query.order_by(table.c.id.desc()).limit(limit)
     return list(read_each("deliveries", connection.execute(query).mappings(), Delivery.from_row))
 
 
-def find(connection: Connection, delivery_id: int, visible: AllowedDags = None) -> Delivery | None:
+def find(connection: Connection, delivery_id: int, allowed_dags: AllowedDags = None) -> Delivery | None:
     """One delivery, or None where there is none or the reader may not see it."""
-    query = select(table).where(table.c.id == delivery_id, *_rights(visible))
+    query = select(table).where(table.c.id == delivery_id, *_rights(allowed_dags))
     row = connection.execute(query).mappings().one_or_none()
     return next(read_each("deliveries", [row] if row else [], Delivery.from_row), None)
 
 
-def _rights(visible: AllowedDags) -> list[ColumnElement[bool]]:
+def _rights(allowed_dags: AllowedDags) -> list[ColumnElement[bool]]:
     """A delivery is for those who may read every DAG that it tells of: its subject and its text name them."""
-    if visible is None:
+    if allowed_dags is None:
         return []
-    others = exists().where(
+    has_hidden = exists().where(
         decisions.c.notification_id == table.c.notification_id,
         # An event of no DAG is for those who may read every one.
         or_(
             decisions.c.dag_id.is_(None),
-            not_(*readable(decisions.c.deployment, decisions.c.dag_id, visible)),
+            not_(*readable(decisions.c.deployment, decisions.c.dag_id, allowed_dags)),
         ),
     )
-    return [*readable(table.c.deployment, table.c.dag_id, visible), ~others]
+    return [*readable(table.c.deployment, table.c.dag_id, allowed_dags), ~has_hidden]
 
 
 def attempts(connection: Connection, delivery_id: int) -> list[AttemptRecord]:
@@ -145,8 +145,8 @@ def load_stats(connection: Connection, now: datetime) -> OutboxStats:
         .where(table.c.state.in_([State.PENDING.value, State.SENDING.value]), notifications.c.due_at <= now)
         .group_by(table.c.channel)
     )
-    known = {channel.value: channel for channel in ChannelName}
-    oldest = {known[name]: since for name, since in connection.execute(due) if name in known}
+    channels = {channel.value: channel for channel in ChannelName}
+    oldest = {channels[name]: since for name, since in connection.execute(due) if name in channels}
     return OutboxStats({state: found.get(state, 0) for state in COUNTED}, oldest)
 
 

@@ -74,18 +74,18 @@ def claim_some(
     """
     # One query a state, so that each reads the first entries of an index, however many rows wait.
     rows = [row for due in _DUE for row in due.rows(connection, of=channel.value, now=now, most=most)]
-    known = _read_or_give_up(connection, rows, now)
-    due = sorted(known, key=lambda one: (one.next_attempt_at, one.id))[:most]
+    readable = _read_or_give_up(connection, rows, now)
+    due = sorted(readable, key=lambda item: (item.next_attempt_at, item.id))[:most]
     for delivery in due:
         check(delivery.state, State.SENDING)
     until = now + lease
     taken = [
-        replace(one, state=State.SENDING, claim=_token(), lease_until=until, handed_at=None) for one in due
+        replace(item, state=State.SENDING, claim=_token(), lease_until=until, handed_at=None) for item in due
     ]
-    for one in taken:
-        _MARK.rows(connection, of=one.id, token=one.claim, until=until)
+    for item in taken:
+        _MARK.rows(connection, of=item.id, token=item.claim, until=until)
     if taken:
-        seal(connection, {one.notification_id for one in taken}, now)
+        seal(connection, {item.notification_id for item in taken}, now)
     return taken
 
 
@@ -153,8 +153,8 @@ def settle(connection: Connection, delivery: Delivery, outcome: DeliveryOutcome,
         settled_at=None if outcome.state in WAITING else now,
     )
     if outcome.answer is not None:
-        said = UNAVAILABLE if outcome.unavailable else outcome.state.value
-        _note(connection, delivery.id, now, said, outcome.answer)
+        label = UNAVAILABLE if outcome.unavailable else outcome.state.value
+        _note(connection, delivery.id, now, label, outcome.answer)
 
 
 def reap(connection: Connection, now: datetime) -> list[Delivery]:
@@ -179,7 +179,7 @@ def _read_or_give_up(
     """Read rows that are locked. One that cannot be read is dead: it would be claimed again and again, and
     stand in the way of the others."""
     read = list(read_each("deliveries", rows, Delivery.from_row))
-    if left := {row["id"] for row in rows} - {one.id for one in read}:
+    if left := {row["id"] for row in rows} - {delivery.id for delivery in read}:
         values = {"state": State.DEAD.value, "reason": UNREADABLE, "settled_at": now}
         given_up = {**values, "claim": None, "lease_until": None, "handed_at": None}
         connection.execute(update(deliveries).where(deliveries.c.id.in_(left)).values(given_up))
@@ -221,12 +221,12 @@ def requeue(connection: Connection, delivery_id: int, now: datetime) -> Delivery
 
 def _require_few_resends(connection: Connection, delivery_id: int, now: datetime) -> None:
     attempts = delivery_attempts.c
-    asked = (
+    conditions = (
         attempts.delivery_id == delivery_id,
         attempts.outcome == REQUEUED,
         attempts.at > now - RESENDS_WITHIN,
     )
-    if connection.execute(select(func.count()).where(*asked)).scalar_one() >= MOST_RESENDS:
+    if connection.execute(select(func.count()).where(*conditions)).scalar_one() >= MOST_RESENDS:
         raise TooManyResends(
             f"delivery {delivery_id} was sent again {MOST_RESENDS} times within a day; mend what keeps it "
             "from arriving, and ask tomorrow"
@@ -282,9 +282,9 @@ _ATTEMPT = Statement(
 
 def _update_fenced(connection: Connection, statement: Statement, delivery: Delivery, **values: Any) -> None:
     """Raises LeaseLost where the row is no longer as this claimer knows it."""
-    known = {"_id": delivery.id, "_state": delivery.state.value, "_claim": delivery.claim}
-    given = {f"_{name}_": value for name, value in values.items()}
-    if not statement.rows(connection, **known, **given):
+    fence_values = {"_id": delivery.id, "_state": delivery.state.value, "_claim": delivery.claim}
+    parameters = {f"_{name}_": value for name, value in values.items()}
+    if not statement.rows(connection, **fence_values, **parameters):
         raise LeaseLost(_lease_lost_message(delivery))
 
 
@@ -293,8 +293,8 @@ def _lease_lost_message(delivery: Delivery) -> str:
 
 
 def _write(connection: Connection, delivery: Delivery, **values: Any) -> None:
-    mine = deliveries.c.claim.is_not_distinct_from(delivery.claim)
-    fence = (deliveries.c.id == delivery.id, deliveries.c.state == delivery.state.value, mine)
+    is_own_claim = deliveries.c.claim.is_not_distinct_from(delivery.claim)
+    fence = (deliveries.c.id == delivery.id, deliveries.c.state == delivery.state.value, is_own_claim)
     if not connection.execute(update(deliveries).where(*fence).values(_plain(values))).rowcount:
         raise LeaseLost(_lease_lost_message(delivery))
 

@@ -24,15 +24,17 @@ def take_back_recovered(
 
     `closed_seq`: the event that closed it. Return True if somebody was told already.
     """
-    is_told = False
+    is_notified = False
     for notification_id in _find_recovery_ids(connection, incident_id, closed_seq):
         sent = _load_deliveries(connection, notification_id)
-        told = {(one.channel, one.recipient) for one in sent if _is_handed_over(one)}
-        is_told |= bool(told)
-        if len(told) < len(sent):
-            _restore_follow_ups(connection, notification_id, incident_id, told, because, now)
+        recipients = {
+            (delivery.channel, delivery.recipient) for delivery in sent if _is_handed_over(delivery)
+        }
+        is_notified |= bool(recipients)
+        if len(recipients) < len(sent):
+            _restore_follow_ups(connection, notification_id, incident_id, recipients, because, now)
         _withdraw(connection, notification_id, incident_id, because, now)
-    return is_told
+    return is_notified
 
 
 def _find_recovery_ids(connection: Connection, incident_id: int, closed_seq: int | None) -> list[int]:
@@ -53,16 +55,18 @@ def _load_deliveries(connection: Connection, notification_id: int) -> list[Deliv
     return list(read_each("deliveries", connection.execute(query).mappings(), Delivery.from_row))
 
 
-def _is_handed_over(one: Delivery) -> bool:
+def _is_handed_over(delivery: Delivery) -> bool:
     """Return True if a server has it, or may have it at this moment."""
-    return one.state.value in TOLD or (one.state is State.SENDING and one.handed_at is not None)
+    return delivery.state.value in TOLD or (
+        delivery.state is State.SENDING and delivery.handed_at is not None
+    )
 
 
 def _restore_follow_ups(
     connection: Connection,
     recovered_id: int,
     incident_id: int,
-    told: set[tuple[ChannelName, str]],
+    recipients: set[tuple[ChannelName, str]],
     because: str,
     now: datetime,
 ) -> None:
@@ -73,11 +77,14 @@ def _restore_follow_ups(
         reason = f"it waits again: the incident is not over: {because}"
         waits = {"sealed_at": None, "gathered_into": None, "due_at": max(row.due_at, now)}
         connection.execute(update(notifications).where(notifications.c.id == row.id).values(waits))
-        for one in _load_deliveries(connection, row.id):
-            if one.state is State.SUPERSEDED and (one.channel, one.recipient) not in told:
+        for delivery in _load_deliveries(connection, row.id):
+            if (
+                delivery.state is State.SUPERSEDED
+                and (delivery.channel, delivery.recipient) not in recipients
+            ):
                 pending = {"state": State.PENDING.value, "reason": reason, "settled_at": None}
                 pending["next_attempt_at"] = waits["due_at"]
-                connection.execute(update(deliveries).where(deliveries.c.id == one.id).values(pending))
+                connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(pending))
         its_failures = (
             decisions.c.notification_id == recovered_id,
             decisions.c.incident_id == incident_id,
@@ -91,12 +98,12 @@ def _withdraw(
     connection: Connection, recovered_id: int, incident_id: int, because: str, now: datetime
 ) -> None:
     """Take the end of this incident out of what waits; all of it, if nothing else is told there."""
-    others = select(decisions.c.id).where(
+    other_decisions = select(decisions.c.id).where(
         decisions.c.notification_id == recovered_id,
         or_(decisions.c.incident_id != incident_id, decisions.c.incident_id.is_(None)),
     )
     reason = f"superseded: the incident is not over: {because}"
-    if connection.execute(others.limit(1)).first() is None:
+    if connection.execute(other_decisions.limit(1)).first() is None:
         seal(connection, [recovered_id], now)  # or the next end would join it
         settle_waiting(connection, [recovered_id], State.SUPERSEDED, reason, now)
         return
@@ -111,9 +118,9 @@ def move_incident(connection: Connection, from_id: int, to_id: int) -> None:
         moved = update(table).where(table.c.incident_id == from_id).values(incident_id=to_id)
         connection.execute(moved)
     links = notification_incidents.c
-    known = select(links.notification_id).where(links.incident_id == to_id)
+    linked = select(links.notification_id).where(links.incident_id == to_id)
     missing = select(literal(to_id), links.notification_id).where(
-        links.incident_id == from_id, links.notification_id.not_in(known)
+        links.incident_id == from_id, links.notification_id.not_in(linked)
     )
     names = ["incident_id", "notification_id"]
     connection.execute(insert(notification_incidents).from_select(names, missing))

@@ -50,16 +50,16 @@ def forget(connection: Connection, before: datetime, after: Key, still_open: Sti
 
 def _ids_to_keep(connection: Connection, ids: Sequence[int], still_open: StillOpen) -> set[int]:
     # Locked, so that nobody asks at this moment for one of them to be sent again.
-    theirs = select(deliveries.c.notification_id, deliveries.c.state).where(
+    states = select(deliveries.c.notification_id, deliveries.c.state).where(
         deliveries.c.notification_id.in_(ids)
     )
-    rows = connection.execute(theirs.with_for_update())
-    waiting = {row.notification_id for row in rows if row.state in ON_THEIR_WAY}
-    told = connection.execute(
+    rows = connection.execute(states.with_for_update())
+    unsent = {row.notification_id for row in rows if row.state in ON_THEIR_WAY}
+    last_sent = connection.execute(
         select(notification_incidents).where(notification_incidents.c.notification_id.in_(ids))
     ).all()
-    still = still_open(connection, (row.incident_id for row in told))
-    return waiting | {row.notification_id for row in told if row.incident_id in still}
+    still = still_open(connection, (row.incident_id for row in last_sent))
+    return unsent | {row.notification_id for row in last_sent if row.incident_id in still}
 
 
 def _forget(connection: Connection, ids: Sequence[int]) -> tuple[int, bool]:

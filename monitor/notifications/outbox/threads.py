@@ -63,17 +63,21 @@ def threads(connection: Connection, of: Sequence[Delivery]) -> dict[int, Message
     """The conversation before each delivery. A notification may tell of several incidents: what was told of
     any of them is before it."""
     incidents: dict[int, set[int]] = {}
-    for row in _TELLS_OF.rows(connection, {(one.notification_id,) for one in of}):
+    for row in _TELLS_OF.rows(connection, {(delivery.notification_id,) for delivery in of}):
         incidents.setdefault(row["notification_id"], set()).add(row["incident_id"])
-    told = _load_delivery_rows(
+    delivery_rows = _load_delivery_rows(
         connection,
         set().union(*incidents.values()),
-        {one.rule for one in of},
-        {one.recipient for one in of},
+        {delivery.rule for delivery in of},
+        {delivery.recipient for delivery in of},
     )
     return {
-        one.id: _thread(row for row in told if _is_before(row, one, incidents.get(one.notification_id, ())))
-        for one in of
+        delivery.id: _thread(
+            row
+            for row in delivery_rows
+            if _is_before(row, delivery, incidents.get(delivery.notification_id, ()))
+        )
+        for delivery in of
     }
 
 
@@ -88,11 +92,11 @@ def _is_before(row: DeliveryRow, delivery: Delivery, incidents: Collection[int])
 
 def _thread(before: Iterable[DeliveryRow]) -> MessageThread:
     rows = {row.id: row for row in before}.values()  # one that tells of several incidents is there for each
-    told = [row for row in rows if row.state in TOLD]
-    ids = tuple(row.message_id for row in told)
+    sent_rows = [row for row in rows if row.state in TOLD]
+    ids = tuple(row.message_id for row in sent_rows)
     return MessageThread(
         references=ids if len(ids) <= REFERENCES else (ids[0], *ids[1 - REFERENCES :]),
-        subject=told[0].subject if told else None,
+        subject=sent_rows[0].subject if sent_rows else None,
         is_waiting=any(row.state in ON_THEIR_WAY for row in rows),
     )
 
@@ -109,7 +113,7 @@ def link_incident(connection: Connection, notification_id: int, incident_id: int
 
 def open_with_next(connection: Connection, incident_id: int, opening: Delivery, now: datetime) -> None:
     """The opening of an incident is not told: what waits to follow it is the opening, and due now."""
-    waiting = select(notifications.c.id).where(
+    next_notification = select(notifications.c.id).where(
         notifications.c.rule == opening.rule,
         notifications.c.kind == NotificationKind.FOLLOW_UP.value,
         notifications.c.sealed_at.is_(None),
@@ -119,22 +123,22 @@ def open_with_next(connection: Connection, incident_id: int, opening: Delivery, 
             )
         ),
     )
-    said = {"kind": opening.kind.value, "template": opening.template}
-    ids = list(connection.execute(waiting).scalars())
-    told = update(notifications).where(notifications.c.id.in_(ids))
-    connection.execute(told.values(due_at=now, **said))
-    theirs = (deliveries.c.notification_id.in_(ids), deliveries.c.state.in_(_WAITING))
-    connection.execute(update(deliveries).where(*theirs).values(next_attempt_at=now, **said))
+    values = {"kind": opening.kind.value, "template": opening.template}
+    ids = list(connection.execute(next_notification).scalars())
+    statement = update(notifications).where(notifications.c.id.in_(ids))
+    connection.execute(statement.values(due_at=now, **values))
+    conditions = (deliveries.c.notification_id.in_(ids), deliveries.c.state.in_(_WAITING))
+    connection.execute(update(deliveries).where(*conditions).values(next_attempt_at=now, **values))
 
 
 def find_last_due(connection: Connection, incident_id: int, rule: str) -> datetime | None:
     """When a rule's latest word on an incident was due; None where there was none."""
-    told = notification_incidents.join(
+    joined = notification_incidents.join(
         notifications, notifications.c.id == notification_incidents.c.notification_id
     )
     query = (
         select(func.max(notifications.c.due_at))
-        .select_from(told)
+        .select_from(joined)
         .where(notification_incidents.c.incident_id == incident_id, notifications.c.rule == rule)
     )
     moment: datetime | None = connection.execute(query).scalar_one()
@@ -166,5 +170,5 @@ def _load_delivery_rows(
 ) -> Sequence[DeliveryRow]:
     if not incidents:
         return ()
-    wanted = {"incidents": sorted(incidents), "rules": sorted(rules), "recipients": sorted(recipients)}
-    return connection.execute(_TOLD, wanted).all()
+    parameters = {"incidents": sorted(incidents), "rules": sorted(rules), "recipients": sorted(recipients)}
+    return connection.execute(_TOLD, parameters).all()

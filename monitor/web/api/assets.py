@@ -67,12 +67,12 @@ class UpdatesQuery(Paged):
     responses=etag_responses(listed=True),
 )
 async def updates(
-    services: ServicesDep, reader: ApiPrincipal, pager: Paging, query: Annotated[UpdatesQuery, Query()]
+    services: ServicesDep, principal: ApiPrincipal, pager: Paging, query: Annotated[UpdatesQuery, Query()]
 ) -> dict[str, Any]:
     """The updates of one asset, newest first, each with what it reported and the runs that came of it."""
-    visible = await services.gate.get_permissions(reader)
+    allowed_dags = await services.authenticator.get_permissions(principal)
     name = AssetName(query.deployment, query.uri)
     found = await services.database.read(
-        lambda connection: assets.asset_updates(connection, name, query.limit + 1, query.cursor, visible)
+        lambda connection: assets.asset_updates(connection, name, query.limit + 1, query.cursor, allowed_dags)
     )
-    return pager.page("updates", found, query.limit, lambda one: one.seq)
+    return pager.page("updates", found, query.limit, lambda update: update.seq)

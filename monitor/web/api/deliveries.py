@@ -25,13 +25,13 @@ router = APIRouter(
     "", response_model=DeliveryPage, operation_id="listDeliveries", responses=etag_responses(listed=True)
 )
 async def deliveries(
-    services: ServicesDep, reader: ApiPrincipal, pager: Paging, query: Annotated[DeliveriesQuery, Query()]
+    services: ServicesDep, principal: ApiPrincipal, pager: Paging, query: Annotated[DeliveriesQuery, Query()]
 ) -> dict[str, Any]:
     """Deliveries, newest first: one a recipient of a notification."""
-    visible = await services.gate.get_permissions(reader)
+    allowed_dags = await services.authenticator.get_permissions(principal)
     rows = await services.database.read(
         lambda connection: queries.deliveries(
-            connection, query.limit + 1, query.cursor, query.to_filter(), visible
+            connection, query.limit + 1, query.cursor, query.to_filter(), allowed_dags
         )
     )
     return pager.page("deliveries", rows, query.limit, lambda row: row.id)
@@ -43,31 +43,33 @@ async def deliveries(
     operation_id="getDelivery",
     responses=etag_responses() | problems(404),
 )
-async def delivery(services: ServicesDep, reader: ApiPrincipal, delivery_id: Id) -> dict[str, Any]:
+async def delivery(services: ServicesDep, principal: ApiPrincipal, delivery_id: Id) -> dict[str, Any]:
     """One delivery with its ledger: each attempt, with the server's reply, and each event that it reports,
     with the reason."""
-    visible = await services.gate.get_permissions(reader)
-    found = await services.database.read(lambda connection: detail(connection, delivery_id, visible))
+    allowed_dags = await services.authenticator.get_permissions(principal)
+    found = await services.database.read(lambda connection: detail(connection, delivery_id, allowed_dags))
     if found is None:
         raise _unknown(delivery_id)
     return found
 
 
-def detail(connection: Connection, delivery_id: int, visible: AllowedDags) -> dict[str, Any] | None:
+def detail(connection: Connection, delivery_id: int, allowed_dags: AllowedDags) -> dict[str, Any] | None:
     """A delivery, its ledger and its decisions, or None where there is none that the reader may see."""
-    found = queries.find(connection, delivery_id, visible)
+    found = queries.find(connection, delivery_id, allowed_dags)
     if found is None:
         return None
     decided = decisions.decisions_of_notification(connection, found.notification_id)
     return vars(found) | {
         "ledger": queries.attempts(connection, delivery_id),
         # A group may hold what happened to several DAGs.
-        "decisions": [one for one in decided if may_see(visible, one.deployment, one.dag_id)],
+        "decisions": [
+            decision for decision in decided if may_see(allowed_dags, decision.deployment, decision.dag_id)
+        ],
     }
 
 
-def may_see(visible: AllowedDags, deployment: str, dag_id: str | None) -> bool:
-    return visible is None or (dag_id is not None and (deployment, dag_id) in visible)
+def may_see(allowed_dags: AllowedDags, deployment: str, dag_id: str | None) -> bool:
+    return allowed_dags is None or (dag_id is not None and (deployment, dag_id) in allowed_dags)
 
 
 @router.post(
@@ -79,14 +81,14 @@ def may_see(visible: AllowedDags, deployment: str, dag_id: str | None) -> bool:
     responses=WRITING | problems(404, 409),
 )
 async def resend(
-    request: Request, services: ServicesDep, reader: ApiPrincipal, delivery_id: Id
+    request: Request, services: ServicesDep, principal: ApiPrincipal, delivery_id: Id
 ) -> records.Delivery:
     """Send it again, now: to those who lack it, or to all where nobody does."""
-    await require_csrf(request, reader)
-    visible = await services.gate.get_permissions(reader)
+    await require_csrf(request, principal)
+    allowed_dags = await services.authenticator.get_permissions(principal)
 
     def again(connection: Connection) -> records.Delivery | None:
-        if queries.find(connection, delivery_id, visible) is None:
+        if queries.find(connection, delivery_id, allowed_dags) is None:
             return None
         return queue.requeue(connection, delivery_id, services.clock())
 

@@ -22,7 +22,7 @@ router = APIRouter(tags=["events"], responses=PROBLEMS | etag_responses(listed=T
 
 @router.get("/api/v1/events", response_model=EventPage, operation_id="listEvents")
 async def events(
-    services: ServicesDep, reader: ApiPrincipal, pager: Paging, query: Annotated[EventsQuery, Query()]
+    services: ServicesDep, principal: ApiPrincipal, pager: Paging, query: Annotated[EventsQuery, Query()]
 ) -> dict[str, Any]:
     """The log, newest first.
 
@@ -31,19 +31,23 @@ async def events(
     # Not beyond where the reader's rights decide: who remembers the newest seq would never ask for what is
     # hidden before it, and that may be of a new DAG.
     ends = [
-        place for place in (query.cursor, None if reader.seq is None else reader.seq + 1) if place is not None
+        place
+        for place in (query.cursor, None if principal.seq is None else principal.seq + 1)
+        if place is not None
     ]
     before = min(ends, default=None)
     found, following = await services.database.read(
-        lambda connection: read.read_page(connection, before, query.limit, query.filter(), reader.visible)
+        lambda connection: read.read_page(
+            connection, before, query.limit, query.filter(), principal.allowed_dags
+        )
     )
     return pager.cut("events", list(read_each("events", found, _format_event)), following)
 
 
-def _format_event(one: LoggedEvent) -> dict[str, Any]:
+def _format_event(logged_event: LoggedEvent) -> dict[str, Any]:
     """Raises ValueError, TypeError where the row holds no event."""
-    event = json.loads(one.body)
-    return {"seq": one.seq, "received_at": one.received_at, "event": dict(event.items())}
+    event = json.loads(logged_event.body)
+    return {"seq": logged_event.seq, "received_at": logged_event.received_at, "event": dict(event.items())}
 
 
 decisions_router = APIRouter(
@@ -64,16 +68,18 @@ Deployment = Annotated[
     responses=etag_responses() | problems(404),
 )
 async def decisions(
-    services: ServicesDep, reader: ApiPrincipal, event_id: EventId, deployment: Deployment = None
+    services: ServicesDep, principal: ApiPrincipal, event_id: EventId, deployment: Deployment = None
 ) -> dict[str, Any]:
     """What each rule made of an event when it came, what was sent because of it, which rules take it now."""
-    visible, rules = await services.gate.get_permissions(reader), services.rules.current
-    found = await services.database.read(lambda connection: explain(connection, rules, event_id, visible))
-    seen = [one for one in found if deployment in (None, one.event.deployment)]
+    allowed_dags, rules = await services.authenticator.get_permissions(principal), services.rules.current
+    found = await services.database.read(
+        lambda connection: explain(connection, rules, event_id, allowed_dags)
+    )
+    seen = [explanation for explanation in found if deployment in (None, explanation.event.deployment)]
     if not seen:
         raise HTTPException(404, f"no event {event_id!r} is in the log")
-    return {"explanations": [_format_explanation(one) for one in seen]}
+    return {"explanations": [_format_explanation(explanation) for explanation in seen]}
 
 
-def _format_explanation(one: EventExplanation) -> dict[str, Any]:
-    return {"event": json.loads(one.event.body), "rules": one.lines}
+def _format_explanation(explanation: EventExplanation) -> dict[str, Any]:
+    return {"event": json.loads(explanation.event.body), "rules": explanation.lines}

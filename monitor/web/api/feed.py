@@ -49,19 +49,19 @@ Join = Callable[[Send], Subscriber]
 class FeedResponse(EventSourceResponse):
     media_type = FeedFormat.SSE.value
 
-    def __init__(self, feeds: FeedServer, form: FeedFormat, join: Join) -> None:
-        super().__init__(iter(()), media_type=form.value, ping=0)
-        self._feeds = feeds
+    def __init__(self, feed_server: FeedServer, feed_format: FeedFormat, join: Join) -> None:
+        super().__init__(iter(()), media_type=feed_format.value, ping=0)
+        self._feed_server = feed_server
         self._join = join
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        hand_over(scope, partial(_stay, self._feeds, [self._join]))
+        hand_over(scope, partial(_stay, self._feed_server, [self._join]))
 
 
-async def _stay(feeds: FeedServer, join: list[Join], receive: Receive, send: Send) -> None:
+async def _stay(feed_server: FeedServer, join: list[Join], receive: Receive, send: Send) -> None:
     try:
-        reader = join.pop()(send)  # popped: what it holds need not stay for days
+        subscriber = join.pop()(send)  # popped: what it holds need not stay for days
     except (
         FeedFull,
         ShareFull,
@@ -72,7 +72,7 @@ async def _stay(feeds: FeedServer, join: list[Join], receive: Receive, send: Sen
         while (await receive())["type"] != "http.disconnect":
             pass  # a request has no more to say; its end does
     finally:
-        feeds.leave(reader)
+        feed_server.leave(subscriber)
 
 
 _CURSOR = "1a2b3c4d-7"
@@ -121,7 +121,7 @@ _MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 @router.get("/events", response_class=EventSourceResponse, operation_id="followEvents")
 async def feed(
     services: ServicesDep,
-    reader: ApiPrincipal,
+    principal: ApiPrincipal,
     query: Annotated[FeedQuery, Query()],
     last_event_id: Annotated[
         str | None, Header(description="The `id` that came last: go on behind it", examples=["1a2b3c4d-42"])
@@ -140,17 +140,21 @@ async def feed(
     """
     start = _start(last_event_id or query.after, query.since)
     try:
-        services.feeds.require_room(reader.whose)
+        services.feed_server.require_room(principal.whose)
     except ShareFull as full:
         raise HTTPException(429, str(full), {"Retry-After": str(FULL_RETRY)}) from None
     except FeedFull as full:
         raise HTTPException(503, str(full), {"Retry-After": str(FULL_RETRY)}) from None
-    form = FeedFormat.NDJSON if FeedFormat.NDJSON.value in accept else FeedFormat.SSE
-    rights = None if services.gate.open and reader.token is None else _build_feed_rights(reader)
-    selection = Subscription(query.filter(), reader.visible)
-    whose = reader.whose
+    feed_format = FeedFormat.NDJSON if FeedFormat.NDJSON.value in accept else FeedFormat.SSE
+    rights = (
+        None if services.authenticator.open and principal.token is None else _build_feed_rights(principal)
+    )
+    subscription = Subscription(query.filter(), principal.allowed_dags)
+    whose = principal.whose
     return FeedResponse(
-        services.feeds, form, lambda send: services.feeds.join(start, selection, form, send, rights, whose)
+        services.feed_server,
+        feed_format,
+        lambda send: services.feed_server.join(start, subscription, feed_format, send, rights, whose),
     )
 
 
@@ -169,10 +173,10 @@ def _start(cursor: str | None, moment: str | None) -> FindStart:
         ) from None
 
 
-def _build_feed_rights(reader: Principal) -> Rights:
+def _build_feed_rights(principal: Principal) -> Rights:
     async def rights() -> AllowedDags:
         try:
-            return await reader.rights()
+            return await principal.rights()
         except (NotSignedIn, AirflowError) as error:
             raise FeedEnded(str(error)) from None
 

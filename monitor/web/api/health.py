@@ -83,9 +83,9 @@ def build_leader_report(database: Database, works: Sequence[str]) -> Report:
         by_name: dict[str, list[str]] = defaultdict(list)
         for work in works:
             by_name[found.get(work, NOBODY)].append(work)
-        said = "; ".join(f"{name}: {', '.join(some)}" for name, some in sorted(by_name.items()))
+        text = "; ".join(f"{name}: {', '.join(some)}" for name, some in sorted(by_name.items()))
         # For seconds it is so whenever one ends; windsock_leader tells where it lasts.
-        return {REPLICAS: PartHealth("unknown" if NOBODY in by_name else "ok", said)}
+        return {REPLICAS: PartHealth("unknown" if NOBODY in by_name else "ok", text)}
 
     return report
 
@@ -97,10 +97,10 @@ def build_skipped_rows_report(api: AirflowApi, clock: Clock) -> Report:
         met = api.passed_over.lately(clock())
         if not met:
             return {}
-        rows = ", ".join(f"{name} at offset {each.offset}" for name, each in sorted(met.items()))
-        said = f"a row alone is more than is read, and is passed over: {rows}"
-        last = max(each.at for each in met.values())
-        return {f"{RECONCILER} {api.deployment} rows": PartHealth("down", said, last, ROWS_REMEDY)}
+        rows = ", ".join(f"{name} at offset {skipped.offset}" for name, skipped in sorted(met.items()))
+        text = f"a row alone is more than is read, and is passed over: {rows}"
+        last = max(skipped.at for skipped in met.values())
+        return {f"{RECONCILER} {api.deployment} rows": PartHealth("down", text, last, ROWS_REMEDY)}
 
     return report
 
@@ -112,9 +112,9 @@ def build_work_report(failed: FailedWorks) -> Report:
         lately = failed.lately()
         if not lately:
             return {}
-        said = "; ".join(f"{name} failed: {each.error}" for name, each in sorted(lately.items()))
-        last = max(each.at for each in lately.values())
-        return {BACKGROUND: PartHealth("down", said, last, DEFECT_REMEDY)}
+        text = "; ".join(f"{name} failed: {failure.error}" for name, failure in sorted(lately.items()))
+        last = max(failure.at for failure in lately.values())
+        return {BACKGROUND: PartHealth("down", text, last, DEFECT_REMEDY)}
 
     return report
 
@@ -126,26 +126,26 @@ def of_templates(failed: FailedTemplates) -> Report:
         current = failed.current()
         if not current:
             return {}
-        said = "; ".join(each.problem for _, each in sorted(current.items()))
-        last = max(each.at for each in current.values())
-        return {TEMPLATES: PartHealth("down", said, last, TEMPLATES_REMEDY)}
+        text = "; ".join(template.problem for _, template in sorted(current.items()))
+        last = max(template.at for template in current.values())
+        return {TEMPLATES: PartHealth("down", text, last, TEMPLATES_REMEDY)}
 
     return report
 
 
-def build_reconciler_report(post: ReconcilerHandle) -> Report:
+def build_reconciler_report(handle: ReconcilerHandle) -> Report:
     """The report on one Airflow."""
 
     async def report() -> dict[str, PartHealth]:
-        status = await post.status()
+        status = await handle.status()
         remedy = DEFECT_REMEDY if status.is_defect else RECONCILER_REMEDY
-        compared = "compared with the log" if post.is_local else "compared with the log by another replica"
+        compared = "compared with the log" if handle.is_local else "compared with the log by another replica"
         airflow, own = f"{AIRFLOW} {status.deployment}", f"{RECONCILER} {status.deployment}"
         if status.silent_since is not None:
             why = status.last_error or "does not answer"
             remedy = DEFECT_REMEDY if status.is_defect else AIRFLOW_REMEDY
-            said = PartHealth("down", why, status.last_good, remedy)
-            return {airflow: said, own: PartHealth("unknown", "waits for Airflow", status.last_good)}
+            health = PartHealth("down", why, status.last_good, remedy)
+            return {airflow: health, own: PartHealth("unknown", "waits for Airflow", status.last_good)}
         if status.last_error is not None:
             return {
                 airflow: PartHealth("ok", "answers, not everything", status.last_good),
@@ -172,16 +172,16 @@ class ComponentsReport:
         self._api = api
         self._monotonic = monotonic
         self._asking = asyncio.Lock()
-        self._asked: float | None = None
-        self._known: Mapping[str, PartHealth] = {}
+        self._asked_at: float | None = None
+        self._parts: Mapping[str, PartHealth] = {}
 
     async def __call__(self) -> Mapping[str, PartHealth]:
         async with self._asking:
             now = self._monotonic()
-            if self._asked is None or now - self._asked >= COMPONENT_SECONDS:
-                self._known = await self._ask()
-                self._asked = self._monotonic()
-        return self._known
+            if self._asked_at is None or now - self._asked_at >= COMPONENT_SECONDS:
+                self._parts = await self._ask()
+                self._asked_at = self._monotonic()
+        return self._parts
 
     async def _ask(self) -> dict[str, PartHealth]:
         try:
@@ -189,13 +189,15 @@ class ComponentsReport:
         except (AirflowError, TimeoutError, asyncio.TimeoutError) as error:  # which the part "airflow" tells
             logger.debug("%s: its components are not known: %s", self._api.deployment, error)
             return {}
-        return {f"{one.spelled} {self._api.deployment}": _part(one) for one in found}
+        return {f"{component.spelled} {self._api.deployment}": _part(component) for component in found}
 
 
-def _part(one: Component) -> PartHealth:
-    if one.is_healthy:
-        return PartHealth("ok", "sends heartbeats", one.heartbeat)
-    return PartHealth("down", f"is {one.status}", one.heartbeat, COMPONENT_REMEDY.format(one.spelled))
+def _part(component: Component) -> PartHealth:
+    if component.is_healthy:
+        return PartHealth("ok", "sends heartbeats", component.heartbeat)
+    return PartHealth(
+        "down", f"is {component.status}", component.heartbeat, COMPONENT_REMEDY.format(component.spelled)
+    )
 
 
 FRESH = {"Cache-Control": "no-store"}
@@ -284,13 +286,13 @@ async def readyz(services: ProbedServicesDep) -> JSONResponse:
     openapi_extra={"security": [{}, {"session": []}, {"bearer": []}]},
     responses={**DOWN, **problems(421, *SERVER)},
 )
-async def health(services: ProbedServicesDep, reader: OptionalPrincipal) -> JSONResponse:
+async def health(services: ProbedServicesDep, principal: OptionalPrincipal) -> JSONResponse:
     """Every part, and 503 where one does not work. Details are for those who are signed in."""
-    permissions = await services.gate.get_permissions(reader) if reader else frozenset()
-    parts = await check(services, permissions, has_details=reader is not None)
+    allowed_dags = await services.authenticator.get_permissions(principal) if principal else frozenset()
+    parts = await check(services, allowed_dags, has_details=principal is not None)
     down = any(part.status == "down" for part in parts.values())
     answer: dict[str, Any] = {"status": "down" if down else "ok"}
-    if reader is not None:
+    if principal is not None:
         answer["parts"] = {name: _format_part(part) for name, part in parts.items()}
     return JSONResponse(answer, 503 if down else 200, FRESH)
 
@@ -309,7 +311,7 @@ async def metrics(services: ServicesDep) -> Response:
 
 
 async def check(
-    services: Services, permissions: AllowedDags, has_details: bool = True
+    services: Services, allowed_dags: AllowedDags, has_details: bool = True
 ) -> dict[str, PartHealth]:
     """How every part is, for a reader of this sight: what went wrong with an Airflow may name DAGs.
 
@@ -318,9 +320,9 @@ async def check(
     parts = await _database(services)
     if has_details:
         parts |= await _ask(partial(_hooks, services))
-    for told in await asyncio.gather(*map(_ask, services.reports)):
-        parts |= told
-    if permissions is not None:
+    for report in await asyncio.gather(*map(_ask, services.reports)):
+        parts |= report
+    if allowed_dags is not None:
         parts = {name: _discreet(name, part) for name, part in parts.items()}
     if not any(name.startswith(AIRFLOW) for name in parts):
         parts[AIRFLOW] = PartHealth("unknown", "not asked: WINDSOCK_AIRFLOW_URL is not set")
@@ -353,10 +355,10 @@ WITHOUT_NUMBERS = {
 
 
 def _discreet(name: str, part: PartHealth) -> PartHealth:
-    if words := WITHOUT_NUMBERS.get((name, part.status)):
-        return replace(part, detail=words, at=None)
-    known = part.status != "down" or not name.startswith((f"{AIRFLOW} ", RECONCILER, BACKGROUND))
-    return part if known else replace(part, detail="cannot be compared with the log")
+    if text := WITHOUT_NUMBERS.get((name, part.status)):
+        return replace(part, detail=text, at=None)
+    is_public = part.status != "down" or not name.startswith((f"{AIRFLOW} ", RECONCILER, BACKGROUND))
+    return part if is_public else replace(part, detail="cannot be compared with the log")
 
 
 async def _hooks(services: Services) -> dict[str, PartHealth]:
@@ -370,8 +372,8 @@ async def _database(services: Services) -> dict[str, PartHealth]:
             lambda connection: _load_parts(connection, services.settings.smtp_host, now)
         )
     except SQLAlchemyError as error:
-        said = f"cannot be read: {type(error).__name__}"
-        return {"database": PartHealth("down", said, remedy=_database_remedy(services))}
+        text = f"cannot be read: {type(error).__name__}"
+        return {"database": PartHealth("down", text, remedy=_database_remedy(services))}
     return parts | {"database": _assess_writes(services, parts["database"])}
 
 
@@ -380,11 +382,11 @@ def _assess_writes(services: Services, read: PartHealth) -> PartHealth:
     result = services.write_check.result
     ago = "" if result.age is None else f", written {span(timedelta(seconds=result.age))} ago"
     if result.error:
-        said = f"nothing can be written: {result.error}{ago}"
-        return PartHealth("down", said, remedy=_database_remedy(services))
+        text = f"nothing can be written: {result.error}{ago}"
+        return PartHealth("down", text, remedy=_database_remedy(services))
     if result.is_stale:
-        said = f"writes wait and do not get through{ago}"
-        return PartHealth("down", said, remedy=_database_remedy(services))
+        text = f"writes wait and do not get through{ago}"
+        return PartHealth("down", text, remedy=_database_remedy(services))
     if result.age is not None and result.age < RECENT_SECONDS:
         ago = f", written less than {RECENT_SECONDS:.0f} s ago"
     return replace(read, detail=read.detail + ago)
@@ -430,8 +432,8 @@ def _spool(connection: Connection) -> PartHealth:
         if event is not None and event.get("reported_by") == "listener":
             late = logged.received_at - event.time
             if late.total_seconds() > LATE:
-                words = f"the latest report of a hook came {span(late)} late: it waited in the spool"
-                return PartHealth("unknown", words, logged.received_at, SPOOL_REMEDY)
+                text = f"the latest report of a hook came {span(late)} late: it waited in the spool"
+                return PartHealth("unknown", text, logged.received_at, SPOOL_REMEDY)
             return PartHealth("ok", f"hooks report within {span(late)}", logged.received_at)
     return NO_HOOK
 
@@ -439,15 +441,15 @@ def _spool(connection: Connection) -> PartHealth:
 def _mail(connection: Connection, smtp_host: str | None) -> PartHealth:
     """Mail is down while one waits because its last attempt failed; why stands on that mail's own page."""
     counts = queries.counts(connection)
-    told = ", ".join(f"{number} {state.value}" for state, number in counts.items() if number)
+    text = ", ".join(f"{number} {state.value}" for state, number in counts.items() if number)
     where = smtp_host or "embedded mailbox"
-    waiting = queries.deliveries(connection, MAX_PAGE, wanted=DeliveryFilter(state=State.PENDING))
-    if any(delivery.attempts for delivery in waiting):
+    pending = queries.deliveries(connection, MAX_PAGE, delivery_filter=DeliveryFilter(state=State.PENDING))
+    if any(delivery.attempts for delivery in pending):
         remedy = "A waiting delivery's page has the server's answer; `windsock check` tries the server."
         return PartHealth(
-            "down", f"{where} did not take the last mail, it is tried again; {told}", None, remedy
+            "down", f"{where} did not take the last mail, it is tried again; {text}", None, remedy
         )
-    return PartHealth("ok", f"{where}: {told or 'none was called for yet'}")
+    return PartHealth("ok", f"{where}: {text or 'none was called for yet'}")
 
 
 def _format_part(part: PartHealth) -> Mapping[str, Any]:

@@ -48,13 +48,13 @@ class Acknowledgement(BaseModel):
     "", response_model=IncidentPage, operation_id="listIncidents", responses=etag_responses(listed=True)
 )
 async def all_incidents(
-    services: ServicesDep, reader: ApiPrincipal, pager: Paging, query: Annotated[IncidentsQuery, Query()]
+    services: ServicesDep, principal: ApiPrincipal, pager: Paging, query: Annotated[IncidentsQuery, Query()]
 ) -> dict[str, Any]:
     """Incidents, newest first."""
-    visible = await services.gate.get_permissions(reader)
+    allowed_dags = await services.authenticator.get_permissions(principal)
     rows = await services.database.read(
         lambda connection: incidents.page(
-            connection, query.limit + 1, query.cursor, query.to_filter(), visible
+            connection, query.limit + 1, query.cursor, query.to_filter(), allowed_dags
         )
     )
     return pager.page("incidents", rows, query.limit, lambda row: row.id)
@@ -66,25 +66,29 @@ async def all_incidents(
     operation_id="getIncident",
     responses=etag_responses() | problems(404),
 )
-async def incident(services: ServicesDep, reader: ApiPrincipal, incident_id: Id) -> dict[str, Any]:
+async def incident(services: ServicesDep, principal: ApiPrincipal, incident_id: Id) -> dict[str, Any]:
     """One incident, with what each rule made of its events and what was sent because of it."""
-    visible = await services.gate.get_permissions(reader)
-    found = await services.database.read(lambda connection: detail(connection, incident_id, visible))
+    allowed_dags = await services.authenticator.get_permissions(principal)
+    found = await services.database.read(lambda connection: detail(connection, incident_id, allowed_dags))
     if found is None:
         raise _unknown(incident_id)
     return found
 
 
-def detail(connection: Connection, incident_id: int, visible: AllowedDags) -> dict[str, Any] | None:
+def detail(connection: Connection, incident_id: int, allowed_dags: AllowedDags) -> dict[str, Any] | None:
     """An incident with its decisions and deliveries, or None where there is none that the reader may see."""
-    found = incidents.find(connection, incident_id, visible)
+    found = incidents.find(connection, incident_id, allowed_dags)
     if found is None:
         return None
     decided = decisions.decisions_of_incident(connection, incident_id)
-    wanted = DeliveryFilter(incident_id=incident_id)
+    delivery_filter = DeliveryFilter(incident_id=incident_id)
     return vars(found) | {
-        "decisions": [one for one in decided if may_see(visible, one.deployment, one.dag_id)],
-        "deliveries": queries.deliveries(connection, MAX_PAGE, wanted=wanted, visible=visible),
+        "decisions": [
+            decision for decision in decided if may_see(allowed_dags, decision.deployment, decision.dag_id)
+        ],
+        "deliveries": queries.deliveries(
+            connection, MAX_PAGE, delivery_filter=delivery_filter, allowed_dags=allowed_dags
+        ),
     }
 
 
@@ -96,17 +100,21 @@ def detail(connection: Connection, incident_id: int, visible: AllowedDags) -> di
     responses=WRITING | problems(404, 409),
 )
 async def acknowledge(
-    request: Request, services: ServicesDep, reader: ApiPrincipal, incident_id: Id, given: Acknowledgement
+    request: Request,
+    services: ServicesDep,
+    principal: ApiPrincipal,
+    incident_id: Id,
+    acknowledgement: Acknowledgement,
 ) -> Incident:
     """Say that you look after it: nobody is reminded of it any more, and its end is notified."""
-    await require_csrf(request, reader)
-    visible = await services.gate.get_permissions(reader)
+    await require_csrf(request, principal)
+    allowed_dags = await services.authenticator.get_permissions(principal)
     return await change(
         services,
         incident_id,
-        visible,
+        allowed_dags,
         lambda connection: incidents.acknowledge(
-            connection, incident_id, reader.name, given.reason, services.clock()
+            connection, incident_id, principal.name, acknowledgement.reason, services.clock()
         ),
     )
 
@@ -119,13 +127,16 @@ async def acknowledge(
     responses=WRITING | problems(404, 409),
 )
 async def unacknowledge(
-    request: Request, services: ServicesDep, reader: ApiPrincipal, incident_id: Id
+    request: Request, services: ServicesDep, principal: ApiPrincipal, incident_id: Id
 ) -> Incident:
     """Take it back."""
-    await require_csrf(request, reader)
-    visible = await services.gate.get_permissions(reader)
+    await require_csrf(request, principal)
+    allowed_dags = await services.authenticator.get_permissions(principal)
     return await change(
-        services, incident_id, visible, lambda connection: incidents.unacknowledge(connection, incident_id)
+        services,
+        incident_id,
+        allowed_dags,
+        lambda connection: incidents.unacknowledge(connection, incident_id),
     )
 
 
@@ -137,38 +148,45 @@ async def unacknowledge(
     responses=WRITING | problems(404, 409),
 )
 async def close(
-    request: Request, services: ServicesDep, reader: ApiPrincipal, incident_id: Id, given: IncidentCloseBody
+    request: Request,
+    services: ServicesDep,
+    principal: ApiPrincipal,
+    incident_id: Id,
+    close_body: IncidentCloseBody,
 ) -> Incident:
     """Close it by hand: nothing is wrong any more, or nothing will ever recover. A notification of it
     that waits is not sent, and nobody is notified of this end. The next failure opens another incident."""
-    await require_csrf(request, reader)
-    return await close_by(services, reader, incident_id, given.reason)
+    await require_csrf(request, principal)
+    return await close_by(services, principal, incident_id, close_body.reason)
 
 
-async def close_by(services: Services, reader: Principal, incident_id: int, reason: str) -> Incident:
+async def close_by(services: Services, principal: Principal, incident_id: int, reason: str) -> Incident:
     """Close an incident in a reader's name. Raises 404 and 409."""
-    visible = await services.gate.get_permissions(reader)
+    allowed_dags = await services.authenticator.get_permissions(principal)
     return await change(
         services,
         incident_id,
-        visible,
+        allowed_dags,
         lambda connection: incident_transitions.close(
-            connection, incident_id, services.clock(), reader.name, reason
+            connection, incident_id, services.clock(), principal.name, reason
         ),
     )
 
 
 async def change(
-    services: Services, incident_id: int, visible: AllowedDags, write: Callable[[Connection], Incident | None]
+    services: Services,
+    incident_id: int,
+    allowed_dags: AllowedDags,
+    write: Callable[[Connection], Incident | None],
 ) -> Incident:
     """Change an incident that the reader may see and that is open. Raises 404 and 409."""
 
     def write_if_open(connection: Connection) -> Incident | None:
-        known = incidents.find(connection, incident_id, visible)
-        if known is not None and not known.is_open:
-            by = f" by {known.closed_by}" if known.closed_by else ""
-            raise HTTPException(409, f"incident {incident_id} is closed{by}: {known.closed_because}")
-        return write(connection) if known else None
+        incident = incidents.find(connection, incident_id, allowed_dags)
+        if incident is not None and not incident.is_open:
+            by = f" by {incident.closed_by}" if incident.closed_by else ""
+            raise HTTPException(409, f"incident {incident_id} is closed{by}: {incident.closed_because}")
+        return write(connection) if incident else None
 
     found = await services.database.write(write_if_open)
     if found is None:

@@ -53,8 +53,8 @@ def record_metadata(
     spool = request.headers.get(spool_metrics.HEADER)
     if spool and events:
         services.metrics.spools.update(events[0].deployment, spool)
-    given = sum(isinstance(raw, dict) and events_event.ATTRIBUTE in raw for raw in raws)
-    if given and (wrong := given - sum(event.traceparent is not None for event in events)) > 0:
+    event_count = sum(isinstance(raw, dict) and events_event.ATTRIBUTE in raw for raw in raws)
+    if event_count and (wrong := event_count - sum(event.traceparent is not None for event in events)) > 0:
         services.metrics.traceparents_ignored.inc(wrong)
 
 
@@ -163,7 +163,7 @@ async def _token(request: Request, services: Services) -> Token | None:
         bearer = bearer_of(request)
         if bearer is None or not bearer.startswith(PREFIX):
             return None
-        token = await services.gate.token(bearer, address_of(request))
+        token = await services.authenticator.token(bearer, address_of(request))
     except NotSignedIn as reason:
         raise Refusal(401, "token", str(reason)) from None
     except TooManyFailures as many:
@@ -309,5 +309,5 @@ def _about(events: Sequence[Event]) -> dict[str, Any]:
 
 def _id_of(raw: object) -> str | None:
     """The id that the sender gave, for its own sake; the event was refused, so it may be anything."""
-    given = raw.get("id") if isinstance(raw, dict) else None
-    return given[:MAX_ID] if isinstance(given, str) else None
+    event_id = raw.get("id") if isinstance(raw, dict) else None
+    return event_id[:MAX_ID] if isinstance(event_id, str) else None

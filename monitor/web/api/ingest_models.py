@@ -79,7 +79,10 @@ def _event(shapes: list[type[BaseModel]]) -> JsonSchemaValue:
             "datacontenttype": {"const": "application/json"},
             "data": {
                 "description": "By the type",
-                "anyOf": [*({"$ref": REF.format(model=one.__name__)} for one in shapes), {"type": "object"}],
+                "anyOf": [
+                    *({"$ref": REF.format(model=shape.__name__)} for shape in shapes),
+                    {"type": "object"},
+                ],
             },
         },
         "examples": [openapi_examples.EVENT],

@@ -35,7 +35,7 @@ Deployment = Annotated[
     responses=etag_responses(listed=True),
 )
 async def runs(
-    services: ServicesDep, reader: ApiPrincipal, pager: Paging, query: Annotated[RunsQuery, Query()]
+    services: ServicesDep, principal: ApiPrincipal, pager: Paging, query: Annotated[RunsQuery, Query()]
 ) -> dict[str, Any]:
     """Runs, the last to change first.
 
@@ -43,7 +43,7 @@ async def runs(
     """
     rows = await services.database.read(
         lambda connection: runs_projection.run_list(
-            connection, query.to_filter(), query.limit + 1, query.cursor, reader.visible
+            connection, query.to_filter(), query.limit + 1, query.cursor, principal.allowed_dags
         )
     )
     return pager.page("runs", rows, query.limit, _last_seq)
@@ -57,24 +57,32 @@ async def runs(
     responses=etag_responses() | problems(404),
 )
 async def run(
-    services: ServicesDep, reader: ApiPrincipal, dag_id: DagId, run_id: RunId, deployment: Deployment = None
+    services: ServicesDep,
+    principal: ApiPrincipal,
+    dag_id: DagId,
+    run_id: RunId,
+    deployment: Deployment = None,
 ) -> dict[str, Any]:
     """One run with the latest try of each task and its mails. A run id may hold any sign, `/` too."""
     name = RunName(deployment or services.settings.deployment, dag_id, run_id)
-    detail = await services.database.read(lambda connection: run_detail(connection, name, reader.visible))
+    detail = await services.database.read(
+        lambda connection: run_detail(connection, name, principal.allowed_dags)
+    )
     if detail is None:
         raise HTTPException(404, f"no run {run_id!r} of the DAG {dag_id!r} in {name.deployment!r} is known")
     return detail
 
 
-def run_detail(connection: Connection, name: RunName, visible: AllowedDags) -> dict[str, Any] | None:
+def run_detail(connection: Connection, name: RunName, allowed_dags: AllowedDags) -> dict[str, Any] | None:
     """A run's row with its tasks and deliveries, or None where there is none that the reader may see."""
-    if visible is not None and (name.deployment, name.dag_id) not in visible:
+    if allowed_dags is not None and (name.deployment, name.dag_id) not in allowed_dags:
         return None
     row = runs_projection.run(connection, name)
     if row is None:
         return None
-    mails = queries.deliveries(connection, MAX_PAGE, wanted=DeliveryFilter(**vars(name)), visible=visible)
+    mails = queries.deliveries(
+        connection, MAX_PAGE, delivery_filter=DeliveryFilter(**vars(name)), allowed_dags=allowed_dags
+    )
     return row | {"tasks": runs_projection.tasks(connection, name), "deliveries": mails}
 
 
@@ -86,12 +94,12 @@ def run_detail(connection: Connection, name: RunName, visible: AllowedDags) -> d
     responses=etag_responses(listed=True),
 )
 async def assets(
-    services: ServicesDep, reader: ApiPrincipal, pager: Paging, query: Annotated[Paged, Query()]
+    services: ServicesDep, principal: ApiPrincipal, pager: Paging, query: Annotated[Paged, Query()]
 ) -> dict[str, Any]:
     """Assets with what their last update reported, the last to change first."""
     rows = await services.database.read(
         lambda connection: assets_projection.asset_list(
-            connection, query.limit + 1, query.cursor, reader.visible
+            connection, query.limit + 1, query.cursor, principal.allowed_dags
         )
     )
     return pager.page("assets", rows, query.limit, _last_seq)

@@ -90,19 +90,19 @@ class NewSilence(BaseModel):
     "", response_model=SilencePage, operation_id="listSilences", responses=etag_responses(listed=True)
 )
 async def all_silences(
-    services: ServicesDep, reader: ApiPrincipal, pager: Paging, query: Annotated[SilencesQuery, Query()]
+    services: ServicesDep, principal: ApiPrincipal, pager: Paging, query: Annotated[SilencesQuery, Query()]
 ) -> dict[str, Any]:
     """Silences, newest first. One of more than one DAG is shown to those who may read every DAG."""
-    now, visible = services.clock(), await services.gate.get_permissions(reader)
+    now, allowed_dags = services.clock(), await services.authenticator.get_permissions(principal)
     rows = await services.database.read(
         lambda connection: silences.page(
-            *(connection, query.limit + 1, query.cursor, now if query.active else None, visible),
+            *(connection, query.limit + 1, query.cursor, now if query.active else None, allowed_dags),
             deployment=query.deployment,
             dag_id=query.dag_id,
         )
     )
     return pager.page(
-        "silences", [format_silence(one, now) for one in rows], query.limit, lambda one: one["id"]
+        "silences", [format_silence(row, now) for row in rows], query.limit, lambda row: row["id"]
     )
 
 
@@ -112,10 +112,12 @@ async def all_silences(
     operation_id="getSilence",
     responses=etag_responses() | problems(404),
 )
-async def silence(services: ServicesDep, reader: ApiPrincipal, silence_id: Id) -> dict[str, Any]:
+async def silence(services: ServicesDep, principal: ApiPrincipal, silence_id: Id) -> dict[str, Any]:
     """One silence."""
-    visible = await services.gate.get_permissions(reader)
-    found = await services.database.read(lambda connection: silences.find(connection, silence_id, visible))
+    allowed_dags = await services.authenticator.get_permissions(principal)
+    found = await services.database.read(
+        lambda connection: silences.find(connection, silence_id, allowed_dags)
+    )
     if found is None:
         raise _unknown(silence_id)
     return format_silence(found, services.clock())
@@ -130,22 +132,24 @@ async def silence(services: ServicesDep, reader: ApiPrincipal, silence_id: Id) -
     responses=WRITING | problems(404, 409),
 )
 async def make(
-    request: Request, services: ServicesDep, reader: ApiPrincipal, given: NewSilence
+    request: Request, services: ServicesDep, principal: ApiPrincipal, new_silence: NewSilence
 ) -> dict[str, Any]:
     """Silence what matches, or what an incident is about. More than one DAG may be silenced by those who may
     read every DAG."""
-    await require_csrf(request, reader)
-    starts_at, ends_at = given.span(services.clock())
-    scope = SilenceScope(given.match) if given.match is not None else None
+    await require_csrf(request, principal)
+    starts_at, ends_at = new_silence.span(services.clock())
+    scope = SilenceScope(new_silence.match) if new_silence.match is not None else None
     if scope is None:
-        scope = await incident_scope(services, reader, given.incident_id or 0)
-    made = await add(services, reader, scope, given.reason, starts_at, ends_at, given.whole_airflow)
+        scope = await incident_scope(services, principal, new_silence.incident_id or 0)
+    made = await add(
+        services, principal, scope, new_silence.reason, starts_at, ends_at, new_silence.whole_airflow
+    )
     return format_silence(made, services.clock())
 
 
 async def add(
     services: Services,
-    reader: Principal,
+    principal: Principal,
     scope: SilenceScope,
     reason: str,
     starts_at: datetime,
@@ -155,9 +159,9 @@ async def add(
     """Raises 403 where the reader may not, 409 for too many, 422 where something is wrong with it."""
     now = services.clock()
     if mistake := mistake_in(scope, starts_at, ends_at, now, whole_airflow):
-        field, _, words = mistake.partition(": ")
-        raise Invalid(field, words)
-    if not await may_silence(reader, scope):
+        field, _, text = mistake.partition(": ")
+        raise Invalid(field, text)
+    if not await may_silence(principal, scope):
         raise HTTPException(
             403,
             "match: is not of one DAG that you may read; name exactly one deployment and one dag_id, without "
@@ -166,7 +170,7 @@ async def add(
     try:
         return await services.database.write(
             lambda connection: silences.add(
-                connection, scope.match, reader.name, reason, starts_at, ends_at, now, scope.incident
+                connection, scope.match, principal.name, reason, starts_at, ends_at, now, scope.incident
             )
         )
     except TooManySilences as many:
@@ -181,13 +185,13 @@ async def add(
     responses=WRITING | problems(404),
 )
 async def end(
-    request: Request, services: ServicesDep, reader: ApiPrincipal, silence_id: Id
+    request: Request, services: ServicesDep, principal: ApiPrincipal, silence_id: Id
 ) -> dict[str, Any]:
     """End it now. One that is over stays as it is."""
-    await require_csrf(request, reader)
-    visible, now = await services.gate.get_permissions(reader), services.clock()
+    await require_csrf(request, principal)
+    allowed_dags, now = await services.authenticator.get_permissions(principal), services.clock()
     found = await services.database.write(
-        lambda connection: end_silence(connection, silence_id, visible, reader.name, now)
+        lambda connection: end_silence(connection, silence_id, allowed_dags, principal.name, now)
     )
     if found is None:
         raise _unknown(silence_id)
@@ -195,9 +199,9 @@ async def end(
 
 
 def end_silence(
-    connection: Connection, silence_id: int, visible: AllowedDags, who: str, now: datetime
+    connection: Connection, silence_id: int, allowed_dags: AllowedDags, who: str, now: datetime
 ) -> Silence | None:
-    if silences.find(connection, silence_id, visible) is None:
+    if silences.find(connection, silence_id, allowed_dags) is None:
         return None
     return silences.end(connection, silence_id, who, now)
 

@@ -155,18 +155,18 @@ NOBODY = TokenOwnerFilter(owner=Owner("", frozenset()))
 logger = logging.getLogger(__name__)
 
 
-async def owner_filter(services: Services, reader: Principal) -> TokenOwnerFilter:
+async def owner_filter(services: Services, principal: Principal) -> TokenOwnerFilter:
     """The tokens that the reader sees and revokes: one's own, of no Airflow that has not accepted the reader;
     who reads every DAG, all."""
-    if await services.gate.get_permissions(reader) is None:
+    if await services.authenticator.get_permissions(principal) is None:
         return EVERYONE
     # The machine's own tokens are of many: one of them that reads few DAGs has no say about the others.
-    return NOBODY if reader.owner is None else TokenOwnerFilter(owner=reader.owner)
+    return NOBODY if principal.owner is None else TokenOwnerFilter(owner=principal.owner)
 
 
 async def make(
     services: Services,
-    reader: Principal,
+    principal: Principal,
     name: str,
     scopes: frozenset[Scope],
     life: timedelta,
@@ -174,97 +174,101 @@ async def make(
     deployments: Sequence[str] = (),
 ) -> tuple[StoredToken, str]:
     """A token and its secret. Raises 403 where the reader may not, 409 and 422 where it cannot be."""
-    now, permissions = services.clock(), await refresh_permissions(reader)
-    _check(reader, scopes, life, permissions, now)
-    dags = await _dags(services, permissions, globs)
-    made_by = reader.token.id if reader.token else None
-    draft = Draft(name, scopes, dags, life, _deployments(services, reader, scopes, deployments), made_by)
+    now, allowed_dags = services.clock(), await refresh_permissions(principal)
+    _check(principal, scopes, life, allowed_dags, now)
+    dags = await _dags(services, allowed_dags, globs)
+    made_by = principal.token.id if principal.token else None
+    draft = Draft(name, scopes, dags, life, _deployments(services, principal, scopes, deployments), made_by)
     try:
         token, secret = await services.database.write(
-            lambda connection: auth_tokens.add(connection, draft, reader.owner, now)
+            lambda connection: auth_tokens.add(connection, draft, principal.owner, now)
         )
     except TooManyTokens as many:
         raise HTTPException(409, str(many)) from None
     except TokenEnded as ended:
-        services.gate.tokens.forget()
+        services.authenticator.tokens.forget()
         raise HTTPException(401, str(ended)) from None
-    logger.info("%s made token %d (%s…, %r: %s)", reader.name, token.id, token.prefix, name, _words(scopes))
+    logger.info(
+        "%s made token %d (%s…, %r: %s)", principal.name, token.id, token.prefix, name, _words(scopes)
+    )
     return token, secret
 
 
-async def revoke(services: Services, reader: Principal, token_id: int) -> StoredToken:
+async def revoke(services: Services, principal: Principal, token_id: int) -> StoredToken:
     """End it, what it has made, and the feeds that they hold open. Raises 404."""
-    theirs, now = await owner_filter(services, reader), services.clock()
+    owner, now = await owner_filter(services, principal), services.clock()
     found = await services.database.write(
-        lambda connection: auth_tokens.revoke(connection, theirs, token_id, now)
+        lambda connection: auth_tokens.revoke(connection, owner, token_id, now)
     )
     if found is None:
         raise HTTPException(404, f"no token {token_id} of yours is known")
-    logger.info("%s revoked token %d (%s…, %r)", reader.name, found.id, found.prefix, found.name)
-    services.gate.tokens.forget()
-    services.feeds.rights_changed()
+    logger.info("%s revoked token %d (%s…, %r)", principal.name, found.id, found.prefix, found.name)
+    services.authenticator.tokens.forget()
+    services.feed_server.rights_changed()
     return found
 
 
 def _check(
-    reader: Principal, scopes: frozenset[Scope], life: timedelta, permissions: AllowedDags, now: datetime
+    principal: Principal, scopes: frozenset[Scope], life: timedelta, allowed_dags: AllowedDags, now: datetime
 ) -> None:
-    if reader.is_nameless:
+    if principal.is_nameless:
         raise HTTPException(
             403,
             "Airflow's token does not say whose it is, and a Windsock token is always somebody's: sign in on "
             "the page Tokens, or use `windsock token create`",
         )
-    if Scope.INGEST in scopes and permissions is not None:
+    if Scope.INGEST in scopes and allowed_dags is not None:
         raise HTTPException(
             403, "scopes: 'ingest' may report events of any DAG, so it takes the right to read every DAG"
         )
-    if reader.token is None:
+    if principal.token is None:
         return
     for scope in sorted(scopes):
-        reader.require(scope)
-    if now + life > reader.token.expires_at:
+        principal.require(scope)
+    if now + life > principal.token.expires_at:
         raise HTTPException(
             422,
             "expires_in: a token makes none that outlives it, and this one ends "
-            f"{reader.token.expires_at:%Y-%m-%d %H:%M} UTC; give less",
+            f"{principal.token.expires_at:%Y-%m-%d %H:%M} UTC; give less",
         )
 
 
-async def _dags(services: Services, permissions: AllowedDags, globs: Sequence[str]) -> AllowedDags:
+async def _dags(services: Services, allowed_dags: AllowedDags, globs: Sequence[str]) -> AllowedDags:
     if not globs:
-        return permissions
-    known = (
-        permissions if permissions is not None else await services.database.read(dags_projection.every_dag)
+        return allowed_dags
+    readable = (
+        allowed_dags if allowed_dags is not None else await services.database.read(dags_projection.every_dag)
     )
     try:
-        return auth_tokens.within(known, globs)
+        return auth_tokens.within(readable, globs)
     except NoSuchDag as error:
         raise HTTPException(422, str(error)) from None
 
 
 def _deployments(
-    services: Services, reader: Principal, scopes: frozenset[Scope], wanted: Sequence[str]
+    services: Services, principal: Principal, scopes: frozenset[Scope], names: Sequence[str]
 ) -> frozenset[str] | None:
     """Return what an ingest token reports for. Raises 422 for a deployment that the maker has not."""
     if Scope.INGEST not in scopes:
-        if wanted:
+        if names:
             raise HTTPException(
                 422, "deployments: only a token of the scope 'ingest' reports; leave them out"
             )
         return None
     first = services.settings.deployment
-    known = (
-        services.settings.ingest_secrets.keys() if reader.token is None else reader.token.reports_for(first)
+    known_names = (
+        services.settings.ingest_secrets.keys()
+        if principal.token is None
+        else principal.token.reports_for(first)
     )
-    for name in wanted:
-        if name not in known:
+    for name in names:
+        if name not in known_names:
             raise HTTPException(
                 422,
                 f"deployments: {name[:80]!r} is none that you may report for; "
-                f"known: {', '.join(sorted(known))}",
+                f"known: {', '.join(sorted(known_names))}",
             )
-    return frozenset(wanted or (first,))
+    return frozenset(names or (first,))
 
 
 def _words(scopes: frozenset[Scope]) -> str:
@@ -276,15 +280,15 @@ router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"], responses=PROBLEMS,
 
 @router.get("", response_model=TokenPage, operation_id="listTokens", responses=etag_responses(listed=True))
 async def all_tokens(
-    services: ServicesDep, reader: ApiPrincipal, pager: Paging, query: Annotated[Paged, Query()]
+    services: ServicesDep, principal: ApiPrincipal, pager: Paging, query: Annotated[Paged, Query()]
 ) -> dict[str, Any]:
     """Your tokens, newest first; everybody's for those who may read every DAG."""
-    theirs = await owner_filter(services, reader)
+    owner = await owner_filter(services, principal)
     found = await services.database.read(
-        lambda connection: auth_tokens.page(connection, theirs, query.limit + 1, query.cursor)
+        lambda connection: auth_tokens.page(connection, owner, query.limit + 1, query.cursor)
     )
     return pager.page(
-        "tokens", [format_token(one, services.clock) for one in found], query.limit, lambda one: one["id"]
+        "tokens", [format_token(row, services.clock) for row in found], query.limit, lambda row: row["id"]
     )
 
 
@@ -297,12 +301,18 @@ async def all_tokens(
     responses=WRITING | problems(409),
 )
 async def create_token(
-    request: Request, answer: Response, services: ServicesDep, reader: ApiPrincipal, given: NewToken
+    request: Request, answer: Response, services: ServicesDep, principal: ApiPrincipal, new_token: NewToken
 ) -> dict[str, Any]:
     """Make a token. The answer holds its secret, this once; it reads what you may read now, and no more."""
-    await require_csrf(request, reader)
+    await require_csrf(request, principal)
     made, secret = await make(
-        services, reader, given.name, given.scopes, given.expires_in, given.dags, given.deployments
+        services,
+        principal,
+        new_token.name,
+        new_token.scopes,
+        new_token.expires_in,
+        new_token.dags,
+        new_token.deployments,
     )
     answer.headers["Cache-Control"] = "no-store"
     return format_token(made, services.clock) | {"secret": secret}
@@ -312,11 +322,11 @@ async def create_token(
     "/{token_id}", response_model=TokenResponse, operation_id="revokeToken", responses=WRITING | problems(404)
 )
 async def revoke_token(
-    request: Request, services: ServicesDep, reader: ApiPrincipal, token_id: Id
+    request: Request, services: ServicesDep, principal: ApiPrincipal, token_id: Id
 ) -> dict[str, Any]:
     """Revoke a token and those that it has made: they count no more, and their open feeds end."""
-    await require_csrf(request, reader)
-    return format_token(await revoke(services, reader, token_id), services.clock)
+    await require_csrf(request, principal)
+    return format_token(await revoke(services, principal, token_id), services.clock)
 
 
 def format_token(token: StoredToken, clock: Clock) -> dict[str, Any]:

@@ -9,7 +9,7 @@ Each Airflow decides about its own users and about no other's. A session and a t
 Airflows accepted the password. Their rights, their tokens and their share of the limits follow from the
 name and that set.
 
-A user who may read every DAG in Airflow reads everything in Windsock (`Principal.visible` is None). So
+A user who may read every DAG in Airflow reads everything in Windsock (`Principal.allowed_dags` is None). So
 every list and every number on a page comes from the same moment and the same rights.
 """
 
@@ -80,7 +80,7 @@ async def _everything(anew: bool = False) -> AllowedDags:  # noqa: ARG001 (a Pri
 class Principal:
     """Someone who asks, and what that one may read at this moment."""
 
-    visible: AllowedDags = None
+    allowed_dags: AllowedDags = None
     rights: PrincipalRights = field(default=_everything, repr=False)
     """Asks again: for whoever stays."""
     seq: int | None = None
@@ -163,15 +163,15 @@ class Authenticator:
         """The user's tokens of the Airflows that accept the password. An Airflow is not asked whose own users
         somebody has guessed at too often: that another one lets somebody in says nothing of its guesses."""
         waits: dict[str, int] = {}
-        asked: dict[str, dict[str, int]] = {}
+        scopes: dict[str, dict[str, int]] = {}
         for deployment in sorted(self._airflows):
             limits = _limits(deployment, user, address)
             if seconds := await self._throttle.begin(limits):
                 waits[deployment] = seconds
             else:
-                asked[deployment] = limits
-        answers = await rights.sign_in(user, password, asked)
-        for deployment, limits in asked.items():
+                scopes[deployment] = limits
+        answers = await rights.sign_in(user, password, scopes)
+        for deployment, limits in scopes.items():
             if not answers.refused(deployment):
                 await self._throttle.take_back(limits)
         if answers.tokens:
@@ -188,18 +188,18 @@ class Authenticator:
             logger.warning("the tokens of %r are not compared with what Airflow shows: %s", user, error)
             return
         # An Airflow that shows nothing to anybody may have lost its database: it takes nothing away.
-        shown = {name: dags for name, dags in now.shown.items() if rights.shows_any(name)}
-        if not shown.keys() <= now.whole:
-            await self.tokens.narrow(user, shown, now.whole)
+        dags_by_deployment = {name: dags for name, dags in now.dags.items() if rights.shows_any(name)}
+        if not dags_by_deployment.keys() <= now.whole:
+            await self.tokens.narrow(user, dags_by_deployment, now.whole)
 
-    async def reads_every_dag(self, reader: Principal) -> bool:
+    async def reads_every_dag(self, principal: Principal) -> bool:
         """Return True if the reader may read all that the monitor's own user may."""
-        return reader.visible is None
+        return principal.allowed_dags is None
 
-    async def get_permissions(self, reader: Principal) -> AllowedDags:
+    async def get_permissions(self, principal: Principal) -> AllowedDags:
         """What the reader may read of what belongs to DAGs and of what may belong to none: an incident of
         Airflow itself, a silence of many DAGs. None, everything, for who may read every DAG."""
-        return reader.visible
+        return principal.allowed_dags
 
     async def sign_out(self, cookie: str | None) -> None:
         """At every monitor on this database: here at once."""
@@ -221,7 +221,9 @@ class Authenticator:
         now, user = await self._readable(session), session.user
         owner = Owner(user, session.owner.deployments - now.refused)
         name, whose = self._name_of(owner), f"user {owner.key}"
-        return Principal(now.visible, rights, now.seq, user, session.csrf, name, owner=owner, whose=whose)
+        return Principal(
+            now.allowed_dags, rights, now.seq, user, session.csrf, name, owner=owner, whose=whose
+        )
 
     async def bearer_reader(self, token: str, address: str) -> Principal:
         """Who a bearer token stands for. Raises NotSignedIn, AirflowError, TooManyFailures."""
@@ -229,15 +231,15 @@ class Authenticator:
             return await self._token_reader(token, address)
         if self._rights is None:
             raise NotSignedIn("no Airflow is configured to check tokens at")
-        known, shown, name = self._rights, {self._first: token}, f"tokens from {address}"
+        all_rights, tokens, name = self._rights, {self._first: token}, f"tokens from {address}"
 
         async def ask(anew: bool = False) -> ReadableNow:
             try:
                 async with self._first_use.setdefault(token, Lock()):  # sent side by side, it is one attempt
-                    if not known.knows(shown):
+                    if not all_rights.knows(tokens):
                         async with self._attempt(name):
-                            return await known.fetch(shown, anew)
-                return await known.fetch(shown, anew)
+                            return await all_rights.fetch(tokens, anew)
+                return await all_rights.fetch(tokens, anew)
             except AirflowRefused as refused:
                 raise NotSignedIn(f"Airflow refuses this bearer token: {refused}") from None
 
@@ -248,7 +250,7 @@ class Authenticator:
         now = await ask()
         who = subject_of(token) or address
         return Principal(
-            now.visible, rights, now.seq, name=BEARER_NAME, is_nameless=True, whose=f"Airflow {who}"
+            now.allowed_dags, rights, now.seq, name=BEARER_NAME, is_nameless=True, whose=f"Airflow {who}"
         )
 
     async def token(self, secret: str, address: str) -> Token:
@@ -278,10 +280,10 @@ class Authenticator:
             return (await self._seen_by(await self._token(secret)))[0]
 
         token = await self.token(secret, address)
-        visible, seq = await self._seen_by(token)
+        allowed_dags, seq = await self._seen_by(token)
         owner = token.owner
         return Principal(
-            visible,
+            allowed_dags,
             rights,
             seq,
             name=f"token {token.name!r}" + (f" of {self._name_of(owner)}" if owner else ""),
@@ -361,4 +363,4 @@ def _current(now: ReadableNow) -> AllowedDags:
     """For who goes on along the log. Raises AirflowError where Airflow has not been asked about a new DAG."""
     if not now.is_current:
         raise AirflowError("the log has a new DAG, and Airflow cannot be asked now whether you may read it")
-    return now.visible
+    return now.allowed_dags

@@ -62,12 +62,12 @@ class SignInAnswers:
 class ReadableNow:
     """What a user may read, over all Airflows."""
 
-    visible: AllowedDags
+    allowed_dags: AllowedDags
     seq: int
     """The place in the log up to which this decides: a later event may be of a DAG that is newer."""
     is_current: bool
     """False: the log had a newer DAG before the question, and Airflow cannot be asked about it now."""
-    shown: Mapping[str, frozenset[str]]
+    dags: Mapping[str, frozenset[str]]
     """The DAGs that each Airflow that answered shows the user, by deployment."""
     whole: frozenset[str]
     """The deployments of which the user may read every DAG."""
@@ -141,12 +141,12 @@ class ReadableDags:
         self._clock = clock
         self._logged = logged
         self._every = EveryDag(airflow, clock)
-        self._asked: OrderedDict[str, _TokenState] = OrderedDict()
+        self._states: OrderedDict[str, _TokenState] = OrderedDict()
 
     def knows(self, token: str) -> bool:
         """Return True if Airflow has accepted this token before."""
-        asked = self._asked.get(_key(token))
-        return asked is not None and asked.answer is not None
+        state = self._states.get(_key(token))
+        return state is not None and state.answer is not None
 
     async def fetch(self, token: str, anew: bool = False) -> tuple[_Answer, bool]:
         """The answer, and whether it knows every DAG that the log had at the time of this call.
@@ -155,20 +155,20 @@ class ReadableDags:
         AirflowRefused, or another AirflowError.
         """
         key = _key(token)
-        asked = self._asked.setdefault(key, _TokenState())
-        self._asked.move_to_end(key)
-        if len(self._asked) > MAX_TOKENS:
-            self._asked.popitem(last=False)
+        state = self._states.setdefault(key, _TokenState())
+        self._states.move_to_end(key)
+        if len(self._states) > MAX_TOKENS:
+            self._states.popitem(last=False)
         called, version = asyncio.get_running_loop().time(), self._logged.version_of(self._deployment)
-        async with asked.lock:  # one question at a time for a token, however many feeds it has open
-            answer = asked.answer
+        async with state.lock:  # one question at a time for a token, however many feeds it has open
+            answer = state.answer
             if (
                 answer is None
-                or _age(self._clock, asked.at) >= RIGHTS_SECONDS
-                or (answer.version < version and not asked.is_put_off)
-                or (anew and asked.began < called)
+                or _age(self._clock, state.at) >= RIGHTS_SECONDS
+                or (answer.version < version and not state.is_put_off)
+                or (anew and state.began < called)
             ):
-                answer = await self._ask(key, token, asked, anew)
+                answer = await self._ask(key, token, state, anew)
             return answer, answer.version >= version
 
     @property
@@ -181,29 +181,29 @@ class ReadableDags:
         is_latest = answer.version == self._logged.version_of(self._deployment)
         return self._logged.seq if is_latest else answer.seq
 
-    async def _ask(self, key: str, token: str, asked: _TokenState, anew: bool) -> _Answer:
+    async def _ask(self, key: str, token: str, state: _TokenState, anew: bool) -> _Answer:
         loop = asyncio.get_running_loop()
-        if asked.answer is not None and _age(self._clock, asked.at) < RIGHTS_SECONDS:  # before its time
-            await asyncio.sleep(max(0.0, asked.began + PAUSE_SECONDS - loop.time()))
-        asked.began, asked.has_failed = loop.time(), False
-        version, seq, before = self._logged.version_of(self._deployment), self._logged.seq, asked.answer
+        if state.answer is not None and _age(self._clock, state.at) < RIGHTS_SECONDS:  # before its time
+            await asyncio.sleep(max(0.0, state.began + PAUSE_SECONDS - loop.time()))
+        state.began, state.has_failed = loop.time(), False
+        version, seq, before = self._logged.version_of(self._deployment), self._logged.seq, state.answer
         try:
             dags = frozenset(await self._airflow.readable_dags(token))
         except AirflowRefused:
-            self._asked.pop(key, None)
+            self._states.pop(key, None)
             raise
         except AirflowError:
             # The next one does not wait for its silence again.
-            asked.at, asked.has_failed = self._clock(), True
+            state.at, state.has_failed = self._clock(), True
             if anew or before is None or _age(self._clock, before.answered) >= STALE_SECONDS:
                 raise
             return before
         if before is not None:
             self._logged.forget((self._deployment, dag) for dag in before.dags - dags)
-        every = await self._every_of(dags, before, version, asked.began, anew)
-        asked.at = self._clock()
-        asked.answer = _Answer(dags, every, version, seq, asked.at)
-        return asked.answer
+        every = await self._every_of(dags, before, version, state.began, anew)
+        state.at = self._clock()
+        state.answer = _Answer(dags, every, version, seq, state.at)
+        return state.answer
 
     async def _every_of(
         self, dags: frozenset[str], before: _Answer | None, version: int, began: float, anew: bool
@@ -239,8 +239,8 @@ class Rights:
 
     async def sign_in(self, user: str, password: str, deployments: Collection[str]) -> SignInAnswers:
         """Ask these deployments' Airflows, side by side, whether they know this name and password."""
-        asked = {name: self._airflows[name].sign_in(user, password) for name in deployments}
-        return SignInAnswers(*await _answers_of(asked))
+        sign_ins = {name: self._airflows[name].sign_in(user, password) for name in deployments}
+        return SignInAnswers(*await _answers_of(sign_ins))
 
     def knows(self, tokens: Mapping[str, str]) -> bool:
         """Return True if each of these tokens was accepted before."""
@@ -256,23 +256,23 @@ class Rights:
 
         Raises AirflowRefused where every token has ended, another AirflowError where nobody could be asked.
         """
-        asked = {
+        requests = {
             name: self._dags[name].fetch(token, anew) for name, token in tokens.items() if name in self._dags
         }
-        given, errors = await _answers_of(asked)
-        if not given:
+        results, errors = await _answers_of(requests)
+        if not results:
             raise first_of(errors.values())
-        answers = {name: answer for name, (answer, _) in given.items()}
+        answers = {name: answer for name, (answer, _) in results.items()}
         dags = frozenset((name, dag) for name, answer in answers.items() for dag in answer.dags)
         lists = [answers[name].every if name in answers else None for name in self._airflows]
         reads_every = any(lists) and all(every is not None for every in lists)
         return ReadableNow(
-            visible=None if reads_every else dags,
+            allowed_dags=None if reads_every else dags,
             seq=min(self._dags[name].decides_upto(answer) for name, answer in answers.items()),
-            is_current=all(is_current for _, is_current in given.values()),
-            shown={name: answer.dags for name, answer in answers.items()},
+            is_current=all(is_current for _, is_current in results.values()),
+            dags={name: answer.dags for name, answer in answers.items()},
             whole=frozenset(name for name, answer in answers.items() if answer.every is not None),
-            refused=frozenset(tokens.keys() - asked.keys()).union(
+            refused=frozenset(tokens.keys() - requests.keys()).union(
                 name for name, error in errors.items() if isinstance(error, AirflowRefused)
             ),
         )
@@ -284,19 +284,19 @@ def first_of(errors: Collection[AirflowError]) -> AirflowError:
     return next(iter([*refused, *errors]), AirflowRefused("no Airflow of this user is configured any more"))
 
 
-async def _answers_of(asked: Mapping[str, Awaitable[T]]) -> tuple[dict[str, T], dict[str, AirflowError]]:
+async def _answers_of(requests: Mapping[str, Awaitable[T]]) -> tuple[dict[str, T], dict[str, AirflowError]]:
     """Ask side by side; answers what was said, and why some said nothing, by deployment."""
-    answers = await gather(*asked.values(), return_exceptions=True)
-    given: dict[str, T] = {}
+    answers = await gather(*requests.values(), return_exceptions=True)
+    results: dict[str, T] = {}
     errors: dict[str, AirflowError] = {}
-    for name, answer in zip(asked, answers, strict=True):
+    for name, answer in zip(requests, answers, strict=True):
         if isinstance(answer, AirflowError):
             errors[name] = answer
         elif isinstance(answer, BaseException):
             raise answer
         else:
-            given[name] = answer
-    return given, errors
+            results[name] = answer
+    return results, errors
 
 
 def _key(token: str) -> str:

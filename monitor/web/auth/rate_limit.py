@@ -35,7 +35,10 @@ def begin(connection: Connection, names: Mapping[str, int], now: datetime) -> in
     most = {_hash(name): number for name, number in names.items()}
     hashes = sorted(most)  # in one order, or two monitors could wait for each other
     # Counted before the number is looked at: who counts holds the row, so no two see the same number.
-    _COUNT.rows(connection, [{"hash": one, "number": 1, "began_at": now, "ends_at": ends} for one in hashes])
+    _COUNT.rows(
+        connection,
+        [{"hash": name_hash, "number": 1, "began_at": now, "ends_at": ends} for name_hash in hashes],
+    )
     counted = connection.execute(select(table).where(table.c.hash.in_(hashes)))
     over: list[datetime] = [row.ends_at for row in counted if row.number > most[row.hash]]
     if over:
@@ -78,8 +81,8 @@ _COUNT = BulkInsert(table, _count)
 
 
 def _take_back(connection: Connection, hashes: Sequence[str]) -> None:
-    for one in hashes:
-        connection.execute(update(table).where(table.c.hash == one).values(number=table.c.number - 1))
+    for name_hash in hashes:
+        connection.execute(update(table).where(table.c.hash == name_hash).values(number=table.c.number - 1))
     connection.execute(delete(table).where(table.c.hash.in_(hashes), table.c.number <= 0))
 
 

@@ -100,15 +100,15 @@ def end_all(connection: Connection) -> int:
 
 def accepted_by(connection: Connection, user: str, now: datetime) -> set[frozenset[str]]:
     """Return the deployments of each owner of this name who is signed in."""
-    mine = table.c.owner == user, table.c.expires_at > now
-    query = select(table.c.authenticated_by).where(*mine).distinct()
+    conditions = table.c.owner == user, table.c.expires_at > now
+    query = select(table.c.authenticated_by).where(*conditions).distinct()
     return set(connection.execute(query).scalars())
 
 
 def end_of_user(connection: Connection, user: str, accepted: Collection[frozenset[str]]) -> int:
     """End the sessions of this name that were accepted by these deployments; return how many."""
-    mine = table.c.owner == user, table.c.authenticated_by.in_(accepted)
-    return connection.execute(delete(table).where(*mine)).rowcount
+    conditions = table.c.owner == user, table.c.authenticated_by.in_(accepted)
+    return connection.execute(delete(table).where(*conditions)).rowcount
 
 
 def forget(connection: Connection, now: datetime) -> int:
@@ -171,7 +171,7 @@ class Sessions:
         self._keys = [key.get_secret_value() for key in keys] or [secrets.token_urlsafe()]
         oldest_first = self._keys[::-1]  # the library signs with the last
         self._signer = Signer(oldest_first, salt="windsock-session", digest_method=hashlib.sha256)
-        self._known: OrderedDict[str, tuple[Session, datetime]] = OrderedDict()
+        self._cache: OrderedDict[str, tuple[Session, datetime]] = OrderedDict()
         self._ended = 0
         """How many were ended here."""
 
@@ -188,7 +188,7 @@ class Sessions:
         except (BadSignature, UnicodeError):
             return None
         now = self._clock()
-        session, read_at = self._known.get(session_id, (None, now))
+        session, read_at = self._cache.get(session_id, (None, now))
         if session is None or (now - read_at).total_seconds() >= LOOKUP_SECONDS:
             ended = self._ended
             session = await self._database.read(
@@ -201,14 +201,14 @@ class Sessions:
     async def end(self, session: Session) -> None:
         await self._database.write(lambda connection: end(connection, session.id))
         self._ended += 1
-        self._known.pop(session.id, None)
+        self._cache.pop(session.id, None)
 
     def _remember(self, session_id: str, session: Session | None, now: datetime) -> None:
-        self._known.pop(session_id, None)
+        self._cache.pop(session_id, None)
         if session is not None:
-            self._known[session_id] = (session, now)
-        if len(self._known) > MAX_KNOWN:
-            self._known.popitem(last=False)
+            self._cache[session_id] = (session, now)
+        if len(self._cache) > MAX_KNOWN:
+            self._cache.popitem(last=False)
 
 
 COOKIE = "windsock_flash"
@@ -219,8 +219,8 @@ class Flash:
     """`keys`: as of sessions. Where there is none, one is made for this process."""
 
     def __init__(self, keys: Sequence[SecretStr], secure: bool) -> None:
-        given = [key.get_secret_value() for key in keys] or [secrets.token_urlsafe()]
-        self._signer = TimestampSigner(given[::-1], salt="windsock-flash", digest_method=hashlib.sha256)
+        key_texts = [key.get_secret_value() for key in keys] or [secrets.token_urlsafe()]
+        self._signer = TimestampSigner(key_texts[::-1], salt="windsock-flash", digest_method=hashlib.sha256)
         self._secure = secure
 
     def say(self, request: Request, answer: Response, path: str, text: str) -> None:

@@ -209,14 +209,14 @@ class TokenOwnerFilter:
 EVERYONE = TokenOwnerFilter(all=True)
 
 
-def within(known: frozenset[tuple[str, str]], globs: Sequence[str]) -> frozenset[tuple[str, str]]:
+def within(readable_dags: frozenset[tuple[str, str]], globs: Sequence[str]) -> frozenset[tuple[str, str]]:
     """Those of the known DAGs that a glob takes. Raises NoSuchDag."""
     for glob in globs:
-        if not any(matches(glob, dag_id) for _, dag_id in known):
+        if not any(matches(glob, dag_id) for _, dag_id in readable_dags):
             raise NoSuchDag(
                 f"dags: {glob[:80]!r} matches no DAG that may be read; write its dag_id, or a glob"
             )
-    return frozenset(pair for pair in known if matches_any(globs, pair[1]))
+    return frozenset(pair for pair in readable_dags if matches_any(globs, pair[1]))
 
 
 def add(connection: Connection, draft: Draft, owner: Owner | None, now: datetime) -> tuple[Token, str]:
@@ -226,11 +226,11 @@ def add(connection: Connection, draft: Draft, owner: Owner | None, now: datetime
     connection.execute(
         delete(table).where(or_(table.c.expires_at < now - KEPT, table.c.revoked_at < now - KEPT))
     )
-    mine = _made_by(owner)  # exactly: the same name in another Airflow takes no room away
-    in_force = *mine, table.c.revoked_at.is_(None), table.c.expires_at > now
+    conditions = _made_by(owner)  # exactly: the same name in another Airflow takes no room away
+    in_force = *conditions, table.c.revoked_at.is_(None), table.c.expires_at > now
     if connection.execute(select(func.count()).where(*in_force)).scalar_one() >= MOST:
         raise TooManyTokens(f"{MOST} tokens are in force already; revoke one that is not used any more")
-    lately = *mine, table.c.created_at > now - DAY
+    lately = *conditions, table.c.created_at > now - DAY
     if connection.execute(select(func.count()).where(*lately)).scalar_one() >= MOST_A_DAY:
         raise TooManyTokens(f"{MOST_A_DAY} tokens were made within a day; use one that is in force, or wait")
     secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
@@ -301,11 +301,11 @@ def page(
 
 def revoke(connection: Connection, whose: TokenOwnerFilter, token_id: int, now: datetime) -> Token | None:
     """End it now, and what it has made; what was revoked stays as it is. None: no such one of theirs."""
-    mine = table.c.id == token_id, whose.clause(connection)
-    ended = _end(connection, *mine, now=now)
+    conditions = table.c.id == token_id, whose.clause(connection)
+    ended = _end(connection, *conditions, now=now)
     while ended:  # each one is locked before those that it made are read: none can be made meanwhile
         ended = _end(connection, table.c.made_by.in_(ended), now=now)
-    row = connection.execute(select(table).where(*mine)).mappings().one_or_none()
+    row = connection.execute(select(table).where(*conditions)).mappings().one_or_none()
     return _from_row(row)
 
 
@@ -342,28 +342,28 @@ def other_spellings(connection: Connection, user: str) -> list[str]:
 def narrow(
     connection: Connection,
     user: str,
-    shown: Mapping[str, frozenset[str]],
+    dags: Mapping[str, frozenset[str]],
     whole: frozenset[str],
     every_dag: frozenset[tuple[str, str]],
 ) -> list[int]:
     """Take from the tokens of a name what the Airflows show that user no more; answers which have lost some.
 
     An Airflow decides about its own DAGs, in tokens whose creator it has accepted, and about nothing else.
-    `shown`: what each deployment's Airflow shows the user; `whole`: those of them that show every DAG;
+    `dags`: what each deployment's Airflow shows the user; `whole`: those of them that show every DAG;
     `every_dag`: what a token for every DAG keeps of the other Airflows.
     """
     query = select(table).where(table.c.created_by == user, table.c.revoked_at.is_(None))
     lost = []
     for token in read_each("tokens", connection.execute(query).mappings().all(), Token.from_row):
         accepted = token.authenticated_by or frozenset()
-        decided = (accepted & shown.keys()) - whole
+        decided = (accepted & dags.keys()) - whole
         if not decided:
             continue
         held = token.dags
         if held is None:
-            listed = frozenset((name, dag) for name in accepted & shown.keys() for dag in shown[name])
+            listed = frozenset((name, dag) for name in accepted & dags.keys() for dag in dags[name])
             held = listed | {pair for pair in every_dag if pair[0] in accepted}
-        left = frozenset(pair for pair in held if pair[0] not in decided or pair[1] in shown[pair[0]])
+        left = frozenset(pair for pair in held if pair[0] not in decided or pair[1] in dags[pair[0]])
         if left != token.dags:
             connection.execute(update(table).where(table.c.id == token.id).values(dags=_serialize_dags(left)))
             lost.append(token.id)
@@ -416,22 +416,22 @@ class TokenLookup:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._known: OrderedDict[str, _CacheEntry] = OrderedDict()
+        self._cache: OrderedDict[str, _CacheEntry] = OrderedDict()
 
     async def find(self, secret: str) -> Token | None:
         """The token of this secret, in force or not; None: there is none."""
         digest = hash_of(secret)
-        known = self._known.setdefault(digest, _CacheEntry())
-        self._known.move_to_end(digest)
-        if len(self._known) > MAX_KNOWN:
-            self._known.popitem(last=False)
-        async with known.asking:  # one question at a time for a token, however many feeds it has open
-            if known.read_at is None or self._age(known.read_at) >= LOOKUP_SECONDS:
-                known.token = await self._read(digest)
-                known.read_at = self._clock()
-        if known.token is None:
-            self._known.pop(digest, None)  # guesses are not worth a place
-        return known.token
+        entry = self._cache.setdefault(digest, _CacheEntry())
+        self._cache.move_to_end(digest)
+        if len(self._cache) > MAX_KNOWN:
+            self._cache.popitem(last=False)
+        async with entry.asking:  # one question at a time for a token, however many feeds it has open
+            if entry.read_at is None or self._age(entry.read_at) >= LOOKUP_SECONDS:
+                entry.token = await self._read(digest)
+                entry.read_at = self._clock()
+        if entry.token is None:
+            self._cache.pop(digest, None)  # guesses are not worth a place
+        return entry.token
 
     async def _read(self, digest: str) -> Token | None:
         token = await self._database.read(lambda connection: find_by_hash(connection, digest))
@@ -444,12 +444,12 @@ class TokenLookup:
 
     def forget(self) -> None:
         """Read each token anew: one of them was changed here."""
-        self._known.clear()
+        self._cache.clear()
 
-    async def narrow(self, user: str, shown: Mapping[str, frozenset[str]], whole: frozenset[str]) -> None:
+    async def narrow(self, user: str, dags: Mapping[str, frozenset[str]], whole: frozenset[str]) -> None:
         """Take from a user's tokens what the user may read no more: tokens.narrow()."""
         if lost := await self._database.write(
-            lambda connection: narrow(connection, user, shown, whole, dags_projection.every_dag(connection))
+            lambda connection: narrow(connection, user, dags, whole, dags_projection.every_dag(connection))
         ):
             logger.info("tokens %s of %r read fewer DAGs now, as their creator does", lost, user)
             self.forget()

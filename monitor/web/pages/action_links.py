@@ -127,14 +127,14 @@ async def _scope(services: Services, token: str) -> SilenceScope:
         if found is None:
             raise HTTPException(404, f"Incident {incident_id} is known here no more.")
         return SilenceScope.from_incident(found)
-    named = {name: content[name] for name in NAMED if content.get(name)}
-    for value in named.values():
+    fields = {name: content[name] for name in NAMED if content.get(name)}
+    for value in fields.values():
         if not WILD.isdisjoint(value):
             raise HTTPException(
                 409,
                 f"The name {value!r} holds * or ?, which would silence others too: use the page Silences.",
             )
-    scope = SilenceScope(Match.model_validate({"deployment": content["deployment"], **named}))
+    scope = SilenceScope(Match.model_validate({"deployment": content["deployment"], **fields}))
     if scope.is_whole:
         raise HTTPException(
             410,
@@ -145,7 +145,7 @@ async def _scope(services: Services, token: str) -> SilenceScope:
 
 
 def _end(connection: Connection, scope: SilenceScope, form: SilenceDeed, now: datetime) -> None:
-    if any(one.id == form.silence_id for one in _active(connection, scope, now)):
+    if any(silence.id == form.silence_id for silence in _active(connection, scope, now)):
         silences.end(connection, form.silence_id, form.who, now)
 
 
@@ -157,9 +157,9 @@ def _active(connection: Connection, scope: SilenceScope, now: datetime) -> list[
         else None
     )
     return [
-        one
-        for one in silences.active(connection, now)
-        if one.is_of(scope) or (of_dag is not None and (one.deployment, one.dag_id) == of_dag)
+        silence
+        for silence in silences.active(connection, now)
+        if silence.is_of(scope) or (of_dag is not None and (silence.deployment, silence.dag_id) == of_dag)
     ][:SHOWN]
 
 
@@ -167,7 +167,7 @@ async def _page(
     request: Request, services: Services, scope: SilenceScope, form: SilenceDeed, problem: str | None
 ) -> HTMLResponse:
     now, zone = services.clock(), services.rules.current.config.timezone
-    shown: dict[str, Any] = {
+    values: dict[str, Any] = {
         "scope": scope,
         "active": await services.database.read(lambda connection: _active(connection, scope, now)),
         "choices": forms.choices(now, zone),
@@ -175,7 +175,7 @@ async def _page(
         "form": form,
         "problem": problem,
     }
-    return render(request, "link_silence.html", None, 422 if problem else 200, **shown)
+    return render(request, "link_silence.html", None, 422 if problem else 200, **values)
 
 
 UNSUBSCRIBE_PATH = "/links/unsubscribe/{token}"
@@ -200,9 +200,9 @@ async def post_unsubscribe(request: Request, services: ServicesDep, token: str) 
     """Stop them, or take it back."""
     content = forms.read_link(services, UNSUBSCRIBE, token)
     address, rule, now = content["address"], content["rule"], services.clock()
-    form = await request.form()
-    one_click = form.get(ONE_CLICK[0]) == ONE_CLICK[1]
-    action = "stop" if one_click else form.get("action")
+    form_data = await request.form()
+    one_click = form_data.get(ONE_CLICK[0]) == ONE_CLICK[1]
+    action = "stop" if one_click else form_data.get("action")
     if action not in ("stop", "resume"):
         raise HTTPException(422, f"send {'='.join(ONE_CLICK)} (RFC 8058), or open the link in a browser")
 

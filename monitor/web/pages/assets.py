@@ -58,8 +58,8 @@ def freshness(
     watch = choice.find_for_asset(row["name"], row["uri"], row["source_dag_id"], tags_of(dag))
     age = max(now - updated_at, timedelta(0))
     rhythm = timedelta(seconds=median(gap.total_seconds() for gap in gaps)) if gaps else None
-    state, word, why = _assess(watch, age, gaps, _rest_reason(dag))
-    return Freshness(state, word, why, rhythm, watch)
+    state, label, why = _assess(watch, age, gaps, _rest_reason(dag))
+    return Freshness(state, label, why, rhythm, watch)
 
 
 def _assess(
@@ -67,16 +67,16 @@ def _assess(
 ) -> tuple[str, str, str]:
     by = watch or USUAL
     bound = by.after if by.after is not None else _usual(by, gaps)
-    named = f"the watch {watch.name}" if watch else "its own rhythm"
+    basis = f"the watch {watch.name}" if watch else "its own rhythm"
     if at_rest and watch:
         return "skipped", "at rest", f"Not watched: {at_rest}."
     if bound is None:
         return "unknown", "too early to say", f"Its rhythm is known from {ENOUGH + 1} updates on."
     if age <= bound:
-        return "ok", "fresh", f"By {named} it may be {spoken(bound)} old."
+        return "ok", "fresh", f"By {basis} it may be {spoken(bound)} old."
     if watch:
-        return "failed", "stale", f"By {named} it may be {spoken(bound)} old."
-    return "uncertain", "later than usual", f"By {named} it is updated within {spoken(bound)}."
+        return "failed", "stale", f"By {basis} it may be {spoken(bound)} old."
+    return "uncertain", "later than usual", f"By {basis} it is updated within {spoken(bound)}."
 
 
 def _usual(watch: Watch, gaps: Sequence[timedelta]) -> timedelta | None:
@@ -118,27 +118,27 @@ class Party:
 
 @router.get("/assets")
 async def assets(
-    request: Request, services: ServicesDep, reader: PagePrincipal, query: Annotated[Paged, Query()]
+    request: Request, services: ServicesDep, principal: PagePrincipal, query: Annotated[Paged, Query()]
 ) -> HTMLResponse:
     """Every asset with what its last update told, the last to change first."""
-    visible, now = await services.gate.get_permissions(reader), services.clock()
+    allowed_dags, now = await services.authenticator.get_permissions(principal), services.clock()
     watches = services.rules.current.config.watches
 
     def load(connection: Connection) -> dict[str, Any]:
-        rows = assets_projection.asset_list(connection, query.limit, query.cursor, visible)
+        rows = assets_projection.asset_list(connection, query.limit, query.cursor, allowed_dags)
         following = rows[-1]["last_seq"] if len(rows) == query.limit else None
-        judged = [(row, _fresh(connection, watches, row, visible, now)) for row in rows]
+        judged = [(row, _fresh(connection, watches, row, allowed_dags, now)) for row in rows]
         return live(connection) | {"assets": judged, "next": following}
 
-    shown = await services.database.read(load)
-    return render(request, "assets.html", reader, is_first=query.cursor is None, **shown)
+    values = await services.database.read(load)
+    return render(request, "assets.html", principal, is_first=query.cursor is None, **values)
 
 
 def _fresh(
-    connection: Connection, watches: tuple[Watch, ...], row: Row, visible: AllowedDags, now: datetime
+    connection: Connection, watches: tuple[Watch, ...], row: Row, allowed_dags: AllowedDags, now: datetime
 ) -> Freshness:
     name = AssetName(row["deployment"], row["uri"])
-    gaps = assets_projection.asset_gaps(connection, name, HISTORY, visible)
+    gaps = assets_projection.asset_gaps(connection, name, HISTORY, allowed_dags)
     return freshness(watches, row, gaps, _dag_of(connection, row), now)
 
 
@@ -151,84 +151,90 @@ def _dag_of(connection: Connection, row: Row) -> Row | None:
 async def asset(
     request: Request,
     services: ServicesDep,
-    reader: PagePrincipal,
+    principal: PagePrincipal,
     deployment: InPath,
     query: Annotated[AssetQuery, Query()],
 ) -> HTMLResponse:
     """One asset. Its URI is a parameter: it holds slashes and every other sign."""
     name, now = AssetName(deployment, query.uri), services.clock()
-    visible = await services.gate.get_permissions(reader)
+    allowed_dags = await services.authenticator.get_permissions(principal)
     watches = services.rules.current.config.watches
 
     def load(connection: Connection) -> dict[str, Any] | None:
-        row = assets_projection.asset(connection, name, visible)
+        row = assets_projection.asset(connection, name, allowed_dags)
         if row is None:
             return None
-        latest = assets_projection.asset_updates(connection, name, HISTORY + 1, visible=visible)
-        page = assets_projection.asset_updates(connection, name, query.limit, query.cursor, visible)
+        latest = assets_projection.asset_updates(connection, name, HISTORY + 1, allowed_dags=allowed_dags)
+        page = assets_projection.asset_updates(connection, name, query.limit, query.cursor, allowed_dags)
         gaps = assets_projection.gaps([update.timestamp for update in latest])
-        fresh = freshness(watches, row, gaps, _dag_of(connection, row), now)
-        seen = {"asset": row, "latest": latest, "updates": page, "fresh": fresh}
+        asset_freshness = freshness(watches, row, gaps, _dag_of(connection, row), now)
+        seen = {"asset": row, "latest": latest, "updates": page, "fresh": asset_freshness}
         return live(connection) | seen | {"partitioned": dags.find_partitioned_dags(connection, deployment)}
 
-    shown = await services.database.read(load)
-    if shown is None:
+    values = await services.database.read(load)
+    if values is None:
         raise HTTPException(404, f"No asset {query.uri!r} is known of the Airflow {deployment!r}.")
-    latest, known = (
-        shown.pop("latest"),
-        _filter_lineage(await services.lineage.get(name), deployment, visible),
+    latest, lineage = (
+        values.pop("latest"),
+        _filter_lineage(await services.lineage.get(name), deployment, allowed_dags),
     )
     return render(
-        *(request, "asset.html", reader),
-        **shown,
-        makers=_makers(latest, known),
-        consumers=_consumers(latest, known),
-        known=known,
-        metrics=_metrics(shown["updates"]),
-        next=shown["updates"][-1].seq if len(shown["updates"]) == query.limit else None,
+        *(request, "asset.html", principal),
+        **values,
+        makers=_makers(latest, lineage),
+        consumers=_consumers(latest, lineage),
+        known=lineage,
+        metrics=_metrics(values["updates"]),
+        next=values["updates"][-1].seq if len(values["updates"]) == query.limit else None,
         is_first=query.cursor is None,
         api={"deployment": deployment, "uri": query.uri, "limit": MAX_PAGE},
         hash_name=HASH,
-        hashed=any(HASH in update.extra for update in shown["updates"]),
+        hashed=any(HASH in update.extra for update in values["updates"]),
     )
 
 
-def _filter_lineage(known: AssetLineage, deployment: str, visible: AllowedDags) -> AssetLineage:
-    if visible is None or known.problem:
-        return known
+def _filter_lineage(lineage: AssetLineage, deployment: str, allowed_dags: AllowedDags) -> AssetLineage:
+    if allowed_dags is None or lineage.problem:
+        return lineage
     seen = AssetLineage(
-        tuple(one for one in known.makers if (deployment, one[0]) in visible),
-        tuple(dag_id for dag_id in known.scheduled if (deployment, dag_id) in visible),
-        tuple(one for one in known.readers if (deployment, one[0]) in visible),
+        tuple(task for task in lineage.makers if (deployment, task[0]) in allowed_dags),
+        tuple(dag_id for dag_id in lineage.scheduled if (deployment, dag_id) in allowed_dags),
+        tuple(task for task in lineage.readers if (deployment, task[0]) in allowed_dags),
     )
     return seen if seen.makers or seen.scheduled or seen.readers else NOT_NAMED
 
 
-def _makers(latest: list[AssetUpdate], known: AssetLineage) -> list[Party]:
+def _makers(latest: list[AssetUpdate], lineage: AssetLineage) -> list[Party]:
     """Who updated it lately, the last one first, then who else Airflow says will."""
-    told = ((one.dag_id, one.task_id, one.run_id, one.timestamp) for one in latest if one.dag_id)
-    return _parties((Party(*one, named=one[:2] in known.makers) for one in told), known.makers)
-
-
-def _consumers(latest: list[AssetUpdate], known: AssetLineage) -> list[Party]:
-    """Whose runs came of it lately, then who else is scheduled on it."""
-    begun = ((run, one.timestamp) for one in latest for run in one.created_runs)
-    told = (
-        Party(run["dag_id"], None, run["run_id"], at, run["dag_id"] in known.scheduled) for run, at in begun
+    updates = (
+        (update.dag_id, update.task_id, update.run_id, update.timestamp) for update in latest if update.dag_id
     )
-    return _parties(told, ((dag_id, None) for dag_id in known.scheduled))
+    return _parties(
+        (Party(*update, named=update[:2] in lineage.makers) for update in updates), lineage.makers
+    )
 
 
-def _parties(told: Iterable[Party], named: Iterable[tuple[str, str | None]]) -> list[Party]:
+def _consumers(latest: list[AssetUpdate], lineage: AssetLineage) -> list[Party]:
+    """Whose runs came of it lately, then who else is scheduled on it."""
+    runs = ((run, update.timestamp) for update in latest for run in update.created_runs)
+    parties = (
+        Party(run["dag_id"], None, run["run_id"], at, run["dag_id"] in lineage.scheduled) for run, at in runs
+    )
+    return _parties(parties, ((dag_id, None) for dag_id in lineage.scheduled))
+
+
+def _parties(parties: Iterable[Party], tasks: Iterable[tuple[str, str | None]]) -> list[Party]:
     found: dict[tuple[str, str | None], Party] = {}
-    for party in told:
+    for party in parties:
         found.setdefault((party.dag_id, party.task_id), party)
-    for dag_id, task_id in named:
+    for dag_id, task_id in tasks:
         found.setdefault((dag_id, task_id), Party(dag_id, task_id, named=True))
     return list(found.values())
 
 
 def _metrics(updates: list[AssetUpdate]) -> list[str]:
     """The names of the numbers that these updates told, in the order of telling."""
-    names = (name for one in updates for name, value in one.extra.items() if type(value) in (int, float))
+    names = (
+        name for update in updates for name, value in update.extra.items() if type(value) in (int, float)
+    )
     return list(dict.fromkeys(names))[:MAX_METRICS]

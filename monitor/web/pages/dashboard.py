@@ -48,29 +48,29 @@ class Failure:
 
 
 @router.get("/")
-async def now(request: Request, services: ServicesDep, reader: PagePrincipal) -> HTMLResponse:
+async def now(request: Request, services: ServicesDep, principal: PagePrincipal) -> HTMLResponse:
     """One read of the database, and the word of each part on how it is."""
-    permissions, moment = await services.gate.get_permissions(reader), services.clock()
-    shown = await services.database.read(
+    allowed_dags, moment = await services.authenticator.get_permissions(principal), services.clock()
+    values = await services.database.read(
         lambda connection: (
-            _runs(connection, reader.visible, moment)
-            | _load_activity(connection, reader.visible)
-            | _wrong(connection, permissions, moment)
+            _runs(connection, principal.allowed_dags, moment)
+            | _load_activity(connection, principal.allowed_dags)
+            | _wrong(connection, allowed_dags, moment)
         )
     )
     failures = [
-        Failure(run, task, shown["open_of"].get((run["deployment"], run["dag_id"])))
-        for run, task in shown.pop("failures")
+        Failure(run, task, values["open_of"].get((run["deployment"], run["dag_id"])))
+        for run, task in values.pop("failures")
     ]
-    parts = await health.check(services, permissions)
+    parts = await health.check(services, allowed_dags)
     return render(
-        *(request, "now.html", reader),
+        *(request, "now.html", principal),
         parts_health=dict(sorted(parts.items(), key=_place)),
         problem=services.rules.problem,
         failures=failures,
         counted=COUNTED,
         airflows=_airflows(services),
-        **shown,
+        **values,
     )
 
 
@@ -99,11 +99,11 @@ def _airflows(services: Services) -> dict[str, str | None]:
     return {name: airflow_url(services, name) for name in services.settings.airflow_pages}
 
 
-def _runs(connection: Connection, visible: AllowedDags, now: datetime) -> dict[str, Any]:
-    running = runs(connection, COUNTED, state=RUNNING, visible=visible)
+def _runs(connection: Connection, allowed_dags: AllowedDags, now: datetime) -> dict[str, Any]:
+    running = runs(connection, COUNTED, state=RUNNING, allowed_dags=allowed_dags)
     failed = [
         run
-        for run in runs(connection, COUNTED, state="failed", visible=visible)
+        for run in runs(connection, COUNTED, state="failed", allowed_dags=allowed_dags)
         if now - (run["end_date"] or run["start_date"] or now) <= LATELY
     ]
     return {
@@ -113,23 +113,29 @@ def _runs(connection: Connection, visible: AllowedDags, now: datetime) -> dict[s
         "failures": [
             (run, runs_projection.first_failure(connection, name_of(run))) for run in failed[:SHOWN]
         ],
-        "succeeded": add_strips(connection, runs(connection, SHOWN, state="success", visible=visible)),
+        "succeeded": add_strips(
+            connection, runs(connection, SHOWN, state="success", allowed_dags=allowed_dags)
+        ),
     }
 
 
-def _load_activity(connection: Connection, visible: AllowedDags) -> dict[str, Any]:
+def _load_activity(connection: Connection, allowed_dags: AllowedDags) -> dict[str, Any]:
     return live(connection) | {
-        "events": lines(read.read_before(connection, None, SHOWN_EVENTS, Filter(), visible)),
-        "deliveries": queries.deliveries(connection, SHOWN, visible=visible),
+        "events": lines(read.read_before(connection, None, SHOWN_EVENTS, Filter(), allowed_dags)),
+        "deliveries": queries.deliveries(connection, SHOWN, allowed_dags=allowed_dags),
     }
 
 
-def _wrong(connection: Connection, visible: AllowedDags, now: datetime) -> dict[str, Any]:
+def _wrong(connection: Connection, allowed_dags: AllowedDags, now: datetime) -> dict[str, Any]:
     """Incidents and silences, for those who may see them."""
-    found = incidents.page(connection, COUNTED, wanted=IncidentFilter(incidents.OPEN), visible=visible)
+    found = incidents.page(
+        connection, COUNTED, incident_filter=IncidentFilter(incidents.OPEN), allowed_dags=allowed_dags
+    )
     return {
-        "open": [one for one in found if not one.acked_by],
-        "acknowledged": [one for one in found if one.acked_by],
-        "open_of": {(one.deployment, one.dag_id): one for one in found if one.dag_id},
-        "silenced": silences.page(connection, COUNTED, active_at=now, visible=visible),
+        "open": [incident for incident in found if not incident.acked_by],
+        "acknowledged": [incident for incident in found if incident.acked_by],
+        "open_of": {
+            (incident.deployment, incident.dag_id): incident for incident in found if incident.dag_id
+        },
+        "silenced": silences.page(connection, COUNTED, active_at=now, allowed_dags=allowed_dags),
     }

@@ -85,40 +85,50 @@ class DeliveriesForm(DeliveriesQuery):
 
 @router.get("/mail")
 async def mails(
-    request: Request, services: ServicesDep, reader: PagePrincipal, query: Annotated[DeliveriesForm, Query()]
+    request: Request,
+    services: ServicesDep,
+    principal: PagePrincipal,
+    query: Annotated[DeliveriesForm, Query()],
 ) -> HTMLResponse:
     """What was told and what was not, by what is asked for, and the embedded mailbox."""
-    visible = await services.gate.get_permissions(reader)
+    allowed_dags = await services.authenticator.get_permissions(principal)
 
     def load(connection: Connection) -> dict[str, Any]:
-        found = queries.deliveries(connection, query.limit, query.cursor, query.to_filter(), visible)
+        found = queries.deliveries(connection, query.limit, query.cursor, query.to_filter(), allowed_dags)
         following = found[-1].id if len(found) == query.limit else None
         return (
-            live(connection) | {"deliveries": found, "next": following} | _load_unmatched(connection, visible)
+            live(connection)
+            | {"deliveries": found, "next": following}
+            | _load_unmatched(connection, allowed_dags)
         )
 
-    shown = await services.database.read(load)
-    given = query.model_dump(mode="json", exclude={"cursor", "limit"}, exclude_defaults=True)
-    letters = [] if given or query.cursor else await _letters(services, reader)
+    values = await services.database.read(load)
+    filters = query.model_dump(mode="json", exclude={"cursor", "limit"}, exclude_defaults=True)
+    summaries = [] if filters or query.cursor else await _letters(services, principal)
     choices = {"state": list(State), "channel": list(ChannelName), "kind": list(NotificationKind)}
-    shown |= {"letters": letters, "smtp": services.settings.smtp_host, "given": given, "choices": choices}
-    return render(request, "mail.html", reader, **shown)
+    values |= {
+        "letters": summaries,
+        "smtp": services.settings.smtp_host,
+        "given": filters,
+        "choices": choices,
+    }
+    return render(request, "mail.html", principal, **values)
 
 
-def _load_unmatched(connection: Connection, visible: AllowedDags) -> dict[str, Any]:
+def _load_unmatched(connection: Connection, allowed_dags: AllowedDags) -> dict[str, Any]:
     """The latest failures that no rule took, with what the log still has of them."""
-    decided = decisions.latest_of_rule(connection, UNMATCHED, SHOWN_UNMATCHED, visible)
-    found = read.find_by_seqs(connection, [one.event_seq for one in decided], visible)
-    return {"unmatched": decided, "unmatched_events": {one.seq: one for one in EventLine.of_each(found)}}
+    decided = decisions.latest_of_rule(connection, UNMATCHED, SHOWN_UNMATCHED, allowed_dags)
+    found = read.find_by_seqs(connection, [decision.event_seq for decision in decided], allowed_dags)
+    return {"unmatched": decided, "unmatched_events": {line.seq: line for line in EventLine.of_each(found)}}
 
 
-async def _letters(services: Services, reader: Principal) -> list[Summary]:
+async def _letters(services: Services, principal: Principal) -> list[Summary]:
     box = services.mailbox
     if box is None:
         return []
-    if reader.visible is None:
+    if principal.allowed_dags is None:
         return await services.database.run(partial(box.mails, SHOWN))
-    own = await services.database.read(lambda connection: _own(connection, reader.visible))
+    own = await services.database.read(lambda connection: _own(connection, principal.allowed_dags))
     return await services.database.run(partial(_list, box, own))
 
 
@@ -130,24 +140,24 @@ class _Own:
     filed: frozenset[str]
     """The ids in the mailbox of those whose filing is in the ledger."""
 
-    def has(self, letter: EmailMessage) -> bool:
-        return header(letter, "Message-ID") in self.message_ids
+    def has(self, mail: EmailMessage) -> bool:
+        return header(mail, "Message-ID") in self.message_ids
 
 
 def _list(box: Mailbox, own: _Own) -> list[Summary]:
     """The reader's latest letters: by the ledger, however many of others came since, and those of which the
     ledger does not have it yet."""
-    latest = (one.id for one in box.mails(SHOWN) if one.id not in own.filed)
-    fresh = [one for one in latest if (letter := box.get(one)) and own.has(letter)]
-    return box.summaries(sorted([*own.filed, *fresh], reverse=True)[:SHOWN])
+    latest = (mail_id.id for mail_id in box.mails(SHOWN) if mail_id.id not in own.filed)
+    mail_ids = [mail_id for mail_id in latest if (mail := box.get(mail_id)) and own.has(mail)]
+    return box.summaries(sorted([*own.filed, *mail_ids], reverse=True)[:SHOWN])
 
 
-def _own(connection: Connection, visible: AllowedDags) -> _Own:
+def _own(connection: Connection, allowed_dags: AllowedDags) -> _Own:
     """A letter belongs to the DAGs of its delivery. One that Windsock did not write (a task's own mail, filed
     by the `MailboxServer`) is for those who may read every DAG: it is some DAG's, and nobody knows which.
     """
-    found = queries.deliveries(connection, MAX_PAGE, visible=visible)
-    seen = [delivery for delivery in found if _is_seen(connection, delivery, visible)]
+    found = queries.deliveries(connection, MAX_PAGE, allowed_dags=allowed_dags)
+    seen = [delivery for delivery in found if _is_seen(connection, delivery, allowed_dags)]
     answers = queries.answers(connection, [delivery.id for delivery in seen])
     return _Own(
         frozenset(delivery.message_id for delivery in seen),
@@ -155,46 +165,46 @@ def _own(connection: Connection, visible: AllowedDags) -> _Own:
     )
 
 
-def _is_seen(connection: Connection, delivery: Delivery, visible: AllowedDags) -> bool:
+def _is_seen(connection: Connection, delivery: Delivery, allowed_dags: AllowedDags) -> bool:
     """A letter stands as it was written, for its recipients: it names the runs that updates of assets began,
     and compares each update with the one before it, of whatever DAGs those are."""
     if delivery.kind not in TELLS_OF_UPDATES:
         return True
     seqs = decisions.event_seqs(connection, delivery.notification_id, MAX_PAGE)
-    told = read.find_by_seqs(connection, seqs)  # what is forgotten cannot be looked at
-    if len(told) != len(seqs) or told != read.find_by_seqs(connection, seqs, visible):
+    logged = read.find_by_seqs(connection, seqs)  # what is forgotten cannot be looked at
+    if len(logged) != len(seqs) or logged != read.find_by_seqs(connection, seqs, allowed_dags):
         return False
-    events = read.parse_each(told)
-    return len(events) == len(told) and all(
-        _can_read_updates(connection, event, visible) for _, event in events
+    events = read.parse_each(logged)
+    return len(events) == len(logged) and all(
+        _can_read_updates(connection, event, allowed_dags) for _, event in events
     )
 
 
-def _can_read_updates(connection: Connection, event: Event, visible: AllowedDags) -> bool:
+def _can_read_updates(connection: Connection, event: Event, allowed_dags: AllowedDags) -> bool:
     """Return True if the reader may see each update of an asset that a letter of this event may tell of."""
     if isinstance(event.data, DagRunData):
         name = RunName(event.deployment, event.data.dag_id, event.data.run_id)
-        return from_log(connection, name) == from_log(connection, name, visible)
+        return from_log(connection, name) == from_log(connection, name, allowed_dags)
     if isinstance(event.data, AssetUpdatedData):
         asset = AssetName(event.deployment, event.data.asset.uri)
         of_it = event.data.asset_event_id, event.data.timestamp
-        return assets.can_read_comparison(connection, asset, *of_it, visible)
+        return assets.can_read_comparison(connection, asset, *of_it, allowed_dags)
     return True
 
 
-async def _letter(services: Services, reader: Principal, letter_id: str) -> EmailMessage:
+async def _letter(services: Services, principal: Principal, letter_id: str) -> EmailMessage:
     if services.mailbox is not None:
-        letter = await services.database.run(partial(services.mailbox.get, letter_id))
-        visible = reader.visible
-        own = None if visible is None else await services.database.read(lambda c: _own(c, visible))
-        if letter is not None and (own is None or own.has(letter)):
-            return letter
+        mail = await services.database.run(partial(services.mailbox.get, letter_id))
+        allowed_dags = principal.allowed_dags
+        own = None if allowed_dags is None else await services.database.read(lambda c: _own(c, allowed_dags))
+        if mail is not None and (own is None or own.has(mail)):
+            return mail
     raise HTTPException(404, f"No letter {letter_id!r} is in the mailbox.")
 
 
-def _part(letter: EmailMessage, kind: str) -> str | None:
+def _part(mail: EmailMessage, kind: str) -> str | None:
     """The text of a part, however badly it was encoded."""
-    body = letter.get_body((kind,))
+    body = mail.get_body((kind,))
     if body is None:
         return None
     try:
@@ -206,20 +216,20 @@ def _part(letter: EmailMessage, kind: str) -> str | None:
 
 @router.get("/mail/{letter_id}")
 async def letter(
-    request: Request, services: ServicesDep, reader: PagePrincipal, letter_id: str
+    request: Request, services: ServicesDep, principal: PagePrincipal, letter_id: str
 ) -> HTMLResponse:
     """One letter: its headers, its text, its HTML in a frame."""
-    found = await _letter(services, reader, letter_id)
+    found = await _letter(services, principal, letter_id)
     fields = {name: header(found, name) for name in ("Subject", "From", "To", "Date", "Message-ID")}
     text, html = _part(found, "plain"), _part(found, "html")
-    shown: dict[str, Any] = {"fields": fields, "text": text, "has_html": html is not None, "id": letter_id}
-    return render(request, "letter.html", reader, **shown)
+    values: dict[str, Any] = {"fields": fields, "text": text, "has_html": html is not None, "id": letter_id}
+    return render(request, "letter.html", principal, **values)
 
 
 @router.get("/mail/{letter_id}/html")
-async def letter_html(services: ServicesDep, reader: PagePrincipal, letter_id: str) -> HTMLResponse:
+async def letter_html(services: ServicesDep, principal: PagePrincipal, letter_id: str) -> HTMLResponse:
     """A letter's HTML part alone: what the frame shows."""
-    html = _part(await _letter(services, reader, letter_id), "html")
+    html = _part(await _letter(services, principal, letter_id), "html")
     if html is None:
         raise HTTPException(404, "This letter has no HTML part.")
     return frame_response(html)
@@ -239,53 +249,63 @@ preview_router = APIRouter(include_in_schema=False)
 
 
 @preview_router.get("/deliveries/{delivery_id}/html")
-async def preview(services: ServicesDep, reader: PagePrincipal, delivery_id: Id) -> HTMLResponse:
+async def preview(services: ServicesDep, principal: PagePrincipal, delivery_id: Id) -> HTMLResponse:
     """What the frame on the delivery's page shows: a mail's HTML, or the text that other channels take."""
-    visible = reader.visible
-    case = await services.database.read(lambda connection: _case(connection, services, delivery_id, visible))
-    if case is None:
+    allowed_dags = principal.allowed_dags
+    context = await services.database.read(
+        lambda connection: _case(connection, services, delivery_id, allowed_dags)
+    )
+    if context is None:
         raise HTTPException(404, f"No delivery {delivery_id} is known here whose events the log still has.")
     try:
-        written = await _render_preview(services, case, visible)
+        rendered = await _render_preview(services, context, allowed_dags)
     except ValueError as error:
         raise HTTPException(409, f"The delivery {delivery_id} cannot be addressed: {error}.") from None
-    is_mail = case.delivery.channel is ChannelName.EMAIL
-    return frame_response(written.html if is_mail else f"<pre>{escape(written.text)}</pre>")
+    is_mail = context.delivery.channel is ChannelName.EMAIL
+    return frame_response(rendered.html if is_mail else f"<pre>{escape(rendered.text)}</pre>")
 
 
 def _case(
-    connection: Connection, services: Services, delivery_id: int, visible: AllowedDags
+    connection: Connection, services: Services, delivery_id: int, allowed_dags: AllowedDags
 ) -> DeliveryContext | None:
     """None too where it tells of a DAG that the reader may not see: a group may hold several."""
-    delivery = queries.find(connection, delivery_id, visible)
+    delivery = queries.find(connection, delivery_id, allowed_dags)
     if delivery is None:
         return None
-    case = load_contexts(connection, [delivery], services.rules.current, services.clock()).get(delivery.id)
-    if case is None or not case.events:
+    context = load_contexts(connection, [delivery], services.rules.current, services.clock()).get(delivery.id)
+    if context is None or not context.events:
         return None
-    seen = all(may_see(visible, event.deployment, event.dag_id) for event in case.events)
-    return replace(case, events=tuple(_redact(event, visible) for event in case.events)) if seen else None
+    seen = all(may_see(allowed_dags, event.deployment, event.dag_id) for event in context.events)
+    return (
+        replace(context, events=tuple(_redact(event, allowed_dags) for event in context.events))
+        if seen
+        else None
+    )
 
 
-def _redact(event: Event, visible: AllowedDags) -> Event:
+def _redact(event: Event, allowed_dags: AllowedDags) -> Event:
     """Without the runs that an asset's update began, of DAGs that the reader may not see."""
-    body = filters.redact_body(event.type, event.body, visible)
+    body = filters.redact_body(event.type, event.body, allowed_dags)
     return event if body is event.body else parse_event(json.loads(body))
 
 
-async def _render_preview(services: Services, case: DeliveryContext, visible: AllowedDags) -> RenderedMessage:
+async def _render_preview(
+    services: Services, context: DeliveryContext, allowed_dags: AllowedDags
+) -> RenderedMessage:
     """Raises ValueError."""
-    delivery = case.delivery
-    told = NotificationContent(
-        *(delivery, case.notification, case.events, case.incident),
-        earlier=case.earlier,
-        openings=case.openings,
+    delivery = context.delivery
+    content = NotificationContent(
+        *(delivery, context.notification, context.events, context.incident),
+        earlier=context.earlier,
+        openings=context.openings,
     )
-    letter = Envelope(
+    envelope = Envelope(
         *(delivery.message_id, delivery.recipient, delivery.rule),
         timezone=services.rules.current.timezone_of(Target(delivery.channel, delivery.recipient)),
-        references=case.thread.references,
-        subject=case.thread.subject,
+        references=context.thread.references,
+        subject=context.thread.subject,
     )
-    story = await build_message_context(services.database, None, told, visible=visible)
-    return await services.database.run(partial(services.renderer.render, delivery.template, story, letter))
+    message_context = await build_message_context(services.database, None, content, allowed_dags=allowed_dags)
+    return await services.database.run(
+        partial(services.renderer.render, delivery.template, message_context, envelope)
+    )

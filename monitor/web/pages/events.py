@@ -41,13 +41,13 @@ class EventsForm(EventsQuery):
         return drop_empty(values)
 
 
-def drop_empty(given: Any) -> Any:
+def drop_empty(query_value: Any) -> Any:
     """What a form sent for a field, without what was left empty. A moment from its clock has no zone: UTC."""
-    if isinstance(given, list):
-        return [value for value in given if value]
-    if isinstance(given, str) and LOCAL.fullmatch(given):
-        return f"{given}Z"
-    return given or None
+    if isinstance(query_value, list):
+        return [value for value in query_value if value]
+    if isinstance(query_value, str) and LOCAL.fullmatch(query_value):
+        return f"{query_value}Z"
+    return query_value or None
 
 
 def live(connection: Connection) -> dict[str, Any]:
@@ -62,23 +62,23 @@ def lines(events: list[LoggedEvent]) -> list[EventLine]:
 
 @router.get("/events/list")
 async def events(
-    request: Request, services: ServicesDep, reader: PagePrincipal, query: Annotated[EventsForm, Query()]
+    request: Request, services: ServicesDep, principal: PagePrincipal, query: Annotated[EventsForm, Query()]
 ) -> HTMLResponse:
     """The log, page by page."""
 
     def load(connection: Connection) -> dict[str, Any]:
         found, following = read.read_page(
-            connection, query.cursor, query.limit, query.filter(), reader.visible
+            connection, query.cursor, query.limit, query.filter(), principal.allowed_dags
         )
         return live(connection) | {
             "events": lines(found),
-            "unnotified": rule_descriptions.find_unnotified(connection, found, reader.visible),
+            "unnotified": rule_descriptions.find_unnotified(connection, found, principal.allowed_dags),
             "next": following,
         }
 
-    shown = await services.database.read(load)
-    given = query.model_dump(exclude={"cursor", "limit"}, exclude_defaults=True)
-    return render(request, "events.html", reader, given=given, is_first=query.cursor is None, **shown)
+    values = await services.database.read(load)
+    filters = query.model_dump(exclude={"cursor", "limit"}, exclude_defaults=True)
+    return render(request, "events.html", principal, given=filters, is_first=query.cursor is None, **values)
 
 
 def airflow_url(services: Services, deployment: str) -> str | None:
@@ -88,40 +88,45 @@ def airflow_url(services: Services, deployment: str) -> str | None:
 
 @router.get("/deliveries/{delivery_id}")
 async def delivery(
-    request: Request, services: ServicesDep, reader: PagePrincipal, delivery_id: Id
+    request: Request, services: ServicesDep, principal: PagePrincipal, delivery_id: Id
 ) -> HTMLResponse:
     """One delivery: its state and why, the events that it tells of, and each attempt."""
-    visible = await services.gate.get_permissions(reader)
-    found = await services.database.read(lambda connection: _delivery(connection, delivery_id, visible))
+    allowed_dags = await services.authenticator.get_permissions(principal)
+    found = await services.database.read(lambda connection: _delivery(connection, delivery_id, allowed_dags))
     if found is None:
         raise HTTPException(404, f"No delivery {delivery_id} is known here.")
     filed = (
         (parse_filed_id(attempt.answer) for attempt in reversed(found["ledger"])) if services.mailbox else ()
     )
     letter_id = next((mail_id for mail_id in filed if mail_id), None)
-    shown = found.pop("live") | {"delivery": found, "letter_id": letter_id}
-    return render(request, "delivery.html", reader, **shown)
+    values = found.pop("live") | {"delivery": found, "letter_id": letter_id}
+    return render(request, "delivery.html", principal, **values)
 
 
-def _delivery(connection: Connection, delivery_id: int, visible: AllowedDags) -> dict[str, Any] | None:
-    found = deliveries.detail(connection, delivery_id, visible)
+def _delivery(connection: Connection, delivery_id: int, allowed_dags: AllowedDags) -> dict[str, Any] | None:
+    found = deliveries.detail(connection, delivery_id, allowed_dags)
     if found is None:
         return None
-    told = read.find_by_seqs(connection, [one.event_seq for one in found["decisions"]], visible)
-    others = queries.deliveries(
-        connection, OTHERS, wanted=DeliveryFilter(notification_id=found["notification_id"]), visible=visible
+    logged = read.find_by_seqs(
+        connection, [decision.event_seq for decision in found["decisions"]], allowed_dags
+    )
+    same_notification = queries.deliveries(
+        connection,
+        OTHERS,
+        delivery_filter=DeliveryFilter(notification_id=found["notification_id"]),
+        allowed_dags=allowed_dags,
     )
     return found | {
         "live": live(connection),
-        "events": {line.seq: line for line in EventLine.of_each(told)},
-        "others": [one for one in others if one.id != delivery_id],
+        "events": {line.seq: line for line in EventLine.of_each(logged)},
+        "others": [decision for decision in same_notification if decision.id != delivery_id],
     }
 
 
 @router.post("/deliveries/{delivery_id}/resend")
 async def resend(
-    request: Request, services: ServicesDep, reader: PagePrincipal, delivery_id: Id
+    request: Request, services: ServicesDep, principal: PagePrincipal, delivery_id: Id
 ) -> RedirectResponse:
     """The button on that page."""
-    await deliveries.resend(request, services, reader, delivery_id)
+    await deliveries.resend(request, services, principal, delivery_id)
     return redirect(request, f"/deliveries/{delivery_id}")

@@ -42,9 +42,9 @@ def choices(now: datetime, zone: str) -> list[EndOption]:
     there = morning.astimezone(ZoneInfo(zone))
     tomorrow = EndOption(TOMORROW, f"until tomorrow, {there:%A} {there:%H:%M} ({zone})", morning)
     return [
-        *(EndOption(name, words, now + span) for name, (words, span) in SPANS.items()),
+        *(EndOption(name, label, now + span) for name, (label, span) in SPANS.items()),
         tomorrow,
-        *(EndOption(name, words, now + span) for name, (words, span) in LONG_SPANS.items()),
+        *(EndOption(name, label, now + span) for name, (label, span) in LONG_SPANS.items()),
     ]
 
 
@@ -63,19 +63,19 @@ def end_of(choice: str, own: str, now: datetime, zone: str) -> datetime:
     raise ValueError(f"until: {choice[:20]!r} is none of the choices; choose one of them")
 
 
-def _own(given: str, zone: str) -> datetime:
+def _own(text: str, zone: str) -> datetime:
     """What a field of type datetime-local sends: a moment by the clock on the wall."""
-    if not given:
+    if not text:
         raise ValueError("another end: is empty; give a day and a time, or choose another end")
     try:
-        moment = datetime.fromisoformat(given)
+        moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"another end: {given[:30]!r} is no moment such as 2026-11-23T08:00") from None
+        raise ValueError(f"another end: {text[:30]!r} is no moment such as 2026-11-23T08:00") from None
     there = moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))
     try:
         return there.astimezone(timezone.utc)
     except OverflowError:
-        raise ValueError(f"another end: {given[:30]!r} is beyond every calendar") from None
+        raise ValueError(f"another end: {text[:30]!r} is beyond every calendar") from None
 
 
 BY_LINK = "link in a mail"
@@ -159,9 +159,9 @@ class SilenceForm(BaseModel):
 
     def match(self) -> Match:
         """Raises ValueError, whose message is for people."""
-        given = {name: _names(getattr(self, name)) for name in FIELDS if getattr(self, name)}
+        globs = {name: _names(getattr(self, name)) for name in FIELDS if getattr(self, name)}
         try:
-            return Match.model_validate(given)
+            return Match.model_validate(globs)
         except ValidationError as error:
             first = error.errors()[0]
             raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None

@@ -49,14 +49,16 @@ class IncidentTimeline:
     """Behind the first FIRST entries."""
 
 
-def thread_of(connection: Connection, incident: Mapping[str, Any], visible: AllowedDags) -> IncidentTimeline:
+def thread_of(
+    connection: Connection, incident: Mapping[str, Any], allowed_dags: AllowedDags
+) -> IncidentTimeline:
     """`incident` as incidents_api.detail() gives it."""
     entries = [
-        *_events(connection, incident, visible),
+        *_events(connection, incident, allowed_dags),
         # Behind the event that called for it, which has the same moment.
         *(
-            TimelineEntry(one.created_at, f"told {one.id:020}", delivery=one)
-            for one in incident["deliveries"]
+            TimelineEntry(delivery.created_at, f"told {delivery.id:020}", delivery=delivery)
+            for delivery in incident["deliveries"]
         ),
         *_notes(incident),
     ]
@@ -65,12 +67,14 @@ def thread_of(connection: Connection, incident: Mapping[str, Any], visible: Allo
     return IncidentTimeline(entries[:FIRST] + entries[FIRST + left_out :] if left_out else entries, left_out)
 
 
-def _events(connection: Connection, incident: Mapping[str, Any], visible: AllowedDags) -> list[TimelineEntry]:
+def _events(
+    connection: Connection, incident: Mapping[str, Any], allowed_dags: AllowedDags
+) -> list[TimelineEntry]:
     decided: dict[int, list[Decision]] = {}
     for decision in incident["decisions"]:
         decided.setdefault(decision.event_seq, []).append(decision)
     ends = {incident[name] for name in ("opened_seq", "last_seq", "closed_seq")} - {None}
-    found = read.find_by_seqs(connection, ends | decided.keys(), visible)
+    found = read.find_by_seqs(connection, ends | decided.keys(), allowed_dags)
     received = {logged.seq: logged.received_at for logged in found}
     return [
         TimelineEntry(
@@ -86,8 +90,8 @@ def _events(connection: Connection, incident: Mapping[str, Any], visible: Allowe
 def _notes(incident: Mapping[str, Any]) -> Sequence[TimelineEntry]:
     notes = []
     if incident["acked_at"]:
-        words = f"acknowledged by {incident['acked_by']}: {incident['ack_reason']}"
-        notes.append(TimelineEntry(incident["acked_at"], "word 1", note=words))
+        text = f"acknowledged by {incident['acked_by']}: {incident['ack_reason']}"
+        notes.append(TimelineEntry(incident["acked_at"], "word 1", note=text))
     if incident["closed_at"]:
         by = f" by {incident['closed_by']}" if incident["closed_by"] else ""
         notes.append(
@@ -103,47 +107,54 @@ router = APIRouter(prefix="/incidents", include_in_schema=False)
 
 @router.get("")
 async def list_incidents(
-    request: Request, services: ServicesDep, reader: PagePrincipal, query: Annotated[Paged, Query()]
+    request: Request, services: ServicesDep, principal: PagePrincipal, query: Annotated[Paged, Query()]
 ) -> HTMLResponse:
     """The open ones first, then those that are over, page by page."""
-    visible = await services.gate.get_permissions(reader)
+    allowed_dags = await services.authenticator.get_permissions(principal)
 
     def load(connection: Connection) -> dict[str, Any]:
         over = incidents.page(
-            connection, query.limit, query.cursor, IncidentFilter(incidents.CLOSED), visible=visible
+            connection, query.limit, query.cursor, IncidentFilter(incidents.CLOSED), allowed_dags=allowed_dags
         )
         return live(connection) | {
             "open": incidents.page(
-                connection, SHOWN_OPEN, wanted=IncidentFilter(incidents.OPEN), visible=visible
+                connection,
+                SHOWN_OPEN,
+                incident_filter=IncidentFilter(incidents.OPEN),
+                allowed_dags=allowed_dags,
             ),
             "over": over,
             "next": over[-1].id if len(over) == query.limit else None,
         }
 
-    shown = await services.database.read(load)
-    return render(request, "incidents.html", reader, is_first=query.cursor is None, **shown)
+    values = await services.database.read(load)
+    return render(request, "incidents.html", principal, is_first=query.cursor is None, **values)
 
 
 @router.get("/{incident_id}")
 async def show_incident(
-    request: Request, services: ServicesDep, reader: PagePrincipal, incident_id: Id
+    request: Request, services: ServicesDep, principal: PagePrincipal, incident_id: Id
 ) -> HTMLResponse:
     """What happened, what was decided and what was sent, in one thread."""
-    visible = await services.gate.get_permissions(reader)
-    shown = await services.database.read(lambda connection: _load_incident(connection, incident_id, visible))
-    if shown is None:
+    allowed_dags = await services.authenticator.get_permissions(principal)
+    values = await services.database.read(
+        lambda connection: _load_incident(connection, incident_id, allowed_dags)
+    )
+    if values is None:
         raise HTTPException(404, f"No incident {incident_id} is known here.")
-    return render(request, "incident.html", reader, **shown)
+    return render(request, "incident.html", principal, **values)
 
 
-def _load_incident(connection: Connection, incident_id: int, visible: AllowedDags) -> dict[str, Any] | None:
-    found = incidents_api.detail(connection, incident_id, visible)
+def _load_incident(
+    connection: Connection, incident_id: int, allowed_dags: AllowedDags
+) -> dict[str, Any] | None:
+    found = incidents_api.detail(connection, incident_id, allowed_dags)
     if found is None:
         return None
     nobody = list(why_nobody(found["decisions"]).values()) if not found["deliveries"] else []
     return live(connection) | {
         "incident": found,
-        "thread": thread_of(connection, found, visible),
+        "thread": thread_of(connection, found, allowed_dags),
         "nobody": nobody[-1] if nobody else None,
     }
 
@@ -152,20 +163,20 @@ def _load_incident(connection: Connection, incident_id: int, visible: AllowedDag
 async def acknowledge(
     request: Request,
     services: ServicesDep,
-    reader: PagePrincipal,
+    principal: PagePrincipal,
     incident_id: Id,
     form: Annotated[Deed, Form()],
 ) -> RedirectResponse:
     """The form on that page; `action=take_back` undoes it."""
-    await require_csrf(request, reader)
-    visible = await services.gate.get_permissions(reader)
+    await require_csrf(request, principal)
+    allowed_dags = await services.authenticator.get_permissions(principal)
 
     def write(connection: Connection) -> Incident | None:
         if form.action == "take_back":
             return incidents.unacknowledge(connection, incident_id)
-        return incidents.acknowledge(connection, incident_id, reader.name, form.why, services.clock())
+        return incidents.acknowledge(connection, incident_id, principal.name, form.why, services.clock())
 
-    await change(services, incident_id, visible, write)
+    await change(services, incident_id, allowed_dags, write)
     return redirect(request, f"/incidents/{incident_id}")
 
 
@@ -173,13 +184,13 @@ async def acknowledge(
 async def close(
     request: Request,
     services: ServicesDep,
-    reader: PagePrincipal,
+    principal: PagePrincipal,
     incident_id: Id,
     form: Annotated[Deed, Form()],
 ) -> RedirectResponse:
     """The other form on that page."""
-    await require_csrf(request, reader)
+    await require_csrf(request, principal)
     if not form.reason:
         raise HTTPException(422, "reason: is empty; others want to know why the incident is closed")
-    await incidents_api.close_by(services, reader, incident_id, form.reason)
+    await incidents_api.close_by(services, principal, incident_id, form.reason)
     return redirect(request, f"/incidents/{incident_id}")

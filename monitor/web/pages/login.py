@@ -47,7 +47,7 @@ async def on_sign_in_needed(request: Request, error: Exception) -> Response:
 
 @router.get("/login")
 async def login_form(request: Request, services: ServicesDep, next: str = "/") -> Response:  # noqa: A002 (the usual name)
-    if services.gate.open:
+    if services.authenticator.open:
         return redirect(request, "/")
     return _form(request, services, own_path(next), 200, "")
 
@@ -65,7 +65,7 @@ async def login(
     if not hmac.compare_digest(request.cookies.get(FORM_COOKIE, "-").encode(), csrf.encode()):
         return _form(request, services, target, 403, "This page was open for too long. Please try again.")
     try:
-        cookie = await services.gate.sign_in(username, password, address_of(request))
+        cookie = await services.authenticator.sign_in(username, password, address_of(request))
     except AirflowRefused:
         return _form(request, services, target, 401, "Airflow does not accept this name and password.")
     except AirflowError:
@@ -80,7 +80,9 @@ async def login(
         return _form(
             request, services, target, 429, f"Too many failed attempts. Try again in {many.seconds} s."
         )
-    await services.gate.sign_out(request.cookies.get(COOKIE))  # whose it was: that session is not left behind
+    await services.authenticator.sign_out(
+        request.cookies.get(COOKIE)
+    )  # whose it was: that session is not left behind
     answer = redirect(request, target)
     _set_cookie(services, answer, COOKIE, cookie, SESSION_SECONDS, path_prefix(request) + "/")
     answer.delete_cookie(FORM_COOKIE, path=path_prefix(request) + "/login")
@@ -88,10 +90,10 @@ async def login(
 
 
 @router.post("/logout")
-async def logout(request: Request, services: ServicesDep, reader: PagePrincipal) -> Response:
-    await require_csrf(request, reader)
-    await services.gate.sign_out(request.cookies.get(COOKIE))
-    services.feeds.rights_changed()
+async def logout(request: Request, services: ServicesDep, principal: PagePrincipal) -> Response:
+    await require_csrf(request, principal)
+    await services.authenticator.sign_out(request.cookies.get(COOKIE))
+    services.feed_server.rights_changed()
     answer = redirect(request, "/login")
     answer.delete_cookie(COOKIE, path=path_prefix(request) + "/")
     return answer
@@ -107,5 +109,11 @@ def _form(request: Request, services: Services, target: str, status: int, messag
 
 def _set_cookie(services: Services, answer: Response, name: str, value: str, seconds: int, path: str) -> None:
     answer.set_cookie(
-        name, value, seconds, path=path, secure=services.gate.secure_cookie, httponly=True, samesite="lax"
+        name,
+        value,
+        seconds,
+        path=path,
+        secure=services.authenticator.secure_cookie,
+        httponly=True,
+        samesite="lax",
     )

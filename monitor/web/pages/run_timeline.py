@@ -46,14 +46,16 @@ def earlier_tries(connection: Connection, name: RunName, tasks: Sequence[Mapping
     }
     if not latest:
         return {}
-    wanted = Filter.from_values(type=[TASKS], **{key: [value] for key, value in vars(name).items()})
+    event_filter = Filter.from_values(type=[TASKS], **{key: [value] for key, value in vars(name).items()})
     found: dict[tuple[str, int, int], FinishedTry] = {}
-    told = read.read_before(connection, None, MAX_TOLD, wanted, most_characters=read.MAX_PAGE_CHARACTERS)
-    for told_name, key, one in read_each("events", reversed(told), _parse_logged):
+    task_events = read.read_before(
+        connection, None, MAX_TOLD, event_filter, most_characters=read.MAX_PAGE_CHARACTERS
+    )
+    for event_name, key, task in read_each("events", reversed(task_events), _parse_logged):
         # A filter reads * and ? in a name as globs; here they are letters.
-        is_of_run = told_name == (name.dag_id, name.run_id)
-        if is_of_run and one.state != RUNNING and key[2] < latest.get(key[:2], 0):
-            found[key] = one
+        is_of_run = event_name == (name.dag_id, name.run_id)
+        if is_of_run and task.state != RUNNING and key[2] < latest.get(key[:2], 0):
+            found[key] = task
     tries: Tries = {}
     for key in sorted(found):
         tries.setdefault(key[:2], []).append(found[key])
@@ -148,15 +150,15 @@ def chart_of(
     began = run["start_date"] or begin
     if begin is None or began is None:
         return None
-    begin = min((one for one in (begin, *starts) if began - one <= _USUAL_WAIT), default=began)
+    begin = min((moment for moment in (begin, *starts) if began - moment <= _USUAL_WAIT), default=began)
     is_open = run["state"] not in OVER
-    shown, left_out = _chosen(tasks)
+    tasks_shown, left_out = _chosen(tasks)
     return GanttChart(
         begin=begin,
         length=_length(begin, run, tasks, now, is_open),
         now=max(0.0, (now - begin).total_seconds()),
         run_bars=tuple(_run_bars(run, begin, is_open)),
-        lines=tuple(_line(task, earlier, begin, is_open) for task in shown),
+        lines=tuple(_line(task, earlier, begin, is_open) for task in tasks_shown),
         left_out=left_out,
     )
 
@@ -225,24 +227,31 @@ def _line(
 ) -> GanttRow:
     before = tuple(earlier.get((task["task_id"], task["map_index"]), ()))
     bars = [
-        _bar(one.state, one.start, one.end, begin, False, f"try {one.number}: {one.state}")
-        for one in before
-        if one.start and one.end and one.start >= begin
+        _bar(
+            finished_try.state,
+            finished_try.start,
+            finished_try.end,
+            begin,
+            False,
+            f"try {finished_try.number}: {finished_try.state}",
+        )
+        for finished_try in before
+        if finished_try.start and finished_try.end and finished_try.start >= begin
     ]
     if task["start_date"] and task["start_date"] >= begin:
         goes_on = is_open and task["state"] == RUNNING
-        words = f"try {task['try_number']}: {task['state']}"
-        bars.append(_bar(task["state"], task["start_date"], task["end_date"], begin, goes_on, words))
+        text = f"try {task['try_number']}: {task['state']}"
+        bars.append(_bar(task["state"], task["start_date"], task["end_date"], begin, goes_on, text))
     if is_open and task["state"] == WAITING and task["end_date"]:
         bars.append(_bar("waiting", task["end_date"], None, begin, True, "waits for its next try"))
     return GanttRow(task, tuple(bars), before)
 
 
 def _bar(
-    state: str, start: datetime, end: datetime | None, begin: datetime, goes_on: bool, word: str
+    state: str, start: datetime, end: datetime | None, begin: datetime, goes_on: bool, label: str
 ) -> GanttBar:
     """What has no end and does not go on any more is drawn as a moment: nobody knows when it ended."""
     at = (start - begin).total_seconds()
     until = (end - begin).total_seconds() if end else None if goes_on else at
     took = f", {span(end - start)}" if end else ""
-    return GanttBar(state, at, until, f"{word.replace('_', ' ')}{took}")
+    return GanttBar(state, at, until, f"{label.replace('_', ' ')}{took}")

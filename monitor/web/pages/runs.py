@@ -56,28 +56,28 @@ class Status(ResponseModel):
     running: str | None = Field(description="A later run, which is under way: its run id")
 
 
-def load_status(connection: Connection, dag_id: str, visible: AllowedDags) -> dict[str, Any]:
+def load_status(connection: Connection, dag_id: str, allowed_dags: AllowedDags) -> dict[str, Any]:
     """What both show."""
-    runs = runs_projection.runs(connection, LOOKED_THROUGH, dag_id=dag_id, visible=visible)
+    runs = runs_projection.runs(connection, LOOKED_THROUGH, dag_id=dag_id, allowed_dags=allowed_dags)
     ended = next((run for run in runs if run["state"] in RUN_ENDS), None)
     running = next((run["run_id"] for run in runs if run["state"] == RUNNING), None)
     if ended is None:
         return {"dag_id": dag_id, "run": None, "metrics": {}, "running": running}
     name = RunName(ended["deployment"], ended["dag_id"], ended["run_id"])
-    detail = run_detail(connection, name, visible)
+    detail = run_detail(connection, name, allowed_dags)
     return {
         "dag_id": dag_id,
         "run": detail,
-        "metrics": _metrics(connection, name, visible),
+        "metrics": _metrics(connection, name, allowed_dags),
         "running": running,
     }
 
 
-def _metrics(connection: Connection, name: RunName, visible: AllowedDags) -> dict[str, dict[str, Any]]:
-    wanted = Filter.from_values(
+def _metrics(connection: Connection, name: RunName, allowed_dags: AllowedDags) -> dict[str, dict[str, Any]]:
+    event_filter = Filter.from_values(
         type=["airflow.asset.updated"], **{key: [value] for key, value in vars(name).items()}
     )
-    found = read.read_before(connection, None, MAX_ASSETS, wanted, visible)
+    found = read.read_before(connection, None, MAX_ASSETS, event_filter, allowed_dags)
     return dict(read_each("events", reversed(found), _name_and_extra))
 
 
@@ -94,26 +94,26 @@ def _name_and_extra(logged: LoggedEvent) -> tuple[str, dict[str, Any]]:
     operation_id="getStatus",
 )
 async def status(
-    services: ServicesDep, reader: ApiPrincipal, query: Annotated[StatusQuery, Query()]
+    services: ServicesDep, principal: ApiPrincipal, query: Annotated[StatusQuery, Query()]
 ) -> dict[str, Any]:
     """The last training run that has ended: its result, tasks, mails and metrics."""
     return await services.database.read(
-        lambda connection: load_status(connection, query.dag_id, reader.visible)
+        lambda connection: load_status(connection, query.dag_id, principal.allowed_dags)
     )
 
 
 @status_router.get("/status", include_in_schema=False)
 async def status_page(
-    request: Request, services: ServicesDep, reader: PagePrincipal, query: Annotated[StatusQuery, Query()]
+    request: Request, services: ServicesDep, principal: PagePrincipal, query: Annotated[StatusQuery, Query()]
 ) -> HTMLResponse:
-    shown = await services.database.read(
-        lambda connection: load_status(connection, query.dag_id, reader.visible) | live(connection)
+    values = await services.database.read(
+        lambda connection: load_status(connection, query.dag_id, principal.allowed_dags) | live(connection)
     )
-    run = shown["run"]
+    run = values["run"]
     if run is None:
-        return render(request, "no_run.html", reader, **shown)
+        return render(request, "no_run.html", principal, **values)
     page = "success.html" if run["state"] == "success" else "failure.html"
-    return render(request, page, reader, airflow=airflow_url(services, run["deployment"]), **shown)
+    return render(request, page, principal, airflow=airflow_url(services, run["deployment"]), **values)
 
 
 RUN_EVENTS = 200  # of a run's events, the latest
@@ -147,28 +147,28 @@ class TryQuery(BaseModel):
 
 @router.get("/runs")
 async def runs(
-    request: Request, services: ServicesDep, reader: PagePrincipal, query: Annotated[RunsForm, Query()]
+    request: Request, services: ServicesDep, principal: PagePrincipal, query: Annotated[RunsForm, Query()]
 ) -> HTMLResponse:
     """The runs that changed last, filtered and searched, page by page."""
 
     def load(connection: Connection) -> dict[str, Any]:
         found = runs_projection.run_list(
-            connection, query.to_filter(), query.limit, query.cursor, reader.visible
+            connection, query.to_filter(), query.limit, query.cursor, principal.allowed_dags
         )
         following = found[-1]["last_seq"] if len(found) == query.limit else None
         return live(connection) | {"runs": add_strips(connection, found), "next": following}
 
-    shown = await services.database.read(load)
-    given = query.model_dump(mode="json", exclude={"cursor", "limit"}, exclude_defaults=True)
-    feed = {name: given[name] for name in ("deployment", "dag_id") if name in given}
+    values = await services.database.read(load)
+    filters = query.model_dump(mode="json", exclude={"cursor", "limit"}, exclude_defaults=True)
+    feed = {name: filters[name] for name in ("deployment", "dag_id") if name in filters}
     return render(
-        *(request, "runs.html", reader),
-        given=given,
+        *(request, "runs.html", principal),
+        given=filters,
         feed=feed | {"type": "airflow.dag_run.*"},
         is_first=query.cursor is None,
         states=STATES,
         run_types=TYPES,
-        **shown,
+        **values,
     )
 
 
@@ -184,58 +184,58 @@ def name_of(run: Mapping[str, Any]) -> RunName:
 async def run(
     request: Request,
     services: ServicesDep,
-    reader: PagePrincipal,
+    principal: PagePrincipal,
     deployment: InPath,
     dag_id: InPath,
     run_id: InPath,
 ) -> HTMLResponse:
     """One run: its timeline, its tasks with their errors, its mails, assets and events."""
     name = RunName(deployment, dag_id, run_id)
-    permissions = await services.gate.get_permissions(reader)
+    allowed_dags = await services.authenticator.get_permissions(principal)
 
     def load(connection: Connection) -> dict[str, Any] | None:
-        detail = run_detail(connection, name, reader.visible)
+        detail = run_detail(connection, name, principal.allowed_dags)
         if detail is None:
             return None
         earlier = earlier_tries(connection, name, detail["tasks"])
-        logged = _find_events(connection, name, RUN_EVENTS, reader.visible)
+        logged = _find_events(connection, name, RUN_EVENTS, principal.allowed_dags)
         return live(connection) | {
             "run": detail,
             "chart": chart_of(detail, detail["tasks"], earlier, services.clock()),
-            "incident": _incident(connection, detail, permissions),
-            "updates": lines(_find_events(connection, name, RUN_UPDATES, reader.visible, UPDATED)),
+            "incident": _incident(connection, detail, allowed_dags),
+            "updates": lines(_find_events(connection, name, RUN_UPDATES, principal.allowed_dags, UPDATED)),
             "events": lines(logged),
-            "unnotified": rule_descriptions.find_unnotified(connection, logged, reader.visible),
+            "unnotified": rule_descriptions.find_unnotified(connection, logged, principal.allowed_dags),
         }
 
-    shown = await services.database.read(load)
-    if shown is None:
+    values = await services.database.read(load)
+    if values is None:
         raise _unknown(name)
-    return render(request, "run.html", reader, airflow=airflow_url(services, deployment), **shown)
+    return render(request, "run.html", principal, airflow=airflow_url(services, deployment), **values)
 
 
 def _find_events(
-    connection: Connection, name: RunName, limit: int, visible: AllowedDags, *types: str
+    connection: Connection, name: RunName, limit: int, allowed_dags: AllowedDags, *types: str
 ) -> list[LoggedEvent]:
-    wanted = Filter.from_values(type=types, **{key: [value] for key, value in vars(name).items()})
-    found = read.read_before(connection, None, limit, wanted, visible, read.MAX_PAGE_CHARACTERS)
+    event_filter = Filter.from_values(type=types, **{key: [value] for key, value in vars(name).items()})
+    found = read.read_before(connection, None, limit, event_filter, allowed_dags, read.MAX_PAGE_CHARACTERS)
     # A filter reads * and ? in a name as globs; here they are letters.
     of_run = {line.seq for line in lines(found) if (line.dag_id, line.run_id) == (name.dag_id, name.run_id)}
     return [logged for logged in found if logged.seq in of_run]
 
 
-def _incident(connection: Connection, run: Mapping[str, Any], visible: AllowedDags) -> Incident | None:
+def _incident(connection: Connection, run: Mapping[str, Any], allowed_dags: AllowedDags) -> Incident | None:
     """The one that a failed run opened or joined: of its DAG, and open when the run ended."""
     ended = run["end_date"]
     if run["state"] != "failed" or ended is None:
         return None
     of_it = IncidentFilter(deployment=run["deployment"], dag_id=run["dag_id"])
-    of_dag = incidents.page(connection, LOOKED_AT, wanted=of_it, visible=visible)
+    of_dag = incidents.page(connection, LOOKED_AT, incident_filter=of_it, allowed_dags=allowed_dags)
     return next(
         (
-            one
-            for one in of_dag
-            if one.opened_at <= ended and (one.closed_at is None or one.closed_at >= ended)
+            incident
+            for incident in of_dag
+            if incident.opened_at <= ended and (incident.closed_at is None or incident.closed_at >= ended)
         ),
         None,
     )
@@ -245,7 +245,7 @@ def _incident(connection: Connection, run: Mapping[str, Any], visible: AllowedDa
 async def log(
     request: Request,
     services: ServicesDep,
-    reader: PagePrincipal,
+    principal: PagePrincipal,
     deployment: InPath,
     dag_id: InPath,
     run_id: InPath,
@@ -253,38 +253,38 @@ async def log(
 ) -> HTMLResponse:
     """The end of the log of one try, from Airflow: a page, of which the run's page shows a part in place."""
     name = RunName(deployment, dag_id, run_id)
-    await _load_run(services, reader, name)
-    shown: dict[str, Any] = {"run": vars(name), "told": query, "log": None, "problem": None}
+    await _load_run(services, principal, name)
+    values: dict[str, Any] = {"run": vars(name), "told": query, "log": None, "problem": None}
     try:
-        shown["log"] = await services.asked.log_end(name, query.task_id, query.map_index, query.try_number)
+        values["log"] = await services.lookups.log_end(name, query.task_id, query.map_index, query.try_number)
     except NoAnswer as why:
-        shown["problem"] = str(why)
-    return render(request, "log.html", reader, **shown)
+        values["problem"] = str(why)
+    return render(request, "log.html", principal, **values)
 
 
 @router.get("/details/{deployment}/{dag_id}/{run_id:path}")
 async def details(
     request: Request,
     services: ServicesDep,
-    reader: PagePrincipal,
+    principal: PagePrincipal,
     deployment: InPath,
     dag_id: InPath,
     run_id: InPath,
 ) -> HTMLResponse:
     """What only Airflow knows of a run, and what it has otherwise than the last good one."""
     name = RunName(deployment, dag_id, run_id)
-    row = await _load_run(services, reader, name)
-    shown: dict[str, Any] = {"run": vars(name), "details": None, "problem": None}
+    row = await _load_run(services, principal, name)
+    values: dict[str, Any] = {"run": vars(name), "details": None, "problem": None}
     try:
-        shown["details"] = await services.asked.details(name, row["start_date"] or row["queued_at"])
+        values["details"] = await services.lookups.details(name, row["start_date"] or row["queued_at"])
     except NoAnswer as why:
-        shown["problem"] = str(why)
-    return render(request, "details.html", reader, **shown)
+        values["problem"] = str(why)
+    return render(request, "details.html", principal, **values)
 
 
-async def _load_run(services: Services, reader: Principal, name: RunName) -> Row:
+async def _load_run(services: Services, principal: Principal, name: RunName) -> Row:
     """The run's row, before Airflow is asked about it. Raises 404, also where it is not to be read."""
-    may_read = reader.visible is None or (name.deployment, name.dag_id) in reader.visible
+    may_read = principal.allowed_dags is None or (name.deployment, name.dag_id) in principal.allowed_dags
     row = (
         await services.database.read(lambda connection: runs_projection.run(connection, name))
         if may_read

@@ -58,8 +58,8 @@ def describe_mistakes(path: Path | None, problem: RulesError) -> list[MistakeExc
     """Reads the file anew: blocking."""
     lines = _lines(path)
     return [
-        MistakeExcerpt(one.line, _text(lines, one), one.where, one.message)
-        for one in problem.mistakes[:SHOWN]
+        MistakeExcerpt(mistake.line, _text(lines, mistake), mistake.where, mistake.message)
+        for mistake in problem.mistakes[:SHOWN]
     ]
 
 
@@ -94,9 +94,9 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/settings")
-async def settings(request: Request, services: ServicesDep, reader: PagePrincipal) -> HTMLResponse:
+async def settings(request: Request, services: ServicesDep, principal: PagePrincipal) -> HTMLResponse:
     """Rules, receivers, quiet hours, watches, the budget; mistakes first."""
-    if not await services.gate.reads_every_dag(reader):
+    if not await services.authenticator.reads_every_dag(principal):
         raise HTTPException(
             403, "The rules name DAGs and people: this page is for those who may read every DAG in Airflow."
         )
@@ -108,10 +108,16 @@ async def settings(request: Request, services: ServicesDep, reader: PagePrincipa
     def load(connection: Connection) -> dict[str, Any]:
         return live(connection) | {"unsubscribed": silences.unsubscriptions(connection)}
 
-    shown = await services.database.read(load)
-    told = _describe_config(services.rules.current.config)
+    values = await services.database.read(load)
+    description = _describe_config(services.rules.current.config)
     return render(
-        request, "settings.html", reader, mistakes=mistakes, source=_source(services.rules), **told, **shown
+        request,
+        "settings.html",
+        principal,
+        mistakes=mistakes,
+        source=_source(services.rules),
+        **description,
+        **values,
     )
 
 
@@ -125,9 +131,13 @@ def _describe_config(config: Config) -> dict[str, Any]:
     quiet = config.quiet_hours.items()
     return {
         "config": config,
-        "rules": [rule_descriptions.rule(one) for one in config.rules],
-        "receivers": [rule_descriptions.receiver(name, one) for name, one in config.receivers.items()],
-        "quiet_hours": [rule_descriptions.quiet_hours(name, one, config) for name, one in quiet],
-        "watches": [rule_descriptions.watch(one) for one in config.watches if not one.off],
+        "rules": [rule_descriptions.rule(rule) for rule in config.rules],
+        "receivers": [
+            rule_descriptions.receiver(name, receiver) for name, receiver in config.receivers.items()
+        ],
+        "quiet_hours": [
+            rule_descriptions.quiet_hours(name, quiet_hours, config) for name, quiet_hours in quiet
+        ],
+        "watches": [rule_descriptions.watch(watch) for watch in config.watches if not watch.off],
         "digest_every": format_duration(config.budget.digest_every),
     }

@@ -50,10 +50,10 @@ class SilenceCoverage:
 
 
 def preview(
-    connection: Connection, scope: SilenceScope, now: datetime, visible: AllowedDags
+    connection: Connection, scope: SilenceScope, now: datetime, allowed_dags: AllowedDags
 ) -> SilenceCoverage:
-    wanted = Filter.from_values(**{name: getattr(scope.match, name) for name in IN_SQL})
-    found, following = read.read_page(connection, None, LOOKED_THROUGH, wanted, visible)
+    event_filter = Filter.from_values(**{name: getattr(scope.match, name) for name in IN_SQL})
+    found, following = read.read_page(connection, None, LOOKED_THROUGH, event_filter, allowed_dags)
     recent = [event for event in found if event.received_at >= now - LOOKED_BACK]
     dags: _Dags = {}
     covered = [event for event in recent if _covers(connection, scope, event, dags)]
@@ -82,22 +82,24 @@ router = APIRouter(prefix="/silences", include_in_schema=False)
 
 @router.get("")
 async def list_silences(
-    request: Request, services: ServicesDep, reader: PagePrincipal, query: Annotated[Paged, Query()]
+    request: Request, services: ServicesDep, principal: PagePrincipal, query: Annotated[Paged, Query()]
 ) -> HTMLResponse:
     """Those that hold, those to come, and those that are over."""
-    now, visible = services.clock(), await services.gate.get_permissions(reader)
+    now, allowed_dags = services.clock(), await services.authenticator.get_permissions(principal)
 
     def load(connection: Connection) -> dict[str, Any]:
-        page = silences.page(connection, query.limit, query.cursor, visible=visible)
+        page = silences.page(connection, query.limit, query.cursor, allowed_dags=allowed_dags)
         return live(connection) | {
-            "active": silences.page(connection, SHOWN_ACTIVE, active_at=now, visible=visible),
-            "others": [one for one in page if not one.is_active(now)],
+            "active": silences.page(connection, SHOWN_ACTIVE, active_at=now, allowed_dags=allowed_dags),
+            "others": [silence for silence in page if not silence.is_active(now)],
             "next": page[-1].id if len(page) == query.limit else None,
         }
 
-    shown = await services.database.read(load)
+    values = await services.database.read(load)
     is_first = query.cursor is None
-    return render(request, "silences.html", reader, now=now, state=_state(now), is_first=is_first, **shown)
+    return render(
+        request, "silences.html", principal, now=now, state=_state(now), is_first=is_first, **values
+    )
 
 
 def _state(now: datetime) -> Any:
@@ -106,63 +108,75 @@ def _state(now: datetime) -> Any:
 
 @router.get("/new")
 async def form(
-    request: Request, services: ServicesDep, reader: PagePrincipal, given: Annotated[SilenceForm, Query()]
+    request: Request,
+    services: ServicesDep,
+    principal: PagePrincipal,
+    silence_form: Annotated[SilenceForm, Query()],
 ) -> HTMLResponse:
     """The form; once something is filled in, also what it would have covered in the last day."""
-    return await _form(request, services, reader, given)
+    return await _form(request, services, principal, silence_form)
 
 
 @router.post("")
 async def make(
-    request: Request, services: ServicesDep, reader: PagePrincipal, given: Annotated[SilenceForm, Form()]
+    request: Request,
+    services: ServicesDep,
+    principal: PagePrincipal,
+    silence_form: Annotated[SilenceForm, Form()],
 ) -> Response:
     """The form, sent: to silence, or to see first what that would cover. A whole Airflow is silenced by who
     has seen that and says so once more."""
-    await require_csrf(request, reader)
-    if given.is_question or (given.whole_airflow and not given.is_confirmed):
-        return redirect(request, f"/silences/new?{query_string(given.to_query())}")
+    await require_csrf(request, principal)
+    if silence_form.is_question or (silence_form.whole_airflow and not silence_form.is_confirmed):
+        return redirect(request, f"/silences/new?{query_string(silence_form.to_query())}")
     now = services.clock()
     try:
-        ends_at = forms.end_of(given.until, given.own_end, now, services.rules.current.config.timezone)
-        scope = await _scope(services, reader, given)
-        await silences_api.add(services, reader, scope, given.why(), now, ends_at, given.whole_airflow)
+        ends_at = forms.end_of(
+            silence_form.until, silence_form.own_end, now, services.rules.current.config.timezone
+        )
+        scope = await _scope(services, principal, silence_form)
+        await silences_api.add(
+            services, principal, scope, silence_form.why(), now, ends_at, silence_form.whole_airflow
+        )
     except ValueError as error:
-        return await _form(request, services, reader, given, str(error))
+        return await _form(request, services, principal, silence_form, str(error))
     except HTTPException as refusal:
-        return await _form(request, services, reader, given, refusal.detail, refusal.status_code)
+        return await _form(request, services, principal, silence_form, refusal.detail, refusal.status_code)
     return redirect(request, "/silences")
 
 
-async def _scope(services: Services, reader: Principal, given: SilenceForm) -> SilenceScope:
+async def _scope(services: Services, principal: Principal, silence_form: SilenceForm) -> SilenceScope:
     """Raises ValueError, and 404 as an HTTP error."""
-    if given.incident is None:
-        return SilenceScope(given.match())
-    return await incident_scope(services, reader, given.incident)
+    if silence_form.incident is None:
+        return SilenceScope(silence_form.match())
+    return await incident_scope(services, principal, silence_form.incident)
 
 
 async def _form(
     request: Request,
     services: Services,
-    reader: Principal,
-    given: SilenceForm,
+    principal: Principal,
+    silence_form: SilenceForm,
     problem: str | None = None,
     status: int = 422,
 ) -> HTMLResponse:
     now, zone = services.clock(), services.rules.current.config.timezone
-    visible = await services.gate.get_permissions(reader)
+    allowed_dags = await services.authenticator.get_permissions(principal)
     scope, covered, allowed = None, None, True
     try:
-        scope = await _scope(services, reader, given)
-        given = given.spelt_out(scope)
-        if given.whole_airflow:
+        scope = await _scope(services, principal, silence_form)
+        silence_form = silence_form.spelt_out(scope)
+        if silence_form.whole_airflow:
             problem = problem or whole_mistake(scope, whole_airflow=True)
     except ValueError as error:
         problem = problem or str(error)
-    if scope is not None and given.is_filled and not problem:
-        allowed = await may_silence(reader, scope)
-        covered = await services.database.read(lambda connection: preview(connection, scope, now, visible))
-    shown: dict[str, Any] = {
-        "form": given,
+    if scope is not None and silence_form.is_filled and not problem:
+        allowed = await may_silence(principal, scope)
+        covered = await services.database.read(
+            lambda connection: preview(connection, scope, now, allowed_dags)
+        )
+    values: dict[str, Any] = {
+        "form": silence_form,
         "scope": scope,
         "problem": problem,
         "covered": covered,
@@ -170,13 +184,13 @@ async def _form(
         "zone": zone,
         "choices": forms.choices(now, zone),
     }
-    return render(request, "silence_new.html", reader, status if problem else 200, **shown)
+    return render(request, "silence_new.html", principal, status if problem else 200, **values)
 
 
 @router.post("/{silence_id}/end")
 async def end(
-    request: Request, services: ServicesDep, reader: PagePrincipal, silence_id: Id
+    request: Request, services: ServicesDep, principal: PagePrincipal, silence_id: Id
 ) -> RedirectResponse:
     """The button beside a silence."""
-    await silences_api.end(request, services, reader, silence_id)
+    await silences_api.end(request, services, principal, silence_id)
     return redirect(request, "/silences")

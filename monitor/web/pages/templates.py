@@ -30,25 +30,25 @@ router = APIRouter(prefix="/templates", include_in_schema=False)
 
 
 @router.get("")
-async def list_templates(request: Request, services: ServicesDep, reader: PagePrincipal) -> HTMLResponse:
+async def list_templates(request: Request, services: ServicesDep, principal: PagePrincipal) -> HTMLResponse:
     """Each template's name, where it is from, and what is wrong with it."""
     found = await services.database.run(services.renderer.templates)
-    return render(request, "templates.html", reader, templates=found)
+    return render(request, "templates.html", principal, templates=found)
 
 
 @router.get("/{name}")
 async def show_template(
-    request: Request, services: ServicesDep, reader: PagePrincipal, name: str
+    request: Request, services: ServicesDep, principal: PagePrincipal, name: str
 ) -> HTMLResponse:
     """A mail as mail programs show it, and as plain text."""
     rendered = await _preview(services, name)
     found = await services.database.run(services.renderer.templates)
-    about = next(one for one in found if one.name == name)
-    return render(request, "template.html", reader, name=name, about=about, mail=rendered)
+    about = next(template for template in found if template.name == name)
+    return render(request, "template.html", principal, name=name, about=about, mail=rendered)
 
 
 @router.get("/{name}/html")
-async def html(services: ServicesDep, _reader: PagePrincipal, name: str) -> HTMLResponse:
+async def html(services: ServicesDep, _principal: PagePrincipal, name: str) -> HTMLResponse:
     """The HTML part alone: what the frame shows."""
     return frame_response((await _preview(services, name)).html)
 
@@ -56,7 +56,7 @@ async def html(services: ServicesDep, _reader: PagePrincipal, name: str) -> HTML
 async def _preview(services: Services, name: str) -> RenderedMessage:
     """A name is looked up in the list, and so leads to no other file."""
     found = await services.database.run(services.renderer.templates)
-    if name not in {one.name for one in found}:
+    if name not in {template.name for template in found}:
         raise HTTPException(404, f"No template {name!r} is known here.")
     return await services.database.run(partial(services.renderer.preview, name))
 
@@ -71,9 +71,9 @@ async def description(request: Request) -> Response:
 
 
 @docs_router.get("/docs")
-async def docs(request: Request, reader: OptionalPagePrincipal) -> HTMLResponse:
+async def docs(request: Request, principal: OptionalPagePrincipal) -> HTMLResponse:
     """Every operation with its parameters and answers. It tells nothing of any run, so anyone may read it."""
-    return render(request, "docs.html", reader, told=_render_reference(request.app, path_prefix(request)))
+    return render(request, "docs.html", principal, told=_render_reference(request.app, path_prefix(request)))
 
 
 def prepare(app: FastAPI, prefix: str) -> None:
@@ -99,10 +99,13 @@ def _render_reference(app: FastAPI, prefix: str) -> Markup:
         for method, operation in methods.items()
     ]
     tags = dict.fromkeys(operation.get("tags", ["other"])[0] for operation in operations)
-    groups = {tag: [one for one in operations if one.get("tags", ["other"])[0] == tag] for tag in tags}
-    shown = {"groups": groups, "info": openapi["info"], "schemas": _schemas(openapi), "name_of": name_of}
-    shown |= {"problems": KINDS, "shown_as": _format_example}
-    return render_part(prefix, "docs_told.html", **shown)
+    groups = {
+        tag: [operation for operation in operations if operation.get("tags", ["other"])[0] == tag]
+        for tag in tags
+    }
+    values = {"groups": groups, "info": openapi["info"], "schemas": _schemas(openapi), "name_of": name_of}
+    values |= {"problems": KINDS, "shown_as": _format_example}
+    return render_part(prefix, "docs_told.html", **values)
 
 
 def _examples(openapi: dict[str, Any], operation: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -111,10 +114,10 @@ def _examples(openapi: dict[str, Any], operation: dict[str, Any]) -> Iterator[tu
     good = {status: answer for status, answer in operation["responses"].items() if status.startswith("2")}
     contents = {"sent": body} | {f"{status}": answer.get("content", {}) for status, answer in good.items()}
     for name, content in contents.items():
-        for kind, told in content.items():
-            shown = told.get("example") or _example_of(openapi, told.get("schema", {}))
-            if shown is not None:
-                yield f"{name}, {kind}", shown
+        for kind, media in content.items():
+            example = media.get("example") or _example_of(openapi, media.get("schema", {}))
+            if example is not None:
+                yield f"{name}, {kind}", example
 
 
 def _example_of(openapi: dict[str, Any], schema: dict[str, Any]) -> Any:
@@ -156,7 +159,7 @@ def name_of(schema: dict[str, Any]) -> str:
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
     if "anyOf" in schema:
-        return " or ".join(name_of(one) for one in schema["anyOf"])
+        return " or ".join(name_of(option) for option in schema["anyOf"])
     if schema.get("type") == "array":
         return f"list of {name_of(schema.get('items', {})) or 'anything'}"
     if "enum" in schema:

@@ -39,66 +39,66 @@ class TokenForm(BaseModel):
 
 @router.get("")
 async def list_tokens(
-    request: Request, services: ServicesDep, reader: PagePrincipal, query: Annotated[Paged, Query()]
+    request: Request, services: ServicesDep, principal: PagePrincipal, query: Annotated[Paged, Query()]
 ) -> HTMLResponse:
     """One's own, newest first; everybody's for those who may read every DAG."""
-    secret = services.gate.flash.read_message(request)
-    page = await _page(request, services, reader, query=query, secret=secret)
+    secret = services.authenticator.flash.read_message(request)
+    page = await _page(request, services, principal, query=query, secret=secret)
     if secret:
-        services.gate.flash.forget(request, page, PATH)
+        services.authenticator.flash.forget(request, page, PATH)
     return page
 
 
 @router.post("")
 async def create_token(
-    request: Request, services: ServicesDep, reader: PagePrincipal, form: Annotated[TokenForm, Form()]
+    request: Request, services: ServicesDep, principal: PagePrincipal, form: Annotated[TokenForm, Form()]
 ) -> Response:
     """Make a token. Its secret is kept nowhere: the page that follows shows it this once."""
-    await require_csrf(request, reader)
+    await require_csrf(request, principal)
     if not form.scope:
-        return await _page(request, services, reader, 422, problem="scope: choose what the token is for")
+        return await _page(request, services, principal, 422, problem="scope: choose what the token is for")
     globs = form.dags.replace(",", " ").split()
     try:
         _, secret = await make(
-            services, reader, form.name, frozenset(form.scope), timedelta(days=form.days), globs
+            services, principal, form.name, frozenset(form.scope), timedelta(days=form.days), globs
         )
     except HTTPException as refusal:
-        return await _page(request, services, reader, refusal.status_code, problem=refusal.detail)
+        return await _page(request, services, principal, refusal.status_code, problem=refusal.detail)
     answer = redirect(request, PATH)
-    services.gate.flash.say(request, answer, PATH, secret)
+    services.authenticator.flash.say(request, answer, PATH, secret)
     return answer
 
 
 @router.post("/{token_id}/revoke")
 async def revoke_token(
-    request: Request, services: ServicesDep, reader: PagePrincipal, token_id: Id
+    request: Request, services: ServicesDep, principal: PagePrincipal, token_id: Id
 ) -> RedirectResponse:
     """The button beside a token."""
-    await require_csrf(request, reader)
-    await revoke(services, reader, token_id)
+    await require_csrf(request, principal)
+    await revoke(services, principal, token_id)
     return redirect(request, PATH)
 
 
 async def _page(
     request: Request,
     services: Services,
-    reader: Principal,
+    principal: Principal,
     status: int = 200,
     query: Paged | None = None,
     problem: str | None = None,
     secret: str | None = None,
 ) -> HTMLResponse:
-    theirs, asked = await owner_filter(services, reader), query or Paged()
+    owner, paged = await owner_filter(services, principal), query or Paged()
     found = await services.database.read(
-        lambda connection: tokens.page(connection, theirs, asked.limit, asked.cursor)
+        lambda connection: tokens.page(connection, owner, paged.limit, paged.cursor)
     )
-    following = found[-1].id if len(found) == asked.limit else None
-    shown: dict[str, Any] = {
+    following = found[-1].id if len(found) == paged.limit else None
+    values: dict[str, Any] = {
         "tokens": found,
         "next": following,
         "now": services.clock(),
         "problem": problem,
         "secret": secret,
-        "has_several_airflows": services.gate.has_several,
+        "has_several_airflows": services.authenticator.has_several,
     }
-    return render(request, "tokens.html", reader, status, days=DAYS, scopes=SCOPES, **shown)
+    return render(request, "tokens.html", principal, status, days=DAYS, scopes=SCOPES, **values)

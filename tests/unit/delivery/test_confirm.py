@@ -52,7 +52,7 @@ def test_what_is_not_airflows_own_word_on_the_run_is_no_answer(
 ) -> None:
     fake.failures = [(part, response)] * 3
     answer = answer_to(fake, event)
-    assert answer.word is Confirmation.UNREACHABLE
+    assert answer.confirmation is Confirmation.UNREACHABLE
     assert "404" in answer.why or "cannot be read" in answer.why
 
 
@@ -78,7 +78,7 @@ def test_that_a_run_is_deleted_is_confirmed_by_airflows_not_knowing_it(fake: Fak
     deleted = parse_event(run_event("deleted"))
     assert answer_to(fake, deleted) == CONFIRMED
     fake.runs = [run_event("failed")["data"] | {"dag_run_id": "manual__1"}]
-    assert answer_to(fake, deleted).word is Confirmation.CONTRADICTED
+    assert answer_to(fake, deleted).confirmation is Confirmation.CONTRADICTED
 
 
 @pytest.mark.parametrize(
@@ -102,4 +102,4 @@ def test_a_try_is_known_by_its_uuid_whatever_number_is_reported(
     fake.tasks = [
         task_event(said, try_number=2)["data"] | {"dag_run_id": "manual__1", "id": event.get("ti_id")}
     ]
-    assert answer_to(fake, event).word is word
+    assert answer_to(fake, event).confirmation is word

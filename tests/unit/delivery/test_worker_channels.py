@@ -243,7 +243,7 @@ def test_a_receiver_that_the_file_names_no_more(database: Database, clock: FakeC
 
 def _of(database: Database, channel: ChannelName) -> list[Delivery]:
     wanted = DeliveryFilter(channel=channel)
-    return database.read_now(lambda connection: queries.deliveries(connection, 100, wanted=wanted))
+    return database.read_now(lambda connection: queries.deliveries(connection, 100, delivery_filter=wanted))
 
 
 def test_what_cannot_be_delivered_and_the_event_of_it_are_written_as_one(

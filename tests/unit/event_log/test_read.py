@@ -136,9 +136,9 @@ def test_a_reader_sees_only_the_dags_it_may(database: Database) -> None:
     asset = asset_event(1, source_dag_id="theirs")
     append(database, mine, theirs, asset, mine | {"source": "/airflow/other"})
     some = frozenset({("local", "mine")})
-    assert ids(database, lambda c: event_log_read.read_after(c, 0, 10, visible=some)) == [mine["id"]]
+    assert ids(database, lambda c: event_log_read.read_after(c, 0, 10, allowed_dags=some)) == [mine["id"]]
     nothing: frozenset[tuple[str, str]] = frozenset()
-    assert ids(database, lambda c: event_log_read.read_after(c, 0, 10, visible=nothing)) == []
+    assert ids(database, lambda c: event_log_read.read_after(c, 0, 10, allowed_dags=nothing)) == []
 
 
 def test_pruning_forgets_by_age_and_expires_cursors(database: Database) -> None:

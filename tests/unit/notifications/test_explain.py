@@ -81,7 +81,8 @@ def test_other_rules_are_tried_on_what_the_log_holds(database: Database, clock: 
     tried = replay(database, Rules(Config.model_validate(CONFIG)), NOW - timedelta(days=7), WITHIN, by_kind)
 
     told = [
-        (one.delivery.rule, one.delivery.kind.value, one.delivery.dag_id, one.events) for one in tried.told
+        (one.delivery.rule, one.delivery.kind.value, one.delivery.dag_id, one.events)
+        for one in tried.deliveries
     ]
     assert told == [
         ("runs", "opened", "etl", 1),

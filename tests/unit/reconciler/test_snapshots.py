@@ -371,7 +371,7 @@ def test_a_pause_is_filtered_by_its_dag_an_import_error_is_for_those_who_read_al
 
         def visible(*dags: str) -> list[str]:
             rights = frozenset(("local", one) for one in dags)
-            page = database.read_now(lambda c: read.read_after(c, 0, 10, visible=rights))
+            page = database.read_now(lambda c: read.read_after(c, 0, 10, allowed_dags=rights))
             return [one.type for one in page.events]
 
         assert (visible("etl"), visible("other")) == (["airflow.dag.paused"], [])

@@ -74,7 +74,7 @@ def walk(moments: Sequence[datetime], absent: Sequence[datetime]) -> Iterator[tu
         listed = late[-1] if late else next(one for one in moments if one > now)
         dag: dict[str, Any] = {"is_paused": False, "is_stale": False, "tags": [], "schedule": "cron"}
         dag |= {"next_run_after": listed, "seen_at": None}
-        found = watch.findings(replace(sight, now=now, upto=now, dags={"etl": dag}, begun=begun), CHOICE)
+        found = watch.findings(replace(sight, now=now, upto=now, dags={"etl": dag}, run_starts=begun), CHOICE)
         new = [one for one in found if open_.get(one.key) is None or open_[one.key].found != one.found]
         open_.clear()
         open_.update(kept(found, now))

@@ -165,7 +165,7 @@ def test_a_text_that_tells_of_several_dags_is_for_those_who_read_them_all(visito
     services = visitor.monitor.app.state.services
     wanted = DeliveryFilter(rule="all together")
     (together,) = services.database.read_now(
-        lambda connection: queries.deliveries(connection, 9, wanted=wanted)
+        lambda connection: queries.deliveries(connection, 9, delivery_filter=wanted)
     )
     assert together.dag_id == OWN
     assert FOREIGN.search(str(together.subject)) or together.subject

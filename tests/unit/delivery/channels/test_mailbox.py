@@ -93,7 +93,7 @@ def test_pages_go_back_from_the_newest(mailbox: Mailbox, clock: FakeClock) -> No
 
 
 def test_the_oldest_go_when_there_are_too_many(tmp_path: Path, clock: FakeClock) -> None:
-    mailbox = Mailbox(tmp_path, clock, kept=3)
+    mailbox = Mailbox(tmp_path, clock, max_mails=3)
     ids = fill(mailbox, clock, 5)
     assert [summary.id for summary in mailbox.mails(10)] == ids[:1:-1]
     assert mailbox.get(ids[0]) is None

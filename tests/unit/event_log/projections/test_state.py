@@ -130,11 +130,11 @@ def test_lists_page_and_show_only_what_may_be_seen(database: Database) -> None:
     tell(database, *(run_event(dag_id=dag, run_id=str(n)) for n in range(3) for dag in ("mine", "theirs")))
     tell(database, asset_event(1, source_dag_id="theirs"))
     mine = frozenset({("local", "mine")})
-    first = database.read_now(lambda c: runs.runs(c, 2, visible=mine))
-    rest = database.read_now(lambda c: runs.runs(c, 2, before=first[-1]["last_seq"], visible=mine))
+    first = database.read_now(lambda c: runs.runs(c, 2, allowed_dags=mine))
+    rest = database.read_now(lambda c: runs.runs(c, 2, before=first[-1]["last_seq"], allowed_dags=mine))
     assert [row["run_id"] for row in first + rest] == ["2", "1", "0"]
     assert {row["dag_id"] for row in first + rest} == {"mine"}
-    assert database.read_now(lambda c: assets.asset_list(c, 10, visible=mine)) == []
+    assert database.read_now(lambda c: assets.asset_list(c, 10, allowed_dags=mine)) == []
     assert len(database.read_now(lambda c: runs.runs(c, 10, dag_id="theirs", state="success"))) == 3
 
 
@@ -153,12 +153,13 @@ def update_of(dag_id: str, number: int, minute: int) -> dict[str, Any]:
 def test_an_asset_is_as_the_updates_that_are_seen_left_it(database: Database, order: tuple[int, ...]) -> None:
     told = [update_of("mine", 1, 1), update_of("theirs", 2, 2), update_of("theirs", 3, 0)]
     tell(database, *(told[number] for number in order))
-    (listed,) = database.read_now(lambda c: assets.asset_list(c, 10, visible=MINE))
+    (listed,) = database.read_now(lambda c: assets.asset_list(c, 10, allowed_dags=MINE))
     assert listed == database.read_now(lambda c: assets.asset(c, MODEL, MINE))
     assert "theirs" not in str(listed)
     assert (listed["extra"], listed["last_seq"], listed["updates"]) == ({"mine": 1}, order.index(0) + 1, None)
     assert (
-        database.read_now(lambda c: assets.asset_list(c, 10, before=order.index(0) + 1, visible=MINE)) == []
+        database.read_now(lambda c: assets.asset_list(c, 10, before=order.index(0) + 1, allowed_dags=MINE))
+        == []
     )
 
 
@@ -166,11 +167,11 @@ def test_what_the_log_has_forgotten_of_an_asset_is_still_shown_to_whose_it_was(d
     tell(database, update_of("mine", 1, 1))
     database.write_now(lambda c: c.execute(update(log_state).values(pruned_seq=1)))
     database.write_now(lambda c: c.execute(delete(events)))
-    (listed,) = database.read_now(lambda c: assets.asset_list(c, 10, visible=MINE))
+    (listed,) = database.read_now(lambda c: assets.asset_list(c, 10, allowed_dags=MINE))
     assert listed == database.read_now(lambda c: assets.asset(c, MODEL, MINE))
     assert listed["extra"] == {"mine": 1}
     theirs = frozenset({("local", "theirs")})
-    assert database.read_now(lambda c: assets.asset_list(c, 10, visible=theirs)) == []
+    assert database.read_now(lambda c: assets.asset_list(c, 10, allowed_dags=theirs)) == []
     assert database.read_now(lambda c: assets.asset(c, MODEL, theirs)) is None
 
 

@@ -323,7 +323,9 @@ def test_pages_filter_and_keep_to_the_readers_rights(database: Database, clock: 
     ids = [put(database, dag, run) for dag, run in (("etl", "1"), ("etl", "2"), ("secret", "1"))]
 
     def ids_of(wanted: DeliveryFilter | None = None, **more: Any) -> list[int]:
-        page = database.read_now(lambda connection: queries.deliveries(connection, 10, wanted=wanted, **more))
+        page = database.read_now(
+            lambda connection: queries.deliveries(connection, 10, delivery_filter=wanted, **more)
+        )
         return [delivery.id for delivery in page]
 
     assert ids_of() == ids[::-1]

@@ -420,7 +420,8 @@ def test_a_feed_tells_the_own_dags_alone_and_follows_the_rights(
         assert {told["data"].get("dag_id") or told["data"]["source_dag_id"] for told in own} == {"etl"}
         airflow.dags["alice"] = ["payroll"]
         clock.forward(RIGHTS_SECONDS)
-        monitor.app.state.services.feeds.rights_changed()  # else within seconds: monitor/feed/subscriber.py
+        # else within seconds: monitor/feed/subscriber.py
+        monitor.app.state.services.feed_server.rights_changed()
         monitor.post([run_event(dag_id="etl", run_id="2"), run_event(dag_id="payroll", run_id="2")])
         assert reader.wait_for(4)[3]["data"]["dag_id"] == "payroll"
 

@@ -173,11 +173,13 @@ class World:
         await self.logged.catch_up()
         name_there, accepted = READERS[user]
         now = await self.rights.fetch({self.deployment(name): name_there for name in accepted})
-        assert now.visible is None or {name for name, _ in now.visible} <= set(map(self.deployment, accepted))
+        assert now.allowed_dags is None or {name for name, _ in now.allowed_dags} <= set(
+            map(self.deployment, accepted)
+        )
         for (airflow, dag_id), readers in self.readers.items():
             states = self.lately() if user in readers else self.past[-1:]
             readers.add(user)
-            is_shown = now.visible is None or (self.deployment(airflow), dag_id) in now.visible
+            is_shown = now.allowed_dags is None or (self.deployment(airflow), dag_id) in now.allowed_dags
             allowed = {state.lets_read(user, airflow, dag_id) for state in states}
             # Each Airflow is asked by itself: what it answered may be of another moment of the last minute.
             if all(any(state.includes(user, name) for state in self.lately()) for name in AIRFLOWS):

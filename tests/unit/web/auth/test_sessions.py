@@ -96,7 +96,7 @@ def test_signing_out_elsewhere_ends_an_open_feed(replicas: list[Served], clock: 
         sign_out(there, cookie)
         clock.forward(LOOKUP_SECONDS)
         # It asks for its rights before it tells anything, and else every few seconds.
-        here.app.state.services.feeds.rights_changed()
+        here.app.state.services.feed_server.rights_changed()
         here.post([run_event(dag_id="etl")])
         wait.until(reader.ended.is_set, "the feed to end")
         assert reader.events == []
