@@ -5,22 +5,23 @@ status 1 means that the monitor refuses, or cannot be reached at the start. Exit
 or setting. Exit status 130 means Ctrl-C, so that `windsock tail --limit 1 && …` does not continue after it.
 """
 
+from __future__ import annotations
+
 import asyncio
-import json
 import os
 import sys
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
-from typing import Annotated, Any, NoReturn
+from datetime import datetime, timedelta
+from typing import Annotated
 
 import httpx
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from monitor.airflow.client import AirflowApi
 from monitor.bounded_http import BoundedClient
+from monitor.bounded_json import loads
 from monitor.cli.feed_client import (
     CONNECT_SECONDS,
     RESET,
@@ -32,6 +33,7 @@ from monitor.cli.feed_client import (
     places,
     why,
 )
+from monitor.cli.tail_lines import LinePrinter, Output, OutputGone, SettledDelivery
 from monitor.cli.typer_app import cli, fail, settings_or_exit
 from monitor.clock import utc_now
 from monitor.concurrency import end
@@ -40,67 +42,6 @@ from monitor.events.identity import stamp
 from monitor.plain_text import line
 from monitor.rules.field_types import duration
 from monitor.settings import Settings
-from monitor.web.templating import EventLine
-
-SIGNS = {
-    "success": ("✔", "green"),
-    "failed": ("✖", "bold red"),
-    "import_error": ("✖", "bold red"),
-    "mended": ("✔", "green"),
-    "deleted": ("∅", "dim"),
-    "paused": ("‖", "yellow"),
-    "unpaused": ("▷", "blue"),
-    "running": ("▶", "blue"),
-    "up_for_retry": ("↻", "yellow"),
-    "upstream_failed": ("▲", "yellow"),
-    "skipped": ("»", "dim"),
-    "updated": ("■", "magenta"),
-    "created": ("■", "magenta"),
-}
-"""A sign and a colour for each state: the sign says it where there is no colour."""
-
-
-def render(message: Message) -> Text:
-    """One line for a terminal: when, the state, who, and what was said."""
-    if message.type == RESET:
-        return Text(f"--:--:--  events may have been missed: {line(message.data['reason'])}", "bold red")
-    event = EventLine.read(0, message.data)
-    sign, style = SIGNS.get(event.word, ("·", ""))
-    text = Text.assemble(
-        (f"{local_time(event.time):%H:%M:%S}  ", "dim"),
-        (f"{sign} {line(event.word):<16}", style),
-        (line(" / ".join(part for part in (event.dag_id, event.run_id, event.task) if part)), "bold")
-        if event.dag_id and event.kind != "asset"
-        else (line(event.subject), "bold"),
-    )
-    return text.append(f"  {line(event.detail)}") if event.detail else text
-
-
-class Days:
-    """The day above the first line of each day, as the lines show the time alone. Today needs none."""
-
-    def __init__(self, today: date) -> None:
-        self._day = today
-
-    def above(self, message: Message) -> Text | None:
-        if message.type == RESET:
-            return None
-        day = local_time(message.data["time"]).date()
-        if day == self._day:
-            return None
-        self._day = day
-        return Text(f"── {day:%A %Y-%m-%d} ──", "dim")
-
-
-class OutputGone(Exception):
-    """Whoever read the output has closed it, as `head` does: an end like any other."""
-
-
-class Output(Console):
-    """A terminal or a pipe."""
-
-    def on_broken_pipe(self) -> NoReturn:
-        raise OutputGone
 
 
 @dataclass(frozen=True)
@@ -124,23 +65,118 @@ class TailOptions:
         return {**self.filters, **({"since": self.since} if self.since else {})}
 
 
+DELIVERY_SECONDS = 2.0  # between two looks at the deliveries, which are in no feed
+DELIVERIES = 200  # the latest of them are looked at
+KNOWN_EVENTS = 10_000  # events that were shown, whose notifications are shown too where there is a filter
+
+
 async def show(options: TailOptions, out: Console, err: Console) -> None:
     """Print the feed until it ends or is cancelled. Raises TailRefused, OutputGone."""
     async with BoundedClient(base_url=options.url) as client:
         last = None if options.follow else await _last(client, options)
         if last == 0:
             return
-        printed, printer = 0, _Printer(options.as_json, out)
-        outage_reporter = _OutageReporter(options.url, err)
-        async with aclosing(
-            places(client, options.params, options.token, options.after, outage_reporter)
-        ) as found:
-            async for cursor, message in found:
-                if message is not None:
-                    printer.print(message)
-                    printed += message.type != RESET
-                if printed == options.limit or (last is not None and _seq(cursor) >= last):
-                    return
+        printer = LinePrinter(options.as_json, out)
+        delivery_reader = DeliveryReader(client, options, printer, err)
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            await _follow(
+                client, options, last, printer, _OutageReporter(options.url, err), delivery_reader, tasks
+            )
+            if not options.as_json and not options.follow:
+                await delivery_reader.look()
+            printer.flush()
+        finally:
+            await end(tasks)
+
+
+async def _follow(
+    client: httpx.AsyncClient,
+    options: TailOptions,
+    last: int | None,
+    printer: LinePrinter,
+    outages: _OutageReporter,
+    delivery_reader: DeliveryReader,
+    tasks: list[asyncio.Task[None]],
+) -> None:
+    """Read until the end that the options name. From the first answer on, deliveries are read beside it."""
+    count = 0
+    async with aclosing(places(client, options.params, options.token, options.after, outages)) as found:
+        async for cursor, message in found:
+            if not tasks and not options.as_json:
+                tasks.append(asyncio.ensure_future(printer.run()))
+                if options.follow:
+                    tasks.append(asyncio.ensure_future(delivery_reader.run()))
+            for task in tasks:
+                if task.done():
+                    task.result()  # raises why it ended: nobody reads the output any more
+            if message is not None:
+                printer.print(message)
+                delivery_reader.note(message)
+                count += message.type != RESET
+            if count == options.limit or (last is not None and _seq(cursor) >= last):
+                return
+
+
+class DeliveryReader:
+    """Looks which notifications were settled since it began, and prints them among the events."""
+
+    def __init__(
+        self, client: httpx.AsyncClient, options: TailOptions, printer: LinePrinter, err: Console
+    ) -> None:
+        self._client = client
+        self._options = options
+        self._printer = printer
+        self._err = err
+        self._since = datetime.fromisoformat((options.since or stamp(utc_now())).replace("Z", "+00:00"))
+        self._events: dict[str, None] = {}
+        self._shown: set[tuple[int, str]] = set()
+        self._has_failed = False
+
+    def note(self, message: Message) -> None:
+        """Remember an event that was shown."""
+        self._events[str(message.data.get("id"))] = None
+        if len(self._events) > KNOWN_EVENTS:
+            del self._events[next(iter(self._events))]
+
+    async def run(self) -> None:
+        """Never ends by itself."""
+        while True:
+            await asyncio.sleep(DELIVERY_SECONDS)
+            await self.look()
+
+    async def look(self) -> None:
+        """Print what was settled since the last look. A monitor that is away is the feed's to say."""
+        try:
+            answer = await self._client.get(
+                "/api/v1/deliveries",
+                params={"limit": DELIVERIES},
+                headers=bearer(self._options.token),
+                timeout=CONNECT_SECONDS,
+            )
+            if answer.status_code != httpx.codes.OK:
+                self._fail(why(answer, answer.content))
+                return
+            rows = [SettledDelivery.read(row) for row in loads(answer.content)["deliveries"]]
+        except httpx.HTTPError:
+            return
+        except (ValueError, KeyError, TypeError, OverflowError):
+            self._fail("the answer is no page of deliveries")
+            return
+        for row in reversed(rows):
+            if row and (row.id, row.at) not in self._shown and self._is_wanted(row):
+                self._printer.add(local_time(row.at), row.render())
+        self._shown = {(row.id, row.at) for row in rows if row}
+
+    def _is_wanted(self, row: SettledDelivery) -> bool:
+        if any(self._options.filters.values()):
+            return row.event_id in self._events
+        return local_time(row.at) >= self._since
+
+    def _fail(self, reason: str) -> None:
+        if not self._has_failed:
+            self._has_failed = True
+            _say(self._err, f"notifications are not shown: {reason}")
 
 
 async def _last(client: httpx.AsyncClient, options: TailOptions) -> int:
@@ -168,37 +204,6 @@ def _seq(cursor: str) -> int:
     return int(cursor.rpartition("-")[2] or 0)
 
 
-class _Printer:
-    """A line for people, or a JSON object as the feed's NDJSON has it, an event."""
-
-    def __init__(self, as_json: bool, out: Console) -> None:
-        self._as_json = as_json
-        self._out = out
-        self._days = Days(datetime.now().astimezone().date())
-
-    def print(self, message: Message) -> None:
-        """Raises OutputGone."""
-        if self._as_json:
-            self._write(as_json(message))
-            return
-        if day := self._days.above(message):
-            self._out.print(day)
-        self._out.print(render(message), soft_wrap=True)
-
-    def _write(self, line: str) -> None:
-        try:
-            self._out.file.write(f"{line}\n")
-            self._out.file.flush()
-        except BrokenPipeError:
-            raise OutputGone from None
-
-
-def as_json(message: Message) -> str:
-    """ASCII: nothing in it can command a terminal."""
-    record: dict[str, Any] = {"reason": message.data["reason"]} if message.type == RESET else message.data
-    return json.dumps({"id": message.id, "reset" if message.type == RESET else "event": record})
-
-
 class _OutageReporter:
     """Says once that the connection is lost, and once that it is back. Nobody there at all is an error."""
 
@@ -221,7 +226,11 @@ class _OutageReporter:
         self._has_begun, self._lost = True, False
 
     def _say(self, text: str) -> None:
-        self._err.print(f"windsock: {line(text)}", style="dim", markup=False, highlight=False, soft_wrap=True)
+        _say(self._err, text)
+
+
+def _say(err: Console, text: str) -> None:
+    err.print(f"windsock: {line(text)}", style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def _unreachable(url: str, reason: str) -> TailRefused:
@@ -280,7 +289,10 @@ def tail(
         ),
     ] = "",
 ) -> None:
-    """Follow the live feed in the terminal; it resumes by itself."""
+    """Follow the events and the notifications in the terminal: what happened, and who was notified of it.
+
+    Interruptions are bridged: it goes on from where it was cut off.
+    """
     filters = {
         "deployment": deployment,
         "type": event_type,

@@ -167,12 +167,24 @@ def test_colours_are_for_terminals_that_want_them(filled: tuple[MonitorProcess, 
     assert b"\x1b" not in as_process(*options, TERM="xterm-256color").stdout
 
 
+def test_it_says_what_was_sent_to_whom(settings: Settings) -> None:
+    with serving(settings) as monitor:
+        monitor.post([run_event("failed", run_id="broken")])
+
+        def output() -> str:
+            return tail("--url", monitor.url, "--no-follow", "--dag-id", "etl").stdout
+
+        wait.until(lambda: "✉ sent" in output(), "the notification")
+        assert "to email ops@example.com" in output()
+        assert "✉" not in tail("--url", monitor.url, "--no-follow", "--dag-id", "other").stdout
+
+
 def test_times_are_local_and_a_past_day_is_named(filled: tuple[MonitorProcess, Log]) -> None:
     monitor, _ = filled
     done = as_process("--url", monitor.url, "--no-follow", "--limit", "2", "--task-id", "load")
     lines = done.stdout.decode().splitlines()
     assert lines[0] == "── Sunday 2026-11-22 ──"
-    assert all(line.startswith("15:30:05  ") for line in lines[1:])  # 10:00:05 UTC, in Kolkata
+    assert all(line.startswith("15:30:05 IST  ") for line in lines[1:])  # 10:00:05 UTC, in Kolkata
     assert len(lines) == 3
 
 

@@ -15,7 +15,7 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 
 from monitor.cli.feed_client import RESET, follow
-from monitor.cli.tail import render
+from monitor.cli.tail_lines import render
 from monitor.cli.up.airflow import AirflowClient, AssetEvent, DagRun
 from monitor.cli.up.home import ADMIN
 from monitor.cli.up.processes import NotAllHappened, Processes

@@ -1,9 +1,10 @@
 """The feed's own client: parsing, resuming across a restart, and a line for a terminal."""
 
 import asyncio
+import io
 import json
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -11,9 +12,10 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
-from monitor.cli.feed_client import MAX_MESSAGE, Message, TailRefused, checked, follow, parse
-from monitor.cli.tail import render
+from monitor.cli.feed_client import MAX_MESSAGE, Message, TailRefused, checked, follow, local_time, parse
+from monitor.cli.tail_lines import MAX_HELD, LinePrinter, SettledDelivery, render
 from monitor.settings import Settings
 from tests import wait
 from tests.sample import asset_event, event, run_event, task_event
@@ -120,12 +122,12 @@ def test_it_says_why_it_is_refused(settings: Settings) -> None:
 
 
 LINES = [
-    (run_event("failed"), ["✖ failed", "etl / manual__1"]),
+    (run_event("failed"), ["✖ failed", "etl  manual__1"]),
     (
         task_event("failed", error={"type": "ValueError", "message": "no\x1b[2Jthing\nmore"}),
-        ["✖ failed", "etl / manual__1 / load", "ValueError: nothing more"],
+        ["✖ failed", "etl · load  manual__1", "ValueError: nothing more"],
     ),
-    (task_event("success", map_index=3), ["✔ success", "load[3]"]),
+    (task_event("success", map_index=3), ["✔ success", "etl · load[3]  manual__1"]),
     (asset_event(1), ["■ updated", "file:///model.pkl", "accuracy 0.97"]),
     (
         event(
@@ -172,3 +174,69 @@ def test_a_reset_is_said() -> None:
     line = render(Message("reset", "e-0", {"reason": "the cursor is of another log", "cursor": "e-0"})).plain
     assert "missed" in line
     assert "another log" in line
+
+
+def printed(work: Callable[[LinePrinter], None]) -> list[str]:
+    out = io.StringIO()
+    work(LinePrinter(False, Console(file=out, width=200)))
+    return out.getvalue().splitlines()
+
+
+def test_lines_are_in_the_order_of_time_not_of_arrival() -> None:
+    def work(printer: LinePrinter) -> None:
+        for second in (5, 3, 4):
+            told = run_event("failed") | {"time": f"2026-11-22T10:00:0{second}.000000Z"}
+            printer.print(Message(told["type"], f"e-{second}", told))
+        printer.flush()
+
+    _, *lines = printed(work)  # the day
+    assert [line.split()[0].rpartition(":")[2] for line in lines] == ["03", "04", "05"]
+
+
+def test_what_is_held_is_bounded() -> None:
+    def work(printer: LinePrinter) -> None:
+        for _ in range(MAX_HELD + 5):
+            printer.print(Message("x", "e-1", run_event()))
+
+    assert len(printed(work)) == 1 + 5
+
+
+@pytest.mark.parametrize(
+    ("run_id", "shown"),
+    [
+        ("scheduled__2026-11-22T10:00:00.123456+00:00", "scheduled__2026-11-22T10:00:00"),
+        ("manual__2026-11-22T10:00:00+00:00_x1", "manual__2026-11-22T10:00:00_x1"),
+        ("a" * 100 + "b" * 100, "a" * 18 + "…" + "b" * 17),
+    ],
+)
+def test_a_line_is_short_and_names_its_zone(run_id: str, shown: str) -> None:
+    error = {"type": "E", "message": "x" * 500}
+    told = task_event("failed", run_id=run_id, error=error)
+    text = render(Message(told["type"], "e-1", told)).plain
+    assert text.startswith(local_time(told["time"]).strftime("%H:%M:%S %Z  "))
+    assert f"  {shown}  E: xxx" in text
+    assert len(text) < 180
+
+
+DELIVERY = {
+    "id": 7,
+    "settled_at": "2026-11-22T10:00:09Z",
+    "state": "sent",
+    "channel": "email",
+    "recipient": "ops@example.com",
+    "subject": "etl failed",
+    "kind": "opened",
+    "reason": "sent",
+    "event_id": "run:1",
+}
+
+
+def test_what_was_sent_is_a_line_with_the_recipient() -> None:
+    sent = SettledDelivery.read(DELIVERY)
+    assert sent
+    assert "✉ sent" in sent.render().plain
+    assert "to email ops@example.com  etl failed" in sent.render().plain
+    dead = SettledDelivery.read(DELIVERY | {"state": "dead", "reason": "550 no\x1b[2J such user"})
+    assert dead
+    assert "etl failed  550 no such user" in dead.render().plain
+    assert SettledDelivery.read(DELIVERY | {"settled_at": None}) is None

@@ -1,0 +1,189 @@
+"""The lines of `windsock tail` and `windsock up`: one an event or settled delivery, in the order of time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from dataclasses import dataclass
+from datetime import date, datetime
+from heapq import heappop, heappush
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.text import Text
+
+from monitor.cli.feed_client import RESET, Message, local_time
+from monitor.delivery.messages.filters import shorten
+from monitor.plain_text import line
+from monitor.web.templating import EventLine
+
+HOLD_SECONDS = 0.5  # lines are held for so long: what happened before them may come after them
+MAX_HELD = 1_000  # lines that are held at once
+
+SIGNS = {
+    "success": ("✔", "green"),
+    "failed": ("✖", "bold red"),
+    "import_error": ("✖", "bold red"),
+    "mended": ("✔", "green"),
+    "deleted": ("∅", "dim"),
+    "paused": ("‖", "yellow"),
+    "unpaused": ("▷", "blue"),
+    "running": ("▶", "blue"),
+    "up_for_retry": ("↻", "yellow"),
+    "upstream_failed": ("▲", "yellow"),
+    "skipped": ("»", "dim"),
+    "updated": ("■", "magenta"),
+    "created": ("■", "magenta"),
+}
+"""A sign and a colour for each state: the sign says it where there is no colour."""
+
+
+RUN_SIGNS = 36  # characters of a run id in a line: its kind, its date and its time
+_FRACTION = re.compile(r"\.[0-9]+(?=[+Z-])|\+00:00")
+"""What a run id says of a moment beyond its second, and that it is in UTC."""
+DETAIL_SIGNS = 90  # characters of what was said: the beginning of an error names it
+
+
+def shorten_run_id(run_id: str) -> str:
+    """Return a run id as one finds it in Airflow's lists: to the second, a long one without its middle."""
+    text = _FRACTION.sub("", line(run_id))
+    half = RUN_SIGNS // 2
+    return text if len(text) <= RUN_SIGNS else f"{text[:half]}…{text[half + 1 - RUN_SIGNS :]}"
+
+
+def render(message: Message) -> Text:
+    """One line for a terminal: when, the state, which DAG, task and run, and the beginning of an error."""
+    if message.type == RESET:
+        return Text(f"--:--:--  events may have been missed: {line(message.data['reason'])}", "bold red")
+    event = EventLine.read(0, message.data)
+    sign, style = SIGNS.get(event.word, ("·", ""))
+    text = _begin_line(local_time(event.time), sign, event.word, style)
+    if event.dag_id and event.kind != "asset":
+        text.append(line(" · ".join(part for part in (event.dag_id, event.task) if part)), "bold")
+        if event.run_id:
+            text.append(f"  {shorten_run_id(event.run_id)}", "dim")
+    else:
+        text.append(line(event.subject), "bold")
+    return text.append(f"  {shorten(line(event.detail), DETAIL_SIGNS)}") if event.detail else text
+
+
+def _begin_line(moment: datetime, sign: str, word: str, style: str) -> Text:
+    return Text.assemble((f"{moment:%H:%M:%S %Z}  ", "dim"), (f"{sign} {line(word):<16}", style))
+
+
+DELIVERY_STYLES = {"sent": "green", "dead": "bold red", "uncertain": "bold red"}
+
+
+@dataclass(frozen=True)
+class SettledDelivery:
+    """What became of a notification to one recipient."""
+
+    id: int
+    at: str
+    state: str
+    whom: str
+    about: str
+    event_id: str
+
+    @classmethod
+    def read(cls, row: dict[str, Any]) -> SettledDelivery | None:
+        """From a row of the API; None of one that still waits. Raises ValueError, KeyError, TypeError."""
+        at = row["settled_at"]
+        if at is None:
+            return None
+        local_time(at)
+        about = str(row["subject"] or row["kind"])
+        if row["state"] != "sent":
+            about = f"{about}  {row['reason']}"
+        whom = f"{row['channel']} {row['recipient']}"
+        return cls(int(row["id"]), at, str(row["state"]), whom, about, str(row["event_id"]))
+
+    def render(self) -> Text:
+        style = DELIVERY_STYLES.get(self.state, "yellow")
+        text = _begin_line(local_time(self.at), "✉", self.state, style)
+        text.append(f"to {line(self.whom)}", "bold")
+        return text.append(f"  {shorten(line(self.about), DETAIL_SIGNS)}")
+
+
+class Days:
+    """The day above the first line of each day, as the lines show the time alone. Today needs none."""
+
+    def __init__(self, today: date) -> None:
+        self._shown = today
+
+    def above(self, moment: datetime) -> Text | None:
+        day = moment.date()
+        if day == self._shown:
+            return None
+        self._shown = day
+        return Text(f"── {day:%A %Y-%m-%d} ──", "dim")
+
+
+class OutputGone(Exception):
+    """Whoever read the output has closed it, as `head` does: an end like any other."""
+
+
+class Output(Console):
+    """A terminal or a pipe."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        raise OutputGone
+
+
+class LinePrinter:
+    """Lines for people, in the order of time; or a JSON object as the feed's NDJSON has it, an event."""
+
+    def __init__(self, as_json: bool, out: Console) -> None:
+        self._as_json = as_json
+        self._out = out
+        self._days = Days(datetime.now().astimezone().date())
+        self._held: list[tuple[datetime, int, Text]] = []
+        self._number = 0
+
+    def print(self, message: Message) -> None:
+        """Raises OutputGone."""
+        if self._as_json:
+            self._write(as_json(message))
+        elif message.type == RESET:
+            self.flush()
+            self._out.print(render(message), soft_wrap=True)
+        else:
+            self.add(local_time(message.data["time"]), render(message))
+
+    def add(self, moment: datetime, text: Text) -> None:
+        """Hold a line until what happened before it has come too. Raises OutputGone."""
+        self._number += 1
+        heappush(self._held, (moment, self._number, text))
+        if len(self._held) > MAX_HELD:
+            self._print_first()
+
+    async def run(self) -> None:
+        """Print what has been held for long enough. Raises OutputGone."""
+        while True:
+            await asyncio.sleep(HOLD_SECONDS)
+            self.flush()
+
+    def flush(self) -> None:
+        """Raises OutputGone."""
+        while self._held:
+            self._print_first()
+
+    def _print_first(self) -> None:
+        moment, _, text = heappop(self._held)
+        if day := self._days.above(moment):
+            self._out.print(day)
+        self._out.print(text, soft_wrap=True)
+
+    def _write(self, line: str) -> None:
+        try:
+            self._out.file.write(f"{line}\n")
+            self._out.file.flush()
+        except BrokenPipeError:
+            raise OutputGone from None
+
+
+def as_json(message: Message) -> str:
+    """ASCII: nothing in it can command a terminal."""
+    record: dict[str, Any] = {"reason": message.data["reason"]} if message.type == RESET else message.data
+    return json.dumps({"id": message.id, "reset" if message.type == RESET else "event": record})
