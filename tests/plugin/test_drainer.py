@@ -135,7 +135,7 @@ def test_two_drainers_of_a_host_never_drain_at_once(
     put(spool, *range(10))
     first, second = make(settings), make(settings)
     results: list[bool] = []
-    with first._turn.acquire() as mine, second._turn.acquire() as yours:
+    with first._lock.acquire() as mine, second._lock.acquire() as yours:
         assert (mine, yours) == (True, False)
         waiting = threading.Thread(target=lambda: results.append(second.drain_once()))
         waiting.start()
@@ -171,11 +171,11 @@ def test_a_child_that_was_forked_in_the_middle_of_a_request(
     pid = os.fork()
     if pid == 0:
         alone = threading.active_count() == 1
-        free = drainer._turn._file is None
-        with make(settings)._turn.acquire() as mine:
+        free = drainer._lock._file is None
+        with make(settings)._lock.acquire() as mine:
             os._exit(0 if alone and free and not mine else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    with make(settings)._turn.acquire() as mine:
+    with make(settings)._lock.acquire() as mine:
         assert not mine, "the parent still has its lock"
     receiver.released.set()
     wait_until(lambda: spool.names() == [])
@@ -198,15 +198,15 @@ def test_the_death_of_a_drainer_frees_the_lock(settings: Settings, spool: Spool)
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        with make(settings)._turn.acquire():
+        with make(settings)._lock.acquire():
             os.write(writer, b".")
             threading.Event().wait()
     assert os.read(reader, 1) == b"."
-    with make(settings)._turn.acquire() as mine:
+    with make(settings)._lock.acquire() as mine:
         assert not mine
     os.kill(pid, 9)
     os.waitpid(pid, 0)
-    with make(settings)._turn.acquire() as mine:
+    with make(settings)._lock.acquire() as mine:
         assert mine
     os.close(reader)
     os.close(writer)

@@ -339,7 +339,7 @@ def test_pages_filter_and_keep_to_the_readers_rights(database: Database, clock: 
         ids_of(DeliveryFilter(rule="failures", channel=ChannelName.EMAIL, kind=NotificationKind.FAILURE))
         == ids[::-1]
     )
-    assert ids_of(visible=rights) == [ids[1], ids[0]]
+    assert ids_of(allowed_dags=rights) == [ids[1], ids[0]]
     assert database.read_now(lambda connection: queries.find(connection, ids[2], rights)) is None
     assert database.read_now(lambda connection: queries.find(connection, ids[0], rights)) is not None
 
