@@ -51,16 +51,18 @@ def main() -> None:
         help="what goes on between two hooks: a scheduler's queries, or nothing, and caches grow cold",
     )
     parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES, help="the monitor's states")
-    given = parser.parse_args()
-    os.environ["BENCH_BETWEEN"] = given.between
-    counts = {kind: count for kind, count in (("scheduler", given.hooks), ("tasks", given.tasks)) if count}
+    options = parser.parse_args()
+    os.environ["BENCH_BETWEEN"] = options.between
+    counts = {
+        kind: count for kind, count in (("scheduler", options.hooks), ("tasks", options.tasks)) if count
+    }
     base = {kind: measure(kind, count, None, None) for kind, count in counts.items()}
     print(f"{'monitor':9} {'hook':46} {'without':>8} {'median':>8} {'p99':>8} {'max':>9}   added, ms")
-    for case in given.cases:
+    for case in options.cases:
         with MONITORS[case]() as port:
             for kind, count in counts.items():
                 report(case, base[kind], measure(kind, count, port, "kept"))
-    if given.tasks and "hanging" in given.cases:
+    if options.tasks and "hanging" in options.cases:
         with MONITORS["hanging"]() as port:
             report("hanging*", base["tasks"], measure("tasks", 20, port, "forgotten"))
         print("* the shared back-off is deleted before each task, so that each is the first to find out")

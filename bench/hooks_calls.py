@@ -165,11 +165,13 @@ def task(number: int) -> dict[str, float]:
     values |= {"start_date": datetime.now(timezone.utc), "state": "failed"}
     ti = RuntimeTaskInstance.model_construct(**values)
     hook = get_listener_manager().hook
-    told = {"previous_state": "running", "task_instance": ti}
+    arguments = {"previous_state": "running", "task_instance": ti}
     seconds = {
         "on_starting": timed(hook.on_starting, component=TaskRunnerMarker()),
-        "on_task_instance_running": timed(hook.on_task_instance_running, **told),
-        "on_task_instance_failed (in the task)": timed(hook.on_task_instance_failed, **told, error=failure()),
+        "on_task_instance_running": timed(hook.on_task_instance_running, **arguments),
+        "on_task_instance_failed (in the task)": timed(
+            hook.on_task_instance_failed, **arguments, error=failure()
+        ),
         "before_stopping": timed(hook.before_stopping, component=TaskRunnerMarker()),
     }
     return {**seconds, TASK_TOTAL: sum(seconds.values())}

@@ -32,18 +32,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10, help="of both (%(default)s)")
     parser.add_argument("program", nargs="+", metavar="MODULE", help="and its arguments, after --")
     options = parser.parse_args()
-    here: dict[str, list[float]] = {}
+    own_times: dict[str, list[float]] = {}
     there: dict[str, list[float]] = {}
     for number in range(options.rounds):
-        sides = [(ROOT, here), (options.other.resolve(), there)]
+        sides = [(ROOT, own_times), (options.other.resolve(), there)]
         for checkout, figures in sides if number % 2 else reversed(sides):
             for name, value in run(checkout, options.program, options.figure).items():
                 figures.setdefault(name, []).append(value)
-    for name in here:
-        ratios = [ours / theirs for ours, theirs in zip(here[name], there[name], strict=True)]
+    for name in own_times:
+        ratios = [ours / peer for ours, peer in zip(own_times[name], there[name], strict=True)]
         low, _, high = quantiles(ratios, n=4) if len(ratios) > 1 else (ratios[0],) * 3
         print(
-            f"{name:40} {median(here[name]):12,.3f} beside {median(there[name]):12,.3f}: median ratio "
+            f"{name:40} {median(own_times[name]):12,.3f} beside {median(there[name]):12,.3f}: median ratio "
             f"{median(ratios):.3f}, quartiles {low:.3f} to {high:.3f}, {min(ratios):.3f} to {max(ratios):.3f}"
         )
 

@@ -62,7 +62,7 @@ def _measured(trial: Trial, stage: Stage) -> tuple[str, Watched, int]:
         tried.append((answered, seen))
         if seen.more <= MORE:
             break
-    return *min(tried, key=lambda one: one[1].more), len(tried)
+    return *min(tried, key=lambda result: result[1].more), len(tried)
 
 
 def _options() -> argparse.Namespace:

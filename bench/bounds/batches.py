@@ -28,8 +28,8 @@ GLOB = 380  # characters of a pattern: so many fill an address
 def said(answer: httpx.Response) -> str:
     if answer.status_code != 202:
         return f"{answer.status_code} {answer.json()['detail'][:60]}"
-    told = answer.json()
-    return f"202, {told['accepted']} accepted, {told['rejected']} rejected"
+    body = answer.json()
+    return f"202, {body['accepted']} accepted, {body['rejected']} rejected"
 
 
 def sized(monitor: Strained, length: int) -> str:
@@ -93,8 +93,8 @@ def spools(monitor: Strained) -> str:
 
 def globs(monitor: Strained) -> str:
     pattern = ("*a" * MAX_NAME)[:GLOB]
-    asked = "&".join(f"dag_id={pattern}{number}" for number in range(MAX_GLOBS))
-    return raw(monitor, f"GET /api/v1/events?{asked} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    params = "&".join(f"dag_id={pattern}{number}" for number in range(MAX_GLOBS))
+    return raw(monitor, f"GET /api/v1/events?{params} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
 
 
 def trials() -> Iterator[Trial]:

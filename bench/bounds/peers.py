@@ -66,12 +66,12 @@ class Peers:
         self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join()
 
-    def say(self, path: str, said: bytes | None) -> None:
+    def say(self, path: str, body: bytes | None) -> None:
         """Answer this to requests whose path begins so; None: as usual again."""
-        if said is None:
+        if body is None:
             self._said.pop(path, None)
         else:
-            self._said[path] = said
+            self._said[path] = body
 
     async def _run(self) -> None:
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -90,9 +90,9 @@ class Peers:
                 0,
             )
             await reader.readexactly(length)
-            said = next((said for path, said in self._said.items() if target.startswith(path)), None)
+            body = next((body for path, body in self._said.items() if target.startswith(path)), None)
             self.asked[target.partition("?")[0]] += 1
-            writer.write(said or _usual(target))
+            writer.write(body or _usual(target))
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError, ValueError):
             pass

@@ -29,7 +29,7 @@ def guesses(stage: Stage) -> str:
             ThreadPoolExecutor(20) as threads,
         ):
             answers = threads.map(lambda n: stage.guarded.guess(browser, f"wrong {n}"), range(GUESSES))
-            return counted(Counter(str(each.status_code) for each in answers))
+            return counted(Counter(str(answer.status_code) for answer in answers))
     finally:
         stage.peers.say("/auth/token", None)
 

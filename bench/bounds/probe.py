@@ -50,8 +50,8 @@ class Probe:
 
     def __post_init__(self) -> None:
         context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self.url, self.pid, self.idle_url))
+        self._pipe, child_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(child_end, self.url, self.pid, self.idle_url))
         self._process.daemon = True
         self._process.start()
         self._pipe.recv()  # it is ready

@@ -25,10 +25,10 @@ ASKED = 3  # answers of a kind that are waited for
 _numbers = count()
 
 
-def delivered(stage: Stage, dag_id: str, path: str, said: bytes) -> str:
+def delivered(stage: Stage, dag_id: str, path: str, reply: bytes) -> str:
     """One failure's delivery, to somebody who answers so."""
     monitor, number = stage.plain, next(_numbers)
-    stage.peers.say(path, said)
+    stage.peers.say(path, reply)
     try:
         monitor.report([failed_run(dag_id, f"delivered-{number}")])
         return _attempt(stage, dag_id, number)
@@ -48,23 +48,23 @@ def mailed(stage: Stage, **script: str) -> str:
 
 
 def _attempt(stage: Stage, dag_id: str, number: int) -> str:
-    asked = {"dag_id": dag_id, "run_id": f"delivered-{number}"}
+    run = {"dag_id": dag_id, "run_id": f"delivered-{number}"}
 
     def first() -> str:
-        found = stage.plain.client.get("/api/v1/deliveries", params=asked).json()["deliveries"]
+        found = stage.plain.client.get("/api/v1/deliveries", params=run).json()["deliveries"]
         if not found:
             return ""
-        told = stage.plain.client.get(f"/api/v1/deliveries/{found[0]['id']}").json()
-        attempts = [attempt["answer"] for attempt in told["ledger"]]
-        return f"{told['state']}: {' '.join(str(attempts[-1]).split())[:60]}" if attempts else ""
+        delivery = stage.plain.client.get(f"/api/v1/deliveries/{found[0]['id']}").json()
+        attempts = [attempt["answer"] for attempt in delivery["ledger"]]
+        return f"{delivery['state']}: {' '.join(str(attempts[-1]).split())[:60]}" if attempts else ""
 
     return wait.until(first, f"the delivery of {dag_id}", 60, pause=0.2)
 
 
-def reconciled(stage: Stage, said: bytes, path: str = "/api/v2/") -> str:
+def reconciled(stage: Stage, reply: bytes, path: str = "/api/v2/") -> str:
     """What the reconciler asks Airflow, answered so a few times."""
     before = stage.peers.asked.total()
-    stage.peers.say(path, said)
+    stage.peers.say(path, reply)
     try:
         wait.until(lambda: stage.peers.asked.total() >= before + ASKED, "Airflow to be asked", 60)
         time.sleep(1)  # the last answer is read
@@ -73,10 +73,10 @@ def reconciled(stage: Stage, said: bytes, path: str = "/api/v2/") -> str:
         stage.peers.say(path, None)
 
 
-def page_of_airflows(stage: Stage, path: str, said: bytes) -> str:
+def page_of_airflows(stage: Stage, path: str, reply: bytes) -> str:
     """A page that asks Airflow while somebody waits."""
     stage.guarded.report([failed_run(DAG)])
-    stage.peers.say(f"/api/v2/dags/{DAG}/dagRuns/", said)
+    stage.peers.say(f"/api/v2/dags/{DAG}/dagRuns/", reply)
     try:
         with closing(stage.guarded.sign_in()) as browser:
             found = browser.get(f"{path}/local/{DAG}/manual__1", params={"task_id": "load", "try_number": 1})
@@ -85,8 +85,8 @@ def page_of_airflows(stage: Stage, path: str, said: bytes) -> str:
         stage.peers.say(f"/api/v2/dags/{DAG}/dagRuns/", None)
 
 
-def sign_in(stage: Stage, said: bytes) -> str:
-    stage.peers.say("/auth/token", said)
+def sign_in(stage: Stage, reply: bytes) -> str:
+    stage.peers.say("/auth/token", reply)
     try:
         with closing(stage.guarded.client.__class__(base_url=stage.guarded.url, timeout=120)) as browser:
             return str(stage.guarded.guess(browser, "any").status_code)
@@ -103,16 +103,16 @@ def posted(stage: Stage, clients: int, line: bytes, size: int) -> str:
             await reader.readline()
             for verb in (b"EHLO x", b"MAIL FROM:<a@example.com>", b"RCPT TO:<b@example.com>", b"DATA"):
                 writer.write(verb + b"\r\n")
-                while (said := await reader.readline())[3:4] == b"-":
+                while (reply_line := await reader.readline())[3:4] == b"-":
                     pass
             piece = line * (64 * 1024 // len(line))
             for _ in range(size // len(piece)):
                 writer.write(piece)
                 await writer.drain()
             writer.write(b".\r\n")
-            said = await reader.readline()
+            reply_line = await reader.readline()
             writer.close()
-            return said[:3].decode() or "cut"
+            return reply_line[:3].decode() or "cut"
         return "cut"
 
     async def all_of_them() -> list[str]:
@@ -124,18 +124,18 @@ def posted(stage: Stage, clients: int, line: bytes, size: int) -> str:
 def trials() -> Iterator[Trial]:
     gib = f"{UNPACKED / 1024 / MIB:.1f} GiB, packed"
     ends = {"500 bytes": answer(b"x" * 500), gib: packed(bomb()), "64 MiB": answer(b"x" * 64 * MIB)}
-    for sends, said in ends.items():
+    for sends, reply in ends.items():
         yield Trial(
-            "a webhook's answer", sends, partial(delivered, dag_id="webhook", path="/hook", said=said)
+            "a webhook's answer", sends, partial(delivered, dag_id="webhook", path="/hook", reply=reply)
         )
-    for sends, said in ends.items():
+    for sends, reply in ends.items():
         yield Trial(
-            "Apprise's answer", sends, partial(delivered, dag_id="apprise", path="/apprise", said=said)
+            "Apprise's answer", sends, partial(delivered, dag_id="apprise", path="/apprise", reply=reply)
         )
     endless = {"EHLO": ENDLESS}
     yield Trial("a mail server's answer", "no end of lines", lambda stage: mailed(stage, **endless))
     spaces = b'{"dags": []}' + b" " * (MAX_ANSWER - 100)
-    for sends, said in (
+    for sends, reply in (
         (f"{MAX_ANSWER // MIB} MiB of spaces", packed(gzip.compress(spaces, 1))),
         (f"{MAX_VALUES:,} values", packed(many_values(3 * MAX_VALUES // 2 - 100))),
         ("32 MiB of values", packed(many_values(32 * MIB))),
@@ -143,7 +143,7 @@ def trials() -> Iterator[Trial]:
         ("64 MiB", answer(b"x" * 64 * MIB)),
         (f"a refusal of {gib}", bomb_refusal()),
     ):
-        yield Trial("Airflow's answer", sends, partial(reconciled, said=said), True)
+        yield Trial("Airflow's answer", sends, partial(reconciled, reply=reply), True)
     log = packed(bomb())
     yield Trial("a task's log", gib, lambda stage: page_of_airflows(stage, "/logs", log), True)
     lines = packed(gzip.compress(b'{"event":"x"}\n' * (4 * MIB), 1))

@@ -28,10 +28,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.ended_runs")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--together", type=int, default=100)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, opened(Path(folder), {}) as stage:
-        print(f"Airflow {stage.version}, {asked.rounds} runs of each DAG, four at a time")
-        for number in range(1, asked.rounds + 1):
+        print(f"Airflow {stage.version}, {options.rounds} runs of each DAG, four at a time")
+        for number in range(1, options.rounds + 1):
             for dag_id in DAGS:
                 stage.trigger(dag_id)
             for dag_id in DAGS:
@@ -40,26 +40,34 @@ def main() -> None:
         seen = endings(stage.airflow)
         for dag_id in DAGS:
             show(stage, dag_id, [ending for ending in seen if ending.origin == dag_id])
-        for _ in range(asked.together):
+        for _ in range(options.together):
             stage.ask("POST", f"/dags/{TOGETHER}/dagRuns", {"logical_date": None})
-        stage.until_ended(TOGETHER, asked.rounds + asked.together)
+        stage.until_ended(TOGETHER, options.rounds + options.together)
         stage.until_told(TOGETHER)
-        known = {ending.ids for ending in seen}
-        show(stage, f"{asked.together} at once", [e for e in endings(stage.airflow) if e.ids not in known])
+        known_ids = {ending.ids for ending in seen}
+        show(
+            stage,
+            f"{options.together} at once",
+            [e for e in endings(stage.airflow) if e.ids not in known_ids],
+        )
         requests(stage)
 
 
 def show(stage: Stage, name: str, held: Sequence[Ending]) -> None:
     """Print how late the states are that no hook reported, from their run's end, and those ends."""
-    log = {plain(str(telling.event["id"])): telling for telling in stage.log.read()}
-    told = [(ending, log[each]) for ending in held for each in ending.ids if each in log]
-    ends = {run_of(telling): ending.moment for ending, telling in told if ending.ids[0].startswith("run:")}
+    log = {plain(str(logged_event.event["id"])): logged_event for logged_event in stage.log.read()}
+    pairs = [(ending, log[event_id]) for ending in held for event_id in ending.ids if event_id in log]
+    ends = {
+        run_of(logged_event): ending.moment
+        for ending, logged_event in pairs
+        if ending.ids[0].startswith("run:")
+    }
     late: dict[str, list[float]] = {"run's end": [], "what no hook reports": []}
-    for ending, telling in told:
-        end = ends.get(run_of(telling))
+    for ending, logged_event in pairs:
+        end = ends.get(run_of(logged_event))
         is_run = ending.ids[0].startswith("run:")
-        if end and (is_run or telling.reporter == "reconciler"):
-            seconds = (telling.received_at - end).total_seconds()
+        if end and (is_run or logged_event.reporter == "reconciler"):
+            seconds = (logged_event.received_at - end).total_seconds()
             late["run's end" if is_run else "what no hook reports"].append(max(0.0, seconds))
     for what, found in late.items():
         if len(found) > 1:
@@ -70,8 +78,8 @@ def show(stage: Stage, name: str, held: Sequence[Ending]) -> None:
             )
 
 
-def run_of(telling: Telling) -> tuple[str, str]:
-    data = telling.event["data"]
+def run_of(logged_event: Telling) -> tuple[str, str]:
+    data = logged_event.event["data"]
     return str(data["dag_id"]), str(data["run_id"])
 
 

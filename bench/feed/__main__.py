@@ -49,10 +49,8 @@ def compared(name: str, scenario: Scenario, both: list[Side], readers: int, roun
         for side in both * rounds:
             rates[side.peer.name].append(_print(what, side, scenario, readers, dags))
         if rounds > 1 and len(both) > 1:
-            ours, theirs = (median(some) for some in rates.values())
-            print(
-                f"{what:24} medians   {ours:,.0f}/s beside {theirs:,.0f}/s: {ours / theirs:.2f}", flush=True
-            )
+            ours, peers = (median(some) for some in rates.values())
+            print(f"{what:24} medians   {ours:,.0f}/s beside {peers:,.0f}/s: {ours / peers:.2f}", flush=True)
 
 
 def from_log(both: list[Side], readers: int) -> None:

@@ -99,7 +99,7 @@ def flood(program: Path, frame: bytes, frames: int, rounds: int) -> Iterator[int
 
 
 def _listens(pid: int, port: int) -> bool:
-    return any(each.laddr.port == port for each in psutil.Process(pid).net_connections())
+    return any(socket.laddr.port == port for socket in psutil.Process(pid).net_connections())
 
 
 @dataclass
@@ -117,7 +117,7 @@ class Crowd:
 
 def crowd(program: Path, port: int, readers: int, expect: int, seconds: float, path: str) -> Crowd:
     """Open so many feeds; answers once every one has been answered."""
-    arguments = [str(each) for each in (program, port, readers, expect, seconds, path)]
+    arguments = [str(value) for value in (program, port, readers, expect, seconds, path)]
     process = subprocess.Popen([*arguments, "Accept: text/event-stream"], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     ready = process.stdout.readline().split()

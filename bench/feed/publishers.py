@@ -52,8 +52,8 @@ class Connection:
     def post(self, target: str, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         if time.monotonic() - self._used > IDLE_SECONDS:
             self._connect()
-        given = {"Host": "127.0.0.1", "Content-Length": str(len(body)), **headers}
-        head = "".join(f"{name}: {value}\r\n" for name, value in given.items())
+        all_headers = {"Host": "127.0.0.1", "Content-Length": str(len(body)), **headers}
+        head = "".join(f"{name}: {value}\r\n" for name, value in all_headers.items())
         self._socket.sendall(f"POST {target} HTTP/1.1\r\n{head}\r\n".encode() + body)
         self._read_answer()
 

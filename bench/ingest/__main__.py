@@ -71,13 +71,13 @@ def main() -> None:
             print(f"{kind}: events/s, medians of {options.rounds} alternating rounds")
             print(f"  {'':24}{'batch':>6}{'rows/event':>12}{'from JSON':>11}{'ingest':>9}", end="")
             print(f"{'bare loop':>11}{'ratio':>7}")
-            for told, size in itertools.product(_told(options.events), BATCHES):
-                _compare(kind, new_url, told, size, options.rounds)
+            for stream, size in itertools.product(_told(options.events), BATCHES):
+                _compare(kind, new_url, stream, size, options.rounds)
             print()
     print("by signed requests to `windsock serve` on SQLite, one connection: events/s")
-    for told, size in itertools.product(_told(options.events), BATCHES):
-        number, seconds = _requested(told, size)
-        print(f"  {told.name:24}{size:>6}{'':12}{number / seconds:>11,.0f}", flush=True)
+    for stream, size in itertools.product(_told(options.events), BATCHES):
+        number, seconds = _requested(stream, size)
+        print(f"  {stream.name:24}{size:>6}{'':12}{number / seconds:>11,.0f}", flush=True)
 
 
 def _options() -> argparse.Namespace:
@@ -100,22 +100,22 @@ def _start() -> datetime:
     return utc_now() - timedelta(hours=1)
 
 
-def _compare(kind: str, new_url: Callable[[], str], told: Told, size: int, rounds: int) -> None:
-    bodies = [json.dumps(some).encode() for some in told.batches(size)]
+def _compare(kind: str, new_url: Callable[[], str], stream: Told, size: int, rounds: int) -> None:
+    bodies = [json.dumps(some).encode() for some in stream.batches(size)]
     batches = [_parsed(body) for body in bodies]
     written = _recorded(batches)
     number = sum(len(batch) for batch in batches)
     peer = peers.PEERS[kind]
-    whole, ours, theirs = [], [], []
+    whole, ours, bare_times = [], [], []
     for _ in range(rounds):
         whole.append(_timed(new_url(), partial(_taken, map(_parsed, bodies))))
         ours.append(_timed(new_url(), partial(_taken, batches)))
         url = new_url()
-        theirs.append(_timed(url, partial(_written, peer, url, written)))
-    mine, bare = number / statistics.median(ours), number / statistics.median(theirs)
+        bare_times.append(_timed(url, partial(_written, peer, url, written)))
+    rate, bare = number / statistics.median(ours), number / statistics.median(bare_times)
     rows, parsed = count(written) / number, number / statistics.median(whole)
-    print(f"  {told.name:24}{size:>6}{rows:>12.2f}{parsed:>11,.0f}{mine:>9,.0f}", end="")
-    print(f"{bare:>11,.0f}{mine / bare:>7.2f}", flush=True)
+    print(f"  {stream.name:24}{size:>6}{rows:>12.2f}{parsed:>11,.0f}{rate:>9,.0f}", end="")
+    print(f"{bare:>11,.0f}{rate / bare:>7.2f}", flush=True)
 
 
 def _parsed(body: bytes) -> Batch:
@@ -169,9 +169,9 @@ async def _take(database: Database, batches: Iterable[Batch], after_each: Callab
     await end([writer])
 
 
-def _requested(told: Told, size: int) -> tuple[int, float]:
+def _requested(stream: Told, size: int) -> tuple[int, float]:
     """How many events, and seconds until the last was answered for."""
-    batches = told.batches(size)
+    batches = stream.batches(size)
     with TemporaryDirectory(prefix="windsock-ingest-") as folder:
         monitor = MonitorProcess(Path(folder), {"NOTIFICATION_EMAIL_TO": TO}).start()
         _set_origin(f"sqlite:///{folder}/windsock/windsock.db")

@@ -52,11 +52,11 @@ class Stream:
         running = [self._run() for _ in range(AT_ONCE)]
         while True:
             index = self.random.randrange(AT_ONCE)
-            told = next(running[index], None)
-            if told is None:
+            event = next(running[index], None)
+            if event is None:
                 running[index] = self._run()
             else:
-                yield told
+                yield event
 
     def _run(self) -> Iterator[Raw]:
         self._runs += 1

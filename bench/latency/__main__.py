@@ -123,8 +123,8 @@ def tcp_ping() -> tuple[Callable[[], object], Callable[[], None]]:
         return client.recv(64)
 
     def close() -> None:
-        for each in (client, listener):
-            each.close()
+        for sock in (client, listener):
+            sock.close()
 
     return ping, close
 

@@ -154,12 +154,12 @@ def _hook(sink: Sink, mails: list[EmailMessage]) -> dict[str, float]:
     if not AIRFLOW.exists():
         print("  (Airflow's environment is not there: make envs)")
         return {}
-    told = {"connection": sink.connection(), "mails": [_for_hook(mail) for mail in mails]}
+    request = {"connection": sink.connection(), "mails": [_for_hook(mail) for mail in mails]}
     env = {**os.environ, "SSL_CERT_FILE": str(sink.server.ca_file)} if sink.server.ca_file else {**os.environ}
     with TemporaryDirectory(prefix="windsock-hook-") as home:
         done = subprocess.run(
             [str(AIRFLOW), str(Path(__file__).with_name("hook.py"))],
-            input=json.dumps(told),
+            input=json.dumps(request),
             env={**env, "AIRFLOW_HOME": home, "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"},
             text=True,
             stdout=subprocess.PIPE,

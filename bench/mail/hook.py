@@ -13,9 +13,9 @@ from airflow.providers.smtp.hooks.smtp import SmtpHook
 
 
 def main() -> None:
-    told = json.load(sys.stdin)
-    os.environ["AIRFLOW_CONN_SMTP_DEFAULT"] = json.dumps(told["connection"])
-    mails = told["mails"]
+    request = json.load(sys.stdin)
+    os.environ["AIRFLOW_CONN_SMTP_DEFAULT"] = json.dumps(request["connection"])
+    mails = request["mails"]
     began = time.perf_counter()
     for mail in mails:
         with SmtpHook() as hook:

@@ -77,9 +77,9 @@ class Timed(MailChannel):
         super().__init__(self.mailer)
         self._told = asyncio.Condition()
 
-    async def send(self, parcel: OutgoingMessage) -> SendReceipt:
-        receipt = await super().send(parcel)
-        [event] = parcel.payload["data"]["events"]
+    async def send(self, message: OutgoingMessage) -> SendReceipt:
+        receipt = await super().send(message)
+        [event] = message.payload["data"]["events"]
         self.taken[event["id"]] = time.perf_counter()
         async with self._told:
             self._told.notify_all()
@@ -101,10 +101,12 @@ class Written(DeliveryPreparer):
 
     async def prepare(self, delivery: Delivery, cases: DeliveryContexts, now: datetime) -> PreparedDelivery:
         rendered = RenderedMessage(next(self._mails), "subject", "", "", None)
-        told = {"data": {"events": [{"id": delivery.event_id}]}}
+        payload = {"data": {"events": [{"id": delivery.event_id}]}}
         resolved = ResolvedTarget(SecretStr(delivery.recipient), None, None)
-        parcel = OutgoingMessage(delivery.message_id, delivery.recipient, resolved, rendered, "opened", told)
-        return PreparedDelivery(parcel, "subject", None)
+        message = OutgoingMessage(
+            delivery.message_id, delivery.recipient, resolved, rendered, "opened", payload
+        )
+        return PreparedDelivery(message, "subject", None)
 
     def release(self, delivery: Delivery, state: State | None) -> None: ...
 
@@ -126,16 +128,16 @@ class Side:
         )
         self.wakes = Wakeups(WakeSignal(), WakeSignal(), {})
         self.sender = Timed(mailer)
-        desk = DeliveryPreparer(
+        preparer = DeliveryPreparer(
             *(self.database, {}, Renderer(SENDER, "http://monitor", {}, utc_now)),
             *(Links("http://monitor", ["a key"], utc_now), lambda: rules, DeliveryBudget(lambda: rules)),
             confirm_grace=timedelta(seconds=300),
         )
         if written:
-            desk = Written(written)
+            preparer = Written(written)
         senders = {ChannelName.EMAIL: self.sender}
         self.deliverer = DeliveryWorker(
-            *(self.database, desk, senders, self.wakes.delivery, metrics, utc_now, "example.com"),
+            *(self.database, preparer, senders, self.wakes.delivery, metrics, utc_now, "example.com"),
             journal=SentJournal(folder / "journal", utc_now, KEPT),
         )
         self.ingest = Ingest(self.database, self.engine.notify_all, self.wakes, metrics, utc_now)

@@ -108,10 +108,10 @@ def _fill(database: Database, size: int, now: datetime, waiting: bool) -> None:
     for start in range(0, size, BATCH):
         numbers = range(start, min(start + BATCH, size))
         rows = [_row(number, size, now, waiting) for number in numbers]
-        told = [_notification(number, now) for number in numbers]
+        notifications = [_notification(number, now) for number in numbers]
 
-        def write(connection: Connection, rows: Any = rows, told: Any = told) -> None:
-            _NOTIFICATIONS.rows(connection, told)
+        def write(connection: Connection, rows: Any = rows, notifications: Any = notifications) -> None:
+            _NOTIFICATIONS.rows(connection, notifications)
             _DELIVERIES.rows(connection, rows)
 
         database.write_now(write)

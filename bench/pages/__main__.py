@@ -44,10 +44,10 @@ def main() -> None:
 def _measured(kind: str, sizes: list[int]) -> list[Times]:
     """By size. In turn, so that what else this machine does meets all of them."""
     with ExitStack() as ends:
-        asked = [dict(ends.enter_context(_monitor(kind, size))) for size in sizes]
+        requests = [dict(ends.enter_context(_monitor(kind, size))) for size in sizes]
         return [
-            dict(zip(asked[0], times, strict=True))
-            for times in zip(*(_medians(name, asked) for name in asked[0]), strict=True)
+            dict(zip(requests[0], times, strict=True))
+            for times in zip(*(_medians(name, requests) for name in requests[0]), strict=True)
         ]
 
 
@@ -134,10 +134,10 @@ def _replay(client: httpx.Client, query: str, number: int) -> None:
     raise AssertionError(f"the feed ended after {seen} events")
 
 
-def _medians(name: str, asked: list[dict[str, Callable[[], None]]]) -> list[float]:
-    taken: list[list[float]] = [[] for _ in asked]
+def _medians(name: str, requests: list[dict[str, Callable[[], None]]]) -> list[float]:
+    taken: list[list[float]] = [[] for _ in requests]
     for number in range(1 + ROUNDS):
-        for times, questions in zip(taken, asked, strict=True):
+        for times, questions in zip(taken, requests, strict=True):
             began = time.perf_counter()
             questions[name]()
             if number:  # what is read for the first time is the disk's time

@@ -82,10 +82,10 @@ def read(path: Path) -> Times:
     times: Times = defaultdict(list)
     tasks: dict[tuple[str, int], float] = defaultdict(float)
     for line in path.read_text().splitlines():
-        told = json.loads(line)
-        if told["hook"] in TASK:
-            tasks[told["peer"], told["pid"]] += told["seconds"]
-        times[told["peer"], told["hook"]].append(told["seconds"])
+        record = json.loads(line)
+        if record["hook"] in TASK:
+            tasks[record["peer"], record["pid"]] += record["seconds"]
+        times[record["peer"], record["hook"]].append(record["seconds"])
     for (peer, _), seconds in tasks.items():
         times[peer, "task: both hooks"].append(seconds)
     return times

@@ -98,7 +98,7 @@ def _measure(postgres_url: str | None, sizes: list[int]) -> list[Costs]:
 async def _ask(url: str, username: str, password: str, newest: datetime) -> Costs:
     """What each question costs: the middle of several answers, all questions asked in turn."""
     api = AirflowApi("bench", url, username, password, TIMEOUT, utc_now)
-    questions: dict[str, Question] = {each.name: each.pages for each in LISTINGS} | PEERS
+    questions: dict[str, Question] = {listing.name: listing.pages for listing in LISTINGS} | PEERS
     answers: dict[str, list[float]] = {name: [] for name in questions}
     try:
         for _ in range(WARM_UP + ROUNDS):
@@ -126,7 +126,7 @@ def _print(title: str, sizes: list[int], costs: list[Costs]) -> None:
 
 
 def _line(name: str, seconds: list[float]) -> None:
-    figures = "".join(f"{each * 1000:>12.1f} ms" for each in seconds)
+    figures = "".join(f"{duration * 1000:>12.1f} ms" for duration in seconds)
     print(f"{name:34}{figures}{seconds[-1] / seconds[0]:>8.1f}x")
 
 

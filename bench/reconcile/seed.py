@@ -104,10 +104,10 @@ def grow(connection: Connection, first: int, runs: int, now: datetime) -> None:
 def _insert(connection: Connection, name: str, rows: list[dict[str, object]]) -> None:
     table = Table(name, MetaData(), autoload_with=connection)
     defaults = dict.fromkeys(_needed(table), 0) | {"timetable_type": ""}
-    given = [
+    values = [
         {**{c: v for c, v in defaults.items() if c in table.c and c not in rows[0]}, **row} for row in rows
     ]
-    connection.execute(table.insert(), given)
+    connection.execute(table.insert(), values)
 
 
 def _must_be_given(connection: Connection, name: str, statement: str) -> dict[str, str]:

@@ -73,7 +73,7 @@ def _print(
     print(f"{'monitors':32}" + "".join(f"{number:>12}{'ratio':>8}" for number in numbers))
     for name in names:
         medians = [statistics.median(figures[name, number]) for number in numbers]
-        print(f"{name:32}" + "".join(f"{one:>12,.0f}{one / medians[0]:>8.2f}" for one in medians))
+        print(f"{name:32}" + "".join(f"{median:>12,.0f}{median / medians[0]:>8.2f}" for median in medians))
     for name in names:
         for number in numbers:
             print(f"{name}, {number}: {strains[name, number]}")
@@ -167,7 +167,7 @@ def _sink(port: int) -> Iterator[None]:
 
 @contextmanager
 def _watched(fleet: Fleet) -> Iterator[Strain]:
-    pids = {"monitors": [one.process_id for one in fleet.monitors]}
+    pids = {"monitors": [monitor.process_id for monitor in fleet.monitors]}
     with watched(fleet.engine, pids, fleet.postgres.process_id) as strain:
         yield strain
 

@@ -139,8 +139,8 @@ class DevStack:
 async def develop(home: Home, lock: int, screen: Screen) -> None:
     """Run the monitor and the sample events until a signal comes. Raises Interrupted."""
     os.chdir(home.root)  # an .env of the checkout may name a mail server, and the monitor would read it
-    wanted = load_settings(env_file=None, home=home.root, auth="none", host=LOOPBACK)
-    monitor, mailbox = hold(wanted.port), hold(0)
+    settings = load_settings(env_file=None, home=home.root, auth="none", host=LOOPBACK)
+    monitor, mailbox = hold(settings.port), hold(0)
     if monitor.instead_of:
         screen.say(f"port {monitor.instead_of} is taken: the monitor gets {monitor.number}")
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()

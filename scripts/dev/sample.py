@@ -126,7 +126,7 @@ def _run_event(run: SimpleNamespace, state: str) -> Event:
 
 def _task(run: SimpleNamespace, task_id: str, **other: int) -> SimpleNamespace:
     """A try of a task as the hooks get it."""
-    known = {"try_number": 1, "max_tries": 0, "map_index": -1, **other}
+    fields = {"try_number": 1, "max_tries": 0, "map_index": -1, **other}
     return SimpleNamespace(
         dag_id=run.dag_id,
         run_id=run.run_id,
@@ -137,7 +137,7 @@ def _task(run: SimpleNamespace, task_id: str, **other: int) -> SimpleNamespace:
         end_date=None,
         operator="PythonOperator",
         hostname="worker-1",
-        **known,
+        **fields,
     )
 
 

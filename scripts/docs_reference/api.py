@@ -16,20 +16,20 @@ METHODS = ("get", "post", "put", "patch", "delete")
 
 
 def page() -> str:
-    told = create_app(Settings(_env_file=None, auth="none")).openapi()
-    return joined((heading("API reference", "the monitor's OpenAPI"), ABOUT.lstrip(), *_tags(told)))
+    schema = create_app(Settings(_env_file=None, auth="none")).openapi()
+    return joined((heading("API reference", "the monitor's OpenAPI"), ABOUT.lstrip(), *_tags(schema)))
 
 
-def _tags(told: dict[str, Any]) -> Iterator[str]:
-    operations = list(_operations(told))
+def _tags(schema: dict[str, Any]) -> Iterator[str]:
+    operations = list(_operations(schema))
     tags = list(dict.fromkeys(tag for tag, _ in operations))
     for tag in tags:
         yield f"## {tag.capitalize()}\n"
-        yield from (text for each, text in operations if each == tag)
+        yield from (text for operation_tag, text in operations if operation_tag == tag)
 
 
-def _operations(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for path, methods in told["paths"].items():
+def _operations(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for path, methods in schema["paths"].items():
         for method in METHODS:
             if method in methods:
                 operation = methods[method]
@@ -38,8 +38,13 @@ def _operations(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _operation(name: str, operation: dict[str, Any]) -> str:
     parameters = [
-        (code(each["name"]), each["in"], _shape(each.get("schema", {})), each.get("description", ""))
-        for each in operation.get("parameters", [])
+        (
+            code(parameter["name"]),
+            parameter["in"],
+            _shape(parameter.get("schema", {})),
+            parameter.get("description", ""),
+        )
+        for parameter in operation.get("parameters", [])
     ]
     answers = [
         (code(status), _content(answer), answer.get("description", ""))
@@ -66,11 +71,11 @@ def _is_problem(answer: dict[str, Any]) -> bool:
     return "application/problem+json" in answer.get("content", {})
 
 
-def _content(told: dict[str, Any]) -> str:
+def _content(schema: dict[str, Any]) -> str:
     """The media types and what each is."""
     return ", ".join(
         f"{code(media)} {_shape(content.get('schema', {}))}".strip()
-        for media, content in told.get("content", {}).items()
+        for media, content in schema.get("content", {}).items()
     )
 
 
@@ -82,7 +87,7 @@ def _shape(schema: dict[str, Any]) -> str:
         return " ".join(code(str(value)) for value in schema["enum"])
     if "anyOf" in schema:
         return " or ".join(
-            dict.fromkeys(_shape(each) for each in schema["anyOf"] if each.get("type") != "null")
+            dict.fromkeys(_shape(option) for option in schema["anyOf"] if option.get("type") != "null")
         )
     if schema.get("type") == "array":
         return f"several {_shape(schema.get('items', {}))}".strip()

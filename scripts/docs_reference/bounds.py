@@ -31,5 +31,5 @@ def surfaces() -> Iterator[Surface]:
 
 def _tables() -> Iterator[str]:
     for title, group in GROUPS.items():
-        rows = [(one.name, one.bound, one.beyond, code(one.test)) for one in group]
+        rows = [(bound.name, bound.bound, bound.beyond, code(bound.test)) for bound in group]
         yield f"### {title}\n\n{table(COLUMNS, rows)}"

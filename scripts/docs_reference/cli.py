@@ -30,13 +30,19 @@ def _commands(path: str, group: Any) -> Iterator[str]:
 
 
 def _command(path: str, command: Any) -> str:
-    arguments = [each for each in command.params if each.param_type_name == "argument"]
-    options = [each for each in command.params if each.param_type_name == "option" and not each.hidden]
-    usage = " ".join([path, *(_argument(each) for each in arguments), *(["[OPTIONS]"] if options else [])])
-    rows = [(code(_argument(each)), _default(each), each.help or "") for each in arguments]
-    rows += [(_option(each), _default(each), _meaning(each)) for each in options]
-    told = table(("argument or option", "default", "meaning"), rows)
-    return joined((f"## `{path}`\n", linked(_paragraphs(command.help)) + "\n", f"```\n{usage}\n```\n", told))
+    arguments = [argument for argument in command.params if argument.param_type_name == "argument"]
+    options = [
+        argument
+        for argument in command.params
+        if argument.param_type_name == "option" and not argument.hidden
+    ]
+    usage = " ".join(
+        [path, *(_argument(argument) for argument in arguments), *(["[OPTIONS]"] if options else [])]
+    )
+    rows = [(code(_argument(argument)), _default(argument), argument.help or "") for argument in arguments]
+    rows += [(_option(option), _default(option), _meaning(option)) for option in options]
+    text = table(("argument or option", "default", "meaning"), rows)
+    return joined((f"## `{path}`\n", linked(_paragraphs(command.help)) + "\n", f"```\n{usage}\n```\n", text))
 
 
 def _paragraphs(text: str) -> str:

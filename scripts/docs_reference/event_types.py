@@ -26,10 +26,10 @@ def page() -> str:
 
 
 def _types() -> Iterator[str]:
-    told: dict[type[Data], list[str]] = {}
+    names_by_model: dict[type[Data], list[str]] = {}
     for name, data in DATA.items():
-        told.setdefault(data, []).append(name)
-    for data, types in told.items():
+        names_by_model.setdefault(data, []).append(name)
+    for data, types in names_by_model.items():
         names = ", ".join(code(name) for name in types)
         yield joined((f"## {_title(types)}\n", f"{names}\n", _fields(data), _example(types)))
 
@@ -41,8 +41,8 @@ def _title(types: list[str]) -> str:
 
 def _fields(data: type[BaseModel]) -> str:
     meanings: dict[str, str] = {}
-    for each in reversed(data.__mro__):
-        meanings |= docstrings(each) if issubclass(each, BaseModel) and each is not BaseModel else {}
+    for model in reversed(data.__mro__):
+        meanings |= docstrings(model) if issubclass(model, BaseModel) and model is not BaseModel else {}
     rows = [
         (
             code(name),
@@ -71,9 +71,9 @@ def _type(annotation: Any) -> str:
     plain = {"datetime": "RFC 3339", "str": "text", "int": "number", "float": "number", "bool": "true, false"}
     if name in plain:
         return plain[name]
-    inner = [each for each in get_args(annotation) if each is not type(None)]
-    if inner and all(isinstance(each, str) for each in inner):
-        return " ".join(code(each) for each in inner)
+    inner = [inner_type for inner_type in get_args(annotation) if inner_type is not type(None)]
+    if inner and all(isinstance(inner_type, str) for inner_type in inner):
+        return " ".join(code(inner_type) for inner_type in inner)
     if name in ("dict", "list", "tuple"):
         return {"dict": "object"}.get(name, "list")
     return _type(inner[0]) if inner else name

@@ -57,8 +57,8 @@ def _monitor() -> Iterator[str]:
     for name, field in Settings.model_fields.items():
         if name in SECTIONS:
             yield f"## {SECTIONS[name]}\n"
-        told = [f"### `{names[name]}`\n", _kind(field) + "\n"]
-        yield joined((*told, linked(sentence(meanings[name])) if name in meanings else ""))
+        lines = [f"### `{names[name]}`\n", _kind(field) + "\n"]
+        yield joined((*lines, linked(sentence(meanings[name])) if name in meanings else ""))
 
 
 def _kind(field: FieldInfo) -> str:
@@ -121,5 +121,5 @@ def sentence(text: str) -> str:
 
 def undocumented() -> list[str]:
     """The settings that say nothing of themselves."""
-    told = docstrings(Settings) | docstrings(AirflowSettings)
-    return [name for name in Settings.model_fields if name not in told]
+    documented = docstrings(Settings) | docstrings(AirflowSettings)
+    return [name for name in Settings.model_fields if name not in documented]

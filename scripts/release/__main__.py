@@ -20,13 +20,13 @@ STATUSES = (
 
 
 def main() -> int:
-    asked = argparse.ArgumentParser(prog="release", description=__doc__, epilog=STATUSES)
-    commands = asked.add_subparsers(dest="command", required=True)
+    parser = argparse.ArgumentParser(prog="release", description=__doc__, epilog=STATUSES)
+    commands = parser.add_subparsers(dest="command", required=True)
     audit = commands.add_parser("audit", help="known holes and licences")
     make = commands.add_parser("make", help="everything into one folder")
-    for each in (audit, make):
-        each.add_argument("--environments", type=Path, default=ENVIRONMENTS, help="where make made them")
-        each.add_argument(
+    for command in (audit, make):
+        command.add_argument("--environments", type=Path, default=ENVIRONMENTS, help="where make made them")
+        command.add_argument(
             "--advisories",
             metavar="FOLDER",
             type=Path,
@@ -37,11 +37,11 @@ def main() -> int:
     make.add_argument("--dry-run", action="store_true", help="go on where it would be refused, push nothing")
     make.add_argument("--no-images", action="store_true", help="of a dry run: do without Docker")
     make.add_argument("--push", metavar="PREFIX", help="push the images there")
-    given = asked.parse_args()
+    options = parser.parse_args()
     try:
-        if given.command == "audit":
-            return 0 if audited(given, given.strict) else 1
-        make_release(given)
+        if options.command == "audit":
+            return 0 if audited(options, options.strict) else 1
+        make_release(options)
     except Refused:
         return 1
     except Failed as error:
@@ -50,44 +50,44 @@ def main() -> int:
     return 0
 
 
-def audited(given: argparse.Namespace, strict: bool) -> bool:
+def audited(options: argparse.Namespace, strict: bool) -> bool:
     """Whether nothing is wrong; what could not be checked is wrong where it must be known."""
-    looked = holes.look_at_all(date.today(), given.advisories)  # noqa: DTZ011 (a day is exact enough)
-    say(dict.fromkeys(each.told() for each in looked))
-    environments = [given.environments / name for name in ("monitor", "dev", f"airflow-{SUPPORTED}")]
+    looked = holes.look_at_all(date.today(), options.advisories)  # noqa: DTZ011 (a day is exact enough)
+    say(dict.fromkeys(finding.describe() for finding in looked))
+    environments = [options.environments / name for name in ("monitor", "dev", f"airflow-{SUPPORTED}")]
     packages = licences.listed(environments)
     wrong = licences.problems(packages)
     say(wrong or [f"licences: {len(packages)} packages, all allowed"])
-    bad = any(each.holes and each.ships for each in looked)
-    unknown = any(each.unchecked and each.ships for each in looked)
+    bad = any(finding.holes and finding.ships for finding in looked)
+    unknown = any(finding.unchecked and finding.ships for finding in looked)
     return not (wrong or bad or (unknown and strict))
 
 
-def make_release(given: argparse.Namespace) -> None:
+def make_release(options: argparse.Namespace) -> None:
     """Everything into one folder. Raises Refused."""
-    refuse(refusals(), given.dry_run)
-    if not audited(given, strict=not given.dry_run):
+    refuse(refusals(), options.dry_run)
+    if not audited(options, strict=not options.dry_run):
         refuse(["the audit above"])
-    project, with_docker = digests.named(), not (given.dry_run and given.no_images)
+    project, with_docker = digests.named(), not (options.dry_run and options.no_images)
     pins = digests.pin(project.images) if with_docker else Pins()
-    refuse(pins.missing, given.dry_run)
-    given.out.mkdir(parents=True, exist_ok=True)
-    building.clear(given.out)
+    refuse(pins.missing, options.dry_run)
+    options.out.mkdir(parents=True, exist_ok=True)
+    building.clear(options.out)
     try:
-        building.wheels(given.out)
+        building.wheels(options.out)
     except ValueError as error:
-        refuse([str(error)], given.dry_run)
+        refuse([str(error)], options.dry_run)
     built = images.build(partial(digests.build_arguments, project, pins.pinned)) if with_docker else {}
     pythons = {target: python for target, (_, python) in images.TARGETS.items()}
-    building.write_bills(given.out, given.environments / "monitor", built, pythons)
-    pushed = push(built, given.push) if given.push and not given.dry_run else {}
+    building.write_bills(options.out, options.environments / "monitor", built, pythons)
+    pushed = push(built, options.push) if options.push and not options.dry_run else {}
     if with_docker:
-        write_digests(given.out, project, pins, pushed)
+        write_digests(options.out, project, pins, pushed)
     else:
         say(["digests: not looked up (--no-images)"])
-    building.write_sums(given.out)
-    say([f"release {version()}{' (dry run)' if given.dry_run else ''}: {given.out}"])
-    say([f"  {file.name}" for file in sorted(given.out.iterdir())])
+    building.write_sums(options.out)
+    say([f"release {version()}{' (dry run)' if options.dry_run else ''}: {options.out}"])
+    say([f"  {file.name}" for file in sorted(options.out.iterdir())])
 
 
 class Refused(Exception):

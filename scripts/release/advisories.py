@@ -66,9 +66,9 @@ class Advisories:
         """Take one in, if it is of this ecosystem and still holds. Raises KeyError and others."""
         self.newest = max(self.newest, date.fromisoformat(str(advisory["modified"])[:10]))
         packages = {
-            canonicalize_name(each["package"]["name"])
-            for each in advisory.get("affected", ())
-            if each.get("package", {}).get("ecosystem") == ECOSYSTEM
+            canonicalize_name(affected["package"]["name"])
+            for affected in advisory.get("affected", ())
+            if affected.get("package", {}).get("ecosystem") == ECOSYSTEM
         }
         self.count += bool(packages)
         if advisory.get("withdrawn") is None:
@@ -109,11 +109,15 @@ def _evaluate(advisory: Mapping[str, Any], package: str, version: str) -> Hole |
     fixed: list[str] = []
     is_affected = False
     try:
-        for each in advisory["affected"]:
-            if canonicalize_name(each.get("package", {}).get("name", "")) != package:
+        for affected in advisory["affected"]:
+            if canonicalize_name(affected.get("package", {}).get("name", "")) != package:
                 continue
-            is_affected |= version in each.get("versions", ())
-            for events in (one["events"] for one in each.get("ranges", ()) if one["type"] == "ECOSYSTEM"):
+            is_affected |= version in affected.get("versions", ())
+            for events in (
+                version_range["events"]
+                for version_range in affected.get("ranges", ())
+                if version_range["type"] == "ECOSYSTEM"
+            ):
                 is_affected |= _is_within(events, Version(version))
                 fixed += [event["fixed"] for event in events if "fixed" in event]
         later = {text for text in fixed if Version(text) > Version(version)}

@@ -30,8 +30,8 @@ def wheels(folder: Path) -> list[Path]:
             run(copy / WHEELS, Path(elsewhere) / "dist")
         finally:
             run("git", "worktree", "remove", "--force", copy)
-        first, second = (sums(each) for each in (folder, Path(elsewhere) / "dist"))
-    differing = [name for name, told in second.items() if first.get(name) != told]
+        first, second = (sums(path) for path in (folder, Path(elsewhere) / "dist"))
+    differing = [name for name, digest in second.items() if first.get(name) != digest]
     if differing:
         raise ValueError(
             f"not reproducible: {', '.join(differing)} has other bytes when it is built from a fresh copy"
@@ -51,8 +51,8 @@ def write_bills(folder: Path, environment: Path, built: dict[str, str], pythons:
 
 def write_sums(folder: Path) -> None:
     """As `sha256sum --check` reads it."""
-    told = {name: found for name, found in sums(folder).items() if name != SUMS}
-    (folder / SUMS).write_text("".join(f"{found}  {name}\n" for name, found in sorted(told.items())))
+    digests = {name: found for name, found in sums(folder).items() if name != SUMS}
+    (folder / SUMS).write_text("".join(f"{found}  {name}\n" for name, found in sorted(digests.items())))
 
 
 def sums(folder: Path) -> dict[str, str]:

@@ -63,13 +63,19 @@ def named(root: Path = ROOT) -> Named:
     """Read them from the Dockerfile and from docker-compose.yaml."""
     dockerfile = (root / "Dockerfile").read_text()
     services = yaml.safe_load((root / COMPOSE).read_text())["services"]
-    made = {each["image"]: each["build"]["target"] for each in services.values() if "build" in each}
+    made = {
+        service["image"]: service["build"]["target"] for service in services.values() if "build" in service
+    }
     return Named(
         bases=dict(_BASE.findall(dockerfile)),
         arguments={target: argument for argument, target in _STAGE.findall(dockerfile)},
-        services={name: each["image"] for name, each in services.items() if each["image"] not in made},
-        built={name: made[each["image"]] for name, each in services.items() if each["image"] in made},
-        builders=frozenset(name for name, each in services.items() if "build" in each),
+        services={
+            name: service["image"] for name, service in services.items() if service["image"] not in made
+        },
+        built={
+            name: made[service["image"]] for name, service in services.items() if service["image"] in made
+        },
+        builders=frozenset(name for name, service in services.items() if "build" in service),
     )
 
 
@@ -86,9 +92,9 @@ def pin(images: Iterable[str]) -> Pins:
 
 def digest(image: str) -> str:
     """sha256:… of this image. Raises NoDigestError."""
-    here = _digests_here(image)
-    if len(here) == 1:  # several: the engine does not say which of them the tag is
-        return here[0]
+    own_digests = _local_digests(image)
+    if len(own_digests) == 1:  # several: the engine does not say which of them the tag is
+        return own_digests[0]
     try:
         found = run(
             "docker", "buildx", "imagetools", "inspect", "--format={{.Manifest.Digest}}", image
@@ -145,15 +151,15 @@ def _has_buildx() -> bool:
     return True
 
 
-def _digests_here(image: str) -> list[str]:
+def _local_digests(image: str) -> list[str]:
     """What this machine's engine knows of, in the registry that the image names."""
     try:
         listed = json.loads(run("docker", "image", "inspect", "--format={{json .RepoDigests}}", image))
     except Failed:
         return []
     repository = _plain(image.rpartition(":")[0])
-    known = (one.partition("@") for one in listed or ())
-    return [found for name, _, found in known if _plain(name) == repository]
+    pairs = (entry.partition("@") for entry in listed or ())
+    return [found for name, _, found in pairs if _plain(name) == repository]
 
 
 def _plain(repository: str) -> str:

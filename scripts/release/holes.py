@@ -37,7 +37,7 @@ class Looked:
     ships: bool = True
     """Whether users get what it names; the other locks are what tests run against."""
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """What is known and what is not: a package that could not be checked hides no hole of another."""
         lines = [f"{self.lock}: NOT CHECKED: {self.unchecked}"] if self.unchecked else []
         if self.holes:
@@ -68,9 +68,9 @@ def look_at_all(today: date, folder: Path | None = None) -> list[Looked]:
 
 def require_advisories(output: str, errors: str) -> None:
     """Raise UnusableAdvisoriesError if pip-audit, by what it printed of the canary, got no advisories."""
-    asked = judged("", output, errors)
-    reason = asked.unchecked
-    if not (reason or asked.holes):
+    answer = judged("", output, errors)
+    reason = answer.unchecked
+    if not (reason or answer.holes):
         reason = f"the advisory service knows of no hole in {CANARY}, which has some"
     if reason:
         raise UnusableAdvisoriesError(f"{reason}. Give a copy of the advisories: --advisories FOLDER")
@@ -92,18 +92,18 @@ def look_at_service(lock: Path) -> Looked:
 
 def look_at_folder(found: Advisories, lock: Path) -> Looked:
     packages = advisories.pinned(lock.read_text())
-    told, unchecked = [], ""
+    findings, unchecked = [], ""
     for name, version in packages:
         try:
             holes = found.affecting(name, version)
         except UnusableAdvisoriesError as error:
             holes, unchecked = [], str(error)
-        told += [
+        findings += [
             _hole({"name": name, "version": version}, {"id": hole.id, "fix_versions": hole.fixed_in})
             for hole in holes
             if not hole.names & ACCEPTED.keys()
         ]
-    return Looked(lock.name, len(packages), tuple(told), unchecked, ships(lock))
+    return Looked(lock.name, len(packages), tuple(findings), unchecked, ships(lock))
 
 
 def _folder_look(folder: Path, today: date) -> Callable[[Path], Looked]:
@@ -121,7 +121,7 @@ def _ask_canary() -> tuple[str, str]:
 
 def _audit(*options: str) -> tuple[str, str]:
     """What pip-audit prints, and its errors."""
-    ignored = [f"--ignore-vuln={known}" for known in ACCEPTED]
+    ignored = [f"--ignore-vuln={advisory}" for advisory in ACCEPTED]
     command: list[str | Path] = [
         tool("pip-audit"),
         *options,
@@ -143,8 +143,8 @@ def judged(lock: str, output: str, errors: str, shipped: bool = True) -> Looked:
     except (ValueError, KeyError):
         last = errors.strip().splitlines()[-1:] or ["it said nothing"]
         return Looked(lock, 0, unchecked=f"pip-audit failed: {last[0][:200]}", ships=shipped)
-    skipped = [each["name"] for each in found if "skip_reason" in each]
-    holes = tuple(_hole(each, hole) for each in found for hole in each.get("vulns", ()))
+    skipped = [package["name"] for package in found if "skip_reason" in package]
+    holes = tuple(_hole(package, hole) for package in found for hole in package.get("vulns", ()))
     why = f"the advisory service knows nothing of {_few(skipped)}" if skipped else ""
     return Looked(lock, len(found), holes, why, shipped)
 

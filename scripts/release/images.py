@@ -15,7 +15,7 @@ LICENCE = "Apache-2.0"
 
 def labels(title: str, of: str, revision: str, committed: datetime) -> dict[str, str]:
     """org.opencontainers.image.*; the moment is the commit's: the same sources give the same labels."""
-    told = {
+    values = {
         "title": title,
         "version": of,
         "revision": revision,
@@ -23,7 +23,7 @@ def labels(title: str, of: str, revision: str, committed: datetime) -> dict[str,
         "licenses": LICENCE,
         "description": "Event-driven notifications for Apache Airflow 3",
     }
-    return {f"org.opencontainers.image.{name}": value for name, value in told.items()}
+    return {f"org.opencontainers.image.{name}": value for name, value in values.items()}
 
 
 def build(arguments: Callable[[str], Mapping[str, str]]) -> dict[str, str]:
@@ -32,8 +32,8 @@ def build(arguments: Callable[[str], Mapping[str, str]]) -> dict[str, str]:
     built = {}
     for target, (title, _) in TARGETS.items():
         name = f"windsock-{target}:{version()}"
-        told = labels(title, version(), revision, committed())
-        options = [f"--label={label}={value}" for label, value in told.items()]
+        image_labels = labels(title, version(), revision, committed())
+        options = [f"--label={label}={value}" for label, value in image_labels.items()]
         options += [f"--build-arg={argument}={value}" for argument, value in arguments(target).items()]
         run("docker", "build", "--quiet", f"--target={target}", f"--tag={name}", *options, str(ROOT))
         built[target] = name

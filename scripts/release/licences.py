@@ -55,10 +55,10 @@ def listed(environments: Sequence[Path]) -> dict[tuple[str, str], str]:
     found: dict[tuple[str, str], str] = {}
     for environment in environments:
         python = environment / "bin" / "python"
-        told = run(
+        output = run(
             tool("pip-licenses"), f"--python={python}", "--from=mixed", "--format=json", "--with-system"
         )
-        found |= {(each["Name"], each["Version"]): each["License"] for each in json.loads(told)}
+        found |= {(package["Name"], package["Version"]): package["License"] for package in json.loads(output)}
     return found
 
 

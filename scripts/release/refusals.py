@@ -24,13 +24,13 @@ def _versions(root: Path) -> Iterator[str]:
 
 
 def _changelog(root: Path) -> Iterator[str]:
-    wanted = version(root / "monitor")
-    heading = re.compile(_HEADING.format(re.escape(wanted)), re.MULTILINE)
+    own_version = version(root / "monitor")
+    heading = re.compile(_HEADING.format(re.escape(own_version)), re.MULTILINE)
     found = heading.search((root / "CHANGELOG.md").read_text())
     if found is None:
-        yield f"CHANGELOG.md has no heading '## {wanted} - YYYY-MM-DD': rename 'Unreleased' to it"
+        yield f"CHANGELOG.md has no heading '## {own_version} - YYYY-MM-DD': rename 'Unreleased' to it"
     elif found[1] is None:
-        yield f"CHANGELOG.md: the heading of {wanted} has no date: '## {wanted} - YYYY-MM-DD'"
+        yield f"CHANGELOG.md: the heading of {own_version} has no date: '## {own_version} - YYYY-MM-DD'"
 
 
 def _tree(root: Path) -> Iterator[str]:
@@ -44,6 +44,8 @@ def _tag(root: Path) -> Iterator[str]:
     tag = f"v{version(root / 'monitor')}"
     if not run("git", "tag", "--list", tag, cwd=root).strip():
         return
-    tagged, head = (run("git", "rev-parse", f"{each}^{{commit}}", cwd=root).strip() for each in (tag, "HEAD"))
+    tagged, head = (
+        run("git", "rev-parse", f"{revision}^{{commit}}", cwd=root).strip() for revision in (tag, "HEAD")
+    )
     if tagged != head:
         yield f"{tag} is another commit ({tagged[:12]}): raise __version__"

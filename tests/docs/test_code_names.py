@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("monitor", "plugins/airflow_windsock", "client/windsock_client")
+FOLDERS = ("monitor", "plugins/airflow_windsock", "client/windsock_client", "scripts")
 FORBIDDEN = {
     *("told", "tell", "tells", "word", "said", "known", "here"),
     *("sight", "eyes", "errand", "desk", "clerk", "office", "parcel"),

@@ -117,7 +117,7 @@ def test_a_folder_that_checks_nothing_is_said_to(tmp_path: Path, files: dict[str
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     (looked,) = holes.look_at_all(date(2026, 12, 21), tmp_path)
-    assert looked.told().startswith(f"{len(holes.locks())} locks: NOT CHECKED: ")
+    assert looked.describe().startswith(f"{len(holes.locks())} locks: NOT CHECKED: ")
     assert reason in looked.unchecked
     (missing,) = holes.look_at_all(TODAY, tmp_path / "none")
     assert "none has no advisory of PyPI" in missing.unchecked
@@ -135,6 +135,6 @@ def test_an_advisory_that_cannot_be_judged_hides_no_other(tmp_path: Path) -> Non
         found.affecting("jinja2", "3.1.5")
     lock = tmp_path / "some.txt"
     lock.write_text("jinja2==3.1.5 \\\nmarkupsafe==3.0 \\\n")
-    told = holes.look_at_folder(found, lock).told()
+    told = holes.look_at_folder(found, lock).describe()
     assert "NOT CHECKED: PYSEC-2026-1" in told
     assert "markupsafe 3.0: PYSEC-2026-2" in told

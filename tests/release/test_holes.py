@@ -19,14 +19,14 @@ def test_a_hole_is_named_with_what_mends_it() -> None:
 
 def test_nothing_found_says_how_many_were_asked_for() -> None:
     found = {"dependencies": [{"name": "jinja2", "version": "3.1.6", "vulns": []}]}
-    assert judged("monitor.txt", json.dumps(found), "").told() == "monitor.txt: 1 packages, no known hole"
+    assert judged("monitor.txt", json.dumps(found), "").describe() == "monitor.txt: 1 packages, no known hole"
 
 
 def test_what_was_skipped_was_not_checked() -> None:
     found = {"dependencies": [{"name": name, "skip_reason": "not found"} for name in "abcde"]}
     looked = judged("monitor.txt", json.dumps(found), "")
     assert looked.unchecked == "the advisory service knows nothing of a, b, c and 2 more"
-    assert "NOT CHECKED" in looked.told()
+    assert "NOT CHECKED" in looked.describe()
 
 
 def test_a_failure_was_not_checked() -> None:
@@ -37,7 +37,7 @@ def test_a_failure_was_not_checked() -> None:
 def test_what_was_skipped_hides_no_hole_of_another_package() -> None:
     skipped = {"name": "a", "skip_reason": "not found"}
     found = {"dependencies": [skipped, {"name": "jinja2", "version": "3.1.6", "vulns": [HOLE]}]}
-    told = judged("monitor.txt", json.dumps(found), "").told()
+    told = judged("monitor.txt", json.dumps(found), "").describe()
     assert "NOT CHECKED" in told
     assert "jinja2 3.1.6: PYSEC-2026-1" in told
 

@@ -82,13 +82,13 @@ class Peers:
 
     @hookimpl
     def on_task_instance_running(self, previous_state: object, task_instance: Any) -> None:
-        given = {"previous_state": previous_state, "task_instance": task_instance}
-        self._call("on_task_instance_running", task_instance.dag_id, **given)
+        arguments = {"previous_state": previous_state, "task_instance": task_instance}
+        self._call("on_task_instance_running", task_instance.dag_id, **arguments)
 
     @hookimpl
     def on_task_instance_success(self, previous_state: object, task_instance: Any) -> None:
-        given = {"previous_state": previous_state, "task_instance": task_instance}
-        self._call("on_task_instance_success", task_instance.dag_id, **given)
+        arguments = {"previous_state": previous_state, "task_instance": task_instance}
+        self._call("on_task_instance_success", task_instance.dag_id, **arguments)
 
     @hookimpl
     def before_stopping(self, component: Any) -> None:
