@@ -84,7 +84,7 @@ class Principal:
     rights: PrincipalRights = field(default=_everything, repr=False)
     """Asks again: for whoever stays."""
     seq: int | None = None
-    """The place in the log up to which `visible` decides; None: it does for all that comes."""
+    """The place in the log up to which `allowed_dags` decides; None: it does for all that comes."""
     user: str | None = None
     """Known for sessions only."""
     csrf: str | None = field(default=None, repr=False)
