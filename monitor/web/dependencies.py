@@ -87,7 +87,7 @@ async def _page_reader(request: Request, services: ServicesDep) -> Principal:
         principal = await identify(request, services)
     except NotSignedIn:
         raise SignInNeeded from None
-    await rule_descriptions.load_whole_silences(request, services, principal)
+    await rule_descriptions.load_page_frame(request, services, principal)
     return principal
 
 
@@ -102,7 +102,7 @@ async def _any_page_reader(request: Request, services: ServicesDep) -> Principal
     reader = await _anyone(request, services)
     try:
         if reader is not None:
-            await rule_descriptions.load_whole_silences(request, services, reader)
+            await rule_descriptions.load_page_frame(request, services, reader)
     except (SQLAlchemyError, Overloaded):
         return None
     return reader

@@ -200,8 +200,9 @@ class WholeSilence:
     """Who silenced it, and why; None: the reader does not see whose silences are of more than one DAG."""
 
 
-async def load_whole_silences(request: Request, services: Services, principal: Principal) -> None:
-    """Read the silences of whole Airflows for this reader's page; `get_whole_silences` returns them."""
+async def load_page_frame(request: Request, services: Services, principal: Principal) -> None:
+    """Read what every page shows: the silences of whole Airflows, and the time zone of mails."""
+    request.state.mail_zone = services.rules.current.config.timezone
     now = services.clock()
     found = await services.database.read(lambda connection: silences.active(connection, now))
     whole = [silence for silence in found if silence.is_whole]
@@ -213,6 +214,11 @@ async def load_whole_silences(request: Request, services: Services, principal: P
 
 def get_whole_silences(request: Request) -> Sequence[WholeSilence]:
     return getattr(request.state, "whole_silences", ())
+
+
+def get_mail_zone(request: Request) -> str:
+    """Return the rules file's time zone; UTC on a page for someone who has not signed in."""
+    return getattr(request.state, "mail_zone", "UTC")
 
 
 def _build_banners(whole: Sequence[Silence], allowed_dags: AllowedDags) -> list[WholeSilence]:

@@ -143,6 +143,10 @@ def besides(extra: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
 
 FILTERS = {function.__name__: function for function in (age, numbers, besides, spoken)}
 
+HEAD, TAIL = (
+    27,
+    5,
+)  # characters of an id: its type with day and time, and its end: `manual__2026-11-25T04:10:00…00:00`
 TEMPLATES = templates_folder() / "web"
 STATIC = TEMPLATES / "static"
 TAG_BYTES = 16  # of a page's digest: no two pages meet by chance
@@ -163,6 +167,7 @@ def render(
         "path": path_of(request),
         "reader": principal,
         "whole_silences": rule_descriptions.get_whole_silences(request),
+        "mail_zone": rule_descriptions.get_mail_zone(request),
     }
     text = environment.get_template(template).render(context)
     # A page that keeps itself up to date asks for itself again and again: what it has is not sent twice.
@@ -198,7 +203,20 @@ def _environment(prefix: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (moment, took, ago, format_value, pretty, lines, number, query, truncate, text_lines)
+    filters = (
+        moment,
+        cut,
+        took,
+        ago,
+        relative,
+        format_value,
+        pretty,
+        lines,
+        number,
+        query,
+        truncate,
+        text_lines,
+    )
     environment.filters.update({function.__name__: function for function in (*filters, capitalize_first)})
     environment.globals["at"] = prefix
     environment.globals["static"] = f"{prefix}/static/{version_of(STATIC)}"
@@ -243,6 +261,15 @@ def moment(value: datetime | str | None) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(_iso(when), f"{when:%Y-%m-%d %H:%M:%S} UTC")
 
 
+def cut(value: str) -> Markup:
+    """A long id, of which the style sheet shows both ends; the whole is there to be copied and read aloud."""
+    text = line(value)
+    if len(text) <= HEAD + TAIL + 1:
+        return Markup("{}").format(text)
+    ends = (text, text[:HEAD], text[HEAD:-TAIL], text[-TAIL:])
+    return Markup('<span title="{}">{}<span class="middle">{}</span>{}</span>').format(*ends)
+
+
 def took(start: datetime | None, end: datetime | None) -> Markup:
     """How long something took; what is still going on is counted on by the page's script."""
     if start is None:
@@ -256,6 +283,12 @@ def ago(value: datetime) -> Markup:
     """How long ago something was; the page's script counts on."""
     markup = Markup('<time class="ago" datetime="{}">{}</time>')
     return markup.format(_iso(value), f"at {value:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def relative(value: datetime | str) -> Markup:
+    """How long ago a moment was or how long it lies ahead, by the page's script; nothing without it."""
+    when = datetime.fromisoformat(value.replace("Z", "+00:00")) if isinstance(value, str) else value
+    return Markup('<time class="age" datetime="{}"></time>').format(_iso(when))
 
 
 def format_value(value: datetime | timedelta | str | None) -> Markup:

@@ -4,6 +4,7 @@ Positions are seconds from the start of the axis, both in the page and in the sc
 grow. The server draws positions in percent of the axis, so that no element needs a style of its own.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -84,6 +85,67 @@ def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
 
 
+@dataclass(frozen=True)
+class MappedTask:
+    """The instances of one mapped task, folded into one row."""
+
+    counts: Mapping[str, int]
+    """How many instances are in each state."""
+    failures: tuple[tuple[Mapping[str, Any], tuple[int, ...]], ...]
+    """Each error with the indexes of the instances that it failed; the most frequent first."""
+
+    @property
+    def text(self) -> str:
+        return ", ".join(f"{number} {state.replace('_', ' ')}" for state, number in self.counts.items())
+
+
+WORST_FIRST = ("failed", "upstream_failed", "up_for_retry", RUNNING)
+"""The state of a folded row: the first of these that an instance is in, else the most frequent one."""
+
+
+def fold(tasks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return one row for each task: the instances of a mapped task become one, with `mapped`."""
+    instances: dict[str, list[Mapping[str, Any]]] = {}
+    for task in tasks:
+        instances.setdefault(task["task_id"], []).append(task)
+    return [rows[0] if len(rows) == 1 else _fold_one(rows) for rows in instances.values()]
+
+
+def _fold_one(instances: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    counts = dict(Counter(task["state"] for task in instances).most_common())
+    starts = [task["start_date"] for task in instances if task["start_date"]]
+    ends = [task["end_date"] for task in instances if task["end_date"]]
+    return {
+        **instances[0],
+        "map_index": -1,
+        "state": next((state for state in WORST_FIRST if state in counts), next(iter(counts))),
+        "start_date": min(starts, default=None),
+        "end_date": None if RUNNING in counts else max(ends, default=None),
+        "error": None,
+        "hostname": None,
+        "mapped": MappedTask(counts, _failures(instances)),
+    }
+
+
+def _failures(
+    instances: Sequence[Mapping[str, Any]],
+) -> tuple[tuple[Mapping[str, Any], tuple[int, ...]], ...]:
+    by_error: dict[tuple[Any, Any], tuple[Mapping[str, Any], list[int]]] = {}
+    for task in sorted(instances, key=lambda task: int(task["map_index"])):
+        if task["state"] == "failed":
+            error = task["error"] or {}
+            key = (error.get("type"), error.get("message"))
+            by_error.setdefault(key, (error, []))[1].append(task["map_index"])
+    groups = sorted(by_error.values(), key=lambda group: -len(group[1]))
+    return tuple((error, tuple(indexes)) for error, indexes in groups)
+
+
+def instances_of(tasks: Sequence[Mapping[str, Any]], task_id: str) -> list[Mapping[str, Any]]:
+    """Return the instances of one task: those that failed or run first, then by index."""
+    found = [task for task in tasks if task["task_id"] == task_id]
+    return sorted(found, key=lambda task: (task["state"] not in FIRST_DRAWN, task["map_index"]))
+
+
 MAX_LINES = 200  # tasks that are drawn: of more, those that failed or run, and the first of the others
 TICKS = 6  # at most: their words stay apart on a phone
 STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
@@ -109,6 +171,10 @@ class GanttRow:
     """The task's row in the projection: its latest try."""
     bars: tuple[GanttBar, ...]
     earlier: tuple[FinishedTry, ...]
+
+    @property
+    def mapped(self) -> MappedTask | None:
+        return self.task.get("mapped")
 
 
 @dataclass(frozen=True)
@@ -225,7 +291,7 @@ def _line(
     begin: datetime,
     is_open: bool,
 ) -> GanttRow:
-    before = tuple(earlier.get((task["task_id"], task["map_index"]), ()))
+    before = () if "mapped" in task else tuple(earlier.get((task["task_id"], task["map_index"]), ()))
     bars = [
         _bar(
             finished_try.state,
@@ -239,8 +305,9 @@ def _line(
         if finished_try.start and finished_try.end and finished_try.start >= begin
     ]
     if task["start_date"] and task["start_date"] >= begin:
-        goes_on = is_open and task["state"] == RUNNING
-        text = f"try {task['try_number']}: {task['state']}"
+        mapped = task.get("mapped")
+        goes_on = is_open and (RUNNING in mapped.counts if mapped else task["state"] == RUNNING)
+        text = mapped.text if mapped else f"try {task['try_number']}: {task['state']}"
         bars.append(_bar(task["state"], task["start_date"], task["end_date"], begin, goes_on, text))
     if is_open and task["state"] == WAITING and task["end_date"]:
         bars.append(_bar("waiting", task["end_date"], None, begin, True, "waits for its next try"))

@@ -26,7 +26,7 @@ from monitor.web.api.runs import InPath, run_detail
 from monitor.web.auth.authenticator import Principal
 from monitor.web.dependencies import ApiPrincipal, PagePrincipal
 from monitor.web.pages.events import airflow_url, drop_empty, lines, live
-from monitor.web.pages.run_timeline import chart_of, earlier_tries
+from monitor.web.pages.run_timeline import MAX_LINES, chart_of, earlier_tries, fold, instances_of
 from monitor.web.query_params import Name, RunsQuery
 from monitor.web.responses import PROBLEMS, ETagRoute, ResponseModel, etag_responses, example
 from monitor.web.services import Services, ServicesDep
@@ -121,6 +121,7 @@ RUN_UPDATES = 50  # assets that one run updated
 LOOKED_AT = 20  # incidents of a DAG, the latest, among which the run's own is looked for
 MAX_TRY = 10_000  # Airflow counts no further, and a log's address stays short
 UPDATED = "airflow.asset.updated"
+MAX_TASK_PAGES = 10_000  # of the instances of one task: more than Airflow maps
 STATES = ("running", "success", "failed")
 TYPES = ("scheduled", "manual", "asset_triggered", "backfill")
 
@@ -134,6 +135,14 @@ class RunsForm(RunsQuery):
     @classmethod
     def _drop_empty(cls, value: Any) -> Any:
         return drop_empty(value)
+
+
+class RunPageQuery(BaseModel):
+    """The mapped task whose instances are shown one by one; none: every task, folded."""
+
+    model_config = ConfigDict(extra="forbid")
+    task_id: Name | None = None
+    page: int = Field(1, ge=1, le=MAX_TASK_PAGES)
 
 
 class TryQuery(BaseModel):
@@ -188,6 +197,7 @@ async def run(
     deployment: InPath,
     dag_id: InPath,
     run_id: InPath,
+    query: Annotated[RunPageQuery, Query()],
 ) -> HTMLResponse:
     """One run: its timeline, its tasks with their errors, its mails, assets and events."""
     name = RunName(deployment, dag_id, run_id)
@@ -197,11 +207,13 @@ async def run(
         detail = run_detail(connection, name, principal.allowed_dags)
         if detail is None:
             return None
-        earlier = earlier_tries(connection, name, detail["tasks"])
+        tasks, instances = _shown_tasks(detail["tasks"], query)
+        earlier = earlier_tries(connection, name, tasks)
         logged = _find_events(connection, name, RUN_EVENTS, principal.allowed_dags)
         return live(connection) | {
             "run": detail,
-            "chart": chart_of(detail, detail["tasks"], earlier, services.clock()),
+            "instances": instances,
+            "chart": chart_of(detail, tasks, earlier, services.clock()),
             "incident": _incident(connection, detail, allowed_dags),
             "updates": lines(_find_events(connection, name, RUN_UPDATES, principal.allowed_dags, UPDATED)),
             "events": lines(logged),
@@ -211,7 +223,18 @@ async def run(
     values = await services.database.read(load)
     if values is None:
         raise _unknown(name)
-    return render(request, "run.html", principal, airflow=airflow_url(services, deployment), **values)
+    shown: dict[str, Any] = {"opened": query.task_id, "task_page": query.page, "task_page_size": MAX_LINES}
+    airflow = airflow_url(services, deployment)
+    return render(request, "run.html", principal, airflow=airflow, **shown, **values)
+
+
+def _shown_tasks(tasks: list[Row], query: RunPageQuery) -> tuple[list[Mapping[str, Any]], int]:
+    """Return the tasks that the page shows, and the number of instances of the one that is opened."""
+    if query.task_id is None:
+        return fold(tasks), 0
+    instances = instances_of(tasks, query.task_id)
+    start = (query.page - 1) * MAX_LINES
+    return instances[start : start + MAX_LINES], len(instances)
 
 
 def _find_events(

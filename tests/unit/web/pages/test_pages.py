@@ -218,7 +218,7 @@ def test_a_page_is_built_for_everyone(monitor: Served, path: str) -> None:
     assert len(elements.of("main")) == 1
     assert elements.of("nav")[0]["aria-label"]
     assert all(image.get("alt") is not None for image in elements.of("img"))
-    labelled = re.findall(r"<label[^>]*>[^<]*<(?:input|select)", page)
+    labelled = re.findall(r"<label[^>]*>(?:[^<]|</?span[^>]*>)*<(?:input|select)", page)
     fields = [*elements.of("input"), *elements.of("select")]
     assert len(labelled) == len([one for one in fields if one.get("type") != "hidden"])
     ids = [attributes["id"] for _, attributes in elements.found if "id" in attributes]

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse
 
 from monitor.settings import Settings
 from monitor.web.airflow_lookups import LINES, OPEN_AT_ONCE
-from monitor.web.pages.run_timeline import MAX_LINES, chart_of
+from monitor.web.pages.run_timeline import MAX_LINES, chart_of, fold
 from tests import wait
 from tests.sample import START, run_event, task_event
 from tests.unit.airflow_api_fake import PASSWORD, USERNAME, FakeAirflow, run_row
@@ -200,3 +200,61 @@ def test_of_very_many_tasks_those_that_failed_or_run_are_drawn() -> None:
     assert len(chart.lines) == MAX_LINES
     assert [line.task["state"] for line in chart.lines[-2:]] == ["running", "failed"]
     assert chart.left_out == {"success": 50}
+
+
+def test_the_instances_of_a_mapped_task_are_one_row_with_equal_errors_together() -> None:
+    error = {"type": "RuntimeError", "message": "checksum mismatch", "traceback": "Traceback"}
+    mapped = [task(number, number + 1, map_index=number, error=None) for number in range(40)]
+    for number in range(1, 31):
+        mapped[number].update(state="failed", error=error)
+    (folded, single) = fold([*mapped, task(0, 50, task_id="extract")])
+    assert (folded["task_id"], folded["state"]) == ("t", "failed")
+    assert (folded["start_date"], folded["end_date"]) == (START, START + timedelta(seconds=40))
+    assert folded["mapped"].text == "30 failed, 10 success"
+    assert folded["mapped"].failures == ((error, tuple(range(1, 31))),)
+    assert "mapped" not in single
+    chart = chart_of(run("failed", end_date=START + timedelta(seconds=60)), [folded, single], {}, START)
+    assert chart is not None
+    assert [len(line.bars) for line in chart.lines] == [1, 1]
+    assert chart.lines[0].bars[0].words == "30 failed, 10 success, 40.0 s"
+
+
+def test_a_folded_row_goes_on_while_an_instance_runs() -> None:
+    (folded,) = fold([task(0, 5, "failed", map_index=0, error=None), task(1, None, "running", map_index=1)])
+    chart = chart_of(run(), [folded], {}, START + timedelta(seconds=60))
+    assert chart is not None
+    assert chart.lines[0].bars[0].end is None
+
+
+def test_a_runs_page_folds_mapped_tasks_and_opens_them_page_by_page(monitor: Served) -> None:
+    error = {"type": "RuntimeError", "message": "checksum <b>mismatch</b>", "traceback": "Traceback"}
+    instances = MAX_LINES + 3
+    states = ["failed" if number in (7, 150) else "success" for number in range(instances)]
+    monitor.post(
+        [
+            task_event(state, "shard", map_index=number, error=error if state == "failed" else None)
+            for number, state in enumerate(states)
+        ]
+    )
+    page = "/runs/local/etl/manual__1"
+    folded = monitor.client.get(page).text
+    assert folded.count('role="row" class="line mapped"') == 1
+    assert f"{instances - 2} success" in folded
+    assert "<strong>2 × RuntimeError</strong> checksum &lt;b&gt;mismatch&lt;/b&gt;" in folded
+    assert "shard [7], [150]" in folded
+    first = monitor.client.get(f"{page}?task_id=shard").text
+    indexes = re.findall(r'class="line" data-key="shard/(\d+)"', first)
+    assert (indexes[:3], len(indexes)) == (["7", "150", "0"], MAX_LINES)
+    assert f"instances 1 to {MAX_LINES} of {instances}" in first
+    second = monitor.client.get(f"{page}?task_id=shard&page=2").text
+    assert re.findall(r'class="line" data-key="shard/(\d+)"', second) == ["200", "201", "202"]
+    assert "This run has no task “nope”." in monitor.client.get(f"{page}?task_id=nope").text
+
+
+def test_a_long_run_id_shows_both_ends_and_is_whole_for_who_copies_it(monitor: Served) -> None:
+    run_id = "manual__2026-11-25T04:10:00.123456+00:00"
+    monitor.post([run_event("failed", run_id=run_id)])
+    row = monitor.client.get("/runs").text
+    parts = 'manual__2026-11-25T04:10:00<span class="middle">.123456+</span>00:00'
+    assert f'<span class="detail id"><span title="{run_id}">{parts}</span></span>' in row
+    assert 'id">manual__1</span>' in row
