@@ -7,9 +7,11 @@ const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle
 const DAY = { day: "numeric", month: "short" };
 const ISO = { year: "numeric", month: "2-digit", day: "2-digit", ...CLOCK, timeZoneName: "longOffset" };
 
-const zones = new Map([["local", OWN], ["utc", "UTC"]]);
 const rules = document.body.dataset.zone;
-if (rules && isKnown(rules)) zones.set("rules", rules);
+const zones = new Map([["local", OWN]]);
+for (const [name, zone] of [["utc", "UTC"], ["rules", rules]]) {
+  if (zone && isKnown(zone) && ![...zones.values()].includes(zone)) zones.set(name, zone);
+}
 let formats = formatsOf(chosen()); // made once: a thousand rows have a thousand moments
 let counted = 0; // when ages were counted last
 
