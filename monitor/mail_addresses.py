@@ -24,7 +24,9 @@ MAX_LOCAL = 64  # RFC 5321, section 4.5.3.1.1
 MAX_DOMAIN = 255  # RFC 5321, section 4.5.3.1.2
 MAX_SENDER = 1_000  # characters of a sender's name and address: more is a mistake
 DOMAINS = 1_000  # that are kept in ASCII: a monitor's recipients
-NAME = "Windsock"
+STATE = "{state}"
+"""What a display name holds where the state of a mail's problem is to stand."""
+NAME = f"{STATE} · Windsock"
 """The display name of a sender without one."""
 
 # No quoted local parts, no comments, no literals: nobody has such an address, and each is a way to smuggle a
@@ -130,17 +132,19 @@ class SenderAddress:
         domain = self.address.rpartition("@")[2]
         return ascii_domain(domain) or domain
 
-    @property
-    def header(self) -> str:
+    def header(self, state: str = "") -> str:
         """The value of From, in ASCII unless the address needs SMTPUTF8.
+
+        A name with `{state}` in it is completed by the state; any other name is fixed.
 
         It is complete: quoted where it has to be, and encoded (RFC 2047) without the email package's own
         folding, which loses the quotes of long names in some versions of Python.
         """
-        if self.name.isascii():
+        name = self.name.replace(STATE, state).strip(" ·|-") if STATE in self.name else self.name
+        if name.isascii():
             local, _, domain = self.envelope.rpartition("@")
-            return str(Address(self.name, local, domain))
-        phrase = Header(self.name, "utf-8", header_name="From").encode(linesep="")
+            return str(Address(name, local, domain))
+        phrase = Header(name, "utf-8", header_name="From").encode(linesep="")
         return f"{phrase} <{self.envelope}>"
 
 

@@ -150,6 +150,8 @@ class Settings(BaseSettings):
     """A CA certificate to trust beside the system's, for a mail server of one's own."""
     mail_from: str | None = None
     """The sender: an address, or a name and an address, such as "Data, Platform" <windsock@example.com>.
+    A name with {state} in it, such as "{state} · Data Platform", shows the state of a mail's problem.
+    Any other name is fixed. An address alone is sent as "{state} · Windsock".
     Default: smtp_username where it is an address, else windsock@localhost."""
     notification_email_to: WORDS = Field(
         (), validation_alias=AliasChoices("NOTIFICATION_EMAIL_TO", "WINDSOCK_NOTIFICATION_EMAIL_TO")

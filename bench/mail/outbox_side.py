@@ -100,7 +100,7 @@ class Written(DeliveryPreparer):
         return {}
 
     async def prepare(self, delivery: Delivery, cases: DeliveryContexts, now: datetime) -> PreparedDelivery:
-        rendered = RenderedMessage(next(self._mails), "subject", "", "", None)
+        rendered = RenderedMessage(next(self._mails), "subject", "title", "", "", None)
         payload = {"data": {"events": [{"id": delivery.event_id}]}}
         resolved = ResolvedTarget(SecretStr(delivery.recipient), None, None)
         message = OutgoingMessage(

@@ -88,7 +88,7 @@ def _silence(links: Links, incident: Incident | None, lead: Event | None) -> tup
 
 
 def build_webhook_payload(
-    content: NotificationContent, envelope: Envelope, subject: str
+    content: NotificationContent, envelope: Envelope, rendered: RenderedMessage
 ) -> Mapping[str, Any]:
     delivery, notification = content.delivery, content.notification
     return {
@@ -99,7 +99,8 @@ def build_webhook_payload(
             "deployment": notification.deployment,
             "rule": delivery.rule,
             "kind": notification.kind.value,
-            "subject": subject,
+            "subject": rendered.subject,
+            "title": rendered.title,
             "incident": _incident(content.incident),
             "events": [json.loads(event.body) for event in content.events],
             "earlier": content.earlier,
@@ -313,7 +314,7 @@ class DeliveryPreparer:
             rendered = await self._render(delivery.template, message_context, envelope)
         except ValueError as error:
             return Settlement(DeliveryOutcome(State.DEAD, f"dead: the mail cannot be addressed: {error}"))
-        programs = build_webhook_payload(content, envelope, rendered.subject)
+        programs = build_webhook_payload(content, envelope, rendered)
         message = OutgoingMessage(
             delivery.message_id, delivery.recipient, resolved, rendered, delivery.kind.value, programs
         )

@@ -80,7 +80,7 @@ DELIVERY: Shown = {
     "recipients": ["ops@example.com"],
     "state": "sent",
     "reason": "the mail server took it",
-    "subject": "[local] ✗ etl failed",
+    "subject": "[local] etl · load · ValueError: no such table",
     "message_id": "<5.1f0c@monitor.example>",
     "attempts": 1,
     "created_at": "2026-11-22T10:00:10Z",

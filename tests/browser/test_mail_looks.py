@@ -7,18 +7,22 @@ Screenshots go to WINDSOCK_ARTEFACTS/mail (default: .windsock/artefacts/mail): l
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
 
+from monitor.delivery.messages.model import Error
 from monitor.delivery.messages.renderer import Renderer
+from monitor.delivery.messages.samples import sample
 from monitor.notifications.outbox.records import TEMPLATES
 from tests.unit.conftest import FakeClock
 
 ARTEFACTS = Path(os.environ.get("WINDSOCK_ARTEFACTS", ".windsock/artefacts")) / "mail"
 PHONE, DESK, SMALL_PHONE = 390, 900, 320
+PHONE_SCREEN = 844  # pixels high
 STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
 
 STICKING_OUT = """() => {
@@ -124,3 +128,22 @@ def test_these_checks_find_what_is_wrong(page: Page) -> None:
     sticking_out, hard_to_read = look(page, f"<body>{bad}</body>", PHONE, "light")
     assert sticking_out
     assert [said[:4] for said in hard_to_read] == ["2.85"]
+
+
+def test_the_mail_of_thirty_failures_is_two_phone_screens_above_its_details(page: Page) -> None:
+    story, letter = sample("run_failed")
+    for names in ("one task", "thirty tasks"):
+        tasks = tuple(
+            replace(
+                story.failed[0],
+                task_id="load" if names == "one task" else f"load_the_part_with_the_number_{number}",
+                map_index=number,
+                error=Error("RuntimeError", f"part-{number}.csv: checksum mismatch, expected 0x{number:08x}"),
+            )
+            for number in range(30)
+        )
+        html = renderer.render("run_failed", replace(story, failed=tasks), letter).html
+        assert look(page, html, PHONE, "light") == ([], [])
+        details = page.get_by_role("heading", name="Errors in full").bounding_box()
+        assert details is not None
+        assert details["y"] <= 2 * PHONE_SCREEN

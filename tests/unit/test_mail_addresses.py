@@ -18,7 +18,7 @@ from monitor.settings_loading import load_settings
 def read(sender: SenderAddress) -> list[tuple[str, str]]:
     """The mailboxes that a reader finds in From, as the header is sent."""
     message = EmailMessage(policy=POLICY)
-    message["From"] = build_header("From", sender.header)
+    message["From"] = build_header("From", sender.header())
     raw = message.as_bytes(policy=policy.SMTP)
     assert raw.isascii()
     assert max(map(len, raw.splitlines())) <= 998
@@ -86,7 +86,7 @@ def test_what_is_not_one_sender_is_refused_with_the_remedy(text: str) -> None:
 
 def test_a_senders_domain_is_written_in_ascii() -> None:
     sender = SenderAddress.parse("Wächter <w@exämple.com>")
-    assert sender.header == "=?utf-8?q?W=C3=A4chter?= <w@xn--exmple-cua.com>"
+    assert sender.header() == "=?utf-8?q?W=C3=A4chter?= <w@xn--exmple-cua.com>"
     assert (sender.envelope, sender.domain) == ("w@xn--exmple-cua.com", "xn--exmple-cua.com")
     assert ascii_address("größe@exämple.com") == "größe@exämple.com"  # SMTPUTF8 carries it as it is
     assert not is_address("ops@" + "ä" * 80 + ".com")  # too long for a label of the DNS

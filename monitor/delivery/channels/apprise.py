@@ -95,7 +95,7 @@ def _notify(url: str, message: OutgoingMessage) -> str | None:
     service.add(plugin)
     taken, text = _call_and_capture(
         service.notify,
-        title=message.rendered.subject,
+        title=message.rendered.title,
         body=message.rendered.text,
         notify_type=_type(message.kind),
         body_format=apprise.NotifyFormat.TEXT,

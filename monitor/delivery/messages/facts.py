@@ -20,6 +20,7 @@ import asyncio
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -191,8 +192,77 @@ def error_of(error: Mapping[str, Any]) -> Error:
     return Error(
         type=shorten(str(error["type"]), DETAIL_LENGTH) if error.get("type") else None,
         message=mask_secrets(first[:MESSAGE_LENGTH]),
-        lines=last_lines(trace or more, TRACE_LINES),
+        lines=last_lines(fold_frames(trace) if trace else more, TRACE_LINES),
         lines_from="Traceback" if trace else "Message",
+    )
+
+
+_FRAME = re.compile(r'\s+File "([^"]+)", line \d+')
+_PACKAGE = re.compile(r"(?:site|dist)-packages/([\w-]+)")
+_PYTHON = re.compile(r"/lib/python3[\d.]*/|^<frozen ")
+_SOURCE_INDENT = "    "
+"""Lines below a frame: its code, and the markers under it."""
+
+
+def fold_frames(trace: Sequence[str]) -> list[str]:
+    """A traceback with the author's own frames first and those of libraries as one line, which counts them.
+
+    The chained tracebacks of one error are folded each by itself. One without any own frame stays as it is.
+    """
+    folded: list[str] = []
+    own: list[str] = []
+    libraries: Counter[str] = Counter()
+    library_lines: list[str] = []
+
+    def end() -> None:
+        if own:
+            folded.extend(own)
+            counts = (f"{count} frame{'s' * (count > 1)} of {name}" for name, count in libraries.items())
+            folded.extend([f"  ({', '.join(counts)})"] if libraries else [])
+        else:
+            folded.extend(library_lines)
+        own.clear()
+        libraries.clear()
+        library_lines.clear()
+
+    into: list[str] | None = None
+    for text in trace:
+        if match := _FRAME.match(text):
+            library = _library_of(match[1])
+            into = library_lines if library else own
+            if library:
+                libraries[library] += 1
+            into.append(text)
+        elif into is not None and text.startswith(_SOURCE_INDENT):
+            into.append(text)
+        else:
+            end()
+            into = None
+            folded.append(text)
+    end()
+    return folded
+
+
+def _library_of(path: str) -> str | None:
+    """The name of the library that a file belongs to; None: it is the author's own."""
+    if match := _PACKAGE.search(path):
+        return "Airflow" if match[1].startswith("airflow") else match[1]
+    return "Python" if _PYTHON.search(path) else None
+
+
+_MEMORY = re.compile(r"out of memory|\boom\b|oom.?kill|memoryerror|exit code 137", re.IGNORECASE)
+_KILLED = re.compile(r"SIGKILL|signal[=: ]+-?9\b|exit code -9\b", re.IGNORECASE)
+
+
+def kill_reason(lines: Iterable[str]) -> str | None:
+    """Why a task was killed, as its log says it; None where it does not."""
+    texts = list(lines)
+    if any(map(_MEMORY.search, texts)):
+        return "Killed: out of memory, says the log"
+    return (
+        "Killed by SIGKILL, says the log; often for lack of memory"
+        if any(map(_KILLED.search, texts))
+        else None
     )
 
 
@@ -209,7 +279,7 @@ def trouble_of(data: ImportErrorData) -> ImportTrouble:
     error = Error(
         type=kind if is_exception_name and message else None,
         message=mask_secrets((message if is_exception_name and message else last_line)[:MESSAGE_LENGTH]),
-        lines=last_lines(trace, TRACE_LINES),
+        lines=last_lines(fold_frames(trace), TRACE_LINES),
         lines_from="Traceback",
     )
     return ImportTrouble(data.filename, data.bundle_name, error)
@@ -319,6 +389,9 @@ async def add_log_tail(airflow: AirflowReader | None, name: RunName, task: TaskI
     if not lines:
         return task
     error = task.error or Error(None, "")
+    reason = kill_reason(lines)
+    if reason and not (error.message and _MEMORY.search(error.headline)):
+        error = replace(error, message=f"{error.message} ({reason})" if error.message else reason)
     return replace(task, error=replace(error, lines=last_lines(lines, LOG_LINES), lines_from="Log"))
 
 

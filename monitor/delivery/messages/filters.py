@@ -2,7 +2,8 @@
 
 `fit` folds plain text to the width of a terminal, whatever the text holds. Templates write one line for each
 thought, and `fit` folds that line under itself. The fold starts behind the indent, behind the mark of a
-quoted log, or beside the label. Addresses stay whole, so that people can click and copy them.
+quoted log, or beside the label. Addresses and `File "…", line N` stay whole, so
+that people can click and copy them.
 
 `writing` sets the values of the mail that is being written, and `current_value` reads them. Filters need
 these values, and so do the shared parts of the built-in templates, which are made once and belong to no mail.
@@ -77,7 +78,9 @@ MAX_HANG = 24  # columns: text beside a wide label would be a pillar
 _HANG = re.compile(r"\s*(?:\| *|[✗✓·•-] +)?(?:\S+(?: \S+)?  +)?")
 _ONE_EACH = re.compile("[\x00-\u02ff\u2010-\u2027\u2190-\u21ff\u2580-\u259f\u2713\u2717]*")
 """ASCII, Latin, and what the templates draw with."""
-_WORDS = re.compile(r"\S+\s*")
+_WORDS = re.compile(r'(?:File "[^"]+", line \d+|\S)\S*\s*')
+"""A traceback's `File "…", line N` is one word: editors and terminals open it by a click."""
+_FRAME = 'File "'
 
 
 def fit(text: str, width: int = WIDTH) -> str:
@@ -133,7 +136,7 @@ def _words(line: str, room: int) -> Iterator[str]:
         yield indent
     for match in _WORDS.finditer(line, len(indent)):
         word = match[0]
-        if "://" in word or columns(word.rstrip()) <= room:
+        if "://" in word or word.startswith(_FRAME) or columns(word.rstrip()) <= room:
             yield word
             continue
         yield from _chop(word, room)
@@ -229,16 +232,16 @@ def when(moment: datetime | None, zone: tzinfo = timezone.utc) -> str:
     """25 Nov 2026, 08:12:30 CET"""
     if moment is None:
         return UNKNOWN
-    local = _local(moment, zone)
+    local = local_time(moment, zone)
     day = f"{local.day} {MONTHS[local.month - 1]} {local.year}"
-    return f"{day}, {local:%H:%M:%S} {_zone_name(local)}"
+    return f"{day}, {local:%H:%M:%S} {zone_name(local)}"
 
 
 def short(moment: datetime | None, zone: tzinfo = timezone.utc) -> str:
     """25 Nov 08:12:30, for tables whose zone is named beside them."""
     if moment is None:
         return UNKNOWN
-    local = _local(moment, zone)
+    local = local_time(moment, zone)
     return f"{local.day} {MONTHS[local.month - 1]} {local:%H:%M:%S}"
 
 
@@ -256,14 +259,14 @@ def format_value(value: Value | None, zone: tzinfo = timezone.utc) -> str:
     return span(value) if isinstance(value, timedelta) else value
 
 
-def _local(moment: datetime, zone: tzinfo) -> datetime:
+def local_time(moment: datetime, zone: tzinfo) -> datetime:
     try:
         return moment.astimezone(zone)
     except (OverflowError, ValueError):  # at the calendar's ends
         return moment.astimezone(timezone.utc)
 
 
-def _zone_name(local: datetime) -> str:
+def zone_name(local: datetime) -> str:
     """Many zones have no letters of their own: their name is then an offset."""
     name = local.tzname() or ""
     return f"UTC{name}" if name.startswith(("+", "-")) else name

@@ -59,9 +59,11 @@ def monitor_incident(base: str, incident_id: int) -> str:
 
 def monitor(base: str, message_context: MessageContext) -> str:
     """The monitor's page that is closest to what a story is about."""
+    if message_context.incident:
+        return monitor_incident(base, message_context.incident.id)
     if message_context.kind != "digest" and message_context.run is not None and message_context.run.run_id:
         return monitor_run(base, message_context.run)
-    return monitor_incident(base, message_context.incident.id) if message_context.incident else base
+    return base
 
 
 def _part(name: str) -> str:

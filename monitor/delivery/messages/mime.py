@@ -83,7 +83,6 @@ def list_id(rule: str, host: str) -> str:
 
 
 HEADER_LENGTH = 250
-REPLY = "Re: "
 BOUNDARY = "==windsock-"
 END = "\n"
 MAX_CHARACTERS = (
@@ -100,7 +99,7 @@ class Envelope:
     references: tuple[str, ...] = ()
     """Message-IDs of the conversation before it, the first one first."""
     subject: str | None = None
-    """The conversation's: where there is one, this mail's is `Re: ` and it, for Gmail joins what has both the
+    """The conversation's: where there is one, this mail's is the same, for Gmail joins what has both the
     references and the subject."""
     silence_url: str | None = None
     silence_label: str = "Silence"
@@ -119,11 +118,16 @@ class MessageText:
 
 
 def message_of(
-    text: MessageText, envelope: Envelope, sender: SenderAddress, event_id: str, now: datetime
+    text: MessageText,
+    envelope: Envelope,
+    sender: SenderAddress,
+    event_id: str,
+    now: datetime,
+    state: str = "",
 ) -> EmailMessage:
     """Raises ValueError for an address that is none."""
     message = EmailMessage(policy=POLICY)
-    message["From"] = build_header("From", sender.header)
+    message["From"] = build_header("From", sender.header(state))
     message["To"] = addresses("To", ascii_address(envelope.recipient))
     for header_name, value in _headers(text, envelope, sender.domain, event_id, now):
         message[header_name] = build_header(header_name, value)

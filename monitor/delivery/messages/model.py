@@ -5,6 +5,7 @@ with bars for HTML and characters for plain text. Each run is readable without i
 shows the duration and the character below shows the final state.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -57,6 +58,56 @@ class TaskInfo:
     @property
     def duration(self) -> timedelta | None:
         return self.end - self.start if self.start and self.end else None
+
+
+_NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
+
+
+@dataclass(frozen=True)
+class FailureGroup:
+    """Failed instances of one task with the same error; numbers in its message may differ."""
+
+    tasks: tuple[TaskInfo, ...]
+
+    @property
+    def task_id(self) -> str:
+        return self.tasks[0].task_id
+
+    @property
+    def index(self) -> str:
+        """The first instance's mapped index in brackets, or nothing."""
+        return self.tasks[0].name.removeprefix(self.task_id)
+
+    @property
+    def headline(self) -> str:
+        error = self.tasks[0].error
+        return error.headline if error else ""
+
+    @property
+    def counted_headline(self) -> str:
+        """`30 × RuntimeError: checksum mismatch`"""
+        headline = self.headline
+        if len(self.tasks) == 1 or not headline:
+            return headline
+        are_equal = all(task.error and task.error.headline == headline for task in self.tasks)
+        return f"{len(self.tasks)} × {'' if are_equal else 'such as '}{headline}"
+
+    @property
+    def names(self) -> str:
+        """`load[1], [2], … [39]`"""
+        first, *others = sorted(self.tasks, key=lambda task: task.map_index)
+        indexes = [f"[{task.map_index}]" for task in others]
+        shown = indexes if len(indexes) <= 3 else [indexes[0], f"… {indexes[-1]}"]
+        return ", ".join((first.name, *shown))
+
+
+def group_failures(tasks: Sequence[TaskInfo]) -> tuple[FailureGroup, ...]:
+    """Group mapped instances by task and error, in the order of the tasks."""
+    groups: dict[tuple[str, str], list[TaskInfo]] = {}
+    for task in tasks:
+        headline = task.error.headline if task.error else ""
+        groups.setdefault((task.task_id, _NUMBER.sub("#", headline)), []).append(task)
+    return tuple(FailureGroup(tuple(group)) for group in groups.values())
 
 
 @dataclass(frozen=True)
@@ -248,6 +299,10 @@ class MessageContext:
     def count(self) -> int:
         """How many events it tells of."""
         return len(self.events) + self.earlier or 1
+
+    @property
+    def failure_groups(self) -> tuple[FailureGroup, ...]:
+        return group_failures(self.failed)
 
     @property
     def dag_id(self) -> str | None:

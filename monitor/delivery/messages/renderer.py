@@ -6,8 +6,8 @@ Rendering never fails. If a user's template fails, the built-in template is used
 fails too, `plainly` writes a plain mail with the facts. The reason is handed back, so that a typo in a
 template costs the mail's looks and not its content.
 
-The subject is the block `subject` of the text template. A reply has the subject of the first mail of its
-thread instead (`Envelope.subject`).
+The subject is the block `subject` of the text template, and names the problem without its state.
+A later mail has the subject of the first mail of its thread instead (`Envelope.subject`).
 """
 
 import logging
@@ -34,7 +34,8 @@ from monitor.delivery.messages.filters import (
     when,
     zone_of,
 )
-from monitor.delivery.messages.mime import HEADER_LENGTH, REPLY, Envelope, MessageText, message_of
+from monitor.delivery.messages.headline import overview_of, state_of, summary_of, topic_of
+from monitor.delivery.messages.mime import HEADER_LENGTH, Envelope, MessageText, message_of
 from monitor.delivery.messages.model import Error, MessageContext, RunInfo, TaskInfo, chart_of
 from monitor.delivery.messages.samples import sample
 from monitor.delivery.messages.templates import NAME, Overrides, Templates, templates_folder
@@ -107,15 +108,11 @@ LENGTH = 1_000  # characters of a line: the facts are bounded, and this holds wh
 
 
 def plainly(message_context: MessageContext, zone: tzinfo, url: str, problem: str) -> MessageText:
-    what = (
-        f"{message_context.dag_id}: {message_context.run.state}"
-        if message_context.run
-        else message_context.subject
-    )
-    facts = [shorten(fact, LENGTH) for fact in _facts(message_context, zone)]
+    facts = [summary_of(message_context, zone), ""]
+    facts += [shorten(fact, LENGTH) for fact in _facts(message_context, zone)]
     facts += ["", url, "", line(f"This mail is plain because its template failed: {problem}")]
     text = "\n".join(facts) + "\n"
-    return MessageText(f"{mark_of(message_context.event_type)} {what}", text, PAGE.format(text=escape(text)))
+    return MessageText(topic_of(message_context), text, PAGE.format(text=escape(text)))
 
 
 def _facts(message_context: MessageContext, zone: tzinfo) -> Iterator[str]:
@@ -184,6 +181,7 @@ def _error(error: Error, lines: int, length: int) -> Error:
     )
 
 
+MARKS = "✗✓· "  # with which the subject of a user's template may begin
 SUBJECT_LENGTH = 120  # characters: inboxes show 60 to 100, and the rest is in the mail
 ANYTHING = "notice"
 """The template that can tell any story."""
@@ -196,6 +194,9 @@ logger = logging.getLogger(__name__)
 class RenderedMessage:
     message: EmailMessage
     subject: str
+    """Stable in a conversation, without the state."""
+    title: str
+    """The state and the subject, for chats and pagers, which show no sender."""
     text: str
     html: str
     problem: str | None
@@ -238,9 +239,11 @@ class Renderer:
             template, clean_record(message_context), replace(envelope, rule=line(envelope.rule))
         )
         subject = header(envelope.subject or text.subject, SUBJECT_LENGTH)
-        text = replace(text, subject=REPLY + subject if envelope.subject else subject)
-        message = message_of(text, envelope, self._sender, message_context.event_id, self._clock())
-        return RenderedMessage(message, text.subject, text.text, text.html, problem)
+        text = replace(text, subject=subject)
+        state = str(state_of(message_context))
+        message = message_of(text, envelope, self._sender, message_context.event_id, self._clock(), state)
+        title = f"{state} · {subject.lstrip(MARKS)}"
+        return RenderedMessage(message, subject, title, text.text, text.html, problem)
 
     def is_overridden(self, template: str, message_context: MessageContext) -> bool:
         """Return True if the user's folder has a say in the mail that tells this story."""
@@ -313,6 +316,7 @@ class Renderer:
             return links.airflow_run(base, run) if base and run else None
 
         incident = message_context.incident
+        failed = message_context.task or next(iter(message_context.failed), None)
         to_acknowledge = (
             incident is not None and incident.closed_at is None and incident.acknowledged_by is None
         )
@@ -327,11 +331,16 @@ class Renderer:
             "deployment_prefix": f"[{message_context.deployment}] "
             if set(self._airflow_urls) != {message_context.deployment}
             else "",
+            "topic": topic_of(message_context),
+            "state": str(state_of(message_context)),
+            "summary": summary_of(message_context, zone_of(envelope.timezone)),
+            "overview": overview_of(message_context, zone_of(envelope.timezone)),
             "rule": envelope.rule,
             "is_reply": envelope.subject is not None,
             "zone": zone_of(envelope.timezone),
             "airflow_url": links.airflow(airflow, message_context) if airflow else None,
             "windsock_url": links.monitor(self._monitor_url, message_context),
+            "log_url": task_url(message_context.run, failed) if failed else None,
             "task_url": task_url,
             "run_url": run_url,
             "silence_url": envelope.silence_url,

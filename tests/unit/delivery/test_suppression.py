@@ -144,7 +144,7 @@ def test_a_recovery_waits_for_its_failure_and_follows_it_in_the_conversation(
     assert [delivery.state for delivery in office.deliveries()] == [State.SENT, State.SENT]
     opening, ending = mailer.sent
     assert ending["References"] == ending["In-Reply-To"] == opening["Message-ID"]
-    assert ending["Subject"] == f"Re: {opening['Subject']}"
+    assert ending["Subject"] == opening["Subject"]
 
 
 def test_a_recovery_of_what_nobody_was_told_is_not_told(
@@ -318,7 +318,7 @@ def test_of_a_group_what_airflow_contradicts_is_left_out(
     grouped(office, "good", "bad", "fine")
     office.deliver()
     [text] = texts(mailbox)
-    assert "failed 2 times" in text
+    assert "2 failures; the first, in full" in text
 
 
 def test_one_that_stays_open_is_waited_for_and_then_told_with_the_others_marked(
@@ -333,7 +333,7 @@ def test_one_that_stays_open_is_waited_for_and_then_told_with_the_others_marked(
     clock.forward(GRACE.total_seconds())
     office.deliver()
     [text] = texts(mailbox)
-    assert "failed 2 times" in text
+    assert "2 failures; the first, in full" in text
     assert "Airflow still says running" in text
 
 

@@ -70,8 +70,14 @@ def test_a_failure_is_confirmed_enriched_and_sent_once(
     failed_run(office)
     office.deliver()
     [text] = texts(mailbox)
-    assert text.startswith("✗ etl failed at killed[4] and 1 more")
-    for fact in ("ValueError: no such table", "  boom", "Killed by signal 9", "worker-1"):
+    assert text.startswith("etl · killed[4] · Killed by SIGKILL, says the log")
+    for fact in (
+        "failed at killed[4] and 1 more",
+        "ValueError: no such table",
+        "  boom",
+        "Killed by signal 9",
+        "worker-1",
+    ):
         assert fact in text
     assert "fine" not in text
     assert "nconfirmed" not in text

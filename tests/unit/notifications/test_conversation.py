@@ -46,7 +46,7 @@ def test_an_incident_is_one_conversation(live: Live) -> None:
 
     opened, recovered = mails(live)
     assert "etl" in opened["Subject"]
-    assert recovered["Subject"] == f"Re: {opened['Subject']}"
+    assert recovered["Subject"] == opened["Subject"]
     assert recovered["In-Reply-To"] == opened["Message-ID"]
     assert recovered["References"] == opened["Message-ID"]
     assert opened["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"

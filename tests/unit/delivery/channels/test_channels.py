@@ -180,7 +180,7 @@ def test_apprise_posts_the_mails_text(sink: Sink, caplog: pytest.LogCaptureFixtu
     assert receipt.accepted == ("team#1",)
     [(_, _, body)] = sink.taken
     told = json.loads(body)
-    assert told["title"] == one.rendered.subject
+    assert told["title"] == one.rendered.title
     assert told["message"].strip() == one.rendered.text.strip()
     assert told["type"] == "failure"
     assert SECRET_PATH not in caplog.text

@@ -113,7 +113,7 @@ def test_an_incident_and_its_end_go_out_as_one_conversation(
         arrived(server, delivery.message_id, before + 2) for delivery in reversed(office.deliveries())
     )
     assert ending["References"] == opening["Message-ID"]
-    assert ending["Subject"] == f"Re: {opening['Subject']}"
+    assert ending["Subject"] == opening["Subject"]
     assert opening["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     html = opening.get_body(("html",))
     assert html is not None

@@ -512,3 +512,55 @@ def test_what_looks_secret_is_not_shown(key: str) -> None:
 )
 def test_addresses_lose_what_is_secret_in_them(value: Any, shown: str) -> None:
     assert messages_facts.mask_value(value) == shown
+
+
+TRACE = """Traceback (most recent call last):
+  File "/home/airflow/.local/lib/python3.12/site-packages/airflow/sdk/task_runner.py", line 9, in run
+    result = execute(context)
+             ^^^^^^^^^^^^^^^^
+  File "/opt/airflow/dags/etl.py", line 12, in load
+    frame.loc["x"]
+  File "/home/airflow/.local/lib/python3.12/site-packages/pandas/core/frame.py", line 4, in loc
+    raise KeyError(key)
+KeyError: 'x'
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+  File "/usr/lib/python3.12/runpy.py", line 1, in run
+    code()
+ValueError: no x"""
+
+
+def test_a_traceback_has_the_authors_frames_and_counts_those_of_libraries() -> None:
+    error = messages_facts.error_of({"type": "ValueError", "message": "no x", "traceback": TRACE})
+    assert error.lines == (
+        "Traceback (most recent call last):",
+        '  File "/opt/airflow/dags/etl.py", line 12, in load',
+        '    frame.loc["x"]',
+        "  (1 frame of Airflow, 1 frame of pandas)",
+        "KeyError: 'x'",
+        "",
+        "The above exception was the direct cause of the following exception:",
+        "",
+        "Traceback (most recent call last):",
+        '  File "/usr/lib/python3.12/runpy.py", line 1, in run',
+        "    code()",
+        "ValueError: no x",
+    ), "without any frame of the author's, it stays as it is"
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        (
+            "Process terminated by signal. Likely out of memory error (OOM).",
+            "Killed: out of memory, says the log",
+        ),
+        ("command exited with exit code 137", "Killed: out of memory, says the log"),
+        ("signal=-9 signal_name=SIGKILL", "Killed by SIGKILL, says the log; often for lack of memory"),
+        ("the room is booked", None),
+    ],
+)
+def test_a_killed_task_says_what_its_log_says(log: str, reason: str | None) -> None:
+    assert messages_facts.kill_reason(["begin", log]) == reason

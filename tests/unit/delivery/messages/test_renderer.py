@@ -187,7 +187,7 @@ class Text(HTMLParser):
 def test_a_failure_says_what_where_why_and_since_when() -> None:
     rendered = renderer().render("run_failed", a_story(a_run(), failed=(a_task("load", 3),)), LETTER)
     assert rendered.problem is None
-    assert rendered.subject == "✗ etl failed at load[3]: ValueError: no such table: <b>größe</b>"
+    assert rendered.subject == "etl · load[3] · ValueError: no such table: <b>größe</b>"
     message = sent(rendered.message)
     assert message["Subject"] == rendered.subject
     run_url = "http://airflow:8080/dags/etl/runs/manual__2026-11-22T10%3A00%3A00%2B00%3A00"
@@ -218,7 +218,7 @@ def test_a_failure_says_what_where_why_and_since_when() -> None:
 def test_every_failed_task_is_told_and_what_is_too_much_is_counted() -> None:
     tasks = tuple(a_task(f"task_{number:02}") for number in range(30))
     rendered = renderer().render("run_failed", a_story(a_run(), failed=tasks), LETTER)
-    assert rendered.subject.startswith("✗ etl failed at task_00 and 29 more: ")
+    assert rendered.subject.startswith("etl · task_00 · ValueError: ")
     for kind in ("plain", "html"):
         told = body(rendered.message, kind)
         assert all(f"task_{number:02}" in told for number in range(25))
@@ -229,7 +229,8 @@ def test_every_failed_task_is_told_and_what_is_too_much_is_counted() -> None:
 def test_an_unconfirmed_mail_says_so_first() -> None:
     story = a_story(a_run(), failed=(a_task(),), unconfirmed="no answer from Airflow")
     rendered = renderer().render("run_failed", story, LETTER)
-    assert "(unconfirmed)" in rendered.subject
+    assert rendered.title.startswith("✗ Failed, unconfirmed · etl · ")
+    assert rendered.text.startswith("Unconfirmed. Open since ")
     for kind in ("plain", "html"):
         assert "unconfirmed" in body(rendered.message, kind).lower()
         assert "no answer from Airflow" in body(rendered.message, kind)
@@ -248,7 +249,7 @@ def test_what_is_not_known_is_said(failed: tuple[TaskInfo, ...], said: str) -> N
 def test_a_log_without_an_error_is_shown() -> None:
     task = a_task(error=Error(None, "", ("killed by the kernel",), "Log"))
     rendered = renderer().render("run_failed", a_story(a_run(), failed=(task,)), LETTER)
-    assert rendered.subject == "✗ etl failed at load"
+    assert rendered.subject == "etl · load"
     for kind in ("plain", "html"):
         assert "No error was reported" in body(rendered.message, kind)
         assert "killed by the kernel" in body(rendered.message, kind)
@@ -267,7 +268,7 @@ def test_a_success_says_how_long_and_how_good() -> None:
     )
     rendered = renderer().render("run_success", story, LETTER)
     assert rendered.problem is None
-    assert rendered.subject == "✓ Airflow_Lab2 succeeded in 6.5 s · Accuracy 0.9825 · ROC AUC 0.9954"
+    assert rendered.subject == "Airflow_Lab2 · 6.5 s · Accuracy 0.9825 · ROC AUC 0.9954"
     for fact in (
         "build_model",
         "0.9861",
@@ -287,7 +288,7 @@ def test_the_headers_are_those_of_a_machine_and_the_message_id_is_the_deliverys(
     assert set(message.keys()) == HEADERS
     assert message["Message-ID"] == MESSAGE_ID
     assert message["Auto-Submitted"] == "auto-generated"
-    assert message["From"] == "Windsock <windsock@example.com>"
+    assert message["From"] == "✗ Failed · Windsock <windsock@example.com>"
     assert [address.addr_spec for address in message["To"].addresses] == [TO]
     assert message["Date"].datetime == NOW
     assert message["X-Windsock-Event"] == "run:0123:failed"
@@ -304,7 +305,7 @@ def check_safe(template: str, text: str) -> None:
     expected |= {"References", "In-Reply-To"} if letter.references else set()
     assert sorted(message.keys()) == sorted(expected)
     assert [address.addr_spec for address in message["To"].addresses] == [letter.recipient]
-    assert len(rendered.subject) <= SUBJECT_LENGTH + len("Re: ")
+    assert len(rendered.subject) <= SUBJECT_LENGTH
     assert "".join(str(message["Subject"]).split()) == "".join(rendered.subject.split())
     told, page = body(message, "plain"), Text(body(message, "html"))
     assert told == rendered.text
@@ -364,7 +365,7 @@ def test_a_broken_template_costs_its_looks_and_not_its_news(tmp_path: Path, temp
     rendered = renderer(tmp_path).render("run_failed", story, LETTER)
     assert rendered.problem is not None
     assert "template run_failed" in rendered.problem
-    assert rendered.subject == "✗ etl: failed"
+    assert rendered.subject.startswith("etl · load · ValueError")
     for kind in ("plain", "html"):
         told = body(sent(rendered.message), kind)
         for fact in ("etl", "manual__2026", "load", "ValueError", "unconfirmed", "template run_failed"):
@@ -692,7 +693,7 @@ def test_a_follow_up_counts_and_lists() -> None:
     )
     rendered = renderer().render("run_failed_again", story, LETTER)
     assert rendered.problem is None
-    assert rendered.subject.startswith("✗ etl: 43 more failures (50 in ")
+    assert "43 more failures since the last mail, 50 in " in rendered.text
     for told in (rendered.text, Text(rendered.html).text):
         assert told.count("failed at load: ValueError: boom") == 3
         assert "and 40 before these" in told
@@ -701,10 +702,12 @@ def test_a_follow_up_counts_and_lists() -> None:
 def test_a_group_tells_the_first_and_lists_all() -> None:
     both = (a_happening(0), a_happening(1, subject="other"))
     rendered = renderer().render("run_failed", a_story(a_run(), failed=(a_task(),), events=both), LETTER)
-    assert rendered.subject == "✗ 2 DAGs failed, etl first at load: ValueError: no such table: <b>größe</b>"
+    assert rendered.subject == "2 DAGs, etl first · load · ValueError: no such table: <b>größe</b>"
     again = replace(both[1], subject="etl")
     story = a_story(a_run(), failed=(a_task(),), events=(both[0], again))
-    assert renderer().render("run_failed", story, LETTER).subject.startswith("✗ etl failed 2 times, first at")
+    told = renderer().render("run_failed", story, LETTER)
+    assert told.subject.startswith("etl · load · ")
+    assert "2 failures; the first, in full, is of etl" in told.text
 
 
 def test_a_conversation_keeps_its_subject_and_names_what_was_before() -> None:
@@ -714,7 +717,7 @@ def test_a_conversation_keeps_its_subject_and_names_what_was_before() -> None:
     letter = replace(LETTER, references=ids, subject=first.subject)
     rendered = renderer().render("recovered", a_story(a_run("success"), kind="recovered"), letter)
     message = sent(rendered.message)
-    assert message["Subject"] == rendered.subject == f"Re: {first.subject}"
+    assert message["Subject"] == rendered.subject == first.subject
     assert message["In-Reply-To"] == ids[-1]
     assert str(message["References"]).split() == list(ids)
     raw = rendered.message.as_bytes(policy=policy.SMTP)
@@ -722,8 +725,8 @@ def test_a_conversation_keeps_its_subject_and_names_what_was_before() -> None:
     assert max(map(len, raw.partition(b"\r\n\r\n")[0].split(b"\r\n"))) < 250
     long = renderer().render("recovered", a_story(a_run()), replace(letter, subject=subject))
     assert sent(long.message)["Subject"] == long.subject
-    assert long.subject.startswith("Re: ✗ größe failed at load: xxx")
-    assert len(long.subject) == SUBJECT_LENGTH + len("Re: ")
+    assert long.subject.startswith("✗ größe failed at load: xxx")
+    assert len(long.subject) == SUBJECT_LENGTH
 
 
 def test_one_click_unsubscribes() -> None:
@@ -754,8 +757,14 @@ def test_rules_of_like_names_have_different_ids() -> None:
 def test_which_airflow_is_said_where_there_are_several() -> None:
     clock = FakeClock()
     two = Renderer("a@example.com", "http://m", {"local": "http://a", "emea": "http://b"}, clock)
-    assert two.render("run_failed", a_story(a_run()), LETTER).subject == "✗ [local] etl failed"
-    assert renderer().render("run_failed", a_story(a_run()), LETTER).subject == "✗ etl failed"
+    assert (
+        two.render("run_failed", a_story(a_run()), LETTER).subject
+        == "[local] etl · manual__2026-11-22T10:00:00+00:00"
+    )
+    assert (
+        renderer().render("run_failed", a_story(a_run()), LETTER).subject
+        == "etl · manual__2026-11-22T10:00:00+00:00"
+    )
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/Sao_Paulo", "Asia/Kolkata", "UTC", "No/Such", ""])
@@ -826,6 +835,10 @@ def test_every_template_can_tell_every_kind_of_story(template: str) -> None:
         ),
         ("  | " + "x" * 100, ["  | " + "x" * 74, "  | " + "x" * 26]),
         ("Airflow   http://" + "x" * 100, ["Airflow   http://" + "x" * 100]),
+        (
+            '  |   File "/a folder/' + "x" * 80 + '.py", line 8, in load_everything',
+            ['  |   File "/a folder/' + "x" * 80 + '.py", line 8,', "  |   in load_everything"],
+        ),
         ("✗ " + "模" * 50, ["✗ " + "模" * 38, "  " + "模" * 12]),
         ("-- ", ["-- "]),
     ],
@@ -838,7 +851,7 @@ def test_plain_text_fits_a_terminal(told: str, lines: list[str]) -> None:
 @given(st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=400))
 def test_any_text_fits_a_terminal_and_nothing_of_it_is_lost(text: str) -> None:
     folded = fit(text)
-    assert all(columns(line) <= WIDTH or "://" in line for line in folded.split("\n"))
+    assert all(columns(line) <= WIDTH or "://" in line or 'File "' in line for line in folded.split("\n"))
     assert "".join(folded.replace("|", "").split()) == "".join(text.replace("|", "").split())
 
 
@@ -879,3 +892,61 @@ def test_the_built_in_templates_are_written_as_plain_jinja_writes_them(
         values = renderer.values(clean_record(story), replace(letter, timezone=zone))
         quick, plain = (one.write(template, values) for one in (built_in, users))
         assert quick == plain
+
+
+def test_the_sender_tells_the_state_and_the_summary_tells_it_too() -> None:
+    """So that an inbox says what is open, also where an address book replaces the sender's name."""
+    closed = since(failures=4, opened_at=NOW - timedelta(hours=3), closed_at=NOW)
+    acknowledged = since(failures=4, acknowledged_by="alice")
+    states = {
+        "✗ Failed": a_story(a_run(), failed=(a_task(),), incident=since()),
+        "⏱ Still failing": a_story(a_run(), kind="reminder", failed=(a_task(),), incident=since(failures=4)),
+        "▲ Acknowledged": a_story(a_run(), kind="follow_up", failed=(a_task(),), incident=acknowledged),
+        "✗ Flapping": a_story(a_run(), kind="flapping", failed=(a_task(),), incident=since()),
+        "✓ Recovered": a_story(a_run("success"), kind="recovered", incident=closed),
+        "✓ Succeeded": a_story(a_run("success")),
+        "↻ Retrying": a_story(a_run(), kind="notice", event_type="airflow.task_instance.up_for_retry"),
+    }
+    openings = ("Open since", "Still open", "Still open", "Still open", "Resolved", "Succeeded", "Retrying")
+    subject = "etl · load · ValueError"
+    for (state, story), opening in zip(states.items(), openings, strict=True):
+        template = usual(story.kind, story.event_type)
+        rendered = renderer().render(template, story, replace(LETTER, subject=subject))
+        assert rendered.problem is None
+        sender = sent(rendered.message)["From"].addresses[0]
+        assert (sender.display_name, sender.addr_spec) == (f"{state} · Windsock", "windsock@example.com")
+        assert rendered.subject == subject
+        assert rendered.title == f"{state} · {subject}"
+        assert rendered.text.startswith(opening)
+        assert Text(rendered.html).text.partition("</style>")[2].strip().startswith(opening) or (
+            f'mso-hide:all;">{opening}' in rendered.html
+        )
+
+
+@pytest.mark.parametrize(
+    ("sender", "name"),
+    [
+        ("w@example.com", "✗ Failed · Windsock"),
+        ("Data Platform <w@example.com>", "Data Platform"),
+        ('"{state} · Data, Platform" <w@example.com>', "✗ Failed · Data, Platform"),
+    ],
+)
+def test_a_display_name_is_fixed_unless_it_asks_for_the_state(sender: str, name: str) -> None:
+    rendered = Renderer(sender, "http://m", {}, FakeClock()).render("run_failed", a_story(a_run()), LETTER)
+    assert sent(rendered.message)["From"].addresses[0].display_name == name
+
+
+def test_equal_errors_of_mapped_instances_are_one_row() -> None:
+    tasks = tuple(
+        a_task("load", number, error=Error("RuntimeError", f"checksum mismatch, expected 0x{number:04x}"))
+        for number in range(1, 31)
+    )
+    rendered = renderer().render("run_failed", a_story(a_run(), failed=tasks), LETTER)
+    assert rendered.subject == "etl · load ×30 · RuntimeError: checksum mismatch, expected 0x0001"
+    for text in (rendered.text, Text(rendered.html).text):
+        assert "load[1], [2], … [30]" in text
+        assert "30 × such as RuntimeError: checksum mismatch" in " ".join(text.split())
+        assert text.count("try 2 of 2") == 1
+    equal = tuple(replace(task, error=tasks[0].error) for task in tasks)
+    text = renderer().render("run_failed", a_story(a_run(), failed=equal), LETTER).text
+    assert "30 × RuntimeError: checksum mismatch" in " ".join(text.split())
