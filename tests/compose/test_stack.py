@@ -88,7 +88,7 @@ def test_report_and_success_mail_arrive_once(stack: Stack, training: Training) -
     subjects = sorted(mail["Subject"] for mail in mails)
     assert len(subjects) == 2
     assert sum(subject.startswith(REPORT) for subject in subjects) == 1
-    assert sum("Airflow_Lab2 succeeded" in subject for subject in subjects) == 1
+    assert sum("Airflow_Lab2 · " in subject for subject in subjects) == 1
     assert {to["Address"] for mail in mails for to in mail["To"]} == {stack.recipient}
     settled = stack.monitor("api/v1/deliveries").raise_for_status().json()["deliveries"]
     assert [delivery["state"] for delivery in settled] == ["sent"]

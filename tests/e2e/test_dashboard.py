@@ -23,7 +23,7 @@ def test_a_run_of_a_real_airflow_shows_without_a_reload(stage: Stage, page: Page
     this = runs.filter(has_text=run_id)
     expect(this).to_contain_text("running", timeout=RUN_MS)
     expect(this).to_contain_text("failed", timeout=RUN_MS)
-    mail = page.locator("#mails > li").filter(has_text=re.compile("sent.*fails failed at broken", re.DOTALL))
+    mail = page.locator("#mails > li").filter(has_text=re.compile("sent.*fails · broken", re.DOTALL))
     expect(mail.first).to_be_visible(timeout=RUN_MS)
     assert page.evaluate("window.notReloaded") is True
     shot(page, "real-airflow")
