@@ -2,10 +2,21 @@
 filter that was misspelt would otherwise match everything.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_origin
 
-from fastapi import Path
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from fastapi import Path, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from monitor.event_log.filters import FILTERS, Filter
 from monitor.event_log.projections.runs import RunFilter
@@ -163,3 +174,83 @@ class SilencesQuery(Paged):
     active: bool = Field(False, description="Those alone that hold now", examples=[True])
     deployment: Name | None = Field(None, description="Those of one DAG of this Airflow", examples=["local"])
     dag_id: Name | None = Field(None, description="Those of this DAG alone", examples=["etl"])
+
+
+Form = TypeVar("Form", bound=Paged)
+SHOWN_VALUE = 60  # characters of a wrong value that a page repeats
+MAX_MISTAKES = 20  # that a page names: enough to mend an address
+
+
+@dataclass(frozen=True)
+class ListFilters(Generic[Form]):
+    """The filters in the address of a page, and what is wrong with them."""
+
+    query: Form
+    """Without the wrong ones. A page with mistakes lists nothing: the other filters alone match too much."""
+    mistakes: tuple[str, ...]
+
+    @property
+    def status(self) -> int:
+        return 422 if self.mistakes else 200
+
+
+def list_filters(
+    form: type[Form], choices: Mapping[str, Sequence[str]] | None = None, wildcards: str = ""
+) -> Callable[[Request], ListFilters[Form]]:
+    """Return a dependency that reads a page's filters and names each wrong value with the accepted ones.
+
+    `choices`: the values that a filter takes; `wildcards`: the letters that make a glob of another value.
+    """
+
+    def read(request: Request) -> ListFilters[Form]:
+        values = {name: _values(form, request, name) for name in request.query_params}
+        mistakes = list(_unknown_values(values, choices or {}, wildcards))
+        try:
+            return ListFilters(form.model_validate(values), tuple(mistakes[:MAX_MISTAKES]))
+        except ValidationError as error:
+            wrong = {str(mistake["loc"][0]): mistake for mistake in error.errors() if mistake["loc"]}
+            if not wrong or wrong.keys() & Paged.model_fields.keys():
+                raise _refusal(error) from None
+        mistakes += [_describe(form, name, mistake) for name, mistake in wrong.items()]
+        try:
+            query = form.model_validate({name: value for name, value in values.items() if name not in wrong})
+        except ValidationError as error:
+            raise _refusal(error) from None
+        return ListFilters(query, tuple(mistakes[:MAX_MISTAKES]))
+
+    return read
+
+
+def _refusal(error: ValidationError) -> RequestValidationError:
+    """The answer to what is no wrong filter value: a wrong page of a list, or filters that cost too much."""
+    return RequestValidationError(
+        [{**mistake, "loc": ("query", *mistake["loc"])} for mistake in error.errors()]
+    )
+
+
+def _values(form: type[Paged], request: Request, name: str) -> Any:
+    field = form.model_fields.get(name)
+    values = request.query_params.getlist(name)
+    return values if field and get_origin(field.annotation) is list else values[-1]
+
+
+def _unknown_values(
+    values: Mapping[str, Any], choices: Mapping[str, Sequence[str]], wildcards: str
+) -> list[str]:
+    more = ", and globs" if wildcards else ""
+    return [
+        f"{name}: {value[:SHOWN_VALUE]!r} is not accepted. Accepted are {', '.join(accepted)}{more}."
+        for name, accepted in choices.items()
+        for value in values.get(name, [])
+        if value and value not in accepted and not set(wildcards) & set(value)
+    ]
+
+
+def _describe(form: type[Paged], name: str, mistake: Mapping[str, Any]) -> str:
+    if mistake["type"] == "extra_forbidden":
+        names = [field for field in form.model_fields if field not in Paged.model_fields]
+        return f"There is no filter {name[:SHOWN_VALUE]!r}. The filters are {', '.join(names)}."
+    value = str(mistake["input"])[:SHOWN_VALUE]
+    if expected := mistake.get("ctx", {}).get("expected"):
+        return f"{name}: {value!r} is not accepted. Accepted are {expected}."
+    return f"{name}: {value!r} is not accepted: {mistake['msg']}."

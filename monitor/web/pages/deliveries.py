@@ -17,7 +17,7 @@ from functools import partial
 from html import escape
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 from pydantic import field_validator
 from sqlalchemy import Connection
@@ -45,7 +45,7 @@ from monitor.web.api.deliveries import may_see
 from monitor.web.auth.authenticator import Principal
 from monitor.web.dependencies import PagePrincipal
 from monitor.web.pages.events import live
-from monitor.web.query_params import MAX_PAGE, DeliveriesQuery, Id
+from monitor.web.query_params import MAX_PAGE, DeliveriesQuery, Id, ListFilters, list_filters
 from monitor.web.services import Services, ServicesDep
 from monitor.web.templating import EventLine, render
 
@@ -88,9 +88,10 @@ async def mails(
     request: Request,
     services: ServicesDep,
     principal: PagePrincipal,
-    query: Annotated[DeliveriesForm, Query()],
+    list_query: Annotated[ListFilters[DeliveriesForm], Depends(list_filters(DeliveriesForm))],
 ) -> HTMLResponse:
-    """What was told and what was not, by what is asked for, and the embedded mailbox."""
+    """The deliveries that were sent and that were not, by their filters, and the embedded mailbox."""
+    query = list_query.query
     allowed_dags = await services.authenticator.get_permissions(principal)
 
     def load(connection: Connection) -> dict[str, Any]:
@@ -111,8 +112,11 @@ async def mails(
         "smtp": services.settings.smtp_host,
         "given": filters,
         "choices": choices,
+        "mistakes": list_query.mistakes,
     }
-    return render(request, "mail.html", principal, **values)
+    if list_query.mistakes:
+        values |= {"deliveries": [], "next": None, "unmatched": [], "letters": []}
+    return render(request, "mail.html", principal, list_query.status, **values)
 
 
 def _load_unmatched(connection: Connection, allowed_dags: AllowedDags) -> dict[str, Any]:

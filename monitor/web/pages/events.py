@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import field_validator
 from sqlalchemy import Connection
@@ -16,11 +16,12 @@ from monitor.event_log.filters import FILTERS, AllowedDags
 from monitor.event_log.read import LoggedEvent
 from monitor.notifications.outbox import queries
 from monitor.notifications.outbox.queries import DeliveryFilter
+from monitor.rules.validation import TYPES
 from monitor.web import rule_descriptions
 from monitor.web.api import deliveries
 from monitor.web.dependencies import PagePrincipal
 from monitor.web.paths import redirect
-from monitor.web.query_params import EventsQuery, Id
+from monitor.web.query_params import EventsQuery, Id, ListFilters, list_filters
 from monitor.web.services import Services, ServicesDep
 from monitor.web.templating import EventLine, render
 
@@ -62,9 +63,15 @@ def lines(events: list[LoggedEvent]) -> list[EventLine]:
 
 @router.get("/events/list")
 async def events(
-    request: Request, services: ServicesDep, principal: PagePrincipal, query: Annotated[EventsForm, Query()]
+    request: Request,
+    services: ServicesDep,
+    principal: PagePrincipal,
+    list_query: Annotated[
+        ListFilters[EventsForm], Depends(list_filters(EventsForm, {"type": TYPES}, wildcards="*?"))
+    ],
 ) -> HTMLResponse:
     """The log, page by page."""
+    query = list_query.query
 
     def load(connection: Connection) -> dict[str, Any]:
         found, following = read.read_page(
@@ -77,8 +84,15 @@ async def events(
         }
 
     values = await services.database.read(load)
-    filters = query.model_dump(exclude={"cursor", "limit"}, exclude_defaults=True)
-    return render(request, "events.html", principal, given=filters, is_first=query.cursor is None, **values)
+    if list_query.mistakes:
+        values |= {"events": [], "next": None}
+    return render(
+        *(request, "events.html", principal, list_query.status),
+        mistakes=list_query.mistakes,
+        given=query.model_dump(exclude={"cursor", "limit"}, exclude_defaults=True),
+        is_first=query.cursor is None and not list_query.mistakes,
+        **values,
+    )
 
 
 def airflow_url(services: Services, deployment: str) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sqlalchemy import Connection
@@ -27,7 +27,7 @@ from monitor.web.auth.authenticator import Principal
 from monitor.web.dependencies import ApiPrincipal, PagePrincipal
 from monitor.web.pages.events import airflow_url, drop_empty, lines, live
 from monitor.web.pages.run_timeline import MAX_LINES, chart_of, earlier_tries, fold, instances_of
-from monitor.web.query_params import Name, RunsQuery
+from monitor.web.query_params import ListFilters, Name, RunsQuery, list_filters
 from monitor.web.responses import PROBLEMS, ETagRoute, ResponseModel, etag_responses, example
 from monitor.web.services import Services, ServicesDep
 from monitor.web.templating import render
@@ -156,9 +156,13 @@ class TryQuery(BaseModel):
 
 @router.get("/runs")
 async def runs(
-    request: Request, services: ServicesDep, principal: PagePrincipal, query: Annotated[RunsForm, Query()]
+    request: Request,
+    services: ServicesDep,
+    principal: PagePrincipal,
+    list_query: Annotated[ListFilters[RunsForm], Depends(list_filters(RunsForm, {"state": STATES}))],
 ) -> HTMLResponse:
     """The runs that changed last, filtered and searched, page by page."""
+    query = list_query.query
 
     def load(connection: Connection) -> dict[str, Any]:
         found = runs_projection.run_list(
@@ -168,13 +172,16 @@ async def runs(
         return live(connection) | {"runs": add_strips(connection, found), "next": following}
 
     values = await services.database.read(load)
+    if list_query.mistakes:
+        values |= {"runs": [], "next": None}
     filters = query.model_dump(mode="json", exclude={"cursor", "limit"}, exclude_defaults=True)
     feed = {name: filters[name] for name in ("deployment", "dag_id") if name in filters}
     return render(
-        *(request, "runs.html", principal),
+        *(request, "runs.html", principal, list_query.status),
+        mistakes=list_query.mistakes,
         given=filters,
         feed=feed | {"type": "airflow.dag_run.*"},
-        is_first=query.cursor is None,
+        is_first=query.cursor is None and not list_query.mistakes,
         states=STATES,
         run_types=TYPES,
         **values,
