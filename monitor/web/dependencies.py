@@ -15,7 +15,7 @@ from monitor.web import rule_descriptions
 from monitor.web.auth.authenticator import NotSignedIn, Principal, ScopeLacking, TooManyFailures
 from monitor.web.auth.tokens import PREFIX, Scope
 from monitor.web.security import SAFE_METHODS
-from monitor.web.services import Services, ServicesDep
+from monitor.web.services import Services, ServicesDep, get_services
 
 COOKIE = "windsock_session"
 CSRF_HEADER = "x-csrf-token"
@@ -106,6 +106,14 @@ async def _any_page_reader(request: Request, services: ServicesDep) -> Principal
     except (SQLAlchemyError, Overloaded):
         return None
     return reader
+
+
+async def find_principal(request: Request) -> Principal | None:
+    """The reader of an error's page, or None. Raises nothing."""
+    try:
+        return await _any_page_reader(request, await get_services(request))
+    except Overloaded:
+        return None
 
 
 ApiPrincipal = Annotated[Principal, Depends(_api_reader)]

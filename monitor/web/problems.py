@@ -5,7 +5,7 @@ this monitor's /docs page. The part after its `#` never changes, whatever path p
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Mount
 
 from monitor.observability import logging
+from monitor.web.auth.authenticator import Principal
 from monitor.web.paths import path_of, path_prefix
 from monitor.web.templating import render
 
@@ -137,7 +138,42 @@ def problem(
     return JSONResponse(body | more, status, headers, media_type=CONTENT_TYPE)
 
 
-async def on_http_error(request: Request, error: Exception) -> Response:
+FindPrincipal = Callable[[Request], Awaitable[Principal | None]]
+"""Who asks, or None. Raises nothing."""
+Handler = Callable[[Request, Exception], Awaitable[Response]]
+WITH_NAVIGATION = frozenset({403, 404, 405, 409, 422})
+"""Errors of a request. With the others nobody can be identified, or the monitor fails."""
+REMEDIES = {
+    403: "Ask whoever gives rights in Airflow, or sign in as someone else.",
+    404: "Check the address. What is old is deleted after the time that the log is kept.",
+    405: "Go back and use the buttons of the page.",
+}
+
+
+def error_handlers(find_principal: FindPrincipal) -> tuple[Handler, Handler]:
+    """The handlers of HTTP errors and of invalid requests; their pages keep the reader's navigation."""
+
+    async def on_http_error(request: Request, error: Exception) -> Response:
+        principal = await _find_reader(request, error, find_principal)
+        return _on_http_error(request, error, principal)
+
+    async def on_invalid_request(request: Request, error: Exception) -> Response:
+        if not isinstance(error, RequestValidationError):
+            raise error
+        mistakes = [_mistake(invalid) for invalid in error.errors()[:MAX_ERRORS]]
+        detail = "; ".join(f"{_name(mistake)}: {mistake['detail']}" for mistake in mistakes)
+        principal = await find_principal(request) if _is_for_people(request) else None
+        return answer_error(request, 422, detail, {}, principal, errors=mistakes)
+
+    return on_http_error, on_invalid_request
+
+
+async def _find_reader(request: Request, error: Exception, find_principal: FindPrincipal) -> Principal | None:
+    status = getattr(error, "status_code", None)
+    return await find_principal(request) if status in WITH_NAVIGATION and _is_for_people(request) else None
+
+
+def _on_http_error(request: Request, error: Exception, principal: Principal | None) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     headers = dict(error.headers or {})
@@ -149,27 +185,27 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         detail = f"{detail}: {request.method} {path_of(request)}"
     elif detail == UNREADABLE:
         detail = "the body cannot be read: send JSON in UTF-8"
-    return answer_error(request, error.status_code, detail, headers, **more)
-
-
-async def on_invalid_request(request: Request, error: Exception) -> Response:
-    if not isinstance(error, RequestValidationError):
-        raise error
-    mistakes = [_mistake(invalid) for invalid in error.errors()[:MAX_ERRORS]]
-    detail = "; ".join(f"{_name(mistake)}: {mistake['detail']}" for mistake in mistakes)
-    return answer_error(request, 422, detail, {}, errors=mistakes)
+    return answer_error(request, error.status_code, detail, headers, principal, **more)
 
 
 def answer_error(
-    request: Request, status: int, detail: str, headers: Mapping[str, str], **more: Any
+    request: Request,
+    status: int,
+    detail: str,
+    headers: Mapping[str, str],
+    principal: Principal | None = None,
+    **more: Any,
 ) -> Response:
     """A page for a browser that asks for one, a problem for all others and for the API's paths."""
-    if "text/html" in request.headers.get("accept", "") and not _is_for_programs(path_of(request)):
-        title = HTTPStatus(status).phrase
-        return render(
-            request, "error.html", None, status, headers, title=title, code=status, detail=_clean(detail)
-        )
+    if _is_for_people(request):
+        values = {"title": HTTPStatus(status).phrase, "code": status, "detail": _clean(detail)}
+        values["remedy"] = REMEDIES.get(status)
+        return render(request, "error.html", principal, status, headers, **values)
     return problem(status, detail, headers, path_prefix(request), **more)
+
+
+def _is_for_people(request: Request) -> bool:
+    return "text/html" in request.headers.get("accept", "") and not _is_for_programs(path_of(request))
 
 
 def _is_for_programs(path: str) -> bool:

@@ -22,7 +22,7 @@ from monitor.web.api import (
     silences,
     tokens,
 )
-from monitor.web.dependencies import SignInNeeded
+from monitor.web.dependencies import SignInNeeded, find_principal
 from monitor.web.http_protocol import BodyLimitMiddleware
 from monitor.web.middleware import (
     AccessLogMiddleware,
@@ -44,7 +44,7 @@ from monitor.web.pages import settings as settings_pages
 from monitor.web.pages import silences as silences_pages
 from monitor.web.pages import tokens as tokens_pages
 from monitor.web.paths import PrefixMiddleware, VersionedFiles, prefix_of
-from monitor.web.problems import on_http_error, on_invalid_request
+from monitor.web.problems import error_handlers
 from monitor.web.security import SecurityMiddleware
 from monitor.web.templating import STATIC
 
@@ -85,6 +85,7 @@ def mount(app: FastAPI, settings: Settings) -> None:
     for router in ROUTERS:
         app.include_router(router)
     app.mount("/static", VersionedFiles(STATIC), name="static")
+    on_http_error, on_invalid_request = error_handlers(find_principal)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_invalid_request)
     app.add_exception_handler(SignInNeeded, login.on_sign_in_needed)

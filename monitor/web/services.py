@@ -130,7 +130,7 @@ def _build_services(request: Request, is_probe: bool) -> Services:
 
 
 # Coroutines, because FastAPI calls functions in threads.
-async def _services(request: Request) -> Services:
+async def get_services(request: Request) -> Services:
     return _build_services(request, is_probe=False)
 
 
@@ -138,7 +138,7 @@ async def _probed_services(request: Request) -> Services:
     return _build_services(request, is_probe=True)
 
 
-ServicesDep = Annotated[Services, Depends(_services)]
+ServicesDep = Annotated[Services, Depends(get_services)]
 """The parameter type of a handler that needs services."""
 ProbedServicesDep = Annotated[Services, Depends(_probed_services)]
 """The parameter type of a handler that says how the monitor is, however busy its users are."""

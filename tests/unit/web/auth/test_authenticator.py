@@ -124,6 +124,19 @@ def test_probes_need_no_sign_in_and_tell_no_details(monitor: Served, alice: http
     assert "secret" not in metrics
 
 
+def test_error_pages_keep_the_navigation_of_whoever_is_signed_in(
+    monitor: Served, alice: httpx.Client
+) -> None:
+    html = {"Accept": "text/html"}
+    for path, status in (("/nowhere", 404), ("/incidents/999", 404)):
+        page = alice.get(path, headers=html)
+        assert (page.status_code, "Sign out" in page.text) == (status, True)
+        assert 'aria-label="Pages"' in page.text
+    refused = alice.post("/silences", headers=html, data={"csrf": "wrong"})
+    assert (refused.status_code, 'aria-label="Pages"' in refused.text) == (403, True)
+    assert 'aria-label="Pages"' not in monitor.client.get("/nowhere", headers=html).text  # a stranger's
+
+
 def test_the_cookie(alice: httpx.Client, monitor: Served) -> None:
     alice.cookies.clear()
     answer = try_to_sign_in(alice, *ALICE)

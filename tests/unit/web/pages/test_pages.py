@@ -323,7 +323,9 @@ def test_sending_again_from_the_page(monitor: Served) -> None:
 def test_errors_are_pages_for_people(monitor: Served) -> None:
     answer = monitor.client.get("/nowhere")
     assert answer.status_code == 404
-    assert "To the dashboard" in answer.text
+    assert "Open Now" in answer.text
+    assert 'aria-label="Pages"' in answer.text
+    assert "Check the address" in answer.text
     assert monitor.client.get("/nowhere", headers={"Accept": "*/*"}).json()["status"] == 404
 
 
