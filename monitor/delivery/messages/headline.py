@@ -161,7 +161,7 @@ def _summary(message: MessageContext, zone: tzinfo) -> str:
     what = shorten(" ".join(_failure(message)), ERROR_LENGTH * 2)
     if incident and incident.closed_at:
         return f"Resolved {brief(incident.closed_at, zone)}: {what}"
-    since = brief(incident.opened_at, zone) if incident else at
+    since = brief(_since(message), zone)
     first = "Still open" if message.kind in ("follow_up", "reminder", "flapping") else "Open"
     counted = f", {pluralize(incident.failures, 'failure')}" if incident and incident.failures > 1 else ""
     if incident and incident.acknowledged_by:
@@ -211,11 +211,17 @@ def _overview(message: MessageContext, zone: tzinfo) -> Iterator[tuple[str, str]
     yield "Where", _where(message)
     if incident and incident.failures > 1:
         counted = f", {incident.failures} in {span(incident.lasted)}"
-        yield "Since", format_time(incident.opened_at, zone) + counted
+        yield "Since", format_time(_since(message), zone) + counted
     else:
-        since = incident.opened_at if incident else message.watch.since if message.watch else None
-        yield "Since", format_time(since or message.at, zone)
+        yield "Since", format_time(_since(message), zone)
     yield "Acknowledged", _acknowledged(message)
+
+
+def _since(message: MessageContext) -> datetime | None:
+    """Return when the problem began: a watch may find it later."""
+    began = message.incident.opened_at if message.incident else message.at
+    found = message.watch.since if message.watch else None
+    return min(began, found) if began and found else began or found
 
 
 def _acknowledged(message: MessageContext) -> str:

@@ -90,7 +90,7 @@ class FailureGroup:
         if len(self.tasks) == 1 or not headline:
             return headline
         are_equal = all(task.error and task.error.headline == headline for task in self.tasks)
-        return f"{len(self.tasks)} × {'' if are_equal else 'such as '}{headline}"
+        return f"{len(self.tasks)} × {headline}" + ("" if are_equal else " (numbers differ)")
 
     @property
     def names(self) -> str:

@@ -945,7 +945,9 @@ def test_equal_errors_of_mapped_instances_are_one_row() -> None:
     assert rendered.subject == "etl · load ×30 · RuntimeError: checksum mismatch, expected 0x0001"
     for text in (rendered.text, Text(rendered.html).text):
         assert "load[1], [2], … [30]" in text
-        assert "30 × such as RuntimeError: checksum mismatch" in " ".join(text.split())
+        assert "30 × RuntimeError: checksum mismatch, expected 0x0001 (numbers differ)" in " ".join(
+            text.split()
+        )
         assert text.count("try 2 of 2") == 1
     equal = tuple(replace(task, error=tasks[0].error) for task in tasks)
     text = renderer().render("run_failed", a_story(a_run(), failed=equal), LETTER).text
