@@ -27,7 +27,7 @@ def test_without_a_folder_the_text_is_said() -> None:
     said: list[str] = []
     assert show_previews(renderer(), "digest", None, False, said.append)
     [text] = said
-    assert text.startswith("Subject: · Digest: 26 events")
+    assert text.startswith("Subject: Digest · 26 events")
     assert "nightly_sales" in text
 
 
