@@ -102,7 +102,7 @@ def test_a_failed_run_tells_each_try(monitor: Served, page: Page, shot: Shot) ->
     expect(line.locator("rect.bar")).to_have_count(2)
     page.get_by_text("1 earlier try").click()
     expect(line.locator(".tries")).to_contain_text("try 1")
-    row(page, "#mails", "sent.*nightly failed")
+    row(page, "#mails", "sent.*nightly · train")
     page.get_by_role("link", name="nightly fails").click()
     expect(page.get_by_role("heading", name="nightly fails")).to_be_visible()
     page.go_back()
