@@ -4,6 +4,8 @@ This module is the only place that cleans text. Names from Airflow's users and o
 three hazards. Control sequences of terminals (ECMA-48) set colors, links and titles. Progress bars overwrite
 their own line. Some characters break or reorder lines.
 
+`cut` and `cut_start` bound a text and mark that something is left out.
+
 `strip_sequences` removes control sequences whole. Each step takes time in proportion to the length of the
 text, whatever the text holds.
 """
@@ -30,6 +32,7 @@ _CLEAR = re.compile(r"[\x08\x0d\x1b\x80-\x9f]")
 # Controls (CR and LF would begin a header), the signs that reorder text, and Unicode's own ends of lines.
 _UNSHOWN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
 TAB = "    "
+ELLIPSIS = "…"
 
 
 def line(text: str) -> str:
@@ -59,6 +62,16 @@ def lines(text: str) -> list[str]:
 def sanitize_for_terminal(text: str) -> str:
     """Return the text for a terminal: its lines stay lines, and nothing in it commands the terminal."""
     return "\n".join(line(part) for part in text.split("\n"))
+
+
+def cut(text: str, most: int) -> str:
+    """Return the text, or its beginning and an ellipsis if it is longer than `most` characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}{ELLIPSIS}"
+
+
+def cut_start(text: str, most: int) -> str:
+    """Return the text, or an ellipsis and its end if it is longer: the end of a traceback names the error."""
+    return text if len(text) <= most else f"{ELLIPSIS}{text[1 - most :]}"
 
 
 def strip_sequences(text: str) -> str:

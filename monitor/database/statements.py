@@ -11,16 +11,22 @@ row.
 statement is the same for any number of keys. With `(a, b) IN (…)` SQLite reads the whole table, and a long OR
 has to be built and parsed anew each time.
 
+`take` and `fit` bound a page of a list in bytes as well as in rows. `take` reads no more than a page needs,
+and `fit` cuts the page. Both measure a row by `size_of`.
+
 `walk` and `oldest` delete old rows, a batch in each transaction, so that ingest never waits long for them. On
 PostgreSQL both functions skip rows that another transaction has locked (SKIP LOCKED). Such a row is in use,
 and the next sweep comes. On SQLite a transaction is the only writer.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass, replace
+from itertools import islice
+from json.encoder import encode_basestring
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import BaseModel
 from sqlalchemy import (
     JSON,
     BindParameter,
@@ -302,6 +308,50 @@ def _join_keys(
 
 def _part(value: Any, column: Column[Any]) -> ColumnElement[Any]:
     return cast(value.as_string(), Integer) if isinstance(column.type, Integer) else value.as_string()
+
+
+MAX_PAGE_BYTES = 1024 * 1024
+"""Of a page's rows: writing so much holds up the event loop for some 10 ms. A row that is longer makes a page
+of its own."""
+FETCHED = 20  # rows that a database hands over at once where a page may end before its last row
+SCALAR_BYTES = 32  # of a number or a moment, with its comma
+ESCAPED = "&<>'\""
+ESCAPED_BYTES = 4  # that an escaped sign takes beside its own in HTML
+T = TypeVar("T")
+
+
+def size_of(value: Any) -> int:
+    """Return how many bytes a value takes at most in an answer, as JSON or once as text of a page."""
+    if isinstance(value, str):
+        escaped = sum(map(value.count, ESCAPED))
+        return len(encode_basestring(value).encode()) + ESCAPED_BYTES * escaped
+    if isinstance(value, Mapping):
+        return sum(size_of(name) + size_of(item) for name, item in value.items())
+    if isinstance(value, (list, tuple, frozenset)):
+        return SCALAR_BYTES + sum(map(size_of, value))
+    if is_dataclass(value) or isinstance(value, BaseModel):
+        return size_of(vars(value))
+    return SCALAR_BYTES
+
+
+def take(rows: Iterable[T], most: int = MAX_PAGE_BYTES) -> list[T]:
+    """Read the first rows, up to the one with which they are longer than a page. `fit` cuts that one off."""
+    taken, size = [], 0
+    for row in rows:
+        taken.append(row)
+        size += size_of(row)
+        if size > most and len(taken) > 1:
+            break
+    return taken
+
+
+def fit(rows: Iterable[T], limit: int, most: int = MAX_PAGE_BYTES) -> tuple[list[T], bool]:
+    """Return the first rows, at most `limit` and as many as a page holds, and True if there are more."""
+    taken = take(islice(rows, limit + 1), most)
+    if len(taken) == 1:
+        return taken, False
+    has_more = len(taken) > limit or sum(map(size_of, taken)) > most
+    return (taken[:-1], True) if has_more else (taken, False)
 
 
 BATCH = 1_000  # rows in one transaction: some milliseconds

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 
 from monitor.database.schema import events
-from monitor.database.statements import KeyLookup
+from monitor.database.statements import FETCHED, MAX_PAGE_BYTES, KeyLookup
 from monitor.database.types import read_each
 from monitor.event_log.cursor import state
 from monitor.event_log.filters import AllowedDags, Filter, conditions, may_read, readable, redact_body
@@ -60,8 +60,8 @@ LINE = [
 ]
 """The columns of a LogRow, in its order."""
 
-MAX_PAGE_CHARACTERS = 4 * 1024 * 1024  # of bodies in one page, as many as one request brings
-FETCHED = 50  # rows that a database hands over at once where a page may end before its last row
+MAX_READ_BYTES = 4 * 1024 * 1024
+"""Of bodies that one request looks through, as many as one batch brings; a page has MAX_PAGE_BYTES."""
 IDS_A_QUERY = 500  # bound parameters in one statement; SQLite's limit was 999 for long
 RUNS_A_QUERY = 100  # two bound parameters each
 _LOGGED = select(events.c.seq, events.c.type, events.c.body, events.c.received_at)
@@ -84,16 +84,14 @@ def read_after(
     limit: int,
     event_filter: Filter | None = None,
     allowed_dags: AllowedDags = None,
-    most_characters: int | None = None,
+    most_bytes: int | None = None,
 ) -> EventLogPage:
     """The next events after a seq, oldest first; fewer than `limit` if their bodies are that long."""
     last = state(connection).last_seq
     # On PostgreSQL each statement sees what is committed by then: none may look beyond what all of them see.
     between = (events.c.seq > after, events.c.seq <= last)
-    found = _read(
-        connection, event_filter or Filter(), allowed_dags, between, limit, most_characters=most_characters
-    )
-    is_full = len(found) == limit or (most_characters is not None and _size(found) >= most_characters)
+    found = _read(connection, event_filter or Filter(), allowed_dags, between, limit, most_bytes=most_bytes)
+    is_full = len(found) == limit or (most_bytes is not None and _size(found) >= most_bytes)
     return EventLogPage(found, found[-1].seq if is_full else max(last, after))
 
 
@@ -109,19 +107,13 @@ def read_before(
     limit: int,
     event_filter: Filter,
     allowed_dags: AllowedDags = None,
-    most_characters: int | None = None,
+    most_bytes: int | None = None,
 ) -> list[LoggedEvent]:
     """The latest events before a seq (None: from the end), newest first: what pages show."""
     upto = state(connection).last_seq if before is None else before - 1
     between = (events.c.seq <= upto,)
     return _read(
-        connection,
-        event_filter,
-        allowed_dags,
-        between,
-        limit,
-        newest_first=True,
-        most_characters=most_characters,
+        connection, event_filter, allowed_dags, between, limit, newest_first=True, most_bytes=most_bytes
     )
 
 
@@ -131,12 +123,13 @@ def read_page(
     limit: int,
     event_filter: Filter,
     allowed_dags: AllowedDags = None,
+    most_bytes: int = MAX_PAGE_BYTES,
 ) -> tuple[list[LoggedEvent], int | None]:
     """A page of the log, newest first, and the seq before which the next begins, or None. It may hold fewer
     events than `limit` if they are long."""
-    found = read_before(connection, before, limit + 1, event_filter, allowed_dags, MAX_PAGE_CHARACTERS)
+    found = read_before(connection, before, limit + 1, event_filter, allowed_dags, most_bytes)
     logged = found[:limit]
-    is_full = len(found) > limit or _size(found) >= MAX_PAGE_CHARACTERS
+    is_full = len(found) > limit or _size(found) >= most_bytes
     return logged, logged[-1].seq if is_full else None
 
 
@@ -147,7 +140,7 @@ def _read(
     between: Sequence[ColumnElement[bool]],
     limit: int,
     newest_first: bool = False,
-    most_characters: int | None = None,
+    most_bytes: int | None = None,
 ) -> list[LoggedEvent]:
     """In the order of seq, either way. One query a type, where several are asked for: each reads the first
     entries of an index, while for all of them together a database may sort half of the log."""
@@ -159,27 +152,27 @@ def _read(
             .order_by(order)
             .limit(limit)
         )
-        if most_characters is not None:
+        if most_bytes is not None:
             query = query.execution_options(yield_per=FETCHED)
         with connection.execute(query) as rows:
             seen = (_redact(LoggedEvent(*row), allowed_dags) for row in rows)
-            found += _beginning(seen, most_characters)
+            found += _beginning(seen, most_bytes)
     found.sort(key=lambda event: event.seq, reverse=newest_first)
-    return list(_beginning(found[:limit], most_characters))
+    return list(_beginning(found[:limit], most_bytes))
 
 
-def _beginning(found: Iterable[LoggedEvent], most_characters: int | None) -> Iterator[LoggedEvent]:
+def _beginning(found: Iterable[LoggedEvent], most_bytes: int | None) -> Iterator[LoggedEvent]:
     """The first of them, until their bodies are as long as that."""
     size = 0
     for logged_event in found:
         yield logged_event
-        size += len(logged_event.body)
-        if most_characters is not None and size >= most_characters:
+        size += len(logged_event.body.encode())
+        if most_bytes is not None and size >= most_bytes:
             return
 
 
 def _size(found: Iterable[LoggedEvent]) -> int:
-    return sum(len(logged_event.body) for logged_event in found)
+    return sum(len(logged_event.body.encode()) for logged_event in found)
 
 
 def _by_type(connection: Connection, event_filter: Filter) -> Iterable[Filter]:

@@ -27,6 +27,7 @@ MAX_TI_ID = 36  # a UUID
 MAX_WORD = 50  # characters of a run type
 MAX_MESSAGE = 4_000  # characters of an error's message, as the plugin sends; pages show no more
 MAX_TRACE = 16_000  # characters of a traceback, the last ones: they name the error; the plugin sends no more
+MAX_LABEL = 250  # characters of a host's name (DNS has 253 at most), an operator's class or a group, on pages
 SHOWN_VALUE = 80  # characters of a wrong value that its message repeats
 YEARS = range(1900, 9999)  # what every database and zone conversion can carry
 

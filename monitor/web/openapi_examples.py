@@ -140,7 +140,15 @@ SILENCE: Shown = {
 RULE_AND_EVENT: Shown = {"rule": "default", "mismatch": None, "decisions": [DECISION], "deliveries": []}
 STATUS: Shown = {
     "dag_id": "Airflow_Lab2",
-    "run": {**RUN, "dag_id": "Airflow_Lab2", "state": "success", "tasks": [], "deliveries": []},
+    "run": {
+        **RUN,
+        "dag_id": "Airflow_Lab2",
+        "state": "success",
+        "tasks": [],
+        "next": None,
+        "deliveries": [],
+        "next_deliveries": None,
+    },
     "metrics": {"model.pkl": {"accuracy": 0.97}},
     "running": None,
 }

@@ -91,6 +91,29 @@ class Paged(BaseModel):
     )
 
 
+class LedgerQuery(BaseModel):
+    """Pages of what belongs to one delivery or incident, newest first."""
+
+    model_config = ConfigDict(extra="forbid")
+    cursor: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_SEQ,
+        description="`next`: the decisions before these; none: the latest",
+        examples=[1042],
+    )
+
+
+class DeliveryLedgerQuery(LedgerQuery):
+    attempts_cursor: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_SEQ,
+        description="`next_attempts`: the attempts before these; none: the latest",
+        examples=[77],
+    )
+
+
 class FeedQuery(EventFilterParams):
     after: str | None = Field(
         None,

@@ -8,7 +8,7 @@ replica may have written. So a 304 saves the transfer and the reader's work, but
 """
 
 import hashlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlencode
 
@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
+from monitor.database.statements import MAX_PAGE_BYTES, fit
 from monitor.web.problems import BY_STATUS
 
 Answers = dict[int | str, dict[str, Any]]
@@ -166,29 +167,50 @@ T = TypeVar("T")
 
 
 class Pager:
-    """Cuts what was read to a page. Read one row more than the page holds: it tells whether more follow."""
+    """Cuts what was read to a page, by rows and by bytes. Read one row more than that: it tells whether more
+    follow."""
 
     def __init__(self, request: Request, response: Response) -> None:
         self._request = request
         self._response = response
 
-    def page(self, name: str, rows: Sequence[T], limit: int, place: Callable[[T], int]) -> dict[str, Any]:
+    def page(self, name: str, rows: Iterable[T], limit: int, place: Callable[[T], int]) -> dict[str, Any]:
         """The answer, under the list's name; `place` is what a row is found by as a cursor."""
-        page_rows = rows[:limit]
-        return self.cut(name, page_rows, place(page_rows[-1]) if len(rows) > limit else None)
+        return self.cut(name, *cut_page(rows, limit, place, MAX_PAGE_BYTES))
 
-    def cut(self, name: str, rows: Sequence[Any], following: int | None) -> dict[str, Any]:
+    def cut(self, name: str, rows: Sequence[Any], following: int | str | None) -> dict[str, Any]:
         """The answer for rows that are a page already, and where the next begins."""
         if following is not None:
             self._link(following)
         return {name: rows, "next": following}
 
-    def _link(self, cursor: int) -> None:
+    def _link(self, cursor: int | str) -> None:
         """RFC 8288. The address is relative, so that it is right behind every proxy."""
         params = [pair for pair in self._request.query_params.multi_items() if pair[0] != "cursor"]
         link = f'<?{urlencode([*params, ("cursor", cursor)])}>; rel="next"'
         if len(link) <= MAX_LINK:
             self._response.headers["Link"] = link
+
+
+MAX_HTML_BYTES = MAX_PAGE_BYTES // 4
+"""Of the rows of one list on a page. HTML shows a row's names several times, also in addresses, where a sign
+takes up to twelve bytes."""
+
+
+def cut_page(
+    rows: Iterable[T], limit: int, place: Callable[[T], int], most: int = MAX_HTML_BYTES
+) -> tuple[list[T], int | None]:
+    """Return the rows of one page, and the cursor of the next, or None: this is the last one."""
+    page, has_more = fit(rows, limit, most)
+    return page, place(page[-1]) if has_more else None
+
+
+def cut_ledger(
+    rows: Sequence[tuple[int, T]], limit: int, most: int = MAX_HTML_BYTES
+) -> tuple[list[T], int | None]:
+    """Return the rows of a page in turn, of numbered rows newest first, and the cursor of the next."""
+    page, following = cut_page(rows, limit, lambda numbered: numbered[0], most)
+    return [row for _, row in reversed(page)], following
 
 
 Paging = Annotated[Pager, Depends(Pager)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -22,7 +23,7 @@ from monitor.delivery.messages.templates import templates_folder
 from monitor.event_log.read import LoggedEvent
 from monitor.events.data import select_declared
 from monitor.events.identity import spoken, stamp
-from monitor.plain_text import line
+from monitor.plain_text import cut, line
 from monitor.plain_text import lines as plain_lines
 from monitor.web import rule_descriptions
 from monitor.web.auth.authenticator import Principal
@@ -113,9 +114,31 @@ def metrics(extra: Mapping[str, Any]) -> str:
     return " · ".join(f"{name} {number(value)}" for name, value in numbers)
 
 
+MAX_NUMBER = 40  # characters: a column stays readable, and JSON has numbers of thousands of digits
+
+
 def number(value: Any) -> str:
     """A metric for people: at most four digits behind the point."""
-    return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    shown = f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    return cut(shown, MAX_NUMBER)
+
+
+BRIEF_VALUES = 100  # of an asset's extra on a page; the API has them all
+BRIEF_NAME = 100  # characters
+BRIEF_VALUE = 500
+
+
+def brief(extra: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was told of an asset, as texts for a page: the first values, each cut."""
+    shown = [(cut(name, BRIEF_NAME), _brief(extra[name])) for name in islice(extra, BRIEF_VALUES)]
+    more = len(extra) - len(shown)
+    return [*shown, ("and more", f"{more} values; the API has them")] if more else shown
+
+
+def _brief(value: Any) -> str:
+    if type(value) in (int, float):
+        return number(value)
+    return cut(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), BRIEF_VALUE)
 
 
 def asset_url(asset: Any) -> str:
@@ -133,7 +156,7 @@ def age(value: datetime) -> Markup:
 
 def numbers(extra: Mapping[str, Any] | None) -> str:
     """The metrics of an asset's update in a line."""
-    return metrics(extra or {})
+    return shorten(metrics(extra or {}), BRIEF_VALUE)
 
 
 def besides(extra: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
@@ -141,7 +164,7 @@ def besides(extra: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
     return {name: value for name, value in extra.items() if name not in names}
 
 
-FILTERS = {function.__name__: function for function in (age, numbers, besides, spoken)}
+FILTERS = {function.__name__: function for function in (age, brief, numbers, besides, spoken)}
 
 HEAD, TAIL = (
     27,
@@ -205,7 +228,7 @@ def _environment(prefix: str) -> Environment:
     )
     filters = (
         moment,
-        cut,
+        cut_middle,
         took,
         ago,
         relative,
@@ -261,7 +284,7 @@ def moment(value: datetime | str | None) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(_iso(when), f"{when:%Y-%m-%d %H:%M:%S} UTC")
 
 
-def cut(value: str) -> Markup:
+def cut_middle(value: str) -> Markup:
     """A long id, of which the style sheet shows both ends; the whole is there to be copied and read aloud."""
     text = line(value)
     if len(text) <= HEAD + TAIL + 1:

@@ -14,20 +14,31 @@ from airflow_windsock import settings as plugin_settings
 from monitor import bounded_http, bounded_json, concurrency, secret_files
 from monitor.airflow import connection, paging, task_logs
 from monitor.database import engine
+from monitor.database.statements import MAX_PAGE_BYTES
 from monitor.delivery.channels import apprise, apprise_bounds, mailbox, mailbox_server, oauth, smtp, webhook
 from monitor.delivery.messages import sandbox, templates
 from monitor.event_log import ingest as event_log_ingest
-from monitor.event_log.read import MAX_PAGE_CHARACTERS
 from monitor.events import data, event, from_airflow, reports
 from monitor.feed import buffer, connections
 from monitor.notifications import silences
 from monitor.notifications.outbox import queue
 from monitor.observability import logging, spool_metrics
 from monitor.rules import field_types, loader, validation, yaml_source
-from monitor.web import airflow_lookups, http_protocol, middleware, query_params, security, silence_validation
+from monitor.web import (
+    airflow_lookups,
+    http_protocol,
+    middleware,
+    query_params,
+    security,
+    silence_validation,
+    templating,
+)
 from monitor.web.api import ingest
 from monitor.web.api.ingest_models import MAX_BATCH
 from monitor.web.auth import permissions, rate_limit, sessions, tokens
+from monitor.web.pages import deliveries as deliveries_pages
+from monitor.web.pages import run_timeline
+from monitor.web.responses import MAX_HTML_BYTES
 from windsock_client import formats
 
 KIB, MIB = 1024, 1024**2
@@ -223,6 +234,18 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
             "unit/event_log/projections/test_state.py::test_a_long_error_is_cut",
         ),
         Surface(
+            "a run's message, a host's name, an operator, an asset's group on pages and in lists",
+            f"{data.MAX_MESSAGE:,} characters of the message, {data.MAX_LABEL} of the others",
+            "the rest is left out, with an ellipsis; the log has it",
+            "unit/event_log/projections/test_state.py::test_a_long_error_is_cut",
+        ),
+        Surface(
+            "an asset's extra on pages",
+            f"{templating.BRIEF_VALUES} values of {templating.BRIEF_VALUE} characters",
+            "the rest is left out, and the page says so; the API has it",
+            "unit/web/test_answer_sizes.py::test_every_answer_has_a_bound",
+        ),
+        Surface(
             "an event whose data the database cannot hold",
             "the event itself",
             "it alone is rejected; what arrived with it is written",
@@ -317,9 +340,30 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
         ),
         Surface(
             "a page of a list",
-            f"{query_params.MAX_PAGE} rows; {MAX_PAGE_CHARACTERS // MIB} MiB of events",
+            f"{query_params.MAX_PAGE} rows; {MAX_PAGE_BYTES // MIB} MiB as JSON, "
+            f"{MAX_HTML_BYTES // 1024} KiB on a page; one row at least",
             "422; a shorter page, with where the next begins",
-            "unit/event_log/test_read.py::test_long_events_make_short_pages_and_none_is_left_out",
+            "unit/web/test_answer_sizes.py::test_the_pages_of_an_api_list_have_each_row_once",
+        ),
+        Surface(
+            "the tasks of a run",
+            f"{query_params.MAX_PAGE} rows, {MAX_PAGE_BYTES // MIB} MiB as JSON; "
+            f"{run_timeline.MAX_LINES} rows, {MAX_HTML_BYTES // 1024} KiB on a page",
+            "the next page has them; those that failed or run come first",
+            "unit/web/test_answer_sizes.py::test_the_pages_that_people_read_have_each_row_once",
+        ),
+        Surface(
+            "any answer to GET, but for the feed",
+            f"{2 * MAX_PAGE_BYTES // MIB} MiB, with rows of the longest texts",
+            "a shorter page, with where the next begins",
+            "unit/web/test_answer_sizes.py::test_every_answer_has_a_bound",
+        ),
+        Surface(
+            "a letter that a page shows",
+            f"{deliveries_pages.MAX_SHOWN_TEXT:,} characters of text, "
+            f"{deliveries_pages.MAX_SHOWN_HTML:,} of HTML",
+            "the rest is left out, with an ellipsis",
+            "unit/web/pages/test_pages.py::test_a_long_letter_is_cut",
         ),
         Surface(
             "what one request reads of the database",

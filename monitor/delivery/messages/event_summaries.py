@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from sqlalchemy import Connection
 
-from monitor.delivery.messages.facts import by_end, mask_field, run_of, task_of, task_of_event, trouble_of
+from monitor.delivery.messages.facts import mask_field, run_of, task_of, task_of_event, trouble_of
 from monitor.delivery.messages.filters import mark_of, shorten
 from monitor.delivery.messages.model import EventSummary, Fact, RunInfo, Value, WatchInfo
 from monitor.event_log.projections import runs
@@ -80,12 +80,12 @@ def _run_words(connection: Connection, event: Event, data: DagRunData, look_up: 
         return "succeeded"
     if data.state != "failed" or not look_up:
         return data.state
-    tasks = runs.tasks(connection, RunName(event.deployment, data.dag_id, data.run_id))
-    failed = [task_of(row) for row in tasks if row["state"] == "failed"]
-    if not failed:
+    name = RunName(event.deployment, data.dag_id, data.run_id)
+    row = runs.first_failure(connection, name)
+    if row is None:
         return "failed"
-    first = min(failed, key=by_end)
-    more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+    first, number = task_of(row), runs.count_tasks(connection, name)["failed"]
+    more = f" and {number - 1} more" if number > 1 else ""
     why = f": {first.error.headline}" if first.error and first.error.headline else ""
     return f"failed at {first.name}{more}{why}"
 

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, false, func, not_, or_, select
 
 from monitor.database.schema import assets, events
-from monitor.database.statements import Row
+from monitor.database.statements import FETCHED, Row, take
 from monitor.database.types import read_each
 from monitor.event_log import cursor
 from monitor.event_log.filters import UPDATED, AllowedDags, may_read, readable
@@ -67,6 +67,7 @@ def asset_list(
     connection: Connection, limit: int, before: int | None = None, allowed_dags: AllowedDags = None
 ) -> list[Row]:
     """The assets that changed last, newest first; for a reader of some DAGs, as their updates left each.
+    They are fewer than `limit` if one answer holds no more.
 
     The number of updates is left out for such a reader: it counts those by the other DAGs too.
     """
@@ -84,11 +85,11 @@ def asset_list(
     if before is not None:
         query = query.having(last < before)
     names = [AssetName(*row) for row in connection.execute(query)]
-    found = [
+    found = take(
         _build_asset_row(name, asset_updates(connection, name, RECENT, allowed_dags=allowed_dags))
         for name in names
-    ]
-    if len(found) == limit:
+    )
+    if len(found) == limit or len(found) < len(names):
         return found
     # Behind these, of what the log has forgotten the read model still has what the last update told.
     forgotten = (
@@ -105,8 +106,9 @@ def _rows(
     query = select(assets).where(*condition)
     if before is not None:
         query = query.where(assets.c.last_seq < before)
-    rows = connection.execute(query.order_by(assets.c.last_seq.desc()).limit(limit)).mappings()
-    return [dict(row) for row in rows]
+    query = query.order_by(assets.c.last_seq.desc()).limit(limit).execution_options(yield_per=FETCHED)
+    with connection.execute(query) as rows:
+        return take(map(dict, rows.mappings()))
 
 
 def _build_asset_row(name: AssetName, updates: Sequence[AssetUpdate]) -> Row:
@@ -131,20 +133,22 @@ def asset_updates(
     before: int | None = None,
     allowed_dags: AllowedDags = None,
 ) -> list[AssetUpdate]:
-    """The updates that the reader may see, newest first; `before` is the seq of the page before."""
+    """The updates that the reader may see, newest first; `before` is the seq of the page before. They are
+    fewer than `limit` if one answer holds no more."""
     query = _filter_by_asset(select(events.c.seq, events.c.time, events.c.body), name, allowed_dags)
     if before is not None:
         query = query.where(events.c.seq < before)
-    rows = connection.execute(query.order_by(events.c.seq.desc()).limit(limit))
-    return list(
-        read_each(
-            "events",
-            rows,
-            lambda row: _update(
-                name.deployment, row.seq, row.time, json.loads(row.body)["data"], allowed_dags
-            ),
+    query = query.order_by(events.c.seq.desc()).limit(limit).execution_options(yield_per=FETCHED)
+    with connection.execute(query) as rows:
+        return take(
+            read_each(
+                "events",
+                rows,
+                lambda row: _update(
+                    name.deployment, row.seq, row.time, json.loads(row.body)["data"], allowed_dags
+                ),
+            )
         )
-    )
 
 
 def asset_gaps(

@@ -1,15 +1,16 @@
 """The queries of runs: lists, the tasks of a run, the durations and starts of earlier runs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Connection, bindparam, func, or_, select, tuple_
 
 from monitor.database.schema import assets, dag_runs, task_instances
-from monitor.database.statements import KeyLookup, Row, Statement
+from monitor.database.statements import FETCHED, KeyLookup, Row, Statement, fit
 from monitor.event_log.filters import AllowedDags, like_any, readable
-from monitor.event_log.projections.state import find, match_key
+from monitor.event_log.projections.state import RUNNING, find, match_key
 from monitor.events.data import TEST
 from monitor.events.event import Event
 
@@ -75,18 +76,116 @@ def test_runs(connection: Connection, events: Sequence[Event]) -> set[tuple[str,
     return {tuple(row[name] for name in _RUN_AT) for row in found if row["run_type"] == TEST}
 
 
+_BY_START = (task_instances.c.start_date, task_instances.c.task_id, task_instances.c.map_index)
+MAX_ERRORS = 50  # of a run's tasks, whose texts one message reads: it shows a few, the first failure first
+
+
 def tasks(connection: Connection, name: RunName) -> list[Row]:
-    """The latest try of each task of a run, in the order in which they began."""
-    return _TASKS.rows(connection, **vars(name))
+    """The latest try of each task of a run, in the order in which they began: what a message tells of.
 
-
-_TASKS = Statement(
-    lambda _insert: (
-        select(task_instances)
-        .where(*(task_instances.c[name] == bindparam(name) for name in ("deployment", "dag_id", "run_id")))
-        .order_by(task_instances.c.start_date, task_instances.c.task_id, task_instances.c.map_index)
+    A run may have thousands of mapped tasks with long errors: only those of the first failures are read.
+    """
+    its = match_key(task_instances, vars(name))
+    without = [column for column in task_instances.c if column.name != "error"]
+    rows = connection.execute(select(*without).where(its).order_by(*_BY_START)).mappings()
+    failed = select(task_instances.c.task_id, task_instances.c.map_index, task_instances.c.error).where(
+        its, task_instances.c.error.is_not(None)
     )
-)
+    order = (task_instances.c.state != "failed", task_instances.c.end_date)
+    first_failed = connection.execute(failed.order_by(*order).limit(MAX_ERRORS))
+    errors = {(row.task_id, row.map_index): row.error for row in first_failed}
+    return [{**row, "error": errors.get((row["task_id"], row["map_index"]))} for row in rows]
+
+
+FIRST_SHOWN = ("failed", RUNNING, "up_for_retry")
+"""The states of the tasks that people look for: they stand on the first pages."""
+
+
+class TaskPlace(NamedTuple):
+    """A task's place in the pages of its run."""
+
+    is_later: bool
+    """Behind those of FIRST_SHOWN."""
+    task_id: str
+    map_index: int
+
+
+@dataclass(frozen=True)
+class TaskPage:
+    """Some tasks of a run."""
+
+    tasks: list[Row]
+    following: TaskPlace | None
+    """Behind this place the next page begins; None: this is the last one."""
+
+
+def task_page(
+    connection: Connection,
+    name: RunName,
+    limit: int,
+    after: TaskPlace | None,
+    most: int,
+    task_id: str | None = None,
+) -> TaskPage:
+    """Read the latest try of some tasks of a run, as many as a page of `limit` rows and `most` bytes holds.
+    `task_id`: the instances of this task alone.
+
+    Pages hold those of FIRST_SHOWN first, each by task_id and map_index. Within a page tasks stand in the
+    order in which they began.
+    """
+    rows, has_more = fit(_walk_tasks(connection, name, limit + 1, after, task_id), limit, most)
+    following = place_of(rows[-1]) if has_more else None
+    rows.sort(key=_start_order)
+    return TaskPage(rows, following)
+
+
+def _start_order(task: Row) -> tuple[Any, ...]:
+    start = task["start_date"]
+    return start is not None, start or 0, task["task_id"], task["map_index"]
+
+
+def place_of(task: Row) -> TaskPlace:
+    return TaskPlace(task["state"] not in FIRST_SHOWN, task["task_id"], task["map_index"])
+
+
+def _walk_tasks(
+    connection: Connection, name: RunName, limit: int, after: TaskPlace | None, task_id: str | None
+) -> Iterator[Row]:
+    key = vars(name) if task_id is None else {**vars(name), "task_id": task_id}
+    is_first = task_instances.c.state.in_(FIRST_SHOWN)
+    order = (task_instances.c.task_id, task_instances.c.map_index)
+    for is_later, which in ((False, is_first), (True, ~is_first)):
+        if after is not None and after.is_later > is_later:
+            continue
+        query = select(task_instances).where(match_key(task_instances, key), which)
+        if after is not None and after.is_later == is_later:
+            query = query.where(tuple_(*order) > tuple_(after.task_id, after.map_index))
+        query = query.order_by(*order).limit(limit).execution_options(yield_per=FETCHED)
+        with connection.execute(query) as rows:
+            yield from map(dict, rows.mappings())
+
+
+def count_tasks(connection: Connection, name: RunName) -> dict[str, int]:
+    """How many tasks of a run are in each state."""
+    counted = select(task_instances.c.state, func.count().label("number")).where(
+        match_key(task_instances, vars(name))
+    )
+    found = connection.execute(counted.group_by(task_instances.c.state).order_by(task_instances.c.state))
+    return {row.state: row.number for row in found}
+
+
+def count_instances(connection: Connection, name: RunName, task_ids: Set[str]) -> dict[str, dict[str, int]]:
+    """How many instances of each of these tasks are in each state; the most frequent state first."""
+    columns = (task_instances.c.task_id, task_instances.c.state)
+    number = func.count().label("number")
+    counted = select(*columns, number).where(
+        match_key(task_instances, vars(name)), task_instances.c.task_id.in_(sorted(task_ids))
+    )
+    counts: dict[str, dict[str, int]] = {}
+    for row in connection.execute(counted.group_by(*columns).order_by(number.desc(), columns[1])):
+        counts.setdefault(row.task_id, {})[row.state] = row.number
+    return counts
+
 
 MAX_STRIP = 40  # tasks that are shown one by one: as many as a row of a phone holds in three lines
 
@@ -159,15 +258,12 @@ def strip(connection: Connection, name: RunName) -> Strip:
     """A run may have thousands of mapped tasks, and a page a dozen runs: no more is read than is shown."""
     services = match_key(task_instances, vars(name))
     columns = (task_instances.c[column] for column in ("task_id", "map_index", "state"))
-    order = (task_instances.c.start_date, task_instances.c.task_id, task_instances.c.map_index)
-    few = select(*columns).where(services).order_by(*order).limit(MAX_STRIP + 1)
+    few = select(*columns).where(services).order_by(*_BY_START).limit(MAX_STRIP + 1)
     rows = [dict(row) for row in connection.execute(few).mappings()]
     if len(rows) <= MAX_STRIP:
         states = sorted(row["state"] for row in rows)
         return Strip(tuple(rows), {state: states.count(state) for state in states})
-    counted = select(task_instances.c.state, func.count().label("number")).where(services)
-    found = connection.execute(counted.group_by(task_instances.c.state).order_by(task_instances.c.state))
-    return Strip((), {row.state: row.number for row in found})
+    return Strip((), count_tasks(connection, name))
 
 
 def first_failure(connection: Connection, name: RunName) -> Row | None:
@@ -175,7 +271,12 @@ def first_failure(connection: Connection, name: RunName) -> Row | None:
     query = (
         select(task_instances)
         .where(match_key(task_instances, vars(name)), task_instances.c.state == "failed")
-        .order_by(task_instances.c.end_date)
+        .order_by(
+            task_instances.c.end_date.is_(None),
+            task_instances.c.end_date,
+            task_instances.c.task_id,
+            task_instances.c.map_index,
+        )
         .limit(1)
     )
     row = connection.execute(query).mappings().one_or_none()

@@ -15,7 +15,7 @@ While a row exists, a second report of the same end is recognized as a duplicate
 everything that the reconciler finds about the row is older than what is reported.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import (
@@ -40,17 +40,18 @@ from monitor.database.types import UtcDateTime
 from monitor.events.data import (
     DELETED,
     MAX_KEY,
+    MAX_LABEL,
     MAX_MESSAGE,
     MAX_TRACE,
     AssetData,
     AssetUpdatedData,
     DagRunData,
     Data,
-    TaskError,
     TaskInstanceData,
 )
 from monitor.events.event import Event
 from monitor.events.identity import run_key
+from monitor.plain_text import cut, cut_start
 
 D = TypeVar("D", bound=Data)
 LoggedData: TypeAlias = tuple[int, Event, D]
@@ -116,7 +117,7 @@ def apply_runs(connection: Connection, logged: Sequence[LoggedData[DagRunData]])
             "queued_at": event.passed(data.queued_at),
             "start_date": event.passed(data.start_date),
             "end_date": event.passed(data.end_date),
-            "message": data.message,
+            "message": data.message and cut(data.message, MAX_MESSAGE),
             "last_seq": seq,
         }
         for seq, event, data in logged
@@ -140,11 +141,11 @@ def apply_tasks(connection: Connection, logged: Sequence[LoggedData[TaskInstance
             "try_number": data.try_number,
             "max_tries": data.max_tries,
             "state": data.state,
-            "operator": data.operator,
-            "hostname": data.hostname,
+            "operator": data.operator and cut(data.operator, MAX_LABEL),
+            "hostname": data.hostname and cut(data.hostname, MAX_LABEL),
             "start_date": event.passed(data.start_date),
             "end_date": event.passed(data.end_date),
-            "error": _shorten_error(data.error) if data.error else None,
+            "error": shorten_error(vars(data.error)) if data.error else None,
             "last_seq": seq,
         }
         for seq, event, data in logged
@@ -173,12 +174,13 @@ def _build_asset_upsert(insert: Any) -> Any:
 _PUT_ASSET = BulkInsert(assets, _build_asset_upsert)
 
 
-def _shorten_error(error: TaskError) -> Row:
-    """What pages show of it. A run's page holds the errors of all its tasks."""
+def shorten_error(error: Mapping[str, Any]) -> Row:
+    """Return what lists and pages show of a task's error; the log keeps the whole."""
+    kind, trace = error.get("type"), error.get("traceback")
     return {
-        "type": error.type and error.type[:MAX_KEY],
-        "message": error.message[:MAX_MESSAGE],
-        "traceback": error.traceback and error.traceback[-MAX_TRACE:],
+        "type": kind and cut(kind, MAX_KEY),
+        "message": cut(error["message"], MAX_MESSAGE),
+        "traceback": trace and cut_start(trace, MAX_TRACE),
     }
 
 
@@ -188,7 +190,7 @@ def apply_assets(connection: Connection, logged: Sequence[LoggedData[AssetData]]
             "deployment": event.deployment,
             "uri": data.asset.uri,
             "name": data.asset.name,
-            "group": data.asset.group,
+            "group": data.asset.group and cut(data.asset.group, MAX_LABEL),
             "last_seq": seq,
             **_update(event, data),
         }

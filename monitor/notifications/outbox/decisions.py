@@ -23,10 +23,12 @@ from monitor.notifications.outbox.records import (
     NotificationKind,
     State,
 )
+from monitor.plain_text import cut
 from monitor.rules.targets import ChannelName, Target
 
 NOTIFIED, GROUPED, SUPPRESSED = "notified", "grouped", "suppressed"
 SHOWN = 500  # decisions of one notification or incident that anybody reads
+MAX_REASON = 2_000  # characters: an acknowledgement's own reason, and who gave it, fit in
 
 _NOTE = BulkInsert(decisions, plain(decisions), list(Decision.__dataclass_fields__))
 _COLUMNS = [decisions.c[name] for name in Decision.__dataclass_fields__]
@@ -34,7 +36,9 @@ _COLUMNS = [decisions.c[name] for name in Decision.__dataclass_fields__]
 
 def note(connection: Connection, decided: Sequence[Decision]) -> None:
     """Keep them, in the transaction that logs their event."""
-    _NOTE.rows(connection, [dict(vars(decision)) for decision in decided])
+    _NOTE.rows(
+        connection, [{**vars(decision), "reason": cut(decision.reason, MAX_REASON)} for decision in decided]
+    )
 
 
 def decisions_of_event(
@@ -84,6 +88,28 @@ def latest_of_rule(
 def decisions_of_notification(connection: Connection, notification_id: int) -> list[Decision]:
     """The events that it tells of, oldest first."""
     return _read(connection, select(*_COLUMNS).where(decisions.c.notification_id == notification_id))
+
+
+def decision_page(
+    connection: Connection,
+    limit: int,
+    before: int | None = None,
+    allowed_dags: AllowedDags = None,
+    *,
+    notification_id: int | None = None,
+    incident_id: int | None = None,
+) -> list[tuple[int, Decision]]:
+    """The latest decisions of one notification or incident, each behind its number, latest first; `before`
+    is the last number of the page before."""
+    group = {"notification_id": notification_id, "incident_id": incident_id}
+    query = select(decisions.c.id, *_COLUMNS).where(
+        *(decisions.c[name] == value for name, value in group.items() if value is not None),
+        *readable(decisions.c.deployment, decisions.c.dag_id, allowed_dags),
+    )
+    if before is not None:
+        query = query.where(decisions.c.id < before)
+    rows = connection.execute(query.order_by(decisions.c.id.desc()).limit(limit))
+    return [(number, Decision(*values)) for number, *values in rows]
 
 
 def decisions_of_incident(connection: Connection, incident_id: int) -> list[Decision]:

@@ -84,6 +84,21 @@ def _rights(allowed_dags: AllowedDags) -> list[ColumnElement[bool]]:
     return [*readable(table.c.deployment, table.c.dag_id, allowed_dags), ~has_hidden]
 
 
+def attempt_page(
+    connection: Connection, delivery_id: int, limit: int, before: int | None = None
+) -> list[tuple[int, AttemptRecord]]:
+    """The latest attempts of one delivery, each behind its number, the latest first; `before` is the last
+    number of the page before."""
+    columns = delivery_attempts.c
+    query = select(columns.id, columns.at, columns.outcome, columns.answer).where(
+        columns.delivery_id == delivery_id
+    )
+    if before is not None:
+        query = query.where(columns.id < before)
+    rows = connection.execute(query.order_by(columns.id.desc()).limit(limit))
+    return [(number, AttemptRecord(*values)) for number, *values in rows]
+
+
 def attempts(connection: Connection, delivery_id: int) -> list[AttemptRecord]:
     """The ledger of one delivery, oldest first."""
     columns = delivery_attempts.c

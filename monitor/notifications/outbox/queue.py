@@ -33,6 +33,7 @@ from monitor.notifications.outbox.records import (
     TransitionError,
     check,
 )
+from monitor.plain_text import cut
 from monitor.rules.targets import ChannelName
 
 REQUEUED = "requeued"
@@ -41,6 +42,7 @@ RESENDS_WITHIN = timedelta(days=1)
 UNAVAILABLE = "unavailable"
 """What the ledger says of an attempt where no server was there to take anything."""
 _WAITING = [state.value for state in WAITING]
+MAX_WORDS = 2_000  # characters of a reason or an answer: a server's reply, and what Airflow said, fit in
 CRASHED = "the monitor ended between handing the mail to the server and noting the server's answer"
 
 
@@ -146,7 +148,7 @@ def settle(connection: Connection, delivery: Delivery, outcome: DeliveryOutcome,
     _update_fenced(
         *(connection, _SETTLE, delivery),
         state=outcome.state.value,
-        reason=outcome.reason,
+        reason=cut(outcome.reason, MAX_WORDS),
         next_attempt_at=outcome.next_attempt_at or delivery.next_attempt_at,
         remaining=list(remaining),
         attempts=delivery.attempts + (outcome.answer is not None),
@@ -304,4 +306,4 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _note(connection: Connection, delivery_id: int, at: datetime, outcome: str, answer: str) -> None:
-    _ATTEMPT.rows(connection, delivery_id=delivery_id, at=at, outcome=outcome, answer=answer)
+    _ATTEMPT.rows(connection, delivery_id=delivery_id, at=at, outcome=outcome, answer=cut(answer, MAX_WORDS))

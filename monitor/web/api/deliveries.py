@@ -12,8 +12,16 @@ from monitor.notifications.outbox.queue import TooManyResends
 from monitor.notifications.outbox.records import TransitionError
 from monitor.web.api.models import DeliveryDetail, DeliveryPage, DeliveryResponse
 from monitor.web.dependencies import ApiPrincipal, require_csrf
-from monitor.web.query_params import DeliveriesQuery, Id
-from monitor.web.responses import PROBLEMS, WRITING, ETagRoute, Paging, etag_responses, problems
+from monitor.web.query_params import MAX_PAGE, DeliveriesQuery, DeliveryLedgerQuery, Id
+from monitor.web.responses import (
+    PROBLEMS,
+    WRITING,
+    ETagRoute,
+    Paging,
+    cut_ledger,
+    etag_responses,
+    problems,
+)
 from monitor.web.services import ServicesDep
 
 router = APIRouter(
@@ -43,28 +51,42 @@ async def deliveries(
     operation_id="getDelivery",
     responses=etag_responses() | problems(404),
 )
-async def delivery(services: ServicesDep, principal: ApiPrincipal, delivery_id: Id) -> dict[str, Any]:
-    """One delivery with its ledger: each attempt, with the server's reply, and each event that it reports,
-    with the reason."""
+async def delivery(
+    services: ServicesDep,
+    principal: ApiPrincipal,
+    delivery_id: Id,
+    query: Annotated[DeliveryLedgerQuery, Query()],
+) -> dict[str, Any]:
+    """One delivery with its ledger: the latest attempts, with the server's replies, and the latest events
+    that it reports, with the reasons."""
     allowed_dags = await services.authenticator.get_permissions(principal)
-    found = await services.database.read(lambda connection: detail(connection, delivery_id, allowed_dags))
+    found = await services.database.read(
+        lambda connection: detail(connection, delivery_id, allowed_dags, query)
+    )
     if found is None:
         raise _unknown(delivery_id)
     return found
 
 
-def detail(connection: Connection, delivery_id: int, allowed_dags: AllowedDags) -> dict[str, Any] | None:
-    """A delivery, its ledger and its decisions, or None where there is none that the reader may see."""
+def detail(
+    connection: Connection, delivery_id: int, allowed_dags: AllowedDags, query: DeliveryLedgerQuery
+) -> dict[str, Any] | None:
+    """A delivery, pages of its ledger and its decisions; None if there is none that the reader may see."""
     found = queries.find(connection, delivery_id, allowed_dags)
     if found is None:
         return None
-    decided = decisions.decisions_of_notification(connection, found.notification_id)
+    attempts = queries.attempt_page(connection, delivery_id, MAX_PAGE + 1, query.attempts_cursor)
+    ledger, next_attempts = cut_ledger(attempts, MAX_PAGE)
+    # A group may hold what happened to several DAGs.
+    decided = decisions.decision_page(
+        *(connection, MAX_PAGE + 1, query.cursor, allowed_dags), notification_id=found.notification_id
+    )
+    page, following = cut_ledger(decided, MAX_PAGE)
     return vars(found) | {
-        "ledger": queries.attempts(connection, delivery_id),
-        # A group may hold what happened to several DAGs.
-        "decisions": [
-            decision for decision in decided if may_see(allowed_dags, decision.deployment, decision.dag_id)
-        ],
+        "ledger": ledger,
+        "next_attempts": next_attempts,
+        "decisions": page,
+        "next": following,
     }
 
 

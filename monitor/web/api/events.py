@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from starlette.exceptions import HTTPException
 
+from monitor.database.statements import MAX_PAGE_BYTES, fit, size_of
 from monitor.database.types import read_each
 from monitor.event_log import read
 from monitor.event_log.read import LoggedEvent
@@ -13,7 +14,7 @@ from monitor.notifications.explain import EventExplanation, explain
 from monitor.web.api.models import EventDecisions, EventPage
 from monitor.web.dependencies import ApiPrincipal
 from monitor.web.openapi_examples import EVENT
-from monitor.web.query_params import EventsQuery, Name
+from monitor.web.query_params import MAX_PAGE, EventsQuery, Name
 from monitor.web.responses import PROBLEMS, ETagRoute, Paging, etag_responses, problems
 from monitor.web.services import ServicesDep
 
@@ -82,4 +83,9 @@ async def decisions(
 
 
 def _format_explanation(explanation: EventExplanation) -> dict[str, Any]:
-    return {"event": json.loads(explanation.event.body), "rules": explanation.lines}
+    rules, room = [], MAX_PAGE_BYTES
+    for line in explanation.lines:
+        deliveries, has_more = fit(line.deliveries, MAX_PAGE, room)
+        room = max(0, room - size_of(deliveries))
+        rules.append(vars(line) | {"deliveries": deliveries, "has_more_deliveries": has_more})
+    return {"event": json.loads(explanation.event.body), "rules": rules}

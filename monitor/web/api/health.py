@@ -250,7 +250,7 @@ NO_HOOK = PartHealth(
     "unknown", "no hook has reported lately; what hooks do not report, the reconciler fills in"
 )
 LOOKED_AT = 50  # events, the latest, among which a hook's report is looked for
-MAX_LOOKED_AT = 1024 * 1024  # characters of their bodies; usual ones have 1,000 each
+MAX_LOOKED_AT = 1024 * 1024  # bytes of their bodies; usual ones have 1,000 each
 SPOOL_REMEDY = "Look at the log of Airflow's scheduler for the plugin's warnings: can it reach the monitor?"
 LATELY = timedelta(days=1)  # until then somebody has looked, or was told by other means
 LATE = 60.0  # seconds between what happened and its report: a spool that could send would not wait so long
@@ -425,9 +425,7 @@ def _deliveries(connection: Connection, now: datetime) -> PartHealth:
 
 def _spool(connection: Connection) -> PartHealth:
     """The spool lies with Airflow's processes; how late the latest report of a hook came tells how it is."""
-    for logged in event_log_read.read_before(
-        connection, None, LOOKED_AT, Filter(), most_characters=MAX_LOOKED_AT
-    ):
+    for logged in event_log_read.read_before(connection, None, LOOKED_AT, Filter(), most_bytes=MAX_LOOKED_AT):
         event = next((event for _, event in event_log_read.parse_each([logged])), None)
         if event is not None and event.get("reported_by") == "listener":
             late = logged.received_at - event.time

@@ -13,12 +13,20 @@ from monitor.notifications import incident_transitions, incidents
 from monitor.notifications.incidents import Incident
 from monitor.notifications.outbox import decisions, queries
 from monitor.notifications.outbox.queries import DeliveryFilter
-from monitor.web.api.deliveries import may_see
 from monitor.web.api.models import IncidentDetail, IncidentPage, IncidentResponse
 from monitor.web.auth.authenticator import Principal
 from monitor.web.dependencies import ApiPrincipal, require_csrf
-from monitor.web.query_params import MAX_PAGE, Id, IncidentsQuery, no_nul
-from monitor.web.responses import PROBLEMS, WRITING, ETagRoute, Paging, etag_responses, problems
+from monitor.web.query_params import MAX_PAGE, Id, IncidentsQuery, LedgerQuery, no_nul
+from monitor.web.responses import (
+    PROBLEMS,
+    WRITING,
+    ETagRoute,
+    Paging,
+    cut_ledger,
+    cut_page,
+    etag_responses,
+    problems,
+)
 from monitor.web.services import Services, ServicesDep
 from monitor.web.silence_validation import MAX_REASON
 
@@ -66,29 +74,43 @@ async def all_incidents(
     operation_id="getIncident",
     responses=etag_responses() | problems(404),
 )
-async def incident(services: ServicesDep, principal: ApiPrincipal, incident_id: Id) -> dict[str, Any]:
-    """One incident, with what each rule made of its events and what was sent because of it."""
+async def incident(
+    services: ServicesDep, principal: ApiPrincipal, incident_id: Id, query: Annotated[LedgerQuery, Query()]
+) -> dict[str, Any]:
+    """One incident, with what each rule made of its latest events and what was sent because of it."""
     allowed_dags = await services.authenticator.get_permissions(principal)
-    found = await services.database.read(lambda connection: detail(connection, incident_id, allowed_dags))
+    found = await services.database.read(
+        lambda connection: detail(connection, incident_id, allowed_dags, query.cursor)
+    )
     if found is None:
         raise _unknown(incident_id)
     return found
 
 
-def detail(connection: Connection, incident_id: int, allowed_dags: AllowedDags) -> dict[str, Any] | None:
-    """An incident with its decisions and deliveries, or None where there is none that the reader may see."""
+def detail(
+    connection: Connection,
+    incident_id: int,
+    allowed_dags: AllowedDags,
+    before: int | None = None,
+    limit: int = MAX_PAGE,
+) -> dict[str, Any] | None:
+    """An incident with a page of its decisions and its latest deliveries; None if there is none that the
+    reader may see."""
     found = incidents.find(connection, incident_id, allowed_dags)
     if found is None:
         return None
-    decided = decisions.decisions_of_incident(connection, incident_id)
+    decided = decisions.decision_page(connection, limit + 1, before, allowed_dags, incident_id=incident_id)
+    page, following = cut_ledger(decided, limit)
     delivery_filter = DeliveryFilter(incident_id=incident_id)
+    sent = queries.deliveries(
+        connection, limit + 1, delivery_filter=delivery_filter, allowed_dags=allowed_dags
+    )
+    mails, more_mails = cut_page(sent, limit, lambda mail: mail.id)
     return vars(found) | {
-        "decisions": [
-            decision for decision in decided if may_see(allowed_dags, decision.deployment, decision.dag_id)
-        ],
-        "deliveries": queries.deliveries(
-            connection, MAX_PAGE, delivery_filter=delivery_filter, allowed_dags=allowed_dags
-        ),
+        "decisions": page,
+        "next": following,
+        "deliveries": mails,
+        "next_deliveries": more_mails,
     }
 
 

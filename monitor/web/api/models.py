@@ -84,11 +84,19 @@ class DecisionResponse(ResponseModel):
 
 
 class DeliveryDetail(DeliveryResponse):
-    model_config = example(**openapi_examples.DELIVERY, ledger=[openapi_examples.ATTEMPT], decisions=[])
-    ledger: list[AttemptResponse]
-    decisions: list[DecisionResponse] = Field(
-        description="Which events it reports, oldest first, each with its reason"
+    model_config = example(
+        **openapi_examples.DELIVERY,
+        ledger=[openapi_examples.ATTEMPT],
+        next_attempts=None,
+        decisions=[],
+        next=None,
     )
+    ledger: list[AttemptResponse] = Field(description="The latest attempts, oldest first")
+    next_attempts: Next = Field(description="The `attempts_cursor` of those before them; null: these are all")
+    decisions: list[DecisionResponse] = Field(
+        description="Which events it reports, the latest ones, oldest first, each with its reason"
+    )
+    next: Next = Field(description="The `cursor` of the decisions before them; null: these are all")
 
 
 class RuleAndEvent(ResponseModel):
@@ -101,6 +109,9 @@ class RuleAndEvent(ResponseModel):
     )
     decisions: list[DecisionResponse]
     deliveries: list[DeliveryResponse]
+    has_more_deliveries: bool = Field(
+        False, description="More were made of it than one answer holds; listDeliveries has them"
+    )
 
 
 class ExplanationResponse(ResponseModel):
@@ -156,10 +167,16 @@ class IncidentDetail(IncidentResponse):
     model_config = example(
         **openapi_examples.INCIDENT,
         decisions=[openapi_examples.DECISION],
+        next=None,
         deliveries=[openapi_examples.DELIVERY],
+        next_deliveries=None,
     )
-    decisions: list[DecisionResponse]
+    decisions: list[DecisionResponse] = Field(description="The latest ones, oldest first")
+    next: Next = Field(description="The `cursor` of the decisions before them; null: these are all")
     deliveries: list[DeliveryResponse]
+    next_deliveries: Next = Field(
+        description="The `cursor` of its older deliveries in listDeliveries; null: these are all"
+    )
 
 
 def _dump_match(match: Any) -> Any:
@@ -245,10 +262,20 @@ class TaskInstanceResponse(ResponseModel):
 
 class RunDetail(RunResponse):
     model_config = example(
-        **openapi_examples.RUN, tasks=[openapi_examples.TASK], deliveries=[openapi_examples.DELIVERY]
+        **openapi_examples.RUN,
+        tasks=[openapi_examples.TASK],
+        next=None,
+        deliveries=[openapi_examples.DELIVERY],
+        next_deliveries=None,
     )
     tasks: list[TaskInstanceResponse]
+    next: str | None = Field(
+        description="The `cursor` of the page of tasks behind this one (getRun); null: these are the last"
+    )
     deliveries: list[DeliveryResponse]
+    next_deliveries: Next = Field(
+        description="The `cursor` of the run's older deliveries in listDeliveries; null: these are all"
+    )
 
 
 class AssetResponse(ResponseModel):

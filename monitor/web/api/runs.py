@@ -1,30 +1,72 @@
 """The API of runs with their tasks and mails, and of assets."""
 
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
+from monitor.database.statements import MAX_PAGE_BYTES
 from monitor.event_log.filters import AllowedDags
 from monitor.event_log.projections import assets as assets_projection
 from monitor.event_log.projections import runs as runs_projection
-from monitor.event_log.projections.runs import RunName
+from monitor.event_log.projections.runs import RunName, TaskPlace
 from monitor.notifications.outbox import queries
 from monitor.notifications.outbox.queries import DeliveryFilter
 from monitor.web.api.models import AssetPage, RunDetail, RunPage
 from monitor.web.dependencies import ApiPrincipal
 from monitor.web.query_params import MAX_PAGE, Name, Paged, RunsQuery
-from monitor.web.responses import PROBLEMS, ETagRoute, Paging, etag_responses, problems
+from monitor.web.responses import (
+    MAX_HTML_BYTES,
+    PROBLEMS,
+    ETagRoute,
+    Paging,
+    cut_page,
+    etag_responses,
+    problems,
+)
 from monitor.web.services import ServicesDep
 
 router = APIRouter(prefix="/api/v1", responses=PROBLEMS, route_class=ETagRoute)
 InPath = Annotated[Name, Path()]
 DagId = Annotated[Name, Path(description="The DAG", examples=["etl"])]
 RunId = Annotated[Name, Path(description="The run; any sign may stand in it", examples=["manual__1"])]
-Deployment = Annotated[
-    Name | None, Query(description="The Airflow's name. Default: the first one's", examples=["local"])
-]
+_TASK_CURSOR = re.compile(r"([01])\.(-?[0-9]{1,9})\.(.+)", re.DOTALL)
+
+
+class TaskCursorQuery(BaseModel):
+    """Where a page of a run's tasks begins."""
+
+    cursor: Name | None = Field(
+        None, description="`next` of the page before; none: the first page", examples=["1.-1.load"]
+    )
+
+    @field_validator("cursor")
+    @classmethod
+    def _check_cursor(cls, cursor: str | None) -> str | None:
+        if cursor is not None and not _TASK_CURSOR.fullmatch(cursor):
+            raise ValueError("is no `next` of a page of tasks, such as 1.-1.load")
+        return cursor
+
+    @property
+    def after(self) -> TaskPlace | None:
+        found = _TASK_CURSOR.fullmatch(self.cursor) if self.cursor else None
+        return TaskPlace(found[1] == "1", found[3], int(found[2])) if found else None
+
+
+class TasksQuery(TaskCursorQuery):
+    model_config = ConfigDict(extra="forbid")
+    deployment: Name | None = Field(
+        None, description="The Airflow's name. Default: the first one's", examples=["local"]
+    )
+    limit: int = Field(MAX_PAGE, ge=1, le=MAX_PAGE, description="Tasks of a page", examples=[MAX_PAGE])
+
+
+def task_cursor(place: TaskPlace | None) -> str | None:
+    """Return the cursor of the page behind a place: the map_index, which has no dot, before the task_id."""
+    return place and f"{place.is_later:d}.{place.map_index}.{place.task_id}"
 
 
 @router.get(
@@ -54,36 +96,57 @@ async def runs(
     response_model=RunDetail,
     tags=["runs"],
     operation_id="getRun",
-    responses=etag_responses() | problems(404),
+    responses=etag_responses(listed=True) | problems(404),
 )
 async def run(
     services: ServicesDep,
     principal: ApiPrincipal,
+    pager: Paging,
     dag_id: DagId,
     run_id: RunId,
-    deployment: Deployment = None,
+    query: Annotated[TasksQuery, Query()],
 ) -> dict[str, Any]:
-    """One run with the latest try of each task and its mails. A run id may hold any sign, `/` too."""
-    name = RunName(deployment or services.settings.deployment, dag_id, run_id)
+    """One run with the latest try of each task and its mails. A run id may hold any sign, `/` too.
+
+    Tasks come in pages: those that failed, run or wait for their next try first. A task whose state changes
+    while you read the pages may change its page.
+    """
+    name = RunName(query.deployment or services.settings.deployment, dag_id, run_id)
     detail = await services.database.read(
-        lambda connection: run_detail(connection, name, principal.allowed_dags)
+        lambda connection: run_detail(connection, name, principal.allowed_dags, query.limit, query.after)
     )
     if detail is None:
         raise HTTPException(404, f"no run {run_id!r} of the DAG {dag_id!r} in {name.deployment!r} is known")
-    return detail
+    return detail | pager.cut("tasks", detail["tasks"], detail["next"])
 
 
-def run_detail(connection: Connection, name: RunName, allowed_dags: AllowedDags) -> dict[str, Any] | None:
-    """A run's row with its tasks and deliveries, or None where there is none that the reader may see."""
+def run_detail(
+    connection: Connection,
+    name: RunName,
+    allowed_dags: AllowedDags,
+    limit: int = MAX_PAGE,
+    after: TaskPlace | None = None,
+    most: int = MAX_PAGE_BYTES,
+    task_id: str | None = None,
+) -> dict[str, Any] | None:
+    """A run's row with a page of its tasks, of `most` bytes, and with its latest deliveries; None if there is
+    none that the reader may see."""
     if allowed_dags is not None and (name.deployment, name.dag_id) not in allowed_dags:
         return None
     row = runs_projection.run(connection, name)
     if row is None:
         return None
+    page = runs_projection.task_page(connection, name, limit, after, most, task_id)
     mails = queries.deliveries(
-        connection, MAX_PAGE, delivery_filter=DeliveryFilter(**vars(name)), allowed_dags=allowed_dags
+        connection, MAX_PAGE + 1, delivery_filter=DeliveryFilter(**vars(name)), allowed_dags=allowed_dags
     )
-    return row | {"tasks": runs_projection.tasks(connection, name), "deliveries": mails}
+    latest, older = cut_page(mails, MAX_PAGE, lambda mail: mail.id, MAX_HTML_BYTES)
+    return row | {
+        "tasks": page.tasks,
+        "next": task_cursor(page.following),
+        "deliveries": latest,
+        "next_deliveries": older,
+    }
 
 
 @router.get(

@@ -12,11 +12,12 @@ from pydantic import Field
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
-from monitor.database.statements import Row
+from monitor.database.statements import Row, fit
 from monitor.event_log.filters import AllowedDags
 from monitor.event_log.projections import assets as assets_projection
 from monitor.event_log.projections import dags
 from monitor.event_log.projections.assets import AssetName, AssetUpdate
+from monitor.events.data import MAX_LABEL
 from monitor.events.identity import spoken
 from monitor.rules.model import Watch
 from monitor.watches.assets import STALE
@@ -27,6 +28,7 @@ from monitor.web.api.runs import InPath
 from monitor.web.dependencies import PagePrincipal
 from monitor.web.pages.events import live
 from monitor.web.query_params import MAX_PAGE, Name, Paged
+from monitor.web.responses import MAX_HTML_BYTES, cut_page
 from monitor.web.services import ServicesDep
 from monitor.web.templating import render
 
@@ -94,6 +96,7 @@ def _rest_reason(dag: Row | None) -> str:
 
 
 MAX_METRICS = 24  # columns of the table, and charts; more is no table for people, and the API has them all
+MAX_PARTIES = 100  # DAGs that make an asset, or begin by it, as a page lists them
 HASH = "sha256"
 
 router = APIRouter(include_in_schema=False)
@@ -125,8 +128,8 @@ async def assets(
     watches = services.rules.current.config.watches
 
     def load(connection: Connection) -> dict[str, Any]:
-        rows = assets_projection.asset_list(connection, query.limit, query.cursor, allowed_dags)
-        following = rows[-1]["last_seq"] if len(rows) == query.limit else None
+        found = assets_projection.asset_list(connection, query.limit + 1, query.cursor, allowed_dags)
+        rows, following = cut_page(found, query.limit, lambda row: int(row["last_seq"]))
         judged = [(row, _fresh(connection, watches, row, allowed_dags, now)) for row in rows]
         return live(connection) | {"assets": judged, "next": following}
 
@@ -165,10 +168,11 @@ async def asset(
         if row is None:
             return None
         latest = assets_projection.asset_updates(connection, name, HISTORY + 1, allowed_dags=allowed_dags)
-        page = assets_projection.asset_updates(connection, name, query.limit, query.cursor, allowed_dags)
-        gaps = assets_projection.gaps([update.timestamp for update in latest])
-        asset_freshness = freshness(watches, row, gaps, _dag_of(connection, row), now)
-        seen = {"asset": row, "latest": latest, "updates": page, "fresh": asset_freshness}
+        found = assets_projection.asset_updates(connection, name, query.limit + 1, query.cursor, allowed_dags)
+        page, following = cut_page(found, query.limit, lambda update: update.seq)
+        gaps = assets_projection.asset_gaps(connection, name, HISTORY, allowed_dags)
+        fresh = freshness(watches, row, gaps, _dag_of(connection, row), now)
+        seen = {"asset": row, "latest": latest, "updates": page, "next": following, "fresh": fresh}
         return live(connection) | seen | {"partitioned": dags.find_partitioned_dags(connection, deployment)}
 
     values = await services.database.read(load)
@@ -185,7 +189,6 @@ async def asset(
         consumers=_consumers(latest, lineage),
         known=lineage,
         metrics=_metrics(values["updates"]),
-        next=values["updates"][-1].seq if len(values["updates"]) == query.limit else None,
         is_first=query.cursor is None,
         api={"deployment": deployment, "uri": query.uri, "limit": MAX_PAGE},
         hash_name=HASH,
@@ -229,12 +232,15 @@ def _parties(parties: Iterable[Party], tasks: Iterable[tuple[str, str | None]]) 
         found.setdefault((party.dag_id, party.task_id), party)
     for dag_id, task_id in tasks:
         found.setdefault((dag_id, task_id), Party(dag_id, task_id, named=True))
-    return list(found.values())
+    return fit(found.values(), MAX_PARTIES, MAX_HTML_BYTES)[0]
 
 
 def _metrics(updates: list[AssetUpdate]) -> list[str]:
     """The names of the numbers that these updates told, in the order of telling."""
     names = (
-        name for update in updates for name, value in update.extra.items() if type(value) in (int, float)
+        name
+        for update in updates
+        for name, value in update.extra.items()
+        if type(value) in (int, float) and len(name) <= MAX_LABEL
     )
     return list(dict.fromkeys(names))[:MAX_METRICS]

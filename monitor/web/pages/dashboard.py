@@ -23,7 +23,7 @@ from monitor.notifications.outbox import queries
 from monitor.web.api import health
 from monitor.web.dependencies import PagePrincipal
 from monitor.web.pages.events import airflow_url, lines, live
-from monitor.web.pages.runs import add_strips, name_of
+from monitor.web.pages.runs import name_of, with_strips
 from monitor.web.services import PartHealth, Services, ServicesDep
 from monitor.web.templating import render
 
@@ -107,14 +107,14 @@ def _runs(connection: Connection, allowed_dags: AllowedDags, now: datetime) -> d
         if now - (run["end_date"] or run["start_date"] or now) <= LATELY
     ]
     return {
-        "running": add_strips(connection, running[:SHOWN_RUNNING]),
+        "running": list(with_strips(connection, running[:SHOWN_RUNNING])),
         "running_number": len(running),
         "failed_number": len(failed),
         "failures": [
             (run, runs_projection.first_failure(connection, name_of(run))) for run in failed[:SHOWN]
         ],
-        "succeeded": add_strips(
-            connection, runs(connection, SHOWN, state="success", allowed_dags=allowed_dags)
+        "succeeded": list(
+            with_strips(connection, runs(connection, SHOWN, state="success", allowed_dags=allowed_dags))
         ),
     }
 

@@ -40,19 +40,25 @@ from monitor.events.event import Event, parse_event
 from monitor.notifications.decision import UNMATCHED
 from monitor.notifications.outbox import decisions, queries
 from monitor.notifications.outbox.records import Delivery, NotificationKind, State
+from monitor.plain_text import cut
 from monitor.rules.targets import ChannelName, Target
 from monitor.web.api.deliveries import may_see
 from monitor.web.auth.authenticator import Principal
 from monitor.web.dependencies import PagePrincipal
-from monitor.web.pages.events import live
+from monitor.web.pages.events import lines_of, live
 from monitor.web.query_params import MAX_PAGE, DeliveriesQuery, Id, ListFilters, list_filters
+from monitor.web.responses import cut_page
 from monitor.web.services import Services, ServicesDep
-from monitor.web.templating import EventLine, render
+from monitor.web.templating import render
 
 SHOWN = 50  # letters in the list
 SHOWN_UNMATCHED = 5  # failures that no rule took: one is enough to see that a rule is lacking
 MOMENTS = ("since", "until")
 LOCAL_LENGTHS = (len("2026-11-22T10:00"), len("2026-11-22T10:00:00"))  # as a datetime-local field writes it
+
+MAX_SHOWN_TEXT = 200_000  # characters of a letter's text on its page, each up to five bytes there
+MAX_SHOWN_HTML = 500_000
+"""Characters of a letter's HTML. Mail programs show less: Gmail cuts a message at 102 kB."""
 
 TELLS_OF_UPDATES = frozenset({NotificationKind.SUCCESS, NotificationKind.NOTICE})
 """Letters that may tell of assets' updates, and so of other DAGs than the delivery's."""
@@ -95,8 +101,8 @@ async def mails(
     allowed_dags = await services.authenticator.get_permissions(principal)
 
     def load(connection: Connection) -> dict[str, Any]:
-        found = queries.deliveries(connection, query.limit, query.cursor, query.to_filter(), allowed_dags)
-        following = found[-1].id if len(found) == query.limit else None
+        rows = queries.deliveries(connection, query.limit + 1, query.cursor, query.to_filter(), allowed_dags)
+        found, following = cut_page(rows, query.limit, lambda delivery: delivery.id)
         return (
             live(connection)
             | {"deliveries": found, "next": following}
@@ -122,8 +128,8 @@ async def mails(
 def _load_unmatched(connection: Connection, allowed_dags: AllowedDags) -> dict[str, Any]:
     """The latest failures that no rule took, with what the log still has of them."""
     decided = decisions.latest_of_rule(connection, UNMATCHED, SHOWN_UNMATCHED, allowed_dags)
-    found = read.find_by_seqs(connection, [decision.event_seq for decision in decided], allowed_dags)
-    return {"unmatched": decided, "unmatched_events": {line.seq: line for line in EventLine.of_each(found)}}
+    events = lines_of(connection, [decision.event_seq for decision in decided], allowed_dags)
+    return {"unmatched": decided, "unmatched_events": events}
 
 
 async def _letters(services: Services, principal: Principal) -> list[Summary]:
@@ -226,8 +232,13 @@ async def letter(
     found = await _letter(services, principal, letter_id)
     fields = {name: header(found, name) for name in ("Subject", "From", "To", "Date", "Message-ID")}
     text, html = _part(found, "plain"), _part(found, "html")
-    values: dict[str, Any] = {"fields": fields, "text": text, "has_html": html is not None, "id": letter_id}
-    return render(request, "letter.html", principal, **values)
+    shown: dict[str, Any] = {
+        "fields": fields,
+        "text": text and cut(text, MAX_SHOWN_TEXT),
+        "has_html": html is not None,
+        "id": letter_id,
+    }
+    return render(request, "letter.html", principal, **shown)
 
 
 @router.get("/mail/{letter_id}/html")
@@ -246,7 +257,7 @@ def frame_response(html: str) -> HTMLResponse:
         "X-Frame-Options": "SAMEORIGIN",
         "Cache-Control": "no-store",
     }
-    return HTMLResponse(html, headers=headers)
+    return HTMLResponse(cut(html, MAX_SHOWN_HTML), headers=headers)
 
 
 preview_router = APIRouter(include_in_schema=False)

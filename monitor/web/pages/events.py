@@ -1,14 +1,16 @@
 """The pages of events and of one delivery; each reads the database once."""
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import field_validator
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
+from monitor.database.statements import fit
 from monitor.delivery.channels.mailbox import parse_filed_id
 from monitor.event_log import cursor, read
 from monitor.event_log.cursor import Cursor
@@ -21,7 +23,8 @@ from monitor.web import rule_descriptions
 from monitor.web.api import deliveries
 from monitor.web.dependencies import PagePrincipal
 from monitor.web.paths import redirect
-from monitor.web.query_params import EventsQuery, Id, ListFilters, list_filters
+from monitor.web.query_params import DeliveryLedgerQuery, EventsQuery, Id, ListFilters, list_filters
+from monitor.web.responses import MAX_HTML_BYTES
 from monitor.web.services import Services, ServicesDep
 from monitor.web.templating import EventLine, render
 
@@ -75,12 +78,13 @@ async def events(
 
     def load(connection: Connection) -> dict[str, Any]:
         found, following = read.read_page(
-            connection, query.cursor, query.limit, query.filter(), principal.allowed_dags
+            connection, query.cursor, query.limit, query.filter(), principal.allowed_dags, read.MAX_READ_BYTES
         )
+        page, has_more = fit(lines(found), query.limit, MAX_HTML_BYTES)
         return live(connection) | {
-            "events": lines(found),
+            "events": page,
             "unnotified": rule_descriptions.find_unnotified(connection, found, principal.allowed_dags),
-            "next": following,
+            "next": page[-1].seq if has_more else following,
         }
 
     values = await services.database.read(load)
@@ -102,11 +106,17 @@ def airflow_url(services: Services, deployment: str) -> str | None:
 
 @router.get("/deliveries/{delivery_id}")
 async def delivery(
-    request: Request, services: ServicesDep, principal: PagePrincipal, delivery_id: Id
+    request: Request,
+    services: ServicesDep,
+    principal: PagePrincipal,
+    delivery_id: Id,
+    query: Annotated[DeliveryLedgerQuery, Query()],
 ) -> HTMLResponse:
     """One delivery: its state and why, the events that it tells of, and each attempt."""
     allowed_dags = await services.authenticator.get_permissions(principal)
-    found = await services.database.read(lambda connection: _delivery(connection, delivery_id, allowed_dags))
+    found = await services.database.read(
+        lambda connection: _delivery(connection, delivery_id, allowed_dags, query)
+    )
     if found is None:
         raise HTTPException(404, f"No delivery {delivery_id} is known here.")
     filed = (
@@ -117,13 +127,12 @@ async def delivery(
     return render(request, "delivery.html", principal, **values)
 
 
-def _delivery(connection: Connection, delivery_id: int, allowed_dags: AllowedDags) -> dict[str, Any] | None:
-    found = deliveries.detail(connection, delivery_id, allowed_dags)
+def _delivery(
+    connection: Connection, delivery_id: int, allowed_dags: AllowedDags, query: DeliveryLedgerQuery
+) -> dict[str, Any] | None:
+    found = deliveries.detail(connection, delivery_id, allowed_dags, query)
     if found is None:
         return None
-    logged = read.find_by_seqs(
-        connection, [decision.event_seq for decision in found["decisions"]], allowed_dags
-    )
     same_notification = queries.deliveries(
         connection,
         OTHERS,
@@ -132,9 +141,21 @@ def _delivery(connection: Connection, delivery_id: int, allowed_dags: AllowedDag
     )
     return found | {
         "live": live(connection),
-        "events": {line.seq: line for line in EventLine.of_each(logged)},
-        "others": [decision for decision in same_notification if decision.id != delivery_id],
+        "events": lines_of(connection, [decision.event_seq for decision in found["decisions"]], allowed_dags),
+        "others": [same for same in same_notification if same.id != delivery_id],
     }
+
+
+READ_TOGETHER = 20  # events that a page shows a line of: their bodies may have 256 KiB each
+
+
+def lines_of(connection: Connection, seqs: Iterable[int], allowed_dags: AllowedDags) -> dict[int, EventLine]:
+    """Return lines of these events, by their seq, as far as they are kept and the reader may see them."""
+    in_turn, found = sorted(set(seqs)), {}
+    for start in range(0, len(in_turn), READ_TOGETHER):
+        logged = read.find_by_seqs(connection, in_turn[start : start + READ_TOGETHER], allowed_dags)
+        found.update({line.seq: line for line in EventLine.of_each(logged)})
+    return found
 
 
 @router.post("/deliveries/{delivery_id}/resend")

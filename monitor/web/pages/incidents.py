@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import Field
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
@@ -18,16 +19,16 @@ from monitor.notifications.outbox.records import Decision, Delivery
 from monitor.web.api import incidents as incidents_api
 from monitor.web.api.incidents import change
 from monitor.web.dependencies import PagePrincipal, require_csrf
-from monitor.web.pages.events import live
+from monitor.web.pages.events import lines_of, live
 from monitor.web.pages.forms import Deed
 from monitor.web.paths import redirect
-from monitor.web.query_params import Id, Paged
+from monitor.web.query_params import MAX_SEQ, Id, LedgerQuery, Paged
+from monitor.web.responses import cut_page
 from monitor.web.rule_descriptions import why_nobody
 from monitor.web.services import ServicesDep
 from monitor.web.templating import EventLine, render
 
-SHOWN = 200  # entries; of a longer thread the first ones and the latest, which tell how it began and stands
-FIRST = 20
+SHOWN = 150  # decisions of a page, and deliveries: the latest, which tell how it stands
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,10 @@ class TimelineEntry:
     note: str | None = None
 
 
-@dataclass(frozen=True)
-class IncidentTimeline:
-    entries: list[TimelineEntry]
-    left_out: int
-    """Behind the first FIRST entries."""
-
-
 def thread_of(
     connection: Connection, incident: Mapping[str, Any], allowed_dags: AllowedDags
-) -> IncidentTimeline:
-    """`incident` as incidents_api.detail() gives it."""
+) -> list[TimelineEntry]:
+    """A page of its decisions and its ends. `incident` is as incidents_api.detail() gives it."""
     entries = [
         *_events(connection, incident, allowed_dags),
         # Behind the event that called for it, which has the same moment.
@@ -62,9 +56,7 @@ def thread_of(
         ),
         *_notes(incident),
     ]
-    entries.sort(key=lambda entry: (entry.at, entry.key))
-    left_out = max(0, len(entries) - SHOWN)
-    return IncidentTimeline(entries[:FIRST] + entries[FIRST + left_out :] if left_out else entries, left_out)
+    return sorted(entries, key=lambda entry: (entry.at, entry.key))
 
 
 def _events(
@@ -74,16 +66,11 @@ def _events(
     for decision in incident["decisions"]:
         decided.setdefault(decision.event_seq, []).append(decision)
     ends = {incident[name] for name in ("opened_seq", "last_seq", "closed_seq")} - {None}
-    found = read.find_by_seqs(connection, ends | decided.keys(), allowed_dags)
-    received = {logged.seq: logged.received_at for logged in found}
+    found = lines_of(connection, ends | decided.keys(), allowed_dags)
+    received = read.find_received_times(connection, found)
     return [
-        TimelineEntry(
-            received[line.seq],
-            f"event {line.seq:020}",
-            event=line,
-            decisions=tuple(decided.get(line.seq, ())),
-        )
-        for line in EventLine.of_each(found)
+        TimelineEntry(received[seq], f"event {seq:020}", event=line, decisions=tuple(decided.get(seq, ())))
+        for seq, line in found.items()
     ]
 
 
@@ -100,31 +87,53 @@ def _notes(incident: Mapping[str, Any]) -> Sequence[TimelineEntry]:
     return notes
 
 
-SHOWN_OPEN = 200  # more at once are one outage, and its first page says so
+SHOWN_OPEN = 200  # of a page; more at once are one outage, and its first page says so
+
+
+class IncidentsForm(Paged):
+    open_cursor: int | None = Field(None, ge=1, le=MAX_SEQ)
+    """Where the page of those that are open begins."""
+
+
+def _number(incident: Incident) -> int:
+    return incident.id
+
 
 router = APIRouter(prefix="/incidents", include_in_schema=False)
 
 
 @router.get("")
 async def list_incidents(
-    request: Request, services: ServicesDep, principal: PagePrincipal, query: Annotated[Paged, Query()]
+    request: Request,
+    services: ServicesDep,
+    principal: PagePrincipal,
+    query: Annotated[IncidentsForm, Query()],
 ) -> HTMLResponse:
     """The open ones first, then those that are over, page by page."""
     allowed_dags = await services.authenticator.get_permissions(principal)
 
     def load(connection: Connection) -> dict[str, Any]:
-        over = incidents.page(
-            connection, query.limit, query.cursor, IncidentFilter(incidents.CLOSED), allowed_dags=allowed_dags
+        found = incidents.page(
+            connection,
+            query.limit + 1,
+            query.cursor,
+            IncidentFilter(incidents.CLOSED),
+            allowed_dags=allowed_dags,
         )
+        over, following = cut_page(found, query.limit, _number)
+        going_on = incidents.page(
+            connection,
+            SHOWN_OPEN + 1,
+            query.open_cursor,
+            IncidentFilter(incidents.OPEN),
+            allowed_dags=allowed_dags,
+        )
+        still_open, next_open = cut_page(going_on, SHOWN_OPEN, _number)
         return live(connection) | {
-            "open": incidents.page(
-                connection,
-                SHOWN_OPEN,
-                incident_filter=IncidentFilter(incidents.OPEN),
-                allowed_dags=allowed_dags,
-            ),
+            "open": still_open,
+            "next_open": next_open,
             "over": over,
-            "next": over[-1].id if len(over) == query.limit else None,
+            "next": following,
         }
 
     values = await services.database.read(load)
@@ -133,22 +142,26 @@ async def list_incidents(
 
 @router.get("/{incident_id}")
 async def show_incident(
-    request: Request, services: ServicesDep, principal: PagePrincipal, incident_id: Id
+    request: Request,
+    services: ServicesDep,
+    principal: PagePrincipal,
+    incident_id: Id,
+    query: Annotated[LedgerQuery, Query()],
 ) -> HTMLResponse:
     """What happened, what was decided and what was sent, in one thread."""
     allowed_dags = await services.authenticator.get_permissions(principal)
     values = await services.database.read(
-        lambda connection: _load_incident(connection, incident_id, allowed_dags)
+        lambda connection: _load_incident(connection, incident_id, allowed_dags, query.cursor)
     )
     if values is None:
         raise HTTPException(404, f"No incident {incident_id} is known here.")
-    return render(request, "incident.html", principal, **values)
+    return render(request, "incident.html", principal, is_first=query.cursor is None, **values)
 
 
 def _load_incident(
-    connection: Connection, incident_id: int, allowed_dags: AllowedDags
+    connection: Connection, incident_id: int, allowed_dags: AllowedDags, before: int | None
 ) -> dict[str, Any] | None:
-    found = incidents_api.detail(connection, incident_id, allowed_dags)
+    found = incidents_api.detail(connection, incident_id, allowed_dags, before, SHOWN)
     if found is None:
         return None
     nobody = list(why_nobody(found["decisions"]).values()) if not found["deliveries"] else []

@@ -4,23 +4,32 @@ Positions are seconds from the start of the axis, both in the page and in the sc
 grow. The server draws positions in percent of the axis, so that no element needs a style of its own.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
 
+from monitor.database.statements import size_of
 from monitor.database.types import read_each
 from monitor.delivery.messages.filters import span
 from monitor.event_log import read
 from monitor.event_log.filters import Filter
 from monitor.event_log.projections.runs import RunName
-from monitor.event_log.projections.state import OVER, RUNNING
+from monitor.event_log.projections.state import OVER, RUNNING, shorten_error
 from monitor.event_log.read import LoggedEvent
+from monitor.events.data import MAX_LABEL
+from monitor.plain_text import cut
+from monitor.web.responses import MAX_HTML_BYTES
 
 MAX_TOLD = 2_000  # of a run's task events, the latest: bounds what one page parses
+MAX_TRIES = 400  # earlier tries that a page shows, the latest: each takes a kilobyte of it
+LEFT_OUT = {
+    "type": None,
+    "message": "Not tasks_shown, because this page has long errors enough; the log has it.",
+    "traceback": None,
+}
 TASKS = "airflow.task_instance.*"
 
 
@@ -49,14 +58,16 @@ def earlier_tries(connection: Connection, name: RunName, tasks: Sequence[Mapping
         return {}
     event_filter = Filter.from_values(type=[TASKS], **{key: [value] for key, value in vars(name).items()})
     found: dict[tuple[str, int, int], FinishedTry] = {}
-    task_events = read.read_before(
-        connection, None, MAX_TOLD, event_filter, most_characters=read.MAX_PAGE_CHARACTERS
-    )
-    for event_name, key, task in read_each("events", reversed(task_events), _parse_logged):
+    size = 0
+    task_events = read.read_before(connection, None, MAX_TOLD, event_filter, most_bytes=read.MAX_READ_BYTES)
+    for event_name, key, task in read_each("events", task_events, _parse_logged):
         # A filter reads * and ? in a name as globs; here they are letters.
         is_of_run = event_name == (name.dag_id, name.run_id)
-        if is_of_run and task.state != RUNNING and key[2] < latest.get(key[:2], 0):
-            found[key] = task
+        if is_of_run and task.state != RUNNING and key[2] < latest.get(key[:2], 0) and key not in found:
+            size += size_of(task)
+            found[key] = task if size <= MAX_HTML_BYTES else replace(task, error=task.error and LEFT_OUT)
+        if len(found) == MAX_TRIES:
+            break
     tries: Tries = {}
     for key in sorted(found):
         tries.setdefault(key[:2], []).append(found[key])
@@ -76,8 +87,8 @@ def _parse_try(data: Mapping[str, Any]) -> FinishedTry:
         state=data["state"],
         start=_moment(data.get("start_date")),
         end=_moment(data.get("end_date")),
-        host=data.get("hostname"),
-        error=data.get("error"),
+        host=cut(data.get("hostname") or "", MAX_LABEL) or None,
+        error=shorten_error(data["error"]) if data.get("error") else None,
     )
 
 
@@ -90,9 +101,9 @@ class MappedTask:
     """The instances of one mapped task, folded into one row."""
 
     counts: Mapping[str, int]
-    """How many instances are in each state."""
+    """How many instances of the run are in each state."""
     failures: tuple[tuple[Mapping[str, Any], tuple[int, ...]], ...]
-    """Each error with the indexes of the instances that it failed; the most frequent first."""
+    """Each error with the indexes of the page's instances that it failed; the most frequent first."""
 
     @property
     def text(self) -> str:
@@ -103,16 +114,21 @@ WORST_FIRST = ("failed", "upstream_failed", "up_for_retry", RUNNING)
 """The state of a folded row: the first of these that an instance is in, else the most frequent one."""
 
 
-def fold(tasks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return one row for each task: the instances of a mapped task become one, with `mapped`."""
+def fold(
+    tasks: Sequence[Mapping[str, Any]], counts: Mapping[str, Mapping[str, int]]
+) -> list[Mapping[str, Any]]:
+    """Return one row for each task of a page: the instances of a mapped task become one, with `mapped`.
+    `counts`: how many instances of each task are in which state, on all pages."""
     instances: dict[str, list[Mapping[str, Any]]] = {}
     for task in tasks:
         instances.setdefault(task["task_id"], []).append(task)
-    return [rows[0] if len(rows) == 1 else _fold_one(rows) for rows in instances.values()]
+    return [
+        rows[0] if sum(counts[task_id].values()) == 1 else _fold_one(rows, counts[task_id])
+        for task_id, rows in instances.items()
+    ]
 
 
-def _fold_one(instances: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    counts = dict(Counter(task["state"] for task in instances).most_common())
+def _fold_one(instances: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -> Mapping[str, Any]:
     starts = [task["start_date"] for task in instances if task["start_date"]]
     ends = [task["end_date"] for task in instances if task["end_date"]]
     return {
@@ -140,18 +156,11 @@ def _failures(
     return tuple((error, tuple(indexes)) for error, indexes in groups)
 
 
-def instances_of(tasks: Sequence[Mapping[str, Any]], task_id: str) -> list[Mapping[str, Any]]:
-    """Return the instances of one task: those that failed or run first, then by index."""
-    found = [task for task in tasks if task["task_id"] == task_id]
-    return sorted(found, key=lambda task: (task["state"] not in FIRST_DRAWN, task["map_index"]))
-
-
-MAX_LINES = 200  # tasks that are drawn: of more, those that failed or run, and the first of the others
+MAX_LINES = 200  # tasks of a page, each of them drawn or folded into a row
 TICKS = 6  # at most: their words stay apart on a phone
 STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 MARGIN = 1.02  # of the axis behind the end of a run that is over
 WAITING = "up_for_retry"
-FIRST_DRAWN = ("failed", RUNNING, WAITING)
 
 
 @dataclass(frozen=True)
@@ -186,8 +195,6 @@ class GanttChart:
     """Where open bars end at the moment."""
     run_bars: tuple[GanttBar, ...]
     lines: tuple[GanttRow, ...]
-    left_out: Mapping[str, int]
-    """How many tasks are not drawn, by state."""
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
@@ -218,31 +225,17 @@ def chart_of(
         return None
     begin = min((moment for moment in (begin, *starts) if began - moment <= _USUAL_WAIT), default=began)
     is_open = run["state"] not in OVER
-    tasks_shown, left_out = _chosen(tasks)
     return GanttChart(
         begin=begin,
         length=_length(begin, run, tasks, now, is_open),
         now=max(0.0, (now - begin).total_seconds()),
         run_bars=tuple(_run_bars(run, begin, is_open)),
-        lines=tuple(_line(task, earlier, begin, is_open) for task in tasks_shown),
-        left_out=left_out,
+        lines=tuple(_line(task, earlier, begin, is_open) for task in tasks),
     )
 
 
 _USUAL_WAIT = timedelta(hours=1)
 """What lies longer before a run's begin is of an earlier occurrence: its bars would crush all others."""
-
-
-def _chosen(tasks: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], dict[str, int]]:
-    if len(tasks) <= MAX_LINES:
-        return list(tasks), {}
-    first = sorted(range(len(tasks)), key=lambda number: tasks[number]["state"] not in FIRST_DRAWN)
-    drawn = set(first[:MAX_LINES])
-    left_out: dict[str, int] = {}
-    for number in first[MAX_LINES:]:
-        state = tasks[number]["state"]
-        left_out[state] = left_out.get(state, 0) + 1
-    return [task for number, task in enumerate(tasks) if number in drawn], left_out
 
 
 def _length(

@@ -1,6 +1,6 @@
 """The pages of runs, and `/status` and `/api` for the last training run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -9,12 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
-from monitor.database.statements import Row
+from monitor.database.statements import MAX_PAGE_BYTES, Row, fit
 from monitor.database.types import read_each
 from monitor.event_log import read
 from monitor.event_log.filters import AllowedDags, Filter
 from monitor.event_log.projections import runs as runs_projection
-from monitor.event_log.projections.runs import RunName, Strip
+from monitor.event_log.projections.runs import FIRST_SHOWN, RunName, Strip
 from monitor.event_log.projections.state import RUN_ENDS, RUNNING
 from monitor.event_log.read import LoggedEvent
 from monitor.notifications import incidents
@@ -22,13 +22,21 @@ from monitor.notifications.incidents import Incident, IncidentFilter
 from monitor.web import openapi_examples, rule_descriptions
 from monitor.web.airflow_lookups import NoAnswer
 from monitor.web.api.models import RunDetail
-from monitor.web.api.runs import InPath, run_detail
+from monitor.web.api.runs import InPath, TaskCursorQuery, run_detail
 from monitor.web.auth.authenticator import Principal
 from monitor.web.dependencies import ApiPrincipal, PagePrincipal
 from monitor.web.pages.events import airflow_url, drop_empty, lines, live
-from monitor.web.pages.run_timeline import MAX_LINES, chart_of, earlier_tries, fold, instances_of
-from monitor.web.query_params import ListFilters, Name, RunsQuery, list_filters
-from monitor.web.responses import PROBLEMS, ETagRoute, ResponseModel, etag_responses, example
+from monitor.web.pages.run_timeline import MAX_LINES, chart_of, earlier_tries, fold
+from monitor.web.query_params import MAX_PAGE, ListFilters, Name, RunsQuery, list_filters
+from monitor.web.responses import (
+    MAX_HTML_BYTES,
+    PROBLEMS,
+    ETagRoute,
+    ResponseModel,
+    cut_page,
+    etag_responses,
+    example,
+)
 from monitor.web.services import Services, ServicesDep
 from monitor.web.templating import render
 
@@ -56,15 +64,21 @@ class Status(ResponseModel):
     running: str | None = Field(description="A later run, which is under way: its run id")
 
 
-def load_status(connection: Connection, dag_id: str, allowed_dags: AllowedDags) -> dict[str, Any]:
-    """What both show."""
+def load_status(
+    connection: Connection,
+    dag_id: str,
+    allowed_dags: AllowedDags,
+    limit: int = MAX_PAGE,
+    most: int = MAX_PAGE_BYTES,
+) -> dict[str, Any]:
+    """What both show, with a page of the run's tasks."""
     runs = runs_projection.runs(connection, LOOKED_THROUGH, dag_id=dag_id, allowed_dags=allowed_dags)
     ended = next((run for run in runs if run["state"] in RUN_ENDS), None)
     running = next((run["run_id"] for run in runs if run["state"] == RUNNING), None)
     if ended is None:
         return {"dag_id": dag_id, "run": None, "metrics": {}, "running": running}
     name = RunName(ended["deployment"], ended["dag_id"], ended["run_id"])
-    detail = run_detail(connection, name, allowed_dags)
+    detail = run_detail(connection, name, allowed_dags, limit, most=most)
     return {
         "dag_id": dag_id,
         "run": detail,
@@ -77,7 +91,7 @@ def _metrics(connection: Connection, name: RunName, allowed_dags: AllowedDags) -
     event_filter = Filter.from_values(
         type=["airflow.asset.updated"], **{key: [value] for key, value in vars(name).items()}
     )
-    found = read.read_before(connection, None, MAX_ASSETS, event_filter, allowed_dags)
+    found = read.read_before(connection, None, MAX_ASSETS, event_filter, allowed_dags, MAX_HTML_BYTES)
     return dict(read_each("events", reversed(found), _name_and_extra))
 
 
@@ -107,7 +121,10 @@ async def status_page(
     request: Request, services: ServicesDep, principal: PagePrincipal, query: Annotated[StatusQuery, Query()]
 ) -> HTMLResponse:
     values = await services.database.read(
-        lambda connection: load_status(connection, query.dag_id, principal.allowed_dags) | live(connection)
+        lambda connection: (
+            load_status(connection, query.dag_id, principal.allowed_dags, MAX_LINES, MAX_HTML_BYTES)
+            | live(connection)
+        )
     )
     run = values["run"]
     if run is None:
@@ -121,7 +138,6 @@ RUN_UPDATES = 50  # assets that one run updated
 LOOKED_AT = 20  # incidents of a DAG, the latest, among which the run's own is looked for
 MAX_TRY = 10_000  # Airflow counts no further, and a log's address stays short
 UPDATED = "airflow.asset.updated"
-MAX_TASK_PAGES = 10_000  # of the instances of one task: more than Airflow maps
 STATES = ("running", "success", "failed")
 TYPES = ("scheduled", "manual", "asset_triggered", "backfill")
 
@@ -137,12 +153,11 @@ class RunsForm(RunsQuery):
         return drop_empty(value)
 
 
-class RunPageQuery(BaseModel):
-    """The mapped task whose instances are shown one by one; none: every task, folded."""
+class RunPageQuery(TaskCursorQuery):
+    """Which tasks are shown: the instances of one mapped task, one by one; none: every task, folded."""
 
     model_config = ConfigDict(extra="forbid")
     task_id: Name | None = None
-    page: int = Field(1, ge=1, le=MAX_TASK_PAGES)
 
 
 class TryQuery(BaseModel):
@@ -166,10 +181,12 @@ async def runs(
 
     def load(connection: Connection) -> dict[str, Any]:
         found = runs_projection.run_list(
-            connection, query.to_filter(), query.limit, query.cursor, principal.allowed_dags
+            connection, query.to_filter(), query.limit + 1, query.cursor, principal.allowed_dags
         )
-        following = found[-1]["last_seq"] if len(found) == query.limit else None
-        return live(connection) | {"runs": add_strips(connection, found), "next": following}
+        page, following = cut_page(
+            with_strips(connection, found), query.limit, lambda row: int(row[0]["last_seq"])
+        )
+        return live(connection) | {"runs": page, "next": following}
 
     values = await services.database.read(load)
     if list_query.mistakes:
@@ -188,8 +205,8 @@ async def runs(
     )
 
 
-def add_strips(connection: Connection, found: list[Row]) -> list[tuple[Row, Strip]]:
-    return [(run, runs_projection.strip(connection, name_of(run))) for run in found]
+def with_strips(connection: Connection, found: Iterable[Row]) -> Iterator[tuple[Row, Strip]]:
+    return ((run, runs_projection.strip(connection, name_of(run))) for run in found)
 
 
 def name_of(run: Mapping[str, Any]) -> RunName:
@@ -206,49 +223,70 @@ async def run(
     run_id: InPath,
     query: Annotated[RunPageQuery, Query()],
 ) -> HTMLResponse:
-    """One run: its timeline, its tasks with their errors, its mails, assets and events."""
+    """One run: its timeline, its tasks with their errors page by page, its mails, assets and events."""
     name = RunName(deployment, dag_id, run_id)
     allowed_dags = await services.authenticator.get_permissions(principal)
 
     def load(connection: Connection) -> dict[str, Any] | None:
-        detail = run_detail(connection, name, principal.allowed_dags)
+        detail = run_detail(
+            connection,
+            name,
+            principal.allowed_dags,
+            limit=MAX_LINES,
+            after=query.after,
+            most=MAX_HTML_BYTES,
+            task_id=query.task_id,
+        )
         if detail is None:
             return None
-        tasks, instances = _shown_tasks(detail["tasks"], query)
+        counts = runs_projection.count_instances(
+            connection, name, {task["task_id"] for task in detail["tasks"]}
+        )
+        if query.task_id is None:
+            tasks = fold(detail["tasks"], counts)
+            is_whole = query.after is None and detail["next"] is None
+            task_counts = {} if is_whole else runs_projection.count_tasks(connection, name)
+        else:
+            tasks = sorted(detail["tasks"], key=_instance_order)
+            task_counts = counts.get(query.task_id, {})
         earlier = earlier_tries(connection, name, tasks)
-        logged = _find_events(connection, name, RUN_EVENTS, principal.allowed_dags)
+        logged = _find_events(connection, name, RUN_EVENTS + 1, principal.allowed_dags)
+        events, has_more_events = fit(lines(logged), RUN_EVENTS, MAX_HTML_BYTES)
+        made = lines(_find_events(connection, name, RUN_UPDATES + 1, principal.allowed_dags, UPDATED))
+        updates, has_more_updates = fit(made, RUN_UPDATES, MAX_HTML_BYTES)
         return live(connection) | {
             "run": detail,
-            "instances": instances,
+            "task_counts": task_counts,
             "chart": chart_of(detail, tasks, earlier, services.clock()),
             "incident": _incident(connection, detail, allowed_dags),
-            "updates": lines(_find_events(connection, name, RUN_UPDATES, principal.allowed_dags, UPDATED)),
-            "events": lines(logged),
+            "updates": updates,
+            "has_more_updates": has_more_updates,
+            "events": events,
+            "has_more_events": has_more_events,
             "unnotified": rule_descriptions.find_unnotified(connection, logged, principal.allowed_dags),
         }
 
     values = await services.database.read(load)
     if values is None:
         raise _unknown(name)
-    shown: dict[str, Any] = {"opened": query.task_id, "task_page": query.page, "task_page_size": MAX_LINES}
-    airflow = airflow_url(services, deployment)
-    return render(request, "run.html", principal, airflow=airflow, **shown, **values)
+    return render(
+        *(request, "run.html", principal),
+        airflow=airflow_url(services, deployment),
+        is_first=query.after is None,
+        opened=query.task_id,
+        **values,
+    )
 
 
-def _shown_tasks(tasks: list[Row], query: RunPageQuery) -> tuple[list[Mapping[str, Any]], int]:
-    """Return the tasks that the page shows, and the number of instances of the one that is opened."""
-    if query.task_id is None:
-        return fold(tasks), 0
-    instances = instances_of(tasks, query.task_id)
-    start = (query.page - 1) * MAX_LINES
-    return instances[start : start + MAX_LINES], len(instances)
+def _instance_order(task: Mapping[str, Any]) -> tuple[bool, int]:
+    return task["state"] not in FIRST_SHOWN, task["map_index"]
 
 
 def _find_events(
     connection: Connection, name: RunName, limit: int, allowed_dags: AllowedDags, *types: str
 ) -> list[LoggedEvent]:
     event_filter = Filter.from_values(type=types, **{key: [value] for key, value in vars(name).items()})
-    found = read.read_before(connection, None, limit, event_filter, allowed_dags, read.MAX_PAGE_CHARACTERS)
+    found = read.read_before(connection, None, limit, event_filter, allowed_dags, read.MAX_READ_BYTES)
     # A filter reads * and ? in a name as globs; here they are letters.
     of_run = {line.seq for line in lines(found) if (line.dag_id, line.run_id) == (name.dag_id, name.run_id)}
     return [logged for logged in found if logged.seq in of_run]

@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
+from monitor.database.statements import fit
 from monitor.event_log import read
 from monitor.event_log.filters import AllowedDags, Filter
 from monitor.event_log.projections import dags as dags_projection
@@ -25,6 +26,7 @@ from monitor.web.pages.events import live
 from monitor.web.pages.forms import SilenceForm
 from monitor.web.paths import redirect
 from monitor.web.query_params import Id, Paged
+from monitor.web.responses import MAX_HTML_BYTES, cut_page
 from monitor.web.services import Services, ServicesDep
 from monitor.web.silence_validation import incident_scope, may_silence, whole_mistake
 from monitor.web.templating import EventLine, render
@@ -53,7 +55,9 @@ def preview(
     connection: Connection, scope: SilenceScope, now: datetime, allowed_dags: AllowedDags
 ) -> SilenceCoverage:
     event_filter = Filter.from_values(**{name: getattr(scope.match, name) for name in IN_SQL})
-    found, following = read.read_page(connection, None, LOOKED_THROUGH, event_filter, allowed_dags)
+    found, following = read.read_page(
+        connection, None, LOOKED_THROUGH, event_filter, allowed_dags, read.MAX_READ_BYTES
+    )
     recent = [event for event in found if event.received_at >= now - LOOKED_BACK]
     dags: _Dags = {}
     covered = [event for event in recent if _covers(connection, scope, event, dags)]
@@ -88,11 +92,16 @@ async def list_silences(
     now, allowed_dags = services.clock(), await services.authenticator.get_permissions(principal)
 
     def load(connection: Connection) -> dict[str, Any]:
-        page = silences.page(connection, query.limit, query.cursor, allowed_dags=allowed_dags)
+        found = silences.page(connection, query.limit + 1, query.cursor, allowed_dags=allowed_dags)
+        page, following = cut_page(found, query.limit, lambda silence: silence.id)
+        holding = silences.page(connection, SHOWN_ACTIVE + 1, active_at=now, allowed_dags=allowed_dags)
+        active, has_more_active = fit(holding, SHOWN_ACTIVE, MAX_HTML_BYTES)
+        listed = {silence.id for silence in active}
         return live(connection) | {
-            "active": silences.page(connection, SHOWN_ACTIVE, active_at=now, allowed_dags=allowed_dags),
-            "others": [silence for silence in page if not silence.is_active(now)],
-            "next": page[-1].id if len(page) == query.limit else None,
+            "active": active,
+            "has_more_active": has_more_active,
+            "others": [silence for silence in page if silence.id not in listed],
+            "next": following,
         }
 
     values = await services.database.read(load)

@@ -15,6 +15,7 @@ from monitor.web.auth.tokens import DEFAULT_LIFE, LONGEST_LIFE, Scope
 from monitor.web.dependencies import PagePrincipal, require_csrf
 from monitor.web.paths import redirect
 from monitor.web.query_params import MAX_NAME, Id, Paged
+from monitor.web.responses import cut_page
 from monitor.web.services import Services, ServicesDep
 from monitor.web.templating import render
 
@@ -90,11 +91,11 @@ async def _page(
 ) -> HTMLResponse:
     owner, paged = await owner_filter(services, principal), query or Paged()
     found = await services.database.read(
-        lambda connection: tokens.page(connection, owner, paged.limit, paged.cursor)
+        lambda connection: tokens.page(connection, owner, paged.limit + 1, paged.cursor)
     )
-    following = found[-1].id if len(found) == paged.limit else None
+    page, following = cut_page(found, paged.limit, lambda token: token.id)
     values: dict[str, Any] = {
-        "tokens": found,
+        "tokens": page,
         "next": following,
         "now": services.clock(),
         "problem": problem,

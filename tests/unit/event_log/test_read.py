@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Connection
 
 from monitor.database.engine import Database
+from monitor.database.statements import MAX_PAGE_BYTES
 from monitor.errors import CursorError
 from monitor.event_log import append as event_log_append
 from monitor.event_log import cursor
@@ -214,7 +215,7 @@ def test_types_by_glob_are_read_in_the_logs_order_either_way(database: Database)
 def test_long_events_make_short_pages_and_none_is_left_out(
     database: Database, wanted: dict[str, list[str]]
 ) -> None:
-    long = "x" * (event_log_read.MAX_PAGE_CHARACTERS // 4)
+    long = "x" * (MAX_PAGE_BYTES // 4)
     append(database, *(run_event(run_id=str(number), message=long) for number in range(9)))
     asked = Filter.from_values(**wanted)
     newest: list[list[int]] = []

@@ -8,8 +8,8 @@ import pytest
 from monitor.database.engine import Database
 from monitor.event_log.filters import AllowedDags
 from monitor.event_log.projections import runs
-from monitor.event_log.projections.runs import MAX_STRIP, RunFilter, RunName
-from tests.sample import START, run_event, task_event
+from monitor.event_log.projections.runs import MAX_ERRORS, MAX_STRIP, RunFilter, RunName, TaskPlace
+from tests.sample import START, moment, run_event, task_event
 from tests.unit.event_log.projections.test_state import tell
 
 EVERY = [
@@ -83,3 +83,36 @@ def test_the_first_failure_is_the_cause(database: Database) -> None:
     failure = database.read_now(lambda c: runs.first_failure(c, name))
     assert failure is not None
     assert failure["task_id"] == "early"
+
+
+def test_tasks_come_in_pages_those_that_failed_or_run_first(database: Database) -> None:
+    states = ["success", "failed", "skipped", "running", "success", "up_for_retry", "success"]
+    mapped = [task_event(state, "many", map_index=number) for number, state in enumerate(states)]
+    tell(database, run_event("running"), *mapped, task_event("success", "a"))
+    name, after = RunName("local", "etl", "manual__1"), None
+    pages: list[list[int]] = []
+    while not pages or after is not None:
+        page = database.read_now(lambda c: runs.task_page(c, name, 3, after, 10_000))  # noqa: B023
+        pages.append([task["map_index"] for task in page.tasks])
+        after = page.following
+    assert pages == [[1, 3, 5], [-1, 0, 2], [4, 6]]
+    short = database.read_now(lambda c: runs.task_page(c, name, 3, TaskPlace(True, "many", 0), 1))
+    assert [task["map_index"] for task in short.tasks] == [2]
+    assert short.following == TaskPlace(True, "many", 2)
+
+
+def test_a_message_reads_the_errors_of_the_first_failures_alone(database: Database) -> None:
+    error = {"type": "E", "message": "m", "traceback": None}
+    many = range(MAX_ERRORS + 2)
+    tell(
+        database,
+        run_event("failed"),
+        *(task_event("failed", f"t{one:03}", error=error, end_date=moment(4 - one / 20)) for one in many),
+    )
+    name = RunName("local", "etl", "manual__1")
+    tasks = database.read_now(lambda c: runs.tasks(c, name))
+    assert len(tasks) == len(many)
+    assert [task["task_id"] for task in tasks if task["error"] is None] == ["t000", "t001"]
+    first = database.read_now(lambda c: runs.first_failure(c, name))
+    assert first is not None
+    assert first["task_id"] == f"t{MAX_ERRORS + 1:03}"

@@ -14,7 +14,7 @@ from monitor.event_log.projections import assets, runs
 from monitor.event_log.projections.apply import apply
 from monitor.event_log.projections.assets import AssetName
 from monitor.event_log.projections.runs import RunName
-from monitor.events.data import MAX_MESSAGE, MAX_TRACE
+from monitor.events.data import MAX_KEY, MAX_LABEL, MAX_MESSAGE, MAX_TRACE
 from monitor.events.event import parse_event
 from tests.sample import asset_event, run_event, task_event
 from tests.unit.conftest import NOW
@@ -103,17 +103,25 @@ def test_the_error_of_a_failed_task_is_kept(database: Database) -> None:
 
 def test_a_long_error_is_cut(database: Database) -> None:
     error = {
-        "type": "E",
+        "type": "E" * 300,
         "message": "m" * 300_000,
         "traceback": "first" + "t" * 300_000 + "last",
         "more": "x",
     }
-    tell(database, task_event("failed", error=error))
-    kept = database.read_now(lambda c: runs.tasks(c, ETL))[0]["error"]
-    assert kept["message"] == "m" * MAX_MESSAGE
+    long = "x" * 300_000
+    tell(database, task_event("failed", error=error, hostname=long, operator=long), run_event(message=long))
+    (task,) = database.read_now(lambda c: runs.tasks(c, ETL))
+    kept = task["error"]
+    assert kept["type"] == "E" * (MAX_KEY - 1) + "…"
+    assert kept["message"] == "m" * (MAX_MESSAGE - 1) + "…"
     assert len(kept["traceback"]) == MAX_TRACE
+    assert kept["traceback"].startswith("…t")
     assert kept["traceback"].endswith("last")
     assert "more" not in kept
+    assert task["hostname"] == task["operator"] == "x" * (MAX_LABEL - 1) + "…"
+    run = database.read_now(lambda c: runs.run(c, ETL))
+    assert run is not None
+    assert run["message"] == "x" * (MAX_MESSAGE - 1) + "…"
 
 
 def test_an_asset_counts_its_updates_and_keeps_the_latest(database: Database) -> None:

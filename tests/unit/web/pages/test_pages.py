@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from monitor.settings import Settings
+from monitor.web.pages.deliveries import MAX_SHOWN_HTML, MAX_SHOWN_TEXT
 from monitor.web.templating import TEMPLATES, EventLine, load_templates
 from tests import wait
 from tests.sample import asset_event, event, moment, run_event, task_event
@@ -293,6 +294,15 @@ def test_a_letters_html_is_shown_in_a_sandbox(monitor: Served) -> None:
     assert "default-src 'none'" in policy
     assert not any(part.startswith("script-src") for part in policy)
     assert "frame-ancestors 'self'" in policy
+
+
+def test_a_long_letter_is_cut(monitor: Served) -> None:
+    letter_id = letter(monitor, f"<p>{'h' * MAX_SHOWN_HTML}</p>", "t" * 2 * MAX_SHOWN_TEXT)
+    page = monitor.client.get(f"/mail/{letter_id}").text
+    assert "t" * (MAX_SHOWN_TEXT - 1) + "…" in page
+    html = monitor.client.get(f"/mail/{letter_id}/html").text
+    assert len(html) == MAX_SHOWN_HTML
+    assert html.endswith("h…")
 
 
 def test_letters_that_are_hard_to_read(monitor: Served) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import httpx
@@ -192,22 +193,15 @@ def test_tasks_of_an_earlier_occurrence_do_not_crush_the_axis() -> None:
     assert [len(line.bars) for line in chart.lines] == [0, 1]
 
 
-def test_of_very_many_tasks_those_that_failed_or_run_are_drawn() -> None:
-    many = [task(number, number + 1, task_id=f"t{number}") for number in range(MAX_LINES + 50)]
-    many[-1]["state"], many[-2]["state"] = "failed", "running"
-    chart = chart_of(run(), many, {}, START + timedelta(seconds=400))
-    assert chart is not None
-    assert len(chart.lines) == MAX_LINES
-    assert [line.task["state"] for line in chart.lines[-2:]] == ["running", "failed"]
-    assert chart.left_out == {"success": 50}
-
-
 def test_the_instances_of_a_mapped_task_are_one_row_with_equal_errors_together() -> None:
     error = {"type": "RuntimeError", "message": "checksum mismatch", "traceback": "Traceback"}
     mapped = [task(number, number + 1, map_index=number, error=None) for number in range(40)]
     for number in range(1, 31):
         mapped[number].update(state="failed", error=error)
-    (folded, single) = fold([*mapped, task(0, 50, task_id="extract")])
+    (folded, single) = fold(
+        [*mapped, task(0, 50, task_id="extract")],
+        {"t": {"failed": 30, "success": 10}, "extract": {"success": 1}},
+    )
     assert (folded["task_id"], folded["state"]) == ("t", "failed")
     assert (folded["start_date"], folded["end_date"]) == (START, START + timedelta(seconds=40))
     assert folded["mapped"].text == "30 failed, 10 success"
@@ -220,7 +214,10 @@ def test_the_instances_of_a_mapped_task_are_one_row_with_equal_errors_together()
 
 
 def test_a_folded_row_goes_on_while_an_instance_runs() -> None:
-    (folded,) = fold([task(0, 5, "failed", map_index=0, error=None), task(1, None, "running", map_index=1)])
+    (folded,) = fold(
+        [task(0, 5, "failed", map_index=0, error=None), task(1, None, "running", map_index=1)],
+        {"t": {"failed": 1, "running": 1}},
+    )
     chart = chart_of(run(), [folded], {}, START + timedelta(seconds=60))
     assert chart is not None
     assert chart.lines[0].bars[0].end is None
@@ -245,8 +242,9 @@ def test_a_runs_page_folds_mapped_tasks_and_opens_them_page_by_page(monitor: Ser
     first = monitor.client.get(f"{page}?task_id=shard").text
     indexes = re.findall(r'class="line" data-key="shard/(\d+)"', first)
     assert (indexes[:3], len(indexes)) == (["7", "150", "0"], MAX_LINES)
-    assert f"instances 1 to {MAX_LINES} of {instances}" in first
-    second = monitor.client.get(f"{page}?task_id=shard&page=2").text
+    assert f"{MAX_LINES} of {instances} instances" in first
+    [more] = re.findall('<a href="([^"]*)" rel="next" data-key="more">', first)
+    second = monitor.client.get(unescape(more)).text
     assert re.findall(r'class="line" data-key="shard/(\d+)"', second) == ["200", "201", "202"]
     assert "This run has no task “nope”." in monitor.client.get(f"{page}?task_id=nope").text
 
@@ -258,3 +256,24 @@ def test_a_long_run_id_shows_both_ends_and_is_whole_for_who_copies_it(monitor: S
     parts = 'manual__2026-11-25T04:10:00<span class="middle">.123456+</span>00:00'
     assert f'<span class="detail id"><span title="{run_id}">{parts}</span></span>' in row
     assert 'id">manual__1</span>' in row
+
+
+def test_of_very_many_tasks_those_that_failed_or_run_stand_on_the_first_page(monitor: Served) -> None:
+    many = [f"t{number:03}" for number in range(MAX_LINES + 50)]
+    monitor.post(
+        [run_event("running", run_id="many"), *(task_event(task_id=one, run_id="many") for one in many[:-2])]
+    )
+    monitor.post(
+        [task_event("running", many[-2], run_id="many"), task_event("failed", many[-1], run_id="many")]
+    )
+    page = monitor.client.get("/runs/local/etl/many").text
+    drawn = re.findall('class="line" data-key="(t[0-9]+)/', page)
+    assert drawn == sorted(many[: MAX_LINES - 2] + many[-2:])
+    assert f"{MAX_LINES} of {len(many)} tasks" in page
+    assert f"1 failed, 1 running, {MAX_LINES + 48} success" in page
+    [more] = re.findall('<a href="([^"]*)" rel="next" data-key="more">', page)
+    rest = monitor.client.get(unescape(more)).text
+    assert re.findall('class="line" data-key="(t[0-9]+)/', rest) == many[MAX_LINES - 2 : -2]
+    assert 'rel="next"' not in rest
+    assert "First tasks" in rest
+    assert monitor.client.get("/runs/local/etl/many?cursor=x").status_code == 422
