@@ -27,7 +27,7 @@ MAX_TOLD = 2_000  # of a run's task events, the latest: bounds what one page par
 MAX_TRIES = 400  # earlier tries that a page shows, the latest: each takes a kilobyte of it
 LEFT_OUT = {
     "type": None,
-    "message": "Not tasks_shown, because this page has long errors enough; the log has it.",
+    "message": "This page leaves the error out because it has long errors enough. The log has it.",
     "traceback": None,
 }
 TASKS = "airflow.task_instance.*"
