@@ -121,7 +121,7 @@ async def repeat_look(
             wait = seconds
 
 
-MAX_WAITING = 20  # works of one user that wait for a thread: more than a browser or a polling program sends
+MAX_WAITING = 50  # works of one user that wait for a thread: more than a pool of connections sends at once
 WAIT_SECONDS = 10.0  # for a thread: whoever still waits for an answer by then has mostly asked again
 
 

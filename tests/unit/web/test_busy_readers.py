@@ -24,7 +24,7 @@ from tests import wait
 from tests.sample import run_event
 from tests.unit.web_support import Served
 
-REQUESTS = 40
+REQUESTS = 70
 UNDER_WAY = SHARE + MAX_WAITING
 ENDLESS = {
     "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
