@@ -13,13 +13,13 @@ after a look that failed.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from contextvars import copy_context
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from anyio import CapacityLimiter, fail_after
+from anyio import CapacityLimiter, WouldBlock, fail_after
 from sqlalchemy.exc import DBAPIError
 
 logger = logging.getLogger(__name__)
@@ -156,25 +156,20 @@ class FairThreads:
         """Run the function for a user. If the caller is cancelled, `stop` is called in another thread; the
         function keeps its thread until it ends. `patience`: seconds to wait for a thread; None: any time, and
         however many wait. Raises Overloaded."""
-        loop = asyncio.get_running_loop()
         limiters = (self._limiter(whose, self._share), self._all)
         if patience is not None and limiters[0].statistics().tasks_waiting >= MAX_WAITING:
             raise Overloaded(is_too_many=True)
         work = object()
         await _acquire(limiters, work, patience)
         began = self._pool.submit(copy_context().run, function)
-
-        def release(_: object) -> None:
-            with suppress(RuntimeError):  # the loop has ended, and all who waited with it
-                loop.call_soon_threadsafe(_release, limiters, work)
-
-        began.add_done_callback(release)
         try:
             return await asyncio.wrap_future(began)
         except asyncio.CancelledError:
             if stop is not None and not began.done():
-                loop.run_in_executor(None, stop)
+                asyncio.get_running_loop().run_in_executor(None, stop)
             raise
+        finally:
+            _release_after(began, limiters, work)
 
     async def run_patiently(
         self, whose: str, function: Callable[[], T], stop: Callable[[], object] | None = None
@@ -211,13 +206,30 @@ async def _acquire(limiters: Iterable[CapacityLimiter], work: object, patience: 
     try:
         with fail_after(patience):
             for limiter in limiters:
-                await limiter.acquire_on_behalf_of(work)
+                try:
+                    limiter.acquire_on_behalf_of_nowait(work)  # most often: without a turn of the event loop
+                except WouldBlock:
+                    await limiter.acquire_on_behalf_of(work)
                 acquired.append(limiter)
     except BaseException as error:
         _release(acquired, work)
         if isinstance(error, TimeoutError):
             raise Overloaded(is_too_many=False) from None
         raise
+
+
+def _release_after(began: "Future[Any]", limiters: Iterable[CapacityLimiter], work: object) -> None:
+    """Release what the work holds: at once if it has ended, or else when its thread ends it."""
+    if began.done():
+        _release(limiters, work)
+        return
+    loop = asyncio.get_running_loop()
+
+    def release(_: object) -> None:
+        with suppress(RuntimeError):  # the loop has ended, and all who waited with it
+            loop.call_soon_threadsafe(_release, limiters, work)
+
+    began.add_done_callback(release)
 
 
 def _release(limiters: Iterable[CapacityLimiter], work: object) -> None:

@@ -74,6 +74,7 @@ class Services:
 
 
 WATCHED = frozenset({"GET", "HEAD"})  # methods without a body, after which only the client's end can come
+WATCH_AFTER = 0.1  # seconds: most reads are quicker, and watching costs a twentieth of a short answer
 
 T = TypeVar("T")
 
@@ -109,14 +110,24 @@ class RequestDatabase:
         if self._request.method not in WATCHED:
             return await work
         working = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait({working}, timeout=WATCH_AFTER)
+            if not working.done():
+                await self._wait_or_client_goes(working)
+        finally:
+            if not working.done():
+                await end((working,))
+        return working.result()
+
+    async def _wait_or_client_goes(self, working: "asyncio.Future[Any]") -> None:
+        """Raises ClientDisconnect."""
         gone = asyncio.ensure_future(self._client_goes())
         try:
             await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not working.done():
-                raise ClientDisconnect
         finally:
-            await end((gone, working))
-        return working.result()
+            await end((gone,))
+        if not working.done():
+            raise ClientDisconnect
 
     async def _client_goes(self) -> None:
         while (await self._request.receive())["type"] != "http.disconnect":
