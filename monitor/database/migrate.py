@@ -28,15 +28,17 @@ LOCK_TIMEOUT = "60s"
 and the next start tries again."""
 PATIENCE = 60.0  # seconds that a start waits for a database which starts too, or is failing over
 LONGEST_WAIT = 5.0  # seconds between two looks
+UPGRADES_OLDER = "commit 7fd9ba9"
+"""The last Windsock with the migrations before the oldest one of today, none of which was in a release."""
 
 logger = logging.getLogger(__name__)
 
 
 def migrate(database: Database) -> None:
-    """Apply what is missing. Safe to run at each start, and from several processes at once.
+    """Apply the missing migrations. Safe to run at each start, and from several processes at once.
 
-    Raises SettingsError where the database was written by a newer release: going on would lose what this
-    one does not know. Raises OperationalError where the database does not answer.
+    Raise SettingsError if the database has a revision that this release does not know, because going on
+    would lose data. Raise OperationalError if the database does not answer.
     """
     config = _config()
 
@@ -49,10 +51,20 @@ def migrate(database: Database) -> None:
     try:
         database.write_now(upgrade)
     except CommandError as error:
-        raise SettingsError(
-            f"WINDSOCK_DATABASE_URL: the database has a schema that this release does not know ({error}). "
-            "It was written by a newer Windsock: run that release, or restore a backup."
-        ) from error
+        raise SettingsError(f"WINDSOCK_DATABASE_URL: {_explain(database, error)}") from error
+
+
+def _explain(database: Database, error: CommandError) -> str:
+    found, oldest = versions(database)[0], ScriptDirectory.from_config(_config()).get_base()
+    if found and oldest and found < oldest:
+        return (
+            f"the database has schema {found}, and this release upgrades from {oldest} on. Run `windsock "
+            f"migrate` of {UPGRADES_OLDER} on it first, or begin with a new database."
+        )
+    return (
+        f"the database has a schema that this release does not know ({error}). "
+        "It was written by a newer Windsock: run that release, or restore a backup."
+    )
 
 
 def migrate_patiently(database: Database, patience: float = PATIENCE) -> None:

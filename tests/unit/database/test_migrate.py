@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +10,21 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import JSON, Column, Connection, MetaData, Table, delete, insert, inspect, text
+from sqlalchemy import Column, Connection, MetaData, Table, insert, inspect, text
 
 from monitor.database.engine import Database
-from monitor.database.migrate import SCRIPTS, migrate, versions
-from monitor.database.schema import decisions, delivery_attempts, metadata, tries
+from monitor.database.migrate import SCRIPTS, UPGRADES_OLDER, migrate, versions
+from monitor.database.schema import decisions, metadata
 from monitor.database.schema import sessions as sessions_table
 from monitor.database.schema import tokens as tokens_table
 from monitor.database.types import UtcDateTime
+from monitor.errors import SettingsError
 from monitor.event_log.append import append
-from monitor.event_log.projections.apply import apply
 from monitor.event_log.projections.state import apply_assets, apply_runs, apply_tasks
 from monitor.events.data import AssetData, DagRunData, TaskInstanceData
 from monitor.events.event import parse_event
 from monitor.notifications import incidents
 from monitor.notifications.outbox import decisions as outbox_decisions
-from monitor.notifications.outbox import queries, queue
 from monitor.web.auth import tokens
 from tests.sample import asset_event, moment, run_event, task_event
 from tests.unit.conftest import NOW
@@ -78,11 +76,11 @@ TOLD = [
     task_event("success", ti_id=TI[1], try_number=2),  # by hand
     task_event("running", ti_id=TI[2], map_index=3),
 ]
-"""What a first release may hold."""
+"""Events that a database of the oldest revision may hold."""
 
 
 def hold(connection: Connection) -> None:
-    """Log it, as the first release did."""
+    """Log these events, as a monitor of that time did."""
     events = [parse_event(raw) for raw in TOLD]
     for seq, event in zip(append(connection, events, NOW), events, strict=True):
         assert seq is not None
@@ -95,8 +93,8 @@ def hold(connection: Connection) -> None:
                 apply_assets(connection, [(seq, event, asset)])
 
 
-def test_the_first_release_with_all_it_held(empty: Database) -> None:
-    bring_to(empty, "0001")
+def test_the_oldest_schema_with_all_it_holds(empty: Database) -> None:
+    bring_to(empty, "0007")
     empty.write_now(hold)
     before = empty.read_now(contents)
     migrate(empty)
@@ -110,84 +108,19 @@ def test_the_first_release_with_all_it_held(empty: Database) -> None:
     assert empty.read_now(contents) == after
 
 
-def test_the_tries_are_those_that_the_log_tells_of(empty: Database) -> None:
-    bring_to(empty, "0001")
-    empty.write_now(hold)
+@pytest.mark.parametrize("revision", ["0001", "0006"])
+def test_a_schema_before_the_first_migration_is_refused_with_a_remedy(empty: Database, revision: str) -> None:
     migrate(empty)
-    filled = empty.read_now(contents)["tries"]
-
-    def tell_it_anew(connection: Connection) -> None:
-        connection.execute(delete(tries))
-        for seq, raw in enumerate(TOLD, 1):
-            apply(connection, seq, parse_event(raw))
-
-    empty.write_now(tell_it_anew)
-    assert filled == empty.read_now(contents)["tries"]
-    assert len(filled) == 3
-
-
-OLD_DELIVERY: dict[str, Any] = {
-    "event_id": "run:ab:failed", "deployment": "local", "dag_id": "etl", "run_id": "one", "rule": "failures",
-    "template": "run_failed", "reason": "rule 'failures'", "subject": None, "attempts": 1, "claim": None,
-    "lease_until": None, "handed_at": None, "recipients": ["a@example.com", "b@example.com"],
-    "created_at": NOW, "next_attempt_at": NOW, "settled_at": None,
-}  # fmt: skip
-
-
-def hold_deliveries(connection: Connection) -> None:
-    """One that waits for b only, one that is sent, as the release before 0004 kept them."""
-    tables = MetaData()
-    tables.reflect(connection)
-    sent = {"state": "sent", "remaining": [], "settled_at": NOW, "event_seq": 2, "message_id": "<2@x>"}
-    rows = [
-        OLD_DELIVERY
-        | {"state": "pending", "remaining": ["b@example.com"], "event_seq": 1, "message_id": "<1@x>"},
-        OLD_DELIVERY | sent | {"rule": "others"},
-    ]
-    table = Table(
-        "deliveries",
-        MetaData(),
-        *(
-            Column(name, UtcDateTime() if name.endswith(("_at", "_until")) else column.type)
-            for name, column in tables.tables["deliveries"].columns.items()
-        ),
+    empty.write_now(
+        lambda c: c.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": revision})
     )
-    typed = {name: table.c[name] for name in ("recipients", "remaining")}
-    for column in typed.values():
-        column.type = JSON()
-    connection.execute(table.insert(), rows)
-    attempt = {
-        "delivery_id": 1,
-        "at": NOW,
-        "outcome": "pending",
-        "answer": "250 OK; b@example.com: 450 later",
-    }
-    connection.execute(insert(delivery_attempts).values(attempt))
-
-
-def test_a_mail_to_several_becomes_one_to_each(empty: Database) -> None:
-    bring_to(empty, "0003")
-    empty.write_now(hold_deliveries)
-    migrate(empty)
-
-    found = empty.read_now(lambda connection: queries.deliveries(connection, 10))
-    told = sorted((one.event_seq, one.recipient, one.state.value, one.remaining) for one in found)
-    assert told == [
-        (1, "a@example.com", "sent", ()),
-        (1, "b@example.com", "pending", ("b@example.com",)),
-        (2, "a@example.com", "sent", ()),
-        (2, "b@example.com", "sent", ()),
-    ]
-    for one in found:
-        attempts = empty.read_now(partial(queries.attempts, delivery_id=one.id))
-        assert len(attempts) == (one.event_seq == 1)
-    claimed = empty.write_now(lambda connection: queue.claim(connection, NOW, timedelta(minutes=1)))
-    assert claimed is not None
-    assert claimed.recipient == "b@example.com"
-    (decision,) = empty.read_now(
-        lambda c: outbox_decisions.decisions_of_notification(c, claimed.notification_id)
-    )
-    assert decision.rule == "failures"
+    before = empty.read_now(contents)
+    with pytest.raises(SettingsError) as refused:
+        migrate(empty)
+    assert f"has schema {revision}, and this release upgrades from 0007 on" in str(refused.value)
+    assert f"Run `windsock migrate` of {UPGRADES_OLDER} on it first" in str(refused.value)
+    assert "newer" not in str(refused.value)
+    assert empty.read_now(contents) == before
 
 
 def test_whose_a_token_is_follows_from_its_dags_and_sessions_end(empty: Database) -> None:

@@ -139,7 +139,7 @@ def test_what_is_open_or_old_is_not_moved(source: Path, target: Database) -> Non
         with pytest.raises(BackupError, match="stop it first"):
             move(source, target, lambda *_: None)
         connection.commit()
-        connection.execute(text("UPDATE alembic_version SET version_num = '0006'"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0016'"))
         connection.commit()
     engine.dispose()
     with pytest.raises(BackupError, match="run `windsock migrate` first"):
