@@ -49,7 +49,7 @@ def play_a_run(monitor: Served, page: Page) -> None:
     row(page, "#events", "updated.*model.pkl.*0.9737")
     monitor.post([run_event("success", DAG, RUN)])
     row(page, "#succeeded", f"success.*{DAG}")
-    row(page, "#mails", f"sent.*{DAG} succeeded")
+    row(page, "#mails", rf"sent.*\[local\] {DAG} · 10\.0 s")
     error = {
         "type": "ValueError",
         "message": "column 'target' is missing",
@@ -62,7 +62,7 @@ def play_a_run(monitor: Served, page: Page) -> None:
     monitor.post([task_event("upstream_failed", "load", "nightly", "scheduled__1")])
     monitor.post([run_event("failed", "nightly", "scheduled__1", start=60, message="task_failure")])
     row(page, "#events", "failed.*nightly.*run · task_failure")
-    row(page, "#mails", "sent.*nightly failed")
+    row(page, "#mails", r"sent.*\[local\] nightly · extract · ValueError")
     monitor.post([run_event("running", "scoring", "asset_triggered__1", start=90)])
     row(page, "#running", "running.*scoring")
 
