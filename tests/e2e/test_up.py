@@ -35,7 +35,7 @@ def test_the_whole_of_it_once(tmp_path: Path) -> None:
         timeout=SECONDS,
     )
     assert done.returncode == 0, done.stdout
-    for said in ("Airflow_Lab2 succeeded in", "model report, accuracy", "began release", "began scoring"):
+    for said in ("sent  Airflow_Lab2 · ", "model report, accuracy", "began release", "began scoring"):
         assert said in done.stdout
     assert memory_in_mb(done.stdout) < 2_500
     assert (home / "secrets.json").stat().st_mode & 0o077 == 0
