@@ -126,7 +126,7 @@ class LoggedDags:
     def _read(
         self, connection: Connection, before: Cursor | None
     ) -> tuple[Cursor, list[DagId], list[tuple[str, str | None, str | None]] | None]:
-        """Read the log's end, every listed DAG (at the first look and after a long gap), and what came since."""
+        """Read the log's end, what came since, and (first, and after a long gap) every listed DAG."""
         log = state(connection)
         end = Cursor(log.epoch, log.last_seq)
         if before is not None and before == end:

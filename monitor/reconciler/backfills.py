@@ -53,6 +53,7 @@ class Backfills:
         """DAGs that may have a backfill under way, in the order in which that was seen."""
 
     async def is_wanted(self) -> bool:
+        """Return False: backfills wait for their time."""
         return False
 
     async def compare(self) -> None:
@@ -75,7 +76,7 @@ class Backfills:
         self._reporter.pass_over(passed)
 
     def _find_ended_dags(self, connection: Connection) -> list[str]:
-        """The DAGs of which a backfill's run has ended since the last look."""
+        """Return the DAGs for which a backfill's run has ended since the last look."""
         after = self._seq
         if after is None:
             after = read.seq_at(connection, self._clock() - LOOK_BACK)
@@ -90,7 +91,8 @@ class Backfills:
                 return found
 
     async def _compare(self, dag_id: str) -> bool:
-        """Report what is through; answers whether something is not. Raises EventError too."""
+        """Report the completed backfills of a DAG.
+        Return True if one is not completed. Raises EventError too."""
         async with aclosing(self._api.backfills(dag_id)) as pages:
             rows = [row async for page in pages for row in page.rows]
         since = self._clock() - LOOK_BACK
