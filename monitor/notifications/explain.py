@@ -42,7 +42,7 @@ NOT_ONE = "this stands for the rules as a whole"
 
 @dataclass(frozen=True)
 class RuleExplanation:
-    """One rule and the event."""
+    """The relation between one rule and the event."""
 
     rule: str
     """Its name; UNMATCHED or UNDECIDED where no rule, or no single one, decided."""
@@ -55,6 +55,8 @@ class RuleExplanation:
 
 @dataclass(frozen=True)
 class EventExplanation:
+    """The explanation of an event: what each rule made of it."""
+
     event: Event
     lines: tuple[RuleExplanation, ...]
 
@@ -62,10 +64,10 @@ class EventExplanation:
 def explain(
     connection: Connection, rules: Rules, event_id: str, allowed_dags: AllowedDags = None
 ) -> list[EventExplanation]:
-    """One for each Airflow that reported an event of this id; none where the log has no such event.
+    """Return an explanation for each Airflow that reported an event of this id.
 
-    Rules name DAGs and people: who may not read every DAG is told of those alone that decided about it.
-    """
+    Rules name DAGs and people. So a reader who may not read every DAG gets only the rules that decided about
+    the event."""
     return [
         _explain(connection, rules, event, allowed_dags)
         for event in _events(connection, event_id, allowed_dags)
@@ -122,7 +124,7 @@ ALL = 1_000_000
 
 @dataclass(frozen=True)
 class ReplayedDelivery:
-    """One message that would have gone out."""
+    """A message that would have been sent."""
 
     delivery: Delivery
     events: int
@@ -130,7 +132,7 @@ class ReplayedDelivery:
 
 @dataclass
 class Replay:
-    """What would have come of it."""
+    """The result of running the rules over past events."""
 
     events: int = 0
     deliveries: list[ReplayedDelivery] = field(default_factory=list)
