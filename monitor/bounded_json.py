@@ -18,17 +18,18 @@ _BYTES = tuple(sign.encode() for sign in _SIGNS)
 
 
 class TooMuch(ValueError):
-    """It may be JSON, and is more than its reader takes."""
+    """The text may be JSON, and is more than its reader takes."""
 
 
 class TooManyValues(TooMuch):
-    """It holds too many values."""
+    """The text holds too many values."""
 
 
 def loads(text: bytes | str, most: int = MAX_VALUES) -> Any:
-    """Decode it. Raises ValueError where it is no JSON; TooManyValues if it may hold more than `most` values,
-    TooMuch if it is nested too deeply or holds a number with too many digits. Nothing else, RecursionError
-    included."""
+    """Decode JSON.
+    Raises ValueError if the text is no JSON, TooManyValues if it may hold more than `most` values, and
+    TooMuch if it is nested too deeply or holds a number with too many digits. No other error is raised, not
+    even RecursionError."""
     values = sum(map(text.count, _BYTES)) if isinstance(text, bytes) else sum(map(text.count, _SIGNS))
     if values > most:
         raise TooManyValues(f"it holds more than {most} values")
