@@ -35,7 +35,7 @@ TASKS = "airflow.task_instance.*"
 
 @dataclass(frozen=True)
 class FinishedTry:
-    """One try that is over."""
+    """A try that is over."""
 
     number: int
     state: str
@@ -50,7 +50,7 @@ Tries = dict[tuple[str, int], list[FinishedTry]]
 
 
 def earlier_tries(connection: Connection, name: RunName, tasks: Sequence[Mapping[str, Any]]) -> Tries:
-    """What the log still has of them; it is asked only where some task was tried twice."""
+    """Return what the log still has of earlier tries. The log is read only if some task was tried twice."""
     latest = {
         (task["task_id"], task["map_index"]): task["try_number"] for task in tasks if task["try_number"] > 1
     }
@@ -75,7 +75,7 @@ def earlier_tries(connection: Connection, name: RunName, tasks: Sequence[Mapping
 
 
 def _parse_logged(logged: LoggedEvent) -> tuple[tuple[str, str], tuple[str, int, int], FinishedTry]:
-    """Its run, its task and number, and the try."""
+    """Return the try's run, its task and number, and the try."""
     data = read.data_of(logged)
     key = (data["task_id"], data.get("map_index", -1), data["try_number"])
     return (data["dag_id"], data["run_id"]), key, _parse_try(data)
@@ -107,6 +107,7 @@ class MappedTask:
 
     @property
     def text(self) -> str:
+        """The instances' states in words."""
         return ", ".join(f"{number} {state.replace('_', ' ')}" for state, number in self.counts.items())
 
 
@@ -165,7 +166,7 @@ WAITING = "up_for_retry"
 
 @dataclass(frozen=True)
 class GanttBar:
-    """One stretch of a line. `end` None: it still goes on."""
+    """A stretch of a line. With `end` None it still goes on."""
 
     state: str
     """A state, or `queued`, or `waiting` for the next try."""
@@ -176,6 +177,8 @@ class GanttBar:
 
 @dataclass(frozen=True)
 class GanttRow:
+    """A line of the chart: a task and its bars."""
+
     task: Mapping[str, Any]
     """The task's row in the projection: its latest try."""
     bars: tuple[GanttBar, ...]
@@ -183,11 +186,14 @@ class GanttRow:
 
     @property
     def mapped(self) -> MappedTask | None:
+        """The instances that the line folds, or None."""
         return self.task.get("mapped")
 
 
 @dataclass(frozen=True)
 class GanttChart:
+    """The Gantt chart of a run."""
+
     begin: datetime
     length: float
     """Seconds."""
@@ -198,14 +204,16 @@ class GanttChart:
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
+        """The marks of the axis, with their labels."""
         step = _step(self.length)
         return [(at, _label(at)) for at in _multiples(step, self.length)]
 
     def percent(self, seconds: float) -> str:
-        """A place on the axis."""
+        """Return the percentage of a place on the axis."""
         return f"{min(100.0, max(0.0, 100 * seconds / self.length)):.3f}"
 
     def width(self, bar: GanttBar) -> str:
+        """Return the width of a bar in percent."""
         end = self.now if bar.end is None else bar.end
         return self.percent(max(0.0, end - bar.begin))
 
@@ -216,7 +224,7 @@ def chart_of(
     earlier: Mapping[tuple[str, int], Sequence[FinishedTry]],
     now: datetime,
 ) -> GanttChart | None:
-    """None: nothing has begun that could be drawn."""
+    """Return the chart of a run, or None if nothing has begun that could be drawn."""
     starts = [task["start_date"] for task in tasks if task["start_date"]]
     begin = run["queued_at"] or run["start_date"] or min(starts, default=None)
     # A cleared run begins anew and keeps the time at which it was queued first, and some of its tasks.
@@ -241,7 +249,9 @@ _USUAL_WAIT = timedelta(hours=1)
 def _length(
     begin: datetime, run: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]], now: datetime, is_open: bool
 ) -> float:
-    """Of a run that goes on: up to a round moment to come, so that the axis does not change all the time."""
+    """Return the length of the axis.
+    For a run that goes on it reaches a round moment to come, so that the axis does not change all the time.
+    """
     ends = [task["end_date"] for task in tasks if task["end_date"]]
     last = max([*ends, *([now] if is_open else []), run["end_date"] or begin])
     seconds: float = max((last - begin).total_seconds(), 1.0)
@@ -264,7 +274,7 @@ def _multiples(step: float, upto: float) -> Iterator[float]:
 
 
 def _label(seconds: float) -> str:
-    """0 · 30 s · 5 min · 1 h 30 min · 2 d"""
+    """Return the label of a mark: 0 · 30 s · 5 min · 1 h 30 min · 2 d."""
     days, rest = divmod(int(seconds), 86400)
     parts = zip((days, rest // 3600, rest % 3600 // 60, rest % 60), ("d", "h", "min", "s"), strict=True)
     return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0"
@@ -310,7 +320,8 @@ def _line(
 def _bar(
     state: str, start: datetime, end: datetime | None, begin: datetime, goes_on: bool, label: str
 ) -> GanttBar:
-    """What has no end and does not go on any more is drawn as a moment: nobody knows when it ended."""
+    """Return a bar.
+    A stretch without an end that no longer goes on is a moment, because its end is unknown."""
     at = (start - begin).total_seconds()
     until = (end - begin).total_seconds() if end else None if goes_on else at
     took = f", {span(end - start)}" if end else ""
