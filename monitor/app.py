@@ -144,7 +144,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class _Ground:
-    """The parts that all others use."""
+    """What all the rest stands on."""
 
     settings: Settings
     clock: Clock
@@ -159,7 +159,7 @@ class _Ground:
 
 
 def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -> Parts:
-    """Assemble the parts. Raises SettingsError if the settings or the rules file cannot be used."""
+    """Raises SettingsError where the settings, or the rules file, cannot be used."""
     ground = _ground(settings, clock)
     database, metrics, apis, wakes = ground.database, ground.metrics, ground.apis, ground.wakes
     renderer = Renderer(
@@ -313,8 +313,7 @@ def _reconciler(ground: _Ground, ingest: Ingest, deployment: str) -> Reconciler:
 
 
 def _watches(ground: _Ground, ingest: Ingest, handles: Sequence[ReconcilerHandle], rules: LiveRules) -> Work:
-    """Return the work of the watches.
-    They are made anew with each term as the leader, because earlier knowledge is outdated."""
+    """Made anew each time that this replica becomes the leader: what the last one knew is of the past."""
     watched = [
         WatchedAirflow(api, handle.status) for api, handle in zip(ground.apis.values(), handles, strict=True)
     ]
@@ -376,12 +375,12 @@ def create_app(
     environment: Mapping[str, str] = MappingProxyType({}),
     is_migrated: bool = False,
 ) -> FastAPI:
-    """Return the service.
-    Its background work runs while the app's lifespan is open. Raises SettingsError.
+    """The service. Its background work runs while the app's lifespan is open. Raises SettingsError.
 
-    `environment` holds what the rules file may name. `on_fatal` is called when a background task has died.
-    The process must then end, because a monitor that serves pages and sends no mail looks healthy and is
-    not. `is_migrated` says that the caller has brought the database to this release's schema."""
+    `environment` is what the rules file may name. `on_fatal` is told when a background task has died: the
+    process must then end, because a monitor that serves pages and sends no mail looks healthy and is not.
+    `is_migrated`: the caller has brought the database to this release's schema.
+    """
     parts = assemble(settings, clock, environment)
     services = parts.services
 
@@ -413,7 +412,7 @@ def create_app(
 
 
 def start_background(name: str, run: Work, on_fatal: Callable[[str], None]) -> "asyncio.Task[None]":
-    """Run background work as a named task. `on_fatal` is called if it ends before it is cancelled."""
+    """Run background work as a named task; `on_fatal` is told when it ends before it is cancelled."""
 
     async def run_guarded() -> None:
         try:

@@ -71,7 +71,7 @@ async def _watch_head(request: httpx.Request) -> None:
 
 
 async def _notice(event: str, _: Any) -> None:
-    """Take note of httpcore's progress with a request, in the task that reads its answer."""
+    """What httpcore says of a request, in the task that reads its answer."""
     part, _, stage = event.rpartition(".")
     if part.endswith("receive_response_headers"):
         _head.set(_Head() if stage == "started" else None)

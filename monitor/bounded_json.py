@@ -18,18 +18,17 @@ _BYTES = tuple(sign.encode() for sign in _SIGNS)
 
 
 class TooMuch(ValueError):
-    """The text may be JSON, and is more than its reader takes."""
+    """It may be JSON, and is more than its reader takes."""
 
 
 class TooManyValues(TooMuch):
-    """The text holds too many values."""
+    """It holds too many values."""
 
 
 def loads(text: bytes | str, most: int = MAX_VALUES) -> Any:
-    """Decode JSON.
-    Raises ValueError if the text is no JSON, TooManyValues if it may hold more than `most` values, and
-    TooMuch if it is nested too deeply or holds a number with too many digits. No other error is raised, not
-    even RecursionError."""
+    """Decode it. Raises ValueError where it is no JSON; TooManyValues if it may hold more than `most` values,
+    TooMuch if it is nested too deeply or holds a number with too many digits. Nothing else, RecursionError
+    included."""
     values = sum(map(text.count, _BYTES)) if isinstance(text, bytes) else sum(map(text.count, _SIGNS))
     if values > most:
         raise TooManyValues(f"it holds more than {most} values")

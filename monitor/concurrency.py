@@ -1,13 +1,14 @@
 """The background tasks: their wake signals, their repetition, and their orderly end.
 
 `WakeSignal` counts wakings, so a waiter that was busy during a waking does not sleep through it. Waking is
-for latency. Every loop polls as well, for correctness.
+for latency; every loop polls as well, for correctness.
 
 `end` cancels tasks again until all have ended, because until Python 3.12 asyncio may lose a cancellation.
-`first_of` runs works in parallel until the first of them ends. `repeat_look` looks again and again, even
+`first_of` runs works side by side until the first of them ends. `repeat_look` looks again and again, even
 after a look that failed.
 
-`FairThreads` lets several users share a few threads, so that no user's long work keeps the others waiting."""
+`FairThreads` lets several users share a few threads, so that nobody's long work keeps the others waiting.
+"""
 
 import asyncio
 import logging
@@ -35,8 +36,7 @@ class WakeSignal:
 
     @property
     def count(self) -> int:
-        """The number of wakings.
-        Callers read it before they look for work, and hand it to wait() afterwards."""
+        """Read this before looking for work; hand it to wait() afterwards."""
         return self._count
 
     def set(self) -> None:
@@ -79,11 +79,10 @@ async def end(tasks: Iterable["asyncio.Task[Any]"], again: float = AGAIN_SECONDS
 
 
 async def first_of(*works: Awaitable[Any]) -> None:
-    """Run the works in parallel until one ends, then end the others.
-    Raises that one's error.
+    """Do them side by side until one ends, then end the others; its error is raised.
 
-    This is not gather, because gather hands a cancellation on, and a work that is tidying up would be
-    cancelled once more."""
+    Not gather: that hands a cancellation on, and whoever is tidying up would be cancelled once more.
+    """
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -102,10 +101,10 @@ OnDefect = Callable[[Exception], object]
 async def repeat_look(
     look: Callable[[], Awaitable[None]], seconds: float, failure: str, on_defect: OnDefect
 ) -> None:
-    """Look every so many seconds until cancelled.
-    `failure` is the log's text about a failed look.
+    """Look every so many seconds until cancelled. `failure` says in the log what a failed look has not done.
 
-    After a defect the wait doubles until a look succeeds."""
+    After a defect the wait doubles until a look succeeds.
+    """
     wait = seconds
     while True:
         await asyncio.sleep(wait)
@@ -135,10 +134,11 @@ class Overloaded(Exception):
 
 
 class FairThreads:
-    """The threads of a pool that several users share: `total` of them, and `share` of them for one user.
+    """Threads of a pool that several users share: `total` of them, and `share` of them for one user.
 
-    Each user's work waits in a queue of its own, and the queues take turns. A free thread goes to the work
-    that waited longest among at most `share` works of each user."""
+    Each user's work waits in a queue of its own, and the queues take turns: a free thread goes to whoever
+    waited longest among at most `share` works of each user.
+    """
 
     def __init__(self, pool: ThreadPoolExecutor, total: int, share: int) -> None:
         self._pool = pool
@@ -153,12 +153,9 @@ class FairThreads:
         stop: Callable[[], object] | None = None,
         patience: float | None = WAIT_SECONDS,
     ) -> T:
-        """Run the function for a user.
-        Raises Overloaded.
-
-        If the caller is cancelled, `stop` is called in another thread, and the function keeps its thread
-        until it ends. `patience` is the seconds to wait for a thread, or None for any time, however many
-        wait."""
+        """Run the function for a user. If the caller is cancelled, `stop` is called in another thread; the
+        function keeps its thread until it ends. `patience`: seconds to wait for a thread; None: any time, and
+        however many wait. Raises Overloaded."""
         limiters = (self._limiter(whose, self._share), self._all)
         if patience is not None and limiters[0].statistics().tasks_waiting >= MAX_WAITING:
             raise Overloaded(is_too_many=True)
@@ -177,14 +174,14 @@ class FairThreads:
     async def run_patiently(
         self, whose: str, function: Callable[[], T], stop: Callable[[], object] | None = None
     ) -> T:
-        """Run the function once the user has no other such work under way.
-        So these works never take all of the user's share. They have to be bounded elsewhere."""
+        """Run the function when no other of these is under way for the user, however long that takes: the
+        user's share is never all taken by them. For works that are bounded elsewhere."""
         async with self._limiter(f"patiently {whose}", 1):
             return await self.run(whose, function, stop, patience=None)
 
     @asynccontextmanager
     async def pause(self) -> AsyncIterator[None]:
-        """Wait until the works under way have ended. No work begins in the block."""
+        """Wait until the works under way have ended; none begins in the block."""
         pauses: list[object] = []
         try:
             while len(pauses) < self._all.total_tokens:
@@ -204,7 +201,7 @@ class FairThreads:
 
 
 async def _acquire(limiters: Iterable[CapacityLimiter], work: object, patience: float | None) -> None:
-    """Take a token of each limiter for the work. Raises Overloaded."""
+    """Raises Overloaded."""
     acquired = []
     try:
         with fail_after(patience):

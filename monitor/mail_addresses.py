@@ -64,13 +64,11 @@ def check_address(text: str) -> str:
 
 
 def same(address: str) -> str:
-    """Return an address in the form that all its spellings share.
-    In practice no server distinguishes them."""
+    """Return what two spellings of an address have in common: in practice no server tells them apart."""
     return address.lower()
 
 
 def domain_of(address: str) -> str:
-    """Return the address's domain."""
     return address.rpartition("@")[2].lower()
 
 
@@ -98,7 +96,7 @@ def ascii_address(address: str) -> str:
 
 @dataclass(frozen=True)
 class SenderAddress:
-    """The sender of the mails: a display name and an address."""
+    """Who sends the mails: a display name and an address."""
 
     name: str
     address: str
@@ -135,12 +133,13 @@ class SenderAddress:
         return ascii_domain(domain) or domain
 
     def header(self, state: str = "") -> str:
-        """Return the value of From, in ASCII unless the address needs SMTPUTF8.
+        """The value of From, in ASCII unless the address needs SMTPUTF8.
 
-        A name with `{state}` in it is completed by the state. Any other name is fixed.
+        A name with `{state}` in it is completed by the state; any other name is fixed.
 
-        The value is complete: quoted if needed, and encoded (RFC 2047) without the email package's own
-        folding, which loses the quotes of long names in some versions of Python."""
+        It is complete: quoted where it has to be, and encoded (RFC 2047) without the email package's own
+        folding, which loses the quotes of long names in some versions of Python.
+        """
         name = self.name.replace(STATE, state).strip(" ·|-") if STATE in self.name else self.name
         if name.isascii():
             local, _, domain = self.envelope.rpartition("@")

@@ -33,14 +33,14 @@ MAX_BYTES = 64 * 1024  # far above any secret: another file was meant
 
 
 def read_secrets(environment: Mapping[str, str], names: Iterable[str] = SECRETS) -> dict[str, str]:
-    """Return the settings that files hold, without the line end that editors add.
-    An empty file counts as a name that is not set. Raises SettingsError, which shows no secret."""
+    """The settings that files hold, without the line end that editors put there. An empty file is as a name
+    that is not set. Raises SettingsError, which shows no secret."""
     read = {name: _read(name, environment) for name in names}
     return {name: value for name, value in read.items() if value}
 
 
 def secrets_files(environment: Mapping[str, str]) -> dict[str, Path]:
-    """Return the files that secrets come from, by their settings."""
+    """The files that secrets come from, by their settings."""
     variables = (f"{PREFIX}{name.upper()}_FILE" for name in SECRETS)
     return {name: Path(path) for name in variables if (path := environment.get(name))}
 
@@ -78,11 +78,10 @@ logger = logging.getLogger(__name__)
 
 
 def key_at(path: Path) -> str:
-    """Return the key in the file, which is made if it is missing.
-    Raises SettingsError.
+    """The key in the file, which is made where it is missing. Raises SettingsError.
 
-    Other users' rights to the file are removed. Two monitors that start at once in one home end with one
-    key."""
+    Others' rights are taken away from it. Two monitors that start at once in one home end with one key.
+    """
     if not os.path.lexists(path):
         _make(path)
     return _read_key(path)
@@ -149,8 +148,8 @@ NEW_FILE_MODE = 0o600
 
 
 def open_new(file: Path) -> int:
-    """Open a new file for writing and return its descriptor.
-    An existing file, or a link, is removed first. Raises OSError."""
+    """A descriptor to write a file that nobody has made before: what is there, be it a link, is removed.
+    Raises OSError."""
     file.unlink(missing_ok=True)
     return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, NEW_FILE_MODE)
 
@@ -167,8 +166,8 @@ def make_home(home: Path) -> None:
 
 
 def require_own_home(home: Path) -> None:
-    """Raise SettingsError if another user could have put something into the home folder.
-    The folder's rules say who gets mail, and its database what has happened."""
+    """Raises SettingsError if another user could have put something into the home folder: its rules say who
+    gets mail, and its database what has happened."""
     paths = [home]
     if home.stat().st_mode & stat.S_IWOTH:  # anybody makes files in it, as in /tmp
         paths += [path for name in STEERING if (path := home / name).exists()]
@@ -181,8 +180,8 @@ def require_own_home(home: Path) -> None:
 
 
 def require_own_env_file(file: Path) -> None:
-    """Raise SettingsError if a file of settings, or its folder, is another user's.
-    The file says where tokens and passwords are sent."""
+    """Raises SettingsError if a file of settings, or the folder that it is in, is another user's: it says
+    where tokens and passwords are sent."""
     for path in (file, file.absolute().parent):
         if (owner := path.stat().st_uid) not in (ROOT, os.geteuid()):
             raise SettingsError(
@@ -193,8 +192,8 @@ def require_own_env_file(file: Path) -> None:
 
 
 def doubts(files: Mapping[str, Path]) -> Iterator[str]:
-    """Yield what others may change of the files that settings name, and of their folders.
-    The files may belong to an administrator, so they are mentioned and used all the same."""
+    """What others may change of the files that settings name, and of the folders that those are in. These may
+    belong to whoever administrates them, so they are told of, and used."""
     for setting, path in files.items():
         for checked in (path, path.absolute().parent):
             if checked.exists() and (fault := _fault(checked)):
@@ -203,9 +202,8 @@ def doubts(files: Mapping[str, Path]) -> Iterator[str]:
 
 
 def _fault(path: Path) -> str | None:
-    """Return why another user than root can change the path, or None.
-    A group that may write does not count, because an administrator has set it up, as Kubernetes does
-    (fsGroup)."""
+    """What lets another user than root change it; None: nothing does. A group that may write is one that
+    somebody has set up, as Kubernetes does (fsGroup)."""
     status = path.stat()
     description = f"{path} (owner {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o})"
     if status.st_uid not in (ROOT, os.geteuid()):

@@ -1,6 +1,4 @@
-"""The settings, resolved once at the edge.
-
-Only the command line's entry builds them from the environment."""
+"""The settings, resolved once at the edge: only the command line's entry builds them from the environment."""
 
 import ipaddress
 import json
@@ -44,9 +42,8 @@ SESSION_WARNING = (
 
 
 class Settings(BaseSettings):
-    """The settings: `WINDSOCK_<NAME>` in the environment or in `.env`.
-    The environment wins. Each secret may come from a file that `WINDSOCK_<NAME>_FILE` names (secret_files).
-    """
+    """`WINDSOCK_<NAME>` in the environment or in `.env`; the environment wins. Each secret may come from a
+    file that `WINDSOCK_<NAME>_FILE` names (secret_files)."""
 
     model_config = SettingsConfigDict(
         env_prefix="WINDSOCK_", extra="ignore", frozen=True, populate_by_name=True
@@ -178,7 +175,7 @@ class Settings(BaseSettings):
     @field_validator("notification_email_to", mode="before")
     @classmethod
     def _split_addresses(cls, value: Any) -> Any:
-        """Split addresses at semicolons as well, as Airflow does."""
+        """Airflow separates addresses by semicolons as well."""
         return cls._split(value.replace(";", " ")) if isinstance(value, str) else value
 
     @field_validator("log_format", "log_level", "traces", mode="before")
@@ -313,7 +310,7 @@ class Settings(BaseSettings):
 
     @property
     def every_airflow(self) -> "dict[str, AirflowSettings]":
-        """The Airflows by their deployments' names, the first one first."""
+        """Every Airflow by its deployment's name, the first one first."""
         if not (self.airflow_url and self.airflow_username and self.airflow_password):
             return {}
         first = AirflowSettings(
@@ -332,28 +329,26 @@ class Settings(BaseSettings):
 
     @property
     def airflow_pages(self) -> dict[str, str]:
-        """The addresses at which people reach each Airflow, for links."""
+        """How people reach each Airflow; for links."""
         return {name: airflow.public_url or airflow.url for name, airflow in self.every_airflow.items()}
 
     @property
     def rules_file(self) -> Path:
-        """The path of the rules file."""
         return self.config or self.home / "windsock.yaml"
 
     @property
     def database(self) -> str:
-        """The address of the database."""
         return self.database_url or f"sqlite:///{(self.home / 'windsock.db').absolute()}"
 
     @property
     def replica(self) -> str:
-        """The name of this monitor among those on the same PostgreSQL."""
+        """What this monitor is called beside others on the same PostgreSQL."""
         return f"{socket.gethostname()[-HOST_NAME:]}:{self.port}"
 
     @property
     def ledger_days(self) -> float:
-        """The ledger's days, never fewer than the log's.
-        What the log reports has to be known for as long, or it could be reported again."""
+        """Never shorter than the log's: what the log tells of has to be known for as long, or it could be
+        told again."""
         return max(self.ledger_retention_days, self.retention_days)
 
     @property
@@ -363,29 +358,25 @@ class Settings(BaseSettings):
 
     @property
     def shares_database(self) -> bool:
-        """True if other monitors may be on the same database."""
+        """Whether other monitors may be on the same database."""
         return not self.database.startswith("sqlite")
 
     @property
     def url(self) -> str:
-        """The monitor's address for links."""
         host = f"[{self.host}]" if ":" in self.host else self.host  # an IPv6 address (RFC 3986 section 3.2.2)
         return self.public_url or f"http://{host}:{self.port}"
 
     @property
     def link_keys(self) -> tuple[str, ...]:
-        """The keys of the links in mails.
-
-        The first key signs, and any key verifies. They are the same after a restart, and in every replica
-        with the same session_secret. Without that setting a key is made at the first use. It stays valid
-        when a session_secret is set later. Raises SettingsError."""
+        """The first signs the links in mails, any verifies them: the same after a restart, and in every
+        replica that has the same session_secret. One is made at the first look where there is none; it counts
+        on when a session_secret is set later. Raises SettingsError."""
         path = self.home / "link.key"
         own = (key_at(path),) if not self.session_secret or path.exists() else ()
         return (*(link_key(secret.get_secret_value()) for secret in self.session_secret), *own)
 
     @property
     def sender(self) -> str:
-        """The sender of the mails."""
         if self.mail_from:
             return self.mail_from
         account = self.smtp_username or ""
@@ -393,7 +384,7 @@ class Settings(BaseSettings):
 
     @property
     def sender_address(self) -> str:
-        """The sender without the display name, for the mail server."""
+        """The sender without the display name, as the mail server is told."""
         return SenderAddress.parse(self.sender).envelope
 
     @property

@@ -19,7 +19,7 @@ WORDS = Annotated[tuple[str, ...], NoDecode]
 
 
 class AirflowSettings(BaseModel):
-    """The address of one Airflow, and the user that asks it."""
+    """Where one Airflow is, and who asks it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -49,12 +49,11 @@ class AirflowSettings(BaseModel):
 
 
 def link_key(secret: str) -> str:
-    """Return the key of links for a session secret. Cookies are signed with the secret itself."""
     return hmac.new(secret.encode(), b"windsock-links", hashlib.sha256).hexdigest()  # cookies have itself
 
 
 def _parse_base_url(address: str | None) -> str | None:
-    """Return the address without a slash at its end. Raises ValueError if it is no address."""
+    """Raises ValueError where it is no address."""
     if address is None:
         return None
     if not address.startswith(("http://", "https://")) or not has_host(address):
@@ -63,7 +62,6 @@ def _parse_base_url(address: str | None) -> str | None:
 
 
 def split_words(value: Any) -> Any:
-    """Split a text at commas and spaces."""
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
 
@@ -74,7 +72,6 @@ def _validate_secrets(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
 
 
 def has_host(address: str) -> bool:
-    """Return True if the address has a host."""
     try:
         parts = urlsplit(address)
         return bool(parts.hostname) and parts.port != 0 and not any(sign.isspace() for sign in address)
@@ -83,7 +80,6 @@ def has_host(address: str) -> bool:
 
 
 def check_secret(secret: str) -> None:
-    """Raise ValueError if the secret is no Standard Webhooks secret."""
     remedy = "write whsec_ and base64 of 24 to 64 random bytes; `windsock secret` prints one"
     if not secret.startswith("whsec_"):
         raise ValueError(f"a secret does not begin with whsec_: {remedy}")
@@ -96,7 +92,6 @@ def check_secret(secret: str) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Return True if the host is this machine's loopback."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -104,7 +99,6 @@ def is_loopback(host: str) -> bool:
 
 
 def describe_mistake(mistake: Any) -> str:
-    """Return the sentence about a mistake in the settings, without secrets."""
     name = str(mistake["loc"][0]) if mistake["loc"] else ""
     inner = ".".join(str(part) for part in mistake["loc"][1:] if part != "[key]")
     variable = f"WINDSOCK_{name.upper()}" if name and not name.isupper() else name

@@ -6,8 +6,8 @@ MAX_LINE = 1_000  # characters of a message
 
 
 def one_line(text: str) -> str:
-    """Return the text as one line of a log, at most MAX_LINE characters long.
-    Control characters and characters that reorder a line are left out."""
+    """Return the text as one line of a log: no control characters, none that reorder a line, and no longer
+    than MAX_LINE."""
     words = "".join(sign if sign.isprintable() else " " for sign in text[: MAX_LINE + 1]).split()
     line = " ".join(words)
     return line if len(text) <= MAX_LINE else f"{line[: MAX_LINE - 1]}…"
@@ -30,7 +30,7 @@ class FeedRefused(FeedError):
 
 
 class Away(Exception):
-    """No answer, a lost connection, or the answer "later". This error never leaves the package."""
+    """Nobody answers, the connection was lost, or the answer is "later". Never leaves this package."""
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
         super().__init__(one_line(message))

@@ -15,23 +15,22 @@ DOUBLINGS = 16  # more would overflow, and the bound is reached long before
 
 
 class Pace:
-    """The wait between attempts. It doubles with each attempt that brings nothing, with jitter."""
+    """Doubles with each attempt that brings nothing, with jitter."""
 
     def __init__(self) -> None:
         self._first = FIRST_WAIT
         self._failures = 0
 
     def retry(self, seconds: float) -> None:
-        """Set the first wait to what the monitor asked for with `retry:`."""
+        """The monitor's own wish, from `retry:`."""
         self._first = min(max(seconds, SHORTEST_WAIT), LONGEST_WAIT)
 
     def reset(self) -> None:
-        """Forget the failures, because the feed brought something.
-        The next interruption counts as the first."""
+        """The feed told something: the next interruption is a first one."""
         self._failures = 0
 
     def wait(self, at_least: float = 0.0) -> float:
-        """Return the seconds before the next attempt, and count the one that has just ended."""
+        """Seconds before the next attempt; counts the one that has just ended."""
         wait = min(LONGEST_WAIT, self._first * 2.0 ** min(self._failures, DOUBLINGS))
         self._failures += 1
         spread = random.uniform(1, 1 + JITTER)  # noqa: S311 (spreads load, keeps no secret)
@@ -39,8 +38,7 @@ class Pace:
 
 
 def retry_after(header: str | None, now: datetime | None = None) -> float:
-    """Return the seconds that a Retry-After asks for, or 0 if it says nothing.
-    RFC 9110, 10.2.3, allows a number or a date."""
+    """Seconds that a Retry-After (RFC 9110, 10.2.3) asks for, a number or a date; 0 where it says nothing."""
     if header is None:
         return 0.0
     if header.isascii() and header.strip().isdigit():

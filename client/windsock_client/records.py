@@ -15,7 +15,7 @@ MAX_CURSOR = 200  # characters; the monitor's have about 30, and a header of 8 K
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A state change (docs/events.md)."""
+    """One state change (docs/events.md)."""
 
     cursor: str
     """Its place in the log: what to store once the event is dealt with, and to hand in as `after`."""
@@ -34,14 +34,13 @@ class Event:
 
     @property
     def deployment(self) -> str:
-        """The Airflow deployment that the event comes from."""
         return self.source.removeprefix("/airflow/")
 
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """A gap: the log does not reach back to the reader's cursor, so events may have been missed.
-    The feed goes on with the oldest event that is kept."""
+    """The log does not reach back to the reader's cursor: events may have been missed. The feed goes on with
+    the oldest event that is kept."""
 
     cursor: str
     """From where it goes on."""
@@ -52,7 +51,7 @@ Item = Event | Reset
 
 
 def event(cursor: str, record: Any) -> Event:
-    """Return the event of a decoded CloudEvent. Raises FeedError."""
+    """From a decoded CloudEvent. Raises FeedError."""
     try:
         texts = {name: _of_type(str, record[name]) for name in ("id", "type", "source", "subject")}
         moment = datetime.fromisoformat(record["time"].replace("Z", "+00:00"))  # no Z before Python 3.11
@@ -63,7 +62,7 @@ def event(cursor: str, record: Any) -> Event:
 
 
 def reset(cursor: str, record: Any) -> Reset:
-    """Return the Reset of a reset's decoded data. Raises FeedError."""
+    """From a reset's decoded data. Raises FeedError."""
     try:
         return Reset(cursor, str(record["reason"]))
     except (KeyError, TypeError) as error:
@@ -71,7 +70,7 @@ def reset(cursor: str, record: Any) -> Reset:
 
 
 def checked_cursor(value: object) -> str:
-    """Return the cursor if a header can carry it back. Raises FeedError if not."""
+    """A cursor that a header can carry back. Raises FeedError."""
     if isinstance(value, str) and value.isascii() and value.isprintable() and len(value) <= MAX_CURSOR:
         return value
     raise FeedError(f"{value!r:.{SHOWN}} is no cursor: is this the monitor's address?")
@@ -81,13 +80,12 @@ T = TypeVar("T")
 
 
 def _of_type(kind: type[T], value: object) -> T:
-    """Return the value if it is of this type. Raises TypeError if not."""
+    """Raises TypeError."""
     if not isinstance(value, kind):
         raise TypeError(f"{value!r:.{SHOWN}} is no {kind.__name__}")
     return value
 
 
 def unreadable(cursor: str, value: object, error: Exception) -> FeedError:
-    """Return the error for what the monitor sent at this cursor and no client can read."""
     text = f"{value!r:.{SHOWN}}"
     return FeedError(f"what is told at {cursor} is no event ({type(error).__name__}: {error}): {text}")

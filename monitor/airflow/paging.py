@@ -35,8 +35,6 @@ Ask = Callable[[Params], Awaitable[tuple[dict[str, Any], datetime]]]
 
 @dataclass(frozen=True)
 class ListingPage:
-    """A page of a listing."""
-
     rows: list[Row]
     total: int
     """Of all pages, as counted for this one; with a cursor Airflow stops counting at 50,000."""
@@ -59,10 +57,9 @@ async def pages(
     size: int = PAGE_SIZE,
     is_paged: bool = True,
 ) -> AsyncGenerator[ListingPage, None]:
-    """Yield the pages of the listing under `key`, each of at most `size` rows.
-
-    `what` is the listing's name in messages. `is_paged` says whether Airflow gives the listing in parts.
-    Raises AirflowError and its subclasses."""
+    """The pages of the listing that stands under `key`, of at most `size` rows; `what` is its name in
+    messages. `is_paged`: whether Airflow gives it in parts. Raises AirflowError and what is derived from it.
+    """
     place: Params = {"offset": 0}
     seen: set[tuple[str, ...]] = set()
     limit = size
@@ -113,7 +110,7 @@ async def pages(
 
 
 def rows_of(answer: dict[str, Any], key: str, request: str, url: str) -> list[Row]:
-    """Return the rows of an answer. Raises AirflowError if the answer has none of that name."""
+    """The rows of one answer. Raises AirflowError where it has none of that name."""
     rows = answer.get(key)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise unreadable(url, request, f"it has no list of objects {key!r}")
@@ -121,7 +118,7 @@ def rows_of(answer: dict[str, Any], key: str, request: str, url: str) -> list[Ro
 
 
 def _following(params: Params, answer: dict[str, Any], rows: int, total: int, shared: int) -> Params | None:
-    """Return the place at which the next page begins, or None after the last page."""
+    """Where the next page begins, or None where this was the last."""
     if "cursor" in params and ("next_cursor" in answer or "offset" not in params):
         cursor = answer.get("next_cursor")
         return {"cursor": cursor} if cursor else None
@@ -136,6 +133,6 @@ def _name(row: Row) -> tuple[str, ...]:
 
 
 def _identity_row(row: Row) -> Row:
-    """Return the object that carries the row's name. A question to a person carries its task's name."""
+    """What has the row's name: a question to a person has that of its task."""
     task = row.get("task_instance")
     return task if isinstance(task, dict) else row

@@ -20,7 +20,7 @@ HIDDEN = ("::group::", "::endgroup::")  # folding marks of Airflow's own log pag
 
 
 class LogTail:
-    """The end of a log that is taken in pieces, as they come."""
+    """Takes a log in pieces, as they come, and keeps its end."""
 
     def __init__(self, lines: int) -> None:
         self._lines = lines
@@ -30,18 +30,17 @@ class LogTail:
 
     @property
     def full(self) -> bool:
-        """True if enough was read. What follows is not looked at."""
+        """Whether enough was read: what follows is not looked at."""
         return self._read > MAX_READ
 
     def take(self, piece: bytes) -> None:
-        """Take in a piece of the log."""
         self._read += len(piece)
         *whole, rest = (self._unfinished + piece).split(b"\n")
         self._records.extend(line[:MAX_RECORD] for line in whole)
         self._unfinished = rest[:MAX_RECORD]
 
     def text(self) -> list[str]:
-        """Return the last lines, the oldest first."""
+        """The last lines, the oldest first."""
         records = (*self._records, self._unfinished)
         texts = [text for record in records for text in _lines(record.decode(errors="replace"))]
         if self.full:
@@ -66,7 +65,7 @@ def _lines(line: str) -> list[str]:
 
 
 def _traceback(record: dict[str, Any]) -> list[str]:
-    """Return the chain of errors as Python prints it: the cause first."""
+    """The chain of errors as Python prints it: the cause first."""
     chain = record.get("error_detail")
     if not isinstance(chain, list):
         return []

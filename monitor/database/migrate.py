@@ -68,7 +68,7 @@ def _explain(database: Database, error: CommandError) -> str:
 
 
 def migrate_patiently(database: Database, patience: float = PATIENCE) -> None:
-    """Migrate, and retry while the database starts too. Raises as `migrate`, after `patience` seconds."""
+    """The same at a start, when the database may start too. Raises as `migrate`, after `patience` seconds."""
     retrying = Retrying(
         retry=retry_if_exception_type(OperationalError),
         stop=stop_after_delay(patience),
@@ -86,8 +86,7 @@ def _say(state: RetryCallState) -> None:
 
 
 def _take_the_turn(connection: Connection) -> None:
-    """Wait until no other replica migrates.
-    The lock ends with the transaction. A migration may take its time."""
+    """Wait for whoever migrates now; the lock ends with the transaction. A migration may take its time."""
     for setting in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
         connection.exec_driver_sql(f"SET LOCAL {setting} = 0")
     if not connection.exec_driver_sql("SELECT pg_try_advisory_xact_lock(%s)", (LOCK,)).scalar_one():
@@ -97,7 +96,7 @@ def _take_the_turn(connection: Connection) -> None:
 
 
 def versions(database: Database) -> tuple[str | None, str | None]:
-    """Return the database's schema version and this release's."""
+    """The database's schema version and this release's."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
     found = database.read_now(
         lambda connection: MigrationContext.configure(connection).get_current_revision()

@@ -37,8 +37,8 @@ DRIVER = "postgresql+psycopg"
 
 
 def set_driver(url: URL) -> URL:
-    """Return the address with the driver's name.
-    Providers write `postgres://` or `postgresql://`. Raises SettingsError."""
+    """`postgres://` and `postgresql://`, as providers write them, mean the driver that is used here. Raises
+    SettingsError."""
     if find_spec("psycopg") is None:
         raise SettingsError(
             "WINDSOCK_DATABASE_URL: PostgreSQL's driver is not installed: pip install "
@@ -48,8 +48,8 @@ def set_driver(url: URL) -> URL:
 
 
 def connect_args(url: URL, name: str, statement_timeout: float) -> dict[str, Any]:
-    """Return libpq's parameters of a connection, without those that the address sets.
-    `name` is what pg_stat_activity shows. `statement_timeout` is in seconds."""
+    """libpq's parameters of a connection, but for those that the address sets itself. `name`: what
+    pg_stat_activity shows. `statement_timeout` in seconds."""
     session = {
         "statement_timeout": _ms(statement_timeout),
         "lock_timeout": _ms(LOCK_TIMEOUT),
@@ -76,8 +76,7 @@ def connect_args(url: URL, name: str, statement_timeout: float) -> dict[str, Any
 
 
 def make_engine(url: URL, name: str, pool_size: int, statement_timeout: float) -> Engine:
-    """Return an engine of `pool_size` connections and never more.
-    Its users have as many threads (engine.py)."""
+    """`pool_size` connections, and never more: whoever uses them has as many threads (engine.py)."""
     engine = create_engine(
         url,
         pool_pre_ping=True,  # after a restart of the server nobody is given a connection of before
@@ -91,7 +90,7 @@ def make_engine(url: URL, name: str, pool_size: int, statement_timeout: float) -
 
 @dataclass(frozen=True)
 class Life:
-    """The life of a server, from its start to its end."""
+    """Of a server: from its start to its end."""
 
     started_at: datetime
     timeline: str
@@ -104,7 +103,7 @@ _TIMELINE = text("SELECT substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1,
 
 
 def life(connection: Connection) -> Life:
-    """Return the life of the server behind a connection."""
+    """The server's, behind a connection."""
     started_at = connection.execute(_STARTED).scalar_one()
     try:
         with connection.begin_nested():
@@ -116,8 +115,8 @@ def life(connection: Connection) -> Life:
 
 
 def _leave_former_primary(context: ExceptionContext) -> None:
-    """Discard a connection on which writing has become impossible.
-    The next connection finds the new primary."""
+    """A connection on which nothing can be written any more is of no use: the next one finds the new
+    primary."""
     if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
         context.is_disconnect = True
 

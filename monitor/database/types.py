@@ -28,8 +28,7 @@ _logged: set[tuple[str, Any]] = set()
 
 
 def read_each(table: str, rows: Iterable[Row], read: Callable[[Row], Read]) -> Iterator[Read]:
-    """Yield the result of `read` for each row.
-    A row at which `read` fails is left out, logged and counted."""
+    """What `read` makes of each row. A row at which it fails is left out, logged and counted."""
     for row in rows:
         try:
             found = read(row)
@@ -53,7 +52,7 @@ def note_unreadable(table: str, row: Any, error: Exception) -> None:
 
 
 def _number_of(row: Any) -> Any:
-    """Return the row's number, by which a person finds the row."""
+    """The row's number, by which a person finds it."""
     for name in ("seq", "id"):
         if (number := getattr(row, name, None)) is not None:
             return number
@@ -63,17 +62,15 @@ def _number_of(row: Any) -> Any:
 
 
 class StoredJson(TypeDecorator[Any]):
-    """A JSON column that gives `()` for a text that is no JSON.
-    A reader that needs more than nothing cannot read the row.
+    """JSON, or `()` for a text that is none: whoever needs more than nothing there cannot read the row.
 
-    The value is never None, which has a meaning in some columns (of a token: every DAG), nor an empty
-    object."""
+    Never None, which means something in some columns (of a token: every DAG), nor an empty object.
+    """
 
     impl = JSON
     cache_ok = True
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
-        """Return the function that decodes a stored value."""
         read = super().result_processor(dialect, coltype)
         if read is None:
             return None
@@ -89,21 +86,18 @@ class StoredJson(TypeDecorator[Any]):
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC on every database. SQLite's own type forgets the zone."""
+    """A moment in UTC on every database; SQLite's own type forgets the zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any] | None:
-        """Return the function that encodes a moment for the driver."""
         return _sqlite_text if dialect.name == "sqlite" else super().bind_processor(dialect)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Convert a moment to UTC for the database."""
         return None if value is None else _to_utc(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Return a stored moment in UTC."""
         if value is None:
             return None
         moment: datetime = value
@@ -119,11 +113,9 @@ class Names(TypeDecorator[frozenset[str]]):
     cache_ok = True
 
     def process_bind_param(self, value: frozenset[str] | None, dialect: Dialect) -> str | None:
-        """Return the names as a JSON array in order."""
         return None if value is None else json.dumps(sorted(value))
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> frozenset[str] | None:
-        """Return the stored names, or none if the text cannot be read."""
         if value is None:
             return None
         try:
@@ -143,8 +135,7 @@ _WITHOUT_ZONE = len("2026-11-22 10:00:00.000000")
 
 
 def _sqlite_text(moment: datetime | None) -> str | None:
-    """Return the moment as SQLAlchemy's own type writes it, in half the time.
-    An event has half a dozen moments."""
+    """As SQLAlchemy's own type writes it, in half the time: an event has half a dozen moments."""
     if moment is None:
         return None
     if moment.tzinfo is not timezone.utc:

@@ -1,11 +1,12 @@
 """The facts about each Airflow deployment: its origin, and the DAGs that the log has events of.
 
-`origin_of` gives the moment from which Windsock reports on a deployment. Earlier events are logged without a
-notification, because a first start would mail every failure that Airflow remembers.
+`origin_of` gives the moment from which Windsock reports on a deployment. Earlier events are logged, and
+nobody is notified of them, because a first start would mail every failure that Airflow remembers.
 
 `LoggedDags` counts the DAGs that events named for the first time. Permissions that were read before a DAG
 had its first event cannot decide about that DAG, so they have to be read again. `LoggedDags` is used on the
-event loop's own thread only."""
+event loop's own thread only.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -27,8 +28,7 @@ a run fail meanwhile expects the mail."""
 
 
 def origin_of(connection: Connection, deployment: str, now: datetime) -> datetime:
-    """Return the moment from which Windsock reports on a deployment.
-    The first call sets it. It then stays for ever."""
+    """The moment from which on a deployment is told of; set at the first question, kept for ever."""
     origin = _load_origin(connection, deployment)
     if origin is not None:
         return origin
@@ -61,10 +61,10 @@ DagId = tuple[str, str]
 
 
 class LoggedDags:
-    """The count, for each deployment, of events that named a DAG for the first time."""
+    """Counts, for each deployment, how often an event named a DAG that no earlier event had named."""
 
     def __init__(self, database: Database, listed: Callable[[Connection], Iterable[DagId]]) -> None:
-        """Keep `listed`, which reads the DAGs that are known without a look at each event."""
+        """`listed` reads the DAGs that are known without a look at each event."""
         self._database = database
         self._listed = listed
         self._dags: dict[str, set[str]] = {}
@@ -80,11 +80,10 @@ class LoggedDags:
 
     @property
     def dags(self) -> frozenset[DagId]:
-        """The DAGs that events and lists named, without those that were forgotten."""
+        """Those that events and lists named, without what was forgotten."""
         return frozenset((deployment, dag_id) for deployment, dags in self._dags.items() for dag_id in dags)
 
     def version_of(self, deployment: str) -> int:
-        """Return the number of DAGs of this deployment that have become known."""
         return self._versions.get(deployment, 0)
 
     def has_any(self, deployment: str) -> bool:
@@ -92,7 +91,8 @@ class LoggedDags:
         return deployment in self._dags
 
     def note(self, after: Cursor, lines: Sequence[LogRow]) -> None:
-        """Add the DAGs that the events after a place name, and those whose runs an asset's update began."""
+        """Take note of the DAGs that the events behind a place are of, and of those whose runs an asset's
+        update began."""
         for line in lines:
             if line.dag_id is not None:
                 self._add(line.deployment, line.dag_id)
@@ -103,8 +103,7 @@ class LoggedDags:
             self._place = Cursor(after.epoch, lines[-1].seq)
 
     def forget(self, dags: Iterable[DagId]) -> None:
-        """Forget DAGs that a user can no longer read, because they may be deleted.
-        A DAG that comes again counts as new."""
+        """A user has lost these: they may be deleted. One that comes again is new."""
         for deployment, dag_id in dags:
             self._dags.get(deployment, set()).discard(dag_id)
 
@@ -126,7 +125,7 @@ class LoggedDags:
     def _read(
         self, connection: Connection, before: Cursor | None
     ) -> tuple[Cursor, list[DagId], list[tuple[str, str | None, str | None]] | None]:
-        """Read the log's end, what came since, and (first, and after a long gap) every listed DAG."""
+        """The log's end; every listed DAG on the first look and after a long gap; what came since."""
         log = state(connection)
         end = Cursor(log.epoch, log.last_seq)
         if before is not None and before == end:

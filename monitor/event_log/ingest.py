@@ -41,7 +41,7 @@ MAX_WAITING = 200  # requests in the queue; beyond it a sender is told to come b
 
 
 class IngestOutcome(str, Enum):
-    """The result of taking in one event."""
+    """What became of one event."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
@@ -50,19 +50,17 @@ class IngestOutcome(str, Enum):
 
 
 class IngestBusy(Exception):
-    """Too much is waiting to be written. The caller should try again later."""
+    """More is waiting to be written than is sensible: try again later."""
 
 
 @dataclass(eq=False)
 class PendingBatch:
-    """The events of one request, which wait to be written."""
-
     events: Sequence[Event]
     outcomes: "asyncio.Future[list[IngestOutcome]]"
 
 
 class IngestQueue:
-    """The queue between requests and the writer. All but `drain` belongs to the event loop's thread."""
+    """All but `drain` belongs to the event loop's thread."""
 
     def __init__(self) -> None:
         self._waiting: deque[PendingBatch] = deque()
@@ -70,8 +68,7 @@ class IngestQueue:
         self._came = asyncio.Event()
 
     def add(self, events: Sequence[Event]) -> "asyncio.Future[list[IngestOutcome]]":
-        """Queue the events and return the future of their outcomes.
-        Raises IngestBusy if too much is waiting."""
+        """What is answered for these events. Raises IngestBusy where too much is waiting already."""
         if len(self._waiting) >= MAX_WAITING:
             raise IngestBusy(f"{MAX_WAITING} requests are waiting to be written")
         arrival = PendingBatch(events, asyncio.get_running_loop().create_future())
@@ -81,13 +78,13 @@ class IngestQueue:
         return arrival.outcomes
 
     async def wait(self) -> None:
-        """Wait until the queue holds something."""
+        """Until there is something to be written."""
         while not self._waiting:
             self._came.clear()
             await self._came.wait()
 
     def drain(self) -> list[PendingBatch]:
-        """Take the oldest batches, as many as fit into a transaction. Any thread may call this."""
+        """The oldest of them, as many as fit into a transaction. From any thread."""
         together: list[PendingBatch] = []
         size = 0
         while self._waiting and size < MAX_COMMIT:
@@ -96,7 +93,7 @@ class IngestQueue:
         return together
 
     def answer(self, together: Sequence[PendingBatch], outcomes: Sequence[IngestOutcome]) -> None:
-        """Give each batch its outcomes. `outcomes` holds one for each event, in order."""
+        """`outcomes`: of each of their events, in order."""
         results = iter(outcomes)
         for arrival in together:
             answer = [next(results) for _ in arrival.events]
@@ -105,14 +102,13 @@ class IngestQueue:
         self._unanswered.difference_update(together)
 
     def fail(self, together: Collection[PendingBatch], error: Exception) -> None:
-        """Give an error to the requests of these batches."""
         for arrival in together:
             if not arrival.outcomes.done():
                 arrival.outcomes.set_exception(error)
         self._unanswered.difference_update(together)
 
     def fail_all(self, error: Exception) -> None:
-        """Fail all batches, including those that the database's thread has gathered and may yet write."""
+        """Also those that the database's thread has gathered, and may yet write."""
         self.fail(list(self._unanswered), error)
 
 
@@ -127,17 +123,14 @@ ENDS = {
 
 
 class IngestCounter:
-    """The metrics of what is taken in."""
-
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
     def count(
         self, events: Sequence[Event], taken: Sequence[bool], origins: Mapping[str, datetime], now: datetime
     ) -> None:
-        """Count the events.
-        `taken` says for each event whether it was new. `origins` says since when deployments are known: what
-        ended before that is not late."""
+        """`taken`: of each event whether it was new. `origins`: since when deployments are known; what ended
+        before is not late."""
         duplicates: Counter[str] = Counter()
         delays: dict[str, list[float]] = defaultdict(list)
         ends: dict[str, list[float]] = defaultdict(list)
@@ -158,12 +151,12 @@ class IngestCounter:
         _observe(self._metrics.notification_delay, ends)
 
     def count_conflict(self, event: Event) -> None:
-        """Count an event whose id the log has for another thing."""
+        """One whose id the log has for another thing."""
         self._metrics.id_conflicts.labels(event.deployment).inc()
 
 
 def _observe(family: Histogram, values: Mapping[str, Sequence[float]]) -> None:
-    """Observe the values under the family's one label."""
+    """By the family's one label."""
     for label, some in values.items():
         observe = family.labels(label).observe
         for value in some:
@@ -183,7 +176,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Wakeups:
-    """The signals that wake other parts when events are taken in."""
+    """Who is woken by what is taken in."""
 
     feed: WakeSignal
     delivery: WakeSignal
@@ -196,7 +189,7 @@ class Wakeups:
 
     @property
     def by_signal(self) -> dict[str, WakeSignal]:
-        """The wake signals by the text that another replica sends."""
+        """By what another replica signals."""
         nudges = {reconcile(deployment): wake for deployment, wake in self.reconcilers.items()}
         ends = {run_ended(deployment): wake for deployment, wake in self.run_ended.items()}
         return {FEED: self.feed, DELIVERY: self.delivery, **nudges, **ends}
@@ -215,7 +208,7 @@ class _WriteResult:
 
 
 class Ingest:
-    """The intake of events. `run()` is its one background task: the writer."""
+    """Takes events. `run()` is its one background task: the writer."""
 
     def __init__(
         self,
@@ -277,7 +270,8 @@ class Ingest:
             self._arrivals.answer(together, _outcomes(result))
 
     async def _commit_alone(self, arrival: PendingBatch) -> None:
-        """Write one request alone, and event by event if that fails, so no sender's event stops another's."""
+        """Write one request by itself, and event by event if it fails, so that no sender's event stops
+        another's."""
         try:
             outcomes = await self._write_apart(arrival.events)
         except Exception as error:
@@ -288,7 +282,7 @@ class Ingest:
             self._arrivals.answer([arrival], outcomes)
 
     async def _write_apart(self, events: Sequence[Event]) -> list[IngestOutcome]:
-        """Write the events together, or each alone, and reject those whose data cannot be written."""
+        """Write the events together, or each by itself; reject those whose data cannot be written."""
         try:
             return await self._write_events(events)
         except OF_THE_DATA as error:
@@ -314,8 +308,8 @@ class Ingest:
         return self._write(connection, _events(together), end)
 
     def log(self, connection: Connection, events: Sequence[Event]) -> Callable[[], None]:
-        """Take events in the caller's transaction, so that they are durable together with its other writes.
-        Return a function to call once the transaction is committed."""
+        """Take events in the caller's transaction, so that they are durable with what else it writes; answers
+        what has to be called once it is committed."""
         result = self._write(connection, events, append.lock(connection))
         return lambda: self._wake_consumers(events, result)
 
@@ -331,7 +325,7 @@ class Ingest:
         self._counter.count(events, result.taken, self._origins, self._clock())
 
     def _write(self, connection: Connection, events: Sequence[Event], end: Cursor) -> _WriteResult:
-        """Write the events after `end`, the log's end, which is locked."""
+        """`end`: the log's, which is locked."""
         # Not before the lock: what is logged later would be received earlier, and `since` step over some.
         now = self._clock()
         late = apply.detect_duplicates(connection, events)
@@ -360,7 +354,7 @@ class Ingest:
     def _append_conflicting(
         self, connection: Connection, events: Sequence[Event], duplicates: Sequence[int], now: datetime
     ) -> list[tuple[int, SeqAndEvent]]:
-        """Log the duplicates that only share an id with another thing. Return each of them with its place."""
+        """Log those of the duplicates that only have the id of another thing; answers each with its place."""
         apart = id_conflicts.conflicting(connection, [events[place] for place in duplicates])
         found = [(place, event) for place, event in zip(duplicates, apart, strict=True) if event is not None]
         if not found:
@@ -380,7 +374,7 @@ class Ingest:
 
 
 def _words(events: Sequence[Event], logged: bool, called_for: bool, ended: set[str]) -> list[str]:
-    """Return the signals for the other replicas."""
+    """What the other replicas are to look for."""
     nudged = sorted({reconcile(event.deployment) for event in events if event.type == NUDGE})
     return [*([FEED] * logged), *([DELIVERY] * called_for), *nudged, *map(run_ended, sorted(ended))]
 

@@ -62,7 +62,7 @@ def is_storable(text: str) -> bool:
 
 
 def storable(text: str) -> str:
-    """Return a text that people wrote in the form that every database stores."""
+    """What people named, as every database takes it."""
     return _replace_nul(text.encode("utf-8", "replace").decode())
 
 
@@ -83,9 +83,8 @@ MOMENT: TypeAdapter[datetime | None] = TypeAdapter(Moment | None)
 
 
 def moment_from(value: object) -> datetime:
-    """Return a moment that another program wrote, in UTC.
-    Raises ValueError if it is no moment, names no time zone, or is not within YEARS. Arithmetic with an
-    accepted moment stays within the calendar."""
+    """A moment that somebody else wrote, in UTC. Raises ValueError where it is none, names no time zone, or
+    is not within YEARS: arithmetic with what is let in here stays within the calendar."""
     try:
         return _MOMENT.validate_python(value)
     except ValidationError as error:
@@ -131,15 +130,11 @@ MAX_CREATED_RUNS = 1_000  # of one asset event: each is a row of the asset's pag
 
 
 class Data(BaseModel):
-    """The data of an event. Its fields are only ever added."""
-
     model_config = ConfigDict(extra="allow", frozen=True)  # fields are only ever added
     reported_by: Literal["listener", "reconciler", "monitor"]
 
 
 class DagRunData(Data):
-    """The data of a DAG run's state change."""
-
     dag_id: Key
     run_id: Key
     state: Literal["running", "success", "failed", "deleted"]
@@ -160,8 +155,6 @@ class DagRunData(Data):
 
 
 class TaskError(BaseModel):
-    """The error of a failed task."""
-
     model_config = ConfigDict(extra="allow", frozen=True)
     type: Text | None = None
     message: Text
@@ -169,8 +162,6 @@ class TaskError(BaseModel):
 
 
 class TaskInstanceData(Data):
-    """The data of a task's state change."""
-
     dag_id: Key
     run_id: Key
     task_id: Key
@@ -188,8 +179,6 @@ class TaskInstanceData(Data):
 
 
 class AssetRef(BaseModel):
-    """The name of an asset."""
-
     model_config = ConfigDict(extra="allow", frozen=True)
     name: Name
     uri: Uri
@@ -197,16 +186,12 @@ class AssetRef(BaseModel):
 
 
 class AliasRef(BaseModel):
-    """The name of an asset alias."""
-
     model_config = ConfigDict(extra="allow", frozen=True)
     name: Name
     group: Text | None = None
 
 
 class AssetData(Data):
-    """The data of an event about an asset."""
-
     asset: AssetRef
 
 
@@ -219,8 +204,6 @@ class CreatedRun(BaseModel):
 
 
 class AssetUpdatedData(AssetData):
-    """The data of an asset's update."""
-
     asset_event_id: int
     timestamp: Moment
     extra: dict[str, Any] = Field(default_factory=dict)
@@ -234,14 +217,10 @@ class AssetUpdatedData(AssetData):
 
 
 class AliasData(Data):
-    """The data of an event about an asset alias."""
-
     alias: AliasRef
 
 
 class ImportErrorData(Data):
-    """The data of an import error of a DAG file."""
-
     filename: Name
     bundle_name: Name | None = None
     stacktrace: Text
@@ -250,8 +229,6 @@ class ImportErrorData(Data):
 
 
 class ImportErrorMendedData(Data):
-    """The data of the end of an import error."""
-
     filename: Name
     bundle_name: Name | None = None
     error_id: Id
@@ -260,15 +237,11 @@ class ImportErrorMendedData(Data):
 
 
 class DagPauseData(Data):
-    """The data of a DAG that was paused or unpaused."""
-
     dag_id: Key
     state: Literal["paused", "unpaused"]
 
 
 class BackfillCompletedData(Data):
-    """The data of a backfill that is completed."""
-
     dag_id: Key
     backfill_id: int = Field(ge=0)
     from_date: Moment
@@ -281,7 +254,7 @@ class BackfillCompletedData(Data):
 
 
 class WatchData(Data):
-    """The data of a watch's finding, or of trouble in the monitor's own work."""
+    """What a watch found, or what became of the monitor's own work."""
 
     what: Text
     """One sentence for people."""
@@ -431,10 +404,9 @@ DATA: dict[str, type[Data]] = {
 
 
 def select_declared(event_type: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a logged event's data that its type declares.
-    They were checked when the event arrived.
+    """Return the fields of a logged event's data that its type declares, which were checked when it arrived.
 
-    Senders may add other fields. The log keeps them for subscribers, and nothing in the monitor reads them.
+    Senders may add others; the log keeps them for subscribers, and nothing in the monitor reads them.
     """
     fields = DATA.get(event_type, Data).model_fields
     return {name: value for name, value in data.items() if name in fields}

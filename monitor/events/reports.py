@@ -2,8 +2,9 @@
 
 The sender's id and time are not trusted. Anybody who may report could otherwise claim another event's id
 beforehand, and the true event would be a duplicate for ever. So `accept_report` computes the id from the
-data. The time follows from the dates in the data, if the data has dates. Otherwise the sender's time is
-taken within bounds."""
+data. The time follows from the dates in the data, if there are any. Otherwise the sender's time is taken
+within bounds.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -63,7 +64,7 @@ FROM_REST = frozenset(kind for kind in DATA if not kind.startswith(OWN)) - HOOKS
 
 @dataclass(frozen=True)
 class Reporter:
-    """The sender of reports, and the rights that come with its secret or token."""
+    """Whoever sends reports: what their secret or token is for."""
 
     deployments: frozenset[str]
     """The deployments that they may report for."""
@@ -72,9 +73,10 @@ class Reporter:
 
 
 def accept_report(raw: object, reporter: Reporter, now: datetime) -> Event:
-    """Check a decoded JSON value and return its event with the monitor's own id and time.
+    """Check one decoded JSON value that comes now, and return the event with the monitor's own id and time.
 
-    Raises EventError with each wrong field, its value and the value it should have."""
+    Raises EventError with each wrong field, its value and what it should be.
+    """
     event = parse_event(raw)
     if len(event.body.encode()) > MAX_EVENT:
         raise EventError(f"the event is longer than {MAX_EVENT} bytes; leave out some of its data")
@@ -125,7 +127,7 @@ def compute_id(event: Event) -> str:
 
 
 def _time_of(event: Event, now: datetime) -> datetime:
-    """Return when the state changed: by the dates in the data, else by the sender, both within bounds."""
+    """When the state changed, as far as that can be: by the dates in the data, else by the sender."""
     latest = now + timedelta(seconds=CLOCK_SLACK_SECONDS)
     changed = find_change_time(event.data)
     if changed is not None:
@@ -134,7 +136,7 @@ def _time_of(event: Event, now: datetime) -> datetime:
 
 
 def find_change_time(data: Data) -> datetime | None:
-    """Return when the state changed, by the dates in the data, or None if the data has no dates."""
+    """Return when the state changed, by the dates in the data; None if there are none."""
     if isinstance(data, AssetUpdatedData):
         return data.timestamp
     if isinstance(data, BackfillCompletedData):

@@ -38,8 +38,7 @@ SeqAndEvent = tuple[int, Event]
 
 
 class CommittedEvents:
-    """The queue of events that are committed and not yet in the buffer.
-    It is for the event loop's own thread only."""
+    """Only for the event loop's own thread."""
 
     def __init__(self, wake: WakeSignal) -> None:
         self._wake = wake
@@ -63,11 +62,11 @@ class CommittedEvents:
         self._wake.set()
 
     def clear(self) -> None:
-        """Forget the waiting events, because they are not needed."""
+        """Forget what waits: nobody wants it."""
         self._waiting, self._size = [], 0
 
     def take(self, end: Cursor) -> list[LogRow] | None:
-        """Return the events that follow `end`, or None if they have to be read from the log."""
+        """What follows `end`; None: the log has to be read, from now on."""
         batches = self._waiting
         self.clear()
         missing = self._wake.count - self._handed
@@ -90,15 +89,13 @@ KEYS = 50  # DAGs up to which a reader is found by their names; one with more is
 
 @dataclass(frozen=True)
 class Subscription:
-    """The filter and rights of a feed.
-    One value of each filtered attribute must match, and the reader must be allowed to see the DAG."""
+    """One value of each filtered attribute must match, and the reader must be allowed to see the DAG."""
 
     event_filter: Filter
     allowed_dags: AllowedDags = None
 
     @cached_property
     def everything(self) -> bool:
-        """True if the subscriber gets every event."""
         return self.allowed_dags is None and not self.event_filter.globs
 
     @cached_property
@@ -112,7 +109,6 @@ class Subscription:
         return None
 
     def takes(self, line: LogRow) -> bool:
-        """Return True if the subscriber gets this event."""
         if not may_read(line.deployment, line.dag_id, self.allowed_dags):
             return False
         return all(_matches(globs, getattr(line, name)) for name, globs in self.event_filter.globs)
@@ -139,27 +135,27 @@ class FeedFormat(Enum):
     NDJSON = "application/x-ndjson"
 
     def event(self, cursor: str, kind: str, body: str) -> bytes:
-        """Encode an event. Its body is one line of JSON, so it needs one `data:`."""
+        """One event. Its body is one line of JSON, so it needs one `data:`."""
         body = one_line(body)
         if self is FeedFormat.SSE:
             return f"id: {cursor}\nevent: {kind}\ndata: {body}\n\n".encode()
         return f'{{"id": "{cursor}", "event": {body}}}\n'.encode()
 
     def heartbeat(self, cursor: Cursor) -> bytes:
-        """Encode a heartbeat with the place up to which the log was searched for the reader."""
+        """A sign of life that also tells the reader how far the log has been looked through for it."""
         if self is FeedFormat.SSE:
             return f": heartbeat\nid: {cursor}\n\n".encode()
         return f'{{"id": "{cursor}"}}\n'.encode()
 
     def reset(self, reason: str, cursor: Cursor) -> bytes:
-        """Encode a reset: events may have been missed, and the feed goes on at the cursor."""
+        """Tell the reader that events may have been missed, and where it goes on from."""
         if self is FeedFormat.SSE:
             data = json.dumps({"reason": reason, "cursor": str(cursor)})
             return f"id: {cursor}\nevent: reset\ndata: {data}\n\n".encode()
         return (json.dumps({"id": str(cursor), "reset": {"reason": reason}}) + "\n").encode()
 
     def retry(self, milliseconds: int) -> bytes:
-        """Encode how soon to come back after the connection is lost. NDJSON has no such line."""
+        """How soon to come back after the connection is lost; NDJSON has no word for it."""
         return b"retry: %d\n\n" % milliseconds if self is FeedFormat.SSE else b""
 
 
@@ -170,12 +166,11 @@ Message = dict[str, Any]
 
 
 def body(chunk: bytes, more: bool = True) -> Message:
-    """Return the ASGI message of a part of the answer."""
     return {"type": "http.response.body", "body": chunk, "more_body": more}
 
 
 class EventChunk:
-    """The events of the log behind `after`, up to and including `upto`."""
+    """What the log holds behind `after`, up to and including `upto`."""
 
     def __init__(self, epoch: str, after: int, lines: Sequence[LogRow]) -> None:
         self.epoch = epoch
@@ -187,19 +182,18 @@ class EventChunk:
 
     @cached_property
     def size(self) -> int:
-        """The size in bytes, roughly."""
+        """Bytes, roughly."""
         return sum(len(line.body) for line in self._lines)
 
     @cached_property
     def by_dag(self) -> dict[str | None, list[LogRow]]:
-        """The events by DAG."""
         found: dict[str | None, list[LogRow]] = {}
         for line in self._lines:
             found.setdefault(line.dag_id, []).append(line)
         return found
 
     def following(self, seq: int, subscription: Subscription, feed_format: FeedFormat) -> Message | None:
-        """Return the message with this chunk's events after `seq` for a reader, or None if none match."""
+        """What is in this chunk for a reader that has all up to `seq`, or None where nothing is."""
         if seq <= self.after:
             return self._whole(subscription, feed_format)
         rest = [line for line in self._select_rows(subscription) if line.seq > seq]
@@ -247,8 +241,7 @@ BLOCK_BYTES = 128 * 1024  # of bodies in one chunk, so in one write: all that a 
 
 
 class EventBuffer:
-    """The latest chunks without a gap between them, up to `end`.
-    Older chunks fall off, and readers then use the log."""
+    """Chunks without a gap between them, up to `end`. Older ones fall off; readers then use the log."""
 
     def __init__(self, end: Cursor) -> None:
         self.end = end
@@ -256,7 +249,7 @@ class EventBuffer:
         self._size = 0
 
     def extend(self, lines: list[LogRow]) -> list[EventChunk]:
-        """Add the events that follow the end, and return them as chunks."""
+        """Take what follows the end; answers it as chunks."""
         new = [EventChunk(self.end.epoch, after, part) for after, part in self._parts(lines)]
         for block in new:
             self._blocks.append(block)
@@ -267,7 +260,7 @@ class EventBuffer:
         return new
 
     def following(self, place: Cursor) -> EventChunk | None:
-        """Return the chunk with the events behind a place, or None if the buffer lacks it."""
+        """The chunk that holds what comes behind a place, or None where the buffer does not reach there."""
         if place.epoch != self.end.epoch or not self._blocks:
             return None
         if not self._blocks[0].after <= place.seq < self.end.seq:

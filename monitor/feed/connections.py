@@ -43,20 +43,20 @@ FindStart = Callable[[Connection], Cursor]
 
 
 def from_now(connection: Connection) -> Cursor:
-    """Return the log's end, so that only new events follow."""
+    """Only what comes from now on."""
     state = event_log_cursor.state(connection)
     return Cursor(state.epoch, state.last_seq)
 
 
 def from_time(moment: datetime) -> FindStart:
-    """Return a start at what was received at a moment and later, as far as the log reaches back."""
+    """What was received at a moment and later, as far as the log reaches back."""
     return lambda connection: Cursor(
         event_log_cursor.state(connection).epoch, event_log_read.seq_at(connection, moment)
     )
 
 
 def from_cursor(cursor: Cursor) -> FindStart:
-    """Return a start behind a cursor."""
+    """What follows a cursor."""
     return lambda _connection: cursor
 
 
@@ -66,26 +66,25 @@ PAGE_CHARACTERS = BLOCK_BYTES  # of their bodies, where they are long; usual one
 
 @dataclass(frozen=True)
 class StartPosition:
-    """The place at which a reader really begins: the wished one, or the oldest event kept if that is gone."""
+    """Where a reader really begins: where it wished to; if that is gone, at the oldest event kept."""
 
     cursor: Cursor
     lost: str | None = None
 
     def encode(self, feed_format: FeedFormat) -> bytes:
-        """Encode the start, so that a reader that is cut off before any event comes back to this place."""
+        """A reader that is cut off before any event comes back to this place."""
         return feed_format.reset(self.lost, self.cursor) if self.lost else feed_format.heartbeat(self.cursor)
 
 
 @dataclass(frozen=True)
 class LogPage:
-    """The next events, the place behind them, and the reason if the reader had to begin anew."""
+    """What comes next: events, the place behind them, and why the reader had to begin anew, if so."""
 
     events: list[LoggedEvent]
     cursor: Cursor
     start: StartPosition
 
     def encode(self, feed_format: FeedFormat) -> bytes:
-        """Encode the page."""
         reset = self.start.encode(feed_format) if self.start.lost else b""
         epoch = self.cursor.epoch
         return reset + b"".join(
@@ -95,12 +94,10 @@ class LogPage:
 
 
 def begin(connection: Connection, start: FindStart) -> StartPosition:
-    """Return the place at which a reader begins."""
     return _beginning(event_log_cursor.state(connection), start(connection))
 
 
 def read(connection: Connection, cursor: Cursor, subscription: Subscription) -> LogPage:
-    """Read the next page of the log for a subscription."""
     state = event_log_cursor.state(connection)
     start = _beginning(state, cursor)
     found = event_log_read.read_after(
@@ -127,7 +124,7 @@ OTHER_CONNECTIONS = 100  # of these, for requests that are no feeds
 
 
 def raise_limit() -> None:
-    """Let this process open as many files as its administrator allows. Many systems begin with 1,024."""
+    """Let this process open as many files as its administrator allows; many systems begin with 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = MAX_READERS + OTHERS if hard == resource.RLIM_INFINITY else min(hard, MAX_READERS + OTHERS)
     if soft != resource.RLIM_INFINITY and soft < limit:
@@ -135,7 +132,7 @@ def raise_limit() -> None:
 
 
 def room() -> int:
-    """Return the number of feeds that can be open at once. Each holds a file descriptor."""
+    """Feeds that can be open at once: each holds a file descriptor."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MAX_READERS if soft == resource.RLIM_INFINITY else min(MAX_READERS, max(soft - OTHERS, soft // 2))
 
@@ -148,7 +145,7 @@ def connection_room() -> int:
 
 
 def share_of(room: int) -> int:
-    """Return the number of feeds that one user may have open, of so many in all."""
+    """Feeds that one user may have open, of so many in all."""
     return min(room, max(MIN_SHARE, int(room * SHARE)))
 
 
@@ -163,15 +160,15 @@ T = TypeVar("T")
 
 
 class FeedFull(Exception):
-    """The error that this process already serves as many feeds as it can."""
+    """As many feeds are open as this process serves."""
 
 
 class ShareFull(Exception):
-    """The error that a user has as many feeds open as one user may. Other users need some too."""
+    """As many feeds are open as one user may have: others need some too."""
 
 
 class FeedServer:
-    """The server of feeds. `publish` and `attend` are its background tasks."""
+    """`publish` and `attend` are its background tasks."""
 
     def __init__(
         self,
@@ -183,9 +180,8 @@ class FeedServer:
         limit: int | None = None,
         saw: OnProgress = ignore_progress,
     ) -> None:
-        """Set up the server.
-        `limit` is the number of feeds that may be open, by default as many as this process may have files
-        for. `saw` is called with the place up to which readers have been served."""
+        """`limit`: feeds that may be open; default: as many as this process may have files for. `saw` is told
+        how far readers have been served."""
         self._database = database
         self._metrics = metrics
         self._logged = logged
@@ -199,7 +195,7 @@ class FeedServer:
         self.hand = self._hub.fresh.add
 
     def require_room(self, whose: str | None = None) -> None:
-        """Raise FeedFull if no further feed can be served, or ShareFull if this user has enough."""
+        """Raises FeedFull where no further feed is served, ShareFull where none of this user is."""
         if len(self._readers) >= self._room:
             raise FeedFull(f"{self._room} feeds are open on this monitor; close some, or come back later")
         share = share_of(self._room)
@@ -219,7 +215,8 @@ class FeedServer:
     ) -> Subscriber:
         """Serve a reader from now on, until it leaves, the service ends, or its rights do.
 
-        Raises FeedFull and ShareFull, because other readers may have come since `require_room`."""
+        Raises FeedFull and ShareFull: others may have come since there was room.
+        """
         self.require_room(whose)
         subscriber = Subscriber(subscription, feed_format, send, rights, self._logged, whose)
         self._readers[subscriber] = None
@@ -230,7 +227,7 @@ class FeedServer:
         return subscriber
 
     def leave(self, subscriber: Subscriber) -> None:
-        """Forget a reader whose connection is gone or whose feed has ended."""
+        """The connection is gone, or the feed has ended."""
         if self._readers.pop(subscriber, self) is self:
             return
         self._metrics.feed_subscribers.dec()
@@ -246,7 +243,7 @@ class FeedServer:
         self._hub.close(_farewell)
 
     def rights_changed(self) -> None:
-        """Have each reader's rights asked for before its next event, because they may have ended."""
+        """Somebody signed out or was shut out: ask what each reader may see before it is told any more."""
         for subscriber in self._readers:
             subscriber.must_be_asked()
 
@@ -258,8 +255,7 @@ class FeedServer:
         subscriber.task = asyncio.create_task(self._guard(subscriber, work))
 
     async def _guard(self, subscriber: Subscriber, work: Work) -> None:
-        """Do a reader's own work.
-        If the work fails, the feed is ended, and the reader comes back to its place."""
+        """Do a reader's own work; where it cannot go on its feed is ended, and it comes back where it was."""
         try:
             await self._through(subscriber, work)
         except FeedEnded as ended:
@@ -273,7 +269,7 @@ class FeedServer:
         subscriber.task = None
 
     async def _through(self, subscriber: Subscriber, work: Work) -> None:
-        """Do the work again while the database is away. A feed that has begun is held up, not ended."""
+        """A database that is away holds a feed up, and ends none that has begun."""
         while True:
             try:
                 return await work()
@@ -299,8 +295,8 @@ class FeedServer:
         await self._catch_up(subscriber)
 
     async def _catch_up(self, subscriber: Subscriber) -> None:
-        """Bring a reader from its place to the buffer's end, at which it becomes live.
-        One loop serves buffer and log."""
+        """From the reader's place to the buffer's end, where it becomes live: one loop, over buffer and
+        log."""
         timer = YieldTimer()
         while not self._closed:
             buffer = await self._hub.tape()
@@ -339,7 +335,7 @@ class FeedServer:
 
 
 def _farewell(subscriber: Subscriber) -> Message:
-    """Return the message that ends a feed. The reader comes back to its place."""
+    """The end of a feed: the reader comes back to where it was."""
     return body(
         subscriber.feed_format.retry(_retry()) + subscriber.feed_format.heartbeat(subscriber.cursor),
         more=False,

@@ -27,7 +27,7 @@ from monitor.observability.metrics import Metrics
 
 
 class SubscriberIndex:
-    """The index of live readers. A thousand readers of a DAG each cost nothing while another DAG runs."""
+    """Who is live. A thousand readers of a DAG each cost nothing while another DAG runs."""
 
     def __init__(self) -> None:
         self._of_any: dict[Subscriber, None] = {}
@@ -37,13 +37,11 @@ class SubscriberIndex:
         return bool(self._of_any or self._by_dag)
 
     def add(self, subscriber: Subscriber) -> None:
-        """Add a reader, which is live from then on."""
         subscriber.live = True
         for place in self._places(subscriber):
             place[subscriber] = None
 
     def discard(self, subscriber: Subscriber) -> None:
-        """Remove a reader, which is no longer live."""
         subscriber.live = False
         for place in self._places(subscriber):
             place.pop(subscriber, None)
@@ -52,14 +50,13 @@ class SubscriberIndex:
                 del self._by_dag[dag]
 
     def find_affected(self, block: EventChunk) -> list[Subscriber]:
-        """Return the readers that a chunk may concern, each once, in the order in which they came."""
+        """Those whom something in the chunk may concern, each once, in the order in which they came."""
         found = dict(self._of_any)
         for dag in self._by_dag.keys() & block.by_dag.keys() if self._by_dag else ():
             found.update(self._by_dag[dag])
         return list(found)
 
     def all(self) -> list[Subscriber]:
-        """Return all live readers."""
         return list(
             dict.fromkeys(
                 [*self._of_any, *(subscriber for dag in self._by_dag.values() for subscriber in dag)]
@@ -88,12 +85,11 @@ OnProgress = Callable[[Cursor, LogRow | None], None]
 
 
 def ignore_progress(_end: Cursor, _line: LogRow | None) -> None:
-    """Do nothing with the progress."""
     return
 
 
 class Hub:
-    """The hub of live readers. They have everything up to the buffer's end, except what comes next."""
+    """Readers that have everything up to the buffer's end, but for what comes next."""
 
     def __init__(
         self,
@@ -120,7 +116,6 @@ class Hub:
         that cannot concern it."""
 
     async def tape(self) -> EventBuffer:
-        """Return the buffer, which the first call begins."""
         if self._buffer is None:
             state = await self._database.read(cursor.state)
             if self._buffer is None:  # another reader may have been quicker
@@ -134,12 +129,10 @@ class Hub:
         self._index.add(subscriber)
 
     def leave(self, subscriber: Subscriber) -> None:
-        """Remove a reader that leaves."""
         if subscriber.live:
             self._index.discard(subscriber)
 
     def close(self, farewell: Callable[[Subscriber], Message]) -> None:
-        """Send the last message to all readers."""
         for subscriber in self._index.all():
             self._settle(subscriber)
             try_send(subscriber.send, farewell(subscriber))
@@ -159,7 +152,7 @@ class Hub:
             await self._wake.wait(seen, POLL_SECONDS)
 
     async def attend(self) -> None:
-        """Send heartbeats and ask for rights again, until cancelled."""
+        """Heartbeats, and rights asked for again, until cancelled."""
         while True:
             await asyncio.sleep(min(LOOK_SECONDS, self._heartbeat))
             timer = YieldTimer()
@@ -211,15 +204,14 @@ class Hub:
         self._served = state.last_seq
 
     def _begin_anew(self, state: LogState) -> None:
-        """Begin a new buffer, because the log is another one (a backup was restored).
-        Each reader finds out what it has lost."""
+        """The log is another one (a backup was put back): each reader finds out what it has lost."""
         for subscriber in self._index.all():
             self._fall_behind(subscriber)
         self._begin(state)
 
     def _ask_all(self) -> None:
-        """Have the rights of all readers asked for, because a new DAG exists.
-        No event is skipped before its readers are known, not even for readers that no other DAG concerns."""
+        """There is a new DAG: nothing is passed over before it is known who may read it, not even for readers
+        whom no other DAG concerns."""
         for subscriber in self._index.all():
             if subscriber.to_be_asked:
                 self._fall_behind(subscriber)
@@ -267,7 +259,7 @@ class Hub:
         self._behind(subscriber, pending_send)
 
     def _settle(self, subscriber: Subscriber) -> None:
-        """Take a reader out of the live ones. From then on its place is its own again."""
+        """No longer one of the live ones: its place is its own again."""
         subscriber.seq = max(subscriber.seq, self._served)
         self._index.discard(subscriber)
 
@@ -277,7 +269,7 @@ def _now() -> float:
 
 
 def _news(connection: Connection, end: Cursor) -> tuple[LogState, list[LogRow], datetime | None]:
-    """Return the log's state, the events behind `end`, and when the first of them was logged."""
+    """The log's state, what follows, and since when the first of that has been in the log."""
     lines = read.lines_after(connection, end.seq, READ)
     first = read.find_by_seqs(connection, {lines[0].seq}) if lines else []
     return cursor.state(connection), lines, first[0].received_at if first else None

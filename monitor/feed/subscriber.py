@@ -35,7 +35,7 @@ class PendingSend:
         self._first = first
 
     def __await__(self) -> Generator[Any, Any, None]:
-        """Go on in the task that awaits this object. It may be awaited once."""
+        """Go on in the task that awaits this; to be awaited once."""
         awaited = self._first
         while True:
             yield awaited
@@ -46,7 +46,7 @@ class PendingSend:
 
 
 def try_send(send: Send, message: Message) -> PendingSend | None:
-    """Send without waiting. Return the rest of the send if the reader does not take everything at once."""
+    """Send without waiting; answers the rest of the send where the reader does not take it at once."""
     sending: Any = send(message)
     try:
         first = sending.send(None)
@@ -66,8 +66,7 @@ class FeedEnded(Exception):
 
 
 class Subscriber:
-    """The state of an open feed, apart from its connection.
-    It is kept small, because ten thousand may be open."""
+    """Everything that an open feed costs beside its connection: kept small, there may be ten thousand."""
 
     __slots__ = (
         *(
@@ -117,7 +116,6 @@ class Subscriber:
 
     @property
     def cursor(self) -> Cursor:
-        """The place up to which the reader has been served."""
         return Cursor(self.epoch, self.seq)
 
     async def ask(self) -> None:
@@ -131,7 +129,7 @@ class Subscriber:
 
     @property
     def to_be_asked(self) -> bool:
-        """True if the reader's rights were asked for long ago, or before the log got its newest DAG."""
+        """What it may see was asked a while ago, or the log has a DAG that is newer than the answer."""
         if self.rights is None:
             return False
         return (
@@ -139,11 +137,10 @@ class Subscriber:
         )
 
     def must_be_asked(self) -> None:
-        """Have the rights asked for again, because they may have changed."""
+        """What it may see may have changed."""
         self.asked_at = -inf
 
     def move(self, cursor: Cursor) -> None:
-        """Set the place up to which the reader has been served."""
         self.epoch, self.seq = cursor.epoch, cursor.seq
 
     async def say(self, message: Message) -> None:
@@ -156,8 +153,7 @@ TURN_SECONDS = 0.005  # of work before others may run: nobody notices a wait of 
 
 
 class YieldTimer:
-    """The timer after which a task lets others run.
-    It counts time and not readers, because a filter's cost differs from reader to reader."""
+    """Counts time, not readers: what one reader's filter costs depends on the filter."""
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         self._now = now

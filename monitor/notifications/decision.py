@@ -39,8 +39,7 @@ from monitor.rules.targets import ChannelName, Target
 
 @dataclass(frozen=True)
 class RuleVerdict:
-    """The verdict of a rule about an event.
-    Without `kind` no notification is made, and with `is_noted` the ledger records that."""
+    """`kind` None: nobody is told; where `is_noted`, the ledger says so."""
 
     kind: NotificationKind | None
     reason: str
@@ -48,7 +47,6 @@ class RuleVerdict:
 
 
 def judge(rule: Rule, event: Event, change: IncidentChange) -> RuleVerdict:
-    """Return the rule's verdict about an event and its change of an incident."""
     match change.transition:
         case Transition.OPENED | Transition.JOINED | Transition.REOPENED:
             return _judge_failure(rule, change)
@@ -108,12 +106,12 @@ def flapping(connection: Connection, rule: Rule, incident: Incident | None) -> R
 
 
 def quiet_for(limits: Flapping) -> timedelta:
-    """Return the time between two openings at the rate of flapping. What lasts longer is no flapping."""
+    """The time between two openings at the rate that counts as flapping: what lasts longer is no flapping."""
     return limits.within / limits.openings
 
 
 def flapping_delay(rule: Rule, kind: NotificationKind, change: IncidentChange) -> timedelta | None:
-    """Return how long the end, or the next failure, of a flapping incident has to last to be reported."""
+    """How long the end, or the next failure, of an incident that flaps has to last before it is told."""
     if rule.flapping is None or change.incident is None or not change.incident.flapping:
         return None
     if kind is NotificationKind.RECOVERED or (
@@ -125,23 +123,21 @@ def flapping_delay(rule: Rule, kind: NotificationKind, change: IncidentChange) -
 
 @dataclass(frozen=True)
 class NotificationWindow:
-    """The age up to which people are mailed about an event.
-    `within` bounds an event's age when it becomes known. `asked_deployments` are those whose Airflow the
-    monitor asks, so that a sender's dates decide nothing."""
+    """`within`: how old an event may be, when it comes to be known, for people still to be mailed. `asked`:
+    the deployments whose Airflow is asked, so that a sender's dates decide nothing."""
 
     within: timedelta
     asked_deployments: frozenset[str] = frozenset()
 
     def why_not(self, event: Event, origin: datetime, now: datetime) -> str | None:
-        """Return why people are no longer mailed about this event.
-        None means that they are, or that Airflow's dates decide when the mail is confirmed. `origin` is the
-        moment from which its deployment is reported."""
+        """Return why nobody is mailed about this event any more; None if people are, or if that goes by
+        Airflow's dates when the mail is confirmed. `origin`: since when its deployment is told of."""
         if event.data.reported_by == LISTENER and event.deployment in self.asked_deployments:
             return None
         return self.why_not_at(event.time, event.deployment, origin, now)
 
     def why_not_at(self, time: datetime, deployment: str, origin: datetime, now: datetime) -> str | None:
-        """Return why people are no longer mailed about what happened at `time`, or None if they are."""
+        """Return why nobody is mailed about what happened at `time`; None if people are."""
         if time < origin:
             return (
                 f"suppressed: it happened before {origin:%Y-%m-%d %H:%M:%S} UTC, since when Windsock "
@@ -154,9 +150,8 @@ class NotificationWindow:
 
 
 class BatchContext:
-    """The values that decisions of one transaction share.
-    They stay the same meanwhile, except that a person may silence or unsubscribe at this very moment.
-    Delivery asks for those two once more."""
+    """Of one transaction. Nobody else changes any of it meanwhile, but for a person who silences or
+    unsubscribes at this very moment, and delivery asks for those once more."""
 
     def __init__(
         self,
@@ -177,7 +172,7 @@ class BatchContext:
         self._unsubscribed: dict[tuple[str, str], bool] = {}
 
     def why_not(self, event: Event) -> str | None:
-        """Return why people are not mailed about an event, or None if they are."""
+        """Why nobody is mailed about an event; None where people are."""
         if self._is_test(event):
             return "suppressed: a test (airflow dags test, airflow tasks test) is no production"
         if event.deployment not in self._origins:
@@ -185,7 +180,7 @@ class BatchContext:
         return self._window.why_not(event, self._origins[event.deployment], self.now)
 
     def _is_test(self, event: Event) -> bool:
-        """Return True if the event's run only tests a DAG or a task."""
+        """Whether somebody only tests a DAG or a task with its run."""
         run_id = str(event.get("run_id") or "")
         if run_id.startswith(TEMPORARY_RUN) or event.get("run_type") == TEST:
             return True
@@ -198,7 +193,7 @@ class BatchContext:
         return runs.test_runs(self.connection, tasks)
 
     def silence(self, facts: MatchSubject) -> Silence | None:
-        """Return the active silence that covers an event, or None."""
+        """The active silence that covers an event."""
         return silences.first_of(self._silences, facts)
 
     @cached_property
@@ -207,11 +202,10 @@ class BatchContext:
 
     @cached_property
     def is_restored(self) -> bool:
-        """True if notifications may have been sent that a restored database does not know."""
+        """Whether events may have been told before that the database does not know to be told."""
         return already_sent.any_at_all(self.connection)
 
     def is_unsubscribed(self, rule: Rule, target: Target) -> bool:
-        """Return True if a mail target has unsubscribed from the rule."""
         if target.channel is not ChannelName.EMAIL:
             return False
         name = (target.recipient, rule.name)
@@ -229,7 +223,7 @@ MAX_REASON = 1_000  # characters: a database error repeats its whole statement
 
 @dataclass
 class DecisionContext:
-    """An event on its way through the rules."""
+    """One event on its way through the rules."""
 
     connection: Connection
     seq: int
@@ -245,15 +239,13 @@ class DecisionContext:
 
 
 def build_error_decision(seq: int, event: Event, error: Exception, now: datetime) -> Decision:
-    """Return the decision for an event at which the rules failed."""
     reason = f"the rules failed at this event: {type(error).__name__}: {error}"[:MAX_REASON]
     outcome = (decisions.SUPPRESSED, reason, None, None, None)
     return Decision(seq, event.id, event.deployment, event.dag_id, UNDECIDED, *outcome, now)
 
 
 def build_unmatched_decision(context: DecisionContext) -> Decision:
-    """Return the decision for a failure that no rule takes.
-    The ledger says that no notification was made, and why."""
+    """Of a failure that no rule takes: the ledger says that nobody was notified, and why."""
     event, incident = context.event, context.change.incident
     outcome = (decisions.SUPPRESSED, NOBODY, incident.id if incident else None, None, None)
     return Decision(context.seq, event.id, event.deployment, event.dag_id, UNMATCHED, *outcome, context.now)
@@ -267,7 +259,6 @@ def build_decision(
     notification_id: int | None = None,
     silence_id: int | None = None,
 ) -> Decision:
-    """Return a rule's decision about an event."""
     incident = context.change.incident
     return Decision(
         event_seq=context.seq,

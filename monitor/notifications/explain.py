@@ -42,7 +42,7 @@ NOT_ONE = "this stands for the rules as a whole"
 
 @dataclass(frozen=True)
 class RuleExplanation:
-    """The relation between one rule and the event."""
+    """One rule and the event."""
 
     rule: str
     """Its name; UNMATCHED or UNDECIDED where no rule, or no single one, decided."""
@@ -55,8 +55,6 @@ class RuleExplanation:
 
 @dataclass(frozen=True)
 class EventExplanation:
-    """The explanation of an event: what each rule made of it."""
-
     event: Event
     lines: tuple[RuleExplanation, ...]
 
@@ -64,10 +62,10 @@ class EventExplanation:
 def explain(
     connection: Connection, rules: Rules, event_id: str, allowed_dags: AllowedDags = None
 ) -> list[EventExplanation]:
-    """Return an explanation for each Airflow that reported an event of this id.
+    """One for each Airflow that reported an event of this id; none where the log has no such event.
 
-    Rules name DAGs and people. So a reader who may not read every DAG gets only the rules that decided about
-    the event."""
+    Rules name DAGs and people: who may not read every DAG is told of those alone that decided about it.
+    """
     return [
         _explain(connection, rules, event, allowed_dags)
         for event in _events(connection, event_id, allowed_dags)
@@ -124,7 +122,7 @@ ALL = 1_000_000
 
 @dataclass(frozen=True)
 class ReplayedDelivery:
-    """A message that would have been sent."""
+    """One message that would have gone out."""
 
     delivery: Delivery
     events: int
@@ -132,7 +130,7 @@ class ReplayedDelivery:
 
 @dataclass
 class Replay:
-    """The result of running the rules over past events."""
+    """What would have come of it."""
 
     events: int = 0
     deliveries: list[ReplayedDelivery] = field(default_factory=list)

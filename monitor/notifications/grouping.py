@@ -5,7 +5,8 @@ made elsewhere: when the mail budget is low (delivery/suppression.py), by `move_
 outbox/decisions.py.
 
 `find_prior_deliveries` and `record_prior_deliveries` concern a database that was restored from a backup. A
-notification that was sent after the backup is written into the ledger and not sent again."""
+notification that was sent after the backup is written into the ledger, and nobody gets it again.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -34,14 +35,14 @@ STAGES = {
 
 
 def group_key(rule: Rule, kind: NotificationKind, facts: MatchSubject, targets: Sequence[Target]) -> str:
-    """Return the key of a group: the same values of `group.by`, for the same recipients."""
+    """Who joins whom: the same values of `group.by`, told to the same people."""
     values = [f"{name}={_value(facts, name)}" for name in rule.group.by]
     whom = sorted(f"{target.channel.value}:{target.recipient}" for target in targets)
     return digest(STAGES.get(kind, "failures"), *values, *whom)
 
 
 def may_join(kind: NotificationKind, open_group: Notification, now: datetime) -> bool:
-    """Return True if a notification of this kind joins a waiting one, instead of being one of its own."""
+    """Whether a word joins a notification that waits, rather than being one of its own."""
     if kind in (NotificationKind.FOLLOW_UP, NotificationKind.REMINDER):
         return True
     if open_group.kind in (NotificationKind.FOLLOW_UP, NotificationKind.REMINDER):
@@ -60,8 +61,8 @@ def due_at(
     now: datetime,
     settles: timedelta | None = None,
 ) -> datetime:
-    """Return when a notification is due: after the group's wait or interval, and after the quiet hours.
-    `settles` is how long its state has to last before (decision.py)."""
+    """When it is told: after the group's wait or interval, and after the quiet hours. `settles`: how long it
+    has to last before (decision.py)."""
     if settles is not None:
         return rules.quiet_until(rule, now + settles) or now + settles
     due = now + rule.group.wait
@@ -73,8 +74,8 @@ def due_at(
 
 
 def _interval(rule: Rule, kind: NotificationKind) -> timedelta | None:
-    """Return the interval since the group's last notification.
-    An opening does not wait for the interval if each group is one DAG's, because it is news."""
+    """The interval counts from what was told of the same group. An opening does not wait for it where each
+    group is one DAG's: it is news."""
     if kind is NotificationKind.FOLLOW_UP:
         return rule.group.interval if rule.group.interval is not None else FOLLOW_UPS
     if kind is NotificationKind.FAILURE or "dag_id" not in rule.group.by:
@@ -106,7 +107,7 @@ MOMENT = "%Y-%m-%d %H:%M:%S"
 def find_prior_deliveries(
     context: DecisionContext, rule: Rule, kind: NotificationKind, targets: Sequence[Target]
 ) -> dict[Target, PriorDelivery]:
-    """Return the recipients that the rule has notified of the event already."""
+    """Who of these was told of the event by the rule."""
     if not context.batch.is_restored:
         return {}
     connection, incident, since = context.connection, context.change.incident, None
@@ -124,7 +125,7 @@ def record_prior_deliveries(
     prior_deliveries: Mapping[Target, PriorDelivery],
     host: str,
 ) -> Decision:
-    """Write earlier notifications into the ledger as they were. `key` is the group's."""
+    """Into the ledger, as it was. `key`: the group's."""
     incident = context.change.incident
     template = choose(rule, kind, context.event.type)
     incident_id = incident.id if incident and "dag_id" in rule.group.by else None
@@ -138,6 +139,5 @@ def record_prior_deliveries(
 
 
 def link_if_incident(connection: Connection, notification_id: int, incident: Incident | None) -> None:
-    """Link the notification with the incident, if there is one."""
     if incident is not None:
         threads.link_incident(connection, notification_id, incident.id)

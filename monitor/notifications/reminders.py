@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class Reminders:
-    """The reminders of open incidents. `run()` is the background task, and `look()` is one round."""
+    """`run()` is the background task; `look()` is one round of it."""
 
     def __init__(
         self, database: Database, engine: Engine, delivery: WakeSignal, clock: Clock, on_defect: OnDefect
@@ -31,7 +31,6 @@ class Reminders:
         self._on_defect = on_defect
 
     async def run(self) -> None:
-        """Look again and again, until cancelled."""
         await repeat_look(self.look, EVERY, "nobody is reminded of open incidents", self._on_defect)
 
     async def look(self) -> None:
@@ -44,10 +43,10 @@ class Reminders:
                 self._delivery.set()
 
     def _some(self, connection: Connection, after: int) -> tuple[int | None, bool]:
-        """Remind of some incidents behind an id.
-        Return where to go on, and whether anything is to be sent.
+        """The incidents behind an id; answers where to go on, and whether anything is to be sent.
 
-        This happens under the log's lock, so the second of two replicas sees what the first has notified."""
+        Under the log's lock: of two replicas the second one sees what the first has told.
+        """
         append.lock(connection)
         found = incidents.open_ones(connection, after, AT_ONCE)
         called_for = False

@@ -53,7 +53,6 @@ class Backfills:
         """DAGs that may have a backfill under way, in the order in which that was seen."""
 
     async def is_wanted(self) -> bool:
-        """Return False: backfills wait for their time."""
         return False
 
     async def compare(self) -> None:
@@ -76,7 +75,7 @@ class Backfills:
         self._reporter.pass_over(passed)
 
     def _find_ended_dags(self, connection: Connection) -> list[str]:
-        """Return the DAGs for which a backfill's run has ended since the last look."""
+        """The DAGs of which a backfill's run has ended since the last look."""
         after = self._seq
         if after is None:
             after = read.seq_at(connection, self._clock() - LOOK_BACK)
@@ -91,8 +90,7 @@ class Backfills:
                 return found
 
     async def _compare(self, dag_id: str) -> bool:
-        """Report the completed backfills of a DAG.
-        Return True if one is not completed. Raises EventError too."""
+        """Report what is through; answers whether something is not. Raises EventError too."""
         async with aclosing(self._api.backfills(dag_id)) as pages:
             rows = [row async for page in pages for row in page.rows]
         since = self._clock() - LOOK_BACK

@@ -27,9 +27,10 @@ PAST = "past."  # before the names of the past's watermarks
 
 
 class Comparison:
-    """The comparison of one Airflow from its origin on, or of the past before it for `look_back`.
+    """The present of one Airflow, from its origin on; with `look_back`, that much of the past before it.
 
-    The past has an end and is compared once: a first start logs it without notifications."""
+    The past ends, and is compared once: it is what a first start logs without telling it.
+    """
 
     def __init__(
         self,
@@ -70,17 +71,17 @@ class Comparison:
         }
 
     def pace(self, listing: Listing) -> RateLimiter:
-        """Return the rate limiter of this listing."""
+        """How often this listing may be asked for."""
         return self._paces.setdefault(listing.name, RateLimiter(listing.rate_limit))
 
     def is_due(self, listing: Listing) -> bool:
-        """Return True if a step may be made: the end is not reached, and the listing's cost allows it."""
+        """Whether a step is to be made: not where the end is reached, or too soon for what it costs."""
         if self._end:
             return self._marks[listing.name] < self._end
         return listing.name in self._steps or self.pace(listing).is_due(self._clock())
 
     def watermark(self, listing: Listing) -> datetime | None:
-        """Return the moment up to which everything that this listing shows is in the log."""
+        """Up to when everything that this listing shows is in the log."""
         return self._marks.get(listing.name)
 
     async def catch_up(self, listing: Listing) -> bool:
@@ -124,8 +125,7 @@ class Comparison:
         return Window(max(self._begin, mark - (DEEP_OVERLAP if deep else OVERLAP)), None, now)
 
     async def _read(self, listing: Listing, window: Window, limiter: RateLimiter) -> datetime | Window:
-        """Log what the log lacks of a window.
-        Return the moment up to which that is done, or a smaller window if this one holds too much."""
+        """Tell what the log lacks of a window: answers up to when; a smaller one where it holds too much."""
         mark = window.until or datetime.max.replace(tzinfo=timezone.utc)
         spent: list[float] = []
         async with aclosing(listing.pages(self._api, window)) as pages:
@@ -158,5 +158,5 @@ class Comparison:
 
 
 def _halve(window: Window, moment: datetime) -> Window:
-    """Return the first half of the window. `moment` is Airflow's present, as `since` is."""
+    """`moment` is Airflow's present, as `since` is."""
     return Window(window.since, window.since + ((window.until or moment) - window.since) / 2, window.now)

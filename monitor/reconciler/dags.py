@@ -2,7 +2,7 @@
 
 No hook reports that a DAG was paused. So `DagSnapshot` compares the list with the last reported paused
 states. Tags, owners and the next run are kept for the rules and the watches. A DAG that is seen for the
-first time is kept without a notification.
+first time is kept, and nobody is notified of it.
 
 `parse_dag_row` reads one row of the list. Its fields have the same names in Airflow 3.0.2, 3.1.8 and 3.3.2.
 """
@@ -35,7 +35,7 @@ DESCRIPTION = ("tags", "owners", "is_partitioned")
 
 
 def parse_dag_row(row: RestRow) -> Row:
-    """Return the read model's columns of a row of /dags. Raises EventError."""
+    """The read model's columns of a row of /dags. Raises EventError."""
     summary = row.get("timetable_summary")
     return {
         "tags": [
@@ -55,7 +55,7 @@ def parse_dag_row(row: RestRow) -> Row:
 def find_changed(
     seen: Mapping[str, Row], paused: Mapping[str, bool], dag_rows: Mapping[str, Row], now: datetime
 ) -> dict[str, Row]:
-    """Return the new rows of the known DAGs that the list shows changed."""
+    """The known DAGs of which the list says something new, as they are to be kept."""
     found: dict[str, Row] = {}
     for dag_id, new in seen.items():
         old = dag_rows.get(dag_id)
@@ -70,8 +70,7 @@ def find_changed(
 
 
 def find_gone(listed_ids: Collection[str], dag_rows: Mapping[str, Row], now: datetime) -> dict[str, Row]:
-    """Return the new rows of the known DAGs that the list lacks.
-    They are deleted, or hidden from the monitor's user."""
+    """The known DAGs that the list lacks, as they are to be kept: deleted, or not for the monitor's eyes."""
     return {
         dag_id: old | {"is_stale": True, "next_run_after": None, "seen_at": now}
         for dag_id, old in dag_rows.items()
@@ -115,8 +114,8 @@ class DagSnapshot:
         self._looked_for: set[str] = set()
 
     async def is_wanted(self) -> bool:
-        """Return True if a run was reported of a DAG that the read model lacks.
-        The rules need that DAG's tags and owners before the next regular comparison."""
+        """Whether runs were told of a DAG that is not in the read model: the rules want its tags and owners,
+        and do not wait for the next comparison."""
         if self._seq is None:
             return False
         seq, deployment = self._seq, self._api.deployment
@@ -131,7 +130,7 @@ class DagSnapshot:
         return bool(new)
 
     async def compare(self) -> None:
-        """Report which DAGs were paused and unpaused. Raises AirflowError, IngestBusy and SQLAlchemyError."""
+        """Tell who was paused and unpaused. Raises AirflowError, IngestBusy, SQLAlchemyError."""
         asked_at = self._clock()
         async with aclosing(self._api.dags()) as pages:
             listed_pages = [page async for page in pages]
@@ -156,7 +155,7 @@ class DagSnapshot:
         )
 
     async def _sees_nothing(self, dag_rows: Mapping[str, RestRow]) -> bool:
-        """Return True if the list is empty although DAGs exist: Airflow shows a user what they may read."""
+        """Whether the list is empty although there are DAGs: Airflow shows a user what they may read."""
         listed = next((dag_id for dag_id, row in dag_rows.items() if not row["is_stale"]), None)
         if listed is None:
             return False
@@ -176,7 +175,7 @@ class DagSnapshot:
         lacking: dict[str, RestRow],
         asked_at: datetime,
     ) -> None:
-        """Write all changed rows at once, or nothing if no row changed."""
+        """Everything that is another in one write, and none where nothing is."""
         deployment = self._api.deployment
         new = {
             dag_id: seen[dag_id] | {"is_paused": is_paused, "seen_at": asked_at if dag_rows else None}
@@ -195,8 +194,8 @@ class DagSnapshot:
             self._seq = (await self._database.read(cursor.state)).last_seq
 
     def _sort(self, rows: list[RestRow]) -> tuple[dict[str, RestRow], dict[str, bool]]:
-        """Return each DAG's row, and whether the DAG is paused.
-        A stale DAG has disappeared from its file, which is no pause."""
+        """What the list says of each DAG, and whether it is paused. One that is stale has disappeared from
+        its file, which is no pause."""
         seen: dict[str, RestRow] = {}
         paused: dict[str, bool] = {}
         passed: dict[str, str] = {}

@@ -5,7 +5,8 @@ also asks for the runs of open incidents. Only Airflow's answer that it does not
 listing also lacks the runs that the monitor's user may no longer read.
 
 A deleted run is reported (`airflow.dag_run.deleted`). An incident is closed with the reason if all its runs,
-or its DAG, are deleted. Neither causes a notification."""
+or its DAG, are deleted. Nobody is notified of that.
+"""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -47,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 
 class Deletions:
-    """The snapshot of deleted runs and DAGs."""
+    """The snapshot of what is no longer there."""
 
     name = "deletions"
     every = timedelta(seconds=60)
@@ -65,12 +66,11 @@ class Deletions:
         self._requests = 0
 
     async def is_wanted(self) -> bool:
-        """Return False: deletions wait for their time."""
         return False
 
     async def compare(self) -> None:
-        """Report the deleted runs and close their incidents.
-        Raises AirflowError, IngestBusy and SQLAlchemyError."""
+        """Tell which runs are gone, and close what was wrong with them. Raises AirflowError, IngestBusy,
+        SQLAlchemyError."""
         self._requests, self._gone = 0, set()
         await self._look_at_runs()
         await self._look_at_incidents()
@@ -126,8 +126,7 @@ class Deletions:
         logger.info("%s: incident %d is closed: %s", self._api.deployment, incident.id, reason)
 
     async def _is_gone(self, *name: str) -> bool:
-        """Return True if Airflow itself says that it does not know this DAG or run.
-        Without an answer, the DAG or run counts as existing."""
+        """Whether Airflow itself says that it knows no such DAG, or no such run. Not known: it is there."""
         if name in self._gone:
             return True
         now, there = self._clock(), self._there.get(name)
@@ -153,7 +152,7 @@ class Deletions:
 
 
 def _running(connection: Connection, deployment: str, asked_at: datetime) -> list[Row]:
-    """Return the running runs of the read model that have no report from the last moments."""
+    """Runs that the read model has as running, and of which nothing was told a moment ago."""
     rows = {
         f"{row['dag_id']}/{row['run_id']}": row
         for row in runs_projection.running(connection, deployment, MAX_RUNS)
@@ -163,7 +162,7 @@ def _running(connection: Connection, deployment: str, asked_at: datetime) -> lis
 
 
 def _list_dag_incidents(connection: Connection, deployment: str) -> list[Incident]:
-    """Return the open incidents of this Airflow's DAGs."""
+    """The open incidents of DAGs of this Airflow."""
     open_ones = incidents.open_ones(connection, 0, MAX_INCIDENTS)
     return [
         incident
@@ -173,7 +172,7 @@ def _list_dag_incidents(connection: Connection, deployment: str) -> list[Inciden
 
 
 def _runs_of(connection: Connection, incident: Incident) -> list[str]:
-    """Return the runs that an incident is about, newest first, or none if the log does not have them all."""
+    """The runs that an incident is about, newest first; none where the log does not have them all."""
     last = read.find_by_seqs(connection, [incident.last_seq])
     if not last:
         return []
@@ -194,7 +193,7 @@ def _runs_of(connection: Connection, incident: Incident) -> list[str]:
 
 
 def _rows_of(connection: Connection, incident: Incident, runs: Sequence[str]) -> list[Row]:
-    """Return the rows of these runs that the read model does not show as deleted."""
+    """Of these runs, those that the read model does not show as deleted."""
     names = [RunName(incident.deployment, str(incident.dag_id), run_id) for run_id in runs]
     rows = [row for name in names if (row := runs_projection.run(connection, name))]
     return [row for row in rows if row["state"] != DELETED]

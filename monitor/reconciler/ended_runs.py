@@ -66,7 +66,6 @@ class EndedRun:
 
     @property
     def due(self) -> float:
-        """The moment of the next look at the run's tasks."""
         return self.reported + LOOKS[self.looks]
 
     def is_recent(self, now: datetime) -> bool:
@@ -75,10 +74,10 @@ class EndedRun:
 
 
 class EndedRuns:
-    """The ended runs of one deployment, whose tasks are compared.
-    `run()` is its background task.
+    """Of one deployment. `run()` is its background task.
 
-    `glance` compares all that changed of recent runs since the last poll."""
+    `glance` compares all that changed of recent runs since the last poll.
+    """
 
     def __init__(
         self,
@@ -119,7 +118,7 @@ class EndedRuns:
                 self._free = now() + max(APART, self._limiter.pause.total_seconds())
 
     async def _read_log(self) -> None:
-        """Take up the runs that ended since the last time. The first time takes up none."""
+        """Take up the runs that ended since the last time; at the first time none."""
         deployment, after = self._api.deployment, self._seq
         if after is None:
             self._seq = (await self._database.read(cursor.state)).last_seq
@@ -163,7 +162,7 @@ class EndedRuns:
         self._finish_look(run, complete)
 
     async def _compare(self, run: EndedRun) -> bool:
-        """Log what the log lacks of a run's tasks. Return True if no more will come."""
+        """Report what the log lacks of a run's tasks; answers whether that is all there will be."""
         complete, rows, seconds = True, 0, 0.0
         async with aclosing(self._api.tasks_of(run.dag_id, run.run_id)) as pages:
             async for page in pages:
@@ -185,8 +184,7 @@ class EndedRuns:
         self._metrics.reconcile_ended_runs.labels(self._api.deployment, result).inc()
 
     async def _attempt(self, work: Callable[[], Awaitable[None]]) -> bool:
-        """Run one part of the work.
-        What fails is done by the next poll, which reports the failure for as long as it lasts."""
+        """What fails here is done by the next poll, which says what is wrong for as long as it lasts."""
         try:
             await work()
         except Exception as caught:  # noqa: BLE001 (it is logged with what is foreseen, or as a defect)

@@ -39,12 +39,12 @@ TRIED_AT_ONCE = 8  # numbers looked up in one statement; who is set back more of
 def contradictions(
     connection: Connection, source: str, events: Mapping[str, Event], settled_before: datetime
 ) -> list[Event]:
-    """Return the ends that must be logged again, each under its next free id.
+    """Which of these ends must be told again, each under its next free id.
 
-    `events` are built from Airflow's rows, by id, and the log knows each of the ids. A last report counts
-    only if it was logged before `settled_before`. That moment has to be earlier than the question to
-    Airflow, by more than a commit takes. A younger report may be newer than Airflow's answer, or ahead of
-    Airflow's commit."""
+    `events` are built from Airflow's rows, by id, and the log knows each of the ids. A last word counts only
+    where it was logged before `settled_before`, which is to be earlier than Airflow was asked by more than
+    a commit takes: a younger one may be newer than Airflow's answer, or ahead of Airflow's commit.
+    """
     ends = [event for event in events.values() if tries.is_end(event)]
     last_states = tries.find_last_states(connection, ends)
     opposed = [
@@ -68,8 +68,7 @@ def _is_settled(logged: datetime | None, before: datetime) -> bool:
 
 
 def _assign_free_ids(connection: Connection, source: str, events: Iterable[Event]) -> list[Event]:
-    """Return the events under the first of `:2`, `:3`, … that the log lacks.
-    Numbers are given without gaps."""
+    """The events under the first of `:2`, `:3`, … that the log lacks; numbers are given without gaps."""
     events_by_id, free, first = {event.id: event for event in events}, [], 2
     while events_by_id:
         tried = {plain: [nth(plain, number) for number in _numbers(first)] for plain in events_by_id}
@@ -95,7 +94,7 @@ logger = logging.getLogger(__name__)
 
 
 class GapFiller:
-    """The filler of one deployment's log. `retention` is how long the log keeps events, or None for ever."""
+    """The filler of one deployment's log. `retention`: how long the log keeps events; None: for ever."""
 
     def __init__(
         self,
@@ -158,8 +157,7 @@ class GapFiller:
                 self._metrics.reconcile_filled.labels(self._deployment, event.type).inc()
 
     async def _correct_dates(self, events: Sequence[Event]) -> None:
-        """Replace the dates of ends that hooks reported by Airflow's dates.
-        The ends are not reported again."""
+        """Of ends that hooks told: what is known is not told again, and its dates are Airflow's from here."""
         tasks = [event for event in events if isinstance(event.data, TaskInstanceData)]
         if not tasks:
             return
@@ -183,9 +181,8 @@ class GapFiller:
         return [*new, *again, *changed]
 
     def _find_pruned_ends(self, connection: Connection, events: Sequence[Event]) -> set[str]:
-        """Return the ids of ends without a date that the read model knows although the log lacks them.
-        They were logged, and the log has forgotten them. Their time is that of each look, so their age does
-        not show that."""
+        """Which ends without a time of their own the read model knows although the log lacks them: they were
+        told, and the log has forgotten it. Their time is that of each look, so their age does not tell."""
         timeless = [event for event in events if tries.is_end(event) and event.get("end_date") is None]
         words = tries.find_last_states(connection, timeless) if timeless else {}
         return {
@@ -195,9 +192,9 @@ class GapFiller:
         }
 
     def _is_forgotten(self, event: Event) -> bool:
-        """Return True if the event is older than what the log keeps.
-        Then it was logged, or it is from before the first start. A row that is merely touched long after is
-        not logged again. A row whose state was changed is."""
+        """Whether it is older than what the log keeps. Then it was told, or is from before the first start:
+        a row that is merely touched long after is not told again. One whose state was changed is.
+        """
         return self._retention is not None and event.time < self._clock() - self._retention
 
     def _pass_over(self, old: Sequence[Event], number: int) -> None:
@@ -213,8 +210,7 @@ class GapFiller:
             )
 
     def _reject(self, kind: RowKind, row: Row, error: EventError) -> None:
-        """Log and count a row that makes no sense.
-        The row stops no other row. It is the same at the next look, so it is logged once."""
+        """One row that makes no sense holds up no other; it is the same at the next look, and said once."""
         name = "/".join(str(row.get(key)) for key in ("dag_id", "dag_run_id", "task_id", "id") if key in row)
         if (name, str(error)) in self._rejected:
             return

@@ -52,11 +52,10 @@ class ImportErrors:
         self._reporter = SnapshotReporter(self.name, api.deployment, ingest, metrics)
 
     async def is_wanted(self) -> bool:
-        """Return False: import errors wait for their time."""
         return False
 
     async def compare(self) -> None:
-        """Report new and mended import errors. Raises AirflowError, IngestBusy and SQLAlchemyError."""
+        """Tell what broke and what was mended. Raises AirflowError, IngestBusy, SQLAlchemyError."""
         asked_at = self._clock()
         try:
             async with aclosing(self._api.import_errors()) as pages:
@@ -93,7 +92,7 @@ class ImportErrors:
             incident_transitions.name_file(connection, self._api.deployment, filename, place, self._clock())
 
     async def _sees_nothing(self) -> bool:
-        """Return True if the list is empty because the monitor's user may no longer read any DAG."""
+        """Whether the list is empty because the monitor's user may read no DAG any more, and so no error."""
         deployment = self._api.deployment
         error_rows = await self._database.read(
             lambda connection: import_errors.find_import_errors(connection, deployment, ())
@@ -106,7 +105,7 @@ class ImportErrors:
         return await self._api.may_read() == 0
 
     def _sort(self, rows: list[Row]) -> tuple[dict[str, Row], list[Row]]:
-        """Return the rows by the id of their error, and the rows whose error's id cannot be known."""
+        """The rows by the id of their error, and those of which that cannot be known."""
         listed: dict[str, Row] = {}
         hidden, passed = [], {}
         for row in rows:
@@ -130,9 +129,7 @@ class ImportErrors:
         asked_at: datetime,
         is_whole: bool,
     ) -> list[Event]:
-        """Return the events of the changes.
-        `is_whole` says whether an error that is not listed is gone. A row that was too long to read may be
-        any error."""
+        """`is_whole`: whether what is not listed is not there. A row that was too much to read may be any."""
         error_rows = import_errors.find_import_errors(connection, self._api.deployment, listed)
         gone = {
             error_id: row
@@ -172,9 +169,9 @@ class ImportErrors:
 
 
 def by_first_id(rows: Mapping[str, Row], error_rows: Mapping[str, Row]) -> dict[str, Row]:
-    """Return REST's rows by the ids under which their errors were first reported.
-    Such an id is REST's own, or that of a hook's report of the same trace in a file whose whole path ends
-    with the row's. The longest path is matched first, and each report with one row only."""
+    """REST's rows by the ids under which their errors were told first: REST's own, or that of a hook's report
+    of the same trace in a file whose whole path ends with the row's. The longest path is matched first, and
+    each report with one row only."""
     found = {error_id: row for error_id, row in rows.items() if error_id in error_rows}
     pairs = [
         (error_id, first_id)
@@ -192,8 +189,8 @@ def by_first_id(rows: Mapping[str, Row], error_rows: Mapping[str, Row]) -> dict[
 
 
 def _fit(row: Row, error_row: Row) -> tuple[bool, int, bool, str, str]:
-    """Return the sort key of a match, the best first.
-    The order is: what REST has said already, the longest path, a folder with the bundle's name."""
+    """The best first: where REST has said so already, the longest path, a folder that is called as the
+    bundle."""
     folders = error_row["filename"].split("/")
     is_named_so = row.get("bundle_name") in folders
     return (
@@ -206,7 +203,7 @@ def _fit(row: Row, error_row: Row) -> tuple[bool, int, bool, str, str]:
 
 
 def _places(listed: Mapping[str, Row], error_rows: Mapping[str, Row]) -> dict[str, BundleFile]:
-    """Return the newly learned places of the files in hooks' reports."""
+    """Where the files of hooks' reports are, as far as that is new."""
     return {
         error_id: place
         for error_id, row in listed.items()

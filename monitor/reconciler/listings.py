@@ -24,7 +24,7 @@ ANSWERS = 3  # one slow answer is a busy moment, or an api-server that has just 
 
 @dataclass(frozen=True)
 class RateLimit:
-    """The load that a listing may cause."""
+    """What a listing may take."""
 
     share: float
     """Of the time of one of the api-server's workers, and of one of its database's."""
@@ -39,7 +39,7 @@ OLD = RateLimit(0.01, timedelta(hours=1))
 
 
 class RateLimiter:
-    """The limiter of one listing's requests."""
+    """Of one listing."""
 
     def __init__(self, rate_limit: RateLimit) -> None:
         self._rate_limit = rate_limit
@@ -48,20 +48,20 @@ class RateLimiter:
 
     @property
     def cost(self) -> timedelta:
-        """The least time that an answer takes, or zero until enough answers have been seen."""
+        """What an answer takes at the least; zero until enough have been seen."""
         return min(self._took) if len(self._took) == ANSWERS else timedelta()
 
     @property
     def pause(self) -> timedelta:
-        """The least time from one request to the next."""
+        """From one question to the next, at the least."""
         return min(self._rate_limit.longest, self.cost / self._rate_limit.share)
 
     def is_due(self, now: datetime) -> bool:
-        """Return True if the listing may be asked for. A clock that was set back delays nothing."""
+        """Whether it may be asked for. A clock that was set back delays nothing."""
         return self._asked_at is None or not self._asked_at <= now < self._asked_at + self.pause
 
     def took(self, asked_at: datetime, seconds: float) -> None:
-        """Record the duration of an answer to a request of this moment."""
+        """An answer to a question of this moment."""
         self._asked_at = asked_at
         self._took.append(timedelta(seconds=seconds))
 
@@ -107,9 +107,9 @@ Pages = Callable[[AirflowApi, Window], AsyncGenerator[ListingPage, None]]
 
 @dataclass(frozen=True)
 class RowKind:
-    """A kind of rows.
-    A row may be reported once it is `wait` old, or at once if `age_from` gives None. `has_earlier_tries`
-    says whether Airflow's archived tries behind the rows are looked for (task_tries.py)."""
+    """Rows of one kind. One may be reported once it is `wait` old; `age_from` is None if it may at once.
+    `has_earlier_tries`: whether what Airflow filed behind the rows is looked for (task_tries.py).
+    """
 
     name: str
     build: Builder
@@ -118,16 +118,17 @@ class RowKind:
     has_earlier_tries: bool
 
     def waiting_since(self, row: Row, now: datetime) -> datetime | None:
-        """Return when the change of a row that must still wait was made, or None if the row may be reported.
+        """When the change of a row that is still to wait was made; None where it may be told.
 
-        `now` is Airflow's. Raises EventError."""
+        `now` is Airflow's. Raises EventError.
+        """
         made = self.age_from(row)
         return made if made and -CLOCK_SLACK <= now - made < self.wait else None
 
 
 @dataclass(frozen=True)
 class Listing(RowKind):
-    """A listing. `rate_limit` bounds how often it may be asked for."""
+    """One listing. `allowance`: how often it may be asked for (listings.py)."""
 
     pages: Pages
     rate_limit: RateLimit
@@ -152,14 +153,12 @@ def _creation_time(row: Row) -> datetime | None:
 
 
 def _due_recently(window: Window) -> TimeRange:
-    """Return the due dates of recent and coming runs.
-    They are relative to the window, not to the present, so after an outage the runs that were recent then
-    count."""
+    """Runs to come too. It goes by the window, not by now: after an outage, what was recent then counts."""
     return window.since - RECENT, None
 
 
 def _due_long_ago(window: Window) -> TimeRange:
-    """Return the due dates that `_due_recently` leaves out of any later window, and SHARED more."""
+    """What _due_recently leaves out of any window that begins within this one, and SHARED more."""
     return None, (window.until or window.now) - RECENT + SHARED
 
 

@@ -41,24 +41,24 @@ from monitor.reconciler.task_tries import EarlierTries
 
 
 class Snapshot(Protocol):
-    """A listing of the present state, which is compared with the last reports in the log."""
+    """One listing of what there is, compared with what the log said last."""
 
     name: str
     every: timedelta
 
     async def is_wanted(self) -> bool:
-        """Return True if the listing is to be compared at once, before its time. Raises SQLAlchemyError."""
+        """Whether it is to be compared at once, before its time. Raises SQLAlchemyError."""
         ...
 
     async def compare(self) -> None:
-        """Report the changes. Raises AirflowError, IngestBusy and SQLAlchemyError."""
+        """Tell what changed. Raises AirflowError, IngestBusy, SQLAlchemyError."""
         ...
 
 
 def snapshots(
     api: AirflowApi, database: Database, ingest: Ingest, metrics: Metrics, clock: Clock
 ) -> list[Snapshot]:
-    """Return every snapshot of one Airflow."""
+    """Every snapshot of one Airflow."""
     kinds = (ImportErrors, DagSnapshot, Deletions, Backfills)
     return [kind(api, database, ingest, metrics, clock) for kind in kinds]
 
@@ -76,7 +76,7 @@ Step = Callable[[], Awaitable[bool]]
 
 
 class Reconciler:
-    """The reconciler, which keeps the log complete for one Airflow. `run()` is its background task."""
+    """Keeps the log complete for one Airflow. `run()` is its background task."""
 
     def __init__(
         self,
@@ -95,12 +95,10 @@ class Reconciler:
         traces: Traces = OFF,
         run_ended: WakeSignal | None = None,
     ) -> None:
-        """Set up the reconciler of one deployment.
-
-        `interval` is in seconds. `wake` is for this deployment's nudges. `first_look_back` is how much of
-        the past a first start logs. What is older than `retention` is not logged, and None means that the
-        log keeps everything. At most `max_rows` of a listing are compared in one step. `run_ended` is woken
-        when the log has a run's end."""
+        """`interval` in seconds. `wake` is for this deployment's nudges. `first_look_back`: how much of the
+        past a first start logs. `retention`: what is older is not told; None: the log keeps everything.
+        `max_rows` of a listing are compared in one step. `run_ended` is woken when the log has a run's end.
+        """
         earlier_tries = EarlierTries(api, database, ingest, metrics, clock, retention)
         backfill = GapFiller(api.deployment, database, ingest, metrics, clock, retention, earlier_tries)
         compared = partial(Comparison, api, database, backfill, metrics, clock, max_rows)
@@ -128,7 +126,6 @@ class Reconciler:
 
     @property
     def status(self) -> ReconcilerStatus:
-        """The state of the comparison."""
         marks = {listing.name: self._present.watermark(listing) for listing in LISTINGS}
         return self._health.status({name: mark for name, mark in marks.items() if mark})
 
@@ -156,7 +153,7 @@ class Reconciler:
                 looks = sorted({*looks[:1], *(now() + after for after in NUDGE_LOOKS)})
 
     async def poll(self) -> float:
-        """Compare everything that is due. Return the seconds until the next poll."""
+        """Compare everything that is due; answers after how many seconds to do it again."""
         began = asyncio.get_running_loop().time()
         self._useful = False
         with self._traces.span("compare with Airflow", deployment=self._deployment) as span:
@@ -170,8 +167,7 @@ class Reconciler:
         return 0.0 if self._behind else self._interval
 
     async def look_at_assets(self) -> bool:
-        """Compare asset events and what else is wanted at once.
-        Return False if Airflow could not be asked."""
+        """Compare asset events, and what else is wanted at once; False where Airflow could not be asked."""
         return await self._attempt(self._compare_assets)
 
     async def _compare_all(self) -> None:
@@ -199,7 +195,7 @@ class Reconciler:
         self._health.complete()
 
     def _steps(self) -> Iterator[tuple[str, Step]]:
-        """Yield the steps that are due: the present first, then the snapshots, and some of the past."""
+        """What is due: the present first, then what else there is, and some of the past."""
         for listing in LISTINGS:
             if self._present.is_due(listing):
                 yield listing.name, partial(self._present.catch_up, listing)
@@ -211,7 +207,7 @@ class Reconciler:
                 yield PAST + listing.name, partial(self._go_into_the_past, listing.name)
 
     async def _list_wanted(self) -> list[Snapshot]:
-        """Return the snapshots that are not to wait for their time."""
+        """What is not to wait for its time."""
         return [snapshot for snapshot in self._snapshots if await snapshot.is_wanted()]
 
     def _is_due(self, snapshot: Snapshot) -> bool:
@@ -229,8 +225,7 @@ class Reconciler:
         return False
 
     async def _go_into_the_past(self, name: str) -> bool:
-        """Compare one step of the past and return False.
-        A poll makes one such step, so that the present waits for nothing that is over."""
+        """A step a poll, never at once: the present waits for nothing that is over."""
         await self._past.catch_up(next(listing for listing in LISTINGS if listing.name == name))
         return False
 
@@ -258,8 +253,7 @@ class Reconciler:
         return result == "ok"
 
     async def _resume(self) -> None:
-        """Take over the last leader's status, once.
-        So the time of Airflow's silence does not begin anew with a new leader."""
+        """Once: since when Airflow is silent does not begin anew where the leader changes."""
         if not self._resumed:
             now, deployment = self._clock(), self._deployment
             status = await self._database.read(
@@ -269,7 +263,7 @@ class Reconciler:
             self._resumed = True
 
     async def _share(self) -> None:
-        """Save the status for the other replicas."""
+        """Tell the other replicas how it stands."""
         status, now = self.status, self._clock()
         try:
             await self._database.write(
@@ -289,7 +283,7 @@ class Reconciler:
 
 
 class ReconcilerHandle:
-    """The handle of one deployment's reconciler. `run()` lasts for one term as the leader."""
+    """Of one deployment. `run()` is one time as the leader."""
 
     def __init__(
         self,
@@ -299,8 +293,8 @@ class ReconcilerHandle:
         metrics: Metrics,
         clock: Clock,
     ) -> None:
-        """Keep `make`, which returns a reconciler without memory.
-        What the last reconciler knew is outdated, because other replicas have moved the watermarks since."""
+        """`make`: a reconciler that remembers nothing. What the last one knew is of the past: others have
+        moved the watermarks since."""
         self.deployment = deployment
         self._make = make
         self._database = database
@@ -310,12 +304,10 @@ class ReconcilerHandle:
 
     @property
     def is_local(self) -> bool:
-        """True if this replica's reconciler works."""
         return self._reconciler is not None
 
     def silent_since(self) -> datetime | None:
-        """Return since when Airflow does not answer this replica.
-        None means that Airflow answers, or that another replica asks."""
+        """Since when Airflow does not answer this replica; None where it does, or another one asks it."""
         return self._reconciler.status.silent_since if self._reconciler else None
 
     async def run(self) -> None:
@@ -328,7 +320,7 @@ class ReconcilerHandle:
             self._show_nothing()
 
     async def status(self) -> ReconcilerStatus:
-        """Return the status of the comparison, whichever replica makes it. Raises SQLAlchemyError."""
+        """How the comparison stands, wherever it is done. Raises SQLAlchemyError."""
         if self._reconciler is not None:
             return self._reconciler.status
         now = self._clock()
@@ -337,7 +329,7 @@ class ReconcilerHandle:
         )
 
     def _show_nothing(self) -> None:
-        """Remove the gauges. A gauge that stands still would be taken for the present value."""
+        """A gauge that stands still would be taken for how it is."""
         for listing in LISTINGS:
             for gauge in (self._metrics.reconcile_lag, self._metrics.reconcile_interval):
                 gauge.labels(self.deployment, listing.name)  # to remove what is not there is an error

@@ -28,7 +28,7 @@ _SAVE = BulkInsert(watermarks, replacing(watermarks, lambda _new: true()))
 
 
 def load_watermarks(connection: Connection, deployment: str) -> dict[str, datetime]:
-    """Return each listing's watermark by its name."""
+    """Each listing's watermark by its name."""
     query = select(watermarks.c.name, watermarks.c.moment).where(watermarks.c.deployment == deployment)
     return {row.name: row.moment for row in connection.execute(query)}
 
@@ -60,7 +60,7 @@ class Defect(AirflowError):
 
 
 class Defects:
-    """The defects of the monitor in one deployment's comparison."""
+    """Of one deployment."""
 
     def __init__(self, deployment: str, metrics: Metrics) -> None:
         self._deployment = deployment
@@ -68,7 +68,7 @@ class Defects:
         self._messages: dict[str, str] = {}
 
     def record(self, part: str, error: Exception) -> Defect:
-        """Count a defect each time, and log it with its traceback once for as long as it stays the same."""
+        """Counts it each time; logs it with its traceback once for as long as it is the same."""
         what = f"{type(error).__name__}: {error}"[:SHOWN]
         self._metrics.reconcile_defects.labels(self._deployment, part).inc()
         if self._messages.get(part) != what:
@@ -92,7 +92,7 @@ RESULTS: dict[type[Exception], str] = {
 
 @dataclass(frozen=True)
 class ReconcilerStatus:
-    """The state of the comparison, for /health and the dashboard."""
+    """How the comparison goes, for /health and the dashboard."""
 
     deployment: str
     last_good: datetime | None
@@ -110,7 +110,7 @@ class ReconcilerStatus:
 
 
 class ReconcilerHealth:
-    """The health of one deployment's comparison."""
+    """Of one deployment."""
 
     def __init__(self, deployment: str, clock: Clock) -> None:
         self._deployment = deployment
@@ -126,7 +126,6 @@ class ReconcilerHealth:
         """The parts of the comparison that failed when they were last asked for, and why."""
 
     def status(self, marks: Mapping[str, datetime]) -> ReconcilerStatus:
-        """Return the status with these watermarks."""
         error = None if self._is_tolerated() else self._error
         watermark = min(marks.values(), default=None)
         is_defect = error is not None and self._is_defect
@@ -144,7 +143,7 @@ class ReconcilerHealth:
         return self._passing and since is not None and self._clock() - since < TOLERATED
 
     def record_failure(self, error: Exception, partly: bool) -> str:
-        """Record a failure and return its kind for the metrics. `partly` means that the rest did not fail."""
+        """Something failed; `partly`: the rest did not. Answers the kind of failure, for the metrics."""
         self._failures += 1
         reason = str(error) or type(error).__name__
         if self._error is None:  # once a change, not once a look
@@ -160,7 +159,7 @@ class ReconcilerHealth:
         return next((name for kind, name in RESULTS.items() if isinstance(error, kind)), "error")
 
     def record_success(self) -> None:
-        """Record that a part is compared. The comparison is good if no other part is known to fail."""
+        """What was looked at is compared. It stands well where nothing else is known to fail."""
         self._silent_since = None
         if self.parts:
             return
@@ -170,11 +169,11 @@ class ReconcilerHealth:
         self._error = self._since = None
 
     def complete(self) -> None:
-        """Record that everything is compared up to now."""
+        """Everything is compared, up to now."""
         self._good = self._clock()
 
     def back_off(self, interval: float) -> float:
-        """Return the seconds to wait after a poll in which nothing could be compared."""
+        """Seconds to wait where nothing could be compared."""
         wait = min(MAX_BACK_OFF, interval * 2.0 ** min(MAX_DOUBLINGS, self._failures - 1))
         return wait * random.uniform(1 - JITTER, 1)  # noqa: S311 (spreads load, keeps no secret)
 
@@ -187,7 +186,7 @@ ELSEWHERE = "another replica compares it, and cannot at the moment: its log says
 
 
 def save_status(connection: Connection, status: ReconcilerStatus, now: datetime) -> None:
-    """Save the state that is known after a poll."""
+    """What is known after a look."""
     failing = now if status.last_error is not None else None
     moments = {GOOD: status.last_good, SILENT: status.silent_since, FAILING: failing, SEEN: now}
     last_polls = {name: moment for name, moment in moments.items() if moment is not None}
@@ -196,7 +195,7 @@ def save_status(connection: Connection, status: ReconcilerStatus, now: datetime)
 
 
 def load_status(connection: Connection, deployment: str, now: datetime) -> ReconcilerStatus:
-    """Return the state after the last poll of the replica that compares, or nothing if that was long ago."""
+    """What the replica that compares knew after its last look; nothing where that is long ago."""
     found = load_watermarks(connection, deployment)
     marks = {listing.name: found[listing.name] for listing in LISTINGS if listing.name in found}
     if SEEN not in found or now - found[SEEN] > STALE:

@@ -2,8 +2,9 @@
 
 `default_config` gives the rules without a file. A success that closes an incident is reported as
 `recovered`, and not by a `success` rule too. The `recovered` message also says what had failed, and for how
-long. The engine does so for every rules file. Recipients that only the `success` rule reaches are notified
-by that rule."""
+long. The engine does so for every rules file. People whom only the `success` rule reaches are notified by
+that rule.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,11 +37,11 @@ def load_config(
     check_url: CheckUrl | None = None,
     templates: Collection[str] | None = None,
 ) -> Config:
-    """Return the rules of a file.
-    Raises RulesError.
+    """Return the rules of a file. Raise RulesError.
 
-    `environment` holds the values of ${NAME}. `check_url` returns why an Apprise URL cannot be used, or
-    None. `templates` are the names that a rule may give, or None for any name."""
+    `environment`: where ${NAME} is taken from. `check_url` answers why an Apprise URL cannot be used, or
+    None. `templates`: the names that a rule may give; None: any.
+    """
     return load_rules(path, environment, defaults, check_url, templates).config
 
 
@@ -77,7 +78,7 @@ def load_rules(
 
 
 def variables_asked_for(path: Path) -> set[str]:
-    """Return the names of the variables in a rules file, or none if the file cannot be read."""
+    """Return the names of the variables in a rules file; none of one that cannot be read."""
     try:
         return names_in(_text(path))
     except UnreadableSource:
@@ -85,7 +86,7 @@ def variables_asked_for(path: Path) -> set[str]:
 
 
 def _text(path: Path) -> str:
-    """Return the file's text. Raises UnreadableSource."""
+    """Raises UnreadableSource."""
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for, for ever
             raise UnreadableSource(Mistake(None, "", "is no file; set WINDSOCK_CONFIG to one"))
@@ -144,7 +145,7 @@ def _path(error: Any) -> KeyPath:
 
 
 def _leave_out(data: dict[str, Any], path: KeyPath, kind: str) -> None:
-    """Remove the field that holds a wrong value. A required field gets a stand-in."""
+    """Take away the field that holds a wrong value; give what is required a stand-in."""
     holder: dict[Any, Any] = data
     key, inner = path[0], cast("Any", data)
     for part in path:
@@ -166,7 +167,7 @@ def _leave_out(data: dict[str, Any], path: KeyPath, kind: str) -> None:
 
 
 def _inherit(data: dict[str, Any], defaults: Mapping[str, Watch]) -> None:
-    """Fill in a default watch's fields if a watch of the file has its name and no other kind."""
+    """A watch that has a default one's name and no other kind is that one but for what the file says."""
     watches = data.get("watches")
     if not isinstance(watches, list):
         return
@@ -203,9 +204,7 @@ _WATCHES = (
 
 
 def default_config(recipients: Sequence[str], notify_success: Sequence[str]) -> Config:
-    """Return the default rules.
-    They report failures and their ends, findings of watches, and successes of the DAGs that ask for it or
-    are named."""
+    """Failures and what ends them, successes of the DAGs that ask for it or are named, what watches find."""
     return Config(
         receivers={DEFAULT_RECEIVER: Receiver(email=tuple(recipients))},
         rules=(

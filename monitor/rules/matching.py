@@ -26,7 +26,7 @@ class MatchSubject:
 
     @classmethod
     def from_event(cls, event: Event, dag: Mapping[str, Any] | None) -> "MatchSubject":
-        """Return the subject of an event. `dag` is the read model's row of the event's DAG, if it has one."""
+        """`dag`: the read model's row of the event's DAG, where there is one."""
         dag_row = dag or {}
         return cls(event, tuple(dag_row.get("tags") or ()), tuple(dag_row.get("owners") or ()))
 
@@ -40,7 +40,7 @@ _Reason = Callable[[], str]
 
 
 def mismatch(match: Match, facts: MatchSubject) -> str | None:
-    """Return the first field that does not fit, with the event's value, or None if all fields fit."""
+    """Return the first field that does not fit, with what the event has there, or None if all fit."""
     against = _find_mismatch(match, facts)
     return against() if against else None
 
@@ -110,7 +110,7 @@ def _field(name: str, other: str | None = None) -> Callable[[MatchSubject], _Val
 
 
 def _asset(event: Event) -> _Values:
-    """Return both names of an asset."""
+    """Both names that an asset goes by."""
     asset = event.get("asset")
     return (asset.name, asset.uri) if isinstance(asset, AssetRef) else ()
 

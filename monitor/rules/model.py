@@ -50,15 +50,12 @@ GroupBy = Literal["deployment", "dag_id", "task_id", "type", "run_type", "asset"
 
 
 class RulesModel(BaseModel):
-    """The base of the rules file's models."""
-
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Match(RulesModel):
-    """The filter of events.
-    A field that is not given takes all. Otherwise one of its values must match, in every field. Globs know *
-    and ?, and case counts."""
+    """Which events. A field that is not given takes all; of its values one must match, and every field must.
+    Globs know * and ?; upper case is not lower case."""
 
     type: Globs = ("*",)
     """The event's type (docs/events.md), such as airflow.dag_run.failed or windsock.run.*"""
@@ -85,7 +82,7 @@ class Match(RulesModel):
 
 
 class Group(RulesModel):
-    """The events that share a notification, as Alertmanager groups alerts."""
+    """Which events share a notification, as Alertmanager groups alerts."""
 
     by: Several[GroupBy] = ("deployment", "dag_id")
     """What the events of one group have in common."""
@@ -96,7 +93,7 @@ class Group(RulesModel):
 
 
 class QuietHours(RulesModel):
-    """The hours without notifications. What is due waits and is sent together when the hours end."""
+    """Hours without notifications: what is due waits, and is sent together when they end."""
 
     start: ClockTime
     """By the clock on the wall. A time that occurs twice (the clocks go back) is the first, one that does not
@@ -110,9 +107,8 @@ class QuietHours(RulesModel):
 
 
 class Flapping(RulesModel):
-    """The limit of repeated openings.
-    An incident that opens more often is reported once as flapping. After that it is reported only if it
-    lasts for `within / openings`."""
+    """An incident that opens more often than this is reported once as flapping, and then only what lasts for
+    `within / openings`."""
 
     openings: int = Field(5, ge=2)
     """How often it opens."""
@@ -121,7 +117,7 @@ class Flapping(RulesModel):
 
 
 class Rule(RulesModel):
-    """A rule: the events, the recipients, and how and how often they are notified."""
+    """Who is notified of which events, how and how often."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     """Stands in the ledger, and in the link that unsubscribes from it."""
@@ -150,7 +146,7 @@ class Rule(RulesModel):
 
 
 class Webhook(RulesModel):
-    """The address to which signed events are posted."""
+    """Where events are posted to, signed."""
 
     url: str
     """http:// or https://"""
@@ -160,7 +156,7 @@ class Webhook(RulesModel):
 
 
 class Receiver(RulesModel):
-    """The addresses that a name stands for."""
+    """Whom a name stands for."""
 
     email: Several[str] = ()
     """Mail addresses."""
@@ -174,7 +170,7 @@ class Receiver(RulesModel):
 
 
 class Routing(RulesModel):
-    """The recipients that a DAG may name in its tags and owners, if a rule says `route`."""
+    """Whom a DAG may name in its tags and owners, where a rule says `route`."""
 
     domains: Globs = ("*",)
     """Mail addresses of these domains. An empty list: none, receivers only."""
@@ -183,7 +179,7 @@ class Routing(RulesModel):
 
 
 class Watch(RulesModel):
-    """A watch for something that does *not* happen."""
+    """What is reported because it does *not* happen."""
 
     name: Name
     """That of a watch which is there without a file (missing, stuck, auto_paused, component, unreachable,
@@ -221,12 +217,12 @@ class Watch(RulesModel):
 
     @property
     def is_for_some(self) -> bool:
-        """True if the watch names DAGs, assets or Airflows. Such a watch goes before a watch for all."""
+        """Whether it names DAGs, assets or Airflows, and so goes before one that is for all."""
         return bool(self.dag_id or self.asset or self.tags or self.deployment)
 
 
 class Budget(RulesModel):
-    """The mails in any 24 hours, below what the account may send (Gmail: 500)."""
+    """Mails in any 24 hours, below what the account may send (Gmail: 500)."""
 
     daily: int = Field(400, ge=1)
     """At most so many."""

@@ -29,8 +29,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _FileFingerprint:
-    """The properties that change with a file.
-    The inode shows a file that is renamed into place within a tick of the clock."""
+    """What changes with a file. The inode: one that is renamed into place within a tick of the clock."""
 
     modified: int
     size: int
@@ -38,18 +37,16 @@ class _FileFingerprint:
 
 
 class LiveRules:
-    """The rules in force, read anew when the file changes.
-
-    The next decision uses `current`. A broken file leaves `current` as it was, and `problem` says why."""
+    """`current` is for whoever decides next; a broken file leaves it as it was, and `problem` says why."""
 
     def __init__(
         self, path: Path | None, load: Load, defaults: Config, clock: Clock, is_named: bool = False
     ) -> None:
-        """Read the rules.
-        Raises RulesError if the file is wrong, or if it is named and missing.
+        """Raises RulesError where the file is there and wrong, or is named and not there.
 
-        `is_named` says that a setting names the path. The disappearance of such a file is a mistake. A file
-        at the usual place may be removed, which brings the defaults back."""
+        `is_named`: somebody set the path. Such a file's disappearance is a mistake; where it only lies at the
+        usual place, taking it away brings the defaults back.
+        """
         self.path = path
         self.problem: RulesError | None = None
         self._load, self._defaults, self._clock, self._is_named = load, defaults, clock, is_named
@@ -65,10 +62,10 @@ class LiveRules:
             await asyncio.to_thread(self.look)
 
     def look(self) -> bool:
-        """Read the file anew if it has changed.
-        Return True if other rules are in force.
+        """Read the file anew if it has changed; answers whether other rules are in force.
 
-        A file that is being written is left alone. It is read when two looks have found it the same."""
+        A file that is being written is left alone: it is read when two looks have found it the same.
+        """
         found, before = self._print(), self._seen
         self._seen = found
         if found != before or found == self._taken:
@@ -93,7 +90,7 @@ class LiveRules:
         return changed
 
     def _read(self) -> Config:
-        """Return the rules of the file, or the defaults. Raises RulesError."""
+        """Raises RulesError."""
         if self.path is None:
             return self._defaults
         if self._taken is None and not self._is_named:
@@ -101,7 +98,7 @@ class LiveRules:
         return self._load(self.path)
 
     def _print(self) -> _FileFingerprint | None:
-        """Return the file's fingerprint, or None if the file is missing."""
+        """None: there is no such file."""
         if self.path is None:
             return None
         try:
@@ -118,8 +115,7 @@ def live_rules(
     check_url: CheckUrl | None = None,
     templates: Collection[str] | None = None,
 ) -> LiveRules:
-    """Return the rules of the settings' file.
-    Raises RulesError if the file is wrong, or if it is named and missing."""
+    """Raises RulesError where the file is there and wrong, or is named and not there."""
     defaults = default_config(settings.notification_email_to, settings.notify_success)
     load = partial(
         load_config, environment=environment, defaults=defaults, check_url=check_url, templates=templates
@@ -130,6 +126,6 @@ def live_rules(
 def rules_of(
     path: Path, settings: Settings, environment: Mapping[str, str], check_url: CheckUrl | None = None
 ) -> Rules:
-    """Return the rules of any file, for a trial. Raises RulesError."""
+    """Those of any file: to be tried. Raises RulesError."""
     defaults = default_config(settings.notification_email_to, settings.notify_success)
     return Rules(load_config(path, environment, defaults, check_url))

@@ -17,8 +17,6 @@ from monitor.rules.model import Receiver, Routing
 
 
 class ChannelName(str, Enum):
-    """The kinds of channels."""
-
     EMAIL = "email"
     APPRISE = "apprise"
     WEBHOOK = "webhook"
@@ -26,8 +24,6 @@ class ChannelName(str, Enum):
 
 @dataclass(frozen=True)
 class Target:
-    """The recipient of a delivery: a channel, and an address or a receiver's name."""
-
     channel: ChannelName
     recipient: str
     """An address; else `<receiver>#<n>`, n from 1: never a URL, which may hold a secret."""
@@ -35,7 +31,7 @@ class Target:
 
 @dataclass(frozen=True)
 class ResolvedTarget:
-    """The present address of a target."""
+    """What a target's name stands for at the moment."""
 
     url: SecretStr
     """Of an email target its address."""
@@ -53,14 +49,13 @@ MAX_NAMED = 20  # by one DAG: nobody's mistake in a loop over tags makes the mon
 
 @dataclass(frozen=True)
 class RoutingResult:
-    """The recipients that a DAG names, and those that it names in vain, with the reason."""
+    """Whom a DAG names, and whom it names in vain, with the reason."""
 
     targets: tuple[Target, ...] = ()
     refused: tuple[str, ...] = ()
 
 
 def resolve_route(facts: MatchSubject, receivers: Mapping[str, Receiver], routing: Routing) -> RoutingResult:
-    """Return the recipients that the DAG's tags and owners name."""
     targets: list[Target] = []
     refused: list[str] = []
     for number, (where, name) in enumerate(_find_names(facts, receivers)):
@@ -73,7 +68,7 @@ def resolve_route(facts: MatchSubject, receivers: Mapping[str, Receiver], routin
 
 
 def targets_of(name: str, receivers: Mapping[str, Receiver]) -> list[Target]:
-    """Return the targets of a receiver's name, or of an address."""
+    """Of a receiver's name, or an address."""
     receiver = receivers.get(name)
     if receiver is None:
         return [Target(ChannelName.EMAIL, name)]
@@ -85,7 +80,7 @@ def targets_of(name: str, receivers: Mapping[str, Receiver]) -> list[Target]:
 
 
 def once(targets: list[Target]) -> tuple[Target, ...]:
-    """Return each target once, in its first spelling."""
+    """Each once, in its first spelling."""
     distinct: dict[tuple[ChannelName, str], Target] = {}
     for target in targets:
         is_mail = target.channel is ChannelName.EMAIL
@@ -94,7 +89,7 @@ def once(targets: list[Target]) -> tuple[Target, ...]:
 
 
 def _find_names(facts: MatchSubject, receivers: Mapping[str, Receiver]) -> Iterator[tuple[str, str]]:
-    """Yield each name with its place. An owner that is neither address nor receiver is just an owner."""
+    """Where a name stands, and the name. An owner that is neither address nor receiver is just an owner."""
     for tag in dict.fromkeys(facts.tags):
         name = tag.removeprefix(TAG).strip()
         if tag.startswith(TAG) and name != SUCCESS:

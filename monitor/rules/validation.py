@@ -39,7 +39,6 @@ _HIDDEN = {"missing", "extra_forbidden"}
 
 
 def mistakes_of(source: Source, errors: Iterable[Any]) -> list[Mistake]:
-    """Return pydantic's errors as mistakes of the file."""
     return [_mistake(source, error) for error in errors]
 
 
@@ -61,8 +60,7 @@ def _words(kind: str, error: Any) -> str:
 
 
 def _none_of(value: object, expected: str) -> str:
-    """Return the message about a value that is none of the allowed ones.
-    `expected` is pydantic's: 'a', 'b' or 'c'."""
+    """`expected` is pydantic's: 'a', 'b' or 'c'."""
     allowed = [part.strip().strip("'") for part in expected.replace(" or ", ", ").split(",")]
     return f"is none of {', '.join(allowed)}{suggest_name(str(value), allowed)}"
 
@@ -75,7 +73,7 @@ def _unknown(path: KeyPath) -> str:
 
 
 def suggest_name(name: str, names: Iterable[str]) -> str:
-    """Return the nearest known name as a question, or "" if no name is near."""
+    """The nearest known name, as a question; nothing where none is near."""
     near = get_close_matches(name, list(names), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
@@ -88,7 +86,6 @@ _KEY = re.compile(r"[\w.*?-]+")  # Airflow's names of DAGs and tasks, and a glob
 
 
 def check_match(path: KeyPath, match: Match) -> Iterator[ValidationIssue]:
-    """Yield the mistakes of a match."""
     yield from _empty(path, match)
     for name in _KEY_FIELDS:
         yield from check_keys((*path, name), name, getattr(match, name))
@@ -107,8 +104,7 @@ def check_match(path: KeyPath, match: Match) -> Iterator[ValidationIssue]:
 
 
 def check_keys(path: KeyPath, name: str, globs: Iterable[str]) -> Iterator[ValidationIssue]:
-    """Yield globs that can never match.
-    Airflow lets names hold few characters, so what looks like a regular expression never matches."""
+    """Globs of names that Airflow lets hold few signs: what looks like a regular expression never matches."""
     for number, glob in enumerate(globs):
         if not _KEY.fullmatch(glob):
             wrong = next(sign for sign in glob if not _KEY.fullmatch(sign))
@@ -139,7 +135,6 @@ _DOMAIN = re.compile(r"[\w.*?-]+")
 def check_receivers(
     receivers: Mapping[str, Receiver], check_url: CheckUrl | None
 ) -> Iterator[ValidationIssue]:
-    """Yield the mistakes of receivers."""
     for name, receiver in receivers.items():
         path: KeyPath = ("receivers", name)
         if not _NAME.fullmatch(name):
@@ -192,7 +187,6 @@ def _is_web_address(url: str) -> bool:
 
 
 def check_routing(routing: Routing) -> Iterator[ValidationIssue]:
-    """Yield the mistakes of the routing."""
     for number, domain in enumerate(routing.domains):
         if not _DOMAIN.fullmatch(domain):
             yield ValidationIssue(
@@ -201,7 +195,6 @@ def check_routing(routing: Routing) -> Iterator[ValidationIssue]:
 
 
 def recipients(path: KeyPath, rule: Rule, receivers: Mapping[str, Receiver]) -> Iterator[ValidationIssue]:
-    """Yield the mistakes of a rule's recipients."""
     if not rule.to and not rule.route:
         yield ValidationIssue(
             (*path, "to"), "names nobody, and route is false: nobody would be notified", False
@@ -229,7 +222,6 @@ _FOR_EVER = "never end: one begins where the other ends, all week; leave an hour
 
 
 def check_zones(config: Config) -> Iterator[ValidationIssue]:
-    """Yield the time zones that do not exist."""
     zones: list[tuple[KeyPath, str | None]] = [
         (("timezone",), config.timezone),
         *(
@@ -248,7 +240,6 @@ def check_zones(config: Config) -> Iterator[ValidationIssue]:
 
 
 def check_quiet_hours(quiet_hours: Mapping[str, QuietHours]) -> Iterator[ValidationIssue]:
-    """Yield the mistakes of quiet hours."""
     for name, hours in quiet_hours.items():
         if not hours.days:
             yield ValidationIssue(
@@ -259,7 +250,6 @@ def check_quiet_hours(quiet_hours: Mapping[str, QuietHours]) -> Iterator[Validat
 
 
 def check_rule_quiet_hours(path: KeyPath, rule: Rule, merged: Config) -> Iterator[ValidationIssue]:
-    """Yield the mistakes of a rule's quiet hours."""
     for number, name in enumerate(rule.quiet_hours):
         if name not in merged.quiet_hours:
             names = f"there are {', '.join(merged.quiet_hours)}" if merged.quiet_hours else "it has none"
@@ -273,8 +263,7 @@ def check_rule_quiet_hours(path: KeyPath, rule: Rule, merged: Config) -> Iterato
 
 
 def never_end(hours: Iterable[QuietHours]) -> bool:
-    """Return True if the quiet hours never end.
-    Hours with an unknown zone are left out, because the zone is a mistake of its own."""
+    """Of zones that do not exist nothing is said: they have their own mistake."""
     try:
         quiet_until(
             [
@@ -302,7 +291,6 @@ _FOR = {
 
 
 def check_watches(watches: Sequence[Watch]) -> Iterator[ValidationIssue]:
-    """Yield the mistakes of watches."""
     first: dict[str, int] = {}
     for number, watch in enumerate(watches):
         path: KeyPath = ("watches", number)
@@ -332,7 +320,7 @@ RESERVED = "digest"
 
 @dataclass(frozen=True)
 class CheckContext:
-    """The subject of a check: the file's rules, and the rules merged with the defaults."""
+    """What is looked at: the file as it is, and as it holds together with the defaults."""
 
     config: Config
     merged: Config
@@ -342,9 +330,8 @@ class CheckContext:
 
 
 def mistakes_in(checking: CheckContext, left_out: Sequence[KeyPath] = ()) -> list[Mistake]:
-    """Return every mistake, in the order of lines.
-    `left_out` holds fields with a mistake already. Further mistakes of these fields, or of what holds them,
-    are left out."""
+    """Every one, in the order of lines. `left_out`: fields that have a mistake of their own already; nothing
+    is said of them, or of what holds them."""
     mistakes = [
         checking.source.mistake(found.path, found.message, found.show)
         for check in _CHECKS

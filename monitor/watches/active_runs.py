@@ -20,13 +20,11 @@ SCHEDULED = "scheduled"
 
 
 class TooMany(WindsockError):
-    """The error that more runs wait or run than the watches look at."""
+    """More runs wait or run than are looked at."""
 
 
 @dataclass(frozen=True)
 class ActiveRun:
-    """A run that is queued or running."""
-
     dag_id: str
     run_id: str
     run_type: str
@@ -36,29 +34,27 @@ class ActiveRun:
 
     @property
     def named(self) -> WatchedRun:
-        """The run's identity for an event."""
         return WatchedRun(self.dag_id, self.run_id, self.run_type)
 
     @property
     def came(self) -> datetime | None:
-        """The moment at which the run was created or began anew."""
+        """When it came to be, or began anew."""
         return self.queued_at or self.start_date
 
 
 @dataclass(frozen=True)
 class ActiveRuns:
-    """The queued and running runs of an Airflow, by DAG."""
+    """By DAG."""
 
     queued: Mapping[str, Sequence[ActiveRun]] = field(default_factory=dict)
     running: Mapping[str, Sequence[ActiveRun]] = field(default_factory=dict)
 
     def runs_of(self, dag_id: str) -> list[ActiveRun]:
-        """Return the active runs of a DAG."""
         return [*self.queued.get(dag_id, ()), *self.running.get(dag_id, ())]
 
 
 async def ask(api: AirflowApi) -> ActiveRuns:
-    """Ask Airflow for its active runs with two short listings. Raises AirflowError and TooMany."""
+    """Two short listings. Raises AirflowError, TooMany."""
     return ActiveRuns(queued=await _list_runs(api, "queued"), running=await _list_runs(api, "running"))
 
 
@@ -80,7 +76,7 @@ async def _list_runs(api: AirflowApi, state: str) -> dict[str, list[ActiveRun]]:
 
 
 def _read(row: Row) -> ActiveRun | None:
-    """Return the run of a row, or None if the row makes no sense. The reconciler logs such rows."""
+    """None where the row makes no sense: the reconciler says so."""
     try:
         times = [moment_of(row, name) for name in ("run_after", "queued_at", "start_date")]
         return ActiveRun(

@@ -28,8 +28,7 @@ MailTrouble = Callable[[], Awaitable[ChannelOutage | None]]
 def unreachable(
     status: ReconcilerStatus, watch: Watch | None, finding: OpenFinding | None, now: datetime
 ) -> list[Finding]:
-    """Return a finding if Airflow cannot be asked.
-    An open finding stands until Airflow has answered again."""
+    """Whether Airflow cannot be asked; what was told stands until it has answered again."""
     since = status.silent_since
     if finding and (since or status.last_good is None):  # a restart begins to count anew, and nothing ended
         return [finding.still()]
@@ -45,7 +44,6 @@ def unreachable(
 
 
 def reachable_again(deployment: str, now: datetime, ended: OpenFinding) -> Event:
-    """Return the event that Airflow answers again."""
     return from_watches.reachable_again(WatchContext(deployment, now, None), moment_in(ended.found))
 
 
@@ -56,7 +54,7 @@ def mail_failing(
     deployment: str,
     now: datetime,
 ) -> list[Finding]:
-    """Return a finding if no mail can be sent."""
+    """Whether no mail can be sent."""
     if finding and trouble:
         return [finding.still()]
     if watch is None or trouble is None or now - trouble.since < _tolerance_of(watch):
@@ -70,7 +68,6 @@ def mail_failing(
 
 
 def mail_works_again(deployment: str, now: datetime, ended: OpenFinding) -> Event:
-    """Return the event that mail works again."""
     return from_watches.mail_works_again(WatchContext(deployment, now, None), moment_in(ended.found))
 
 
@@ -85,8 +82,7 @@ UNHEALTHY_AFTER = timedelta(
 
 
 class Components:
-    """The watch of one Airflow's components.
-    For a component without a heartbeat it remembers since when it is unhealthy."""
+    """Of one Airflow. It remembers since when one is unhealthy that has no heartbeat."""
 
     def __init__(self, api: AirflowApi) -> None:
         self._api = api
@@ -95,7 +91,7 @@ class Components:
     async def look(
         self, watch: Watch | None, findings: Mapping[Key, OpenFinding], now: datetime
     ) -> list[Finding]:
-        """Return the components that are unhealthy for too long. Raises AirflowError."""
+        """Raises AirflowError."""
         open_ = {finding.subject: finding for finding in findings.values() if finding.type == UNHEALTHY}
         if watch is None and not open_:
             return []
@@ -112,7 +108,6 @@ class Components:
 
 
 def build_recovered_event(deployment: str, now: datetime, ended: OpenFinding) -> Event:
-    """Return the event that a component is healthy again."""
     return from_watches.component_recovered(
         WatchContext(deployment, now, None), ended.subject, moment_in(ended.found)
     )

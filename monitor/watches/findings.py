@@ -30,7 +30,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Finding:
-    """A fault that exists now."""
+    """Something that is wrong now."""
 
     type: str
     """The event's."""
@@ -43,13 +43,12 @@ class Finding:
 
     @property
     def key(self) -> Key:
-        """The type and subject, of which one finding is open at a time."""
         return self.type, self.subject
 
 
 @dataclass(frozen=True)
 class OpenFinding:
-    """A finding that was reported and is not over."""
+    """A finding that was told and is not over."""
 
     type: str
     subject: str
@@ -58,11 +57,10 @@ class OpenFinding:
 
     @property
     def key(self) -> Key:
-        """The type and subject of the finding."""
         return self.type, self.subject
 
     def still(self) -> Finding:
-        """Return the same finding for another look."""
+        """The same, at another look."""
 
         def build() -> Event:
             raise AssertionError("what was reported is not reported again")
@@ -74,7 +72,7 @@ MAX_SUBJECT = 1_500  # characters, the column's
 
 
 def open_findings(connection: Connection, deployment: str) -> dict[Key, OpenFinding]:
-    """Return the findings that were reported and are not over."""
+    """What is wrong and was told."""
     query = select(watch_findings).where(
         watch_findings.c.deployment == deployment, watch_findings.c.ended_at.is_(None)
     )
@@ -95,7 +93,7 @@ def _places(deployment: str, keys: Collection[Key]) -> list[dict[str, object]]:
 
 
 def raise_all(connection: Connection, deployment: str, findings: Collection[Finding], now: datetime) -> None:
-    """Store these findings as reported. They replace earlier findings of the same subjects."""
+    """Keep that these were told, in place of what was told before of the same subjects."""
     if not findings:
         return
     connection.execute(delete(watch_findings).where(_HERE), _places(deployment, [f.key for f in findings]))
@@ -114,7 +112,7 @@ def end_all(connection: Connection, deployment: str, keys: Collection[Key], now:
 
 
 def forget(connection: Connection, before: datetime, after: statements.Key) -> SweepResult:
-    """Delete findings that were over before a moment."""
+    """Those that were over before a moment."""
     return statements.walk(connection, watch_findings, after, watch_findings.c.ended_at < before)
 
 
@@ -125,7 +123,7 @@ Over = Callable[[OpenFinding], Event | None]
 
 
 class FindingTracker:
-    """The open findings of one deployment."""
+    """Of one deployment."""
 
     def __init__(self, deployment: str, database: Database, ingest: Ingest, metrics: Metrics) -> None:
         self.deployment = deployment
@@ -136,14 +134,14 @@ class FindingTracker:
         """What was told and is not over."""
 
     async def load(self) -> None:
-        """Load the open findings. Raises SQLAlchemyError."""
+        """Raises SQLAlchemyError."""
         self.open = await self._database.read(lambda connection: open_findings(connection, self.deployment))
 
     async def settle(
         self, watch: str, kind: str, found: Sequence[Finding], over: Over, now: datetime
     ) -> None:
-        """Report the new findings of this type, and the end of those that are over.
-        Raises IngestBusy, SQLAlchemyError and EventError."""
+        """Tell how what is found of this type differs from what is open. Raises IngestBusy,
+        SQLAlchemyError, EventError."""
         findings = {finding.key: finding for finding in found if self._fits(finding)}
         new = [
             finding
@@ -193,5 +191,5 @@ class FindingTracker:
 
 
 def moment_in(text: str) -> datetime:
-    """Return the moment that `stamp` wrote."""
+    """What `stamp` wrote."""
     return datetime.fromisoformat(text.replace("Z", "+00:00"))

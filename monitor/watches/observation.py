@@ -1,7 +1,8 @@
 """The observation of an Airflow that all watches share, and the time that it covers without a gap.
 
 `ObservationWindow` says since when the monitor has observed an Airflow without a gap. A watch reports that
-something did not happen, which cannot be known of a time without observation."""
+something did not happen, which nobody can say of a time without observation.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,8 +27,6 @@ RunStarts = Mapping[tuple[str, str], datetime]
 
 @dataclass(frozen=True)
 class Observation:
-    """The observation of one Airflow at one look."""
-
     deployment: str
     now: datetime
     origin: datetime
@@ -43,29 +42,26 @@ class Observation:
     open: Mapping[Key, OpenFinding] = field(default_factory=dict)
 
     def is_ripe(self, went_wrong: datetime, tolerated: timedelta) -> bool:
-        """Return True if a problem that started at `went_wrong` may be reported.
-        The start has to be after the first start of the monitor and covered by the log. After a gap, enough
-        time has to have passed to catch up."""
+        """Whether what went wrong at this moment is to be told: it is not of the past before the first start,
+        the log reaches so far, and after a gap there was time enough to work it off."""
         settled = self.since + min(tolerated, SETTLING)
         return self.origin <= went_wrong <= min(self.now, self.upto) and settled <= self.now
 
     def watch_context(self, watch: Watch) -> WatchContext:
-        """Return the values that an event of this watch carries."""
         return WatchContext(self.deployment, self.now, watch.name)
 
     def dag_at_work(self, dag_id: str | None) -> Row | None:
-        """Return a DAG that Airflow schedules, or None if the DAG is paused, gone or unknown."""
+        """A DAG that Airflow schedules; None where it is paused, gone, or not known."""
         dag = self.dags.get(dag_id) if dag_id else None
         return None if dag is None or dag["is_paused"] or dag["is_stale"] else dag
 
     def open_found(self, kind: str, subject: str) -> str | None:
-        """Return the occurrence that was reported and is not over."""
+        """Which occurrence was told of and is not over."""
         finding = self.open.get((kind, subject))
         return finding.found if finding else None
 
 
 def tags_of(dag: Row | None) -> Sequence[str]:
-    """Return the DAG's tags."""
     return (dag or {}).get("tags") or ()
 
 
@@ -79,20 +75,17 @@ SINCE, UNTIL = "watched_since", "watched_until"
 
 @dataclass(frozen=True)
 class ObservationWindow:
-    """The time that an Airflow was observed without a gap."""
-
     since: datetime
     until: datetime
 
 
 def load(connection: Connection, deployment: str) -> ObservationWindow | None:
-    """Load the window as the last process left it."""
+    """As the last process left it."""
     marks = status.load_watermarks(connection, deployment)
     return ObservationWindow(marks[SINCE], marks[UNTIL]) if SINCE in marks and UNTIL in marks else None
 
 
 def save(connection: Connection, deployment: str, window: ObservationWindow) -> None:
-    """Save the window for the next process."""
     marks = {SINCE: window.since, UNTIL: window.until}
     status.save_watermarks(connection, deployment, marks, window.until)
 
@@ -100,8 +93,7 @@ def save(connection: Connection, deployment: str, window: ObservationWindow) -> 
 def extend_window(
     before: ObservationWindow | None, mark: datetime | None, now: datetime
 ) -> ObservationWindow | None:
-    """Return the window at this look, or None if Airflow's present is unknown.
-    `mark` is the moment up to which Airflow is known."""
+    """What it is at this look; None where Airflow's present is not known. `mark`: up to when it is."""
     if mark is None or now - mark > GAP:
         return None
     if before is None or not timedelta(0) <= now - before.until <= GAP:

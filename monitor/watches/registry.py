@@ -49,8 +49,6 @@ ASSETS = (STALE, UNCONSUMED)
 
 @dataclass(frozen=True)
 class WatchKind:
-    """A kind of watch."""
-
     name: str
     """As in the rules file."""
     type: str
@@ -105,8 +103,7 @@ def _lengths(connection: Connection, deployment: str, dag_ids: Sequence[str]) ->
 def _unless_another(
     over: Callable[[Observation, OpenFinding], Event],
 ) -> Callable[[Observation, OpenFinding], Event | None]:
-    """Return `over` unless another finding about the asset is open.
-    An asset has recovered when nothing at all is wrong with it."""
+    """An asset has recovered when nothing at all is wrong with it any more."""
 
     def build_event(observation: Observation, ended: OpenFinding) -> Event | None:
         other_findings = (

@@ -15,11 +15,12 @@ finding.
 
 `find_stuck` finds runs that go on for longer than they may, or than is usual in the DAG's own history. A DAG
 with too few good runs has a bound of its own (`without_history`). Without it, a run that hangs in a new DAG
-would not be reported.
+would be reported to nobody.
 
 `HumanWaits` measures how long a run waited for a person's answer (human in the loop, Airflow 3.1 and newer).
 That time does not count for `find_stuck`. The task is `deferred` before 3.3 and `awaiting_input` from then
-on. A task is deferred for other reasons too, so Airflow's listing of the questions decides."""
+on. A task is deferred for other reasons too, so Airflow's listing of the questions decides.
+"""
 
 import logging
 import re
@@ -47,7 +48,7 @@ LATE_AFTER = timedelta(minutes=15)  # where the watch names none: a healthy sche
 
 
 def find_late(observation: Observation, choice: WatchSelector) -> list[Finding]:
-    """Return each DAG's late run: the one that was reported, or the one that waits longest."""
+    """The run of each DAG that is late: the one that was told, or the one that waits longest."""
     found = []
     for dag_id, runs in observation.active.queued.items():
         dag = observation.dag_at_work(dag_id)
@@ -109,8 +110,7 @@ class _Due:
 
     @classmethod
     def new(cls, observation: Observation, dag_id: str, dag: Row) -> "_Due":
-        """Return a DAG's due run.
-        The wait for what is new, unpaused or scheduled otherwise begins at `seen_at`."""
+        """`seen_at`: what is new, unpaused or scheduled otherwise is waited for from then on."""
         reported = observation.open_found(MISSING, dag_id)
         expected = moment_in(reported) if reported else dag["next_run_after"]
         return cls(expected, max(expected, dag["seen_at"] or expected), dag["next_run_after"])
@@ -142,13 +142,13 @@ class _Due:
 
 
 class Missing:
-    """The watch of missing runs of one deployment. It remembers since when runs are due."""
+    """Of one deployment; it remembers since when runs are due."""
 
     def __init__(self) -> None:
         self._due: dict[str, _Due] = {}
 
     def findings(self, observation: Observation, choice: WatchSelector) -> list[Finding]:
-        """Return the DAGs whose run is missing."""
+        """The DAGs whose run is missing."""
         due_runs, found = {}, []
         for dag_id, dag in observation.dags.items():
             watch = choice.find_for_dag(dag_id, tags_of(dag)) if observation.dag_at_work(dag_id) else None
@@ -198,12 +198,11 @@ class LongRun:
 
     @property
     def key(self) -> str:
-        """The key of the run's occurrence."""
         return run_key(self.run.dag_id, self.run.run_id, self.start, None)
 
 
 def list_dags_in_question(observation: Observation, choice: WatchSelector) -> list[str]:
-    """Return the DAGs whose history is needed: those with a run that is longer than the floor."""
+    """The DAGs whose history is needed: those with a run that is longer than the floor."""
     return [
         dag_id
         for dag_id, runs in observation.active.running.items()
@@ -214,8 +213,7 @@ def list_dags_in_question(observation: Observation, choice: WatchSelector) -> li
 
 
 def long_runs(observation: Observation, choice: WatchSelector, history: DurationHistory) -> list[LongRun]:
-    """Return every run that is longer than its bound.
-    Those that were reported come first, then the longest first."""
+    """Every run that is longer than its bound: those that were told, then the others, the longest first."""
     found: list[LongRun] = []
     for dag_id, runs in observation.active.running.items():
         watch = _watch(observation, choice, dag_id)
@@ -225,7 +223,7 @@ def long_runs(observation: Observation, choice: WatchSelector, history: Duration
 
 
 def find_stuck(observation: Observation, runs: Sequence[LongRun], waited: WaitTimes) -> list[Finding]:
-    """Return each DAG's stuck run: the one that was reported, or else the first in order."""
+    """The run of each DAG that is stuck: the one that was told, or else the first that is."""
     found: dict[str, Finding] = {}
     for long_run in runs:
         away = timedelta(0) if long_run.is_reported else waited.get(long_run.key)
@@ -284,14 +282,14 @@ logger = logging.getLogger(__name__)
 
 
 class HumanWaits:
-    """The time that runs of one Airflow waited for people."""
+    """Of one Airflow."""
 
     def __init__(self, api: AirflowApi) -> None:
         self._api = api
         self._is_refused = False
 
     async def measure(self, runs: Sequence[LongRun], now: datetime) -> WaitTimes:
-        """Return the time that each of these runs waited. Raises AirflowError."""
+        """Of each of these runs. Raises AirflowError."""
         new = [long_run for long_run in runs if not long_run.is_reported]
         if not new or not await self._has_questions():
             return {long_run.key: timedelta(0) for long_run in new}
@@ -322,7 +320,7 @@ class HumanWaits:
 
 
 def _spans(rows: Sequence[ApiRow], start: datetime, now: datetime) -> list[tuple[datetime, datetime]]:
-    """Return the time span in which each question was open."""
+    """From when to when each question was open."""
     spans = []
     for row in rows:
         try:
@@ -339,7 +337,7 @@ def _spans(rows: Sequence[ApiRow], start: datetime, now: datetime) -> list[tuple
 
 
 def _together(spans: Iterable[tuple[datetime, datetime]]) -> timedelta:
-    """Return how long at least one of the spans was open."""
+    """How long any of them was open."""
     total, upto = timedelta(0), None
     for begin, end in sorted(spans):
         new_begin = begin if upto is None else max(begin, upto)

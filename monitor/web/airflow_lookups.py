@@ -47,13 +47,12 @@ logger = logging.getLogger(__name__)
 
 
 class NoAnswer(Exception):
-    """No answer from Airflow. The message says why, for people."""
+    """Airflow does not say: the message says why, for people."""
 
 
 @dataclass(frozen=True)
 class Details:
-    """The facts that Airflow adds to the run's row in the projection.
-    None means that it has none, or does not say."""
+    """What Airflow adds to the run's row in the projection. None: it has none, or does not say."""
 
     version: str | None
     bundle_version: str | None
@@ -68,13 +67,13 @@ class Details:
 
 @dataclass(frozen=True)
 class AskedAirflow:
-    """The reader of every Airflow, by its deployment's name."""
+    """Every Airflow, by its deployment's name."""
 
     airflows: Mapping[str, AirflowReader]
     _open: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(OPEN_AT_ONCE))
 
     async def log_end(self, name: RunName, task_id: str, map_index: int, try_number: int) -> list[str]:
-        """Return the last LINES of a try's log, the oldest first. Raises NoAnswer."""
+        """The last LINES of a try's log, the oldest first. Raises NoAnswer."""
 
         async def ask(airflow: AirflowReader) -> list[str]:
             where = (name.dag_id, name.run_id, task_id, map_index, try_number)
@@ -84,8 +83,7 @@ class AskedAirflow:
         return [mask_secrets(line) for line in lines]
 
     async def details(self, name: RunName, until: datetime | None) -> Details:
-        """Return what Airflow knows of a run, and the last successful run that began before `until`.
-        Raises NoAnswer."""
+        """What is known of a run, beside the last good one that began before `until`. Raises NoAnswer."""
 
         async def ask(airflow: AirflowReader) -> tuple[RunDetails, str | None, list[RunDetails]]:
             row = await airflow.dag_run(name.dag_id, name.run_id)
@@ -142,16 +140,14 @@ MAX_ASKING = 20  # questions under way; beyond it nobody is asked, and the page 
 
 
 class AssetsApi(Protocol):
-    """The part of Airflow's API that lineage needs."""
-
     async def asset(self, uri: str) -> dict[str, Any] | None:
-        """Return the asset. Raises AirflowError."""
+        """Raises AirflowError."""
         ...
 
 
 @dataclass(frozen=True)
 class AssetLineage:
-    """The neighbors of an asset in Airflow: the tasks and DAGs that make and use it."""
+    """What Airflow said of an asset."""
 
     makers: tuple[tuple[str, str], ...] = ()
     """(dag_id, task_id) of the tasks that have it as an outlet."""
@@ -170,7 +166,7 @@ NOT_NAMED = AssetLineage(problem="no DAG in Airflow names this asset at the mome
 
 @dataclass
 class Lineage:
-    """The lineage of every Airflow's assets, by deployment."""
+    """Of every Airflow, by deployment."""
 
     apis: Mapping[str, AssetsApi]
     clock: Clock
@@ -178,7 +174,7 @@ class Lineage:
     _asking: dict[AssetName, "asyncio.Task[AssetLineage]"] = field(default_factory=dict)
 
     async def get(self, name: AssetName) -> AssetLineage:
-        """Return what is known of an asset within a moment."""
+        """What is known within a moment."""
         if name.deployment not in self.apis:
             return NOT_ASKED
         if name in self._answers:
@@ -214,7 +210,7 @@ class Lineage:
 
 
 def _read(row: Mapping[str, Any]) -> AssetLineage:
-    """Return the lineage of a row. Its field is `scheduled_dags`, or `consuming_dags` up to Airflow 3.0."""
+    """`scheduled_dags`: to Airflow 3.0 `consuming_dags`."""
     scheduled = row.get("scheduled_dags", row.get("consuming_dags")) or ()
     return AssetLineage(
         _tasks(row.get("producing_tasks")),

@@ -100,7 +100,7 @@ def _problem_schemas(model: type[Problem]) -> dict[str, Any]:
 
 
 def _examples(model: type[ResponseModel]) -> Iterator[tuple[str, Any]]:
-    """Yield the examples of all answers, by name. FastAPI leaves null values out of them."""
+    """The examples of all answers, by name: FastAPI leaves out of them what is null."""
     for subclass in model.__subclasses__():
         extra = subclass.model_config.get("json_schema_extra")
         if isinstance(extra, dict) and "examples" in extra:

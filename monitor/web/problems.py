@@ -24,8 +24,6 @@ from monitor.web.templating import render
 
 @dataclass(frozen=True)
 class ProblemType:
-    """A type of problem (RFC 9457)."""
-
     name: str
     status: int
     title: str
@@ -34,11 +32,10 @@ class ProblemType:
 
     @property
     def anchor(self) -> str:
-        """The anchor of the type's description."""
         return f"problem-{self.name}"
 
     def type(self, at: str) -> str:
-        """Return the type's address. `at` is the monitor's path prefix."""
+        """Its address; `at`: the monitor's path prefix."""
         return f"{at}/docs#{self.anchor}"
 
 
@@ -112,7 +109,7 @@ Mistake = dict[str, Any]
 
 
 class Invalid(HTTPException):
-    """The error 422 for a wrong value in a body of the right shape. `field` is such as `match.dag_id`."""
+    """422: a value of the body that is wrong, though its shape is right. `field`: such as `match.dag_id`."""
 
     def __init__(self, field: str, detail: str) -> None:
         super().__init__(422, f"{field}: {detail}")
@@ -127,7 +124,7 @@ def problem(
     kind: ProblemType | None = None,
     **more: Any,
 ) -> JSONResponse:
-    """Return an error answer: its kind, what is wrong and how to mend it. `prefix` is the monitor's path."""
+    """An error answer: its kind, and what is wrong here and how to mend it. `prefix`: the monitor's path."""
     kind = kind or BY_STATUS.get(status)
     body = {
         "type": kind.type(prefix) if kind else "about:blank",
@@ -154,8 +151,7 @@ REMEDIES = {
 
 
 def error_handlers(find_principal: FindPrincipal) -> tuple[Handler, Handler]:
-    """Return the handlers of HTTP errors and of invalid requests.
-    Their pages keep the reader's navigation."""
+    """The handlers of HTTP errors and of invalid requests; their pages keep the reader's navigation."""
 
     async def on_http_error(request: Request, error: Exception) -> Response:
         principal = await _find_reader(request, error, find_principal)
@@ -200,7 +196,7 @@ def answer_error(
     principal: Principal | None = None,
     **more: Any,
 ) -> Response:
-    """Answer with a page if a browser asks for one, and else, or on the API's paths, with a problem."""
+    """A page for a browser that asks for one, a problem for all others and for the API's paths."""
     if _is_for_people(request):
         values = {"title": HTTPStatus(status).phrase, "code": status, "detail": _clean(detail)}
         values["remedy"] = REMEDIES.get(status)
@@ -217,7 +213,7 @@ def _is_for_programs(path: str) -> bool:
 
 
 def _list_methods(request: Request) -> list[str]:
-    """Return the methods that this address takes. Each route of a shared path is asked (RFC 9110, 15.5.6)."""
+    """What this address takes. A path that several routes share is asked of each (RFC 9110, 15.5.6)."""
     routes = [route for route in request.app.router.routes if not isinstance(route, Mount)]
 
     def takes(method: str) -> bool:
@@ -240,7 +236,7 @@ def _mistake(error: Mapping[str, Any]) -> Mistake:
 
 
 def _name(mistake: Mistake) -> str:
-    """Return the field of a mistake, in words."""
+    """The field of a mistake, in words."""
     if "parameter" in mistake:
         return str(mistake["parameter"])
     return str(mistake["pointer"])[2:].replace("/", ".") or "the body"
@@ -252,12 +248,12 @@ def _pointer(path: Sequence[object]) -> str:
 
 
 def _shorten_value(value: object) -> object:
-    """Return a wrong value, short, and such that JSON can hold it."""
+    """A wrong value, short, and such that JSON can hold it."""
     if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     return _clean(str(value)[:MAX_VALUE])
 
 
 def _clean(text: str) -> str:
-    """Return text that UTF-8 can hold. Half of a surrogate pair, which JSON's escapes let in, becomes `?`."""
+    """Text that UTF-8 can hold: half of a surrogate pair, which JSON's escapes let in, becomes `?`."""
     return text.encode("utf-8", "replace").decode()

@@ -36,7 +36,6 @@ SHOWN_SINCE, SHOWN_UNTIL = "2026-11-22T00:00:00Z", "2026-11-23T00:00:00Z"
 
 
 def no_nul(value: str) -> str:
-    """Raise ValueError if the value holds a NUL character."""
     if "\0" in value:
         raise ValueError("holds a NUL character, which no name does (and PostgreSQL refuses)")
     return value
@@ -49,14 +48,13 @@ Id = Annotated[int, Path(ge=1, le=MAX_SEQ, description="Its number", examples=[1
 
 
 def _globs(text: str, example: str) -> Any:
-    """Return a filter with its description for OpenAPI."""
+    """A filter, with what OpenAPI tells of it."""
     description = f"{text}; `*` and `?` are globs, and any one of several values is enough"
     return Field(default=[], description=description, examples=[[example]])
 
 
 class EventFilterParams(BaseModel):
-    """The filters of events.
-    `*` and `?` are globs. Every given attribute must match, by any of its values."""
+    """Any of the values given for an attribute; `*` and `?` are globs; every given attribute must match."""
 
     model_config = ConfigDict(extra="forbid")
     deployment: Globs = _globs("The Airflow's name", "local")
@@ -69,7 +67,7 @@ class EventFilterParams(BaseModel):
 
     @model_validator(mode="after")
     def _bound_their_cost(self) -> "EventFilterParams":
-        """Raise ValueError if matching an event takes too many steps, because others wait meanwhile."""
+        """Each event is matched while others wait."""
         steps = sum(searched(getattr(self, name)) for name in FILTERS)
         if steps > MAX_SEARCHED:
             raise ValueError(
@@ -80,7 +78,6 @@ class EventFilterParams(BaseModel):
         return self
 
     def filter(self) -> Filter:
-        """Return the filter of the log."""
         return Filter.from_values(**{name: getattr(self, name) for name in FILTERS})
 
 
@@ -95,7 +92,7 @@ class Paged(BaseModel):
 
 
 class LedgerQuery(BaseModel):
-    """The query of a page of one delivery's or incident's decisions, newest first."""
+    """Pages of what belongs to one delivery or incident, newest first."""
 
     model_config = ConfigDict(extra="forbid")
     cursor: int | None = Field(
@@ -108,8 +105,6 @@ class LedgerQuery(BaseModel):
 
 
 class DeliveryLedgerQuery(LedgerQuery):
-    """The query of a delivery's ledger."""
-
     attempts_cursor: int | None = Field(
         None,
         ge=1,
@@ -120,8 +115,6 @@ class DeliveryLedgerQuery(LedgerQuery):
 
 
 class FeedQuery(EventFilterParams):
-    """The query of the feed."""
-
     after: str | None = Field(
         None,
         description="`epoch-seq`: what follows it. The header Last-Event-ID goes before it",
@@ -133,11 +126,11 @@ class FeedQuery(EventFilterParams):
 
 
 class EventsQuery(EventFilterParams, Paged):
-    """The query of the log."""
+    pass
 
 
 class RunsQuery(Paged):
-    """The query of runs. Every given attribute must match, by any of its values."""
+    """Any of the values given for an attribute; every given attribute must match."""
 
     deployment: Globs = Field([], description="Globs: `*` and `?`", examples=[["local"]])
     dag_id: Globs = Field([], description="Globs: `*` and `?`", examples=[["etl_*"]])
@@ -152,7 +145,6 @@ class RunsQuery(Paged):
     )
 
     def to_filter(self) -> RunFilter:
-        """Return the filter of runs."""
         return RunFilter(
             deployment=tuple(self.deployment),
             dag_id=tuple(self.dag_id),
@@ -165,8 +157,6 @@ class RunsQuery(Paged):
 
 
 class DeliveriesQuery(Paged):
-    """The query of deliveries."""
-
     state: State | None = Field(None, description="Where it stands", examples=["dead"])
     rule: Name | None = Field(None, description="The rule that called for it", examples=["default"])
     channel: ChannelName | None = Field(None, description="By which way", examples=["email"])
@@ -186,13 +176,10 @@ class DeliveriesQuery(Paged):
     until: Moment | None = Field(None, description="RFC 3339: made before then", examples=[SHOWN_UNTIL])
 
     def to_filter(self) -> DeliveryFilter:
-        """Return the filter of deliveries."""
         return DeliveryFilter(**self.model_dump(exclude={"limit", "cursor"}))
 
 
 class IncidentsQuery(Paged):
-    """The query of incidents."""
-
     state: Literal["open", "closed"] | None = Field(None, description="Whether it is over", examples=["open"])
     deployment: Name | None = Field(None, description="The Airflow's name", examples=["local"])
     dag_id: Name | None = Field(None, description="The DAG that it is of", examples=["etl"])
@@ -203,13 +190,10 @@ class IncidentsQuery(Paged):
     until: Moment | None = Field(None, description="RFC 3339: opened before then", examples=[SHOWN_UNTIL])
 
     def to_filter(self) -> IncidentFilter:
-        """Return the filter of incidents."""
         return IncidentFilter(**self.model_dump(exclude={"limit", "cursor"}))
 
 
 class SilencesQuery(Paged):
-    """The query of silences."""
-
     active: bool = Field(False, description="Those alone that hold now", examples=[True])
     deployment: Name | None = Field(None, description="Those of one DAG of this Airflow", examples=["local"])
     dag_id: Name | None = Field(None, description="Those of this DAG alone", examples=["etl"])
@@ -230,7 +214,6 @@ class ListFilters(Generic[Form]):
 
     @property
     def status(self) -> int:
-        """The HTTP status of the page: 422 if a filter is wrong."""
         return 422 if self.mistakes else 200
 
 
@@ -239,8 +222,8 @@ def list_filters(
 ) -> Callable[[Request], ListFilters[Form]]:
     """Return a dependency that reads a page's filters and names each wrong value with the accepted ones.
 
-    `choices` holds the values that a filter takes. `wildcards` are the letters that make a glob of another
-    value."""
+    `choices`: the values that a filter takes; `wildcards`: the letters that make a glob of another value.
+    """
 
     def read(request: Request) -> ListFilters[Form]:
         values = {name: _values(form, request, name) for name in request.query_params}
@@ -262,8 +245,7 @@ def list_filters(
 
 
 def _refusal(error: ValidationError) -> RequestValidationError:
-    """Return the answer to what is no wrong filter value.
-    That is a wrong page of a list, or filters that cost too much."""
+    """The answer to what is no wrong filter value: a wrong page of a list, or filters that cost too much."""
     return RequestValidationError(
         [{**mistake, "loc": ("query", *mistake["loc"])} for mistake in error.errors()]
     )

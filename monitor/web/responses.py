@@ -25,19 +25,17 @@ Answers = dict[int | str, dict[str, Any]]
 
 
 class ResponseModel(BaseModel):
-    """The base of answers, which reads records by their attributes."""
-
     model_config = ConfigDict(from_attributes=True)
 
 
 def example(**values: Any) -> ConfigDict:
-    """Return the configuration of an answer that OpenAPI shows an example of."""
+    """The configuration of an answer that OpenAPI shows an example of."""
     extra: JsonDict = {"examples": [values]}
     return ConfigDict(from_attributes=True, json_schema_extra=extra)
 
 
 class InvalidValue(ResponseModel):
-    """A wrong value of a request."""
+    """One wrong value of a request."""
 
     detail: str = Field(description="What is wrong with it")
     parameter: str | None = Field(None, description="The name of the parameter (query, path or header)")
@@ -105,7 +103,7 @@ _HEADERS: dict[int, dict[str, Any]] = {
 
 
 def problems(*statuses: int) -> Answers:
-    """Return the error answers of these statuses."""
+    """The error answers of these statuses."""
     return {status: _problem(status) for status in statuses}
 
 
@@ -155,7 +153,7 @@ _LINK_HEADER = {
 
 
 def etag_responses(*, listed: bool = False) -> Answers:
-    """Return the answers with an ETag. A list's also leads to its next page."""
+    """An answer with an ETag; of a list, with the way to its next page."""
     headers = _TAG_HEADERS | (_LINK_HEADER if listed else {})
     return {
         200: {"description": "What was asked for", "headers": headers},
@@ -169,25 +167,25 @@ T = TypeVar("T")
 
 
 class Pager:
-    """The cut of a list to a page, by rows and by bytes.
-    Its callers read one row more than the limit, to see whether more follow."""
+    """Cuts what was read to a page, by rows and by bytes. Read one row more than that: it tells whether more
+    follow."""
 
     def __init__(self, request: Request, response: Response) -> None:
         self._request = request
         self._response = response
 
     def page(self, name: str, rows: Iterable[T], limit: int, place: Callable[[T], int]) -> dict[str, Any]:
-        """Return the answer, under the list's name. `place` returns the cursor of a row."""
+        """The answer, under the list's name; `place` is what a row is found by as a cursor."""
         return self.cut(name, *cut_page(rows, limit, place, MAX_PAGE_BYTES))
 
     def cut(self, name: str, rows: Sequence[Any], following: int | str | None) -> dict[str, Any]:
-        """Return the answer for rows that are a page already, with the cursor of the next."""
+        """The answer for rows that are a page already, and where the next begins."""
         if following is not None:
             self._link(following)
         return {name: rows, "next": following}
 
     def _link(self, cursor: int | str) -> None:
-        """Set the header Link (RFC 8288). Its address is relative, so it is right behind every proxy."""
+        """RFC 8288. The address is relative, so that it is right behind every proxy."""
         params = [pair for pair in self._request.query_params.multi_items() if pair[0] != "cursor"]
         link = f'<?{urlencode([*params, ("cursor", cursor)])}>; rel="next"'
         if len(link) <= MAX_LINK:
@@ -228,7 +226,6 @@ class ETagRoute(APIRoute):
     """A route whose JSON answers to GET bear an ETag."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the route's handler, whose answers have an ETag."""
         answer = super().get_route_handler()
 
         async def respond(request: Request) -> Response:
@@ -249,7 +246,6 @@ def _add_etag(request: Request, response: Response) -> Response:
 
 
 def _holds(if_none_match: str, tag: str) -> bool:
-    """Return True if the header names the tag, by the weak comparison.
-    A proxy that compresses marks tags as weak."""
+    """By the weak comparison: a proxy that compresses on its way marks tags as weak."""
     tags = (entry.strip().removeprefix("W/") for entry in if_none_match.split(","))
     return any(entry in ("*", tag) for entry in tags)

@@ -55,14 +55,13 @@ WATCHES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class ConfigSummary:
-    """A thing of the rules file: its name, and facts as label and text."""
+    """One thing of the file: its name, and facts as label and text."""
 
     name: str
     facts: tuple[tuple[str, str], ...]
 
 
 def rule(config_rule: Rule) -> ConfigSummary:
-    """Return the summary of a rule."""
     return ConfigSummary(config_rule.name, tuple(_rule(config_rule)))
 
 
@@ -95,7 +94,7 @@ def _group(rule: Rule) -> str:
 
 
 def match(config_match: Match) -> str:
-    """Return a match in words: `type airflow.dag_run.*, and DAG etl or load`."""
+    """`type airflow.dag_run.*, and DAG etl or load`."""
     texts = [
         f"{label} {' or '.join(map(str, getattr(config_match, name)))}"
         for name, label in FIELDS.items()
@@ -108,7 +107,7 @@ def match(config_match: Match) -> str:
 
 
 def describe_silence(silence: Silence | SilenceScope) -> str:
-    """Return what a silence covers, in words."""
+    """What a silence is of."""
     if isinstance(silence, SilenceScope):
         title = silence.incident.title if silence.incident else None
     else:
@@ -120,7 +119,6 @@ def describe_silence(silence: Silence | SilenceScope) -> str:
 
 
 def receiver(name: str, config_receiver: Receiver) -> ConfigSummary:
-    """Return the summary of a receiver."""
     return ConfigSummary(name, tuple(_receiver(config_receiver)))
 
 
@@ -139,20 +137,18 @@ def _receiver(receiver: Receiver) -> Iterator[tuple[str, str]]:
 
 
 def _host(url: str) -> str:
-    """Return the host of a URL without its path and its user, because either may be a secret."""
+    """Where a URL leads, without its path and its user: either may be a secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname or '?'}/…"
 
 
 def quiet_hours(name: str, hours: QuietHours, config: Config) -> ConfigSummary:
-    """Return the summary of quiet hours."""
     zone = hours.timezone or config.timezone
     span = f"{hours.start:%H:%M} to {hours.end:%H:%M} ({zone})"
     return ConfigSummary(name, (("From", span), ("Days", ", ".join(hours.days))))
 
 
 def watch(config_watch: Watch) -> ConfigSummary:
-    """Return the summary of a watch."""
     return ConfigSummary(config_watch.name, tuple(_watch(config_watch)))
 
 
@@ -173,7 +169,7 @@ def _watch(watch: Watch) -> Iterator[tuple[str, str]]:
 def find_unnotified(
     connection: Connection, logged: Sequence[LoggedEvent], allowed_dags: AllowedDags
 ) -> dict[int, Decision]:
-    """Return, by their seq, the decisions about those events that caused no notification."""
+    """By their seq, those among these events that were decided about, and of which nobody was notified."""
     signals = [logged_event for logged_event in logged if incident_signals.concerns(logged_event.type)]
     ids: list[str] = list(read_each("events", signals, lambda row: json.loads(row.body)["id"]))
     found = why_nobody(outbox_decisions.decisions_of_events(connection, ids, allowed_dags)) if ids else {}
@@ -181,7 +177,7 @@ def find_unnotified(
 
 
 def why_nobody(decisions: Iterable[Decision]) -> dict[int, Decision]:
-    """Return, by the event's seq, the first decision about each event that caused no notification."""
+    """By the event's seq, the first decision about it, where none of them notified anybody."""
     first: dict[int, Decision] = {}
     notified = set()
     for decision in decisions:
@@ -196,7 +192,7 @@ SHOWN = 3  # banners: more say nothing that these do not
 
 @dataclass(frozen=True)
 class WholeSilence:
-    """A silence of whole Airflows, as far as this reader may know it."""
+    """One of them, as this reader may know it."""
 
     airflows: str
     ends_at: datetime
@@ -217,12 +213,11 @@ async def load_page_frame(request: Request, services: Services, principal: Princ
 
 
 def get_whole_silences(request: Request) -> Sequence[WholeSilence]:
-    """Return the silences of whole Airflows that the page shows."""
     return getattr(request.state, "whole_silences", ())
 
 
 def get_mail_zone(request: Request) -> str:
-    """Return the rules file's time zone, or UTC on a page for a reader without sign-in."""
+    """Return the rules file's time zone; UTC on a page for someone who has not signed in."""
     return getattr(request.state, "mail_zone", "UTC")
 
 

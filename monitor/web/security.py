@@ -55,10 +55,11 @@ PROBES = frozenset({"/livez", "/readyz"})
 
 
 class SecurityMiddleware:
-    """The ASGI middleware that sets the headers, and refuses foreign hosts and foreign pages.
+    """ASGI middleware: sets the headers, and refuses foreign hosts and foreign pages.
 
     Without sign-in the loopback address is the only lock. A web page anywhere could point its own name at
-    127.0.0.1 and read through the visitor's browser (DNS rebinding), so the Host has to be ours."""
+    127.0.0.1 and read through the visitor's browser (DNS rebinding), so the Host has to be ours.
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -66,7 +67,6 @@ class SecurityMiddleware:
         self._hosts = LOOPBACK | {host for host in own if host} if settings.auth == "none" else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -104,10 +104,11 @@ class SecurityMiddleware:
 
 
 def _keep_own_cookies(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return the headers without foreign cookies and without any that hold a backslash.
+    """The headers without cookies of others, and without any that holds a backslash, which ours never do.
 
-    Ours never hold one. Every request's cookies are read, and some versions of Python (CVE-2024-7592) take
-    seconds to read 30 kB of backslashes."""
+    Every request's cookies are read, and some versions of Python (CVE-2024-7592) take seconds to read 30 kB
+    of backslashes.
+    """
     return [
         (
             name,
@@ -131,8 +132,7 @@ def _hostname(host: str) -> str | None:
 
 
 def _check_length(headers: Headers) -> tuple[int, str] | None:
-    """Return an error if a form is too long.
-    Forms are read into memory whole, before anybody has signed in, so their length is checked first."""
+    """Forms are read into memory whole, before anybody has signed in, so their length is asked for first."""
     if "transfer-encoding" in headers:
         return 411, "send a Content-Length"
     length = headers.get("content-length", "0")
@@ -162,7 +162,7 @@ def _counting_commas(receive: Receive) -> Receive:
 
 
 def _is_foreign(headers: Headers, host: str) -> bool:
-    """Return True if a browser says that another site's page made the request. Programs say nothing."""
+    """Whether a browser says that another site's page made the request. Programs say nothing."""
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site not in OWN_SITES

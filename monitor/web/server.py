@@ -23,8 +23,7 @@ SHUTDOWN_SECONDS = 5  # for requests under way to be answered; feeds are told to
 
 
 class HttpServer(uvicorn.Server):
-    """The server of one app on one address.
-    A feed never ends by itself, and the lifespan ends only after the requests."""
+    """One app on one address. A feed never ends by itself, and the lifespan ends only after the requests."""
 
     def __init__(
         self,
@@ -39,7 +38,7 @@ class HttpServer(uvicorn.Server):
         most_unread: int = MAX_UNREAD,
         idle_seconds: int = IDLE_SECONDS,
     ) -> None:
-        """Set up the server. `most_connections` None means as many as this process may open."""
+        """`most_connections`: None for what this process may open."""
         services = app.state.services
         proxies = services.settings.trusted_proxies
         protocol = partial(
@@ -68,6 +67,5 @@ class HttpServer(uvicorn.Server):
         self._app = app
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the feeds, then shut the server down."""
         self._app.state.services.feed_server.close()
         await super().shutdown(sockets)

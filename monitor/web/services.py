@@ -33,7 +33,7 @@ from monitor.web.auth.authenticator import Authenticator
 
 @dataclass(frozen=True)
 class PartHealth:
-    """The health of one part of the service, for /health and the dashboard."""
+    """How one part of the service is, for /health and the dashboard."""
 
     status: Literal["ok", "down", "unknown"]
     detail: str
@@ -49,8 +49,6 @@ Report = Callable[[], Awaitable[Mapping[str, PartHealth]]]
 
 @dataclass(frozen=True)
 class Services:
-    """The parts of the monitor that requests use."""
-
     settings: Settings
     database: Transactions
     """The monitor's own; a handler has its request's (`RequestDatabase`)."""
@@ -85,26 +83,23 @@ class RequestDatabase:
     """The database as one request uses it: in its user's turn, and only as long as the client waits."""
 
     def __init__(self, database: Database, request: Request, is_probe: bool = False) -> None:
-        """Keep the request.
-        `is_probe` marks a read of the monitor's state, which is kept apart from the monitor's own work."""
+        """`is_probe`: of how the monitor is, which is read beside its own work."""
         self._database = database
         self._request = request
         self._read = database.read_for_probe if is_probe else database.read_for
 
     @property
     def _whose(self) -> str:
-        """The user, once known (`identify`), and the address before that."""
+        """The user, once that is known (`identify`); until then the address."""
         address = self._request.client.host if self._request.client else "unknown"
         return getattr(self._request.state, "whose", None) or f"address {address}"
 
     async def read(self, function: Callable[[Connection], T]) -> T:
-        """Read for the request.
-        Raises Overloaded, ClientDisconnect, and OperationalError if the read takes too long (`is_too_long`).
-        """
+        """Raises Overloaded, ClientDisconnect, OperationalError where it takes too long (`is_too_long`)."""
         return await self._while_wanted(self._read(self._whose, function))
 
     async def write(self, function: Callable[[Connection], T]) -> T:
-        """Write for the request. Raises Overloaded."""
+        """Raises Overloaded."""
         return await self._database.write_for(self._whose, function)
 
     async def run(self, function: Callable[[], T]) -> T:
@@ -125,7 +120,7 @@ class RequestDatabase:
         return working.result()
 
     async def _wait_or_client_goes(self, working: "asyncio.Future[Any]") -> None:
-        """Wait until the work is done. Raises ClientDisconnect if the client goes first."""
+        """Raises ClientDisconnect."""
         gone = asyncio.ensure_future(self._client_goes())
         try:
             await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -147,7 +142,6 @@ def _build_services(request: Request, is_probe: bool) -> Services:
 
 # Coroutines, because FastAPI calls functions in threads.
 async def get_services(request: Request) -> Services:
-    """Return the services for a request."""
     return _build_services(request, is_probe=False)
 
 

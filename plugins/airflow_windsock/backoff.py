@@ -20,23 +20,22 @@ LONGEST_ASKED = 30.0  # seconds; more of a pause than this the monitor's Retry-A
 
 
 class Backoff:
-    """The exponential back-off with full jitter above FIRST_WAIT.
-    Its times are wall-clock times, because processes share them."""
+    """Exponential with full jitter above FIRST_WAIT. Wall-clock time, since processes share it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def wait(self) -> float:
-        """Return the seconds for which nothing may be sent: at most LONGEST_ASKED, if the clock is set."""
+        """Seconds for which nothing shall be sent. Never more than LONGEST_ASKED, should the clock be set."""
         until = self._state()[1]
         return min(max(until - time.time(), 0.0), LONGEST_ASKED)
 
     def failing(self) -> bool:
-        """Return True if the last attempt of any process failed."""
+        """Whether the last attempt of any process failed."""
         return self._state()[0] > 0
 
     def record_failure(self, at_least: float = 0.0) -> float:
-        """Record a failure and return the seconds to wait. `at_least` is the monitor's Retry-After."""
+        """Notes a failure and gives the seconds to wait; `at_least` as the monitor's Retry-After has it."""
         failures = self._state()[0] + 1
         longest = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures, 16))
         drawn = random.uniform(FIRST_WAIT, longest)  # noqa: S311 (spreads load, keeps no secret)
@@ -45,7 +44,6 @@ class Backoff:
         return wait
 
     def record_success(self) -> None:
-        """Forget all failures."""
         self._path.unlink(missing_ok=True)
 
     def _state(self) -> tuple[int, float]:

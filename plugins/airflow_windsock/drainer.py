@@ -49,7 +49,7 @@ HELD_AT_MOST = 5.0  # seconds; a process that was stopped, or whose disk is brok
 
 
 def horizon(root: Path) -> str | None:
-    """Return the least of the names that must still wait, or None if all may be sent. Raises OSError."""
+    """The least of the names that must still wait; None where all may go. Raises OSError."""
     folder = root / FOLDER
     too_old = f"{time.time_ns() - int(HELD_AT_MOST * 1e9):020d}"
     held = [_first_held(path) for path in folder.iterdir()] if folder.is_dir() else []
@@ -57,8 +57,8 @@ def horizon(root: Path) -> str | None:
 
 
 def _first_held(path: Path) -> str | None:
-    """Return the moment of the first line that the spool lacks, or None for a file that is no journal.
-    The recovery of journals logs what is wrong with such a file."""
+    """The moment of the first line that the spool lacks. None for what is no journal: whoever recovers
+    journals says what is wrong with it."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:  # among others: its process ended just now, and everything is in the spool
@@ -74,8 +74,7 @@ def _first_held(path: Path) -> str | None:
 
 
 class Drainer:
-    """The thread that sends the spool's events to the monitor.
-    `wake` starts a thread if none runs. A forked child inherits no thread and starts its own."""
+    """`wake` starts the thread where there is none; a forked child has none and starts its own."""
 
     def __init__(self, spool: Spool, sender: Sender, backoff: Backoff, batch: int = THREAD_BATCH) -> None:
         self._spool, self._sender, self._backoff = spool, sender, backoff
@@ -90,13 +89,13 @@ class Drainer:
         os.register_at_fork(after_in_child=lambda: _reset_after_fork(reference))
 
     def add(self, body: bytes) -> None:
-        """Keep one event for the thread to send. Hooks call this. Raises as Spool.add does."""
+        """Called in hooks: keeps one event, for the thread to send. Raises as Spool.add does."""
         self._journal.append(body)
         if self._asleep.locked():
             self.wake()
 
     def wake(self) -> None:
-        """Wake the thread, from a hook: no I/O, and at most once the start of a thread."""
+        """Called in hooks: no I/O, at most once the start of a thread."""
         if self._thread is None:
             with self._starting:
                 self._start()
@@ -104,7 +103,7 @@ class Drainer:
             self._asleep.release()
 
     def run(self) -> None:
-        """Drain the spool until `stop`."""
+        """Drains until `stop`."""
         while not self._stopping.is_set():
             pause = self._run_pass()
             self._sleep(pause)
@@ -112,14 +111,13 @@ class Drainer:
             self._sleep(0.0)
 
     def stop(self) -> None:
-        """Make `run` return after the request that is on its way."""
+        """Makes `run` return after the request that is on its way."""
         self._stopping.set()
         with suppress(RuntimeError):
             self._asleep.release()
 
     def drain_once(self) -> bool:
-        """Send everything in the spool, whatever the back-off says.
-        Return True if nothing is left. Raises Later and OSError."""
+        """Sends what is there, whatever the back-off says. True if nothing is left. Raises Later, OSError."""
         self._recover()
         while self._spool.names(1) and not self._stopping.is_set():
             with self._lock.acquire() as has_lock:
@@ -132,8 +130,7 @@ class Drainer:
         return not self._spool.names(1)
 
     def _run_pass(self) -> float:
-        """Make one pass and return the seconds until the next.
-        No error ends the loop. An error is logged once a minute."""
+        """One pass; gives the seconds until the next. No error ends the loop; it is said once a minute."""
         self._on_disk(self._gather)
         try:
             return self._backoff.wait() or self._pass_or_back_off()
@@ -143,8 +140,7 @@ class Drainer:
             return BROKEN_AGAIN
 
     def _on_disk(self, action: Callable[[], None]) -> None:
-        """Run an action on the disk and log its error.
-        Sending must go on, because it makes room on a full disk."""
+        """An error here must not stop the sending: that is what makes room on a full disk."""
         try:
             action()
         except Exception:
@@ -152,7 +148,7 @@ class Drainer:
                 log.exception("windsock: events stay in the journals; trying again")
 
     def _gather(self) -> None:
-        """Move what hooks have appended into the spool, and now and then what dead processes have left."""
+        """Into the spool with what hooks have appended, and now and then with what the dead have left."""
         self._journal.hand_over()
         if time.monotonic() - self._recovered > RECOVER_EVERY:
             self._recovered = time.monotonic()
@@ -172,9 +168,7 @@ class Drainer:
             return self._backoff.record_failure(later.wait)
 
     def _pass(self) -> float:
-        """Send what may be sent, if the lock is free.
-        Return the seconds until the next pass. The next pass comes soon after anything was sent, because a
-        task leaves its event to the process that holds the lock."""
+        """Looks again soon after anything was sent: a task leaves its event to whoever has the lock."""
         if not self._spool.names(1):
             return POLL_EVERY
         with self._lock.acquire() as has_lock:
@@ -185,7 +179,7 @@ class Drainer:
         return 0.0 if more else BUSY_AGAIN if names or held else POLL_EVERY
 
     def _sendable(self) -> tuple[list[str], bool]:
-        """Return the names that may be sent, oldest first, and whether some must wait for older events."""
+        """What may go out in this order, oldest first, and whether something must wait for its elders."""
         before = horizon(self._spool.root)  # before the listing: what leaves a journal is in it
         names = self._spool.names(PASS + 1)
         if before is None or not names or names[-1] < before:
@@ -193,7 +187,7 @@ class Drainer:
         return [name for name in names if name < before], True
 
     def _send(self, names: list[str]) -> bool:
-        """Send the first of the events. Return True if more wait."""
+        """Sends the first of them; gives whether more wait."""
         most, seconds = (PROBE, PROBE_SECONDS) if self._backoff.failing() else (PASS, REQUEST_SECONDS)
         for batch in batches(islice(self._letters(names), most), self._batch):
             self._sender.send(batch, lambda: seconds)
@@ -214,7 +208,7 @@ class Drainer:
                 yield event
 
     def _sleep(self, seconds: float) -> None:
-        """Sleep until `wake` or until the time is over. A wake-up from before this moment is forgotten."""
+        """Until `wake`; what woke it before this moment is forgotten."""
         self._asleep.acquire(timeout=seconds)
 
     def _start(self) -> None:
@@ -229,7 +223,7 @@ class Drainer:
         atexit.register(self._end)
 
     def _live(self) -> None:
-        """Run the thread's whole life. Its process has a journal."""
+        """The thread's life; its process has a journal."""
         try:
             self._on_disk(self._journal.prepare)
             self.run()
@@ -245,8 +239,7 @@ class Drainer:
             thread.join(LAST_TURN)
 
     def _forget_parent(self) -> None:
-        """Forget the parent's thread and locks.
-        A child has its parent's memory but not its threads, so nothing that a thread might hold may stay."""
+        """A child has its parent's memory, not its threads: nothing that a thread might hold may stay."""
         self._thread = None
         self._starting = threading.Lock()
         self._asleep = (

@@ -23,7 +23,7 @@ OLD_MASKERS = ("airflow.sdk.execution_time.secrets_masker",)
 
 
 def describe(error: object) -> dict[str, str | None] | None:
-    """Return `error` as a hook has it (an exception, a text or None) in the form for an event's data."""
+    """`error` as a hook has it (an exception, a text or None) for an event's data."""
     if error is None:
         return None
     if not isinstance(error, BaseException):
@@ -36,19 +36,19 @@ def describe(error: object) -> dict[str, str | None] | None:
 
 
 def head(text: str, length: int) -> str:
-    """Return the first `length` characters, masked."""
+    """The first `length` characters, masked."""
     masked = mask(text[:MAX_MASKED])
     return masked if len(masked) <= length else masked[: length - 1] + "…"
 
 
 def tail(text: str, length: int) -> str:
-    """Return the last `length` characters, masked."""
+    """The last `length` characters, masked."""
     masked = mask(text[-MAX_MASKED:])
     return masked if len(masked) <= length else "…" + masked[1 - length :]
 
 
 def mask(text: str) -> str:
-    """Return `text` with Airflow's secrets replaced, or "" if Airflow has no masker that we know."""
+    """`text` with Airflow's secrets replaced; "" where Airflow has no masker that we know."""
     redactors = _redactors()
     if not redactors:
         return ""

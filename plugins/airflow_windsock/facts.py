@@ -43,7 +43,6 @@ TRY_ID, STATE, OPERATOR = TASK.index("id"), TASK.index("state"), TASK.index("ope
 
 
 def read_run(run: Any, msg: str | None = None, *, state: str) -> Read:
-    """Read what a report needs from a DAG run, without a query to Airflow's database."""
     read = _read(run, RUN, RUN_IDENTITY)
     started_by = run.__dict__.get("triggered_by")  # as it is loaded: no query in the scheduler
     if started_by is not None and getattr(started_by, "value", started_by) == TEST:
@@ -53,9 +52,7 @@ def read_run(run: Any, msg: str | None = None, *, state: str) -> Read:
 
 
 def read_task(previous_state: object, ti: Any, error: object = None, *, state: str) -> Read:
-    """Read what a report needs from a task instance.
-    Raises ValueError if the object of a failed try says neither that the task is over nor that another try
-    follows."""
+    """Raises ValueError where a failed try's object says neither that it is over nor that one follows."""
     read = _read(ti, TASK, TASK_IDENTITY)
     # The hook says *failed* for every try that failed; its object says whether another try follows. A state
     # set by hand has no previous state, and its object may still hold the old one.
@@ -70,7 +67,6 @@ def read_task(previous_state: object, ti: Any, error: object = None, *, state: s
 
 
 def run(read: Read) -> Facts:
-    """Return a DAG run's data from what `read_run` kept."""
     # What a journal holds of an older plugin has no partition key; Airflow has them from 3.2 on.
     facts = dict(zip((*RUN, "state", "message", "partition_key"), read, strict=False))
     if facts.get("partition_key") is None:
@@ -79,7 +75,6 @@ def run(read: Read) -> Facts:
 
 
 def task(read: Read) -> Facts:
-    """Return a task's data from what `read_task` kept."""
     facts = dict(zip((*TASK, "error"), read, strict=True))
     map_index = facts["map_index"]
     return {
@@ -100,18 +95,15 @@ def task(read: Read) -> Facts:
 
 
 def read_asset(asset: Any) -> Facts:
-    """Return an asset's name, URI and group as event data."""
     return {"asset": {"name": asset.name, "uri": asset.uri, "group": getattr(asset, "group", None)}}
 
 
 def read_alias(alias: Any) -> Facts:
-    """Return an asset alias's name and group as event data."""
     return {"alias": {"name": alias.name, "group": getattr(alias, "group", None)}}
 
 
 def plain(value: object) -> object:
-    """Convert a value of Airflow's objects for which JSON has no form.
-    Raises TypeError for any other value."""
+    """What Airflow's objects hold and JSON has no form for. Raises TypeError for anything else."""
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Enum):
@@ -132,9 +124,7 @@ def _mask_note(msg: str | None) -> str | None:
 
 
 def _resolve_failed_state(read: Read) -> str:
-    """Return `failed` or `up_for_retry`, as the object says.
-    Raises ValueError if the object says neither: `failed` is never guessed, because the reconciler will find
-    it."""
+    """Raises ValueError where the object says neither: `failed` is never guessed, the reconciler knows."""
     found = read[STATE]
     state = found.value if isinstance(found, Enum) else found
     if state not in ("failed", "up_for_retry"):
@@ -145,9 +135,9 @@ def _resolve_failed_state(read: Read) -> str:
 
 
 def _try_id(ti: Any, found: object, state: str) -> str:
-    """Return the id of the try that the event is about, in hexadecimal.
-    If the scheduler handles a killed task with a retry left, it gives the object the next try's id before it
-    calls the hook. SQLAlchemy remembers the loaded id."""
+    """The id of the try that the event is about, in hexadecimal. The scheduler, where it handles a killed
+    task with a retry left, gives the object the next try's id before it calls the hook; SQLAlchemy remembers
+    the loaded one."""
     if state == "up_for_retry":
         loaded = getattr(getattr(ti, "_sa_instance_state", None), "committed_state", {}).get("id")
         found = loaded if isinstance(loaded, (str, uuid.UUID)) else found

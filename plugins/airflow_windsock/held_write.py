@@ -18,7 +18,7 @@ PWrite = Callable[[int, bytes, int, int], int]
 
 
 def find_gil_holding_pwrite() -> PWrite:
-    """Return libc's own pwrite, or `os.pwrite`, which raises, if libc's cannot be had."""
+    """libc's own, or where it cannot be had `os.pwrite`, which raises."""
     try:
         import ctypes
 
@@ -33,5 +33,4 @@ def find_gil_holding_pwrite() -> PWrite:
 
 
 def pwrite_releasing_gil(descriptor: int, line: bytes, _size: int, position: int) -> int:
-    """Write with `os.pwrite`, which releases the GIL and raises OSError."""
     return os.pwrite(descriptor, line, position)

@@ -41,9 +41,8 @@ LOCK_WAIT = 0.05  # seconds; others hold the lock for one write, so longer means
 
 
 class Journal:
-    """The file that keeps a process's reports until they are in the spool.
-    Each process has one, made with its first event or by its thread. Any thread may call `append`. All else
-    is for the thread that drains, and `forget` is for a forked child."""
+    """One a process, made with its first event or by its thread. `append` is for any thread; all else is for
+    the one that drains, and in a forked child for `forget`."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
@@ -57,8 +56,8 @@ class Journal:
         self._held_pwrite: PWrite = pwrite_releasing_gil
 
     def append(self, report: bytes) -> None:
-        """Keep one report or event, in a file of its own if no journal can be made.
-        Raises as Spool.add does."""
+        """Keeps one report, or event; in a file of its own where there can be no journal. Raises as Spool.add
+        does."""
         lock, spool = self._lock, self._spool
         if lock.acquire(True, LOCK_WAIT):
             try:
@@ -72,12 +71,12 @@ class Journal:
         spool.add(complete_event(report, time.time_ns()))
 
     def prepare(self) -> None:
-        """Make the file, so that no hook has to."""
+        """Makes the file, so that no hook has to."""
         with self._lock:
             self._open()
 
     def hand_over(self) -> None:
-        """Move what was appended into the spool. Raises OSError, and then the rest stays in the journal."""
+        """Puts what was appended into the spool. Raises OSError; what is not yet there stays here."""
         if self._descriptor is None:
             return
         self._spool.look()
@@ -91,8 +90,7 @@ class Journal:
             self._shrink()
 
     def close(self) -> None:
-        """Remove the file, because the process ends.
-        Raises OSError, and then another process recovers the file."""
+        """Leaves nothing behind: the process ends. Raises OSError, and then another process recovers."""
         self.hand_over()
         with self._lock:
             if self._descriptor is not None and self._taken == self._size:
@@ -100,9 +98,8 @@ class Journal:
                 self._drop()
 
     def forget(self) -> None:
-        """Forget the parent's journal, in a forked child.
-        A child has its parent's memory and descriptors, but not its threads. So every lock that a thread
-        held is made anew, and closing leaves the parent its file's lock."""
+        """As if there had never been a journal. A child has its parent's memory and descriptors, not its
+        threads: whatever lock a thread held is made anew, and closing leaves the parent its file's lock."""
         self._lock = threading.Lock()
         self._appended = self._handed = 0
         self._drop()
@@ -126,9 +123,8 @@ class Journal:
         return self._descriptor
 
     def _write(self, descriptor: int, line: bytes) -> None:
-        """Write one line at the journal's end.
-        Only a whole line moves the end, so the next line overwrites one that failed half-way. The main
-        thread (a scheduler's loop, a parse) keeps the GIL. Of an api-server's requests only one waits for a
+        """Only a whole line moves the end, so the next is written over one that failed half-way. The
+        main thread (a scheduler's loop, a parse) keeps the GIL; of an api-server's requests one waits for a
         slow disk, not all."""
         size = len(line)
         try:
@@ -156,9 +152,8 @@ class Journal:
 
 
 def recover(spool: Spool) -> None:
-    """Put what dead writers have left into the spool.
-    A line that is not whole is put there too, and its reader sets it aside with the reason. Raises the last
-    OSError, after all the other journals are done."""
+    """Puts what dead writers have left into the spool, a line that is not whole too: its reader sets it aside
+    with the reason. Raises the last OSError, when all the others are through."""
     folder = spool.root / FOLDER
     failed: OSError | None = None
     if not os.path.lexists(folder):
@@ -194,7 +189,7 @@ def _recover(spool: Spool, path: Path) -> None:
 
 
 def _make(spool: Spool) -> tuple[Path, int]:
-    """Make a journal that is locked from the moment other processes can see it. Raises OSError."""
+    """A journal with its lock held from the moment that others can see it. Raises OSError."""
     spool.prepare()
     own_directory(spool.root / FOLDER)
     name = f"{time.time_ns():020d}-{os.getpid()}-{os.urandom(4).hex()}.journal"
@@ -215,8 +210,8 @@ def _note(descriptor: int, position: int) -> None:
 
 
 def _move_to_spool(spool: Spool, descriptor: int, start: int, end: int) -> Iterator[int]:
-    """Put the lines from `start` to `end` into the spool.
-    Yields the position behind each line and notes the last position. Raises OSError."""
+    """Puts the lines from `start` to `end` into the spool, gives the position behind each, and notes the last
+    one. Raises OSError."""
     position = start
     try:
         while position < end:
@@ -233,8 +228,7 @@ def _move_to_spool(spool: Spool, descriptor: int, start: int, end: int) -> Itera
 
 
 def _store_line(spool: Spool, line: bytes) -> None:
-    """Store one line under its moment.
-    A line without a moment gets the present one, and its reader sets it aside."""
+    """What has no moment is put with this one, and its reader sets it aside."""
     line = line.removesuffix(b"\n")
     moment = line[: PREFIX - 1]
     if len(moment) == PREFIX - 1 and moment.isdigit() and line[PREFIX - 1 : PREFIX] == b" ":

@@ -9,8 +9,8 @@ MAX_LINE = 1_000  # characters; the longest message of the monitor's own has abo
 
 
 def one_line(text: str) -> str:
-    """Return the text as one line of at most MAX_LINE characters.
-    Control characters, characters that reorder a line, and halves of surrogate pairs are left out."""
+    """The text without controls, signs that reorder a line, and halves of surrogate pairs, and no longer than
+    MAX_LINE."""
     beginning = text[: MAX_LINE + 1]
     words = "".join(sign if sign.isprintable() else " " for sign in beginning).split()
     line = " ".join(words)

@@ -20,7 +20,7 @@ STALE_AFTER = 30.0  # seconds; longer than a drainer is ever held up by one requ
 
 
 class Quota:
-    """The bound of the whole spool, in events and bytes, across all processes."""
+    """Counts events and bytes; numbers are of the whole spool, of all processes."""
 
     def __init__(
         self, path: Path, max_events: int, max_bytes: int, measure: Callable[[], tuple[int, int]]
@@ -34,20 +34,19 @@ class Quota:
 
     @property
     def events(self) -> int:
-        """The number of events in the spool, as last counted."""
+        """How many the spool holds, by what is known."""
         return self._events
 
     def admits(self, events: int, size: int) -> bool:
-        """Return True if so many more events, of `size` bytes together, may be put, by the last count."""
+        """Whether so many events of `size` bytes together may still be put, by what is known."""
         return self._events + events <= self._max_events and self._bytes + size <= self._max_bytes
 
     def add(self, size: int) -> None:
-        """Count one more event of `size` bytes."""
         self._events += 1
         self._bytes += size
 
     def update(self, events: int, total: int) -> None:
-        """Share with every process a fresh count of what the spool holds."""
+        """Tells every process what the spool holds, as somebody has just counted it."""
         self._events, self._bytes = events, total
         if time.monotonic() - self._written_at < WRITE_EVERY:
             return
@@ -58,7 +57,7 @@ class Quota:
             return
 
     def look(self) -> None:
-        """Take over another process's count, or count if no other process does."""
+        """Takes over what another process has counted, or counts where nobody else does."""
         if time.monotonic() - self._looked < LOOK_EVERY:
             return
         self._looked = time.monotonic()

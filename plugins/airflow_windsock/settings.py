@@ -32,7 +32,7 @@ Read = Callable[[str], str]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """The address to which events are posted."""
+    """Where events are posted to."""
 
     tls: bool
     host: str
@@ -42,7 +42,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Settings:
-    """The plugin's settings. Without `endpoint` or `secrets`, events are kept and not sent."""
+    """What the plugin goes by. `endpoint` None or no `secrets`: events are kept, and not sent."""
 
     deployment: str
     spool_dir: Path
@@ -58,12 +58,10 @@ class Settings:
 
     @property
     def source(self) -> str:
-        """The CloudEvents source of this deployment."""
         return f"/airflow/{self.deployment}"
 
     @property
     def sends(self) -> bool:
-        """True if there is a monitor to send to and a secret to sign with."""
         return self.endpoint is not None and bool(self.secrets)
 
 
@@ -86,8 +84,7 @@ NUMBERS = {
 
 
 def load(read: Read, airflow_home: Path) -> tuple[Settings | None, tuple[str, ...]]:
-    """Return the settings, and each fault in them with its remedy.
-    The settings are None if the plugin is to be inert."""
+    """The settings, None where the plugin shall be inert; and what is wrong with them, with the remedy."""
     url = read("monitor_url").strip()
     if not url:
         return None, ()
@@ -116,7 +113,7 @@ def load(read: Read, airflow_home: Path) -> tuple[Settings | None, tuple[str, ..
 
 
 def from_airflow() -> tuple[Settings | None, tuple[str, ...]]:
-    """Read the settings from the configuration of this process's Airflow."""
+    """As the Airflow of this process is configured."""
     from airflow.configuration import AIRFLOW_HOME, conf
 
     def read(name: str) -> str:
@@ -126,7 +123,7 @@ def from_airflow() -> tuple[Settings | None, tuple[str, ...]]:
 
 
 def from_environment() -> tuple[Settings | None, tuple[str, ...]]:
-    """Read the settings from Airflow's environment variables, without an installed Airflow."""
+    """From the environment variables that Airflow would read, where no Airflow is installed."""
 
     def read(name: str) -> str:
         return os.environ.get(f"AIRFLOW__{SECTION.upper()}__{name.upper()}", "")
@@ -158,8 +155,7 @@ _URL_REMEDY = "Write it like http://windsock:8090. Events are kept in the spool 
 
 
 def _ingest_secret(read: Read, airflow_home: Path, problems: list[str]) -> str:
-    """Read the secret from the setting or from a file.
-    Airflow's own `_CMD` works only for secrets that Airflow knows."""
+    """From the setting, or from a file: Airflow's own `_CMD` is for secrets that Airflow knows."""
     text, path = read("ingest_secret"), read("ingest_secret_file").strip()
     if not path:
         return text
@@ -189,7 +185,7 @@ def _secrets(text: str, problems: list[str]) -> tuple[bytes, ...]:
 
 
 def _secret(number: int, text: str, problems: list[str]) -> bytes:
-    """Return the key, or b"" if the secret is invalid. The value itself is never shown."""
+    """The key, or b"" for a secret that is none. The value itself is never shown."""
     try:
         key = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
     except (binascii.Error, ValueError):

@@ -18,8 +18,7 @@ MOMENT = 20  # digits at the beginning of a file's name: when it was put, in nan
 
 
 class StatusHeader:
-    """The header that reports the spool's state.
-    The name in it distinguishes hosts, and several spools of a host."""
+    """One for a process. The name tells hosts, and several spools of a host, apart."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
@@ -28,7 +27,7 @@ class StatusHeader:
         self._name = f"{host}-{hashlib.sha256(str(spool.root).encode()).hexdigest()[:8]}"
 
     def format(self, events: Sequence[SpooledEvent]) -> str:
-        """Return the header's value for a request with these events, the oldest first."""
+        """`events` are what is sent, the oldest first."""
         moments = [int(event.name[:MOMENT]) for event in events[:1] if event.name[:MOMENT].isdigit()]
         oldest = max(0, (time.time_ns() - moments[0]) // 10**9) if moments else 0
         return (

@@ -2,9 +2,10 @@
 
 The process is forked for one task and ends with `os._exit`. Airflow commits a final failure only after its
 hook has returned. So the hook sends within the budget, and the rest is left to the next process that drains.
-On a worker's host that may be another task, because nothing else lives long enough on that host.
+On a worker's host that may be another task, because nothing else lives long enough there.
 
-Older events go first, so the events of a run stay in order, whichever process sends them."""
+Older events go first, so the events of a run stay in order, whichever process sends them.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ CATCH_UP = 50  # events: a request that takes milliseconds
 
 
 class TaskSender:
-    """The sender in a task's process. `budget` is the seconds for all attempts of one task together."""
+    """`budget`: seconds for all attempts of one task together."""
 
     def __init__(self, spool: Spool, sender: Sender, backoff: Backoff, budget: float) -> None:
         self._spool, self._sender, self._backoff = spool, sender, backoff
@@ -36,7 +37,7 @@ class TaskSender:
         self._left = 0.0
 
     def send(self, task: str, name: str) -> None:
-        """Try to send the file `name` and older files. `task` is the task instance's id."""
+        """Tries to send file `name`, and what is older; `task` is the task instance's id."""
         if task != self._task:
             self._task, self._left = task, self._budget
         if self._left < LEAST_USEFUL or self._backoff.wait() > 0:
@@ -61,9 +62,8 @@ class TaskSender:
                 log.log(level, "windsock: the event waits in the spool: %s", later)
 
     def _due(self, name: str) -> list[str]:
-        """Return the names up to `name`, oldest first.
-        Younger events are left to their own writers. The list is empty if a living process holds an older
-        event, because that process sends both in a moment."""
+        """Oldest first, up to `name`: what is younger is its own writer's business. Nothing where a living
+        process holds an older event: it sends both in a moment."""
         before = horizon(self._spool.root)
         if before is not None and before < name:
             return []

@@ -18,9 +18,8 @@ SAMPLED = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f][1
 
 
 def read_traceparent(objects: tuple[Any, ...]) -> str:
-    """Return the traceparent that Airflow gave the run or the task, or "".
-    It is read from the object's own dict, because an attribute that is not loaded would cost a database
-    query in a hook."""
+    """The traceparent that Airflow gave the run or the task, or nothing. Read from the object's own dict: an
+    attribute that is not loaded would be asked of the database, in a hook."""
     for item in objects:
         carrier = getattr(item, "__dict__", {}).get("context_carrier")
         found = carrier.get(ATTRIBUTE) if isinstance(carrier, dict) else None
@@ -30,7 +29,7 @@ def read_traceparent(objects: tuple[Any, ...]) -> str:
 
 
 def derive_traceparent(event: dict[str, Any]) -> str:
-    """Derive a traceparent that is the same for every event of a run. An event of no run gets its own."""
+    """The same for every event of a run; for what is of no run, the event's own."""
     data = event["data"]
     if data.get("dag_id") and data.get("run_id"):
         parts = [event["source"], data["dag_id"], data["run_id"]]

@@ -27,7 +27,7 @@ class BundleFile(NamedTuple):
 
     @classmethod
     def from_row(cls, row: Mapping[str, object]) -> "BundleFile | None":
-        """Return the file of a row of this table or of REST, or None if only the whole path is known."""
+        """Of a row of this table or of REST; None if only the whole path is known."""
         bundle, path = row["bundle_name"], row.get("path") or row["filename"]
         return cls(str(bundle), str(path)) if bundle is not None else None
 
@@ -51,7 +51,6 @@ def may_be(row: Mapping[str, object], other: Mapping[str, object]) -> bool:
 def apply_import_errors(
     connection: Connection, logged: Sequence[LoggedData[ImportErrorData | ImportErrorMendedData]]
 ) -> None:
-    """Apply import errors and their ends to the read model."""
     for seq, event, data in logged:
         key = {"deployment": event.deployment, "error_id": data.error_id or event.id}
         old = find(connection, table, key)
@@ -70,8 +69,8 @@ def _import_error(
 
 
 def find_import_errors(connection: Connection, deployment: str, error_ids: Collection[str]) -> dict[str, Row]:
-    """Return import errors by the id of their first report.
-    They are all open ones, those with these ids, and those with the same traces as these ids."""
+    """Every import error that is open, these, and those with the same traces as these, by the id under which
+    each was told first."""
     traces = {trace_of_error(error_id) for error_id in error_ids}
     conditions = [
         table.c.open,
@@ -91,14 +90,14 @@ def _some(values: Iterable[str]) -> Iterator[list[str]]:
 
 
 def locate(connection: Connection, deployment: str, places: Mapping[str, BundleFile]) -> None:
-    """Store the places of the files whose errors a hook reported, by the errors' ids."""
+    """Keep where the files are of errors that a hook told, by their ids."""
     for error_id, place in places.items():
         its = (table.c.deployment == deployment, table.c.error_id == error_id)
         connection.execute(update(table).where(*its).values(**place._asdict()))
 
 
 def places_of(connection: Connection, deployment: str, filename: str) -> set[BundleFile]:
-    """Return the places of a file that a hook has named by its whole path, as far as REST has shown them."""
+    """Where a file is that a hook has named by its whole path, as far as REST has said so."""
     query = select(table.c.bundle_name, table.c.path).where(
         table.c.deployment == deployment, table.c.filename == filename, table.c.path.is_not(None)
     )
@@ -106,8 +105,8 @@ def places_of(connection: Connection, deployment: str, filename: str) -> set[Bun
 
 
 def detect_duplicate_errors(connection: Connection, events: Sequence[Event]) -> list[bool]:
-    """Return True for each event, in order, that first reports an import error logged under another id.
-    A hook reports what REST reported before, or the other way round."""
+    """Which of these events, in their order, tell for the first time of an import error that the log has
+    under another id: of a hook what REST told, or the other way round."""
     return [
         isinstance(event.data, ImportErrorData)
         and _is_duplicate(connection, event, event.data, events[:number])

@@ -59,17 +59,14 @@ LoggedData: TypeAlias = tuple[int, Event, D]
 
 
 def match_key(table: Table, key: Row) -> Any:
-    """Return SQL that matches the row with this key."""
     return and_(*(table.c[name] == value for name, value in key.items()))
 
 
 def find(connection: Connection, table: Table, key: Row) -> RowMapping | None:
-    """Return the row with this key, or None."""
     return connection.execute(select(table).where(match_key(table, key))).mappings().one_or_none()
 
 
 def save_row(connection: Connection, table: Table, key: Row, row: Row, old: RowMapping | None) -> None:
-    """Insert the row, or update it if there was an old one."""
     if old is None:
         connection.execute(insert(table).values({**key, **row}))
     else:
@@ -85,7 +82,7 @@ _BEGINNING: Any = literal_column("'0001-01-01 00:00:00'", UtcDateTime)  # before
 
 
 def falls_not_back(old: Table, new: Any) -> Any:
-    """Return SQL that is true unless a new row of the same occurrence or try returns to `running`."""
+    """Whether a new row of the same occurrence or try is no return to its beginning."""
     return or_(new.state != _RUNNING, old.c.state == _RUNNING)
 
 
@@ -108,7 +105,6 @@ _PUT_TASK = BulkInsert(task_instances, replacing(task_instances, _is_later_task)
 
 
 def apply_runs(connection: Connection, logged: Sequence[LoggedData[DagRunData]]) -> None:
-    """Apply runs' state changes to the read model."""
     rows: list[Row] = [
         {
             "deployment": event.deployment,
@@ -130,12 +126,10 @@ def apply_runs(connection: Connection, logged: Sequence[LoggedData[DagRunData]])
 
 
 def occurrence_of(data: DagRunData) -> str:
-    """Return the key of one occurrence of a run. A run that is cleared begins another."""
     return run_key(data.dag_id, data.run_id, data.start_date, data.queued_at)
 
 
 def apply_tasks(connection: Connection, logged: Sequence[LoggedData[TaskInstanceData]]) -> None:
-    """Apply tasks' state changes to the read model."""
     rows: list[Row] = [
         {
             "deployment": event.deployment,
@@ -181,7 +175,7 @@ _PUT_ASSET = BulkInsert(assets, _build_asset_upsert)
 
 
 def shorten_error(error: Mapping[str, Any]) -> Row:
-    """Return what lists and pages show of a task's error. The log keeps the whole error."""
+    """Return what lists and pages show of a task's error; the log keeps the whole."""
     kind, trace = error.get("type"), error.get("traceback")
     return {
         "type": kind and cut(kind, MAX_KEY),
@@ -191,7 +185,6 @@ def shorten_error(error: Mapping[str, Any]) -> Row:
 
 
 def apply_assets(connection: Connection, logged: Sequence[LoggedData[AssetData]]) -> None:
-    """Apply events about assets to the read model."""
     rows: list[Row] = [
         {
             "deployment": event.deployment,
@@ -214,24 +207,23 @@ def _update(event: Event, data: AssetData) -> Row:
 
 
 def forget_runs(connection: Connection, upto: int) -> SweepResult:
-    """Delete runs that have ended. A run that still runs or waits is kept, however long it takes."""
+    """Runs that have ended. One that still runs, or waits, is kept however long it does."""
     old = dag_runs.c.last_seq <= upto, dag_runs.c.state.in_(OVER)
     return oldest(connection, dag_runs, dag_runs.c.last_seq, *old)
 
 
 def forget_tasks(connection: Connection, upto: int, after: Key) -> SweepResult:
-    """Delete tasks whose run is deleted.
-    They are not deleted together with the run, because a run may have ten thousand."""
+    """Tasks whose run is forgotten. They are not deleted with it: a run may have ten thousand."""
     return walk(connection, task_instances, after, _is_orphan(task_instances, upto))
 
 
 def forget_tries(connection: Connection, upto: int, after: Key) -> SweepResult:
-    """Delete tries whose run is deleted."""
+    """The same of their tries."""
     return walk(connection, tries, after, _is_orphan(tries, upto))
 
 
 def forget_assets(connection: Connection, upto: int) -> SweepResult:
-    """Delete assets without recent updates, but not those about which a watch's finding is open."""
+    """Assets that nobody has updated, but for those of which a watch says that it is so."""
     is_open = exists().where(
         watch_findings.c.deployment == assets.c.deployment,
         watch_findings.c.subject == assets.c.uri,
@@ -241,7 +233,7 @@ def forget_assets(connection: Connection, upto: int) -> SweepResult:
 
 
 def forget_import_errors(connection: Connection, upto: int, after: Key) -> SweepResult:
-    """Delete import errors that are mended."""
+    """Those that are mended."""
     old = (import_errors.c.last_seq <= upto) & ~import_errors.c.open
     return walk(connection, import_errors, after, old)
 

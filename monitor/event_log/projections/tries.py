@@ -9,8 +9,9 @@ which ends were reported, and `detect_duplicate_tries` compares the tries themse
 `find_changed_dates` and `correct_dates` replace the dates that a hook reported. A hook runs inside the
 task's process, so its `start_date` differs from the date that Airflow keeps. Airflow's end date is later
 than the hook's, because Airflow sets it after the process is gone. Airflow's dates replace a hook's dates as
-soon as a listing shows them. Odd on purpose: this change is no function of the log and causes no
-notification."""
+soon as a listing shows them. Odd on purpose: this change is no function of the log, and nobody is notified
+of it.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,7 +42,7 @@ FAILURES = (UP_FOR_RETRY, "failed")
 
 
 class TaskName(NamedTuple):
-    """The identity of a task: its Airflow deployment, run, task id and mapped index."""
+    """Which task, mapped index by mapped index, of which run of which Airflow."""
 
     deployment: str
     dag_id: str
@@ -51,7 +52,7 @@ class TaskName(NamedTuple):
 
 
 class Try(NamedTuple):
-    """The report of one try."""
+    """What was told of one try."""
 
     ti_id: str | None
     """None: it was told without its UUID, which nobody knew."""
@@ -63,16 +64,14 @@ class Try(NamedTuple):
 
     @property
     def is_over(self) -> bool:
-        """True if the try has ended."""
         return self.state != RUNNING  # `up_for_retry` is no end of the task, but one of this try
 
     @property
     def is_failure(self) -> bool:
-        """True if the try has failed."""
         return self.state in FAILURES
 
     def agrees(self, other: "Try") -> bool:
-        """Return True if both reports name the same end."""
+        """Whether both tell of the same end."""
         return self.state == other.state or (self.is_failure and other.is_failure)
 
 
@@ -83,13 +82,11 @@ _SETTLED = KeyLookup(tries, TRY, (tries.c.state != RUNNING) | tries.c.filed)
 
 
 def name_of(event: Event, data: TaskInstanceData) -> tuple[str | int, ...]:
-    """Return the identity of the event's try: the values of TRY.
-    A plain tuple, because each event needs one or two."""
+    """Which try an event tells of: the values of TRY. A plain tuple: each event needs one, or two."""
     return event.deployment, data.dag_id, data.run_id, data.task_id, data.map_index, data.try_number
 
 
 def apply_tries(connection: Connection, logged: Sequence[LoggedData[TaskInstanceData]]) -> None:
-    """Apply reports of tries to the read model."""
     _PUT.rows(connection, [_row(*item) for item in logged])
 
 
@@ -109,7 +106,7 @@ def _row(seq: int, event: Event, data: TaskInstanceData) -> Row:
 
 
 def tries_of(connection: Connection, tasks: Sequence[TaskName]) -> dict[TaskName, dict[int, Try]]:
-    """Return the report of each try of these tasks, by its number."""
+    """What was told of each try of these tasks, by its number."""
     found: dict[TaskName, dict[int, Try]] = defaultdict(dict)
     for row in _OF_TASKS.rows(connection, tasks):
         found[TaskName(*(row[name] for name in TaskName._fields))][row["try_number"]] = _try(row)
@@ -117,10 +114,11 @@ def tries_of(connection: Connection, tasks: Sequence[TaskName]) -> dict[TaskName
 
 
 def detect_duplicate_tries(connection: Connection, events: Sequence[Event]) -> list[bool]:
-    """Return True for each event, in order, about a try whose end was reported under another id.
+    """Which of these events, in their order, tell of a try whose end was told under another id.
 
-    Such a try was archived without its UUID and its hook reports late, or the other way round. Call this
-    only while no other transaction can append to the log."""
+    It was filed without its UUID and its hook reports late, or the other way round. To be asked where
+    nobody else appends to the log.
+    """
     reported = [
         (number, name_of(event, event.data), _parse_try(event.data))
         for number, event in enumerate(events)
@@ -154,9 +152,8 @@ def _is_duplicate(new: Try, old: Try) -> bool:
 
 
 def _is_overtaken(new: Try, old: Try) -> bool:
-    """Return True if a process still reports a try that Airflow has given up.
-    The task has another UUID since then, and Airflow ignores the old process. If REST shows the old UUID all
-    the same, REST's report counts."""
+    """Whether a process still speaks of a try that Airflow has given up: the task has another UUID since, and
+    nobody hears it. Where REST shows the old one all the same, its word counts."""
     return new.by_listener and old.state == UP_FOR_RETRY and old.ti_id == new.ti_id
 
 
@@ -183,20 +180,18 @@ _LOOK_UP = {table: KeyLookup(table, table.primary_key.columns.keys()) for table 
 
 @dataclass(frozen=True)
 class LastState:
-    """The last reported state of a run or a try."""
-
     state: str
     seq: int
 
 
 def is_end(event: Event) -> bool:
-    """Return True if the event is the end of a run or a task."""
+    """Whether it tells of a run or a task that has ended."""
     return isinstance(event.data, DagRunData | TaskInstanceData) and event.data.state not in NO_ENDS
 
 
 def find_last_states(connection: Connection, events: Sequence[Event]) -> dict[str, LastState]:
-    """Return the last report of the run or try that each event is about, by the event's id.
-    A run or try that has begun anew since is left out. Runs and tasks take one statement each."""
+    """By the event's id, what was said last of the very run or try that it is about, where that has not begun
+    anew since. One statement for runs and one for tasks."""
     by_table: dict[Table, list[Event]] = {dag_runs: [], task_instances: []}
     for event in events:
         by_table[dag_runs if isinstance(event.data, DagRunData) else task_instances].append(event)
@@ -209,7 +204,7 @@ def find_last_states(connection: Connection, events: Sequence[Event]) -> dict[st
 
 
 def _rows_of(connection: Connection, table: Table, events: Sequence[Event]) -> Iterator[tuple[Event, Row]]:
-    """Yield each event of a run or a task with its row, if it has one."""
+    """Each event of a run or a task with its row, where there is one."""
     names = table.primary_key.columns.keys()
     keys = [(event.deployment, *(event.get(name) for name in names[1:])) for event in events]
     rows = _LOOK_UP[table].rows(connection, set(keys))
@@ -224,16 +219,15 @@ def _occurrence(event: Event) -> str:
 
 
 def apply_task_reports(connection: Connection, logged: Sequence[LoggedData[TaskInstanceData]]) -> None:
-    """Apply reports of tasks to both read models, of tasks and of tries."""
     lasting = _lasting(logged)
     apply_tasks(connection, lasting)
     apply_tries(connection, lasting)
 
 
 def _lasting(logged: Sequence[LoggedData[TaskInstanceData]]) -> list[LoggedData[TaskInstanceData]]:
-    """Return the reports without those that a later end of the same try replaces.
-    Whatever the read model holds, an end overwrites earlier reports of its own try, so those are not written
-    at all. They are half of a busy hour's reports."""
+    """Without what an end of the same try replaces further on: whatever the read model holds, an end is
+    written over what was said of its own try before, so that is not written at all. Half of a busy
+    hour's reports."""
     ended: set[tuple[object, ...]] = set()
     lasting = []
     for item in reversed(logged):
@@ -260,7 +254,7 @@ _CORRECT = update(task_instances).where(*_AT).values({name: bindparam(f"new_{nam
 
 
 def find_changed_dates(connection: Connection, events: Iterable[Event]) -> list[Event]:
-    """Return the ends that the read model holds with dates other than Airflow lists."""
+    """Which of these ends, as Airflow lists them, the read model holds with other dates."""
     ends = {_name(event): event for event in events if _is_end(event)}
     rows = _SHOWN.rows(connection, [name[: len(TASK)] for name in ends])
     rows_by_end = {tuple(row[name] for name in (*TASK, *SAME_END)): row for row in rows}

@@ -7,7 +7,7 @@ from enum import Enum
 
 from sqlalchemy import ColumnElement, Connection, exists, func, not_, or_, select
 
-from monitor.database.schema import decisions, delivery_attempts, notifications
+from monitor.database.schema import decisions, delivery_attempts, notification_incidents, notifications
 from monitor.database.schema import deliveries as table
 from monitor.database.types import read_each
 from monitor.event_log.filters import AllowedDags, readable
@@ -18,7 +18,7 @@ from monitor.rules.targets import ChannelName
 
 @dataclass(frozen=True)
 class DeliveryFilter:
-    """The filter of deliveries. A field that is None matches all."""
+    """Which deliveries; what is None asks for all."""
 
     state: State | None = None
     rule: str | None = None
@@ -36,7 +36,6 @@ class DeliveryFilter:
     """Made before this moment."""
 
     def clauses(self) -> Iterator[ColumnElement[bool]]:
-        """Yield the filter's conditions as SQL."""
         for name, value in vars(self).items():
             if value is None:
                 continue
@@ -44,8 +43,16 @@ class DeliveryFilter:
                 yield table.c.created_at >= value
             elif name == "until":
                 yield table.c.created_at < value
+            elif name == "incident_id":
+                yield _is_of_incidents([value])
             else:
                 yield table.c[name] == (value.value if isinstance(value, Enum) else value)
+
+
+def _is_of_incidents(ids: Sequence[int]) -> ColumnElement[bool]:
+    """A grouped notification may be of several incidents, of which its row names none."""
+    links = notification_incidents.c
+    return table.c.notification_id.in_(select(links.notification_id).where(links.incident_id.in_(ids)))
 
 
 def deliveries(
@@ -55,7 +62,7 @@ def deliveries(
     delivery_filter: DeliveryFilter | None = None,
     allowed_dags: AllowedDags = None,
 ) -> list[Delivery]:
-    """Return the latest deliveries, newest first. `before` is the last id of the page before."""
+    """The latest deliveries, newest first; `before` is the last id of the page before."""
     query = select(table).where(*(delivery_filter or DeliveryFilter()).clauses(), *_rights(allowed_dags))
     if before is not None:
         query = query.where(table.c.id < before)
@@ -64,15 +71,14 @@ def deliveries(
 
 
 def find(connection: Connection, delivery_id: int, allowed_dags: AllowedDags = None) -> Delivery | None:
-    """Return a delivery, or None if it does not exist or the reader may not see it."""
+    """One delivery, or None where there is none or the reader may not see it."""
     query = select(table).where(table.c.id == delivery_id, *_rights(allowed_dags))
     row = connection.execute(query).mappings().one_or_none()
     return next(read_each("deliveries", [row] if row else [], Delivery.from_row), None)
 
 
 def _rights(allowed_dags: AllowedDags) -> list[ColumnElement[bool]]:
-    """Return the rights as SQL.
-    A delivery is for readers of every DAG that it reports, because its subject and text name those DAGs."""
+    """A delivery is for those who may read every DAG that it tells of: its subject and its text name them."""
     if allowed_dags is None:
         return []
     has_hidden = exists().where(
@@ -86,11 +92,56 @@ def _rights(allowed_dags: AllowedDags) -> list[ColumnElement[bool]]:
     return [*readable(table.c.deployment, table.c.dag_id, allowed_dags), ~has_hidden]
 
 
+@dataclass(frozen=True)
+class RecipientSummary:
+    """The deliveries of one incident to one recipient that are in the same state."""
+
+    incident_id: int
+    channel: str
+    recipient: str
+    state: State
+    last_at: datetime
+    """When the last of them was settled, or made if none is."""
+    first_id: int
+
+
+def summarize_recipients(
+    connection: Connection, incident_ids: Sequence[int], limit: int, allowed_dags: AllowedDags = None
+) -> list[RecipientSummary]:
+    """Return who is notified of these incidents, the first first, as far as the reader may see it."""
+    links, columns = notification_incidents.c, (table.c.channel, table.c.recipient, table.c.state)
+    last = func.max(func.coalesce(table.c.settled_at, table.c.created_at))
+    first = func.min(table.c.id)
+    query = (
+        select(links.incident_id, *columns, last, first)
+        .select_from(notification_incidents.join(table, table.c.notification_id == links.notification_id))
+        .where(links.incident_id.in_(incident_ids), *_rights(allowed_dags))
+        .group_by(links.incident_id, *columns)
+        .order_by(first)
+        .limit(limit)
+    )
+    rows = (dict(row) for row in connection.execute(query).mappings())
+    return list(read_each("deliveries", rows, lambda row: _read_summary(*row.values())))
+
+
+def _read_summary(
+    incident_id: int, channel: str, recipient: str, state: str, last_at: datetime, first_id: int
+) -> RecipientSummary:
+    """Raises ValueError where a state is none that this release knows."""
+    return RecipientSummary(incident_id, channel, recipient, State(state), last_at, first_id)
+
+
+def find_notified_incidents(connection: Connection, incident_ids: Sequence[int]) -> set[int]:
+    """Return which of these incidents any notification was made of, whoever may see it."""
+    links = notification_incidents.c.incident_id
+    return set(connection.scalars(select(links).where(links.in_(incident_ids)).distinct()))
+
+
 def attempt_page(
     connection: Connection, delivery_id: int, limit: int, before: int | None = None
 ) -> list[tuple[int, AttemptRecord]]:
-    """Return the latest attempts at a delivery with their numbers, latest first.
-    `before` is the last number of the page before."""
+    """The latest attempts of one delivery, each behind its number, the latest first; `before` is the last
+    number of the page before."""
     columns = delivery_attempts.c
     query = select(columns.id, columns.at, columns.outcome, columns.answer).where(
         columns.delivery_id == delivery_id
@@ -102,7 +153,7 @@ def attempt_page(
 
 
 def attempts(connection: Connection, delivery_id: int) -> list[AttemptRecord]:
-    """Return the ledger of a delivery, oldest first."""
+    """The ledger of one delivery, oldest first."""
     columns = delivery_attempts.c
     query = (
         select(columns.at, columns.outcome, columns.answer)
@@ -113,13 +164,13 @@ def attempts(connection: Connection, delivery_id: int) -> list[AttemptRecord]:
 
 
 def answers(connection: Connection, delivery_ids: Sequence[int]) -> list[str]:
-    """Return the answers to the attempts at these deliveries, in no order."""
+    """What was answered to the attempts at these deliveries, in no order."""
     columns = delivery_attempts.c
     return list(connection.scalars(select(columns.answer).where(columns.delivery_id.in_(delivery_ids))))
 
 
 def counts(connection: Connection) -> dict[State, int]:
-    """Return the number of deliveries in each state, every state included."""
+    """How many deliveries are in each state, each state named."""
     query = select(table.c.state, func.count().label("number")).group_by(table.c.state)
     found = {row.state: row.number for row in connection.execute(query)}
     return {state: found.get(state.value, 0) for state in State}
@@ -133,7 +184,7 @@ def count_dead(connection: Connection, since: datetime) -> int:
 
 @dataclass(frozen=True)
 class OutboxStats:
-    """The state of the outbox, for metrics."""
+    """How the outbox stands, for metrics."""
 
     by_state: Mapping[State, int]
     """Of what waits, and of what a person has to look at. The others may be a million."""
@@ -142,7 +193,7 @@ class OutboxStats:
 
     @property
     def waiting(self) -> int:
-        """The number of deliveries that are neither sent nor given up."""
+        """How many deliveries are neither sent nor given up."""
         return sum(self.by_state[state] for state in (State.PENDING, State.SENDING, State.PARKED))
 
 
@@ -150,7 +201,6 @@ COUNTED = (State.PENDING, State.SENDING, State.PARKED, State.DEAD, State.UNCERTA
 
 
 def load_stats(connection: Connection, now: datetime) -> OutboxStats:
-    """Count the deliveries and find the oldest due one of each channel."""
     numbers = (
         select(table.c.state, func.count())
         .where(table.c.state.in_([state.value for state in COUNTED]))
@@ -173,15 +223,13 @@ LOOKED_THROUGH = 1_000  # attempts, the latest: a server that is away gets a few
 
 @dataclass(frozen=True)
 class ChannelOutage:
-    """The outage of a channel's server."""
-
     since: datetime
     error: str
     """The server's last words, or what was found instead of it."""
 
 
 def find_outage(connection: Connection, channel: ChannelName = ChannelName.EMAIL) -> ChannelOutage | None:
-    """Return since when a channel's one server takes nothing, or None if it does or was not asked yet."""
+    """Since when the one server of a channel takes nothing; None where it does, or was not asked yet."""
     columns = delivery_attempts.c
     query = (
         select(columns.at, columns.outcome, columns.answer)

@@ -14,7 +14,7 @@ from monitor.rules.targets import ChannelName
 
 
 class State(str, Enum):
-    """The state of a delivery (DESIGN: `claim → confirm → render → send → settle`)."""
+    """Where a delivery stands (DESIGN: `claim → confirm → render → send → settle`)."""
 
     PENDING = "pending"
     SENDING = "sending"
@@ -47,14 +47,12 @@ class TransitionError(WindsockError):
 
 
 def check(old: State, new: State) -> None:
-    """Raise TransitionError unless the new state may follow the old one."""
+    """Raises TransitionError unless the one may follow the other."""
     if new not in ALLOWED[old]:
         raise TransitionError(f"a delivery that is {old.value} cannot become {new.value}")
 
 
 class NotificationKind(str, Enum):
-    """The kinds of notifications."""
-
     OPENED = "opened"
     FAILURE = "failure"
     FOLLOW_UP = "follow_up"
@@ -67,7 +65,7 @@ class NotificationKind(str, Enum):
 
     @property
     def is_urgent(self) -> bool:
-        """True if the kind may use the reserve of the daily budget."""
+        """Whether it may use the reserve of the daily budget."""
         return self not in (NotificationKind.SUCCESS, NotificationKind.NOTICE, NotificationKind.DIGEST)
 
 
@@ -89,7 +87,7 @@ TEMPLATES = (
 
 @dataclass(frozen=True)
 class Notification:
-    """A notification: a rule's text about one event, or about several that were grouped."""
+    """One text, about one event or several that were grouped, by one rule."""
 
     id: int
     rule: str
@@ -107,13 +105,12 @@ class Notification:
 
     @classmethod
     def from_row(cls, row: Mapping[Any, Any]) -> "Notification":
-        """Return the notification of a row."""
         return cls(**{**row, "kind": NotificationKind(row["kind"])})
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """A delivery: a notification on its way to one recipient, as its row stands."""
+    """One notification on its way to one recipient, as its row stands."""
 
     id: int
     notification_id: int
@@ -147,7 +144,7 @@ class Delivery:
 
     @classmethod
     def from_row(cls, row: Mapping[Any, Any]) -> "Delivery":
-        """Return the delivery of a row. Raises ValueError for a value that this release does not know."""
+        """Raises ValueError where a value is none that this release knows."""
         recipients = tuple(row["recipients"])
         if not recipients:
             raise ValueError("recipients: there are none")
@@ -164,7 +161,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class AttemptRecord:
-    """A line of the ledger: what was tried, and the outcome in the server's words."""
+    """One line of the ledger: what was tried, what came of it, in the server's words."""
 
     at: datetime
     outcome: str
@@ -173,7 +170,7 @@ class AttemptRecord:
 
 @dataclass(frozen=True)
 class DeliveryOutcome:
-    """The outcome of a delivery. The reason is for people."""
+    """What a delivery comes to; the reason is for people."""
 
     state: State
     reason: str
@@ -189,7 +186,7 @@ class DeliveryOutcome:
 
 @dataclass(frozen=True)
 class Decision:
-    """A rule's decision about an event, and the reason."""
+    """What one rule made of one event, and why."""
 
     event_seq: int
     event_id: str

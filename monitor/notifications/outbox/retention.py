@@ -25,10 +25,11 @@ AT_ONCE = 200  # notifications in one transaction, with their deliveries, attemp
 
 
 def forget(connection: Connection, before: datetime, after: Key, still_open: StillOpen) -> SweepResult:
-    """Delete the next notifications, in the order of their ids, that were made before a moment.
+    """The next notifications, in the order of their ids, that were made before a moment.
 
-    Kept are those with a delivery still on its way, and those of open incidents, because later notifications
-    depend on who was notified. The latest is kept too, so that its number is never reused."""
+    Kept are those of which something is still on its way, and those of incidents that are open: what is told
+    next of these goes by who has heard of them. So is the latest, that its number is never another's.
+    """
     latest = connection.execute(select(func.max(notifications.c.id))).scalar_one()
     page = (
         select(notifications.c.id)
@@ -62,8 +63,7 @@ def _ids_to_keep(connection: Connection, ids: Sequence[int], still_open: StillOp
 
 
 def _forget(connection: Connection, ids: Sequence[int]) -> tuple[int, bool]:
-    """Delete rows of notifications.
-    Return how many, and whether that was all: an outage's notification may have thousands."""
+    """Answers how many rows, and whether that is all of it: an outage's notification may have thousands."""
     of_delivery = select(deliveries.c.id).where(deliveries.c.notification_id.in_(ids))
     gone = 0
     for table, which in (
@@ -88,6 +88,6 @@ def _some(connection: Connection, table: Table, which: ColumnElement[bool]) -> i
 
 
 def forget_decisions(connection: Connection, before: datetime, after: Key) -> SweepResult:
-    """Delete decisions without a notification. The others are deleted with their notifications."""
+    """Those that told nobody; the others go with what they told."""
     old = (decisions.c.created_at < before) & decisions.c.notification_id.is_(None)
     return walk(connection, decisions, after, old, young=decisions.c.created_at >= before)

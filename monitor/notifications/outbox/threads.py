@@ -23,7 +23,7 @@ ON_THEIR_WAY = (State.SENDING.value, *_WAITING)
 
 @dataclass(frozen=True)
 class MessageThread:
-    """The conversation before one delivery, empty for its first."""
+    """The conversation before one delivery; empty where it is the first."""
 
     references: tuple[str, ...]
     """Message-IDs, the root first: what References holds (RFC 5322 section 3.6.4)."""
@@ -34,7 +34,7 @@ class MessageThread:
 
     @property
     def is_notified(self) -> bool:
-        """True if the recipient was notified of any part of the conversation."""
+        """Whether the recipient was told anything of it."""
         return bool(self.references)
 
 
@@ -60,8 +60,8 @@ DeliveryRow = Row[Any]
 
 
 def threads(connection: Connection, of: Sequence[Delivery]) -> dict[int, MessageThread]:
-    """Return the conversation before each delivery.
-    A notification may report several incidents, and what was sent about any of them is before it."""
+    """The conversation before each delivery. A notification may tell of several incidents: what was told of
+    any of them is before it."""
     incidents: dict[int, set[int]] = {}
     for row in _TELLS_OF.rows(connection, {(delivery.notification_id,) for delivery in of}):
         incidents.setdefault(row["notification_id"], set()).add(row["incident_id"])
@@ -107,13 +107,12 @@ _TELLS = BulkInsert(
 
 
 def link_incident(connection: Connection, notification_id: int, incident_id: int) -> None:
-    """Link a notification with an incident.
-    Repeating this is safe: a notification may report many failures of an incident."""
+    """Safe to say twice: a notification may tell of many failures of one incident."""
     _TELLS.rows(connection, [{"incident_id": incident_id, "notification_id": notification_id}])
 
 
 def open_with_next(connection: Connection, incident_id: int, opening: Delivery, now: datetime) -> None:
-    """Turn the waiting follow-up into the opening, due now, because the incident's opening is not sent."""
+    """The opening of an incident is not told: what waits to follow it is the opening, and due now."""
     next_notification = select(notifications.c.id).where(
         notifications.c.rule == opening.rule,
         notifications.c.kind == NotificationKind.FOLLOW_UP.value,
@@ -133,7 +132,7 @@ def open_with_next(connection: Connection, incident_id: int, opening: Delivery, 
 
 
 def find_last_due(connection: Connection, incident_id: int, rule: str) -> datetime | None:
-    """Return when a rule's latest notification of an incident was due, or None."""
+    """When a rule's latest word on an incident was due; None where there was none."""
     joined = notification_incidents.join(
         notifications, notifications.c.id == notification_incidents.c.notification_id
     )
@@ -160,7 +159,7 @@ _STATES = Statement(
 
 
 def is_notified(connection: Connection, incident_id: int, rule: str, target: Target) -> bool:
-    """Return True if this rule has notified the target of an incident, or is about to."""
+    """Whether the target was told of an incident by this rule, or is about to be."""
     whom = {"recipient": target.recipient, "channel": target.channel.value}
     rows = _STATES.rows(connection, incident_id=incident_id, rule=rule, **whom)
     return any(row["state"] in (*TOLD, *ON_THEIR_WAY) for row in rows)

@@ -76,7 +76,7 @@ logger = logging.getLogger(__name__)
 
 
 def build_leader_report(database: Database, works: Sequence[str]) -> Report:
-    """Return the report on which replica leads which task."""
+    """The report on which replica does what only one is to do."""
 
     async def report() -> dict[str, PartHealth]:
         found = await database.read(lambda connection: holders(connection, works))
@@ -91,7 +91,7 @@ def build_leader_report(database: Database, works: Sequence[str]) -> Report:
 
 
 def build_skipped_rows_report(api: AirflowApi, clock: Clock) -> Report:
-    """Return the report on listings' rows that are too long to read. No part without such rows."""
+    """The report on rows of one Airflow's listings that are too much to read. No part where there is none."""
 
     async def report() -> dict[str, PartHealth]:
         met = api.passed_over.lately(clock())
@@ -106,7 +106,7 @@ def build_skipped_rows_report(api: AirflowApi, clock: Clock) -> Report:
 
 
 def build_work_report(failed: FailedWorks) -> Report:
-    """Return the report on background work that failed and was begun anew. No part without failures."""
+    """The report on background work that failed and was begun anew. No part where none did."""
 
     async def report() -> dict[str, PartHealth]:
         lately = failed.lately()
@@ -120,7 +120,7 @@ def build_work_report(failed: FailedWorks) -> Report:
 
 
 def of_templates(failed: FailedTemplates) -> Report:
-    """Return the report on users' templates that could not be used. No part without such templates."""
+    """The report on users' templates that could not be used. No part where none failed."""
 
     async def report() -> dict[str, PartHealth]:
         current = failed.current()
@@ -134,7 +134,7 @@ def of_templates(failed: FailedTemplates) -> Report:
 
 
 def build_reconciler_report(handle: ReconcilerHandle) -> Report:
-    """Return the report on one Airflow."""
+    """The report on one Airflow."""
 
     async def report() -> dict[str, PartHealth]:
         status = await handle.status()
@@ -165,7 +165,8 @@ def build_reconciler_report(handle: ReconcilerHandle) -> Report:
 
 
 class ComponentsReport:
-    """The report on one Airflow's components. Airflow is asked at most once in COMPONENT_SECONDS."""
+    """The report on one Airflow's scheduler, triggerer and dag-processor. Airflow is asked at most once in
+    COMPONENT_SECONDS, whoever asks how often."""
 
     def __init__(self, api: AirflowApi, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._api = api
@@ -175,7 +176,6 @@ class ComponentsReport:
         self._parts: Mapping[str, PartHealth] = {}
 
     async def __call__(self) -> Mapping[str, PartHealth]:
-        """Return the report, from memory if it is recent."""
         async with self._asking:
             now = self._monotonic()
             if self._asked_at is None or now - self._asked_at >= COMPONENT_SECONDS:
@@ -212,15 +212,11 @@ METRICS: dict[str, Any] = {
 
 
 class LivenessResponse(ResponseModel):
-    """The answer of `/livez`."""
-
     model_config = example(status="ok")
     status: Literal["ok", "down"]
 
 
 class ReadinessResponse(LivenessResponse):
-    """The answer of `/readyz`."""
-
     model_config = example(status="ok", written_seconds_ago=3.2)
     written_seconds_ago: float | None = Field(
         description="Age of the latest write that got through; null if none has yet"
@@ -228,7 +224,7 @@ class ReadinessResponse(LivenessResponse):
 
 
 class PartHealthResponse(ResponseModel):
-    """The health of one part."""
+    """How one part is."""
 
     status: Literal["ok", "down", "unknown"]
     detail: str
@@ -237,8 +233,6 @@ class PartHealthResponse(ResponseModel):
 
 
 class HealthResponse(LivenessResponse):
-    """The answer of `/health`."""
-
     model_config = example(
         status="ok", parts={"database": {"status": "ok", "detail": "sqlite", "at": None, "remedy": None}}
     )
@@ -266,7 +260,7 @@ router = APIRouter(tags=["health"])
 
 @router.get("/livez", response_model=LivenessResponse, operation_id="getLiveness", openapi_extra=OPEN)
 async def livez() -> dict[str, str]:
-    """Answer that the process works. (It ends if work dies without which it takes or sends nothing.)"""
+    """The process answers. (It ends by itself when work dies without which it takes or sends nothing.)"""
     return {"status": "ok"}
 
 
@@ -278,7 +272,7 @@ async def livez() -> dict[str, str]:
     responses=NOT_READY,
 )
 async def readyz(services: ProbedServicesDep) -> JSONResponse:
-    """Answer whether the database can be read and written, so that requests and events can be served."""
+    """The database can be read and written, so requests can be served and events be taken in."""
     part = (await _database(services))["database"]
     age = services.write_check.result.age
     answer = {"status": part.status, "written_seconds_ago": None if age is None else round(age, 1)}
@@ -293,7 +287,7 @@ async def readyz(services: ProbedServicesDep) -> JSONResponse:
     responses={**DOWN, **problems(421, *SERVER)},
 )
 async def health(services: ProbedServicesDep, principal: OptionalPrincipal) -> JSONResponse:
-    """Return every part's health, and 503 if one does not work. Details are for signed-in readers."""
+    """Every part, and 503 where one does not work. Details are for those who are signed in."""
     allowed_dags = await services.authenticator.get_permissions(principal) if principal else frozenset()
     parts = await check(services, allowed_dags, has_details=principal is not None)
     down = any(part.status == "down" for part in parts.values())
@@ -311,7 +305,7 @@ async def health(services: ProbedServicesDep, principal: OptionalPrincipal) -> J
     responses={200: METRICS, **problems(421, *SERVER)},
 )
 async def metrics(services: ServicesDep) -> Response:
-    """Return the metrics in Prometheus' text format."""
+    """Prometheus' text format."""
     text = await run_in_threadpool(generate_latest, services.metrics.registry)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
@@ -319,9 +313,10 @@ async def metrics(services: ServicesDep) -> Response:
 async def check(
     services: Services, allowed_dags: AllowedDags, has_details: bool = True
 ) -> dict[str, PartHealth]:
-    """Return every part's health for a reader.
-    An Airflow's problem may name DAGs.
-    Without details no event is read. Events show how late hooks report, which is never trouble by itself."""
+    """How every part is, for a reader of this sight: what went wrong with an Airflow may name DAGs.
+
+    Without details no event is read: they would tell how late hooks report, which is never trouble by itself.
+    """
     parts = await _database(services)
     if has_details:
         parts |= await _ask(partial(_hooks, services))
@@ -383,7 +378,7 @@ async def _database(services: Services) -> dict[str, PartHealth]:
 
 
 def _assess_writes(services: Services, read: PartHealth) -> PartHealth:
-    """Return the health of writing, by the latest result. Asking does not write."""
+    """How writing goes, by the latest result: asking does not write."""
     result = services.write_check.result
     ago = "" if result.age is None else f", written {span(timedelta(seconds=result.age))} ago"
     if result.error:
@@ -420,7 +415,7 @@ def _load_parts(connection: Connection, smtp_host: str | None, now: datetime) ->
 
 
 def _deliveries(connection: Connection, now: datetime) -> PartHealth:
-    """Return the health of deliveries. A dead delivery reaches no one until a person acts."""
+    """A delivery that is dead reaches nobody until somebody acts."""
     dead = queries.count_dead(connection, now - LATELY)
     if not dead:
         return PartHealth("ok", f"none was given up in the last {span(LATELY)}")
@@ -429,7 +424,7 @@ def _deliveries(connection: Connection, now: datetime) -> PartHealth:
 
 
 def _spool(connection: Connection) -> PartHealth:
-    """Return the health of the spools, which lie with Airflow. The latest report's delay shows it."""
+    """The spool lies with Airflow's processes; how late the latest report of a hook came tells how it is."""
     for logged in event_log_read.read_before(connection, None, LOOKED_AT, Filter(), most_bytes=MAX_LOOKED_AT):
         event = next((event for _, event in event_log_read.parse_each([logged])), None)
         if event is not None and event.get("reported_by") == "listener":
@@ -442,7 +437,7 @@ def _spool(connection: Connection) -> PartHealth:
 
 
 def _mail(connection: Connection, smtp_host: str | None) -> PartHealth:
-    """Return the health of mail: down while one waits after a failed attempt. Its page has the reason."""
+    """Mail is down while one waits because its last attempt failed; why stands on that mail's own page."""
     counts = queries.counts(connection)
     text = ", ".join(f"{number} {state.value}" for state, number in counts.items() if number)
     where = smtp_host or "embedded mailbox"

@@ -39,8 +39,6 @@ Reason = Annotated[
 
 
 class IncidentCloseBody(BaseModel):
-    """The body of a request to close an incident."""
-
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"reason": "the DAG was deleted"}]}
     )
@@ -48,8 +46,6 @@ class IncidentCloseBody(BaseModel):
 
 
 class Acknowledgement(BaseModel):
-    """The body of a request to acknowledge an incident."""
-
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"reason": "the source is down, a ticket is open"}]}
     )
@@ -62,7 +58,7 @@ class Acknowledgement(BaseModel):
 async def all_incidents(
     services: ServicesDep, principal: ApiPrincipal, pager: Paging, query: Annotated[IncidentsQuery, Query()]
 ) -> dict[str, Any]:
-    """Return incidents, newest first."""
+    """Incidents, newest first."""
     allowed_dags = await services.authenticator.get_permissions(principal)
     rows = await services.database.read(
         lambda connection: incidents.page(
@@ -81,7 +77,7 @@ async def all_incidents(
 async def incident(
     services: ServicesDep, principal: ApiPrincipal, incident_id: Id, query: Annotated[LedgerQuery, Query()]
 ) -> dict[str, Any]:
-    """Return one incident, with each rule's decisions about its latest events and the deliveries of them."""
+    """One incident, with what each rule made of its latest events and what was sent because of it."""
     allowed_dags = await services.authenticator.get_permissions(principal)
     found = await services.database.read(
         lambda connection: detail(connection, incident_id, allowed_dags, query.cursor)
@@ -92,17 +88,21 @@ async def incident(
 
 
 def detail(
+    connection: Connection, incident_id: int, allowed_dags: AllowedDags, before: int | None = None
+) -> dict[str, Any] | None:
+    """An incident with its ledger; None if there is none that the reader may see."""
+    found = incidents.find(connection, incident_id, allowed_dags)
+    return vars(found) | load_ledger(connection, incident_id, allowed_dags, before) if found else None
+
+
+def load_ledger(
     connection: Connection,
     incident_id: int,
     allowed_dags: AllowedDags,
     before: int | None = None,
     limit: int = MAX_PAGE,
-) -> dict[str, Any] | None:
-    """Return an incident with a page of its decisions and its latest deliveries.
-    None means that the reader may not see it, or that it does not exist."""
-    found = incidents.find(connection, incident_id, allowed_dags)
-    if found is None:
-        return None
+) -> dict[str, Any]:
+    """A page of the decisions about an incident, and its latest deliveries."""
     decided = decisions.decision_page(connection, limit + 1, before, allowed_dags, incident_id=incident_id)
     page, following = cut_ledger(decided, limit)
     delivery_filter = DeliveryFilter(incident_id=incident_id)
@@ -110,12 +110,7 @@ def detail(
         connection, limit + 1, delivery_filter=delivery_filter, allowed_dags=allowed_dags
     )
     mails, more_mails = cut_page(sent, limit, lambda mail: mail.id)
-    return vars(found) | {
-        "decisions": page,
-        "next": following,
-        "deliveries": mails,
-        "next_deliveries": more_mails,
-    }
+    return {"decisions": page, "next": following, "deliveries": mails, "next_deliveries": more_mails}
 
 
 @router.post(
@@ -132,7 +127,7 @@ async def acknowledge(
     incident_id: Id,
     acknowledgement: Acknowledgement,
 ) -> Incident:
-    """Acknowledge the incident: you look after it. Reminders stop, and its end is still notified."""
+    """Say that you look after it: nobody is reminded of it any more, and its end is notified."""
     await require_csrf(request, principal)
     allowed_dags = await services.authenticator.get_permissions(principal)
     return await change(
@@ -180,9 +175,8 @@ async def close(
     incident_id: Id,
     close_body: IncidentCloseBody,
 ) -> Incident:
-    """Close the incident by hand: nothing is wrong any more, or nothing will ever recover.
-    A waiting notification of it is not sent, and this end notifies no one. The next failure opens another
-    incident."""
+    """Close it by hand: nothing is wrong any more, or nothing will ever recover. A notification of it
+    that waits is not sent, and nobody is notified of this end. The next failure opens another incident."""
     await require_csrf(request, principal)
     return await close_by(services, principal, incident_id, close_body.reason)
 

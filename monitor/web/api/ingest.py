@@ -59,13 +59,12 @@ def record_metadata(
 
 
 def request_traceparent(request: Request) -> str | None:
-    """Return the trace of the request itself."""
+    """The trace of the request itself."""
     return events_event.valid(request.headers.get(events_event.ATTRIBUTE))
 
 
 def trace(traces: Traces, request: Span, taken: Iterable[tuple[Event, bool]], began_ns: int) -> None:
-    """Open a span for each new event.
-    It is a child of the event's own, linked to the request that brought the event."""
+    """A span for each new event: a child of the event's own, linked to the request that brought it."""
     if traces is OFF:
         return
     for event, new in taken:
@@ -124,10 +123,11 @@ class Refusal(Exception):
     openapi_extra=REQUEST,
 )
 async def receive(request: Request, services: ServicesDep) -> JSONResponse:
-    """Take a batch of CloudEvents.
+    """Take a batch of CloudEvents, signed as Standard Webhooks says, or with a bearer token of the scope
+    `ingest`.
 
-    The batch is signed as Standard Webhooks says, or comes with a bearer token of the scope `ingest`.
-    Answers 202 once everything accepted is durable, with a result for each event, in order."""
+    Answers 202 once everything accepted is durable, with a result for each event, in order.
+    """
     try:
         kind = _content_type(request)
         token = await _token(request, services)
@@ -188,7 +188,7 @@ def _check_signature_headers(request: Request, services: Services) -> None:
 
 
 async def _read(request: Request) -> bytes:
-    """Read the body, and give up as soon as it is too long, whatever Content-Length claimed."""
+    """The body, given up on as soon as it is too long, whatever Content-Length claimed."""
     too_long = Refusal(413, "too_large", f"the body is longer than {MAX_BODY} bytes; send fewer events")
     claimed = request.headers.get("content-length", "")
     if claimed.isdigit() and int(claimed) > MAX_BODY:
@@ -209,9 +209,8 @@ async def _read(request: Request) -> bytes:
 def _open(
     settings: Settings, now: datetime, token: Token | None, kind: str, headers: dict[str, str], body: bytes
 ) -> tuple[list[Any], list[Event | str]]:
-    """Verify, decode and check the body.
-    Return the raw values, and for each the event or the reason why it is none. A token stands for the
-    signature."""
+    """Verify, decode and check: the raw values, and for each the event or why it is none. A token stands for
+    the signature."""
     allowed = _verify(settings, headers, body) if token is None else token.reports_for(settings.deployment)
     reporter = Reporter(allowed & settings.ingest_secrets.keys(), frozenset(settings.every_airflow))
     raws = _decode(kind, body)
@@ -219,8 +218,8 @@ def _open(
 
 
 def _verify(settings: Settings, headers: dict[str, str], body: bytes) -> frozenset[str]:
-    """Check the signature against each secret in force.
-    The library compares in constant time. Return the deployments that the signature reports for."""
+    """Check the signature against each secret in force (compared in constant time by the library); return the
+    deployments that it reports for."""
     detail = ""
     for deployment, secrets in settings.ingest_secrets.items():
         for secret in secrets:
@@ -300,7 +299,7 @@ async def _take(services: Services, raws: list[Any], parsed: list[Event | str], 
 
 
 def _about(events: Sequence[Event]) -> dict[str, Any]:
-    """Return what this request's log lines name: the run, or the events' ids if the batch is of many runs."""
+    """What this request's log lines name; a batch may be of many runs, and then its events' ids do."""
     about: dict[str, Any] = {"event_ids": [event.id for event in events[:NAMED]] or None}
     for name in ("deployment", "dag_id", "run_id"):
         values = {getattr(event, name, None) or event.get(name) for event in events}
@@ -309,7 +308,6 @@ def _about(events: Sequence[Event]) -> dict[str, Any]:
 
 
 def _id_of(raw: object) -> str | None:
-    """Return the id that the sender gave, for its own use.
-    The event was refused, so the id may be anything."""
+    """The id that the sender gave, for its own sake; the event was refused, so it may be anything."""
     event_id = raw.get("id") if isinstance(raw, dict) else None
     return event_id[:MAX_ID] if isinstance(event_id, str) else None

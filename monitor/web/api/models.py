@@ -17,13 +17,11 @@ Next = Annotated[
 
 
 def _record(*names: str) -> AliasChoices:
-    """Return the names of a value: the API's own, and the record's."""
+    """The names of a value: the API's own, and the one that the record has."""
     return AliasChoices(*names)
 
 
 class DeliveryResponse(ResponseModel):
-    """A delivery."""
-
     model_config = example(**openapi_examples.DELIVERY)
     id: int
     notification_id: int = Field(description="The text that it carries; others may carry the same")
@@ -50,16 +48,12 @@ class DeliveryResponse(ResponseModel):
 
 
 class DeliveryPage(ResponseModel):
-    """A page of deliveries."""
-
     model_config = example(deliveries=[openapi_examples.DELIVERY], next=5)
     deliveries: list[DeliveryResponse]
     next: Next
 
 
 class AttemptResponse(ResponseModel):
-    """An attempt at a delivery."""
-
     model_config = example(**openapi_examples.ATTEMPT)
     at: datetime
     outcome: str = Field(
@@ -70,7 +64,7 @@ class AttemptResponse(ResponseModel):
 
 
 class DecisionResponse(ResponseModel):
-    """A rule's decision about an event, and the reason."""
+    """What one rule made of one event, and why."""
 
     model_config = example(**openapi_examples.DECISION)
     event_seq: int
@@ -90,8 +84,6 @@ class DecisionResponse(ResponseModel):
 
 
 class DeliveryDetail(DeliveryResponse):
-    """A delivery with its ledger."""
-
     model_config = example(
         **openapi_examples.DELIVERY,
         ledger=[openapi_examples.ATTEMPT],
@@ -108,7 +100,7 @@ class DeliveryDetail(DeliveryResponse):
 
 
 class RuleAndEvent(ResponseModel):
-    """A rule's decision about an event at its arrival, and whether the present rule takes the event."""
+    """What one rule made of an event when it came, and whether the rule, as it is now, takes it."""
 
     model_config = example(**openapi_examples.RULE_AND_EVENT)
     rule: str
@@ -123,16 +115,12 @@ class RuleAndEvent(ResponseModel):
 
 
 class ExplanationResponse(ResponseModel):
-    """An explanation of one Airflow's event."""
-
     model_config = example(event=openapi_examples.EVENT, rules=[openapi_examples.RULE_AND_EVENT])
     event: dict[str, Any] = Field(description="The CloudEvent")
     rules: list[RuleAndEvent] = Field(description="One for each rule that is in force or was asked then")
 
 
 class EventDecisions(ResponseModel):
-    """The explanations of an event."""
-
     model_config = example(
         explanations=[{"event": openapi_examples.EVENT, "rules": [openapi_examples.RULE_AND_EVENT]}]
     )
@@ -142,7 +130,7 @@ class EventDecisions(ResponseModel):
 
 
 class IncidentResponse(ResponseModel):
-    """An incident: one fault, from its first failure to its recovery."""
+    """One thing that is wrong, or was: from its first failure to its recovery."""
 
     model_config = example(**openapi_examples.INCIDENT)
     id: int
@@ -170,16 +158,12 @@ class IncidentResponse(ResponseModel):
 
 
 class IncidentPage(ResponseModel):
-    """A page of incidents."""
-
     model_config = example(incidents=[openapi_examples.INCIDENT], next=None)
     incidents: list[IncidentResponse]
     next: Next
 
 
 class IncidentDetail(IncidentResponse):
-    """An incident with its decisions and deliveries."""
-
     model_config = example(
         **openapi_examples.INCIDENT,
         decisions=[openapi_examples.DECISION],
@@ -196,12 +180,12 @@ class IncidentDetail(IncidentResponse):
 
 
 def _dump_match(match: Any) -> Any:
-    """Return a match as people write it: what it names, and not what it leaves open."""
+    """A match as people write it: what it names, and not what it leaves open."""
     return match.model_dump(mode="json", exclude_defaults=True) if isinstance(match, Match) else match
 
 
 class SilenceResponse(ResponseModel):
-    """A silence: what causes no notification for a while, with author and reason."""
+    """What nobody is notified of for a while, by whom and why."""
 
     model_config = example(**openapi_examples.SILENCE)
     id: int
@@ -222,16 +206,12 @@ class SilenceResponse(ResponseModel):
 
 
 class SilencePage(ResponseModel):
-    """A page of silences."""
-
     model_config = example(silences=[openapi_examples.SILENCE], next=None)
     silences: list[SilenceResponse]
     next: Next
 
 
 class LoggedEventResponse(ResponseModel):
-    """An event of the log."""
-
     model_config = example(**openapi_examples.LOGGED)
     seq: int
     received_at: datetime
@@ -239,16 +219,12 @@ class LoggedEventResponse(ResponseModel):
 
 
 class EventPage(ResponseModel):
-    """A page of the log."""
-
     model_config = example(events=[openapi_examples.LOGGED], next=7)
     events: list[LoggedEventResponse]
     next: Next
 
 
 class RunResponse(ResponseModel):
-    """A DAG run."""
-
     model_config = example(**openapi_examples.RUN)
     deployment: str
     dag_id: str
@@ -264,16 +240,12 @@ class RunResponse(ResponseModel):
 
 
 class RunPage(ResponseModel):
-    """A page of runs."""
-
     model_config = example(runs=[openapi_examples.RUN], next=7)
     runs: list[RunResponse]
     next: Next
 
 
 class TaskInstanceResponse(ResponseModel):
-    """A task instance."""
-
     model_config = example(**openapi_examples.TASK)
     task_id: str
     map_index: int
@@ -289,8 +261,6 @@ class TaskInstanceResponse(ResponseModel):
 
 
 class RunDetail(RunResponse):
-    """A run with its tasks and deliveries."""
-
     model_config = example(
         **openapi_examples.RUN,
         tasks=[openapi_examples.TASK],
@@ -309,8 +279,6 @@ class RunDetail(RunResponse):
 
 
 class AssetResponse(ResponseModel):
-    """An asset."""
-
     model_config = example(**openapi_examples.ASSET)
     deployment: str
     uri: str
@@ -326,8 +294,6 @@ class AssetResponse(ResponseModel):
 
 
 class AssetPage(ResponseModel):
-    """A page of assets."""
-
     model_config = example(assets=[openapi_examples.ASSET], next=None)
     assets: list[AssetResponse]
     next: Next

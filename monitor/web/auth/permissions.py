@@ -34,21 +34,20 @@ T = TypeVar("T")
 
 
 class SignInApi(Protocol):
-    """The part of Airflow's API that sign-in needs.
-    Each method raises AirflowRefused, or AirflowError if Airflow cannot be asked."""
+    """What sign-in needs of Airflow. Each raises AirflowRefused, or AirflowError where it cannot be asked."""
 
     async def sign_in(self, username: str, password: str) -> str:
-        """Return the user's token."""
+        """The user's token."""
         ...
 
     async def readable_dags(self, token: str | None = None) -> set[str]:
-        """Return the DAGs that the token's user, or the monitor's own user, may read."""
+        """The DAGs that the token's user, or the monitor's own user, may read."""
         ...
 
 
 @dataclass(frozen=True)
 class SignInAnswers:
-    """The answers of the Airflows to a name and password, by deployment."""
+    """What each Airflow that was asked answered to a name and password, by deployment."""
 
     tokens: dict[str, str]
     """Of those that accepted them."""
@@ -56,13 +55,12 @@ class SignInAnswers:
     """Of the others: AirflowRefused, or why an Airflow could not be asked."""
 
     def refused(self, deployment: str) -> bool:
-        """Return True if this deployment's Airflow refused."""
         return isinstance(self.errors.get(deployment), AirflowRefused)
 
 
 @dataclass(frozen=True)
 class ReadableNow:
-    """The DAGs that a user may read, over all Airflows."""
+    """What a user may read, over all Airflows."""
 
     allowed_dags: AllowedDags
     seq: int
@@ -79,7 +77,7 @@ class ReadableNow:
 
 @dataclass(frozen=True)
 class _Answer:
-    """The answer of one Airflow about one user."""
+    """What one Airflow answered about one user."""
 
     dags: frozenset[str]
     every: frozenset[str] | None
@@ -92,7 +90,7 @@ class _Answer:
 
 @dataclass
 class _TokenState:
-    """The questions about one token."""
+    """One token's questions."""
 
     lock: Lock = field(default_factory=Lock)
     answer: _Answer | None = None
@@ -121,11 +119,11 @@ class EveryDag:
 
     @property
     def age(self) -> float:
-        """The seconds since the last answer."""
+        """Seconds since the last answer."""
         return _age(self._clock, self._answered)
 
     async def fetch_since(self, began: float) -> frozenset[str]:
-        """Return an answer to a question that was asked at this moment of the loop's clock or later."""
+        """An answer to a question that was asked at this moment of the loop's clock or later."""
         async with self._lock:
             if self._began < began:
                 sent = asyncio.get_running_loop().time()
@@ -135,7 +133,7 @@ class EveryDag:
 
 
 class ReadableDags:
-    """The DAGs that each token's user may read in one Airflow."""
+    """What each token's user may read in one Airflow."""
 
     def __init__(self, deployment: str, airflow: SignInApi, clock: Clock, logged: LoggedDags) -> None:
         self._deployment = deployment
@@ -151,10 +149,11 @@ class ReadableDags:
         return state is not None and state.answer is not None
 
     async def fetch(self, token: str, anew: bool = False) -> tuple[_Answer, bool]:
-        """Return the answer, and whether it knows every DAG that the log had at the time of this call.
+        """The answer, and whether it knows every DAG that the log had at the time of this call.
 
-        `anew` asks Airflow, whatever is remembered. A remembered answer then does not stand in. Raises
-        AirflowRefused, or another AirflowError."""
+        `anew`: ask, whatever is remembered; what is remembered does not stand in for an answer. Raises
+        AirflowRefused, or another AirflowError.
+        """
         key = _key(token)
         state = self._states.setdefault(key, _TokenState())
         self._states.move_to_end(key)
@@ -174,11 +173,11 @@ class ReadableDags:
 
     @property
     def shows_any(self) -> bool:
-        """True if the monitor's own user may read any DAG."""
+        """Return True if the monitor's own user may read any DAG."""
         return bool(self._every.last)
 
     def decides_upto(self, answer: _Answer) -> int:
-        """Return the place in the log up to which no event is of a DAG that is newer than this answer."""
+        """The place in the log up to which no event is of a DAG that is newer than this answer."""
         is_latest = answer.version == self._logged.version_of(self._deployment)
         return self._logged.seq if is_latest else answer.seq
 
@@ -231,8 +230,7 @@ class ReadableDags:
 
 
 class Rights:
-    """The answers of all Airflows together.
-    No Airflow adds to or takes from what another lets a user read."""
+    """Every Airflow's answers together: what one lets a user read, no other can take away or add to."""
 
     def __init__(self, airflows: Mapping[str, SignInApi], clock: Clock, logged: LoggedDags) -> None:
         self._airflows = airflows
@@ -249,16 +247,15 @@ class Rights:
         return all(self._dags[name].knows(token) for name, token in tokens.items())
 
     def shows_any(self, deployment: str) -> bool:
-        """Return True if the monitor's own user may read any DAG of this deployment, as far as asked."""
+        """Return True if the monitor's own user may read any DAG there, as far as that was asked."""
         return self._dags[deployment].shows_any
 
     async def fetch(self, tokens: Mapping[str, str], anew: bool = False) -> ReadableNow:
-        """Return what the owner of these tokens may read.
-        Each token is shown to its own Airflow only. An Airflow that is no longer configured counts as one
-        that refuses.
+        """What the owner of these tokens may read. Each token is shown to its own Airflow; no other one is
+        asked. One that is configured no more counts as one that refuses.
 
-        Raises AirflowRefused if every token has ended, and another AirflowError if no Airflow could be
-        asked."""
+        Raises AirflowRefused where every token has ended, another AirflowError where nobody could be asked.
+        """
         requests = {
             name: self._dags[name].fetch(token, anew) for name, token in tokens.items() if name in self._dags
         }
@@ -288,7 +285,7 @@ def first_of(errors: Collection[AirflowError]) -> AirflowError:
 
 
 async def _answers_of(requests: Mapping[str, Awaitable[T]]) -> tuple[dict[str, T], dict[str, AirflowError]]:
-    """Ask in parallel. Return the answers, and the errors, by deployment."""
+    """Ask side by side; answers what was said, and why some said nothing, by deployment."""
     answers = await gather(*requests.values(), return_exceptions=True)
     results: dict[str, T] = {}
     errors: dict[str, AirflowError] = {}

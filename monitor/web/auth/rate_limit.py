@@ -3,8 +3,9 @@
 Attempts with a password or token are counted by name, in windows that begin with the first attempt. All
 monitors on one database share the count. Only this module names the table of attempts.
 
-An attempt counts before its outcome is known. Otherwise guesses that are sent in parallel would all be let
-through. An attempt that was right is taken back."""
+An attempt counts before its outcome is known; otherwise guesses that are sent in parallel would all be let
+through. An attempt that was right is taken back.
+"""
 
 import hashlib
 import math
@@ -28,9 +29,8 @@ MAX_NAMES = 40_000  # that are counted; the oldest are forgotten, so the table s
 
 
 def begin(connection: Connection, names: Mapping[str, int], now: datetime) -> int:
-    """Count an attempt of each name.
-    Return 0, or the seconds to wait, and then the attempt is not counted. `names` says how many attempts
-    each name may have in a window."""
+    """Count an attempt of each name; answers 0, or the seconds to wait, and then it is not counted. `names`:
+    how many each may have in a window."""
     ends = now + timedelta(seconds=WINDOW_SECONDS)
     most = {_hash(name): number for name, number in names.items()}
     hashes = sorted(most)  # in one order, or two monitors could wait for each other
@@ -52,18 +52,16 @@ def begin(connection: Connection, names: Mapping[str, int], now: datetime) -> in
 
 
 def take_back(connection: Connection, names: Iterable[str]) -> None:
-    """Take back an attempt that was not wrong."""
+    """An attempt was no wrong one."""
     _take_back(connection, sorted(_hash(name) for name in names))
 
 
 def forget(connection: Connection, now: datetime) -> int:
-    """Delete the attempts whose window is over, and return how many.
-    The table never holds more than MAX_NAMES."""
+    """Those whose window is over; answers how many. There are never more than MAX_NAMES."""
     return connection.execute(delete(table).where(table.c.ends_at <= now)).rowcount
 
 
 def forget_all(connection: Connection) -> None:
-    """Delete all attempts."""
     connection.execute(delete(table))
 
 
@@ -93,19 +91,18 @@ def _hash(name: str) -> str:
 
 
 class Throttle:
-    """The counter of attempts by name, in windows that begin with the first attempt."""
+    """Counts attempts by name, in windows that begin with the first one."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 
     async def begin(self, names: Mapping[str, int]) -> int:
-        """Count an attempt.
-        Return 0, or the seconds until these names may try again. `names` says how many attempts each name
-        may have."""
+        """Count an attempt; answers 0, or the seconds until these names may try again. Each may have as many
+        as it says."""
         now = self._clock()
         return await self._database.write(lambda connection: begin(connection, names, now))
 
     async def take_back(self, names: Iterable[str]) -> None:
-        """Take back an attempt that was right or could not be judged."""
+        """The attempt was right, or nobody could say."""
         await self._database.write(lambda connection: take_back(connection, names))

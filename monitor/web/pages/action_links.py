@@ -1,10 +1,11 @@
 """The pages behind a mail's links: acknowledge, silence and unsubscribe.
 
-`/links/unsubscribe/{token}` stops the mails of one rule. Mail providers post `List-Unsubscribe=One-Click` to
-it by themselves when a user presses their button. They send no cookies and accept no redirect as an answer
-(RFC 8058 section 3.1).
+`/links/unsubscribe/{token}` stops the mails of one rule. Mail providers post `List-Unsubscribe=One-Click`
+to it by themselves when somebody presses their button. They send no cookies and accept no redirect as an
+answer (RFC 8058 section 3.1).
 
-The links are signed and verified by `Links` (delivery/messages/links.py)."""
+The links are signed and verified by `Links` (delivery/messages/links.py).
+"""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -33,7 +34,7 @@ acknowledge_router = APIRouter(include_in_schema=False)
 
 @acknowledge_router.get(ACKNOWLEDGE_PATH)
 async def show_acknowledge(request: Request, services: ServicesDep, token: str) -> HTMLResponse:
-    """Show the incident, and who looks after it."""
+    """The incident, and who looks after it."""
     incident = await _incident(services, token)
     return render(request, "link_acknowledge.html", None, incident=incident)
 
@@ -57,7 +58,7 @@ async def post_acknowledge(
 
 
 async def _incident(services: Services, token: str) -> Incident:
-    """Return the incident of a link. Raises LinkError."""
+    """Raises LinkError."""
     incident_id = forms.read_link(services, ACKNOWLEDGE, token)["incident_id"]
     found = await services.database.read(lambda connection: incidents.find(connection, incident_id))
     if found is None:
@@ -74,8 +75,6 @@ silence_router = APIRouter(include_in_schema=False)
 
 
 class SilenceDeed(Deed):
-    """The form of the page that silences."""
-
     until: str = ""
     own_end: str = ""
     silence_id: int = 0
@@ -83,7 +82,7 @@ class SilenceDeed(Deed):
 
 @silence_router.get(SILENCE_PATH)
 async def show_silence(request: Request, services: ServicesDep, token: str) -> HTMLResponse:
-    """Show what would be silenced, for how long, and what is silenced already."""
+    """What would be silenced, for how long, and what is silenced already."""
     return await _page(request, services, await _scope(services, token), SilenceDeed(), None)
 
 
@@ -91,9 +90,8 @@ async def show_silence(request: Request, services: ServicesDep, token: str) -> H
 async def post_silence(
     request: Request, services: ServicesDep, token: str, form: Annotated[SilenceDeed, Form()]
 ) -> Response:
-    """Silence what the link is for, or end such a silence.
-    Silencing by a link extends an earlier silence by a link. So the same link makes one silence, however
-    often it is used."""
+    """Silence, or end a silence of the same. Whoever silences by a link extends what was silenced by one: the
+    same link makes one silence, however often it is used."""
     scope = await _scope(services, token)
     now = services.clock()
     if form.action == "end":
@@ -121,7 +119,7 @@ def _back(request: Request) -> RedirectResponse:
 
 
 async def _scope(services: Services, token: str) -> SilenceScope:
-    """Return the scope of a link. Raises LinkError, and 404, 409 and 410 as HTTP errors."""
+    """Raises LinkError, and 404, 409 and 410 as HTTP errors."""
     content = forms.read_link(services, SILENCE, token)
     if "incident_id" in content:
         incident_id = content["incident_id"]
@@ -152,8 +150,7 @@ def _end(connection: Connection, scope: SilenceScope, form: SilenceDeed, now: da
 
 
 def _active(connection: Connection, scope: SilenceScope, now: datetime) -> list[Silence]:
-    """Return the active silences of the link's scope.
-    For a DAG, silences of some of its events are included."""
+    """The active silences of what the link is for: of a DAG those too that take but some of its events."""
     of_dag = (
         scope.dag
         if scope == SilenceScope(Match(deployment=scope.match.deployment, dag_id=scope.match.dag_id))
@@ -189,7 +186,7 @@ unsubscribe_router = APIRouter(include_in_schema=False)
 
 @unsubscribe_router.get(UNSUBSCRIBE_PATH)
 async def show_unsubscribe(request: Request, services: ServicesDep, token: str) -> HTMLResponse:
-    """Show whose mails of which rule the link stops, and whether they are stopped already."""
+    """Whose mails of which rule, and whether they are stopped already."""
     content = forms.read_link(services, UNSUBSCRIBE, token)
     address, rule = content["address"], content["rule"]
     gone = await services.database.read(
@@ -222,6 +219,6 @@ async def post_unsubscribe(request: Request, services: ServicesDep, token: str) 
 
 
 def mask_address(address: str) -> str:
-    """Return `j…@example.com`: enough for its owner, and no address for others who got the forwarded mail."""
+    """`j…@example.com`: enough for its owner, and no address for whoever else the mail was forwarded to."""
     local, _, domain = address.rpartition("@")
     return f"{local[:1]}…@{domain}" if local else "…"

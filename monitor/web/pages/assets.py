@@ -39,8 +39,6 @@ USUAL = Watch(name="usual", watch="stale", floor=timedelta(0))
 
 @dataclass(frozen=True)
 class Freshness:
-    """The freshness of an asset."""
-
     state: str
     """What the pill shows: ok, uncertain, failed, unknown."""
     word: str
@@ -54,8 +52,7 @@ class Freshness:
 def freshness(
     watches: Sequence[Watch], row: Row, gaps: Sequence[timedelta], dag: Row | None, now: datetime
 ) -> Freshness:
-    """Return an asset's freshness.
-    `row` holds deployment, uri, name, updated_at and source_dag_id. `dag` is what is known of that DAG."""
+    """`row`: deployment, uri, name, updated_at, source_dag_id; `dag`: what is known of that DAG."""
     updated_at: datetime | None = row["updated_at"]
     if updated_at is None:
         return Freshness("unknown", "never updated", "No update of it has been reported.", None)
@@ -90,7 +87,7 @@ def _usual(watch: Watch, gaps: Sequence[timedelta]) -> timedelta | None:
 
 
 def _rest_reason(dag: Row | None) -> str:
-    """Return why the watch leaves the asset alone, or ""."""
+    """Why the watch leaves it alone."""
     if dag is None:
         return ""
     if dag["is_stale"]:
@@ -106,14 +103,12 @@ router = APIRouter(include_in_schema=False)
 
 
 class AssetQuery(Paged):
-    """The query of an asset's page."""
-
     uri: Name = Field(description="The asset's URI, as it is")
 
 
 @dataclass(frozen=True)
 class Party:
-    """A maker or consumer of an asset."""
+    """Who makes an asset, or is begun by it."""
 
     dag_id: str
     task_id: str | None
@@ -128,7 +123,7 @@ class Party:
 async def assets(
     request: Request, services: ServicesDep, principal: PagePrincipal, query: Annotated[Paged, Query()]
 ) -> HTMLResponse:
-    """Show every asset with what its last update reported, the last to change first."""
+    """Every asset with what its last update told, the last to change first."""
     allowed_dags, now = await services.authenticator.get_permissions(principal), services.clock()
     watches = services.rules.current.config.watches
 
@@ -163,7 +158,7 @@ async def asset(
     deployment: InPath,
     query: Annotated[AssetQuery, Query()],
 ) -> HTMLResponse:
-    """Show one asset. Its URI is a parameter, because it holds slashes and every other sign."""
+    """One asset. Its URI is a parameter: it holds slashes and every other sign."""
     name, now = AssetName(deployment, query.uri), services.clock()
     allowed_dags = await services.authenticator.get_permissions(principal)
     watches = services.rules.current.config.watches
@@ -213,7 +208,7 @@ def _filter_lineage(lineage: AssetLineage, deployment: str, allowed_dags: Allowe
 
 
 def _makers(latest: list[AssetUpdate], lineage: AssetLineage) -> list[Party]:
-    """Return the makers of recent updates, the latest first, then those that Airflow names besides."""
+    """Who updated it lately, the last one first, then who else Airflow says will."""
     updates = (
         (update.dag_id, update.task_id, update.run_id, update.timestamp) for update in latest if update.dag_id
     )
@@ -223,7 +218,7 @@ def _makers(latest: list[AssetUpdate], lineage: AssetLineage) -> list[Party]:
 
 
 def _consumers(latest: list[AssetUpdate], lineage: AssetLineage) -> list[Party]:
-    """Return the DAGs whose runs recent updates began, then those that are scheduled on the asset besides."""
+    """Whose runs came of it lately, then who else is scheduled on it."""
     runs = ((run, update.timestamp) for update in latest for run in update.created_runs)
     parties = (
         Party(run["dag_id"], None, run["run_id"], at, run["dag_id"] in lineage.scheduled) for run, at in runs
@@ -241,7 +236,7 @@ def _parties(parties: Iterable[Party], tasks: Iterable[tuple[str, str | None]]) 
 
 
 def _metrics(updates: list[AssetUpdate]) -> list[str]:
-    """Return the names of the numbers in these updates, in their order."""
+    """The names of the numbers that these updates told, in the order of telling."""
     names = (
         name
         for update in updates

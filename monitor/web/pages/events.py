@@ -1,4 +1,4 @@
-"""The pages of events and of one delivery. Each page reads the database once."""
+"""The pages of events and of one delivery; each reads the database once."""
 
 import re
 from collections.abc import Iterable
@@ -46,8 +46,7 @@ class EventsForm(EventsQuery):
 
 
 def drop_empty(query_value: Any) -> Any:
-    """Return a form's value without what was left empty.
-    A moment from the form's clock has no zone and is UTC."""
+    """What a form sent for a field, without what was left empty. A moment from its clock has no zone: UTC."""
     if isinstance(query_value, list):
         return [value for value in query_value if value]
     if isinstance(query_value, str) and LOCAL.fullmatch(query_value):
@@ -56,13 +55,12 @@ def drop_empty(query_value: Any) -> Any:
 
 
 def live(connection: Connection) -> dict[str, Any]:
-    """Return what a page that updates itself needs: the place in the log that it shows."""
+    """What a page that updates itself needs: the place in the log that it shows."""
     state = cursor.state(connection)
     return {"cursor": Cursor(state.epoch, state.last_seq)}
 
 
 def lines(events: list[LoggedEvent]) -> list[EventLine]:
-    """Return the lines of events."""
     return EventLine.of_each(events)
 
 
@@ -75,7 +73,7 @@ async def events(
         ListFilters[EventsForm], Depends(list_filters(EventsForm, {"type": TYPES}, wildcards="*?"))
     ],
 ) -> HTMLResponse:
-    """Show the log, page by page."""
+    """The log, page by page."""
     query = list_query.query
 
     def load(connection: Connection) -> dict[str, Any]:
@@ -102,7 +100,7 @@ async def events(
 
 
 def airflow_url(services: Services, deployment: str) -> str | None:
-    """Return the address at which people find this deployment's Airflow, or None if it is unknown."""
+    """Where people find this deployment's Airflow, or None where that is not known."""
     return services.settings.airflow_pages.get(deployment)
 
 
@@ -114,7 +112,7 @@ async def delivery(
     delivery_id: Id,
     query: Annotated[DeliveryLedgerQuery, Query()],
 ) -> HTMLResponse:
-    """Show one delivery: its state and why, the events that it reports, and each attempt."""
+    """One delivery: its state and why, the events that it tells of, and each attempt."""
     allowed_dags = await services.authenticator.get_permissions(principal)
     found = await services.database.read(
         lambda connection: _delivery(connection, delivery_id, allowed_dags, query)
@@ -164,6 +162,6 @@ def lines_of(connection: Connection, seqs: Iterable[int], allowed_dags: AllowedD
 async def resend(
     request: Request, services: ServicesDep, principal: PagePrincipal, delivery_id: Id
 ) -> RedirectResponse:
-    """Send the delivery again, from its page."""
+    """The button on that page."""
     await deliveries.resend(request, services, principal, delivery_id)
     return redirect(request, f"/deliveries/{delivery_id}")

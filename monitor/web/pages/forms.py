@@ -29,7 +29,7 @@ LONG_SPANS = {"1w": ("1 week", timedelta(weeks=1))}
 
 @dataclass(frozen=True)
 class EndOption:
-    """An end that a form offers."""
+    """One of the ends that a form offers."""
 
     value: str
     words: str
@@ -37,7 +37,7 @@ class EndOption:
 
 
 def choices(now: datetime, zone: str) -> list[EndOption]:
-    """Return the ends that a form offers, in UTC."""
+    """What a form offers, its ends in UTC."""
     morning = tomorrow_morning(now, zone)
     there = morning.astimezone(ZoneInfo(zone))
     tomorrow = EndOption(TOMORROW, f"until tomorrow, {there:%A} {there:%H:%M} ({zone})", morning)
@@ -49,13 +49,12 @@ def choices(now: datetime, zone: str) -> list[EndOption]:
 
 
 def tomorrow_morning(now: datetime, zone: str) -> datetime:
-    """Return tomorrow's MORNING in the zone, in UTC."""
     day = now.astimezone(ZoneInfo(zone)).date() + timedelta(days=1)
     return datetime.combine(day, MORNING, ZoneInfo(zone)).astimezone(timezone.utc)
 
 
 def end_of(choice: str, own: str, now: datetime, zone: str) -> datetime:
-    """Return the chosen moment in UTC. Raises ValueError, whose message is for people."""
+    """The moment that was chosen, in UTC. Raises ValueError, whose message is for people."""
     if choice == OWN:
         return _own(own, zone)
     for offered in choices(now, zone):
@@ -65,7 +64,7 @@ def end_of(choice: str, own: str, now: datetime, zone: str) -> datetime:
 
 
 def _own(text: str, zone: str) -> datetime:
-    """Return the moment of a field of type datetime-local, which is by the clock on the wall."""
+    """What a field of type datetime-local sends: a moment by the clock on the wall."""
     if not text:
         raise ValueError("another end: is empty; give a day and a time, or choose another end")
     try:
@@ -87,7 +86,7 @@ Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_AU
 
 
 class Deed(BaseModel):
-    """The form behind a link: the action, the person and the reason."""
+    """What a form behind a link sends: what is to be done, by whom, and why."""
 
     action: str = ""
     name: Name = ""
@@ -95,12 +94,10 @@ class Deed(BaseModel):
 
     @property
     def who(self) -> str:
-        """The person who acts, as the ledger shows them."""
         return f"{self.name} ({BY_LINK})" if self.name else BY_LINK
 
     @property
     def why(self) -> str:
-        """The reason, as the ledger shows it."""
         return self.reason or "no reason given"
 
 
@@ -110,7 +107,7 @@ def read_link(services: Services, purpose: str, token: str) -> dict[str, Any]:
 
 
 async def on_link_error(request: Request, error: Exception) -> HTMLResponse:
-    """Show a page that says what to do instead."""
+    """A page that says what to do instead."""
     if not isinstance(error, LinkError):
         raise error
     status = 410 if error.why == "expired" else 404
@@ -125,8 +122,6 @@ Names = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_N
 
 
 class SilenceForm(BaseModel):
-    """The form of a new silence."""
-
     model_config = ConfigDict(extra="ignore")  # the CSRF token comes with it
     deployment: Names = ""
     dag_id: Names = ""
@@ -146,25 +141,24 @@ class SilenceForm(BaseModel):
 
     @property
     def is_question(self) -> bool:
-        """True if only the preview is asked for."""
+        """Whether only the preview is asked for."""
         return self.action == "preview"
 
     @property
     def is_filled(self) -> bool:
-        """True if the form names anything."""
         return self.incident is not None or self.whole_airflow or any(getattr(self, name) for name in FIELDS)
 
     @property
     def is_confirmed(self) -> bool:
-        """True if the user has seen what silencing a whole Airflow means, and said yes."""
+        """Whether somebody has seen what silencing a whole Airflow means, and said yes."""
         return self.action == "confirm"
 
     def to_query(self) -> dict[str, Any]:
-        """Return what was filled in, for the address of the same form."""
+        """What was filled in, for the address of the same form."""
         return self.model_dump(mode="json", exclude={"action"}, exclude_defaults=True)
 
     def match(self) -> Match:
-        """Return the match of the form. Raises ValueError, whose message is for people."""
+        """Raises ValueError, whose message is for people."""
         globs = {name: _names(getattr(self, name)) for name in FIELDS if getattr(self, name)}
         try:
             return Match.model_validate(globs)
@@ -173,15 +167,15 @@ class SilenceForm(BaseModel):
             raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
     def spelt_out(self, scope: SilenceScope) -> "SilenceForm":
-        """Return the form with the incident's scope filled in, if the fields can say it.
-        Then the user may narrow the fields."""
+        """The same with the fields filled in, where what the incident is about can be said by them: whoever
+        sees them may narrow them."""
         if self.incident is None or scope.incident is not None:
             return self
         filled = {name: ", ".join(getattr(scope.match, name)) for name in ("deployment", "dag_id")}
         return self.model_copy(update={**filled, "incident": None})
 
     def why(self) -> str:
-        """Return the reason. Raises ValueError if it is empty."""
+        """Raises ValueError."""
         if not self.reason:
             raise ValueError("reason: is empty; others want to know why nobody is notified")
         return self.reason

@@ -35,7 +35,7 @@ TASKS = "airflow.task_instance.*"
 
 @dataclass(frozen=True)
 class FinishedTry:
-    """A try that is over."""
+    """One try that is over."""
 
     number: int
     state: str
@@ -50,7 +50,7 @@ Tries = dict[tuple[str, int], list[FinishedTry]]
 
 
 def earlier_tries(connection: Connection, name: RunName, tasks: Sequence[Mapping[str, Any]]) -> Tries:
-    """Return what the log still has of earlier tries. The log is read only if some task was tried twice."""
+    """What the log still has of them; it is asked only where some task was tried twice."""
     latest = {
         (task["task_id"], task["map_index"]): task["try_number"] for task in tasks if task["try_number"] > 1
     }
@@ -75,7 +75,7 @@ def earlier_tries(connection: Connection, name: RunName, tasks: Sequence[Mapping
 
 
 def _parse_logged(logged: LoggedEvent) -> tuple[tuple[str, str], tuple[str, int, int], FinishedTry]:
-    """Return the try's run, its task and number, and the try."""
+    """Its run, its task and number, and the try."""
     data = read.data_of(logged)
     key = (data["task_id"], data.get("map_index", -1), data["try_number"])
     return (data["dag_id"], data["run_id"]), key, _parse_try(data)
@@ -107,7 +107,6 @@ class MappedTask:
 
     @property
     def text(self) -> str:
-        """The instances' states in words."""
         return ", ".join(f"{number} {state.replace('_', ' ')}" for state, number in self.counts.items())
 
 
@@ -166,7 +165,7 @@ WAITING = "up_for_retry"
 
 @dataclass(frozen=True)
 class GanttBar:
-    """A stretch of a line. With `end` None it still goes on."""
+    """One stretch of a line. `end` None: it still goes on."""
 
     state: str
     """A state, or `queued`, or `waiting` for the next try."""
@@ -177,8 +176,6 @@ class GanttBar:
 
 @dataclass(frozen=True)
 class GanttRow:
-    """A line of the chart: a task and its bars."""
-
     task: Mapping[str, Any]
     """The task's row in the projection: its latest try."""
     bars: tuple[GanttBar, ...]
@@ -186,14 +183,11 @@ class GanttRow:
 
     @property
     def mapped(self) -> MappedTask | None:
-        """The instances that the line folds, or None."""
         return self.task.get("mapped")
 
 
 @dataclass(frozen=True)
 class GanttChart:
-    """The Gantt chart of a run."""
-
     begin: datetime
     length: float
     """Seconds."""
@@ -204,16 +198,14 @@ class GanttChart:
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """The marks of the axis, with their labels."""
         step = _step(self.length)
         return [(at, _label(at)) for at in _multiples(step, self.length)]
 
     def percent(self, seconds: float) -> str:
-        """Return the percentage of a place on the axis."""
+        """A place on the axis."""
         return f"{min(100.0, max(0.0, 100 * seconds / self.length)):.3f}"
 
     def width(self, bar: GanttBar) -> str:
-        """Return the width of a bar in percent."""
         end = self.now if bar.end is None else bar.end
         return self.percent(max(0.0, end - bar.begin))
 
@@ -224,7 +216,7 @@ def chart_of(
     earlier: Mapping[tuple[str, int], Sequence[FinishedTry]],
     now: datetime,
 ) -> GanttChart | None:
-    """Return the chart of a run, or None if nothing has begun that could be drawn."""
+    """None: nothing has begun that could be drawn."""
     starts = [task["start_date"] for task in tasks if task["start_date"]]
     begin = run["queued_at"] or run["start_date"] or min(starts, default=None)
     # A cleared run begins anew and keeps the time at which it was queued first, and some of its tasks.
@@ -249,9 +241,7 @@ _USUAL_WAIT = timedelta(hours=1)
 def _length(
     begin: datetime, run: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]], now: datetime, is_open: bool
 ) -> float:
-    """Return the length of the axis.
-    For a run that goes on it reaches a round moment to come, so that the axis does not change all the time.
-    """
+    """Of a run that goes on: up to a round moment to come, so that the axis does not change all the time."""
     ends = [task["end_date"] for task in tasks if task["end_date"]]
     last = max([*ends, *([now] if is_open else []), run["end_date"] or begin])
     seconds: float = max((last - begin).total_seconds(), 1.0)
@@ -274,7 +264,7 @@ def _multiples(step: float, upto: float) -> Iterator[float]:
 
 
 def _label(seconds: float) -> str:
-    """Return the label of a mark: 0 · 30 s · 5 min · 1 h 30 min · 2 d."""
+    """0 · 30 s · 5 min · 1 h 30 min · 2 d"""
     days, rest = divmod(int(seconds), 86400)
     parts = zip((days, rest // 3600, rest % 3600 // 60, rest % 60), ("d", "h", "min", "s"), strict=True)
     return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0"
@@ -320,8 +310,7 @@ def _line(
 def _bar(
     state: str, start: datetime, end: datetime | None, begin: datetime, goes_on: bool, label: str
 ) -> GanttBar:
-    """Return a bar.
-    A stretch without an end that no longer goes on is a moment, because its end is unknown."""
+    """What has no end and does not go on any more is drawn as a moment: nobody knows when it ended."""
     at = (start - begin).total_seconds()
     until = (end - begin).total_seconds() if end else None if goes_on else at
     took = f", {span(end - start)}" if end else ""

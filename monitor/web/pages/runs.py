@@ -48,14 +48,12 @@ status_router = APIRouter(route_class=ETagRoute)
 
 
 class StatusQuery(BaseModel):
-    """The query of the status page."""
-
     model_config = ConfigDict(extra="forbid")
     dag_id: Name = Field(TRAINING_DAG, description="The DAG", examples=[TRAINING_DAG])
 
 
 class Status(ResponseModel):
-    """The DAG's last run that has ended. `run` is null before the first such run."""
+    """The DAG's last run that has ended; `run` is null as long as there is none."""
 
     model_config = example(**openapi_examples.STATUS)
     dag_id: str
@@ -73,7 +71,7 @@ def load_status(
     limit: int = MAX_PAGE,
     most: int = MAX_PAGE_BYTES,
 ) -> dict[str, Any]:
-    """Return the content of the status page and of its API, with a page of the run's tasks."""
+    """What both show, with a page of the run's tasks."""
     runs = runs_projection.runs(connection, LOOKED_THROUGH, dag_id=dag_id, allowed_dags=allowed_dags)
     ended = next((run for run in runs if run["state"] in RUN_ENDS), None)
     running = next((run["run_id"] for run in runs if run["state"] == RUNNING), None)
@@ -112,7 +110,7 @@ def _name_and_extra(logged: LoggedEvent) -> tuple[str, dict[str, Any]]:
 async def status(
     services: ServicesDep, principal: ApiPrincipal, query: Annotated[StatusQuery, Query()]
 ) -> dict[str, Any]:
-    """Return the last training run that has ended: its result, tasks, mails and metrics."""
+    """The last training run that has ended: its result, tasks, mails and metrics."""
     return await services.database.read(
         lambda connection: load_status(connection, query.dag_id, principal.allowed_dags)
     )
@@ -122,7 +120,6 @@ async def status(
 async def status_page(
     request: Request, services: ServicesDep, principal: PagePrincipal, query: Annotated[StatusQuery, Query()]
 ) -> HTMLResponse:
-    """Show the last training run that has ended."""
     values = await services.database.read(
         lambda connection: (
             load_status(connection, query.dag_id, principal.allowed_dags, MAX_LINES, MAX_HTML_BYTES)
@@ -157,15 +154,14 @@ class RunsForm(RunsQuery):
 
 
 class RunPageQuery(TaskCursorQuery):
-    """The query of a run's page.
-    With `task_id`, the instances of one mapped task are shown one by one, otherwise every task, folded."""
+    """Which tasks are shown: the instances of one mapped task, one by one; none: every task, folded."""
 
     model_config = ConfigDict(extra="forbid")
     task_id: Name | None = None
 
 
 class TryQuery(BaseModel):
-    """The query of a try of a task."""
+    """Which try of which task."""
 
     model_config = ConfigDict(extra="forbid")
     task_id: Name
@@ -180,7 +176,7 @@ async def runs(
     principal: PagePrincipal,
     list_query: Annotated[ListFilters[RunsForm], Depends(list_filters(RunsForm, {"state": STATES}))],
 ) -> HTMLResponse:
-    """Show the runs that changed last, filtered and searched, page by page."""
+    """The runs that changed last, filtered and searched, page by page."""
     query = list_query.query
 
     def load(connection: Connection) -> dict[str, Any]:
@@ -210,12 +206,10 @@ async def runs(
 
 
 def with_strips(connection: Connection, found: Iterable[Row]) -> Iterator[tuple[Row, Strip]]:
-    """Yield each run with the strip of its tasks."""
     return ((run, runs_projection.strip(connection, name_of(run))) for run in found)
 
 
 def name_of(run: Mapping[str, Any]) -> RunName:
-    """Return the run's identity."""
     return RunName(run["deployment"], run["dag_id"], run["run_id"])
 
 
@@ -229,7 +223,7 @@ async def run(
     run_id: InPath,
     query: Annotated[RunPageQuery, Query()],
 ) -> HTMLResponse:
-    """Show one run: its timeline, its tasks with their errors page by page, its mails, assets and events."""
+    """One run: its timeline, its tasks with their errors page by page, its mails, assets and events."""
     name = RunName(deployment, dag_id, run_id)
     allowed_dags = await services.authenticator.get_permissions(principal)
 
@@ -299,7 +293,7 @@ def _find_events(
 
 
 def _incident(connection: Connection, run: Mapping[str, Any], allowed_dags: AllowedDags) -> Incident | None:
-    """Return the incident that a failed run opened or joined: its DAG's, open when the run ended."""
+    """The one that a failed run opened or joined: of its DAG, and open when the run ended."""
     ended = run["end_date"]
     if run["state"] != "failed" or ended is None:
         return None
@@ -325,7 +319,7 @@ async def log(
     run_id: InPath,
     query: Annotated[TryQuery, Query()],
 ) -> HTMLResponse:
-    """Show the end of a try's log, from Airflow. The run's page shows a part of this page in place."""
+    """The end of the log of one try, from Airflow: a page, of which the run's page shows a part in place."""
     name = RunName(deployment, dag_id, run_id)
     await _load_run(services, principal, name)
     values: dict[str, Any] = {"run": vars(name), "told": query, "log": None, "problem": None}
@@ -345,7 +339,7 @@ async def details(
     dag_id: InPath,
     run_id: InPath,
 ) -> HTMLResponse:
-    """Show what only Airflow knows of a run, and its differences from the last successful run."""
+    """What only Airflow knows of a run, and what it has otherwise than the last good one."""
     name = RunName(deployment, dag_id, run_id)
     row = await _load_run(services, principal, name)
     values: dict[str, Any] = {"run": vars(name), "details": None, "problem": None}
@@ -357,8 +351,7 @@ async def details(
 
 
 async def _load_run(services: Services, principal: Principal, name: RunName) -> Row:
-    """Return the run's row, before Airflow is asked about it.
-    Raises 404, also if the reader may not see the run."""
+    """The run's row, before Airflow is asked about it. Raises 404, also where it is not to be read."""
     may_read = principal.allowed_dags is None or (name.deployment, name.dag_id) in principal.allowed_dags
     row = (
         await services.database.read(lambda connection: runs_projection.run(connection, name))

@@ -45,7 +45,7 @@ _IN_LIST = re.compile(r"^(\s*(?:-\s*)?apprise[\"']?\s*:\s*)\S.*", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class MistakeExcerpt:
-    """A mistake with its line of the file."""
+    """One mistake."""
 
     line: int | None
     text: str | None
@@ -55,7 +55,7 @@ class MistakeExcerpt:
 
 
 def describe_mistakes(path: Path | None, problem: RulesError) -> list[MistakeExcerpt]:
-    """Return the mistakes with their lines. This reads the file anew and blocks."""
+    """Reads the file anew: blocking."""
     lines = _lines(path)
     return [
         MistakeExcerpt(mistake.line, _text(lines, mistake), mistake.where, mistake.message)
@@ -84,7 +84,7 @@ def _text(lines: list[str], mistake: Mistake) -> str | None:
 
 
 def redact_line(text: str) -> str:
-    """Return a line without what may be a secret in it."""
+    """A line without what may be a secret in it."""
     for secret in (*_SECRETS, _IN_LIST):
         text = secret.sub(rf"\g<1>{HIDDEN}", text)
     return text
@@ -95,7 +95,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/settings")
 async def settings(request: Request, services: ServicesDep, principal: PagePrincipal) -> HTMLResponse:
-    """Show the rules, receivers, quiet hours, watches and the budget, with mistakes first."""
+    """Rules, receivers, quiet hours, watches, the budget; mistakes first."""
     if not await services.authenticator.reads_every_dag(principal):
         raise HTTPException(
             403, "The rules name DAGs and people: this page is for those who may read every DAG in Airflow."

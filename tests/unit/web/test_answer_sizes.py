@@ -337,13 +337,13 @@ PAGES: dict[str, tuple[str, str, str, int]] = {
         r'href="([^"]*)">Older del',
         MANY,
     ),
-    "over": (
+    "closed": (
         f"/incidents?limit={MAX_PAGE}",
-        r'data-key="(\d+)".{0,400}check',
+        r'data-key="(\d+)".{0,400}dash',
         r'href="([^"]*)">Older incidents',
         MANY,
     ),
-    "open": ("/incidents", r'data-key="(\d+)".{0,400}alert', r'href="([^"]*)">Older open', MANY),
+    "acknowledged": ("/incidents", r'data-key="(\d+)".{0,400}check', r'href="([^"]*)">Older open', MANY),
     "silences": (
         f"/silences?limit={MAX_PAGE}",
         f'<li class="row silence"{KEY}',

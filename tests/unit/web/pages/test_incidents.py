@@ -148,7 +148,7 @@ def test_closing_by_hand(monitor: Served, clock: FakeClock) -> None:
     assert again.status_code == 409
     assert "closed by local: the DAG was deleted" in again.json()["detail"]
     for page in ("/incidents", "/incidents/1"):
-        assert "closed by local: the DAG was deleted" in monitor.client.get(page).text
+        assert "Closed by local: the DAG was deleted" in monitor.client.get(page).text
     assert get(monitor.client, "/api/v1/incidents?state=open")["incidents"] == []
     fail(monitor, number=1)
     assert [one["id"] for one in get(monitor.client, "/api/v1/incidents?state=open")["incidents"]] == [2]
@@ -161,7 +161,7 @@ def test_closing_on_the_incidents_page(monitor: Served) -> None:
     answer = monitor.client.post("/incidents/1/close", data={"reason": "no failure at all"})
     assert (answer.status_code, answer.headers["location"]) == (303, "/incidents/1")
     page = monitor.client.get("/incidents/1").text
-    assert "closed by local: no failure at all" in page
+    assert "Closed by local: no failure at all" in page
     assert "/close" not in page
     assert monitor.client.post("/incidents/1/close", data={"reason": "x"}).status_code == 409
 
@@ -218,21 +218,23 @@ def test_a_delivery_tells_its_events_with_their_reasons(monitor: Served) -> None
 
 
 def test_the_pages_of_incidents(monitor: Served) -> None:
-    assert "Nothing is wrong" in monitor.client.get("/incidents").text
+    assert "No incident is open" in monitor.client.get("/incidents").text
     for number in range(2):
         fail(monitor, number=number)
     fail(monitor, "other")
     monitor.post([run_event("success", "other", "run_9", start=60)])
     page = monitor.client.get("/incidents").text
-    is_open, is_over = page.split('id="over-title"')
+    is_open, has_ended = page.split('id="ended-title"')
     assert "etl fails" in is_open
     assert "2 failures" in is_open
     assert "/silences/new?incident=1" in is_open
-    assert "other fails" in is_over
+    assert "other fails" in has_ended
+    assert "resolved" in has_ended
     page = monitor.client.get("/incidents/1").text
-    for words in ("etl fails", "first failure", "opened by email to ops@example.com"):
+    for words in ("etl fails", "first failure", "First notification", "Notified: ops@example.com by email"):
         assert words in page
-    assert page.index("run_0") < page.index("run_1")
+    timeline = page.split('id="timeline"')[1]
+    assert timeline.index("run_0") < timeline.index("run_1")
     assert monitor.client.get("/incidents/99", headers={"Accept": "text/html"}).status_code == 404
 
 
@@ -261,10 +263,10 @@ def test_acknowledging_on_the_page(monitor: Served) -> None:
     answer = monitor.client.post(path, data={"reason": "a ticket is open"})
     assert (answer.status_code, answer.headers["location"]) == (303, "/incidents/1")
     assert "by local: a ticket is open" in monitor.client.get("/incidents/1").text
-    assert "acknowledged by local" in monitor.client.get("/incidents").text
+    assert "Acknowledged by local" in monitor.client.get("/incidents").text
     assert "(acknowledged)" in monitor.client.get("/").text
     assert monitor.client.post(path, data={"action": "take_back"}).status_code == 303
-    assert "acknowledged by" not in monitor.client.get("/incidents").text
+    assert "Acknowledged by" not in monitor.client.get("/incidents").text
 
 
 def test_a_long_thread_shows_its_ends(monitor: Served) -> None:
