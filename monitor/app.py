@@ -177,10 +177,19 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
     shared = {
         "retention": Retention(database, settings.retention_days, clock, settings.ledger_days).run,
         "reminders": Reminders(
-            *(database, engine, wakes.delivery, clock), partial(failed.note, "reminders")
+            database=database,
+            engine=engine,
+            delivery=wakes.delivery,
+            clock=clock,
+            on_defect=partial(failed.note, "reminders"),
         ).run,
         "recoveries": Recoveries(
-            *(database, apis, engine, wakes.delivery, clock), partial(failed.note, "recoveries")
+            database=database,
+            apis=apis,
+            engine=engine,
+            delivery=wakes.delivery,
+            clock=clock,
+            on_defect=partial(failed.note, "recoveries"),
         ).run,
         **{f"reconciler {handle.deployment}": handle.run for handle in handles},
         "watches": _watches(ground, ingest, handles, rules),
@@ -189,7 +198,9 @@ def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -
     election = make_election(database, list(shared), metrics)
     failed_templates = FailedTemplates(metrics, clock)
     set_gauges(
-        *(metrics, clock, database.engine),
+        metrics=metrics,
+        clock=clock,
+        engine=database.engine,
         rules_broken=lambda: rules.problem is not None,
         silent={handle.deployment: handle.silent_since for handle in handles},
     )
@@ -302,7 +313,12 @@ def _reconciler(ground: _Ground, ingest: Ingest, deployment: str) -> Reconciler:
     settings, api = ground.settings, ground.apis[deployment]
     database, metrics, clock = ground.database, ground.metrics, ground.clock
     return Reconciler(
-        *(api, database, ingest, ground.wakes.reconcilers[deployment], metrics, clock),
+        api=api,
+        database=database,
+        ingest=ingest,
+        wake=ground.wakes.reconcilers[deployment],
+        metrics=metrics,
+        clock=clock,
         interval=settings.reconcile_interval,
         snapshots=snapshots(api, database, ingest, metrics, clock),
         first_look_back=timedelta(hours=settings.first_look_back_hours),
@@ -321,8 +337,13 @@ def _watches(ground: _Ground, ingest: Ingest, handles: Sequence[ReconcilerHandle
 
     async def run() -> None:
         watches = Watches(
-            *(watched, database, ingest, lambda: rules.current.config.watches),
-            *(partial(database.read, queries.find_outage), ground.metrics, ground.clock),
+            watched=watched,
+            database=database,
+            ingest=ingest,
+            watches=lambda: rules.current.config.watches,
+            mail=partial(database.read, queries.find_outage),
+            metrics=ground.metrics,
+            clock=ground.clock,
             poll_seconds=ground.settings.reconcile_interval,
         )
         await watches.run()
@@ -342,7 +363,11 @@ def _deliverer(
 ) -> DeliveryWorker:
     settings, database, clock = ground.settings, ground.database, ground.clock
     preparer = DeliveryPreparer(
-        *(database, ground.apis, renderer, links, lambda: rules.current),
+        database=database,
+        apis=ground.apis,
+        renderer=renderer,
+        links=links,
+        rules=lambda: rules.current,
         budget=DeliveryBudget(lambda: rules.current) if settings.smtp_host else None,
         confirm_grace=timedelta(seconds=settings.confirm_grace),
         window=window,
@@ -350,7 +375,12 @@ def _deliverer(
     )
     channels = build_channels(settings, mailbox, clock)
     return DeliveryWorker(
-        *(database, preparer, channels, ground.wakes.delivery, ground.metrics, clock),
+        database=database,
+        preparer=preparer,
+        senders=channels,
+        wake=ground.wakes.delivery,
+        metrics=ground.metrics,
+        clock=clock,
         host=settings.mail_host,
         log=ingest.log,
         journal=SentJournal(settings.journal, clock, timedelta(days=settings.ledger_days)),

@@ -165,7 +165,10 @@ class Settings(BaseSettings):
     """Where set: an SMTP server on the loopback address that files what it gets in the embedded mailbox."""
 
     @field_validator(
-        *("notify_success", "ingest_secret", "session_secret", "trusted_proxies"),
+        "notify_success",
+        "ingest_secret",
+        "session_secret",
+        "trusted_proxies",
         mode="before",
     )
     @classmethod

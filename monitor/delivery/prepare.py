@@ -253,7 +253,11 @@ class DeliveryPreparer:
             return Settlement(suppression.NOTHING_TOLD)
         events = (*before, *(events_asked[at] for at in confirmed.confirmed))
         content = NotificationContent(
-            *(context.delivery, context.notification, events, context.incident, confirmed.unconfirmed),
+            delivery=context.delivery,
+            notification=context.notification,
+            events=events,
+            incident=context.incident,
+            unconfirmed=confirmed.unconfirmed,
             earlier=context.earlier,
             openings=context.openings,
         )

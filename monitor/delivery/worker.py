@@ -205,19 +205,17 @@ class DeliveryWorker:
         self._clock = clock
         self._journal = journal
         services = DeliveryServices(
-            *(
-                database,
-                preparer,
-                wake,
-                metrics,
-                clock,
-                DeliveryEvents(log),
-                host,
-                jitter,
-                journal,
-                traces,
-                held_until,
-            )
+            database=database,
+            preparer=preparer,
+            wake=wake,
+            metrics=metrics,
+            clock=clock,
+            delivery_events=DeliveryEvents(log),
+            host=host,
+            jitter=jitter,
+            journal=journal,
+            traces=traces,
+            held_until=held_until,
         )
         self._lines = {
             channel: ChannelWorker(channel, sender, services) for channel, sender in senders.items()

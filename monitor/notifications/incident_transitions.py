@@ -258,7 +258,12 @@ class _Report:
         because = f"{self.event.type} of {self.event.subject}"
         confirm_from = self.now if is_airflows(self.event) else None
         closed = incidents.close(
-            *(self.connection, incident, self.seq, because, self.event.time), confirm_from=confirm_from
+            connection=self.connection,
+            incident=incident,
+            seq=self.seq,
+            because=because,
+            at=self.event.time,
+            confirm_from=confirm_from,
         )
         return self.open_incidents.keep(closed)
 

@@ -105,7 +105,12 @@ class Reconciler:
         self._present: Comparison = compared()
         self._past: Comparison = compared(first_look_back)
         self._ended_runs = EndedRuns(
-            *(api, database, backfill, run_ended or WakeSignal(), metrics, clock),
+            api=api,
+            database=database,
+            gap_filler=backfill,
+            wake=run_ended or WakeSignal(),
+            metrics=metrics,
+            clock=clock,
             glance=partial(self._present.glance, TASKS),
         )
         self._snapshots = snapshots

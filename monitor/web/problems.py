@@ -40,12 +40,16 @@ class ProblemType:
 
 
 SIGNATURE = ProblemType(
-    *("signature", 401, "Wrong signature"),
+    "signature",
+    401,
+    "Wrong signature",
     "The signature of the batch is missing or wrong, or its time is more than 5 minutes off. Keep the "
     "events; compare the secrets and the clocks of both machines.",
 )
 NOT_HTTP = ProblemType(
-    *("not-http", 400, "Not HTTP"),
+    "not-http",
+    400,
+    "Not HTTP",
     "What came is no whole HTTP request. It says nothing about what was to be sent: keep that, mend what "
     "stands between, and send it again.",
 )
@@ -60,7 +64,9 @@ KINDS = (
     ),
     SIGNATURE,
     ProblemType(
-        *("forbidden", 403, "Not allowed"),
+        "forbidden",
+        403,
+        "Not allowed",
         "Your rights do not reach so far, or the request did not prove that it is your own: a session sends "
         "its CSRF token, and no page of another site may send requests.",
     ),
@@ -72,12 +78,16 @@ KINDS = (
     ProblemType("address", 414, "Address too long", "The address is longer than 8 KiB. Send fewer filters."),
     ProblemType("media-type", 415, "Unsupported media type", "The body is of a kind that is not taken here."),
     ProblemType(
-        *("host", 421, "Not this monitor's name"),
+        "host",
+        421,
+        "Not this monitor's name",
         "Without sign-in only requests to the monitor's own names are taken: set WINDSOCK_PUBLIC_URL to how "
         "you reach it.",
     ),
     ProblemType(
-        *("invalid", 422, "Invalid value"),
+        "invalid",
+        422,
+        "Invalid value",
         "`errors` names each wrong parameter, or the pointer (RFC 6901) to each wrong value of the body, "
         "and why.",
     ),
@@ -86,11 +96,15 @@ KINDS = (
         "head", 431, "Head too large", "The request line and headers are longer than 32 KiB. Send less."
     ),
     ProblemType(
-        *("internal", 500, "Internal error"),
+        "internal",
+        500,
+        "Internal error",
         "A defect of the monitor. Its log has the reason, under the id that `instance` names.",
     ),
     ProblemType(
-        *("unavailable", 503, "Unavailable"),
+        "unavailable",
+        503,
+        "Unavailable",
         "Something that the answer depends on (the database, Airflow, room for one more feed or body) is not "
         "there now. Come again after as many seconds as Retry-After says.",
     ),

@@ -146,7 +146,9 @@ def settle(connection: Connection, delivery: Delivery, outcome: DeliveryOutcome,
     check(delivery.state, outcome.state)
     remaining = delivery.remaining if outcome.remaining is None else outcome.remaining
     _update_fenced(
-        *(connection, _SETTLE, delivery),
+        connection,
+        _SETTLE,
+        delivery,
         state=outcome.state.value,
         reason=cut(outcome.reason, MAX_WORDS),
         next_attempt_at=outcome.next_attempt_at or delivery.next_attempt_at,
@@ -272,7 +274,12 @@ def _build_fenced_update(*names: str, **values: Any) -> Statement:
 
 _HAND_OVER = _build_fenced_update("handed_at", "subject")
 _SETTLE = _build_fenced_update(
-    *("state", "reason", "next_attempt_at", "remaining", "attempts", "settled_at"),
+    "state",
+    "reason",
+    "next_attempt_at",
+    "remaining",
+    "attempts",
+    "settled_at",
     claim=None,
     lease_until=None,
     handed_at=None,

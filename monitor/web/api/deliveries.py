@@ -79,7 +79,11 @@ def detail(
     ledger, next_attempts = cut_ledger(attempts, MAX_PAGE)
     # A group may hold what happened to several DAGs.
     decided = decisions.decision_page(
-        *(connection, MAX_PAGE + 1, query.cursor, allowed_dags), notification_id=found.notification_id
+        connection=connection,
+        limit=MAX_PAGE + 1,
+        before=query.cursor,
+        allowed_dags=allowed_dags,
+        notification_id=found.notification_id,
     )
     page, following = cut_ledger(decided, MAX_PAGE)
     return vars(found) | {

@@ -96,7 +96,11 @@ async def all_silences(
     now, allowed_dags = services.clock(), await services.authenticator.get_permissions(principal)
     rows = await services.database.read(
         lambda connection: silences.page(
-            *(connection, query.limit + 1, query.cursor, now if query.active else None, allowed_dags),
+            connection=connection,
+            limit=query.limit + 1,
+            before=query.cursor,
+            active_at=now if query.active else None,
+            allowed_dags=allowed_dags,
             deployment=query.deployment,
             dag_id=query.dag_id,
         )

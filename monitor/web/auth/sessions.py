@@ -226,7 +226,9 @@ class Flash:
     def say(self, request: Request, answer: Response, path: str, text: str) -> None:
         """Have the page at this path show the text once."""
         answer.set_cookie(
-            *(COOKIE, self._signer.sign(text).decode(), SECONDS),
+            key=COOKIE,
+            value=self._signer.sign(text).decode(),
+            max_age=SECONDS,
             path=path_prefix(request) + path,
             secure=self._secure,
             httponly=True,

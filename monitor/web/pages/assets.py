@@ -183,7 +183,9 @@ async def asset(
         _filter_lineage(await services.lineage.get(name), deployment, allowed_dags),
     )
     return render(
-        *(request, "asset.html", principal),
+        request,
+        "asset.html",
+        principal,
         **values,
         makers=_makers(latest, lineage),
         consumers=_consumers(latest, lineage),

@@ -310,12 +310,17 @@ async def _render_preview(
     """Raises ValueError."""
     delivery = context.delivery
     content = NotificationContent(
-        *(delivery, context.notification, context.events, context.incident),
+        delivery=delivery,
+        notification=context.notification,
+        events=context.events,
+        incident=context.incident,
         earlier=context.earlier,
         openings=context.openings,
     )
     envelope = Envelope(
-        *(delivery.message_id, delivery.recipient, delivery.rule),
+        message_id=delivery.message_id,
+        recipient=delivery.recipient,
+        rule=delivery.rule,
         timezone=services.rules.current.timezone_of(Target(delivery.channel, delivery.recipient)),
         references=context.thread.references,
         subject=context.thread.subject,

@@ -91,7 +91,10 @@ async def events(
     if list_query.mistakes:
         values |= {"events": [], "next": None}
     return render(
-        *(request, "events.html", principal, list_query.status),
+        request,
+        "events.html",
+        principal,
+        status=list_query.status,
         mistakes=list_query.mistakes,
         given=query.model_dump(exclude={"cursor", "limit"}, exclude_defaults=True),
         is_first=query.cursor is None and not list_query.mistakes,

@@ -194,7 +194,10 @@ async def runs(
     filters = query.model_dump(mode="json", exclude={"cursor", "limit"}, exclude_defaults=True)
     feed = {name: filters[name] for name in ("deployment", "dag_id") if name in filters}
     return render(
-        *(request, "runs.html", principal, list_query.status),
+        request,
+        "runs.html",
+        principal,
+        status=list_query.status,
         mistakes=list_query.mistakes,
         given=filters,
         feed=feed | {"type": "airflow.dag_run.*"},
@@ -270,7 +273,9 @@ async def run(
     if values is None:
         raise _unknown(name)
     return render(
-        *(request, "run.html", principal),
+        request,
+        "run.html",
+        principal,
         airflow=airflow_url(services, deployment),
         is_first=query.after is None,
         opened=query.task_id,
