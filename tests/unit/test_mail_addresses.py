@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.delivery.messages.mime import POLICY, build_header
+from monitor.delivery.messages.mime import FoldedHeader
 from monitor.errors import SettingsError
 from monitor.mail_addresses import SenderAddress, ascii_address, greeting, is_address, is_greeting
 from monitor.settings_loading import load_settings
@@ -17,8 +17,8 @@ from monitor.settings_loading import load_settings
 
 def read(sender: SenderAddress) -> list[tuple[str, str]]:
     """The mailboxes that a reader finds in From, as the header is sent."""
-    message = EmailMessage(policy=POLICY)
-    message["From"] = build_header("From", sender.header())
+    message = EmailMessage()
+    message["From"] = FoldedHeader("From", sender.header())
     raw = message.as_bytes(policy=policy.SMTP)
     assert raw.isascii()
     assert max(map(len, raw.splitlines())) <= 998

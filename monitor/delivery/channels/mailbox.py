@@ -21,7 +21,6 @@ from pathlib import Path
 
 from monitor.clock import Clock
 from monitor.delivery.channels.errors import SendReceipt, TryLater, plain
-from monitor.delivery.channels.smtp_connection import fold_subject
 
 FILED = "filed in the embedded mailbox as "
 KEPT = 5_000  # mails; the oldest go first: an unattended monitor must not fill the disk
@@ -73,7 +72,7 @@ class Mailbox:
 
     async def send(self, message: EmailMessage, recipients: Sequence[str]) -> SendReceipt:
         """File a mail. Raises TryLater where the disk does not take it."""
-        content = fold_subject(message).as_bytes(policy=policy.SMTP)
+        content = message.as_bytes(policy=policy.SMTP)
         try:
             mail_id = await asyncio.to_thread(self.file, content, recipients)
         except OSError as error:

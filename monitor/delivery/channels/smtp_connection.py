@@ -1,24 +1,15 @@
-"""The connection to one SMTP server, and the form in which messages are sent.
+"""The connection to one SMTP server.
 
 `SmtpConnection` is aiosmtplib's client, which also knows how far a message came. Its `data` is aiosmtplib's
 method in two steps, which is odd on purpose. Before the message is on its way no server can have it, so any
 earlier failure can be tried again. From then on only the server's answer shows whether the message was taken.
-
-`fold_subject` folds subjects of any length and with any characters. Python's own folding makes encoded words
-that are longer than RFC 2047 allows (75), and strict servers refuse or garble them.
-
-`flat` serializes a message whose texts need no encoding, in half the time of aiosmtplib's `send_message`.
 """
 
 import asyncio
-import copy
+import re
 import ssl
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from email.header import Header
 from email.message import EmailMessage
-from email.policy import SMTP, Policy
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,13 +17,10 @@ import aiosmtplib
 from aiosmtplib import (
     SMTPDataError,
     SMTPNotSupported,
-    SMTPRecipientRefused,
-    SMTPRecipientsRefused,
     SMTPResponse,
     SMTPResponseException,
     SMTPSenderRefused,
 )
-from aiosmtplib.email import parse_address
 from aiosmtplib.protocol import normalize_message_line_endings
 from aiosmtplib.typing import Default
 
@@ -40,68 +28,6 @@ from monitor.delivery.channels.oauth import Grant, Tokens
 from monitor.errors import SettingsError
 from monitor.mail_addresses import ascii_address, greeting
 from monitor.settings import Settings
-
-END = b"\r\n"
-AS_THEY_ARE = ("7bit", "8bit")
-HEADERS = 1_000  # lines that come again: a sender's, its recipients', the rules' and those that are always so
-
-
-def flat(message: EmailMessage) -> bytes | None:
-    """None where it is not made of texts that go as they are, as Windsock's mostly are: then the email
-    package has to write it. Each line ends with CRLF."""
-    parts: Any = message.get_payload()
-    boundary = message.get_boundary()
-    if not isinstance(parts, list) or boundary is None or not all(map(_goes_as_it_is, parts)):
-        return None
-    mark = b"--" + boundary.encode()
-    bodies = b"".join(mark + END + _part(part) + END for part in parts)
-    return b"".join(_headers(message)) + END + bodies + mark + b"--" + END
-
-
-def _goes_as_it_is(part: Any) -> bool:
-    return not part.is_multipart() and part["Content-Transfer-Encoding"] in AS_THEY_ARE
-
-
-def _part(part: Any) -> bytes:
-    text = part.get_payload(decode=True)
-    body = normalize_message_line_endings(text) if b"\r" in text else text.replace(b"\n", END)
-    return b"".join(_headers(part)) + END + body
-
-
-def _headers(message: EmailMessage) -> Iterator[bytes]:
-    return (_fold(name, value) for name, value in message.raw_items())
-
-
-@lru_cache(maxsize=HEADERS, typed=True)
-def _fold(name: str, value: Any) -> bytes:
-    return SMTP.fold_binary(name, value)
-
-
-SHORT = 40  # bytes of a subject that Python's own folding does well: one encoded word
-MAX_WORD = 70  # characters of a word of ASCII that is left as it is; a longer one could not be folded
-MAX_LINE = 76  # RFC 2047 section 2: of a line that holds an encoded word
-
-
-class _Subject(str):
-    """The value of a header that folds itself (email.policy calls `fold` of what has a name)."""
-
-    name = "Subject"
-
-    def fold(self, *, policy: Policy) -> str:
-        is_plain = self.isascii() and all(len(word) <= MAX_WORD for word in self.split())
-        folded = Header(str(self), "us-ascii" if is_plain else "utf-8", MAX_LINE, header_name=self.name)
-        return f"{self.name}: {folded.encode(linesep=policy.linesep)}{policy.linesep}"
-
-
-def fold_subject(message: EmailMessage) -> EmailMessage:
-    """The same mail, whose subject is folded in that way."""
-    subject: Any = message["Subject"]
-    if subject is None or len(subject.encode()) <= SHORT:
-        return message
-    other = copy.copy(message)
-    del other["Subject"]
-    other["Subject"] = _Subject(subject)
-    return other
 
 
 @dataclass(frozen=True)
@@ -159,6 +85,7 @@ UNKNOWN_OPTION = frozenset({500, 501, 504, 555})  # RFC 5321 4.1.1.11: of MAIL, 
 UNKNOWN_METHOD = frozenset({500, 502, 504})  # RFC 4954 section 4: of AUTH
 OPTIONS = ("8bitmime", "size")
 """Extensions that a mail can do without."""
+_LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)  # is doubled: RFC 5321 section 4.5.2
 
 
 class SmtpConnection(aiosmtplib.SMTP):
@@ -221,60 +148,24 @@ class SmtpConnection(aiosmtplib.SMTP):
     async def send_mail(
         self, message: EmailMessage, sender: str, recipients: list[str]
     ) -> tuple[dict[str, SMTPResponse], str]:
-        """Give the server a mail; answers who was refused, and its words. Raises what aiosmtplib raises."""
+        """Send a mail. Return the refused recipients and the server's words. Raise what aiosmtplib raises."""
         addresses = {ascii_address(who): who for who in recipients}
-        refused, answer = await self._send_with_fallback(message, sender, list(addresses))
-        return {addresses[who]: reply for who, reply in refused.items()}, answer
-
-    async def _send_with_fallback(
-        self, message: EmailMessage, sender: str, recipients: list[str]
-    ) -> tuple[dict[str, SMTPResponse], str]:
         self.in_doubt = False
         self.mails += 1
-        message = fold_subject(message)
         try:
-            return await self._send_fast(message, sender, recipients)
+            refused, answer = await self.send_message(message, sender=sender, recipients=[*addresses])
         except SMTPSenderRefused as error:
             claimed = [name for name in OPTIONS if self.supports_extension(name)]
             if error.code not in UNKNOWN_OPTION or not claimed or not self.is_connected:
                 raise
-        # It claims extensions that it lacks: the same mail in 7 bits, without any.
-        for name in claimed:
-            del self.esmtp_extensions[name]
-        return await self.send_message(message, sender=sender, recipients=recipients)
-
-    async def _send_fast(
-        self, message: EmailMessage, sender: str, recipients: list[str]
-    ) -> tuple[dict[str, SMTPResponse], str]:
-        """As send_message does it, in half the time where nothing has to be encoded."""
-        await self._ehlo_or_helo_if_needed()
-        is_plain = self.supports_extension("8bitmime") and "".join((sender, *recipients)).isascii()
-        content = flat(message) if is_plain else None
-        if content is None:
-            return await self.send_message(message, sender=sender, recipients=recipients)
-        for address in (sender, *recipients):
-            parse_address(address)  # before the server hears of any
-        size = [f"size={len(content)}"] if self.supports_extension("size") else []
-        await self.mail(sender, options=[*size, "BODY=8BITMIME"])
-        refused = [error for who in recipients if (error := await self._try_recipient(who))]
-        if len(refused) == len(recipients):
-            raise SMTPRecipientsRefused(refused)
-        answer = await self._content(content)
-        return {error.recipient: SMTPResponse(error.code, error.message) for error in refused}, answer.message
-
-    async def _try_recipient(self, recipient: str) -> SMTPRecipientRefused | None:
-        try:
-            await self.rcpt(recipient)
-        except SMTPRecipientRefused as error:
-            return error
-        return None
+            # The server claims extensions that it lacks: the same mail in 7 bits, without any.
+            for name in claimed:
+                del self.esmtp_extensions[name]
+            refused, answer = await self.send_message(message, sender=sender, recipients=[*addresses])
+        return {addresses[who]: reply for who, reply in refused.items()}, answer
 
     async def data(self, message: str | bytes, /, *, timeout: Any = None) -> SMTPResponse:
-        content = message.encode() if isinstance(message, str) else message
-        return await self._content(normalize_message_line_endings(content))
-
-    async def _content(self, content: bytes) -> SMTPResponse:
-        """Each of its lines ends with CRLF."""
+        content = normalize_message_line_endings(message.encode() if isinstance(message, str) else message)
         reply = await self.execute_command(b"DATA")
         if reply.code != GO_ON:
             raise SMTPDataError(reply.code, reply.message)
@@ -282,7 +173,7 @@ class SmtpConnection(aiosmtplib.SMTP):
             raise aiosmtplib.SMTPServerDisconnected("the server closed the connection before the message")
         self.in_doubt = True
         try:
-            self.protocol.write(_stuff_dots(content) + b".\r\n")
+            self.protocol.write(_LEADING_DOT.sub(b"..", content) + b".\r\n")
             answer = await self.protocol.read_response(timeout=self._data_seconds)
         except (aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError):
             self.close()
@@ -326,12 +217,6 @@ class SmtpConnection(aiosmtplib.SMTP):
         super().close()
         if isinstance(transport, asyncio.WriteTransport):
             transport.abort()
-
-
-def _stuff_dots(content: bytes) -> bytes:
-    """A point that begins a line is doubled (RFC 5321 section 4.5.2)."""
-    first = b"." if content.startswith(b".") else b""
-    return first + content.replace(b"\n.", b"\n..")
 
 
 def _is_a_no(error: BaseException) -> bool:

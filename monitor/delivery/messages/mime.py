@@ -1,77 +1,65 @@
 """The MIME message of a mail and its headers.
 
-`message_of` builds the message of an `Envelope` and a `MessageText`.
+`message_of` builds the message of an `Envelope` and a `MessageText`, with Python's email package.
 
-`AsciiHeader` keeps a header whose words are ASCII as given, and folds the header between words only. Python's
-email package folds a long word by encoding it (RFC 2047). A Message-ID in References, or an address in
-List-Unsubscribe, then becomes text that no program recognizes. The email package also reads each header's
-grammar twice, when the header is set and when it is written. That took a third of a mail's time.
+`FoldedHeader` is the only part that the email package does not write, because its folding (email.policy) has
+faults. A long word without spaces is encoded (RFC 2047): a Message-ID in References, or an address in
+List-Unsubscribe, becomes text that no program recognizes. A long text in other letters gets encoded words of
+more than 75 characters, which strict servers refuse or garble, and spaces that it did not have.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from email.header import Header
 from email.message import EmailMessage
-from email.policy import EmailPolicy, Policy
+from email.policy import Policy
 from email.utils import format_datetime
-from functools import lru_cache
-from itertools import count
-from typing import Any
+from textwrap import wrap
 
 from monitor.delivery.messages.filters import header
 from monitor.events.identity import digest
 from monitor.mail_addresses import SenderAddress, ascii_address
 
 MAX_LINE = 998  # octets: RFC 5322 section 2.1.1
+MAX_WORD = 900  # characters: one line holds it beside any header's name
+GLUE = "\0"  # stands in no header
+WIDTH = 76  # RFC 2047 section 2: of a line that holds an encoded word
 SLUG_LENGTH = 40
-ADDRESSES = 1_000  # headers that are kept as they were read: one sender's, and the recipients'
 _NO_SLUG = re.compile(r"[^a-z0-9]+")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 
-class _Once(EmailPolicy):
-    """Whoever writes the message sets each header once: to count them, Python makes a class each time."""
+class FoldedHeader(str):
+    """The value of a header that folds itself: email.policy leaves that to a value with a name.
 
-    def header_max_count(self, name: str) -> int | None:
-        return None
-
-
-POLICY = _Once()
-
-
-class AsciiHeader(str):
-    """A header's value, printable ASCII, whose words stay whole. It folds itself: email.policy leaves that to
-    what has a name."""
+    Words of ASCII stay whole, unless no line may be as long.
+    """
 
     name: str
 
+    def __new__(cls, name: str, value: str) -> "FoldedHeader":
+        """Raise ValueError for a control character: a line break would begin another header."""
+        if _CONTROLS.search(value):
+            raise ValueError(f"{name} holds a control character: {value!r}")
+        folded = super().__new__(cls, value)
+        folded.name = name
+        return folded
+
     def fold(self, *, policy: Policy) -> str:
-        """RFC 5322 section 2.2.3."""
-        width = policy.max_line_length or MAX_LINE
-        lines = [f"{self.name}: {self}"]
-        if len(lines[0]) > width:
-            lines = [f"{self.name}:"]
-            for word in self.split():
-                if len(lines[-1]) + 1 + len(word) <= width or lines == [f"{self.name}:"]:
-                    lines[-1] += f" {word}"
-                else:
-                    lines.append(f" {word}")
-        return policy.linesep.join(lines) + policy.linesep
-
-
-def build_header(name: str, value: str) -> str:
-    """A header's value, as it is where it is ASCII; else for email.policy to encode, or to refuse."""
-    if not (value.isascii() and value.isprintable()):
-        return value
-    header = AsciiHeader(value)
-    header.name = name
-    return header
-
-
-@lru_cache(maxsize=ADDRESSES)
-def addresses(name: str, value: str) -> Any:
-    """A header of addresses, read by the rules of RFC 5322. Raises ValueError for several lines."""
-    return POLICY.header_store_parse(name, value)[1]
+        if not self.isascii() or any(len(word) > MAX_WORD for word in self.split(" ")):
+            encoded = Header(str(self), "utf-8", WIDTH, header_name=self.name).encode(linesep=policy.linesep)
+            return f"{self.name}: {encoded}{policy.linesep}"
+        # The first word stays beside the name: programs take an empty first line for an empty header.
+        lines = wrap(
+            f"{self.name}:{GLUE}{self}",
+            WIDTH,
+            subsequent_indent=" ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        return policy.linesep.join(lines).replace(GLUE, " ") + policy.linesep
 
 
 def list_id(rule: str, host: str) -> str:
@@ -83,11 +71,7 @@ def list_id(rule: str, host: str) -> str:
 
 
 HEADER_LENGTH = 250
-BOUNDARY = "==windsock-"
-END = "\n"
-MAX_CHARACTERS = (
-    MAX_LINE // 4
-)  # of a line that is within MAX_LINE, whatever they are: UTF-8 takes 4 bytes at most
+MAX_CHARACTERS = MAX_LINE // 4  # fit in a line, whatever they are: UTF-8 takes 4 bytes at most
 
 
 @dataclass(frozen=True)
@@ -125,22 +109,17 @@ def message_of(
     now: datetime,
     state: str = "",
 ) -> EmailMessage:
-    """Raises ValueError for an address that is none."""
-    message = EmailMessage(policy=POLICY)
-    message["From"] = build_header("From", sender.header(state))
-    message["To"] = addresses("To", ascii_address(envelope.recipient))
+    """Return the message. Raise ValueError for an address that is none."""
+    message = EmailMessage()
+    author = sender.header(state)
+    # An address in other letters is for email.policy to write: as UTF-8, for a server with SMTPUTF8.
+    message["From"] = FoldedHeader("From", author) if author.isascii() else author
+    message["To"] = ascii_address(envelope.recipient)
     for header_name, value in _headers(text, envelope, sender.domain, event_id, now):
-        message[header_name] = build_header(header_name, value)
-    kind = f'multipart/alternative; boundary="{_boundary(text)}"'
-    message["Content-Type"] = build_header("Content-Type", kind)
-    message.set_payload([_part(text.text, "plain"), _part(text.html, "html")])
+        message[header_name] = FoldedHeader(header_name, value)
+    message.set_content(text.text, cte=_encoding_of(text.text))
+    message.add_alternative(text.html, subtype="html", cte=_encoding_of(text.html))
     return message
-
-
-def _boundary(text: MessageText) -> str:
-    """What neither text holds."""
-    tried = (f"{BOUNDARY}{number}" for number in count())
-    return next(candidate for candidate in tried if candidate not in text.text and candidate not in text.html)
 
 
 def _headers(
@@ -159,25 +138,13 @@ def _headers(
         yield "List-Unsubscribe", f"<{envelope.unsubscribe_url}>"
         yield "List-Unsubscribe-Post", "List-Unsubscribe=One-Click"  # RFC 8058
     yield "X-Windsock-Event", header(event_id, HEADER_LENGTH)
-    yield "MIME-Version", "1.0"
 
 
-def _part(text: str, subtype: str) -> EmailMessage:
-    """As it is, where its lines are no longer than mail may have them: smaller than quoted-printable, and
-    done in a fraction of the time. The mailer encodes it for a server that takes 7 bits only."""
-    part = EmailMessage(policy=POLICY)
-    if _has_long_lines(text):
-        part.set_content(text, subtype=subtype)
-        del part["MIME-Version"]
-        return part
-    encoding = "7bit" if text.isascii() else "8bit"
-    part["Content-Type"] = build_header("Content-Type", f'text/{subtype}; charset="utf-8"')
-    part["Content-Transfer-Encoding"] = build_header("Content-Transfer-Encoding", encoding)
-    # So the email package holds bytes that are no ASCII.
-    ended = text if text.endswith(END) else text + END
-    part.set_payload(ended.encode().decode("ascii", "surrogateescape"))
-    return part
+def _encoding_of(text: str) -> str | None:
+    """Return the transfer encoding of a text that may go as it is, or None if email.policy has to choose one.
 
-
-def _has_long_lines(text: str) -> bool:
-    return any(len(line) > MAX_CHARACTERS and len(line.encode()) > MAX_LINE for line in text.split(END))
+    email.policy would encode each text with a line of more than 78 characters, as every HTML page has one.
+    """
+    if any(len(line) > MAX_CHARACTERS and len(line.encode()) > MAX_LINE for line in text.split("\n")):
+        return None
+    return "7bit" if text.isascii() else "8bit"

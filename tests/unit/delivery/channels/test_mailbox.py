@@ -62,19 +62,6 @@ def test_a_mail_can_be_listed_and_read(mailbox: Mailbox) -> None:
     assert "größe" in html.get_content()
 
 
-def test_a_subject_is_read_as_it_was_written(mailbox: Mailbox) -> None:
-    """Python's own folding puts a space before an encoded word that begins a line."""
-    subject = (
-        "✗ Airflow_Lab2 failed at load_data: DataError: /a/folder/of/mine/nowhere.csv: "
-        "file is 'No such file or directory': put the…"
-    )
-    asyncio.run(mailbox.send(a_mail(subject), TO))
-    [summary] = mailbox.mails(10)
-    message = mailbox.get(summary.id)
-    assert message is not None
-    assert (summary.subject, message["Subject"]) == (subject, subject)
-
-
 def test_files_are_for_their_owner_only_and_never_half_written(mailbox: Mailbox, tmp_path: Path) -> None:
     mail_id = mailbox.file(a_mail().as_bytes(), TO)
     folder = tmp_path / "mailbox"

@@ -167,30 +167,6 @@ def test_gmails_own_words(
         assert len(server.logins) == 1  # each attempt counts against the account
 
 
-@pytest.mark.parametrize(
-    "subject",
-    ["✗ größe " * 60, "word " * 400, "x" * 3_000, "✗" * 900, "a" * 77 + " ü"],
-    ids=["words", "ascii", "one word", "one word of signs", "at the edge"],
-)
-def test_a_long_subject_is_folded_and_read_back_whole(ca: trustme.CA, tmp_path: Path, subject: str) -> None:
-    server = MailServer(ca)
-
-    async def story() -> None:
-        async with server.running():
-            mailer = mailer_for(server, ca_file(ca, tmp_path))
-            await mailer.send(a_mail(subject.strip()), TO)
-            await mailer.close()
-
-    asyncio.run(story())
-    assert "".join(str(server.taken[0]["Subject"]).split()) == "".join(subject.split())
-    header = server.raw[0].split(b"\r\n\r\n", 1)[0]
-    for line in header.split(b"\r\n"):
-        assert line.isascii()
-        assert len(line) <= 998  # RFC 5322 section 2.1.1
-        for word in line.split():
-            assert not word.startswith(b"=?") or len(word) <= 75  # RFC 2047 section 2
-
-
 def test_an_answer_for_some_recipients_is_an_answer_for_each(ca: trustme.CA, tmp_path: Path) -> None:
     server = MailServer(ca)
     server.say("RCPT", "550 5.1.1 No such user", "250 OK", "451 4.7.1 Greylisted")
