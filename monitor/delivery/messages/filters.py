@@ -4,21 +4,18 @@
 thought, and `fit` folds that line under itself. The fold starts behind the indent, behind the mark of a
 quoted log, or beside the label. Addresses and `File "…", line N` stay whole, so
 that people can click and copy them.
-
-`writing` sets the values of the mail that is being written, and `current_value` reads them. Filters need
-these values, and so do the shared parts of the built-in templates, which are made once and belong to no mail.
 """
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any, TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from jinja2 import pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 
 from monitor.delivery.messages.model import Value
@@ -196,25 +193,6 @@ def mark_of(event_type: str) -> str:
     return GOOD if event_type.endswith(_GOOD) else NEITHER
 
 
-Values = Mapping[str, Any]
-"""By their names (docs/mail.md)."""
-
-_present: ContextVar[Values] = ContextVar("the mail that is being written")
-
-
-@contextmanager
-def writing(values: Values) -> Iterator[None]:
-    token = _present.set(values)
-    try:
-        yield
-    finally:
-        _present.reset(token)
-
-
-def current_value(name: str) -> Any:
-    return _present.get()[name]
-
-
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 """Not strftime's: those follow the machine's language."""
 UNKNOWN = "–"
@@ -272,23 +250,26 @@ def zone_name(local: datetime) -> str:
     return f"UTC{name}" if name.startswith(("+", "-")) else name
 
 
-def _when(moment: datetime | None) -> str:
-    return _keep_together(when(moment, current_value("zone")))
+@pass_context
+def _when(context: Context, moment: datetime | None) -> str:
+    return _keep_together(when(moment, context["zone"]))
 
 
-def _short(moment: datetime | None) -> str:
-    return _keep_together(short(moment, current_value("zone")))
+@pass_context
+def _short(context: Context, moment: datetime | None) -> str:
+    return _keep_together(short(moment, context["zone"]))
 
 
-def _format_value(value: Value | None) -> str:
-    text = format_value(value, current_value("zone"))
+@pass_context
+def _format_value(context: Context, value: Value | None) -> str:
+    text = format_value(value, context["zone"])
     return text if value is None or isinstance(value, str) else _keep_together(text)
 
 
 def _keep_together(text: str) -> str:
-    """With spaces at which no line breaks, but for the one behind a comma."""
+    """Return the text with no-break spaces, but for the one behind a comma."""
     return text.replace(" ", "\N{NO-BREAK SPACE}").replace(",\N{NO-BREAK SPACE}", ", ")
 
 
 FILTERS: dict[str, Any] = {"when": _when, "short": _short, "value": _format_value, "iso": iso}
-"""The templates' own, which know the envelope's zone."""
+"""The templates' own filters, which know the recipient's time zone."""

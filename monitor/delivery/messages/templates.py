@@ -8,12 +8,6 @@ file of the same name, or extends it: `{% extends "built-in/run_failed.html.j2" 
 a sandbox with a bound (monitor/delivery/messages/sandbox.py), because they are data that somebody put into a
 folder.
 
-`BuiltIn` is the environment of the built-in templates, and repeats no work at each mail that is the same for
-all mails. The templates say `import … with context`, because users' copies have to. `BuiltIn` imports without
-context on purpose, so that Jinja makes the shared parts once and not four times a mail. The shared parts find
-the values of a mail among the globals. Together with fewer Markups, this saves two fifths of a mail's
-rendering time.
-
 `FailedTemplates` remembers the templates whose latest notification fell back to a built-in template.
 """
 
@@ -34,77 +28,17 @@ from jinja2 import (
     StrictUndefined,
     Template,
     TemplateRuntimeError,
-    nodes,
     select_autoescape,
 )
-from jinja2.compiler import CodeGenerator, Frame
-from jinja2.environment import TemplateModule
 from jinja2.loaders import split_template_path
-from markupsafe import Markup, escape
 
 from monitor.clock import Clock
 from monitor.delivery.messages import filters
-from monitor.delivery.messages.filters import current_value, fit, nth, pluralize, shorten, span, writing
+from monitor.delivery.messages.filters import fit, nth, pluralize, shorten, span
 from monitor.delivery.messages.mime import MessageText
-from monitor.delivery.messages.model import RunInfo, TaskInfo
 from monitor.delivery.messages.sandbox import MeteredEnvironment, metered
 from monitor.errors import SettingsError
 from monitor.observability.metrics import Metrics
-
-_SPECIAL = re.compile("[&<>'\"]")
-
-
-def escape_value(value: object) -> str:
-    """As `escape` has it, without making a Markup of what is only put out; None is nothing."""
-    if type(value) is str:
-        return escape(value) if _SPECIAL.search(value) else value
-    if type(value) is Markup:
-        return value
-    return "" if value is None else escape(value)
-
-
-class _Template(Template):
-    def make_module(self, *context: Any, **more: Any) -> TemplateModule:
-        """With a context, as an import gives it, the same as without."""
-        return self.module if context else super().make_module(*context, **more)
-
-
-class _Code(CodeGenerator):
-    """Puts out what `shown` makes of a value."""
-
-    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
-        if not frame.eval_ctx.autoescape:
-            super()._output_child_pre(node, frame, finalize)
-            return
-        self.write("environment.shown(")
-
-    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
-        if not frame.eval_ctx.autoescape:
-            super()._output_child_post(node, frame, finalize)
-            return
-        self.write(")")
-
-
-class BuiltIn(Environment):
-    template_class = _Template
-    code_generator_class = _Code
-    shown = staticmethod(escape_value)
-
-    def __init__(self, **options: Any) -> None:
-        # They are part of the program: none changes while it runs, so none is looked at, or compiled, again.
-        super().__init__(**options, auto_reload=False)
-        self.globals.update(task_url=_task_url, run_url=_run_url)
-
-
-def _task_url(run: RunInfo | None, task: TaskInfo) -> str | None:
-    url: str | None = current_value("task_url")(run, task)
-    return url
-
-
-def _run_url(run: RunInfo | None) -> str | None:
-    url: str | None = current_value("run_url")(run)
-    return url
-
 
 BUILT_IN = "built-in"
 MAX_FILE = 256 * 1024  # bytes of a template of the user's; the longest built-in one has 10 KiB
@@ -140,7 +74,7 @@ class Templates:
 
     def write(self, name: str, values: Mapping[str, Any]) -> MessageText:
         """The three texts. In HTML alone a number stays with its unit: `2 min 5 s` is not torn apart."""
-        with writing(values), metered() as meter:
+        with metered() as meter:
             try:
                 return self._write(name, values)
             finally:
@@ -187,7 +121,9 @@ def _join_bounded(parts: Iterable[str], most: int = MAX_TEXT) -> str:
 @lru_cache(maxsize=FOLDERS)
 def _built_in(folder: Path) -> Environment:
     loader = FileSystemLoader(folder)
-    environment = BuiltIn(**_options(_add_prefix_loader(loader, loader)), finalize=_or_nothing)
+    # The built-in templates are a part of the program: no file changes while the program runs.
+    options = _options(_add_prefix_loader(loader, loader))
+    environment = Environment(**options, auto_reload=False, finalize=_or_nothing)  # noqa: S701 (see _options)
     environment.filters.update(FILTERS)
     return environment
 
