@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
+from opentelemetry.trace import Span, SpanKind, StatusCode
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
@@ -39,7 +40,7 @@ from monitor.notifications.outbox.queue import LeaseLost
 from monitor.notifications.outbox.records import Delivery, DeliveryOutcome, State
 from monitor.observability import logging as observability_logging
 from monitor.observability.metrics import Metrics
-from monitor.observability.tracing import OFF, Span, Traces
+from monitor.observability.tracing import OFF, Traces, prefix_attributes, traceparent_of
 
 HoldEnd = Callable[[datetime], datetime | None]
 """Until when nothing may be delivered, by the moment at which it is asked; None: it may be."""
@@ -105,9 +106,9 @@ class DeliveryAttempt:
             context = (await contexts).get(delivery.id)
             with self._span(delivery, context) as span:
                 settled = await self._settle(delivery, await self._deliver(delivery, contexts))
-                span.set(outcome=settled.state.value, reason=settled.reason)
+                span.set_attributes(prefix_attributes(outcome=settled.state.value, reason=settled.reason))
                 if settled.state in WORSE:
-                    span.mark_failed(settled.reason)
+                    span.set_status(StatusCode.ERROR, settled.reason)
             if settled.state is State.SENT:
                 self._measure(delivery, context)
         except LeaseLost as error:
@@ -196,10 +197,9 @@ class DeliveryAttempt:
 
     async def _transmit(self, delivery: Delivery, prepared: PreparedDelivery) -> DeliveryOutcome:
         try:
-            with self._services.traces.span(f"send {delivery.channel.value}", "client") as span:
-                receipt = await self._sender.send(
-                    replace(prepared.message, traceparent=span.traceparent or prepared.traceparent)
-                )
+            with self._services.traces.span(f"send {delivery.channel.value}", SpanKind.CLIENT) as span:
+                traceparent = traceparent_of(span) or prepared.traceparent
+                receipt = await self._sender.send(replace(prepared.message, traceparent=traceparent))
         except SendError as error:
             return self._handle_error(delivery, error)
         except Exception as error:

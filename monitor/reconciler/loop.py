@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 
+from opentelemetry.trace import StatusCode
 from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.airflow.client import AirflowApi
@@ -163,7 +164,7 @@ class Reconciler:
         self._useful = False
         with self._traces.span("compare with Airflow", deployment=self._deployment) as span:
             if not await self._attempt(self._compare_all):
-                span.mark_failed(self.status.last_error or "not compared in full")
+                span.set_status(StatusCode.ERROR, self.status.last_error or "not compared in full")
         await self._share()
         spent = asyncio.get_running_loop().time() - began
         self._metrics.reconcile_poll.labels(self._deployment).observe(spent)

@@ -21,6 +21,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
+from opentelemetry.trace import Span, SpanKind
 from standardwebhooks import Webhook, WebhookVerificationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
@@ -34,7 +35,7 @@ from monitor.events.event import Event, trace_of
 from monitor.events.reports import Reporter, accept_report
 from monitor.observability import logging as observability_logging
 from monitor.observability import spool_metrics
-from monitor.observability.tracing import OFF, Span, Traces
+from monitor.observability.tracing import Traces, prefix_attributes, traceparent_of
 from monitor.settings import Settings
 from monitor.web.api.ingest_models import ANSWERS, BATCH, MAX_BATCH, REQUEST, SINGLE, IngestResponse
 from monitor.web.auth.authenticator import NotSignedIn, ScopeLacking, TooManyFailures
@@ -64,15 +65,19 @@ def request_traceparent(request: Request) -> str | None:
 
 
 def trace(traces: Traces, request: Span, taken: Iterable[tuple[Event, bool]], began_ns: int) -> None:
-    """A span for each new event: a child of the event's own, linked to the request that brought it."""
-    if traces is OFF:
+    """Open a span for each new event.
+
+    It is a child of the event's own, linked to the request that brought the event.
+    """
+    if not traces.are_on:
         return
+    link = traceparent_of(request)
     for event, new in taken:
         if new:
             with traces.span(
                 f"log {event.type}",
                 parent=trace_of(event),
-                links=[request.traceparent],
+                links=[link],
                 start_ns=began_ns,
                 event_id=event.id,
                 deployment=event.deployment,
@@ -141,7 +146,7 @@ async def receive(request: Request, services: ServicesDep) -> JSONResponse:
         release_body(request.scope)  # from here on its events count, in the queue
         record_metadata(services, request, raws, [event for event in parsed if isinstance(event, Event)])
         _count_corrected(services, raws, parsed)
-        with services.traces.span("ingest", "server", parent=request_traceparent(request)) as span:
+        with services.traces.span("ingest", SpanKind.SERVER, parent=request_traceparent(request)) as span:
             return await _take(services, raws, parsed, span)
     except Refusal as refusal:
         services.metrics.ingest_refused.labels(refusal.reason).inc()
@@ -275,7 +280,7 @@ def _count_corrected(services: Services, raws: Sequence[Any], parsed: Sequence[E
 async def _take(services: Services, raws: list[Any], parsed: list[Event | str], span: Span) -> JSONResponse:
     events = [event for event in parsed if isinstance(event, Event)]
     observability_logging.bind(**_about(events))
-    span.set(events=len(events))
+    span.set_attributes(prefix_attributes(events=len(events)))
     began = time.time_ns()
     try:
         outcomes = await services.ingest.submit(events) if events else []

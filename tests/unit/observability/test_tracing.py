@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from monitor.clock import utc_now
 from monitor.events.event import parse_event, trace_of
-from monitor.observability.tracing import OFF
+from monitor.observability.tracing import OFF, traceparent_of
 from tests import wait
 from tests.monitor_process import REPOSITORY, MonitorProcess
 from tests.sample import START, run_event, task_event
@@ -102,9 +102,18 @@ def test_one_trace_from_the_hooks_event_to_mail_and_webhook(
         (sent,) = collector.named(f"send {channel}")
         assert (delivered.trace_id, delivered.parent_id) == (trace_id, parent)
         assert (sent.trace_id, sent.parent_id) == (trace_id, delivered.span_id)
-        assert delivered.attributes["windsock.outcome"] == "sent"
+        known = {"deployment": "local", "dag_id": "etl", "rule": "all", "attempt": 1, "outcome": "sent"}
+        assert {
+            f"windsock.{name}": value for name, value in known.items()
+        }.items() <= delivered.attributes.items()
+        assert not delivered.failed
     assert got[0]["traceparent"].split("-")[1:3] == [trace_id, collector.named("send webhook")[0].span_id]
+    assert request.attributes == {"windsock.events": 2}
+    assert logged.attributes["windsock.event_id"] == event["id"]
     assert collector.services == {"windsock"}
+    sent_lines = [line for line in monitor.log.read_text().splitlines() if ": sent: " in line]
+    assert len(sent_lines) == 2
+    assert all(f"trace_id={trace_id}" in line for line in sent_lines)
 
 
 def test_with_traces_off_a_webhook_carries_the_events_own(
@@ -144,7 +153,8 @@ def test_off_imports_nothing_and_measures_nothing() -> None:
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
     with OFF.span("x", parent="y", a=1) as first, OFF.span("z") as second:
         assert first is second
-        assert first.traceparent is None
+        assert not first.is_recording()
+        assert traceparent_of(first) is None
 
 
 @pytest.mark.parametrize("name", ["dag_run.failed", "task_instance.success", "dag.import_error.new"])
