@@ -123,7 +123,7 @@ def traceparent_of(span: Span) -> str | None:
 
 
 def prefix_attributes(**attributes: Value | None) -> dict[str, Value]:
-    """Return the known ones under names of our own: no convention has words for a DAG, a run or a rule."""
+    """Return the attributes that are known, under own names: no convention has words for a DAG or a rule."""
     return {f"windsock.{name}": value for name, value in attributes.items() if value is not None}
 
 
